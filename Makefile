@@ -1,0 +1,36 @@
+# make serve, make test: each makes the environment it needs in .venv first.
+
+PYTHON ?= python3
+MODEL ?=
+HOST ?= 127.0.0.1
+PORT ?= 8000
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: serve test lint format bench clean
+
+serve: .venv/core ## Serve MODEL on HOST:PORT
+	.venv/bin/boxwright serve $(if $(MODEL),--model $(MODEL)) --host $(HOST) --port $(PORT)
+
+test: .venv/everything ## Every test
+	.venv/bin/python -m pytest
+
+lint: .venv/everything ## Linter, formatter, type checker
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: .venv/everything
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+.venv/core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/everything: .venv/core
+	$(PIP) --editable '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,106 @@
+"""A photo in, boxes out: the whole path in one place."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.detections import Detections
+from detector.engines import Engine
+from detector.errors import NetworkError, SettingError, UnknownLabel
+from detector.grid import Raw, decode
+from detector.nms import suppress
+from detector.placement import Picture, Pixels, Placement
+from detector.spec import ModelSpec
+
+DEFAULT_SCORE = 0.25
+DEFAULT_IOU = 0.45
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A photo as the network reads it, and where it lies there."""
+
+    placement: Placement
+    pixels: Pixels  # (S, S, 3)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A spec and an engine. Raises NetworkError if the model is a stem, which has nothing to say of boxes."""
+
+    spec: ModelSpec
+    engine: Engine
+
+    def __post_init__(self) -> None:
+        if not self.spec.is_detector:
+            raise NetworkError("this model has no anchors: it is a stem to train upon, not a detector.")
+
+    def detect(
+        self,
+        image: Picture,
+        *,
+        score_threshold: float = DEFAULT_SCORE,
+        iou_threshold: float = DEFAULT_IOU,
+        class_ids: Collection[int] | None = None,
+        max_detections: int | None = None,
+    ) -> Detections:
+        """(H, W, 3) uint8 RGB -> boxes in image pixels, clipped to the picture, best score first.
+
+        class_ids: only these classes. Raises SettingError for a threshold outside 0..1 or max_detections below 1.
+        """
+        prepared = self.prepare(image)
+        raw = self.network(prepared.pixels[None])[0]
+        return self.select(
+            raw,
+            prepared,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            class_ids=class_ids,
+            max_detections=max_detections,
+        )
+
+    def prepare(self, image: Picture) -> Prepared:
+        """First step: (H, W, 3) uint8 RGB -> network pixels (S, S, 3)."""
+        placement = Placement.fit(self.spec, image)
+        return Prepared(placement, placement.apply(image))
+
+    def network(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Second step: (N, S, S, 3) float32, 0..255 -> logits (N, G, G, A, 5 + C)."""
+        return self.engine(pixels)
+
+    def select(
+        self,
+        raw: Raw,
+        prepared: Prepared,
+        *,
+        score_threshold: float = DEFAULT_SCORE,
+        iou_threshold: float = DEFAULT_IOU,
+        class_ids: Collection[int] | None = None,
+        max_detections: int | None = None,
+    ) -> Detections:
+        """Third step: logits (G, G, A, 5 + C) of one photo -> boxes in image pixels."""
+        _check(score_threshold, iou_threshold, max_detections)
+        boxes, scores = decode(raw, self.spec.anchors, self.spec.stride)
+        if class_ids is not None:
+            scores = np.where(np.isin(np.arange(scores.shape[1]), list(class_ids)), scores, 0)
+        kept = suppress(boxes, scores, score_threshold, iou_threshold)[:max_detections]
+        placement = prepared.placement
+        return kept.moved(placement.to_image).clipped(placement.width, placement.height)
+
+    def class_ids(self, labels: Iterable[str]) -> frozenset[int]:
+        """Labels -> class ids. Raises UnknownLabel, which names the known ones."""
+        known = {label: index for index, label in enumerate(self.spec.labels)}
+        for label in labels:
+            if label not in known:
+                raise UnknownLabel(f"this model has no class {label!r}; it knows {', '.join(known)}.")
+        return frozenset(known[label] for label in labels)
+
+
+def _check(score_threshold: float, iou_threshold: float, max_detections: int | None) -> None:
+    for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
+        if not 0 <= value <= 1:
+            raise SettingError(f"{name} must be between 0 and 1, got {value}.")
+    if max_detections is not None and max_detections < 1:
+        raise SettingError(f"max_detections must be at least 1, got {max_detections}.")

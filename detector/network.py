@@ -1,0 +1,186 @@
+"""The network is data: a tuple of small frozen layers in Darknet's own vocabulary.
+
+A layer reads the output of the layer before it; `Route` and `Shortcut` also name earlier layers. Everything else is derived:
+shapes and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx_model`), a Darknet .cfg (`weights.darknet`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+Activation = Literal["linear", "leaky", "relu", "relu6", "elu", "selu", "logistic", "tanh", "swish", "mish"]
+ReorgOrder = Literal["darknet", "space-to-depth"]
+
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+LEAKY_SLOPE = 0.1
+"""Slope of `leaky` below zero (Darknet src/activations.h)."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution, its batch norm (or bias) and its activation."""
+
+    name: str  # "conv6_5": what freezing, weight files and error messages call it
+    filters: int
+    size: int = 3
+    stride: int = 1
+    groups: int = 1  # groups == channels: depthwise
+    normalize: bool = True  # batch norm instead of a bias
+    activation: Activation = "leaky"
+    epsilon: float = 1e-5  # added to the variance
+    padding: tuple[int, int] | None = None  # zeros before and after, both axes; None: size // 2, as Darknet's pad=1
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Zeros (before, after) on both axes."""
+        return self.padding if self.padding is not None else (self.size // 2, self.size // 2)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """A maximum over windows; what lies outside counts as minus infinity."""
+
+    name: str
+    size: int = 2
+    stride: int = 2
+    padding: int | None = None  # in all, the smaller half before; None: size - 1 (Darknet src/parser.c, parse_maxpool)
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Cells (before, after) on both axes."""
+        total = self.size - 1 if self.padding is None else self.padding
+        return total // 2, total - total // 2
+
+
+@dataclass(frozen=True)
+class Reorg:
+    """Trades resolution for channels: (C, H, W) -> (stride² C, H / stride, W / stride). See `reorg`."""
+
+    name: str
+    stride: int = 2
+    order: ReorgOrder = "space-to-depth"
+
+
+@dataclass(frozen=True)
+class Route:
+    """The outputs of earlier layers, concatenated over channels in the order given."""
+
+    name: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """The previous output plus that of an earlier layer of the same shape."""
+
+    name: str
+    source: str
+    activation: Activation = "linear"
+
+
+Layer = Conv | MaxPool | Reorg | Route | Shortcut
+Network = tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A backbone and the layer whose finer output the passthrough takes (stride 16 where the stem ends at 32)."""
+
+    layers: Network
+    passthrough: str
+
+
+def darknet19(width: float = 1.0) -> Stem:
+    """Darknet19 without its classifier: 18 convolutions, stride 32 (YOLO9000, arXiv 1612.08242, table 6).
+
+    `width` scales every layer's filters: 0.5 has about a quarter of the weights.
+    """
+    stages = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024))
+    layers: list[Layer] = []
+    for stage, filters in enumerate(stages, start=1):
+        if stage > 1:
+            layers.append(MaxPool(f"pool{stage - 1}"))
+        for index, count in enumerate(filters, start=1):
+            name = f"conv{stage}" if len(filters) == 1 else f"conv{stage}_{index}"
+            layers.append(Conv(name, max(1, round(count * width)), size=3 if index % 2 else 1))
+    return Stem(tuple(layers), passthrough="conv5_5")
+
+
+def tiny() -> Stem:
+    """The stem of Tiny YOLOv2: seven convolutions, stride 32, the last pool of stride 1 (Darknet cfg/yolov2-tiny-voc.cfg)."""
+    layers: list[Layer] = []
+    for stage, filters in enumerate((16, 32, 64, 128, 256, 512, 1024), start=1):
+        if stage > 1:
+            layers.append(MaxPool(f"pool{stage - 1}", stride=1 if stage == 7 else 2))
+        layers.append(Conv(f"conv{stage}", filters))
+    return Stem(tuple(layers), passthrough="conv5")
+
+
+def efficientnet_lite0() -> Stem:
+    """EfficientNet-Lite0 without its classifier: 16 inverted-residual blocks, stride 32 (arXiv 1905.11946; Lite: no
+    squeeze-and-excitation, ReLU6). Convolutions are padded as TensorFlow's "same": the odd pixel goes right and bottom."""
+    layers: list[Layer] = [_lite("stem", 32, size=3, stride=2)]
+    #         repeats, filters, size, stride, expansion
+    stages = (
+        (1, 16, 3, 1, 1),
+        (2, 24, 3, 2, 6),
+        (2, 40, 5, 2, 6),
+        (3, 80, 3, 2, 6),
+        (3, 112, 5, 1, 6),
+        (4, 192, 5, 2, 6),
+        (1, 320, 3, 1, 6),
+    )
+    channels, block, output = 32, 0, "stem"
+    for repeats, filters, size, stride, expansion in stages:
+        for repeat in range(repeats):
+            block += 1
+            name, wide = f"block{block}", channels * expansion
+            if expansion > 1:
+                layers.append(_lite(f"{name}_expand", wide))
+            layers.append(_lite(f"{name}_depthwise", wide, size=size, stride=1 if repeat else stride, groups=wide))
+            layers.append(replace(_lite(f"{name}_project", filters), activation="linear"))
+            if repeat:
+                layers.append(Shortcut(f"{name}_add", source=output))
+            channels, output = filters, layers[-1].name
+    return Stem(tuple(layers), passthrough="block11_add")
+
+
+def _lite(name: str, filters: int, *, size: int = 1, stride: int = 1, groups: int = 1) -> Conv:
+    total = size - stride if stride > 1 else size - 1  # inputs are even where the stride is 2
+    return Conv(name, filters, size, stride, groups, activation="relu6", epsilon=1e-3, padding=(total // 2, total - total // 2))
+
+
+def yolov2(
+    labels: Sequence[str],
+    *,
+    stem: Stem | None = None,
+    anchors: int = 5,
+    filters: int = 1024,
+    passthrough: int = 64,
+    order: ReorgOrder = "space-to-depth",
+) -> Network:
+    """The YOLOv2 network: stem, two 3x3 convolutions, passthrough, head (YOLO9000 section 2; Darknet cfg/yolov2-voc.cfg).
+
+    labels: the classes; the head has `anchors * (5 + len(labels))` outputs. stem: Darknet19 if not given.
+    filters: width of the head's three 3x3 convolutions. passthrough: filters of its 1x1 convolution before the reorg.
+    """
+    stem = stem or darknet19()
+    outputs = anchors * (5 + len(labels))
+    first = 8 if any(layer.name == "conv7" for layer in stem.layers) else 7  # the tiny stem has a conv7 of its own
+    return (
+        *stem.layers,
+        Conv(f"conv{first}", filters),
+        Conv(f"conv{first + 1}", filters),
+        Route("passthrough", (stem.passthrough,)),
+        Conv("conv5a", passthrough, size=1),
+        Reorg("reorg", order=order),
+        Route("concat", ("reorg", f"conv{first + 1}")),
+        Conv(f"conv{first + 2}", filters),
+        Conv("linear", outputs, size=1, normalize=False, activation="linear"),
+    )
+
+
+def tiny_yolov2(labels: Sequence[str], *, anchors: int = 5, filters: int = 1024) -> Network:
+    """Tiny YOLOv2: the tiny stem, a head without passthrough (Darknet cfg/yolov2-tiny-voc.cfg; COCO's has 512 filters)."""
+    outputs = anchors * (5 + len(labels))
+    return (*tiny().layers, Conv("conv8", filters), Conv("linear", outputs, size=1, normalize=False, activation="linear"))

@@ -1,0 +1,121 @@
+"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, built without TensorFlow.
+
+Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
+from detector.shapes import Arrays, Shape, inputs
+from detector.spec import Model
+
+INPUT, OUTPUT = "images", "logits"
+OPSET, IR_VERSION = 18, 9
+
+
+def build_onnx(model: Model) -> onnx.ModelProto:
+    """The model's whole network, pixel scaling included, as one graph."""
+    spec = model.spec
+    graph = _Graph()
+    last = graph.add("Transpose", [INPUT], "pixels_nchw", perm=(0, 3, 1, 2))
+    if spec.pixel_scale != 1:
+        last = graph.add("Mul", [last, graph.constant("pixel_scale", np.float32(spec.pixel_scale))], "pixels_scaled")
+    if spec.pixel_offset != 0:
+        last = graph.add("Add", [last, graph.constant("pixel_offset", np.float32(spec.pixel_offset))], "pixels_moved")
+    before = inputs(spec.network, spec.input_size)
+    for layer in spec.network:
+        last = _add_layer(graph, layer, last, before[layer.name], model.arrays)
+    graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
+    return graph.finished(model)
+
+
+@dataclass
+class _Graph:
+    """Nodes and constants as they come."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: list[onnx.TensorProto] = field(default_factory=list)
+
+    def add(self, kind: str, sources: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, sources, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: NDArray[np.generic] | np.float32) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name))
+        return name
+
+    def finished(self, model: Model) -> onnx.ModelProto:
+        size, grid = model.spec.input_size, model.spec.grid
+        images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ("N", size, size, 3))
+        logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ("N", grid, grid, None))
+        graph = helper.make_graph(self.nodes, model.name, [images], [logits], self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="boxwright")
+
+
+def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, arrays: Arrays) -> str:
+    """Append the layer's nodes; the last one is called as the layer, so that `Route` and `Shortcut` find it."""
+    match layer:
+        case Conv():
+            kernel, bias = fold(layer, arrays)
+            weights = [graph.constant(f"{layer.name}/kernel", kernel), graph.constant(f"{layer.name}/bias", bias)]
+            output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
+            (low, high), stride = layer.pads, (layer.stride, layer.stride)
+            graph.add("Conv", [last, *weights], output, pads=(low, low, high, high), strides=stride, group=layer.groups)
+            return _add_activation(graph, layer.activation, output, layer.name)
+        case MaxPool():
+            low, high = layer.pads
+            window, stride = (layer.size, layer.size), (layer.stride, layer.stride)
+            return graph.add("MaxPool", [last], layer.name, kernel_shape=window, strides=stride, pads=(low, low, high, high))
+        case Reorg():
+            return _add_reorg(graph, layer, last, before)
+        case Route():
+            return graph.add("Concat", list(layer.layers), layer.name, axis=1)
+        case Shortcut():
+            output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
+            graph.add("Add", [last, layer.source], output)
+            return _add_activation(graph, layer.activation, output, layer.name)
+
+
+def fold(layer: Conv, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Kernel (out, in / groups, height, width) and bias (out,) that compute convolution and batch norm in one."""
+    kernel = arrays[f"{layer.name}/kernel"].transpose(3, 2, 0, 1)
+    if not layer.normalize:
+        return kernel, arrays[f"{layer.name}/bias"]
+    gamma, beta, mean, variance = (arrays[f"{layer.name}/{part}"].astype(np.float64) for part in ("gamma", "beta", "mean", "variance"))
+    scale = gamma / np.sqrt(variance + layer.epsilon)
+    return (kernel * scale[:, None, None, None]).astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def _add_activation(graph: _Graph, activation: Activation, source: str, output: str) -> str:
+    match activation:
+        case "linear":
+            return output
+        case "leaky":
+            return graph.add("LeakyRelu", [source], output, alpha=LEAKY_SLOPE)
+        case "relu6":
+            bounds = [graph.constant(f"{output}/low", np.float32(0)), graph.constant(f"{output}/high", np.float32(6))]
+            return graph.add("Clip", [source, *bounds], output)
+        case "swish":
+            return graph.add("Mul", [source, graph.add("Sigmoid", [source], f"{output}/gate")], output)
+        case _:
+            return graph.add(_ONNX_NAMES[activation], [source], output)
+
+
+_ONNX_NAMES = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "logistic": "Sigmoid", "tanh": "Tanh", "mish": "Mish"}
+
+
+def _add_reorg(graph: _Graph, layer: Reorg, last: str, before: Shape) -> str:
+    if layer.order == "space-to-depth":
+        return graph.add("SpaceToDepth", [last], layer.name, blocksize=layer.stride)
+    stride, side, channels = layer.stride, before.side, before.channels  # as detector.reorg, batch size left open
+    shapes = ((0, channels // stride**2, side, stride, side, stride), (0, channels * stride**2, side // stride, side // stride))
+    windows, result = (graph.constant(f"{layer.name}/shape{i}", np.array(shape, np.int64)) for i, shape in enumerate(shapes))
+    last = graph.add("Reshape", [last, windows], f"{layer.name}/windows")
+    last = graph.add("Transpose", [last], f"{layer.name}/sorted", perm=(0, 3, 5, 1, 2, 4))
+    return graph.add("Reshape", [last, result], layer.name)

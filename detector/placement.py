@@ -1,0 +1,100 @@
+"""Where a photo lies in the network's square input, there and back. One of the three places where a box changes its frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from detector.detections import Boxes
+from detector.spec import ModelSpec, Resample
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB, 0..255."""
+Pixels = NDArray[np.float32]
+"""(S, S, 3) RGB, 0..255, S the network's input size."""
+
+GREY = 127.5
+"""What a letterbox pads with: 0.5 once scaled to 0..1 (Darknet src/image.c, letterbox_image)."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A photo of `width` x `height` shown as `shown_width` x `shown_height` in the middle of a square of `size` pixels."""
+
+    size: int  # network pixels
+    width: int  # image pixels
+    height: int
+    shown_width: int  # network pixels
+    shown_height: int
+    resample: Resample
+
+    @classmethod
+    def fit(cls, spec: ModelSpec, image: Picture) -> "Placement":
+        """The placement that the model was trained with: the whole square, or as large as the photo's proportions allow."""
+        height, width = image.shape[:2]
+        size = spec.input_size
+        if spec.fit == "stretch":
+            shown_width = shown_height = size
+        elif width >= height:  # integers rounded down, as in Darknet
+            shown_width, shown_height = size, max(1, height * size // width)
+        else:
+            shown_width, shown_height = max(1, width * size // height), size
+        return cls(size, width, height, shown_width, shown_height, spec.resample)
+
+    def apply(self, image: Picture) -> Pixels:
+        """(height, width, 3) uint8 -> (size, size, 3) float32, 0..255, padded with GREY."""
+        resize = _resize_darknet if self.resample == "darknet" else _resize_antialiased
+        shown = resize(image, self.shown_width, self.shown_height)
+        if shown.shape[:2] == (self.size, self.size):
+            return shown
+        pixels = np.full((self.size, self.size, 3), GREY, np.float32)
+        left, top = (self.size - self.shown_width) // 2, (self.size - self.shown_height) // 2
+        pixels[top : top + self.shown_height, left : left + self.shown_width] = shown
+        return pixels
+
+    def to_network(self, boxes: Boxes) -> Boxes:
+        """(N, 4) xyxy, image pixels -> network pixels."""
+        return boxes * self._scale + self._offset
+
+    def to_image(self, boxes: Boxes) -> Boxes:
+        """(N, 4) xyxy, network pixels -> image pixels, not clipped."""
+        return (boxes - self._offset) / self._scale
+
+    @property
+    def _scale(self) -> Boxes:
+        across, down = self.shown_width / self.width, self.shown_height / self.height
+        return np.array([across, down, across, down], np.float32)
+
+    @property
+    def _offset(self) -> Boxes:
+        # Half of an odd margin is kept here and dropped in `apply`: so does Darknet (correct_region_boxes, letterbox_image),
+        # and its boxes are the ones to meet.
+        left, top = (self.size - self.shown_width) / 2, (self.size - self.shown_height) / 2
+        return np.array([left, top, left, top], np.float32)
+
+
+def _resize_antialiased(image: Picture, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)
+
+
+def _resize_darknet(image: Picture, width: int, height: int) -> Pixels:
+    """Bilinear with aligned corners and no antialiasing (Darknet src/image.c, resize_image): four pixels make one."""
+    upper, lower, down = _neighbours(image.shape[0], height)
+    left, right, across = _neighbours(image.shape[1], width)
+    rows = (_blend(image[row], left, right, across[:, None]) for row in (upper, lower))
+    top, bottom = rows  # (height, width, 3) each
+    return top + (bottom - top) * down[:, None, None]
+
+
+def _blend(rows: Picture, left: NDArray[np.intp], right: NDArray[np.intp], share: Pixels) -> Pixels:
+    start = np.take(rows, left, axis=1).astype(np.float32)
+    return start + (np.take(rows, right, axis=1) - start) * share
+
+
+def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Pixels]:
+    """For each of `new` places along a side of `old` pixels: the pixel before, the one after, the share of the latter."""
+    step = np.float32(old - 1) / np.float32(new - 1) if new > 1 else np.float32(0)
+    place = np.arange(new, dtype=np.float32) * step
+    before = np.minimum(place.astype(np.intp), old - 1)
+    return before, np.minimum(before + 1, old - 1), place - before.astype(np.float32)

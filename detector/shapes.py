@@ -1,0 +1,139 @@
+"""What follows from the layers alone: shapes, the arrays a network needs, parameters, operations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import ArraysError, NetworkError
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+
+Array = NDArray[np.float32]
+Arrays = Mapping[str, Array]
+"""Arrays by name: "conv1/kernel" (height, width, in / groups, out); "conv1/gamma", "/beta", "/mean", "/variance" (out,) or "conv1/bias"."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A layer's output: `side` cells square, `channels` deep."""
+
+    side: int
+    channels: int
+
+
+def trace(network: Network, input_size: int) -> dict[str, Shape]:
+    """Output shape of every layer, by name and in order, for an input of (input_size, input_size, 3).
+
+    Raises NetworkError where a name is taken twice or unknown, or where shapes do not fit.
+    """
+    shapes: dict[str, Shape] = {}
+    before = Shape(input_size, 3)
+    for layer in network:
+        if layer.name in shapes:
+            raise NetworkError(f"layer {layer.name!r}: the name is taken twice; give every layer a name of its own.")
+        before = shapes[layer.name] = _output(layer, before, shapes)
+        if before.side < 1:
+            raise NetworkError(f"layer {layer.name!r}: nothing is left of an input of {input_size} pixels; use a larger input size.")
+    return shapes
+
+
+def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
+    match layer:
+        case Conv():
+            _check_conv(layer, before)
+            return Shape((before.side + sum(layer.pads) - layer.size) // layer.stride + 1, layer.filters)
+        case MaxPool():
+            return Shape((before.side + sum(layer.pads) - layer.size) // layer.stride + 1, before.channels)
+        case Reorg():
+            _check_reorg(layer, before)
+            return Shape(before.side // layer.stride, before.channels * layer.stride**2)
+        case Route():
+            sources = [_named(layer, name, shapes) for name in layer.layers]
+            if not sources or len({source.side for source in sources}) > 1:
+                sides = ", ".join(f"{name} {source.side}" for name, source in zip(layer.layers, sources, strict=True))
+                raise NetworkError(f"layer {layer.name!r}: routed layers must be of one side, got {sides or 'no layer'}.")
+            return Shape(sources[0].side, sum(source.channels for source in sources))
+        case Shortcut():
+            source = _named(layer, layer.source, shapes)
+            if source != before:
+                raise NetworkError(f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {before}; they must be equal.")
+            return before
+
+
+def _named(layer: Layer, name: str, shapes: Mapping[str, Shape]) -> Shape:
+    if name not in shapes:
+        raise NetworkError(f"layer {layer.name!r}: there is no layer {name!r} before it.")
+    return shapes[name]
+
+
+def _check_conv(layer: Conv, before: Shape) -> None:
+    if min(layer.filters, layer.size, layer.stride, layer.groups) < 1 or min(layer.pads) < 0:
+        raise NetworkError(f"layer {layer.name!r}: filters, size, stride, groups are at least 1, padding at least 0; got {layer}.")
+    if before.channels % layer.groups or layer.filters % layer.groups:
+        raise NetworkError(
+            f"layer {layer.name!r}: {before.channels} channels and {layer.filters} filters do not divide into {layer.groups} groups."
+        )
+
+
+def _check_reorg(layer: Reorg, before: Shape) -> None:
+    if before.side % layer.stride:
+        raise NetworkError(f"layer {layer.name!r}: a side of {before.side} cells is not a multiple of its stride {layer.stride}.")
+    if layer.order == "darknet" and before.channels % layer.stride**2:
+        raise NetworkError(f"layer {layer.name!r}: Darknet's order needs a multiple of {layer.stride**2} channels, got {before.channels}.")
+
+
+def inputs(network: Network, input_size: int) -> dict[str, Shape]:
+    """Shape of what each layer reads from the layer before it (for `Route`: nothing; the key is there all the same)."""
+    outputs = [Shape(input_size, 3), *trace(network, input_size).values()]
+    return {layer.name: before for layer, before in zip(network, outputs, strict=False)}
+
+
+def array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """The arrays that the network needs, by name, in the order of its layers. They do not depend on the input size."""
+    needed: dict[str, tuple[int, ...]] = {}
+    size = nominal_size(network)
+    before = inputs(network, size)
+    for layer in network:
+        if isinstance(layer, Conv):
+            needed[f"{layer.name}/kernel"] = (layer.size, layer.size, before[layer.name].channels // layer.groups, layer.filters)
+            for part in ("gamma", "beta", "mean", "variance") if layer.normalize else ("bias",):
+                needed[f"{layer.name}/{part}"] = (layer.filters,)
+    return needed
+
+
+def nominal_size(network: Network) -> int:
+    """An input size that every layer divides: the product of all strides (a reorg's too)."""
+    size = 1
+    for layer in network:
+        if not isinstance(layer, Route | Shortcut):
+            size *= layer.stride
+    return 2 * size
+
+
+def check_arrays(network: Network, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+    """Raise ArraysError unless there is an array of the right shape for every name, and no other."""
+    needed = array_shapes(network)
+    for name, shape in needed.items():
+        if name not in arrays:
+            raise ArraysError(f"array {name!r} of shape {shape} is missing; the file holds a different network.")
+        if arrays[name].shape != shape:
+            raise ArraysError(f"array {name!r} has shape {arrays[name].shape}, the network needs {shape}.")
+    surplus = sorted(set(arrays) - set(needed))
+    if surplus:
+        raise ArraysError(f"{len(surplus)} arrays belong to no layer, {surplus[0]!r} first; the file holds a different network.")
+
+
+def parameters(network: Network) -> int:
+    """Numbers in all arrays of the network, moving statistics included."""
+    return sum(int(np.prod(shape)) for shape in array_shapes(network).values())
+
+
+def operations(network: Network, input_size: int) -> int:
+    """Multiplications and additions of the convolutions for one photo (2 per weight and output cell, as Darknet counts BFLOPs)."""
+    outputs, kernels = trace(network, input_size), array_shapes(network)
+    return sum(2 * int(np.prod(kernels[f"{name}/kernel"])) * outputs[name].side ** 2 for name in _convolutions(network))
+
+
+def _convolutions(network: Network) -> list[str]:
+    return [layer.name for layer in network if isinstance(layer, Conv)]

@@ -1,0 +1,88 @@
+"""Facts about a model, written once: `ModelSpec`; with its arrays and where they come from: `Model`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, get_args
+
+from detector.errors import NetworkError
+from detector.network import Network
+from detector.shapes import Arrays, check_arrays, trace
+
+Fit = Literal["letterbox", "stretch"]
+Resample = Literal["darknet", "antialiased"]
+
+MAX_INPUT_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a detector is, apart from its arrays. Checked once, here.
+
+    Raises NetworkError where the parts do not fit. A network without labels and anchors is a stem: it can be stored
+    and trained upon, not detected with.
+    """
+
+    labels: tuple[str, ...]
+    anchors: tuple[tuple[float, float], ...]  # (w, h), grid cells
+    network: Network
+    input_size: int = 416  # network pixels, square, a multiple of the network's stride
+    fit: Fit = "letterbox"  # keep the photo's proportions and pad with grey, or fill the square
+    resample: Resample = "darknet"  # aligned corners without antialiasing, or Pillow's antialiased bilinear
+    pixel_scale: float = 1 / 255  # the network computes on pixel * pixel_scale + pixel_offset, pixel in 0..255
+    pixel_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.fit not in get_args(Fit) or self.resample not in get_args(Resample):
+            raise NetworkError(
+                f"fit is one of {get_args(Fit)}, resample one of {get_args(Resample)}; got {self.fit!r} and {self.resample!r}."
+            )
+        if not 1 <= self.input_size <= MAX_INPUT_SIZE:
+            raise NetworkError(f"input_size must be 1 to {MAX_INPUT_SIZE} pixels, got {self.input_size}.")
+        if len(set(self.labels)) != len(self.labels):
+            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+            raise NetworkError(f"label {twice!r} is there twice; detections are told apart by label.")
+        if any(not 0 < side < MAX_INPUT_SIZE for anchor in self.anchors for side in anchor):
+            raise NetworkError(f"anchors are positive widths and heights in grid cells, got {self.anchors}.")
+        self._check_output()
+
+    def _check_output(self) -> None:
+        output = list(trace(self.network, self.input_size).values())[-1] if self.network else None
+        if output is None:
+            raise NetworkError("the network has no layers.")
+        if self.input_size % output.side:
+            raise NetworkError(f"an input of {self.input_size} pixels does not divide into the network's {output.side} cells a side.")
+        wanted = len(self.anchors) * (5 + len(self.labels))
+        if self.anchors and output.channels != wanted:
+            raise NetworkError(
+                f"layer {self.network[-1].name!r} has {output.channels} outputs; "
+                f"{len(self.anchors)} anchors and {len(self.labels)} labels need {wanted}."
+            )
+
+    @property
+    def is_detector(self) -> bool:
+        """False for a stem, which has no anchors."""
+        return bool(self.anchors)
+
+    @cached_property
+    def grid(self) -> int:
+        """Cells along a side of the output."""
+        return list(trace(self.network, self.input_size).values())[-1].side
+
+    @property
+    def stride(self) -> int:
+        """Network pixels along a side of a cell."""
+        return self.input_size // self.grid
+
+
+@dataclass(frozen=True)
+class Model:
+    """A spec, its arrays (float32, by name; see `shapes.Arrays`) and where they come from."""
+
+    name: str
+    spec: ModelSpec
+    arrays: Arrays = field(repr=False)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_arrays(self.spec.network, self.arrays)

@@ -1,0 +1,83 @@
+"""Fixtures that several packages' tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detector.boxes import box_iou
+from detector.network import Conv, MaxPool, Network
+from detector.shapes import Arrays, array_shapes
+from detector.spec import Model, ModelSpec
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+Box = dict[str, Any]
+"""label, score, xmin, ymin, xmax, ymax, as in the reference files."""
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photos, weights and reference answers beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the folder of test data at {SHARED}, which a clone alone does not have")
+    return SHARED
+
+
+def _random_arrays(network: Network, seed: int) -> Arrays:
+    rng = np.random.default_rng(seed)
+    ranges = {"gamma": (0.8, 1.2), "beta": (-0.2, 0.2), "mean": (-0.2, 0.2), "variance": (0.5, 1.5), "bias": (-0.2, 0.2)}
+    arrays = {}
+    for name, shape in array_shapes(network).items():
+        part = name.rpartition("/")[2]
+        if part == "kernel":  # He: the signal neither dies nor explodes on its way
+            array = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:3])))
+        else:
+            array = rng.uniform(*ranges[part], shape).astype(np.float32)
+        arrays[name] = array
+    return arrays
+
+
+@pytest.fixture(scope="session")
+def random_arrays() -> Callable[[Network, int], Arrays]:
+    """(network, seed) -> arrays whose activations stay in a natural range."""
+    return _random_arrays
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Model:
+    """Three labels, 64 pixels, stride 32, seeded random arrays: says something of every photo, in a millisecond."""
+    labels = ("cat", "dog", "person")
+    stem = tuple(layer for i in range(5) for layer in (Conv(f"conv{i + 1}", 8), MaxPool(f"pool{i + 1}")))
+    network = (*stem, Conv("linear", 2 * (5 + len(labels)), size=1, normalize=False, activation="linear"))
+    spec = ModelSpec(labels, ((0.7, 0.9), (1.5, 1.1)), network, input_size=64)
+    return Model("tiny-random", spec, _random_arrays(network, seed=1), {"source": "seeded random numbers"})
+
+
+def _matches(box: Box, others: list[Box]) -> bool:
+    corners = ("xmin", "ymin", "xmax", "ymax")
+    alike = [other for other in others if other["label"] == box["label"] and abs(other["score"] - box["score"]) <= 0.01]
+    if not alike:
+        return False
+    first, second = (np.array([[b[corner] for corner in corners] for b in bs], np.float32) for bs in ([box], alike))
+    return bool(box_iou(first, second).max() >= 0.99)
+
+
+@pytest.fixture(scope="session")
+def assert_same_boxes() -> Callable[..., None]:
+    """(ours, reference, threshold=0.25): every box of one side at the threshold or more is on the other: same label, score within
+    0.01, IoU at least 0.99. A box whose score lies within 0.01 of the threshold may be on one side only."""
+
+    def check(ours: list[Box], reference: list[Box], threshold: float = 0.25) -> None:
+        for side, other, whose in ((reference, ours, "missing"), (ours, reference, "surplus")):
+            certain = [box for box in side if box["score"] >= threshold + 0.01]
+            wrong = [box for box in certain if not _matches(box, other)]
+            assert not wrong, f"{whose}: {wrong}"
+        assert len({_key(box) for box in ours}) == len(ours), "a box was reported twice"
+
+    return check
+
+
+def _key(box: Box) -> tuple[Any, ...]:
+    return tuple(box[part] for part in ("label", "score", "xmin", "ymin", "xmax", "ymax"))

@@ -1,0 +1,188 @@
+"""Each engine against numpy's plain arithmetic, against the other, and against OpenCV's Darknet importer."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detector.detector import Detector
+from detector.engines import load_engine
+from detector.errors import NetworkError, SettingError, UnknownLabel
+from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, efficientnet_lite0, yolov2
+from detector.shapes import array_shapes
+from detector.spec import Model, ModelSpec
+
+
+def of_layers(random_arrays, *layers, size=64, **facts):
+    """A stem model of those layers with seeded arrays."""
+    return Model("layers", ModelSpec((), (), layers, size, **facts), random_arrays(layers, 3))
+
+
+def images(size, count=2):
+    return np.random.default_rng(5).uniform(0, 255, (count, size, size, 3)).astype(np.float32)
+
+
+def agree(model, tolerance=1e-4):
+    first, second = (load_engine(model, name)(images(model.spec.input_size)) for name in ("onnxruntime", "tensorflow"))
+    assert first.dtype == second.dtype == np.float32
+    assert first.shape == second.shape
+    scale = max(1.0, float(np.abs(first).max()))
+    np.testing.assert_allclose(second, first, atol=tolerance * scale)
+    return first
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_is_the_same_in_both_engines(activation, random_arrays):
+    agree(of_layers(random_arrays, Conv("a", 6, activation=activation, stride=4, size=4, padding=(0, 0)), Conv("b", 3)))
+
+
+FORMULAS = {
+    "linear": lambda x: x,
+    "leaky": lambda x: np.where(x > 0, x, 0.1 * x),
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "swish": lambda x: x / (1 + np.exp(-x)),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
+def test_every_activation_is_its_formula(activation, engine):
+    layer = Conv("a", 3, size=1, normalize=False, activation=activation)
+    arrays = {"a/kernel": np.eye(3, dtype=np.float32)[None, None], "a/bias": np.zeros(3, np.float32)}
+    spec = ModelSpec((), (), (layer,), 16, pixel_scale=0.05, pixel_offset=-5.0)
+    x = images(16)
+    expected = FORMULAS[activation](x.astype(np.float64) * 0.05 - 5)
+    np.testing.assert_allclose(load_engine(Model("a", spec, arrays), engine)(x), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Conv("a", 4, stride=2),),
+        (Conv("a", 4, stride=2, padding=(0, 1)),),
+        (Conv("a", 4, size=5, stride=2, padding=(1, 2)), Conv("b", 8, size=2, padding=(0, 1))),
+        (Conv("a", 6, size=3, groups=3), Conv("b", 6, groups=6), Conv("c", 12, groups=2, stride=2)),
+        (Conv("a", 4), MaxPool("b", size=2, stride=1), MaxPool("c"), MaxPool("d", size=3, stride=2), MaxPool("e", size=3, stride=1)),
+        (Conv("a", 4, stride=4, size=4, padding=(0, 0)), MaxPool("b", size=2, stride=2, padding=0)),
+        (Conv("a", 8), Reorg("b", order="darknet"), Conv("c", 2)),
+        (Conv("a", 8), Reorg("b", order="space-to-depth", stride=4), Conv("c", 2)),
+        (Conv("a", 4), MaxPool("b"), Route("c", ("a",)), MaxPool("d"), Route("e", ("d", "b")), Conv("f", 8), Shortcut("g", "e", "leaky")),
+    ],
+)
+def test_every_layer_is_the_same_in_both_engines(layers, random_arrays):
+    agree(of_layers(random_arrays, *layers))
+
+
+def test_yolov2_on_efficientnet_is_the_same_in_both_engines(random_arrays):
+    labels = ("a", "b")
+    network = yolov2(labels, stem=efficientnet_lite0(), filters=32)
+    spec = ModelSpec(labels, ((1.0, 2.0),) * 5, network, 96, pixel_scale=1 / 128, pixel_offset=-127 / 128)
+    raw = agree(Model("small", spec, random_arrays(network, 1)))
+    assert raw.shape == (2, 3, 3, 5, 7)
+
+
+def test_reorg_in_the_engines_is_the_definition(random_arrays):
+    from detector.reorg import reorg
+
+    for order in ("darknet", "space-to-depth"):
+        plain = of_layers(random_arrays, Conv("a", 8))
+        moved = of_layers(random_arrays, Conv("a", 8), Reorg("b", order=order))
+        x = images(64)
+        for name in ("onnxruntime", "tensorflow"):
+            before, after = (load_engine(model, name)(x).transpose(0, 3, 1, 2) for model in (plain, moved))
+            np.testing.assert_allclose(after, reorg(before, 2, order), atol=1e-5)
+
+
+def test_keras_gives_back_the_arrays_it_was_given(random_arrays):
+    from detector.keras_model import build_keras, read_back
+
+    model = of_layers(random_arrays, Conv("a", 6), Conv("b", 6, groups=6), Conv("c", 4, groups=2, normalize=False))
+    arrays = read_back(build_keras(model), model.spec)
+    assert list(arrays) == list(array_shapes(model.spec.network))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, model.arrays[name])
+
+
+def test_the_full_yolov2_agrees_with_opencvs_darknet_importer_and_the_engines_with_each_other(shared, random_arrays, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10, whose successor has no Darknet importer")
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        pytest.skip(f"OpenCV {cv2.__version__} has no Darknet importer; 4.10 has")
+    from weights.darknet import read_cfg, read_darknet, write_darknet
+
+    spec = read_cfg(shared / "weights" / "yolov2-voc.cfg")
+    cfg, weights = tmp_path / "yolov2-voc.cfg", tmp_path / "yolov2-voc.weights"
+    write_darknet(Model("random", spec, random_arrays(spec.network, 7)), cfg, weights)
+    assert weights.stat().st_size in (202_704_260, 202_704_264)
+    model = read_darknet(cfg, weights)
+
+    x = images(416, count=1)
+    ours = {name: load_engine(model, name)(x)[0] for name in ("onnxruntime", "tensorflow")}
+    np.testing.assert_allclose(ours["tensorflow"], ours["onnxruntime"], atol=1e-4 * np.abs(ours["onnxruntime"]).max())
+
+    network = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
+    network.setInput(cv2.dnn.blobFromImage(x[0], 1 / 255))
+    before_region = network.getLayer(network.getLayerId(network.getLayerNames()[-1])).name
+    last_convolution = [name for name in network.getLayerNames() if name.startswith(("conv", "bn", "permute"))]
+    assert before_region in network.getUnconnectedOutLayersNames()
+    theirs = network.forward(next(name for name in reversed(last_convolution) if name.startswith("conv")))[0]
+    flat = ours["onnxruntime"].reshape(13, 13, 125).transpose(2, 0, 1)
+    assert np.abs(theirs - flat).max() <= 1e-3 * np.abs(flat).max()
+
+
+def test_the_detector_leaves_tensorflow_unimported(tiny_model):
+    code = (
+        "import sys, detector.detector, detector.draw, detector.image, detector.engines.onnxruntime;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'keras', 'tf_keras')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_detector_answers_in_image_pixels_within_the_picture(tiny_model):
+    detector = Detector(tiny_model.spec, load_engine(tiny_model))
+    image = np.random.default_rng(0).integers(0, 256, (50, 200, 3), np.uint8)
+    found = detector.detect(image, score_threshold=0.01)
+    assert len(found) > 1
+    assert (found.boxes >= 0).all()
+    assert (found.boxes[:, [0, 2]] <= 200).all()
+    assert (found.boxes[:, [1, 3]] <= 50).all()
+    assert found.boxes[:, 2].max() > 50
+
+
+def test_a_detector_selects_classes_and_the_best(tiny_model):
+    detector = Detector(tiny_model.spec, load_engine(tiny_model))
+    image = np.random.default_rng(0).integers(0, 256, (50, 200, 3), np.uint8)
+    everything = detector.detect(image, score_threshold=0.0)
+    dogs = detector.detect(image, score_threshold=0.0, class_ids=detector.class_ids(["dog"]))
+    assert set(dogs.class_ids.tolist()) == {1}
+    assert len(dogs) == (everything.class_ids == 1).sum()
+    np.testing.assert_array_equal(detector.detect(image, score_threshold=0.0, max_detections=3).boxes, everything.boxes[:3])
+
+
+def test_a_detector_refuses_what_makes_no_sense(tiny_model, random_arrays):
+    detector = Detector(tiny_model.spec, load_engine(tiny_model))
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(SettingError, match="score_threshold must be between 0 and 1, got 2"):
+        detector.detect(image, score_threshold=2)
+    with pytest.raises(SettingError, match="iou_threshold"):
+        detector.detect(image, iou_threshold=-0.1)
+    with pytest.raises(SettingError, match="max_detections"):
+        detector.detect(image, max_detections=0)
+    with pytest.raises(UnknownLabel, match="no class 'zebra'; it knows cat, dog, person"):
+        detector.class_ids(["zebra"])
+    with pytest.raises(SettingError, match="no engine 'abacus'"):
+        load_engine(tiny_model, "abacus")
+    with pytest.raises(NetworkError, match="stem"):
+        Detector(of_layers(random_arrays, Conv("a", 4)).spec, detector.engine)
+
+
+def test_a_model_runs_at_another_input_size(tiny_model):
+    larger = replace(tiny_model, spec=replace(tiny_model.spec, input_size=128))
+    assert load_engine(larger)(images(128)).shape == (2, 4, 4, 2, 8)

@@ -1,0 +1,120 @@
+import pytest
+
+from detector.errors import ArraysError, NetworkError
+from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, efficientnet_lite0, tiny, tiny_yolov2, yolov2
+from detector.shapes import Shape, array_shapes, check_arrays, operations, parameters, trace
+from detector.spec import ModelSpec
+
+VOC = tuple(f"class {i}" for i in range(20))
+ANCHORS = ((1.0, 1.0),) * 5
+
+
+def test_darknet19_has_18_convolutions_and_ends_at_stride_32():
+    stem = darknet19().layers
+    assert sum(isinstance(layer, Conv) for layer in stem) == 18
+    assert trace(stem, 416)["conv6_5"] == Shape(13, 1024)
+
+
+def test_darknet19_counts_its_operations_as_the_paper_does():
+    classifier = (*darknet19().layers, Conv("classes", 1000, size=1, normalize=False, activation="linear"))
+    assert operations(classifier, 224) / 1e9 == pytest.approx(5.58, abs=0.005)
+
+
+def test_half_width_has_about_a_quarter_of_the_weights():
+    assert parameters(darknet19(width=0.5).layers) / parameters(darknet19().layers) == pytest.approx(0.25, abs=0.01)
+
+
+def test_yolov2_has_the_parameters_and_operations_of_darknets_files():
+    network = yolov2(VOC, order="darknet")
+    assert parameters(network) * 4 == 202_704_264 - 20  # yolov2-voc.weights without its header
+    assert operations(network, 416) / 1e9 == pytest.approx(29.36, abs=0.005)
+    assert parameters(yolov2(range(80), order="darknet")) * 4 == 203_934_260 - 16  # yolov2.weights
+    assert operations(yolov2(range(80)), 608) / 1e9 == pytest.approx(62.94, abs=0.005)
+
+
+def test_tiny_yolov2_has_the_parameters_and_operations_of_darknets_files():
+    assert parameters(tiny_yolov2(VOC)) * 4 in (63_471_556 - 16, 63_471_560 - 20)
+    assert operations(tiny_yolov2(VOC), 416) / 1e9 == pytest.approx(6.97, abs=0.005)
+    assert parameters(tiny_yolov2(range(80), filters=512)) * 4 == 44_948_600 - 20
+    assert operations(tiny_yolov2(range(80), filters=512), 416) / 1e9 == pytest.approx(5.41, abs=0.005)
+
+
+@pytest.mark.parametrize("stem", [darknet19(), darknet19(0.5), tiny(), efficientnet_lite0()])
+def test_a_head_couples_to_any_stem(stem):
+    network = yolov2(VOC, stem=stem, filters=64)
+    assert list(trace(network, 416).values())[-1] == Shape(13, 125)
+
+
+def test_efficientnet_lite0_has_16_blocks_ten_of_them_residual():
+    layers = efficientnet_lite0().layers
+    assert sum(layer.name.endswith("_project") for layer in layers) == 16
+    assert sum(isinstance(layer, Shortcut) for layer in layers) == 9
+    assert trace(layers, 224)["block16_project"] == Shape(7, 320)
+
+
+def test_darknets_pool_of_stride_one_keeps_the_side_and_an_odd_side_is_rounded_up():
+    assert trace((MaxPool("pool", size=2, stride=1),), 13)["pool"].side == 13
+    assert trace((MaxPool("pool"),), 13)["pool"].side == 7
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ((Conv("a", 4), Conv("a", 4)), "'a': the name is taken twice"),
+        ((Conv("a", 4), Route("b", ("c",))), "'b': there is no layer 'c' before it"),
+        ((Conv("a", 4), Route("b", ())), "'b': routed layers must be of one side, got no layer"),
+        ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b"))), "of one side, got a 64, b 32"),
+        ((Conv("a", 4), Conv("b", 5), Shortcut("c", "a")), "'c': adds 'a'"),
+        ((Conv("a", 4, groups=2),), "3 channels and 4 filters do not divide into 2 groups"),
+        ((Conv("a", 0),), "'a': filters, size, stride"),
+        ((Conv("a", 4), Reorg("b", stride=3)), "'b': a side of 64 cells is not a multiple of its stride 3"),
+        ((Reorg("b", order="darknet"),), "multiple of 4 channels, got 3"),
+        ((Conv("a", 4, size=99, padding=(0, 0)),), "nothing is left"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused_by_name(network, message):
+    with pytest.raises(NetworkError, match=message):
+        trace(network, 64)
+
+
+def test_arrays_do_not_depend_on_the_input_size():
+    shapes = array_shapes((Conv("a", 4), Reorg("b"), Conv("c", 2, size=1, normalize=False)))
+    assert shapes["c/kernel"] == (1, 1, 16, 2)
+    assert list(shapes) == ["a/kernel", "a/gamma", "a/beta", "a/mean", "a/variance", "c/kernel", "c/bias"]
+
+
+def test_arrays_are_checked_totally(random_arrays):
+    network = (Conv("a", 4), Conv("b", 2, normalize=False))
+    arrays = dict(random_arrays(network, 0))
+    check_arrays(network, arrays)
+    with pytest.raises(ArraysError, match="'c/bias' first"):
+        check_arrays(network, arrays | {"c/bias": arrays["b/bias"]})
+    with pytest.raises(ArraysError, match=r"'b/bias' has shape \(4,\), the network needs \(2,\)"):
+        check_arrays(network, arrays | {"b/bias": arrays["a/beta"]})
+    del arrays["a/mean"]
+    with pytest.raises(ArraysError, match="'a/mean' of shape"):
+        check_arrays(network, arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": VOC[:19]}, "125 outputs; 5 anchors and 19 labels need 120"),
+        ({"labels": ("dog",) * 20}, "'dog' is there twice"),
+        ({"anchors": ((1.0, -1.0),) * 5}, "positive widths"),
+        ({"anchors": ((1.0, float("nan")),) * 5}, "positive widths"),
+        ({"input_size": 400}, "does not divide|is not a multiple"),
+        ({"input_size": 0}, "1 to 4096"),
+        ({"network": ()}, "no layers"),
+        ({"fit": "crop"}, "fit is one of"),
+    ],
+)
+def test_a_spec_checks_itself(change, message):
+    facts = {"labels": VOC, "anchors": ANCHORS, "network": yolov2(VOC)} | change
+    with pytest.raises(NetworkError, match=message):
+        ModelSpec(**facts)
+
+
+def test_the_grid_and_the_stride_follow_from_the_network():
+    spec = ModelSpec(VOC, ANCHORS, yolov2(VOC), input_size=608)
+    assert (spec.grid, spec.stride) == (19, 32)

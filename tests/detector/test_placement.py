@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from detector.network import Conv
+from detector.placement import GREY, Placement
+from detector.spec import ModelSpec
+
+
+def spec(size=64, fit="letterbox", resample="darknet"):
+    return ModelSpec(("thing",), ((1, 1),), (Conv("only", 6, size=32, stride=32, padding=(0, 0)),), size, fit, resample)
+
+
+def darknet_resize(image, width, height):
+    """resize_image (Darknet src/image.c), pixel by pixel: columns first, then rows."""
+    old_height, old_width, _ = image.shape
+    part = np.zeros((old_height, width, 3))
+    for c in range(width):
+        if c == width - 1 or old_width == 1:
+            part[:, c] = image[:, old_width - 1]
+        else:
+            place = c * (old_width - 1) / (width - 1)
+            part[:, c] = (1 - place % 1) * image[:, int(place)] + (place % 1) * image[:, int(place) + 1]
+    out = np.zeros((height, width, 3))
+    for r in range(height):
+        place = r * (old_height - 1) / (height - 1)
+        out[r] = (1 - place % 1) * part[int(place)]
+        if r < height - 1 and old_height > 1:
+            out[r] += (place % 1) * part[int(place) + 1]
+    return out
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 90), (90, 40), (64, 64), (200, 128), (1, 7), (2, 2)])
+def test_darknets_resampling_equals_its_loop(height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    stretched = Placement.fit(spec(fit="stretch"), image).apply(image)
+    np.testing.assert_allclose(stretched, darknet_resize(image, 64, 64), atol=0.01)
+
+
+def test_antialiased_resampling_is_pillows():
+    image = np.random.default_rng(0).integers(0, 256, (50, 130, 3), np.uint8)
+    pixels = Placement.fit(spec(fit="stretch", resample="antialiased"), image).apply(image)
+    expected = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(pixels, expected)
+    assert pixels.dtype == np.float32
+
+
+@pytest.mark.parametrize("resample", ["darknet", "antialiased"])
+def test_a_wide_photo_is_padded_above_and_below_with_grey(resample):
+    image = np.full((30, 60, 3), 200, np.uint8)
+    pixels = Placement.fit(spec(resample=resample), image).apply(image)
+    assert (pixels[:16] == GREY).all()
+    assert (pixels[16:48] == 200).all()
+    assert (pixels[48:] == GREY).all()
+
+
+def test_a_tall_photo_is_padded_left_and_right():
+    image = np.full((60, 30, 3), 200, np.uint8)
+    pixels = Placement.fit(spec(), image).apply(image)
+    assert (pixels[:, :16] == GREY).all()
+    assert (pixels[:, 16:48] == 200).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5000), (5000, 1), (3, 2)])
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+@pytest.mark.parametrize("resample", ["darknet", "antialiased"])
+def test_any_proportions_fill_a_square(height, width, fit, resample):
+    image = np.full((height, width, 3), 7, np.uint8)
+    pixels = Placement.fit(spec(fit=fit, resample=resample), image).apply(image)
+    assert pixels.shape == (64, 64, 3)
+    assert (pixels == 7).any()
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from(["letterbox", "stretch"]), st.integers(0, 2**32 - 1))
+def test_to_image_undoes_to_network(width, height, fit, seed):
+    image = np.zeros((height, width, 3), np.uint8)
+    placement = Placement.fit(spec(fit=fit), image)
+    boxes = (np.random.default_rng(seed).uniform(0, 1, (5, 4)) * [width, height, width, height]).astype(np.float32)
+    there = placement.to_network(boxes)
+    assert (there >= -1e-3).all()
+    assert (there <= 64 + 1e-3).all()
+    np.testing.assert_allclose(placement.to_image(there), boxes, atol=0.01 + 1e-4 * max(width, height))
+
+
+def test_the_whole_photo_is_the_shown_part_of_the_square():
+    placement = Placement.fit(spec(), np.zeros((30, 60, 3), np.uint8))
+    np.testing.assert_allclose(placement.to_network(np.array([[0, 0, 60, 30]], np.float32)), [[0, 16, 64, 48]])
