@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.errors import DatasetError
+from training.voc import read_sample, read_set
+
+ANNOTATION = """<annotation><filename>{filename}</filename><object><name>dog</name><difficult>{difficult}</difficult>
+<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"""
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    Image.new("RGB", (30, 40)).save(tmp_path / "JPEGImages" / "a.jpg")
+    (tmp_path / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult=1))
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("a\n\n")
+    return tmp_path
+
+
+def test_one_based_inclusive_pixels_become_continuous_edges(dataset):
+    (sample,) = read_set(dataset, "train")
+    np.testing.assert_array_equal(sample.boxes, [[0, 1, 30, 40]])
+    assert sample.labels == ("dog",)
+    assert sample.difficult.tolist() == [True]
+    assert sample.photo == dataset / "JPEGImages" / "a.jpg"
+
+
+def test_a_photo_may_be_named_by_the_file_alone(dataset):
+    (dataset / "Annotations" / "b.xml").write_text(ANNOTATION.format(filename="C:\\photos\\a.jpg", difficult=0))
+    assert read_sample(dataset, "b").photo.name == "a.jpg"
+
+
+def test_an_annotation_without_objects_has_no_boxes(dataset):
+    (dataset / "Annotations" / "a.xml").write_text("<annotation/>")
+    sample = read_sample(dataset, "a")
+    assert sample.boxes.shape == (0, 4)
+    assert sample.labels == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation>", "not readable as XML"),
+        ("", "not readable as XML"),
+        ("<html/>", "first element is <html>"),
+        ('<!DOCTYPE a [<!ENTITY e "x">]><annotation>&e;</annotation>', "not readable as XML"),
+        ('<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><annotation>&e;</annotation>', "not readable as XML"),
+        ('<?xml version="1.0" encoding="klingon"?><annotation/>', "not readable as XML"),
+        (ANNOTATION.replace("<xmin>1</xmin>", ""), "no <bndbox><xmin>"),
+        (ANNOTATION.replace("<xmin>1<", "<xmin>nan<"), "<xmin> is 'nan'"),
+        (ANNOTATION.replace("<xmin>1<", "<xmin>left<"), "<xmin> is 'left'"),
+        (ANNOTATION.replace("<name>dog</name>", "<name> </name>"), "no <name>"),
+    ],
+)
+def test_what_is_no_annotation_is_refused_by_file_and_place(dataset, text, message):
+    (dataset / "Annotations" / "a.xml").write_text(text)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_sample(dataset, "a")
+    assert "a.xml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "x/../../a", "..\\a"])
+def test_names_that_lead_out_of_the_folder_are_refused(dataset, name):
+    (dataset / "ImageSets" / "Main" / "train.txt").write_text(name)
+    with pytest.raises(DatasetError, match="leads out of the folder"):
+        read_set(dataset, "train")
+
+
+def test_a_missing_photo_annotation_or_set_is_named(dataset):
+    with pytest.raises(DatasetError, match="no image set 'val'.*there is train"):
+        read_set(dataset, "val")
+    with pytest.raises(DatasetError, match="plain name"):
+        read_set(dataset, "../train")
+    with pytest.raises(DatasetError, match=r"b\.xml: the annotation is missing"):
+        read_sample(dataset, "b")
+    (dataset / "JPEGImages" / "a.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"a\.xml: its photo is in none of"):
+        read_sample(dataset, "a")
+
+
+def test_real_data_sets_are_read(shared):
+    sizes = {name: len(read_set(shared / "data" / name, "train")) for name in ("animals", "raccoon", "bccd", "coco128")}
+    assert sizes == {"animals": 3680, "raccoon": 130, "bccd": 205, "coco128": 128}
+    assert sum(len(sample.boxes) for sample in read_set(shared / "data" / "coco128", "train")) == 452
