@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detector.detections import Boxes
-from detector.spec import ModelSpec, Resample
+from detector.spec import Edges, ModelSpec, Resample
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB, 0..255."""
@@ -28,6 +28,7 @@ class Placement:
     shown_width: int  # network pixels
     shown_height: int
     resample: Resample
+    edges: Edges
 
     @classmethod
     def fit(cls, spec: ModelSpec, image: Picture) -> "Placement":
@@ -40,7 +41,7 @@ class Placement:
             shown_width, shown_height = size, max(1, height * size // width)
         else:
             shown_width, shown_height = max(1, width * size // height), size
-        return cls(size, width, height, shown_width, shown_height, spec.resample)
+        return cls(size, width, height, shown_width, shown_height, spec.resample, spec.edges)
 
     def apply(self, image: Picture) -> Pixels:
         """(height, width, 3) uint8 -> (size, size, 3) float32, 0..255, padded with GREY."""
@@ -55,16 +56,21 @@ class Placement:
 
     def to_network(self, boxes: Boxes) -> Boxes:
         """(N, 4) xyxy, image pixels -> network pixels."""
-        return boxes * self._scale + self._offset
+        return (boxes - self._last_pixel) * self._scale + self._offset
 
     def to_image(self, boxes: Boxes) -> Boxes:
         """(N, 4) xyxy, network pixels -> image pixels, not clipped."""
-        return (boxes - self._offset) / self._scale
+        return (boxes - self._offset) / self._scale + self._last_pixel
 
     @property
     def _scale(self) -> Boxes:
         across, down = self.shown_width / self.width, self.shown_height / self.height
         return np.array([across, down, across, down], np.float32)
+
+    @property
+    def _last_pixel(self) -> Boxes:
+        far = 1 if self.edges == "inclusive" else 0  # the last pixel of such a box is still inside
+        return np.array([0, 0, far, far], np.float32)
 
     @property
     def _offset(self) -> Boxes:

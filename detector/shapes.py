@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,7 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
             _check_conv(layer, before)
             return Shape((before.side + sum(layer.pads) - layer.size) // layer.stride + 1, layer.filters)
         case MaxPool():
+            _check_pool(layer)
             return Shape((before.side + sum(layer.pads) - layer.size) // layer.stride + 1, before.channels)
         case Reorg():
             _check_reorg(layer, before)
@@ -61,10 +64,13 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
             return before
 
 
-def _named(layer: Layer, name: str, shapes: Mapping[str, Shape]) -> Shape:
-    if name not in shapes:
+Fact = TypeVar("Fact")
+
+
+def _named(layer: Layer, name: str, facts: Mapping[str, Fact]) -> Fact:
+    if name not in facts:
         raise NetworkError(f"layer {layer.name!r}: there is no layer {name!r} before it.")
-    return shapes[name]
+    return facts[name]
 
 
 def _check_conv(layer: Conv, before: Shape) -> None:
@@ -76,7 +82,14 @@ def _check_conv(layer: Conv, before: Shape) -> None:
         )
 
 
+def _check_pool(layer: MaxPool) -> None:
+    if min(layer.size, layer.stride) < 1 or min(layer.pads) < 0 or max(layer.pads) >= layer.size:  # no window may lie outside altogether
+        raise NetworkError(f"layer {layer.name!r}: size and stride are at least 1, padding 0 to 2 * (size - 1); got {layer}.")
+
+
 def _check_reorg(layer: Reorg, before: Shape) -> None:
+    if layer.stride < 1:
+        raise NetworkError(f"layer {layer.name!r}: the stride is at least 1; got {layer}.")
     if before.side % layer.stride:
         raise NetworkError(f"layer {layer.name!r}: a side of {before.side} cells is not a multiple of its stride {layer.stride}.")
     if layer.order == "darknet" and before.channels % layer.stride**2:
@@ -92,23 +105,33 @@ def inputs(network: Network, input_size: int) -> dict[str, Shape]:
 def array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """The arrays that the network needs, by name, in the order of its layers. They do not depend on the input size."""
     needed: dict[str, tuple[int, ...]] = {}
-    size = nominal_size(network)
-    before = inputs(network, size)
+    channels = _channels_read(network)
     for layer in network:
         if isinstance(layer, Conv):
-            needed[f"{layer.name}/kernel"] = (layer.size, layer.size, before[layer.name].channels // layer.groups, layer.filters)
+            needed[f"{layer.name}/kernel"] = (layer.size, layer.size, channels[layer.name] // layer.groups, layer.filters)
             for part in ("gamma", "beta", "mean", "variance") if layer.normalize else ("bias",):
                 needed[f"{layer.name}/{part}"] = (layer.filters,)
     return needed
 
 
-def nominal_size(network: Network) -> int:
-    """An input size that every layer divides: the product of all strides (a reorg's too)."""
-    size = 1
+def _channels_read(network: Network) -> dict[str, int]:
+    """Channels that each layer reads from the one before it. Unlike sides they follow from the layers alone."""
+    read: dict[str, int] = {}
+    written: dict[str, int] = {}
+    channels = 3
     for layer in network:
-        if not isinstance(layer, Route | Shortcut):
-            size *= layer.stride
-    return 2 * size
+        read[layer.name] = channels
+        match layer:
+            case Conv():
+                channels = layer.filters
+            case Reorg():
+                channels *= layer.stride**2
+            case Route():
+                channels = sum(_named(layer, name, written) for name in layer.layers)
+            case MaxPool() | Shortcut():
+                pass
+        written[layer.name] = channels
+    return read
 
 
 def check_arrays(network: Network, arrays: Mapping[str, NDArray[np.floating]]) -> None:
@@ -126,13 +149,13 @@ def check_arrays(network: Network, arrays: Mapping[str, NDArray[np.floating]]) -
 
 def parameters(network: Network) -> int:
     """Numbers in all arrays of the network, moving statistics included."""
-    return sum(int(np.prod(shape)) for shape in array_shapes(network).values())
+    return sum(prod(shape) for shape in array_shapes(network).values())
 
 
 def operations(network: Network, input_size: int) -> int:
     """Multiplications and additions of the convolutions for one photo (2 per weight and output cell, as Darknet counts BFLOPs)."""
     outputs, kernels = trace(network, input_size), array_shapes(network)
-    return sum(2 * int(np.prod(kernels[f"{name}/kernel"])) * outputs[name].side ** 2 for name in _convolutions(network))
+    return sum(2 * prod(kernels[f"{name}/kernel"]) * outputs[name].side ** 2 for name in _convolutions(network))
 
 
 def _convolutions(network: Network) -> list[str]:

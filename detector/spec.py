@@ -11,6 +11,7 @@ from detector.shapes import Arrays, check_arrays, trace
 
 Fit = Literal["letterbox", "stretch"]
 Resample = Literal["darknet", "antialiased"]
+Edges = Literal["continuous", "inclusive"]
 
 MAX_INPUT_SIZE = 4096
 
@@ -31,12 +32,12 @@ class ModelSpec:
     resample: Resample = "darknet"  # aligned corners without antialiasing, or Pillow's antialiased bilinear
     pixel_scale: float = 1 / 255  # the network computes on pixel * pixel_scale + pixel_offset, pixel in 0..255
     pixel_offset: float = 0.0
+    edges: Edges = "continuous"  # "inclusive": trained on boxes that end at their last pixel, not behind it, as Darknet's from VOC
 
     def __post_init__(self) -> None:
-        if self.fit not in get_args(Fit) or self.resample not in get_args(Resample):
-            raise NetworkError(
-                f"fit is one of {get_args(Fit)}, resample one of {get_args(Resample)}; got {self.fit!r} and {self.resample!r}."
-            )
+        for choices, got in ((Fit, self.fit), (Resample, self.resample), (Edges, self.edges)):
+            if got not in get_args(choices):
+                raise NetworkError(f"fit, resample and edges: wanted one of {', '.join(get_args(choices))}, got {got!r}.")
         if not 1 <= self.input_size <= MAX_INPUT_SIZE:
             raise NetworkError(f"input_size must be 1 to {MAX_INPUT_SIZE} pixels, got {self.input_size}.")
         if len(set(self.labels)) != len(self.labels):

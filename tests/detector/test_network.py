@@ -106,7 +106,7 @@ def test_arrays_are_checked_totally(random_arrays):
         ({"input_size": 400}, "does not divide|is not a multiple"),
         ({"input_size": 0}, "1 to 4096"),
         ({"network": ()}, "no layers"),
-        ({"fit": "crop"}, "fit is one of"),
+        ({"fit": "crop"}, "wanted one of letterbox, stretch, got 'crop'"),
     ],
 )
 def test_a_spec_checks_itself(change, message):

@@ -9,8 +9,8 @@ from detector.placement import GREY, Placement
 from detector.spec import ModelSpec
 
 
-def spec(size=64, fit="letterbox", resample="darknet"):
-    return ModelSpec(("thing",), ((1, 1),), (Conv("only", 6, size=32, stride=32, padding=(0, 0)),), size, fit, resample)
+def spec(size=64, fit="letterbox", resample="darknet", edges="continuous"):
+    return ModelSpec(("thing",), ((1, 1),), (Conv("only", 6, size=32, stride=32, padding=(0, 0)),), size, fit, resample, edges=edges)
 
 
 def darknet_resize(image, width, height):
@@ -73,13 +73,16 @@ def test_any_proportions_fill_a_square(height, width, fit, resample):
     assert (pixels == 7).any()
 
 
-@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from(["letterbox", "stretch"]), st.integers(0, 2**32 - 1))
-def test_to_image_undoes_to_network(width, height, fit, seed):
+fits = st.sampled_from(["letterbox", "stretch"])
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), fits, st.sampled_from(["continuous", "inclusive"]), st.integers(0, 2**32 - 1))
+def test_to_image_undoes_to_network(width, height, fit, edges, seed):
     image = np.zeros((height, width, 3), np.uint8)
-    placement = Placement.fit(spec(fit=fit), image)
+    placement = Placement.fit(spec(fit=fit, edges=edges), image)
     boxes = (np.random.default_rng(seed).uniform(0, 1, (5, 4)) * [width, height, width, height]).astype(np.float32)
     there = placement.to_network(boxes)
-    assert (there >= -1e-3).all()
+    assert (there[:, :2] >= -1e-3).all()
     assert (there <= 64 + 1e-3).all()
     np.testing.assert_allclose(placement.to_image(there), boxes, atol=0.01 + 1e-4 * max(width, height))
 
@@ -87,3 +90,9 @@ def test_to_image_undoes_to_network(width, height, fit, seed):
 def test_the_whole_photo_is_the_shown_part_of_the_square():
     placement = Placement.fit(spec(), np.zeros((30, 60, 3), np.uint8))
     np.testing.assert_allclose(placement.to_network(np.array([[0, 0, 60, 30]], np.float32)), [[0, 16, 64, 48]])
+
+
+def test_a_box_that_ends_at_its_last_pixel_ends_one_image_pixel_later():
+    image, boxes = np.zeros((32, 128, 3), np.uint8), np.array([[10, 20, 30, 40]], np.float32)
+    continuous, inclusive = (Placement.fit(spec(edges=edges), image).to_image(boxes) for edges in ("continuous", "inclusive"))
+    np.testing.assert_allclose(inclusive - continuous, [[0, 0, 1, 1]])

@@ -1,0 +1,268 @@
+import io
+import random
+import resource
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, NotAnImage
+from detector.image import read_image
+
+
+def gradient(width=24, height=17):
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // width, y * 255 // height, (x * 7 + y * 13) % 256], axis=-1).astype(np.uint8)
+
+
+def encode(image, form, **options):
+    out = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, form, **options)
+    return out.getvalue()
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width, height, pixels, *extra, depth=8, colour=2):
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+
+
+def tiff(tags, pixels=b""):
+    """One page; tags: number -> (type, value). Tag 273, where the pixels are, is added."""
+    tags = {273: (4, 8 + 2 + 12 * (len(tags) + 1) + 4), **tags}
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels
+
+
+def webp(*chunks):
+    body = b"".join(kind + struct.pack("<I", len(data)) + data for kind, data in chunks)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+DAMAGED_EXIF = (
+    b"",
+    b"II",
+    b"II*\0\xff\xff\xff\xff",
+    b"II*\0\x08\0\0\0\xff\xff" + bytes(11),
+    b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\xff\xff\xff\xff\xff\xff\xff\xff",
+)
+
+
+@pytest.mark.parametrize("exif", DAMAGED_EXIF)
+def test_a_damaged_exif_block_spoils_nothing(exif):
+    image = gradient()
+    plain = encode(image, "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", 8 + len(exif)) + b"Exif\0\0" + exif
+    np.testing.assert_array_equal(read_image(plain[:2] + segment + plain[2:]), read_image(plain))
+    data = encode(image, "PNG")
+    wrong_sum = struct.pack(">I", len(exif)) + b"eXIf" + exif + b"\0\0\0\0"
+    np.testing.assert_array_equal(read_image(data[:33] + wrong_sum + data[33:]), image)
+
+
+def test_a_bloated_text_spoils_nothing():
+    bloated = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000), 9))
+    assert read_image(png(1, 1, b"\0\1\2\3", bloated)).tolist() == [[[1, 2, 3]]]
+
+
+def test_no_bytes_are_an_empty_image():
+    with pytest.raises(EmptyImage, match=r"no bytes.*JPEG"):
+        read_image(b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (b"<html><body>404", "starts with '<html><body>404'"),
+        (b'{"error": "not found"}', "starts with '{"),
+        (b"BMW is a maker of cars", "starts with 'BMW is a"),
+        (b"a", "starts with 'a'"),
+        (b"\x00\x01\x02\x03", "the bytes 00 01 02 03"),
+        (b"\x89PNG", "the bytes 89 50 4e 47"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"PK\3\4", "a ZIP archive"),
+        (b"data:image/jpeg;base64,/9j/4AAQ", "base64"),
+        (b"/9j/4AAQSkZJRg", "base64"),
+    ],
+)
+def test_what_is_no_image_is_named(data, seen):
+    with pytest.raises(NotAnImage, match=r"JPEG, PNG, WebP, GIF, BMP, TIFF or MPO") as refusal:
+        read_image(data)
+    assert seen in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (tiff({256: (3, 4), 257: (3, 3), 259: (3, 34925)}), "method 34925"),
+        (tiff({256: (3, 4), 257: (3, 3), 277: (3, 200)}), "200 samples"),
+        (b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 4, 3, 1, 8, 1) + bytes(20), "run-length"),
+    ],
+)
+def test_an_image_that_is_no_photo_is_refused(data, seen):
+    with pytest.raises(NotAnImage, match=seen):
+        read_image(data)
+
+
+def two(image, form):
+    """The picture and another one after it."""
+    return encode(image, form, save_all=True, append_images=[Image.fromarray(gradient()[::-1])])
+
+
+EXIF = Image.Exif()
+EXIF[0x0112] = 6
+WHOLE = {
+    "jpeg": encode(gradient(), "JPEG", exif=EXIF),
+    "progressive": encode(gradient(), "JPEG", progressive=True),
+    "cmyk": encode(Image.fromarray(gradient()).convert("CMYK"), "JPEG"),
+    "mpo": two(gradient(), "MPO"),
+    "png": encode(gradient(), "PNG", exif=EXIF),
+    "palette": encode(Image.fromarray(gradient()).quantize(16), "PNG", transparency=3),
+    "grey16": encode(gradient()[..., 0].astype(np.uint16) * 257, "PNG"),
+    "apng": two(gradient(), "PNG"),
+    "gif": two(Image.fromarray(gradient()).quantize(16), "GIF"),
+    "webp": encode(gradient(), "WEBP", exif=EXIF),
+    "animated webp": two(gradient(), "WEBP"),
+    "bmp": encode(gradient(), "BMP"),
+    "bmp palette": encode(Image.fromarray(gradient()).quantize(16), "BMP"),
+    "tiff": two(gradient(), "TIFF"),
+    "tiff jpeg": encode(gradient(), "TIFF", compression="jpeg"),
+    "tiff tiled": encode(gradient(), "TIFF", compression="tiff_lzw", tiffinfo={322: 16, 323: 16}),
+    "tiff planar": encode(gradient(), "TIFF", tiffinfo={284: 2}),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_photo_cut_anywhere_is_refused_unless_its_pixels_are_all_there(name):
+    whole = read_image(WHOLE[name])
+    refusals = []
+    for cut in range(1, len(WHOLE[name])):
+        try:
+            read = read_image(WHOLE[name][:cut])
+        except ImageError as refusal:
+            refusals.append(str(refusal))
+        else:
+            np.testing.assert_array_equal(read, whole)
+    assert len(refusals) > 20
+    assert all(refusal.endswith(".") for refusal in refusals)
+
+
+def test_a_truncated_photo_says_so(shared):
+    data = (shared / "photos" / "dog.jpg").read_bytes()
+    with pytest.raises(DamagedImage, match=r"the JPEG is cut short or corrupt \(.*truncated.*\); 80,000 bytes came"):
+        read_image(data[:80_000])
+
+
+def gif(width, height, wide, high):
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + b"," + struct.pack("<4HB", 0, 0, wide, high, 0) + b"\x08\x01\x00\0;"
+
+
+JPEG_60000 = encode(gradient(), "JPEG").replace(struct.pack(">HH", 17, 24), struct.pack(">HH", 60_000, 60_000))
+BOMBS = {
+    "png": png(60_000, 60_000, bytes(1000)),
+    "png long": png(63_000_000, 1, bytes(1000)),
+    "jpeg": JPEG_60000,
+    "gif": gif(60_000, 60_000, 1, 1),
+    "gif frame": gif(1, 1, 60_000, 60_000),
+    "gif frame below pillow's error": gif(1, 1, 12_000, 12_000),
+    "bmp": b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 60_000, -60_000, 1, 24, 0) + bytes(40),
+    "bmp os/2": b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 60_000, 60_000, 1, 24) + bytes(40),
+    "tiff": tiff({256: (4, 60_000), 257: (4, 60_000), 262: (3, 1)}, bytes(100)),
+    "tiff tile": tiff({256: (4, 16), 257: (4, 16), 259: (3, 8), 322: (4, 65_536), 323: (4, 65_536)}, bytes(100)),
+    "webp": webp((b"VP8 ", bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", 16_000, 16_000) + bytes(100))),
+    "webp lossless": webp((b"VP8L", b"\x2f" + struct.pack("<I", 15_999 | 15_999 << 14) + bytes(100))),
+    "webp extended": webp((b"VP8X", bytes(4) + (59_999).to_bytes(3, "little") * 2), (b"VP8 ", bytes(100))),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_pixel_bomb_is_refused_from_its_header_and_takes_no_memory(name):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageTooLarge, match=r"(60,000 x 60,000|12,000 x 12,000|16,000 x 16,000|63,000,000 x 1|65536 x 65536) pixels"):
+        read_image(BOMBS[name])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kilobytes
+
+
+SCAN = encode(gradient(), "JPEG", progressive=True)
+DAMAGED = {
+    "two sizes": png(1, 1, b"\0\1\2\3", chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))),
+    "0 x 5": png(0, 5, b""),
+    "no palette": png(1, 1, b"\0\1", colour=3),
+    "chunks": png(1, 1, b"\0\1\2\3", *[chunk(b"tEXt", b"")] * 100_001),
+    "segments": b"\xff\xd8" + b"\xff\xfe\0\2" * 100_001,
+    "extensions": b"GIF89a\1\0\1\0\0\0\0" + b"!\xfe\0" * 100_001,
+    "scans": SCAN[:-2] + SCAN[SCAN.rindex(b"\xff\xda") : -2] * 100,
+    "past the end": tiff({256: (3, 4), 257: (3, 3), 258: (3, 8)}).replace(struct.pack("<HHI", 258, 3, 1), struct.pack("<HHI", 258, 3, 99)),
+    "values of type": tiff({256: (12, 4), 257: (3, 3)}),
+    "first frame": b"GIF89a\1\0\1\0\0\0\0;",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_what_is_wrong_with_a_damaged_image_is_said(what):
+    with pytest.raises(DamagedImage, match=what):
+        read_image(DAMAGED[what])
+
+
+def mutated(data, chance):
+    """A few bytes changed, cut out, doubled, or taken from another file."""
+    body = bytearray(data)
+    for _ in range(chance.choice([1, 1, 2, 3, 8])):
+        at = chance.randrange(min(len(body), chance.choice([64, len(body)]))) if body else 0
+        other = WHOLE[chance.choice(list(WHOLE))]
+        match chance.randrange(6):
+            case 0:
+                body[at : at + 1] = bytes([chance.randrange(256)])
+            case 1:
+                size = chance.choice([1, 2, 4])
+                body[at : at + size] = chance.choice([0, 1, 0x7F, 0x80, 0xFF]).to_bytes() * size
+            case 2:
+                del body[at : at + chance.randrange(40)]
+            case 3:
+                body[at:at] = body[at : at + chance.randrange(60)]
+            case 4:
+                body[at:] = other[chance.randrange(len(other)) :]
+            case 5:
+                del body[at:]
+    return bytes(body)
+
+
+def with_sums(data):
+    """A PNG whose checksums are right again, so that its damage comes further."""
+    parts, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4])
+        parts.append(data[at:end] + struct.pack(">I", zlib.crc32(data[at + 4 : end])))
+        at = end + 4
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_no_mutation_raises_anything_else(name):
+    chance = random.Random(name)
+    refusals = []
+    for _ in range(100):
+        data = mutated(WHOLE[name], chance)
+        try:
+            read = read_image(with_sums(data) if data.startswith(b"\x89PNG") else data, max_pixels=1_000_000)
+        except ImageError as refusal:
+            refusals.append(str(refusal))
+        else:
+            assert read.dtype == np.uint8
+            assert read.shape[2:] == (3,)
+    assert refusals
+    assert all(refusal.endswith(".") for refusal in refusals)
+
+
+def test_threads_read_what_one_reads():
+    photos = list(WHOLE.values()) * 8
+    with ThreadPoolExecutor(8) as threads:
+        for alone, together in zip(map(read_image, photos), threads.map(read_image, photos), strict=True):
+            np.testing.assert_array_equal(alone, together)
