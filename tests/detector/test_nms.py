@@ -26,6 +26,7 @@ def test_suppress_equals_the_plain_loop(seed, count, classes):
     boxes = np.concatenate([low, low + rng.uniform(1, 50, (count, 2))], axis=1).astype(np.float32)
     scores = rng.permutation(count * classes).reshape(count, classes).astype(np.float32) / max(1, count * classes)
     kept = suppress(boxes, scores, 0.25, 0.45)
+    np.testing.assert_array_equal(suppress(boxes, scores, 0.25, 0.45, max_detections=3).boxes, kept.boxes[:3])
     assert {(d.box, d.score, d.class_id) for d in kept} == slow_suppress(boxes, scores, 0.25, 0.45)
     assert list(kept.scores) == sorted(kept.scores, reverse=True)
 
