@@ -85,17 +85,17 @@ class Detector:
         boxes, scores = decode(raw, self.spec.anchors, self.spec.stride)
         if class_ids is not None:
             scores = np.where(np.isin(np.arange(scores.shape[1]), list(class_ids)), scores, 0)
-        kept = suppress(boxes, scores, score_threshold, iou_threshold)[:max_detections]
+        kept = suppress(boxes, scores, score_threshold, iou_threshold, max_detections)
         placement = prepared.placement
         return kept.moved(placement.to_image).clipped(placement.width, placement.height)
 
     def class_ids(self, labels: Iterable[str]) -> frozenset[int]:
         """Labels -> class ids. Raises UnknownLabel, which names the known ones."""
         known = {label: index for index, label in enumerate(self.spec.labels)}
-        for label in labels:
-            if label not in known:
-                raise UnknownLabel(f"this model has no class {label!r}; it knows {', '.join(known)}.")
-        return frozenset(known[label] for label in labels)
+        wanted = set(labels)
+        if unknown := wanted - known.keys():
+            raise UnknownLabel(f"this model has no class {min(unknown)!r}; it knows {', '.join(known)}.")
+        return frozenset(known[label] for label in wanted)
 
 
 def _check(score_threshold: float, iou_threshold: float, max_detections: int | None) -> None:
