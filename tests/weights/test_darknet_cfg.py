@@ -1,0 +1,270 @@
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.errors import ModelError, ModelFileError, NetworkError, SettingError
+from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, tiny_yolov2, yolov2
+from detector.shapes import operations, parameters
+from weights.darknet_cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
+from weights.layer_names import named
+
+NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"  # four lines
+CONV = "[convolutional]\nactivation=leaky\n"
+VOC = tuple(f"class {index}" for index in range(20))
+COCO = tuple(f"class {index}" for index in range(80))
+
+
+def without_epsilon(network):
+    return tuple(replace(layer, epsilon=0.0) if isinstance(layer, Conv) else layer for layer in network)
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "labels", "input_size", "billions", "millions"),
+    [
+        ("yolov2-voc", yolov2(VOC, order="darknet"), VOC, 416, 29.36, 50.676061),
+        ("yolov2-coco", yolov2(COCO, order="darknet"), COCO, 608, 62.94, 50.983561),
+        ("yolov2-tiny-voc", tiny_yolov2(VOC), VOC, 416, 6.97, 15.867885),
+        ("yolov2-tiny-coco", tiny_yolov2(COCO, filters=512), COCO, 416, 5.41, 11.237145),
+    ],
+)
+def test_official_networks_are_ours_layer_by_layer(shared, name, network, labels, input_size, billions, millions):
+    spec = read_cfg(shared / "weights" / f"{name}.cfg")
+    assert without_epsilon(spec.network) == without_epsilon(network)
+    assert {layer.epsilon for layer in spec.network if isinstance(layer, Conv) and layer.normalize} == {DARKNET_EPSILON}
+    assert (spec.labels, spec.input_size, spec.fit, spec.resample) == (labels, input_size, "letterbox", "darknet")
+    assert (spec.pixel_scale, spec.pixel_offset, len(spec.anchors), spec.edges) == (1 / 255, 0, 5, "inclusive")
+    assert round(operations(spec.network, input_size) / 1e9, 2) == billions  # as published
+    assert parameters(spec.network) == millions * 1e6  # of the official file's size
+
+
+def test_anchors_are_the_published_ones(shared):
+    spec = read_cfg(shared / "weights" / "yolov2-voc.cfg")
+    assert spec.anchors == ((1.3221, 1.73145), (3.19275, 4.00944), (5.05587, 8.09892), (9.47112, 4.84053), (11.2364, 10.0071))
+
+
+def test_the_first_layers_of_a_classifier_are_a_stem(shared):
+    spec = read_cfg(shared / "weights" / "darknet19_448.cfg", layers=23)
+    assert without_epsilon(spec.network) == without_epsilon(darknet19().layers)
+    assert (spec.labels, spec.anchors, spec.input_size, spec.is_detector) == ((), (), 448, False)
+
+
+def test_a_classifier_without_layers_is_refused_saying_how_to_read_its_stem(shared):
+    with pytest.raises(NetworkError, match=r"darknet19_448\.cfg: line 193: \[avgpool\].*pass layers=24\."):
+        read_cfg(shared / "weights" / "darknet19_448.cfg")
+
+
+def test_every_cfg_is_written_as_it_was_read(shared):
+    for path in sorted((shared / "weights").glob("yolo*.cfg")):
+        spec = read_cfg(path)
+        assert parse_cfg(format_cfg(spec)) == spec, path.name
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_parse_undoes_format(darknet_models, data):
+    spec = data.draw(darknet_models).spec
+    assert parse_cfg(format_cfg(spec)) == spec
+
+
+def test_defaults_are_those_of_darknets_parser():
+    spec = parse_cfg(NET + "[convolutional]\n[maxpool]\n[maxpool]\nstride=2\n[reorg]\n[shortcut]\nfrom=-1\n")
+    assert spec.network == (
+        Conv("conv1", 1, size=1, normalize=False, activation="logistic"),
+        MaxPool("pool1", size=1, stride=1),
+        MaxPool("pool2", size=2, stride=2),
+        Reorg("reorg1", stride=1, order="darknet"),
+        Shortcut("shortcut1", "reorg1", "linear"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "pads"),
+    [
+        ("size=3", 0),
+        ("size=3\npad=1", 1),
+        ("size=5\npad=1", 2),
+        ("size=3\npadding=2", 2),
+        ("size=3\npad=1\npadding=2", 1),
+        ("size=2\npad=1", 1),
+    ],
+)
+def test_pad_is_half_the_size_and_padding_is_cells(options, pads):
+    (conv,) = parse_cfg(NET + CONV + "stride=32\n" + options).network
+    assert conv.pads == (pads, pads)
+
+
+def test_routes_count_back_or_from_the_first_layer():
+    spec = parse_cfg(NET + CONV * 3 + "[route]\nlayers = -1, 0,-3\n")
+    assert spec.network[-1] == Route("route1", ("conv1_3", "conv1_1", "conv1_1"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NET.replace("\n", "\r\n") + CONV.replace("\n", "\r\n"),
+        "# a comment\n; another\n\n" + NET.replace("=", " =\t") + "   [convolutional]  \n  activation = leaky",
+        NET.replace("[net]", "[network]")
+        + "momentum=0.9\nsteps=1,2\n"
+        + CONV.replace("convolutional", "conv")
+        + "stopbackward=1\ndilation=1",
+    ],
+)
+def test_blanks_comments_line_ends_and_other_names_change_nothing(text):
+    assert parse_cfg(text) == parse_cfg(NET + CONV)
+
+
+def test_comments_may_be_in_any_encoding_and_the_file_may_have_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_bytes(b"\xef\xbb\xbf" + NET.encode() + b"# caf\xe9 \xff\x85\n" + CONV.encode())
+    assert read_cfg(path) == parse_cfg(NET + CONV)
+
+
+def test_a_stage_ends_at_each_pool_and_strided_convolution():
+    text = (
+        CONV * 2
+        + "[maxpool]\nstride=2\n"
+        + CONV
+        + CONV
+        + "stride=2\nfilters=4\n"
+        + CONV
+        + "filters=4\n[route]\nlayers=-1\n[reorg]\nstride=2\n"
+        + CONV
+    )
+    assert [layer.name for layer in parse_cfg(NET + text).network] == [
+        *("conv1_1", "conv1_2", "pool1", "conv2", "conv3_1", "conv3_2", "route1", "reorg1", "conv4"),
+    ]
+
+
+def test_a_narrow_yolov2_has_the_names_of_ours_and_one_layer_more_has_not():
+    narrow = yolov2(("a",), stem=darknet19(0.25), filters=8)
+    assert named(narrow) == narrow
+    assert named(narrow)[-1].name == "linear"
+    assert named((*narrow, Conv("x", 3)))[-1].name == "conv7_3"
+
+
+def test_labels_take_the_place_of_made_up_ones():
+    region = "filters=12\n[region]\nanchors=1,2,3,4\nclasses=1\nnum=2\nsoftmax=1\n"
+    assert parse_cfg(NET + CONV + region).labels == ("class 0",)
+    assert parse_cfg(NET + CONV + region, labels=["raccoon"]).labels == ("raccoon",)
+    with pytest.raises(NetworkError, match="2 labels are given, the network has 1 classes"):
+        parse_cfg(NET + CONV + region, labels=["raccoon", "cat"])
+
+
+@pytest.mark.parametrize("layers", [-1, 0, 3])
+def test_a_number_of_layers_that_is_not_there_is_refused(layers):
+    with pytest.raises(SettingError, match=f"layers must be 1 to 2, the number in the .cfg, got {layers}"):
+        parse_cfg(NET + CONV * 2, layers=layers)
+
+
+REGION = CONV + "filters=14\n[region]\nanchors=1,2,3,4\nclasses=2\nnum=2\nsoftmax=1\n"  # lines 5 to 12
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"the first section must be \[net\]"),
+        (CONV, r"the first section must be \[net\]"),
+        (NET, "the network has no layers"),
+        ("size=3\n" + NET, "line 1: 'size=3' stands before the first"),
+        (NET + "what\n", r"line 5: 'what' is neither a \[section\]"),
+        (NET + "x=\n", "line 5: 'x=' is neither"),
+        (NET + "[net] # comment\n", r"line 5: '\[net\]#comment' is neither"),
+        (NET + NET, r"line 5: \[net\] is not among"),
+        (NET + "width=64\n", r"line 5: \[net\] width is given twice with two values, in line 2 too"),
+        (NET.replace("width=32\n", "") + CONV, r"line 1: \[net\] has no 'width'"),
+        (NET.replace("width=32", "width=64") + CONV, "width and height must be equal, got 64 and 32"),
+        (NET.replace("channels=3", "channels=1") + CONV, r"channels must be 3 \(red, green, blue\), got 1"),
+        (NET.replace("=32", "=5000") + CONV, "input_size must be 1 to 4096"),
+        (NET + "[dropout]\nprobability=.5\n", r"line 5: \[dropout\] is not among the sections that we read"),
+        (NET + CONV + "[cost]\n", r"line 7: \[cost\].*pass layers=1\."),
+        (NET + CONV + "size=three\n", r"line 7: \[convolutional\] size must be made of whole numbers of 32 bits, got 'three'"),
+        (NET + CONV + "size=3.0\n", "got '3.0'"),
+        (NET + CONV + "size=1_0\n", "got '1_0'"),
+        (NET + CONV + "filters=2147483648\n", "got '2147483648'"),
+        (NET + CONV + "size=0\n", r"line 7: \[convolutional\] size must be at least 1, got 0"),
+        (NET + CONV + "dilation=2\n", r"line 7: \[convolutional\] dilation=2 is not supported"),
+        (NET + CONV + "activaton=relu\n", "activaton=relu is not supported. If the network computes the same without it, delete the line"),
+        (NET + "[convolutional]\nactivation=ramp\n", "line 6: .* activation must be one of linear, leaky, .*; got 'ramp'"),
+        (NET + CONV + "filters=3\ngroups=2\n", "3 channels and 3 filters do not divide into 2 groups"),
+        (NET + "[reorg]\nstride=2\nreverse=1\n", r"line 7: \[reorg\] reverse=1 is not supported"),
+        (NET + "[reorg]\nflatten=1\n", "flatten=1 is not supported"),
+        (NET + "[reorg]\nextra=7\n", "extra=7 is not supported"),
+        (NET + "[reorg]\nstride=2\n", "Darknet's order needs a multiple of 4 channels, got 3"),
+        (NET + "[maxpool]\nsize=2\npadding=9\n", "padding 0 to 2"),
+        (NET + CONV + "[route]\n", r"line 7: \[route\] has no 'layers'"),
+        (NET + CONV + "[route]\nlayers=1\n", r"line 8: \[route\] is layer 1, and layers names layer 1, which is not before it"),
+        (NET + CONV + "[route]\nlayers=-2\n", "names layer -2, which is not before it"),
+        (NET + CONV + "[route]\nlayers=-1,\n", "layers must be made of whole numbers of 32 bits, got ''"),
+        (NET + CONV + "[route]\nlayers=0\ngroups=2\n", "groups=2 is not supported"),
+        (NET + CONV + "[shortcut]\nfrom=0,0\n", "from must name one layer, got 2"),
+        (NET + CONV + "filters=2\n" + CONV + "[shortcut]\nfrom=0\n", "they must be equal"),
+        (NET + REGION + CONV, r"line 8: \[region\] must be the last section"),
+        (NET + REGION.replace("=14", "=15"), "has 15 outputs; 2 anchors and 2 labels need 14"),
+        (NET + REGION.replace("softmax=1", "softmax=0"), r"line 8: \[region\] softmax must be 1"),
+        (NET + REGION.replace("softmax=1", ""), "softmax must be 1"),
+        (NET + REGION + "coords=5\n", "coords=5 is not supported"),
+        (NET + REGION + "tree=coco.tree\n", "tree=coco.tree is not supported"),
+        (NET + REGION.replace("num=2", "num=3"), "has num=3, so anchors must be 6 numbers; got 4"),
+        (NET + REGION.replace("=1,2", "=1,nan"), "line 9: .* anchors must be made of numbers, got 'nan'"),
+        (NET + REGION.replace("=1,2", "=1e400,2"), "anchors must be made of numbers, got '1e400'"),
+        (NET + REGION.replace("=1,2", "=0,2"), "anchors are positive"),
+        (NET + REGION.replace("classes=2", "classes=2000000000"), "classes must be at most 100000"),
+        (NET + "[maxpool]\n" * 1001, "1001 layers are more than the 1000 that we read"),
+    ],
+)
+def test_what_we_cannot_read_is_refused_by_line_and_option(text, message):
+    with pytest.raises(NetworkError, match=message):
+        parse_cfg(text)
+
+
+def test_a_large_file_is_refused_unread(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_bytes(b"#" * (MAX_CFG_BYTES + 1))
+    with pytest.raises(ModelFileError, match=r"a\.cfg has 1048577 bytes, a text file of this kind at most 1048576"):
+        read_cfg(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pixel_scale": 1 / 128}, r"computes on pixel / 255, this network on pixel \* 0\.0078125 \+ 0\.0"),
+        ({"pixel_offset": 0.5}, r"\+ 0\.5; a \.cfg cannot say that"),
+        ({"network": (Conv("c", 4, size=2, padding=(0, 1)),)}, "layer 'c': padding of 0 before and 1 after"),
+        ({"network": (Conv("c", 4), Reorg("r"))}, "layer 'r': Darknet's reorg is not space-to-depth"),
+        ({"labels": (), "network": (Conv("c", 10),)}, "needs at least one class"),
+    ],
+)
+def test_what_a_cfg_cannot_say_is_refused(small_model, change, message):
+    anchors = {"anchors": ()} if change.get("labels") is None and "network" in change else {}
+    with pytest.raises(NetworkError, match=message):
+        format_cfg(replace(small_model.spec, **change, **anchors))
+
+
+def test_mutated_files_are_read_or_refused_and_nothing_else(shared):
+    dice = random.Random(2)
+    lines = (shared / "weights" / "yolov2-voc.cfg").read_text().splitlines(keepends=True)
+    pieces = ["=", "-1", "0", "9" * 12, "[route]\n", "[region]\n", "\n", "#", ",", "\0", "\u00ff", "stride=0\n", "size=-3\n", " ", "[", "]"]
+    refused = 0
+    for _ in range(2000):
+        text = list(lines)
+        for _ in range(dice.randint(1, 3)):
+            place = dice.randrange(len(text))
+            match dice.randrange(4):
+                case 0:
+                    del text[place:][: dice.randint(1, 3)]
+                    text.pop(place)
+                case 1:
+                    text.insert(place, dice.choice(pieces))
+                case 2:
+                    text[place] = text[dice.randrange(len(text))]
+                case _:
+                    cut = dice.randrange(len(text[place]) + 1)
+                    text[place] = text[place][:cut] + dice.choice(pieces) + text[place][cut + dice.randint(0, 2) :]
+        try:
+            parse_cfg("".join(text))
+        except ModelError:
+            refused += 1
+    assert 200 < refused < 1900  # both happen

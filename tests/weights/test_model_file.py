@@ -1,0 +1,287 @@
+import hashlib
+import json
+import os
+import random
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from detector.errors import ArraysError, ModelFileError
+from detector.network import Conv, MaxPool, Route
+from detector.shapes import array_shapes
+from detector.spec import Model, ModelSpec
+from weights.darknet import read_darknet, write_darknet
+from weights.model_file import MAX_HEADER_BYTES, load_model, read_header, save_model
+
+
+@pytest.fixture
+def saved(tmp_path, small_model):
+    path = tmp_path / "small.safetensors"
+    save_model(small_model, path)
+    return path
+
+
+@pytest.fixture
+def tiny_model():
+    network = (Conv("a", 2, size=1), MaxPool("b"), Route("c", ("a",)))
+    arrays = {name: np.ones(shape, np.float32) for name, shape in array_shapes(network).items()}
+    return Model("tiny", ModelSpec((), (), network, 2), arrays)
+
+
+@pytest.fixture
+def tiny_saved(tmp_path, tiny_model):
+    """A file small enough to harm it at every byte."""
+    path = tmp_path / "tiny.safetensors"
+    save_model(tiny_model, path)
+    return path
+
+
+def same(one, other):
+    """The two models are equal, arrays included."""
+    alike = (one.name, one.spec, dict(one.provenance)) == (other.name, other.spec, dict(other.provenance))
+    return (
+        alike and one.arrays.keys() == other.arrays.keys() and all(np.array_equal(one.arrays[key], other.arrays[key]) for key in one.arrays)
+    )
+
+
+def taken_apart(path):
+    """Header and the bytes of the arrays, by the format's own rules."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def put_together(path, header, arrays, *, sign=True):
+    """The same file with another header, and checksums that fit it: what a later, or a hostile, program might write."""
+    metadata = header["__metadata__"]
+    if sign:
+        metadata.pop("sha256", None)
+        metadata["sha256"] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + arrays)
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.data())
+def test_load_undoes_save(any_models, tmp_path_factory, data):
+    model, path = data.draw(any_models), tmp_path_factory.getbasetemp() / "any.safetensors"
+    save_model(model, path)
+    assert same(load_model(path), model)
+    assert read_header(path) == (model.spec, model.provenance, model.name, "float32")
+
+
+def test_float16_rounds_the_kernels_and_nothing_else(tmp_path, small_model):
+    save_model(small_model, tmp_path / "half.safetensors", dtype="float16")
+    again = load_model(tmp_path / "half.safetensors")
+    for name, array in small_model.arrays.items():
+        stored = array.astype(np.float16).astype(np.float32) if name.endswith("/kernel") else array
+        assert again.arrays[name].dtype == np.float32
+        np.testing.assert_array_equal(again.arrays[name], stored)
+    assert read_header(tmp_path / "half.safetensors").dtype == "float16"
+    save_model(again, tmp_path / "again.safetensors", dtype="float16")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "half.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_same_model_is_the_same_bytes_and_any_reader_of_safetensors_opens_them(tmp_path, small_model, dtype):
+    for name in ("one", "two"):
+        save_model(small_model, tmp_path / name, dtype=dtype)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    arrays = load_file(tmp_path / "one")
+    assert arrays.keys() == small_model.arrays.keys()
+    assert {array.dtype.name for name, array in arrays.items() if name.endswith("/kernel")} == {dtype}
+    header, data = taken_apart(tmp_path / "one")
+    assert header.pop("__metadata__")["format"] == "boxwright"
+    start = (tmp_path / "one").stat().st_size - len(data)
+    for entry in header.values():  # aligned, so that a reader may map them
+        assert (start + entry["data_offsets"][0]) % (4 if entry["dtype"] == "F32" else 2) == 0
+
+
+def test_a_file_is_the_one_described_in_the_modules_docstring(saved, small_model):
+    metadata = taken_apart(saved)[0]["__metadata__"]
+    digest = hashlib.sha256()
+    for layer in small_model.spec.network:
+        if isinstance(layer, Conv):
+            for part in ("kernel", *(("gamma", "beta", "mean", "variance") if layer.normalize else ("bias",))):
+                digest.update(f"{layer.name}/{part}\0".encode() + small_model.arrays[f"{layer.name}/{part}"].tobytes())
+    assert metadata["arrays"] == digest.hexdigest()
+    assert (metadata["format"], metadata["version"], metadata["name"], metadata["dtype"]) == ("boxwright", "1", "small", "float32")
+    assert json.loads(metadata["provenance"]) == {"source": "nobody's"}
+    assert [layer["type"] for layer in json.loads(metadata["spec"])["network"]] == [
+        *("conv", "maxpool", "conv", "conv", "shortcut", "maxpool", "route", "reorg", "route", "conv"),
+    ]
+
+
+def test_an_imported_network_comes_back(shared, tmp_path):
+    source = shared / "weights" / "yolo-lite-voc-bn"
+    model = read_darknet(source.with_suffix(".cfg"), source.with_suffix(".weights"))
+    save_model(model, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    assert same(again, model)
+    write_darknet(again, tmp_path / "a.cfg", tmp_path / "a.weights")
+    assert (tmp_path / "a.weights").read_bytes() == source.with_suffix(".weights").read_bytes()
+
+
+def test_every_truncation_is_refused(tiny_saved):
+    for length in reversed(range(tiny_saved.stat().st_size)):
+        os.truncate(tiny_saved, length)
+        for read in (load_model, read_header):
+            with pytest.raises(ModelFileError, match=r"tiny\.safetensors: .*(damaged|cut short).* Download it or save it again\."):
+                read(tiny_saved)
+
+
+@pytest.mark.parametrize("more", [b"\0", b" " * 100])
+def test_a_longer_file_is_refused(saved, more):
+    saved.write_bytes(saved.read_bytes() + more)
+    with pytest.raises(ModelFileError, match="damaged"):
+        load_model(saved)
+
+
+def test_every_changed_byte_is_refused_or_changes_nothing(tiny_saved, tiny_model):
+    data, dice = tiny_saved.read_bytes(), random.Random(1)
+    refused, header_end = 0, 8 + int.from_bytes(data[:8], "little")
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << dice.randrange(8)
+        tiny_saved.write_bytes(changed)
+        try:
+            assert same(load_model(tiny_saved), tiny_model)
+        except ModelFileError:
+            refused += 1
+        try:
+            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32")
+        except ModelFileError:
+            assert place < header_end
+    assert refused > len(data) - 20  # JSON may differ in the blanks that pad it
+
+
+def test_random_bytes_are_refused(tmp_path):
+    dice, path = random.Random(3), tmp_path / "noise"
+    for _ in range(300):
+        body = dice.randbytes(dice.randrange(200))
+        path.write_bytes(struct.pack("<Q", len(body)) + body if dice.random() < 0.7 else body)
+        with pytest.raises(ModelFileError):
+            load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "damaged, cut short, or not a .safetensors file: of 0 bytes"),
+        (b"\x80\x04\x95\x10\0\0\0\0\0\0\0}\x94.", r"looks like a pickle \(\.pt, \.pkl\), not like a model file"),
+        (b"PK\x03\x04" + bytes(100), r"looks like a zip archive \(\.npz, \.keras\)"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "looks like an HDF5 file"),
+        (b"<!DOCTYPE html><html></html>", "looks like a web page"),
+        (struct.pack("<Q", 2**63) + b"{}", "damaged, cut short, or not"),
+        (struct.pack("<Q", 2) + b"{}", "a .safetensors file of another program"),
+        (struct.pack("<Q", 2) + b"[]", "damaged, cut short, or not"),
+        (struct.pack("<Q", 100_000) + b"[" * 100_000, "damaged, cut short, or not"),
+    ],
+)
+def test_a_foreign_file_is_refused_saying_what_it_looks_like(tmp_path, data, message):
+    (tmp_path / "other").write_bytes(data)
+    with pytest.raises(ModelFileError, match=rf"other: {message}"):
+        load_model(tmp_path / "other")
+
+
+def test_a_header_beyond_the_limit_is_refused_unread(tmp_path):
+    path = tmp_path / "long"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", MAX_HEADER_BYTES + 1) + b"{")
+        file.truncate(MAX_HEADER_BYTES + 100)
+    with pytest.raises(ModelFileError, match="the first 8 do not say how long its header is"):
+        read_header(path)
+
+
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "other", {"format": "pt"})
+    with pytest.raises(ModelFileError, match=r"a \.safetensors file of another program: its metadata do not say format=boxwright"):
+        load_model(tmp_path / "other")
+
+
+def test_a_later_version_is_refused_saying_to_update(saved):
+    header, arrays = taken_apart(saved)
+    header["__metadata__"] |= {"version": "2", "something": "new"}
+    put_together(saved, header, arrays)
+    with pytest.raises(ModelFileError, match=r"its format has version '2', this Boxwright reads version 1\. Install the latest Boxwright"):
+        load_model(saved)
+
+
+def test_a_changed_label_is_noticed_without_reading_the_arrays(saved):
+    header, arrays = taken_apart(saved)
+    header["__metadata__"]["spec"] = header["__metadata__"]["spec"].replace("cat", "cow")
+    put_together(saved, header, arrays, sign=False)
+    with pytest.raises(ModelFileError, match="its header does not match its checksum"):
+        read_header(saved)
+
+
+def test_a_changed_array_is_noticed(saved):
+    data = bytearray(saved.read_bytes())
+    data[-1] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(ModelFileError, match="its arrays are not those that were saved"):
+        load_model(saved)
+
+
+def test_arrays_that_are_not_the_networks_are_refused_by_name_before_they_are_read(saved):
+    header, arrays = taken_apart(saved)
+    header["__metadata__"]["spec"] = header["__metadata__"]["spec"].replace('"conv3"', '"last"')
+    put_together(saved, header, arrays)
+    with pytest.raises(ModelFileError, match=r"array 'conv3/bias' is \('F32', \(14,\)\), its network needs no such array"):
+        read_header(saved)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"dtype": "int8"}, "dtype must be one of float32, float16, got 'int8'"),
+        ({"dtype": "float16"}, r"array 'conv1/kernel' is \('F32', \(3, 3, 3, 4\)\), its network needs \('F16', \(3, 3, 3, 4\)\)"),
+        ({"spec": "{}"}, r"small\.safetensors: spec has no field 'anchors'"),
+        ({"provenance": "[]"}, "provenance must be an object of text"),
+        ({"provenance": '{"a": 1}'}, "provenance must be an object of text"),
+        ({"provenance": "{"}, "provenance is not sound JSON"),
+        ({"arrays": "0" * 64}, "its arrays are not those that were saved"),
+        ({"more": ""}, "its header does not match its checksum"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(saved, edit, message):
+    header, arrays = taken_apart(saved)
+    header["__metadata__"] |= edit
+    put_together(saved, header, arrays)
+    with pytest.raises(ModelFileError, match=message):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(("number", "dtype"), [(np.nan, "float32"), (np.inf, "float16"), (1e6, "float16")])
+def test_numbers_that_no_file_should_hold_are_refused_by_array_and_the_old_file_stays(saved, small_model, number, dtype):
+    before = saved.read_bytes()
+    arrays = {**small_model.arrays, "conv2_1/kernel": np.full((1, 1, 4, 4), number, np.float32)}
+    with pytest.raises(ArraysError, match=f"array 'conv2_1/kernel' holds NaN, infinity or a number too large for {dtype}"):
+        save_model(replace(small_model, arrays=arrays), saved, dtype=dtype)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_large_statistics_survive_float16(tmp_path, small_model):
+    arrays = {**small_model.arrays, "conv1/variance": np.array([1e6, 1e-9, 0, 3e38], np.float32)}
+    save_model(replace(small_model, arrays=arrays), tmp_path / "half", dtype="float16")
+    np.testing.assert_array_equal(load_model(tmp_path / "half").arrays["conv1/variance"], arrays["conv1/variance"])
+
+
+@pytest.mark.parametrize("change", [{"name": "\ud800"}, {"provenance": {"a": 1}}, {"provenance": {1: "a"}}])
+def test_what_could_not_be_read_back_is_not_written(tmp_path, small_model, change):
+    with pytest.raises(ModelFileError, match=r"does not bring back|is not text|must be an object of text"):
+        save_model(replace(small_model, **change), tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_whose_name_is_no_text_is_refused(tmp_path):
+    network = (Conv("\ud800", 1, size=1, normalize=False),)
+    arrays = {"\ud800/kernel": np.zeros((1, 1, 3, 1), np.float32), "\ud800/bias": np.zeros(1, np.float32)}
+    with pytest.raises(ModelFileError, match="is not text that a file can hold"):
+        save_model(Model("a", ModelSpec((), (), network, 8), arrays), tmp_path / "model")

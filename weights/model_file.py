@@ -1,0 +1,208 @@
+"""Our model file: one .safetensors with the arrays by name and, in its header's metadata, all that the arrays do not say.
+
+    format      "boxwright"
+    version     "1"
+    name        the model's name
+    dtype       "float32", or "float16" for kernels; batch norms and biases are float32 always: they are small and span many magnitudes
+    spec        the ModelSpec as JSON (see `layer_json`)
+    provenance  JSON object of text
+    arrays      sha256 of the arrays: name, zero byte, bytes, in the order of the layers
+    sha256      of the metadata above, as JSON with sorted keys
+
+In memory the arrays are float32. The same model is always the same bytes.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from detector.errors import ArraysError, ModelError, ModelFileError
+from detector.shapes import array_shapes
+from detector.spec import Model, ModelSpec
+from weights.atomic import replacing
+from weights.layer_json import from_json, spec_from_json, spec_to_json
+from weights.reading import opened
+
+DType = Literal["float32", "float16"]
+
+FORMAT, VERSION = "boxwright", "1"
+MAX_HEADER_BYTES = 2**24
+
+_KEYS = {"format", "version", "name", "dtype", "spec", "provenance", "arrays", "sha256"}
+_CODES = {"float32": "F32", "float16": "F16"}  # safetensors' own names
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive (.npz, .keras)",
+    b"\x89HDF": "an HDF5 file (.h5)",
+    b"\x80": "a pickle (.pt, .pkl)",
+    b"<": "a web page",
+}
+
+
+class ModelHeader(NamedTuple):
+    """What a model file says apart from its arrays."""
+
+    spec: ModelSpec
+    provenance: dict[str, str]
+    name: str
+    dtype: DType  # of the kernels
+
+
+def save_model(model: Model, path: Path, *, dtype: DType = "float32") -> None:
+    """Writes the model; the file appears when it is whole. float16 halves it, and rounds the kernels to 11 bits.
+
+    Raises ArraysError, naming the array, for numbers that are not finite in that type; ModelFileError for a name, spec or provenance
+    that could not be read back; OSError where the disk refuses.
+    """
+    try:
+        "".join((model.name, *array_shapes(model.spec.network))).encode()
+    except UnicodeEncodeError as error:
+        raise ModelFileError(f"{path}: the name of the model or of a layer is not text that a file can hold ({error}).") from error
+    arrays = _stored_arrays(model, dtype)
+    metadata = _metadata(model, dtype, _digest(arrays))
+    if _parse(metadata) != (model.spec, dict(model.provenance), model.name, dtype):
+        raise ModelFileError(f"{path}: the spec or the provenance of {model.name!r} holds what JSON does not bring back.")
+    in_file = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # float32 first: then every array is aligned
+    with replacing(path) as file:
+        file.write(_header_bytes(metadata, in_file))
+        for array in in_file.values():
+            file.write(array.data)
+
+
+def load_model(path: Path) -> Model:
+    """The model in a file that `save_model` wrote. Raises ModelFileError, saying what to do, for any other."""
+    with _opened(path) as (header, digest, file):
+        stored = {name: file.get_tensor(name) for name in array_shapes(header.spec.network)}
+        if _digest(stored) != digest:
+            raise ModelFileError(f"damaged: its arrays are not those that were saved. {_AGAIN}")
+        arrays = {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
+        return Model(header.name, header.spec, arrays, header.provenance)
+
+
+def read_header(path: Path) -> ModelHeader:
+    """Spec, provenance, name and dtype, without reading the arrays: raises as `load_model` does, except for damage in them."""
+    with _opened(path) as (header, _, _):
+        return header
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[ModelHeader, str, Any]]:
+    """The checked header, the digest of the arrays, and the file for reading them. Names the file in what goes wrong, then or later."""
+    with opened(path) as (plain, size):
+        start = plain.read(8)
+        try:
+            _check_start(start, size)
+            with safe_open(path, framework="np") as file:  # checks its entries against one another and the file's size
+                metadata = file.metadata() or {}
+                _check_metadata(metadata)
+                header = _parse(metadata)
+                names = file.keys()
+                _check_entries(header, {name: file.get_slice(name) for name in names})
+                yield header, metadata["arrays"], file
+        except SafetensorError as error:
+            raise ModelFileError(f"{path}: {_guess(start)} ({error}). {_AGAIN}") from error
+        except ModelError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+
+
+def _check_start(start: bytes, size: int) -> None:
+    """The header's length, before anybody takes memory for it."""
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > min(MAX_HEADER_BYTES, size - 8):
+        raise ModelFileError(f"{_guess(start)}: of {size} bytes, the first 8 do not say how long its header is. {_AGAIN}")
+
+
+def _guess(start: bytes) -> str:
+    other = next((what for first, what in _OTHERS.items() if start.startswith(first)), None)
+    return f"looks like {other}, not like a model file" if other else "damaged, cut short, or not a .safetensors file"
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise ModelFileError(f"a .safetensors file of another program: its metadata do not say format={FORMAT}. Give one of Boxwright's.")
+    version = metadata.get("version", "")
+    if version != VERSION:
+        raise ModelFileError(
+            f"its format has version {version[:20]!r}, this Boxwright reads version {VERSION}. Install the latest Boxwright."
+        )
+    if metadata.keys() != _KEYS or _metadata_digest(metadata) != metadata["sha256"]:
+        raise ModelFileError(f"damaged, or changed since it was saved: its header does not match its checksum. {_AGAIN}")
+
+
+def _check_entries(header: ModelHeader, entries: Mapping[str, Any]) -> None:
+    """`entries`: safetensors' views of the arrays, which know type and shape."""
+    found = {name: (entry.get_dtype(), tuple(entry.get_shape())) for name, entry in entries.items()}
+    needed = {name: (_CODES[_dtype_of(name, header.dtype)], shape) for name, shape in array_shapes(header.spec.network).items()}
+    for name in sorted(needed.keys() | found.keys()):
+        if found.get(name) != needed.get(name):
+            raise ModelFileError(
+                f"array {name!r} is {found.get(name) or 'missing'}, its network needs {needed.get(name) or 'no such array'}."
+            )
+
+
+def _parse(metadata: Mapping[str, str]) -> ModelHeader:
+    dtype, provenance = metadata["dtype"], from_json(metadata["provenance"], "provenance")
+    if dtype not in get_args(DType):
+        raise ModelFileError(f"dtype must be one of {', '.join(get_args(DType))}, got {dtype[:20]!r}.")
+    if not isinstance(provenance, dict) or not all(isinstance(value, str) for value in provenance.values()):
+        raise ModelFileError("provenance must be an object of text.")
+    return ModelHeader(spec_from_json(metadata["spec"]), provenance, metadata["name"], cast(DType, dtype))
+
+
+def _metadata(model: Model, dtype: DType, arrays: str) -> dict[str, str]:
+    metadata = {"format": FORMAT, "version": VERSION, "name": model.name, "dtype": dtype}
+    metadata |= {"spec": spec_to_json(model.spec), "provenance": json.dumps(dict(model.provenance)), "arrays": arrays}
+    return metadata | {"sha256": _metadata_digest(metadata)}
+
+
+def _metadata_digest(metadata: Mapping[str, str]) -> str:
+    others = {key: value for key, value in metadata.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _stored_arrays(model: Model, dtype: DType) -> dict[str, NDArray[np.floating]]:
+    """The arrays as the file has them, in the order of the layers."""
+    stored = {}
+    for name in array_shapes(model.spec.network):
+        kind = _dtype_of(name, dtype)
+        with np.errstate(over="ignore"):  # seen below
+            stored[name] = np.ascontiguousarray(model.arrays[name], kind)
+        if not np.isfinite(stored[name]).all():
+            raise ArraysError(f"array {name!r} holds NaN, infinity or a number too large for {kind}; nothing could be detected with it.")
+    return stored
+
+
+def _dtype_of(name: str, dtype: DType) -> DType:
+    return dtype if name.endswith("/kernel") else "float32"
+
+
+def _digest(arrays: Mapping[str, NDArray[np.floating]]) -> str:
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(name.encode() + b"\0")
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _header_bytes(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[np.floating]]) -> bytes:
+    """safetensors' header: its length, then JSON with each array's place, padded with blanks so that the arrays are aligned.
+
+    Written here because the library puts the metadata in another order each time.
+    """
+    entries: dict[str, object] = {"__metadata__": metadata}
+    position = 0
+    for name, array in arrays.items():
+        entries[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": [position, position + array.nbytes]}
+        position += array.nbytes
+    text = json.dumps(entries, separators=(",", ":")).encode("ascii")
+    return struct.pack("<Q", len(text) + -len(text) % 8) + text + b" " * (-len(text) % 8)
+
+
+_AGAIN = "Download it or save it again."
