@@ -1,0 +1,50 @@
+"""`boxwright`: the command and its subcommands."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli import weights
+from cli.detect import detect
+from cli.serve import serve
+from detector.errors import BoxwrightError
+
+app = typer.Typer(
+    name="boxwright",
+    help="Object detection with YOLOv2-type networks: over HTTP, or from the command line.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(detect)
+app.add_typer(weights.app, name="weights")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from service.version import installed_version
+
+        typer.echo(f"boxwright {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """The options of `boxwright` itself."""
+
+
+def run() -> None:
+    """Run the command; what Boxwright or the system refuses ends as one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except (BoxwrightError, OSError) as error:
+        typer.secho(f"boxwright: {error}", fg="red", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,50 @@
+"""A model as plain facts: its layers one by one, its totals, its spec, its origin."""
+
+from dataclasses import fields
+from typing import Any
+
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.shapes import operations, parameters, trace
+from detector.spec import Model
+
+
+def summarise(model: Model) -> dict[str, Any]:
+    """Facts ready for JSON. Operations are multiplications and additions for one photo."""
+    spec = model.spec
+    facts = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "network"}
+    return {
+        "name": model.name,
+        "layers": _layers(spec.network, spec.input_size),
+        "parameters": parameters(spec.network),
+        "operations": operations(spec.network, spec.input_size),
+        **facts,
+        "provenance": dict(model.provenance),
+    }
+
+
+def _layers(network: Network, input_size: int) -> list[dict[str, Any]]:
+    """Each layer; its parameters and operations are what it adds to those of the layers before it."""
+    rows: list[dict[str, Any]] = []
+    before = (0, 0)
+    for count, (layer, shape) in enumerate(zip(network, trace(network, input_size).values(), strict=True), start=1):
+        total = (parameters(network[:count]), operations(network[:count], input_size))
+        row = {"name": layer.name, "what": _what(layer), "output": [shape.side, shape.side, shape.channels]}
+        rows.append(row | {"parameters": total[0] - before[0], "operations": total[1] - before[1]})
+        before = total
+    return rows
+
+
+def _what(layer: Layer) -> str:
+    match layer:
+        case Conv():
+            groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
+            norm = "batch norm" if layer.normalize else "bias"
+            return f"convolution {layer.size}x{layer.size} / {layer.stride}{groups}, {norm}, {layer.activation}"
+        case MaxPool():
+            return f"maxpool {layer.size}x{layer.size} / {layer.stride}"
+        case Reorg():
+            return f"reorg / {layer.stride}, {layer.order}"
+        case Route():
+            return f"route of {', '.join(layer.layers)}"
+        case Shortcut():
+            return f"plus {layer.source}, {layer.activation}"

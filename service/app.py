@@ -1,0 +1,47 @@
+"""The application: models in, HTTP out."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from pydantic.json_schema import models_json_schema
+
+from service import problems
+from service.body_limit import BodyLimit
+from service.inference import Inference
+from service.registry import Registry
+from service.routes import detect, health, models
+from service.schemas import Problem
+from service.settings import Settings
+from service.version import installed_version
+
+DESCRIPTION = "Object detection: a photo in, boxes out. Every refusal is a problem detail (RFC 9457) with a sentence that says what to do."
+
+
+def create_app(registry: Registry, settings: Settings) -> FastAPI:
+    """The service for the models of `registry`, which are loaded already. /docs works without internet."""
+    app = FastAPIOffline(
+        title="Boxwright",
+        version=installed_version(),
+        description=DESCRIPTION,
+        redoc_url=None,
+        static_url="/docs/static",
+        swagger_ui_parameters={"validatorUrl": None},  # else the page asks a server on the internet
+    )
+    app.state.registry = registry
+    app.state.inference = Inference(settings.max_pixels)
+    for router in (detect.router, models.router, health.router):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(problems.LastResort)
+    _describe_problems(app)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Add the schema of a problem to the OpenAPI document: FastAPI knows only those of `application/json` answers."""
+    schemas = app.openapi().setdefault("components", {}).setdefault("schemas", {})
+    _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    definitions: dict[str, Any] = problem["$defs"]
+    schemas.update(definitions)

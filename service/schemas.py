@@ -1,0 +1,134 @@
+"""What goes over the wire: the shapes of answers, documented where they are defined."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from detector.detections import Detections
+
+
+class Box(BaseModel):
+    """Edges in pixels of the upright photo: 0 is the left edge of its first pixel, its width the right edge of the last."""
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+class Detection(BaseModel):
+    """One thing found."""
+
+    label: str
+    score: float = Field(description="How sure the model is, 0 to 1.")
+    box: Box
+
+    @classmethod
+    def listed(cls, found: Detections, labels: Sequence[str]) -> list[Self]:
+        """All of `found`, in its order; boxes to a hundredth of a pixel."""
+        edges = ("xmin", "ymin", "xmax", "ymax")
+        return [
+            cls(
+                label=labels[one.class_id],
+                score=round(one.score, 4),
+                box=Box(**{edge: round(value, 2) for edge, value in zip(edges, one.box, strict=True)}),
+            )
+            for one in found
+        ]
+
+
+class ImageSize(BaseModel):
+    """The upright photo, in pixels."""
+
+    width: int
+    height: int
+
+
+class Timing(BaseModel):
+    """Milliseconds. The stages leave out waiting for other requests and drawing; the total has both."""
+
+    decode: float
+    prepare: float
+    network: float
+    select: float
+    total: float
+
+
+class Annotated(BaseModel):
+    """The photo with the boxes drawn on it."""
+
+    media_type: str = Field(examples=["image/jpeg"])
+    base64: str
+
+    @classmethod
+    def of(cls, media_type: str, data: bytes) -> Self:
+        """From a file's bytes."""
+        return cls(media_type=media_type, base64=b64encode(data).decode("ascii"))
+
+
+class DetectAnswer(BaseModel):
+    """What is in the photo, best score first."""
+
+    model: str
+    image: ImageSize
+    detections: list[Detection]
+    timing_ms: Timing
+    annotated: Annotated | None = Field(default=None, description="Only for format=both.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "yolov2-voc",
+                    "image": {"width": 768, "height": 576},
+                    "detections": [
+                        {"label": "dog", "score": 0.8712, "box": {"xmin": 131.2, "ymin": 218.43, "xmax": 309.87, "ymax": 538.9}}
+                    ],
+                    "timing_ms": {"decode": 6.1, "prepare": 2.4, "network": 61.7, "select": 0.6, "total": 71.2},
+                }
+            ]
+        }
+    )
+
+
+class ModelAnswer(BaseModel):
+    """One model that is being served."""
+
+    name: str
+    labels: list[str]
+    input_size: int = Field(description="The network's input, in pixels along a side.")
+    parameters: int = Field(description="Numbers in its arrays.")
+    engine: str = Field(examples=["onnxruntime"])
+    default: bool = Field(description="Whether it answers where no model is named.")
+    provenance: Mapping[str, str] = Field(description="Where its weights come from.")
+
+
+class ModelList(BaseModel):
+    """The models that are being served, the default first."""
+
+    models: list[ModelAnswer]
+
+
+class Health(BaseModel):
+    """That the service is there."""
+
+    status: str = Field(examples=["ready"])
+
+
+class ParameterProblem(BaseModel):
+    """What is wrong with one parameter."""
+
+    parameter: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str = Field(description="A URI that identifies the kind of problem.")
+    title: str = Field(description="What the kind of problem is.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong here, and what to do.")
+    errors: list[ParameterProblem] | None = Field(default=None, description="Each parameter that is not valid.")

@@ -1,0 +1,139 @@
+"""`boxwright detect`: what it prints, writes and refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.detector import Detector
+from detector.engines.onnxruntime import OnnxEngine
+from detector.image import read_image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_table_has_every_box(boxwright, model_file, photo, tiny_model):
+    path = photo("dog.jpg")
+    found = Detector(tiny_model.spec, OnnxEngine.of(tiny_model)).detect(read_image(path.read_bytes()), score_threshold=0.05)
+    ended = boxwright("detect", path, "--model", model_file, "--confidence", "0.05")
+    assert ended.code == 0
+    assert ended.err == ""
+    assert len(found) > 0
+    assert sum(ended.out.count(f" {label} ") for label in tiny_model.spec.labels) == len(found)
+    assert all(f"{score:.3f}" in ended.out for score in found.scores)
+
+
+def test_a_photo_without_anything_says_so(boxwright, model_file, photo):
+    ended = boxwright("detect", photo("dog.jpg"), "--model", model_file, "--confidence", "1")
+    assert ended.code == 0
+    assert "nothing found" in ended.out
+
+
+def test_json_is_one_line_for_each_photo_and_nothing_else(boxwright, model_file, photo):
+    paths = [photo("one.jpg"), photo("three.png", 31, 90)]
+    ended = boxwright("detect", *paths, "--model", model_file, "--json", "--confidence", "0.05")
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert ended.err == ""
+    assert [line["photo"] for line in lines] == [str(path) for path in paths]
+    assert [line["image"] for line in lines] == [{"width": 80, "height": 50}, {"width": 31, "height": 90}]
+    assert all(list(line) == ["photo", "model", "image", "detections"] for line in lines)
+    assert list(lines[0]["detections"][0]) == ["label", "score", "box"]
+
+
+def test_a_photo_that_cannot_be_read_is_named_and_the_others_go_on(boxwright, model_file, photo, tmp_path):
+    text, missing = tmp_path / "notes.txt", tmp_path / "missing.jpg"
+    text.write_text("not a photo")
+    ended = boxwright("detect", photo("a.jpg"), text, missing, tmp_path, photo("b.jpg"), "--model", model_file, "--json")
+    assert ended.code == 1
+    assert [json.loads(line)["photo"] for line in ended.out.splitlines()] == [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
+    complaints = ended.err.splitlines()
+    assert [complaint.partition(": ")[0] for complaint in complaints] == [str(text), str(missing), str(tmp_path)]
+    assert all(len(complaint.partition(": ")[2]) > 10 for complaint in complaints)
+
+
+def test_where_no_photo_can_be_read_there_is_no_table(boxwright, model_file, tmp_path):
+    ended = boxwright("detect", tmp_path / "missing.jpg", "--model", model_file)
+    assert (ended.code, ended.out) == (1, "")
+
+
+def test_copies_are_annotated_and_sources_left_alone(boxwright, model_file, photo, tmp_path):
+    path, out = photo("dog.jpg"), tmp_path / "new" / "folder"
+    before = path.read_bytes()
+    ended = boxwright("detect", path, "--model", model_file, "--out", out, "--confidence", "0.01", "--json")
+    copy = out / "dog.boxes.jpg"
+    assert json.loads(ended.out)["annotated"] == str(copy)
+    assert list(out.iterdir()) == [copy]
+    assert path.read_bytes() == before
+    difference = np.abs(np.asarray(Image.open(copy), np.int16) - read_image(before))
+    assert difference.shape == (50, 80, 3)
+    assert difference.max() > 100  # boxes are drawn
+
+
+def test_copies_never_take_the_name_of_a_photo_or_of_one_another(boxwright, model_file, photo, tmp_path):
+    paths = [photo("dog.jpg"), photo("dog.png"), photo("dog-2.boxes.jpg"), photo("other/dog.jpg")]
+    before = [path.read_bytes() for path in paths]
+    boxwright("detect", *paths, "--model", model_file, "--out", tmp_path)
+    assert [path.read_bytes() for path in paths] == before
+    copies = {path.name for path in tmp_path.glob("*.boxes*.jpg")} - {"dog-2.boxes.jpg"}
+    assert copies == {"dog.boxes.jpg", "dog-3.boxes.jpg", "dog-4.boxes.jpg", "dog-2.boxes.boxes.jpg"}
+
+
+def test_copies_of_an_earlier_run_are_replaced(boxwright, model_file, photo, tmp_path):
+    for _ in range(2):
+        boxwright("detect", photo("dog.jpg"), "--model", model_file, "--out", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["dog.boxes.jpg"]
+
+
+def test_classes_keep_only_their_own(boxwright, model_file, photo):
+    ended = boxwright("detect", photo("dog.jpg"), "--model", model_file, "--classes", "dog", "--confidence", "0.01", "--json")
+    assert {detection["label"] for detection in json.loads(ended.out)["detections"]} == {"dog"}
+
+
+def test_an_unknown_class_is_refused_with_the_known_ones(boxwright, model_file, photo):
+    ended = boxwright("detect", photo("dog.jpg"), "--model", model_file, "--classes", "unicorn")
+    assert ended.code == 2
+    assert all(label in ended.err for label in ("unicorn", "cat", "dog", "person"))
+
+
+@pytest.mark.parametrize("label", ["[red]", "[/]", "a\\b"])
+def test_names_are_printed_as_they_are(boxwright, photo, tmp_path, tiny_model, label):
+    from dataclasses import replace
+
+    from weights.model_file import save_model
+
+    model = replace(tiny_model, spec=replace(tiny_model.spec, labels=(label, "dog", "person")))
+    save_model(model, tmp_path / "odd.safetensors")
+    ended = boxwright("detect", photo("[bold]dog.jpg"), "--model", tmp_path / "odd.safetensors", "--confidence", "0.01", "--classes", label)
+    assert ended.code == 0
+    assert label in ended.out
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, False), (3, True)])
+def test_a_terminal_shows_a_bar_for_many_photos_and_the_output_stays_clean(model_file, photo, count, shown):
+    paths = [str(photo(f"{index}.jpg")) for index in range(count)]
+    command = [sys.executable, "-m", "cli.main", "detect", *paths, "--model", str(model_file), "--json"]
+    terminal, end = os.openpty()
+    ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=end, check=True, text=True, env=os.environ | {"TERM": "xterm"})
+    os.close(end)
+    os.set_blocking(terminal, False)
+    try:
+        bar = os.read(terminal, 65536).decode()
+    except OSError:  # nothing was written
+        bar = ""
+    os.close(terminal)
+    assert ("detecting" in bar) == shown
+    assert [json.loads(line)["photo"] for line in ended.stdout.splitlines()] == paths
+
+
+def test_a_folder_that_cannot_be_written_is_refused(boxwright, model_file, photo, tmp_path):
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    ended = boxwright("detect", photo("dog.jpg"), "--model", model_file, "--out", tmp_path / "taken" / "out")
+    assert ended.code == 2
+    assert ended.err.startswith("boxwright: ")
+    assert ended.err.count("\n") == 1
+    assert "taken" in ended.err

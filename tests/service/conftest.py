@@ -1,0 +1,135 @@
+"""The service with a tiny real model, asked without a socket; and the same as a process of its own."""
+
+import asyncio
+import io
+import os
+import struct
+import subprocess
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.engines.onnxruntime import OnnxEngine
+from service.app import create_app
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
+from weights.model_file import save_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """(width, height, format, mode) -> the bytes of a colourful picture."""
+
+    def make(width=80, height=50, *, form="JPEG", mode="RGB", **options):
+        pixels = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(file, form, **options)
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def png_that_claims():
+    """(width, height) -> a PNG whose header says so, with a thousand zeros for pixels."""
+
+    def make(width, height):
+        def chunk(kind, data):
+            return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_app(tiny_model):
+    return create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings())
+
+
+@pytest.fixture(scope="session")
+def ask():
+    """(app, method, path, ...) -> the answer of a service that runs in this process."""
+
+    def send(app, method, path, **request):
+        async def one():
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(one())
+
+    return send
+
+
+@pytest.fixture(scope="session")
+def detect(ask, tiny_app):
+    """(photo, query...) -> the answer of the tiny model's service."""
+
+    def send(content, headers=None, **query):
+        return ask(tiny_app, "POST", "/detect", content=content, params=query, headers=headers)
+
+    return send
+
+
+class Served:
+    """A `boxwright serve` of its own process, and what it has logged so far."""
+
+    def __init__(self, model, **environment):
+        command = [sys.executable, "-m", "cli.main", "serve", "--model", str(model), "--port", "0"]
+        # standard output and error in one pipe, so that the two come in order
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.log = []
+        for line in self.process.stdout:
+            self.log.append(line)
+            if "running on http://" in line:
+                self.port = int(line.partition("http://")[2].partition(" ")[0].rpartition(":")[2])
+                break
+        else:
+            pytest.fail(f"the service did not start: {''.join(self.log)}")
+        self._reader = threading.Thread(target=lambda: self.log.extend(self.process.stdout))
+        self._reader.start()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def memory(self):
+        """The most memory it has had so far, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+    def stop(self):
+        """Ask it to end; its exit code."""
+        self.process.terminate()
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="session")
+def model_file(tiny_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def start_service():
+    return Served
+
+
+@pytest.fixture(scope="session")
+def served(model_file):
+    """A running service that tests share."""
+    service = Served(model_file)
+    yield service
+    service.stop()

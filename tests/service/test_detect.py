@@ -1,0 +1,220 @@
+"""POST /detect: what it answers."""
+
+import base64
+import io
+import json
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.detector import Detector
+from detector.draw import draw_detections
+from detector.engines.onnxruntime import OnnxEngine
+from detector.image import read_image
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_model):
+    return Detector(tiny_model.spec, OnnxEngine.of(tiny_model))
+
+
+def test_the_answer_has_just_the_fields_that_are_documented(detect, photo):
+    answer = detect(photo(), confidence=0.05).json()
+    assert list(answer) == ["model", "image", "detections", "timing_ms"]
+    assert answer["model"] == "tiny-random"
+    assert answer["image"] == {"width": 80, "height": 50}
+    assert list(answer["timing_ms"]) == ["decode", "prepare", "network", "select", "total"]
+    assert list(answer["detections"][0]) == ["label", "score", "box"]
+    assert list(answer["detections"][0]["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+
+
+def test_the_boxes_are_the_detector_s_own(detect, photo, detector, tiny_model):
+    found = detector.detect(read_image(photo()), score_threshold=0.05)
+    answer = detect(photo(), confidence=0.05).json()["detections"]
+    assert [one["label"] for one in answer] == [tiny_model.spec.labels[class_id] for class_id in found.class_ids]
+    assert np.allclose([one["score"] for one in answer], found.scores, atol=5e-5)
+    assert np.allclose([list(one["box"].values()) for one in answer], found.boxes, atol=5e-3)
+
+
+def test_the_best_score_comes_first_and_boxes_lie_in_the_photo(detect, photo):
+    answer = detect(photo(), confidence=0, max_detections=1000).json()["detections"]
+    scores = [one["score"] for one in answer]
+    assert len(scores) > 3
+    assert scores == sorted(scores, reverse=True)
+    assert all(
+        0 <= one["box"]["xmin"] <= one["box"]["xmax"] <= 80 and 0 <= one["box"]["ymin"] <= one["box"]["ymax"] <= 50 for one in answer
+    )
+
+
+def test_the_total_time_covers_every_stage(detect, photo):
+    timing = detect(photo()).json()["timing_ms"]
+    assert timing["total"] >= sum(value for stage, value in timing.items() if stage != "total") - 0.05  # each is rounded
+    assert min(timing.values()) >= 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "image/jpeg"},
+        {"content-type": "application/octet-stream"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "text/plain"},
+        {},
+    ],
+    ids=lambda headers: headers.get("content-type", "none"),
+)
+def test_a_raw_body_is_a_photo_whatever_its_content_type(detect, photo, headers):
+    assert detect(photo(), headers).json()["image"] == {"width": 80, "height": 50}
+
+
+def test_a_form_s_field_answers_as_the_raw_body_does(ask, tiny_app, detect, photo):
+    def form(part):
+        return ask(tiny_app, "POST", "/detect?confidence=0.05", files={"image": part}).json()["detections"]
+
+    expected = detect(photo(), confidence=0.05).json()["detections"]
+    assert form(("dog.jpg", photo(), "image/jpeg")) == expected
+    assert form(("dog.jpg", photo())) == expected
+
+
+def test_a_form_s_part_may_lack_file_name_and_content_type(detect, photo):
+    body = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + photo() + b"\r\n--edge--\r\n"
+    answer = detect(body, {"content-type": "multipart/form-data; boundary=edge"}, confidence=0.05)
+    assert answer.json()["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+
+
+def test_confidence_leaves_out_what_scores_less(detect, photo):
+    everything = detect(photo(), confidence=0).json()["detections"]
+    middle = everything[len(everything) // 2]["score"]
+    rest = detect(photo(), confidence=middle + 1e-4).json()["detections"]
+    assert rest == [one for one in everything if one["score"] > middle + 1e-4]
+    assert 0 < len(rest) < len(everything)
+
+
+def test_classes_keep_only_their_own(detect, photo):
+    everything = detect(photo(), confidence=0.01).json()["detections"]
+    some = detect(photo(), confidence=0.01, classes=["dog", "cat"]).json()["detections"]
+    assert some == [one for one in everything if one["label"] != "person"]
+    assert {one["label"] for one in everything} == {"cat", "dog", "person"}
+
+
+def test_max_detections_keeps_the_best(detect, photo):
+    everything = detect(photo(), confidence=0.01).json()["detections"]
+    assert detect(photo(), confidence=0.01, max_detections=2).json()["detections"] == everything[:2]
+
+
+def test_an_iou_of_one_suppresses_nothing(detect, photo):
+    few, many = (detect(photo(), confidence=0.01, iou=iou).json()["detections"] for iou in (0, 1))
+    assert len(few) < len(many)
+
+
+def test_format_image_is_the_drawn_photo(detect, photo, detector, tiny_model):
+    picture = read_image(photo())
+    drawn = draw_detections(picture, detector.detect(picture, score_threshold=0.05), tiny_model.spec.labels)
+    answer = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05)
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), drawn)
+    assert not np.array_equal(picture, drawn)
+
+
+def test_format_image_is_a_jpeg_unless_png_is_preferred(detect, photo):
+    answer = detect(photo(), {"accept": "image/jpeg, image/png;q=0.9"}, format="image")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(answer.content)).size == (80, 50)
+
+
+def test_a_photo_too_long_for_a_jpeg_comes_as_png(detect, photo):
+    answer = detect(photo(65_510, 1, form="PNG"), {"accept": "image/jpeg"}, format="image")
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(answer.content)).size == (65_510, 1)
+
+
+def test_format_both_is_the_json_with_the_drawn_photo(detect, photo):
+    answer = detect(photo(), {"accept": "image/png"}, format="both", confidence=0.05).json()
+    assert answer["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+    assert answer["annotated"]["media_type"] == "image/png"
+    drawn = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05).content
+    assert base64.b64decode(answer["annotated"]["base64"]) == drawn
+
+
+def test_format_both_runs_the_network_once(tiny_model, photo, ask):
+    from service.app import create_app
+    from service.registry import LoadedModel, Registry
+    from service.settings import Settings
+
+    calls = []
+    engine = OnnxEngine.of(tiny_model)
+
+    class Counting:
+        name = "counting"
+
+        def __call__(self, images):
+            calls.append(len(images))
+            return engine(images)
+
+    app = create_app(Registry([LoadedModel.of(tiny_model, Counting())]), Settings())
+    calls.clear()
+    assert ask(app, "POST", "/detect?format=both", content=photo()).status_code == 200
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options"),
+    [
+        ("PNG", "P", {"transparency": 3}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "1", {}),
+        ("PNG", "L", {}),
+        ("JPEG", "CMYK", {}),
+        ("JPEG", "L", {}),
+        ("GIF", "P", {}),
+        ("WEBP", "RGB", {}),
+        ("BMP", "RGB", {}),
+        ("TIFF", "RGB", {}),
+    ],
+)
+def test_every_kind_of_photo_is_answered(detect, photo, form, mode, options):
+    answer = detect(photo(40, 30, form=form, mode=mode, **options))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["image"] == {"width": 40, "height": 30}
+
+
+def test_sixteen_bits_are_answered(detect):
+    file = io.BytesIO()
+    Image.fromarray(np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40)).save(file, "PNG")
+    assert detect(file.getvalue()).json()["image"] == {"width": 40, "height": 30}
+
+
+def test_an_animation_is_answered_by_its_first_frame(detect):
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
+    moving, still = io.BytesIO(), io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(still, "GIF")
+    answers = [detect(file.getvalue(), confidence=0).json()["detections"] for file in (moving, still)]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5000), (5000, 1), (2, 3)])
+def test_odd_sizes_are_answered_in_every_format(detect, photo, width, height):
+    for form in ("json", "image", "both"):
+        answer = detect(photo(width, height, form="PNG"), format=form, confidence=0.01)
+        assert answer.status_code == 200, answer.text
+    assert answer.json()["image"] == {"width": width, "height": height}
+
+
+def test_boxes_are_in_the_upright_picture(detect, photo):
+    pixels = Image.open(io.BytesIO(photo(80, 50, form="PNG")))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    turned, upright = io.BytesIO(), io.BytesIO()
+    pixels.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG", exif=exif)
+    pixels.save(upright, "PNG")
+    first, second = (detect(file.getvalue(), confidence=0.01).json() for file in (turned, upright))
+    assert first["image"] == {"width": 80, "height": 50}
+    assert first["detections"] == second["detections"]
+
+
+def test_curl_s_own_request_over_a_socket_is_answered(served, photo):
+    answer = httpx.post(f"{served.url}/detect", content=photo(), headers={"content-type": "application/x-www-form-urlencoded"})
+    assert json.loads(answer.content)["image"] == {"width": 80, "height": 50}

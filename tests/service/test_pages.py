@@ -1,0 +1,91 @@
+"""What there is beside /detect: models, health, documentation."""
+
+import re
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from detector.shapes import parameters
+from service.app import create_app
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
+
+
+def test_models_tells_what_is_served(ask, tiny_app, tiny_model):
+    assert ask(tiny_app, "GET", "/models").json() == {
+        "models": [
+            {
+                "name": "tiny-random",
+                "labels": ["cat", "dog", "person"],
+                "input_size": 64,
+                "parameters": parameters(tiny_model.spec.network),
+                "engine": "onnxruntime",
+                "default": True,
+                "provenance": {"source": "seeded random numbers"},
+            }
+        ]
+    }
+
+
+def test_the_first_model_is_the_default_and_others_answer_by_name(tiny_model, random_arrays, photo, ask):
+    from detector.spec import Model
+
+    other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
+    app = create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (tiny_model, other)]), Settings())
+    assert [(model["name"], model["default"]) for model in ask(app, "GET", "/models").json()["models"]] == [
+        ("tiny-random", True),
+        ("other", False),
+    ]
+    answers = [
+        ask(app, "POST", "/detect", content=photo(), params={"confidence": 0.01, **query}).json() for query in ({}, {"model": "other"})
+    ]
+    assert [answer["model"] for answer in answers] == ["tiny-random", "other"]
+    assert answers[0]["detections"] != answers[1]["detections"]
+
+
+def test_a_registry_refuses_to_be_empty_or_to_have_a_name_twice(tiny_model):
+    loaded = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))
+    for models in ([], [loaded, loaded]):
+        with pytest.raises(ValueError, match="at least one model"):
+            Registry(models)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_health_answers(ask, tiny_app, path):
+    assert ask(tiny_app, "GET", path).status_code == 200
+
+
+def test_the_docs_page_loads_nothing_from_elsewhere(ask, tiny_app):
+    page = ask(tiny_app, "GET", "/docs").text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) >= 2
+    for source in sources:
+        assert source.startswith("/"), source
+        assert ask(tiny_app, "GET", source).status_code == 200
+    assert not re.search(r"https?://", page)
+    assert '"validatorUrl": null' in page  # Swagger UI's own default asks a server on the internet
+
+
+def test_every_endpoint_is_in_the_openapi_document(ask, tiny_app):
+    assert set(ask(tiny_app, "GET", "/openapi.json").json()["paths"]) == {"/detect", "/models", "/livez", "/readyz"}
+
+
+def test_the_openapi_document_tells_bodies_answers_and_problems_of_detect(ask, tiny_app):
+    document = ask(tiny_app, "GET", "/openapi.json").json()
+    detect = document["paths"]["/detect"]["post"]
+    assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
+    assert set(detect["responses"]) == {"200", "400", "404", "413", "415", "422", "500"}
+    assert set(detect["responses"]["200"]["content"]) == {"application/json", "image/jpeg", "image/png"}
+    for status, response in detect["responses"].items():
+        if status != "200":
+            examples = response["content"]["application/problem+json"]["examples"]
+            assert {example["value"]["status"] for example in examples.values()} == {int(status)}
+    names = {parameter["name"] for parameter in detect["parameters"]}
+    assert names == {"model", "confidence", "iou", "classes", "max_detections", "format"}
+
+
+def test_every_reference_of_the_openapi_document_leads_somewhere(ask, tiny_app):
+    answer = ask(tiny_app, "GET", "/openapi.json")
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', answer.text))
+    assert {"Problem", "ParameterProblem", "DetectAnswer"} <= references
+    assert references <= set(answer.json()["components"]["schemas"])

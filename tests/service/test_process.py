@@ -1,0 +1,153 @@
+"""`boxwright serve` as a process of its own, over real sockets."""
+
+import json
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MIB = 1024**2
+HUGE = 200 * MIB
+LIMIT = 20 * MIB
+UNDERWAY = 24 * MIB  # what is dropped after the answer, and what the buffers of two sockets may hold
+
+
+def test_it_starts_answers_and_ends_in_order(start_service, model_file, photo):
+    service = start_service(model_file)
+    assert httpx.get(f"{service.url}/readyz").status_code == 200
+    answer = httpx.post(f"{service.url}/detect", content=photo(), params={"confidence": 0.05})
+    assert answer.json()["model"] == "tiny-random"
+    assert answer.json()["detections"]
+    assert service.stop() == 0
+    assert "Traceback" not in "".join(service.log)
+
+
+def test_its_port_is_closed_after_its_end(start_service, model_file):
+    service = start_service(model_file)
+    assert service.stop() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", service.port), timeout=5)
+
+
+def pour(port, head, pieces):
+    """Send a request that never minds an answer until it comes; (bytes of body sent, answer)."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(head)
+        try:
+            for piece in pieces:
+                if select.select([client], [], [], 0)[0]:
+                    break
+                client.sendall(piece)
+                sent += len(piece)
+        except (ConnectionResetError, BrokenPipeError):
+            pass  # the service hung up; what it said before is still there to read
+        return sent, read_answer(client)
+
+
+def read_answer(client):
+    """Head and body of one answer, by its content length."""
+    with client.makefile("rb") as file:
+        head = b"".join(iter(file.readline, b"\r\n"))
+        length = next(int(line.split()[1]) for line in head.splitlines() if line.startswith(b"content-length:"))
+        return head + b"\r\n" + file.read(length)
+
+
+def request(*headers):
+    return b"\r\n".join([b"POST /detect HTTP/1.1", b"Host: here", *headers, b"", b""])
+
+
+FORM_HEAD = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+PIECE = b"\xff\xd8" + bytes(MIB - 2)
+DECLARED = b"Content-Length: %d" % HUGE
+CHUNKED = b"Transfer-Encoding: chunked"
+FORM = b"Content-Type: multipart/form-data; boundary=edge"
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(
+    ("head", "pieces", "most"),
+    [
+        (request(DECLARED), [PIECE] * 200, UNDERWAY),
+        (request(DECLARED, FORM), [FORM_HEAD, *[PIECE] * 200], UNDERWAY),
+        (request(CHUNKED), [chunk(PIECE)] * 200, LIMIT + UNDERWAY),
+        (request(CHUNKED, FORM), [chunk(FORM_HEAD), *[chunk(PIECE)] * 200], LIMIT + UNDERWAY),
+    ],
+    ids=["declared", "declared form", "chunked", "chunked form"],
+)
+def test_a_body_of_200_mb_is_refused_while_it_is_read(served, head, pieces, most):
+    before = served.memory()
+    sent, answer = pour(served.port, head, pieces)
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+    problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert problem["type"] == "urn:boxwright:problem:body-too-large"
+    assert sent <= most
+    assert served.memory() - before < 4 * LIMIT  # far from 200 MB
+    assert httpx.get(f"{served.url}/livez").status_code == 200
+
+
+def test_an_ordinary_client_sees_the_refusal(served):
+    def stream():
+        for _ in range(200):
+            yield PIECE
+
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        assert client.post("/detect", content=stream()).status_code == 413
+        assert client.post("/detect", content=PIECE * 21).status_code == 413
+        assert client.post("/detect", files={"image": PIECE * 21}).status_code == 413
+        assert client.get("/livez").status_code == 200
+
+
+def test_a_client_that_asks_first_sends_nothing(served):
+    sent, answer = pour(served.port, request(DECLARED, b"Expect: 100-continue"), [])
+    assert sent == 0
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_client_that_hangs_up_leaves_no_traceback(start_service, model_file):
+    service = start_service(model_file)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
+        client.sendall(request(b"Content-Length: 1000") + b"half a photo")
+    assert httpx.get(f"{service.url}/livez").status_code == 200
+    assert service.stop() == 0
+    assert "the client hung up" in "".join(service.log)
+    assert "Traceback" not in "".join(service.log)
+
+
+def test_a_photo_that_claims_too_many_pixels_takes_no_memory(served, png_that_claims):
+    assert httpx.get(f"{served.url}/livez").status_code == 200
+    before = served.memory()
+    answer = httpx.post(f"{served.url}/detect", content=png_that_claims(60_000, 60_000))
+    assert answer.status_code == 413
+    assert answer.json()["type"] == "urn:boxwright:problem:photo-too-large"
+    assert served.memory() - before < 16 * MIB
+
+
+def test_serving_with_the_onnx_engine_imports_no_tensorflow(model_file, photo, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(photo())
+    script = """
+import asyncio, json, sys, httpx
+from pathlib import Path
+from cli.serve import load_registry
+from service.app import create_app
+from service.settings import read_settings
+settings = read_settings(model=sys.argv[1])
+app = create_app(load_registry(settings), settings)
+async def ask():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+        return await client.post("/detect?format=both", content=Path(sys.argv[2]).read_bytes())
+print(json.dumps({"status": asyncio.run(ask()).status_code, "modules": list(sys.modules)}))
+"""
+    command = [sys.executable, "-c", script, str(model_file), str(tmp_path / "photo.jpg")]
+    said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
+    assert said["status"] == 200
+    assert "onnxruntime" in said["modules"]
+    assert not {"tensorflow", "keras", "tf_keras", "training"} & set(said["modules"])

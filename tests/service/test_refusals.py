@@ -1,0 +1,177 @@
+"""Requests that are refused: a status, a sentence, and a service that goes on."""
+
+import json
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from service.app import create_app
+from service.problems import KINDS
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
+
+FORM = "multipart/form-data; boundary=edge"
+
+
+def part(name, data):
+    return b'--edge\r\nContent-Disposition: form-data; name="' + name + b'"; filename="x"\r\n\r\n' + data + b"\r\n"
+
+
+def check(answer, status, slug):
+    """It is a problem of that kind, and says something."""
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (status, f"urn:boxwright:problem:{slug}"), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == status
+    assert problem["title"] in {kind.title for kind in KINDS.values()}
+    assert len(problem["detail"]) > 20
+    assert "Traceback" not in problem["detail"]
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        (b"", 400, "empty-photo"),
+        (b"just some text, not a photo", 415, "not-an-image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not-an-image"),
+        (b"\x00" * 1000, 415, "not-an-image"),
+    ],
+    ids=["empty", "text", "svg", "zeros"],
+)
+def test_a_body_that_is_no_photo_is_refused(detect, body, status, slug):
+    check(detect(body), status, slug)
+
+
+def test_a_png_that_claims_60000_by_60000_pixels_is_refused_by_its_header(detect, png_that_claims):
+    check(detect(png_that_claims(60_000, 60_000)), 413, "photo-too-large")
+
+
+def test_a_png_with_fewer_pixels_than_it_claims_is_refused(detect, png_that_claims):
+    check(detect(png_that_claims(100, 100)), 422, "damaged-image")
+
+
+def test_a_photo_cut_short_is_refused(detect, photo):
+    whole = photo(200, 150)
+    check(detect(whole[: len(whole) // 2]), 422, "damaged-image")
+
+
+def test_a_photo_beyond_the_limit_of_pixels_is_refused(tiny_model, photo, ask):
+    app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_pixels=79 * 50))
+    check(ask(app, "POST", "/detect", content=photo(80, 50)), 413, "photo-too-large")
+    assert ask(app, "POST", "/detect", content=photo(79, 50)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"confidence": "2"}, ["confidence"]),
+        ({"confidence": "-0.1"}, ["confidence"]),
+        ({"confidence": "nan"}, ["confidence"]),
+        ({"confidence": "high"}, ["confidence"]),
+        ({"iou": "1.01"}, ["iou"]),
+        ({"max_detections": "0"}, ["max_detections"]),
+        ({"max_detections": "1001"}, ["max_detections"]),
+        ({"format": "xml"}, ["format"]),
+        ({"confidnce": "0.5"}, ["confidnce"]),
+        ({"confidence": "2", "iou": "x" * 1000}, ["confidence", "iou"]),
+    ],
+    ids=str,
+)
+def test_a_parameter_that_is_not_valid_is_named(detect, photo, query, names):
+    problem = check(detect(photo(), **query), 422, "bad-parameter")
+    assert [entry["parameter"] for entry in problem["errors"]] == names
+    assert all(name in problem["detail"] for name in names)
+    assert len(problem["detail"]) < 500
+
+
+def test_an_unknown_class_is_refused_with_the_known_ones(detect, photo):
+    problem = check(detect(photo(), classes=["cat", "unicorn"]), 422, "unknown-class")
+    assert all(name in problem["detail"] for name in ("unicorn", "cat", "dog", "person"))
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones(detect, photo):
+    problem = check(detect(photo(), model="yolov9"), 404, "unknown-model")
+    assert "yolov9" in problem["detail"]
+    assert "tiny-random" in problem["detail"]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/vnd.api+json; charset=utf-8", "multipart/mixed; boundary=edge"])
+def test_a_content_type_that_holds_no_photo_is_refused(detect, kind):
+    check(detect(json.dumps({"image": ""}).encode(), {"content-type": kind}), 415, "unsupported-body")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        pytest.param("multipart/form-data", part(b"image", b"x") + b"--edge--\r\n", id="no boundary"),
+        pytest.param("multipart/form-data; boundary=" + "e" * 300, b"", id="a boundary too long"),
+        pytest.param(FORM, b"", id="empty"),
+        pytest.param(FORM, b"nothing of a form", id="no form"),
+        pytest.param(FORM, b"--edge--\r\n", id="no part"),
+        pytest.param(FORM, part(b"image", b"x"), id="cut short"),
+        pytest.param(FORM, part(b"photo", b"x") + b"--edge--\r\n", id="another name"),
+        pytest.param(FORM, part(b"image", b"x") + part(b"confidence", b"0.5") + b"--edge--\r\n", id="two fields"),
+        pytest.param(FORM, part(b"image", b"x") + part(b"image", b"x") + b"--edge--\r\n", id="two photos"),
+        pytest.param(FORM, part(b"image", b"x") * 17 + b"--edge--\r\n", id="17 parts"),
+        pytest.param(FORM, b"--edge\r\nContent-Type: image/jpeg\r\n\r\nx\r\n--edge--\r\n", id="a part without name"),
+        pytest.param(FORM, b"--edge\r\nContent-Disposition: form-data; name=" + b"x" * 100_000, id="a header too long"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused(detect, content_type, body):
+    check(detect(body, {"content-type": content_type}), 400, "bad-form")
+
+
+def test_an_empty_photo_in_a_form_is_an_empty_photo(detect):
+    check(detect(part(b"image", b"") + b"--edge--\r\n", {"content-type": FORM}), 400, "empty-photo")
+
+
+def test_a_body_beyond_the_limit_is_refused_and_one_at_the_limit_read(tiny_model, photo, ask):
+    body = photo()
+    app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_body_bytes=len(body)))
+    assert ask(app, "POST", "/detect", content=body).status_code == 200
+
+    async def chunks():
+        for start in range(0, len(body) + 1, 100):
+            yield (body + b"\x00")[start : start + 100]
+
+    for content in (body + b"\x00", chunks()):
+        answer = ask(app, "POST", "/detect", content=content)
+        assert f"{len(body):,}" in check(answer, 413, "body-too-large")["detail"]
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/detect", 405), ("POST", "/models", 405)])
+def test_a_path_or_method_that_is_not_there_is_a_problem_too(ask, tiny_app, method, path, status):
+    answer = ask(tiny_app, method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "about:blank"
+    assert path in answer.json()["detail"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_fault_is_logged_and_answered_without_its_inside(tiny_model, photo, ask, caplog):
+    engine = OnnxEngine.of(tiny_model)
+    sound = True
+
+    class Failing:
+        name = "failing"
+
+        def __call__(self, images):
+            if not sound:
+                raise ZeroDivisionError("secret inside")
+            return engine(images)
+
+    app = create_app(Registry([LoadedModel.of(tiny_model, Failing())]), Settings())
+    sound = False
+    answer = ask(app, "POST", "/detect", content=photo())
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:boxwright:problem:unexpected"
+    assert "secret" not in answer.text
+    assert "ZeroDivisionError" not in answer.text
+    (record,) = [record for record in caplog.records if record.name == "boxwright.service"]
+    assert record.exc_info[0] is ZeroDivisionError
+    sound = True
+    assert ask(app, "POST", "/detect", content=photo()).status_code == 200
