@@ -1,0 +1,209 @@
+"""A web server that plays the internet, on loopback, with the faults that real ones have; a cache of one's own; a small entry."""
+
+import hashlib
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from detector.shapes import parameters
+from weights import cache
+from weights.catalogue import Entry, entry_of, spec_of
+from weights.fetch import fetch
+from weights.partial import FetchError
+
+
+@dataclass
+class Page:
+    """What the server has under one path, and how it misbehaves."""
+
+    body: bytes
+    etag: str | None = '"first"'
+    modified: str | None = None
+    content_type: str | None = "application/octet-stream"
+    status: int = 200
+    ranges: bool = True  # False: ignores Range and sends everything
+    cuts: list[int] = field(default_factory=list)  # one for each answer: hang up after so many bytes of it
+    length: bool = True  # False: no Content-Length, the end of the connection is the end of the body
+    hold_after: int | None = None  # send so many bytes, set `holding`, and send no more before `go_on` is set
+    holding: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class Seen:
+    """A request that came in, and how many bytes of the body were sent."""
+
+    path: str
+    headers: dict[str, str]
+    status: int = 0
+    sent: int = 0
+
+    @property
+    def start(self) -> int:
+        """The first byte that was asked for."""
+        return int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")) if "Range" in self.headers else 0
+
+
+class Internet(ThreadingHTTPServer):
+    """Pages by path; every request is written down. As Darknet's site, it refuses Python's own user agent."""
+
+    daemon_threads = True
+    page = Page  # how tests make one
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pages: dict[str, Page] = {}
+        self.seen: list[Seen] = []
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request, client_address) -> None:
+        """A client that hangs up early is no error here."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Internet
+
+    def log_message(self, *args) -> None:
+        """Tests are quiet."""
+
+    def do_GET(self) -> None:
+        seen = Seen(self.path, dict(self.headers))
+        self.server.seen.append(seen)
+        page = self.server.pages.get(urlsplit(self.path).path)
+        if page is None or re.match(r"(?i)python|$", self.headers.get("User-Agent", "")):
+            seen.status = 404 if page is None else 403
+            self.send_error(seen.status)
+            return
+        start = self._start(page)
+        seen.status = page.status if page.status != 200 else 416 if start >= len(page.body) else 206 if start else 200
+        body = memoryview(page.body)[start:] if seen.status != 416 else memoryview(b"")
+        self._send_head(page, seen.status, start, len(body))
+        self._send_body(page, body, seen)
+
+    def _start(self, page: Page) -> int:
+        asked = self.headers.get("Range")
+        same = self.headers.get("If-Range") in (None, page.etag or page.modified)
+        return int(asked.removeprefix("bytes=").removesuffix("-")) if asked and page.ranges and same else 0
+
+    def _send_head(self, page: Page, status: int, start: int, length: int) -> None:
+        self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{len(page.body) - 1}/{len(page.body)}")
+        if page.length:
+            self.send_header("Content-Length", str(length))
+        for name, value in (("ETag", page.etag), ("Last-Modified", page.modified), ("Content-Type", page.content_type)):
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+
+    def _send_body(self, page: Page, body: memoryview, seen: Seen) -> None:
+        end = min(page.cuts.pop(0), len(body)) if page.cuts else len(body)
+        if page.hold_after is not None:
+            seen.sent += self.wfile.write(body[: min(page.hold_after, end)])
+            page.holding.set()
+            page.go_on.wait(60)
+        while seen.sent < end:
+            seen.sent += self.wfile.write(body[seen.sent : min(seen.sent + (1 << 18), end)])
+
+
+@dataclass(frozen=True)
+class Home:
+    """The cache of one test."""
+
+    folder: Path
+
+    def left(self) -> set[str]:
+        """What lies in it, locks aside."""
+        return {path.name for path in self.folder.iterdir() if path.suffix != ".lock"}
+
+    def refuses(self, entry: Entry, match: str) -> FetchError:
+        """Fetching the entry fails with such a message, and nothing is under its name."""
+        with pytest.raises(FetchError, match=match) as caught:
+            fetch(entry)
+        assert not cache.path_of(entry).exists()
+        return caught.value
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.delenv("BOXWRIGHT_MIRROR", raising=False)
+    monkeypatch.delenv("BOXWRIGHT_OFFLINE", raising=False)
+    monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "home"))
+    return Home(tmp_path / "home" / "weights")
+
+
+@pytest.fixture
+def internet(home: Home) -> Iterator[Internet]:  # noqa: ARG001  its environment is what matters
+    server = Internet()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        for page in server.pages.values():
+            page.go_on.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def weights_like() -> Callable[[Entry], bytes]:
+    """Makes a file of an entry's size that Darknet could have written: header, and seeded numbers in 0..1."""
+    numbers = np.random.default_rng(1).random(1 << 18, np.float32).tobytes()
+
+    def make(entry: Entry) -> bytes:
+        needed = 4 * parameters(spec_of(entry).network)
+        header = struct.pack("<iiiQ", 0, 2, 0, 32) if entry.largest - needed == 20 else struct.pack("<iiii", 0, 1, 0, 32)
+        return header + (numbers * (needed // len(numbers) + 1))[:needed]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def body() -> bytes:
+    """What `page` has."""
+    return np.random.default_rng(7).bytes(300_000)
+
+
+@pytest.fixture(scope="session")
+def other() -> bytes:
+    """As long, but something else."""
+    return np.random.default_rng(8).bytes(300_000)
+
+
+@pytest.fixture
+def page(internet: Internet, body: bytes) -> Page:
+    """The page of `small`."""
+    return internet.pages.setdefault("/small.weights", Page(body))
+
+
+@pytest.fixture
+def small(internet: Internet, page: Page) -> Entry:
+    """An entry of 300,000 bytes with a published sha256 and one address, where `page` is."""
+    hashes = {"sha256": hashlib.sha256(page.body).hexdigest()}
+    address = f"{internet.base}/small.weights"
+    return replace(entry_of("darknet19"), name="small", file="small.weights", addresses=(address,), sizes=(len(page.body),), hashes=hashes)
+
+
+@pytest.fixture
+def dead() -> Iterator[str]:
+    """An address where nobody listens; the port stays ours, so that nobody else can."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"

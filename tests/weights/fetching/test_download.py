@@ -1,0 +1,202 @@
+"""Downloads that break off, disks that fill up, processes that are killed or come in twos."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from weights.catalogue import Entry
+from weights.download import CHUNK
+from weights.fetch import fetch
+from weights.partial import DiskError, FetchError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("validators", [{"etag": '"first"'}, {"etag": None, "modified": "Sat, 24 Mar 2018 00:00:00 GMT"}, {"etag": None}])
+def test_a_download_cut_in_the_middle_is_taken_up_where_it_stopped(small: Entry, internet, page, validators: dict, body: bytes):
+    vars(page).update(validators, cuts=[150_000])
+    assert fetch(small).read_bytes() == body
+    first, second = internet.seen
+    assert first.sent == 150_000
+    assert second.start == 150_000 // CHUNK * CHUNK
+    assert second.headers.get("If-Range") == (page.etag or page.modified)
+    assert (second.status, second.sent) == (206, len(body) - second.start)
+
+
+def test_a_later_run_takes_up_what_an_earlier_one_left(small: Entry, home, internet, page, body: bytes):
+    page.cuts = [150_000, 10]
+    error = home.refuses(small, r"it broke off after 131,072 bytes\n")
+    assert "the 131,072 bytes that came are kept" in str(error)
+    assert home.left() == {"small.weights.partial", "small.weights.partial.json"}
+    assert fetch(small).read_bytes() == body
+    assert internet.seen[2].start == 2 * CHUNK
+    assert home.left() == {"small.weights"}
+
+
+def test_a_server_that_ignores_the_range_sends_everything_and_everything_is_written_anew(small: Entry, internet, page, body: bytes):
+    page.cuts, page.ranges = [150_000], False
+    assert fetch(small).read_bytes() == body
+    assert [(seen.status, seen.sent) for seen in internet.seen] == [(200, 150_000), (200, len(body))]
+    assert internet.seen[1].start > 0
+
+
+def test_a_file_that_changed_in_between_is_fetched_anew(small: Entry, home, internet, page, other: bytes):
+    page.cuts = [150_000, 10]
+    home.refuses(small, "broke off")
+    page.body, page.etag = other, '"second"'
+    assert fetch(replace(small, hashes={})).read_bytes() == other
+    assert (internet.seen[2].headers["If-Range"], internet.seen[2].status) == ('"first"', 200)
+
+
+def test_two_parts_that_do_not_fit_are_thrown_away_and_all_is_fetched_again(small: Entry, home, internet, page, body: bytes, other: bytes):
+    page.etag, page.body, page.cuts = None, other, [150_000, 10]
+    home.refuses(small, "broke off")
+    page.body = body
+    assert fetch(small).read_bytes() == body
+    assert [seen.status for seen in internet.seen] == [200, 206, 206, 200]
+
+
+def test_without_a_published_hash_or_a_validator_nothing_is_pieced_together(small: Entry, internet, page, body: bytes):
+    page.etag, page.cuts = None, [150_000]
+    assert fetch(replace(small, hashes={})).read_bytes() == body
+    assert [seen.start for seen in internet.seen] == [0, 0]
+
+
+def leave_part(home, body: bytes, note: str) -> None:
+    home.folder.mkdir(parents=True)
+    (home.folder / "small.weights.partial").write_bytes(body)
+    (home.folder / "small.weights.partial.json").write_text(note)
+
+
+def test_a_part_that_is_the_whole_already_is_taken_without_asking(small: Entry, home, internet, body: bytes):
+    leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
+    assert fetch(small).read_bytes() == body
+    assert internet.seen == []
+    assert home.left() == {"small.weights"}
+
+
+def test_where_only_the_server_knows_that_the_part_is_the_whole_it_is_fetched_anew(small: Entry, home, internet, body: bytes):
+    leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
+    entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
+    assert fetch(entry).read_bytes() == body
+    assert [seen.status for seen in internet.seen] == [416, 200]
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{", '{"address": 1}', "\x00"])
+def test_a_part_of_unknown_origin_is_not_used(small: Entry, home, internet, note: str, body: bytes, other: bytes):
+    leave_part(home, other[:100_000], note)
+    assert fetch(small).read_bytes() == body
+    assert internet.seen[0].start == 0
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, 300_001), max_size=6))
+def test_however_often_it_is_cut_the_file_is_whole_in_the_end(small: Entry, home, page, cuts: list[int], body: bytes):
+    page.cuts = list(cuts)
+    while True:
+        try:
+            path = fetch(small)
+            break
+        except FetchError:
+            assert home.left() <= {"small.weights.partial", "small.weights.partial.json"}
+    assert path.read_bytes() == body
+    assert home.left() == {"small.weights"}
+    path.unlink()
+
+
+def test_too_little_room_is_noticed_before_anything_is_written(small: Entry, home, internet, page):
+    page.length = False
+    home.refuses(replace(small, sizes=(1 << 60,)), "needs 1,152,921,504,606,846,976 more.*BOXWRIGHT_HOME")
+    assert home.left() == set()
+    assert len(internet.seen) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the device on which nothing can be written")
+def test_a_full_disk_ends_it_and_nothing_is_left(small: Entry, home, internet):
+    home.folder.mkdir(parents=True)
+    (home.folder / "small.weights.partial").symlink_to("/dev/full")
+    entry = replace(small, addresses=small.addresses * 2)
+    with pytest.raises(DiskError, match=r"cannot be written: No space left on device.*BOXWRIGHT_HOME"):
+        fetch(entry)
+    assert home.left() == set()
+    assert len(internet.seen) == 1  # no other address would help
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(small: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "file"))
+    with pytest.raises(DiskError, match=r"file/weights cannot be written: Not a directory\. Set BOXWRIGHT_HOME"):
+        fetch(small)
+
+
+def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(small: Entry, home):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    with child(small, before=limit) as process:
+        _, error = process.communicate(timeout=60)
+    assert re.search(r"DiskError: .* cannot be written: File too large", error)
+    assert home.left() == set()
+
+
+def child(entry: Entry, *, before: str = "") -> subprocess.Popen[str]:
+    """Another Python that fetches the entry, printing what it logs, its progress and at last the path."""
+    code = f"""
+import json, logging, sys
+{before}
+from weights.catalogue import entry_of
+from weights.fetch import fetch
+from dataclasses import replace
+logging.basicConfig(level="INFO", stream=sys.stdout)
+changes = json.loads(sys.argv[1])
+changes = {{key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}}
+print(fetch(replace(entry_of("darknet19"), **changes), progress=lambda done, total: print("done", done, flush=True)))
+"""
+    changes = {key: getattr(entry, key) for key in ("name", "file", "addresses", "sizes", "hashes")}
+    command = [sys.executable, "-c", code, json.dumps(changes)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def until(process: subprocess.Popen[str], text: str) -> None:
+    """Read the child's lines up to one with that text."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"the process ended without {text!r}: {lines}")
+
+
+def test_two_processes_at_once_download_once(small: Entry, home, internet, page, body: bytes):
+    page.hold_after = CHUNK
+    with child(small) as first:
+        assert page.holding.wait(60)
+        with child(small) as second:
+            until(second, "another process is busy with small.weights")
+            page.go_on.set()
+            outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert [output.split("\n")[-2] for output in outputs] == [str(home.folder / "small.weights")] * 2
+    assert [seen.sent for seen in internet.seen] == [len(body)]
+    assert (home.folder / "small.weights").read_bytes() == body
+
+
+def test_a_process_killed_in_the_middle_leaves_what_the_next_one_takes_up(small: Entry, home, internet, page, body: bytes):
+    page.hold_after = 2 * CHUNK
+    with child(small) as process:
+        until(process, f"done {2 * CHUNK}")
+        process.kill()
+        process.communicate(timeout=60)
+    page.go_on.set()
+    assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK]
+    assert not (home.folder / "small.weights").exists()
+    assert fetch(small).read_bytes() == body
+    assert internet.seen[1].sent == len(body) - 2 * CHUNK

@@ -1,0 +1,237 @@
+"""Pulling weights: what is accepted, what is refused, and what is done without a connection."""
+
+import hashlib
+import json
+import re
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+from detector.errors import ModelFileError, SettingError, UnknownModel
+from weights import cache
+from weights.catalogue import Entry, entry_of
+from weights.download import CHUNK
+from weights.fetch import fetch, pull, pulled, remove, verify
+from weights.partial import FetchError
+
+HTML = b"<!DOCTYPE html>\n<html><title>Survival Strategies</title></html>".ljust(300_000)
+
+
+def test_a_download_is_there_whole_and_was_reported_to_its_last_byte(small: Entry, home, internet, body: bytes):
+    reports: list[tuple[int, int | None]] = []
+    path = fetch(small, progress=lambda done, total: reports.append((done, total)))
+    assert path.read_bytes() == body
+    assert home.left() == {"small.weights"}
+    assert [total for _, total in reports] == [len(body)] * len(reports)
+    assert [done for done, _ in reports] == [*range(CHUNK, len(body), CHUNK), len(body)]
+    fetch(small)
+    assert len(internet.seen) == 1  # the second time it is there
+
+
+def test_the_request_says_who_we_are_where_pythons_own_name_is_refused(small: Entry, internet):
+    with pytest.raises(HTTPError, match="403"):
+        urllib.request.urlopen(small.addresses[0])
+    fetch(small)
+    assert [seen.status for seen in internet.seen] == [403, 200]
+    assert internet.seen[1].headers["User-Agent"].startswith("boxwright/")
+
+
+def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
+    small: Entry, internet, dead: str, monkeypatch: pytest.MonkeyPatch, body: bytes
+):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}/mirror/")
+    internet.pages["/mirror/small.weights"] = internet.page(body)
+    fetch(small)
+    assert [seen.path for seen in internet.seen] == ["/mirror/small.weights"]
+
+
+def test_the_usual_variables_name_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PROXY", internet.base)
+    fetch(replace(small, addresses=("http://weights.invalid/small.weights",)))
+    assert [seen.path for seen in internet.seen] == ["http://weights.invalid/small.weights"]
+
+
+def test_a_file_whose_size_and_sha256_nobody_published_is_held_to_its_md5_and_its_sha256_recorded(small: Entry, home, page, body: bytes):
+    page.length = False
+    entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
+    assert fetch(entry).read_bytes() == body
+    assert json.loads((home.folder / cache.HASHES).read_text()) == {"small": hashlib.sha256(body).hexdigest()}
+
+
+def test_a_wrong_hash_is_refused_and_nothing_is_left(small: Entry, home, page, other: bytes):
+    page.body = other
+    home.refuses(small, f"its hash is {hashlib.sha256(other).hexdigest()} instead of {small.hashes['sha256']}, the published sha256")
+    assert home.left() == set()
+
+
+def test_after_a_wrong_hash_the_next_address_is_tried(small: Entry, internet, body: bytes, other: bytes):
+    internet.pages["/damaged"] = internet.page(other)
+    assert fetch(replace(small, addresses=(f"{internet.base}/damaged", *small.addresses))).read_bytes() == body
+    assert [seen.path for seen in internet.seen] == ["/damaged", "/small.weights"]
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", None])
+def test_a_web_page_in_place_of_the_file_is_called_one(small: Entry, home, page, content_type: str | None):
+    page.body, page.content_type = HTML, content_type
+    home.refuses(small, "an HTML page instead of the file")
+    assert home.left() == set()
+
+
+def test_another_length_than_promised_is_refused_before_the_body(small: Entry, home, page, body: bytes):
+    page.body = body + b"!"
+    home.refuses(small, "it offers 300,001 bytes instead of 300,000")
+
+
+def test_a_body_that_goes_on_is_cut_off(small: Entry, home, internet, page, body: bytes):
+    page.body, page.length = body * 200, False
+    home.refuses(small, "it sent more than 300,000 bytes, and was cut off")
+    assert internet.seen[0].sent < len(page.body) // 2  # what the sockets hold, and no more
+    assert home.left() == set()
+
+
+def test_when_all_addresses_fail_each_ones_reason_is_told(small: Entry, home, internet, dead: str, other: bytes):
+    gone, busy, wrong = (f"{internet.base}/{name}" for name in ("gone", "busy", "wrong"))
+    internet.pages |= {"/busy": internet.page(b"", status=503), "/wrong": internet.page(other)}
+    error = str(home.refuses(replace(small, addresses=(f"{dead}/small.weights", gone, busy, wrong)), "could not be fetched"))
+    reasons = [rf"{dead}/small.weights: .*refused", f"{gone}: it answered 404", f"{busy}: it answered 503", f"{wrong}: its hash is"]
+    assert [bool(re.search(reason, line)) for reason, line in zip(reasons, error.split("\n")[1:5], strict=True)] == [True] * 4
+    assert "boxwright weights pull small --from small.weights" in error
+
+
+def test_a_mirrors_password_is_used_and_not_told(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
+    error = str(home.refuses(replace(small, file="gone.weights", addresses=()), "it answered 404"))
+    assert internet.seen[0].headers["Authorization"].startswith("Basic ")
+    assert f"  {internet.base}/gone.weights: it answered 404" in error
+    assert "secret" not in error
+
+
+def test_a_failing_server_does_not_cost_what_has_come_already(small: Entry, home, page, body: bytes):
+    page.cuts = [150_000, 10]
+    home.refuses(small, "broke off")
+    page.status = 503
+    home.refuses(small, "503")
+    assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK]
+
+
+def test_a_mirror_that_is_no_address_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", "/mnt/mirror")
+    with pytest.raises(SettingError, match=r"'/mnt/mirror'.*--from"):
+        fetch(small)
+
+
+def test_offline_it_says_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    error = str(home.refuses(small, "BOXWRIGHT_OFFLINE forbids"))
+    assert all(part in error for part in (small.addresses[0], "weights pull small --from small.weights", "BOXWRIGHT_MIRROR"))
+    assert internet.seen == []
+
+
+def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
+    fetch(small)
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    assert fetch(small).read_bytes() == body
+
+
+def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path, internet, monkeypatch: pytest.MonkeyPatch, body: bytes):
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    source = tmp_path / "carried here"
+    source.write_bytes(body)
+    reports: list[tuple[int, int | None]] = []
+    assert fetch(small, source=source, progress=lambda *report: reports.append(report)).read_bytes() == body
+    assert (home.left(), internet.seen, reports) == ({"small.weights"}, [], [(len(body), len(body))])
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"\0" * 300_000, "its hash is .* the published sha256"),
+        (b"\0" * 299_999, "it has 299,999 bytes instead of 300,000"),
+        (b"\0" * 300_001, "it has 300,001 bytes instead of 300,000"),
+        (b"", "it has 0 bytes instead of 300,000"),
+        (HTML, "it is an HTML page"),
+    ],
+)
+def test_a_local_file_that_is_another_is_refused_and_the_one_there_stays(
+    small: Entry, home, tmp_path: Path, data: bytes, match: str, body: bytes
+):
+    fetch(small)
+    source = tmp_path / "carried here"
+    source.write_bytes(data)
+    with pytest.raises(ModelFileError, match=rf"carried here is not small\.weights: {match}"):
+        fetch(small, source=source)
+    assert (home.folder / "small.weights").read_bytes() == body
+    assert home.left() == {"small.weights"}
+
+
+def test_a_local_file_that_is_not_there_is_named(small: Entry, tmp_path: Path):
+    with pytest.raises(ModelFileError, match="nowhere cannot be read: No such file"):
+        fetch(small, source=tmp_path / "nowhere")
+
+
+def test_a_recorded_hash_must_match_ever_after(small: Entry, home, page, body: bytes, other: bytes):
+    entry = replace(small, hashes={})
+    fetch(entry).unlink()
+    page.body = other
+    home.refuses(entry, f"instead of {hashlib.sha256(body).hexdigest()}, the sha256 recorded in .*hashes.json when it was first pulled")
+    assert home.left() == {"hashes.json"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
+def test_a_damaged_record_of_hashes_is_refused_before_anything_is_fetched(small: Entry, home, internet, text: str):
+    home.folder.mkdir(parents=True)
+    (home.folder / cache.HASHES).write_text(text)
+    with pytest.raises(ModelFileError, match=r"hashes\.json: not the .* that Boxwright wrote"):
+        fetch(small)
+    assert internet.seen == []
+
+
+def test_yolov2_is_pulled_at_full_size_through_a_break_and_listed_verified_and_removed(
+    internet, home, weights_like, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    entry = entry_of("yolov2-voc")
+    body = weights_like(entry)
+    internet.pages["/yolov2-voc.weights"] = internet.page(body, cuts=[100_000_000])
+    assert pulled() == {}
+    path = pull("yolov2-voc")
+    assert sum(seen.sent for seen in internet.seen) < len(body) + CHUNK
+    assert pulled() == {"yolov2-voc": path}
+    verified = verify("yolov2-voc")
+    assert (verified.size, verified.sha256) == (202_704_264, hashlib.sha256(body).hexdigest())
+    assert verified.against == ("recorded sha256",)
+    with path.open("r+b") as file:
+        file.seek(123_456_789)
+        file.write(b"\xff")
+    with pytest.raises(ModelFileError, match=r"yolov2-voc\.weights: its hash .* recorded .* boxwright weights remove yolov2-voc"):
+        verify("yolov2-voc")
+    assert remove("yolov2-voc")
+    assert not remove("yolov2-voc")
+    assert home.left() == {"hashes.json"}
+
+
+def test_a_file_of_tiny_yolov2s_size_is_not_tiny_yolov2(home, weights_like, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    source = tmp_path / "yolov2-tiny.weights"
+    source.write_bytes(weights_like(entry_of("tiny-yolov2-coco")))
+    with pytest.raises(ModelFileError, match="instead of 16f4e870f1aed83f0089cb69bfda6b53cb7b2a4a01721be56eaf5c899dfac45f"):
+        pull("tiny-yolov2-coco", source=source)
+    assert home.left() == set()
+    source.unlink()
+
+
+@pytest.mark.usefixtures("home")
+def test_what_was_not_pulled_cannot_be_verified_or_removed():
+    with pytest.raises(FetchError, match="weights pull darknet19"):
+        verify("darknet19")
+    assert not remove("darknet19")
+    assert pulled() == {}
+
+
+@pytest.mark.parametrize("use", [pull, verify, remove])
+def test_an_unknown_name_is_unknown_everywhere(use):
+    with pytest.raises(UnknownModel, match="'yolov9'"):
+        use("yolov9")

@@ -1,0 +1,130 @@
+"""The catalogue against what the official files and tensornets itself say."""
+
+import ast
+import re
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from detector.errors import UnknownModel
+from detector.network import Conv, Reorg
+from detector.shapes import parameters
+from detector.spec import ModelSpec
+from weights.catalogue import Entry, entries, entry_of, spec_of
+from weights.darknet_cfg import read_cfg
+from weights.layer_names import renamed
+
+NAMES = {
+    "yolov2-voc": "yolov2-voc.cfg",
+    "yolov2-coco": "yolov2-coco.cfg",
+    "tiny-yolov2-voc": "yolov2-tiny-voc.cfg",
+    "tiny-yolov2-coco": "yolov2-tiny-coco.cfg",
+}
+
+
+def nameless(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, network=renamed(spec.network, [str(index) for index in range(len(spec.network))]))
+
+
+def test_the_catalogue_has_the_nine_models():
+    assert set(entries()) == {
+        *NAMES,
+        "darknet19",
+        "tensornets-yolov2-voc",
+        "tensornets-yolov2-coco",
+        "tensornets-tiny-yolov2-voc",
+        "tensornets-darknet19",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_spec_is_what_the_official_cfg_says(name: str, shared: Path):
+    entry = entry_of(name)
+    assert nameless(spec_of(entry)) == nameless(read_cfg(shared / "weights" / NAMES[name], labels=entry.labels, edges=entry.edges))
+
+
+def test_the_stem_is_the_first_23_layers_of_its_cfg(shared: Path):
+    assert nameless(spec_of(entry_of("darknet19"))) == nameless(
+        read_cfg(shared / "weights" / "darknet19_448.cfg", layers=23, edges="continuous")
+    )
+
+
+@pytest.mark.parametrize("dataset", ["voc", "coco"])
+def test_labels_are_in_darknets_order(dataset: str, shared: Path):
+    names = (shared / "weights" / f"{dataset}.names").read_text(encoding="utf-8").split("\n")
+    assert list(entry_of(f"yolov2-{dataset}").labels) == [name for name in names if name]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "darknet19"])
+def test_a_files_size_is_a_header_and_four_bytes_a_parameter(name: str):
+    entry = entry_of(name)
+    assert entry.sizes
+    assert {size - 4 * parameters(spec_of(entry).network) for size in entry.sizes} <= {16, 20}
+
+
+@pytest.mark.parametrize("entry", entries().values(), ids=lambda entry: entry.name)
+def test_an_entry_is_complete(entry: Entry):
+    digits = {"sha256": 64, "sha1": 40, "md5": 32}
+    assert all(re.fullmatch(rf"[0-9a-f]{{{digits[algorithm]}}}", text) for algorithm, text in entry.hashes.items())
+    assert entry.sizes or entry.hashes  # something to hold a file to
+    assert entry.description
+    assert entry.licence
+    assert all(urlsplit(address).scheme == "https" and urlsplit(address).hostname for address in entry.addresses)
+    assert entry.addresses[0].endswith(f"/{entry.file}")
+    assert len(set(entry.addresses)) == len(entry.addresses) > 0
+    assert spec_of(entry).is_detector == bool(entry.labels)
+
+
+def test_no_two_entries_share_a_file():
+    assert len({entry.file for entry in entries().values()}) == len(entries())
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(UnknownModel, match=r"no model 'yolov3'.*yolov2-voc, yolov2-coco"):
+        entry_of("yolov3")
+
+
+@pytest.mark.parametrize(("name", "order"), [("yolov2-voc", "darknet"), ("tensornets-yolov2-voc", "space-to-depth")])
+def test_the_reorg_order_is_that_of_the_weights(name: str, order: str):
+    assert [layer.order for layer in spec_of(entry_of(name)).network if isinstance(layer, Reorg)] == [order]
+
+
+def test_edges_are_inclusive_for_darknets_voc_models_only():
+    assert {name for name in entries() if spec_of(entry_of(name)).edges == "inclusive"} == {"yolov2-voc", "tiny-yolov2-voc"}
+
+
+def test_tensornets_yolov2_differs_from_darknets_in_reorg_epsilon_fit_and_edges_only():
+    ours, theirs = spec_of(entry_of("yolov2-voc")), spec_of(entry_of("tensornets-yolov2-voc"))
+    network = [replace(layer, order="darknet") if isinstance(layer, Reorg) else layer for layer in theirs.network]
+    network = [replace(layer, epsilon=1e-12) if isinstance(layer, Conv) and layer.normalize else layer for layer in network]
+    assert replace(theirs, network=tuple(network), fit="letterbox", edges="inclusive") == ours
+
+
+@pytest.fixture(scope="module")
+def tensornets() -> Path:
+    """The package's folder; it is read as text, since importing it needs an older TensorFlow."""
+    found = find_spec("tensornets")
+    if found is None or found.origin is None:
+        pytest.skip("needs the package tensornets (extra train)")
+    return Path(found.origin).parent
+
+
+@pytest.mark.parametrize("entry", [entry for entry in entries().values() if entry.format == "tensornets"], ids=lambda entry: entry.name)
+def test_address_and_md5_are_those_in_tensornets_own_code(entry: Entry, tensornets: Path):
+    source = (tensornets / "pretrained.py").read_text(encoding="utf-8")
+    base = "".join(re.search(r"__model_url__ = '(.*?)' \\\n +'(.*?)'", source).groups())
+    loader = re.search(
+        rf"filename = '{re.escape(entry.file)}'.*?__model_url__ \+ '(.*?)' \+ filename.*?file_hash='(\w+)'", source, re.DOTALL
+    )
+    assert entry.addresses == (f"{base}{loader[1]}{entry.file}",)
+    assert entry.hashes == {"md5": loader[2]}
+
+
+def test_anchors_are_those_in_tensornets_own_code(tensornets: Path):
+    source = (tensornets / "references" / "yolo_utils.py").read_text(encoding="utf-8")
+    bases = {name: ast.literal_eval(text) for name, text in re.findall(r"bases\['(\w+)'\] = \{'anchors': (\[.*?\])\}", source, re.DOTALL)}
+    for name, theirs in {"yolov2-voc": "yolov2voc", "yolov2-coco": "yolov2", "tiny-yolov2-voc": "tinyyolov2voc"}.items():
+        assert [side for anchor in entry_of(f"tensornets-{name}").anchors for side in anchor] == bases[theirs]
