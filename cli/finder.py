@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cli.download_bar import load_model
 from detector.detections import Detections
 from detector.detector import Detector
 from detector.draw import draw_detections
-from detector.engines import EngineName, load_engine
 from detector.image import read_image
 from detector.placement import Picture
 from service.schemas import Detection
-from weights import resolve
+from weights.engines import EngineName, load_engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Finder:
     @classmethod
     def load(cls, model: str | None, engine: EngineName, *, confidence: float, iou: float, classes: Sequence[str]) -> "Finder":
         """Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
-        loaded = resolve.load(model)
+        loaded = load_model(model)
         detector = Detector(loaded.spec, load_engine(loaded, engine))
         return cls(loaded.name, detector, confidence, iou, detector.class_ids(classes) if classes else None)
 

@@ -48,11 +48,11 @@ def serve(
 
 def load_registry(settings: "Settings") -> "Registry":
     """The models that the settings ask for, loaded and warmed up. Raises UnknownModel, ModelError, MissingExtra."""
-    from detector.engines import load_engine
+    from cli.download_bar import load_model
     from service.registry import LoadedModel, Registry
-    from weights import resolve
+    from weights.engines import load_engine
 
-    model = resolve.load(settings.model)
+    model = load_model(settings.model)
     return Registry([LoadedModel.of(model, load_engine(model, settings.engine))])
 
 

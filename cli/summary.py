@@ -3,6 +3,10 @@
 from dataclasses import fields
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
 from detector.shapes import operations, parameters, trace
 from detector.spec import Model
@@ -20,6 +24,28 @@ def summarise(model: Model) -> dict[str, Any]:
         **facts,
         "provenance": dict(model.provenance),
     }
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The facts as a table and lines below it."""
+    table = Table("layer", "what")
+    for heading in ("output", "parameters", "MFLOP"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for layer in summary["layers"]:
+        output = " x ".join(str(side) for side in layer["output"])
+        table.add_row(layer["name"], layer["what"], output, f"{layer['parameters']:,}", f"{layer['operations'] / 1e6:,.1f}")
+    console = Console()
+    console.print(table)
+    origin = {f"provenance.{name}": value for name, value in summary["provenance"].items()}
+    for name, value in (summary | origin).items():
+        if name not in ("layers", "provenance"):
+            console.print(Text.assemble((f"{name}: ", "bold"), _shown(value)))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _layers(network: Network, input_size: int) -> list[dict[str, Any]]:

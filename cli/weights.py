@@ -1,16 +1,58 @@
-"""`boxwright weights`: models as files."""
+"""`boxwright weights`: pretrained models by name, and models as files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from detector.spec import Model
-
-app = typer.Typer(help="Models as files: import, look into.", no_args_is_help=True)
+app = typer.Typer(help="Pretrained models by name, and models as files.", no_args_is_help=True)
 
 SourceFile = typer.Argument(exists=True, dir_okay=False, readable=True)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `boxwright weights list` shows.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """Show the models that are known by name, and which of them are here."""
+    from rich.console import Console
+
+    from cli.weights_table import weights_table
+
+    Console().print(weights_table())
+
+
+@app.command()
+def pull(
+    name: Name,
+    source: Annotated[
+        Path | None, typer.Option("--from", exists=True, dir_okay=False, help="Take this file instead of a download, verified likewise.")
+    ] = None,
+) -> None:
+    """Fetch a model's file and verify it. A download that broke off goes on where it stopped."""
+    from cli.download_bar import download_bar
+    from weights import fetch
+
+    with download_bar(name) as progress:
+        path = fetch.pull(name, source=source, progress=progress)
+    typer.echo(f"{path}: {path.stat().st_size:,} bytes.")
+
+
+@app.command()
+def verify(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="All that are here, if not given.")] = None) -> None:
+    """Read pulled files again and compare them with their hashes."""
+    from weights import fetch
+
+    for each in [name] if name else fetch.pulled():
+        found = fetch.verify(each)
+        typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {' and '.join(found.against) or 'its size'}.")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Delete a pulled file. The hash seen first stays on record."""
+    from weights import fetch
+
+    typer.echo(f"{name}: {'removed' if fetch.remove(name) else 'was not here'}.")
 
 
 @app.command("import")
@@ -22,13 +64,16 @@ def import_(
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     float16: Annotated[bool, typer.Option("--float16", help="Store half the bits: half the size, scores within some thousandths.")] = False,
     layers: Annotated[int | None, typer.Option(min=1, help="Read the first N layers only, as a stem to train upon.")] = None,
+    edges: Annotated[
+        Literal["inclusive", "continuous"], typer.Option(help="Where boxes end; continuous for weights evaluated with eval=coco.")
+    ] = "inclusive",
 ) -> None:
     """Make one model file of Darknet's .cfg and .weights."""
     from weights.darknet import read_darknet, read_labels
     from weights.model_file import save_model
 
     names = read_labels(labels) if labels else ()
-    model = read_darknet(cfg, weights, labels=names, layers=layers, name=out.stem)
+    model = read_darknet(cfg, weights, labels=names, layers=layers, edges=edges, name=out.stem)
     save_model(model, out, dtype="float16" if float16 else "float32")
     typer.echo(f"{out}: {out.stat().st_size:,} bytes, {len(model.spec.labels)} labels, {len(model.spec.network)} layers.")
 
@@ -39,42 +84,13 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Tell a model's layers, parameters, operations and origin."""
-    from weights import resolve
+    import json
 
-    loaded = resolve.load(model)
+    from cli.download_bar import load_model
+    from cli.summary import print_summary, summarise
+
+    summary = summarise(load_model(model))
     if as_json:
-        import json
-
-        from cli.summary import summarise
-
-        typer.echo(json.dumps(summarise(loaded), indent=2))
+        typer.echo(json.dumps(summary, indent=2))
     else:
-        _print(loaded)
-
-
-def _print(model: "Model") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from cli.summary import summarise
-
-    summary = summarise(model)
-    table = Table("layer", "what")
-    for heading in ("output", "parameters", "MFLOP"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for layer in summary["layers"]:
-        output = " x ".join(str(side) for side in layer["output"])
-        table.add_row(layer["name"], layer["what"], output, f"{layer['parameters']:,}", f"{layer['operations'] / 1e6:,.1f}")
-    console = Console()
-    console.print(table)
-    origin = {f"provenance.{name}": value for name, value in summary.pop("provenance").items()}
-    for name, value in (summary | origin).items():
-        if name != "layers":
-            console.print(Text.assemble((f"{name}: ", "bold"), _shown(value)))
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        print_summary(summary)

@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from detector.engines import EngineName
 from detector.errors import SettingError
 from detector.image import MAX_PIXELS, PILLOW_PIXELS
+from weights.engines import EngineName
 
 PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
@@ -18,7 +18,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
-    model: str | None = Field(default=None, description="The model to serve: the path of a .safetensors file, or a name.")
+    model: str | None = Field(
+        default=None, description="The model to serve: a name, or the path of a .safetensors file. The one that ships, if not set."
+    )
     engine: EngineName = Field(default="auto", description="What computes the network; auto is onnxruntime.")
     host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 for all of the machine's.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 for a free one, which the log names.")

@@ -1,25 +1,37 @@
-"""From what a person calls a model to the model: a file's path, or a name."""
+"""From what a person calls a model to the model: a file's path, the name of one that ships, or a name of the catalogue."""
 
 from pathlib import Path
 
 from detector.errors import UnknownModel
 from detector.spec import Model
+from weights import fetch
+from weights.catalogue import entries
+from weights.download import Progress
+from weights.embedded import EMBEDDED
 from weights.model_file import load_model
+from weights.pulled import load_pulled
 
+DEFAULT = "everyday"
 SUFFIX = ".safetensors"
-MAKE_ONE = "`boxwright weights import` makes one of Darknet's files."
 
 
-def load(name_or_file: str | None) -> Model:
-    """The model in that file, or of that name.
+def load(name_or_file: str | None, *, progress: Progress | None = None) -> Model:
+    """The model in that file, or of that name; None is the model that ships with the package.
 
-    Raises UnknownModel where there is none, ModelError where the file is not a sound model.
+    A model of the catalogue that has not been pulled is pulled now; `progress` is told how far that is (see `fetch.pull`).
+    Raises UnknownModel where there is none, ModelError where the file is not a sound model, FetchError where it cannot be had.
     """
-    if name_or_file is None:
-        raise UnknownModel(f"no model is named, and until one ships with the package there is no default: --model FILE{SUFFIX}. {MAKE_ONE}")
-    path = Path(name_or_file)
+    name = name_or_file or DEFAULT
+    path = Path(name)
+    if path.suffix == SUFFIX or len(path.parts) > 1:
+        if not path.is_file():
+            raise UnknownModel(f"{name}: there is no such file. `boxwright weights list` shows the models that are known by name.")
+        return load_model(path)
+    if name in EMBEDDED:
+        return load_model(EMBEDDED[name])
+    if name in entries():
+        return load_pulled(entries()[name], fetch.pull(name, progress=progress))
     if path.is_file():
         return load_model(path)
-    if path.suffix == SUFFIX or len(path.parts) > 1:
-        raise UnknownModel(f"{name_or_file}: there is no such file. {MAKE_ONE}")
-    raise UnknownModel(f"there is no model {name_or_file!r}; give the path of a {SUFFIX} file. {MAKE_ONE}")
+    known = ", ".join((*EMBEDDED, *entries()))
+    raise UnknownModel(f"there is no model {name!r}; known by name are {known}. Or give the path of a {SUFFIX} file.")

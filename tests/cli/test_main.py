@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 
 from cli.options import Engine
-from detector.engines import EngineName
 from service.version import installed_version
+from weights.engines import EngineName
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"numpy", "PIL", "fastapi", "uvicorn", "onnx", "onnxruntime", "safetensors", "tensorflow", "keras"}
@@ -44,12 +44,10 @@ def test_the_engines_offered_are_the_detector_s():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["serve"],
         ["serve", "--model", "nothing-of-that-name"],
         ["serve", "--model", "missing.safetensors"],
         ["serve", "--model", __file__],
         ["serve", "--model", "any", "--port", "70000"],
-        ["detect", __file__],
         ["detect", __file__, "--model", "missing.safetensors"],
         ["weights", "info", "missing.safetensors"],
         ["weights", "info", __file__],

@@ -69,7 +69,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(dataset, name):
 
 
 def test_a_missing_photo_annotation_or_set_is_named(dataset):
-    with pytest.raises(DatasetError, match="no image set 'val'.*there is train"):
+    with pytest.raises(DatasetError, match=r"no image set 'val'.*there is train"):
         read_set(dataset, "val")
     with pytest.raises(DatasetError, match="plain name"):
         read_set(dataset, "../train")

@@ -1,0 +1,27 @@
+"""A download on the terminal: bar, rate, time left. On stderr, so that stdout stays what was asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from detector.spec import Model
+from weights import resolve
+from weights.download import Progress as Report
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Report]:
+    """What a download reports to; nothing is shown before it does, nor where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def load_model(name_or_file: str | None) -> Model:
+    """`weights.resolve.load`, with a bar where something has to be downloaded."""
+    with download_bar(name_or_file or resolve.DEFAULT) as progress:
+        return resolve.load(name_or_file, progress=progress)

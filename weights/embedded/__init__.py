@@ -1,0 +1,9 @@
+"""The models that ship with the package: one .safetensors each, and a card (.md) that says what it is good for."""
+
+from pathlib import Path
+
+EVERYDAY = Path(__file__).with_name("everyday.safetensors")
+"""People, animals and vehicles: YOLOv2 on EfficientNet-Lite0, 11 classes. The default of `boxwright serve` and `detect`."""
+
+EMBEDDED = {"everyday": EVERYDAY}
+"""By name."""
