@@ -128,7 +128,8 @@ def test_the_full_yolov2_agrees_with_opencvs_darknet_importer_and_the_engines_wi
     np.testing.assert_allclose(ours["tensorflow"], ours["onnxruntime"], atol=1e-4 * np.abs(ours["onnxruntime"]).max())
 
     network = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
-    network.setInput(cv2.dnn.blobFromImage(x[0], 1 / 255))
+    blob = np.ascontiguousarray(x.transpose(0, 3, 1, 2) / np.float32(255))
+    network.setInput(blob)  # OpenCV does not copy it: it must outlive `forward`
     last_convolution = [name for name in network.getLayerNames() if name.startswith("conv")][-1]
     theirs = network.forward(last_convolution)[0]  # before the region layer
     flat = ours["onnxruntime"].reshape(13, 13, 125).transpose(2, 0, 1)

@@ -1,0 +1,105 @@
+"""Every export opens in its own consumer and says what the model says."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detector.engines import load_engine
+from detector.network import Conv, MaxPool, Reorg, Route, Shortcut
+from detector.spec import Model, ModelSpec
+from weights.darknet import read_darknet, read_labels
+from weights.darknet_dialect import in_darknets_words
+from weights.embedded import EVERYDAY
+from weights.export import FORMATS, ExportError, export
+from weights.model_file import load_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # TensorFlow's
+
+
+@pytest.fixture(scope="module")
+def everyday():
+    return load_model(EVERYDAY)
+
+
+def noise(model):
+    return np.random.default_rng(3).uniform(0, 255, (model.spec.input_size,) * 2 + (3,)).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_the_model_that_ships_goes_to_every_format(everyday, target, tmp_path):
+    path = tmp_path / f"everyday{FORMATS[target].suffix}"
+    exported = export(everyday, target, path, pixels=noise(everyday))
+    assert exported.difference <= 1e-3
+    assert exported.largest > 1
+    assert path in exported.paths
+    assert sorted(tmp_path.iterdir()) == sorted(exported.paths)
+
+
+def test_opencv_runs_the_model_that_ships_from_its_darknet_export(everyday, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10, whose successor has no Darknet importer")
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        pytest.skip(f"OpenCV {cv2.__version__} has no Darknet importer; 4.10 has")
+    cfg, pixels = tmp_path / "everyday.cfg", noise(everyday)
+    export(everyday, "darknet", cfg, pixels=pixels)
+    network = cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
+    blob = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None] / np.float32(255))
+    network.setInput(blob)  # OpenCV does not copy it: it must outlive `forward`
+    theirs = network.forward([name for name in network.getLayerNames() if name.startswith("conv")][-1])[0]
+    ours = load_engine(everyday)(pixels[None])[0]
+    np.testing.assert_allclose(theirs.transpose(1, 2, 0).reshape(ours.shape), ours, atol=1e-3)
+    assert read_labels(cfg.with_suffix(".names")) == everyday.spec.labels
+
+
+def test_a_keras_export_opens_without_boxwright(everyday, tmp_path):
+    path = tmp_path / "everyday.keras"
+    export(everyday, "keras", path, pixels=noise(everyday))
+    code = f"import sys, keras; keras.models.load_model({str(path)!r}); print('detector' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Conv("a", 4, activation="relu6"), Conv("b", 2, normalize=False, activation="relu6")),
+        (Conv("a", 6, groups=3, activation="relu6"), Conv("b", 6, groups=6, stride=2, padding=(0, 1), activation="relu6")),
+        (Conv("a", 4, size=5, stride=2, padding=(1, 2)), Reorg("b"), Conv("c", 3), Reorg("d", stride=4)),
+        (Conv("a", 4), MaxPool("b"), Route("c", ("a",)), Reorg("d"), Route("e", ("d", "b")), Conv("f", 20), Shortcut("g", "e")),
+    ],
+)
+def test_a_network_in_darknets_words_is_the_same_function(layers, random_arrays, tmp_path):
+    spec = ModelSpec((), (), layers, 64, pixel_scale=1 / 128, pixel_offset=-127 / 128)
+    model = Model("ours", spec, random_arrays(layers, 2))
+    export(model, "darknet", tmp_path / "a.cfg", pixels=noise(model))
+    again = read_darknet(tmp_path / "a.cfg", tmp_path / "a.weights")
+    assert {type(layer) for layer in again.spec.network} <= {Conv, MaxPool, Route, Shortcut}
+    images = noise(model)[None]
+    expected = load_engine(model)(images)
+    np.testing.assert_allclose(load_engine(again)(images), expected, atol=1e-4 * max(1, np.abs(expected).max()))
+
+
+def test_a_network_that_darknet_knows_stays_as_it_is(tiny_model):
+    assert in_darknets_words(tiny_model).spec == tiny_model.spec
+
+
+def test_an_export_that_differs_is_not_kept(tiny_model, tmp_path, monkeypatch):
+    honest = FORMATS["onnx"]
+    monkeypatch.setitem(FORMATS, "onnx", replace(honest, run=lambda path, images: honest.run(path, images) + 1))
+    with pytest.raises(ExportError, match="differs from the model by 1; it was not kept"):
+        export(tiny_model, "onnx", tmp_path / "a.onnx", pixels=noise(tiny_model))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("target", "name"), [("onnx", "model.pb"), ("savedmodel", "model.pb"), ("darknet", "model.weights")])
+def test_a_wrong_suffix_is_refused(tiny_model, target, name, tmp_path):
+    with pytest.raises(ExportError, match="is called"):
+        export(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
+
+
+def test_a_folder_that_is_there_is_not_written_over(tiny_model, tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ExportError, match="is there already"):
+        export(tiny_model, "savedmodel", tmp_path / "model", pixels=noise(tiny_model))
