@@ -7,6 +7,7 @@ import typer
 
 from cli import weights
 from cli.detect import detect
+from cli.evaluate import evaluate
 from cli.export import export
 from cli.serve import serve
 from detector.errors import BoxwrightError
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(detect)
+app.command()(evaluate)
 app.command()(export)
 app.add_typer(weights.app, name="weights")
 

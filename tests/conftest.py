@@ -1,5 +1,9 @@
 """Fixtures that several packages' tests share."""
 
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,8 @@ from detector.network import Conv, MaxPool, Network
 from detector.shapes import Arrays, array_shapes
 from detector.spec import Model, ModelSpec
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 Box = dict[str, Any]
 """label, score, xmin, ymin, xmax, ymax, as in the reference files."""
 
@@ -81,3 +86,44 @@ def assert_same_boxes() -> Callable[..., None]:
 
 def _key(box: Box) -> tuple[Any, ...]:
     return tuple(box[part] for part in ("label", "score", "xmin", "ymin", "xmax", "ymax"))
+
+
+class Served:
+    """A `boxwright serve` of its own process, and what it has logged so far."""
+
+    def __init__(self, model=None, **environment):
+        command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", *(["--model", str(model)] if model else [])]
+        # standard output and error in one pipe, so that the two come in order
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.log = []
+        for line in self.process.stdout:
+            self.log.append(line)
+            if "running on http://" in line:
+                self.port = int(line.partition("http://")[2].partition(" ")[0].rpartition(":")[2])
+                break
+        else:
+            pytest.fail(f"the service did not start: {''.join(self.log)}")
+        self._reader = threading.Thread(target=lambda: self.log.extend(self.process.stdout))
+        self._reader.start()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def memory(self):
+        """The most memory it has had so far, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+    def stop(self):
+        """Ask it to end; its exit code."""
+        self.process.terminate()
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="session")
+def start_service() -> type[Served]:
+    """(model file, or none for the one that ships; environment) -> a running `Served`; stop it."""
+    return Served

@@ -2,13 +2,8 @@
 
 import asyncio
 import io
-import os
 import struct
-import subprocess
-import sys
-import threading
 import zlib
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -20,8 +15,6 @@ from service.app import create_app
 from service.registry import LoadedModel, Registry
 from service.settings import Settings
 from weights.model_file import save_model
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -80,41 +73,6 @@ def detect(ask, tiny_app):
     return send
 
 
-class Served:
-    """A `boxwright serve` of its own process, and what it has logged so far."""
-
-    def __init__(self, model, **environment):
-        command = [sys.executable, "-m", "cli.main", "serve", "--model", str(model), "--port", "0"]
-        # standard output and error in one pipe, so that the two come in order
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.log = []
-        for line in self.process.stdout:
-            self.log.append(line)
-            if "running on http://" in line:
-                self.port = int(line.partition("http://")[2].partition(" ")[0].rpartition(":")[2])
-                break
-        else:
-            pytest.fail(f"the service did not start: {''.join(self.log)}")
-        self._reader = threading.Thread(target=lambda: self.log.extend(self.process.stdout))
-        self._reader.start()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def memory(self):
-        """The most memory it has had so far, in bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-
-    def stop(self):
-        """Ask it to end; its exit code."""
-        self.process.terminate()
-        code = self.process.wait(timeout=30)
-        self._reader.join()
-        self.process.stdout.close()
-        return code
-
-
 @pytest.fixture(scope="session")
 def model_file(tiny_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
@@ -123,13 +81,8 @@ def model_file(tiny_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def start_service():
-    return Served
-
-
-@pytest.fixture(scope="session")
-def served(model_file):
+def served(start_service, model_file):
     """A running service that tests share."""
-    service = Served(model_file)
+    service = start_service(model_file)
     yield service
     service.stop()

@@ -1,0 +1,84 @@
+"""What the README shows is run, line by line, and answers what it says."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from weights.darknet import write_darknet
+
+ROOT = Path(__file__).resolve().parents[1]
+LINES = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
+COMMANDS = [line.removeprefix("$ boxwright ") for line in LINES if line.startswith("$ boxwright ")]
+CURLS = [line.removeprefix("$ ") for line in LINES if line.startswith("$ curl ")]
+DOWNLOADED = "yolov2-voc"  # what is about it is tested, against a server of our own, in tests/weights/fetching/test_pull_command.py
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_model):
+    """A folder as the README's reader has it: the photos, Darknet files of their own, annotated data."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(ROOT / "docs" / "photos", folder / "docs" / "photos")
+    write_darknet(tiny_model, folder / "mine.cfg", folder / "mine.weights")
+    (folder / "mine.names").write_text("\n".join(tiny_model.spec.labels))
+    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / "mydata" / part).mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "photos" / "cat.jpg", folder / "mydata" / "JPEGImages")
+    (folder / "mydata" / "ImageSets" / "Main" / "val.txt").write_text("cat\n")
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>438</xmax><ymax>257</ymax></bndbox>"
+    (folder / "mydata" / "Annotations" / "cat.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
+    return folder
+
+
+def run(arguments, folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "BOXWRIGHT_HOME": str(folder / "home"), "BOXWRIGHT_OFFLINE": "1"}
+    return subprocess.run([sys.executable, "-m", "cli.main", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_two_commands_come_first():
+    assert LINES.index("$ make serve") < LINES.index("$ make test") < LINES.index(f"$ boxwright {COMMANDS[0]}")
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\nserve:" in makefile
+    assert "\ntest:" in makefile
+
+
+def test_every_command_that_needs_no_download_runs(folder):
+    chosen = [command for command in COMMANDS if DOWNLOADED not in command]
+    assert len(chosen) >= 8
+    for command in chosen:
+        ended = run(shlex.split(command), folder)
+        assert ended.returncode == 0, f"boxwright {command}: {ended.stderr}"
+    assert (folder / "annotated" / "cat.boxes.jpg").read_bytes() == (ROOT / "docs" / "photos" / "cat.boxes.jpg").read_bytes()
+
+
+def test_commands_that_need_a_download_say_what_to_do_without_one(folder):
+    chosen = [command for command in COMMANDS if DOWNLOADED in command]
+    assert len(chosen) == 3
+    for command in chosen:
+        ended = run(shlex.split(command), folder)
+        assert ended.returncode == 2
+        assert f"boxwright weights pull {DOWNLOADED}" in ended.stderr
+
+
+def test_curl_is_answered_as_shown(folder, start_service):
+    shown = json.loads(LINES[LINES.index(f"$ {CURLS[0]}") + 1])
+    service = start_service()
+    try:
+        lines = [[*shlex.split(curl.replace(":8000", f":{service.port}")), "-sS"] for curl in CURLS]
+        answer, _ = (subprocess.run(line, cwd=folder, capture_output=True, check=True).stdout for line in lines)
+    finally:
+        service.stop()
+    answer = json.loads(answer)
+    assert answer["timing_ms"].keys() == shown["timing_ms"].keys()
+    del answer["timing_ms"], shown["timing_ms"]
+    (ours,), (theirs,) = answer.pop("detections"), shown.pop("detections")
+    assert answer == shown
+    assert ours["label"] == theirs["label"]
+    assert ours["score"] == pytest.approx(theirs["score"], abs=1e-3)
+    assert ours["box"] == pytest.approx(theirs["box"], abs=0.5)
+    assert (folder / "cat.boxes.jpg").read_bytes().startswith(b"\xff\xd8")

@@ -1,0 +1,68 @@
+"""The README's commands about yolov2-voc, against a server that has a file of its true size, of random numbers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detector.spec import Model
+from weights.catalogue import entry_of, spec_of
+from weights.darknet import write_darknet
+from weights.darknet_cfg import read_cfg
+
+ROOT = Path(__file__).resolve().parents[3]
+PHOTO = ROOT / "docs" / "photos" / "cat.jpg"
+
+
+@pytest.fixture(scope="module")
+def yolov2_bytes(random_arrays, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("yolov2")
+    spec = spec_of(entry_of("yolov2-voc"))
+    write_darknet(Model("random", spec, random_arrays(spec.network, 3)), folder / "a.cfg", folder / "a.weights")
+    assert len(read_cfg(folder / "a.cfg").network) == len(spec.network)
+    return (folder / "a.weights").read_bytes()
+
+
+@pytest.fixture
+def boxwright():
+    def run(*arguments):
+        command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    return run
+
+
+def test_yolov2_is_pulled_detects_is_listed_verified_and_removed(boxwright, internet, yolov2_bytes, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
+    pulled = boxwright("weights", "pull", "yolov2-voc")
+    assert pulled.returncode == 0, pulled.stderr
+    assert "202,704,264 bytes" in pulled.stdout
+    assert any("yolov2-voc" in line and "pulled" in line for line in boxwright("weights", "list").stdout.splitlines())
+    found = boxwright("detect", PHOTO, "--model", "yolov2-voc", "--json")
+    assert found.returncode == 0, found.stderr
+    assert '"model": "yolov2-voc"' in found.stdout
+    verified = boxwright("weights", "verify", "yolov2-voc")
+    assert "agrees with recorded sha256" in verified.stdout
+    assert "removed" in boxwright("weights", "remove", "yolov2-voc").stdout
+    assert len(internet.seen) == 1
+
+
+def test_a_name_that_is_not_here_is_pulled_at_its_first_use(boxwright, internet, yolov2_bytes, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
+    assert boxwright("detect", PHOTO, "--model", "yolov2-voc", "--json").returncode == 0
+    assert [seen.status for seen in internet.seen] == [200]
+
+
+def test_a_file_brought_along_is_taken_instead_of_a_download(boxwright, home, yolov2_bytes, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    brought = tmp_path / "brought.weights"
+    brought.write_bytes(yolov2_bytes[:-4])
+    refused = boxwright("weights", "pull", "yolov2-voc", "--from", brought)
+    assert (refused.returncode, home.left()) == (2, set())
+    assert "202,704,260 bytes instead of 202,704,264" in refused.stderr
+    brought.write_bytes(yolov2_bytes)
+    assert boxwright("weights", "pull", "yolov2-voc", "--from", brought).returncode == 0
+    assert home.left() == {"yolov2-voc.weights", "hashes.json"}
