@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from detector.detections import Boxes
+from detector.resample import RESIZE
 from detector.spec import Edges, ModelSpec, Resample
 
 Picture = NDArray[np.uint8]
@@ -45,8 +45,7 @@ class Placement:
 
     def apply(self, image: Picture) -> Pixels:
         """(height, width, 3) uint8 -> (size, size, 3) float32, 0..255, padded with GREY."""
-        resize = _resize_darknet if self.resample == "darknet" else _resize_antialiased
-        shown = resize(image, self.shown_width, self.shown_height)
+        shown = RESIZE[self.resample](image, self.shown_width, self.shown_height)
         if shown.shape[:2] == (self.size, self.size):
             return shown
         pixels = np.full((self.size, self.size, 3), GREY, np.float32)
@@ -78,29 +77,3 @@ class Placement:
         # and its boxes are the ones to meet.
         left, top = (self.size - self.shown_width) / 2, (self.size - self.shown_height) / 2
         return np.array([left, top, left, top], np.float32)
-
-
-def _resize_antialiased(image: Picture, width: int, height: int) -> Pixels:
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)
-
-
-def _resize_darknet(image: Picture, width: int, height: int) -> Pixels:
-    """Bilinear with aligned corners and no antialiasing (Darknet src/image.c, resize_image): four pixels make one."""
-    upper, lower, down = _neighbours(image.shape[0], height)
-    left, right, across = _neighbours(image.shape[1], width)
-    rows = (_blend(image[row], left, right, across[:, None]) for row in (upper, lower))
-    top, bottom = rows  # (height, width, 3) each
-    return top + (bottom - top) * down[:, None, None]
-
-
-def _blend(rows: Picture, left: NDArray[np.intp], right: NDArray[np.intp], share: Pixels) -> Pixels:
-    start = np.take(rows, left, axis=1).astype(np.float32)
-    return start + (np.take(rows, right, axis=1) - start) * share
-
-
-def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Pixels]:
-    """For each of `new` places along a side of `old` pixels: the pixel before, the one after, the share of the latter."""
-    step = np.float32(old - 1) / np.float32(new - 1) if new > 1 else np.float32(0)
-    place = np.arange(new, dtype=np.float32) * step
-    before = np.minimum(place.astype(np.intp), old - 1)
-    return before, np.minimum(before + 1, old - 1), place - before.astype(np.float32)

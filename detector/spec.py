@@ -10,7 +10,7 @@ from detector.network import Network
 from detector.shapes import Arrays, check_arrays, trace
 
 Fit = Literal["letterbox", "stretch"]
-Resample = Literal["darknet", "antialiased"]
+Resample = Literal["darknet", "antialiased", "cubic"]
 Edges = Literal["continuous", "inclusive"]
 
 MAX_INPUT_SIZE = 4096
@@ -29,7 +29,7 @@ class ModelSpec:
     network: Network
     input_size: int = 416  # network pixels, square, a multiple of the network's stride
     fit: Fit = "letterbox"  # keep the photo's proportions and pad with grey, or fill the square
-    resample: Resample = "darknet"  # aligned corners without antialiasing, or Pillow's antialiased bilinear
+    resample: Resample = "darknet"  # see `detector.resample`
     pixel_scale: float = 1 / 255  # the network computes on pixel * pixel_scale + pixel_offset, pixel in 0..255
     pixel_offset: float = 0.0
     edges: Edges = "continuous"  # "inclusive": trained on boxes that end at their last pixel, not behind it, as Darknet's from VOC

@@ -47,7 +47,16 @@ def test_antialiased_resampling_is_pillows():
     assert pixels.dtype == np.float32
 
 
-@pytest.mark.parametrize("resample", ["darknet", "antialiased"])
+@pytest.mark.parametrize(("height", "width"), [(40, 90), (200, 128), (64, 64), (1, 7)])
+def test_cubic_resampling_is_opencvs(height, width):
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is the judge of its own way")
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    pixels = Placement.fit(spec(fit="stretch", resample="cubic"), image).apply(image)
+    expected = cv2.resize(image.astype(np.float32), (64, 64), interpolation=cv2.INTER_CUBIC)
+    np.testing.assert_allclose(pixels, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("resample", ["darknet", "antialiased", "cubic"])
 def test_a_wide_photo_is_padded_above_and_below_with_grey(resample):
     image = np.full((30, 60, 3), 200, np.uint8)
     pixels = Placement.fit(spec(resample=resample), image).apply(image)
@@ -65,12 +74,12 @@ def test_a_tall_photo_is_padded_left_and_right():
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5000), (5000, 1), (3, 2)])
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
-@pytest.mark.parametrize("resample", ["darknet", "antialiased"])
+@pytest.mark.parametrize("resample", ["darknet", "antialiased", "cubic"])
 def test_any_proportions_fill_a_square(height, width, fit, resample):
     image = np.full((height, width, 3), 7, np.uint8)
     pixels = Placement.fit(spec(fit=fit, resample=resample), image).apply(image)
     assert pixels.shape == (64, 64, 3)
-    assert (pixels == 7).any()
+    assert (np.abs(pixels - 7) < 1e-4).any()
 
 
 fits = st.sampled_from(["letterbox", "stretch"])

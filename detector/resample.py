@@ -1,0 +1,69 @@
+"""The ways in which weights were shown their photos: (H, W, 3) uint8 -> (height, width, 3) float32, 0..255."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from detector.spec import Resample
+
+Resize = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
+"""(image, width, height)"""
+
+CUBIC_A = -0.75
+"""Sharpness of the cubic convolution (Keys 1981), as OpenCV has it."""
+
+
+def antialiased(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
+    """Pillow's bilinear, whose window grows with the reduction."""
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)
+
+
+def aligned(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
+    """Bilinear with aligned corners and no antialiasing (Darknet src/image.c, resize_image): four pixels make one."""
+    upper, lower, down = _neighbours(image.shape[0], height)
+    left, right, across = _neighbours(image.shape[1], width)
+    top, bottom = (_blend(image[row], left, right, across[:, None]) for row in (upper, lower))  # (height, width, 3) each
+    return top + (bottom - top) * down[:, None, None]
+
+
+def _blend(rows: NDArray[np.uint8], left: NDArray[np.intp], right: NDArray[np.intp], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    start = np.take(rows, left, axis=1).astype(np.float32)
+    return start + (np.take(rows, right, axis=1) - start) * share
+
+
+def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """For each of `new` places along a side of `old` pixels: the pixel before, the one after, the share of the latter."""
+    step = np.float32(old - 1) / np.float32(new - 1) if new > 1 else np.float32(0)
+    place = np.arange(new, dtype=np.float32) * step
+    before = np.minimum(place.astype(np.intp), old - 1)
+    return before, np.minimum(before + 1, old - 1), place - before.astype(np.float32)
+
+
+def cubic(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
+    """OpenCV's INTER_CUBIC: centres of pixels aligned, no antialiasing, sixteen pixels make one; beyond 0..255 where it overshoots."""
+    rows = _cubic_along_rows(image, height)
+    return _cubic_along_rows(rows.swapaxes(0, 1), width).swapaxes(0, 1)
+
+
+def _cubic_along_rows(x: NDArray[np.uint8] | NDArray[np.float32], new: int) -> NDArray[np.float32]:
+    old = len(x)
+    place = (np.arange(new) + 0.5) * (old / new) - 0.5
+    first = np.floor(place).astype(np.intp)
+    taps = np.arange(-1, 3)
+    weights = _cubic_weights(np.abs((place - first)[:, None] - taps))  # (new, 4)
+    pixels = np.clip(first[:, None] + taps, 0, old - 1)
+    result = np.zeros((new, *x.shape[1:]), np.float32)
+    for tap in range(4):
+        result += x[pixels[:, tap]] * weights[:, tap, None, None]
+    return result
+
+
+def _cubic_weights(distance: NDArray[np.float64]) -> NDArray[np.float32]:
+    a, t = CUBIC_A, distance
+    near, far = ((a + 2) * t - (a + 3)) * t * t + 1, ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    return np.where(t <= 1, near, far).astype(np.float32)
+
+
+RESIZE: Mapping[Resample, Resize] = {"darknet": aligned, "antialiased": antialiased, "cubic": cubic}

@@ -1,0 +1,456 @@
+"""The original itself: tensornets' graphs, files and boxes against ours."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.boxes import box_iou
+from detector.detector import Detector
+from detector.errors import ArraysError, MissingExtra, ModelFileError, NetworkError, SettingError, UnknownModel
+from detector.grid import decode
+from detector.image import read_image
+from detector.network import Conv, darknet19, tiny_yolov2, yolov2
+from detector.shapes import array_shapes
+from detector.spec import Model, ModelSpec
+from weights import resolve
+from weights.catalogue import entries, entry_of, spec_of
+from weights.engines import load_engine
+from weights.partial import FetchError
+from weights.tensornets import kind_of, read_tensornets, write_tensornets
+from weights.tensornets_graph import TensornetsGraph
+from weights.tensornets_import import fetched, import_tensornets
+from weights.tensornets_npz import write_npz
+
+VOC = spec_of(entry_of("tensornets-yolov2-voc"))
+TINY_VOC = spec_of(entry_of("tensornets-tiny-yolov2-voc"))
+STEM = replace(spec_of(entry_of("tensornets-darknet19")), input_size=64)
+THRESHOLD, OVERLAP = 0.1, 0.4  # get_boxes' own
+
+
+def labelled(count):
+    return tuple(f"class {number}" for number in range(count))
+
+
+def images(size, count=2):
+    """Coarse patches: neighbouring cells see different things."""
+    coarse = np.random.default_rng(5).integers(0, 256, (count, 13, 13, 3), np.uint8)
+    return np.stack([np.asarray(Image.fromarray(patches).resize((size, size), Image.Resampling.BICUBIC)) for patches in coarse])
+
+
+def outspoken(arrays, size_bias):
+    """The arrays with a last layer that finds some dozens of boxes; size_bias: logarithm of how large they are, in anchors."""
+    kernel = arrays["linear/kernel"].reshape(1, 1, 1024, 5, 25) * np.repeat([0.3, 0.1, 1], [2, 2, 21])  # x y, w h, objectness and classes
+    bias = np.zeros((5, 25))
+    bias[:, 2:4], bias[:, 4] = size_bias, -6
+    return arrays | {"linear/kernel": np.float32(kernel.reshape(1, 1, 1024, 125)), "linear/bias": np.float32(bias.reshape(125))}
+
+
+@pytest.fixture(scope="module")
+def arrays(random_arrays):
+    return random_arrays(VOC.network, 3)
+
+
+@pytest.fixture(scope="module")
+def model(arrays):
+    """The full YOLOv2 on Darknet19 for VOC. Its boxes overlap, but seldom does one overlap two that keep clear of each other."""
+    return Model("random", VOC, outspoken(arrays, -1.4))
+
+
+@pytest.fixture(scope="module")
+def original(model):
+    return load_engine(model, "tensornets")
+
+
+@pytest.fixture(scope="module")
+def fast(model):
+    return load_engine(model, "onnxruntime")
+
+
+def agree(one, other):
+    assert one.shape == other.shape
+    assert one.dtype == other.dtype == np.float32
+    assert np.abs(one).max() > 1
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
+
+
+# The full network
+
+
+def test_the_full_yolov2_is_the_same_in_tensornets_graph_and_in_our_engines(model, original, fast):
+    photos = images(416).astype(np.float32)
+    raw = original(photos)
+    assert raw.shape == (2, 13, 13, 5, 25)
+    agree(raw, fast(photos))
+    agree(raw, load_engine(model, "tensorflow")(photos))
+
+
+def test_a_batch_is_its_photos_one_by_one(original):
+    photos = images(416, count=3).astype(np.float32)
+    np.testing.assert_allclose(original(photos), np.concatenate([original(photo[None]) for photo in photos]), atol=1e-4)
+
+
+def test_the_graph_gives_back_the_arrays_that_it_was_given(model, original):
+    back = original.graph.model("back")
+    assert back.spec == model.spec
+    assert set(back.arrays) == set(model.arrays)
+    for name, array in model.arrays.items():
+        np.testing.assert_array_equal(back.arrays[name], array)
+
+
+# Boxes
+
+
+def theirs(original, raw, height, width):
+    """[(label, xmin, ymin, xmax, ymax, score)] of the first photo, as `model.get_boxes` gives them."""
+    flat = raw.reshape(len(raw), 13, 13, 125)
+    found = original.graph.output.get_boxes(flat, (height, width), threshold=THRESHOLD)
+    return [(VOC.labels[label], *box) for label, boxes in enumerate(found) for box in boxes.tolist()]
+
+
+def ours(detector, photo):
+    """The same of ours. tensornets says each box once, with its best label; so only the first of equal boxes counts."""
+    found = detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=OVERLAP)
+    once = {}
+    for one in found:
+        once.setdefault(one.box, (VOC.labels[one.class_id], *one.box, one.score))
+    return list(once.values())
+
+
+def assert_same(one, other):
+    assert len(one) == len(other)
+    left = list(other)
+    for label, *corners, score in one:
+        alike = [
+            box for box in left if box[0] == label and np.abs(np.subtract(corners, box[1:5])).max() <= 1 and abs(score - box[5]) <= 1e-3
+        ]
+        assert alike, f"{label} {corners} {score} is on one side only"
+        left.remove(alike[0])
+
+
+@pytest.fixture(scope="module")
+def detector(fast):
+    return Detector(VOC, fast)
+
+
+def test_our_boxes_are_those_of_get_boxes(detector, original):
+    for photo in images(416, count=4):
+        reference = theirs(original, original(photo[None].astype(np.float32)), 416, 416)
+        assert len(reference) > 24
+        assert_same(ours(detector, photo), reference)
+        assert len(detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=1)) > len(reference), "something was suppressed"
+
+
+def test_the_seed_example_gives_our_boxes_on_whole_photos(shared, arrays, model, original):
+    cv2 = pytest.importorskip("cv2", reason="tensornets resizes photos with OpenCV")
+    sparse, graph = Model("sparse", VOC, outspoken(arrays, -2.2)), original.graph  # small boxes, of which few overlap
+    detector = Detector(VOC, load_engine(sparse))
+    graph.assign(sparse.arrays)
+    for name in ("cat.png", "dog.jpg", "kite.jpg"):
+        path = shared / "photos" / name
+        photo = cv2.imread(str(path))[None].astype(np.float32)  # as its evaluation reads photos; `load_img` would turn the colours twice
+        output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(photo)})
+        reference = theirs(original, output, *photo.shape[1:3])
+        assert len(reference) > 24
+        assert_same(ours(detector, read_image(path.read_bytes())), reference)
+    graph.assign(model.arrays)
+
+
+def test_boxes_on_a_photo_of_other_proportions_are_those_of_get_boxes(detector, original):
+    photo = np.asarray(Image.fromarray(images(416, count=1)[0]).resize((300, 650)))
+    prepared = detector.prepare(photo)
+    assert_same(ours(detector, photo), theirs(original, original(prepared.pixels[None]), 650, 300))
+
+
+def test_get_boxes_decodes_the_first_photo_of_a_batch_and_we_decode_all(detector, original):
+    photos = images(416, count=3)
+    raw = original(photos.astype(np.float32))
+    first = theirs(original, raw[:1], 416, 416)
+    assert theirs(original, raw, 416, 416) == first
+    for photo, one in zip(photos, raw, strict=True):
+        found = detector.select(one, detector.prepare(photo), score_threshold=THRESHOLD, iou_threshold=OVERLAP)
+        once = {one.box: (VOC.labels[one.class_id], *one.box, one.score) for one in reversed(list(found))}
+        assert_same(list(once.values()), theirs(original, one[None], 416, 416))
+
+
+def suppressed_in_order(boxes, scores):
+    """tensornets' suppression: two at a time, by the order of the cells; a box that will fall later still brings others down."""
+    scores = np.where(scores > THRESHOLD, scores, 0)
+    for column in scores.T:
+        overlaps = box_iou(boxes, boxes) >= OVERLAP
+        for index in np.nonzero(column)[0]:
+            for later in np.nonzero(column[index + 1 :])[0] + index + 1:
+                if column[index] and overlaps[index, later]:
+                    column[index if column[later] > column[index] else later] = 0
+    return scores
+
+
+def test_where_many_boxes_overlap_only_the_order_of_suppression_differs(arrays, model, original):
+    original.graph.assign(outspoken(arrays, -1))
+    photo = images(416, count=1).astype(np.float32)
+    raw = original(photo)
+    original.graph.assign(model.arrays)
+    reference = theirs(original, raw, 416, 416)
+    boxes, scores = decode(raw[0], VOC.anchors, VOC.stride)
+    kept = suppressed_in_order(boxes, scores)
+    same = [(VOC.labels[kept[i].argmax()], *np.clip(boxes[i], 0, 416), kept[i].max()) for i in np.nonzero(kept.any(axis=1))[0]]
+    assert_same(same, reference)
+    assert len(ours(Detector(VOC, lambda _: raw), photo[0].astype(np.uint8))) > len(reference)
+
+
+# Networks
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        replace(TINY_VOC, input_size=96),
+        replace(TINY_VOC, input_size=64, labels=labelled(3), network=tiny_yolov2(labelled(3), filters=512)),
+        STEM,
+        replace(STEM, pixel_scale=1 / 128, pixel_offset=-1.0),
+    ],
+    ids=["tiny", "tiny with three labels", "stem", "stem with pixels from -1 to 1"],
+)
+def test_the_other_networks_are_the_same_in_both(spec, random_arrays):
+    model = Model("random", spec, random_arrays(spec.network, 1))
+    photos = images(spec.input_size).astype(np.float32)
+    agree(load_engine(model, "tensornets")(photos), load_engine(model, "onnxruntime")(photos))
+
+
+@pytest.mark.parametrize("labels", [1, 80])
+def test_the_graph_is_built_for_any_number_of_labels(labels):
+    spec = replace(VOC, labels=labelled(labels), network=yolov2(labelled(labels)), input_size=64)
+    graph = TensornetsGraph.build(spec)
+    assert {name: tuple(variable.shape) for name, variable in graph.variables.items()} == array_shapes(spec.network)
+    assert graph.output.shape[1:] == (2, 2, 5 * (5 + labels))
+
+
+def test_names_are_tensornets_own():
+    names = kind_of(VOC).variables
+    assert list(names)[:5] == [f"conv1/{part}" for part in ("kernel", "gamma", "mean", "variance", "beta")]
+    assert names["conv1/kernel"] == "genYOLOv2/stem/conv1/1/conv/weights:0"
+    assert names["conv5_3/mean"] == "genYOLOv2/stem/conv5/3/bn/moving_mean:0"
+    assert names["conv5a/beta"] == "genYOLOv2/conv5a/bias/biases:0"
+    assert names["linear/bias"] == "genYOLOv2/linear/conv/biases:0"
+    assert kind_of(TINY_VOC).variables["conv1/variance"] == "REFtinyyolov2voc/conv1/bn/moving_variance:0"
+    assert kind_of(STEM).variables["conv6_5/gamma"] == "darknet19/conv6/5/bn/gamma:0"
+
+
+@pytest.mark.parametrize(("function", "spec"), [("yolov2voc", VOC), ("tinyyolov2voc", TINY_VOC), ("yolov2", None)])
+def test_labels_and_anchors_of_the_catalogue_are_those_of_tensornets(function, spec):
+    import_tensornets()
+    options = sys.modules["tensornets.references.yolo_utils"].opts(function)
+    spec = spec or spec_of(entry_of("tensornets-yolov2-coco"))
+    assert tuple(options["labels"]) == spec.labels
+    assert [side for anchor in spec.anchors for side in anchor] == options["anchors"]
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (yolov2(VOC.labels, order="darknet"), "Reorg.*darknet.* where its YOLOv2 has Reorg.*space-to-depth"),
+        (yolov2(VOC.labels, filters=512), "filters=512.* where its YOLOv2 has .*filters=1024"),
+        (tiny_yolov2(VOC.labels, filters=512), "filters=512.* where its TinyYOLOv2VOC has .*filters=1024"),
+        (tuple(replace(layer, epsilon=1e-6) if isinstance(layer, Conv) else layer for layer in VOC.network), "epsilon=1e-06"),
+        ((*darknet19().layers, Conv("linear", 125, size=1, normalize=False, activation="linear")), "YOLOv2 has .*conv7"),
+    ],
+)
+def test_networks_that_tensornets_does_not_have_are_refused_by_their_first_layer(network, sentence, tmp_path):
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in array_shapes(network).items()}
+    model = Model("other", replace(VOC, network=network), arrays)
+    for use in (lambda: load_engine(model, "tensornets"), lambda: write_tensornets(model, tmp_path / "a.npz")):
+        with pytest.raises(NetworkError, match=f"tensornets has no such network: .*{sentence}.*; choose another"):
+            use()
+
+
+def test_other_stems_are_refused():
+    with pytest.raises(NetworkError, match="nothing where its Darknet19 has"):
+        kind_of(ModelSpec((), (), STEM.network[:-1], 64))
+    with pytest.raises(NetworkError, match="where its Darknet19 has nothing"):
+        kind_of(ModelSpec((), (), (*STEM.network, Conv("more", 8)), 64))
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    with pytest.raises(ArraysError, match="conv1/kernel"):
+        TensornetsGraph.build(STEM).assign({})
+
+
+def test_engines_are_found_by_name(tiny_model):
+    assert load_engine(tiny_model).name == load_engine(tiny_model, "onnxruntime").name == "onnxruntime"
+    assert load_engine(tiny_model, "tensorflow").name == "tensorflow"
+    with pytest.raises(NetworkError, match="choose another engine"):
+        load_engine(tiny_model, "tensornets")
+    with pytest.raises(SettingError, match="no engine 'abacus'; choose one of auto, onnxruntime, tensorflow, tensornets"):
+        load_engine(tiny_model, "abacus")
+
+
+# Files
+
+
+@pytest.fixture(scope="module")
+def tiny(random_arrays):
+    return Model("tiny", replace(TINY_VOC, input_size=64), random_arrays(TINY_VOC.network, 4))
+
+
+@pytest.fixture(scope="module")
+def tiny_file(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny") / "ref_tiny_yolo_v2_voc.npz"
+    write_tensornets(tiny, path)
+    return path
+
+
+def assert_equal(one, other):
+    assert set(one) == set(other)
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_a_full_file_is_written_and_read_back(model, tmp_path):
+    path = tmp_path / "ref_yolo_v2_voc.npz"
+    write_tensornets(model, path)
+    assert path.stat().st_size > 202_000_000
+    back = read_tensornets(path, VOC)
+    assert (back.name, back.spec, back.provenance) == ("ref_yolo_v2_voc", VOC, {"format": "tensornets", "weights": path.name})
+    assert_equal(back.arrays, model.arrays)
+
+
+def test_the_file_is_in_tensornets_order_of_variables(tiny, tiny_file):
+    with np.load(tiny_file, allow_pickle=True) as data:
+        names, values = data["names"].tolist(), data["values"]
+    graph = TensornetsGraph.build(tiny.spec)
+    with graph.session.graph.as_default():
+        assert names == [variable.name for variable in graph.output.get_weights()]
+    np.testing.assert_array_equal(values[0], tiny.arrays["conv1/kernel"])
+
+
+def test_pretrained_takes_the_file_that_our_fetch_gives(tiny, tiny_file):
+    asked = []
+    graph = TensornetsGraph.build(tiny.spec)
+    graph.pretrained(lambda name: asked.append(name) or tiny_file)
+    assert asked == [entry_of("tensornets-tiny-yolov2-voc").file]
+    assert_equal(graph.read_back(), tiny.arrays)
+    assert_equal(read_tensornets(tiny_file, tiny.spec).arrays, tiny.arrays)
+
+
+def test_the_stem_leaves_the_classifier_of_its_file_out(random_arrays, tmp_path):
+    model = Model("stem", STEM, random_arrays(STEM.network, 5))
+    write_tensornets(model, tmp_path / "stem.npz")
+    assert_equal(read_tensornets(tmp_path / "stem.npz", STEM).arrays, model.arrays)
+
+    graph = TensornetsGraph.build(STEM)
+    graph.assign(model.arrays)
+    stem = dict(zip(kind_of(STEM).variables.values(), graph.session.run(list(graph.variables.values())), strict=True))
+    classifier = {"darknet19/logits/weights:0": np.zeros((1, 1, 1024, 1000), np.float32), "darknet19/logits/biases:0": np.zeros(1000, "f4")}
+    write_npz(tmp_path / "darknet19.npz", stem | classifier)
+    assert_equal(read_tensornets(tmp_path / "darknet19.npz", STEM).arrays, model.arrays)
+    graph.assign({name: array * 2 for name, array in model.arrays.items()})
+    graph.pretrained(lambda name: tmp_path / name)
+    assert_equal(graph.read_back(), model.arrays)
+
+
+def test_pretrained_asks_the_catalogue_for_what_tensornets_asks(monkeypatch, tmp_path):
+    monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    for name in ("tensornets-yolov2-coco", "tensornets-darknet19"):
+        graph = TensornetsGraph.build(replace(spec_of(entry_of(name)), input_size=32))
+        with pytest.raises(FetchError, match=f"boxwright weights pull {name} "):
+            graph.pretrained()
+
+
+def test_the_catalogue_has_tensornets_addresses_and_hashes(monkeypatch):
+    nets, asked = import_tensornets(), {}
+    pretrained = sys.modules["tensornets.pretrained"]
+    monkeypatch.setattr(pretrained, "get_file", lambda *names, file_hash, **_: asked.update({names[0]: (names[1], file_hash)}))
+    monkeypatch.setattr(pretrained, "parse_weights", str)
+    for load in ("darknet19", "ref_yolo_v2_coco", "ref_yolo_v2_voc", "ref_tiny_yolo_v2_voc"):
+        getattr(pretrained, f"load_{load}")(None, return_fn=print)
+    ours = [entry for entry in entries().values() if entry.format == "tensornets"]
+    assert {entry.file: (entry.addresses[0], entry.hashes["md5"]) for entry in ours} == asked
+    assert nets.__version__ == "0.4.6"
+
+
+def test_a_file_that_nobody_can_verify_is_not_fetched():
+    with pytest.raises(UnknownModel, match=r"asks for resnet50\.npz.*ref_yolo"):
+        fetched("resnet50.npz")
+
+
+def test_a_file_of_another_network_is_refused(tiny_file, tiny, tmp_path):
+    with pytest.raises(ModelFileError, match=r"voc\.npz: it holds 42 arrays, the network needs 112"):
+        read_tensornets(tiny_file, VOC)
+    other = replace(TINY_VOC, labels=labelled(3), network=tiny_yolov2(labelled(3), filters=512))
+    with pytest.raises(
+        ModelFileError, match=r"array 36, 'conv8/kernel', has shape \(3, 3, 1024, 1024\), the network needs \(3, 3, 1024, 512\)"
+    ):
+        read_tensornets(tiny_file, other)
+    with pytest.raises(ModelFileError, match="tensornets cannot use the file that it asked for"):
+        TensornetsGraph.build(STEM).pretrained(lambda _: tiny_file)
+    for bad in (np.nan, np.inf, -1.0):
+        arrays = dict(tiny.arrays) | {"conv3/variance": np.full(64, bad, np.float32)}
+        write_tensornets(replace(tiny, arrays=arrays), tmp_path / "bad.npz")
+        with pytest.raises(ModelFileError, match="array 14, 'conv3/variance', holds NaN, infinity or a variance below 0"):
+            read_tensornets(tmp_path / "bad.npz", tiny.spec)
+
+
+class Payload:
+    """Unpickled, it writes the file."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+def test_tensornets_itself_does_not_unpickle_any_more(tmp_path):
+    values = np.empty(1, object)
+    values[0] = Payload(tmp_path / "ran")
+    np.savez(tmp_path / "bad.npz", names=np.array(["a"]), values=values)
+    graph = TensornetsGraph.build(STEM)
+    for use in (
+        lambda: graph.pretrained(lambda _: tmp_path / "bad.npz"),
+        lambda: graph.output.load(tmp_path / "bad.npz", graph.session),
+    ):
+        with pytest.raises(ModelFileError, match=r"its pickle names .*open"):
+            use()
+    assert not (tmp_path / "ran").exists()
+
+
+# The import
+
+
+def test_tensornets_comes_only_when_asked_for_and_leaves_no_stand_in_behind():
+    code = """
+import sys, warnings
+import weights.tensornets, weights.tensornets_engine, weights.engines
+from weights.tensornets_import import import_tensornets
+print([name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "tf_keras", "tensornets")])
+import keras
+before = set(sys.modules)
+warnings.simplefilter("error")
+nets = import_tensornets()
+new = [name for name in set(sys.modules) - before if name.startswith(("tensorflow.", "tf_keras."))]
+print(nets.__name__, len(new) > 0, [name for name in new if sys.modules[name].__spec__ is None or sys.modules[name].__name__ != name])
+print(nets is import_tensornets())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "tensornets True []", "True"]
+
+
+def test_without_tensornets_the_sentence_says_how_to_get_it(monkeypatch):
+    import_tensornets()
+    monkeypatch.setitem(sys.modules, "tensornets", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'boxwright\[train\]'"):
+        TensornetsGraph.build(STEM)
+
+
+def test_a_pulled_file_serves_by_its_catalogue_name(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    entry = entry_of("tensornets-yolov2-voc")
+    write_tensornets(model, tmp_path / "weights" / entry.file)
+    loaded = resolve.load(entry.name)
+    assert (loaded.name, loaded.spec, loaded.provenance["catalogue"]) == (entry.name, VOC, entry.name)
+    assert_equal(loaded.arrays, model.arrays)
