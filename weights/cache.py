@@ -18,7 +18,7 @@ from platformdirs import user_cache_dir
 from detector.errors import ModelFileError
 from weights.atomic import replacing, sync_folder
 from weights.catalogue import Entry
-from weights.partial import DiskError
+from weights.errors import DiskError
 
 log = logging.getLogger(__name__)
 

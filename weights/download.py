@@ -12,7 +12,8 @@ from requests.exceptions import ChunkedEncodingError
 
 from weights.cache import looks_like_html
 from weights.catalogue import Entry
-from weights.partial import FetchError, Partial
+from weights.errors import FetchError
+from weights.partial import Partial
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there are so far and those there will be in all, if that is known."""

@@ -10,19 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engines.onnxruntime import OnnxEngine
-from detector.errors import BoxwrightError, MissingExtra
+from detector.errors import MissingExtra
 from detector.placement import Pixels
 from detector.spec import Model
+from weights.errors import ExportError
 
 Target = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
 Logits = NDArray[np.float32]
 
 TOLERANCE = 1e-3
 """Largest difference of the raw output that passes, relative to its largest value."""
-
-
-class ExportError(BoxwrightError):
-    """An export cannot be written, or does not say what the model says."""
 
 
 @dataclass(frozen=True)

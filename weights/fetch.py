@@ -18,7 +18,8 @@ from detector.errors import ModelFileError, SettingError
 from weights import cache
 from weights.catalogue import Entry, entries, entry_of
 from weights.download import CHUNK, Progress, download
-from weights.partial import DiskError, FetchError, Partial
+from weights.errors import DiskError, FetchError
+from weights.partial import Partial
 from weights.reading import opened
 
 log = logging.getLogger(__name__)

@@ -9,19 +9,11 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from detector.errors import BoxwrightError
 from weights.atomic import replacing
+from weights.errors import DiskError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ROOM = "Make room, or set BOXWRIGHT_HOME to a folder on a larger disk."
-
-
-class FetchError(BoxwrightError):
-    """A file cannot be had: no address gives it, or what they give is not it."""
-
-
-class DiskError(FetchError):
-    """The file cannot be written; no other address would help."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from detector.spec import Model, ModelSpec
 from weights.darknet import read_darknet, read_labels
 from weights.darknet_dialect import in_darknets_words
 from weights.embedded import EVERYDAY
-from weights.export import FORMATS, ExportError, export
+from weights.errors import ExportError
+from weights.export import FORMATS, export
 from weights.model_file import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # TensorFlow's

@@ -19,7 +19,7 @@ from detector.spec import Model, ModelSpec
 from weights import resolve
 from weights.catalogue import entries, entry_of, spec_of
 from weights.engines import load_engine
-from weights.partial import FetchError
+from weights.errors import FetchError
 from weights.tensornets import kind_of, read_tensornets, write_tensornets
 from weights.tensornets_graph import TensornetsGraph
 from weights.tensornets_import import fetched, import_tensornets

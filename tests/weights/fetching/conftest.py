@@ -17,8 +17,8 @@ import pytest
 from detector.shapes import parameters
 from weights import cache
 from weights.catalogue import Entry, entry_of, spec_of
+from weights.errors import FetchError
 from weights.fetch import fetch
-from weights.partial import FetchError
 
 
 @dataclass

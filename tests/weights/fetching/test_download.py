@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from weights.catalogue import Entry
 from weights.download import CHUNK
+from weights.errors import DiskError, FetchError
 from weights.fetch import fetch
-from weights.partial import DiskError, FetchError
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -14,8 +14,8 @@ from detector.errors import ModelFileError, SettingError, UnknownModel
 from weights import cache
 from weights.catalogue import Entry, entry_of
 from weights.download import CHUNK
+from weights.errors import FetchError
 from weights.fetch import fetch, pull, pulled, remove, verify
-from weights.partial import FetchError
 
 HTML = b"<!DOCTYPE html>\n<html><title>Survival Strategies</title></html>".ljust(300_000)
 
