@@ -17,9 +17,10 @@ def evaluate(
     image_set: Annotated[str, typer.Option("--set", help="The list in ImageSets/Main to go by.")] = "val",
     model: ModelOption = None,
     engine: EngineOption = None,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw precision over recall and the confusion matrix there.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
-    """Measure average precision (PASCAL VOC, IoU at least 0.5) of a model on annotated photos."""
+    """Measure average precision of a model on annotated photos, as PASCAL VOC and as COCO define it."""
     import json
 
     from rich.console import Console
@@ -38,22 +39,38 @@ def evaluate(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("evaluating", total=len(samples))
         result = measure(detector, samples, advance=lambda: progress.advance(task))
+    if plots is not None:
+        from training.evaluation_plots import plot_evaluation
+
+        plots.mkdir(parents=True, exist_ok=True)
+        plot_evaluation(result, plots)
     if as_json:
-        typer.echo(json.dumps(_facts(result, loaded.name, detector.engine.name), indent=2))
+        typer.echo(json.dumps({"model": loaded.name, "engine": detector.engine.name} | _facts(result), indent=2))
     else:
         _print(result)
 
 
-def _facts(result: "Evaluation", model: str, engine: str) -> dict[str, object]:
-    classes = {label: {"ap50": each.ap, "ap50_11_point": each.ap_11_point, "boxes": each.boxes} for label, each in result.classes.items()}
+def _facts(result: "Evaluation") -> dict[str, object]:
+    from dataclasses import asdict
+    from math import isnan
+
+    classes = {
+        label: {
+            "ap50": each.ap,
+            "ap50_11_point": each.ap_11_point,
+            "boxes": each.boxes,
+            "curve": {name: getattr(each, name).round(6).tolist() for name in ("scores", "precision", "recall")},
+        }
+        for label, each in result.classes.items()
+    }
     return {
-        "model": model,
-        "engine": engine,
-        "photos": result.photos,
-        "photos_per_second": result.photos / result.seconds,
+        "photos": len(result.found),
+        "photos_per_second": result.photos_per_second,
         "ap50": result.ap50,
         "ap50_11_point": result.ap50_11_point,
+        "coco": {name: None if isnan(value) else value for name, value in asdict(result.coco).items()},
         "classes": classes,
+        "confusion": {"labels": [*result.labels, "nothing"], "there_by_found": result.confusion.tolist()},
         "boxes_of_other_labels": result.other_boxes,
     }
 
@@ -71,5 +88,8 @@ def _print(result: "Evaluation") -> None:
     total = sum(each.boxes for each in result.classes.values())
     table.add_row("mean", str(total), f"{result.ap50:.3f}", f"{result.ap50_11_point:.3f}")
     Console().print(table)
+    coco = result.coco
+    typer.echo(f"COCO: AP {coco.ap:.3f}, AP50 {coco.ap50:.3f}, AP75 {coco.ap75:.3f}; ", nl=False)
+    typer.echo(f"small {coco.small:.3f}, medium {coco.medium:.3f}, large {coco.large:.3f}.")
     others = f"; {result.other_boxes} boxes of labels that the model does not know were left out" if result.other_boxes else ""
-    typer.echo(f"{result.photos} photos, {result.photos / result.seconds:.1f} a second{others}.")
+    typer.echo(f"{len(result.found)} photos, {result.photos_per_second:.1f} a second{others}.")

@@ -3,12 +3,16 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, Detector
 from detector.image import read_image
+from training.coco_ap import CocoAp, coco_ap
+from training.confusion import confusion_matrix
 from training.errors import DatasetError
 from training.mean_ap import ClassResult, Truth, evaluate_class, mean
 from training.voc import Sample
@@ -19,12 +23,19 @@ SCORE_THRESHOLD = 0.005
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One detector on one data set, IoU at least 0.5."""
+    """One detector on one data set: what it found and what there was, photo by photo, and the measures of that."""
 
-    classes: dict[str, ClassResult]  # by label, those of which there is something to be found
-    photos: int
-    seconds: float  # of detection alone, reading of files included
+    labels: tuple[str, ...]
+    found: Sequence[Detections]
+    truths: Sequence[Truth]
+    seconds: float  # of detection, reading of files included
     other_boxes: int  # boxes of labels that the model does not know, left out
+
+    @cached_property
+    def classes(self) -> dict[str, ClassResult]:
+        """By label, those of which there is something to be found; IoU at least 0.5."""
+        results = {label: evaluate_class(self.found, self.truths, class_id) for class_id, label in enumerate(self.labels)}
+        return {label: result for label, result in results.items() if result.boxes}
 
     @property
     def ap50(self) -> float:
@@ -36,20 +47,35 @@ class Evaluation:
         """Mean of the classes' eleven-point AP (VOC 2007)."""
         return mean([result.ap_11_point for result in self.classes.values()])
 
+    @cached_property
+    def coco(self) -> CocoAp:
+        """COCO's AP. Raises MissingExtra without pycocotools."""
+        return coco_ap(self.found, self.truths, len(self.labels))
+
+    @cached_property
+    def confusion(self) -> NDArray[np.int64]:
+        """What was taken for what at a score of 0.25, see `confusion_matrix`."""
+        return confusion_matrix(self.found, self.truths, len(self.labels))
+
+    @property
+    def photos_per_second(self) -> float:
+        """Detection one photo at a time, reading of files included."""
+        return len(self.found) / self.seconds
+
 
 def evaluate(detector: Detector, samples: Sequence[Sample], *, advance: Callable[[], object] = lambda: None) -> Evaluation:
-    """Run the detector over the samples (score 0.005, NMS 0.45) and compare. `advance` is called after each photo."""
+    """Run the detector over the samples (score 0.005, NMS 0.45) and compare. `advance` is called after each photo.
+
+    Raises DatasetError without samples, ImageError for a photo that cannot be read.
+    """
     if not samples:
         raise DatasetError("there is no sample to evaluate on.")
     started = time.perf_counter()
     found = list(_found(detector, samples, advance))
     seconds = time.perf_counter() - started
-    labels = detector.spec.labels
-    truths = [truth_of(sample, labels) for sample in samples]
-    results = {label: evaluate_class(found, truths, class_id) for class_id, label in enumerate(labels)}
-    known = {label: result for label, result in results.items() if result.boxes}
-    total = sum(len(sample.labels) for sample in samples)
-    return Evaluation(known, len(samples), seconds, total - sum(len(truth.boxes) for truth in truths))
+    truths = [truth_of(sample, detector.spec.labels) for sample in samples]
+    others = sum(len(sample.labels) for sample in samples) - sum(len(truth.boxes) for truth in truths)
+    return Evaluation(detector.spec.labels, found, truths, seconds, others)
 
 
 def _found(detector: Detector, samples: Sequence[Sample], advance: Callable[[], object]) -> Iterable[Detections]:
