@@ -1,0 +1,25 @@
+"""`boxwright serve` with no argument: the model that ships, over HTTP."""
+
+import httpx
+import pytest
+
+
+@pytest.fixture(scope="module")
+def shipped(start_service):
+    service = start_service(BOXWRIGHT_OFFLINE="1")
+    yield service
+    service.stop()
+
+
+@pytest.mark.parametrize(("photo", "label"), [("cat.png", "cat"), ("dog.jpg", "dog")])
+def test_it_says_what_everybody_sees(shipped, shared, photo, label):
+    answer = httpx.post(f"{shipped.url}/detect", content=(shared / "photos" / photo).read_bytes()).json()
+    assert answer["model"] == "everyday"
+    assert answer["detections"][0]["label"] == label
+    assert answer["detections"][0]["score"] > 0.9
+
+
+def test_it_is_listed_as_the_default_with_its_origin(shipped):
+    (model,) = httpx.get(f"{shipped.url}/models").json()["models"]
+    assert (model["name"], model["default"], model["input_size"]) == ("everyday", True, 288)
+    assert "Apache-2.0" in model["provenance"]["stem"]
