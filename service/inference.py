@@ -5,7 +5,6 @@ model's one thread, so that photos are computed one after another, in the order 
 """
 
 import asyncio
-import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Prepared
 from detector.draw import draw_detections
+from detector.engines.cores import usable_cores
 from detector.grid import Raw
 from detector.image import MAX_PIXELS, read_image
 from detector.placement import Picture
@@ -49,7 +49,7 @@ class Inference:
     """Runs photos through models. Make one for each application."""
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
-        workers = len(os.sched_getaffinity(0)) + 1
+        workers = usable_cores() + 1
         self._max_pixels = max_pixels
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="photo")
         self._places = asyncio.Semaphore(workers)  # a decoded photo may take 200 MB: the others wait as they came

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from detector.engines import split_anchors
+from detector.engines.cores import usable_cores
 from detector.onnx_model import INPUT, OUTPUT, build_onnx
 from detector.spec import Model
 
@@ -22,9 +23,9 @@ class OnnxEngine:
 
     @classmethod
     def of(cls, model: Model, *, threads: int | None = None) -> "OnnxEngine":
-        """Build the graph and load it. threads: of one call; None leaves the choice to onnxruntime."""
+        """Build the graph and load it. threads: of one call; None: as many as there are processors for this process."""
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(build_onnx(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
         return cls(session, len(model.spec.anchors))
