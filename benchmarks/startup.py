@@ -1,6 +1,6 @@
 """How long `boxwright serve` takes from the start of its process to its first 200 of /readyz, and its memory then.
 
-python benchmarks/startup.py --model model.safetensors
+python benchmarks/startup.py [--model NAME_OR_FILE]
 """
 
 import argparse
@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fastapi", "numpy", "onnx", "onnxruntime", "pillow", "pydantic", "uvicorn")
 
 
-def measure(model: Path, port: int) -> tuple[float, float]:
+def measure(model: str, port: int) -> tuple[float, float]:
     """(seconds, MiB resident when ready) of one start."""
-    command = [sys.executable, "-m", "cli.main", "serve", "--model", str(model), "--port", str(port)]
+    command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--port", str(port)]
     started = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -64,14 +64,13 @@ def _processor() -> str:
 def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="a .safetensors file")
+    parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    model = arguments.model.resolve()
-    seconds, memory = zip(*(measure(model, _free_port()) for _ in range(arguments.runs)), strict=True)
+    seconds, memory = zip(*(measure(arguments.model, _free_port()) for _ in range(arguments.runs)), strict=True)
     result = {
         "benchmark": "startup",
-        "model": model.name,
+        "model": Path(arguments.model).name,
         "runs": arguments.runs,
         "seconds_median": round(statistics.median(seconds), 3),
         "seconds_worst": round(max(seconds), 3),
