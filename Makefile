@@ -6,10 +6,10 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test lint format bench clean
+.PHONY: serve test lint format clean
 
 serve: .venv/core ## Serve MODEL on HOST:PORT
-	.venv/bin/boxwright serve $(if $(MODEL),--model $(MODEL)) --host $(HOST) --port $(PORT)
+	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") --host $(HOST) --port $(PORT)
 
 test: .venv/everything ## Every test
 	.venv/bin/python -m pytest

@@ -41,8 +41,14 @@ def detect(
     copies = Copies(out, photos) if out is not None else None
     table, read = FoundTable(), 0
     for found in _find(finder, photos, hide_bar=as_json and sys.stdout.isatty()):
+        copy = {}
+        if copies is not None:
+            try:
+                copy = {"annotated": str(copies.write(found.photo, found.drawn()))}
+            except OSError as error:
+                typer.secho(f"{error.filename}: the annotated copy cannot be written: {error.strerror}.", fg="red", err=True)
+                continue
         read += 1
-        copy = {"annotated": str(copies.write(found.photo, found.drawn()))} if copies is not None else {}
         if as_json:
             typer.echo(json.dumps(found.as_json(finder.name) | copy))
         else:

@@ -71,7 +71,10 @@ def import_(
     """Make one model file of Darknet's .cfg and .weights."""
     from weights.darknet import read_darknet, read_labels
     from weights.model_file import save_model
+    from weights.resolve import SUFFIX
 
+    if out.suffix != SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
+        raise typer.BadParameter(f"{out} is not the name of a new model file; give one that ends in {SUFFIX}.", param_hint="--out")
     names = read_labels(labels) if labels else ()
     model = read_darknet(cfg, weights, labels=names, layers=layers, edges=edges, name=out.stem)
     save_model(model, out, dtype="float16" if float16 else "float32")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from detector.detections import Detection, Detections
+from detector.lettering import Font, lettering
 
 Colour = tuple[int, int, int]
 Area = tuple[int, int, int, int]  # left, top, right, bottom: whole pixels, right and bottom excluded
@@ -66,6 +67,7 @@ class _Mark:
     box: Area
     plate: Area
     text: str
+    font: Font
     colour: Colour
 
 
@@ -78,14 +80,14 @@ class _Pen:
     line: int
     edge: int  # beside the line on both sides, in black or white: one of the two stands out anywhere
     pad: int  # around a label
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    text: int  # height of a label's letters
 
     @classmethod
     def fit(cls, canvas: Image.Image) -> "_Pen":
         side = math.sqrt(canvas.width * canvas.height)
         text = max(11, round(side / 32))
         line, edge = max(2, round(side / 220)), max(1, round(side / 700))
-        return cls(ImageDraw.Draw(canvas), canvas.size, line, edge, round(text * 0.4), ImageFont.load_default(text))
+        return cls(ImageDraw.Draw(canvas), canvas.size, line, edge, round(text * 0.4), text)
 
     def mark(self, detection: Detection, label: str, taken: Sequence[Area]) -> _Mark:
         """The line runs along the box's border, the label where it covers no other if there is such a place."""
@@ -98,16 +100,17 @@ class _Pen:
             max(min(math.ceil(right + around), width), 1),
             max(min(math.ceil(bottom + around), height), 1),
         )
-        text = f"{label} {detection.score:.0%}"
-        plates = self._plates(box, text)
+        name, font = lettering(label, detection.class_id, self.text)
+        text = f"{name} {detection.score:.0%}"
+        plates = self._plates(box, text, font)
         free = (plate for plate in plates if not _covers(_inset(plate, self.edge), taken))
-        return _Mark(box, next(free, plates[0]), text, class_colour(detection.class_id))
+        return _Mark(box, next(free, plates[0]), text, font, class_colour(detection.class_id))
 
-    def _plates(self, box: Area, text: str) -> list[Area]:
+    def _plates(self, box: Area, text: str, font: Font) -> list[Area]:
         """Places for a label, the best first: above the box, in it, below it; all within the photo."""
         around = 2 * (self.edge + self.pad)
-        wide = min(math.ceil(self.draw.textlength(text, self.font)) + around, self.size[0])
-        high = min(-math.floor(self.draw.textbbox((0, 0), "X", self.font, anchor="ls")[1]) + around, self.size[1])
+        wide = min(math.ceil(self.draw.textlength(text, font)) + around, self.size[0])
+        high = min(-math.floor(self.draw.textbbox((0, 0), "X", font, anchor="ls")[1]) + around, self.size[1])
         left, top, right, bottom = box
         above, below = top - high + self.edge, bottom - self.edge  # sharing the box's edge
         corners = ((left, above), (left, top), (right - wide, above), (right - wide, top), (left, below), (left, bottom - high))
@@ -124,7 +127,7 @@ class _Pen:
         left, _, _, bottom = _inset(mark.plate, self.edge + self.pad)
         self._fill(mark.plate, ink)
         self._fill(_inset(mark.plate, self.edge), mark.colour)
-        self.draw.text((left, bottom), mark.text, ink, self.font, anchor="ls")
+        self.draw.text((left, bottom), mark.text, ink, mark.font, anchor="ls")
 
     def _frame(self, area: Area, colour: Colour, width: int) -> None:
         left, top, right, bottom = area

@@ -23,11 +23,11 @@ def build_onnx(model: Model) -> onnx.ModelProto:
     """The model's whole network, pixel scaling included, as one graph."""
     spec = model.spec
     graph = _Graph()
-    last = graph.add("Transpose", [INPUT], "pixels_nchw", perm=(0, 3, 1, 2))
+    last = graph.add("Transpose", [INPUT], "pixels/nchw", perm=(0, 3, 1, 2))
     if spec.pixel_scale != 1:
-        last = graph.add("Mul", [last, graph.constant("pixel_scale", np.float32(spec.pixel_scale))], "pixels_scaled")
+        last = graph.add("Mul", [last, graph.constant("pixels/scale", np.float32(spec.pixel_scale))], "pixels/scaled")
     if spec.pixel_offset != 0:
-        last = graph.add("Add", [last, graph.constant("pixel_offset", np.float32(spec.pixel_offset))], "pixels_moved")
+        last = graph.add("Add", [last, graph.constant("pixels/offset", np.float32(spec.pixel_offset))], "pixels/moved")
     before = inputs(spec.network, spec.input_size)
     for layer in spec.network:
         last = _add_layer(graph, layer, last, before[layer.name], model.arrays)

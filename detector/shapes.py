@@ -1,5 +1,6 @@
 """What follows from the layers alone: shapes, the arrays a network needs, parameters, operations."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from detector.errors import ArraysError, NetworkError
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+
+NAME = re.compile(r"(?!(images|pixels_scaled|logits)$)[A-Za-z0-9_.-]+", re.ASCII)
+"""Of a layer. The three are the ends of the engines' graphs; what has a '/' is an array, or lies between two layers."""
 
 Array = NDArray[np.float32]
 Arrays = Mapping[str, Array]
@@ -32,6 +36,8 @@ def trace(network: Network, input_size: int) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     before = Shape(input_size, 3)
     for layer in network:
+        if not NAME.fullmatch(layer.name):
+            raise NetworkError(f"layer {layer.name!r}: a name is of letters, digits, '_', '-', '.', and not images, pixels_scaled, logits.")
         if layer.name in shapes:
             raise NetworkError(f"layer {layer.name!r}: the name is taken twice; give every layer a name of its own.")
         before = shapes[layer.name] = _output(layer, before, shapes)

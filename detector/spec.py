@@ -40,6 +40,9 @@ class ModelSpec:
                 raise NetworkError(f"fit, resample and edges: wanted one of {', '.join(get_args(choices))}, got {got!r}.")
         if not 1 <= self.input_size <= MAX_INPUT_SIZE:
             raise NetworkError(f"input_size must be 1 to {MAX_INPUT_SIZE} pixels, got {self.input_size}.")
+        for label in self.labels:
+            if not label.strip() or not label.isprintable():
+                raise NetworkError(f"label {label!r} is not a word that can be shown: it is empty, or has a line break or the like in it.")
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label in self.labels if self.labels.count(label) > 1)
             raise NetworkError(f"label {twice!r} is there twice; detections are told apart by label.")

@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from service import problems
 from service.body_limit import BodyLimit
+from service.head import HeadAsGet
 from service.inference import Inference
 from service.registry import Registry
 from service.routes import detect, health, models
@@ -35,6 +36,7 @@ def create_app(registry: Registry, settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(problems.LastResort)
+    app.add_middleware(HeadAsGet)
     _describe_problems(app)
     return app
 

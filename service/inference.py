@@ -52,7 +52,8 @@ class Inference:
         workers = usable_cores() + 1
         self._max_pixels = max_pixels
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="photo")
-        self._places = asyncio.Semaphore(workers)  # a decoded photo may take 200 MB: the others wait as they came
+        # Decoding takes up to 12 bytes a pixel for a while, 750 MB at the most: the other photos wait as they came.
+        self._places = asyncio.Semaphore(workers)
 
     async def detect(self, photo: bytes, model: LoadedModel, options: Options) -> Answer:
         """Raises ImageError for a photo that cannot be used."""

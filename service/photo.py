@@ -14,6 +14,9 @@ async def read_photo(request: Request) -> bytes:
     Any content type but JSON and the other multipart kinds is taken for a photo's: `curl --data-binary` says
     application/x-www-form-urlencoded unless told otherwise. Raises BadForm and UnsupportedBody.
     """
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", ""):
+        raise UnsupportedBody(f"the body is compressed ({coding[:20]}); send the photo as it is, its own format has compressed it already.")
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from detector.boxes import box_iou
 from detector.network import Conv, MaxPool, Network
@@ -18,6 +19,9 @@ from detector.spec import Model, ModelSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+settings.register_profile("no clock", deadline=None)  # a busy machine is no defect of the code
+settings.load_profile("no clock")
 Box = dict[str, Any]
 """label, score, xmin, ymin, xmax, ymax, as in the reference files."""
 

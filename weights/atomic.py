@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,20 +12,38 @@ from typing import BinaryIO
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file to write, which takes the place of `path` when the block ends well; otherwise nothing changes.
 
-    It is written beside `path` under a temporary name, flushed to the disk, then renamed. Nest two of them to write a pair:
-    neither file is replaced before both are whole. Raises OSError where the disk refuses.
+    It is written beside `path` under a temporary name, flushed to the disk, then renamed. Raises OSError where the disk refuses.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    with replacing_all(path) as (file,):
+        yield file
+
+
+@contextmanager
+def replacing_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
+    """`replacing` for files that belong together: all of them are on the disk before the first takes its name."""
+    temporaries = [path.with_name(f".{secrets.token_hex(8)}.part") for path in paths]
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with ExitStack() as stack:
+            files = tuple(stack.enter_context(_opened(*pair)) for pair in zip(temporaries, paths, strict=True))
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, path in zip(temporaries, paths, strict=True):
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    for folder in {path.parent for path in paths}:
+        sync_folder(folder)
+
+
+def _opened(temporary: Path, path: Path) -> BinaryIO:
+    try:
+        return temporary.open("xb")
+    except OSError as error:  # in the name of the file that was asked for
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_folder(folder: Path) -> None:

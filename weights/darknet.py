@@ -18,7 +18,7 @@ from detector.errors import ArraysError, ModelFileError, NetworkError
 from detector.network import Conv, Network
 from detector.shapes import Array, array_shapes
 from detector.spec import Edges, Model
-from weights.atomic import replacing
+from weights.atomic import replacing_all
 from weights.darknet_cfg import DARKNET_EPSILON, format_cfg, read_cfg
 from weights.reading import opened, read_text
 
@@ -87,7 +87,7 @@ def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
     """
     text = format_cfg(model.spec)
     header = _packed(model)
-    with replacing(cfg) as cfg_file, replacing(weights) as weights_file:
+    with replacing_all(cfg, weights) as (cfg_file, weights_file):
         cfg_file.write(text.encode("ascii"))
         weights_file.write(header)
         for array in _written_arrays(model):
@@ -103,6 +103,8 @@ def read_labels(names: Path) -> tuple[str, ...]:
     lines = [line.strip() for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
+    if not lines:
+        raise ModelFileError(f"{names}: there is no label in it; it must have one for each class, a line each.")
     if "" in lines:
         raise ModelFileError(f"{names}: line {lines.index('') + 1} is blank; every line must be the label of a class.")
     return tuple(lines)

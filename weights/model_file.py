@@ -62,9 +62,9 @@ def save_model(model: Model, path: Path, *, dtype: DType = "float32") -> None:
     that could not be read back; OSError where the disk refuses.
     """
     try:
-        "".join((model.name, *array_shapes(model.spec.network))).encode()
+        model.name.encode()
     except UnicodeEncodeError as error:
-        raise ModelFileError(f"{path}: the name of the model or of a layer is not text that a file can hold ({error}).") from error
+        raise ModelFileError(f"{path}: the name of the model is not text that a file can hold ({error}).") from error
     arrays = _stored_arrays(model, dtype)
     metadata = _metadata(model, dtype, _digest(arrays))
     if _parse(metadata) != (model.spec, dict(model.provenance), model.name, dtype):

@@ -61,6 +61,9 @@ def test_darknets_pool_of_stride_one_keeps_the_side_and_an_odd_side_is_rounded_u
     ("network", "message"),
     [
         ((Conv("a", 4), Conv("a", 4)), "'a': the name is taken twice"),
+        ((Conv("", 4),), "'': a name is of letters"),
+        ((Conv("a/b", 4),), "'a/b': a name is of letters"),
+        ((Conv("logits", 4),), "'logits': a name is of letters"),
         ((Conv("a", 4), Route("b", ("c",))), "'b': there is no layer 'c' before it"),
         ((Conv("a", 4), Route("b", ())), "'b': routed layers must be of one side, got no layer"),
         ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b"))), "of one side, got a 64, b 32"),
@@ -101,6 +104,8 @@ def test_arrays_are_checked_totally(random_arrays):
     [
         ({"labels": VOC[:19]}, "125 outputs; 5 anchors and 19 labels need 120"),
         ({"labels": ("dog",) * 20}, "'dog' is there twice"),
+        ({"labels": ("a\nb", *VOC[1:])}, "is not a word that can be shown"),
+        ({"labels": (" ", *VOC[1:])}, "is not a word that can be shown"),
         ({"anchors": ((1.0, -1.0),) * 5}, "positive widths"),
         ({"anchors": ((1.0, float("nan")),) * 5}, "positive widths"),
         ({"input_size": 400}, "does not divide|is not a multiple"),

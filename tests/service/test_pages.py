@@ -89,3 +89,14 @@ def test_every_reference_of_the_openapi_document_leads_somewhere(ask, tiny_app):
     references = set(re.findall(r'"#/components/schemas/(\w+)"', answer.text))
     assert {"Problem", "ParameterProblem", "DetectAnswer"} <= references
     assert references <= set(answer.json()["components"]["schemas"])
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/docs", "/openapi.json"])
+def test_head_is_answered_as_get_without_the_body(ask, tiny_app, path):
+    head, get = ask(tiny_app, "HEAD", path), ask(tiny_app, "GET", path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_head_of_what_takes_no_get_is_refused(ask, tiny_app):
+    assert ask(tiny_app, "HEAD", "/detect").status_code == 405

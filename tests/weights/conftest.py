@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from detector.errors import NetworkError
 from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
-from detector.shapes import array_shapes, trace
+from detector.shapes import NAME, array_shapes, trace
 from detector.spec import Model, ModelSpec
 from weights.darknet_cfg import DARKNET_EPSILON
 from weights.layer_names import named
@@ -19,6 +19,10 @@ def random_arrays(network, seed=0):
     """Arrays that pass for trained ones: finite, variances not below 0."""
     random = np.random.default_rng(seed)
     return {name: np.abs(random.standard_normal(shape, np.float32)) for name, shape in array_shapes(network).items()}
+
+
+layer_names = st.from_regex(NAME, fullmatch=True)
+label_texts = st.text(min_size=1).filter(lambda text: text.isprintable() and text.strip())
 
 
 @st.composite
@@ -53,13 +57,13 @@ def _fits(network, input_size):
 def specs(draw, darknet):
     """Any spec of a small network; darknet: that a .cfg can say, with the names that reading it gives."""
     input_size, network = draw(st.sampled_from([8, 12, 32])), (Conv("first", 4, epsilon=DARKNET_EPSILON),)
-    names = [str(number) for number in range(5)] if darknet else draw(st.lists(st.text(), min_size=1, max_size=5, unique=True))
+    names = [str(number) for number in range(5)] if darknet else draw(st.lists(layer_names, min_size=1, max_size=5, unique=True))
     for name in names:
         layer = draw(layers(name, [before.name for before in network], darknet))
         if _fits((*network, layer), input_size):
             network += (layer,)
     classes = draw(st.integers(1, 3))
-    labels = tuple(f"class {index}" for index in range(classes)) if darknet else tuple(draw(st.sets(st.text(), min_size=classes)))
+    labels = tuple(f"class {index}" for index in range(classes)) if darknet else tuple(draw(st.sets(label_texts, min_size=classes)))
     anchors = tuple(draw(st.lists(st.tuples(side, side), max_size=2)))
     if anchors:
         network += (Conv("outputs", len(anchors) * (5 + len(labels)), 1, normalize=False, activation="linear"),)

@@ -1,8 +1,9 @@
+import errno
 import stat
 
 import pytest
 
-from weights.atomic import replacing
+from weights.atomic import replacing, replacing_all
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -34,7 +35,7 @@ def test_of_a_pair_neither_is_replaced_when_the_second_fails(tmp_path):
     first.write_bytes(b"old")
 
     def interrupted():
-        with replacing(first) as one, replacing(second) as two:
+        with replacing_all(first, second) as (one, two):
             one.write(b"new")
             two.write(b"half")
             raise KeyboardInterrupt
@@ -43,6 +44,24 @@ def test_of_a_pair_neither_is_replaced_when_the_second_fails(tmp_path):
         interrupted()
     assert first.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [first]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_of_a_pair_neither_is_replaced_when_the_disk_refuses_one(tmp_path, monkeypatch, fails):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for path in (first, second):
+        path.write_bytes(b"old")
+    calls = iter(range(1, 10))
+
+    def full(_):
+        if next(calls) == fails:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"), replacing_all(first, second) as files:
+        files[0].write(b"new")
+    assert {path.read_bytes() for path in (first, second)} == {b"old"}
+    assert sorted(tmp_path.iterdir()) == [first, second]
 
 
 def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
@@ -54,5 +73,5 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "nowhere" / "model"):
+    with pytest.raises(FileNotFoundError, match="nowhere/model"), replacing(tmp_path / "nowhere" / "model"):
         pass
