@@ -14,24 +14,24 @@ def export(
     *,
     to: Annotated[Target, typer.Option("--to", help="The format.")],
     out: Annotated[Path | None, typer.Option(help="What to write; MODEL with the format's suffix, if not given.")] = None,
-    photo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Compare on this photo instead of on noise.")] = None,
+    photo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Compare on this photo, not on one of a cat.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Write a model for Darknet, ONNX, Keras, TensorFlow or TFLite, and print how far its raw output is from ours."""
-    import numpy as np
-
     from cli.download_bar import load_model
     from detector.image import read_image
     from detector.placement import Placement
+    from weights.embedded import SAMPLE_PHOTO
     from weights.export import FORMATS
     from weights.export import export as write
 
     loaded = load_model(model)
-    size = loaded.spec.input_size
-    picture = read_image(photo.read_bytes()) if photo else np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    picture = read_image((photo or SAMPLE_PHOTO).read_bytes())
     pixels = Placement.fit(loaded.spec, picture).apply(picture)
-    path = out or Path(f"{loaded.name}{FORMATS[to].suffix}")
-    written = write(loaded, to, path, pixels=pixels)
+    path = out or Path(f"{Path(model).stem}{FORMATS[to].suffix[0]}")  # not the name within the file, which a stranger may have chosen
+    written = write(loaded, to, path, pixels=pixels, force=force)
     typer.echo(f"{', '.join(str(each) for each in written.paths)}: the raw output is within {written.difference:.1e} of the model's")
-    typer.echo(f"on {photo or 'noise'} (its largest value is {written.largest:.1f}).")
-    if to == "darknet" and loaded.spec.fit != "letterbox":
-        typer.echo(f"Darknet letterboxes photos; this model wants them fitted by {loaded.spec.fit}, which a .cfg cannot say.")
+    typer.echo(f"on {photo or 'a photo of a cat'} (its largest value is {written.largest:.1f}).")
+    placement = (loaded.spec.fit, loaded.spec.resample, loaded.spec.edges)
+    if to == "darknet" and placement != ("letterbox", "darknet", "inclusive"):
+        typer.echo(f"This model wants photos placed by {', '.join(placement)}; a .cfg cannot say that, and Darknet does it its own way.")

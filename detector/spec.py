@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
 
-from detector.errors import NetworkError
+from detector.errors import ModelError, NetworkError
 from detector.network import Network
 from detector.shapes import Arrays, check_arrays, trace
 
@@ -89,4 +89,6 @@ class Model:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.name.strip() or not self.name.isprintable() or "/" in self.name:
+            raise ModelError(f"a model's name can be shown and has no '/', got {self.name[:80]!r}.")
         check_arrays(self.spec.network, self.arrays)

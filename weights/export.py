@@ -1,4 +1,8 @@
-"""A model in other programs' formats. Each export is opened again in its own consumer and run before it gets its name."""
+"""A model in other programs' formats. Each export is opened again and run before it gets its name.
+
+ONNX is run by onnxruntime, .keras by Keras, SavedModel by TensorFlow, TFLite by LiteRT; Darknet's and our own files by our own
+readers (Darknet's by OpenCV too, in the tests).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +28,9 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is written, and how its own consumer runs what was written."""
+    """How a format is written, and how what was written is read and run."""
 
-    suffix: str
+    suffix: tuple[str, ...]  # of each file, the one that names the export first; "": a folder
     write: Callable[[Model, Path], None]
     run: Callable[[Path, Logits], Logits]  # (1, S, S, 3) float32, 0..255 -> logits of any shape
 
@@ -40,27 +44,40 @@ class Exported:
     largest: float  # value in the model's output
 
 
-def export(model: Model, target: Target, path: Path, *, pixels: Pixels) -> Exported:
+def export(model: Model, target: Target, path: Path, *, pixels: Pixels, force: bool = False) -> Exported:
     """Write the model as `target` to `path`, whose suffix is the format's, and compare the raw outputs on `pixels` (S, S, 3), 0..255.
 
-    darknet: `path` is the .cfg; .weights and .names go beside it. savedmodel: `path` is a folder that is not there yet.
-    Raises ExportError where the outputs differ by more than TOLERANCE or the path is not fit, MissingExtra where packages are
-    missing, NetworkError for what the format cannot say. Nothing is then under the final names.
+    darknet: `path` is the .cfg; .weights and .names go beside it. savedmodel: `path` is a folder. force: replace files that are there.
+    Raises ExportError where the outputs differ by more than TOLERANCE or a path is not fit, MissingExtra where packages are missing,
+    NetworkError for what the format cannot say. Nothing is then under the final names that was not before.
     """
     wanted = FORMATS[target]
-    if path.suffix != wanted.suffix:
-        raise ExportError(f"{path}: a {target} export is called NAME{wanted.suffix}{'' if wanted.suffix else ', a folder without suffix'}.")
-    if path.is_dir():
-        raise ExportError(f"{path} is there already; give the path of a new folder, or remove that one.")
+    _check_places(wanted, path, force=force)
     images = pixels[None]
     ours = OnnxEngine.of(model)(images)
-    with TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-        theirs = _written_and_run(wanted, model, Path(folder) / path.name, images)
-        difference, largest = float(np.abs(theirs.reshape(ours.shape) - ours).max()), float(np.abs(ours).max())
-        if not difference <= TOLERANCE * max(1.0, largest):
-            raise ExportError(f"{path}: the {target} export differs from the model by {difference:.2g}; it was not kept.")
-        paths = tuple(written.rename(path.parent / written.name) for written in sorted(Path(folder).iterdir()))
+    try:
+        with TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            theirs = _written_and_run(wanted, model, Path(folder) / path.name, images)
+            difference, largest = float(np.abs(theirs.reshape(ours.shape) - ours).max()), float(np.abs(ours).max())
+            if not difference <= TOLERANCE * max(1.0, largest):
+                raise ExportError(f"{path}: the {target} export differs from the model by {difference:.2g}; it was not kept.")
+            paths = tuple(written.rename(path.parent / written.name) for written in sorted(Path(folder).iterdir()))
+    except OSError as error:
+        raise ExportError(
+            f"{path}: it cannot be written: {error.strerror}. Give a path in a folder of yours, on a disk with room."
+        ) from error
     return Exported(paths, difference, largest)
+
+
+def _check_places(wanted: Format, path: Path, *, force: bool) -> None:
+    """Before any work is done: is everything that will be written free to be?"""
+    if path.suffix != wanted.suffix[0]:
+        raise ExportError(f"{path}: such an export is called NAME{wanted.suffix[0] or ', a folder without suffix'}.")
+    if not path.parent.is_dir():
+        raise ExportError(f"{path}: there is no folder {path.parent}; make it, or give a path in one that is there.")
+    for place in (path.with_suffix(suffix) for suffix in wanted.suffix):
+        if place.is_dir() or (place.exists() and not (force and wanted.suffix[0])):
+            raise ExportError(f"{place} is there already; give another path{', remove it' if place.is_dir() else ', or --force'}.")
 
 
 def _written_and_run(wanted: Format, model: Model, path: Path, images: Logits) -> Logits:
@@ -162,10 +179,10 @@ def _run_safetensors(path: Path, images: Logits) -> Logits:
 
 
 FORMATS: dict[Target, Format] = {
-    "darknet": Format(".cfg", _write_darknet, _run_darknet),
-    "onnx": Format(".onnx", _write_onnx, _run_onnx),
-    "keras": Format(".keras", _write_keras, _run_keras),
-    "savedmodel": Format("", _write_savedmodel, _run_savedmodel),
-    "tflite": Format(".tflite", _write_tflite, _run_tflite),
-    "safetensors": Format(".safetensors", _write_safetensors, _run_safetensors),
+    "darknet": Format((".cfg", ".weights", ".names"), _write_darknet, _run_darknet),
+    "onnx": Format((".onnx",), _write_onnx, _run_onnx),
+    "keras": Format((".keras",), _write_keras, _run_keras),
+    "savedmodel": Format(("",), _write_savedmodel, _run_savedmodel),
+    "tflite": Format((".tflite",), _write_tflite, _run_tflite),
+    "safetensors": Format((".safetensors",), _write_safetensors, _run_safetensors),
 }

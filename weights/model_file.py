@@ -61,10 +61,6 @@ def save_model(model: Model, path: Path, *, dtype: DType = "float32") -> None:
     Raises ArraysError, naming the array, for numbers that are not finite in that type; ModelFileError for a name, spec or provenance
     that could not be read back; OSError where the disk refuses.
     """
-    try:
-        model.name.encode()
-    except UnicodeEncodeError as error:
-        raise ModelFileError(f"{path}: the name of the model is not text that a file can hold ({error}).") from error
     arrays = _stored_arrays(model, dtype)
     metadata = _metadata(model, dtype, _digest(arrays))
     if _parse(metadata) != (model.spec, dict(model.provenance), model.name, dtype):

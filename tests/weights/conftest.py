@@ -83,7 +83,7 @@ def models(draw, darknet):
     provenance = st.dictionaries(st.text(), st.text(), max_size=3)
     if darknet:
         provenance = st.fixed_dictionaries({}, optional={f"darknet.{part}": value.map(str) for part, value in header.items()})
-    name = "model" if darknet else draw(st.text())
+    name = "model" if darknet else draw(label_texts.filter(lambda text: "/" not in text))
     return Model(name, spec, random_arrays(spec.network, draw(st.integers(0, 100))), draw(provenance))
 
 

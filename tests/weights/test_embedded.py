@@ -9,6 +9,7 @@ from detector.detector import Detector
 from detector.engines import load_engine
 from detector.image import read_image
 from detector.network import Conv, Reorg, Route, Shortcut, efficientnet_lite0, yolov2
+from detector.shapes import operations, parameters
 from weights.embedded import EVERYDAY
 from weights.model_file import load_model, read_header
 
@@ -22,6 +23,14 @@ def test_it_is_yolov2_on_efficientnet_lite0(everyday):
     assert everyday.spec.network == yolov2(everyday.spec.labels, stem=efficientnet_lite0(), filters=384)
     assert read_header(EVERYDAY).dtype == "float16"
     assert 14e6 < EVERYDAY.stat().st_size < 16e6
+
+
+def test_its_card_tells_the_truth(everyday):
+    card = EVERYDAY.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"{parameters(everyday.spec.network) / 1e6:.1f} M parameters" in card
+    assert f"{operations(everyday.spec.network, 288) / 1e9:.2f} billion operations" in card
+    assert f"{EVERYDAY.stat().st_size / 1e6:.1f} MB" in card
+    assert ", ".join(everyday.spec.labels) in card
 
 
 def test_its_arrays_are_those_it_was_imported_from(everyday, shared):

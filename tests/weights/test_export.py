@@ -31,7 +31,7 @@ def noise(model):
 
 @pytest.mark.parametrize("target", FORMATS)
 def test_the_model_that_ships_goes_to_every_format(everyday, target, tmp_path):
-    path = tmp_path / f"everyday{FORMATS[target].suffix}"
+    path = tmp_path / f"everyday{FORMATS[target].suffix[0]}"
     exported = export(everyday, target, path, pixels=noise(everyday))
     assert exported.difference <= 1e-3
     assert exported.largest > 1
@@ -100,7 +100,25 @@ def test_a_wrong_suffix_is_refused(tiny_model, target, name, tmp_path):
         export(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
 
 
-def test_a_folder_that_is_there_is_not_written_over(tiny_model, tmp_path):
-    (tmp_path / "model").mkdir()
+@pytest.mark.parametrize(
+    ("target", "name", "there"), [("onnx", "m.onnx", "m.onnx"), ("darknet", "m.cfg", "m.weights"), ("savedmodel", "m", "m")]
+)
+def test_a_file_that_is_there_is_not_written_over(tiny_model, target, name, there, tmp_path):
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(ExportError, match=f"{there} is there already"):
+        export(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_with_force_a_file_is_replaced_and_a_folder_is_not(tiny_model, tmp_path):
+    (tmp_path / "m.onnx").write_text("old")
+    export(tiny_model, "onnx", tmp_path / "m.onnx", pixels=noise(tiny_model), force=True)
+    assert (tmp_path / "m.onnx").stat().st_size > 1000
+    (tmp_path / "m").mkdir()
     with pytest.raises(ExportError, match="is there already"):
-        export(tiny_model, "savedmodel", tmp_path / "model", pixels=noise(tiny_model))
+        export(tiny_model, "savedmodel", tmp_path / "m", pixels=noise(tiny_model), force=True)
+
+
+def test_a_folder_that_is_not_there_is_named(tiny_model, tmp_path):
+    with pytest.raises(ExportError, match=r"there is no folder .*nowhere; make it"):
+        export(tiny_model, "onnx", tmp_path / "nowhere" / "m.onnx", pixels=noise(tiny_model))

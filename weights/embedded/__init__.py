@@ -5,5 +5,8 @@ from pathlib import Path
 EVERYDAY = Path(__file__).with_name("everyday.safetensors")
 """People, animals and vehicles: YOLOv2 on EfficientNet-Lite0, 11 classes. The default of `boxwright serve` and `detect`."""
 
+SAMPLE_PHOTO = Path(__file__).with_name("sample.jpg")
+"""Chelsea the cat: Stéfan van der Walt, CC0 (docs/photos/README.md). What exports are compared on."""
+
 EMBEDDED = {"everyday": EVERYDAY}
 """By name."""
