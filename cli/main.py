@@ -1,11 +1,11 @@
 """`boxwright`: the command and its subcommands."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from cli import weights
+from cli import data, weights
 from cli.detect import detect
 from cli.evaluate import evaluate
 from cli.export import export
@@ -24,6 +24,7 @@ app.command()(detect)
 app.command()(evaluate)
 app.command()(export)
 app.add_typer(weights.app, name="weights")
+app.add_typer(data.app, name="data")
 
 
 def _print_version(wanted: bool) -> None:
@@ -45,9 +46,15 @@ def run() -> None:
     """Run the command; what Boxwright or the system refuses ends as one sentence on stderr and exit code 2."""
     try:
         app()
-    except (BoxwrightError, OSError) as error:
-        typer.secho(f"boxwright: {error}", fg="red", err=True)
-        sys.exit(2)
+    except BoxwrightError as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error))
+
+
+def _refuse(sentence: str) -> NoReturn:
+    typer.secho(f"boxwright: {sentence}", fg="red", err=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

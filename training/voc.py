@@ -3,9 +3,8 @@
 A file says 1-based inclusive pixels; a sample says continuous pixel edges: xmin - 1, ymin - 1, xmax, ymax.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from detector.detections import Boxes
 from detector.errors import MissingExtra
 from training.errors import DatasetError
+from training.voc_folder import PHOTO_FOLDERS, check_name, find_annotation, find_photo, names, sets
 
 try:
     from defusedxml import DefusedXmlException
@@ -21,9 +21,24 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("reading VOC annotations needs defusedxml, which is not installed: pip install 'boxwright[train]'.") from error
 
-PHOTO_FOLDERS = ("JPEGImages", "images", ".")
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp")
+__all__ = ["Annotation", "Sample", "parse_annotation", "photo_of", "read_annotation", "read_sample", "read_set", "sets"]
+
 MAX_XML_BYTES = 8 * 2**20
+MAX_DEPTH = 20
+MAX_PIXELS_A_SIDE = 1e6
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """What an .xml file says of a photo: nothing clipped, nothing left out."""
+
+    name: str  # without ending, as an image set lists it
+    path: Path
+    filename: str  # of the photo, as written; "" if it is not
+    size: tuple[int, int] | None  # width, height of the photo; None where none above 0 is written
+    boxes: Boxes  # (N, 4) xyxy, image pixels
+    labels: tuple[str, ...]  # (N,)
+    difficult: NDArray[np.bool_]  # (N,) counted neither for nor against a detector
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,69 +53,82 @@ class Sample:
 
 
 def read_set(folder: Path, name: str) -> list[Sample]:
-    """The samples that ImageSets/Main/<name>.txt lists, in its order.
+    """The samples that ImageSets/Main/<name>.txt lists, in its order; of "all", those of every annotation in the folder.
 
     Raises DatasetError where the list, an annotation or a photo is missing or cannot be read as such.
     """
-    if PurePosixPath(name).name != name:
-        raise DatasetError(f"an image set has a plain name such as 'train', got {name!r}.")
-    listed = folder / "ImageSets" / "Main" / f"{name}.txt"
-    if not listed.is_file():
-        known = sorted(path.stem for path in listed.parent.glob("*.txt"))
-        raise DatasetError(f"{folder}: there is no image set {name!r} (ImageSets/Main/{name}.txt); there is {', '.join(known) or 'none'}.")
-    lines = (line.split() for line in listed.read_text(encoding="utf-8").splitlines())
-    return [read_sample(folder, words[0]) for words in lines if words]
+    return [read_sample(folder, listed) for listed in names(folder, name)]
 
 
 def read_sample(folder: Path, name: str) -> Sample:
-    """One annotation with its photo; `name` as an image set lists it."""
-    _check_inside(folder, name)
-    xml = folder / "Annotations" / f"{name}.xml"
+    """One annotation with its photo; `name` as an image set lists it. Raises DatasetError."""
+    annotation = read_annotation(folder, name)
+    return Sample(name, photo_of(folder, annotation), annotation.boxes, annotation.labels, annotation.difficult)
+
+
+def read_annotation(folder: Path, name: str) -> Annotation:
+    """One annotation, whether or not its photo is there. Raises DatasetError."""
+    check_name(folder, name)
+    xml = find_annotation(folder, name)
+    if xml is None:
+        raise DatasetError(f"{folder / 'Annotations' / name}.xml: the annotation is missing.")
     root = parse_annotation(xml)
     objects = root.findall("object")
-    return Sample(
+    return Annotation(
         name,
-        _photo(folder, [name, *_file_names(root)], xml),
+        xml,
+        (root.findtext("filename") or "").strip(),
+        _size(root),
         np.array([_box(thing, xml) for thing in objects], np.float32).reshape(-1, 4),
         tuple(_text(thing, "name", xml) for thing in objects),
         np.array([(thing.findtext("difficult") or "0").strip() == "1" for thing in objects], np.bool_),
     )
 
 
+def photo_of(folder: Path, annotation: Annotation) -> Path:
+    """The annotation's photo, within the folder. Raises DatasetError where it is missing."""
+    photo = find_photo(folder, annotation.name, annotation.filename)
+    if photo is None:
+        raise DatasetError(f"{annotation.path}: its photo is in none of {', '.join(PHOTO_FOLDERS)} under {folder}.")
+    return photo
+
+
 def parse_annotation(xml: Path) -> Element:
-    """The <annotation> element. Entities, DTDs and outside references are refused (defusedxml)."""
+    """The <annotation> element. Entities, DTDs and outside references are refused (defusedxml). Raises DatasetError."""
     if not xml.is_file():
         raise DatasetError(f"{xml}: the annotation is missing.")
-    if xml.stat().st_size > MAX_XML_BYTES:
-        raise DatasetError(f"{xml}: {xml.stat().st_size} bytes are more than an annotation has; at most {MAX_XML_BYTES}.")
     try:
+        if xml.stat().st_size > MAX_XML_BYTES:
+            raise DatasetError(f"{xml}: {xml.stat().st_size} bytes are more than an annotation has; at most {MAX_XML_BYTES}.")
         root: Element = fromstring(xml.read_bytes(), forbid_dtd=True)
+    except OSError as error:
+        raise DatasetError(f"{xml} cannot be read: {error.strerror or error}.") from error
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last two: encodings that do not exist
         raise DatasetError(f"{xml}: not readable as XML: {error}.") from error
     if root.tag != "annotation":
-        raise DatasetError(f"{xml}: the first element is <{root.tag}>, a VOC file has <annotation>.")
+        raise DatasetError(f"{xml}: the first element is <{root.tag[:40]}>, a VOC file has <annotation>.")
+    _check_depth(root, xml)
     return root
 
 
-def _file_names(root: Element) -> Iterable[str]:
-    name = (root.findtext("filename") or "").strip()
-    return [PurePosixPath(name.replace("\\", "/")).name] if name else []
+def _check_depth(root: Element, xml: Path) -> None:
+    """Deep files can be read here, but neither compared nor written: those functions of the standard library call themselves."""
+    level = [root]
+    for _ in range(MAX_DEPTH):
+        level = [child for element in level for child in element]
+    if level:
+        raise DatasetError(f"{xml}: elements lie more than {MAX_DEPTH} deep in one another; an annotation's lie 4 deep.")
 
 
-def _photo(folder: Path, names: Iterable[str], xml: Path) -> Path:
-    """The photo called as the annotation is, or else as its <filename> says, never outside the folder."""
-    for place in PHOTO_FOLDERS:
-        for name in names:
-            for ending in ("", *PHOTO_ENDINGS):
-                path = folder / place / f"{name}{ending}"
-                if path.suffix in PHOTO_ENDINGS and path.is_file():
-                    return path
-    raise DatasetError(f"{xml}: its photo is in none of {', '.join(PHOTO_FOLDERS)} under {folder}.")
-
-
-def _check_inside(folder: Path, name: str) -> None:
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or "\0" in name:
-        raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
+def _size(root: Element) -> tuple[int, int] | None:
+    """No error: the size is a hint for checks, and training asks the photo itself."""
+    try:
+        width, height = (float(root.findtext(f"size/{side}") or "") for side in ("width", "height"))
+    except ValueError:
+        return None
+    if not (1 <= width < MAX_PIXELS_A_SIDE and 1 <= height < MAX_PIXELS_A_SIDE):
+        return None
+    return round(width), round(height)
 
 
 def _box(thing: Element, xml: Path) -> tuple[float, float, float, float]:
@@ -112,10 +140,10 @@ def _number(thing: Element, corner: str, xml: Path) -> float:
     text = _text(thing, f"bndbox/{corner}", xml)
     try:
         value = float(text)
-    except ValueError as error:
-        raise DatasetError(f"{xml}: <{corner}> is {text!r}, a number of pixels is wanted.") from error
-    if not abs(value) < 1e6:
-        raise DatasetError(f"{xml}: <{corner}> is {text!r}, a number of pixels is wanted.")
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < MAX_PIXELS_A_SIDE:
+        raise DatasetError(f"{xml}: <{corner}> is {text[:40]!r}, a number of pixels is wanted.")
     return value
 
 

@@ -1,0 +1,39 @@
+import pytest
+
+from detector.image import read_image
+from training.dataset_check import check_dataset
+from training.dataset_plots import COLOURS, MAX_BARS, write_plots
+
+
+def colours(path):
+    """The pixels of each set's colour."""
+    pixels = read_image(path.read_bytes())
+    return [int((pixels == [int(colour[index : index + 2], 16) for index in (1, 3, 5)]).all(axis=-1).sum()) for colour in COLOURS[:3]]
+
+
+def test_bars_are_as_long_as_a_set_has_boxes(make_dataset, tmp_path):
+    boxes = [("dog", 1 + index, 1, 30, 40) for index in range(8)]
+    folder = make_dataset({"a": boxes[:6], "b": boxes[:2]}, {"train": ["a"], "val": ["b"]})
+    classes, sizes = write_plots(check_dataset(folder), tmp_path / "new" / "plots")
+    assert (classes.name, sizes.name) == ("classes.png", "boxes.png")
+    first, second, third = colours(classes)
+    assert third == 0
+    assert first > 2.5 * second > 0  # 6 to 2, and both have a patch in the legend
+    assert sorted(path.name for path in classes.parent.iterdir()) == ["boxes.png", "classes.png"]
+
+
+@pytest.mark.parametrize("label", ["$\\frac", "_hidden", "a" * 200, "<b>&"])
+def test_odd_names_are_drawn_as_they_are(make_dataset, tmp_path, label):
+    folder = make_dataset({"a": [("dog", 1, 1, 9, 9)]}, {label[:40].replace("\\", "").replace("<b>&", "_b$x$"): ["a"]})
+    xml = folder / "Annotations" / "a.xml"
+    xml.write_text(xml.read_text().replace("dog", label.replace("&", "&amp;").replace("<", "&lt;")))
+    for path in write_plots(check_dataset(folder), tmp_path / "plots"):
+        assert read_image(path.read_bytes()).shape[1] > 400
+
+
+def test_many_labels_and_none_are_drawn_too(make_dataset, tmp_path):
+    many = make_dataset({"a": [(f"label {index}", 1, 1, 30, 40) for index in range(MAX_BARS + 5)]})
+    none = make_dataset({"a": []}, folder="none")
+    plots = [write_plots(check_dataset(folder), tmp_path / folder.name / "plots")[0] for folder in (many, none)]
+    high, low = (len(read_image(path.read_bytes())) for path in plots)
+    assert high > 4 * low

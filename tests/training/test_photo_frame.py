@@ -1,0 +1,50 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.errors import NotAnImage
+from detector.image import read_image
+from training.photo_frame import PhotoFrame
+
+
+def turned_photo(box, orientation, size=(48, 32)):
+    """A black photo with a white box, drawn before anybody thinks of EXIF."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    x0, y0, x1, y1 = box
+    pixels[y0:y1, x0:x1] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_box_turns_as_the_pixels_do(orientation):
+    box = (3, 5, 20, 11)
+    data = turned_photo(box, orientation)
+    frame, upright = PhotoFrame.of(data), read_image(data)
+    assert frame.orientation == orientation
+    assert frame.upright == (upright.shape[1], upright.shape[0])
+    rows, columns = np.nonzero(upright[..., 0])
+    seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    np.testing.assert_array_equal(frame.to_upright(np.array([box], np.float32)), [seen])
+
+
+def test_only_the_eight_orientations_of_exif_turn_anything():
+    boxes = np.array([[1, 2, 3, 4]], np.float32)
+    for orientation in (0, 1, 9, 65535):
+        frame = PhotoFrame((48, 32), orientation)
+        assert not frame.is_turned
+        np.testing.assert_array_equal(frame.to_upright(boxes), boxes)
+
+
+def test_no_boxes_stay_no_boxes():
+    assert PhotoFrame((48, 32), 6).to_upright(np.zeros((0, 4), np.float32)).shape == (0, 4)
+
+
+def test_what_is_no_photo_has_no_frame():
+    with pytest.raises(NotAnImage):
+        PhotoFrame.of(b"nothing of the kind")
