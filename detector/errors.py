@@ -1,4 +1,4 @@
-"""Everything Boxwright refuses, as one small tree.
+"""What the detector refuses, as one small tree. `weights`, `training` and `service` have branches of their own in their `errors.py`.
 
     BoxwrightError
     ├── ImageError             a photo cannot be used

@@ -1,9 +1,7 @@
 """The catalogue against what the official files and tensornets itself say."""
 
-import ast
 import re
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -101,30 +99,3 @@ def test_tensornets_yolov2_differs_from_darknets_in_reorg_epsilon_and_placement_
     network = [replace(layer, order="darknet") if isinstance(layer, Reorg) else layer for layer in theirs.network]
     network = [replace(layer, epsilon=1e-12) if isinstance(layer, Conv) and layer.normalize else layer for layer in network]
     assert replace(theirs, network=tuple(network), fit="letterbox", resample="darknet", edges="inclusive") == ours
-
-
-@pytest.fixture(scope="module")
-def tensornets() -> Path:
-    """The package's folder; it is read as text, since importing it needs an older TensorFlow."""
-    found = find_spec("tensornets")
-    if found is None or found.origin is None:
-        pytest.skip("needs the package tensornets (extra train)")
-    return Path(found.origin).parent
-
-
-@pytest.mark.parametrize("entry", [entry for entry in entries().values() if entry.format == "tensornets"], ids=lambda entry: entry.name)
-def test_address_and_md5_are_those_in_tensornets_own_code(entry: Entry, tensornets: Path):
-    source = (tensornets / "pretrained.py").read_text(encoding="utf-8")
-    base = "".join(re.search(r"__model_url__ = '(.*?)' \\\n +'(.*?)'", source).groups())
-    loader = re.search(
-        rf"filename = '{re.escape(entry.file)}'.*?__model_url__ \+ '(.*?)' \+ filename.*?file_hash='(\w+)'", source, re.DOTALL
-    )
-    assert entry.addresses == (f"{base}{loader[1]}{entry.file}",)
-    assert entry.hashes == {"md5": loader[2]}
-
-
-def test_anchors_are_those_in_tensornets_own_code(tensornets: Path):
-    source = (tensornets / "references" / "yolo_utils.py").read_text(encoding="utf-8")
-    bases = {name: ast.literal_eval(text) for name, text in re.findall(r"bases\['(\w+)'\] = \{'anchors': (\[.*?\])\}", source, re.DOTALL)}
-    for name, theirs in {"yolov2-voc": "yolov2voc", "yolov2-coco": "yolov2", "tiny-yolov2-voc": "tinyyolov2voc"}.items():
-        assert [side for anchor in entry_of(f"tensornets-{name}").anchors for side in anchor] == bases[theirs]

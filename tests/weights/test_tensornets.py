@@ -74,7 +74,7 @@ def agree(one, other):
     assert one.shape == other.shape
     assert one.dtype == other.dtype == np.float32
     assert np.abs(one).max() > 1
-    np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
 
 
 # The full network

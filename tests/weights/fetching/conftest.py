@@ -32,6 +32,9 @@ class Page:
     status: int = 200
     ranges: bool = True  # False: ignores Range and sends everything
     cuts: list[int] = field(default_factory=list)  # one for each answer: hang up after so many bytes of it
+    shift: int = 0  # a range begins so many bytes after the one asked for
+    location: str | None = None  # where a redirection leads
+    encoding: str | None = None  # Content-Encoding
     length: bool = True  # False: no Content-Length, the end of the connection is the end of the body
     hold_after: int | None = None  # send so many bytes, set `holding`, and send no more before `go_on` is set
     holding: threading.Event = field(default_factory=threading.Event)
@@ -88,13 +91,14 @@ class Handler(BaseHTTPRequestHandler):
             return
         start = self._start(page)
         seen.status = page.status if page.status != 200 else 416 if start >= len(page.body) else 206 if start else 200
+        start += page.shift if start else 0
         body = memoryview(page.body)[start:] if seen.status != 416 else memoryview(b"")
         self._send_head(page, seen.status, start, len(body))
         self._send_body(page, body, seen)
 
     def _start(self, page: Page) -> int:
         asked = self.headers.get("Range")
-        same = self.headers.get("If-Range") in (None, page.etag or page.modified)
+        same = self.headers.get("If-Range") in (None, page.etag, page.modified)
         return int(asked.removeprefix("bytes=").removesuffix("-")) if asked and page.ranges and same else 0
 
     def _send_head(self, page: Page, status: int, start: int, length: int) -> None:
@@ -103,7 +107,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(page.body) - 1}/{len(page.body)}")
         if page.length:
             self.send_header("Content-Length", str(length))
-        for name, value in (("ETag", page.etag), ("Last-Modified", page.modified), ("Content-Type", page.content_type)):
+        headers = {"ETag": page.etag, "Last-Modified": page.modified, "Content-Type": page.content_type}
+        headers |= {"Location": page.location, "Content-Encoding": page.encoding}
+        for name, value in headers.items():
             if value:
                 self.send_header(name, value)
         self.end_headers()
@@ -199,6 +205,16 @@ def small(internet: Internet, page: Page) -> Entry:
     hashes = {"sha256": hashlib.sha256(page.body).hexdigest()}
     address = f"{internet.base}/small.weights"
     return replace(entry_of("darknet19"), name="small", file="small.weights", addresses=(address,), sizes=(len(page.body),), hashes=hashes)
+
+
+@pytest.fixture
+def unpublished(internet: Internet, weights_like: Callable[[Entry], bytes]) -> Entry:
+    """An entry that nobody has published a hash of: 25 MB that Darknet could have written, at its one address."""
+    stem = replace(entry_of("tiny-yolov2-voc"), name="unpublished", file="unpublished.weights", hashes={}, filters=1)
+    size = 20 + 4 * parameters(spec_of(stem).network)
+    entry = replace(stem, sizes=(size,), addresses=(f"{internet.base}/unpublished.weights",))
+    internet.pages["/unpublished.weights"] = Page(weights_like(entry))
+    return entry
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """Downloads that break off, disks that fill up, processes that are killed or come in twos."""
 
+import gzip
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,11 +52,12 @@ def test_a_server_that_ignores_the_range_sends_everything_and_everything_is_writ
     assert internet.seen[1].start > 0
 
 
-def test_a_file_that_changed_in_between_is_fetched_anew(small: Entry, home, internet, page, other: bytes):
+def test_a_file_that_changed_in_between_is_fetched_anew(unpublished: Entry, home, internet):
+    page = internet.pages["/unpublished.weights"]
     page.cuts = [150_000, 10]
-    home.refuses(small, "broke off")
-    page.body, page.etag = other, '"second"'
-    assert fetch(replace(small, hashes={})).read_bytes() == other
+    home.refuses(unpublished, "broke off")
+    page.body, page.etag = page.body[:100] + b"\0\0\0\0" + page.body[104:], '"second"'
+    assert fetch(unpublished).read_bytes() == page.body
     assert (internet.seen[2].headers["If-Range"], internet.seen[2].status) == ('"first"', 200)
 
 
@@ -65,10 +69,52 @@ def test_two_parts_that_do_not_fit_are_thrown_away_and_all_is_fetched_again(smal
     assert [seen.status for seen in internet.seen] == [200, 206, 206, 200]
 
 
-def test_without_a_published_hash_or_a_validator_nothing_is_pieced_together(small: Entry, internet, page, body: bytes):
+def test_without_a_published_hash_or_a_validator_nothing_is_pieced_together(unpublished: Entry, internet):
+    page = internet.pages["/unpublished.weights"]
     page.etag, page.cuts = None, [150_000]
-    assert fetch(replace(small, hashes={})).read_bytes() == body
+    assert fetch(unpublished).read_bytes() == page.body
     assert [seen.start for seen in internet.seen] == [0, 0]
+
+
+def test_a_weak_etag_is_no_proof_that_the_file_is_the_same(small: Entry, internet, page, body: bytes):
+    page.etag, page.modified, page.cuts = 'W/"weak"', "Sat, 24 Mar 2018 00:00:00 GMT", [150_000]
+    assert fetch(small).read_bytes() == body
+    assert internet.seen[1].headers["If-Range"] == page.modified
+
+
+def test_a_file_that_is_shorter_than_it_should_be_is_refused_and_the_next_address_tried(small: Entry, home, internet, page, body: bytes):
+    page.body, page.length = body[:200_000], False
+    home.refuses(small, "it sent 200,000 bytes instead of 300,000")
+    assert len(internet.seen) == 1
+    internet.pages["/whole"] = internet.page(body)
+    assert fetch(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
+    assert [(seen.path, seen.status) for seen in internet.seen[1:]] == [("/small.weights", 416), ("/small.weights", 200), ("/whole", 200)]
+
+
+def test_a_server_that_sends_another_part_than_asked_for_is_given_one_more_chance(small: Entry, home, internet, page, body: bytes):
+    page.cuts, page.shift = [150_000], 1
+    assert fetch(small).read_bytes() == body
+    assert [seen.status for seen in internet.seen] == [200, 206, 200]
+    (home.folder / small.file).unlink()
+    page.cuts = [150_000, 300_000, 150_000]
+    home.refuses(small, "it sent another part of the file than it was asked for")
+    assert [seen.status for seen in internet.seen[3:]] == [200, 206, 200, 206]
+
+
+def test_the_address_that_has_sent_a_part_is_the_first_to_be_asked_for_the_rest(small: Entry, home, internet, page, body: bytes):
+    page.cuts = [150_000, 10]
+    entry = replace(small, addresses=(f"{internet.base}/first", *small.addresses))
+    home.refuses(entry, "broke off")
+    internet.pages["/first"] = internet.page(body)
+    assert fetch(entry).read_bytes() == body
+    assert [seen.path for seen in internet.seen] == ["/first", *["/small.weights"] * 3]
+
+
+def test_the_file_is_asked_for_as_it_is_and_a_packed_one_is_refused(small: Entry, home, internet, page):
+    page.body, page.encoding = gzip.compress(b"0" * 2_000_000), "gzip"
+    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it packed the file with gzip")
+    assert internet.seen[0].headers["Accept-Encoding"] == "identity"
+    assert home.left() == set()
 
 
 def leave_part(home, body: bytes, note: str) -> None:
@@ -146,8 +192,9 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(small: Entry, home):
     assert home.left() == set()
 
 
-def child(entry: Entry, *, before: str = "") -> subprocess.Popen[str]:
-    """Another Python that fetches the entry, printing what it logs, its progress and at last the path."""
+@contextmanager
+def child(entry: Entry, *, before: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Another Python that fetches the entry, printing what it logs, its progress and at last the path; it ends with the block."""
     code = f"""
 import json, logging, sys
 {before}
@@ -162,17 +209,22 @@ print(fetch(replace(entry_of("darknet19"), **changes), progress=lambda done, tot
     changes = {key: getattr(entry, key) for key in ("name", "file", "addresses", "sizes", "hashes")}
     command = [sys.executable, "-c", code, json.dumps(changes)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def until(process: subprocess.Popen[str], text: str) -> None:
-    """Read the child's lines up to one with that text."""
+def until(process: subprocess.Popen[str], text: str, *, never: str = "Traceback") -> None:
+    """Read the child's lines up to one with that text; none before it may have the other."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
         lines.append(line)
         if text in line:
             return
+        assert never not in line, lines
     raise AssertionError(f"the process ended without {text!r}: {lines}")
 
 
@@ -181,7 +233,7 @@ def test_two_processes_at_once_download_once(small: Entry, home, internet, page,
     with child(small) as first:
         assert page.holding.wait(60)
         with child(small) as second:
-            until(second, "another process is busy with small.weights")
+            until(second, "another process is busy with small.weights", never="done")
             page.go_on.set()
             outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert [output.split("\n")[-2] for output in outputs] == [str(home.folder / "small.weights")] * 2

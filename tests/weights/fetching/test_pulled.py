@@ -9,8 +9,9 @@ import pytest
 
 from detector.errors import ModelFileError
 from weights.catalogue import entry_of, spec_of
-from weights.fetch import pull, remove
+from weights.fetch import fetch, pull
 from weights.pulled import load_pulled
+from weights.upkeep import remove
 
 
 @pytest.mark.usefixtures("home")
@@ -38,7 +39,20 @@ def test_a_pulled_file_becomes_the_model_that_the_catalogue_says(tmp_path: Path,
 def test_a_file_of_another_network_is_refused_by_name(tmp_path: Path):
     path = tmp_path / "short.weights"
     path.write_bytes(bytes(1000))
-    with pytest.raises(ModelFileError, match=r"short\.weights: .*cut short, or belongs to another"):
+    with pytest.raises(ModelFileError, match=r"short\.weights: .*cut short, or belongs to another.*remove darknet19, then pull it again"):
         load_pulled(entry_of("darknet19"), path)
-    with pytest.raises(ModelFileError, match=r"not a whole .npz"):
+    with pytest.raises(ModelFileError, match=r"not a whole .npz.*remove darknet19, then pull it again"):
         load_pulled(replace(entry_of("darknet19"), format="tensornets"), path)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("hashes", [{}, {"sha256": "0" * 64}])
+def test_the_hash_in_the_provenance_is_that_of_the_file_that_was_read(tmp_path: Path, unpublished, internet, hashes):
+    path = fetch(unpublished)
+    data = internet.pages["/unpublished.weights"].body[:-4] + b"\0\0\0\0"
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match=rf"{hashlib.sha256(data).hexdigest()} instead of .*weights remove unpublished, then pull"):
+        load_pulled(replace(unpublished, hashes=hashes), path)
+    elsewhere = tmp_path / "elsewhere.weights"
+    elsewhere.write_bytes(data)
+    assert load_pulled(replace(unpublished, name="never recorded"), elsewhere).provenance["sha256"] == hashlib.sha256(data).hexdigest()

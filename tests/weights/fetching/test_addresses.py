@@ -1,0 +1,127 @@
+"""Where a file is looked for: mirrors, proxies, redirections, and nowhere without a connection."""
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from detector.errors import SettingError
+from weights.addresses import offline
+from weights.catalogue import Entry
+from weights.fetch import fetch
+
+
+def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
+    small: Entry, internet, dead: str, monkeypatch: pytest.MonkeyPatch, body: bytes
+):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}/mirror/")
+    internet.pages["/mirror/small.weights"] = internet.page(body)
+    fetch(small)
+    assert [seen.path for seen in internet.seen] == ["/mirror/small.weights"]
+
+
+def test_the_usual_variables_name_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PROXY", internet.base)
+    fetch(replace(small, addresses=("http://weights.invalid/small.weights",)))
+    assert [seen.path for seen in internet.seen] == ["http://weights.invalid/small.weights"]
+
+
+def test_a_mirrors_password_is_used_and_not_told(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
+    error = str(home.refuses(replace(small, file="gone.weights", addresses=()), "it answered 404"))
+    assert internet.seen[0].headers["Authorization"].startswith("Basic ")
+    assert f"  {internet.base}/gone.weights: it answered 404" in error
+    assert "secret" not in error
+
+
+def test_a_mirror_that_is_no_address_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", "/mnt/mirror")
+    with pytest.raises(SettingError, match=r"'/mnt/mirror'.*--from"):
+        fetch(small)
+
+
+def test_offline_it_says_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    error = str(home.refuses(small, "BOXWRIGHT_OFFLINE forbids"))
+    assert all(part in error for part in (small.addresses[0], "weights pull small --from small.weights", "BOXWRIGHT_MIRROR"))
+    assert internet.seen == []
+
+
+def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
+    fetch(small)
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    assert fetch(small).read_bytes() == body
+
+@pytest.mark.parametrize(
+    "mirror",
+    ["http://me:secret@127.0.0.1:99999", "http://me:s/ecret@127.0.0.1", "http://me:1/secret@127.0.0.1", "ftp://me:secret@x", "me:secret@x", "http://["],
+)
+def test_a_mirror_that_is_no_address_is_refused_without_telling_its_password(small: Entry, internet, mirror: str, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", mirror)
+    with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR holds") as caught:
+        fetch(small)
+    assert "ecret" not in str(caught.value)
+    assert internet.seen == []
+
+
+def test_a_mirrors_password_is_not_stored_and_the_download_is_taken_up_all_the_same(small: Entry, home, internet, page, body, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
+    page.cuts = [150_000, 10]
+    home.refuses(replace(small, addresses=()), "broke off")
+    assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.left())
+    assert fetch(small).read_bytes() == body
+    assert [seen.start > 0 for seen in internet.seen] == [False, True, True]
+
+
+@pytest.mark.parametrize("host", ["http://a..b", "http://" + "a" * 64 + ".invalid", "http://me:secret@a..b"])
+def test_after_a_host_that_cannot_be_the_next_address_is_tried(small: Entry, internet, host: str, body: bytes, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    internet.pages["/moved"] = internet.page(b"", status=302, location=f"{host}/small.weights")
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", host)
+    assert fetch(replace(small, addresses=(f"{internet.base}/moved", *small.addresses))).read_bytes() == body
+    assert [seen.path for seen in internet.seen] == ["/moved", "/small.weights"]
+    assert caplog.text.count("trying the next") == 2
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("1", True), ("yes", True)] + [(no, False) for no in ("0", "false", "No", " off ")])
+def test_offline_is_a_switch(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("BOXWRIGHT_OFFLINE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("BOXWRIGHT_OFFLINE", value)
+    assert offline() is expected
+
+
+@pytest.fixture
+def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The base address of a second server, on https, with a certificate that is trusted in this test."""
+    if which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", certificate, *names]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = type(internet)()
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.pages = internet.pages
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server.base.replace("http:", "https:")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_redirection_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
+    internet.pages["/moved"] = internet.page(b"", status=302, location=f"{internet.base}/small.weights")
+    home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it leads from https to http")
+    internet.pages["/moved"].location = f"{secure}/small.weights"
+    assert fetch(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body

@@ -1,0 +1,128 @@
+"""`boxwright weights list | pull | verify | remove | info`, where it does not take a file of true size."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli import main
+from weights.catalogue import entries, entry_of
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def weights(home, monkeypatch, capfd):  # noqa: ARG001  the cache is one of its own
+    """(arguments) -> exit code, standard output and standard error of `boxwright weights ARGUMENTS`."""
+
+    def run(*arguments) -> Ended:
+        monkeypatch.setattr("sys.argv", ["boxwright", "weights", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        captured = capfd.readouterr()
+        return Ended(ended.value.code or 0, captured.out, captured.err)
+
+    return run
+
+
+def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights, home):
+    home.folder.mkdir(parents=True)
+    (home.folder / "yolov2.weights").touch()
+    rows = [line.split("\t") for line in weights("list").out.splitlines()]
+    assert [row[0] for row in rows] == ["everyday", *entries()]
+    assert {row[1] for row in rows} == {"ships", "pulled", "-"}
+    assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
+    assert rows[1] == ["yolov2-voc", "-", "202.7", "416", entry_of("yolov2-voc").description]
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+def test_on_a_narrow_terminal_the_list_has_every_name_whole(weights, monkeypatch, columns: str):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = weights("list").out
+    assert all(name in out for name in entries())
+    assert "…" not in out
+
+
+def test_every_bad_file_is_reported_and_the_exit_code_is_2(weights, home):
+    home.folder.mkdir(parents=True)
+    for name in ("yolov2-voc", "darknet19"):
+        (home.folder / entry_of(name).file).write_bytes(b"short")
+    ended = weights("verify")
+    assert ended.code == 2
+    assert all(f"{entry_of(name).file}: it has 5 bytes instead of" in ended.err for name in ("yolov2-voc", "darknet19"))
+    assert ended.out == ""
+
+
+def test_a_cut_file_is_told_by_pull_and_by_its_use(weights, home):
+    home.folder.mkdir(parents=True)
+    (home.folder / entry_of("yolov2-voc").file).write_bytes(b"short")
+    ended = weights("pull", "yolov2-voc")
+    assert ended.code == 2
+    assert "boxwright weights remove yolov2-voc, then pull it again" in ended.err
+    assert weights("remove", "yolov2-voc").out == "yolov2-voc: removed.\n"
+
+
+def test_the_model_that_ships_needs_no_pulling(weights):
+    for use in ("pull", "verify", "remove"):
+        ended = weights(use, "everyday")
+        assert (ended.code, ended.err) == (2, "boxwright: everyday ships with the package; there is nothing to pull, verify or remove.\n")
+
+
+def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead, internet, weights_like, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}")
+    entry = entry_of("darknet19")
+    internet.pages[f"/{entry.file}"] = internet.page(weights_like(entry))
+    ended = weights("pull", "darknet19")
+    assert ended.code == 0
+    assert f"darknet19: {dead}/{entry.file}: " in ended.err
+    assert "trying the next" in ended.err
+    assert "nobody has published a sha256 for darknet19" in ended.err
+    assert ended.out.count("\n") == 1
+    assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: removed, and its recorded hash is forgotten.\n"
+
+
+def test_forgetting_alone_is_told(weights):
+    assert weights("remove", "darknet19").out == "darknet19: was not here.\n"
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: was not here, and its recorded hash is forgotten.\n"
+
+
+def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_fetches_nothing(weights, internet, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    entry = entry_of("yolov2-coco")
+    ended = weights("info", "yolov2-coco")
+    assert ended.code == 0
+    words = (entry.description, *entry.addresses, "203,934,260", *entry.hashes.values(), entry.licence, "boxwright weights pull yolov2-coco")
+    assert all(word in " ".join(ended.out.split()) for word in words)
+    facts = json.loads(weights("info", "yolov2-coco", "--json").out)
+    assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
+    assert (facts["sizes"], facts["hashes"], facts["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
+    assert internet.seen == []
+
+
+def test_ctrl_c_says_that_what_has_come_is_kept(home, internet, weights_like, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    entry = entry_of("darknet19")
+    page = internet.pages.setdefault(f"/{entry.file}", internet.page(weights_like(entry), hold_after=1 << 20))
+    command = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True) as process:
+        assert page.holding.wait(60)
+        while not (home.folder / f"{entry.file}.partial").exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error == "boxwright: stopped. What has come of darknet19 is kept; the same command goes on from there.\n"
