@@ -94,7 +94,7 @@ class Detector:
         known = {label: index for index, label in enumerate(self.spec.labels)}
         wanted = set(labels)
         if unknown := wanted - known.keys():
-            raise UnknownLabel(f"this model has no class {min(unknown)!r}; it knows {', '.join(known)}.")
+            raise UnknownLabel(f"this model has no class {min(unknown)[:80]!r}; it knows {', '.join(known)}.")
         return frozenset(known[label] for label in wanted)
 
 

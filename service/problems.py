@@ -19,6 +19,8 @@ from service.schemas import ParameterProblem, Problem
 logger = logging.getLogger("boxwright.service")
 
 MEDIA_TYPE = "application/problem+json"
+MOST_PARAMETERS = 10
+"""Told of in one answer: what a request says is not sent back without end."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def problem_response(error: Exception) -> Response:
     if kind is None:
         return _response(UNEXPECTED, "The service failed to answer; its log says why. Trying again may help.")
     if isinstance(error, RequestValidationError):
-        errors = [_parameter_problem(entry) for entry in error.errors()]
+        errors = [_parameter_problem(entry) for entry in error.errors()[:MOST_PARAMETERS]]
         return _response(kind, " ".join(f"{entry.parameter}: {entry.detail}" for entry in errors), errors=errors)
     return _response(kind, str(error))
 
@@ -106,8 +108,8 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: a path or a method that is not there."""
     assert isinstance(error, HTTPException)
     details = {
-        404: f"there is nothing at {request.url.path}; /docs lists what there is.",
-        405: f"{request.url.path} does not take {request.method}; /docs says what it takes.",
+        404: f"there is nothing at {request.url.path[:80]}; /docs lists what there is.",
+        405: f"{request.url.path[:80]} does not take {request.method}; /docs says what it takes.",
     }
     kind = Kind(error.status_code, "", HTTPStatus(error.status_code).phrase)
     return _response(kind, details.get(error.status_code, error.detail), headers=error.headers)
@@ -121,7 +123,7 @@ def _response(
 
 
 def _parameter_problem(entry: Mapping[str, Any]) -> ParameterProblem:
-    name = ".".join(str(part) for part in entry["loc"][1:])
+    name = ".".join(str(part) for part in entry["loc"][1:])[:80]
     if entry["type"] == "extra_forbidden":
         return ParameterProblem(parameter=name, detail="there is no such parameter; /docs lists them.")
     return ParameterProblem(parameter=name, detail=f"{entry['msg']}, got {str(entry['input'])[:80]!r}.")

@@ -58,5 +58,5 @@ class Registry:
         if name is None:
             return self.default
         if name not in self._models:
-            raise UnknownModel(f"no model {name!r} is served here; there are {', '.join(self._models)}. See GET /models.")
+            raise UnknownModel(f"no model {name[:80]!r} is served here; there are {', '.join(self._models)}. See GET /models.")
         return self._models[name]

@@ -175,3 +175,17 @@ def test_a_fault_is_logged_and_answered_without_its_inside(tiny_model, photo, as
     assert record.exc_info[0] is ZeroDivisionError
     sound = True
     assert ask(app, "POST", "/detect", content=photo()).status_code == 200
+
+
+def test_what_a_request_says_is_not_sent_back_without_end(detect, photo):
+    long = "x" * 5000
+    for query in ({"model": long}, {"classes": long}, {long: "1"}, {f"unknown{number}": "1" for number in range(500)}):
+        answer = detect(photo(), **query)
+        assert answer.status_code in (404, 422)
+        assert len(answer.content) < 4000
+
+
+def test_a_compressed_body_is_refused_as_such(detect, photo):
+    answer = detect(photo(), headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["type"]) == (415, "urn:boxwright:problem:unsupported-body")
+    assert "compressed (gzip)" in answer.json()["detail"]
