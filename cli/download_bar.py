@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from cli.messages import messages_shown
 from detector.spec import Model
 from weights import resolve
 from weights.download import Progress as Report
@@ -13,10 +14,10 @@ from weights.download import Progress as Report
 
 @contextmanager
 def download_bar(name: str) -> Iterator[Report]:
-    """What a download reports to; nothing is shown before it does, nor where stderr is no terminal."""
+    """What a download reports to; the bar is not shown before it does, nor where stderr is no terminal. Messages always are."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar, messages_shown(console):
         task = bar.add_task(name, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 

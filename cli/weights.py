@@ -13,12 +13,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `boxwrigh
 
 @app.command("list")
 def list_() -> None:
-    """Show the models that are known by name, and which of them are here."""
-    from rich.console import Console
+    """Show the models that are known by name, and which of them are here. In a pipe: a line each, with tabs between."""
+    from cli.weights_table import print_list
 
-    from cli.weights_table import weights_table
-
-    Console().print(weights_table())
+    print_list()
 
 
 @app.command()
@@ -32,27 +30,53 @@ def pull(
     from cli.download_bar import download_bar
     from weights import fetch
 
-    with download_bar(name) as progress:
-        path = fetch.pull(name, source=source, progress=progress)
+    try:
+        with download_bar(name) as progress:
+            path = fetch.pull(name, source=source, progress=progress)
+    except KeyboardInterrupt:
+        kept = "Nothing was copied." if source else f"What has come of {name} is kept; the same command goes on from there."
+        typer.secho(f"boxwright: stopped. {kept}", fg="red", err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"{path}: {path.stat().st_size:,} bytes.")
 
 
 @app.command()
 def verify(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="All that are here, if not given.")] = None) -> None:
-    """Read pulled files again and compare them with their hashes."""
-    from weights import fetch
+    """Read pulled files again and compare them with their hashes. All are read, even if one is bad; exit code 2 if any is."""
+    from cli.messages import messages_shown
+    from detector.errors import BoxwrightError
+    from weights.catalogue import entry_of
+    from weights.upkeep import pulled
+    from weights.upkeep import verify as verify_file
 
-    for each in [name] if name else fetch.pulled():
-        found = fetch.verify(each)
-        typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {' and '.join(found.against) or 'its size'}.")
+    bad = 0
+    for each in [name] if name else pulled():
+        try:
+            with messages_shown():
+                found = verify_file(entry_of(each))
+        except (BoxwrightError, OSError) as error:
+            typer.secho(f"boxwright: {error}", fg="red", err=True)
+            bad += 1
+        else:
+            agrees = " and ".join(found.against) or "its size and layout"
+            typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {agrees}.")
+    if bad:
+        raise typer.Exit(2)
 
 
 @app.command()
-def remove(name: Name) -> None:
-    """Delete a pulled file. The hash seen first stays on record."""
-    from weights import fetch
+def remove(
+    name: Name,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget its recorded hash too: the next file may be another.")] = False,
+) -> None:
+    """Delete a pulled file, and what an unfinished download left. The hash seen first stays on record, unless --forget."""
+    from cli.messages import messages_shown
+    from weights.catalogue import entry_of
+    from weights.upkeep import remove as remove_file
 
-    typer.echo(f"{name}: {'removed' if fetch.remove(name) else 'was not here'}.")
+    with messages_shown():
+        there = remove_file(entry_of(name), forget=forget)
+    typer.echo(f"{name}: {'removed' if there else 'was not here'}{', and no hash is on record for it now' if forget else ''}.")
 
 
 @app.command("import")
@@ -86,14 +110,18 @@ def info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a model's name.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
-    """Tell a model's layers, parameters, operations and origin."""
+    """Tell a model's layers, parameters, operations and origin; of one that is not here, what the catalogue knows. Fetches nothing."""
     import json
 
     from cli.download_bar import load_model
+    from cli.entry_facts import absent_entry, print_facts, summarise_entry
     from cli.summary import print_summary, summarise
 
-    summary = summarise(load_model(model))
+    entry = absent_entry(model)
+    summary = summarise_entry(entry) if entry else summarise(load_model(model))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
+    elif entry:
+        print_facts(summary)
     else:
         print_summary(summary)

@@ -1,23 +1,49 @@
-"""`boxwright weights list` as a table."""
+"""`boxwright weights list`: a table on a terminal, lines elsewhere."""
 
-from rich.table import Table
+from typing import NamedTuple
 
-from weights import fetch
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
 from weights.catalogue import entries
 from weights.embedded import EMBEDDED
 from weights.model_file import read_header
+from weights.upkeep import pulled
 
 
-def weights_table() -> Table:
-    """A row for each model known by name."""
-    table = Table("name", "what", "input", "megabytes", "here")
+class Known(NamedTuple):
+    """A model known by name; the fields are the columns."""
+
+    name: str
+    here: str  # "ships", "pulled" or "-"
+    megabytes: str
+    input: str  # pixels
+    what: str
+
+
+def print_list() -> None:
+    """Every model known by name, to standard output; in a pipe without lines, colours or folds, and with tabs between."""
+    console = Console()
+    if not console.is_terminal:
+        for known in _known():
+            typer.echo("\t".join(known))
+        return
+    table = Table(*(Column(field, no_wrap=field != "what", overflow="fold") for field in Known._fields))
+    for known in _known():
+        table.add_row(*known)
+    console.print(table)
+
+
+def _known() -> list[Known]:
+    rows = []
     for name, path in EMBEDDED.items():
         header = read_header(path)
-        table.add_row(name, header.provenance["task"], str(header.spec.input_size), _megabytes((path.stat().st_size,)), "ships")
-    pulled = fetch.pulled()
+        rows.append(Known(name, "ships", _megabytes((path.stat().st_size,)), str(header.spec.input_size), header.provenance["task"]))
+    here = pulled()
     for name, entry in entries().items():
-        table.add_row(name, entry.description, str(entry.input_size), _megabytes(entry.sizes), "pulled" if name in pulled else "")
-    return table
+        rows.append(Known(name, "pulled" if name in here else "-", _megabytes(entry.sizes), str(entry.input_size), entry.description))
+    return rows
 
 
 def _megabytes(sizes: tuple[int, ...]) -> str:

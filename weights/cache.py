@@ -62,9 +62,9 @@ def _acquire(lock: BaseFileLock, path: Path) -> None:
         lock.acquire()
 
 
-def adopt(entry: Entry, temporary: Path) -> Path:
-    """Give the file its name if it is the entry's (see `check`)."""
-    remember(entry, check(entry, temporary))
+def adopt(entry: Entry, temporary: Path, sha256: str) -> Path:
+    """Give a file that has been checked its name, and record its sha256."""
+    remember(entry, sha256)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     path = path_of(entry)
@@ -78,19 +78,38 @@ def check(entry: Entry, path: Path) -> str:
 
     Raises ModelFileError, saying what is wrong without naming the file: the caller knows where it came from.
     """
-    size = path.stat().st_size
     with path.open("rb") as file:
         if looks_like_html(file.read(512)):
             raise ModelFileError("it is an HTML page, not weights")
-    if entry.sizes and size not in entry.sizes:
-        raise ModelFileError(f"it has {size:,} bytes instead of {entry.sizes_text}")
+    check_size(entry, path)
+    sha256 = digest(path, "sha256")
+    check_sha256(entry, sha256)
     for algorithm, wanted in entry.hashes.items():
-        _compare(f"published {algorithm}", digest(path, algorithm), wanted)
-    sha256 = entry.hashes.get("sha256") or digest(path, "sha256")
+        if algorithm != "sha256":
+            _compare(f"published {algorithm}", digest(path, algorithm), wanted)
+    return sha256
+
+
+def check_size(entry: Entry, path: Path) -> None:
+    """Raise ModelFileError, as `check` does, where the file's size is not the entry's."""
+    size = path.stat().st_size
+    if size not in entry.sizes and (entry.sizes or size > entry.largest):
+        raise ModelFileError(f"it has {size:,} bytes instead of {entry.sizes_text}")
+
+
+def check_sha256(entry: Entry, sha256: str) -> None:
+    """Raise ModelFileError, as `check` does, where that is not the published or the recorded sha256."""
+    if "sha256" in entry.hashes:
+        _compare("published sha256", sha256, entry.hashes["sha256"])
     first = recorded(entry)
     if first is not None:
-        _compare(f"sha256 recorded in {folder() / HASHES} when it was first pulled", sha256, first)
-    return sha256
+        record = f"sha256 recorded in {folder() / HASHES} when it was first pulled"
+        _compare(f"{record} (if the first was the wrong one: boxwright weights remove {entry.name} --forget)", sha256, first)
+
+
+def advice(entry: Entry) -> str:
+    """What to do about a file in the cache that is not what it should be."""
+    return f"Run: boxwright weights remove {entry.name}, then pull it again."
 
 
 def _compare(what: str, got: str, wanted: str) -> None:
@@ -117,13 +136,28 @@ def recorded(entry: Entry) -> str | None:
 def remember(entry: Entry, sha256: str) -> None:
     """Record the sha256 seen first, unless one is published or recorded already."""
     path = folder() / HASHES
+    if "sha256" in entry.hashes or recorded(entry) is not None:
+        return
     with locked(path):
         hashes = _read_hashes()
-        if "sha256" in entry.hashes or entry.name in hashes:
+        if entry.name in hashes:  # another process was quicker
             return
-        with replacing(path) as file:
-            file.write((json.dumps(hashes | {entry.name: sha256}, indent=2, sort_keys=True) + "\n").encode())
+        _write_hashes(hashes | {entry.name: sha256})
     log.info("nobody has published a sha256 for %s; %s is recorded in %s and must match from now on", entry.name, sha256, path)
+
+
+def forget(entry: Entry) -> None:
+    """Remove the entry's sha256 from the record, so that the next file may be another."""
+    path = folder() / HASHES
+    with locked(path):
+        hashes = _read_hashes()
+        if hashes.pop(entry.name, None) is not None:
+            _write_hashes(hashes)
+
+
+def _write_hashes(hashes: dict[str, str]) -> None:
+    with replacing(folder() / HASHES) as file:
+        file.write((json.dumps(hashes, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _read_hashes() -> dict[str, str]:
@@ -136,6 +170,6 @@ def _read_hashes() -> dict[str, str]:
         raise ModelFileError(
             f"{path}: not the JSON that Boxwright wrote ({error}). Delete it if you trust the files pulled so far."
         ) from error
-    if not isinstance(hashes, dict):
+    if not isinstance(hashes, dict) or not all(isinstance(sha256, str) for sha256 in hashes.values()):
         raise ModelFileError(f"{path}: not the names and hashes that Boxwright wrote. Delete it if you trust the files pulled so far.")
     return hashes

@@ -14,6 +14,7 @@ from detector.errors import UnknownModel
 from detector.network import Conv, Network, ReorgOrder, darknet19, tiny_yolov2, yolov2
 from detector.spec import Edges, Fit, ModelSpec, Resample
 from weights.darknet_cfg import DARKNET_EPSILON
+from weights.embedded import EMBEDDED
 
 Format = Literal["darknet", "tensornets"]
 Builder = Literal["yolov2", "tiny-yolov2", "darknet19"]
@@ -82,6 +83,8 @@ def _entry(name: str, facts: Mapping[str, Any], table: Mapping[str, Any]) -> Ent
 
 def entry_of(name: str) -> Entry:
     """The model of that name. Raises UnknownModel, naming those there are."""
+    if name in EMBEDDED:
+        raise UnknownModel(f"{name} ships with the package; there is nothing to pull, verify or remove.")
     if name not in entries():
         raise UnknownModel(f"the catalogue has no model {name!r}; it has {', '.join(entries())}.")
     return entries()[name]

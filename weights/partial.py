@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import Literal
 
+from weights.addresses import without_password
 from weights.atomic import replacing
 from weights.errors import DiskError
 
@@ -36,13 +38,17 @@ class Partial:
             return {}
         return {key: value for key, value in note.items() if isinstance(value, str)} if isinstance(note, dict) else {}
 
+    def is_from(self, address: str) -> bool:
+        """Whether its bytes came from there, by its note."""
+        return self.note.get("address") == without_password(address)
+
     @property
     def _note_path(self) -> Path:
         return self.path.with_name(f"{self.path.name}.json")
 
     def begin(self, address: str, validator: str | None) -> None:
-        """Empty the file, then note where its bytes will come from. Raises DiskError."""
-        note = {"address": address} | ({"validator": validator} if validator else {})
+        """Empty the file, then note where its bytes will come from, without a password. Raises DiskError."""
+        note = {"address": without_password(address)} | ({"validator": validator} if validator else {})
         with self.disk_errors():
             self.path.write_bytes(b"")
             with replacing(self._note_path) as file:
@@ -76,3 +82,8 @@ class Partial:
             self.discard()
             advice = _ROOM if error.errno in _FULL else "Check the folder and its rights."
             raise DiskError(f"{self.path} cannot be written: {error.strerror}. {advice}") from error
+
+
+def beside(path: Path, suffix: Literal["partial", "copy"]) -> Partial:
+    """What is to become the file at `path`: being downloaded, or copied from elsewhere."""
+    return Partial(path.with_name(f"{path.name}.{suffix}"))

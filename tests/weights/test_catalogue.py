@@ -85,6 +85,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         entry_of("yolov3")
 
 
+def test_the_model_that_ships_is_not_unknown_but_needs_no_pulling():
+    with pytest.raises(UnknownModel, match="everyday ships with the package; there is nothing to pull"):
+        entry_of("everyday")
+
+
 @pytest.mark.parametrize(("name", "order"), [("yolov2-voc", "darknet"), ("tensornets-yolov2-voc", "space-to-depth")])
 def test_the_reorg_order_is_that_of_the_weights(name: str, order: str):
     assert [layer.order for layer in spec_of(entry_of(name)).network if isinstance(layer, Reorg)] == [order]

@@ -57,9 +57,17 @@ def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     assert fetch(small).read_bytes() == body
 
+
 @pytest.mark.parametrize(
     "mirror",
-    ["http://me:secret@127.0.0.1:99999", "http://me:s/ecret@127.0.0.1", "http://me:1/secret@127.0.0.1", "ftp://me:secret@x", "me:secret@x", "http://["],
+    [
+        "http://me:secret@127.0.0.1:99999",
+        "http://me:s/ecret@127.0.0.1",
+        "http://me:1/secret@127.0.0.1",
+        "ftp://me:secret@x",
+        "me:secret@x",
+        "http://[",
+    ],
 )
 def test_a_mirror_that_is_no_address_is_refused_without_telling_its_password(small: Entry, internet, mirror: str, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", mirror)
@@ -89,7 +97,9 @@ def test_after_a_host_that_cannot_be_the_next_address_is_tried(small: Entry, int
     assert "secret" not in caplog.text
 
 
-@pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("1", True), ("yes", True)] + [(no, False) for no in ("0", "false", "No", " off ")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, False), ("", False), ("1", True), ("yes", True)] + [(no, False) for no in ("0", "false", "No", " off ")]
+)
 def test_offline_is_a_switch(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("BOXWRIGHT_OFFLINE", raising=False)
     if value is not None:
@@ -123,5 +133,6 @@ def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_a_redirection_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{internet.base}/small.weights")
     home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it leads from https to http")
+    assert internet.seen == []
     internet.pages["/moved"].location = f"{secure}/small.weights"
     assert fetch(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body

@@ -97,7 +97,7 @@ def test_a_server_that_sends_another_part_than_asked_for_is_given_one_more_chanc
     assert [seen.status for seen in internet.seen] == [200, 206, 200]
     (home.folder / small.file).unlink()
     page.cuts = [150_000, 300_000, 150_000]
-    home.refuses(small, "it sent another part of the file than it was asked for")
+    home.refuses(small, "twice it did not go on where the file had stopped")
     assert [seen.status for seen in internet.seen[3:]] == [200, 206, 200, 206]
 
 

@@ -10,11 +10,11 @@ from urllib.error import HTTPError
 
 import pytest
 
-from detector.errors import ModelFileError, SettingError, UnknownModel
+from detector.errors import ModelFileError
+from service.version import installed_version
 from weights import cache
 from weights.catalogue import Entry, entry_of
 from weights.download import CHUNK
-from weights.errors import FetchError
 from weights.fetch import fetch, pull
 from weights.upkeep import pulled, remove, verify
 
@@ -38,7 +38,7 @@ def test_the_request_says_who_we_are_where_pythons_own_name_is_refused(small: En
     fetch(small)
     assert [seen.status for seen in internet.seen] == [403, 200]
     assert internet.seen[1].headers["User-Agent"].startswith("boxwright/")
-    assert f"boxwright/{version('boxwright')} " in internet.seen[1].headers["User-Agent"] + " "
+    assert f"boxwright/{installed_version()} (" in internet.seen[1].headers["User-Agent"]
 
 
 def test_a_file_whose_size_and_sha256_nobody_published_is_held_to_its_md5_and_its_sha256_recorded(small: Entry, home, page, body: bytes):
@@ -143,16 +143,16 @@ def test_yolov2_is_pulled_at_full_size_through_a_break_and_listed_verified_and_r
     path = pull("yolov2-voc")
     assert sum(seen.sent for seen in internet.seen) < len(body) + CHUNK
     assert pulled() == {"yolov2-voc": path}
-    verified = verify("yolov2-voc")
+    verified = verify(entry)
     assert (verified.size, verified.sha256) == (202_704_264, hashlib.sha256(body).hexdigest())
     assert verified.against == ("recorded sha256",)
     with path.open("r+b") as file:
         file.seek(123_456_789)
         file.write(b"\xff")
     with pytest.raises(ModelFileError, match=r"yolov2-voc\.weights: its hash .* recorded .* boxwright weights remove yolov2-voc"):
-        verify("yolov2-voc")
-    assert remove("yolov2-voc")
-    assert not remove("yolov2-voc")
+        verify(entry)
+    assert remove(entry)
+    assert not remove(entry)
     assert home.left() == {"hashes.json"}
 
 

@@ -31,7 +31,7 @@ def test_a_pulled_file_becomes_the_model_that_the_catalogue_says(tmp_path: Path,
         entry.licence,
         "32",
     )
-    assert remove("darknet19")
+    assert remove(entry)
     source.unlink()
 
 

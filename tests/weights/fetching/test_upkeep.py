@@ -6,17 +6,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from detector.errors import ModelFileError, UnknownModel
+from detector.errors import ModelFileError
 from weights import cache
 from weights.catalogue import Entry, entry_of
 from weights.errors import DiskError, FetchError
-from weights.fetch import fetch, pull
+from weights.fetch import fetch
 from weights.upkeep import pulled, remove, verify
 
 
@@ -34,7 +33,9 @@ def test_a_recorded_hash_must_match_ever_after_unless_it_is_forgotten(unpublishe
 
 
 @pytest.mark.parametrize("kind", ["zeros", "zeros after a header", "noise", "a text"])
-def test_a_file_that_holds_no_such_network_is_never_recorded_as_the_right_one(unpublished: Entry, home, tmp_path: Path, weights_like, kind: str):
+def test_a_file_that_holds_no_such_network_is_never_recorded_as_the_right_one(
+    unpublished: Entry, home, tmp_path: Path, weights_like, kind: str
+):
     size = unpublished.sizes[0]
     right = weights_like(unpublished)
     data = {
@@ -63,21 +64,9 @@ def test_a_damaged_record_of_hashes_is_refused_before_anything_is_fetched(small:
 @pytest.mark.usefixtures("home")
 def test_what_was_not_pulled_cannot_be_verified_or_removed():
     with pytest.raises(FetchError, match="weights pull darknet19"):
-        verify("darknet19")
-    assert not remove("darknet19")
+        verify(entry_of("darknet19"))
+    assert not remove(entry_of("darknet19"))
     assert pulled() == {}
-
-
-@pytest.mark.parametrize("use", [pull, verify, remove])
-def test_an_unknown_name_is_unknown_everywhere(use):
-    with pytest.raises(UnknownModel, match="'yolov9'"):
-        use("yolov9")
-
-
-@pytest.mark.parametrize("use", [pull, verify, remove])
-def test_the_model_that_ships_is_neither_pulled_nor_verified_nor_removed(use):
-    with pytest.raises(UnknownModel, match="everyday ships with the package"):
-        use("everyday")
 
 
 def test_a_file_that_was_cut_in_the_cache_is_not_given_out(small: Entry):
@@ -175,3 +164,11 @@ def test_in_a_cache_that_may_only_be_read_a_sound_file_verifies_and_none_can_be_
     with read_only(open_home), pytest.raises(DiskError, match=r"cannot be (written|removed): Permission denied"):
         remove(unpublished)
     assert fetch(unpublished).exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_in_a_cache_that_may_only_be_read_nothing_has_to_be_recorded_of_a_file_with_a_published_hash(small: Entry, open_home: Path, caplog):
+    fetch(small)
+    with read_only(open_home):
+        assert verify(small).against == ("published sha256",)
+    assert caplog.text == ""

@@ -92,12 +92,12 @@ def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead,
     assert "nobody has published a sha256 for darknet19" in ended.err
     assert ended.out.count("\n") == 1
     assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
-    assert weights("remove", "darknet19", "--forget").out == "darknet19: removed, and its recorded hash is forgotten.\n"
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: removed, and no hash is on record for it now.\n"
 
 
 def test_forgetting_alone_is_told(weights):
     assert weights("remove", "darknet19").out == "darknet19: was not here.\n"
-    assert weights("remove", "darknet19", "--forget").out == "darknet19: was not here, and its recorded hash is forgotten.\n"
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: was not here, and no hash is on record for it now.\n"
 
 
 def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_fetches_nothing(weights, internet, monkeypatch):
@@ -105,7 +105,14 @@ def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_
     entry = entry_of("yolov2-coco")
     ended = weights("info", "yolov2-coco")
     assert ended.code == 0
-    words = (entry.description, *entry.addresses, "203,934,260", *entry.hashes.values(), entry.licence, "boxwright weights pull yolov2-coco")
+    words = (
+        entry.description,
+        *entry.addresses,
+        "203,934,260",
+        *entry.hashes.values(),
+        entry.licence,
+        "boxwright weights pull yolov2-coco",
+    )
     assert all(word in " ".join(ended.out.split()) for word in words)
     facts = json.loads(weights("info", "yolov2-coco", "--json").out)
     assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
