@@ -1,6 +1,10 @@
 """`boxwright`: the command and its subcommands."""
 
+import os
 import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ tells of missing GPUs otherwise; what fails still is raised
+
 from typing import Annotated, NoReturn
 
 import typer
@@ -9,6 +13,7 @@ from cli import data, weights
 from cli.detect import detect
 from cli.evaluate import evaluate
 from cli.export import export
+from cli.finetune import finetune
 from cli.serve import serve
 from detector.errors import BoxwrightError
 
@@ -23,6 +28,7 @@ app.command()(serve)
 app.command()(detect)
 app.command()(evaluate)
 app.command()(export)
+app.command()(finetune)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
 

@@ -1,6 +1,7 @@
 """Raw outputs <-> boxes: the only file that knows grid cells and anchors (YOLO9000, section 2, "direct location prediction")."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,22 @@ def decode(raw: Raw, anchors: Anchors, stride: int) -> tuple[Boxes, NDArray[np.f
 
     `stride`: network pixels along a side of a cell. A box may reach beyond the picture.
     """
-    rows, columns, count, outputs = raw.shape
-    cell = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)[:, :, None, :]  # (G, G, 1, 2) x, y
-    prior = np.array(anchors, np.float32).reshape(count, 2)
-    centre = (cell.astype(np.float32) + sigmoid(raw[..., 0:2])) * stride  # (G, G, A, 2) x, y, network pixels
-    size = np.exp(np.clip(raw[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * prior * stride  # (G, G, A, 2) w, h, network pixels
     scores = sigmoid(raw[..., 4:5]) * softmax(raw[..., 5:])  # (G, G, A, C)
-    boxes = box_cxcywh_to_xyxy(np.concatenate([centre, size], axis=-1).astype(np.float32))
-    return boxes.reshape(-1, 4), scores.reshape(-1, outputs - 5)
+    boxes: Boxes = decode_boxes(raw, anchors, stride).astype(np.float32).reshape(-1, 4)
+    return boxes, scores.reshape(-1, scores.shape[-1])
+
+
+def decode_boxes(raw: Any, anchors: Anchors, stride: int, xp: Any = np) -> Any:
+    """Logits (..., G, G, A, 4 or more) -> boxes (..., G, G, A, 4) xyxy in network pixels.
+
+    xp: the namespace that computes, numpy, or `keras.ops` where `raw` is a tensor. The type of `raw` is kept.
+    """
+    rows, columns = raw.shape[-4:-2]
+    cell = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)[:, :, None, :]  # (G, G, 1, 2) x, y
+    first, prior = xp.array(cell, dtype=raw.dtype), xp.array(anchors, dtype=raw.dtype)
+    centre = (first + sigmoid(raw[..., 0:2], xp)) * stride  # (..., G, G, A, 2) x, y, network pixels
+    size = xp.exp(xp.clip(raw[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * prior * stride  # (..., G, G, A, 2) w, h, network pixels
+    return box_cxcywh_to_xyxy(xp.concatenate([centre, size], axis=-1), xp)
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,9 @@ def shape_iou(sizes: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArr
     return iou
 
 
-def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def sigmoid(x: Any, xp: Any = np) -> Any:
     """1 / (1 + exp(-x)) in a form that does not overflow."""
-    y: NDArray[np.float32] = 0.5 * (np.tanh(0.5 * x) + 1)
-    return y
+    return 0.5 * (xp.tanh(0.5 * x) + 1)
 
 
 def logit(p: NDArray[np.float32]) -> NDArray[np.float32]:

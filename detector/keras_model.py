@@ -8,6 +8,7 @@ import os
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on AMD CPUs, where it is quicker too
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -25,23 +26,36 @@ def build_keras(model: Model) -> Any:
     return network
 
 
-def empty_keras(spec: ModelSpec) -> Any:
-    """The network with Keras's initial values."""
+def empty_keras(spec: ModelSpec, *, shared: Any = None, after: Mapping[str, Any] | None = None) -> Any:
+    """The network with Keras's initial values.
+
+    shared: a network made before, of another input size perhaps, whose layers this one uses; both then have the same weights.
+    after: Keras layers that training adds, such as dropout, by the name of the layer that they follow.
+    """
+    made: Owner = (lambda _, make: make()) if shared is None else (lambda name, _: shared.get_layer(name))
     pixels = keras.Input((spec.input_size, spec.input_size, 3), name="images")
     last = keras.layers.Rescaling(spec.pixel_scale, spec.pixel_offset, name="pixels_scaled")(pixels)
     outputs: dict[str, Any] = {}
     before = inputs(spec.network, spec.input_size)
     for layer in spec.network:
-        last = outputs[layer.name] = _apply(layer, last, before[layer.name], outputs)
+        last = _apply(layer, last, before[layer.name], outputs, made)
+        if after and layer.name in after:
+            last = after[layer.name](last)
+        outputs[layer.name] = last
     return keras.Model(pixels, last)
 
 
-def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any]) -> Any:
+Owner = Callable[[str, Callable[[], Any]], Any]
+"""(name, how to make it) -> the Keras layer that owns the weights."""
+
+
+def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], made: Owner) -> Any:
     match layer:
         case Conv():
-            last = _convolution(layer, before.channels)(_padded(layer, last, 0.0))
+            last = made(layer.name, lambda: _convolution(layer, before.channels))(_padded(layer, last, 0.0))
             if layer.normalize:
-                last = keras.layers.BatchNormalization(epsilon=layer.epsilon, name=f"{layer.name}_bn")(last)
+                name = f"{layer.name}_bn"
+                last = made(name, lambda: keras.layers.BatchNormalization(epsilon=layer.epsilon, name=name))(last)
             return _activated(layer, last)
         case MaxPool():
             last = _padded(layer, last, -np.inf)

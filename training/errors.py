@@ -5,3 +5,15 @@ from detector.errors import BoxwrightError
 
 class DatasetError(BoxwrightError):
     """A data set, or one file of it, cannot be used."""
+
+
+class ConfigError(BoxwrightError):
+    """An option of a training run is unknown, outside its range, or at odds with another."""
+
+
+class TrainingError(BoxwrightError):
+    """A run cannot start or go on."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is damaged, cut short, or of another run."""

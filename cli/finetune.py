@@ -1,0 +1,103 @@
+"""`boxwright finetune`: a better detector from your own photos."""
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import ModelOption
+
+if TYPE_CHECKING:
+    from training.finetune import Outcome, Run
+
+
+def finetune(
+    dataset: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="VOC-style: JPEGImages, Annotations, ImageSets.")] = None,
+    *,
+    model: ModelOption = None,
+    train_set: Annotated[str, typer.Option("--set", help="The list in ImageSets/Main to train on.")] = "train",
+    val_set: Annotated[str, typer.Option("--val-set", help="The list to check on.")] = "val",
+    out: Annotated[Path, typer.Option("--out", help="Where the run's folder is made.")] = Path("runs"),
+    config: Annotated[Path | None, typer.Option("--config", help="Options in a TOML file; those given here come on top.")] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
+    find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")] = False,
+    **options: Any,
+) -> None:
+    """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
+    from cli.download_bar import load_model
+    from training.config import Config
+    from training.finetune import Run
+    from training.run_folder import RunFolder, Task
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if resume:
+        if dataset or config or given or find_rate:
+            raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options.")
+        folder, task, settings = RunFolder.open(resume)
+        run = Run.resumed(folder, task, settings, load_model(task.model))
+    else:
+        if not dataset:
+            raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
+        settings = Config.read(config, given) if config else Config.of(given)
+        task = Task(str(dataset.resolve()), train_set, val_set, str(Path(model).resolve()) if model and Path(model).is_file() else model)
+        run = Run.new(task, settings, load_model(model), out)
+    if find_rate:
+        _find_rate(run)
+        return
+    outcome = _go(run)
+    best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
+    typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}")
+
+
+def _find_rate(run: "Run") -> None:
+    from training.rate_finder import find_learning_rate
+
+    search = find_learning_rate(run.trainer, run.batches)
+    _, plot = search.write(run.folder.path)
+    typer.echo(f"suggested: --learning-rate {search.suggestion:.1e}; the loss at each rate: {plot}")
+
+
+def _go(run: "Run") -> "Outcome":
+    """The run with a bar on stderr, and a line for each check."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    console.print(f"{run.folder.path}: {run.batches.steps} steps, {run.batches.steps_per_epoch} an epoch", highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=run.batches.steps, completed=run.progress.step)
+
+        def report(row: dict[str, Any]) -> None:
+            bar.update(task, completed=row["step"], description=f"loss {row['loss']:.2f}")
+            if "ap50" in row:
+                facts = f"step {row['step']}, epoch {row['epoch'] + 1}: loss {row['loss']:.3f}"
+                console.print(f"{facts}, val loss {row['val_loss']:.3f}, AP50 {row['ap50']:.3f}", highlight=False)
+                for sentence in row["sentences"]:
+                    console.print(f"  {sentence}", style="yellow", highlight=False)
+
+        return run.go(report)
+
+
+def _with_every_option() -> None:
+    """Give `finetune` one option for each field of Config: its name, type, help and default are written there only."""
+    from training.config import Config
+
+    signature = inspect.signature(finetune)
+    fixed = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    more = []
+    for name, field in Config.model_fields.items():
+        flags = [f"--{name.replace('_', '-')}"]
+        if field.annotation is bool:
+            flags = [f"{flags[0]}/--no-{name.replace('_', '-')}"]
+        option = typer.Option(*flags, help=f"{field.description} [default: {field.default}]", rich_help_panel="Training")
+        annotation: Any = field.annotation
+        kind = inspect.Parameter.KEYWORD_ONLY
+        more.append(inspect.Parameter(name, kind, default=None, annotation=Annotated[annotation | None, option]))
+    parameters = [*fixed, *more]
+    finetune.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    finetune.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": None}
+
+
+_with_every_option()

@@ -1,0 +1,63 @@
+"""The command: its options, what it refuses, and a run from the shell to a model that detects."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+XML = """<annotation><filename>{0}.png</filename><object><name>thing</name><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>40</xmax>
+<ymax>30</ymax></bndbox></object></annotation>"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "things"
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 120, (50, 80, 3), np.uint8)
+        pixels[5:30, 10:40] = 250
+        Image.fromarray(pixels).save(folder / f"JPEGImages/{number}.png")
+        (folder / f"Annotations/{number}.xml").write_text(XML.format(number), encoding="utf-8")
+    for name in ("train", "val"):
+        (folder / f"ImageSets/Main/{name}.txt").write_text("0\n1\n2\n3\n", encoding="utf-8")
+    return folder
+
+
+def test_every_option_of_training_is_one_of_the_command(boxwright):
+    from training.config import Config
+
+    helped = boxwright("finetune", "--help").out
+    missing = [name for name in Config.model_fields if f"--{name.replace('_', '-')}" not in helped]
+    assert missing == []
+
+
+def test_a_run_from_the_shell_gives_a_model_that_detects(boxwright, data, model_file, tmp_path):
+    quick = ("--epochs", 2, "--sizes", "64", "--batch-size", 4, "--check-every", 1)
+    ended = boxwright("finetune", data, "--model", model_file, "--out", tmp_path / "runs", *quick)
+    assert ended.code == 0
+    assert "all epochs are done. best ap" in ended.out
+    folder = tmp_path / "runs" / "things-001"
+    assert boxwright("detect", data / "JPEGImages" / "0.png", "--model", folder / "best.safetensors").code == 0
+    again = boxwright("finetune", "--resume", folder)
+    assert again.code == 0
+    config = folder / "config.toml"
+    other = boxwright("finetune", data, "--model", model_file, "--out", tmp_path / "runs", "--config", config, "--seed", 5)
+    assert other.code == 0
+    told = (tmp_path / "runs" / "things-002" / "config.toml").read_text(encoding="utf-8")
+    assert "seed = 5" in told
+    assert "epochs = 2" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "give the folder of the data set"),
+        (("{data}", "--resume", "x"), "give no folder and no other options"),
+        (("{data}", "--learning-rate", "-1"), "learning_rate: Input should be greater than 0, got -1.0"),
+        (("--resume", "{data}"), "not the folder of a run"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(boxwright, data, arguments, sentence):
+    ended = boxwright("finetune", *(argument.format(data=data) for argument in arguments))
+    assert ended.code == 2
+    assert sentence in " ".join(ended.err.replace("│", " ").split())

@@ -1,0 +1,95 @@
+"""Boxes move with their pixels: each picture has its object in a colour of its own, so that it can be found again."""
+
+import numpy as np
+import pytest
+
+from training.augment import View, Window, crop, distort_colour, flip, mosaic, random_view, scaled
+from training.config import Config
+
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
+
+
+def view(width=60, height=40, box=(10, 5, 30, 25), colour=COLOURS[0], class_id=0):
+    picture = np.zeros((height, width, 3), np.uint8)
+    x0, y0, x1, y1 = box
+    picture[y0:y1, x0:x1] = colour
+    return View(picture, np.array([box], np.float32), np.array([class_id]))
+
+
+def found(picture, colour):
+    """The box around the pixels of that colour."""
+    rows, columns = np.nonzero((np.abs(picture.astype(int) - colour) < 60).all(axis=-1))
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_a_window_moves_and_cuts_boxes_as_it_does_pixels():
+    shown = crop(view(), Window(20, -10, 50, 30), 0.0)
+    assert shown.picture.shape == (30, 50, 3)
+    np.testing.assert_array_equal(shown.boxes, [[0, 15, 10, 30]])
+    assert found(shown.picture, COLOURS[0]) == shown.boxes[0].tolist()
+    assert (shown.picture[:10] == 128).all()  # above the photo
+
+
+def test_a_window_beside_the_photo_is_grey_and_empty():
+    shown = crop(view(), Window(100, 100, 8, 9), 0.0)
+    assert (shown.picture == 128).all()
+    assert shown.boxes.shape == (0, 4)
+    assert shown.class_ids.shape == (0,)
+
+
+@pytest.mark.parametrize(("min_visible", "kept"), [(0.4, 1), (0.6, 0)])
+def test_a_box_of_which_too_little_is_shown_is_dropped(min_visible, kept):
+    assert len(crop(view(), Window(20, 0, 40, 40), min_visible).boxes) == kept  # half of it is left
+
+
+def test_empty_and_reversed_boxes_are_dropped():
+    bad = View(
+        np.zeros((40, 60, 3), np.uint8), np.array([[10, 10, 10, 20], [30, 20, 10, 30], [1, 1, 9, 9]], np.float32), np.array([0, 1, 2])
+    )
+    assert crop(bad, Window(0, 0, 60, 40), 0.0).class_ids.tolist() == [2]
+
+
+def test_a_mirrored_box_is_where_its_pixels_are_and_twice_is_as_before():
+    once = flip(view())
+    np.testing.assert_array_equal(once.boxes, [[30, 5, 50, 25]])
+    assert found(once.picture, COLOURS[0]) == once.boxes[0].tolist()
+    twice = flip(once)
+    np.testing.assert_array_equal(twice.boxes, view().boxes)
+    np.testing.assert_array_equal(twice.picture, view().picture)
+
+
+def test_a_scaled_box_is_where_its_pixels_are():
+    larger = scaled(view(), 120, 160)
+    np.testing.assert_array_equal(larger.boxes, [[20, 20, 60, 100]])
+    np.testing.assert_allclose(found(larger.picture, COLOURS[0]), larger.boxes[0], atol=2)
+
+
+def test_the_four_photos_of_a_mosaic_lie_around_its_centre():
+    views = tuple(view(colour=colour, class_id=index) for index, colour in enumerate(COLOURS))
+    made = mosaic(views, 100, (40, 70))
+    assert made.class_ids.tolist() == [0, 1, 2, 3]
+    for box, colour in zip(made.boxes, COLOURS, strict=True):
+        np.testing.assert_allclose(found(made.picture, colour), box, atol=2)
+    assert (made.boxes[0, 2:4] <= (40, 70)).all()
+    assert (made.boxes[3, 0:2] >= (40, 70)).all()
+
+
+def test_random_views_keep_boxes_on_their_objects():
+    config, rng = Config(), np.random.default_rng(3)
+    for _ in range(50):
+        shown = random_view(rng, view(300, 200, (50, 25, 150, 125)), config)
+        for box in shown.boxes:
+            np.testing.assert_allclose(found(shown.picture, COLOURS[0]), box, atol=1.01)
+
+
+def test_colours_that_are_not_distorted_are_not_touched():
+    pixels = np.random.default_rng(0).uniform(0, 255, (5, 6, 3)).astype(np.float32)
+    assert distort_colour(pixels, hue=0.0, saturation=1.0, exposure=1.0) is pixels
+
+
+def test_known_colours():
+    red = np.full((1, 1, 3), (200, 0, 0), np.float32)
+    np.testing.assert_allclose(distort_colour(red, hue=1 / 3, saturation=1.0, exposure=1.0)[0, 0], (0, 200, 0), atol=4)
+    np.testing.assert_allclose(distort_colour(red, hue=0.0, saturation=0.5, exposure=1.0)[0, 0], (200, 100, 100), atol=3)
+    np.testing.assert_allclose(distort_colour(red, hue=0.0, saturation=1.0, exposure=0.5)[0, 0], (100, 0, 0), atol=2)
+    np.testing.assert_allclose(distort_colour(red, hue=0.0, saturation=1.0, exposure=2.0)[0, 0], (255, 0, 0), atol=2)

@@ -1,0 +1,47 @@
+import pytest
+
+from training.config import Config
+from training.errors import ConfigError
+
+
+def test_options_come_back_from_toml(tmp_path):
+    config = Config(epochs=7, learning_rate=3e-5, rescore=False, freeze="conv5_5", sizes="96:0.25,128:0.5,160")
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml(), encoding="utf-8")
+    assert Config.read(path) == config
+    assert Config.read(path, {"epochs": 9}) == config.model_copy(update={"epochs": 9})
+
+
+def test_every_option_says_what_it_means():
+    assert all(field.description for field in Config.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"epoch": 3}, "no option 'epoch'; there are epochs, batch_size"),
+        ({"epochs": 0}, "epochs: .*greater than or equal to 1, got 0"),
+        ({"epochs": "many"}, "epochs: .*integer"),
+        ({"optimizer": "lion"}, "optimizer: .*'sgd'.*, got 'lion'"),
+        ({"sizes": "288:0.5"}, "sizes: '288:0.5' is no number"),
+        ({"sizes": "288:0.7,224:0.5,320"}, "rising shares"),
+        ({"pieces": "0.5"}, "pieces: '' is no number"),
+        ({"activation": "selu", "new_layers": "head"}, "init lecun"),
+        ({"activation": "elu"}, "--new-layers head"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(values, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        Config.of(values)
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text("epochs = = 3", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"x\.toml: not readable as TOML"):
+        Config.read(path)
+
+
+def test_the_plan_of_sizes():
+    assert Config(sizes="224:0.5,288").size_plan() == ((0.5, 224), (1.0, 288))
+    assert Config(sizes="320").size_plan() == ((1.0, 320),)

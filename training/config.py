@@ -1,0 +1,155 @@
+"""Every option of a training run, its range and what it means: written once, read by the command line, by TOML and by the code."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.errors import ConfigError
+
+Number = TypeVar("Number", int, float)
+
+
+class Config(BaseModel):
+    """The options of one run. Raises ConfigError through `of` and `read`; see each field's description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # the run
+    epochs: int = Field(20, ge=1, le=10_000, description="How often every photo is seen.")
+    batch_size: int = Field(8, ge=1, le=1024, description="Photos in a step.")
+    seed: int = Field(0, ge=0, description="The same seed gives the same weights, bit by bit.")
+    overfit: int = Field(0, ge=0, description="Train and check on this many photos, unaugmented: a self-check. 0: off.")
+    labels: str = Field("", description="The new model's labels, separated by commas. Empty: those of the training set, sorted.")
+    check_every: int = Field(2, ge=1, description="Epochs from one check on the validation set to the next.")
+    patience: int = Field(0, ge=0, description="Stop after this many checks without progress. 0: never.")
+    watch: Literal["ap", "loss"] = Field("ap", description="What progress is measured by: AP50 on the validation set, or its loss.")
+    checkpoint_steps: int = Field(100, ge=1, description="Steps from one checkpoint to the next.")
+
+    # what the network sees
+    sizes: str = Field("224:0.5,288", description="Input sizes: '224:0.5,288' is 224 pixels for half of the run, then 288.")
+    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches a size up to this many strides smaller or larger. 0: off.")
+    mosaic: float = Field(0.3, ge=0, le=1, description="Share of training pictures that are made of four photos.")
+    mosaic_until: float = Field(0.8, ge=0, le=1, description="Share of the run after which there is no mosaic any more.")
+    scale: float = Field(
+        0.4, ge=0, le=2, description="The part of a photo that is shown is up to e^scale larger or smaller than the photo."
+    )
+    aspect: float = Field(0.15, ge=0, le=1, description="Its sides are stretched against each other by up to e^aspect.")
+    translate: float = Field(0.15, ge=0, le=1, description="It is moved by up to this share of the photo's sides.")
+    flip: float = Field(0.5, ge=0, le=1, description="Share of pictures that are mirrored.")
+    hue: float = Field(0.05, ge=0, le=0.5, description="Hue is turned by up to this share of the colour circle.")
+    saturation: float = Field(1.5, ge=1, le=10, description="Saturation is multiplied or divided by up to this.")
+    exposure: float = Field(1.5, ge=1, le=10, description="Brightness is multiplied or divided by up to this.")
+    min_visible: float = Field(0.3, ge=0, le=1, description="A box of which less than this share is shown is left out.")
+
+    # what is kept of the model one starts from
+    freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
+    unfreeze_at: float = Field(0.2, ge=0, le=1, description="Share of the run after which what was frozen trains too. 1: never.")
+    batch_norm: Literal["train", "frozen", "off"] = Field("frozen", description="Statistics move; nothing moves; or no batch norm at all.")
+    new_layers: Literal["output", "head", "all"] = Field("output", description="What starts anew: outputs of new labels, head, everything.")
+    init: Literal["he", "glorot", "lecun"] = Field("he", description="How new layers are initialised.")
+    init_mode: Literal["default", "fan_in", "fan_avg"] = Field(
+        "default", description="Fan that is counted. default: glorot avg, others in."
+    )
+    init_distribution: Literal["normal", "uniform"] = Field("normal", description="Distribution of new weights.")
+    activation: Literal["keep", "leaky", "relu", "elu", "selu"] = Field("keep", description="Of new layers; selu wants init=lecun.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Channels dropped after each hidden convolution of the head (spatial dropout).")
+    anchors: Literal["keep", "kmeans"] = Field("keep", description="Keep the model's, or cluster the training boxes anew (IoU k-means).")
+
+    # what is minimised
+    loss: Literal["darknet", "modern"] = Field("modern", description="Darknet's squared errors, or CIoU and cross-entropies.")
+    object_scale: float = Field(5.0, ge=0, description="Weight of objectness where there is an object.")
+    noobject_scale: float = Field(1.0, ge=0, description="Weight of objectness where there is none.")
+    class_scale: float = Field(1.0, ge=0, description="Weight of the classes.")
+    coord_scale: float = Field(1.0, ge=0, description="Weight of the boxes.")
+    rescore: bool = Field(True, description="Objectness learns the box's IoU with the truth, not 1.")
+    ignore_iou: float = Field(
+        0.6, ge=0, le=1, description="A box that overlaps a truth by more is no mistake, though another is responsible."
+    )
+    prior_photos: int = Field(12_800, ge=0, description="darknet: over the first photos every box is drawn to its anchor.")
+    l2: float = Field(0.0, ge=0, description="Half of this times the squared kernels is added to the loss.")
+
+    # how it is minimised
+    optimizer: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = Field("adamw", description="Keras's own.")
+    learning_rate: float = Field(0.0003, gt=0, le=10, description="The highest of the schedule.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of momentum and nesterov.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Kernels shrink by this times the learning rate in each step (decoupled).")
+    clip: Literal["none", "value", "norm", "global-norm"] = Field("global-norm", description="How gradients are clipped.")
+    clip_at: float = Field(10.0, gt=0, description="The largest value, norm of one array, or norm of all.")
+    schedule: Literal["constant", "piecewise", "power", "exponential", "performance", "cosine", "one-cycle"] = Field(
+        "cosine", description="How the learning rate goes over the run."
+    )
+    decay_share: float = Field(0.25, gt=0, le=1, description="power, exponential: share of the run after which it is 1/2, 1/10.")
+    pieces: str = Field("0.6:0.1,0.85:0.01", description="piecewise: '0.6:0.1' is a tenth after 60 % of the run.")
+    plateau_patience: int = Field(3, ge=1, description="performance: checks without progress before the rate is cut.")
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="performance: what it is multiplied by.")
+    warmup_steps: int = Field(30, ge=0, description="Steps over which the learning rate rises from 0.")
+    ema: float = Field(
+        0.99, ge=0, lt=1, description="Checked and saved are moving averages of the weights with this decay. 0: the weights."
+    )
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "Config":
+        self.size_plan()
+        self.rate_pieces()
+        if self.activation == "selu" and self.init != "lecun":
+            raise ValueError("activation selu keeps its mean and variance only with init lecun; add --init lecun.")
+        if self.activation != "keep" and self.new_layers == "output":
+            raise ValueError("activation is that of new hidden layers; with new_layers output there are none. Add --new-layers head.")
+        return self
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str = "options") -> "Config":
+        """Values by name -> a checked Config. Raises ConfigError, which names the option, what it got and what it wants."""
+        if unknown := sorted(set(values) - set(cls.model_fields)):
+            raise ConfigError(f"{where}: there is no option {unknown[0]!r}; there are {', '.join(cls.model_fields)}.")
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            got = f"{name}: {first['msg']}, got {first['input']!r}" if name else first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{where}: {got}") from error
+
+    @classmethod
+    def read(cls, path: Path, changed: Mapping[str, Any] | None = None) -> "Config":
+        """The options in a TOML file, with some of them changed. Raises ConfigError, OSError."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not readable as TOML: {error}.") from error
+        return cls.of(values | dict(changed or {}), str(path))
+
+    def to_toml(self) -> str:
+        """Every option with its description; `read` takes it back. JSON's numbers, booleans and ASCII strings are TOML's too."""
+        return "".join(
+            f"# {field.description}\n{name} = {json.dumps(getattr(self, name))}\n" for name, field in type(self).model_fields.items()
+        )
+
+    def size_plan(self) -> tuple[tuple[float, int], ...]:
+        """((share of the run until which, input size), ...), the last share 1."""
+        *before, last = self.sizes.split(",")
+        plan = (*((share, size) for size, share in _pairs("sizes", ",".join(before), int)), (1.0, _number("sizes", last, int)))
+        if any(not 0 < size <= 2048 for _, size in plan) or list(plan) != sorted(plan, key=lambda pair: pair[0]):
+            raise ValueError(f"sizes are 1 to 2048 pixels with rising shares of the run, such as 224:0.5,288; got {self.sizes!r}.")
+        return plan
+
+    def rate_pieces(self) -> tuple[tuple[float, float], ...]:
+        """((share of the run from which, factor), ...)."""
+        return _pairs("pieces", self.pieces, float)
+
+
+def _pairs(name: str, text: str, kind: type[Number]) -> tuple[tuple[Number, float], ...]:
+    """'a:b,c:d' -> ((a, b), (c, d)); b and d are floats."""
+    parts = [part.partition(":") for part in text.split(",") if part.strip()]
+    return tuple((_number(name, first, kind), _number(name, second, float)) for first, _, second in parts)
+
+
+def _number(name: str, text: str, kind: type[Number]) -> Number:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {text.strip()!r} is no number; see the option's help for its form.") from error

@@ -1,0 +1,241 @@
+"""A run from beginning to end: data and a model in, best.safetensors out."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from detector.detector import Detector
+from detector.engines import load_engine
+from detector.spec import Model
+from training.anchors import box_sizes, cluster_anchors
+from training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
+from training.config import Config
+from training.errors import ConfigError, DatasetError, TrainingError
+from training.evaluate import evaluate
+from training.interrupt import Interrupt
+from training.pipeline import Batches, stream
+from training.progress import Progress
+from training.run_folder import RunFolder, Task
+from training.schedules import Schedule, make_schedule
+from training.step import StepReport, Trainer
+from training.transfer import Start, frozen_layers, transfer
+from training.voc import Sample, read_set
+from training.watch import Probe, Watcher, flat_sentences
+from weights.model_file import save_model
+
+Row = dict[str, Any]
+"""A step's numbers, as metrics.jsonl has them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    folder: Path
+    why: str  # a sentence
+    best: float | None  # AP50, or minus the loss
+    best_step: int
+
+
+@dataclass
+class Run:
+    """A run that is ready to go, or to go on."""
+
+    folder: RunFolder
+    task: Task
+    config: Config
+    trainer: Trainer
+    batches: Batches
+    val: Sequence[Sample]
+    schedule: Schedule
+    progress: Progress = field(default_factory=Progress)
+    watcher: Watcher = field(default_factory=Watcher)
+
+    @classmethod
+    def new(cls, task: Task, config: Config, model: Model, out: Path) -> "Run":
+        """A new run in a folder of its own under `out`. Raises DatasetError, ConfigError, NetworkError, OSError."""
+        prepared = _prepare(task, config, model)
+        folder = RunFolder.create(out, task, config)
+        return cls._of(folder, task, config, prepared)
+
+    @classmethod
+    def resumed(cls, folder: RunFolder, task: Task, config: Config, model: Model) -> "Run":
+        """The run as its newest checkpoint left it. Raises CheckpointError, and TrainingError where the data have changed."""
+        run = cls._of(folder, task, config, _prepare(task, config, model))
+        checkpoint = newest_checkpoint(folder.checkpoints)
+        run.trainer.restore(checkpoint.arrays)
+        run.progress = Progress(**checkpoint.state)
+        folder.forget_after(run.progress.step)
+        return run
+
+    @classmethod
+    def _of(cls, folder: RunFolder, task: Task, config: Config, prepared: "_Prepared") -> "Run":
+        folder.describe(prepared.batches.samples, prepared.val)
+        trainer = Trainer(prepared.start, config, prepared.frozen)
+        schedule = make_schedule(config, prepared.batches.steps)
+        return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule)
+
+    def go(self, report: Callable[[Row], object] = lambda _: None) -> Outcome:
+        """Train to the end, until patience is over, or until Ctrl-C, which saves first. `report` is told of every step.
+
+        Raises TrainingError where the loss is no number any more or memory is out; the last checkpoint stays.
+        """
+        with Interrupt() as interrupt:
+            if self.progress.step == 0:
+                self._save_checkpoint()
+            end = self.progress.step if self.progress.out_of_patience(self.config) else self.batches.steps
+            for images, targets in stream(self.batches, self.progress.step, end):
+                row = self._advance(images, targets)
+                due = self.progress.step % self._steps_per_check == 0 or self.progress.step == self.batches.steps
+                if due:
+                    row |= self._check()
+                self.folder.add(row)
+                report(row)
+                if interrupt.asked or self.progress.out_of_patience(self.config):
+                    break
+                if self.progress.step % self.config.checkpoint_steps == 0:
+                    self._save_checkpoint()
+            self._save_checkpoint()
+            self._save_model("last")
+        return Outcome(self.folder.path, self._why(interrupted=interrupt.asked), self.progress.best, self.progress.best_step)
+
+    def _why(self, *, interrupted: bool) -> str:
+        if interrupted and self.progress.step < self.batches.steps:
+            return f"interrupted; --resume {self.folder.path} goes on."
+        return "no progress for as long as patience lasts." if self.progress.out_of_patience(self.config) else "all epochs are done."
+
+    @property
+    def _steps_per_check(self) -> int:
+        return self.config.check_every * self.batches.steps_per_epoch
+
+    def _advance(self, images: Any, targets: Any) -> Row:
+        """One step, and what there is to tell of it."""
+        step = self.progress.step
+        if self.trainer.frozen and step >= round(self.config.unfreeze_at * self.batches.steps):
+            self.trainer.freeze(frozenset())
+        rate = self.schedule(step) * self.progress.rate_factor
+        try:
+            report = self.trainer.step(images, targets, number=step, rate=rate)
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            raise TrainingError(f"out of memory in step {step}: take a smaller --batch-size or smaller --sizes. {self._last()}") from error
+        if not math.isfinite(report.loss + sum(report.gradients.values())):
+            raise TrainingError(f"{_not_a_number(step, report)} Lower --learning-rate or --clip-at. {self._last()}")
+        self.progress.step = step + 1
+        self.watcher.observe(report)
+        norm = math.sqrt(sum(gradient**2 for gradient in report.gradients.values()))
+        epoch, size = step // self.batches.steps_per_epoch, int(images.shape[1])
+        return {
+            "step": step + 1,
+            "epoch": epoch,
+            "size": size,
+            "learning_rate": rate,
+            "loss": report.loss,
+            **report.terms,
+            "gradient": norm,
+        }
+
+    def _check(self) -> Row:
+        """Measure the averaged weights on the validation set; keep them if they are the best so far. Look at each layer."""
+        with self.trainer.averaged():
+            model = self.trainer.model(self.folder.path.name, {})
+            loss = self._val_loss()
+        ap50 = evaluate(Detector(model.spec, load_engine(model)), self.val).ap50
+        if self.progress.observe(ap50 if self.config.watch == "ap" else -loss, self.config):
+            self._save_model("best", ap50)
+        flat = self._probe.flat(model, self._val_batches.batch(0)[0])
+        sentences = [*self.watcher.sentences(), *flat_sentences(flat)]
+        layers = {"gradient_to_weight": self.watcher.medians(), "flat": {layer: asdict(share) for layer, share in flat.items()}}
+        return {"val_loss": loss, "ap50": ap50, "layers": layers, "sentences": sentences}
+
+    @cached_property
+    def _probe(self) -> Probe:
+        return Probe.of(self.trainer.spec)
+
+    @cached_property
+    def _val_batches(self) -> Batches:
+        return replace(self.batches, samples=self.val, augmented=False)
+
+    def _val_loss(self) -> float:
+        batches = self._val_batches  # the last one begins anew where the photos end
+        losses = [self.trainer.loss_of(*batches.batch(step)) for step in range(batches.steps_per_epoch)]
+        return float(np.mean(losses))
+
+    def _save_model(self, name: str, ap50: float | None = None) -> None:
+        """best.safetensors or last.safetensors: the averaged weights as a model that `boxwright serve` takes."""
+        provenance = {
+            "fine-tuned from": self.trainer.start.model.name,
+            "data": f"{Path(self.task.dataset).name}, set {self.task.train_set}, {len(self.batches.samples)} photos",
+            "step": f"{self.progress.step} of {self.batches.steps}",
+            "config": self.config.model_dump_json(exclude_defaults=True),
+        }
+        if ap50 is not None:
+            provenance["ap50"] = f"{ap50:.4f} on set {self.task.val_set}, {len(self.val)} photos"
+        with self.trainer.averaged():
+            save_model(self.trainer.model(self.folder.path.name, provenance), self.folder.path / f"{name}.safetensors")
+
+    def _save_checkpoint(self) -> None:
+        state = self.trainer.state()
+        for name, array in state.items():
+            if not np.isfinite(array).all():
+                raise TrainingError(f"step {self.progress.step}: {name} is no number any more. Lower --learning-rate. {self._last()}")
+        save_checkpoint(Checkpoint(self.progress.to_json(), state), self.folder.checkpoints)
+
+    def _last(self) -> str:
+        return f"The last checkpoint is in {self.folder.checkpoints}; --resume {self.folder.path} goes on from it."
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All of a run that does not change while it runs."""
+
+    start: Start
+    frozen: frozenset[str]
+    batches: Batches
+    val: Sequence[Sample]
+
+
+def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
+    """Data and the model to start with. Raises what `Run.new` does."""
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
+    if config.overfit:
+        train = val = train[: config.overfit]
+    labels = _labels(config, train)
+    if not any(label in labels for sample in val for label in sample.labels):
+        raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
+    sizes = [size for _, size in config.size_plan()]
+    if wrong := [size for size in sizes if size % model.spec.stride]:
+        raise ConfigError(f"sizes: {wrong[0]} pixels are no multiple of the network's stride {model.spec.stride}.")
+    model = replace(model, spec=replace(model.spec, input_size=sizes[-1]))
+    anchors = model.spec.anchors
+    if config.anchors == "kmeans":
+        anchors = cluster_anchors(box_sizes(train, model.spec), len(anchors), config.seed)
+    start = transfer(model, labels, anchors, config)
+    batches = Batches(train, start.model.spec, config, augmented=not config.overfit)
+    return _Prepared(start, frozen_layers(start.model.spec.network, config.freeze), batches, val)
+
+
+def _labels(config: Config, train: Sequence[Sample]) -> tuple[str, ...]:
+    wanted = tuple(label.strip() for label in config.labels.split(",") if label.strip())
+    found = {label for sample in train for label in sample.labels}
+    if not found:
+        raise DatasetError("the training set has no boxes: there is nothing to learn.")
+    if missing := [label for label in wanted if label not in found]:
+        raise ConfigError(f"labels: there is no box of {missing[0]!r} in the training set; there are {', '.join(sorted(found))}.")
+    return wanted or tuple(sorted(found))
+
+
+def _not_a_number(step: int, report: StepReport) -> str:
+    layers = [layer for layer, gradient in report.gradients.items() if not math.isfinite(gradient)]
+    terms = [name for name, term in report.terms.items() if not math.isfinite(term)]
+    return (
+        f"step {step}: the loss is no number any more (terms {', '.join(terms)}; gradients of {', '.join(layers[:3]) or 'no layer'} first)."
+    )

@@ -1,0 +1,154 @@
+"""Photos on disk -> batches for training. A batch is a function of the seed and its number alone.
+
+So it does not matter how many threads make batches, and a resumed run sees what the uninterrupted one would have seen.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from math import ceil
+from typing import Any, cast
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from detector.image import read_image
+from detector.placement import Pixels, Placement
+from detector.spec import ModelSpec
+from training.augment import View, mosaic, random_colour, random_view
+from training.config import Config
+from training.evaluate import truth_of
+from training.targets import Targets, dense_targets
+from training.voc import Sample
+
+BATCHES_PER_SIZE = 10
+"""Multi-scale training keeps a size for so many batches (YOLO9000, section 2)."""
+
+_ORDER, _SIZE, _PICTURE = range(3)
+"""What a random stream is for: streams of one seed must not coincide."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The training set as batches 0, 1, 2, ... of `steps` in all.
+
+    Photos come in a new random order each time all have been seen; the last batch of one order goes on with the next.
+    Boxes marked difficult are learned like the others: they are objects.
+    """
+
+    samples: Sequence[Sample]
+    spec: ModelSpec
+    config: Config
+    augmented: bool = True
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until every photo has been seen."""
+        return ceil(len(self.samples) / self.config.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Batches of the whole run."""
+        return self.steps_per_epoch * self.config.epochs
+
+    @cached_property
+    def most_boxes(self) -> int:
+        """What no picture has more boxes than."""
+        most = max((len(sample.boxes) for sample in self.samples), default=0)
+        return max(1, most * (4 if self.augmented and self.config.mosaic else 1))
+
+    def size_of(self, step: int) -> int:
+        """Input size of a batch: from the plan, or near it with multi-scale; unaugmented, always the model's."""
+        if not self.augmented:
+            return self.spec.input_size
+        share = step / self.steps
+        size = next(size for until, size in self.config.size_plan() if share < until)
+        around = self.config.multi_scale
+        if not around:
+            return size
+        rng = np.random.default_rng([self.config.seed, _SIZE, step // BATCHES_PER_SIZE])
+        return max(self.spec.stride, size + self.spec.stride * int(rng.integers(-around, around + 1)))
+
+    def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
+        """Images (B, S, S, 3), 0..255, and targets (B, ...) of batch number `step`. Raises DatasetError, ImageError, OSError."""
+        spec = replace(self.spec, input_size=self.size_of(step))
+        first = step * self.config.batch_size
+        made = [self._picture(place, spec) for place in range(first, first + self.config.batch_size)]
+        targets = {name: np.stack([one[1][name] for one in made]) for name in Targets.__annotations__}  # type: ignore[literal-required]
+        return np.stack([pixels for pixels, _ in made]), cast(Targets, targets)
+
+    def _picture(self, place: int, spec: ModelSpec) -> tuple[Pixels, Targets]:
+        """The picture at a place of the endless stream."""
+        rng = np.random.default_rng([self.config.seed, _PICTURE, place])
+        view = self._shown(rng, place, spec.input_size) if self.augmented else self._photo(self._index(place))
+        placement = Placement.fit(spec, view.picture)
+        pixels = placement.apply(view.picture)
+        if self.augmented:
+            pixels = random_colour(rng, pixels, self.config)
+        boxes, inside = _within(placement.to_network(view.boxes), spec.input_size)
+        return pixels, dense_targets(boxes[inside], view.class_ids[inside], spec, self.most_boxes)
+
+    def _shown(self, rng: np.random.Generator, place: int, size: int) -> View:
+        share = place / (self.steps * self.config.batch_size)
+        if share >= self.config.mosaic_until or rng.random() >= self.config.mosaic:
+            return random_view(rng, self._photo(self._index(place)), self.config)
+        x, y = (round(part) for part in (rng.uniform(0.3, 0.7, 2) * size).tolist())
+        others = rng.integers(0, len(self.samples), 3)
+        views = [self._photo(index) for index in (self._index(place), *others.tolist())]
+        first, second, third, fourth = (random_view(rng, view, self.config) for view in views)
+        return mosaic((first, second, third, fourth), size, (x, y))
+
+    def _photo(self, index: int) -> View:
+        sample = self.samples[index]
+        truth = truth_of(sample, self.spec.labels)
+        return View(read_image(sample.photo.read_bytes()), truth.boxes, truth.class_ids)
+
+    def _index(self, place: int) -> int:
+        """Which photo is at a place of the endless stream."""
+        count = len(self.samples)
+        return int(_order(count, self.config.seed, place // count)[place % count]) if self.augmented else place % count
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)
+
+
+def _within(boxes: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Boxes cut at the network's square, and which of them are not empty then."""
+    cut = np.clip(boxes, 0, size)
+    return cut, np.all(cut[:, 2:4] > cut[:, 0:2], axis=1)
+
+
+def stream(batches: Batches, first: int, last: int, *, threads: int = 2) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Batches first, first + 1, ... last - 1 as tensors, in order, made in `threads` threads ahead of time by tf.data.
+
+    What goes wrong with a photo is raised as it is, not as TensorFlow's account of it.
+    """
+    failures: list[Exception] = []
+    lock = threading.Lock()
+    types = (tf.float32, tf.float32, tf.float32, tf.float32, tf.int32, tf.float32)
+    names = list(Targets.__annotations__)
+
+    def make(step: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        try:
+            images, targets = batches.batch(int(step))
+        except Exception as error:
+            with lock:
+                failures.append(error)
+            raise
+        return images, *(targets[name] for name in names)  # type: ignore[literal-required]
+
+    def from_step(step: Any) -> Any:
+        return tf.numpy_function(make, [step], types, stateful=False)  # not stateful: it may run in parallel and still be deterministic
+
+    data = tf.data.Dataset.range(first, last).map(from_step, num_parallel_calls=threads, deterministic=True).prefetch(2)
+    try:
+        for images, *targets in data:
+            yield images, dict(zip(names, targets, strict=True))
+    except tf.errors.OpError as error:
+        if failures:
+            raise failures[0] from error
+        raise

@@ -1,0 +1,71 @@
+"""Which learning rate? Raise it from step to step, and watch where the loss falls and where it climbs (Smith, arXiv 1506.01186)."""
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from training.errors import TrainingError
+from training.pipeline import Batches, stream
+from training.step import Trainer
+
+STEPS = 100
+LOWEST, HIGHEST = 1e-6, 1.0
+SMOOTHING = 0.9
+"""Share of the past in the smoothed loss."""
+CLIMBED = 3.0
+"""How many times its lowest the smoothed loss may be before the search ends."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The learning rates tried, one a step, and the smoothed loss at each."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def suggestion(self) -> float:
+        """A tenth of the rate at which the smoothed loss was lowest: there it was about to climb."""
+        return self.rates[int(np.argmin(self.losses))] / 10
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """learning_rates.csv and learning_rates.png in the folder, which is there."""
+        table, plot = folder / "learning_rates.csv", folder / "learning_rates.png"
+        with table.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("learning_rate", "smoothed_loss"), *zip(self.rates, self.losses, strict=True)])
+        figure = Figure(figsize=(7, 5), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(self.rates, self.losses)
+        axes.axvline(self.suggestion, linestyle="--", color="grey", label=f"suggested: {self.suggestion:.1e}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
+        axes.legend()
+        figure.savefig(plot, dpi=120)
+        return table, plot
+
+
+def find_learning_rate(trainer: Trainer, batches: Batches, advance: Callable[[], object] = lambda: None) -> Search:
+    """Train for at most 100 steps with rising rates, which ruins the trainer. `advance` is called after each step.
+
+    Raises TrainingError where the loss is no number from the first step on.
+    """
+    steps = min(STEPS, batches.steps)
+    rates: list[float] = []
+    losses: list[float] = []
+    past = 0.0
+    for step, (images, targets) in enumerate(stream(batches, 0, steps)):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
+        past = SMOOTHING * past + (1 - SMOOTHING) * trainer.step(images, targets, number=step, rate=rate).loss
+        smoothed = past / (1 - SMOOTHING ** (step + 1))  # as if there had been a past from the beginning
+        advance()
+        if not math.isfinite(smoothed) or smoothed > CLIMBED * min(losses, default=smoothed):
+            break
+        rates.append(rate)
+        losses.append(smoothed)
+    if not rates:
+        raise TrainingError("the loss is no number in the very first step: look at the data with `boxwright data check`.")
+    return Search(tuple(rates), tuple(losses))

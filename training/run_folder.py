@@ -1,0 +1,131 @@
+"""runs/NAME-001: what a run was told, where it ran, what it measured, and what came of it.
+
+config.toml  run.json  environment.json  metrics.csv  metrics.jsonl  checkpoints/  best.safetensors  last.safetensors
+"""
+
+import csv
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from training.config import Config
+from training.errors import TrainingError
+from training.voc import Sample
+from weights.atomic import replacing
+
+PACKAGES = ("boxwright", "numpy", "pillow", "tensorflow", "keras", "onnxruntime")
+COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object", "no_object", "class", "prior", "l2", "gradient")
+CHECKED = ("val_loss", "ap50")
+"""Columns of metrics.csv; these two are filled where a check followed the step. metrics.jsonl says more then."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned from what."""
+
+    dataset: str  # the folder
+    train_set: str
+    val_set: str
+    model: str | None  # a name or file, as `weights.resolve.load` takes it
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, out: Path, task: Task, config: Config) -> "RunFolder":
+        """A new folder under `out`, called as the data set with the next free number."""
+        out.mkdir(parents=True, exist_ok=True)
+        name = Path(task.dataset).resolve().name
+        number = 1
+        while True:
+            path = out / f"{name}-{number:03d}"
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+        _write(path / "config.toml", config.to_toml())
+        _write(path / "run.json", json.dumps(asdict(task), indent=2) + "\n")
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> tuple["RunFolder", Task, Config]:
+        """A run to go on with. Raises TrainingError where the folder is none, ConfigError."""
+        try:
+            task = Task(**json.loads((path / "run.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise TrainingError(f"{path}: not the folder of a run ({error}). Give one that `boxwright finetune` made.") from error
+        return cls(path), task, Config.read(path / "config.toml")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def describe(self, train: Sequence[Sample], val: Sequence[Sample]) -> None:
+        """Write environment.json, or compare the data with what it says. Raises TrainingError where they have changed since."""
+        path = self.path / "environment.json"
+        data = {"train": fingerprint(train), "val": fingerprint(val)}
+        if path.is_file():
+            before = json.loads(path.read_text(encoding="utf-8"))["data"]
+            if before != data:
+                raise TrainingError(f"{self.path}: the data set has changed since this run began, so it cannot go on. Start a new run.")
+            return
+        facts = {"python": platform.python_version(), "machine": platform.platform(), "packages": _versions(), "data": data}
+        _write(path, json.dumps(facts, indent=2) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Keep the metrics of the first `step` steps: those after a checkpoint are made again."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        rows = [json.loads(line) for line in lines if line.endswith("}")]  # the last line may be half a line
+        for name in ("metrics.jsonl", "metrics.csv"):
+            (self.path / name).unlink(missing_ok=True)
+        for row in rows:
+            if row["step"] <= step:
+                self.add(row)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a step's numbers to metrics.jsonl and metrics.csv."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        path = self.path / "metrics.csv"
+        new = not path.is_file()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, (*COLUMNS, *CHECKED), restval="", extrasaction="ignore")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Photos, boxes, and a sha256 of names, photo sizes in bytes, boxes and labels."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(f"{sample.name}\0{sample.photo.stat().st_size}\0{sample.labels}\0".encode())
+        digest.update(sample.boxes.tobytes() + sample.difficult.tobytes())
+    return {"photos": len(samples), "boxes": sum(len(sample.boxes) for sample in samples), "sha256": digest.hexdigest()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode())

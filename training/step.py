@@ -1,0 +1,181 @@
+"""One training step: the same function whatever is trained, at whatever input size, on one device or several."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from detector.keras_model import assign, empty_keras, read_back
+from detector.network import Conv
+from detector.spec import Model
+from training.config import Config
+from training.errors import CheckpointError
+from training.loss import Loss
+from training.optimizers import make_optimizer
+from training.transfer import Start, backbone
+
+
+@dataclass(frozen=True, eq=False)
+class StepReport:
+    """What one step says of itself."""
+
+    terms: dict[str, float]  # of the loss, weighted, mean over the photos
+    gradients: dict[str, float]  # norm of each trained kernel's gradient before clipping, by layer
+    weights: dict[str, float]  # norm of each trained kernel before the step, by layer
+
+    @property
+    def loss(self) -> float:
+        """What was minimised."""
+        return sum(self.terms.values())
+
+
+class Trainer:
+    """A network in training: its variables, their moving averages, the optimiser, and the step that moves them."""
+
+    def __init__(self, start: Start, config: Config, frozen: frozenset[str]) -> None:
+        self.start, self.config = start, config
+        self.spec = start.model.spec
+        self.loss = Loss(self.spec, config)
+        self.strategy = tf.distribute.get_strategy()
+        with self.strategy.scope():
+            self._dropouts = _dropouts(start.model, config)
+            self.network = empty_keras(self.spec, after=self._dropouts)
+            assign(self.network, start.model)
+            self.freeze(frozenset())
+            self.optimizer = make_optimizer(config)
+            self.optimizer.exclude_from_weight_decay([variable for variable in self._trained if variable.name != "kernel"])
+            self.optimizer.build(self._trained)
+            self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged} if config.ema else {}
+        self.freeze(frozen)
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Train all layers but these. A frozen batch norm uses its moving statistics and leaves them as they are."""
+        self.frozen = names
+        for layer in self.spec.network:
+            if isinstance(layer, Conv):
+                self.network.get_layer(layer.name).trainable = layer.name not in names
+                if layer.normalize:
+                    still = self.config.batch_norm == "frozen" and layer.name not in self.start.new
+                    self.network.get_layer(f"{layer.name}_bn").trainable = layer.name not in names and not still
+        self._trained = list(self.network.trainable_variables)
+        self._kernels = [
+            layer.name for layer in self.spec.network if isinstance(layer, Conv) and self.network.get_layer(layer.name).trainable
+        ]
+        self._networks = {self.spec.input_size: self.network}
+        self._compiled: dict[int, Any] = {}
+
+    def step(self, images: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
+        """Move the weights once. images (B, S, S, 3), 0..255; number: of this step, from 0; rate: the learning rate."""
+        self.optimizer.learning_rate.assign(rate)
+        size = int(images.shape[1])
+        if size not in self._compiled:
+            self._network_of(size)  # made outside of the compiled function
+            self._compiled[size] = tf.function(self._replicated_step)
+        terms, norms = self._compiled[size](images, dict(targets), tf.constant(number))
+        values = {name: float(term) for name, term in terms.items()}
+        gradients, weights = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
+        return StepReport(values, gradients, weights)
+
+    def loss_of(self, images: Any, targets: Mapping[str, Any]) -> float:
+        """The loss on a batch without training, with the weights as they are now."""
+        network = self._network_of(int(images.shape[1]))
+        terms = self.loss(self._raw(network, images, training=False), targets, self.config.prior_photos)
+        return float(sum(terms.values()))
+
+    def _network_of(self, size: int) -> Any:
+        """The network for an input size; all of them share their weights."""
+        if size not in self._networks:
+            self._networks[size] = empty_keras(replace(self.spec, input_size=size), shared=self.network, after=self._dropouts)
+        return self._networks[size]
+
+    def _raw(self, network: Any, images: Any, *, training: bool) -> Any:
+        raw = network(images, training=training)
+        return tf.reshape(raw, (-1, *raw.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
+
+    def _replicated_step(self, images: Any, targets: Any, number: Any) -> Any:
+        terms, norms = self.strategy.run(self._step, (images, targets, number))
+        return {name: self.strategy.reduce("SUM", term, axis=None) for name, term in terms.items()}, norms
+
+    def _step(self, images: Any, targets: Any, number: Any) -> Any:
+        network, batch = self._networks[images.shape[1]], self.config.batch_size
+        kernels = [self.network.get_layer(name).kernel for name in self._kernels]
+        with tf.GradientTape() as tape:
+            raw = self._raw(network, images, training=True)
+            terms = self.loss(raw, targets, number * batch, batch)
+            if self.config.l2:
+                terms["l2"] = self.config.l2 * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
+            total = tf.add_n(list(terms.values()))
+        gradients = tape.gradient(total, [variable.value for variable in self._trained])
+        by_path = {variable.path: gradient for variable, gradient in zip(self._trained, gradients, strict=True)}
+        norms = tf.stack([[tf.norm(by_path[kernel.path]) for kernel in kernels], [tf.norm(kernel.value) for kernel in kernels]])
+        self.optimizer.apply(gradients, self._trained)
+        self._move_averages(number)
+        return terms, norms
+
+    def _move_averages(self, number: Any) -> None:
+        """average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
+        age = tf.cast(number, tf.float32)
+        decay = tf.minimum(self.config.ema, (1 + age) / (10 + age))
+        for variable in self._averaged if self._averages else ():
+            average = self._averages[variable.path]
+            average.assign_add((1 - decay) * (variable.value - average))
+
+    @property
+    def _averaged(self) -> list[Any]:
+        return [variable for variable in self.network.variables if keras.backend.is_float_dtype(variable.dtype)]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the network has its moving averages for weights."""
+        weights = [(variable, variable.numpy()) for variable in self._averaged]
+        for variable, _ in weights:
+            if self._averages:
+                variable.assign(self._averages[variable.path])
+        try:
+            yield
+        finally:
+            for variable, value in weights:
+                variable.assign(value)
+
+    def model(self, name: str, provenance: Mapping[str, str]) -> Model:
+        """The model as it is now; inside `averaged`, of the moving averages."""
+        return Model(name, self.spec, read_back(self.network, self.spec), dict(provenance))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All numbers that training goes on from."""
+        return {name: np.asarray(variable) for name, variable in self._variables().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave. Raises CheckpointError where it belongs to another network or optimiser."""
+        variables = self._variables()
+        for name in variables.keys() | state.keys():
+            if name not in state or name not in variables or tuple(state[name].shape) != tuple(variables[name].shape):
+                raise CheckpointError(f"the checkpoint is of another run: {name!r} does not fit. Start a new run.")
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+    def _variables(self) -> dict[str, Any]:
+        """By names that do not count how many networks and optimisers a process has made, as Keras's paths do."""
+        named = {f"network/{index}/{variable.name}": variable for index, variable in enumerate(self.network.variables)}
+        named |= {f"optimizer/{index}/{variable.name}": variable for index, variable in enumerate(self.optimizer.variables)}
+        return named | {f"average/{path}": variable for path, variable in self._averages.items()}
+
+
+def _dropouts(model: Model, config: Config) -> dict[str, Any]:
+    """Dropout after each hidden convolution of the head, by layer. Convolutions: neighbours in a channel are alike, so whole
+    channels are dropped (arXiv 1411.4280); after selu, alpha dropout, which keeps mean and variance (arXiv 1706.02515)."""
+    if not config.dropout:
+        return {}
+    before = set(backbone(model.spec.network))
+    hidden = [layer for layer in model.spec.network[:-1] if isinstance(layer, Conv) and layer.name not in before]
+    return {layer.name: _dropout(layer, config, index) for index, layer in enumerate(hidden)}
+
+
+def _dropout(layer: Conv, config: Config, index: int) -> Any:
+    kind = keras.layers.AlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
+    return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")
