@@ -46,6 +46,11 @@ class Config(BaseModel):
     min_visible: float = Field(0.3, ge=0, le=1, description="A box of which less than this share is shown is left out.")
 
     # what is kept of the model one starts from
+    network: Literal["model", "darknet19", "tiny", "efficientnet-lite0"] = Field(
+        "model", description="The network of the model one starts from; or this stem, untrained, with YOLOv2's head upon it."
+    )
+    width: float = Field(1.0, gt=0, le=4, description="darknet19, untrained: filters of its layers are multiplied by this.")
+    head_filters: int = Field(384, ge=1, le=4096, description="Width of a head that is put upon a stem.")
     freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
     unfreeze_at: float = Field(0.2, ge=0, le=1, description="Share of the run after which what was frozen trains too. 1: never.")
     batch_norm: Literal["train", "frozen", "off"] = Field("frozen", description="Statistics move; nothing moves; or no batch norm at all.")
@@ -57,7 +62,9 @@ class Config(BaseModel):
     init_distribution: Literal["normal", "uniform"] = Field("normal", description="Distribution of new weights.")
     activation: Literal["keep", "leaky", "relu", "elu", "selu"] = Field("keep", description="Of new layers; selu wants init=lecun.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Channels dropped after each hidden convolution of the head (spatial dropout).")
-    anchors: Literal["keep", "kmeans"] = Field("keep", description="Keep the model's, or cluster the training boxes anew (IoU k-means).")
+    anchors: Literal["keep", "kmeans"] = Field(
+        "keep", description="Keep the model's, or cluster the training boxes (IoU k-means), as for a new head."
+    )
 
     # what is minimised
     loss: Literal["darknet", "modern"] = Field("modern", description="Darknet's squared errors, or CIoU and cross-entropies.")
@@ -97,7 +104,11 @@ class Config(BaseModel):
         self.rate_pieces()
         if self.activation == "selu" and self.init != "lecun":
             raise ValueError("activation selu keeps its mean and variance only with init lecun; add --init lecun.")
-        if self.activation != "keep" and self.new_layers == "output":
+        if self.network != "model" and self.freeze != "none":
+            raise ValueError(f"network {self.network} is untrained: frozen layers would stay at random. Add --freeze none.")
+        if self.width != 1 and self.network != "darknet19":
+            raise ValueError("width is that of an untrained darknet19; add --network darknet19.")
+        if self.activation != "keep" and self.new_layers == "output" and self.network == "model":
             raise ValueError("activation is that of new hidden layers; with new_layers output there are none. Add --new-layers head.")
         return self
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from detector.detector import Detector
 from detector.engines import load_engine
+from detector.network import Conv
 from detector.spec import Model
 from training.anchors import box_sizes, cluster_anchors
 from training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
@@ -20,6 +21,7 @@ from training.config import Config
 from training.errors import ConfigError, DatasetError, TrainingError
 from training.evaluate import evaluate
 from training.interrupt import Interrupt
+from training.new_heads import ANCHORS, untrained_stem, with_head
 from training.pipeline import Batches, stream
 from training.progress import Progress
 from training.run_folder import RunFolder, Task
@@ -211,16 +213,28 @@ def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
     labels = _labels(config, train)
     if not any(label in labels for sample in val for label in sample.labels):
         raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
+    start = _start(model, labels, train, config)
+    batches = Batches(train, start.model.spec, config, augmented=not config.overfit)
+    return _Prepared(start, frozen_layers(start.model.spec.network, config.freeze), batches, val)
+
+
+def _start(model: Model, labels: tuple[str, ...], train: Sequence[Sample], config: Config) -> Start:
+    """The model that training begins with, for the last of the run's input sizes."""
+    if config.network != "model":
+        model = untrained_stem(config)
     sizes = [size for _, size in config.size_plan()]
     if wrong := [size for size in sizes if size % model.spec.stride]:
         raise ConfigError(f"sizes: {wrong[0]} pixels are no multiple of the network's stride {model.spec.stride}.")
     model = replace(model, spec=replace(model.spec, input_size=sizes[-1]))
     anchors = model.spec.anchors
-    if config.anchors == "kmeans":
-        anchors = cluster_anchors(box_sizes(train, model.spec), len(anchors), config.seed)
-    start = transfer(model, labels, anchors, config)
-    batches = Batches(train, start.model.spec, config, augmented=not config.overfit)
-    return _Prepared(start, frozen_layers(start.model.spec.network, config.freeze), batches, val)
+    if config.anchors == "kmeans" or not anchors:
+        anchors = cluster_anchors(box_sizes(train, model.spec), len(anchors) or ANCHORS, config.seed)
+    untaught: frozenset[str] = frozenset()
+    if not model.spec.is_detector:
+        model, untaught = with_head(model, labels, anchors, config)
+    if config.network != "model":
+        untaught = frozenset(layer.name for layer in model.spec.network if isinstance(layer, Conv))
+    return transfer(model, labels, anchors, config, untaught)
 
 
 def _labels(config: Config, train: Sequence[Sample]) -> tuple[str, ...]:

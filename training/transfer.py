@@ -27,20 +27,21 @@ class Start:
     new: frozenset[str]  # convolutions with at least one new output
 
 
-def transfer(model: Model, labels: Sequence[str], anchors: Anchors, config: Config) -> Start:
+def transfer(model: Model, labels: Sequence[str], anchors: Anchors, config: Config, untaught: frozenset[str] = frozenset()) -> Start:
     """The model with these labels and anchors. What both models know says the same as before, unless `new_layers` starts it anew.
 
+    untaught: convolutions whose arrays hold nothing worth keeping, so that they start anew too.
     Raises ConfigError for a model without anchors and for options that do not go together, NetworkError where the parts do not fit.
     """
     if not model.spec.is_detector:
-        raise ConfigError(f"{model.name}: a stem without anchors cannot be fine-tuned; start from a detector.")
+        raise ConfigError(f"{model.name}: a stem without anchors cannot be fine-tuned; give it a head first.")
     output = output_layer(model.spec.network)
-    new = _new_layers(model.spec.network, config)
+    new = _new_layers(model.spec.network, config) | untaught
     network = tuple(_changed(layer, layer.name in new - {output.name}, config) for layer in model.spec.network)
     outputs = replace(output, filters=len(anchors) * (BOX_OUTPUTS + len(labels)))
     network = tuple(outputs if layer.name == output.name else layer for layer in network)
     spec = replace(model.spec, labels=tuple(labels), anchors=anchors, network=network)
-    arrays = dict(_fresh(spec.network, config))
+    arrays = fresh_arrays(spec.network, config)
     for layer in model.spec.network:
         if isinstance(layer, Conv) and layer.name not in new and layer.name != output.name:
             arrays |= _kept(layer, model, folded=config.batch_norm == "off")
@@ -115,8 +116,8 @@ def _kept(layer: Conv, model: Model, *, folded: bool) -> dict[str, Array]:
     return {name: array for name, array in model.arrays.items() if name.rpartition("/")[0] == layer.name}
 
 
-def _fresh(network: Network, config: Config) -> dict[str, Array]:
-    """Arrays as before any training: kernels from the initialiser, the rest neutral."""
+def fresh_arrays(network: Network, config: Config) -> dict[str, Array]:
+    """Arrays as before any training: kernels from the config's initialiser, the rest neutral."""
     arrays: dict[str, Array] = {}
     for index, (name, shape) in enumerate(array_shapes(network).items()):
         part = name.rpartition("/")[2]

@@ -113,7 +113,7 @@ def test_what_freezing_means(small_model):
         frozen_layers(network, "conv99")
 
 
-def test_a_stem_cannot_be_fine_tuned(small_model, random_arrays):
+def test_a_stem_wants_a_head_first(small_model, random_arrays):
     network = small_model.spec.network[:4]
     stem = replace(small_model, spec=replace(small_model.spec, labels=(), anchors=(), network=network), arrays=random_arrays(network, 1))
     with pytest.raises(ConfigError, match="a stem without anchors"):

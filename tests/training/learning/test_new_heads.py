@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detector.engines import load_engine
+from detector.network import Conv, Route, darknet19
+from detector.spec import Model, ModelSpec
+from training.config import Config
+from training.errors import ConfigError
+from training.finetune import Run
+from training.new_heads import untrained_stem, with_head
+from training.run_folder import Task
+
+ANCHORS = ((1.0, 1.2), (2.0, 2.5), (3.0, 3.0))
+
+
+@pytest.fixture
+def stem(random_arrays):
+    network = darknet19(width=1 / 32).layers
+    return Model("stem", ModelSpec((), (), network, input_size=64), random_arrays(network, 1), {"source": "seeded random numbers"})
+
+
+def test_a_stem_with_a_head_is_yolov2_upon_its_own_arrays(stem):
+    model, head = with_head(stem, ("a", "b"), ANCHORS, Config(head_filters=16))
+    assert head == {"conv7", "conv8", "conv5a", "conv9", "linear"}
+    assert next(layer for layer in model.spec.network if layer.name == "passthrough") == Route("passthrough", ("conv5_5",))
+    for name, array in stem.arrays.items():
+        np.testing.assert_array_equal(model.arrays[name], array)
+    assert load_engine(model)(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 2, 2, 3, 7)
+
+
+def test_a_stem_of_one_resolution_has_nothing_to_pass_through(random_arrays):
+    network = (Conv("conv1", 4),)
+    flat = Model("flat", ModelSpec((), (), network, input_size=32), random_arrays(network, 1))
+    with pytest.raises(ConfigError, match="flat: no layer has twice as many cells as the last"):
+        with_head(flat, ("a",), ANCHORS, Config())
+
+
+def test_an_untrained_stem_has_the_initialisers_variance():
+    arrays = untrained_stem(Config(network="darknet19", width=0.5, freeze="none")).arrays
+    kernel = arrays["conv6_1/kernel"]
+    assert kernel.shape == (3, 3, 256, 512)
+    assert kernel.var() == pytest.approx(2 / (9 * 256), rel=0.03)  # He et al., arXiv 1502.01852, equation 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"network": "tiny"}, "network tiny is untrained: .* Add --freeze none"),
+        ({"width": 0.5}, "width is that of an untrained darknet19"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Config.of(settings)
+
+
+def test_a_run_goes_from_a_stem_and_from_nothing(stem, rectangles, tmp_path):
+    task = Task(str(rectangles), "train", "val", None)
+    settings = {"epochs": 1, "sizes": "64", "batch_size": 3, "head_filters": 8}
+    trained = Run.new(task, Config.of(settings), stem, tmp_path)
+    assert trained.trainer.frozen >= {"conv1", "conv6_5"}
+    assert trained.trainer.start.new == {"conv7", "conv8", "conv5a", "conv9", "linear"}
+    nothing = {"network": "darknet19", "width": 1 / 32, "freeze": "none", "activation": "elu", "batch_norm": "off"}
+    run = Run.new(task, Config.of(settings | nothing), replace(stem, name="ignored"), tmp_path)
+    convolutions = [layer for layer in run.trainer.spec.network if isinstance(layer, Conv)]
+    assert {layer.activation for layer in convolutions[:-1]} == {"elu"}
+    assert not any(layer.normalize for layer in convolutions)
+    assert run.trainer.start.new == {layer.name for layer in convolutions}
+    outcome = run.go()
+    assert (outcome.folder / "best.safetensors").is_file()
