@@ -32,6 +32,7 @@ class TensornetsGraph:
         from tensorflow.compat import v1 as tf
 
         with quiet(), tf.Graph().as_default() as graph:
+            tf.set_random_seed(0)  # wanted wherever a fine-tuning in this process has made TensorFlow deterministic
             images = tf.placeholder(tf.float32, (None, spec.input_size, spec.input_size, 3), "images")
             output = _output(nets, kind, images, len(spec.labels))
             variables = _matched(kind, {variable.name: variable for variable in tf.global_variables()})

@@ -16,7 +16,7 @@ def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested(tmp_path):
     assert search.suggestion == pytest.approx(1e-3)
     table, plot = search.write(tmp_path)
     with table.open(encoding="utf-8", newline="") as file:
-        assert [float(row["smoothed_loss"]) for row in csv.DictReader(file)] == [3, 2, 1, 5]
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == [3, 2, 1, 5]
     with Image.open(plot) as picture:
         assert picture.size == (840, 600)
 
