@@ -73,9 +73,9 @@ def _go(run: "Run") -> "Outcome":
             bar.update(task, completed=row["step"], description=f"loss {row['loss']:.2f}")
             if "ap50" in row:
                 facts = f"step {row['step']}, epoch {row['epoch'] + 1}: loss {row['loss']:.3f}"
-                console.print(f"{facts}, val loss {row['val_loss']:.3f}, AP50 {row['ap50']:.3f}", highlight=False)
+                console.print(f"{facts}, val loss {row['val_loss']:.3f}, AP50 {row['ap50']:.3f}", highlight=False, soft_wrap=True)
                 for sentence in row["sentences"]:
-                    console.print(f"  {sentence}", style="yellow", highlight=False)
+                    console.print(f"  {sentence}", style="yellow", highlight=False, soft_wrap=True)
 
         return run.go(report)
 

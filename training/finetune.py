@@ -29,7 +29,7 @@ from training.schedules import Schedule, make_schedule
 from training.step import StepReport, Trainer
 from training.transfer import Start, frozen_layers, transfer
 from training.voc import Sample, read_set
-from training.watch import Probe, Watcher, flat_sentences
+from training.watch import Flat, Probe, Watcher, flat_sentences
 from weights.model_file import save_model
 
 Row = dict[str, Any]
@@ -151,10 +151,17 @@ class Run:
         ap50 = evaluate(Detector(model.spec, load_engine(model)), self.val).ap50
         if self.progress.observe(ap50 if self.config.watch == "ap" else -loss, self.config):
             self._save_model("best", ap50)
-        flat = self._probe.flat(model, self._val_batches.batch(0)[0])
-        sentences = [*self.watcher.sentences(), *flat_sentences(flat)]
+        flat = self._flat(model)
+        sentences = [*self.watcher.sentences(), *flat_sentences(flat, self._flat_before)]
         layers = {"gradient_to_weight": self.watcher.medians(), "flat": {layer: asdict(share) for layer, share in flat.items()}}
         return {"val_loss": loss, "ap50": ap50, "layers": layers, "sentences": sentences}
+
+    def _flat(self, model: Model) -> dict[str, Flat]:
+        return self._probe.flat(model, self._val_batches.batch(0)[0])
+
+    @cached_property
+    def _flat_before(self) -> dict[str, Flat]:
+        return self._flat(self.trainer.start.model)
 
     @cached_property
     def _probe(self) -> Probe:

@@ -20,6 +20,8 @@ VANISHING, EXPLODING = 1e-7, 10.0
 """A kernel's gradient, as a share of its weights, below or above which a layer does not learn or falls apart."""
 TOO_MANY_DEAD = 0.5
 """Share of a layer's channels."""
+MORE_DEAD = 0.1
+"""Share of a layer's channels by which it must have grown: a trained network brings dead channels along, and they do no harm."""
 
 _BOUNDS: dict[Activation, tuple[float | None, float | None]] = {
     "relu": (0.0, None),
@@ -103,9 +105,11 @@ def _flat(values: NDArray[np.float32], low: float | None, high: float | None) ->
     return Flat(dead, saturated)
 
 
-def flat_sentences(flat: Mapping[str, Flat]) -> Iterator[str]:
-    """A sentence for each layer of which too many channels are flat."""
+def flat_sentences(flat: Mapping[str, Flat], before: Mapping[str, Flat]) -> Iterator[str]:
+    """A sentence for each layer of which too many channels are flat, and more than `before` training."""
     for layer, share in flat.items():
-        for word, part in (("dead", share.dead), ("saturated", share.saturated)):
-            if part > TOO_MANY_DEAD:
-                yield f"{part:.0%} of {layer}'s channels are {word}: a smaller --learning-rate or another --activation may help."
+        for word in ("dead", "saturated"):
+            now, then = getattr(share, word), getattr(before[layer], word)
+            if now > TOO_MANY_DEAD and now > then + MORE_DEAD:
+                cure = "a smaller --learning-rate or another --activation may help"
+                yield f"{now:.0%} of {layer}'s channels are {word}, {then:.0%} were before training: {cure}."

@@ -51,11 +51,12 @@ def test_dead_and_saturated_channels_are_counted(small_model):
     assert flat["conv1"] == Flat(2 / 8, 3 / 8)
 
 
-def test_too_many_flat_channels_are_said():
-    said = list(flat_sentences({"conv4": Flat(0.75, 0.0), "conv5": Flat(0.5, 0.1), "conv6": Flat(0.0, 0.6)}))
-    assert [sentence.partition(":")[0] for sentence in said] == [
-        "75% of conv4's channels are dead",
-        "60% of conv6's channels are saturated",
+def test_too_many_flat_channels_are_said_where_training_made_them():
+    before = {"conv4": Flat(0.25, 0.0), "conv5": Flat(0.0, 0.0), "conv6": Flat(0.0, 0.0), "conv7": Flat(0.6, 0.0)}
+    after = {"conv4": Flat(0.75, 0.0), "conv5": Flat(0.5, 0.1), "conv6": Flat(0.0, 0.6), "conv7": Flat(0.65, 0.0)}
+    assert [sentence.partition(":")[0] for sentence in flat_sentences(after, before)] == [
+        "75% of conv4's channels are dead, 25% were before training",
+        "60% of conv6's channels are saturated, 0% were before training",
     ]
 
 

@@ -1,0 +1,80 @@
+"""What docs/techniques.md compares: each technique of the lecture as a change to one short run."""
+
+from typing import Any
+
+BASE: dict[str, Any] = {"epochs": 5, "sizes": "160:0.4,224", "check_every": 1, "warmup_steps": 10, "learning_rate": 0.0003}
+"""Short, so that what learns faster is seen; the options that are not here are as `boxwright finetune` has them."""
+
+NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001}
+SCRATCH = {"new_layers": "all", "freeze": "none", "learning_rate": 0.001}
+
+RATES = {"adamw": 3e-4, "adam": 3e-4, "rmsprop": 3e-4, "adagrad": 3e-4, "sgd": 3e-4, "momentum": 3e-4, "nesterov": 3e-4}
+"""What `boxwright finetune raccoon --optimizer NAME --freeze none --sizes 160 --epochs 6 --find-learning-rate` suggested."""
+
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "Transfer": {
+        "the base: backbone frozen for a fifth of the run": {},
+        "nothing frozen": {"freeze": "none"},
+        "backbone frozen throughout": {"unfreeze_at": 1.0},
+        "all but the output frozen throughout": {"freeze": "all-but-head", "unfreeze_at": 1.0},
+        "the head starts anew": NEW_HEAD,
+        "everything starts anew": SCRATCH,
+    },
+    "Loss": {
+        "darknet's squared errors": {"loss": "darknet", "prior_photos": 0},
+        "darknet's, with its prior warm-up": {"loss": "darknet"},
+        "objectness learns 1, not the IoU": {"rescore": False},
+        "anchors clustered anew": {"anchors": "kmeans"},
+    },
+    "Initialisation and activation of a new head": {
+        "He, leaky (as above)": NEW_HEAD,
+        "Glorot": NEW_HEAD | {"init": "glorot"},
+        "LeCun": NEW_HEAD | {"init": "lecun"},
+        "He, ReLU": NEW_HEAD | {"activation": "relu"},
+        "He, ELU": NEW_HEAD | {"activation": "elu"},
+        "LeCun, SELU": NEW_HEAD | {"activation": "selu", "init": "lecun"},
+    },
+    "Batch norm, dropout, decay": {
+        "batch norm trains": {"batch_norm": "train"},
+        "no batch norm: folded into the kernels": {"batch_norm": "off"},
+        "new head without batch norm": NEW_HEAD | {"batch_norm": "off"},
+        "spatial dropout 0.2 in the head": {"dropout": 0.2},
+        "no weight decay": {"weight_decay": 0.0},
+        "L2 of 0.0005 in the loss": {"l2": 0.0005, "weight_decay": 0.0},
+    },
+    "Gradient clipping": {
+        "none": {"clip": "none"},
+        "by value, 1": {"clip": "value", "clip_at": 1.0},
+        "by each array's norm, 1": {"clip": "norm", "clip_at": 1.0},
+        "none, ten times the rate": {"clip": "none", "learning_rate": 0.003},
+        "global norm, ten times the rate": {"learning_rate": 0.003},
+    },
+    "Optimisers, each at the rate that --find-learning-rate suggests": {
+        "adamw": {"learning_rate": RATES["adamw"]},
+        "adam": {"optimizer": "adam", "weight_decay": 0.0, "learning_rate": RATES["adam"]},
+        "rmsprop": {"optimizer": "rmsprop", "learning_rate": RATES["rmsprop"]},
+        "adagrad": {"optimizer": "adagrad", "learning_rate": RATES["adagrad"]},
+        "sgd": {"optimizer": "sgd", "learning_rate": RATES["sgd"]},
+        "momentum": {"optimizer": "momentum", "learning_rate": RATES["momentum"]},
+        "nesterov": {"optimizer": "nesterov", "learning_rate": RATES["nesterov"]},
+    },
+    "Schedules": {
+        "constant": {"schedule": "constant"},
+        "piecewise": {"schedule": "piecewise"},
+        "power": {"schedule": "power"},
+        "exponential": {"schedule": "exponential"},
+        "performance": {"schedule": "performance", "plateau_patience": 1},
+        "one cycle": {"schedule": "one-cycle"},
+        "no warm-up": {"warmup_steps": 0},
+    },
+    "Averages and augmentation": {
+        "no moving average of the weights": {"ema": 0.0},
+        "no mosaic": {"mosaic": 0.0},
+        "no augmentation at all": {
+            "mosaic": 0.0, "scale": 0.0, "aspect": 0.0, "translate": 0.0, "flip": 0.0, "hue": 0.0, "saturation": 1.0, "exposure": 1.0,
+        },
+        "224 pixels from the beginning": {"sizes": "224"},
+        "multi-scale, one stride up and down": {"multi_scale": 1},
+        "early stopping after 1 check without progress": {"patience": 1},
+    },
+}  # fmt: skip
