@@ -23,7 +23,7 @@ SEEDS = (0, 1, 2)
 TIMED_STEPS = 12
 ROOT = Path(__file__).resolve().parents[1]
 
-HEADER = ("| | AP50, epoch 1 | AP50 at the end | COCO AP at the end | val loss | time |", "|---|---|---|---|---|---|")
+HEADER = ("| | AP50 half-way | AP50 at the end | COCO AP at the end | val loss | time |", "|---|---|---|---|---|---|")
 
 Row = dict[str, Any]
 
@@ -125,14 +125,14 @@ def _median_seconds(runs: list[Any]) -> list[float]:
 
 
 def table(results: Path) -> str:
-    """Per group: AP50 and COCO AP at the end and AP50 after the first epoch, median and range of the seeds; time of a step."""
+    """Per group: AP50 and COCO AP at the end and AP50 half-way, median and range of the seeds; time of a step."""
     runs = rows(results, "run")
     times = {(row["group"], row["name"]): row["ratio"] for row in rows(results, "time")}
     lines = []
     for group in VARIANTS:
         lines += [
             f"\n### {group}\n",
-            "| | AP50, epoch 1 | AP50 at the end | COCO AP at the end | val loss | time |",
+            "| | AP50 half-way | AP50 at the end | COCO AP at the end | val loss | time |",
             "|---|---|---|---|---|---|",
         ]
         for name in VARIANTS[group]:

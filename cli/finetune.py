@@ -19,7 +19,9 @@ def finetune(
     train_set: Annotated[str, typer.Option("--set", help="The list in ImageSets/Main to train on.")] = "train",
     val_set: Annotated[str, typer.Option("--val-set", help="The list to check on.")] = "val",
     out: Annotated[Path, typer.Option("--out", help="Where the run's folder is made.")] = Path("runs"),
-    config: Annotated[Path | None, typer.Option("--config", help="Options in a TOML file; those given here come on top.")] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="FILE_OR_RECIPE", help="Options in a TOML file; those given here come on top.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")] = False,
     **options: Any,
@@ -28,6 +30,7 @@ def finetune(
     from cli.download_bar import load_model
     from training.config import Config
     from training.finetune import Run
+    from training.recipes import find_recipe
     from training.run_folder import RunFolder, Task
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -39,7 +42,7 @@ def finetune(
     else:
         if not dataset:
             raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-        settings = Config.read(config, given) if config else Config.of(given)
+        settings = Config.read(find_recipe(config), given) if config else Config.of(given)
         task = Task(str(dataset.resolve()), train_set, val_set, str(Path(model).resolve()) if model and Path(model).is_file() else model)
         run = Run.new(task, settings, load_model(model), out)
     if find_rate:

@@ -1,10 +1,6 @@
 """`boxwright`: the command and its subcommands."""
 
-import os
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ tells of missing GPUs otherwise; what fails still is raised
-
 from typing import Annotated, NoReturn
 
 import typer
