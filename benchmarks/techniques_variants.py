@@ -8,7 +8,7 @@ BASE: dict[str, Any] = {"epochs": 4, "sizes": "160", "check_every": 2, "warmup_s
 NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001}
 SCRATCH = {"new_layers": "all", "freeze": "none", "learning_rate": 0.001}
 
-RATES = {"adamw": 1.1e-4, "adam": 1.1e-4, "rmsprop": 3e-5, "adagrad": 1e-3, "sgd": 2.3e-3, "momentum": 2.8e-4, "nesterov": 2.8e-4}
+RATES = {"adamw": 1.1e-4, "adam": 1.1e-4, "rmsprop": 2.0e-5, "adagrad": 2.8e-4, "sgd": 2.3e-3, "momentum": 2.8e-4, "nesterov": 2.8e-4}
 """What `boxwright finetune raccoon --optimizer NAME --freeze none --sizes 160 --epochs 6 --find-learning-rate` suggested."""
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {

@@ -58,10 +58,19 @@ def _cut(view: View, min_visible: float) -> View:
 
 def flip(view: View) -> View:
     """Mirrored left to right."""
-    width = view.picture.shape[1]
+    return _mirrored(view, axis=1)
+
+
+def flip_vertical(view: View) -> View:
+    """Mirrored top to bottom."""
+    return _mirrored(view, axis=0)
+
+
+def _mirrored(view: View, axis: int) -> View:
+    first = 1 - axis  # rows are y, which comes second in a box
     boxes = view.boxes.copy()
-    boxes[:, [0, 2]] = width - view.boxes[:, [2, 0]]
-    return replace(view, picture=view.picture[:, ::-1], boxes=boxes)
+    boxes[:, [first, first + 2]] = view.picture.shape[axis] - view.boxes[:, [first + 2, first]]
+    return replace(view, picture=np.flip(view.picture, axis), boxes=boxes)
 
 
 def scaled(view: View, width: int, height: int) -> View:
@@ -114,7 +123,8 @@ def random_window(rng: np.random.Generator, view: View, config: Config, shape: f
 def random_view(rng: np.random.Generator, view: View, config: Config, shape: float = 1.0) -> View:
     """A random part of the photo, mirrored or not."""
     shown = crop(view, random_window(rng, view, config, shape), config.min_visible)
-    return flip(shown) if rng.random() < config.flip else shown
+    shown = flip(shown) if rng.random() < config.flip else shown
+    return flip_vertical(shown) if config.flip_vertical and rng.random() < config.flip_vertical else shown
 
 
 def random_colour(rng: np.random.Generator, pixels: Pixels, config: Config) -> Pixels:

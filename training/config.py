@@ -40,6 +40,7 @@ class Config(BaseModel):
     aspect: float = Field(0.15, ge=0, le=1, description="Its sides are stretched against each other by up to e^aspect.")
     translate: float = Field(0.15, ge=0, le=1, description="It is moved by up to this share of the photo's sides.")
     flip: float = Field(0.5, ge=0, le=1, description="Share of pictures that are mirrored.")
+    flip_vertical: float = Field(0.0, ge=0, le=1, description="Share of pictures that are turned upside down: for microscopes and maps.")
     hue: float = Field(0.05, ge=0, le=0.5, description="Hue is turned by up to this share of the colour circle.")
     saturation: float = Field(1.5, ge=1, le=10, description="Saturation is multiplied or divided by up to this.")
     exposure: float = Field(1.5, ge=1, le=10, description="Brightness is multiplied or divided by up to this.")

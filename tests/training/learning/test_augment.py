@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.augment import View, Window, crop, distort_colour, flip, mosaic, random_view, scaled
+from training.augment import View, Window, crop, distort_colour, flip, flip_vertical, mosaic, random_view, scaled
 from training.config import Config
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
@@ -49,13 +49,14 @@ def test_empty_and_reversed_boxes_are_dropped():
     assert crop(bad, Window(0, 0, 60, 40), 0.0).class_ids.tolist() == [2]
 
 
-def test_a_mirrored_box_is_where_its_pixels_are_and_twice_is_as_before():
-    once = flip(view())
-    np.testing.assert_array_equal(once.boxes, [[30, 5, 50, 25]])
+@pytest.mark.parametrize(("mirror", "expected"), [(flip, [30, 5, 50, 25]), (flip_vertical, [10, 15, 30, 35])])
+def test_a_mirrored_box_is_where_its_pixels_are_and_twice_is_none(mirror, expected):
+    once = mirror(view())
+    np.testing.assert_array_equal(once.boxes, [expected])
     assert found(once.picture, COLOURS[0]) == once.boxes[0].tolist()
-    twice = flip(once)
-    np.testing.assert_array_equal(twice.boxes, view().boxes)
+    twice = mirror(once)
     np.testing.assert_array_equal(twice.picture, view().picture)
+    np.testing.assert_array_equal(twice.boxes, view().boxes)
 
 
 def test_a_scaled_box_is_where_its_pixels_are():
