@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from detector.engines.onnxruntime import OnnxStem
 from detector.shapes import array_shapes, trace
 from detector.spec import Model
-from training.errors import ConfigError, FeatureFileError, TrainingError
+from training.errors import ConfigError, FeatureFileError
 from training.feature_file import FeatureFile
 from training.pipeline import Batches, Kind, Sight, ViewId
 from training.run_folder import versions
@@ -33,8 +33,9 @@ OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "hue", "sat
 """Those that a view depends on."""
 PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
 FORMAT = 1
-NUMBERS = np.float16
-"""Of kept features: see docs/training.md for what it costs."""
+NUMBERS = np.float32
+"""Of kept features. float16 takes half the disk and no less time, but after 30 steps of everyday on raccoon the weights were 4 % of their
+way from where uncached training brings them (float32: 0.06 %), for Adam makes as much of a small gradient as of a large one."""
 AT_ONCE = 8
 """Views that are computed together."""
 
@@ -147,14 +148,8 @@ class FeatureCache:
 
     def _computed(self, stem: OnnxStem, sights: list[Sight], row: np.dtype[Any]) -> NDArray[Any]:
         rows = np.zeros(len(sights), row)
-        with np.errstate(over="ignore"):  # found below
-            for layer, features in stem(np.stack([sight.pixels for sight in sights])).items():
-                rows[layer] = features
-                if not np.isfinite(rows[layer]).all():
-                    raise TrainingError(
-                        f"layer {layer!r} says numbers up to {np.abs(features).max():.1e}, more than {np.dtype(NUMBERS)} holds. "
-                        "Train without --cache-features."
-                    )
+        for layer, features in stem(np.stack([sight.pixels for sight in sights])).items():
+            rows[layer] = features
         rows["/class_ids"] = -1
         for index, sight in enumerate(sights):
             rows["/boxes"][index, : len(sight.boxes)] = sight.boxes
