@@ -9,6 +9,7 @@ import typer
 from cli.options import ModelOption
 
 if TYPE_CHECKING:
+    from training.feature_cache import Filling
     from training.finetune import Outcome, Run
 
 
@@ -80,7 +81,14 @@ def _go(run: "Run") -> "Outcome":
                 for sentence in row["sentences"]:
                     console.print(f"  {sentence}", style="yellow", highlight=False, soft_wrap=True)
 
-        return run.go(report)
+        def filling(stand: "Filling") -> None:
+            bar.update(task, description=f"features {stand.done:,} of {stand.views:,}")
+            if stand.done in (0, stand.views):
+                what = "computing" if stand.done == 0 else "kept:"
+                facts = f"what the frozen layers say of {stand.views:,} views, {stand.bytes / 1e6:,.0f} MB"
+                console.print(f"{what} {facts}, in {stand.path}", highlight=False, soft_wrap=True)
+
+        return run.go(report, filling)
 
 
 def _with_every_option() -> None:

@@ -8,14 +8,14 @@ import os
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on AMD CPUs, where it is quicker too
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from detector.network import LEAKY_SLOPE, Conv, Layer, MaxPool, Reorg, Route, Shortcut
-from detector.shapes import Array, Arrays, Shape, inputs
+from detector.shapes import Array, Arrays, Shape, inputs, trace
 from detector.spec import Model, ModelSpec
 
 
@@ -26,23 +26,35 @@ def build_keras(model: Model) -> Any:
     return network
 
 
-def empty_keras(spec: ModelSpec, *, shared: Any = None, after: Mapping[str, Any] | None = None) -> Any:
+def empty_keras(spec: ModelSpec, *, shared: Any = None, after: Mapping[str, Any] | None = None, given: Sequence[str] = ()) -> Any:
     """The network with Keras's initial values.
 
     shared: a network made before, of another input size perhaps, whose layers this one uses; both then have the same weights.
     after: Keras layers that training adds, such as dropout, by the name of the layer that they follow.
+    given: layers, in the network's order, whose outputs (N, side, side, channels) are its inputs, by name, instead of images;
+    what comes after the last of them is made, and reads nothing else of what lies before.
     """
     made: Owner = (lambda _, make: make()) if shared is None else (lambda name, _: shared.get_layer(name))
-    pixels = keras.Input((spec.input_size, spec.input_size, 3), name="images")
-    last = keras.layers.Rescaling(spec.pixel_scale, spec.pixel_offset, name="pixels_scaled")(pixels)
-    outputs: dict[str, Any] = {}
+    read, last = _beginning(spec, given)
+    outputs: dict[str, Any] = dict(read) if given else {}
     before = inputs(spec.network, spec.input_size)
-    for layer in spec.network:
+    names = [layer.name for layer in spec.network]
+    for layer in spec.network[names.index(given[-1]) + 1 if given else 0 :]:
         last = _apply(layer, last, before[layer.name], outputs, made)
         if after and layer.name in after:
             last = after[layer.name](last)
         outputs[layer.name] = last
-    return keras.Model(pixels, last)
+    return keras.Model(read, last)
+
+
+def _beginning(spec: ModelSpec, given: Sequence[str]) -> tuple[Any, Any]:
+    """The network's inputs, and what its first layer reads."""
+    if given:
+        shapes = trace(spec.network, spec.input_size)
+        read = {name: keras.Input((shapes[name].side, shapes[name].side, shapes[name].channels), name=name) for name in given}
+        return read, read[given[-1]]
+    pixels = keras.Input((spec.input_size, spec.input_size, 3), name="images")
+    return pixels, keras.layers.Rescaling(spec.pixel_scale, spec.pixel_offset, name="pixels_scaled")(pixels)
 
 
 Owner = Callable[[str, Callable[[], Any]], Any]

@@ -3,6 +3,7 @@
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,28 +12,46 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
-from detector.shapes import Arrays, Shape, inputs
+from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.shapes import Arrays, Shape, inputs, trace
 from detector.spec import Model
 
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT, FEATURES = "images", "logits", "{}/features"
 OPSET, IR_VERSION = 18, 9
 
 
 def build_onnx(model: Model) -> onnx.ModelProto:
     """The model's whole network, pixel scaling included, as one graph."""
-    spec = model.spec
     graph = _Graph()
+    last = _add_network(graph, model, model.spec.network)
+    graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
+    return graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
+
+
+def build_onnx_until(model: Model, layers: Sequence[str]) -> onnx.ModelProto:
+    """The part of the network that these layers need, which are in its order. Its outputs are theirs: FEATURES with the layer's name,
+    (N, side, side, channels) float32."""
+    spec, graph = model.spec, _Graph()
+    end = [layer.name for layer in spec.network].index(layers[-1]) + 1
+    _add_network(graph, model, spec.network[:end])
+    shapes, outputs = trace(spec.network, spec.input_size), {}
+    for layer in layers:
+        name = graph.add("Transpose", [layer], FEATURES.format(layer), perm=(0, 2, 3, 1))
+        outputs[name] = ("N", shapes[layer].side, shapes[layer].side, shapes[layer].channels)
+    return graph.finished(model, outputs)
+
+
+def _add_network(graph: "_Graph", model: Model, network: Network) -> str:
+    spec = model.spec
     last = graph.add("Transpose", [INPUT], "pixels/nchw", perm=(0, 3, 1, 2))
     if spec.pixel_scale != 1:
         last = graph.add("Mul", [last, graph.constant("pixels/scale", np.float32(spec.pixel_scale))], "pixels/scaled")
     if spec.pixel_offset != 0:
         last = graph.add("Add", [last, graph.constant("pixels/offset", np.float32(spec.pixel_offset))], "pixels/moved")
     before = inputs(spec.network, spec.input_size)
-    for layer in spec.network:
+    for layer in network:
         last = _add_layer(graph, layer, last, before[layer.name], model.arrays)
-    graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
-    return graph.finished(model)
+    return last
 
 
 @dataclass
@@ -50,11 +69,11 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name))
         return name
 
-    def finished(self, model: Model) -> onnx.ModelProto:
-        size, grid = model.spec.input_size, model.spec.grid
+    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> onnx.ModelProto:
+        size = model.spec.input_size
         images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ("N", size, size, 3))
-        logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ("N", grid, grid, None))
-        graph = helper.make_graph(self.nodes, model.name, [images], [logits], self.constants)
+        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+        graph = helper.make_graph(self.nodes, model.name, [images], results, self.constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="boxwright")
 
 

@@ -54,6 +54,10 @@ class Config(BaseModel):
     head_filters: int = Field(384, ge=1, le=4096, description="Width of a head that is put upon a stem.")
     freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
     unfreeze_at: float = Field(0.2, ge=0, le=1, description="Share of the run after which what was frozen trains too. 1: never.")
+    cache_features: int = Field(
+        0, ge=0, le=1000, description="Views of each photo of which the frozen layers' outputs are kept on disk, not computed anew. 0: off."
+    )
+    cache_gigabytes: float = Field(8.0, gt=0, description="The most that kept features, of all runs, may take on disk.")
     batch_norm: Literal["train", "frozen", "off"] = Field("frozen", description="Statistics move; nothing moves; or no batch norm at all.")
     new_layers: Literal["output", "head", "all"] = Field("output", description="What starts anew: outputs of new labels, head, everything.")
     init: Literal["he", "glorot", "lecun"] = Field("he", description="How new layers are initialised.")
@@ -111,6 +115,11 @@ class Config(BaseModel):
             raise ValueError("width is that of an untrained darknet19; add --network darknet19.")
         if self.activation != "keep" and self.new_layers == "output" and self.network == "model":
             raise ValueError("activation is that of new hidden layers; with new_layers output there are none. Add --new-layers head.")
+        if self.cache_features and (self.freeze == "none" or self.unfreeze_at == 0 or self.multi_scale):
+            raise ValueError(
+                "cache_features keeps what frozen layers say at the sizes of the plan: "
+                "it goes with a freeze other than none, an unfreeze_at above 0, and multi_scale 0."
+            )
         return self
 
     @classmethod

@@ -17,3 +17,7 @@ class TrainingError(BoxwrightError):
 
 class CheckpointError(TrainingError):
     """A checkpoint is damaged, cut short, or of another run."""
+
+
+class FeatureFileError(TrainingError):
+    """A file of kept features is damaged, cut short, or of other photos, weights or options."""

@@ -1,7 +1,7 @@
 """A run from beginning to end: data and a model in, best.safetensors out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from training.config import Config
 from training.errors import ConfigError, DatasetError, TrainingError
 from training.evaluate import evaluate
+from training.feature_cache import FeatureCache, Filling
 from training.interrupt import Interrupt
 from training.new_heads import ANCHORS, untrained_stem, with_head
 from training.pipeline import Batches, stream
@@ -57,6 +58,7 @@ class Run:
     batches: Batches
     val: Sequence[Sample]
     schedule: Schedule
+    features: FeatureCache | None = None
     progress: Progress = field(default_factory=Progress)
     watcher: Watcher = field(default_factory=Watcher)
 
@@ -82,10 +84,11 @@ class Run:
         folder.describe(prepared.batches.samples, prepared.val)
         trainer = Trainer(prepared.start, config, prepared.frozen)
         schedule = make_schedule(config, prepared.batches.steps)
-        return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule)
+        return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule, prepared.features)
 
-    def go(self, report: Callable[[Row], object] = lambda _: None) -> Outcome:
-        """Train to the end, until patience is over, or until Ctrl-C, which saves first. `report` is told of every step.
+    def go(self, report: Callable[[Row], object] = lambda _: None, filling: Callable[[Filling], object] = lambda _: None) -> Outcome:
+        """Train to the end, until patience is over, or until Ctrl-C, which saves first. `report` is told of every step, `filling` of
+        the features that are computed beforehand.
 
         Raises TrainingError where the loss is no number any more or memory is out; the last checkpoint stays.
         """
@@ -93,8 +96,8 @@ class Run:
             if self.progress.step == 0:
                 self._save_checkpoint()
             end = self.progress.step if self.progress.out_of_patience(self.config) else self.batches.steps
-            for images, targets in stream(self.batches, self.progress.step, end):
-                row = self._advance(images, targets)
+            for seen, targets in self._inputs(end, filling, interrupt):
+                row = self._advance(seen, targets)
                 due = self.progress.step % self._steps_per_check == 0 or self.progress.step == self.batches.steps
                 if due:
                     row |= self._check()
@@ -117,14 +120,23 @@ class Run:
     def _steps_per_check(self) -> int:
         return self.config.check_every * self.batches.steps_per_epoch
 
-    def _advance(self, images: Any, targets: Any) -> Row:
+    def _inputs(self, end: int, filling: Callable[[Filling], object], interrupt: Interrupt) -> Iterator[tuple[Any, Any]]:
+        """The batches from where the run stands: first, where they are kept, of features, then of images."""
+        begin = self.progress.step
+        if self.features:
+            yield from self.features.stream(begin, min(end, self.batches.viewed_steps), filling, lambda: interrupt.asked)
+            begin = max(begin, self.batches.viewed_steps)
+        if not interrupt.asked:
+            yield from stream(self.batches, begin, end)
+
+    def _advance(self, seen: Any, targets: Any) -> Row:
         """One step, and what there is to tell of it."""
         step = self.progress.step
         if self.trainer.frozen and step >= round(self.config.unfreeze_at * self.batches.steps):
             self.trainer.freeze(frozenset())
         rate = self.schedule(step) * self.progress.rate_factor
         try:
-            report = self.trainer.step(images, targets, number=step, rate=rate)
+            report = self.trainer.step(seen, targets, number=step, rate=rate)
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
             raise TrainingError(f"out of memory in step {step}: take a smaller --batch-size or smaller --sizes. {self._last()}") from error
         if not math.isfinite(report.loss + sum(report.gradients.values())):
@@ -132,7 +144,7 @@ class Run:
         self.progress.step = step + 1
         self.watcher.observe(report)
         norm = math.sqrt(sum(gradient**2 for gradient in report.gradients.values()))
-        epoch, size = step // self.batches.steps_per_epoch, int(images.shape[1])
+        epoch, size = step // self.batches.steps_per_epoch, self.batches.size_of(step)
         return {
             "step": step + 1,
             "epoch": epoch,
@@ -208,6 +220,7 @@ class _Prepared:
     frozen: frozenset[str]
     batches: Batches
     val: Sequence[Sample]
+    features: FeatureCache | None
 
 
 def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
@@ -222,7 +235,8 @@ def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
         raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
     start = _start(model, labels, train, config)
     batches = Batches(train, start.model.spec, config, augmented=not config.overfit)
-    return _Prepared(start, frozen_layers(start.model.spec.network, config.freeze), batches, val)
+    frozen = frozen_layers(start.model.spec.network, config.freeze)
+    return _Prepared(start, frozen, batches, val, FeatureCache.of(start.model, frozen, batches) if config.cache_features else None)
 
 
 def _start(model: Model, labels: tuple[str, ...], train: Sequence[Sample], config: Config) -> Start:

@@ -1,6 +1,8 @@
 """Photos on disk -> batches for training. A batch is a function of the seed and its number alone.
 
 So it does not matter how many threads make batches, and a resumed run sees what the uninterrupted one would have seen.
+
+Where features are cached (see `feature_cache`) a photo is not shown anew each time: it has so many views, numbered, and they take turns.
 """
 
 import threading
@@ -8,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import ceil
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from detector.detections import Boxes
 from detector.image import read_image
 from detector.placement import Pixels, Placement
 from detector.spec import ModelSpec
@@ -26,8 +29,31 @@ from training.voc import Sample
 BATCHES_PER_SIZE = 10
 """Multi-scale training keeps a size for so many batches (YOLO9000, section 2)."""
 
-_ORDER, _SIZE, _PICTURE = range(3)
+_ORDER, _SIZE, _PICTURE, _VIEW = range(4)
 """What a random stream is for: streams of one seed must not coincide."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What the network sees."""
+
+    pixels: Pixels  # (S, S, 3), 0..255
+    boxes: Boxes  # (N, 4) xyxy, network pixels, none of them empty
+    class_ids: NDArray[np.int64]  # (N,)
+
+
+class Kind(NamedTuple):
+    """What the views of a part of the run have in common."""
+
+    size: int  # network pixels
+    mosaic: bool  # some are made of four photos
+
+
+class ViewId(NamedTuple):
+    """One of the views of a photo."""
+
+    photo: int
+    view: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,32 +99,72 @@ class Batches:
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
         """Images (B, S, S, 3), 0..255, and targets (B, ...) of batch number `step`. Raises DatasetError, ImageError, OSError."""
-        spec = replace(self.spec, input_size=self.size_of(step))
-        first = step * self.config.batch_size
-        made = [self._picture(place, spec) for place in range(first, first + self.config.batch_size)]
-        targets = {name: np.stack([one[1][name] for one in made]) for name in Targets.__annotations__}  # type: ignore[literal-required]
-        return np.stack([pixels for pixels, _ in made]), cast(Targets, targets)
+        sights = [self._sight(place) for place in self._places(step)]
+        targets = self.targets([(sight.boxes, sight.class_ids) for sight in sights], self.size_of(step))
+        return np.stack([sight.pixels for sight in sights]), targets
 
-    def _picture(self, place: int, spec: ModelSpec) -> tuple[Pixels, Targets]:
+    def targets(self, truths: Sequence[tuple[Boxes, NDArray[np.int64]]], size: int) -> Targets:
+        """What the network should say of pictures of that size with these boxes and classes."""
+        spec = replace(self.spec, input_size=size)
+        made = [dense_targets(boxes, class_ids, spec, self.most_boxes) for boxes, class_ids in truths]
+        return cast(Targets, {name: np.stack([one[name] for one in made]) for name in made[0]})  # type: ignore[literal-required]
+
+    def _places(self, step: int) -> range:
+        """Those of a batch's pictures in the endless stream."""
+        return range(step * self.config.batch_size, (step + 1) * self.config.batch_size)
+
+    @property
+    def viewed_steps(self) -> int:
+        """How many batches, from the first, are of numbered views: those of the time in which layers are frozen."""
+        return round(self.config.unfreeze_at * self.steps) if self.config.cache_features else 0
+
+    def kinds(self) -> dict[Kind, list[ViewId]]:
+        """All views that the run shows, sorted, by kind, in the order in which their time comes."""
+        seen: dict[Kind, set[ViewId]] = {}
+        for step in range(self.viewed_steps):
+            seen.setdefault(self.kind_of(step), set()).update(self.view_ids(step))
+        return {kind: sorted(views) for kind, views in seen.items()}
+
+    def kind_of(self, step: int) -> Kind:
+        """Of a batch of numbered views."""
+        return Kind(self.size_of(step), self.augmented and self.config.mosaic > 0 and step / self.steps < self.config.mosaic_until)
+
+    def view_ids(self, step: int) -> list[ViewId]:
+        """Which views are in a batch: a photo's take turns from epoch to epoch."""
+        count, views = len(self.samples), self.config.cache_features if self.augmented else 1
+        return [ViewId(self._index(place), place // count % views) for place in self._places(step)]
+
+    def view(self, kind: Kind, which: ViewId) -> Sight:
+        """A numbered view of a photo: a function of the seed. Raises what `batch` does."""
+        rng = np.random.default_rng([self.config.seed, _VIEW, kind.size, *which])
+        return self._seen(rng, which.photo, kind)
+
+    def _sight(self, place: int) -> Sight:
         """The picture at a place of the endless stream."""
+        step, index = divmod(place, self.config.batch_size)
+        if step < self.viewed_steps:
+            return self.view(self.kind_of(step), self.view_ids(step)[index])
         rng = np.random.default_rng([self.config.seed, _PICTURE, place])
-        view = self._shown(rng, place, spec.input_size) if self.augmented else self._photo(self._index(place))
-        placement = Placement.fit(spec, view.picture)
+        share = place / (self.steps * self.config.batch_size)
+        return self._seen(rng, self._index(place), Kind(self.size_of(step), share < self.config.mosaic_until))
+
+    def _seen(self, rng: np.random.Generator, photo: int, kind: Kind) -> Sight:
+        view = self._shown(rng, photo, kind) if self.augmented else self._photo(photo)
+        placement = Placement.fit(replace(self.spec, input_size=kind.size), view.picture)
         pixels = placement.apply(view.picture)
         if self.augmented:
             pixels = random_colour(rng, pixels, self.config)
-        boxes, inside = _within(placement.to_network(view.boxes), spec.input_size)
-        return pixels, dense_targets(boxes[inside], view.class_ids[inside], spec, self.most_boxes)
+        boxes, inside = _within(placement.to_network(view.boxes), kind.size)
+        return Sight(pixels, boxes[inside], view.class_ids[inside])
 
-    def _shown(self, rng: np.random.Generator, place: int, size: int) -> View:
-        share = place / (self.steps * self.config.batch_size)
-        if share >= self.config.mosaic_until or rng.random() >= self.config.mosaic:
-            return random_view(rng, self._photo(self._index(place)), self.config)
-        x, y = (round(part) for part in (rng.uniform(0.3, 0.7, 2) * size).tolist())
+    def _shown(self, rng: np.random.Generator, photo: int, kind: Kind) -> View:
+        if not kind.mosaic or rng.random() >= self.config.mosaic:
+            return random_view(rng, self._photo(photo), self.config)
+        x, y = (round(part) for part in (rng.uniform(0.3, 0.7, 2) * kind.size).tolist())
         others = rng.integers(0, len(self.samples), 3)
-        views = [self._photo(index) for index in (self._index(place), *others.tolist())]
+        views = [self._photo(index) for index in (photo, *others.tolist())]
         first, second, third, fourth = (random_view(rng, view, self.config) for view in views)
-        return mosaic((first, second, third, fourth), size, (x, y))
+        return mosaic((first, second, third, fourth), kind.size, (x, y))
 
     def _photo(self, index: int) -> View:
         sample = self.samples[index]
@@ -116,7 +182,7 @@ def _order(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
     return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)
 
 
-def _within(boxes: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _within(boxes: Boxes, size: int) -> tuple[Boxes, NDArray[np.bool_]]:
     """Boxes cut at the network's square, and which of them are not empty then."""
     cut = np.clip(boxes, 0, size)
     return cut, np.all(cut[:, 2:4] > cut[:, 0:2], axis=1)

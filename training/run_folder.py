@@ -80,7 +80,7 @@ class RunFolder:
             if before != data:
                 raise TrainingError(f"{self.path}: the data set has changed since this run began, so it cannot go on. Start a new run.")
             return
-        facts = {"python": platform.python_version(), "machine": platform.platform(), "packages": _versions(), "data": data}
+        facts = {"python": platform.python_version(), "machine": platform.platform(), "packages": versions(), "data": data}
         _write(path, json.dumps(facts, indent=2) + "\n")
 
     def forget_after(self, step: int) -> None:
@@ -116,9 +116,10 @@ def fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
     return {"photos": len(samples), "boxes": sum(len(sample.boxes) for sample in samples), "sha256": digest.hexdigest()}
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Which versions are installed."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,7 +18,10 @@ from training.config import Config
 from training.errors import CheckpointError
 from training.loss import Loss
 from training.optimizers import make_optimizer
-from training.transfer import Start, backbone
+from training.transfer import Start, hidden_of_head
+
+Reads = tuple[int, tuple[str, ...]]
+"""What a network reads: photos of an input size, or the outputs of layers that saw them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +70,21 @@ class Trainer:
         self._kernels = [
             layer.name for layer in self.spec.network if isinstance(layer, Conv) and self.network.get_layer(layer.name).trainable
         ]
-        self._networks = {self.spec.input_size: self.network}
-        self._compiled: dict[int, Any] = {}
+        self._networks: dict[Reads, Any] = {(self.spec.input_size, ()): self.network}
+        self._compiled: dict[Reads, Any] = {}
 
-    def step(self, images: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
-        """Move the weights once. images (B, S, S, 3), 0..255; number: of this step, from 0; rate: the learning rate."""
+    def step(self, seen: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
+        """Move the weights once. number: of this step, from 0; rate: the learning rate.
+
+        seen: images (B, S, S, 3), 0..255; or what the layers that the rest of the network reads say of them, by name, in its order.
+        """
         self.optimizer.learning_rate.assign(rate)
-        size = int(images.shape[1])
-        if size not in self._compiled:
-            self._network_of(size)  # made outside of the compiled function
-            self._compiled[size] = tf.function(self._replicated_step)
-        terms, norms = self._compiled[size](images, dict(targets), tf.constant(number))
+        size = int(targets["responsible"].shape[1]) * self.spec.stride
+        reads: Reads = (size, tuple(seen) if isinstance(seen, Mapping) else ())
+        if reads not in self._compiled:
+            network = self._network_of(*reads)  # made outside of the compiled function
+            self._compiled[reads] = tf.function(partial(self._replicated_step, network))
+        terms, norms = self._compiled[reads](seen, dict(targets), tf.constant(number))
         values = {name: float(term) for name, term in terms.items()}
         gradients, weights = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
         return StepReport(values, gradients, weights)
@@ -87,25 +95,26 @@ class Trainer:
         terms = self.loss(self._raw(network, images, training=False), targets, self.config.prior_photos)
         return float(sum(terms.values()))
 
-    def _network_of(self, size: int) -> Any:
-        """The network for an input size; all of them share their weights."""
-        if size not in self._networks:
-            self._networks[size] = empty_keras(replace(self.spec, input_size=size), shared=self.network, after=self._dropouts)
-        return self._networks[size]
+    def _network_of(self, size: int, given: tuple[str, ...] = ()) -> Any:
+        """The network for an input size, or what of it comes after the layers given; all of them share their weights."""
+        if (size, given) not in self._networks:
+            spec = replace(self.spec, input_size=size)
+            self._networks[size, given] = empty_keras(spec, shared=self.network, after=self._dropouts, given=given)
+        return self._networks[size, given]
 
-    def _raw(self, network: Any, images: Any, *, training: bool) -> Any:
-        raw = network(images, training=training)
+    def _raw(self, network: Any, seen: Any, *, training: bool) -> Any:
+        raw = network(tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), seen), training=training)
         return tf.reshape(raw, (-1, *raw.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
 
-    def _replicated_step(self, images: Any, targets: Any, number: Any) -> Any:
-        terms, norms = self.strategy.run(self._step, (images, targets, number))
+    def _replicated_step(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
+        terms, norms = self.strategy.run(partial(self._step, network), (seen, targets, number))
         return {name: self.strategy.reduce("SUM", term, axis=None) for name, term in terms.items()}, norms
 
-    def _step(self, images: Any, targets: Any, number: Any) -> Any:
-        network, batch = self._networks[images.shape[1]], self.config.batch_size
+    def _step(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
+        batch = self.config.batch_size
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
-            raw = self._raw(network, images, training=True)
+            raw = self._raw(network, seen, training=True)
             terms = self.loss(raw, targets, number * batch, batch)
             if self.config.l2:
                 terms["l2"] = self.config.l2 * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
@@ -171,9 +180,7 @@ def _dropouts(model: Model, config: Config) -> dict[str, Any]:
     channels are dropped (arXiv 1411.4280); after selu, alpha dropout, which keeps mean and variance (arXiv 1706.02515)."""
     if not config.dropout:
         return {}
-    before = set(backbone(model.spec.network))
-    hidden = [layer for layer in model.spec.network[:-1] if isinstance(layer, Conv) and layer.name not in before]
-    return {layer.name: _dropout(layer, config, index) for index, layer in enumerate(hidden)}
+    return {layer.name: _dropout(layer, config, index) for index, layer in enumerate(hidden_of_head(model.spec.network))}
 
 
 def _dropout(layer: Conv, config: Config, index: int) -> Any:

@@ -68,6 +68,12 @@ def backbone(network: Network) -> tuple[str, ...]:
     return tuple(names[: names.index(convolutions[-2])]) if len(convolutions) > 2 else ()
 
 
+def hidden_of_head(network: Network) -> tuple[Conv, ...]:
+    """The convolutions between the backbone and the output."""
+    before = set(backbone(network))
+    return tuple(layer for layer in network[:-1] if isinstance(layer, Conv) and layer.name not in before)
+
+
 def frozen_layers(network: Network, freeze: str) -> frozenset[str]:
     """The layers that `freeze` means: none, backbone, all-but-head, or a layer with all that come before it.
 

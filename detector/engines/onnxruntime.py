@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.engines import split_anchors
 from detector.engines.cores import usable_cores
-from detector.onnx_model import INPUT, OUTPUT, build_onnx
+from detector.onnx_model import FEATURES, INPUT, OUTPUT, build_onnx, build_onnx_until
 from detector.spec import Model
 
 
@@ -24,16 +24,37 @@ class OnnxEngine:
     @classmethod
     def of(cls, model: Model, *, threads: int | None = None) -> "OnnxEngine":
         """Build the graph and load it. threads: of one call; None: as many as there are processors for this process."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cores()
-        options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(build_onnx(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return cls(session, len(model.spec.anchors))
+        return cls(_session(build_onnx(model), threads), len(model.spec.anchors))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
         (logits,) = self.session.run([OUTPUT], {INPUT: images})
         return split_anchors(logits, self.anchors)
+
+
+@dataclass(frozen=True)
+class OnnxStem:
+    """The beginning of a network: what some of its layers say, for whoever computes the rest."""
+
+    session: Any
+    layers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: Model, layers: tuple[str, ...], *, threads: int | None = None) -> "OnnxStem":
+        """Those layers, in the network's order, and all they need. threads: as in `OnnxEngine.of`."""
+        return cls(_session(build_onnx_until(model, layers), threads), layers)
+
+    def __call__(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """(N, S, S, 3), 0..255 -> each layer's output (N, side, side, channels), by name."""
+        results = self.session.run([FEATURES.format(layer) for layer in self.layers], {INPUT: images})
+        return dict(zip(self.layers, results, strict=True))
+
+
+def _session(graph: Any, threads: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 load = OnnxEngine.of
