@@ -1,6 +1,9 @@
 """layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, built without TensorFlow.
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
+
+A file holds graph and kernels. An engine is given the two apart: to copy 200 MB of kernels into a protobuf and out of it again takes longer
+than all else at the start.
 """
 
 from dataclasses import dataclass, field
@@ -19,8 +22,21 @@ INPUT, OUTPUT = "images", "logits"
 OPSET, IR_VERSION = 18, 9
 
 
+Constants = dict[str, NDArray[Any]]
+"""By the name that the graph has for them."""
+
+
 def build_onnx(model: Model) -> onnx.ModelProto:
     """The model's whole network, pixel scaling included, as one graph."""
+    graph, kernels = build_apart(model)
+    for stub in graph.graph.initializer:
+        if stub.name in kernels:
+            stub.CopyFrom(numpy_helper.from_array(kernels[stub.name], stub.name))
+    return graph
+
+
+def build_apart(model: Model) -> tuple[onnx.ModelProto, Constants]:
+    """The same graph without its kernels, for which it has stubs that look elsewhere, and the kernels."""
     spec = model.spec
     graph = _Graph()
     last = graph.add("Transpose", [INPUT], "pixels/nchw", perm=(0, 3, 1, 2))
@@ -32,7 +48,7 @@ def build_onnx(model: Model) -> onnx.ModelProto:
     for layer in spec.network:
         last = _add_layer(graph, layer, last, before[layer.name], model.arrays)
     graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
-    return graph.finished(model)
+    return graph.finished(model), graph.kernels
 
 
 @dataclass
@@ -41,6 +57,7 @@ class _Graph:
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
+    kernels: Constants = field(default_factory=dict)
 
     def add(self, kind: str, sources: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, sources, [output], name=output, **attributes))
@@ -48,6 +65,14 @@ class _Graph:
 
     def constant(self, name: str, value: NDArray[np.generic] | np.float32) -> str:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name))
+        return name
+
+    def kernel(self, name: str, value: NDArray[np.float32]) -> str:
+        """A constant that stays outside."""
+        stub = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape, data_location=TensorProto.EXTERNAL)
+        stub.external_data.add(key="location", value=name)
+        self.constants.append(stub)
+        self.kernels[name] = value
         return name
 
     def finished(self, model: Model) -> onnx.ModelProto:
@@ -63,7 +88,7 @@ def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, arrays: Ar
     match layer:
         case Conv():
             kernel, bias = fold(layer, arrays)
-            weights = [graph.constant(f"{layer.name}/kernel", kernel), graph.constant(f"{layer.name}/bias", bias)]
+            weights = [graph.kernel(f"{layer.name}/kernel", kernel), graph.constant(f"{layer.name}/bias", bias)]
             output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
             (low, high), stride = layer.pads, (layer.stride, layer.stride)
             graph.add("Conv", [last, *weights], output, pads=(low, low, high, high), strides=stride, group=layer.groups)
@@ -86,10 +111,11 @@ def fold(layer: Conv, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.f
     """Kernel (out, in / groups, height, width) and bias (out,) that compute convolution and batch norm in one."""
     kernel = arrays[f"{layer.name}/kernel"].transpose(3, 2, 0, 1)
     if not layer.normalize:
-        return kernel, arrays[f"{layer.name}/bias"]
+        return np.ascontiguousarray(kernel), arrays[f"{layer.name}/bias"]
     gamma, beta, mean, variance = (arrays[f"{layer.name}/{part}"].astype(np.float64) for part in ("gamma", "beta", "mean", "variance"))
     scale = gamma / np.sqrt(variance + layer.epsilon)
-    return (kernel * scale[:, None, None, None]).astype(np.float32), (beta - mean * scale).astype(np.float32)
+    folded = np.multiply(kernel, scale.astype(np.float32)[:, None, None, None], order="C")
+    return folded, (beta - mean * scale).astype(np.float32)
 
 
 def _add_activation(graph: _Graph, activation: Activation, source: str, output: str) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.engines import split_anchors
 from detector.engines.cores import usable_cores
-from detector.onnx_model import INPUT, OUTPUT, build_onnx
+from detector.onnx_model import INPUT, OUTPUT, build_apart
 from detector.spec import Model
 
 
@@ -24,16 +24,32 @@ class OnnxEngine:
     @classmethod
     def of(cls, model: Model, *, threads: int | None = None) -> "OnnxEngine":
         """Build the graph and load it. threads: of one call; None: as many as there are processors for this process."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cores()
-        options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(build_onnx(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+        graph, kernels = build_apart(model)
+        options = _options(threads or usable_cores())
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()]
+        options.add_external_initializers(list(kernels), values)
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=_providers())
         return cls(session, len(model.spec.anchors))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
         (logits,) = self.session.run([OUTPUT], {INPUT: images})
         return split_anchors(logits, self.anchors)
+
+
+def _options(threads: int) -> Any:
+    """Measured in docs/performance.md."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the cores to those that decode
+    return options
+
+
+def _providers() -> list[str]:
+    """The GPU's where onnxruntime-gpu is installed; it takes the processor's for what it cannot do, or if there is no GPU after all."""
+    available = onnxruntime.get_available_providers()
+    return [provider for provider in ("CUDAExecutionProvider", "CPUExecutionProvider") if provider in available]
 
 
 load = OnnxEngine.of
