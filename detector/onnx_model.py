@@ -1,4 +1,4 @@
-"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, built without TensorFlow.
+"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits where the model wants them; without TensorFlow.
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
+from detector.onnx_int8 import in_int8
 from detector.shapes import Arrays, Shape, inputs
 from detector.spec import Model
 
@@ -48,7 +49,9 @@ def build_apart(model: Model) -> tuple[onnx.ModelProto, Constants]:
     for layer in spec.network:
         last = _add_layer(graph, layer, last, before[layer.name], model.arrays)
     graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
-    return graph.finished(model), graph.kernels
+    if model.quantization is None:
+        return graph.finished(model), graph.kernels
+    return in_int8(graph.finished(model), graph.kernels, model.quantization)
 
 
 @dataclass
