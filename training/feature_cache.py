@@ -29,7 +29,7 @@ from training.targets import Targets
 from training.transfer import hidden_of_head
 from weights.cache import locked
 
-OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "hue", "saturation", "exposure", "min_visible")
+OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
 """Those that a view depends on."""
 PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
 FORMAT = 1

@@ -8,8 +8,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from detector.engines import split_anchors
-from detector.engines.cores import usable_cores
-from detector.onnx_model import FEATURES, INPUT, OUTPUT, build_onnx, build_onnx_until
+from detector.engines.cores import has_vnni, usable_cores
+from detector.onnx_model import FEATURES, INPUT, OUTPUT, Constants, build_apart, build_stem_apart
 from detector.spec import Model
 
 
@@ -24,7 +24,7 @@ class OnnxEngine:
     @classmethod
     def of(cls, model: Model, *, threads: int | None = None) -> "OnnxEngine":
         """Build the graph and load it. threads: of one call; None: as many as there are processors for this process."""
-        return cls(_session(build_onnx(model), threads), len(model.spec.anchors))
+        return cls(_session(*build_apart(model), threads), len(model.spec.anchors))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
@@ -42,7 +42,7 @@ class OnnxStem:
     @classmethod
     def of(cls, model: Model, layers: tuple[str, ...], *, threads: int | None = None) -> "OnnxStem":
         """Those layers, in the network's order, and all they need. threads: as in `OnnxEngine.of`."""
-        return cls(_session(build_onnx_until(model, layers), threads), layers)
+        return cls(_session(*build_stem_apart(model, layers), threads), layers)
 
     def __call__(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """(N, S, S, 3), 0..255 -> each layer's output (N, side, side, channels), by name."""
@@ -50,11 +50,29 @@ class OnnxStem:
         return dict(zip(self.layers, results, strict=True))
 
 
-def _session(graph: Any, threads: int | None) -> Any:
+def _session(graph: Any, kernels: Constants, threads: int | None) -> Any:
+    options = _options(threads or usable_cores())
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()]
+    options.add_external_initializers(list(kernels), values)
+    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=_providers())
+
+
+def _options(threads: int) -> Any:
+    """Measured in docs/performance.md."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the cores to those that decode
+    if not has_vnni():
+        # There products of 8 bits are summed up in 16, and may overflow unless the kernels are unsigned, which is slower.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def _providers() -> list[str]:
+    """The GPU's where onnxruntime-gpu is installed; it takes the processor's for what it cannot do, or if there is no GPU after all."""
+    available = onnxruntime.get_available_providers()
+    return [provider for provider in ("CUDAExecutionProvider", "CPUExecutionProvider") if provider in available]
 
 
 load = OnnxEngine.of
