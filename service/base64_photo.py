@@ -5,8 +5,12 @@ from base64 import b64decode
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
+from pydantic.config import JsonDict
 
 DATA_URL = "data:"
+
+EXAMPLE = "R0lGODdhAQABAIAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
+"""A GIF of one black pixel, for documents whose examples can be tried."""
 
 
 def decode_base64(text: Any) -> bytes:
@@ -26,7 +30,11 @@ def decode_base64(text: Any) -> bytes:
         raise ValueError(f"is not base64 ({error}); encode the whole file, without line breaks") from error
 
 
-SCHEMA = {"type": "string", "format": "byte", "description": "A photo's file in base64 (RFC 4648, section 4), or a data URL of it."}
+SCHEMA: JsonDict = {
+    "type": "string",
+    "format": "byte",
+    "description": "A photo's file in base64 (RFC 4648), or a data URL of it.",
+}
 
 Photo64 = Annotated[bytes, BeforeValidator(decode_base64), WithJsonSchema(SCHEMA)]
 """A photo's file; base64 in JSON."""

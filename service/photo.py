@@ -1,7 +1,7 @@
 """The photos of a request: their bytes, whichever way they came. What they are is for `detector.image` to say."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -36,8 +36,8 @@ class PhotosInJson(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra=_of_the_two_one)
 
     image: Photo64 | SkipJsonSchema[None] = Field(default=None, description="One photo's file in base64.")
-    images: list[Photo64] | SkipJsonSchema[None] = Field(
-        default=None, min_length=1, max_length=MAX_PHOTOS, description='Several; the answer is {"results": [...]}, in this order.'
+    images: Annotated[list[Photo64], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = Field(
+        default=None, description='Several; the answer is {"results": [...]}, in this order.'
     )
 
     @model_validator(mode="after")

@@ -70,7 +70,7 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra=_of_the_two_one)
 
     signature_name: Literal["serving_default", ""] = SIGNATURE
-    instances: list[Instance] | SkipJsonSchema[None] = Field(default=None, min_length=1, max_length=MAX_PHOTOS)
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = None
     inputs: Column | SkipJsonSchema[None] = None
 
     @model_validator(mode="after")

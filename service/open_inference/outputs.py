@@ -14,9 +14,9 @@ from service.padded import Padded
 def write_answer(padded: Padded, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """(the body, the length of its JSON where tensors come after it). `head` is what comes before the outputs."""
     arrays = _arrays(padded)
-    wanted = {output.name: output.parameters.binary_data for output in request.outputs} or dict.fromkeys(OUTPUTS)
+    wanted: dict[str, bool | None] = {output.name: output.parameters.binary_data for output in request.outputs}
     tensors, rest = [], []
-    for name, said in wanted.items():
+    for name, said in (wanted or dict.fromkeys(OUTPUTS)).items():
         binary = request.parameters.binary_data_output if said is None else said
         tensor: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name][0], "shape": list(arrays[name].shape)}
         if binary:

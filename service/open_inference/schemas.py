@@ -3,15 +3,20 @@
 Source: the Open Inference Protocol's inference_rest.md, and Triton's extension_binary_data.md.
 """
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
+from service.base64_photo import EXAMPLE, SCHEMA
+from service.inference import MAX_DETECTIONS
 from service.selection import Selection
 from service.several import MAX_PHOTOS
 
 STRICT = ConfigDict(extra="forbid", strict=True)
+
+WHOLE = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
+"""Takes 2.0 for 2: JSON knows no difference."""
 
 MOST = 2**31
 """Of any length stated."""
@@ -34,22 +39,50 @@ class InputParameters(BaseModel):
 
     model_config = STRICT
 
-    binary_data_size: int | None = Field(default=None, ge=0, le=MOST, description="Bytes of it after the JSON.")
+    binary_data_size: Annotated[int, Field(ge=0, le=MOST), WHOLE] | None = Field(default=None, description="Bytes of it after the JSON.")
     content_type: str | None = Field(default=None, description='"base64": the elements after the JSON are base64 too.')
+
+
+def _input(name: str, datatype: str, sides: int, **data: Any) -> JsonDict:
+    length: JsonDict = {"type": "integer", "minimum": 1, "maximum": MOST}
+    return {
+        "type": "object",
+        "required": ["name", "shape", "datatype", "data"],
+        "properties": {
+            "name": {"const": name},
+            "shape": {"type": "array", "items": length, "minItems": sides, "maxItems": sides},
+            "datatype": {"const": datatype},
+            "data": data,
+        },
+        "additionalProperties": False,
+    }
+
+
+_NUMBERS: JsonDict = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3}
+_INPUT_IN_JSON: JsonDict = {
+    "anyOf": [
+        _input(PHOTOS, "BYTES", 1, type="array", items=SCHEMA, minItems=1, maxItems=MAX_PHOTOS, description="A photo's file in each."),
+        _input(PIXELS, "UINT8", 4, anyOf=[_NUMBERS, SCHEMA], description="N, H, W, 3: pictures of one size, RGB, rows from the top."),
+    ]
+}
+
+
+def _as_json_says(schema: JsonDict) -> None:
+    """What a body of nothing but JSON may have; `binary_data_size` goes with bytes after it."""
+    schema.clear()
+    schema.update(_INPUT_IN_JSON)
 
 
 class InferInput(BaseModel):
     """One tensor: `image` BYTES [N], a photo's file in each element, or `pixels` UINT8 [N, H, W, 3], RGB."""
 
-    model_config = STRICT
+    model_config = STRICT | ConfigDict(json_schema_extra=_as_json_says)
 
     name: str
-    shape: list[Annotated[int, Field(ge=0, le=MOST)]] = Field(max_length=4)
+    shape: list[Annotated[int, Field(ge=0, le=MOST), WHOLE]] = Field(max_length=4)
     datatype: str
     parameters: InputParameters = InputParameters()
-    data: Any = Field(
-        default=None, description="Of `image` base64 strings, of `pixels` numbers, flat or nested, or one base64 string of the bytes."
-    )
+    data: Any = None
 
 
 class OutputParameters(BaseModel):
@@ -65,7 +98,7 @@ class RequestedOutput(BaseModel):
 
     model_config = STRICT
 
-    name: str
+    name: Literal["boxes", "scores", "classes", "labels", "num_detections"]
     parameters: OutputParameters = OutputParameters()
 
 
@@ -75,16 +108,17 @@ class InferParameters(Selection):
     model_config = STRICT
 
     binary_data_output: bool = Field(default=False, description="All outputs after the JSON, but those that say otherwise.")
-    sequence_id: int | str | None = None
-    sequence_start: bool = False
-    sequence_end: bool = False
-    priority: int | None = None
-    timeout: int | None = None
+    max_detections: Annotated[int, Field(ge=1, le=1000), WHOLE] = MAX_DETECTIONS
+    sequence_id: Any = None
+    sequence_start: Any = None
+    sequence_end: Any = None
+    priority: Any = None
+    timeout: Any = None
 
 
 _EXAMPLE: JsonDict = {
     "id": "42",
-    "inputs": [{"name": PHOTOS, "shape": [1], "datatype": "BYTES", "data": ["/9j/4AAQ..."]}],
+    "inputs": [{"name": PHOTOS, "shape": [1], "datatype": "BYTES", "data": [EXAMPLE]}],
     "outputs": [{"name": "boxes"}, {"name": "scores"}, {"name": "labels"}],
     "parameters": {"confidence": 0.5},
 }
@@ -98,13 +132,12 @@ class InferRequest(BaseModel):
     id: str | None = Field(default=None, max_length=256)
     parameters: InferParameters = InferParameters()
     inputs: Annotated[list[InferInput], Field(min_length=1, max_length=1)]
-    outputs: list[RequestedOutput] = Field(default=[], max_length=len(OUTPUTS), description="All, if empty.")
+    outputs: list[RequestedOutput] = Field(default=[], max_length=len(OUTPUTS), description="Each once; all, if empty.")
 
     @model_validator(mode="after")
-    def _outputs_are_there(self) -> Self:
-        names = [output.name for output in self.outputs]
-        if not set(names) <= OUTPUTS.keys() or len(set(names)) < len(names):
-            raise ValueError(f"outputs must be among {', '.join(OUTPUTS)}, each once")
+    def _each_output_once(self) -> Self:
+        if len({output.name for output in self.outputs}) < len(self.outputs):
+            raise ValueError("each of the outputs may be asked for once")
         return self
 
 

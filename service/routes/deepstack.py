@@ -80,7 +80,7 @@ _FORM: dict[str, Any] = {
     "properties": {
         FIELD: {"type": "string", "format": "binary", "description": "The photo; the part needs no file name and no content type."},
         "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_CONFIDENCE},
-        "api_key": {"type": "string", "description": "Taken, as clients send it even where it is empty."},
+        "api_key": {"description": "Taken, as clients send it even where it is empty."},
     },
 }
 _BODY: dict[str, Any] = {"description": "The photo, in a form.", "required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
@@ -123,26 +123,26 @@ async def custom(
 
 async def _predict(request: Request, query: DeepStackQuery, model: LoadedModel, inference: Inference) -> Predictions:
     check_coding(request)
-    fields = await read_form(request.headers.get("content-type", ""), request.stream())
-    photo = bytes(_only(fields, FIELD).data)
-    options = Options(_min_confidence(fields), query.iou, max_detections=query.max_detections)
-    answer = await inference.detect(photo, model, options)
+    fields = _fields(await read_form(request.headers.get("content-type", ""), request.stream()))
+    options = Options(_min_confidence(fields.get("min_confidence", bytearray())), query.iou, max_detections=query.max_detections)
+    answer = await inference.detect(bytes(fields[FIELD]), model, options)
     predictions = Prediction.listed(answer, model.detector.spec.labels)
     return Predictions(predictions=predictions, count=len(predictions), inferenceMs=round(answer.timing_ms["network"]))
 
 
-def _only(fields: Sequence[Part], name: str) -> Part:
-    named = [field for field in fields if field.name == name]
-    if len(named) != 1:
-        raise BadForm(f"the form must have one field {name!r}, got {len(named)}.")
-    return named[0]
+def _fields(parts: Sequence[Part]) -> dict[str, bytearray]:
+    """The form's fields by name. Raises BadForm where one that is known is given twice, or the photo is not."""
+    for name in (FIELD, "min_confidence"):
+        count = sum(part.name == name for part in parts)
+        if count > 1 or (name == FIELD and count == 0):
+            raise BadForm(f"the form must have one field {name!r}, got {count}.")
+    return {part.name: part.data for part in parts}
 
 
-def _min_confidence(fields: Sequence[Part]) -> float:
-    given = [field for field in fields if field.name == "min_confidence" and field.data.strip()]
-    if not given:
+def _min_confidence(given: bytearray) -> float:
+    if not given.strip():
         return MIN_CONFIDENCE
-    text = bytes(_only(given, "min_confidence").data[:80]).decode("utf-8", "replace")
+    text = bytes(given[:80]).decode("utf-8", "replace")
     try:
         value = float(text)
     except ValueError:

@@ -9,6 +9,7 @@ from pydantic import Field
 from detector.errors import ImageError, UnknownLabel, UnknownModel
 from service.accept import preferred
 from service.annotated import MediaType
+from service.base64_photo import EXAMPLE
 from service.errors import BadForm, BadJson, UnsupportedBody
 from service.inference import Answer, Options
 from service.once import once_each
@@ -41,10 +42,10 @@ class DetectQuery(Selection):
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _FILES = {"type": "array", "minItems": 1, "maxItems": MAX_PHOTOS, "items": _BYTES["schema"]}
-_FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}}}
+_FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}, "additionalProperties": False}}
 _JSON = {
     "schema": {"$ref": "#/components/schemas/PhotosInJson"},
-    "examples": {"one photo": {"value": {"image": "/9j/4AAQ..."}}, "several": {"value": {"images": ["/9j/4AAQ...", "iVBORw0KGgo..."]}}},
+    "examples": {"one photo": {"value": {"image": EXAMPLE}}, "several": {"value": {"images": [EXAMPLE, EXAMPLE]}}},
 }
 _BODY: dict[str, Any] = {
     "description": "JPEG, PNG, GIF (its first frame), WebP, BMP or TIFF. Other content types but JSON are read as a photo too.",

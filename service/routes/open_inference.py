@@ -1,9 +1,9 @@
 """The Open Inference Protocol, version 2 (KServe, Triton): https://github.com/kserve/open-inference-protocol."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from detector.errors import UnknownModel
 from service.dialects import OPEN_INFERENCE
@@ -23,6 +23,12 @@ router = APIRouter(tags=["open inference protocol"], prefix="/v2")
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 
+_LENGTH: dict[str, Any] = {
+    "name": JSON_LENGTH,
+    "in": "header",
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "Bytes of JSON, where tensors come after it; 0: the body is one photo's file.",
+}
 _NEWEST = {"parameters": [MODEL_IN_PATH]}
 _VERSION = {"parameters": [MODEL_IN_PATH, VERSION_IN_PATH]}
 _NO_MODEL = OPEN_INFERENCE.documented(UnknownModel)
@@ -96,22 +102,26 @@ async def model_ready(model: TheModel) -> ModelReady:
 _REFUSALS = OPEN_INFERENCE.documented(*PHOTO_REFUSALS, BadJson, UnsupportedBody, UnknownModel)
 
 
-@router.post("/models/{model}/infer", summary="Detect", responses=_INFERRED | _REFUSALS, openapi_extra=_NEWEST | _BODY)
+@router.post(
+    "/models/{model}/infer",
+    summary="Detect",
+    responses=_INFERRED | _REFUSALS,
+    openapi_extra=_BODY | {"parameters": [MODEL_IN_PATH, _LENGTH]},
+)
 @router.post(
     "/models/{model}/versions/{version}/infer",
     summary="Detect, by version",
     responses=_INFERRED | _REFUSALS,
-    openapi_extra=_VERSION | _BODY,
+    openapi_extra=_BODY | {"parameters": [MODEL_IN_PATH, VERSION_IN_PATH, _LENGTH]},
 )
 async def infer(
     request: Request,
     model: TheModel,
     inference: TheInference,
-    json_length: Annotated[str | None, Header(alias=JSON_LENGTH, description="Bytes of JSON; 0: the body is one photo's file.")] = None,
 ) -> Response:
     """Photos as BYTES or pixels as UINT8; parameters confidence, iou and max_detections."""
     check_coding(request)
-    asked, photos = await asyncio.to_thread(read_infer, await request.body(), json_length)
+    asked, photos = await asyncio.to_thread(read_infer, await request.body(), request.headers.get(JSON_LENGTH))
     answers = await detect_all(inference, photos, model, asked.parameters.options())
     padded = Padded.of(answers, model.detector.spec.labels)
     body, length = write_answer(padded, asked, {"model_name": model.name, "model_version": VERSION})

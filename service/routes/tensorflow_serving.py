@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from detector.errors import UnknownModel
+from service.base64_photo import EXAMPLE
 from service.dialects import TENSORFLOW_SERVING
 from service.errors import BadJson, UnsupportedBody
 from service.json_body import read_json
@@ -33,9 +34,9 @@ _BODY: dict[str, Any] = {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/PredictRequest"},
                 "examples": {
-                    "rows": {"value": {"instances": [{"b64": "/9j/4AAQ..."}]}},
-                    "rows by name": {"value": {"instances": [{INPUT: {"b64": "/9j/4AAQ..."}}]}},
-                    "columns": {"value": {"inputs": {INPUT: [{"b64": "/9j/4AAQ..."}]}}},
+                    "rows": {"value": {"instances": [{"b64": EXAMPLE}]}},
+                    "rows by name": {"value": {"instances": [{INPUT: {"b64": EXAMPLE}}]}},
+                    "columns": {"value": {"inputs": {INPUT: [{"b64": EXAMPLE}]}}},
                 },
             }
         },
