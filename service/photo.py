@@ -1,5 +1,6 @@
 """The photos of a request: their bytes, whichever way they came. What they are is for `detector.image` to say."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -66,7 +67,7 @@ async def read_photos(request: Request) -> Photos:
     if kind == "multipart/form-data":
         return await _photos_of_form(request, content_type)
     if kind == "application/json" or kind.endswith("+json"):
-        given = read_json(await request.body(), PhotosInJson)
+        given = await asyncio.to_thread(read_json, await request.body(), PhotosInJson)
         return Photos([given.image], several=False) if given.image is not None else Photos(given.images or [], several=True)
     if kind.startswith("multipart/"):
         raise UnsupportedBody(
