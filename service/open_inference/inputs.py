@@ -123,6 +123,6 @@ def _pictures(shape: Sequence[int], values: bytes) -> list[bytes]:
     files = []
     for picture in np.frombuffer(values, np.uint8).reshape(shape):
         file = BytesIO()
-        Image.fromarray(picture).save(file, "BMP")
+        Image.fromarray(picture).save(file, "TIFF")  # uncompressed, and the quickest there and back
         files.append(file.getvalue())
     return files

@@ -40,7 +40,7 @@ class InputParameters(BaseModel):
     model_config = STRICT
 
     binary_data_size: Annotated[int, Field(ge=0, le=MOST), WHOLE] | None = Field(default=None, description="Bytes of it after the JSON.")
-    content_type: str | None = Field(default=None, description='"base64": the elements after the JSON are base64 too.')
+    content_type: Literal["base64"] | None = Field(default=None, description="The elements after the JSON are base64 too.")
 
 
 def _input(name: str, datatype: str, sides: int, **data: Any) -> JsonDict:

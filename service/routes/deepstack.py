@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
 from service.dialects import DEEPSTACK
-from service.errors import BadForm, UnsupportedBody
+from service.errors import BadForm, BodyTooLarge, UnsupportedBody
 from service.form import Part, read_form
 from service.inference import MAX_DETECTIONS, Answer, Inference, Options
 from service.once import once_each
@@ -101,7 +101,9 @@ async def detection(
     return await _predict(request, query, registry.default, inference)
 
 
-@router.post("/v1/vision/custom/list", summary="The models' names, as DeepStack's clients ask")
+@router.post(
+    "/v1/vision/custom/list", summary="The models' names, as DeepStack's clients ask", responses=DEEPSTACK.documented(BodyTooLarge)
+)
 async def custom_list(registry: TheRegistry) -> ModelNames:
     """A body, such as a form with an api_key, is taken and not read."""
     return ModelNames(models=[model.name for model in registry])

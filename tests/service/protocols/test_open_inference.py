@@ -250,6 +250,12 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (plain(["AAAA"], parameters={"confidence": 2}), b"", None, "parameters.confidence"),
         (plain(["AAAA"], parameters={"confidnce": 0.5}), b"", None, "parameters.confidnce: Extra inputs"),
         (plain(["AAAA"], id=7), b"", None, "id"),
+        (
+            {"inputs": [binary(7)["inputs"][0] | {"parameters": {"content_type": "hex"}}]},
+            b"",
+            None,
+            "content_type: Input should be 'base64'",
+        ),
         (b"", b"", None, "cannot be parsed"),
     ],
     ids=lambda value: str(value)[:60],
