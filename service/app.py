@@ -8,11 +8,16 @@ from pydantic.json_schema import models_json_schema
 
 from service import problems
 from service.body_limit import BodyLimit
+from service.dialects import SpeakDialect
 from service.head import HeadAsGet
 from service.inference import Inference
+from service.json_body import json_schemas
+from service.open_inference.schemas import InferRequest
+from service.photo import PhotosInJson
 from service.registry import Registry
-from service.routes import detect, health, models
+from service.routes import deepstack, detect, health, models, open_inference, tensorflow_serving
 from service.schemas import Problem
+from service.serving_schemas import PredictRequest
 from service.settings import Settings
 from service.version import installed_version
 
@@ -31,19 +36,20 @@ def create_app(registry: Registry, settings: Settings) -> FastAPI:
     )
     app.state.registry = registry
     app.state.inference = Inference(settings.max_pixels)
-    for router in (detect.router, models.router, health.router):
-        app.include_router(router)
+    for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health):
+        app.include_router(way_in.router)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(problems.LastResort)
+    app.add_middleware(SpeakDialect)
     app.add_middleware(HeadAsGet)
-    _describe_problems(app)
+    _complete_document(app)
     return app
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Add the schema of a problem to the OpenAPI document: FastAPI knows only those of `application/json` answers."""
+def _complete_document(app: FastAPI) -> None:
+    """Add to the OpenAPI document what FastAPI cannot know: the schema of a problem, and of the JSON that routes read themselves."""
     schemas = app.openapi().setdefault("components", {}).setdefault("schemas", {})
     _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = problem["$defs"]
-    schemas.update(definitions)
+    schemas.update(definitions | json_schemas([PhotosInJson, InferRequest, PredictRequest]))

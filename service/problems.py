@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector.errors import DamagedImage, EmptyImage, ImageTooLarge, NotAnImage, UnknownLabel, UnknownModel
-from service.errors import BadForm, BodyTooLarge, UnsupportedBody
+from service.errors import BadForm, BadJson, BodyTooLarge, UnsupportedBody
 from service.schemas import ParameterProblem, Problem
 
 logger = logging.getLogger("boxwright.service")
@@ -40,6 +40,7 @@ class Kind:
 KINDS: Mapping[type[Exception], Kind] = {
     EmptyImage: Kind(400, "empty-photo", "The photo is empty"),
     BadForm: Kind(400, "bad-form", "The form cannot be read"),
+    BadJson: Kind(400, "bad-json", "The JSON cannot be used"),
     UnknownModel: Kind(404, "unknown-model", "There is no such model"),
     BodyTooLarge: Kind(413, "body-too-large", "The body has too many bytes"),
     ImageTooLarge: Kind(413, "photo-too-large", "The photo has too many pixels"),

@@ -132,3 +132,15 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What is wrong here, and what to do.")
     errors: list[ParameterProblem] | None = Field(default=None, description="Each parameter that is not valid.")
+
+
+class FailedPhoto(BaseModel):
+    """In the place of an answer: why this photo of several cannot be used."""
+
+    problem: Problem
+
+
+class SeveralAnswer(BaseModel):
+    """What is in each of several photos, in their order."""
+
+    results: list[DetectAnswer | FailedPhoto]

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.inference import Inference
-from service.registry import Registry
+from service.registry import LoadedModel, Registry
+from service.versions import versioned
 
 
 async def _registry(request: Request) -> Registry:
@@ -20,3 +21,11 @@ async def _inference(request: Request) -> Inference:
 
 TheRegistry = Annotated[Registry, Depends(_registry)]
 TheInference = Annotated[Inference, Depends(_inference)]
+
+
+async def model_of_path(request: Request, registry: TheRegistry) -> LoadedModel:
+    """The model whose name, and version if there is one, are in the path. Raises UnknownModel."""
+    return versioned(registry, request.path_params["model"], request.path_params.get("version"))
+
+
+TheModel = Annotated[LoadedModel, Depends(model_of_path)]

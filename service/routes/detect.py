@@ -1,55 +1,56 @@
-"""POST /detect: a photo in, boxes out."""
+"""POST /detect: photos in, boxes out."""
 
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
-from detector.errors import DamagedImage, EmptyImage, ImageTooLarge, NotAnImage, UnknownLabel, UnknownModel
+from detector.errors import ImageError, UnknownLabel, UnknownModel
 from service.accept import preferred
 from service.annotated import MediaType
-from service.errors import BadForm, BodyTooLarge, UnsupportedBody
-from service.inference import MAX_DETECTIONS, Answer, Options
-from service.photo import FIELD, read_photo
-from service.problems import documented
+from service.base64_photo import EXAMPLE
+from service.errors import BadForm, BadJson, UnsupportedBody
+from service.inference import Answer, Options
+from service.once import once_each
+from service.photo import FIELD, Photos, read_photos
+from service.problems import documented, problem_response
+from service.refusals import PHOTO_REFUSALS
 from service.registry import LoadedModel
 from service.schemas import Annotated as AnnotatedAnswer
-from service.schemas import DetectAnswer, Detection, ImageSize, Timing
+from service.schemas import DetectAnswer, Detection, FailedPhoto, ImageSize, Problem, SeveralAnswer, Timing
+from service.selection import Selection
+from service.several import MAX_PHOTOS, detect_each
 from service.state import TheInference, TheRegistry
 
 router = APIRouter(tags=["detect"])
 
 OFFERED: tuple[MediaType, ...] = ("image/jpeg", "image/png")
 
-PHOTO_REFUSALS = (EmptyImage, BodyTooLarge, ImageTooLarge, NotAnImage, DamagedImage)
-REQUEST_REFUSALS = (BadForm, UnsupportedBody, UnknownModel, UnknownLabel, RequestValidationError)
+REQUEST_REFUSALS = (BadForm, BadJson, UnsupportedBody, UnknownModel, UnknownLabel, RequestValidationError)
 
 
-class DetectQuery(BaseModel):
+class DetectQuery(Selection):
     """The options of a detection."""
 
-    model_config = ConfigDict(extra="forbid")  # a misspelt option would otherwise have no effect and say nothing
-
     model: str | None = Field(default=None, description="Which model; see GET /models. The default one if not given.")
-    confidence: float = Field(default=DEFAULT_SCORE, ge=0, le=1, description="Leave out boxes that score no more than this.")
-    iou: float = Field(
-        default=DEFAULT_IOU, ge=0, le=1, description="Of two boxes of one class that overlap more than this the better one stays."
-    )
     classes: list[str] = Field(default=[], description="Only these labels; repeat the parameter for several. All if not given.")
-    max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=1000, description="At most so many boxes, the best.")
     format: Literal["json", "image", "both"] = Field(
-        default="json", description="The boxes, the photo with the boxes drawn on it, or both in JSON."
+        default="json", description="The boxes, the photo with the boxes drawn on it (of one photo only), or both in JSON."
     )
 
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BYTES["schema"]}}}
+_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_PHOTOS, "items": _BYTES["schema"]}
+_FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}, "additionalProperties": False}}
+_JSON = {
+    "schema": {"$ref": "#/components/schemas/PhotosInJson"},
+    "examples": {"one photo": {"value": {"image": EXAMPLE}}, "several": {"value": {"images": [EXAMPLE, EXAMPLE]}}},
+}
 _BODY: dict[str, Any] = {
-    "description": "One photo: JPEG, PNG, GIF (its first frame), WebP, BMP or TIFF. Other content types but JSON are read as a photo too.",
+    "description": "JPEG, PNG, GIF (its first frame), WebP, BMP or TIFF. Other content types but JSON are read as a photo too.",
     "required": True,
-    "content": {"image/*": _BYTES, "application/octet-stream": _BYTES, "multipart/form-data": _FORM},
+    "content": {"image/*": _BYTES, "application/octet-stream": _BYTES, "multipart/form-data": _FORM, "application/json": _JSON},
 }
 _FOUND: dict[int | str, dict[str, Any]] = {
     200: {"description": "What is in the photo", "content": {"image/jpeg": _BYTES, "image/png": _BYTES}},
@@ -59,16 +60,25 @@ _FOUND: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/detect",
     summary="What is in this photo?",
-    response_model=DetectAnswer,
+    response_model=DetectAnswer | SeveralAnswer,
     response_model_exclude_none=True,
     responses=_FOUND | documented(*PHOTO_REFUSALS, *REQUEST_REFUSALS),
     openapi_extra={"requestBody": _BODY},
+    dependencies=[once_each(but=("classes",))],
 )
 async def detect(request: Request, query: Annotated[DetectQuery, Query()], registry: TheRegistry, inference: TheInference) -> Any:
-    """Boxes in pixels of the upright photo, best score first. format=image answers a JPEG, or a PNG if the Accept header prefers it."""
+    """Boxes in pixels of the upright photo, best score first. format=image answers a JPEG, or a PNG if the Accept header prefers it.
+
+    Several photos are answered in order; one that cannot be used has its problem in its place.
+    """
     model = registry.get(query.model)
     options = _options(query, model, ", ".join(request.headers.getlist("accept")))
-    answer = await inference.detect(await read_photo(request), model, options)
+    photos = await read_photos(request)
+    if photos.several:
+        _check_format(query, photos)
+        answers = await detect_each(inference, photos.files, model, options)
+        return SeveralAnswer(results=[_entry(answer, model) for answer in answers])
+    answer = await inference.detect(photos.files[0], model, options)
     if query.format == "image" and answer.annotated:
         return Response(answer.annotated.data, media_type=answer.annotated.media_type)
     return _json(answer, model)
@@ -82,6 +92,18 @@ def _options(query: DetectQuery, model: LoadedModel, accept: str) -> Options:
         max_detections=query.max_detections,
         draw=None if query.format == "json" else preferred(accept, OFFERED),
     )
+
+
+def _check_format(query: DetectQuery, photos: Photos) -> None:
+    if query.format == "image":
+        message = f"one picture cannot answer {len(photos.files)} photos sent as several; use format=both"
+        raise RequestValidationError([{"type": "several", "loc": ("query", "format"), "msg": message, "input": "image"}])
+
+
+def _entry(answer: Answer | ImageError, model: LoadedModel) -> DetectAnswer | FailedPhoto:
+    if isinstance(answer, ImageError):
+        return FailedPhoto(problem=Problem.model_validate_json(bytes(problem_response(answer).body)))
+    return _json(answer, model)
 
 
 def _json(answer: Answer, model: LoadedModel) -> DetectAnswer:

@@ -67,13 +67,26 @@ def test_the_docs_page_loads_nothing_from_elsewhere(ask, tiny_app):
 
 
 def test_every_endpoint_is_in_the_openapi_document(ask, tiny_app):
-    assert set(ask(tiny_app, "GET", "/openapi.json").json()["paths"]) == {"/detect", "/models", "/livez", "/readyz"}
+    assert set(ask(tiny_app, "GET", "/openapi.json").json()["paths"]) == {
+        "/detect",
+        "/models",
+        "/livez",
+        "/readyz",
+        "/v1/vision/detection",
+        "/v1/vision/custom/list",
+        "/v1/vision/custom/{model}",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        *(f"/v2/models/{{model}}{version}{end}" for version in ("", "/versions/{version}") for end in ("", "/ready", "/infer")),
+        *(f"/v1/models/{{model}}{version}{end}" for version in ("", "/versions/{version}") for end in ("", "/metadata", ":predict")),
+    }
 
 
 def test_the_openapi_document_tells_bodies_answers_and_problems_of_detect(ask, tiny_app):
     document = ask(tiny_app, "GET", "/openapi.json").json()
     detect = document["paths"]["/detect"]["post"]
-    assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
+    assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data", "application/json"}
     assert set(detect["responses"]) == {"200", "400", "404", "413", "415", "422", "500"}
     assert set(detect["responses"]["200"]["content"]) == {"application/json", "image/jpeg", "image/png"}
     for status, response in detect["responses"].items():

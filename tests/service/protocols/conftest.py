@@ -1,0 +1,30 @@
+"""What the tests of the protocols share: a running service and what it answers by its own way in."""
+
+import httpx
+import pytest
+
+CONFIDENCE = 0.05
+
+
+@pytest.fixture(scope="session")
+def http(served):
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def native(http):
+    """(photo, query...) -> the detections of POST /detect."""
+
+    def ask(photo, **query):
+        answer = http.post("/detect", content=photo, params={"confidence": CONFIDENCE, **query})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["detections"]
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def two_photos(photo):
+    """Of different sizes, formats and numbers of boxes."""
+    return [photo(80, 50), photo(33, 64, form="PNG")]

@@ -1,0 +1,147 @@
+"""DeepStack's way in: requests byte for byte as its clients send them."""
+
+import json
+import socket
+
+import pytest
+import requests
+
+EDGE = b"0123456789abcdef0123456789abcdef"
+
+
+def check_same(predictions, detections):
+    """The native answer in DeepStack's words; corners to the nearest pixel, of which the native answer tells hundredths."""
+    assert [(one["label"], one["confidence"]) for one in predictions] == [(one["label"], one["score"]) for one in detections]
+    for one, other in zip(predictions, detections, strict=True):
+        for edge, value in other["box"].items():
+            assert abs(one[f"{edge[0]}_{edge[1:]}"] - value) <= 0.505
+
+
+def send(served, path, headers, body):
+    """One request as bytes over a socket: (status, JSON)."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
+        head = [
+            b"POST " + path + b" HTTP/1.1",
+            b"Host: 127.0.0.1",
+            *headers,
+            b"Content-Length: %d" % len(body),
+            b"Connection: close",
+            b"",
+            b"",
+        ]
+        client.sendall(b"\r\n".join(head) + body)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, content = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(content)
+
+
+def part(disposition, data, *headers):
+    return b"\r\n".join((b"--" + EDGE, b"Content-Disposition: form-data; " + disposition, *headers, b"", data, b""))
+
+
+def frigate(photo):
+    """What python-requests makes of data={"api_key": ""}, files={"image": bytes}: empty fields stay, a file is called as its field."""
+    return part(b'name="api_key"', b"") + part(b'name="image"; filename="image"', photo) + b"--" + EDGE + b"--\r\n"
+
+
+def blue_iris(photo):
+    """What .NET's MultipartFormDataContent writes: names without quotes, a content type for every part."""
+    image = part(b"name=image; filename=snapshot.jpg; filename*=utf-8''snapshot.jpg", photo, b"Content-Type: image/jpeg")
+    return image + part(b"name=min_confidence", b"0.05", b"Content-Type: text/plain; charset=utf-8") + b"--" + EDGE + b"--\r\n"
+
+
+def bare(photo):
+    """Neither file name nor content type, and a field that nobody knows."""
+    return (
+        part(b'name="image"', photo) + part(b'name="min_confidence"', b"0.05") + part(b'name="admin_key"', b"x") + b"--" + EDGE + b"--\r\n"
+    )
+
+
+@pytest.mark.parametrize("path", [b"/v1/vision/detection", b"/v1/vision/custom/tiny-random"])
+def test_frigate_is_answered(served, native, photo, path):
+    agent = [b"User-Agent: python-requests/2.32.3", b"Accept-Encoding: gzip, deflate", b"Accept: */*", b"Connection: keep-alive"]
+    headers = [*agent, b"Content-Type: multipart/form-data; boundary=" + EDGE]
+    status, answer = send(served, path, headers, frigate(photo()))
+    expected = native(photo(), confidence=0.4)
+    assert status == 200
+    assert list(answer) == ["success", "predictions", "count", "inferenceMs"]
+    assert answer["success"] is True
+    check_same(answer["predictions"], expected)
+    assert answer["count"] == len(expected) > 0
+    assert isinstance(answer["inferenceMs"], int)
+
+
+@pytest.mark.parametrize(("body", "edge"), [(blue_iris, b'"' + EDGE + b'"'), (bare, EDGE)])
+def test_other_clients_are_answered(served, native, photo, body, edge):
+    status, answer = send(served, b"/v1/vision/detection", [b"Content-Type: multipart/form-data; boundary=" + edge], body(photo()))
+    assert status == 200
+    check_same(answer["predictions"], native(photo()))
+    assert answer["count"] > 2
+
+
+def test_the_request_of_home_assistant_s_library_is_what_frigate_s_is(photo):
+    """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}): the bytes above are those that it sends."""
+    prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": photo()}).prepare()
+    edge = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
+    assert prepared.body.replace(edge, EDGE) == frigate(photo())
+
+
+def test_corners_are_whole_pixels_and_the_best_comes_first(served, photo):
+    with_all = {"min_confidence": "0.01"}
+    answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": photo(300, 200)}, data=with_all, timeout=30).json()
+    scores = [one["confidence"] for one in answer["predictions"]]
+    assert len(scores) > 3
+    assert scores == sorted(scores, reverse=True)
+    for one in answer["predictions"]:
+        assert [type(one[corner]) for corner in ("x_min", "y_min", "x_max", "y_max")] == [int] * 4
+        assert 0 <= one["x_min"] <= one["x_max"] <= 300
+        assert 0 <= one["y_min"] <= one["y_max"] <= 200
+
+
+def test_the_address_may_limit_the_boxes(served, photo):
+    url = f"{served.url}/v1/vision/detection?max_detections=2"
+    assert requests.post(url, files={"image": photo()}, data={"min_confidence": 0.01}, timeout=30).json()["count"] == 2
+
+
+@pytest.mark.parametrize("request_", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
+def test_the_list_names_the_models_whatever_comes_with_it(served, request_):
+    answer = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_)
+    assert answer.json() == {"success": True, "models": ["tiny-random"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "request_", "status", "says"),
+    [
+        ("detection", {"files": {"image": b"no photo"}}, 400, "no image that can be read"),
+        ("detection", {"files": {"image": b""}}, 400, "empty"),
+        ("detection", {"files": {"picture": b"x"}}, 400, "one field 'image', got 0"),
+        ("detection", {"files": [("image", b"x"), ("image", b"y")]}, 400, "one field 'image', got 2"),
+        ("detection", {"data": {"image": "x"}}, 400, "names no boundary"),
+        ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "high"}}, 400, "min_confidence must be a number"),
+        ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "nan"}}, 400, "min_confidence must be a number"),
+        ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "40"}}, 400, "from 0 to 1, got '40'"),
+        ("detection?confidence=0.5", {"files": {"image": b"x"}}, 400, "confidence"),
+        ("detection", {"data": b"x" * (20 * 1024**2 + 1)}, 413, "the body"),
+        ("custom/unheard-of", {"files": {"image": b"x"}}, 404, "tiny-random"),
+        ("face", {"files": {"image": b"x"}}, 404, "nothing at"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_refusals_are_in_deepstack_s_words(served, path, request_, status, says):
+    answer = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["success", "error"]
+    assert answer.json()["success"] is False
+    assert says in answer.json()["error"]
+
+
+def test_a_wrong_method_is_refused_in_deepstack_s_words(served):
+    answer = requests.get(f"{served.url}/v1/vision/detection", timeout=30)
+    assert (answer.status_code, answer.headers["allow"], answer.json()["success"]) == (405, "POST", False)
+
+
+def test_a_region_as_frigate_cuts_it_is_answered(served, native, photo):
+    region = photo(320, 320)
+    answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": region}, data={"api_key": ""}, timeout=30)
+    check_same(answer.json()["predictions"], native(region, confidence=0.4))

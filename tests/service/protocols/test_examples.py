@@ -1,0 +1,47 @@
+"""The examples of docs/service.md are run as they stand there, and answer."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "service.md").read_text(encoding="utf-8")
+CURLS = re.findall(r"^    ((?:echo .+ )?curl .+)$", PAGE, re.MULTILINE)
+SCRIPTS = re.findall(r"^```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, photo):
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "dog.jpg").write_bytes(photo(400, 300, quality=95))  # longer than a shell lets an argument be
+    (folder / "cat.png").write_bytes(photo(60, 40, form="PNG"))
+    return folder
+
+
+def meant_for(served, text):
+    """The example, for the server and the model that the tests have."""
+    return text.replace("localhost:8000", f"127.0.0.1:{served.port}").replace("everyday", "tiny-random").replace("0.5", "0.05")
+
+
+def test_every_way_in_has_an_example():
+    assert len(SCRIPTS) == 1
+    for path in ("/detect", "/v1/vision/detection", "/v1/vision/custom/", "/v2/models/", ":predict"):
+        assert any(path in curl for curl in CURLS), path
+
+
+@pytest.mark.parametrize("curl", CURLS)
+def test_a_curl_line_is_answered(served, folder, curl):
+    line = meant_for(served, curl).replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
+    ended = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True)
+    assert ended.returncode == 0, (ended.stdout, ended.stderr)
+    assert json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_prints_what_it_found(served, folder, script, native):
+    ended = subprocess.run([sys.executable, "-c", meant_for(served, script)], cwd=folder, capture_output=True, text=True, check=True)
+    found = native((folder / "dog.jpg").read_bytes())
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == [one["label"] for one in found]

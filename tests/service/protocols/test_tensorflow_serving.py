@@ -1,0 +1,134 @@
+"""TensorFlow Serving's REST way in."""
+
+import base64
+
+import numpy as np
+import pytest
+
+URL = "/v1/models/tiny-random"
+LABELS = ["cat", "dog", "person"]
+
+
+def b64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def as_native(row, size):
+    """A row of predictions in the native words, corners in pixels."""
+    count = int(row["num_detections"])
+    corners = np.array(row["detection_boxes"]).reshape(-1, 4)[:count, [1, 0, 3, 2]] * np.tile(size, 2)
+    classes = [LABELS[int(one) - 1] for one in row["detection_classes"][:count]]
+    assert classes == row["detection_class_entities"][:count]
+    return classes, row["detection_scores"][:count], corners
+
+
+def check_same(row, size, expected):
+    labels, scores, corners = as_native(row, size)
+    assert labels == [one["label"] for one in expected]
+    assert np.allclose(scores, [one["score"] for one in expected], atol=5.1e-5)
+    assert np.allclose(corners, [list(one["box"].values()) for one in expected], atol=5.1e-3)
+
+
+SIZES = [(80, 50), (33, 64)]
+
+
+@pytest.mark.parametrize("version", ["", "/versions/1"])
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_of_instances_get_the_native_boxes(http, native, two_photos, version, named):
+    instances = [{"image_bytes": b64(photo)} if named else b64(photo) for photo in two_photos]
+    body = {"signature_name": "serving_default", "instances": instances}
+    answer = http.post(f"{URL}{version}:predict?confidence=0.05", json=body).json()
+    assert list(answer) == ["predictions"]
+    for row, photo, size in zip(answer["predictions"], two_photos, SIZES, strict=True):
+        check_same(row, size, native(photo))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_columns_of_inputs_get_the_same_as_rows(http, two_photos, named):
+    photos = [b64(photo) for photo in two_photos]
+    inputs = {"image_bytes": photos} if named else photos
+    columns = http.post(f"{URL}:predict?confidence=0.05", json={"inputs": inputs}).json()["outputs"]
+    rows = http.post(f"{URL}:predict?confidence=0.05", json={"instances": photos}).json()["predictions"]
+    assert [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] == rows
+
+
+def test_outputs_are_rectangles_padded_with_zeros(http, two_photos):
+    outputs = http.post(f"{URL}:predict?confidence=0.05", json={"inputs": [b64(photo) for photo in two_photos]}).json()["outputs"]
+    counts = np.array(outputs["num_detections"], int)
+    most = counts.max()
+    assert counts.min() < most
+    assert np.array(outputs["detection_boxes"]).shape == (2, most, 4)
+    fewest = counts.argmin()
+    assert not np.any(outputs["detection_boxes"][fewest][counts[fewest] :])
+    assert not np.any(outputs["detection_scores"][fewest][counts[fewest] :])
+    assert not np.any(outputs["detection_classes"][fewest][counts[fewest] :])
+
+
+def test_a_photo_without_a_box_is_a_row_of_empty_lists(http, photo):
+    (row,) = http.post(f"{URL}:predict?confidence=1", json={"instances": [b64(photo())]}).json()["predictions"]
+    assert row == {name: 0.0 if name == "num_detections" else [] for name in row}
+
+
+@pytest.mark.parametrize("version", ["", "/versions/1"])
+def test_status_and_metadata_are_as_tensorflow_serving_s(http, version):
+    assert http.get(f"{URL}{version}").json() == {
+        "model_version_status": [{"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]
+    }
+    metadata = http.get(f"{URL}{version}/metadata").json()
+    assert metadata["model_spec"] == {"name": "tiny-random", "signature_name": "", "version": "1"}
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
+    assert signature["outputs"]["detection_boxes"]["tensor_shape"]["dim"] == [
+        {"size": "-1", "name": ""},
+        {"size": "-1", "name": ""},
+        {"size": "4", "name": ""},
+    ]
+
+
+def test_the_metadata_names_the_outputs_that_come(http, photo):
+    outputs = http.post(f"{URL}:predict", json={"inputs": [b64(photo())]}).json()["outputs"]
+    metadata = http.get(f"{URL}/metadata").json()["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert list(outputs) == list(metadata["outputs"])
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, 'either "instances" or "inputs"'),
+        ({"instances": [{"b64": "AAAA"}], "inputs": [{"b64": "AAAA"}]}, 'either "instances" or "inputs"'),
+        ({"instances": []}, "at least 1"),
+        ({"instances": [{"b64": "AAAA"}] * 17}, "at most 16"),
+        ({"instances": ["AAAA"]}, 'instances.0: wants a photo as {"b64"'),
+        ({"instances": [{"image_bytes": "AAAA"}]}, 'instances.0: wants a photo as {"b64"'),
+        ({"instances": [{"b64": "AAAA", "x": 1}]}, 'instances.0: wants a photo as {"b64"'),
+        ({"instances": [{"b64": "A"}]}, "instances.0: is not base64"),
+        ({"inputs": {"pixels": [{"b64": "AAAA"}]}}, "inputs"),
+        ({"inputs": {"b64": "AAAA"}}, "inputs"),
+        ({"instances": [{"b64": "AAAA"}], "signature_name": "other"}, "serving_default"),
+        ({"instances": [{"b64": "AAAA"}]}, "no image that can be read"),
+        ({"instances": [{"b64": ""}]}, "empty"),
+    ],
+    ids=str,
+)
+def test_refusals_are_an_error_in_a_sentence(http, body, says):
+    answer = http.post(f"{URL}:predict", json=body)
+    assert (answer.status_code, list(answer.json())) == (400, ["error"])
+    assert says in answer.json()["error"]
+
+
+def test_a_photo_that_fails_is_named_by_its_place(http, photo):
+    answer = http.post(f"{URL}:predict", json={"instances": [b64(photo()), b64(b"no photo")]})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("photo 2 of 2: ")
+
+
+@pytest.mark.parametrize("path", ["/v1/models/other", "/v1/models/other:predict", f"{URL}/versions/2", f"{URL}/versions/2:predict"])
+def test_what_is_not_served_is_not_found(http, path):
+    answer = http.post(path, json={"instances": []}) if path.endswith(":predict") else http.get(path)
+    assert (answer.status_code, list(answer.json())) == (404, ["error"])
+
+
+@pytest.mark.parametrize("query", ["confidence=2", "confidnce=0.5", "iou=0.1&iou=0.2"])
+def test_a_query_that_is_not_valid_is_refused(http, photo, query):
+    answer = http.post(f"{URL}:predict?{query}", json={"instances": [b64(photo())]})
+    assert (answer.status_code, list(answer.json())) == (400, ["error"])
