@@ -1,18 +1,23 @@
 """`boxwright serve`: answer photos over HTTP."""
 
-import copy
 import signal
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import EngineOption, ModelOption
+from detector.errors import SettingError
 
 if TYPE_CHECKING:
     from service.registry import Registry
     from service.settings import Settings
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", envvar="BOXWRIGHT_CONFIG", metavar="FILE", help="A TOML file of settings.")]
+OthersOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; repeat it for several.")]
 
 
 def serve(
@@ -20,30 +25,40 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on: 127.0.0.1 if not given, 0.0.0.0 for all.")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on: 8000 if not given, 0 for a free one.")] = None,
     engine: EngineOption = None,
+    config: ConfigOption = None,
+    others: OthersOption = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as a TOML file and stop.")] = False,
 ) -> None:
     """Answer photos over HTTP.
 
-    Every option, and some more, can be set by environment variable: BOXWRIGHT_MODEL, BOXWRIGHT_PORT; see docs/service.md.
+    Every setting can be given by --set, by environment variable (BOXWRIGHT_QUEUE_SIZE=64) or in a file; docs/service.md lists them.
     """
-    signal.signal(signal.SIGTERM, _leave)
-
-    import uvicorn
-
-    from service.app import create_app
     from service.settings import read_settings
 
-    settings = read_settings(model=model, host=host, port=port, engine=engine)
-    app = create_app(load_registry(settings), settings)  # the models are loaded before the socket opens
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level,
-        log_config=_log_config(settings.log_level),
-        timeout_graceful_shutdown=settings.grace_seconds,
-        ws="none",
-        server_header=False,
-    )
+    given = {"model": model, "host": host, "port": port, "engine": engine}
+    settings = read_settings(config, **(_named(others or []) | {name: value for name, value in given.items() if value is not None}))
+    if print_config:
+        typer.echo(settings.as_toml())
+        return
+    signal.signal(signal.SIGTERM, _leave)
+
+    from service.app import create_app
+    from service.server import run_server
+
+    run_server(create_app(load_registry(settings), settings), settings)  # the models are loaded before the socket opens
+
+
+def _named(others: Iterable[str]) -> dict[str, str]:
+    """["queue_size=64"] -> {"queue_size": "64"}. Raises SettingError for what has no "=", and for an unknown name."""
+    from service.settings import Settings
+
+    named = {}
+    for entry in others:
+        name, equals, value = entry.partition("=")
+        if not equals or name not in Settings.model_fields:
+            raise SettingError(f"--set {entry[:80]!r}: wanted NAME=VALUE, NAME one of {', '.join(Settings.model_fields)}.")
+        named[name] = value
+    return named
 
 
 def load_registry(settings: "Settings") -> "Registry":
@@ -54,15 +69,6 @@ def load_registry(settings: "Settings") -> "Registry":
 
     model = load_model(settings.model)
     return Registry([LoadedModel.of(model, load_engine(model, settings.engine))])
-
-
-def _log_config(level: str) -> dict[str, Any]:
-    """Uvicorn's own, with our logger beside its: same handler, same form."""
-    from uvicorn.config import LOGGING_CONFIG
-
-    config = copy.deepcopy(LOGGING_CONFIG)
-    config["loggers"]["boxwright"] = {"handlers": ["default"], "level": level.upper(), "propagate": False}
-    return config
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -7,15 +7,19 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 
 from service import problems
-from service.body_limit import BodyLimit
 from service.dialects import SpeakDialect
 from service.head import HeadAsGet
 from service.inference import Inference
+from service.intake import Intake
 from service.json_body import json_schemas
+from service.lifecycle import Lifecycle
+from service.metrics import Metrics
+from service.observe import Observe
 from service.open_inference.schemas import InferRequest
 from service.photo import PhotosInJson
 from service.registry import Registry
-from service.routes import deepstack, detect, health, models, open_inference, tensorflow_serving
+from service.room import Room
+from service.routes import deepstack, detect, health, metrics, models, open_inference, tensorflow_serving
 from service.schemas import Problem
 from service.serving_schemas import PredictRequest
 from service.settings import Settings
@@ -35,16 +39,31 @@ def create_app(registry: Registry, settings: Settings) -> FastAPI:
         swagger_ui_parameters={"validatorUrl": None},  # else the page asks a server on the internet
     )
     app.state.registry = registry
-    app.state.inference = Inference(settings.max_pixels)
-    for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health):
+    app.state.lifecycle = Lifecycle()
+    app.state.metrics = counted = Metrics(registry)
+    app.state.inference = inference = Inference(settings, counted)
+    for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics):
         app.include_router(way_in.router)
     problems.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    room = Room(settings, inference.scheduler, counted)
+    _watch(counted, room)
+    app.add_middleware(Intake, room=room)  # the one added last is outermost
     app.add_middleware(problems.LastResort)
     app.add_middleware(SpeakDialect)
+    app.add_middleware(Observe, metrics=counted, lifecycle=app.state.lifecycle, templates=lambda: app.openapi()["paths"])
     app.add_middleware(HeadAsGet)
     _complete_document(app)
     return app
+
+
+def _watch(metrics: Metrics, room: Room) -> None:
+    """What is not counted but looked up whenever somebody asks."""
+    scheduler = room.scheduler
+    metrics.watch("boxwright_queue_length", "Photos that wait.", lambda: scheduler.waiting)
+    metrics.watch("boxwright_queue_limit", "Photos that may wait.", lambda: room.settings.queue_size)
+    metrics.watch("boxwright_photos_in_flight", "Photos that are worked on.", lambda: scheduler.working)
+    metrics.watch("boxwright_service_seconds", "What one photo keeps the service from the next.", lambda: scheduler.service_time.seconds)
+    metrics.watch("boxwright_body_bytes", "Bytes of bodies that are in memory.", lambda: room.body_bytes)
 
 
 def _complete_document(app: FastAPI) -> None:

@@ -1,18 +1,24 @@
-"""What the service refuses of a request before any photo is looked at.
+"""What the service refuses of a request, whatever photo is in it.
 
 BoxwrightError
 └── RequestError
     ├── BodyTooLarge        more bytes than the service reads
     ├── BadForm             a multipart form that cannot be read, or without a photo
     ├── BadJson             JSON that cannot be read, or is not of the shape wanted
-    └── UnsupportedBody     a body of a kind that holds no photo
+    ├── UnsupportedBody     a body of a kind that holds no photo
+    ├── BadHeader           a header whose value makes no sense
+    ├── SlowBody            a body that takes too long to arrive
+    ├── DeadlineMissed      no answer within the time there was
+    └── Unavailable         not now, but later
+        ├── Overloaded      as many photos wait as may
+        └── ShuttingDown    the service is about to end
 """
 
 from detector.errors import BoxwrightError
 
 
 class RequestError(BoxwrightError):
-    """The request cannot be read."""
+    """The request cannot be read, or not be answered in its time."""
 
 
 class BodyTooLarge(RequestError):
@@ -29,3 +35,31 @@ class BadJson(RequestError):
 
 class UnsupportedBody(RequestError):
     """The body's content type is one that holds no photo."""
+
+
+class BadHeader(RequestError):
+    """A header's value is not one that it may have."""
+
+
+class SlowBody(RequestError):
+    """The body did not arrive in the time that it may take."""
+
+
+class DeadlineMissed(RequestError):
+    """The time that the request had is over; what was not begun of it is left undone."""
+
+
+class Unavailable(RequestError):
+    """Not now; the same request may be answered in `retry_after` seconds."""
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """As many photos wait as may."""
+
+
+class ShuttingDown(Unavailable):
+    """The service is about to end; another one may answer."""

@@ -8,17 +8,25 @@ import asyncio
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from weakref import WeakKeyDictionary
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Prepared
 from detector.draw import draw_detections
 from detector.engines.cores import usable_cores
 from detector.grid import Raw
-from detector.image import MAX_PIXELS, read_reduced
+from detector.image import read_reduced
 from detector.placement import Picture
 from service.annotated import EncodedPhoto, MediaType, encode
+from service.call import current_call
+from service.errors import DeadlineMissed, Overloaded
+from service.metrics import Metrics
 from service.registry import LoadedModel
+from service.scheduler import Job, Scheduler
+from service.settings import Settings
 from service.timing import Stopwatch
+from service.turns import Batching, Turns
 
 MAX_DETECTIONS = 100
 
@@ -48,25 +56,49 @@ class Answer:
 class Inference:
     """Runs photos through models. Make one for each application."""
 
-    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         workers = usable_cores() + 1
-        self._max_pixels = max_pixels
+        self._settings = settings
+        self._metrics = metrics
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="photo")
+        self._batching = Batching(settings.batch_size, settings.batch_wait_ms / 1000)
+        self._turns: WeakKeyDictionary[LoadedModel, Turns] = WeakKeyDictionary()
         # Decoding takes up to 12 bytes a pixel for a while, 750 MB at the most: the other photos wait as they came.
-        self._places = asyncio.Semaphore(workers)
+        self.scheduler: Scheduler[Answer] = Scheduler(workers + settings.batch_size - 1, settings.queue_size)
 
     async def detect(self, photo: bytes, model: LoadedModel, options: Options) -> Answer:
-        """Raises ImageError for a photo that cannot be used."""
-        run = asyncio.get_running_loop().run_in_executor
-        job = _Job(model, options)
-        async with self._places:
-            prepared, picture = await run(self._workers, job.read, photo, self._max_pixels)
-            raw = await run(model.turns, job.compute, prepared)
-            return await run(self._workers, job.finish, picture, prepared, raw)
+        """Raises ImageError for a photo that cannot be used, Overloaded where too many wait, DeadlineMissed where it takes too long."""
+        steps = _Steps(model, options)
+        call, seconds = current_call(), self._settings.request_seconds
+        deadline = call.deadline(seconds) if call else asyncio.get_running_loop().time() + seconds
+        try:
+            answer = await self.scheduler.run(partial(self._work, photo, model, steps), deadline)
+        except Overloaded:
+            self._metrics.rejected.labels("queue").inc()
+            raise
+        except DeadlineMissed:
+            self._metrics.deadline_missed.inc()
+            raise
+        self._metrics.answered(model, answer.detections, steps.watch.seconds)
+        return answer
+
+    async def _work(self, photo: bytes, model: LoadedModel, steps: "_Steps", job: Job[Answer]) -> Answer:
+        steps.watch.note_so_far("queue")
+        prepared, picture = await job.stage(self._workers, steps.read, photo, self._settings.max_pixels)
+        computed = await asyncio.wrap_future(self._turns_of(model).submit(prepared.pixels, lambda: job.dropped))
+        steps.watch.note("network", computed.seconds)
+        if computed.first:
+            self._metrics.batch_size.observe(computed.batch)
+        return await job.stage(self._workers, steps.finish, picture, prepared, computed.raw)
+
+    def _turns_of(self, model: LoadedModel) -> Turns:
+        if model not in self._turns:
+            self._turns[model] = Turns(model.detector.network, model.turns, self._batching)
+        return self._turns[model]
 
 
-class _Job:
-    """The three steps of one request, each in the thread that suits it."""
+class _Steps:
+    """What is done for one request in worker threads."""
 
     def __init__(self, model: LoadedModel, options: Options) -> None:
         self.detector, self.options, self.watch = model.detector, options, Stopwatch()
@@ -77,11 +109,6 @@ class _Job:
             reduced = read_reduced(photo, enough, max_pixels=max_pixels)
         with self.watch.stage("prepare"):
             return self.detector.prepare(reduced), reduced.picture
-
-    def compute(self, prepared: Prepared) -> Raw:
-        with self.watch.stage("network"):
-            raw: Raw = self.detector.network(prepared.pixels[None])[0]
-        return raw
 
     def finish(self, picture: Picture, prepared: Prepared, raw: Raw) -> Answer:
         options = self.options
@@ -94,6 +121,10 @@ class _Job:
                 class_ids=options.class_ids,
                 max_detections=options.max_detections,
             )
-        annotated = encode(draw_detections(picture, found, self.detector.spec.labels), options.draw) if options.draw else None
-        placement = prepared.placement
-        return Answer(placement.width, placement.height, found, annotated, self.watch.read())
+        annotated = self._drawn(picture, found, options.draw) if options.draw else None
+        placement, times = prepared.placement, self.watch.read("decode", "prepare", "network", "select")
+        return Answer(placement.width, placement.height, found, annotated, times)
+
+    def _drawn(self, picture: Picture, found: Detections, wanted: MediaType) -> EncodedPhoto:
+        with self.watch.stage("draw"):
+            return encode(draw_detections(picture, found, self.detector.spec.labels), wanted)

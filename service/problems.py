@@ -13,7 +13,18 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector.errors import DamagedImage, EmptyImage, ImageTooLarge, NotAnImage, UnknownLabel, UnknownModel
-from service.errors import BadForm, BadJson, BodyTooLarge, UnsupportedBody
+from service.errors import (
+    BadForm,
+    BadHeader,
+    BadJson,
+    BodyTooLarge,
+    DeadlineMissed,
+    Overloaded,
+    ShuttingDown,
+    SlowBody,
+    Unavailable,
+    UnsupportedBody,
+)
 from service.schemas import ParameterProblem, Problem
 
 logger = logging.getLogger("boxwright.service")
@@ -41,7 +52,9 @@ KINDS: Mapping[type[Exception], Kind] = {
     EmptyImage: Kind(400, "empty-photo", "The photo is empty"),
     BadForm: Kind(400, "bad-form", "The form cannot be read"),
     BadJson: Kind(400, "bad-json", "The JSON cannot be used"),
+    BadHeader: Kind(400, "bad-header", "A header is not valid"),
     UnknownModel: Kind(404, "unknown-model", "There is no such model"),
+    SlowBody: Kind(408, "slow-body", "The body took too long to arrive"),
     BodyTooLarge: Kind(413, "body-too-large", "The body has too many bytes"),
     ImageTooLarge: Kind(413, "photo-too-large", "The photo has too many pixels"),
     NotAnImage: Kind(415, "not-an-image", "The body is not an image"),
@@ -49,6 +62,9 @@ KINDS: Mapping[type[Exception], Kind] = {
     DamagedImage: Kind(422, "damaged-image", "The image is damaged"),
     UnknownLabel: Kind(422, "unknown-class", "There is no such class"),
     RequestValidationError: Kind(422, "bad-parameter", "A parameter is not valid"),
+    Overloaded: Kind(503, "overloaded", "Too many photos wait"),
+    ShuttingDown: Kind(503, "shutting-down", "The service is ending"),
+    DeadlineMissed: Kind(504, "deadline-missed", "There was not enough time"),
 }
 UNEXPECTED = Kind(500, "unexpected", "Something went wrong here")
 
@@ -61,7 +77,8 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         errors = [_parameter_problem(entry) for entry in error.errors()[:MOST_PARAMETERS]]
         return _response(kind, " ".join(f"{entry.parameter}: {entry.detail}" for entry in errors), errors=errors)
-    return _response(kind, str(error))
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
+    return _response(kind, str(error), headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -71,8 +88,7 @@ def install(app: FastAPI) -> None:
         return problem_response(error)
 
     for error in KINDS:
-        if error is not BodyTooLarge:  # that is for BodyLimit, which closes the connection
-            app.add_exception_handler(error, refuse)
+        app.add_exception_handler(error, refuse)
     app.add_exception_handler(HTTPException, _http_problem)
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.inference import Inference
+from service.lifecycle import Lifecycle
+from service.metrics import Metrics
 from service.registry import LoadedModel, Registry
 from service.versions import versioned
 
@@ -19,8 +21,20 @@ async def _inference(request: Request) -> Inference:
     return inference
 
 
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+async def _lifecycle(request: Request) -> Lifecycle:
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    return lifecycle
+
+
 TheRegistry = Annotated[Registry, Depends(_registry)]
 TheInference = Annotated[Inference, Depends(_inference)]
+TheMetrics = Annotated[Metrics, Depends(_metrics)]
+TheLifecycle = Annotated[Lifecycle, Depends(_lifecycle)]
 
 
 async def model_of_path(request: Request, registry: TheRegistry) -> LoadedModel:

@@ -99,7 +99,12 @@ class Served:
         command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", *(["--model", str(model)] if model else [])]
         # standard output and error in one pipe, so that the two come in order
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=os.environ | {"BOXWRIGHT_NOTICE_SECONDS": "0"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.log = []
         for line in self.process.stdout:

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
 from service.dialects import DEEPSTACK
-from service.errors import BadForm, BodyTooLarge, UnsupportedBody
+from service.errors import BadForm, UnsupportedBody
 from service.form import Part, read_form
 from service.inference import MAX_DETECTIONS, Answer, Inference, Options
 from service.once import once_each
 from service.photo import FIELD, check_coding
-from service.refusals import PHOTO_REFUSALS
+from service.refusals import BODY_REFUSALS, PHOTO_REFUSALS
 from service.registry import LoadedModel
 from service.state import TheInference, TheRegistry
 
@@ -102,7 +102,7 @@ async def detection(
 
 
 @router.post(
-    "/v1/vision/custom/list", summary="The models' names, as DeepStack's clients ask", responses=DEEPSTACK.documented(BodyTooLarge)
+    "/v1/vision/custom/list", summary="The models' names, as DeepStack's clients ask", responses=DEEPSTACK.documented(*BODY_REFUSALS)
 )
 async def custom_list(registry: TheRegistry) -> ModelNames:
     """A body, such as a form with an api_key, is taken and not read."""

@@ -2,7 +2,10 @@
 
 from fastapi import APIRouter
 
+from service.errors import ShuttingDown
+from service.problems import documented
 from service.schemas import Health
+from service.state import TheLifecycle
 
 router = APIRouter(tags=["health"])
 
@@ -13,7 +16,8 @@ async def livez() -> Health:
     return Health(status="alive")
 
 
-@router.get("/readyz", summary="Can it detect?")
-async def readyz() -> Health:
-    """Models are loaded and warmed up before the service listens, so whoever gets an answer can go on."""
+@router.get("/readyz", summary="Can it detect?", responses=documented(ShuttingDown))
+async def readyz(lifecycle: TheLifecycle) -> Health:
+    """Models are loaded and warmed up before the service listens; from SIGTERM on it is not ready any more."""
+    lifecycle.check()
     return Health(status="ready")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from detector.errors import UnknownModel
 from service.dialects import OPEN_INFERENCE
-from service.errors import BadJson, UnsupportedBody
+from service.errors import BadJson, ShuttingDown, UnsupportedBody
 from service.open_inference.inputs import read_infer
 from service.open_inference.outputs import write_answer
 from service.open_inference.schemas import OUTPUTS, PHOTOS, PIXELS, Live, ModelMetadata, ModelReady, Ready, ServerMetadata, TensorMetadata
@@ -15,7 +15,7 @@ from service.padded import Padded
 from service.photo import check_coding
 from service.refusals import PHOTO_REFUSALS
 from service.several import detect_all
-from service.state import TheInference, TheModel
+from service.state import TheInference, TheLifecycle, TheModel
 from service.version import installed_version
 from service.versions import MODEL_IN_PATH, VERSION, VERSION_IN_PATH
 
@@ -70,9 +70,10 @@ async def live() -> Live:
     return Live(live=True)
 
 
-@router.get("/health/ready", summary="Can it detect? (Open Inference Protocol)")
-async def ready() -> Ready:
-    """Models are loaded and warmed up before the service listens."""
+@router.get("/health/ready", summary="Can it detect? (Open Inference Protocol)", responses=OPEN_INFERENCE.documented(ShuttingDown))
+async def ready(lifecycle: TheLifecycle) -> Ready:
+    """Models are loaded and warmed up before the service listens; from SIGTERM on it is not ready any more."""
+    lifecycle.check()
     return Ready(ready=True)
 
 

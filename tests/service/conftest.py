@@ -3,6 +3,7 @@
 import asyncio
 import io
 import struct
+import threading
 import zlib
 
 import httpx
@@ -86,3 +87,55 @@ def served(start_service, model_file):
     service = start_service(model_file)
     yield service
     service.stop()
+
+
+class Watched:
+    """An engine that notes how and in which threads it is called, and waits for `gate` if that is closed."""
+
+    name = "watched"
+
+    def __init__(self, model):
+        self.engine = OnnxEngine.of(model)
+        self.inside, self.most, self.calls, self.threads = 0, 0, 0, set()
+        self.lock, self.gate, self.entered = threading.Lock(), threading.Event(), threading.Event()
+        self.gate.set()
+
+    def __call__(self, images):
+        with self.lock:
+            self.inside += 1
+            self.calls += 1
+            self.most = max(self.most, self.inside)
+            self.threads.add(threading.current_thread().name)
+        self.entered.set()
+        assert self.gate.wait(timeout=30)
+        logits = self.engine(images)
+        with self.lock:
+            self.inside -= 1
+        return logits
+
+
+@pytest.fixture(scope="session")
+def watched_engine():
+    """(model) -> an engine of it that can be looked at and held up."""
+    return Watched
+
+
+@pytest.fixture
+def watched(tiny_model):
+    engine = Watched(tiny_model)
+    yield engine
+    engine.gate.set()
+
+
+@pytest.fixture
+def watched_app(tiny_model, watched):
+    """(settings) -> the service of the tiny model with that engine, nothing of the warming up noted."""
+
+    def make(**settings):
+        loaded = LoadedModel.of(tiny_model, watched)
+        watched.threads.clear()
+        watched.entered.clear()
+        watched.calls = 0
+        return create_app(Registry([loaded]), Settings(**settings))
+
+    return make

@@ -1,52 +1,14 @@
 """Many clients at once: the same answers, one photo in the network at a time, and an event loop that is never held up."""
 
 import asyncio
-import threading
 
 import httpx
 import pytest
 
-from detector.engines.onnxruntime import OnnxEngine
+from detector.spec import Model
 from service.app import create_app
 from service.registry import LoadedModel, Registry
 from service.settings import Settings
-
-
-class Watched:
-    """An engine that notes in which thread it is called, and waits for `gate` if it is closed."""
-
-    name = "watched"
-
-    def __init__(self, model):
-        self.engine = OnnxEngine.of(model)
-        self.inside, self.most, self.threads = 0, 0, set()
-        self.lock, self.gate, self.entered = threading.Lock(), threading.Event(), threading.Event()
-        self.gate.set()
-
-    def __call__(self, images):
-        with self.lock:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            self.threads.add(threading.current_thread().name)
-        self.entered.set()
-        assert self.gate.wait(timeout=30)
-        logits = self.engine(images)
-        with self.lock:
-            self.inside -= 1
-        return logits
-
-
-@pytest.fixture
-def watched(tiny_model):
-    return Watched(tiny_model)
-
-
-@pytest.fixture
-def app(tiny_model, watched):
-    loaded = LoadedModel.of(tiny_model, watched)
-    watched.threads.clear()
-    watched.entered.clear()
-    return create_app(Registry([loaded]), Settings())
 
 
 def client(app):
@@ -58,22 +20,41 @@ def said(answer):
     return {name: value for name, value in answer.json().items() if name != "timing_ms"}
 
 
-def test_sixteen_clients_get_exactly_the_answers_of_one_at_a_time(app, watched, photo):
+@pytest.fixture
+def app(watched_app):
+    return watched_app(queue_size=200)
+
+
+@pytest.fixture
+def two_models(watched_engine, tiny_model, random_arrays):
+    """The tiny model and another of its kind, each with an engine that is watched."""
+    other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
+    return [LoadedModel.of(model, watched_engine(model)) for model in (tiny_model, other)]
+
+
+@pytest.mark.parametrize("batching", [{}, {"batch_size": 4, "batch_wait_ms": 2}], ids=["one by one", "in batches"])
+def test_64_clients_get_exactly_the_answers_of_one_at_a_time(two_models, photo, batching):
+    """16 photos of as many shapes, two models, two kinds of answer, all at once."""
+    settings = Settings(queue_size=64, **batching)
+    app = create_app(Registry(two_models), settings)
+    for model in two_models:
+        model.detector.engine.threads.clear()
     photos = [photo(30 + 7 * index, 90 - 4 * index, form="PNG") for index in range(16)]
-    query = {"confidence": 0.01, "format": "both"}
+    queries = [{"confidence": 0.01, "model": model.name, "format": form} for model in two_models for form in ("both", "json")]
 
     async def ask_all():
         async with client(app) as http:
-            alone = [said(await http.post("/detect", content=content, params=query)) for content in photos]
-            requests = [http.post("/detect", content=content, params=query) for content in photos * 4]
-            together = [said(answer) for answer in await asyncio.gather(*requests)]
-        return alone, together
+            requests = [(content, query) for content in photos for query in queries]
+            alone = [said(await http.post("/detect", content=content, params=query)) for content, query in requests]
+            waiting = [http.post("/detect", content=content, params=query) for content, query in requests]
+            return alone, [said(answer) for answer in await asyncio.gather(*waiting)]
 
     alone, together = asyncio.run(ask_all())
-    assert together == alone * 4
-    assert len({str(answer) for answer in alone}) == 16
-    assert watched.most == 1
-    assert len(watched.threads) == 1
+    assert together == alone
+    assert len({str(answer) for answer in alone}) == 64
+    for model in two_models:
+        assert model.detector.engine.most == 1
+        assert len(model.detector.engine.threads) == 1
 
 
 def test_the_event_loop_answers_while_the_network_computes(app, watched, photo):

@@ -72,6 +72,7 @@ def test_every_endpoint_is_in_the_openapi_document(ask, tiny_app):
         "/models",
         "/livez",
         "/readyz",
+        "/metrics",
         "/v1/vision/detection",
         "/v1/vision/custom/list",
         "/v1/vision/custom/{model}",
@@ -87,7 +88,7 @@ def test_the_openapi_document_tells_bodies_answers_and_problems_of_detect(ask, t
     document = ask(tiny_app, "GET", "/openapi.json").json()
     detect = document["paths"]["/detect"]["post"]
     assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data", "application/json"}
-    assert set(detect["responses"]) == {"200", "400", "404", "413", "415", "422", "500"}
+    assert set(detect["responses"]) == {"200", "400", "404", "408", "413", "415", "422", "500", "503", "504"}
     assert set(detect["responses"]["200"]["content"]) == {"application/json", "image/jpeg", "image/png"}
     for status, response in detect["responses"].items():
         if status != "200":

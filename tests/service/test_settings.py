@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from detector.errors import SettingError
+from service.metrics import STAGES
 from service.problems import KINDS, UNEXPECTED
 from service.settings import Settings, read_settings
 
@@ -30,6 +31,24 @@ def test_every_setting_is_documented_with_its_default():
 def test_every_refusal_is_documented_with_its_status():
     kinds = sorted((str(kind.status), kind.slug) for kind in (*KINDS.values(), UNEXPECTED))
     assert sorted((status, slug) for status, slug, _ in table("Errors")) == kinds
+
+
+def metrics_of(app):
+    """Name, type, labels and help of every metric of ours, as a table's rows."""
+    for family in app.state.metrics.collected.collect():
+        if family.name.startswith("boxwright_"):
+            labels = [name for name in family.samples[0].labels if name != "le"]
+            name = family.name + ("_total" if family.type == "counter" else "")
+            yield [name, family.type, ", ".join(f"`{label}`" for label in labels).strip("`"), family.documentation]
+
+
+def test_every_metric_is_documented(tiny_app, detect, photo):
+    assert detect(photo(), confidence=0.01).json()["detections"]
+    assert table("Metrics") == list(metrics_of(tiny_app))
+
+
+def test_every_stage_is_documented():
+    assert f"The stages are {', '.join(f'`{stage}`' for stage in STAGES[:-1])} and `{STAGES[-1]}`." in PAGE
 
 
 def test_every_endpoint_is_documented(tiny_app):
@@ -72,3 +91,49 @@ def test_a_setting_that_is_not_valid_is_named(monkeypatch, name, value):
     with pytest.raises(SettingError, match=re.escape(f"BOXWRIGHT_{name}")) as error:
         read_settings()
     assert value in str(error.value)
+
+
+def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch, tmp_path):
+    file = tmp_path / "boxwright.toml"
+    file.write_text('port = 7000\nqueue_size = 5\nhost = "::"\n', encoding="utf-8")
+    monkeypatch.setenv("BOXWRIGHT_QUEUE_SIZE", "6")
+    monkeypatch.setenv("BOXWRIGHT_PORT", "7001")
+    settings = read_settings(file, port=7002)
+    assert (settings.port, settings.queue_size, settings.host) == (7002, 6, "::")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("queue_size = 0", "BOXWRIGHT_QUEUE_SIZE"),
+        ("queue_length = 5", "queue_length"),
+        ("[service]\nport = 5", "service"),
+        ("port = ", "not a TOML file"),
+        ("model = '\udcff'", "not a TOML file"),
+    ],
+)
+def test_a_file_that_is_wrong_says_where(tmp_path, text, told):
+    file = tmp_path / "boxwright.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(SettingError, match=told):
+        read_settings(file)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_settings(tmp_path / "none.toml")
+
+
+def test_a_notice_longer_than_the_grace_is_refused():
+    with pytest.raises(SettingError, match=r"notice_seconds \(30\) must be less than grace_seconds \(30\)"):
+        read_settings(notice_seconds=30)
+
+
+def test_what_is_printed_is_a_file_that_sets_the_same(tmp_path):
+    settings = read_settings(model='a "quoted"\\path.safetensors', queue_size=7, request_seconds=2.5, log_format="text")
+    file = tmp_path / "boxwright.toml"
+    file.write_text(settings.as_toml(), encoding="utf-8")
+    assert read_settings(file).model_dump() == settings.model_dump()
+    for name in Settings.model_fields:
+        assert f"\n{name} = " in settings.as_toml()
+    assert "\n# model is not set" in Settings().as_toml()

@@ -1,0 +1,60 @@
+"""Whether the network takes less time for a photo when it gets several at once, on this machine's processors.
+
+python -m benchmarks.batching [--model NAME_OR_FILE] [--batches 1 2 4 8] [--rounds 15]
+
+Batches of every size take turns in each round, so that whatever else the machine does hits them all alike.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from importlib.metadata import version
+
+import numpy as np
+
+from cli.download_bar import load_model
+from detector.engines import Engine
+from weights.engines import load_engine
+
+
+def seconds_by_photo(engine: Engine, size: int, batches: list[int], rounds: int) -> dict[int, float]:
+    """Batch size -> median seconds for a photo of it."""
+    photos = np.random.default_rng(1).uniform(0, 255, (max(batches), size, size, 3)).astype(np.float32)
+    times: dict[int, list[float]] = {batch: [] for batch in batches}
+    for round_ in range(rounds + 2):  # two to warm up
+        for batch in batches:
+            started = time.perf_counter()
+            engine(photos[:batch])
+            if round_ >= 2:
+                times[batch].append((time.perf_counter() - started) / batch)
+    return {batch: statistics.median(times[batch]) for batch in batches}
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    model = load_model(arguments.model)
+    seconds = seconds_by_photo(load_engine(model, "onnxruntime"), model.spec.input_size, arguments.batches, arguments.rounds)
+    alone = seconds[arguments.batches[0]]
+    result = {
+        "benchmark": "batching",
+        "model": model.name,
+        "input_size": model.spec.input_size,
+        "rounds": arguments.rounds,
+        "ms_by_photo": {batch: round(1000 * took, 2) for batch, took in seconds.items()},
+        "throughput_ratio": {batch: round(alone / took, 3) for batch, took in seconds.items()},
+        "machine": {"cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
+        "versions": {"python": platform.python_version(), "onnxruntime": version("onnxruntime"), "numpy": version("numpy")},
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

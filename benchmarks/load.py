@@ -1,0 +1,192 @@
+"""What becomes of latency, goodput and memory under load: an open loop against a `boxwright serve` of its own, over real sockets.
+
+python -m benchmarks.load [--only steady overload slow soak] [--seconds 60] [--model NAME_OR_FILE] [--photo FILE]
+
+Requests are sent when they are due, whether or not earlier ones have been answered, and their time counts from then. Capacity is
+measured before each scenario, by clients that ask again as soon as they are answered. The client shares the cores with the server.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load_client import BROKEN, HUNG, ROOT, Server, Told, serving
+
+CLIENTS = 4
+SLOW_CLIENTS = 200
+WARM_REQUESTS = 2000
+PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
+
+
+class Load:
+    """One server and one photo. Each scenario answers what it measured."""
+
+    def __init__(self, server: Server, photo: bytes, arguments: argparse.Namespace) -> None:
+        self.server, self.photo = server, photo
+        self.seconds: float = arguments.seconds
+        self.soak_requests: int = arguments.soak_requests
+
+    async def closed(self, requests: Iterator[int]) -> list[Told]:
+        """A few clients, each asking again as soon as it is answered, until the iterator they share ends."""
+
+        async def one() -> list[Told]:
+            return [await self.server.post(self.photo, time.perf_counter()) for _ in requests]
+
+        return [told for some in await asyncio.gather(*(one() for _ in range(CLIENTS))) for told in some]
+
+    async def open(self, rate: float, seconds: float, *, random_gaps: bool = False) -> list[Told]:
+        """`rate` requests a second, evenly or as a Poisson process."""
+        dice, tasks, due = random.Random(1), [], time.perf_counter()
+        end = due + seconds
+        while due < end:
+            await asyncio.sleep(due - time.perf_counter())
+            tasks.append(asyncio.create_task(self.server.post(self.photo, due)))
+            due += dice.expovariate(rate) if random_gaps else 1 / rate
+        return await asyncio.gather(*tasks)
+
+    async def capacity(self) -> float:
+        """Answers a second."""
+        seconds = max(3.0, self.seconds / 5)
+        started = time.perf_counter()
+        told = await self.closed(ticks(seconds))
+        return len(told) / (time.perf_counter() - started)
+
+    async def steady(self) -> dict[str, Any]:
+        """At 0.8 of capacity: how much later the late answers come. Twice: evenly spaced, and as strangers come, at random."""
+        result: dict[str, Any] = {}
+        for name, random_gaps in (("even", False), ("poisson", True)):
+            capacity = await self.capacity()
+            told = await self.open(0.8 * capacity, self.seconds, random_gaps=random_gaps)
+            summary = latencies(told)
+            ratio = round(summary["p99_ms"] / summary["p50_ms"], 2)
+            result[name] = {"capacity": round(capacity, 2), **summary, "p99_by_p50": ratio, "statuses": statuses(told)}
+        return result
+
+    async def overload(self) -> dict[str, Any]:
+        """At three times capacity: what is still answered, how soon the rest is refused, and how soon all is well again."""
+        before = await self.capacity()
+        idle = statistics.median(one.seconds for one in await self.open(before / 4, 3))
+        started = time.perf_counter()
+        told = await self.open(3 * before, self.seconds)
+        ended = started + self.seconds
+        after_told = await self.open(before / 4, 6)
+        after = await self.capacity()
+        answered = [one for one in told if one.status == 200 and one.due + one.seconds <= ended]
+        refused = [one for one in told if one.status == 503]
+        late = [one.due - ended for one in after_told if one.seconds > 2 * idle or one.status != 200]
+        goodput = len(answered) / self.seconds
+        return {
+            "capacity_before_and_after": [round(before, 2), round(after, 2)],
+            "goodput": round(goodput, 2),
+            "goodput_by_capacity": round(goodput / statistics.mean((before, after)), 3),
+            "refused": latencies(refused),
+            "client_lag": latencies([replace(one, seconds=one.lag) for one in told]),
+            "answered": latencies(answered),
+            "statuses": statuses(told),
+            "idle_p50_ms": round(1000 * idle, 1),
+            "seconds_after_which_no_answer_took_twice_that": round(max(late, default=0.0), 2),
+        }
+
+    async def slow(self) -> dict[str, Any]:
+        """Latency at half of capacity, without and with clients that send a byte a second, in turns."""
+        capacity = await self.capacity()
+        times: dict[bool, list[Told]] = {False: [], True: []}
+        for _ in range(3):
+            for slow in (False, True):
+                times[slow] += await self._beside_slow_clients(capacity / 2, SLOW_CLIENTS if slow else 0)
+        alone, beside = latencies(times[False]), latencies(times[True])
+        ratios = {f"{name}_ratio": round(beside[name] / alone[name], 3) for name in ("p50_ms", "p99_ms")}
+        return {"slow_clients": SLOW_CLIENTS, "alone": alone, "beside": beside, **ratios, "statuses": statuses(times[True])}
+
+    async def _beside_slow_clients(self, rate: float, clients: int) -> list[Told]:
+        ready = [asyncio.Event() for _ in range(clients)]
+        slow = [asyncio.create_task(self.server.dribble(event)) for event in ready]
+        await asyncio.gather(*(event.wait() for event in ready))
+        told = await self.open(rate, self.seconds / 3)
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return told
+
+    async def soak(self) -> dict[str, Any]:
+        """Resident memory after the first requests and after all of them."""
+        warm = min(WARM_REQUESTS, self.soak_requests // 2)
+        first = await self.closed(iter(range(warm)))
+        early = self.server.resident()
+        rest = await self.closed(iter(range(self.soak_requests - warm)))
+        late = self.server.resident()
+        resident = {f"after_{warm}": round(early, 1), f"after_{self.soak_requests}": round(late, 1)}
+        return {"resident_mib": resident, "growth": round(late / early - 1, 4), "statuses": statuses(first + rest)}
+
+
+def ticks(seconds: float) -> Iterator[int]:
+    """0, 1, 2 ... for so long."""
+    end, number = time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        yield number
+        number += 1
+
+
+def latencies(told: Sequence[Told]) -> dict[str, float]:
+    """Median, 99th percentile and worst, in milliseconds."""
+    if not told:
+        return {}
+    times = sorted(1000 * one.seconds for one in told)
+    return {
+        "p50_ms": round(statistics.median(times), 1),
+        "p99_ms": round(times[int(0.99 * len(times))], 1),
+        "worst_ms": round(times[-1], 1),
+    }
+
+
+def statuses(told: Sequence[Told]) -> dict[str, int]:
+    """How many of each."""
+    names = {HUNG: "hung", BROKEN: "broken"}
+    return {names.get(status, str(status)): number for status, number in sorted(Counter(one.status for one in told).items())}
+
+
+async def measure(server: Server, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Scenario -> what it measured."""
+    load = Load(server, Path(arguments.photo).read_bytes(), arguments)
+    await load.closed(iter(range(20)))  # warm
+    scenarios = {"steady": load.steady, "overload": load.overload, "slow": load.slow, "soak": load.soak}
+    return {name: await scenarios[name]() for name in arguments.only}
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
+    parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
+    parser.add_argument("--only", nargs="+", choices=["steady", "overload", "slow", "soak"], default=["steady", "overload", "slow", "soak"])
+    parser.add_argument("--seconds", type=float, default=60, help="of each scenario but the soak")
+    parser.add_argument("--soak-requests", type=int, default=20_000)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a setting of the service")
+    arguments = parser.parse_args()
+    with serving(arguments.model, arguments.settings) as server:
+        measured = asyncio.run(measure(server, arguments))
+    result = {
+        "benchmark": "load",
+        "model": Path(arguments.model).name,
+        "seconds": arguments.seconds,
+        "settings": arguments.settings,
+        **measured,
+        "machine": {"cores": len(os.sched_getaffinity(0)), "load_average": os.getloadavg()[0], "system": platform.platform()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

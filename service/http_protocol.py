@@ -1,0 +1,135 @@
+"""HTTP/1.1 with bounds that uvicorn's own protocol has not: a head's bytes, its time, and the time an answer takes to leave."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.settings import Settings
+
+TOO_LARGE = b"431 Request Header Fields Too Large"
+TOO_SLOW = b"408 Request Timeout"
+LINGER_SECONDS = 1.0
+
+
+def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
+    """The protocol with these settings' bounds, as uvicorn wants it: a class."""
+    return type("BoundedProtocol", (_Bounded,), {"settings": settings})
+
+
+class _Bounded(HttpToolsProtocol):
+    settings: Settings
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._refused = False
+        self._head_bytes = 0  # of the request that is being read; trailers count too
+        self._held_bytes = 0  # arrived, and still within the parser
+        self._reading_head = False
+        self._reading_body = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._leave_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop(self._head_timer)
+        self._stop(self._leave_timer)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._held_bytes += len(data)
+        super().data_received(data)
+        if self._idle and self._head_timer is None and not self._refused:
+            self._start_head_timer()
+        if self._held_bytes > self.settings.max_head_bytes:  # a line without end, of which the parser has told nothing yet
+            self._refuse(TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._reading_head = True
+        if self._head_timer is None:
+            self._start_head_timer()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._refused:
+            super().on_header(name, value)
+            self._count_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        self._held_bytes = 0
+        self._stop_head_timer()
+        self._reading_head = False
+        if not self._refused:
+            self._reading_body = True
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._held_bytes = 0
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._held_bytes = 0
+        self._stop_head_timer()
+        self._reading_body = False
+        if not self._refused:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._reading_body and self._idle:  # the rest of a body that nobody reads is not waited for without end
+            self._start_head_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._leave_timer = self.loop.call_later(self.settings.body_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop(self._leave_timer)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether every request that has come whole, or its head, has its answer."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _count_head(self, count: int) -> None:
+        self._held_bytes = 0
+        self._head_bytes += count
+        if self._head_bytes > self.settings.max_head_bytes:
+            self._refuse(TOO_LARGE)
+
+    def _start_head_timer(self) -> None:
+        self._stop_head_timer()
+        self._head_timer = self.loop.call_later(self.settings.head_seconds, self._refuse, TOO_SLOW)
+
+    def _stop_head_timer(self) -> None:
+        self._stop(self._head_timer)
+        self._head_timer = None
+
+    def _stop(self, timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
+
+    def _refuse(self, status: bytes) -> None:
+        """Close the connection; say why if it is a head that is refused, and no answer is on its way."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        if not (self._idle and self._reading_head):
+            self.transport.close()
+            return
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)  # what still comes is dropped, so that no reset overtakes the answer

@@ -1,0 +1,150 @@
+"""What the service tells of itself: ids, log lines, counts, readiness."""
+
+import json
+import logging
+import sys
+
+import pytest
+
+from service.logs import FORMATS, JsonLines, TextLines, set_up_logs
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.fixture
+def lines(capsys):
+    """Set up logs as the service does; (form) -> the lines so far."""
+    names = ("", "boxwright", "uvicorn")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    logging.captureWarnings(False)
+
+    def start(form):
+        set_up_logs(form, "info")
+        return lambda: capsys.readouterr().err.splitlines()
+
+    yield start
+    logging.captureWarnings(False)
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+@pytest.mark.parametrize("sent", ["abc-123", "A" * 128, "1.2_3~4+/="])
+def test_a_sane_request_id_is_kept(detect, photo, sent):
+    assert detect(photo(), headers={"X-Request-ID": sent}).headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("sent", [None, "", "A" * 129, "a b", "a\tb", "a;b", "<script>"])
+def test_any_other_is_replaced_by_one_of_our_own(detect, photo, sent):
+    answers = [detect(photo(), headers={"X-Request-ID": sent} if sent is not None else {}) for _ in range(2)]
+    first, second = (answer.headers["x-request-id"] for answer in answers)
+    assert len(first) == 32
+    assert first.isalnum()
+    assert first != second
+
+
+def test_refusals_have_an_id_too(ask, tiny_app, detect):
+    assert detect(b"", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+    assert ask(tiny_app, "GET", "/nowhere", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+
+
+def test_a_request_leaves_one_json_line_without_its_query_photo_or_keys(lines, ask, tiny_app, photo):
+    read = lines("json")
+    headers = {"X-Request-ID": "the-id", "traceparent": f"00-{TRACE}-{SPAN}-01", "Authorization": "Bearer hush"}
+    content = photo()
+    answer = ask(tiny_app, "POST", "/detect", content=content, params={"api_key": "secret"}, headers=headers)
+    (line,) = [json.loads(line) for line in read()]
+    assert line.pop("time").endswith("+00:00")
+    assert line.pop("ms") > 0
+    assert line.pop("message").startswith("POST /detect 422 ")
+    assert line == {
+        "level": "info",
+        "logger": "boxwright.access",
+        "request_id": "the-id",
+        "trace_id": TRACE,
+        "parent_id": SPAN,
+        "method": "POST",
+        "path": "/detect",
+        "status": 422,
+        "bytes_in": 0,  # the query was refused first
+        "bytes_out": len(answer.content),
+        "client": "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["", "nonsense", f"ff-{TRACE}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE.upper()}-{SPAN}-01"],
+)
+def test_a_traceparent_that_is_not_valid_is_ignored(lines, ask, tiny_app, sent):
+    read = lines("json")
+    ask(tiny_app, "GET", "/livez", headers={"traceparent": sent})
+    (line,) = read()
+    assert "trace_id" not in json.loads(line)
+
+
+def test_no_path_makes_a_line_of_its_own_in_the_text_log(lines, ask, tiny_app):
+    read = lines("text")
+    ask(tiny_app, "GET", "/a%0aFORGED%1b[31m", headers={"X-Request-ID": "the-id"})
+    (line,) = read()
+    assert line.endswith("[the-id]")
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_error_keeps_its_traceback(form):
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        record = logging.LogRecord("boxwright.service", logging.ERROR, "", 1, "%s failed", ("it\nself",), sys.exc_info())
+    told = FORMATS[form]().format(record)
+    if form == "json":
+        assert "\n" not in told
+        assert "ValueError" in json.loads(told)["exception"]
+    else:
+        assert told.splitlines()[0].endswith("it\\nself failed")
+        assert "ValueError" in told
+
+
+def test_the_formats_are_those_of_the_setting():
+    assert {"json": JsonLines, "text": TextLines} == FORMATS
+
+
+def test_metrics_count_what_was_asked(watched_app, ask, photo):
+    app = watched_app()
+    found = ask(app, "POST", "/detect", content=photo(), params={"confidence": 0.01}).json()["detections"]
+    ask(app, "POST", "/detect", content=b"no photo")
+    ask(app, "GET", "/some/other/path")
+    ask(app, "GET", "/yet/another")
+    text = ask(app, "GET", "/metrics").text
+    assert 'boxwright_requests_total{method="POST",route="/detect",status="200"} 1.0' in text
+    assert 'boxwright_requests_total{method="POST",route="/detect",status="415"} 1.0' in text
+    assert 'boxwright_requests_total{method="GET",route="other",status="404"} 2.0' in text
+    assert 'boxwright_stage_seconds_count{stage="network"} 1.0' in text
+    assert "boxwright_requests_in_flight 1.0" in text  # the one that asks
+    assert "process_resident_memory_bytes" in text
+    told = {
+        line.partition("} ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith("boxwright_detections_total")
+    }
+    assert sum(told.values()) == len(found)
+    assert {key.partition('label="')[2].partition('"')[0] for key in told} == {one["label"] for one in found}
+
+
+def test_metrics_come_as_openmetrics_where_that_is_preferred(ask, tiny_app):
+    answer = ask(tiny_app, "GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_an_ending_service_is_alive_and_answers_but_is_not_ready(watched_app, ask, photo):
+    app = watched_app()
+    app.state.lifecycle.ending = True
+    ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=photo())
+    assert (ready.status_code, ready.json()["type"]) == (503, "urn:boxwright:problem:shutting-down")
+    assert ready.headers["retry-after"] == "1"
+    assert (alive.status_code, detected.status_code) == (200, 200)
+    assert detected.headers["connection"] == "close"
+    assert ask(app, "GET", "/v2/health/ready").status_code == 503
