@@ -1,0 +1,88 @@
+"""Contenders in turn: each in its own process, woken for its calls and stopped while another computes, over and over.
+
+A machine's speed drifts and others use it too. What is measured within the same second, again and again, can be compared all the same;
+so a round calls every contender once, and a ratio is the median of the rounds' ratios.
+"""
+
+import json
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import RIVALS
+
+ROOT = Path(__file__).resolve().parents[1]
+RIVALS_PYTHON = ROOT / ".venv-rivals" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A process that computes when it is told to, and is stopped otherwise."""
+
+    name: str
+    process: "subprocess.Popen[str]"
+    facts: Mapping[str, Any]  # what it said of itself: seconds, resident_mib, versions, ...
+
+    def seconds(self, calls: int) -> list[float]:
+        """Of each of that many calls."""
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            return list(_told(self.name, self.process, f"{calls}\n"))
+        finally:
+            self.process.send_signal(signal.SIGSTOP)
+
+
+@contextmanager
+def contender(name: str, folder: Path, threads: int, batch: int) -> Iterator[Contender]:
+    """A contender that has loaded the network in that folder and computed once. Exits, naming it, where it ends before."""
+    python = str(RIVALS_PYTHON) if name in RIVALS else sys.executable
+    command = [python, "-m", "benchmarks.contenders", name, str(folder), str(threads), str(batch)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            facts = _told(name, process)
+            process.send_signal(signal.SIGSTOP)
+            yield Contender(name, process, facts)
+        finally:
+            process.kill()
+
+
+def _told(name: str, process: "subprocess.Popen[str]", order: str = "") -> Any:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(order)
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        sys.exit(f"{name} ended: run {' '.join(map(str, process.args))} to see why.")  # type: ignore[union-attr, arg-type]
+    return json.loads(line)
+
+
+def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, rounds: int) -> dict[str, dict[str, Any]]:
+    """Facts of each contender, with "ms": of each of its rounds (the second of two calls: the first warms caches up)."""
+    with ExitStack() as stack:
+        contenders = [stack.enter_context(contender(name, folder, threads, batch)) for name in names]
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for _ in range(rounds):
+            for each in contenders:
+                times[each.name].append(each.seconds(2)[1] * 1000)
+        return {each.name: dict(each.facts) | {"ms": times[each.name]} for each in contenders}
+
+
+def compared(times: Mapping[str, Sequence[float]], ours: str) -> dict[str, dict[str, float]]:
+    """Median and least of each; "ours": the median over the rounds of our time divided by its."""
+    return {
+        name: {
+            "ms_median": round(statistics.median(each), 2),
+            "ms_least": round(min(each), 2),
+            "ours_median_ratio": round(statistics.median(o / t for o, t in zip(times[ours], each, strict=True)), 3),
+            "ours_least_ratio": round(min(times[ours]) / min(each), 3),
+        }
+        for name, each in times.items()
+    }

@@ -1,0 +1,176 @@
+"""One contender in a process of its own: it loads a network, and computes when it is told to.
+
+python -m benchmarks.contenders KIND FOLDER THREADS BATCH, in an environment that has what KIND needs. On stdout: a JSON line with what
+was loaded and its first answer; then, for each line "N" on stdin, a JSON list of the seconds of N calls.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import resident_mib, versions
+from benchmarks.subjects import CFG, MODEL, ONNX, WEIGHTS, photos
+
+Run = Callable[[], Any]
+Load = Callable[[Path, int, int], Run]
+"""(folder, threads, batch) -> what computes the photos; its answer is logits, in any layout."""
+
+GEMM_SIDE = 1536
+
+
+def boxwright(folder: Path, threads: int, batch: int, *, name: str = MODEL) -> Run:
+    """Our engine, as `boxwright serve` has it."""
+    from detector.engines.onnxruntime import OnnxEngine
+    from weights.model_file import load_model
+
+    model = load_model(folder / name)
+    engine, images = OnnxEngine.of(model, threads=threads), photos(model.spec, batch)
+    del model
+    return lambda: engine(images)
+
+
+def onnxruntime(folder: Path, threads: int, batch: int) -> Run:
+    """The exported file in onnxruntime, with its defaults."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(str(folder / ONNX), options, providers=["CPUExecutionProvider"])
+    images = _photos(folder, batch)
+    return lambda: session.run(None, {"images": images})[0]
+
+
+def opencv(folder: Path, threads: int, batch: int) -> Run:
+    """cv2.dnn with the Darknet files."""
+    import cv2
+
+    cv2.setNumThreads(threads)
+    network = cv2.dnn.readNetFromDarknet(str(folder / CFG), str(folder / WEIGHTS))
+    network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+    blob = _scaled(folder, batch).transpose(0, 3, 1, 2).copy()  # kept: setInput does not copy it
+
+    def run() -> Any:
+        network.setInput(blob)
+        return network.forward(network.getLayerNames()[-2])  # the last convolution; the region layer after it decodes
+
+    return run
+
+
+def openvino(folder: Path, threads: int, batch: int) -> Run:
+    """The exported ONNX file in OpenVINO, float32, tuned for latency."""
+    import openvino as ov
+
+    core = ov.Core()
+    model = core.read_model(str(folder / ONNX))
+    images = _photos(folder, batch)
+    model.reshape({model.inputs[0]: list(images.shape)})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    return lambda: next(iter(request.infer({0: images}).values()))
+
+
+def tensorflow(folder: Path, threads: int, batch: int) -> Run:
+    """The Keras model as a frozen graph: variables made constants, Grappler's optimisations, oneDNN."""
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    from detector.keras_model import build_keras
+    from weights.model_file import load_model
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    images = tf.constant(_photos(folder, batch))
+    network = build_keras(load_model(folder / MODEL))
+    called = tf.function(lambda x: network(x, training=False)).get_concrete_function(tf.TensorSpec(images.shape, tf.float32))
+    frozen = convert_variables_to_constants_v2(called)
+    return lambda: frozen(images)[0].numpy()
+
+
+def tensornets(folder: Path, threads: int, batch: int) -> Run:
+    """tensornets' own graph with our arrays."""
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    from dataclasses import replace
+
+    from weights.model_file import load_model
+    from weights.tensornets_engine import TensornetsEngine
+
+    model = load_model(folder / MODEL)
+    layers = tuple(replace(layer, order="space-to-depth") if hasattr(layer, "order") else layer for layer in model.spec.network)
+    engine = TensornetsEngine.of(replace(model, spec=replace(model.spec, network=layers)))  # it has no other order
+    images = photos(model.spec, batch)
+    return lambda: engine(images)
+
+
+def matrix_product(_folder: Path, threads: int, _batch: int) -> Run:
+    """A float32 matrix product of GEMM_SIDE squared, in onnxruntime: what the cores give at best."""
+    import onnxruntime as ort
+    from onnx import TensorProto, helper
+
+    sides = (GEMM_SIDE, GEMM_SIDE)
+    a, b, c = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in "abc")
+    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [a, b], [c])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    inputs = {name: np.random.default_rng(0).standard_normal(sides, np.float32) for name in "ab"}
+    return lambda: session.run(None, inputs)[0]
+
+
+CONTENDERS: dict[str, Load] = {
+    "boxwright": boxwright,
+    "onnxruntime": onnxruntime,
+    "opencv": opencv,
+    "openvino": openvino,
+    "tensorflow": tensorflow,
+    "tensornets": tensornets,
+    "matrix product": matrix_product,
+}
+RIVALS = frozenset(("opencv", "openvino", "tensorflow", "tensornets"))
+"""Those that run in the rivals' environment."""
+PACKAGES = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "tensorflow", "tensornets")
+
+
+def _photos(folder: Path, batch: int) -> Any:
+    from weights.model_file import read_header
+
+    return photos(read_header(folder / MODEL).spec, batch)
+
+
+def _scaled(folder: Path, batch: int) -> Any:
+    from weights.model_file import read_header
+
+    spec = read_header(folder / MODEL).spec
+    return photos(spec, batch) * np.float32(1 / 255)
+
+
+def main() -> None:
+    """Load, say so, and obey."""
+    kind, folder, threads, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    told = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print goes to stderr
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    started = time.perf_counter()
+    run = CONTENDERS[kind](folder, threads, batch)
+    answer = np.asarray(run(), np.float64)
+    facts = {"seconds": time.perf_counter() - started, "resident_mib": resident_mib(), "peak_mib": resident_mib(field="VmHWM")}
+    moments = {"sum": float(answer.sum()), "squares": float((answer**2).sum())}
+    told.write(json.dumps(facts | moments | {"versions": versions(PACKAGES)}) + "\n")
+    for line in sys.stdin:
+        seconds = []
+        for _ in range(int(line)):
+            before = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - before)
+        told.write(json.dumps(seconds) + "\n")
+
+
+if __name__ == "__main__":
+    main()

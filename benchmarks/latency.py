@@ -1,0 +1,76 @@
+"""How long a network takes, beside its rivals, and how much of the cores' matrix-product rate that is.
+
+python -m benchmarks.latency [--network everyday] [--threads 2] [--batch 1] [--rounds 20]
+"""
+
+import argparse
+import json
+import os
+
+from benchmarks.arena import compared, interleave
+from benchmarks.contenders import CONTENDERS, GEMM_SIDE
+from benchmarks.machine import machine
+from benchmarks.subjects import MODEL, NETWORKS, prepared
+from detector.shapes import operations
+from weights.model_file import read_header
+
+SAME_OUTPUT = 1e-3  # relative difference of the outputs' energies that passes: a rival that computes something else is no rival
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="yolov2-voc")
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--contenders", nargs="+", choices=tuple(CONTENDERS), help="boxwright comes first; all, if not given")
+    arguments = parser.parse_args()
+    names = arguments.contenders or [name for name in CONTENDERS if fits(name, arguments.network)]
+    print(json.dumps(measure(names, arguments.network, arguments.threads, arguments.batch, arguments.rounds)))
+
+
+def fits(name: str, network: str) -> bool:
+    """Whether the contender takes part: tensornets has no such network as `everyday`."""
+    return not (name == "tensornets" and network == "everyday")
+
+
+def measure(names: list[str], network: str, threads: int, batch: int, rounds: int) -> dict[str, object]:
+    """The line."""
+    folder = prepared(network)
+    facts = interleave(names, folder, threads=threads, batch=batch, rounds=rounds)
+    spec = read_header(folder / MODEL).spec
+    work = operations(spec.network, spec.input_size) * batch / 1e9  # GFLOP
+    table = compared({name: each["ms"] for name, each in facts.items()}, names[0])
+    for name, row in table.items():
+        gflop = 2 * GEMM_SIDE**3 / 1e9 if name == "matrix product" else work
+        row["gflops"] = round(gflop / row["ms_median"] * 1000, 1)
+    if "matrix product" in table:
+        for name, row in table.items():
+            rounds_of = zip(facts[name]["ms"], facts["matrix product"]["ms"], strict=True)
+            shares = sorted((work / ms) / (2 * GEMM_SIDE**3 / 1e9 / product) for ms, product in rounds_of)
+            row["of_matrix_product"] = round(shares[len(shares) // 2], 3)
+        del table["matrix product"]["of_matrix_product"]
+    return {
+        "benchmark": "latency",
+        "network": network,
+        "input": spec.input_size,
+        "gflop": round(work, 2),
+        "threads": threads,
+        "batch": batch,
+        "rounds": rounds,
+        "contenders": table,
+        "other_output": _others(facts, names[0]),
+        "machine": machine(),
+        "versions": {package: version for each in facts.values() for package, version in each["versions"].items()},
+    }
+
+
+def _others(facts: dict[str, dict[str, float]], ours: str) -> list[str]:
+    """Contenders whose output is not ours: tensornets, where the weights are Darknet's, for it has another reorg."""
+    energy = {name: each["squares"] for name, each in facts.items() if name != "matrix product"}
+    return [name for name, each in energy.items() if abs(each - energy[ours]) > SAME_OUTPUT * energy[ours]]
+
+
+if __name__ == "__main__":
+    main()
