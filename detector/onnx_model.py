@@ -1,6 +1,9 @@
 """layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, built without TensorFlow.
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
+
+A file holds graph and kernels. An engine is given the two apart: to copy 200 MB of kernels into a protobuf and out of it again takes
+longer than all else at the start.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +23,30 @@ INPUT, OUTPUT, FEATURES = "images", "logits", "{}/features"
 OPSET, IR_VERSION = 18, 9
 
 
+Kernels = dict[str, NDArray[np.float32]]
+"""By the name that the graph has for them."""
+Parts = tuple[onnx.ModelProto, Kernels]
+"""A graph that has stubs for its kernels, which look elsewhere, and the kernels."""
+
+
 def build_onnx(model: Model) -> onnx.ModelProto:
     """The model's whole network, pixel scaling included, as one graph."""
+    graph, kernels = build_apart(model)
+    for stub in graph.graph.initializer:
+        if stub.name in kernels:
+            stub.CopyFrom(numpy_helper.from_array(kernels[stub.name], stub.name))
+    return graph
+
+
+def build_apart(model: Model) -> Parts:
+    """The same in parts."""
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)
     graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
     return graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
 
 
-def build_onnx_until(model: Model, layers: Sequence[str]) -> onnx.ModelProto:
+def build_apart_until(model: Model, layers: Sequence[str]) -> Parts:
     """The part of the network that these layers need, which are in its order. Its outputs are theirs: FEATURES with the layer's name,
     (N, side, side, channels) float32."""
     spec, graph = model.spec, _Graph()
@@ -60,6 +78,7 @@ class _Graph:
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
+    kernels: Kernels = field(default_factory=dict)
 
     def add(self, kind: str, sources: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, sources, [output], name=output, **attributes))
@@ -69,12 +88,21 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name))
         return name
 
-    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> onnx.ModelProto:
+    def kernel(self, name: str, value: NDArray[np.float32]) -> str:
+        """A constant that stays outside."""
+        stub = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape, data_location=TensorProto.EXTERNAL)
+        stub.external_data.add(key="location", value=name)
+        self.constants.append(stub)
+        self.kernels[name] = value
+        return name
+
+    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> Parts:
         size = model.spec.input_size
         images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ("N", size, size, 3))
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
         graph = helper.make_graph(self.nodes, model.name, [images], results, self.constants)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="boxwright")
+        opset = helper.make_opsetid("", OPSET)
+        return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="boxwright"), self.kernels
 
 
 def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, arrays: Arrays) -> str:
@@ -82,7 +110,7 @@ def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, arrays: Ar
     match layer:
         case Conv():
             kernel, bias = fold(layer, arrays)
-            weights = [graph.constant(f"{layer.name}/kernel", kernel), graph.constant(f"{layer.name}/bias", bias)]
+            weights = [graph.kernel(f"{layer.name}/kernel", kernel), graph.constant(f"{layer.name}/bias", bias)]
             output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
             (low, high), stride = layer.pads, (layer.stride, layer.stride)
             graph.add("Conv", [last, *weights], output, pads=(low, low, high, high), strides=stride, group=layer.groups)
@@ -105,10 +133,11 @@ def fold(layer: Conv, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.f
     """Kernel (out, in / groups, height, width) and bias (out,) that compute convolution and batch norm in one."""
     kernel = arrays[f"{layer.name}/kernel"].transpose(3, 2, 0, 1)
     if not layer.normalize:
-        return kernel, arrays[f"{layer.name}/bias"]
+        return np.ascontiguousarray(kernel), arrays[f"{layer.name}/bias"]
     gamma, beta, mean, variance = (arrays[f"{layer.name}/{part}"].astype(np.float64) for part in ("gamma", "beta", "mean", "variance"))
     scale = gamma / np.sqrt(variance + layer.epsilon)
-    return (kernel * scale[:, None, None, None]).astype(np.float32), (beta - mean * scale).astype(np.float32)
+    folded = np.multiply(kernel, scale.astype(np.float32)[:, None, None, None], order="C")
+    return folded, (beta - mean * scale).astype(np.float32)
 
 
 def _add_activation(graph: _Graph, activation: Activation, source: str, output: str) -> str:
