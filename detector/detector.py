@@ -10,12 +10,15 @@ from detector.detections import Detections
 from detector.engines import Engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
 from detector.grid import Raw, decode
+from detector.image import Reduced
 from detector.nms import suppress
 from detector.placement import Picture, Pixels, Placement
 from detector.spec import ModelSpec
 
 DEFAULT_SCORE = 0.25
 DEFAULT_IOU = 0.45
+SPARE = 2
+"""Times the input's side that a photo decoded at reduced scale keeps: what is left to the antialiased resize hides how it was decoded."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,21 @@ class Detector:
             max_detections=max_detections,
         )
 
-    def prepare(self, image: Picture) -> Prepared:
-        """First step: (H, W, 3) uint8 RGB -> network pixels (S, S, 3)."""
+    def prepare(self, image: Picture | Reduced) -> Prepared:
+        """First step: (H, W, 3) uint8 RGB, or what `read_reduced` made of a file with `enough` -> network pixels (S, S, 3)."""
+        if isinstance(image, Reduced):
+            placement = Placement.of(self.spec, image.width, image.height)
+            return Prepared(placement, placement.apply(image.picture))
         placement = Placement.fit(self.spec, image)
         return Prepared(placement, placement.apply(image))
+
+    @property
+    def enough(self) -> int | None:
+        """Pixels along both sides of a photo that are enough for `prepare`; None: all.
+
+        A model that was shown single pixels of its photos, as Darknet's were, must be shown those.
+        """
+        return SPARE * self.spec.input_size if self.spec.resample == "antialiased" else None
 
     def network(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Second step: (N, S, S, 3) float32, 0..255 -> logits (N, G, G, A, 5 + C)."""

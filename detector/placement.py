@@ -33,7 +33,11 @@ class Placement:
     @classmethod
     def fit(cls, spec: ModelSpec, image: Picture) -> "Placement":
         """The placement that the model was trained with: the whole square, or as large as the photo's proportions allow."""
-        height, width = image.shape[:2]
+        return cls.of(spec, image.shape[1], image.shape[0])
+
+    @classmethod
+    def of(cls, spec: ModelSpec, width: int, height: int) -> "Placement":
+        """The same for a photo of `width` x `height` image pixels."""
         size = spec.input_size
         if spec.fit == "stretch":
             shown_width = shown_height = size
@@ -44,7 +48,10 @@ class Placement:
         return cls(size, width, height, shown_width, shown_height, spec.resample, spec.edges)
 
     def apply(self, image: Picture) -> Pixels:
-        """(height, width, 3) uint8 -> (size, size, 3) float32, 0..255, padded with GREY."""
+        """(height, width, 3) uint8 -> (size, size, 3) float32, 0..255, padded with GREY.
+
+        A copy of the photo that is smaller than `width` x `height`, but no smaller than what is shown, will do as well.
+        """
         shown = RESIZE[self.resample](image, self.shown_width, self.shown_height)
         if shown.shape[:2] == (self.size, self.size):
             return shown

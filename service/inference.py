@@ -14,7 +14,7 @@ from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Prepared
 from detector.draw import draw_detections
 from detector.engines.cores import usable_cores
 from detector.grid import Raw
-from detector.image import MAX_PIXELS, read_image
+from detector.image import MAX_PIXELS, read_reduced
 from detector.placement import Picture
 from service.annotated import EncodedPhoto, MediaType, encode
 from service.registry import LoadedModel
@@ -72,10 +72,11 @@ class _Job:
         self.detector, self.options, self.watch = model.detector, options, Stopwatch()
 
     def read(self, photo: bytes, max_pixels: int) -> tuple[Prepared, Picture]:
+        enough = None if self.options.draw else self.detector.enough  # what is drawn upon is the whole photo
         with self.watch.stage("decode"):
-            picture = read_image(photo, max_pixels=max_pixels)
+            reduced = read_reduced(photo, enough, max_pixels=max_pixels)
         with self.watch.stage("prepare"):
-            return self.detector.prepare(picture), picture
+            return self.detector.prepare(reduced), reduced.picture
 
     def compute(self, prepared: Prepared) -> Raw:
         with self.watch.stage("network"):
@@ -94,5 +95,5 @@ class _Job:
                 max_detections=options.max_detections,
             )
         annotated = encode(draw_detections(picture, found, self.detector.spec.labels), options.draw) if options.draw else None
-        height, width = picture.shape[:2]
-        return Answer(width, height, found, annotated, self.watch.read())
+        placement = prepared.placement
+        return Answer(placement.width, placement.height, found, annotated, self.watch.read())
