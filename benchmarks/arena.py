@@ -60,7 +60,7 @@ def _told(name: str, process: "subprocess.Popen[str]", order: str = "") -> Any:
     process.stdin.flush()
     line = process.stdout.readline()
     if not line:
-        sys.exit(f"{name} ended: run {' '.join(map(str, process.args))} to see why.")  # type: ignore[union-attr, arg-type]
+        sys.exit(f"{name} ended: run {' '.join(map(str, process.args))} to see why.")  # type: ignore[arg-type]
     return json.loads(line)
 
 

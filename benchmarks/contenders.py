@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import resident_mib, versions
-from benchmarks.subjects import CFG, MODEL, ONNX, WEIGHTS, photos
+from benchmarks.subjects import CFG, INT8, MODEL, ONNX, WEIGHTS, photos
 
 Run = Callable[[], Any]
 Load = Callable[[Path, int, int], Run]
@@ -33,6 +33,11 @@ def boxwright(folder: Path, threads: int, batch: int, *, name: str = MODEL) -> R
     engine, images = OnnxEngine.of(model, threads=threads), photos(model.spec, batch)
     del model
     return lambda: engine(images)
+
+
+def boxwright_int8(folder: Path, threads: int, batch: int) -> Run:
+    """The same network in 8 bits."""
+    return boxwright(folder, threads, batch, name=INT8)
 
 
 def onnxruntime(folder: Path, threads: int, batch: int) -> Run:
@@ -93,16 +98,17 @@ def tensorflow(folder: Path, threads: int, batch: int) -> Run:
     return lambda: frozen(images)[0].numpy()
 
 
-def tensornets(folder: Path, threads: int, batch: int) -> Run:
-    """tensornets' own graph with our arrays."""
+def tensornets(folder: Path, _threads: int, batch: int) -> Run:
+    """tensornets' own graph with our arrays; TensorFlow takes as many threads as the process may use cores."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     from dataclasses import replace
 
+    from detector.network import Reorg
     from weights.model_file import load_model
     from weights.tensornets_engine import TensornetsEngine
 
     model = load_model(folder / MODEL)
-    layers = tuple(replace(layer, order="space-to-depth") if hasattr(layer, "order") else layer for layer in model.spec.network)
+    layers = tuple(replace(layer, order="space-to-depth") if isinstance(layer, Reorg) else layer for layer in model.spec.network)
     engine = TensornetsEngine.of(replace(model, spec=replace(model.spec, network=layers)))  # it has no other order
     images = photos(model.spec, batch)
     return lambda: engine(images)
@@ -126,6 +132,7 @@ def matrix_product(_folder: Path, threads: int, _batch: int) -> Run:
 
 CONTENDERS: dict[str, Load] = {
     "boxwright": boxwright,
+    "boxwright int8": boxwright_int8,
     "onnxruntime": onnxruntime,
     "opencv": opencv,
     "openvino": openvino,

@@ -18,10 +18,11 @@ from weights.darknet_dialect import in_darknets_words
 from weights.embedded import EVERYDAY, SAMPLE_PHOTO
 from weights.export import FORMATS
 from weights.model_file import load_model, save_model
+from weights.quantize import quantize
 
 FOLDER = Path(__file__).resolve().parents[1] / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
-MODEL, ONNX, CFG, WEIGHTS = "model.safetensors", "model.onnx", "model.cfg", "model.weights"
+MODEL, INT8, ONNX, CFG, WEIGHTS = "model.safetensors", "int8.safetensors", "model.onnx", "model.cfg", "model.weights"
 _RANGES = {"gamma": (0.8, 1.2), "beta": (-0.2, 0.2), "mean": (-0.2, 0.2), "variance": (0.5, 1.5), "bias": (-0.2, 0.2)}
 
 
@@ -33,6 +34,7 @@ def prepared(name: str) -> Path:
         model = load_model(EVERYDAY) if name == "everyday" else _seeded(name)
         FORMATS["onnx"].write(model, folder / ONNX)
         write_darknet(in_darknets_words(model), folder / CFG, folder / WEIGHTS)
+        save_model(quantize(model, list(photos(model.spec, 4))).model, folder / INT8)  # its time is measured here, not its answers
         save_model(model, folder / MODEL)  # last: where it is, the others are
     return folder
 

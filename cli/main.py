@@ -10,6 +10,7 @@ from cli.detect import detect
 from cli.evaluate import evaluate
 from cli.export import export
 from cli.finetune import finetune
+from cli.quantize import quantize
 from cli.serve import serve
 from detector.errors import BoxwrightError
 
@@ -25,6 +26,7 @@ app.command()(detect)
 app.command()(evaluate)
 app.command()(export)
 app.command()(finetune)
+app.command()(quantize)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
 

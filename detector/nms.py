@@ -34,8 +34,8 @@ def _greedy(
 ) -> NDArray[np.intp]:
     """Which of the candidates (place of its box, class), best first, no better one kept overlaps; `most` at the most.
 
-    All classes share the boxes, so an overlap is worked out once, and only for a box that is kept. Who is alive is looked up in bytes, which
-    Python reads quicker than an array's elements.
+    All classes share the boxes, so an overlap is worked out once, and only for a box that is kept. Who is out is looked up in bytes,
+    which Python reads quicker than an array's elements.
     """
     classes = int(class_ids.max(initial=-1)) + 1
     dead = [bytearray(len(boxes)) for _ in range(classes)]

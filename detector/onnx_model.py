@@ -1,4 +1,4 @@
-"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, built without TensorFlow.
+"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits where the model wants them.
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.onnx_int8 import Kernels, in_int8
 from detector.shapes import Arrays, Shape, inputs, trace
 from detector.spec import Model
 
@@ -23,8 +24,6 @@ INPUT, OUTPUT, FEATURES = "images", "logits", "{}/features"
 OPSET, IR_VERSION = 18, 9
 
 
-Kernels = dict[str, NDArray[np.float32]]
-"""By the name that the graph has for them."""
 Parts = tuple[onnx.ModelProto, Kernels]
 """A graph that has stubs for its kernels, which look elsewhere, and the kernels."""
 
@@ -39,15 +38,16 @@ def build_onnx(model: Model) -> onnx.ModelProto:
 
 
 def build_apart(model: Model) -> Parts:
-    """The same in parts."""
+    """The same in parts. What a quantised model has in 8 bits is in the graph already. Raises ModelError where it lacks a range."""
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)
     graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
-    return graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
+    parts = graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
+    return parts if model.quantization is None else in_int8(*parts, model.quantization)
 
 
 def build_apart_until(model: Model, layers: Sequence[str]) -> Parts:
-    """The part of the network that these layers need, which are in its order. Its outputs are theirs: FEATURES with the layer's name,
+    """The part of the network that these layers need, which are in its order, in float32. Its outputs are theirs: FEATURES with the layer's name,
     (N, side, side, channels) float32."""
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from detector.errors import ModelError, NetworkError
 from detector.network import Network
+from detector.quantization import Quantization
 from detector.shapes import Arrays, check_arrays, trace
 
 Fit = Literal["letterbox", "stretch"]
@@ -87,8 +88,11 @@ class Model:
     spec: ModelSpec
     arrays: Arrays = field(repr=False)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    quantization: Quantization | None = None  # of onnxruntime's engine; the others compute the same kernels in float32
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable() or "/" in self.name:
             raise ModelError(f"a model's name can be shown and has no '/', got {self.name[:80]!r}.")
         check_arrays(self.spec.network, self.arrays)
+        if self.quantization is not None:
+            self.quantization.check(self.spec.network)

@@ -5,7 +5,7 @@ readers (Darknet's by OpenCV too, in the tests).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -22,6 +22,8 @@ from weights.errors import ExportError
 Target = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
 Logits = NDArray[np.float32]
 
+IN_8_BITS = ("onnx", "safetensors")
+"""Formats that keep a quantised model's 8 bits. The others get its kernels, rounded as they are, and compute in float32."""
 TOLERANCE = 1e-3
 """Largest difference of the raw output that passes, relative to its largest value."""
 
@@ -54,6 +56,8 @@ def export(model: Model, target: Target, path: Path, *, pixels: Pixels, force: b
     wanted = FORMATS[target]
     _check_places(wanted, path, force=force)
     images = pixels[None]
+    if target not in IN_8_BITS:
+        model = replace(model, quantization=None)
     ours = OnnxEngine.of(model)(images)
     try:
         with TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:

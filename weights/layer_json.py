@@ -1,4 +1,4 @@
-"""A ModelSpec as plain JSON data, and back: every field is written, and on reading every field is there, known, and of its type."""
+"""A ModelSpec or a Quantization as plain JSON, and back: all fields are written; on reading each must be there, known, of its type."""
 
 import json
 import reprlib
@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from detector.errors import ModelFileError
 from detector.network import ACTIVATIONS, Conv, Layer, MaxPool, Reorg, ReorgOrder, Route, Shortcut
+from detector.quantization import Quantization
 from detector.spec import Edges, Fit, ModelSpec, Resample
 from weights.reading import INTEGER_LIMIT, MAX_LAYERS
 
@@ -29,6 +30,17 @@ def spec_to_json(spec: ModelSpec) -> str:
 def spec_from_json(text: str) -> ModelSpec:
     """What `spec_to_json` wrote. Raises ModelFileError naming the place for anything else, NetworkError where the parts do not fit."""
     return ModelSpec(**_fields(from_json(text, "spec"), _SPEC, "spec"))
+
+
+def quantization_to_json(quantization: Quantization) -> str:
+    """The layers, and the ranges by tensor."""
+    ranges = {name: [float(low), float(high)] for name, (low, high) in quantization.ranges.items()}
+    return json.dumps({"layers": quantization.layers, "ranges": ranges}, allow_nan=False)
+
+
+def quantization_from_json(text: str) -> Quantization:
+    """What `quantization_to_json` wrote. Raises ModelFileError naming the place for anything else, ModelError for ranges that are none."""
+    return Quantization(**_fields(from_json(text, "quantization"), _QUANTIZATION, "quantization"))
 
 
 def from_json(text: str, where: str) -> object:
@@ -109,6 +121,12 @@ def _optional(check: Check) -> Check:
     return lambda value, where: None if value is None else check(value, where)
 
 
+def _ranges(value: object, where: str) -> dict[str, tuple[float, float]]:
+    if not isinstance(value, dict) or len(value) > MAX_TENSORS:
+        raise _wrong(where, f"an object of at most {MAX_TENSORS} ranges", value)
+    return {name: _tuple_of(_number, 2)(part, f"{where}.{name[:80]}") for name, part in value.items()}
+
+
 def _network(value: object, where: str) -> tuple[Layer, ...]:
     if not isinstance(value, list) or len(value) > MAX_LAYERS:
         raise _wrong(where, f"a list of at most {MAX_LAYERS} layers", value)
@@ -138,6 +156,8 @@ _LAYERS: dict[str, dict[str, Check]] = {
     "route": {"name": _text, "layers": _tuple_of(_text)},
     "shortcut": {"name": _text, "source": _text, "activation": _one_of(ACTIVATIONS)},
 }
+MAX_TENSORS = 4 * MAX_LAYERS  # a layer's output, and what comes before its activation
+_QUANTIZATION: dict[str, Check] = {"layers": _tuple_of(_text), "ranges": _ranges}
 _SPEC: dict[str, Check] = {
     "labels": _tuple_of(_text),
     "anchors": _tuple_of(_tuple_of(_number, 2)),

@@ -1,10 +1,11 @@
-"""How many processors this process may really use, which in a container is not how many the machine has."""
+"""How many processors this process may really use, which in a container is not how many the machine has, and what they are good at."""
 
 import os
 from math import ceil
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
@@ -23,6 +24,12 @@ def _quota(cgroup: Path) -> float:
         quota, period = version_1.read_text(), (version_1.parent / "cpu.cfs_period_us").read_text()
         return int(quota) / int(period) if int(quota) > 0 else _UNLIMITED
     return _UNLIMITED
+
+
+def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether products of 8 bits are summed up in 32: all but x86 processors without VNNI's instructions."""
+    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), None) if cpuinfo.is_file() else None
+    return flags is None or bool({"avx512_vnni", "avx_vnni"} & set(flags.split()))
 
 
 _UNLIMITED = 1 << 20

@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from detector.engines import split_anchors
-from detector.engines.cores import usable_cores
+from detector.engines.cores import has_vnni, usable_cores
 from detector.onnx_model import FEATURES, INPUT, OUTPUT, Parts, build_apart, build_apart_until
 from detector.spec import Model
 
@@ -63,6 +63,9 @@ def _options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the cores to those that decode
+    if not has_vnni():
+        # There products of 8 bits are summed up in 16, and may overflow unless the kernels are unsigned, which is slower.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 

@@ -13,10 +13,12 @@ from safetensors.numpy import load_file, save_file
 
 from detector.errors import ArraysError, ModelError, ModelFileError
 from detector.network import Conv, MaxPool, Route
+from detector.quantization import Quantization
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 from weights.darknet import read_darknet, write_darknet
 from weights.model_file import MAX_HEADER_BYTES, load_model, read_header, save_model
+from weights.quantize import rounded
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_load_undoes_save(any_models, tmp_path_factory, data):
     model, path = data.draw(any_models), tmp_path_factory.getbasetemp() / "any.safetensors"
     save_model(model, path)
     assert same(load_model(path), model)
-    assert read_header(path) == (model.spec, model.provenance, model.name, "float32")
+    assert read_header(path) == (model.spec, model.provenance, model.name, "float32", None)
 
 
 def test_float16_rounds_the_kernels_and_nothing_else(tmp_path, small_model):
@@ -154,7 +156,7 @@ def test_every_changed_byte_is_refused_or_changes_nothing(tiny_saved, tiny_model
         except ModelFileError:
             refused += 1
         try:
-            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32")
+            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32", None)
         except ModelFileError:
             assert place < header_end
     assert refused > len(data) - 20  # JSON may differ in the blanks that pad it
@@ -206,9 +208,11 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
 
 def test_a_later_version_is_refused_saying_to_update(saved):
     header, arrays = taken_apart(saved)
-    header["__metadata__"] |= {"version": "2", "something": "new"}
+    header["__metadata__"] |= {"version": "3", "something": "new"}
     put_together(saved, header, arrays)
-    with pytest.raises(ModelFileError, match=r"its format has version '2', this Boxwright reads version 1\. Install the latest Boxwright"):
+    with pytest.raises(
+        ModelFileError, match=r"its format has version '3', this Boxwright reads versions 1 and 2\. Install the latest Boxwright"
+    ):
         load_model(saved)
 
 
@@ -284,3 +288,56 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, small_model, chang
 def test_a_name_that_cannot_be_shown_or_leads_elsewhere_is_refused(tiny_model, name):
     with pytest.raises(ModelError, match="a model's name can be shown and has no '/'"):
         replace(tiny_model, name=name)
+
+
+@pytest.fixture
+def quantised_model(small_model):
+    """Every second convolution in 8 bits."""
+    layers = [layer.name for layer in small_model.spec.network if isinstance(layer, Conv)][::2]
+    ranges = dict.fromkeys(small_model.arrays, (-1.5, 6.0))
+    return rounded(replace(small_model, quantization=Quantization(tuple(layers), ranges)))
+
+
+def test_a_quantised_model_comes_back_to_the_bit_and_is_a_quarter_of_the_size(tmp_path, quantised_model):
+    path, again = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    save_model(quantised_model, path)
+    loaded = load_model(path)
+    assert loaded.quantization == read_header(path).quantization == quantised_model.quantization
+    for layer in quantised_model.quantization.layers:
+        np.testing.assert_array_equal(loaded.arrays[f"{layer}/kernel"], quantised_model.arrays[f"{layer}/kernel"])
+    save_model(loaded, again)
+    assert again.read_bytes() == path.read_bytes()
+    kinds = {name: array.dtype.name for name, array in load_file(path).items() if name.endswith(("/kernel", "/step"))}
+    assert {"int8", "float16", "float32"} == set(kinds.values())
+    assert all(kind == "float32" for name, kind in kinds.items() if name.endswith("/step"))
+
+
+def test_only_quantised_files_have_the_second_version(tmp_path, saved, quantised_model):
+    save_model(quantised_model, tmp_path / "8.safetensors")
+    assert taken_apart(saved)[0]["__metadata__"]["version"] == "1"
+    assert taken_apart(tmp_path / "8.safetensors")[0]["__metadata__"]["version"] == "2"
+    with pytest.raises(ModelFileError, match="int8 is for quantised models"):
+        save_model(quantised_model, tmp_path / "no", dtype="float32")
+
+
+CHANGES = [
+    ({"version": "1"}, "does not match its checksum"),
+    ({"dtype": "float16"}, "dtype must be one of int8, got 'float16'"),
+    ({"quantization": "[]"}, "quantization must be an object"),
+    ({"quantization": '{"layers": ["nobody"], "ranges": {}}'}, "layer 'nobody' is to be computed in 8 bits, but the network has no such"),
+    ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must go from a number up to another"),
+    ({"quantization": '{"layers": [], "ranges": {"a": [1]}}'}, r"quantization\.ranges\.a must be a list of 2"),
+    ({"quantization": '{"layers": [], "ranges": {}}'}, "array '.*' is .*, its network needs"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES)
+def test_a_quantised_file_that_was_tampered_with_is_refused(tmp_path, quantised_model, change, message):
+    path = tmp_path / "8.safetensors"
+    save_model(quantised_model, path)
+    header, arrays = taken_apart(path)
+    header["__metadata__"] |= change
+    put_together(path, header, arrays)
+    for read in (load_model, read_header):
+        with pytest.raises(ModelFileError, match=message):
+            read(path)
