@@ -47,8 +47,8 @@ def build_apart(model: Model) -> Parts:
 
 
 def build_apart_until(model: Model, layers: Sequence[str]) -> Parts:
-    """The part of the network that these layers need, which are in its order, in float32. Its outputs are theirs: FEATURES with the layer's name,
-    (N, side, side, channels) float32."""
+    """The part of the network that these layers need, which are in its order, all in float32. Its outputs are theirs: FEATURES with the
+    layer's name, (N, side, side, channels)."""
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1
     _add_network(graph, model, spec.network[:end])
