@@ -29,11 +29,11 @@ class Contender:
     process: "subprocess.Popen[str]"
     facts: Mapping[str, Any]  # what it said of itself: seconds, resident_mib, versions, ...
 
-    def seconds(self, calls: int) -> list[float]:
-        """Of each of that many calls."""
+    def seconds(self, calls: int) -> list[tuple[float, float]]:
+        """Of each of that many calls, on the clock and of the processor."""
         self.process.send_signal(signal.SIGCONT)
         try:
-            return list(_told(self.name, self.process, f"{calls}\n"))
+            return [(clock, busy) for clock, busy in _told(self.name, self.process, f"{calls}\n")]
         finally:
             self.process.send_signal(signal.SIGSTOP)
 
@@ -65,24 +65,31 @@ def _told(name: str, process: "subprocess.Popen[str]", order: str = "") -> Any:
 
 
 def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Facts of each contender, with "ms": of each of its rounds (the second of two calls: the first warms caches up)."""
+    """Facts of each contender, with "ms" and "cpu_ms" of its rounds (the second of two calls: the first warms caches up)."""
     with ExitStack() as stack:
         contenders = [stack.enter_context(contender(name, folder, threads, batch)) for name in names]
-        times: dict[str, list[float]] = {name: [] for name in names}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
         for _ in range(rounds):
             for each in contenders:
-                times[each.name].append(each.seconds(2)[1] * 1000)
-        return {each.name: dict(each.facts) | {"ms": times[each.name]} for each in contenders}
+                times[each.name].append(each.seconds(2)[1])
+        clock = {name: [seconds * 1000 for seconds, _ in each] for name, each in times.items()}
+        busy = {name: [seconds * 1000 for _, seconds in each] for name, each in times.items()}
+        return {each.name: dict(each.facts) | {"ms": clock[each.name], "cpu_ms": busy[each.name]} for each in contenders}
 
 
-def compared(times: Mapping[str, Sequence[float]], ours: str) -> dict[str, dict[str, float]]:
-    """Median and least of each; "ours": the median over the rounds of our time divided by its."""
+def compared(facts: Mapping[str, Mapping[str, Sequence[float]]], ours: str) -> dict[str, dict[str, float]]:
+    """Of what `interleave` gives: median and least on the clock, and the processor's median, which a busy machine disturbs less.
+
+    ours_ratio: the median over the rounds of our time divided by its; ours_cpu_ratio: of the medians of the processor's time.
+    """
+    busy = {name: statistics.median(each["cpu_ms"]) for name, each in facts.items()}
     return {
         name: {
-            "ms_median": round(statistics.median(each), 2),
-            "ms_least": round(min(each), 2),
-            "ours_median_ratio": round(statistics.median(o / t for o, t in zip(times[ours], each, strict=True)), 3),
-            "ours_least_ratio": round(min(times[ours]) / min(each), 3),
+            "ms_median": round(statistics.median(each["ms"]), 2),
+            "ms_least": round(min(each["ms"]), 2),
+            "cpu_ms_median": round(busy[name], 2),
+            "ours_ratio": round(statistics.median(o / t for o, t in zip(facts[ours]["ms"], each["ms"], strict=True)), 3),
+            "ours_cpu_ratio": round(busy[ours] / busy[name], 3),
         }
-        for name, each in times.items()
+        for name, each in facts.items()
     }

@@ -1,7 +1,7 @@
 """One contender in a process of its own: it loads a network, and computes when it is told to.
 
 python -m benchmarks.contenders KIND FOLDER THREADS BATCH, in an environment that has what KIND needs. On stdout: a JSON line with what
-was loaded and its first answer; then, for each line "N" on stdin, a JSON list of the seconds of N calls.
+was loaded and its first answer; then, for each line "N" on stdin, a JSON list of [seconds, seconds of processor time] of N calls.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import resident_mib, versions
+from benchmarks.readers import READERS
 from benchmarks.subjects import CFG, INT8, MODEL, ONNX, WEIGHTS, photos
 
 Run = Callable[[], Any]
@@ -140,9 +141,9 @@ CONTENDERS: dict[str, Load] = {
     "tensornets": tensornets,
     "matrix product": matrix_product,
 }
-RIVALS = frozenset(("opencv", "openvino", "tensorflow", "tensornets"))
+RIVALS = frozenset(("opencv", "openvino", "tensorflow", "tensornets", "opencv reader", "tensorflow reader"))
 """Those that run in the rivals' environment."""
-PACKAGES = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "tensorflow", "tensornets")
+PACKAGES = ("numpy", "pillow", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "tensorflow", "tensornets")
 
 
 def _photos(folder: Path, batch: int) -> Any:
@@ -165,7 +166,7 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print goes to stderr
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     started = time.perf_counter()
-    run = CONTENDERS[kind](folder, threads, batch)
+    run = READERS[kind](folder) if kind in READERS else CONTENDERS[kind](folder, threads, batch)
     answer = np.asarray(run(), np.float64)
     facts = {"seconds": time.perf_counter() - started, "resident_mib": resident_mib(), "peak_mib": resident_mib(field="VmHWM")}
     moments = {"sum": float(answer.sum()), "squares": float((answer**2).sum())}
@@ -173,9 +174,9 @@ def main() -> None:
     for line in sys.stdin:
         seconds = []
         for _ in range(int(line)):
-            before = time.perf_counter()
+            before, busy = time.perf_counter(), time.process_time()
             run()
-            seconds.append(time.perf_counter() - before)
+            seconds.append((time.perf_counter() - before, time.process_time() - busy))
         told.write(json.dumps(seconds) + "\n")
 
 

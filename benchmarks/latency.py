@@ -6,6 +6,7 @@ python -m benchmarks.latency [--network everyday] [--threads 2] [--batch 1] [--r
 import argparse
 import json
 import os
+from typing import Any
 
 from benchmarks.arena import compared, interleave
 from benchmarks.contenders import CONTENDERS, GEMM_SIDE
@@ -41,7 +42,7 @@ def measure(names: list[str], network: str, threads: int, batch: int, rounds: in
     facts = interleave(names, folder, threads=threads, batch=batch, rounds=rounds)
     spec = read_header(folder / MODEL).spec
     work = operations(spec.network, spec.input_size) * batch / 1e9  # GFLOP
-    table = compared({name: each["ms"] for name, each in facts.items()}, names[0])
+    table = compared(facts, names[0])
     for name, row in table.items():
         gflop = 2 * GEMM_SIDE**3 / 1e9 if name == "matrix product" else work
         row["gflops"] = round(gflop / row["ms_median"] * 1000, 1)
@@ -66,7 +67,7 @@ def measure(names: list[str], network: str, threads: int, batch: int, rounds: in
     }
 
 
-def _others(facts: dict[str, dict[str, float]], ours: str) -> list[str]:
+def _others(facts: dict[str, dict[str, Any]], ours: str) -> list[str]:
     """Contenders whose output is not ours: tensornets, where the weights are Darknet's, for it has another reorg."""
     energy = {name: each["squares"] for name, each in facts.items() if name not in ("matrix product", "boxwright int8")}
     return [name for name, each in energy.items() if abs(each - energy[ours]) > SAME_OUTPUT * energy[ours]]

@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from detector.placement import Pixels
     from detector.spec import Model, ModelSpec
+    from training.voc import Sample
 
 
 def quantize(
@@ -37,14 +38,14 @@ def quantize(
     loaded = load_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} computes in 8 bits already; quantise the float32 model that it was made from.")
-    chosen = _chosen(calibration, photos, val_set)
+    chosen, samples = _chosen(calibration, photos, val_set), _samples(calibration, val_set)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("calibrating", total=len(chosen))
         result = convert(loaded, list(_pixels(loaded.spec, chosen)), advance=lambda: progress.advance(task))
     named = _with_facts(result.model, out.stem, {"quantised_from": loaded.name, "calibration_photos": str(len(chosen))})
     facts = {"logits_over_error_db": f"{result.decibels:.1f}", "left_in_float32": ", ".join(result.left) or "none"}
-    facts |= _measured(loaded, result.model, calibration, val_set)
+    facts |= _measured(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
     named = _with_facts(named, out.stem, facts)
     save_model(named, out)
     for fact, text in facts.items():
@@ -80,16 +81,22 @@ def _pixels(spec: "ModelSpec", photos: Sequence[Path]) -> Iterator["Pixels"]:
         yield Placement.fit(spec, picture).apply(picture)
 
 
-def _measured(before: "Model", after: "Model", folder: Path, val_set: str) -> dict[str, str]:
-    """AP50 of both on the data's `val_set`; nothing where the data is but photos."""
-    if not (folder / "ImageSets" / "Main" / f"{val_set}.txt").is_file():
+def _samples(folder: Path, val_set: str) -> "Sequence[Sample]":
+    """What AP is measured on: the data's `val_set`, or nothing where the data is but photos."""
+    from training.voc import read_set
+
+    listed = folder / "ImageSets" / "Main" / f"{val_set}.txt"
+    return read_set(folder, val_set) if listed.is_file() else ()
+
+
+def _measured(before: "Model", after: "Model", samples: "Sequence[Sample]", name: str) -> dict[str, str]:
+    """AP50 of both models."""
+    if not samples:
         return {}
     from detector.detector import Detector
     from training.evaluate import evaluate
-    from training.voc import read_set
     from weights.engines import load_engine
 
-    samples = read_set(folder, val_set)
-    names = {"ap50_before": before, "ap50_after": after}
-    measured = {name: evaluate(Detector(model.spec, load_engine(model)), samples).ap50 for name, model in names.items()}
-    return {name: f"{ap:.4f} on {len(samples)} photos ({folder.name}, {val_set})" for name, ap in measured.items()}
+    models = {"ap50_before": before, "ap50_after": after}
+    measured = {fact: evaluate(Detector(model.spec, load_engine(model)), samples).ap50 for fact, model in models.items()}
+    return {fact: f"{ap:.4f} on {len(samples)} photos ({name})" for fact, ap in measured.items()}

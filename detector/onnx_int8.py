@@ -19,6 +19,7 @@ _CUTS = {"Relu", "Clip"}  # an unsigned range that ends where they cut does the 
 
 
 Kernels = dict[str, NDArray[np.float32]]
+"""By the name that the graph has for them."""
 
 
 def in_int8(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization) -> tuple[onnx.ModelProto, Kernels]:

@@ -1,9 +1,9 @@
-"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits where the model wants them; without TensorFlow.
+"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits where the model wants them.
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
 
-A file holds graph and kernels. An engine is given the two apart: to copy 200 MB of kernels into a protobuf and out of it again takes longer
-than all else at the start.
+A file holds graph and kernels. An engine is given the two apart: to copy 200 MB of kernels into a protobuf and out of it again takes
+longer than all else at the start.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
-from detector.onnx_int8 import in_int8
+from detector.onnx_int8 import Kernels, in_int8
 from detector.shapes import Arrays, Shape, inputs, trace
 from detector.spec import Model
 
@@ -24,8 +24,8 @@ INPUT, OUTPUT, FEATURES = "images", "logits", "{}/features"
 OPSET, IR_VERSION = 18, 9
 
 
-Constants = dict[str, NDArray[Any]]
-"""By the name that the graph has for them."""
+Parts = tuple[onnx.ModelProto, Kernels]
+"""A graph that has stubs for its kernels, which look elsewhere, and the kernels."""
 
 
 def build_onnx(model: Model) -> onnx.ModelProto:
@@ -37,22 +37,18 @@ def build_onnx(model: Model) -> onnx.ModelProto:
     return graph
 
 
-def build_apart(model: Model) -> tuple[onnx.ModelProto, Constants]:
-    """The same graph without its kernels, for which it has stubs that look elsewhere, and the kernels."""
+def build_apart(model: Model) -> Parts:
+    """The same in parts. What a quantised model has in 8 bits is in the graph already. Raises ModelError where it lacks a range."""
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)
     graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
-    finished = graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
-    if model.quantization is None:
-        return finished, graph.kernels
-    return in_int8(finished, graph.kernels, model.quantization)
+    parts = graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
+    return parts if model.quantization is None else in_int8(*parts, model.quantization)
 
 
-def build_stem_apart(model: Model, layers: Sequence[str]) -> tuple[onnx.ModelProto, Constants]:
-    """The part of the network that these layers need, which are in its order; always float32.
-
-    Its outputs are theirs: FEATURES with the layer's name, (N, side, side, channels) float32.
-    """
+def build_apart_until(model: Model, layers: Sequence[str]) -> Parts:
+    """The part of the network that these layers need, which are in its order, all in float32. Its outputs are theirs: FEATURES with the
+    layer's name, (N, side, side, channels)."""
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1
     _add_network(graph, model, spec.network[:end])
@@ -82,7 +78,7 @@ class _Graph:
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
-    kernels: Constants = field(default_factory=dict)
+    kernels: Kernels = field(default_factory=dict)
 
     def add(self, kind: str, sources: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, sources, [output], name=output, **attributes))
@@ -100,12 +96,13 @@ class _Graph:
         self.kernels[name] = value
         return name
 
-    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> onnx.ModelProto:
+    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> Parts:
         size = model.spec.input_size
         images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ("N", size, size, 3))
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
         graph = helper.make_graph(self.nodes, model.name, [images], results, self.constants)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="boxwright")
+        opset = helper.make_opsetid("", OPSET)
+        return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="boxwright"), self.kernels
 
 
 def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, arrays: Arrays) -> str:

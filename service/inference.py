@@ -16,7 +16,7 @@ from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Prepared
 from detector.draw import draw_detections
 from detector.engines.cores import usable_cores
 from detector.grid import Raw
-from detector.image import read_reduced
+from detector.image import MAX_PIXELS, read_reduced
 from detector.placement import Picture
 from service.annotated import EncodedPhoto, MediaType, encode
 from service.call import current_call
@@ -110,6 +110,11 @@ class _Steps:
         with self.watch.stage("prepare"):
             return self.detector.prepare(reduced), reduced.picture
 
+    def compute(self, prepared: Prepared) -> Raw:
+        with self.watch.stage("network"):
+            raw: Raw = self.detector.network(prepared.pixels[None])[0]
+        return raw
+
     def finish(self, picture: Picture, prepared: Prepared, raw: Raw) -> Answer:
         options = self.options
         with self.watch.stage("select"):
@@ -121,10 +126,6 @@ class _Steps:
                 class_ids=options.class_ids,
                 max_detections=options.max_detections,
             )
-        annotated = self._drawn(picture, found, options.draw) if options.draw else None
-        placement, times = prepared.placement, self.watch.read("decode", "prepare", "network", "select")
-        return Answer(placement.width, placement.height, found, annotated, times)
-
-    def _drawn(self, picture: Picture, found: Detections, wanted: MediaType) -> EncodedPhoto:
-        with self.watch.stage("draw"):
-            return encode(draw_detections(picture, found, self.detector.spec.labels), wanted)
+        annotated = encode(draw_detections(picture, found, self.detector.spec.labels), options.draw) if options.draw else None
+        placement = prepared.placement
+        return Answer(placement.width, placement.height, found, annotated, self.watch.read())

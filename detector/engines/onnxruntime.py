@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.engines import split_anchors
 from detector.engines.cores import has_vnni, usable_cores
-from detector.onnx_model import FEATURES, INPUT, OUTPUT, Constants, build_apart, build_stem_apart
+from detector.onnx_model import FEATURES, INPUT, OUTPUT, Parts, build_apart, build_apart_until
 from detector.spec import Model
 
 
@@ -24,7 +24,7 @@ class OnnxEngine:
     @classmethod
     def of(cls, model: Model, *, threads: int | None = None) -> "OnnxEngine":
         """Build the graph and load it. threads: of one call; None: as many as there are processors for this process."""
-        return cls(_session(*build_apart(model), threads), len(model.spec.anchors))
+        return cls(_session(build_apart(model), threads), len(model.spec.anchors))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
@@ -42,7 +42,7 @@ class OnnxStem:
     @classmethod
     def of(cls, model: Model, layers: tuple[str, ...], *, threads: int | None = None) -> "OnnxStem":
         """Those layers, in the network's order, and all they need. threads: as in `OnnxEngine.of`."""
-        return cls(_session(*build_stem_apart(model, layers), threads), layers)
+        return cls(_session(build_apart_until(model, layers), threads), layers)
 
     def __call__(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """(N, S, S, 3), 0..255 -> each layer's output (N, side, side, channels), by name."""
@@ -50,10 +50,10 @@ class OnnxStem:
         return dict(zip(self.layers, results, strict=True))
 
 
-def _session(graph: Any, kernels: Constants, threads: int | None) -> Any:
+def _session(parts: Parts, threads: int | None) -> Any:
+    graph, kernels = parts
     options = _options(threads or usable_cores())
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()]
-    options.add_external_initializers(list(kernels), values)
+    options.add_external_initializers(list(kernels), [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()])
     return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=_providers())
 
 

@@ -1,0 +1,54 @@
+"""Memory of a process that has a network loaded and has run one photo, beside its rivals.
+
+python -m benchmarks.memory [--network everyday] [--threads 2] [--runs 3]
+"""
+
+import argparse
+import json
+import os
+import statistics
+
+from benchmarks.arena import contender
+from benchmarks.contenders import CONTENDERS
+from benchmarks.latency import fits
+from benchmarks.machine import machine
+from benchmarks.subjects import NETWORKS, prepared
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="yolov2-voc")
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.network, arguments.threads, arguments.runs)))
+
+
+def measure(network: str, threads: int, runs: int) -> dict[str, object]:
+    """The line. seconds: from the import of the contender's packages to its first answer."""
+    folder = prepared(network)
+    names = [name for name in CONTENDERS if name != "matrix product" and fits(name, network)]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    versions: dict[str, str] = {}
+    for _ in range(runs):
+        for name in names:  # one after another: they would share the machine's memory otherwise
+            with contender(name, folder, threads, 1) as loaded:
+                found[name].append({key: loaded.facts[key] for key in ("resident_mib", "peak_mib", "seconds")})
+                versions |= loaded.facts["versions"]
+    medians = {name: {key: round(statistics.median(run[key] for run in each), 2) for key in each[0]} for name, each in found.items()}
+    ours = medians["boxwright"]["resident_mib"]
+    table = {name: row | {"ours_ratio": round(ours / row["resident_mib"], 3)} for name, row in medians.items()}
+    return {
+        "benchmark": "memory",
+        "network": network,
+        "threads": threads,
+        "runs": runs,
+        "contenders": table,
+        "machine": machine(),
+        "versions": versions,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""From a JPEG's bytes to the network's input, in a process of its own, as `benchmarks.contenders` runs networks.
+
+Registered there; apart from it, as here is what is measured before the network.
+"""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIDE = 288  # of the network's input: `everyday`'s
+
+
+def photo(width: int, height: int) -> bytes:
+    """The sample photo as a JPEG of that size, with noise that makes it as hard to decode as a camera's (12 megapixels: 2.5 MB)."""
+    from PIL import Image
+
+    from weights.embedded import SAMPLE_PHOTO
+
+    whole = np.asarray(Image.open(SAMPLE_PHOTO).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    noise = np.random.default_rng(0).normal(0, 6, whole.shape).astype(np.int16)
+    file = BytesIO()
+    Image.fromarray(np.clip(whole + noise, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def boxwright_reader(file: Path) -> Any:
+    """As the service does it."""
+    from detector.detector import Detector
+    from detector.image import read_reduced
+    from weights.embedded import EVERYDAY
+    from weights.model_file import read_header
+
+    data, detector = file.read_bytes(), Detector(read_header(EVERYDAY).spec, _no_engine)
+    return lambda: detector.prepare(read_reduced(data, detector.enough)).pixels
+
+
+def pillow_reader(file: Path) -> Any:
+    """Whole, then resized: what most services in Python do."""
+    from PIL import Image
+
+    data = file.read_bytes()
+    return lambda: np.asarray(Image.open(BytesIO(data)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+
+
+def opencv_reader(file: Path) -> Any:
+    """imdecode and blobFromImage: what OpenCV's own examples do."""
+    import cv2
+
+    data = np.frombuffer(file.read_bytes(), np.uint8)
+    return lambda: cv2.dnn.blobFromImage(cv2.imdecode(data, cv2.IMREAD_COLOR), 1.0, (SIDE, SIDE), swapRB=True)
+
+
+def tensorflow_reader(file: Path) -> Any:
+    """tf.io.decode_jpeg and an antialiased tf.image.resize."""
+    import tensorflow as tf
+
+    data = tf.constant(file.read_bytes())
+    return lambda: tf.image.resize(tf.io.decode_jpeg(data, channels=3), (SIDE, SIDE), antialias=True).numpy()
+
+
+class _NoEngine:
+    """For a detector that only prepares photos."""
+
+    name = "none"
+
+    def __call__(self, images: Any) -> Any:
+        """Never called."""
+        raise NotImplementedError
+
+
+_no_engine = _NoEngine()
+READERS = {
+    "boxwright reader": boxwright_reader,
+    "pillow reader": pillow_reader,
+    "opencv reader": opencv_reader,
+    "tensorflow reader": tensorflow_reader,
+}
