@@ -5,7 +5,8 @@ from typing import Any
 BASE: dict[str, Any] = {"epochs": 4, "sizes": "160", "check_every": 2, "warmup_steps": 10, "learning_rate": 0.0003}
 """Short, so that what learns faster is seen; the options that are not here are as `boxwright finetune` has them."""
 
-NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001}
+NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001, "epochs": 16, "check_every": 8, "unfreeze_at": 1.0, "cache_features": 4}
+"""A new head needs longer; upon a frozen backbone, whose features are kept, it may."""
 SCRATCH = {"new_layers": "all", "freeze": "none", "learning_rate": 0.001}
 
 RATES = {"adamw": 1.1e-4, "adam": 1.1e-4, "rmsprop": 2.0e-5, "adagrad": 2.8e-4, "sgd": 2.3e-3, "momentum": 2.8e-4, "nesterov": 2.8e-4}

@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on AMD CPUs, where it is quicker too
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -26,21 +27,29 @@ def build_keras(model: Model) -> Any:
     return network
 
 
-def empty_keras(spec: ModelSpec, *, shared: Any = None, after: Mapping[str, Any] | None = None, given: Sequence[str] = ()) -> Any:
+def empty_keras(
+    spec: ModelSpec,
+    *,
+    shared: Any = None,
+    after: Mapping[str, Any] | None = None,
+    given: Sequence[str] = (),
+    batch_norm: Callable[..., Any] = keras.layers.BatchNormalization,
+) -> Any:
     """The network with Keras's initial values.
 
     shared: a network made before, of another input size perhaps, whose layers this one uses; both then have the same weights.
     after: Keras layers that training adds, such as dropout, by the name of the layer that they follow.
     given: layers, in the network's order, whose outputs (N, side, side, channels) are its inputs, by name, instead of images;
     what comes after the last of them is made, and reads nothing else of what lies before.
+    batch_norm: a layer that computes as Keras's and has the same arguments and variables.
     """
-    made: Owner = (lambda _, make: make()) if shared is None else (lambda name, _: shared.get_layer(name))
+    owners = _Owners(shared, batch_norm)
     read, last = _beginning(spec, given)
     outputs: dict[str, Any] = dict(read) if given else {}
     before = inputs(spec.network, spec.input_size)
     names = [layer.name for layer in spec.network]
     for layer in spec.network[names.index(given[-1]) + 1 if given else 0 :]:
-        last = _apply(layer, last, before[layer.name], outputs, made)
+        last = _apply(layer, last, before[layer.name], outputs, owners)
         if after and layer.name in after:
             last = after[layer.name](last)
         outputs[layer.name] = last
@@ -57,17 +66,27 @@ def _beginning(spec: ModelSpec, given: Sequence[str]) -> tuple[Any, Any]:
     return pixels, keras.layers.Rescaling(spec.pixel_scale, spec.pixel_offset, name="pixels_scaled")(pixels)
 
 
-Owner = Callable[[str, Callable[[], Any]], Any]
-"""(name, how to make it) -> the Keras layer that owns the weights."""
+@dataclass(frozen=True)
+class _Owners:
+    """The Keras layers that own the weights: new ones, or those of a network made before."""
+
+    shared: Any
+    batch_norm: Callable[..., Any]
+
+    def convolution(self, layer: Conv, channels: int) -> Any:
+        return _convolution(layer, channels) if self.shared is None else self.shared.get_layer(layer.name)
+
+    def norm(self, layer: Conv) -> Any:
+        name = f"{layer.name}_bn"
+        return self.batch_norm(epsilon=layer.epsilon, name=name) if self.shared is None else self.shared.get_layer(name)
 
 
-def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], made: Owner) -> Any:
+def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owners: _Owners) -> Any:
     match layer:
         case Conv():
-            last = made(layer.name, lambda: _convolution(layer, before.channels))(_padded(layer, last, 0.0))
+            last = owners.convolution(layer, before.channels)(_padded(layer, last, 0.0))
             if layer.normalize:
-                name = f"{layer.name}_bn"
-                last = made(name, lambda: keras.layers.BatchNormalization(epsilon=layer.epsilon, name=name))(last)
+                last = owners.norm(layer)(last)
             return _activated(layer, last)
         case MaxPool():
             last = _padded(layer, last, -np.inf)

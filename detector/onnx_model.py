@@ -56,7 +56,7 @@ def build_apart_until(model: Model, layers: Sequence[str]) -> Parts:
     for layer in layers:
         name = graph.add("Transpose", [layer], FEATURES.format(layer), perm=(0, 2, 3, 1))
         outputs[name] = ("N", shapes[layer].side, shapes[layer].side, shapes[layer].channels)
-    return graph.finished(model, outputs), graph.kernels
+    return graph.finished(model, outputs)
 
 
 def _add_network(graph: "_Graph", model: Model, network: Network) -> str:

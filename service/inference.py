@@ -16,7 +16,7 @@ from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Prepared
 from detector.draw import draw_detections
 from detector.engines.cores import usable_cores
 from detector.grid import Raw
-from detector.image import MAX_PIXELS, read_reduced
+from detector.image import read_reduced
 from detector.placement import Picture
 from service.annotated import EncodedPhoto, MediaType, encode
 from service.call import current_call

@@ -89,6 +89,10 @@ class Config(BaseModel):
     learning_rate: float = Field(0.0003, gt=0, le=10, description="The highest of the schedule.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Kernels shrink by this times the learning rate in each step (decoupled).")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Of the arithmetic; weights and output stay float32. bfloat16: quicker with AVX512_BF16 or AMX.",
+    )
     clip: Literal["none", "value", "norm", "global-norm"] = Field("global-norm", description="How gradients are clipped.")
     clip_at: float = Field(10.0, gt=0, description="The largest value, norm of one array, or norm of all.")
     schedule: Literal["constant", "piecewise", "power", "exponential", "performance", "cosine", "one-cycle"] = Field(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from detector.keras_model import assign, empty_keras, read_back
 from detector.network import Conv
-from detector.spec import Model
+from detector.spec import Model, ModelSpec
+from training.batch_norm import FusedBatchNorm
 from training.config import Config
 from training.errors import CheckpointError
 from training.loss import Loss
@@ -48,7 +49,7 @@ class Trainer:
         self.strategy = tf.distribute.get_strategy()
         with self.strategy.scope():
             self._dropouts = _dropouts(start.model, config)
-            self.network = empty_keras(self.spec, after=self._dropouts)
+            self.network = self._made(self.spec)
             assign(self.network, start.model)
             self.freeze(frozenset())
             self.optimizer = make_optimizer(config)
@@ -99,11 +100,17 @@ class Trainer:
         """The network for an input size, or what of it comes after the layers given; all of them share their weights."""
         if (size, given) not in self._networks:
             spec = replace(self.spec, input_size=size)
-            self._networks[size, given] = empty_keras(spec, shared=self.network, after=self._dropouts, given=given)
+            self._networks[size, given] = self._made(spec, shared=self.network, given=given)
         return self._networks[size, given]
 
+    def _made(self, spec: ModelSpec, **options: Any) -> Any:
+        with _arithmetic(self.config.precision):
+            network = empty_keras(spec, after=self._dropouts, batch_norm=FusedBatchNorm, **options)
+        network.get_layer(spec.network[-1].name).dtype_policy = "float32"
+        return network
+
     def _raw(self, network: Any, seen: Any, *, training: bool) -> Any:
-        raw = network(tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), seen), training=training)
+        raw = tf.cast(network(seen, training=training), tf.float32)
         return tf.reshape(raw, (-1, *raw.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
 
     def _replicated_step(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
@@ -173,6 +180,17 @@ class Trainer:
         named = {f"network/{index}/{variable.name}": variable for index, variable in enumerate(self.network.variables)}
         named |= {f"optimizer/{index}/{variable.name}": variable for index, variable in enumerate(self.optimizer.variables)}
         return named | {f"average/{path}": variable for path, variable in self._averages.items()}
+
+
+@contextmanager
+def _arithmetic(precision: str) -> Iterator[None]:
+    """Inside, Keras layers are made that compute in that type; their weights are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _dropouts(model: Model, config: Config) -> dict[str, Any]:

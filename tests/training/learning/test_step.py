@@ -110,3 +110,14 @@ def test_dropout_is_there_in_training_only(rectangles, small_model, activation):
     assert np.abs(first - second).max() > 1e-3
     first, second = (trainer._raw(trainer.network, images, training=False).numpy() for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_in_bfloat16_weights_are_float32_and_learn_the_same(rectangles, small_model):
+    first, batches = make(rectangles, small_model, batch_norm="train")
+    second, _ = make(rectangles, small_model, batch_norm="train", precision="bfloat16")
+    reports = [[trainer.step(*batches.batch(0), number=step, rate=0.003) for step in range(20)] for trainer in (first, second)]
+    assert reports[1][0].loss == pytest.approx(reports[0][0].loss, rel=0.02)
+    assert reports[1][0].loss != reports[0][0].loss
+    assert reports[1][-1].loss < 0.7 * reports[1][0].loss
+    assert all(array.dtype == np.float32 for array in second.model("m", {}).arrays.values())
+    assert second._raw(second.network, batches.batch(0)[0], training=False).dtype == "float32"

@@ -1,0 +1,201 @@
+"""How quick training is: with kept features against without, and a full step against tensornets'.
+
+python -m benchmarks.training [--data DIR] [--rounds 5] [--full-rounds 3]
+
+kept: everyday with a frozen backbone, photos a second with --cache-features and without, all else equal; the reading of photos counts, the
+one-time computation of the features is told by itself. DIR is VOC-style (set train); if not given, photos of rectangles are made.
+full: one step of yolov2-voc (Darknet19, 20 classes, 416 pixels, 8 photos, random weights, every layer and its batch norm trains, momentum
+and L2 as tensornets has it) of our Trainer, in float32 and in bfloat16, against tensornets' graph with its own loss. Our step also measures
+every layer's gradient. Once with oneDNN, once without (TF_ENABLE_ONEDNN_OPTS), in a process each.
+
+What is compared takes turns within one process, so that a busy machine is busy for all. Seconds are wall time; processor seconds, which
+other programs disturb less, are given as well. Ratios are of medians.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.machine import machine, versions
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("keras", "numpy", "onnxruntime", "tensorflow", "tensornets")
+BATCH, SIZE = 8, 416
+BLOCK = 10
+"""Steps that are timed together where a step is short."""
+ANCHORS = ((1.3221, 1.73145), (3.19275, 4.00944), (5.05587, 8.09892), (9.47112, 4.84053), (11.2364, 10.0071))  # Darknet cfg/yolov2-voc.cfg
+
+
+class Times:
+    """Seconds, on the wall and of processors, by what was done."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, list[float]] = {}
+        self.processor: dict[str, list[float]] = {}
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Time what is inside."""
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        self.wall.setdefault(name, []).append(time.perf_counter() - wall)
+        self.processor.setdefault(name, []).append(time.process_time() - processor)
+
+    def medians(self) -> dict[str, dict[str, float]]:
+        """By what was done."""
+        pairs = {name: (statistics.median(self.wall[name]), statistics.median(self.processor[name])) for name in self.wall}
+        return {name: {"seconds": round(wall, 4), "processor_seconds": round(processor, 4)} for name, (wall, processor) in pairs.items()}
+
+    def ratio(self, slow: str, quick: str) -> dict[str, float]:
+        """How many times quicker."""
+        medians = self.medians()
+        return {kind: round(medians[slow][kind] / medians[quick][kind], 2) for kind in ("seconds", "processor_seconds")}
+
+
+def made_photos(folder: Path, count: int = 64) -> Path:
+    """A VOC-style data set of rectangles in noise, 500 x 375 pixels."""
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        pixels = rng.integers(60, 200, (375, 500, 3)).astype(np.uint8)
+        x, y, width, height = (int(part) for part in (*rng.integers(0, 150, 2), *rng.integers(60, 200, 2)))
+        pixels[y : y + height, x : x + width] = (200, 30, 30)
+        Image.fromarray(pixels).save(folder / f"JPEGImages/{number:03d}.jpg")
+        box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + width}</xmax><ymax>{y + height}</ymax>"
+        thing = f"<object><name>rectangle</name><bndbox>{box}</bndbox></object>"
+        size = "<size><width>500</width><height>375</height><depth>3</depth></size>"
+        (folder / f"Annotations/{number:03d}.xml").write_text(f"<annotation>{size}{thing}</annotation>", encoding="utf-8")
+    (folder / "ImageSets/Main/train.txt").write_text("\n".join(f"{number:03d}" for number in range(count)), encoding="utf-8")
+    return folder
+
+
+def kept(data: Path, rounds: int) -> dict[str, Any]:
+    """Blocks of steps with kept features and without, in turns."""
+    from training.config import Config
+    from training.feature_cache import FeatureCache
+    from training.pipeline import Batches, stream
+    from training.step import Trainer
+    from training.transfer import frozen_layers, transfer
+    from training.voc import read_set
+    from weights.resolve import load
+
+    samples, model = read_set(data, "train"), load(None)
+    labels = sorted({label for sample in samples for label in sample.labels})
+    options: dict[str, Any] = {"batch_size": BATCH, "sizes": "288", "unfreeze_at": 1.0, "mosaic_until": 1.0}
+    options["epochs"] = -(-(rounds + 1) * BLOCK * BATCH // len(samples))
+    configs = {"kept": Config(**options, cache_features=2), "computed": Config(**options)}
+    start = transfer(model, labels, model.spec.anchors, configs["kept"])
+    frozen = frozen_layers(start.model.spec.network, configs["kept"].freeze)
+    batches = {name: Batches(samples, start.model.spec, config) for name, config in configs.items()}
+    trainers = {name: Trainer(start, config, frozen) for name, config in configs.items()}
+    cache, told, times = FeatureCache.of(start.model, frozen, batches["kept"]), list[Any](), Times()
+    with times.of("filling"):
+        next(cache.stream(0, 1, told.append, lambda: False))
+    inputs: dict[str, Callable[[int, int], Any]] = {
+        "kept": lambda first, last: cache.stream(first, last, told.append, lambda: False),
+        "computed": lambda first, last: stream(batches["computed"], first, last),
+    }
+    for block in range(rounds + 1):
+        for name in inputs:
+            first = block * BLOCK
+            with times.of(name if block else "warming up"):
+                for step, (seen, targets) in enumerate(inputs[name](first, first + BLOCK), start=first):
+                    trainers[name].step(seen, targets, number=step, rate=1e-4)
+    photos = {name: round(BLOCK * BATCH / statistics.median(times.wall[name]), 1) for name in inputs}
+    facts = {"photos": len(samples), "views": told[-1].views, "megabytes": round(told[-1].bytes / 1e6, 1), "photos_a_second": photos}
+    return facts | {"times": times.medians(), "ratio": times.ratio("computed", "kept")}
+
+
+def full(rounds: int) -> dict[str, Any]:
+    """Single steps of tensornets' graph, of ours, and of ours in bfloat16, in turns."""
+    images = np.random.default_rng(0).uniform(0, 255, (BATCH, SIZE, SIZE, 3)).astype(np.float32)
+    steps = {"tensornets": _tensornets_step(images), "float32": _our_step(images, "float32"), "bfloat16": _our_step(images, "bfloat16")}
+    times = Times()
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            with times.of(name if turn else "warming up"):
+                step()
+    ratios = {name: times.ratio("tensornets", name) for name in ("float32", "bfloat16")}
+    return {"times": times.medians(), "ratios": ratios}
+
+
+def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callable[[], object]:
+    from detector.network import yolov2
+    from detector.spec import Model, ModelSpec
+    from training.config import Config
+    from training.step import Trainer
+    from training.targets import dense_targets
+    from training.transfer import Start, fresh_arrays
+
+    labels = tuple(f"label{number}" for number in range(20))
+    spec = ModelSpec(labels, ANCHORS, yolov2(labels), input_size=SIZE)
+    options: dict[str, Any] = {"batch_size": BATCH, "batch_norm": "train", "loss": "darknet", "optimizer": "momentum", "l2": 5e-4}
+    config = Config(**options, weight_decay=0.0, clip="none", ema=0.0, precision=precision)
+    trainer = Trainer(Start(Model("random", spec, fresh_arrays(spec.network, config)), frozenset()), config, frozenset())
+    one = dense_targets(np.array([[50, 60, 200, 300], [220, 100, 400, 250]], np.float32), np.array([1, 2]), spec, 4)
+    targets: dict[str, Any] = {name: np.stack([part] * BATCH) for name, part in cast(dict[str, Any], one).items()}
+    return lambda: trainer.step(images, targets, number=0, rate=1e-6)
+
+
+def _tensornets_step(images: Any) -> Callable[[], object]:
+    """Its targets are empty: what they hold does not change the work."""
+    from weights.tensornets_import import import_tensornets, quiet
+
+    nets = import_tensornets()
+    from tensorflow.compat import v1 as tf
+
+    with quiet(), tf.Graph().as_default() as graph:
+        photos = tf.placeholder(tf.float32, (None, SIZE, SIZE, 3))
+        output = nets.YOLOv2(photos, nets.Darknet19, is_training=True)
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+            train = tf.train.MomentumOptimizer(1e-6, 0.9).minimize(output.loss)
+        session = tf.Session(graph=graph)
+        session.run(tf.global_variables_initializer())
+    feed = {photos: images / 255} | {each: np.zeros((BATCH, *each.shape[1:]), np.float32) for each in output.inputs[1:]}
+    return lambda: session.run([train, output.loss], feed)
+
+
+def _in_process(part: str, options: dict[str, object], folder: str, onednn: str = "1") -> Any:
+    """What a part measures in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training", "--part", part]
+    command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn, "BOXWRIGHT_HOME": folder}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--full-rounds", type=int, default=3)
+    parser.add_argument("--part", choices=("kept", "full"), help="only this part, in this process")
+    arguments = parser.parse_args()
+    if arguments.part:
+        result = kept(arguments.data, arguments.rounds) if arguments.part == "kept" else full(arguments.full_rounds)
+        print(json.dumps(result))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data = arguments.data.resolve() if arguments.data else made_photos(Path(folder) / "photos")
+        parts = {"kept": _in_process("kept", {"data": data, "rounds": arguments.rounds}, folder)}
+        for onednn in ("1", "0"):
+            parts[f"full_onednn_{onednn}"] = _in_process("full", {"full-rounds": arguments.full_rounds}, folder, onednn)
+    print(json.dumps({"benchmark": "training", **parts, "machine": machine(), "versions": versions(PACKAGES)}))
+
+
+if __name__ == "__main__":
+    main()
