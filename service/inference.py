@@ -110,11 +110,6 @@ class _Steps:
         with self.watch.stage("prepare"):
             return self.detector.prepare(reduced), reduced.picture
 
-    def compute(self, prepared: Prepared) -> Raw:
-        with self.watch.stage("network"):
-            raw: Raw = self.detector.network(prepared.pixels[None])[0]
-        return raw
-
     def finish(self, picture: Picture, prepared: Prepared, raw: Raw) -> Answer:
         options = self.options
         with self.watch.stage("select"):
@@ -126,6 +121,10 @@ class _Steps:
                 class_ids=options.class_ids,
                 max_detections=options.max_detections,
             )
-        annotated = encode(draw_detections(picture, found, self.detector.spec.labels), options.draw) if options.draw else None
-        placement = prepared.placement
-        return Answer(placement.width, placement.height, found, annotated, self.watch.read())
+        annotated = self._drawn(picture, found, options.draw) if options.draw else None
+        placement, times = prepared.placement, self.watch.read("decode", "prepare", "network", "select")
+        return Answer(placement.width, placement.height, found, annotated, times)
+
+    def _drawn(self, picture: Picture, found: Detections, wanted: MediaType) -> EncodedPhoto:
+        with self.watch.stage("draw"):
+            return encode(draw_detections(picture, found, self.detector.spec.labels), wanted)
