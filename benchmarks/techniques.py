@@ -107,7 +107,7 @@ def timed(data: Path, results: Path, group: str, name: str) -> None:
         for each in runs:
             each.trainer.freeze(frozenset())
         free = _median_seconds(runs)
-    share = [min(1.0, each.config.unfreeze_at) if each.config.freeze != "none" else 0.0 for each in runs]
+    share = [each.batches.unfreezing_step / each.batches.steps if each.config.freeze != "none" else 0.0 for each in runs]
     base, variant = (part * still + (1 - part) * moving for part, still, moving in zip(share, frozen[0], free, strict=True))
     add(results, {"kind": "time", "group": group, "name": name, "ratio": variant / base})
     print(group, "|", name, "|", round(variant / base, 2), flush=True)

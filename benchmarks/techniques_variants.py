@@ -2,10 +2,10 @@
 
 from typing import Any
 
-BASE: dict[str, Any] = {"epochs": 4, "sizes": "160", "check_every": 2, "warmup_steps": 10, "learning_rate": 0.0003}
+BASE: dict[str, Any] = {"epochs": 4, "sizes": "160", "check_every": 2, "unfreeze_at": 0.8, "warmup_steps": 10, "learning_rate": 0.0003}
 """Short, so that what learns faster is seen; the options that are not here are as `boxwright finetune` has them."""
 
-NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001, "epochs": 16, "check_every": 8, "unfreeze_at": 1.0, "cache_features": 4}
+NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001, "epochs": 16, "check_every": 8, "unfreeze_at": 16, "cache_features": 4}
 """A new head needs longer; upon a frozen backbone, whose features are kept, it may."""
 SCRATCH = {"new_layers": "all", "freeze": "none", "learning_rate": 0.001}
 
@@ -16,8 +16,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "Transfer": {
         "the base: backbone frozen for a fifth of the run": {},
         "nothing frozen": {"freeze": "none"},
-        "backbone frozen throughout": {"unfreeze_at": 1.0},
-        "all but the output frozen throughout": {"freeze": "all-but-head", "unfreeze_at": 1.0},
+        "backbone frozen throughout": {"unfreeze_at": 4},
+        "all but the output frozen throughout": {"freeze": "all-but-head", "unfreeze_at": 4},
         "the head starts anew": NEW_HEAD,
         "everything starts anew": SCRATCH,
     },

@@ -94,7 +94,7 @@ def kept(data: Path, rounds: int) -> dict[str, Any]:
 
     samples, model = read_set(data, "train"), load(None)
     labels = sorted({label for sample in samples for label in sample.labels})
-    options: dict[str, Any] = {"batch_size": BATCH, "sizes": "288", "unfreeze_at": 1.0, "mosaic_until": 1.0}
+    options: dict[str, Any] = {"batch_size": BATCH, "sizes": "288", "unfreeze_at": 10_000.0, "mosaic_until": 1.0}
     options["epochs"] = -(-(rounds + 1) * BLOCK * BATCH // len(samples))
     configs = {"kept": Config(**options, cache_features=2), "computed": Config(**options)}
     start = transfer(model, labels, model.spec.anchors, configs["kept"])

@@ -53,7 +53,9 @@ class Config(BaseModel):
     width: float = Field(1.0, gt=0, le=4, description="darknet19, untrained: filters of its layers are multiplied by this.")
     head_filters: int = Field(384, ge=1, le=4096, description="Width of a head that is put upon a stem.")
     freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
-    unfreeze_at: float = Field(0.2, ge=0, le=1, description="Share of the run after which what was frozen trains too. 1: never.")
+    unfreeze_at: float = Field(
+        4.0, ge=0, description="Epoch after which what was frozen trains too; as many as there are epochs, or more: never."
+    )
     cache_features: int = Field(
         0, ge=0, le=1000, description="Views of each photo of which the frozen layers' outputs are kept on disk, not computed anew. 0: off."
     )

@@ -132,7 +132,7 @@ class Run:
     def _advance(self, seen: Any, targets: Any) -> Row:
         """One step, and what there is to tell of it."""
         step = self.progress.step
-        if self.trainer.frozen and step >= round(self.config.unfreeze_at * self.batches.steps):
+        if self.trainer.frozen and step >= self.batches.unfreezing_step:
             self.trainer.freeze(frozenset())
         rate = self.schedule(step) * self.progress.rate_factor
         try:

@@ -114,9 +114,14 @@ class Batches:
         return range(step * self.config.batch_size, (step + 1) * self.config.batch_size)
 
     @property
+    def unfreezing_step(self) -> int:
+        """The first step in which what was frozen trains too; that of the end, if it never does."""
+        return min(self.steps, round(self.config.unfreeze_at * self.steps_per_epoch))
+
+    @property
     def viewed_steps(self) -> int:
         """How many batches, from the first, are of numbered views: those of the time in which layers are frozen."""
-        return round(self.config.unfreeze_at * self.steps) if self.config.cache_features else 0
+        return self.unfreezing_step if self.config.cache_features else 0
 
     def kinds(self) -> dict[Kind, list[ViewId]]:
         """All views that the run shows, sorted, by kind, in the order in which their time comes."""

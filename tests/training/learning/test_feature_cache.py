@@ -22,7 +22,7 @@ from training.transfer import frozen_layers, transfer
 from training.voc import read_set
 from weights.model_file import load_model, save_model
 
-SETTINGS = {"batch_size": 3, "epochs": 6, "sizes": "32:0.4,64", "freeze": "backbone", "unfreeze_at": 1.0, "cache_features": 2}
+SETTINGS = {"batch_size": 3, "epochs": 6, "sizes": "32:0.4,64", "freeze": "backbone", "unfreeze_at": 6, "cache_features": 2}
 SETTINGS |= {"mosaic": 0.5, "mosaic_until": 0.7, "prior_photos": 0, "warmup_steps": 0}
 
 
@@ -226,7 +226,7 @@ def begin(rectangles, small_model, tmp_path):
     """(settings) -> a new run of 12 steps: six of them on features, then six of the whole network."""
     save_model(small_model, tmp_path / "small.safetensors")
     task = Task(str(rectangles), "train", "val", str(tmp_path / "small.safetensors"))
-    short = {"epochs": 4, "checkpoint_steps": 2, "check_every": 4, "unfreeze_at": 0.5, "sizes": "32"}
+    short = {"epochs": 4, "checkpoint_steps": 2, "check_every": 4, "unfreeze_at": 2, "sizes": "32"}
     short |= {"batch_norm": "train", "new_layers": "head", "dropout": 0.2}
     return lambda **settings: Run.new(task, Config(**(SETTINGS | short | settings)), load_model(Path(task.model)), tmp_path / "runs")
 

@@ -26,7 +26,7 @@ from weights.model_file import load_model, save_model
 from weights.resolve import load
 
 ROOT = Path(__file__).resolve().parents[3]
-SHORT = {"epochs": 4, "batch_size": 3, "sizes": "32:0.4,64", "checkpoint_steps": 2, "freeze": "conv3", "unfreeze_at": 0.5, "check_every": 1}
+SHORT = {"epochs": 4, "batch_size": 3, "sizes": "32:0.4,64", "checkpoint_steps": 2, "freeze": "conv3", "unfreeze_at": 2, "check_every": 1}
 SHORT |= {"new_layers": "head", "batch_norm": "train", "dropout": 0.2, "warmup_steps": 3, "schedule": "performance", "plateau_patience": 1}
 
 
@@ -183,7 +183,7 @@ def test_options_that_do_not_fit_data_or_model_are_refused_before_anything_is_wr
 
 def test_eight_photos_are_learned_by_heart(shared, tmp_path):
     task = Task(str(shared / "data/raccoon"), "train", "val", None)
-    settings = {"overfit": 8, "epochs": 24, "check_every": 8, "sizes": "160", "unfreeze_at": 1.0, "warmup_steps": 3}
+    settings = {"overfit": 8, "epochs": 24, "check_every": 8, "sizes": "160", "unfreeze_at": 24, "warmup_steps": 3}
     outcome = Run.new(task, Config(**settings, learning_rate=0.001), load(None), tmp_path).go()
     assert outcome.best >= 0.95
 
