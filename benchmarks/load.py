@@ -15,13 +15,13 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load_client import BROKEN, HUNG, ROOT, Server, Told, serving
+from benchmarks.load_client import BROKEN, HUNG, PATIENCE, ROOT, Server, Told, serving
 
 CLIENTS = 4
 SLOW_CLIENTS = 200
@@ -55,6 +55,13 @@ class Load:
             due += dice.expovariate(rate) if random_gaps else 1 / rate
         return await asyncio.gather(*tasks)
 
+    async def cost(self, load: Awaitable[list[Told]]) -> tuple[list[Told], float]:
+        """What was told, and the server's processor milliseconds for each photo answered."""
+        before = self.server.cpu_seconds()
+        told = await load
+        answered = sum(one.status == 200 for one in told)
+        return told, round(1000 * (self.server.cpu_seconds() - before) / max(1, answered), 2)
+
     async def capacity(self) -> float:
         """Answers a second."""
         seconds = max(3.0, self.seconds / 5)
@@ -77,37 +84,44 @@ class Load:
         """At three times capacity: what is still answered, how soon the rest is refused, and how soon all is well again."""
         before = await self.capacity()
         idle = statistics.median(one.seconds for one in await self.open(before / 4, 3))
-        started = time.perf_counter()
-        told = await self.open(3 * before, self.seconds)
-        ended = started + self.seconds
-        after_told = await self.open(before / 4, 6)
+        _, cost_alone = await self.cost(self.closed(ticks(max(3.0, self.seconds / 5))))
+        flood = asyncio.create_task(self.cost(self.open(3 * before, self.seconds)))
+        await asyncio.sleep(self.seconds)
+        ended = time.perf_counter()
+        probes = await self.open(before / 4, 6)
+        told, cost = await flood
         after = await self.capacity()
         answered = [one for one in told if one.status == 200 and one.due + one.seconds <= ended]
         refused = [one for one in told if one.status == 503]
-        late = [one.due - ended for one in after_told if one.seconds > 2 * idle or one.status != 200]
         goodput = len(answered) / self.seconds
         return {
             "capacity_before_and_after": [round(before, 2), round(after, 2)],
             "goodput": round(goodput, 2),
             "goodput_by_capacity": round(goodput / statistics.mean((before, after)), 3),
+            "cpu_ms_by_answer": {"at_capacity": cost_alone, "overloaded": cost},
             "refused": latencies(refused),
             "client_lag": latencies([replace(one, seconds=one.lag) for one in told]),
             "answered": latencies(answered),
             "statuses": statuses(told),
             "idle_p50_ms": round(1000 * idle, 1),
-            "seconds_after_which_no_answer_took_twice_that": round(max(late, default=0.0), 2),
+            "seconds_until_twice_that_again": recovery(probes, ended, 2 * idle),
         }
 
     async def slow(self) -> dict[str, Any]:
         """Latency at half of capacity, without and with clients that send a byte a second, in turns."""
         capacity = await self.capacity()
         times: dict[bool, list[Told]] = {False: [], True: []}
+        costs: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(3):
             for slow in (False, True):
-                times[slow] += await self._beside_slow_clients(capacity / 2, SLOW_CLIENTS if slow else 0)
+                told, cost = await self.cost(self._beside_slow_clients(capacity / 2, SLOW_CLIENTS if slow else 0))
+                times[slow] += told
+                costs[slow].append(cost)
         alone, beside = latencies(times[False]), latencies(times[True])
         ratios = {f"{name}_ratio": round(beside[name] / alone[name], 3) for name in ("p50_ms", "p99_ms")}
-        return {"slow_clients": SLOW_CLIENTS, "alone": alone, "beside": beside, **ratios, "statuses": statuses(times[True])}
+        cpu = {"alone": statistics.median(costs[False]), "beside": statistics.median(costs[True])}
+        measured = {"alone": alone, "beside": beside, **ratios, "cpu_ms_by_answer": cpu}
+        return {"slow_clients": SLOW_CLIENTS, **measured, "statuses": statuses(times[True])}
 
     async def _beside_slow_clients(self, rate: float, clients: int) -> list[Told]:
         ready = [asyncio.Event() for _ in range(clients)]
@@ -128,6 +142,14 @@ class Load:
         late = self.server.resident()
         resident = {f"after_{warm}": round(early, 1), f"after_{self.soak_requests}": round(late, 1)}
         return {"resident_mib": resident, "growth": round(late / early - 1, 4), "statuses": statuses(first + rest)}
+
+
+def recovery(probes: Sequence[Told], ended: float, usual: float) -> float:
+    """When, in seconds after `ended`, the last half second was over in which the median answer took more than `usual`; 0 if none was."""
+    halves: dict[int, list[float]] = {}
+    for one in probes:
+        halves.setdefault(int((one.due - ended) / 0.5), []).append(one.seconds if one.status == 200 else PATIENCE)
+    return max((0.5 * (half + 1) for half, times in halves.items() if statistics.median(times) > usual), default=0.0)
 
 
 def ticks(seconds: float) -> Iterator[int]:
