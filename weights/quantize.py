@@ -1,6 +1,6 @@
 """A float32 model -> one whose convolutions are computed in 8 bits, as far as that does no harm."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.network import Conv
 from detector.placement import Pixels
 from detector.quantization import Quantization, kernel_steps
+from detector.shapes import Array
 from detector.spec import Model
 from weights.calibration import calibrate
 
@@ -34,12 +35,12 @@ def quantize(
 
     How harmful a layer is, is measured: it alone is computed in 8 bits. Raises SettingError without photos.
     """
-    ranges = calibrate(model, photos, advance=advance)
+    seen = calibrate(model, photos, advance=advance)
     judge = _Judge.of(model, photos[:JUDGES])
     convolutions = [layer.name for layer in model.spec.network if isinstance(layer, Conv)]
 
     def tried(layers: Collection[str]) -> tuple[Model, float]:
-        quantised = rounded(replace(model, quantization=Quantization(tuple(layers), ranges)))
+        quantised = rounded(replace(model, quantization=Quantization(tuple(layers), seen.ranges)), seen.means)
         return quantised, judge.decibels(quantised)
 
     result, decibels = tried(convolutions)
@@ -53,13 +54,30 @@ def quantize(
     return Quantized(result, decibels, tuple(left))
 
 
-def rounded(model: Model) -> Model:
-    """The same model with the kernels of its quantised layers on their grids, as its file will have them."""
+def rounded(model: Model, means: Mapping[str, Array] | None = None) -> Model:
+    """The same model with the kernels of its quantised layers on their grids, as its file will have them.
+
+    means: of what each convolution reads, (channels,). With them the shift that rounding a kernel gives its sums is taken back from its
+    batch norm's mean or its bias (Nagel et al., arXiv 1906.04721, section 4.2); depthwise kernels, nine numbers each, shift the most.
+    """
     arrays = dict(model.arrays)
-    for name in model.quantization.layers if model.quantization else ():
-        steps, step = kernel_steps(arrays[f"{name}/kernel"], -1)
-        arrays[f"{name}/kernel"] = steps * step
+    for layer in model.spec.network:
+        if isinstance(layer, Conv) and model.quantization and layer.name in model.quantization.layers:
+            name = f"{layer.name}/kernel"
+            steps, step = kernel_steps(arrays[name], -1)
+            if means is not None:
+                shift = _shift(steps * step - arrays[name], means[layer.name], layer.groups)
+                part, sign = ("mean", 1) if layer.normalize else ("bias", -1)
+                arrays[f"{layer.name}/{part}"] = (arrays[f"{layer.name}/{part}"] + sign * shift).astype(np.float32)
+            arrays[name] = steps * step
     return replace(model, arrays=arrays)
+
+
+def _shift(error: Array, mean: Array, groups: int) -> Array:
+    """Kernel's error (h, w, in / groups, out), mean (in,) -> what it adds to each filter's sums on the average, (out,)."""
+    taps = error.sum(axis=(0, 1)).reshape(error.shape[2], groups, -1)  # (in / groups, groups, out / groups)
+    shift: Array = np.einsum("igo,gi->go", taps, mean.reshape(groups, -1)).reshape(-1)
+    return shift
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
 from detector.onnx_model import build_onnx
 from detector.quantization import Quantization, kernel_steps
 from detector.spec import Model, ModelSpec
-from weights.quantize import quantize
+from weights.calibration import calibrate
+from weights.quantize import quantize, rounded
 
 numbers = st.floats(-(2.0**100), 2.0**100, width=32)
 
@@ -126,6 +127,30 @@ def test_layers_that_suffer_are_left_in_float32(random_arrays):
     none_in = quantize(spoilt, photos, enough=1000)
     assert none_in.model.quantization.layers == ()
     np.testing.assert_allclose(load_engine(none_in.model)(photos[0][None]), load_engine(spoilt)(photos[0][None]), rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_left_in_float32_between_two_in_8_bits_is_left_alone(random_arrays):
+    model = of_layers(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
+    arrays = {name: array.copy() for name, array in model.arrays.items()}
+    for part in ("kernel", "beta", "mean"):
+        arrays[f"a/{part}"][..., 0] = 0  # a channel that is always 0
+    arrays["b/kernel"][:, :, 0] = 1000  # is multiplied by numbers beside which all others vanish
+    model, photos = replace(model, arrays=arrays), images(64)
+    exact, ranges = load_engine(model)(photos), calibrate(model, list(photos)).ranges
+    for layers, fine in ((("a", "c"), True), (("a", "b", "c"), False)):
+        found = load_engine(replace(model, quantization=Quantization(layers, ranges)))(photos)
+        assert (np.square(found - exact).sum() < 1e-2 * np.square(exact).sum()) == fine
+
+
+def test_rounding_shifts_no_sums_on_the_average(random_arrays):
+    layers = (Conv("a", 12, groups=3), Conv("b", 6, size=1, groups=2), Conv("c", 3, size=1, normalize=False, activation="linear"))
+    model = of_layers(random_arrays, *layers)
+    constant = np.full((1, 64, 64, 3), 100, np.float32)
+    seen = calibrate(model, list(constant))
+    quantised = rounded(replace(model, quantization=Quantization(("c",), seen.ranges)), seen.means)
+    one, other = (load_engine(replace(each, quantization=None))(constant).mean(axis=(1, 2)) for each in (model, quantised))
+    shifted = load_engine(replace(rounded(replace(model, quantization=quantised.quantization)), quantization=None))(constant)
+    assert np.abs(other - one).max() < 0.01 * np.abs(shifted.mean(axis=(1, 2)) - one).max()
 
 
 def test_the_other_engine_computes_the_same_kernels_in_float32(random_arrays):
