@@ -27,8 +27,8 @@ class Seen:
 def calibrate(model: Model, photos: Iterable[Pixels], *, advance: Callable[[], object] = lambda: None) -> Seen:
     """Run photos as the network reads them, (S, S, 3) float32, 0..255, through the float32 network and look at every tensor.
 
-    A range is the mean of the photos' own ones (as the moving average of Jacob et al., section 3.1): a single photo with a strange
-    corner does not coarsen all others. `advance` is called after each photo. Raises SettingError without photos.
+    A range goes from the least to the greatest number of all photos; cutting the rare ones off was tried and found worse
+    (docs/performance.md). `advance` is called after each photo. Raises SettingError without photos.
     """
     graph = build_onnx(replace(model, quantization=None))
     names = [node.output[0] for node in graph.graph.node[:-1]]
@@ -45,6 +45,6 @@ def calibrate(model: Model, photos: Iterable[Pixels], *, advance: Callable[[], o
         advance()
     if not limits:
         raise SettingError("there are no photos to calibrate on; give a folder with some hundred JPEGs like those the model will see.")
-    lows, highs = np.array(limits, np.float64).mean(axis=0).T
-    ranges = {name: (float(low), float(high)) for name, low, high in zip(names, lows, highs, strict=True)}
+    lows, highs = np.array(limits, np.float64).transpose(2, 0, 1)  # (photos, tensors) each
+    ranges = {name: (float(low), float(high)) for name, low, high in zip(names, lows.min(axis=0), highs.max(axis=0), strict=True)}
     return Seen(ranges, {name: np.mean([each[name] for each in means], axis=0) for name in read})

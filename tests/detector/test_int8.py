@@ -130,7 +130,7 @@ def test_layers_that_suffer_are_left_in_float32(random_arrays):
 
 
 def test_a_layer_left_in_float32_between_two_in_8_bits_is_left_alone(random_arrays):
-    model = of_layers(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
+    model = of_layers(random_arrays, Conv("a", 8, stride=2, activation="relu"), Conv("b", 8, activation="relu"), Conv("c", 3))
     arrays = {name: array.copy() for name, array in model.arrays.items()}
     for part in ("kernel", "beta", "mean"):
         arrays[f"a/{part}"][..., 0] = 0  # a channel that is always 0

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from detector.boxes import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
 from detector.image import read_image
 from detector.network import Conv, Reorg, Route, Shortcut, efficientnet_lite0, yolov2
 from detector.shapes import operations, parameters
-from weights.embedded import EVERYDAY
+from weights.embedded import EVERYDAY, EVERYDAY_INT8
 from weights.model_file import load_model, read_header
 
 
@@ -71,3 +72,30 @@ def test_every_engine_says_what_the_reference_says(everyday, engine, shared, ass
         corners = ("xmin", "ymin", "xmax", "ymax")
         ours = [{"label": everyday.spec.labels[d.class_id], "score": d.score, **dict(zip(corners, d.box, strict=True))} for d in found]
         assert_same_boxes(ours, reference[photo.stem], threshold=0.05, score_tolerance=5e-3)
+
+
+def test_the_one_in_8_bits_is_the_same_network_and_says_what_it_cost(everyday):
+    small = load_model(EVERYDAY_INT8)
+    assert small.spec == everyday.spec
+    assert small.name == "everyday-int8"
+    assert small.quantization is not None
+    assert len(small.quantization.layers) == sum(isinstance(layer, Conv) for layer in small.spec.network)
+    before, after = (float(small.provenance[fact].partition(" ")[0]) for fact in ("ap50_before", "ap50_after"))
+    assert before - after < 0.005
+    card = EVERYDAY_INT8.with_suffix(".md").read_text(encoding="utf-8")
+    for fact in (f"{before:.4f}", f"{after:.4f}", f"{EVERYDAY_INT8.stat().st_size / 1e6:.1f} MB"):
+        assert fact in card
+
+
+def test_the_one_in_8_bits_finds_the_same(everyday, shared):
+    small = load_model(EVERYDAY_INT8)
+    detectors = [Detector(model.spec, load_engine(model)) for model in (everyday, small)]
+    compared = 0
+    for photo in ("cat.png", "dog.jpg", "horses.jpg", "person.jpg"):
+        image = read_image((shared / "photos" / photo).read_bytes())
+        exact, found = (detector.detect(image, score_threshold=0.1) for detector in detectors)
+        for sure in (each for each in exact if each.score > 0.5):
+            alike = [each for each in found if each.class_id == sure.class_id and abs(each.score - sure.score) < 0.15]
+            assert max(box_iou(np.array([sure.box], np.float32), np.array([each.box], np.float32))[0, 0] for each in alike) > 0.7
+            compared += 1
+    assert compared >= 4

@@ -41,7 +41,7 @@ def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights,
     home.folder.mkdir(parents=True)
     (home.folder / "yolov2.weights").touch()
     rows = [line.split("\t") for line in weights("list").out.splitlines()]
-    assert [row[0] for row in rows] == ["everyday", *entries()]
+    assert [row[0] for row in rows] == [*EMBEDDED, *entries()]
     assert {row[1] for row in rows} == {"ships", "pulled", "-"}
     assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
     assert rows[1] == ["yolov2-voc", "-", "202.7", "416", entry_of("yolov2-voc").description]
