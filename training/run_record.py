@@ -1,5 +1,6 @@
 """What a run has left behind so far, read back: enough for a report, whether it ended, goes on or was killed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,9 @@ from typing import Any
 from training.config import Config
 from training.run_folder import Row, RunFolder, Task, fingerprint
 from training.voc import Sample, read_set
+
+_NUMBERS = re.compile(r"\b\d+(?:%|e-\d+| times)")
+"""In the watcher's sentences: what is another from check to check."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,22 @@ class RunRecord:
         return max(self.checks, key=measure, default=None)
 
     @property
-    def steps(self) -> int | None:
-        """Of the whole run; None where it was killed before it knew."""
+    def steps_per_epoch(self) -> int | None:
+        """None where it was killed before it knew."""
         photos = self.environment.get("data", {}).get("train", {}).get("photos")
-        return None if photos is None else ceil(photos / self.config.batch_size) * self.config.epochs
+        return None if photos is None else ceil(photos / self.config.batch_size)
+
+    @property
+    def steps(self) -> int | None:
+        """Of the whole run."""
+        return self.steps_per_epoch and self.steps_per_epoch * self.config.epochs
 
     @property
     def unfrozen_at(self) -> int | None:
         """The step from which what was frozen trains too; None where nothing was, or nothing of it does."""
-        if self.steps is None or self.config.freeze == "none" or not 0 < self.config.unfreeze_at < 1:
+        if not self.steps_per_epoch or self.config.freeze == "none" or not 0 < self.config.unfreeze_at < self.config.epochs:
             return None
-        return round(self.config.unfreeze_at * self.steps)
+        return round(self.config.unfreeze_at * self.steps_per_epoch)
 
     @property
     def ending(self) -> str:
@@ -62,12 +71,14 @@ class RunRecord:
 
     @cached_property
     def sentences(self) -> dict[str, list[int]]:
-        """What the watcher said, in the order in which it was first said, and after which steps."""
-        said: dict[str, list[int]] = {}
+        """What the watcher said, in the order in which it was first said, and after which steps; of what only its numbers changed,
+        the last."""
+        said: dict[str, tuple[str, list[int]]] = {}
         for row in self.checks:
             for sentence in row["sentences"]:
-                said.setdefault(sentence, []).append(row["step"])
-        return said
+                what = _NUMBERS.sub("", sentence)
+                said[what] = sentence, [*said.get(what, ("", []))[1], row["step"]]
+        return dict(said.values())
 
     def val_samples(self) -> list[Sample]:
         """What the run is checked on. Raises DatasetError where the data are not there any more."""

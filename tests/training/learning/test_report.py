@@ -17,6 +17,7 @@ from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.report import write_report
 from training.run_folder import RunFolder, Task
+from training.run_record import RunRecord
 from training.transfer import transfer
 from training.voc import read_set
 from weights.model_file import save_model
@@ -137,12 +138,43 @@ def test_a_report_says_what_was_asked_what_happened_and_what_came_of_it(run, rec
 
 
 def test_it_shows_curves_layers_and_photos(run):
-    page = reported(run())
+    page = reported(run(unfreeze_at=1.0, mosaic_until=0.25))
     assert page.tags["svg"] == 9  # loss, val loss, AP, rate, gradient, ratios, dead, precision over recall, confusion
     assert 1 <= page.tags["img"] <= 3
-    for words in ("Loss and its terms", "no object", "Gradient, before clipping", "conv4", "share of channels that are dead", "recall"):
+    for words in (
+        "Loss and its terms",
+        "no object",
+        "all layers",
+        "no mosaics",
+        "Gradient, before clipping",
+        "conv4",
+        "share of channels that are dead",
+        "recall",
+    ):
         assert words in page.text
     assert "No layer had saturated channels" in page.text
+
+
+def test_a_sentence_of_which_only_the_numbers_change_is_told_once(run):
+    folder = run()
+    said = [
+        [
+            "conv1 sleeps.",
+            "60% of conv4's channels are dead, 5% were before training: why.",
+            "conv2's gradient has been 2e-08 of its weights.",
+        ],
+        ["71% of conv4's channels are dead, 5% were before training: why.", "conv2's gradient has been 3e-09 of its weights."],
+        ["71% of conv5's channels are dead, 5% were before training: why.", "conv2's gradient has been 30 times its weights."],
+    ]
+    for step, sentences in enumerate(said, 7):
+        folder.add(row(step, val_loss=1.0, ap50=0.5, layers=LAYERS, sentences=sentences))
+    assert RunRecord.read(folder.path).sentences == {
+        "conv1 sleeps.": [3, 6, 7],
+        "71% of conv4's channels are dead, 5% were before training: why.": [7, 8],
+        "conv2's gradient has been 3e-09 of its weights.": [7, 8],
+        "71% of conv5's channels are dead, 5% were before training: why.": [9],
+        "conv2's gradient has been 30 times its weights.": [9],
+    }
 
 
 def test_nothing_from_data_is_taken_for_html(run, rectangles, best, tmp_path):
