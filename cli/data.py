@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(help="Annotated photos: check, split, import.", no_args_is_help=True)
+from cli.preview import preview
+
+app = typer.Typer(help="Annotated photos: check, split, import, preview.", no_args_is_help=True)
 
 Dataset = Annotated[
     Path,
@@ -119,6 +121,9 @@ def import_(
     typer.echo(f"{out}: {sum(made.photos.values())} photos ({lists}), {made.boxes} boxes of {', '.join(made.labels) or 'nothing'}.")
     if absent:
         typer.echo(f"{absent} photos that the file names are not there and were left out.")
+
+
+app.command()(preview)
 
 
 def _print_json(facts: dict[str, object]) -> None:

@@ -1,11 +1,11 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.config_options import with_config_options
 from cli.options import ModelOption
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ def finetune(
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
     from cli.download_bar import load_model
     from training.config import Config
+    from training.errors import TrainingError
     from training.finetune import Run
     from training.recipes import find_recipe
+    from training.report import write_report
     from training.run_folder import RunFolder, Task
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -49,9 +51,14 @@ def finetune(
     if find_rate:
         _find_rate(run)
         return
-    outcome = _go(run)
+    try:
+        outcome = _go(run)
+    except TrainingError:  # a run that broke off: its report is wanted most
+        write_report(run.folder.path)
+        raise
+    page = write_report(outcome.folder)
     best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
-    typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}")
+    typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
 
 
 def _find_rate(run: "Run") -> None:
@@ -91,24 +98,4 @@ def _go(run: "Run") -> "Outcome":
         return run.go(report, filling)
 
 
-def _with_every_option() -> None:
-    """Give `finetune` one option for each field of Config: its name, type, help and default are written there only."""
-    from training.config import Config
-
-    signature = inspect.signature(finetune)
-    fixed = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    more = []
-    for name, field in Config.model_fields.items():
-        flags = [f"--{name.replace('_', '-')}"]
-        if field.annotation is bool:
-            flags = [f"{flags[0]}/--no-{name.replace('_', '-')}"]
-        option = typer.Option(*flags, help=f"{field.description} [default: {field.default}]", rich_help_panel="Training")
-        annotation: Any = field.annotation
-        kind = inspect.Parameter.KEYWORD_ONLY
-        more.append(inspect.Parameter(name, kind, default=None, annotation=Annotated[annotation | None, option]))
-    parameters = [*fixed, *more]
-    finetune.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    finetune.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": None}
-
-
-_with_every_option()
+with_config_options(finetune)

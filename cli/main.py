@@ -11,6 +11,7 @@ from cli.evaluate import evaluate
 from cli.export import export
 from cli.finetune import finetune
 from cli.quantize import quantize
+from cli.report import report
 from cli.serve import serve
 from detector.errors import BoxwrightError
 
@@ -27,6 +28,7 @@ app.command()(evaluate)
 app.command()(export)
 app.command()(finetune)
 app.command()(quantize)
+app.command()(report)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
 

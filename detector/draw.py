@@ -9,27 +9,53 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from detector.detections import Detection, Detections
+from detector.boxes import box_area
+from detector.detections import Boxes, Detections
 from detector.lettering import Font, lettering
+from detector.placement import Picture
 
 Colour = tuple[int, int, int]
+Corners = tuple[float, float, float, float]  # a box: xmin, ymin, xmax, ymax
 Area = tuple[int, int, int, int]  # left, top, right, bottom: whole pixels, right and bottom excluded
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def draw_detections(image: NDArray[np.uint8], detections: Detections, labels: Sequence[str]) -> NDArray[np.uint8]:
+def draw_detections(image: Picture, detections: Detections, labels: Sequence[str]) -> Picture:
     """A copy of `image` (H, W, 3) uint8 RGB, read-only, with every box and, on a plate beside it, its label and score.
 
     detections: in pixels of `image`. labels: name by class id, which also decides the colour. The best scores lie on top,
     and labels on boxes. Lines and text grow with the photo.
     """
+    found = sorted(detections, key=lambda detection: -detection.score)
+    return _draw(image, [(each.box, each.class_id, f" {each.score:.0%}") for each in found], labels)
+
+
+def draw_boxes(image: Picture, boxes: Boxes, class_ids: NDArray[np.int64], labels: Sequence[str]) -> Picture:
+    """`draw_detections` of boxes (N, 4) and classes (N,) that have no scores. The smaller lie on top."""
+    rising = np.argsort(box_area(boxes), kind="stable")
+    pairs = zip(boxes[rising].tolist(), class_ids[rising].tolist(), strict=True)
+    return _draw(image, [(tuple(box), class_id, "") for box, class_id in pairs], labels)
+
+
+def draw_truth(image: Picture, boxes: Boxes) -> Picture:
+    """A copy of `image` with boxes (N, 4) dashed in black and white, without labels: what is there, beside what was found."""
+    canvas = Image.fromarray(image)
+    pen = _Pen.fit(canvas)
+    for box in boxes.tolist():
+        pen.draw_dashed(pen.area(box))
+    return np.asarray(canvas)
+
+
+def _draw(image: Picture, boxes: Sequence[tuple[Corners, int, str]], labels: Sequence[str]) -> Picture:
+    """Boxes with their classes and what stands behind the label, the one that lies on top first."""
     canvas = Image.fromarray(image)
     pen = _Pen.fit(canvas)
     marks: list[_Mark] = []
-    for detection in sorted(detections, key=lambda detection: -detection.score):
-        marks.append(pen.mark(detection, labels[detection.class_id], [mark.plate for mark in marks]))
+    for box, class_id, more in boxes:
+        name, font = lettering(labels[class_id], class_id, pen.text)
+        marks.append(pen.mark(box, class_colour(class_id), name + more, font, [mark.plate for mark in marks]))
     for mark in reversed(marks):
         pen.draw_box(mark)
     for mark in reversed(marks):
@@ -89,22 +115,24 @@ class _Pen:
         line, edge = max(2, round(side / 220)), max(1, round(side / 700))
         return cls(ImageDraw.Draw(canvas), canvas.size, line, edge, round(text * 0.4), text)
 
-    def mark(self, detection: Detection, label: str, taken: Sequence[Area]) -> _Mark:
-        """The line runs along the box's border, the label where it covers no other if there is such a place."""
+    def mark(self, box: Corners, colour: Colour, text: str, font: Font, taken: Sequence[Area]) -> _Mark:
+        """The label goes where it covers no other, if there is such a place."""
+        area = self.area(box)
+        plates = self._plates(area, text, font)
+        free = (plate for plate in plates if not _covers(_inset(plate, self.edge), taken))
+        return _Mark(area, next(free, plates[0]), text, font, colour)
+
+    def area(self, box: Corners) -> Area:
+        """The line runs along the box's border."""
         width, height = self.size
         around = self.edge + self.line / 2
-        left, top, right, bottom = detection.box
-        box = (
+        left, top, right, bottom = box
+        return (
             min(max(math.floor(left - around), 0), width - 1),
             min(max(math.floor(top - around), 0), height - 1),
             max(min(math.ceil(right + around), width), 1),
             max(min(math.ceil(bottom + around), height), 1),
         )
-        name, font = lettering(label, detection.class_id, self.text)
-        text = f"{name} {detection.score:.0%}"
-        plates = self._plates(box, text, font)
-        free = (plate for plate in plates if not _covers(_inset(plate, self.edge), taken))
-        return _Mark(box, next(free, plates[0]), text, font, class_colour(detection.class_id))
 
     def _plates(self, box: Area, text: str, font: Font) -> list[Area]:
         """Places for a label, the best first: above the box, in it, below it; all within the photo."""
@@ -121,6 +149,18 @@ class _Pen:
         ink = ink_on(mark.colour)
         self._frame(mark.box, ink, self.line + 2 * self.edge)
         self._frame(_inset(mark.box, self.edge), mark.colour, self.line)
+
+    def draw_dashed(self, area: Area) -> None:
+        """Black, with white dashes on it."""
+        self._frame(area, BLACK, self.line + 2 * self.edge)
+        left, top, right, bottom = _inset(area, self.edge)
+        dash = 4 * self.line
+        for x in range(left, right, 2 * dash):
+            for y in (top, bottom - self.line):
+                self._fill((x, max(y, top), min(x + dash, right), min(y + self.line, bottom)), WHITE)
+        for y in range(top, bottom, 2 * dash):
+            for x in (left, right - self.line):
+                self._fill((max(x, left), y, min(x + self.line, right), min(y + dash, bottom)), WHITE)
 
     def draw_label(self, mark: _Mark) -> None:
         ink = ink_on(mark.colour)

@@ -28,6 +28,7 @@ class Config(BaseModel):
     patience: int = Field(0, ge=0, description="Stop after this many checks without progress. 0: never.")
     watch: Literal["ap", "loss"] = Field("ap", description="What progress is measured by: AP50 on the validation set, or its loss.")
     checkpoint_steps: int = Field(100, ge=1, description="Steps from one checkpoint to the next.")
+    tensorboard: bool = Field(True, description="Write what is measured for TensorBoard too, into the run's folder.")
 
     # what the network sees
     sizes: str = Field("224:0.5,288", description="Input sizes: '224:0.5,288' is 224 pixels for half of the run, then 288.")

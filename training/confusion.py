@@ -22,12 +22,12 @@ def confusion_matrix(
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
     for detections, truth in zip(found, truths, strict=True):
         sure = detections[detections.scores >= score_threshold]
-        pairs = _pairs(box_iou(truth.boxes, sure.boxes), iou_threshold)
-        for there, here in pairs:
+        matched = pairs(box_iou(truth.boxes, sure.boxes), iou_threshold)
+        for there, here in matched:
             if not truth.difficult[there]:
                 matrix[truth.class_ids[there], sure.class_ids[here]] += 1
-        missed = set(np.flatnonzero(~truth.difficult).tolist()) - {there for there, _ in pairs}
-        invented = set(range(len(sure))) - {here for _, here in pairs}
+        missed = set(np.flatnonzero(~truth.difficult).tolist()) - {there for there, _ in matched}
+        invented = set(range(len(sure))) - {here for _, here in matched}
         for there in missed:
             matrix[truth.class_ids[there], classes] += 1
         for here in invented:
@@ -35,12 +35,12 @@ def confusion_matrix(
     return matrix
 
 
-def _pairs(overlaps: NDArray[np.float32], iou_threshold: float) -> list[tuple[int, int]]:
+def pairs(overlaps: NDArray[np.float32], iou_threshold: float) -> list[tuple[int, int]]:
     """(N, M) IoU -> pairs (row, column), the best first."""
-    pairs: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
     left = np.where(overlaps >= iou_threshold, overlaps, 0)
     while left.size and left.max() > 0:
         row, column = np.unravel_index(int(np.argmax(left)), left.shape)
-        pairs.append((int(row), int(column)))
+        found.append((int(row), int(column)))
         left[row], left[:, column] = 0, 0
-    return pairs
+    return found

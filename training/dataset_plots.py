@@ -46,7 +46,7 @@ def _histogram(counts: Mapping[str, Counter[str]]) -> Figure:
     left = np.zeros(len(labels))
     for (image_set, each), colour in zip(counts.items(), _colours(counts), strict=True):
         widths = np.array([each[label] for label in labels], np.float64)
-        axes.barh(range(len(labels)), widths, left=left, color=colour, label=_plain(image_set))
+        axes.barh(range(len(labels)), widths, left=left, color=colour, label=plain(image_set))
         left += widths
     for place, end in enumerate(left):
         axes.annotate(f" {end:,.0f}", (end, place), va="center", fontsize=8)
@@ -66,7 +66,7 @@ def _box_sizes(sides: Mapping[str, NDArray[np.float64]]) -> Figure:
     axes = figure.add_subplot()
     for (image_set, points), colour in zip(sides.items(), _colours(sides), strict=True):
         chosen = points[:: max(1, -(-len(points) // MAX_POINTS))]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=9, alpha=0.4, linewidths=0, color=colour, label=_plain(image_set))
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=9, alpha=0.4, linewidths=0, color=colour, label=plain(image_set))
     axes.set(xlim=(0, 102), ylim=(0, 102), aspect="equal")
     axes.grid(alpha=0.3)
     names = {"xlabel": "width, % of the photo's", "ylabel": "height, % of the photo's", "title": "Sizes of boxes"}
@@ -78,7 +78,7 @@ def _colours(sets: Mapping[str, object]) -> Sequence[str]:
     return [COLOURS[index % len(COLOURS)] for index in range(len(sets))]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """matplotlib leaves names that begin with _ out of a legend, and sets those between $ as formulas."""
     return f" {name[:MAX_LETTERS]}".replace("$", r"\$")
 

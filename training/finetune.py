@@ -1,7 +1,9 @@
 """A run from beginning to end: data and a model in, best.safetensors out."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,28 +15,24 @@ import tensorflow as tf
 
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.network import Conv
 from detector.spec import Model
-from training.anchors import box_sizes, cluster_anchors
 from training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from training.config import Config
-from training.errors import ConfigError, DatasetError, TrainingError
+from training.errors import DatasetError, TrainingError
 from training.evaluate import evaluate
+from training.event_files import event_files
 from training.feature_cache import FeatureCache, Filling
 from training.interrupt import Interrupt
-from training.new_heads import ANCHORS, untrained_stem, with_head
 from training.pipeline import Batches, stream
 from training.progress import Progress
-from training.run_folder import RunFolder, Task
+from training.run_folder import Row, RunFolder, Task
 from training.schedules import Schedule, make_schedule
+from training.start import labels_to_learn, model_to_start_with
 from training.step import StepReport, Trainer
-from training.transfer import Start, frozen_layers, transfer
+from training.transfer import Start, frozen_layers
 from training.voc import Sample, read_set
 from training.watch import Flat, Probe, Watcher, flat_sentences
 from weights.model_file import save_model
-
-Row = dict[str, Any]
-"""A step's numbers, as metrics.jsonl has them."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,18 @@ class Run:
 
         Raises TrainingError where the loss is no number any more or memory is out; the last checkpoint stays.
         """
-        with Interrupt() as interrupt:
+        started = time.monotonic()
+        self.folder.begin()
+        try:
+            outcome = self._train(report, filling)
+        except TrainingError as error:
+            self.folder.end(str(error), step=self.progress.step, seconds=time.monotonic() - started)
+            raise
+        self.folder.end(outcome.why, step=self.progress.step, seconds=time.monotonic() - started)
+        return outcome
+
+    def _train(self, report: Callable[[Row], object], filling: Callable[[Filling], object]) -> Outcome:
+        with Interrupt() as interrupt, self._event_files() as tell_events:
             if self.progress.step == 0:
                 self._save_checkpoint()
             end = self.progress.step if self.progress.out_of_patience(self.config) else self.batches.steps
@@ -102,6 +111,7 @@ class Run:
                 if due:
                     row |= self._check()
                 self.folder.add(row)
+                tell_events(row)
                 report(row)
                 if interrupt.asked or self.progress.out_of_patience(self.config):
                     break
@@ -110,6 +120,11 @@ class Run:
             self._save_checkpoint()
             self._save_model("last")
         return Outcome(self.folder.path, self._why(interrupted=interrupt.asked), self.progress.best, self.progress.best_step)
+
+    def _event_files(self) -> AbstractContextManager[Callable[[Row], None]]:
+        if not self.config.tensorboard:
+            return nullcontext(lambda _: None)
+        return event_files(self.folder.path / "tensorboard", self.folder.rows())
 
     def _why(self, *, interrupted: bool) -> str:
         if interrupted and self.progress.step < self.batches.steps:
@@ -230,42 +245,13 @@ def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
     train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
     if config.overfit:
         train = val = train[: config.overfit]
-    labels = _labels(config, train)
+    labels = labels_to_learn(config, train)
     if not any(label in labels for sample in val for label in sample.labels):
         raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
-    start = _start(model, labels, train, config)
+    start = model_to_start_with(model, labels, train, config)
     batches = Batches(train, start.model.spec, config, augmented=not config.overfit)
     frozen = frozen_layers(start.model.spec.network, config.freeze)
     return _Prepared(start, frozen, batches, val, FeatureCache.of(start.model, frozen, batches) if config.cache_features else None)
-
-
-def _start(model: Model, labels: tuple[str, ...], train: Sequence[Sample], config: Config) -> Start:
-    """The model that training begins with, for the last of the run's input sizes."""
-    if config.network != "model":
-        model = untrained_stem(config)
-    sizes = [size for _, size in config.size_plan()]
-    if wrong := [size for size in sizes if size % model.spec.stride]:
-        raise ConfigError(f"sizes: {wrong[0]} pixels are no multiple of the network's stride {model.spec.stride}.")
-    model = replace(model, spec=replace(model.spec, input_size=sizes[-1]))
-    anchors = model.spec.anchors
-    if config.anchors == "kmeans" or not anchors:
-        anchors = cluster_anchors(box_sizes(train, model.spec), len(anchors) or ANCHORS, config.seed)
-    untaught: frozenset[str] = frozenset()
-    if not model.spec.is_detector:
-        model, untaught = with_head(model, labels, anchors, config)
-    if config.network != "model":
-        untaught = frozenset(layer.name for layer in model.spec.network if isinstance(layer, Conv))
-    return transfer(model, labels, anchors, config, untaught)
-
-
-def _labels(config: Config, train: Sequence[Sample]) -> tuple[str, ...]:
-    wanted = tuple(label.strip() for label in config.labels.split(",") if label.strip())
-    found = {label for sample in train for label in sample.labels}
-    if not found:
-        raise DatasetError("the training set has no boxes: there is nothing to learn.")
-    if missing := [label for label in wanted if label not in found]:
-        raise ConfigError(f"labels: there is no box of {missing[0]!r} in the training set; there are {', '.join(sorted(found))}.")
-    return wanted or tuple(sorted(found))
 
 
 def _not_a_number(step: int, report: StepReport) -> str:

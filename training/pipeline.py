@@ -99,9 +99,13 @@ class Batches:
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
         """Images (B, S, S, 3), 0..255, and targets (B, ...) of batch number `step`. Raises DatasetError, ImageError, OSError."""
-        sights = [self._sight(place) for place in self._places(step)]
+        sights = self.sights(step)
         targets = self.targets([(sight.boxes, sight.class_ids) for sight in sights], self.size_of(step))
         return np.stack([sight.pixels for sight in sights]), targets
+
+    def sights(self, step: int) -> list[Sight]:
+        """What the network sees in batch number `step`, with the boxes it learns. Raises what `batch` does."""
+        return [self._sight(place) for place in self._places(step)]
 
     def targets(self, truths: Sequence[tuple[Boxes, NDArray[np.int64]]], size: int) -> Targets:
         """What the network should say of pictures of that size with these boxes and classes."""

@@ -1,13 +1,15 @@
 """runs/NAME-001: what a run was told, where it ran, what it measured, and what came of it.
 
-config.toml  run.json  environment.json  metrics.csv  metrics.jsonl  checkpoints/  best.safetensors  last.safetensors
+config.toml  run.json  environment.json  metrics.csv  metrics.jsonl  checkpoints/  best.safetensors  last.safetensors  outcome.json
+tensorboard/  report.html
 """
 
 import csv
 import hashlib
+import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +24,9 @@ PACKAGES = ("boxwright", "numpy", "pillow", "tensorflow", "keras", "onnxruntime"
 COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object", "no_object", "class", "prior", "l2", "gradient")
 CHECKED = ("val_loss", "ap50")
 """Columns of metrics.csv; these two are filled where a check followed the step. metrics.jsonl says more then."""
+
+Row = dict[str, Any]
+"""A step's numbers, as metrics.jsonl has them."""
 
 
 @dataclass(frozen=True)
@@ -83,28 +88,56 @@ class RunFolder:
         facts = {"python": platform.python_version(), "machine": platform.platform(), "packages": versions(), "data": data}
         _write(path, json.dumps(facts, indent=2) + "\n")
 
+    def rows(self) -> list[Row]:
+        """The numbers of every step so far. A line without its end, as a kill may leave it, is left out."""
+        path = self.path / "metrics.jsonl"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+
     def forget_after(self, step: int) -> None:
         """Keep the metrics of the first `step` steps: those after a checkpoint are made again."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines if line.endswith("}")]  # the last line may be half a line
-        for name in ("metrics.jsonl", "metrics.csv"):
-            (self.path / name).unlink(missing_ok=True)
-        for row in rows:
-            if row["step"] <= step:
-                self.add(row)
+        kept = [row for row in self.rows() if row["step"] <= step]
+        _write(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+        _write(self.path / "metrics.csv", _csv(kept, heading=True))
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """Append a step's numbers to metrics.jsonl and metrics.csv."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         path = self.path / "metrics.csv"
-        new = not path.is_file()
+        text = _csv([row], heading=not path.is_file())
         with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, (*COLUMNS, *CHECKED), restval="", extrasaction="ignore")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+            file.write(text)
+
+    def begin(self) -> None:
+        """The run goes on: how it once ended is no longer true."""
+        self._outcome.unlink(missing_ok=True)
+
+    def end(self, why: str, *, step: int, seconds: float) -> None:
+        """Write outcome.json: why the run ended (a sentence), after which step, and how long it went since it began or was resumed."""
+        _write(self._outcome, json.dumps({"why": why, "step": step, "seconds": round(seconds, 1)}, indent=2) + "\n")
+
+    def outcome(self) -> dict[str, Any] | None:
+        """What `end` wrote; None of a run that goes on or was killed."""
+        return json.loads(self._outcome.read_text(encoding="utf-8")) if self._outcome.is_file() else None
+
+    @property
+    def _outcome(self) -> Path:
+        return self.path / "outcome.json"
+
+    def environment(self) -> dict[str, Any]:
+        """What `describe` wrote; empty where it did not come to that."""
+        path = self.path / "environment.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _csv(rows: Iterable[Row], *, heading: bool) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, (*COLUMNS, *CHECKED), restval="", extrasaction="ignore")
+    if heading:
+        writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
 
 
 def fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -42,11 +42,10 @@ class Watcher:
 
     def observe(self, report: StepReport) -> None:
         """Note a step."""
+        # in the network's order, without what is frozen now
+        self.ratios = {layer: self.ratios.get(layer, deque(maxlen=WINDOW)) for layer in report.gradients}
         for layer, gradient in report.gradients.items():
-            ratio = gradient / max(report.weights[layer], 1e-30)
-            self.ratios.setdefault(layer, deque(maxlen=WINDOW)).append(ratio)
-        for layer in self.ratios.keys() - report.gradients.keys():  # frozen now
-            del self.ratios[layer]
+            self.ratios[layer].append(gradient / max(report.weights[layer], 1e-30))
 
     def medians(self) -> dict[str, float]:
         """Gradient as a share of the weights: the median of the last steps, by layer."""

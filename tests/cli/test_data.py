@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from training.voc import read_set
 
@@ -122,6 +123,24 @@ def test_coco_and_yolo_are_imported(boxwright, photo, tmp_path):
         assert ("1 photos that the file names are not there" in ended.out) == (source == "coco")
         (sample,) = read_set(tmp_path / source / "made", "val")
         assert (sample.labels, sample.boxes.tolist()) == (("dog",), [[20, 10, 60, 40]])
+
+
+def test_a_preview_shows_pictures_as_training_sees_them(boxwright, flat, model_file, tmp_path):
+    folder, out = flat({"a": [DOG], "b": [("cat", 1, 1, 9, 9), DOG]}), tmp_path / "sheet.png"
+    options = ("--set", "all", "--model", model_file, "--out", out, "--mosaic", 0, "--count", 3, "--sizes", 96)
+    ended = boxwright("data", "preview", folder, *options)
+    assert ended.code == 0
+    assert f"{out}: 3 pictures of 96 pixels a side, " in ended.out
+    with Image.open(out) as sheet:
+        assert sheet.format == "PNG"
+    for wrong, sentence in (
+        (("--out", tmp_path / "sheet.webp"), "is written as .jpg or .jpeg or .png"),
+        (("--labels", "cow"), "labels: there is no box of 'cow' in the training set; there are cat, dog."),
+        (("--mosaic", 2), "mosaic: Input should be less than or equal to 1, got 2.0"),
+    ):
+        ended = boxwright("data", "preview", folder, *options, *wrong)
+        assert ended.code == 2
+        assert sentence in " ".join(ended.err.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["split"], ["import", "--from", "yolo", "--out", "made"]], ids=" ".join)

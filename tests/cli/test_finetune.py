@@ -38,6 +38,11 @@ def test_a_run_from_the_shell_gives_a_model_that_detects(boxwright, data, model_
     assert "all epochs are done. best ap" in ended.out
     folder = tmp_path / "runs" / "things-001"
     assert boxwright("detect", data / "JPEGImages" / "0.png", "--model", folder / "best.safetensors").code == 0
+    page = folder / "report.html"
+    assert "All epochs are done." in page.read_text(encoding="utf-8")
+    page.unlink()
+    assert boxwright("report", folder).out == f"{page}\n"
+    assert page.is_file()
     again = boxwright("finetune", "--resume", folder)
     assert again.code == 0
     config = folder / "config.toml"
@@ -46,6 +51,15 @@ def test_a_run_from_the_shell_gives_a_model_that_detects(boxwright, data, model_
     told = (tmp_path / "runs" / "things-002" / "config.toml").read_text(encoding="utf-8")
     assert "seed = 5" in told
     assert "epochs = 2" in told
+
+
+def test_a_run_that_breaks_off_has_a_report_that_says_why(boxwright, data, model_file, tmp_path):
+    wild = ("--optimizer", "sgd", "--learning-rate", 10, "--clip", "none", "--warmup-steps", 0, "--loss", "darknet", "--freeze", "none")
+    quick = ("--epochs", 50, "--sizes", "64", "--batch-size", 4, "--check-every", 50)
+    ended = boxwright("finetune", data, "--model", model_file, "--out", tmp_path / "runs", *quick, *wild)
+    assert ended.code == 2
+    assert "the loss is no number any more" in ended.err
+    assert "the loss is no number any more" in (tmp_path / "runs" / "things-001" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""The contact sheet shows what `Batches` gives to training, boxes where they are learned."""
+
+import numpy as np
+import pytest
+
+from detector.draw import class_colour
+from training.config import Config
+from training.pipeline import Batches, Sight
+from training.preview import GAP, LEAST, WIDEST, contact_sheet, first_sights
+from training.voc import read_set
+
+
+def sight(side, *boxes, shade=128):
+    """(box, class id), ... on grey."""
+    corners, classes = ([each[part] for each in boxes] for part in range(2))
+    pixels = np.full((side, side, 3), shade, np.float32)
+    return Sight(pixels, np.array(corners, np.float32).reshape(-1, 4), np.array(classes, np.int64))
+
+
+@pytest.fixture
+def batches(rectangles, small_model):
+    """48 pictures: half of 32 pixels, then of 64; about half of them mosaics."""
+    config = Config.of({"epochs": 4, "batch_size": 4, "sizes": "32:0.5,64", "mosaic": 0.5})
+    return Batches(read_set(rectangles, "train"), small_model.spec, config)
+
+
+def test_the_pictures_are_those_of_the_first_batches(batches):
+    shown = list(first_sights(batches, 6))
+    pixels = np.concatenate([batches.batch(step)[0] for step in (0, 1)])
+    np.testing.assert_array_equal(np.stack([one.pixels for one in shown]), pixels[:6])
+
+
+def test_a_run_with_fewer_pictures_shows_them_all(batches):
+    shown = list(first_sights(batches, 256))
+    assert [len(one.pixels) for one in shown] == [32] * 24 + [64] * 24
+    assert contact_sheet(shown, ("red", "blue")).shape == (7 * (LEAST + GAP) + GAP, 7 * (LEAST + GAP) + GAP, 3)
+
+
+def test_boxes_lie_where_they_are_learned():
+    left, right = sight(64, ((8, 16, 24, 48), 0)), sight(64, ((32, 8, 56, 24), 1), shade=90)
+    sheet = contact_sheet([left, right], ("red", "blue")).astype(int)
+    assert sheet.shape == (LEAST + 2 * GAP, 2 * LEAST + 3 * GAP, 3)
+    scale = LEAST / 64
+    for place, one in enumerate((left, right)):
+        offset = np.array([GAP + place * (LEAST + GAP), GAP])
+        x0, y0, x1, y1 = (one.boxes[0].reshape(2, 2) * scale + offset).round().astype(int).ravel()
+        colour = class_colour(place)
+        for x, y in ((x0, (y0 + y1) // 2), (x1 - 1, (y0 + y1) // 2), ((x0 + x1) // 2, y1 - 1)):
+            assert np.abs(sheet[y - 1 : y + 2, x - 1 : x + 2] - colour).sum(axis=2).min() == 0
+        inside = sheet[(y0 + y1) // 2, (x0 + x1) // 2]
+        assert np.ptp(inside) == 0
+        assert inside[0] == one.pixels[0, 0, 0]
+
+
+def test_pictures_of_unequal_sizes_and_without_boxes_share_a_sheet():
+    sheet = contact_sheet([sight(600), sight(32), sight(500)], ())
+    assert sheet.shape == (2 * (600 + GAP) + GAP, 2 * (600 + GAP) + GAP, 3)
+    assert tuple(sheet[GAP + 10, GAP + 600 + GAP + 10]) == (255, 255, 255)  # around the smaller one, in the middle of its square
+
+
+def test_a_sheet_has_an_end():
+    sheet = contact_sheet([sight(2048)] * 5, ())
+    assert max(sheet.shape) <= WIDEST
+    assert sheet.shape[1] > 0.9 * WIDEST
