@@ -17,9 +17,7 @@ COPY pyproject.toml constraints.txt ./
 RUN /tools/bin/pip install --only-binary :all: --constraint constraints.txt setuptools \
  && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > core.txt \
  && /tools/bin/pip --python /opt/boxwright/bin/python install --only-binary :all: --constraint constraints.txt --requirement core.txt \
- && find /opt/boxwright/lib/python3*/site-packages/numpy /opt/boxwright/lib/python3*/site-packages/onnx \
-      \( -path '*/numpy/*/tests' -o -path '*/numpy/tests' -o -path '*/onnx/test' -o -path '*/onnx/backend/test' \) \
-      -type d -prune -exec rm -r {} +
+ && find /opt/boxwright/lib -type d \( -name tests -o -path '*/onnx/test' -o -path '*/onnx/backend/test' \) -prune -exec rm -r {} +
 
 
 # Boxwright itself: a wheel, so that the image has what the package has, and not what else lies in the folder.
