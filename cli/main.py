@@ -10,6 +10,7 @@ from cli.detect import detect
 from cli.evaluate import evaluate
 from cli.export import export
 from cli.finetune import finetune
+from cli.health import health
 from cli.quantize import quantize
 from cli.report import report
 from cli.serve import serve
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serve)
+app.command()(health)
 app.command()(detect)
 app.command()(evaluate)
 app.command()(export)

@@ -1,0 +1,57 @@
+"""The files that deploy the project, read; and what they are held to."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from cli.main import app as command_line
+from detector.engines.onnxruntime import OnnxEngine
+from service.app import create_app
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE_VARIABLES = {"BOXWRIGHT_HOME", "BOXWRIGHT_MIRROR", "BOXWRIGHT_OFFLINE", "BOXWRIGHT_CONFIG"}
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def project():
+    """The [project] of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="session")
+def compose():
+    return yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def parse():
+    """(words after `boxwright`) -> the values of the subcommand's parameters; fails where the words do not parse."""
+
+    def read(words):
+        command, words = typer.main.get_command(command_line), list(words)
+        while hasattr(command, "commands"):
+            command, words = command.commands[words[0]], words[1:]
+        return command.make_context(command.name, words).params
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def known_variables():
+    """Every BOXWRIGHT_ variable that something reads."""
+    return CACHE_VARIABLES | {f"BOXWRIGHT_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.fixture(scope="session")
+def app(tiny_model):
+    return create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings())

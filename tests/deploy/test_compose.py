@@ -1,0 +1,100 @@
+"""compose.yaml starts what there is: commands that parse, settings that exist, a scrape that is answered, a result that is served."""
+
+import re
+import shlex
+
+import pytest
+import yaml
+
+from service.settings import Settings
+
+OURS = ("boxwright", "finetune")
+
+
+@pytest.fixture(scope="module")
+def services(compose):
+    return compose["services"]
+
+
+@pytest.fixture(scope="module")
+def scrape(root):
+    (job,) = yaml.safe_load((root / "deploy" / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    return job
+
+
+@pytest.fixture(scope="module")
+def commented(root):
+    """The command lines that stand in the file's first comment."""
+    lines = (root / "compose.yaml").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.startswith("# ") and "docker compose" in line]
+
+
+def test_every_command_parses(services, parse):
+    assert parse(services["boxwright"]["command"])["model"] is None
+    assert parse(services["finetune"]["command"])["dataset"].as_posix() == "/data/mydata"
+
+
+def test_every_image_is_a_target_of_the_dockerfile_with_the_version_of_the_project(services, root, project):
+    dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
+    for name, image in zip(OURS, ("boxwright", "boxwright-train"), strict=True):
+        assert services[name]["image"] == f"{image}:{project['version']}"
+        assert f" AS {services[name]['build']['target']}\n" in dockerfile
+
+
+def test_every_variable_is_a_setting(services, known_variables):
+    assert set(services["boxwright"]["environment"]) <= known_variables
+
+
+def test_the_port_inside_is_the_one_that_the_service_listens_on(services):
+    (port,) = services["boxwright"]["ports"]
+    assert port.rpartition(":")[2] == str(Settings.model_fields["port"].default)
+
+
+@pytest.mark.parametrize("name", ["boxwright", "prometheus", "finetune"])
+def test_no_container_writes_its_root_or_has_a_capability(services, name):
+    service = services[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "user", "network_mode"} & set(service)
+
+
+def test_docker_waits_as_long_as_the_service_does(services):
+    grace = Settings.model_fields["grace_seconds"].default
+    assert int(services["boxwright"]["stop_grace_period"].removesuffix("s")) > grace
+
+
+def test_prometheus_scrapes_a_path_that_is_answered(services, scrape, app):
+    (target,) = scrape["static_configs"][0]["targets"]
+    assert target == f"boxwright:{Settings.model_fields['port'].default}"
+    assert target.partition(":")[0] in services
+    assert "get" in app.openapi()["paths"][scrape["metrics_path"]]
+    assert "./deploy/prometheus.yml:/etc/prometheus/prometheus.yml:ro" in services["prometheus"]["volumes"]
+    assert "--config.file=/etc/prometheus/prometheus.yml" in services["prometheus"]["command"]
+
+
+def test_foreign_images_have_exact_versions(services):
+    assert re.fullmatch(r"docker\.io/prom/prometheus:v\d+\.\d+\.\d+", services["prometheus"]["image"])
+
+
+def test_a_run_ends_in_the_volume_that_the_service_reads(services, parse, commented):
+    """The folder is called as its data set and numbered (training/run_folder.py)."""
+    asked = parse(services["finetune"]["command"])
+    (serving,) = [line for line in commented if "MODEL=" in line]
+    model = next(word for word in shlex.split(serving, comments=False) if word.startswith("MODEL=")).removeprefix("MODEL=")
+    assert model == f"{asked['out']}/{asked['dataset'].name}-001/best.safetensors"
+    for name in OURS:
+        (volume,) = [each for each in services[name]["volumes"] if each.startswith("models:")]
+        assert volume.split(":")[1] == "/models"
+    assert services["boxwright"]["environment"]["BOXWRIGHT_MODEL"] == "${MODEL:-}"
+
+
+def test_fine_tuning_starts_only_when_asked_for(services, commented):
+    assert services["finetune"]["profiles"] == ["finetune"]
+    assert not services["boxwright"].get("profiles")
+    assert any("docker compose run --rm finetune" in line for line in commented)
+
+
+def test_every_volume_is_declared(compose):
+    named = {each.split(":")[0] for service in compose["services"].values() for each in service["volumes"] if each[0] not in "./$"}
+    assert named == set(compose["volumes"])

@@ -1,0 +1,196 @@
+"""The manifests: valid by Kubernetes' own schemas, and one with each other, with the image, and with the routes that there are."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from kubernetes_validate import ValidationError, validate
+
+from weights.resolve import DEFAULT
+
+SCHEMAS = "1.33"
+FOLDER = "deploy/kubernetes"
+CONTAINERS = ["deployment", "kserve"]
+
+
+def read(path):
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def base(root):
+    """Kind -> manifest."""
+    folder = root / FOLDER / "base"
+    return {document["kind"]: document for path in sorted(folder.glob("*.yaml")) for document in read(path)}
+
+
+@pytest.fixture(scope="module")
+def pods(base, root):
+    """The two that run our image: what stands in their pods' specifications."""
+    (kserve,) = read(root / FOLDER / "kserve" / "inference-service.yaml")
+    return {"deployment": base["Deployment"]["spec"]["template"]["spec"], "kserve": kserve["spec"]["predictor"]}
+
+
+@pytest.fixture(scope="module")
+def settings(base, pods):
+    """What each of the two sets."""
+    (generated,) = base["Kustomization"]["configMapGenerator"]
+    (source,) = pods["deployment"]["containers"][0]["envFrom"]
+    assert source["configMapRef"]["name"] == generated["name"]
+    return {
+        "deployment": dict(literal.split("=", 1) for literal in generated["literals"]),
+        "kserve": {each["name"]: each["value"] for each in pods["kserve"]["containers"][0]["env"]},
+    }
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "PersistentVolumeClaim"])
+def test_every_manifest_is_valid_by_the_schema_of_its_kind(base, kind):
+    validate(base[kind], SCHEMAS, strict=True)
+
+
+def test_the_schema_knows_a_field_that_is_none(base):
+    wrong = base["Service"] | {"spec": {**base["Service"]["spec"], "selektor": {}}}
+    with pytest.raises(ValidationError):
+        validate(wrong, SCHEMAS, strict=True)
+
+
+def test_every_selector_selects_the_pods(base):
+    labels = base["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    spread = base["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    selectors = [
+        base["Deployment"]["spec"]["selector"]["matchLabels"],
+        base["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        base["Service"]["spec"]["selector"],
+        *(each["labelSelector"]["matchLabels"] for each in spread),
+    ]
+    assert len(selectors) == 4
+    assert all(selector and selector.items() <= labels.items() for selector in selectors)
+
+
+def test_the_autoscaler_alone_sets_the_number_of_pods(base):
+    target, deployment = base["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"], base["Deployment"]
+    assert target == {"apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": deployment["metadata"]["name"]}
+    assert "replicas" not in deployment["spec"]
+    assert base["HorizontalPodAutoscaler"]["spec"]["minReplicas"] > base["PodDisruptionBudget"]["spec"]["maxUnavailable"]
+
+
+def test_the_service_points_at_a_port_of_the_container(base, pods):
+    ports = {port["name"]: port["containerPort"] for port in pods["deployment"]["containers"][0]["ports"]}
+    assert base["Service"]["spec"]["ports"][0]["targetPort"] in ports
+    annotations = base["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(ports["http"])
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_the_container_listens_where_the_image_does(pods, root, which):
+    (port,) = re.findall(r"^EXPOSE (\d+)$", (root / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [each["containerPort"] for each in pods[which]["containers"][0]["ports"]] == [int(port)]
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+@pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
+def test_every_probe_asks_a_route_that_there_is(pods, app, which, probe):
+    asked = pods[which]["containers"][0][probe]["httpGet"]
+    templates = [re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path, methods in app.openapi()["paths"].items() if "get" in methods]
+    assert any(re.fullmatch(template, asked["path"]) for template in templates), asked["path"]
+    assert asked["port"] in ("http", 8000)
+
+
+def test_alive_is_not_asked_where_ready_is(pods):
+    """A pod that ends is not ready and is alive: to restart it would cut off what it is finishing."""
+    for which, alive in (("deployment", "/livez"), ("kserve", "/v2/health/live")):
+        assert pods[which]["containers"][0]["livenessProbe"]["httpGet"]["path"] == alive
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_every_command_parses_and_every_variable_is_a_setting(pods, settings, parse, known_variables, which):
+    (container,) = pods[which]["containers"]
+    assert "command" not in container, "the image's entry point stays"
+    assert parse(container["args"])["port"] is None
+    assert set(settings[which]) <= known_variables
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_a_pod_is_the_user_of_the_image_and_may_nothing(pods, root, which):
+    (user,) = re.findall(r"^USER (\d+):\d+$", (root / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    pod, container = pods[which]["securityContext"], pods[which]["containers"][0]["securityContext"]
+    assert pod["runAsNonRoot"] is True
+    assert pod["runAsUser"] == pod["runAsGroup"] == int(user)
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert pods[which]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_the_cluster_sets_no_variable_of_ours(pods, which):
+    """A service called boxwright would put BOXWRIGHT_PORT=tcp://... into every pod."""
+    assert pods[which]["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_a_pod_has_time_to_say_no_and_time_to_finish(pods, settings, which):
+    notice, grace = (int(settings[which][f"BOXWRIGHT_{name}_SECONDS"]) for name in ("NOTICE", "GRACE"))
+    readiness = pods[which]["containers"][0]["readinessProbe"]
+    assert readiness["periodSeconds"] * readiness["failureThreshold"] <= notice < grace < pods[which]["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_processor_and_memory_are_limited(pods, which):
+    resources = pods[which]["containers"][0]["resources"]
+    assert set(resources["requests"]) == set(resources["limits"]) == {"cpu", "memory"}
+
+
+def test_the_image_has_the_version_of_the_project(base, pods, project):
+    (image,) = base["Kustomization"]["images"]
+    assert pods["deployment"]["containers"][0]["image"] == image["name"]
+    assert image["newTag"] == project["version"]
+    assert pods["kserve"]["containers"][0]["image"] == f"{image['name']}:{project['version']}"
+
+
+def test_models_are_mounted_where_the_image_looks_for_them(base, pods):
+    (mount,), (volume,) = pods["deployment"]["containers"][0]["volumeMounts"], pods["deployment"]["volumes"]
+    assert mount["name"] == volume["name"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/models", True)
+    assert volume["persistentVolumeClaim"]["claimName"] == base["PersistentVolumeClaim"]["metadata"]["name"]
+
+
+def test_a_client_of_kserve_finds_the_model_under_the_name_of_the_service(root, pods):
+    (service,) = read(root / FOLDER / "kserve" / "inference-service.yaml")
+    assert service["metadata"]["name"] == DEFAULT
+    assert f"/v2/models/{DEFAULT}/ready" == pods["kserve"]["containers"][0]["startupProbe"]["httpGet"]["path"]
+
+
+def test_the_kustomization_leaves_no_file_out(base, root):
+    files = {path.name for path in (root / FOLDER / "base").glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(base["Kustomization"]["resources"]) == files
+
+
+@pytest.mark.parametrize("overlay", ["single-node", "queue-length"])
+def test_an_overlay_changes_what_is_there(root, base, overlay):
+    (kustomization,) = read(root / FOLDER / overlay / "kustomization.yaml")
+    assert kustomization["resources"] == ["../base"]
+    (patch,) = kustomization["patches"]
+    assert base[patch["target"]["kind"]]["metadata"]["name"] == patch["target"]["name"]
+    for operation in yaml.safe_load(patch["patch"]):
+        place = base[patch["target"]["kind"]]
+        for part in operation["path"].strip("/").split("/"):
+            place = place[part]
+
+
+def test_the_queue_is_a_metric_that_is_counted(root, app):
+    (kustomization,) = read(root / FOLDER / "queue-length" / "kustomization.yaml")
+    ((operation,),) = (yaml.safe_load(patch["patch"]) for patch in kustomization["patches"])
+    (metric,) = operation["value"]
+    assert metric["pods"]["metric"]["name"] in {family.name for family in app.state.metrics.collected.collect()}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, for its Kustomize")
+@pytest.mark.parametrize("overlay", ["base", "single-node", "queue-length"])
+def test_what_kustomize_makes_of_it_is_valid(root, overlay):
+    made = subprocess.run(["kubectl", "kustomize", str(root / FOLDER / overlay)], capture_output=True, check=True, text=True)
+    documents = list(yaml.safe_load_all(made.stdout))
+    assert len(documents) == 6
+    for document in documents:
+        validate(document, SCHEMAS, strict=True)
