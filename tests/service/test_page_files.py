@@ -27,7 +27,18 @@ def test_the_page_is_at_the_root(ask, tiny_app):
 
 
 @pytest.mark.parametrize(
-    "path", ["/web/", "/web", "/web/app.py", "/web/../app.py", "/web/%2e%2e/app.py", "/web//etc/passwd", "/web/samples", "/web/page.js/", "/web/a%00"]
+    "path",
+    [
+        "/web/",
+        "/web",
+        "/web/app.py",
+        "/web/../app.py",
+        "/web/%2e%2e/app.py",
+        "/web//etc/passwd",
+        "/web/samples",
+        "/web/page.js/",
+        "/web/a%00",
+    ],
 )
 def test_nothing_else_is_served(ask, tiny_app, path):
     answer = ask(tiny_app, "GET", path, follow_redirects=False)
@@ -36,7 +47,7 @@ def test_nothing_else_is_served(ask, tiny_app, path):
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("said", ['{}', 'W/{}', '"other", {}', "*"])
+@pytest.mark.parametrize("said", ["{}", "W/{}", '"other", {}', "*"])
 def test_a_browser_that_has_it_already_gets_304(ask, tiny_app, said):
     first = ask(tiny_app, "GET", "/web/page.js")
     assert first.headers["cache-control"] == "no-cache"
