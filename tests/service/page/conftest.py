@@ -4,13 +4,10 @@ Playwright keeps an event loop in its thread, in which asyncio.run would refuse:
 """
 
 import shutil
-import socket
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
@@ -89,17 +86,11 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def url(tiny_model):
-    """The address of a service; its socket listens before it is up, so nobody has to wait for it."""
+def url(tiny_model, listening):
     odd = replace(tiny_model, name="odd", spec=replace(tiny_model.spec, labels=("cat", ODD_LABEL, "person")))
-    app = create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (load(None), odd)]), Settings())
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    registry = Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (load(None), odd)])
+    with listening(create_app(registry, Settings())) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
