@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
-from detector.placement import Picture
-from service.annotated import encode
+from cli.photo_file import STDIN
+from cli.photo_paths import COPY
+from service.annotated import EncodedPhoto
 from weights.atomic import replacing
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
@@ -18,16 +19,15 @@ class Copies:
         self._folder = folder
         self._taken = {photo.resolve() for photo in photos}  # a photo is never written over, whatever it is called
 
-    def write(self, photo: Path, picture: Picture) -> Path:
-        """(H, W, 3) uint8 RGB -> the copy's path; a copy that an earlier run left there is replaced. Raises OSError."""
-        encoded = encode(picture)
-        path = self._free(photo.stem, SUFFIXES[encoded.media_type])
+    def write(self, photo: Path, copy: EncodedPhoto) -> Path:
+        """The copy's path; a copy that an earlier run left there is replaced. Raises OSError."""
+        path = self._free("stdin" if photo == STDIN else photo.stem, SUFFIXES[copy.media_type])
         with replacing(path) as file:
-            file.write(encoded.data)
+            file.write(copy.data)
         return path
 
     def _free(self, stem: str, suffix: str) -> Path:
-        names = (f"{stem}{'' if number == 1 else f'-{number}'}.boxes{suffix}" for number in count(1))
+        names = (f"{stem}{'' if number == 1 else f'-{number}'}{COPY}{suffix}" for number in count(1))
         path = next(path for name in names if (path := self._folder / name).resolve() not in self._taken)
         self._taken.add(path.resolve())
         return path

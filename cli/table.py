@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from cli.finder import Found
+from cli.found import Found
 
 NUMBERS = ("score", "xmin", "ymin", "xmax", "ymax")
 
@@ -19,7 +19,7 @@ class FoundTable:
     def add(self, found: Found) -> None:
         """A photo's boxes, or that there are none."""
         name = str(found.photo)
-        for detection in found.listed():
+        for detection in found.detections:
             numbers = (f"{detection.score:.3f}", *(f"{edge:.1f}" for edge in detection.box.model_dump().values()))
             self._table.add_row(Text(name), Text(detection.label), *numbers)
             name = ""

@@ -19,8 +19,9 @@ from service.open_inference.schemas import InferRequest
 from service.photo import PhotosInJson
 from service.registry import Registry
 from service.room import Room
-from service.routes import deepstack, detect, health, metrics, models, open_inference, tensorflow_serving
+from service.routes import deepstack, detect, health, metrics, models, open_inference, page, tensorflow_serving
 from service.schemas import Problem
+from service.security_headers import SecurityHeaders
 from service.serving_schemas import PredictRequest
 from service.settings import Settings
 from service.version import installed_version
@@ -42,7 +43,7 @@ def create_app(registry: Registry, settings: Settings) -> FastAPI:
     app.state.lifecycle = Lifecycle()
     app.state.metrics = counted = Metrics(registry)
     app.state.inference = inference = Inference(settings, counted)
-    for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics):
+    for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics, page):
         app.include_router(way_in.router)
     problems.install(app)
     room = Room(settings, inference.scheduler, counted)
@@ -52,6 +53,7 @@ def create_app(registry: Registry, settings: Settings) -> FastAPI:
     app.add_middleware(SpeakDialect)
     app.add_middleware(Observe, metrics=counted, lifecycle=app.state.lifecycle, templates=lambda: app.openapi()["paths"])
     app.add_middleware(HeadAsGet)
+    app.add_middleware(SecurityHeaders)
     _complete_document(app)
     return app
 

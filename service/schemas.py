@@ -1,12 +1,13 @@
 """What goes over the wire: the shapes of answers, documented where they are defined."""
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from detector.detections import Detections
+from service.annotated import EncodedPhoto, MediaType
 
 
 class Box(BaseModel):
@@ -59,13 +60,17 @@ class Timing(BaseModel):
 class Annotated(BaseModel):
     """The photo with the boxes drawn on it."""
 
-    media_type: str = Field(examples=["image/jpeg"])
+    media_type: MediaType
     base64: str
 
     @classmethod
-    def of(cls, media_type: str, data: bytes) -> Self:
+    def of(cls, media_type: MediaType, data: bytes) -> Self:
         """From a file's bytes."""
         return cls(media_type=media_type, base64=b64encode(data).decode("ascii"))
+
+    def decoded(self) -> EncodedPhoto:
+        """The file's bytes."""
+        return EncodedPhoto(self.media_type, b64decode(self.base64))
 
 
 class DetectAnswer(BaseModel):

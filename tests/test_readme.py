@@ -19,6 +19,7 @@ COMMANDS = [line.removeprefix("$ boxwright ") for line in LINES if line.startswi
 CURLS = [line.removeprefix("$ ") for line in LINES if line.startswith("$ curl ")]
 SHORT = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"]}
 """What is added to commands that would take minutes."""
+SERVED = "http://localhost:8000"
 DOWNLOADED = "yolov2-voc"  # what is about it is tested, against a server of our own, in tests/weights/fetching/test_pull_command.py
 
 
@@ -58,7 +59,7 @@ def test_the_two_commands_come_first():
 
 
 def test_every_command_that_needs_no_download_runs(folder):
-    chosen = [command for command in COMMANDS if DOWNLOADED not in command]
+    chosen = [command for command in COMMANDS if DOWNLOADED not in command and SERVED not in command]
     assert len(chosen) >= 8
     for command in chosen:
         words = shlex.split(command)
@@ -76,14 +77,24 @@ def test_commands_that_need_a_download_say_what_to_do_without_one(folder):
         assert f"boxwright weights pull {DOWNLOADED}" in ended.stderr
 
 
-def test_curl_is_answered_as_shown(folder, start_service):
-    shown = json.loads(LINES[LINES.index(f"$ {CURLS[0]}") + 1])
+@pytest.fixture(scope="module")
+def service(start_service):
     service = start_service()
-    try:
-        lines = [[*shlex.split(curl.replace(":8000", f":{service.port}")), "-sS"] for curl in CURLS]
-        answer, _ = (subprocess.run(line, cwd=folder, capture_output=True, check=True).stdout for line in lines)
-    finally:
-        service.stop()
+    yield service
+    service.stop()
+
+
+def test_commands_that_ask_a_service_run(folder, service):
+    (command,) = [command for command in COMMANDS if SERVED in command]
+    ended = run(shlex.split(command.replace(SERVED, service.url)), folder)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == 2
+
+
+def test_curl_is_answered_as_shown(folder, service):
+    shown = json.loads(LINES[LINES.index(f"$ {CURLS[0]}") + 1])
+    lines = [[*shlex.split(curl.replace(":8000", f":{service.port}")), "-sS"] for curl in CURLS]
+    answer, _ = (subprocess.run(line, cwd=folder, capture_output=True, check=True).stdout for line in lines)
     answer = json.loads(answer)
     assert answer["timing_ms"].keys() == shown["timing_ms"].keys()
     del answer["timing_ms"], shown["timing_ms"]

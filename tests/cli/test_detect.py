@@ -13,6 +13,7 @@ from PIL import Image
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
 from detector.image import read_image
+from training.voc import read_annotation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,11 +49,11 @@ def test_json_is_one_line_for_each_photo_and_nothing_else(boxwright, model_file,
 def test_a_photo_that_cannot_be_read_is_named_and_the_others_go_on(boxwright, model_file, photo, tmp_path):
     text, missing = tmp_path / "notes.txt", tmp_path / "missing.jpg"
     text.write_text("not a photo")
-    ended = boxwright("detect", photo("a.jpg"), text, missing, tmp_path, photo("b.jpg"), "--model", model_file, "--json")
+    ended = boxwright("detect", photo("a.jpg"), text, missing, photo("b.jpg"), "--model", model_file, "--json")
     assert ended.code == 1
     assert [json.loads(line)["photo"] for line in ended.out.splitlines()] == [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
     complaints = ended.err.splitlines()
-    assert [complaint.partition(": ")[0] for complaint in complaints] == [str(text), str(missing), str(tmp_path)]
+    assert [complaint.partition(": ")[0] for complaint in complaints] == [str(text), str(missing)]
     assert all(len(complaint.partition(": ")[2]) > 10 for complaint in complaints)
 
 
@@ -137,3 +138,82 @@ def test_a_folder_that_cannot_be_written_is_refused(boxwright, model_file, photo
     assert ended.err.startswith("boxwright: ")
     assert ended.err.count("\n") == 1
     assert "taken" in ended.err
+
+
+def named(ended):
+    return [Path(json.loads(line)["photo"]) for line in ended.out.splitlines()]
+
+
+def test_a_folder_means_the_photos_in_it_and_below(boxwright, model_file, photo, tmp_path):
+    paths = [photo(f"album/{name}") for name in ("b.jpg", "a.png", "far/below/c.jpg")]
+    for left_out in ("album/.hidden.jpg", "album/.thumbnails/a.jpg", "album/a.boxes.jpg"):
+        photo(left_out)
+    (tmp_path / "album" / "notes.txt").write_text("no photo")
+    ended = boxwright("detect", tmp_path / "album", "--model", model_file, "--jsonl")
+    assert (ended.code, ended.err) == (0, "")
+    assert named(ended) == sorted(paths)
+
+
+def test_a_pattern_means_the_files_that_match_unless_a_file_is_called_so(boxwright, model_file, photo, tmp_path):
+    paths = [photo(name) for name in ("1.jpg", "2.jpg", "far/3.jpg", "[12].png")]
+    ended = boxwright("detect", tmp_path / "**" / "[12].jpg", tmp_path / "[12].png", "--model", model_file, "--json")
+    assert named(ended) == [paths[0], paths[1], paths[3]]
+
+
+def test_folders_and_patterns_without_a_photo_are_told_and_the_others_go_on(boxwright, model_file, photo, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ended = boxwright("detect", tmp_path / "empty", tmp_path / "*.gif", photo("a.jpg"), "--model", model_file, "--json")
+    assert ended.code == 1
+    assert named(ended) == [tmp_path / "a.jpg"]
+    first, second = ended.err.splitlines()
+    assert first.startswith(f"{tmp_path / 'empty'}: no photo")
+    assert second == f"{tmp_path / '*.gif'}: no file matches this pattern."
+
+
+def test_what_may_never_end_is_refused(boxwright, model_file, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    ended = boxwright("detect", tmp_path / "pipe.jpg", "/dev/zero", "--model", model_file)
+    assert (ended.code, ended.out) == (1, "")
+    for line, path in zip(ended.err.splitlines(), (tmp_path / "pipe.jpg", "/dev/zero"), strict=True):
+        assert line.startswith(f"{path}: not a plain file")
+        assert "pipe it into '-'" in line
+
+
+def test_standard_input_is_read(model_file, photo, tmp_path):
+    command = [sys.executable, "-m", "cli.main", "detect", "-", "--model", str(model_file), "--json", "--out", str(tmp_path / "out")]
+    with photo("a.jpg").open("rb") as file:
+        ended = subprocess.run(command, cwd=ROOT, stdin=file, capture_output=True, check=True)
+    assert json.loads(ended.stdout)["annotated"] == str(tmp_path / "out" / "stdin.boxes.jpg")
+
+
+def test_more_bytes_than_any_photo_has_are_refused_from_a_file_of_holes(boxwright, model_file, tmp_path):
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(2**40)
+    ended = boxwright("detect", tmp_path / "large.jpg", "--model", model_file)
+    assert ended.code == 1
+    assert "more than 536,870,912 bytes" in ended.err
+
+
+def test_voc_annotations_say_the_same_boxes_as_json(boxwright, model_file, photo, tmp_path):
+    path = photo("dog.jpg")
+    ended = boxwright("detect", path, "--model", model_file, "--confidence", "0.05", "--voc", tmp_path / "xml", "--json")
+    answer = json.loads(ended.out)
+    assert answer["voc"] == str(tmp_path / "xml" / "dog.xml")
+    read = read_annotation(tmp_path / "xml", "dog")
+    assert (read.filename, read.size) == ("dog.jpg", (80, 50))
+    assert read.labels == tuple(found["label"] for found in answer["detections"])
+    np.testing.assert_allclose(read.boxes, [list(found["box"].values()) for found in answer["detections"]], atol=1e-3)
+
+
+def test_a_photo_without_anything_gets_an_annotation_without_objects(boxwright, model_file, photo, tmp_path):
+    boxwright("detect", photo("dog.jpg"), "--model", model_file, "--confidence", "1", "--voc", tmp_path)
+    assert read_annotation(tmp_path, "dog").labels == ()
+
+
+def test_annotations_that_are_there_are_left_alone(boxwright, model_file, photo, tmp_path):
+    (tmp_path / "dog.xml").write_text("corrected by hand")
+    ended = boxwright("detect", photo("dog.jpg"), photo("cat.jpg"), "--model", model_file, "--voc", tmp_path)
+    assert ended.code == 1
+    assert f"{tmp_path / 'dog.xml'} is there already" in ended.err
+    assert (tmp_path / "dog.xml").read_text() == "corrected by hand"
+    assert (tmp_path / "cat.xml").is_file()

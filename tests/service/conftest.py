@@ -2,13 +2,16 @@
 
 import asyncio
 import io
+import socket
 import struct
 import threading
 import zlib
+from contextlib import contextmanager
 
 import httpx
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 
 from detector.engines.onnxruntime import OnnxEngine
@@ -62,6 +65,25 @@ def ask():
         return asyncio.run(one())
 
     return send
+
+
+@pytest.fixture(scope="session")
+def listening():
+    """(app) -> a context within which a thread of this process serves it; its address. Its socket listens before it is up: nobody waits."""
+
+    @contextmanager
+    def serve(app):
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return serve
 
 
 @pytest.fixture(scope="session")

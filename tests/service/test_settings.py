@@ -54,7 +54,12 @@ def test_every_stage_is_documented():
 def test_every_endpoint_is_documented(tiny_app):
     documented = {row[0] for row in table("Endpoints")}
     paths = tiny_app.openapi()["paths"]
-    assert documented == {f"{method.upper()} {path}" for path in paths for method in paths[path]} | {"GET /docs", "GET /openapi.json"}
+    assert documented == {f"{method.upper()} {path}" for path in paths for method in paths[path]} | {
+        "GET /",
+        "GET /web/{file}",
+        "GET /docs",
+        "GET /openapi.json",
+    }
 
 
 def test_every_parameter_of_detect_is_documented_with_its_default(tiny_app):

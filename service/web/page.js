@@ -1,0 +1,159 @@
+// The page: what is chosen, and everything shown from it.
+
+import * as camera from "./camera.js";
+import { at, element } from "./dom.js";
+import * as intake from "./intake.js";
+import * as links from "./links.js";
+import { inWords, showLabels, showList, showTiming } from "./lists.js";
+import { Photo, chosen, queryFor } from "./photos.js";
+import { percent, showBoxes, showPhoto } from "./picture.js";
+import { Problem, models } from "./service.js";
+import { showStrip } from "./strip.js";
+import * as words from "./words.js";
+
+const state = {
+  models: [],
+  model: null, // a name
+  photos: [],
+  current: null,
+  confidence: at("confidence").valueAsNumber / 100,
+  hidden: new Set(), // labels
+  problem: null, // of the page, not of a photo
+};
+
+const labels = () => state.models.find((model) => model.name === state.model)?.labels ?? [];
+
+// -- what is shown ---------------------------------------------------------------------------------------------------------------------
+
+function show() {
+  const photo = state.current;
+  const said = photo?.answers.get(state.model);
+  const problem = state.problem ?? (said instanceof Problem ? said : null);
+  const answer = said instanceof Problem ? null : said;
+  showProblem(problem);
+  at("confidence-shown").textContent = percent(state.confidence);
+  document.body.classList.toggle("busy", Boolean(photo));
+  document.body.classList.toggle("answered", Boolean(answer) || (Boolean(photo) && !problem)); // room for what comes
+  at("panel").hidden = !answer;
+  at("waiting").hidden = Boolean(said);
+  showStrip(state.photos, photo, state.model, choose);
+  if (photo) showPhoto(photo, answer);
+  if (answer) showAnswer(photo, answer);
+  else at("boxes").replaceChildren();
+}
+
+function showAnswer(photo, answer) {
+  const detections = chosen(answer, state.confidence, state.hidden);
+  showBoxes(answer, detections, labels());
+  showList(detections, labels());
+  showLabels(answer, state.confidence, state.hidden, labels());
+  showTiming(answer.timing_ms);
+  words.showWords(photo, answer, detections, queryFor(answer, state.confidence, state.hidden));
+  at("status").textContent = inWords(detections, answer, state.confidence);
+  links.forget();
+}
+
+function showProblem(problem) {
+  at("problem").hidden = !problem;
+  at("problem-title").textContent = problem?.title ?? "";
+  at("problem-detail").textContent = problem?.message ?? "";
+  at("again").hidden = problem?.lasting ?? true;
+}
+
+function showModels() {
+  at("model").replaceChildren(...state.models.map(({ name }) => element("option", { value: name }, name)));
+  at("model").value = state.model;
+  const model = state.models.find(({ name }) => name === state.model);
+  at("model-facts").textContent = model ? `${model.labels.length} labels, ${model.input_size} px` : "";
+}
+
+// -- what happens ----------------------------------------------------------------------------------------------------------------------
+
+async function loadModels() {
+  try {
+    state.models = await models();
+    state.problem = null;
+    if (!state.models.some(({ name }) => name === state.model)) state.model = state.models[0].name;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    state.problem = error;
+  }
+  showModels();
+}
+
+function take(files, origin = null) {
+  state.problem = null;
+  const photos = files.map((file) => new Photo(file, origin));
+  state.photos.push(...photos);
+  state.current = photos[0];
+  show();
+  work();
+}
+
+function choose(photo) {
+  state.current = photo;
+  show();
+  work();
+}
+
+let working = false;
+
+/** Ask about one photo after another, the one in view first: the service computes one at a time anyway. */
+async function work() {
+  if (working || !state.model) return;
+  working = true;
+  const open = () => [state.current, ...state.photos].find((photo) => photo && !photo.answers.has(state.model));
+  for (let photo = open(); photo; photo = open()) {
+    await photo.ask(state.model);
+    show();
+  }
+  working = false;
+}
+
+async function tryAgain() {
+  state.current?.answers.delete(state.model);
+  await loadModels();
+  show();
+  await work();
+}
+
+async function takeSample(path) {
+  const url = new URL(path, document.baseURI);
+  const blob = await (await fetch(url)).blob();
+  take([new File([blob], path.split("/").pop(), { type: blob.type })], url.href);
+}
+
+function listen() {
+  intake.listen(take, (title, detail) => {
+    state.problem = new Problem(title, detail, { lasting: true });
+    show();
+  });
+  camera.listen(take);
+  links.listen();
+  words.listen();
+  at("confidence").addEventListener("input", (event) => {
+    state.confidence = event.target.valueAsNumber / 100;
+    show();
+  });
+  at("label-boxes").addEventListener("change", ({ target }) => {
+    if (target.checked) state.hidden.delete(target.value);
+    else state.hidden.add(target.value);
+    show();
+  });
+  at("model").addEventListener("change", (event) => {
+    state.model = event.target.value;
+    showModels();
+    show();
+    work();
+  });
+  at("again").addEventListener("click", tryAgain);
+  at("download").addEventListener("click", () => {
+    words.download(state.current, queryFor(state.current.answers.get(state.model), state.confidence, state.hidden));
+  });
+  for (const button of document.querySelectorAll("[data-sample]")) button.addEventListener("click", () => takeSample(button.dataset.sample));
+}
+
+listen();
+await loadModels();
+show();
+work(); // what was dropped while the models were not known yet

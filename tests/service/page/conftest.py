@@ -1,0 +1,130 @@
+"""The page in a real browser, on a service of this process with two models: the one that ships, and a tiny one with an odd label.
+
+Playwright keeps an event loop in its thread, in which asyncio.run would refuse: so everything here ends with its module.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from service.app import create_app
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
+from weights.resolve import load
+
+ROOT = Path(__file__).resolve().parents[3]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ODD_LABEL = "<img src=x onerror=alert(1)>"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class Page:
+    """A tab with the page open; what it logged, and what it asked for, so far."""
+
+    def __init__(self, tab, url):
+        self.tab, self.url, self.logged, self.requests = tab, url, [], []
+        tab.on("console", lambda message: self.logged.append(message.text))
+        tab.on("pageerror", lambda error: self.logged.append(f"error: {error}"))
+        tab.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path="/"):
+        self.tab.goto(self.url + path)
+        if path == "/":
+            self.tab.wait_for_selector("#model option", state="attached")
+        return self
+
+    def pick(self, *paths):
+        """Choose files, and wait for the answer to the first."""
+        self.tab.set_input_files("#files", [str(path) for path in paths])
+        self.answered()
+
+    def answered(self):
+        self.tab.wait_for_selector("#waiting", state="hidden")
+        self.tab.wait_for_selector("#panel:not([hidden]), #problem:not([hidden])")
+
+    def boxes(self):
+        """The texts on the photo, and the edges in parts of its sides, as drawn; sorted."""
+        return sorted(
+            self.tab.evaluate(
+                """() => {
+                    const photo = document.querySelector("#photo").getBoundingClientRect();
+                    return [...document.querySelectorAll(".box")].map((node) => {
+                        const box = node.getBoundingClientRect();
+                        const edges = [(box.left - photo.left) / photo.width, (box.top - photo.top) / photo.height,
+                                       (box.right - photo.left) / photo.width, (box.bottom - photo.top) / photo.height];
+                        return [node.textContent, ...edges];
+                    });
+                }"""
+            )
+        )
+
+    def slide(self, percent):
+        self.tab.locator("#confidence").fill(str(percent))
+
+    def detections(self):
+        """How often the service was asked to detect."""
+        return sum("/detect" in url for url in self.requests)
+
+    def problem(self):
+        return self.tab.inner_text("#problem-detail")
+
+    def shoot(self, name):
+        """Keep a screenshot to look at, outside of git."""
+        folder = ROOT / "build" / "page"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tab.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+@pytest.fixture(scope="module")
+def url(tiny_model, listening):
+    odd = replace(tiny_model, name="odd", spec=replace(tiny_model.spec, labels=("cat", ODD_LABEL, "person")))
+    registry = Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (load(None), odd)])
+    with listening(create_app(registry, Settings())) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which the extra dev has")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"needs a browser: one of {', '.join(BROWSERS)} on the PATH (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=[*FLAGS, "--use-fake-device-for-media-stream"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(browser, url):
+    """(options of a browser context) -> a `Page`. At the end none may have broken its content policy or raised anything."""
+    contexts, pages = [], []
+
+    def make(**options):
+        context = browser.new_context(**options)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        pages.append(Page(context.new_page(), url))
+        return pages[-1]
+
+    yield make
+    for context in contexts:
+        context.close()
+    for page in pages:
+        assert not [line for line in page.logged if "Failed to load resource" not in line], page.logged
+        assert all(request.startswith((url, "blob:")) for request in page.requests)
+
+
+@pytest.fixture
+def page(new_page):
+    return new_page(viewport={"width": 1280, "height": 800}).open()

@@ -1,0 +1,218 @@
+"""The client in Python, against the real service and against answers that no service of ours gives."""
+
+import threading
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.errors import SettingError
+from service import client as client_module
+from service.client import Client
+from service.client_errors import NotTheService, Refused, StillBusy, Unreachable
+from service.retry_after import seconds_of
+from service.schemas import DetectAnswer
+
+
+@pytest.fixture(scope="module")
+def url(listening, tiny_app):
+    with listening(tiny_app) as address:
+        yield address
+
+
+@pytest.fixture
+def client(url):
+    with Client(f"{url}/") as client:
+        yield client
+
+
+@contextmanager
+def answering(*answers):
+    """The address of a server that gives one raw answer (status, headers, body) after the other, and the requests' bodies so far."""
+    left, bodies = list(answers), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
+            status, headers, body = left.pop(0)
+            self.send_response(status)
+            for name, value in ({"content-length": str(len(body))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", bodies
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_it_answers_what_the_service_answers_with_every_option(client, url, photo):
+    options = {"model": "tiny-random", "confidence": 0.02, "iou": 0.3, "max_detections": 3}
+    answer = client.detect(photo(), classes=["dog", "cat"], **options)
+    theirs = httpx.post(f"{url}/detect", content=photo(), params=options | {"classes": ["dog", "cat"]}).json()
+    assert answer.model_dump(exclude={"timing_ms"}, exclude_none=True) == {key: theirs[key] for key in ("model", "image", "detections")}
+    assert 0 < len(answer.detections) <= 3
+
+
+def test_the_annotated_photo_comes_along_if_asked_for(client, url, photo):
+    assert client.detect(photo()).annotated is None
+    annotated = client.detect(photo(), confidence=0.02, answer="both").annotated.decoded()
+    theirs = httpx.post(f"{url}/detect", content=photo(), params={"confidence": 0.02, "format": "image"})
+    assert (annotated.media_type, annotated.data) == (theirs.headers["content-type"], theirs.content)
+
+
+def test_it_tells_the_models(client):
+    (model,) = client.models()
+    assert (model.name, model.labels, model.default) == ("tiny-random", ["cat", "dog", "person"], True)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "status", "slug"),
+    [
+        (b"", {}, 400, "empty-photo"),
+        (b"not a photo", {}, 415, "not-an-image"),
+        (None, {"model": "missing"}, 404, "unknown-model"),
+        (None, {"classes": ["unicorn"]}, 422, "unknown-class"),
+        (None, {"confidence": 7}, 422, "bad-parameter"),
+    ],
+)
+def test_a_refusal_is_told_in_the_words_of_the_service(client, url, photo, content, options, status, slug):
+    content = photo() if content is None else content
+    problem = httpx.post(f"{url}/detect", content=content, params=options).json()
+    with pytest.raises(Refused) as refused:
+        client.detect(content, **options)
+    assert str(refused.value) == f"{problem['title']}: {problem['detail']}"
+    assert (refused.value.status, refused.value.kind) == (status, f"urn:boxwright:problem:{slug}")
+
+
+def test_a_busy_service_is_asked_again_when_it_says(listening, watched_app, watched, photo):
+    """One photo is held in the network and one in the queue; they go on once the client waits."""
+    app = watched_app(queue_size=1)
+    watched.gate.clear()
+    app.state.inference.scheduler.places = 1
+    waits, others = [], []
+
+    def wait(seconds):
+        waits.append(seconds)
+        watched.gate.set()
+        for other in others:
+            other.join()
+
+    with listening(app) as url:
+        for _ in range(2):
+            others.append(threading.Thread(target=httpx.post, args=(f"{url}/detect",), kwargs={"content": photo()}))
+            others[-1].start()
+            assert watched.entered.wait(30)
+        while not app.state.inference.scheduler.waiting:
+            httpx.get(f"{url}/livez")
+        with Client(url, wait=wait) as client:
+            answer = client.detect(photo(), confidence=0.02)
+    assert answer.detections
+    assert len(waits) == 1
+    assert waits[0] >= 1
+
+
+BUSY = b'{"type": "urn:boxwright:problem:overloaded", "title": "Too many photos wait", "status": 503, "detail": "as many as may."}'
+FOUND = (
+    b'{"model": "m", "image": {"width": 1, "height": 1}, "detections": [], '
+    b'"timing_ms": {"decode": 1, "prepare": 1, "network": 1, "select": 1, "total": 4}}'
+)
+
+
+def test_the_photo_is_sent_again_each_time():
+    waits = []
+    busy = [(503, {"retry-after": after}, BUSY) for after in ("7", "0", formatdate(0, usegmt=True))]
+    with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, wait=waits.append) as client:
+        assert client.detect(b"photo") == DetectAnswer.model_validate_json(FOUND)
+    assert waits == [7, 0, 0]
+    assert bodies == [b"photo"] * 4
+
+
+def test_patience_ends_before_the_wait_that_would_exceed_it():
+    waits, busy = [], (503, {"retry-after": "4"}, BUSY)
+    with answering(busy, busy, busy) as (url, _), Client(url, patience=10, wait=waits.append) as client:
+        with pytest.raises(StillBusy) as error:
+            client.detect(b"photo")
+        assert f"{url} is busy: it asks to come again in 4 s, after 8 s of waiting; 10 s were allowed." in str(error.value)
+    assert waits == [4, 4]
+
+
+def test_503_that_says_no_time_is_not_waited_for():
+    with answering((503, {}, BUSY)) as (url, _), Client(url, wait=pytest.fail) as client, pytest.raises(Refused, match="as many as may"):
+        client.detect(b"photo")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "words"),
+    [
+        (200, {}, b"<html>hello", "is not as Boxwright's service answers"),
+        (200, {}, b'{"models": [{}]}', "is not as Boxwright's service answers"),
+        (502, {}, b"<html>", "answers 502 'Bad Gateway' and no reason"),
+        (302, {"location": "https://me:secret@else/"}, b"", "sends elsewhere .302., to 'https://else/'"),
+    ],
+)
+def test_an_answer_of_something_else_is_told(status, headers, body, words):
+    with answering((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(NotTheService, match=words):
+        client.models()
+
+
+def test_an_answer_without_end_is_cut_off(monkeypatch):
+    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 100_000)
+    with (
+        answering((200, {}, bytes(200_000))) as (url, _),
+        Client(url) as client,
+        pytest.raises(NotTheService, match="more than 100,000 bytes"),
+    ):
+        client.models()
+
+
+@pytest.mark.parametrize("length", ["500", "x"])
+def test_an_answer_that_is_cut_short_is_told(length):
+    with (
+        answering((200, {"content-length": length}, b"{")) as (url, _),
+        Client(url, timeout=5) as client,
+        pytest.raises((Unreachable, NotTheService)),
+    ):
+        client.models()
+
+
+def test_a_service_that_is_not_there_is_told_without_the_password():
+    with answering() as (url, _):
+        pass  # its port is free again
+    address = url.replace("http://", "http://me:secret@")
+    with Client(address) as client, pytest.raises(Unreachable) as error:
+        client.models()
+    assert str(error.value) == f"{url} does not answer: Connection refused. Is the service running, and is this its address?"
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://host:port", "http://host?x=1", "http://[::1"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(SettingError, match="http://host:port"):
+        Client(url)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("3", 3), (" 3 ", 3), ("0", 0), ("9" * 400, float("inf")), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), (None, None)]
+)
+def test_retry_after_is_seconds_or_a_date(header, seconds):
+    assert seconds_of(header) == seconds
+
+
+@given(st.text() | st.datetimes().map(lambda date: f"{date:%a, %d %b %Y %H:%M:%S} -0000") | st.text("-+:, 0123456789JanGMT"))
+def test_retry_after_may_be_anything(header):
+    seconds = seconds_of(header)
+    assert seconds is None or seconds >= 0
