@@ -12,6 +12,8 @@ from training.watch import EXPLODING, VANISHING
 
 SHOWN = (1e-5, 1.0)
 """Gradients as a share of the weights: the map's colours span at least these."""
+LEAST_SHARE = 0.01
+"""Of a layer's channels: of less there is no map."""
 
 
 def ratio_figure(checks: Sequence[Row]) -> Figure:
@@ -23,8 +25,8 @@ def ratio_figure(checks: Sequence[Row]) -> Figure:
 
 
 def is_any(checks: Sequence[Row], kind: str) -> bool:
-    """Whether `flat_figure` has something to show: no layer may have an activation that can be flat, or none of them is."""
-    return any(shares[kind] for row in checks for shares in row["layers"]["flat"].values())
+    """Whether `flat_figure` has something to show: no layer may have an activation that can be flat, or hardly a channel of them is."""
+    return any(shares[kind] >= LEAST_SHARE for row in checks for shares in row["layers"]["flat"].values())
 
 
 def flat_figure(checks: Sequence[Row], kind: str) -> Figure:

@@ -93,7 +93,7 @@ def _layers(record: RunRecord) -> Iterator[str]:
             drawn = figure_svg(kind, partial(flat_figure, checks, kind))
             yield html.plot(drawn, f"Channels that were {kind} on a whole batch of the validation set.")
         else:
-            yield html.paragraph(f"No layer had {kind} channels, or none has an activation that can be.", "dim")
+            yield html.paragraph(f"In no layer were as much as 1 % of the channels {kind}, or none has an activation that can be.", "dim")
 
 
 def _best(record: RunRecord, advance: Callable[[], object]) -> list[str]:

@@ -152,7 +152,7 @@ def test_it_shows_curves_layers_and_photos(run):
         "recall",
     ):
         assert words in page.text
-    assert "No layer had saturated channels" in page.text
+    assert "In no layer were as much as 1 % of the channels saturated" in page.text
 
 
 def test_a_sentence_of_which_only_the_numbers_change_is_told_once(run):
