@@ -27,7 +27,7 @@ def meant_for(served, text):
 
 
 def test_every_way_in_has_an_example():
-    assert len(SCRIPTS) == 1
+    assert len(SCRIPTS) == 2
     for path in ("/detect", "/v1/vision/detection", "/v1/vision/custom/", "/v2/models/", ":predict"):
         assert any(path in curl for curl in CURLS), path
 
