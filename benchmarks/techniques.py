@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def table(results: Path) -> str:
             "|---|---|---|---|---|---|",
         ]
         for name in VARIANTS[group]:
-            seeds = [row for row in runs if (row["group"], row["name"]) == (group, name)]
+            seeds = [row for row in runs if (row["group"], row["name"]) == (group, name) and row["ap50"]]
             if not seeds:
                 continue
             first, last = ([row["ap50"][index] for row in seeds] for index in (0, -1))
@@ -152,23 +152,28 @@ def _spread(values: list[float]) -> str:
 
 
 def plot(results: Path, picture: Path) -> None:
-    """Loss on the validation set over the steps, one panel for each group, the median of the seeds."""
+    """Every run as a dot: AP50 half-way and at the end, COCO AP at the end; a line for each variant."""
     from matplotlib.figure import Figure
 
     runs = rows(results, "run")
-    figure = Figure(figsize=(13, 13), layout="constrained")
-    panels = figure.subplots(3, 3).flat
-    for axes, (group, variants) in zip(panels, VARIANTS.items(), strict=False):
-        for name in variants:
-            seeds = [row for row in runs if (row["group"], row["name"]) == (group, name)]
-            if seeds:
-                losses = [statistics.median(values) for values in zip(*(row["val_loss"] for row in seeds), strict=False)]
-                axes.plot(seeds[0]["step"][: len(losses)], losses, marker=".", label=name)
-        axes.set(title=group.partition(",")[0], xlabel="step", ylabel="loss on val", yscale="log")
-        axes.legend(fontsize=7)
-    for axes in panels:
-        axes.set_visible(False)
-    figure.savefig(picture, dpi=100)
+    names = [(group, name) for group, variants in VARIANTS.items() for name in variants]
+    shown = [key for key in names if any((row["group"], row["name"]) == key and row["ap50"] for row in runs)]
+    figure = Figure(figsize=(11, 0.24 * len(shown) + 1.5), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    measures: dict[str, Callable[[Row], float]] = {
+        "AP50 half-way": lambda row: row["ap50"][0],
+        "AP50 at the end": lambda row: row["ap50"][-1],
+        "COCO AP at the end": lambda row: row["coco_ap"],
+    }
+    for axes, (title, value) in zip(panels, measures.items(), strict=True):
+        for line, key in enumerate(shown):
+            values = [value(row) for row in runs if (row["group"], row["name"]) == key and row["ap50"]]
+            axes.plot(values, [line] * len(values), "o", color=f"C{list(VARIANTS).index(key[0])}", markersize=4, alpha=0.8)
+        axes.set(title=title, xlim=(-0.02, 1.02))
+        axes.grid(axis="both", alpha=0.3)
+    panels[0].set_yticks(range(len(shown)), [name for _, name in shown], fontsize=7)
+    panels[0].invert_yaxis()
+    figure.savefig(picture, dpi=90)
 
 
 def main() -> None:
