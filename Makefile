@@ -6,13 +6,16 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test lint format clean
+.PHONY: serve test bench lint format clean
 
 serve: .venv/core ## Serve MODEL on HOST:PORT
 	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") --host $(HOST) --port $(PORT)
 
 test: .venv/everything ## Every test
 	.venv/bin/python -m pytest
+
+bench: .venv/everything .venv-rivals/made ## A network's time beside its rivals', a JSON line for each network
+	for network in yolov2-voc tiny-yolov2-voc everyday; do .venv/bin/python -m benchmarks.latency --network $$network; done
 
 lint: .venv/everything ## Linter, formatter, type checker
 	.venv/bin/ruff check .
@@ -32,5 +35,12 @@ format: .venv/everything
 	$(PIP) --editable '.[train,dev]'
 	touch $@
 
+# OpenCV 5 has no Darknet importer; OpenVINO is no dependency of ours
+.venv-rivals/made: constraints.txt
+	$(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' \
+		opencv-python-headless==4.10.0.84 openvino
+	touch $@
+
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-rivals build *.egg-info .mypy_cache .ruff_cache .hypothesis
