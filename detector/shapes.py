@@ -27,33 +27,55 @@ class Shape:
     side: int
     channels: int
 
+    @property
+    def numbers(self) -> int:
+        """How many there are in it."""
+        return self.side**2 * self.channels
+
+
+MAX_NUMBERS = 2**30
+"""In all layers' outputs for one photo together: 4 GiB in float32, YOLOv2 at 2,400 pixels. A file of some hundred bytes may ask for any
+number, and whoever runs its network would make room for them."""
+
 
 def trace(network: Network, input_size: int) -> dict[str, Shape]:
     """Output shape of every layer, by name and in order, for an input of (input_size, input_size, 3).
 
-    Raises NetworkError where a name is taken twice or unknown, or where shapes do not fit.
+    Raises NetworkError where a name is taken twice or unknown, where shapes do not fit, or where they have more than MAX_NUMBERS.
     """
     shapes: dict[str, Shape] = {}
-    before = Shape(input_size, 3)
+    before, numbers = Shape(input_size, 3), 0
     for layer in network:
         if not NAME.fullmatch(layer.name):
             raise NetworkError(f"layer {layer.name!r}: a name is of letters, digits, '_', '-', '.', and not images, pixels_scaled, logits.")
         if layer.name in shapes:
             raise NetworkError(f"layer {layer.name!r}: the name is taken twice; give every layer a name of its own.")
-        before = shapes[layer.name] = _output(layer, before, shapes)
-        if before.side < 1:
+        output = shapes[layer.name] = _output(layer, before, shapes)
+        if output.side < 1:
             raise NetworkError(f"layer {layer.name!r}: nothing is left of an input of {input_size} pixels; use a larger input size.")
+        numbers += max(_padded(layer, before).numbers, output.numbers)
+        if numbers > MAX_NUMBERS:
+            raise NetworkError(
+                f"layer {layer.name!r}: with an input of {input_size} pixels the layers up to here put out {numbers:,} numbers, "
+                f"more than the {MAX_NUMBERS:,} that we make room for; use a smaller input size, or fewer filters."
+            )
+        before = output
     return shapes
+
+
+def _padded(layer: Layer, before: Shape) -> Shape:
+    """What the layer reads, once an engine has put its padding around it."""
+    return Shape(before.side + sum(layer.pads), before.channels) if isinstance(layer, Conv | MaxPool) else before
 
 
 def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
     match layer:
         case Conv():
             _check_conv(layer, before)
-            return Shape((before.side + sum(layer.pads) - layer.size) // layer.stride + 1, layer.filters)
+            return Shape((_padded(layer, before).side - layer.size) // layer.stride + 1, layer.filters)
         case MaxPool():
             _check_pool(layer)
-            return Shape((before.side + sum(layer.pads) - layer.size) // layer.stride + 1, before.channels)
+            return Shape((_padded(layer, before).side - layer.size) // layer.stride + 1, before.channels)
         case Reorg():
             _check_reorg(layer, before)
             return Shape(before.side // layer.stride, before.channels * layer.stride**2)

@@ -12,11 +12,13 @@ A layer that replaces another keeps its name, so whatever refers to it still doe
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
+from detector.errors import NetworkError
 from detector.network import LEAKY_SLOPE, Conv, Layer, Reorg
-from detector.shapes import Array, Arrays, inputs
+from detector.shapes import MAX_NUMBERS, Array, Arrays, inputs
 from detector.spec import Model
 
 Step = tuple[Layer, dict[str, Array]]
@@ -29,6 +31,7 @@ def in_darknets_words(model: Model) -> Model:
     """The model with its network rewritten; the raw output stays the same, to rounding.
 
     How a photo is placed (`fit`, `resample`, `edges`) is no part of a .cfg: Darknet letterboxes whatever it is given.
+    Raises NetworkError where a rewritten kernel would have more than MAX_NUMBERS.
     """
     spec = model.spec
     before = inputs(spec.network, spec.input_size)
@@ -71,6 +74,7 @@ def _evenly_padded(layer: Conv, parts: dict[str, Array]) -> Step:
     if before >= after:
         return layer, parts
     more = after - before
+    _check_kernel(layer, (layer.size + more, layer.size + more, *parts["kernel"].shape[2:]))
     kernel = np.pad(parts["kernel"], ((more, 0), (more, 0), (0, 0), (0, 0)))
     return replace(layer, size=layer.size + more, padding=(after, after)), parts | {"kernel": kernel}
 
@@ -92,6 +96,14 @@ def _without_relu6(layer: Layer, parts: dict[str, Array]) -> Iterator[Step]:
 def _picking(layer: Reorg, channels: int) -> Step:
     stride = layer.stride
     filters = channels * stride**2
+    _check_kernel(layer, (filters, filters))
     kernel = np.eye(filters, dtype=np.float32).reshape(stride, stride, channels, filters)  # filter (dy * stride + dx) * C + c
     picking = Conv(layer.name, filters, stride, stride, normalize=False, activation="linear", padding=(0, 0))
     return picking, {"kernel": kernel, "bias": np.zeros(filters, np.float32)}
+
+
+def _check_kernel(layer: Layer, shape: tuple[int, ...]) -> None:
+    if prod(shape) > MAX_NUMBERS:
+        raise NetworkError(
+            f"layer {layer.name!r}: in Darknet's words its kernel would have {prod(shape):,} numbers; a .cfg cannot say that."
+        )

@@ -80,6 +80,30 @@ def test_layers_that_do_not_fit_are_refused_by_name(network, message):
         trace(network, 64)
 
 
+@pytest.mark.parametrize(
+    ("network", "size", "numbers"),
+    [
+        ((Conv("a", 10**9, size=1),), 32, 32**2 * 10**9),
+        ((Conv("a", 4096, size=1), MaxPool("b", 32, 32, 0)), 4096, 4096**3),
+        ((Conv("a", 1, size=1, padding=(0, 2**30)),), 32, (32 + 2**30) ** 2 * 3),
+        ((Conv("a", 1, size=1, stride=2**30, padding=(0, 2**30)),), 32, (32 + 2**30) ** 2 * 3),  # one cell, once it has been padded
+        ((MaxPool("a", 2**30, 1, 2**31 - 2), MaxPool("b", 2, 2**25, 0)), 32, (32 + 2**31 - 2) ** 2 * 3),
+        (
+            (Conv("a", 2**20, size=1), *(Route(f"r{index}", (f"r{index - 1}" if index else "a",) * 2) for index in range(99))),
+            8,
+            2**20 * 64 * 31,
+        ),
+    ],
+)
+def test_a_network_that_no_machine_has_room_for_is_refused_by_the_layer_where_it_gets_too_much(network, size, numbers):
+    with pytest.raises(NetworkError, match=rf"put out {numbers:,} numbers, more than the 1,073,741,824 that we make room for"):
+        trace(network, size)
+
+
+def test_there_is_room_for_yolov2_at_2400_pixels():
+    assert list(trace(yolov2(VOC), 2400).values())[-1] == Shape(75, 125)
+
+
 def test_arrays_do_not_depend_on_the_input_size():
     shapes = array_shapes((Conv("a", 4), Reorg("b"), Conv("c", 2, size=1, normalize=False)))
     assert shapes["c/kernel"] == (1, 1, 16, 2)

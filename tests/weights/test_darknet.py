@@ -178,7 +178,9 @@ def test_the_first_layers_can_be_read_of_a_file_that_holds_more(files, small_mod
 
 def test_a_cfg_that_asks_for_more_than_the_file_takes_no_memory(files):
     cfg, weights = files
-    cfg.write_text("[net]\nwidth=32\nheight=32\nchannels=3\n[convolutional]\nfilters=1000000000\nsize=101\npad=1\nactivation=leaky\n")
+    cfg.write_text(
+        "[net]\nwidth=32\nheight=32\nchannels=3\n[convolutional]\nfilters=1000000000\nsize=101\nstride=32\npad=1\nactivation=leaky\n"
+    )
     weights.write_bytes(bytes(100))
     tracemalloc.start()
     with pytest.raises(ModelFileError, match="array 'conv1/bias' needs 4000000000 bytes at byte 16, and 84 are left"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from detector.engines import load_engine
+from detector.errors import NetworkError
 from detector.network import Conv, MaxPool, Reorg, Route, Shortcut
 from detector.spec import Model, ModelSpec
 from weights.darknet import read_darknet, read_labels
@@ -84,6 +85,17 @@ def test_a_network_in_darknets_words_is_the_same_function(layers, random_arrays,
 
 def test_a_network_that_darknet_knows_stays_as_it_is(tiny_model):
     assert in_darknets_words(tiny_model).spec == tiny_model.spec
+
+
+@pytest.mark.parametrize(
+    ("layer", "numbers"),
+    [(Reorg("b", stride=32), (64 * 32**2) ** 2), (Conv("b", 64, size=1, stride=33, padding=(0, 2048)), 2049**2 * 64 * 64)],
+)
+def test_a_network_whose_kernels_would_fill_the_memory_in_darknets_words_is_refused(layer, numbers, random_arrays):
+    layers = (Conv("a", 64), layer)
+    model = Model("ours", ModelSpec((), (), layers, 64), random_arrays(layers, 2))
+    with pytest.raises(NetworkError, match=f"layer 'b': in Darknet's words its kernel would have {numbers:,} numbers"):
+        in_darknets_words(model)
 
 
 def test_an_export_that_differs_is_not_kept(tiny_model, tmp_path, monkeypatch):
