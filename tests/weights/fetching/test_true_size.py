@@ -1,0 +1,156 @@
+"""Files of the size that the real ones have, from a server that plays the internet: good ones, and all that goes wrong with them."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.errors import ModelFileError
+from weights.catalogue import Entry, entry_of, spec_of
+from weights.download import CHUNK
+from weights.errors import DiskError
+from weights.fetch import fetch
+from weights.pulled import load_pulled
+from weights.tensornets_npz import write_npz
+
+ROOT = Path(__file__).resolve().parents[3]
+SIZE = 79_327_120
+PULL = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
+
+
+@pytest.fixture(scope="module")
+def stem(weights_like) -> bytes:
+    """What darknet19_448.conv.23 might be."""
+    data = weights_like(entry_of("darknet19"))
+    assert len(data) == SIZE
+    return data
+
+
+@pytest.fixture
+def served(internet, stem):
+    """Its page."""
+    return internet.pages.setdefault("/darknet19_448.conv.23", internet.page(stem))
+
+
+@pytest.fixture
+def entry(internet, served) -> Entry:
+    """The catalogue's entry, its address at our server, and the sha256 that somebody might have published."""
+    hashes = {"sha256": hashlib.sha256(served.body).hexdigest()}
+    return replace(entry_of("darknet19"), addresses=(f"{internet.base}/darknet19_448.conv.23",), hashes=hashes)
+
+
+def test_a_good_download_is_the_file_to_its_last_byte(entry, home, internet, stem):
+    assert fetch(entry).read_bytes() == stem
+    assert home.left() == {entry.file}
+    assert [seen.sent for seen in internet.seen] == [SIZE]
+
+
+def test_one_cut_in_the_middle_is_taken_up_there(entry, internet, served, stem):
+    served.cuts = [SIZE // 2]
+    assert fetch(entry).read_bytes() == stem
+    assert [seen.start for seen in internet.seen] == [0, SIZE // 2 // CHUNK * CHUNK]
+    assert sum(seen.sent for seen in internet.seen) < SIZE + CHUNK
+
+
+def test_a_wrong_hash_is_refused_and_nothing_is_left(entry, home, served, stem):
+    served.body = stem[:-1] + bytes([stem[-1] ^ 1])
+    home.refuses(entry, f"instead of {entry.hashes['sha256']}, the published sha256")
+    assert home.left() == set()
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream"])
+def test_a_web_page_of_that_size_is_no_weights(entry, home, internet, served, content_type):
+    served.body, served.content_type = b"<!DOCTYPE html>".ljust(SIZE), content_type
+    home.refuses(entry, "an HTML page instead of the file")
+    assert home.left() == set()
+    assert internet.seen[0].sent < SIZE // 2  # what the sockets hold, and no more
+
+
+def test_after_a_dead_mirror_the_next_address_is_asked_as_nobody_but_us(entry, internet, dead, monkeypatch, stem):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", dead)
+    assert fetch(entry).read_bytes() == stem
+    (seen,) = internet.seen  # which answers 403 to Python's own user agent
+    assert (seen.status, seen.headers["User-Agent"].partition("/")[0]) == (200, "boxwright")
+
+
+@pytest.mark.usefixtures("served")
+def test_a_disk_that_is_full_halfway_leaves_nothing(home, internet, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    limited = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({SIZE // 2},) * 2); "
+    limited += "import sys; sys.argv[1:] = ['weights', 'pull', 'darknet19']; runpy.run_module('cli.main', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-c", limited], cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "cannot be written: File too large. Make room, or set BOXWRIGHT_HOME" in ended.stderr
+    assert home.left() == set()
+    assert len(internet.seen) == 1  # no other address would help
+
+
+def test_a_disk_without_room_is_noticed_before_it_is_full(entry, home, internet, monkeypatch):
+    no_room = os.statvfs_result((4096, 4096, 100, SIZE // 4096 // 2, SIZE // 4096 // 2, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: no_room)
+    with pytest.raises(DiskError, match=f"needs {SIZE:,} more"):
+        fetch(entry)
+    assert home.left() == set()
+    assert internet.seen[0].sent < SIZE // 2
+
+
+def test_two_processes_at_once_fetch_it_once(home, internet, served, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    served.hold_after = CHUNK
+    with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        assert served.holding.wait(60)
+        with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            assert "another process is busy with darknet19_448.conv.23" in second.stderr.readline()
+            served.go_on.set()
+            answers = [process.communicate(timeout=120)[0] for process in (first, second)]
+    assert answers == [f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"] * 2
+    assert [seen.sent for seen in internet.seen] == [SIZE]
+
+
+class Payload:
+    """Unpickled, it writes the file."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+@pytest.fixture
+def malicious(internet, random_arrays, tmp_path):
+    """An entry of tensornets' whose file, at our server, is whole and of true size, but for a payload in place of its last array."""
+    entry = entry_of("tensornets-darknet19")
+    arrays = random_arrays(spec_of(entry).network, 1)
+    arrays[next(reversed(arrays))] = Payload(tmp_path / "ran")
+    write_npz(tmp_path / "bad.npz", arrays)
+    internet.pages["/darknet19.npz"] = internet.page((tmp_path / "bad.npz").read_bytes())
+    assert len(internet.pages["/darknet19.npz"].body) > SIZE
+    with np.load(tmp_path / "bad.npz", allow_pickle=True) as live:
+        live["values"][-1].close()
+    (tmp_path / "ran").unlink()  # it exists only if numpy ran it, so it is a live one
+    return replace(entry, addresses=(f"{internet.base}/darknet19.npz",))
+
+
+def test_a_malicious_pickle_is_refused_by_the_published_hash(malicious, home, tmp_path):
+    home.refuses(malicious, "its hash is .* the published md5")
+    assert home.left() == set()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_malicious_pickle_that_nobody_vouched_for_is_refused_when_it_is_looked_into(malicious, home, tmp_path):
+    home.refuses(replace(malicious, hashes={}), r"it holds no such network: .*its pickle names .*open.*delete it")
+    assert home.left() == set()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_malicious_pickle_with_the_right_hash_is_refused_when_a_model_is_made_of_it(malicious, internet, tmp_path):
+    entry = replace(malicious, hashes={"md5": hashlib.md5(internet.pages["/darknet19.npz"].body).hexdigest()})
+    with pytest.raises(ModelFileError, match=r"its pickle names .*open.*delete it"):
+        load_pulled(entry, fetch(entry))
+    assert not (tmp_path / "ran").exists()
