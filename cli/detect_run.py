@@ -13,6 +13,7 @@ from rich.text import Text
 from cli.copies import Copies
 from cli.found import Finds, Found
 from cli.pre_annotations import PreAnnotations
+from cli.shown import shown
 from cli.table import FoundTable
 from detector.errors import ImageError
 from service.client_errors import Refused
@@ -57,7 +58,7 @@ def run(finder: Finds, photos: Sequence[Path], outputs: Outputs, *, hide_bar: bo
                 outputs.add(finder.find(photo))
             except (OSError, ImageError, Refused, DatasetError) as error:
                 failed += 1
-                console.print(Text(_complaint(photo, error), style="red"), soft_wrap=True)
+                console.print(Text(shown(_complaint(photo, error)), style="red"), soft_wrap=True)
     if outputs.table:
         outputs.table.print()
     return failed

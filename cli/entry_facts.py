@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from weights import cache
-from weights.catalogue import Entry, entries
+from weights.catalogue import Entry, entries, size_about
 
 
 def absent_entry(name: str) -> Entry | None:
@@ -18,7 +18,12 @@ def absent_entry(name: str) -> Entry | None:
 def summarise_entry(entry: Entry) -> dict[str, Any]:
     """Facts ready for JSON. Sizes are bytes; several where the file may have one or the other, none where nobody has said."""
     facts = ("name", "description", "file", "format", "input_size", "fit", "resample", "labels", "addresses", "sizes", "licence")
-    return {"pulled": False, **{fact: getattr(entry, fact) for fact in facts}, "hashes": dict(entry.hashes)}
+    return {
+        "pulled": False,
+        **{fact: getattr(entry, fact) for fact in facts},
+        "size_about": size_about(entry),
+        "hashes": dict(entry.hashes),
+    }
 
 
 def print_facts(summary: dict[str, Any]) -> None:
@@ -28,9 +33,11 @@ def print_facts(summary: dict[str, Any]) -> None:
         "pulled": f"no; run: boxwright weights pull {name}",
         "labels": ", ".join(summary["labels"]) or "none: a stem",
         "addresses": "".join(f"\n  {address}" for address in summary["addresses"]),
-        "sizes": " or ".join(f"{size:,} bytes" for size in summary["sizes"]) or "not published",
+        "sizes": " or ".join(f"{size:,} bytes" for size in summary["sizes"])
+        or f"not published; about {summary['size_about'] / 1e6:.0f} MB",
         "hashes": "".join(f"\n  {algorithm} {text}" for algorithm, text in summary["hashes"].items()) or "none published",
     }
     console = Console()
+    del shown["size_about"]
     for fact, text in shown.items():
         console.print(Text.assemble((f"{fact}: ", "bold"), str(text)), soft_wrap=True)

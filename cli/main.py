@@ -14,6 +14,7 @@ from cli.health import health
 from cli.quantize import quantize
 from cli.report import report
 from cli.serve import serve
+from cli.shown import shown
 from detector.errors import BoxwrightError
 
 app = typer.Typer(
@@ -61,7 +62,7 @@ def run() -> None:
 
 
 def _refuse(sentence: str) -> NoReturn:
-    typer.secho(f"boxwright: {sentence}", fg="red", err=True)
+    typer.secho(f"boxwright: {shown(sentence)}", fg="red", err=True)
     sys.exit(2)
 
 

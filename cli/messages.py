@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from cli.shown import shown
+
 
 class _OnConsole(logging.Handler):
     """Through the console that shows a progress bar, so that the bar stays below."""
@@ -16,7 +18,7 @@ class _OnConsole(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(Text(record.getMessage()), soft_wrap=True)
+        self._console.print(Text(shown(record.getMessage())), soft_wrap=True)
 
 
 @contextmanager

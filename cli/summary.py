@@ -4,60 +4,75 @@ from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from cli.shown import shown
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
-from detector.shapes import operations, parameters, trace
+from detector.shapes import operations_by_layer, parameters_by_layer, trace
 from detector.spec import Model
+
+WIDTH_IN_A_PIPE = 200
 
 
 def summarise(model: Model) -> dict[str, Any]:
-    """Facts ready for JSON. Operations are multiplications and additions for one photo."""
+    """Facts ready for JSON. Operations are multiplications and additions for one photo. in_8_bits: the layers that are computed so."""
     spec = model.spec
+    layers = _layers(spec.network, spec.input_size)
     facts = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "network"}
     return {
         "name": model.name,
-        "layers": _layers(spec.network, spec.input_size),
-        "parameters": parameters(spec.network),
-        "operations": operations(spec.network, spec.input_size),
+        "layers": layers,
+        "parameters": sum(layer["parameters"] for layer in layers),
+        "operations": sum(layer["operations"] for layer in layers),
+        "in_8_bits": model.quantization.layers if model.quantization else (),
         **facts,
         "provenance": dict(model.provenance),
     }
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """The facts as a table and lines below it."""
-    table = Table("layer", "what")
+    """The facts as a table and lines below it. In a pipe no line is folded."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH_IN_A_PIPE
+    console.print(_table(summary["layers"]))
+    eight = summary["in_8_bits"]
+    facts = summary | {"in_8_bits": f"{len(eight)} layers" if eight else "nothing"}
+    facts |= {f"provenance.{name}": value for name, value in summary["provenance"].items()}
+    for name, value in facts.items():
+        if name not in ("layers", "provenance"):
+            console.print(Text.assemble((f"{shown(name)}: ", "bold"), shown(_text(value))), soft_wrap=True)
+
+
+def _table(layers: list[dict[str, Any]]) -> Table:
+    table = Table(Column("layer", no_wrap=True), Column("what", overflow="fold"))
     for heading in ("output", "parameters", "MFLOP"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for layer in summary["layers"]:
+    for layer in layers:
         output = " x ".join(str(side) for side in layer["output"])
         table.add_row(layer["name"], layer["what"], output, f"{layer['parameters']:,}", f"{layer['operations'] / 1e6:,.1f}")
-    console = Console()
-    console.print(table)
-    origin = {f"provenance.{name}": value for name, value in summary["provenance"].items()}
-    for name, value in (summary | origin).items():
-        if name not in ("layers", "provenance"):
-            console.print(Text.assemble((f"{name}: ", "bold"), _shown(value)))
+    return table
 
 
-def _shown(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _layers(network: Network, input_size: int) -> list[dict[str, Any]]:
-    """Each layer; its parameters and operations are what it adds to those of the layers before it."""
-    rows: list[dict[str, Any]] = []
-    before = (0, 0)
-    for count, (layer, shape) in enumerate(zip(network, trace(network, input_size).values(), strict=True), start=1):
-        total = (parameters(network[:count]), operations(network[:count], input_size))
-        row = {"name": layer.name, "what": _what(layer), "output": [shape.side, shape.side, shape.channels]}
-        rows.append(row | {"parameters": total[0] - before[0], "operations": total[1] - before[1]})
-        before = total
-    return rows
+    parameters, operations = parameters_by_layer(network), operations_by_layer(network, input_size)
+    return [
+        {
+            "name": layer.name,
+            "what": _what(layer),
+            "output": [shape.side, shape.side, shape.channels],
+            "parameters": parameters[layer.name],
+            "operations": operations[layer.name],
+        }
+        for layer, shape in zip(network, trace(network, input_size).values(), strict=True)
+    ]
 
 
 def _what(layer: Layer) -> str:

@@ -44,6 +44,7 @@ def pull(
 def verify(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="All that are here, if not given.")] = None) -> None:
     """Read pulled files again and compare them with their hashes. All are read, even if one is bad; exit code 2 if any is."""
     from cli.messages import messages_shown
+    from cli.shown import shown
     from detector.errors import BoxwrightError
     from weights.catalogue import entry_of
     from weights.upkeep import pulled
@@ -55,7 +56,7 @@ def verify(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Al
             with messages_shown():
                 found = verify_file(entry_of(each))
         except (BoxwrightError, OSError) as error:
-            typer.secho(f"boxwright: {error}", fg="red", err=True)
+            typer.secho(f"boxwright: {shown(str(error))}", fg="red", err=True)
             bad += 1
         else:
             agrees = " and ".join(found.against) or "its size and layout"

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from weights.catalogue import entries
+from weights.catalogue import Entry, entries, size_about
 from weights.embedded import EMBEDDED
 from weights.model_file import read_header
 from weights.upkeep import pulled
@@ -17,7 +17,7 @@ class Known(NamedTuple):
 
     name: str
     here: str  # "ships", "pulled" or "-"
-    megabytes: str
+    megabytes: str  # "~" where nobody has published the size
     input: str  # pixels
     what: str
 
@@ -39,12 +39,13 @@ def _known() -> list[Known]:
     rows = []
     for name, path in EMBEDDED.items():
         header = read_header(path)
-        rows.append(Known(name, "ships", _megabytes((path.stat().st_size,)), str(header.spec.input_size), header.provenance["task"]))
+        what = header.provenance["task"] + (", in 8 bits" if header.quantization else "")
+        rows.append(Known(name, "ships", f"{path.stat().st_size / 1e6:.1f}", str(header.spec.input_size), what))
     here = pulled()
     for name, entry in entries().items():
-        rows.append(Known(name, "pulled" if name in here else "-", _megabytes(entry.sizes), str(entry.input_size), entry.description))
+        rows.append(Known(name, "pulled" if name in here else "-", _megabytes(entry), str(entry.input_size), entry.description))
     return rows
 
 
-def _megabytes(sizes: tuple[int, ...]) -> str:
-    return f"{max(sizes) / 1e6:.1f}" if sizes else "?"
+def _megabytes(entry: Entry) -> str:
+    return f"{'' if entry.sizes else '~'}{size_about(entry) / 1e6:.1f}"

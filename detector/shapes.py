@@ -177,14 +177,23 @@ def check_arrays(network: Network, arrays: Mapping[str, NDArray[np.floating]]) -
 
 def parameters(network: Network) -> int:
     """Numbers in all arrays of the network, moving statistics included."""
-    return sum(prod(shape) for shape in array_shapes(network).values())
+    return sum(parameters_by_layer(network).values())
+
+
+def parameters_by_layer(network: Network) -> dict[str, int]:
+    """The same, layer by layer: 0 for one that has no arrays."""
+    counts = {layer.name: 0 for layer in network}
+    for name, shape in array_shapes(network).items():
+        counts[name.rpartition("/")[0]] += prod(shape)
+    return counts
 
 
 def operations(network: Network, input_size: int) -> int:
     """Multiplications and additions of the convolutions for one photo (2 per weight and output cell, as Darknet counts BFLOPs)."""
+    return sum(operations_by_layer(network, input_size).values())
+
+
+def operations_by_layer(network: Network, input_size: int) -> dict[str, int]:
+    """The same, layer by layer: 0 for what is no convolution."""
     outputs, kernels = trace(network, input_size), array_shapes(network)
-    return sum(2 * prod(kernels[f"{name}/kernel"]) * outputs[name].side ** 2 for name in _convolutions(network))
-
-
-def _convolutions(network: Network) -> list[str]:
-    return [layer.name for layer in network if isinstance(layer, Conv)]
+    return {name: 2 * prod(kernels.get(f"{name}/kernel", (0,))) * output.side**2 for name, output in outputs.items()}

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from detector.errors import UnknownModel
 from detector.network import Conv, Network, ReorgOrder, darknet19, tiny_yolov2, yolov2
+from detector.shapes import parameters
 from detector.spec import Edges, Fit, ModelSpec, Resample
 from weights.darknet_cfg import DARKNET_EPSILON
 from weights.embedded import EMBEDDED
@@ -96,6 +97,11 @@ def spec_of(entry: Entry) -> ModelSpec:
         replace(layer, epsilon=entry.epsilon) if isinstance(layer, Conv) and layer.normalize else layer for layer in _network(entry)
     )
     return ModelSpec(entry.labels, entry.anchors, network, entry.input_size, entry.fit, entry.resample, edges=entry.edges)
+
+
+def size_about(entry: Entry) -> int:
+    """Bytes that the entry's file has; where nobody has said, roughly: four a parameter."""
+    return max(entry.sizes, default=4 * parameters(spec_of(entry).network))
 
 
 def _network(entry: Entry) -> Network:

@@ -1,13 +1,14 @@
 """`boxwright weights`: Darknet's files in, and what a model file holds."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from detector.shapes import array_shapes, operations, parameters, trace
 from weights.darknet import write_darknet
-from weights.model_file import load_model
+from weights.model_file import load_model, save_model
 
 
 @pytest.fixture
@@ -86,6 +87,33 @@ def test_info_prints_a_table_and_the_facts(boxwright, model_file, tiny_model):
     assert ended.code == 0
     assert all(layer.name in ended.out for layer in tiny_model.spec.network)
     assert all(words in ended.out for words in ("cat, dog, person", "source: seeded random numbers", "64 x 64 x 8", "convolution 3x3 / 1"))
+
+
+def test_info_says_what_is_computed_in_8_bits(boxwright):
+    facts = json.loads(boxwright("weights", "info", "everyday-int8", "--json").out)
+    assert set(facts["in_8_bits"]) == {layer["name"] for layer in facts["layers"] if layer["operations"]}
+    assert f"in_8_bits: {len(facts['in_8_bits'])} layers\n" in boxwright("weights", "info", "everyday-int8").out
+    assert "in_8_bits: nothing\n" in boxwright("weights", "info", "everyday").out
+
+
+def test_info_in_a_pipe_folds_nothing_and_a_strangers_words_do_not_steer_the_terminal(boxwright, tiny_model, tmp_path):
+    long, steering = "much to say " * 50, "\x1b]0;owned\x07"
+    save_model(replace(tiny_model, provenance={"long": long, "worse": steering, steering: "a"}), tmp_path / "a.safetensors")
+    out = boxwright("weights", "info", tmp_path / "a.safetensors").out
+    assert f"provenance.long: {long}" in out
+    assert r"provenance.worse: \x1b]0;owned\x07" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("line", ["[\x1b[31mred]", "\x9b2J=1", "[net]\nwidth=\x1b[2J"])
+def test_a_strangers_cfg_that_is_refused_does_not_steer_the_terminal(boxwright, darknet, tmp_path, monkeypatch, line):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    cfg, weights, _ = darknet
+    cfg.write_bytes(line.encode("latin-1"))
+    ended = boxwright("weights", "import", cfg, weights, "--out", tmp_path / "a.safetensors")
+    assert ended.code == 2
+    assert "boxwright: " in ended.err
+    assert not any(part in ended.err for part in ("\x1b[31mred", "\x9b", "\x1b[2J"))
 
 
 def test_a_real_yolo_lite_is_imported_and_finds_the_dog(boxwright, shared, tmp_path):

@@ -45,6 +45,9 @@ def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights,
     assert [row[0] for row in rows] == [*EMBEDDED, *entries()]
     assert {row[1] for row in rows} == {"ships", "pulled", "-"}
     assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
+    assert rows[0][1:] == ["ships", "15.6", "288", "object detection, 11 classes of everyday things"]
+    assert rows[1][1:] == ["ships", "8.1", "288", "object detection, 11 classes of everyday things, in 8 bits"]
+    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7"  # nobody has published its size
     assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7", "416", entry_of("yolov2-voc").description]
 
 
@@ -119,6 +122,19 @@ def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_
     assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
     assert (facts["sizes"], facts["hashes"], facts["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
     assert internet.seen == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("yolov2-voc", ("sizes: 202,704,264 bytes", "hashes: none published")),
+        ("tiny-yolov2-voc", ("sizes: 63,471,556 bytes or 63,471,560 bytes", "sha1 24b4bd049fc4fa5f5e95f684a8967e65c625dff9")),
+        ("tensornets-yolov2-voc", ("sizes: not published; about 203 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
+    ],
+)
+def test_info_says_so_where_no_size_or_no_hash_is_published(weights, name, words):
+    out = weights("info", name).out
+    assert all(word in out for word in words), out
 
 
 def test_ctrl_c_says_that_what_has_come_is_kept(home, internet, weights_like, monkeypatch):
