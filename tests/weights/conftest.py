@@ -97,7 +97,7 @@ def darknet_models():
     return models(darknet=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_model():
     """A detector with every kind of layer, on 16 pixels, which every format can hold."""
     network = (

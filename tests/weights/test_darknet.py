@@ -1,6 +1,7 @@
 import os
 import struct
 import tracemalloc
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 
 from detector.errors import ArraysError, ModelFileError, NetworkError
 from detector.network import Conv
-from detector.shapes import array_shapes
+from detector.shapes import array_shapes, check_arrays
 from detector.spec import Model, ModelSpec
-from weights.darknet import read_darknet, read_labels, write_darknet
+from weights.darknet import Header, read_darknet, read_labels, read_weights, write_darknet
 from weights.darknet_cfg import DARKNET_EPSILON, read_cfg
 
 YOLO_LITE = ["yolo-lite-voc-nobn", "yolo-lite-voc-bn", "yolo-lite-coco"]
@@ -229,6 +230,33 @@ def test_darknets_divisor_is_ours_whatever_the_epsilon(files, small_model, epsil
     np.testing.assert_allclose(np.sqrt(written) + 1e-6, ours, rtol=1e-6, atol=1e-6)
     read_back = np.sqrt(written + DARKNET_EPSILON)
     np.testing.assert_allclose(read_back[ours > 0.1], ours[ours > 0.1], rtol=2e-5)
+
+
+@settings(max_examples=200)
+@given(data=st.binary(max_size=200) | st.binary(min_size=108, max_size=112), whole=st.booleans())
+def test_any_bytes_in_place_of_weights_are_sound_arrays_or_refused(tmp_path_factory, data, whole):
+    network = (Conv("a", 2, size=1), Conv("b", 1, size=2, normalize=False, padding=(0, 0)))  # 23 numbers
+    path = tmp_path_factory.getbasetemp() / "any.weights"
+    path.write_bytes(data)
+    whole_file = len(data) in (108, 112) or (not whole and len(data) > 108)
+    with suppress(ModelFileError):  # whatever else is raised fails the test
+        arrays, provenance = read_weights(path, network, whole=whole)
+        assert whole_file
+        check_arrays(network, arrays)
+        assert all(np.isfinite(array).all() for array in arrays.values())
+        assert provenance["darknet.major"] == str(struct.unpack("<i", data[:4])[0])
+
+
+@settings(max_examples=100)
+@given(header=st.binary(min_size=20, max_size=20), numbers=st.lists(st.floats(0, 10, width=32), min_size=23, max_size=23))
+def test_whatever_version_a_header_has_a_file_of_the_right_size_is_read_and_written_as_it_was(tmp_path_factory, header, numbers):
+    network = (Conv("conv1_1", 2, size=1, epsilon=DARKNET_EPSILON), Conv("conv1_2", 1, size=2, normalize=False, padding=(0, 0)))
+    folder = tmp_path_factory.getbasetemp()
+    size = struct.calcsize(Header(*struct.unpack("<iii", header[:12])).layout)
+    (folder / "any.weights").write_bytes(header[:size] + np.array(numbers, "<f4").tobytes())
+    arrays, provenance = read_weights(folder / "any.weights", network)
+    write_darknet(Model("a", ModelSpec((), (), network, 2), arrays, provenance), folder / "again.cfg", folder / "again.weights")
+    assert (folder / "again.weights").read_bytes() == (folder / "any.weights").read_bytes()
 
 
 def test_opencv_reads_what_is_written(files, small_model):

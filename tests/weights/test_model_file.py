@@ -3,6 +3,7 @@ import json
 import os
 import random
 import struct
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from detector.engines import load_engine
 from detector.errors import ArraysError, ModelError, ModelFileError
 from detector.network import Conv, MaxPool, Route
 from detector.quantization import Quantization
@@ -259,6 +261,57 @@ def test_metadata_that_do_not_fit_are_refused(saved, edit, message):
     put_together(saved, header, arrays)
     with pytest.raises(ModelFileError, match=message):
         load_model(saved)
+
+
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 2**40)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.sampled_from([2**31 - 1, "conv"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+def places(value, path=()):
+    """The way to every value within JSON."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield from places(part, (*path, key))
+
+
+def replaced(value, path, new):
+    if not path:
+        return new
+    copy = list(value) if isinstance(value, list) else dict(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_spec_that_a_stranger_changed_and_signed_is_refused_or_runs(small_files, data):
+    path = small_files / "small.safetensors"
+    header, arrays = taken_apart(path)
+    spec = json.loads(header["__metadata__"]["spec"])
+    for _ in range(data.draw(st.integers(1, 3))):
+        spec = replaced(spec, data.draw(st.sampled_from(list(places(spec)))), data.draw(ODD))
+    header["__metadata__"]["spec"] = json.dumps(spec)
+    put_together(small_files / "hostile.safetensors", header, arrays)
+    with suppress(ModelFileError):  # whatever else is raised fails the test
+        model = load_model(small_files / "hostile.safetensors")
+        size = model.spec.input_size  # an epsilon, a label, a fit, ...: the arrays still belong to it, and it runs
+        assert load_engine(model)(np.zeros((1, size, size, 3), np.float32)).shape[:3] == (1, model.spec.grid, model.spec.grid)
+
+
+@pytest.fixture(scope="module")
+def small_files(tmp_path_factory, small_model):
+    folder = tmp_path_factory.mktemp("small")
+    save_model(small_model, folder / "small.safetensors")
+    return folder
 
 
 @pytest.mark.parametrize(("number", "dtype"), [(np.nan, "float32"), (np.inf, "float16"), (1e6, "float16")])
