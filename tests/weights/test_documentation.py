@@ -1,10 +1,13 @@
 """docs/weights.md names every variable, catalogue entry, command and format that there is."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app as boxwright
 from cli.weights import app
 from weights.catalogue import entries
 from weights.export import FORMATS
@@ -38,3 +41,22 @@ def test_every_command_is_documented():
     assert {"pull", "verify"} <= commands
     for command in commands:
         assert f"boxwright weights {command.rstrip('_')}" in TEXT
+
+
+COMMANDS = [line.strip().partition("  ")[0] for line in TEXT.splitlines() if re.match(r"    (\w+=\S+ )*boxwright ", line)]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_shown_has_the_options_shown(line, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    words = shlex.split(re.sub(r"^(\w+=\S+ )*boxwright ", "", line))
+    names = words[: 2 if words[0] == "weights" else 1]
+    shown = CliRunner().invoke(boxwright, [*names, "--help"])
+    assert shown.exit_code == 0, line
+    for option in (word for word in words if word.startswith("--")):
+        assert f"{option} " in shown.output, line
+
+
+def test_the_official_weights_are_explained():
+    assert len(COMMANDS) >= 7
+    assert {"pull", "import", "evaluate", "detect"} <= {word for line in COMMANDS for word in line.split()}
