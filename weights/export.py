@@ -137,12 +137,12 @@ def _run_savedmodel(path: Path, images: Logits) -> Logits:
 
 
 def _write_tflite(model: Model, path: Path) -> None:
-    from detector.keras_model import build_keras
+    with TemporaryDirectory() as folder:  # the converter would make such a folder itself, and print what is in it
+        saved = Path(folder) / "saved"
+        _write_savedmodel(model, saved)
+        import tensorflow as tf
 
-    network = build_keras(model)  # the import sets TensorFlow up before it is loaded here
-    import tensorflow as tf
-
-    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
 
 
 def _run_tflite(path: Path, images: Logits) -> Logits:
