@@ -9,6 +9,12 @@ from weights.model_file import save_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # TensorFlow's
 
+PARITY = re.compile(
+    r"(.*): the raw output is within (\S+) of the model's\n"
+    r"on a photo of a cat \(its largest value is (\S+)\)\.\n"
+    r"(This model wants .*\n)?"
+)
+
 
 @pytest.fixture
 def here(tmp_path, tiny_model, monkeypatch):
@@ -24,10 +30,7 @@ def test_after_each_export_the_largest_difference_on_a_photo_is_printed(boxwrigh
     assert ended.code == 0, ended.err
     written = [f"mine{suffix}" for suffix in FORMATS[target].suffix]
     assert all((here / name).exists() for name in written)
-    said = re.fullmatch(
-        r"(.*): the raw output is within (\S+) of the model's\non a photo of a cat \(its largest value is (\S+)\)\.\n(This model wants .*\n)?",
-        ended.out,
-    )
+    said = PARITY.fullmatch(ended.out)
     assert set(said[1].split(", ")) == set(written)
     assert 0 <= float(said[2]) <= 1e-3
     assert float(said[3]) > 0.5
