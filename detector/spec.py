@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
 
-from detector.errors import ModelError, NetworkError
+from detector.errors import ModelError, NetworkError, listed
 from detector.network import Network
 from detector.quantization import Quantization
 from detector.shapes import Arrays, check_arrays, trace
@@ -48,7 +48,9 @@ class ModelSpec:
             twice = next(label for label in self.labels if self.labels.count(label) > 1)
             raise NetworkError(f"label {twice!r} is there twice; detections are told apart by label.")
         if any(not 0 < side < MAX_INPUT_SIZE for anchor in self.anchors for side in anchor):
-            raise NetworkError(f"anchors are positive widths and heights in grid cells, got {self.anchors}.")
+            raise NetworkError(
+                f"anchors are positive widths and heights in grid cells, got {listed([str(pair) for pair in self.anchors])}."
+            )
         self._check_output()
 
     def _check_output(self) -> None:

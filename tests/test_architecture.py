@@ -42,3 +42,11 @@ def test_only_the_modules_meant_for_it_import_tensorflow_at_their_start(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_stay_short_enough_to_read(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_fit_in_the_eye(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {node.name: node.end_lineno - node.body[0].lineno + 1 for node in functions}
+    assert max(lengths.values(), default=0) <= 40, lengths

@@ -182,6 +182,13 @@ def test_a_detector_refuses_what_makes_no_sense(tiny_model, random_arrays):
         Detector(of_layers(random_arrays, Conv("a", 4)).spec, detector.engine)
 
 
+def test_of_many_labels_a_refusal_lists_a_hundred():
+    spec = ModelSpec(tuple(f"label {number}" for number in range(1, 9419)), ((1.0, 1.0),), (Conv("a", 9423, size=1),), 1)
+    detector = Detector(spec, lambda images: images)
+    with pytest.raises(UnknownLabel, match=r"no class 'zebra'; it knows label 1, .*label 100 and 9,318 more\.$"):
+        detector.class_ids(["zebra"])
+
+
 def test_a_model_runs_at_another_input_size(tiny_model):
     larger = replace(tiny_model, spec=replace(tiny_model.spec, input_size=128))
     assert load_engine(larger)(images(128)).shape == (2, 4, 4, 2, 8)

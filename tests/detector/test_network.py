@@ -45,7 +45,7 @@ def test_a_head_couples_to_any_stem(stem):
     assert list(trace(network, 416).values())[-1] == Shape(13, 125)
 
 
-def test_efficientnet_lite0_has_16_blocks_ten_of_them_residual():
+def test_efficientnet_lite0_has_16_blocks_nine_of_them_residual():
     layers = efficientnet_lite0().layers
     assert sum(layer.name.endswith("_project") for layer in layers) == 16
     assert sum(isinstance(layer, Shortcut) for layer in layers) == 9
@@ -67,6 +67,7 @@ def test_darknets_pool_of_stride_one_keeps_the_side_and_an_odd_side_is_rounded_u
         ((Conv("a", 4), Route("b", ("c",))), "'b': there is no layer 'c' before it"),
         ((Conv("a", 4), Route("b", ())), "'b': routed layers must be of one side, got no layer"),
         ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b"))), "of one side, got a 64, b 32"),
+        ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b") * 100_000)), r"a 64, b 32 and 199,900 more\.$"),
         ((Conv("a", 4), Conv("b", 5), Shortcut("c", "a")), "'c': adds 'a'"),
         ((Conv("a", 4, groups=2),), "3 channels and 4 filters do not divide into 2 groups"),
         ((Conv("a", 0),), "'a': filters, size, stride"),

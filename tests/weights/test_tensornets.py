@@ -1,8 +1,10 @@
 """The original itself: tensornets' graphs, files and boxes against ours."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from weights.tensornets_graph import TensornetsGraph
 from weights.tensornets_import import fetched, import_tensornets
 from weights.tensornets_npz import write_npz
 
+ROOT = Path(__file__).resolve().parents[2]
 VOC = spec_of(entry_of("tensornets-yolov2-voc"))
 TINY_VOC = spec_of(entry_of("tensornets-tiny-yolov2-voc"))
 STEM = replace(spec_of(entry_of("tensornets-darknet19")), input_size=64)
@@ -157,6 +160,30 @@ def test_the_seed_example_gives_our_boxes_on_whole_photos(shared, arrays, model,
         assert len(reference) > 24
         assert_same(ours(detector, read_image(path.read_bytes())), reference)
     graph.assign(model.arrays)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensornets"])
+def test_the_seed_example_is_a_command(shared, arrays, model, original, tmp_path, monkeypatch, engine):
+    cv2 = pytest.importorskip("cv2", reason="tensornets resizes photos with OpenCV")
+    sparse, graph, path = Model("sparse", VOC, outspoken(arrays, -2.2)), original.graph, shared / "photos" / "cat.png"
+    (tmp_path / "weights").mkdir()
+    write_tensornets(sparse, tmp_path / "weights" / entry_of("tensornets-yolov2-voc").file)
+    monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
+    monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
+    options = ["--model", "tensornets-yolov2-voc", "--confidence", "0.1", "--iou", "0.4", "--engine", engine, "--json"]
+    command = [sys.executable, "-m", "cli.main", "detect", str(path), *options]
+    answer = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    once = {}
+    for one in answer["detections"]:  # as in `ours`
+        once.setdefault(tuple(one["box"].values()), (one["label"], *one["box"].values(), one["score"]))
+
+    graph.assign(sparse.arrays)
+    photo = cv2.imread(str(path))[None].astype(np.float32)
+    output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(photo)})
+    reference = theirs(original, output, *photo.shape[1:3])
+    graph.assign(model.arrays)
+    assert len(reference) > 24
+    assert_same(list(once.values()), reference)
 
 
 def test_boxes_on_a_photo_of_other_proportions_are_those_of_get_boxes(detector, original):

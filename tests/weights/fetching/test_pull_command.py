@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from detector.spec import Model
@@ -53,6 +54,21 @@ def test_a_name_that_is_not_here_is_pulled_at_its_first_use(boxwright, internet,
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
     assert boxwright("detect", PHOTO, "--model", "yolov2-voc", "--json").returncode == 0
+    assert [seen.status for seen in internet.seen] == [200]
+
+
+def test_it_is_served_by_its_name_and_pulled_for_that(start_service, internet, yolov2_bytes, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
+    service = start_service("yolov2-voc")
+    try:
+        (model,) = httpx.get(f"{service.url}/models").json()["models"]
+        assert (model["name"], model["input_size"], model["provenance"]["catalogue"]) == ("yolov2-voc", 416, "yolov2-voc")
+        answer = httpx.post(f"{service.url}/detect", content=PHOTO.read_bytes(), params={"confidence": 0}, timeout=60)
+        assert answer.json()["model"] == "yolov2-voc"
+        assert answer.json()["detections"]
+    finally:
+        assert service.stop() == 0
     assert [seen.status for seen in internet.seen] == [200]
 
 
