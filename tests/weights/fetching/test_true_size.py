@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +112,24 @@ def test_two_processes_at_once_fetch_it_once(home, internet, served, monkeypatch
             answers = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert answers == [f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"] * 2
     assert [seen.sent for seen in internet.seen] == [SIZE]
+
+
+@pytest.mark.usefixtures("served")
+def test_a_terminal_shows_how_far_it_is_how_quick_and_how_long_yet_and_the_output_stays_clean(home, internet, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+    terminal, end = os.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(PULL, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=end, text=True) as process:
+        os.close(end)
+        said = b""
+        with suppress(OSError):  # which ends what comes from a terminal
+            while True:
+                said += os.read(terminal, 65536)
+        output = process.communicate(timeout=60)[0]
+    os.close(terminal)
+    plain = re.sub(r"\x1b\[[\d;?]*\w", "", said.decode())  # without colours
+    assert re.search(r"darknet19 \S+ 79\.3/79\.3 MB [\d.]+ [kMG]B/s \d:\d\d:\d\d", plain)
+    assert output == f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"
 
 
 class Payload:
