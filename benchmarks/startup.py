@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fastapi", "numpy", "onnx", "onnxruntime", "pillow", "pydantic", "uvicorn")
 
 
-def measure(model: str, port: int) -> tuple[float, float, float]:
-    """(seconds, seconds of processor time, MiB resident when ready) of one start."""
+def measure(model: str, port: int) -> tuple[float, float]:
+    """(seconds, MiB resident when ready) of one start."""
     command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--port", str(port)]
     started = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -30,7 +30,7 @@ def measure(model: str, port: int) -> tuple[float, float, float]:
                 if process.poll() is not None:
                     sys.exit(f"{' '.join(command)}: ended with code {process.returncode} before it was ready.")
                 time.sleep(0.005)
-            return time.perf_counter() - started, _processor_time(process.pid), _resident(process.pid)
+            return time.perf_counter() - started, _resident(process.pid)
         finally:
             process.terminate()
 
@@ -44,12 +44,6 @@ def _ready(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _processor_time(process: int) -> float:
-    """Of all its threads; other programs on the machine hardly change it."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(process: int) -> float:
@@ -73,14 +67,13 @@ def main() -> None:
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    seconds, processor, memory = zip(*(measure(arguments.model, _free_port()) for _ in range(arguments.runs)), strict=True)
+    seconds, memory = zip(*(measure(arguments.model, _free_port()) for _ in range(arguments.runs)), strict=True)
     result = {
         "benchmark": "startup",
         "model": Path(arguments.model).name,
         "runs": arguments.runs,
         "seconds_median": round(statistics.median(seconds), 3),
         "seconds_worst": round(max(seconds), 3),
-        "processor_seconds_median": round(statistics.median(processor), 3),
         "resident_mib_median": round(statistics.median(memory), 1),
         "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},

@@ -24,6 +24,12 @@ from itertools import islice
 MOST_LISTED = 100
 
 
+def listed(names: Collection[str]) -> str:
+    """Names for a message, with commas between them: the first MOST_LISTED, and how many more there are. YOLO9000 has 9,418 labels."""
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(islice(names, MOST_LISTED)) + more
+
+
 class BoxwrightError(Exception):
     """Whatever Boxwright itself refuses; the message is a sentence for a person."""
 
@@ -78,9 +84,3 @@ class SettingError(BoxwrightError):
 
 class MissingExtra(BoxwrightError):
     """The packages of an extra are needed and not installed."""
-
-
-def listed(names: Collection[str]) -> str:
-    """Names for a message, with commas between them: the first MOST_LISTED, and how many more there are. YOLO9000 has 9,418 labels."""
-    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(islice(names, MOST_LISTED)) + more
