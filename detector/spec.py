@@ -1,5 +1,6 @@
 """Facts about a model, written once: `ModelSpec`; with its arrays and where they come from: `Model`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,7 +46,7 @@ class ModelSpec:
             if not label.strip() or not label.isprintable():
                 raise NetworkError(f"label {label!r} is not a word that can be shown: it is empty, or has a line break or the like in it.")
         if len(set(self.labels)) != len(self.labels):
-            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+            twice = next(label for label, count in Counter(self.labels).items() if count > 1)
             raise NetworkError(f"label {twice!r} is there twice; detections are told apart by label.")
         if any(not 0 < side < MAX_INPUT_SIZE for anchor in self.anchors for side in anchor):
             raise NetworkError(
