@@ -1,7 +1,7 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -23,34 +23,73 @@ def finetune(
     config: Annotated[
         str | None, typer.Option("--config", metavar="FILE_OR_RECIPE", help="Options in a TOML file; those given here come on top.")
     ] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option("--then", metavar="FILE_OR_RECIPE", help="Another run with these options, from the best weights; again for more."),
+    ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")] = False,
     **options: Any,
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
-    from cli.download_bar import load_model
-    from training.config import Config
-    from training.errors import TrainingError
-    from training.finetune import Run
-    from training.recipes import find_recipe
-    from training.report import write_report
-    from training.run_folder import RunFolder, Task
-
     given = {name: value for name, value in options.items() if value is not None}
     if resume:
         if dataset or config or given or find_rate:
-            raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options.")
-        folder, task, settings = RunFolder.open(resume)
-        run = Run.resumed(folder, task, settings, load_model(task.model))
+            raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
+        run = _resumed(resume)
     else:
         if not dataset:
             raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-        settings = Config.read(find_recipe(config), given) if config else Config.of(given)
-        task = Task(str(dataset.resolve()), train_set, val_set, str(Path(model).resolve()) if model and Path(model).is_file() else model)
-        run = Run.new(task, settings, load_model(model), out)
+        run = _begun(Beginning(str(dataset.resolve()), train_set, val_set, out, given), model, config)
     if find_rate:
         _find_rate(run)
         return
+    outcome = _reported(run)
+    for following in then or ():
+        if outcome.interrupted:
+            break
+        task = run.task
+        run = _begun(Beginning(task.dataset, task.train_set, task.val_set, out, given), str(outcome.folder / "best.safetensors"), following)
+        outcome = _reported(run)
+
+
+class Beginning(NamedTuple):
+    """What the runs of one command have in common."""
+
+    dataset: str
+    train_set: str
+    val_set: str
+    out: Path
+    given: dict[str, Any]  # options on the command line
+
+
+def _begun(begin: Beginning, model: str | None, config: str | None) -> "Run":
+    """A new run from that model, with the options of a recipe or file."""
+    from cli.download_bar import load_model
+    from training.config import Config
+    from training.finetune import Run
+    from training.recipes import find_recipe
+    from training.run_folder import Task
+
+    settings = Config.read(find_recipe(config), begin.given) if config else Config.of(begin.given)
+    file = str(Path(model).resolve()) if model and Path(model).is_file() else model
+    return Run.new(Task(begin.dataset, begin.train_set, begin.val_set, file), settings, load_model(model), begin.out)
+
+
+def _resumed(path: Path) -> "Run":
+    from cli.download_bar import load_model
+    from training.finetune import Run
+    from training.run_folder import RunFolder
+
+    folder, task, settings = RunFolder.open(path)
+    return Run.resumed(folder, task, settings, load_model(task.model))
+
+
+def _reported(run: "Run") -> "Outcome":
+    """The run to its end, with its report, and a line that says what came of it."""
+    from training.errors import TrainingError
+    from training.report import write_report
+
     try:
         outcome = _go(run)
     except TrainingError:  # a run that broke off: its report is wanted most
@@ -59,6 +98,7 @@ def finetune(
     page = write_report(outcome.folder)
     best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
     typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
+    return outcome
 
 
 def _find_rate(run: "Run") -> None:
