@@ -59,7 +59,8 @@ def go_on(data: Path, run: Path, steps: int | None = None, pause: float = 0.0) -
         assert process.stderr is not None
         said: list[str] = []
         threading.Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
-        told, last = [], 0
+        told: list[float] = []
+        last = 0
         while steps is None or len(told) < steps:
             line = process.stdout.readline()
             if not line:

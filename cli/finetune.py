@@ -1,7 +1,7 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from cli.config_options import with_config_options
 from cli.options import ModelOption
 
 if TYPE_CHECKING:
+    from training.config import Config
     from training.feature_cache import Filling
     from training.finetune import Outcome, Run
 
@@ -33,47 +34,43 @@ def finetune(
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
     given = {name: value for name, value in options.items() if value is not None}
+    following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
     if resume:
-        if dataset or config or given or find_rate:
+        if dataset or config or model or given or find_rate:
             raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
         run = _resumed(resume)
     else:
         if not dataset:
             raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-        run = _begun(Beginning(str(dataset.resolve()), train_set, val_set, out, given), model, config)
+        run = _begun(dataset, train_set, val_set, model=model, settings=_settings(config, given), out=out)
     if find_rate:
         _find_rate(run)
         return
     outcome = _reported(run)
-    for following in then or ():
+    for settings in following:
         if outcome.interrupted:
             break
-        task = run.task
-        run = _begun(Beginning(task.dataset, task.train_set, task.val_set, out, given), str(outcome.folder / "best.safetensors"), following)
+        task, best = run.task, outcome.folder / "best.safetensors"
+        run = _begun(Path(task.dataset), task.train_set, task.val_set, model=str(best), settings=settings, out=outcome.folder.parent)
         outcome = _reported(run)
 
 
-class Beginning(NamedTuple):
-    """What the runs of one command have in common."""
-
-    dataset: str
-    train_set: str
-    val_set: str
-    out: Path
-    given: dict[str, Any]  # options on the command line
-
-
-def _begun(begin: Beginning, model: str | None, config: str | None) -> "Run":
-    """A new run from that model, with the options of a recipe or file."""
-    from cli.download_bar import load_model
+def _settings(name_or_file: str | None, given: dict[str, Any]) -> "Config":
+    """The options of a recipe or file, with those given on top."""
     from training.config import Config
-    from training.finetune import Run
     from training.recipes import find_recipe
+
+    return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
+
+
+def _begun(dataset: Path, train_set: str, val_set: str, *, model: str | None, settings: "Config", out: Path) -> "Run":
+    """A new run from that model."""
+    from cli.download_bar import load_model
+    from training.finetune import Run
     from training.run_folder import Task
 
-    settings = Config.read(find_recipe(config), begin.given) if config else Config.of(begin.given)
     file = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return Run.new(Task(begin.dataset, begin.train_set, begin.val_set, file), settings, load_model(model), begin.out)
+    return Run.new(Task(str(dataset.resolve()), train_set, val_set, file), settings, load_model(model), out)
 
 
 def _resumed(path: Path) -> "Run":
