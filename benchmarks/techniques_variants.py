@@ -34,14 +34,15 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "He, ReLU": NEW_HEAD | {"activation": "relu"},
         "He, ELU": NEW_HEAD | {"activation": "elu"},
         "LeCun, SELU": NEW_HEAD | {"activation": "selu", "init": "lecun"},
-        "LeCun, SELU, no batch norm, alpha dropout 0.05": NEW_HEAD
-        | {"activation": "selu", "init": "lecun", "batch_norm": "off", "dropout": 0.05},
+        "LeCun, SELU, no batch norm, alpha dropout 0.05, a tenth of the rate": NEW_HEAD
+        | {"activation": "selu", "init": "lecun", "batch_norm": "off", "dropout": 0.05, "learning_rate": 0.0001},
         "Glorot, uniform": NEW_HEAD | {"init": "glorot", "init_distribution": "uniform"},
     },
     "Batch norm, dropout, decay": {
         "batch norm trains": {"batch_norm": "train"},
         "no batch norm: folded into the kernels": {"batch_norm": "off"},
         "new head without batch norm": NEW_HEAD | {"batch_norm": "off"},
+        "new head without batch norm, a tenth of the rate": NEW_HEAD | {"batch_norm": "off", "learning_rate": 0.0001},
         "spatial dropout 0.2 in the head": {"dropout": 0.2},
         "no weight decay": {"weight_decay": 0.0},
         "L2 of 0.0005 in the loss": {"l2": 0.0005, "weight_decay": 0.0},
