@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-
 XML = """<annotation><filename>{0}.png</filename><object><name>thing</name><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>40</xmax>
 <ymax>30</ymax></bndbox></object></annotation>"""
 
