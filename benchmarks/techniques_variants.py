@@ -2,10 +2,10 @@
 
 from typing import Any
 
-BASE: dict[str, Any] = {"epochs": 4, "sizes": "160", "check_every": 2, "unfreeze_at": 0.8, "warmup_steps": 10, "learning_rate": 0.0003}
+BASE: dict[str, Any] = {"epochs": 4, "sizes": "160", "check_every": 1, "unfreeze_at": 0.8, "warmup_steps": 10, "learning_rate": 0.0003}
 """Short, so that what learns faster is seen; the options that are not here are as `boxwright finetune` has them."""
 
-NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001, "epochs": 16, "check_every": 8, "unfreeze_at": 16, "cache_features": 4}
+NEW_HEAD = {"new_layers": "head", "learning_rate": 0.001, "epochs": 16, "check_every": 2, "unfreeze_at": 16, "cache_features": 4}
 """A new head needs longer; upon a frozen backbone, whose features are kept, it may."""
 SCRATCH = {"new_layers": "all", "freeze": "none", "learning_rate": 0.001}
 
@@ -34,11 +34,15 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "He, ReLU": NEW_HEAD | {"activation": "relu"},
         "He, ELU": NEW_HEAD | {"activation": "elu"},
         "LeCun, SELU": NEW_HEAD | {"activation": "selu", "init": "lecun"},
+        "LeCun, SELU, no batch norm, alpha dropout 0.05, a tenth of the rate": NEW_HEAD
+        | {"activation": "selu", "init": "lecun", "batch_norm": "off", "dropout": 0.05, "learning_rate": 0.0001},
+        "Glorot, uniform": NEW_HEAD | {"init": "glorot", "init_distribution": "uniform"},
     },
     "Batch norm, dropout, decay": {
         "batch norm trains": {"batch_norm": "train"},
         "no batch norm: folded into the kernels": {"batch_norm": "off"},
         "new head without batch norm": NEW_HEAD | {"batch_norm": "off"},
+        "new head without batch norm, a tenth of the rate": NEW_HEAD | {"batch_norm": "off", "learning_rate": 0.0001},
         "spatial dropout 0.2 in the head": {"dropout": 0.2},
         "no weight decay": {"weight_decay": 0.0},
         "L2 of 0.0005 in the loss": {"l2": 0.0005, "weight_decay": 0.0},
@@ -64,7 +68,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "piecewise": {"schedule": "piecewise"},
         "power": {"schedule": "power"},
         "exponential": {"schedule": "exponential"},
-        "performance": {"schedule": "performance", "plateau_patience": 1},
+        "performance": {"schedule": "performance", "plateau_patience": 1, "check_every": 2},
         "one cycle": {"schedule": "one-cycle"},
         "no warm-up": {"warmup_steps": 0},
     },
@@ -76,6 +80,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "progressive: 96 pixels for half of the run": {"sizes": "96:0.5,160"},
         "multi-scale, one stride up and down": {"multi_scale": 1},
-        "early stopping after 1 check without progress": {"patience": 1},
+        "early stopping after 1 check without progress": {"patience": 1, "check_every": 2},
     },
 }  # fmt: skip

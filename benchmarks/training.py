@@ -65,7 +65,7 @@ class Times:
 
 
 def made_photos(folder: Path, count: int = 64) -> Path:
-    """A VOC-style data set of rectangles in noise, 500 x 375 pixels."""
+    """A VOC-style data set of rectangles in noise, 500 x 375 pixels; val is train."""
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -78,7 +78,8 @@ def made_photos(folder: Path, count: int = 64) -> Path:
         thing = f"<object><name>rectangle</name><bndbox>{box}</bndbox></object>"
         size = "<size><width>500</width><height>375</height><depth>3</depth></size>"
         (folder / f"Annotations/{number:03d}.xml").write_text(f"<annotation>{size}{thing}</annotation>", encoding="utf-8")
-    (folder / "ImageSets/Main/train.txt").write_text("\n".join(f"{number:03d}" for number in range(count)), encoding="utf-8")
+    for name in ("train", "val"):
+        (folder / f"ImageSets/Main/{name}.txt").write_text("\n".join(f"{number:03d}" for number in range(count)), encoding="utf-8")
     return folder
 
 

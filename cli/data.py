@@ -1,11 +1,15 @@
 """`boxwright data`: annotated photos looked through, parted, and brought in from other formats."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli.preview import preview
+
+if TYPE_CHECKING:
+    from training.dataset_check import Check
 
 app = typer.Typer(help="Annotated photos: check, split, import, preview.", no_args_is_help=True)
 
@@ -29,21 +33,13 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Look through annotated photos for what spoils a training. Exit code 1 on errors, 0 with warnings only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from cli.data_report import as_facts, print_check
-    from training.dataset_check import check_dataset
     from training.voc_write import check_free
     from weights.darknet import read_labels
 
     if fix:
         check_free(fix)
-    known = read_labels(labels) if labels else ()
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("looking through", total=None)
-        found = check_dataset(dataset, image_sets or (), labels=known, advance=lambda total: progress.update(task, total=total, advance=1))
+    found = _looked_through(dataset, image_sets or (), read_labels(labels) if labels else ())
     notes = []
     if out:
         from training.dataset_plots import write_plots
@@ -61,6 +57,19 @@ def check(
         for note in notes:
             typer.echo(note)
     raise typer.Exit(1 if found.errors else 0)
+
+
+def _looked_through(dataset: Path, image_sets: Sequence[str], labels: Sequence[str]) -> "Check":
+    """The check, with a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from training.dataset_check import check_dataset
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("looking through", total=None)
+        return check_dataset(dataset, image_sets, labels=labels, advance=lambda total: progress.update(task, total=total, advance=1))
 
 
 @app.command()

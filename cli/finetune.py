@@ -9,6 +9,7 @@ from cli.config_options import with_config_options
 from cli.options import ModelOption
 
 if TYPE_CHECKING:
+    from training.config import Config
     from training.feature_cache import Filling
     from training.finetune import Outcome, Run
 
@@ -23,34 +24,69 @@ def finetune(
     config: Annotated[
         str | None, typer.Option("--config", metavar="FILE_OR_RECIPE", help="Options in a TOML file; those given here come on top.")
     ] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option("--then", metavar="FILE_OR_RECIPE", help="Another run with these options, from the best weights; again for more."),
+    ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")] = False,
     **options: Any,
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
-    from cli.download_bar import load_model
-    from training.config import Config
-    from training.errors import TrainingError
-    from training.finetune import Run
-    from training.recipes import find_recipe
-    from training.report import write_report
-    from training.run_folder import RunFolder, Task
-
     given = {name: value for name, value in options.items() if value is not None}
+    following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
     if resume:
-        if dataset or config or given or find_rate:
-            raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options.")
-        folder, task, settings = RunFolder.open(resume)
-        run = Run.resumed(folder, task, settings, load_model(task.model))
+        if dataset or config or model or given or find_rate:
+            raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
+        run = _resumed(resume)
     else:
         if not dataset:
             raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-        settings = Config.read(find_recipe(config), given) if config else Config.of(given)
-        task = Task(str(dataset.resolve()), train_set, val_set, str(Path(model).resolve()) if model and Path(model).is_file() else model)
-        run = Run.new(task, settings, load_model(model), out)
+        run = _begun(dataset, train_set, val_set, model=model, settings=_settings(config, given), out=out)
     if find_rate:
         _find_rate(run)
         return
+    outcome = _reported(run)
+    for settings in following:
+        if outcome.interrupted:
+            break
+        task, best = run.task, outcome.folder / "best.safetensors"
+        run = _begun(Path(task.dataset), task.train_set, task.val_set, model=str(best), settings=settings, out=outcome.folder.parent)
+        outcome = _reported(run)
+
+
+def _settings(name_or_file: str | None, given: dict[str, Any]) -> "Config":
+    """The options of a recipe or file, with those given on top."""
+    from training.config import Config
+    from training.recipes import find_recipe
+
+    return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
+
+
+def _begun(dataset: Path, train_set: str, val_set: str, *, model: str | None, settings: "Config", out: Path) -> "Run":
+    """A new run from that model."""
+    from cli.download_bar import load_model
+    from training.finetune import Run
+    from training.run_folder import Task
+
+    file = str(Path(model).resolve()) if model and Path(model).is_file() else model
+    return Run.new(Task(str(dataset.resolve()), train_set, val_set, file), settings, load_model(model), out)
+
+
+def _resumed(path: Path) -> "Run":
+    from cli.download_bar import load_model
+    from training.finetune import Run
+    from training.run_folder import RunFolder
+
+    folder, task, settings = RunFolder.open(path)
+    return Run.resumed(folder, task, settings, load_model(task.model))
+
+
+def _reported(run: "Run") -> "Outcome":
+    """The run to its end, with its report, and a line that says what came of it."""
+    from training.errors import TrainingError
+    from training.report import write_report
+
     try:
         outcome = _go(run)
     except TrainingError:  # a run that broke off: its report is wanted most
@@ -59,6 +95,7 @@ def finetune(
     page = write_report(outcome.folder)
     best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
     typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
+    return outcome
 
 
 def _find_rate(run: "Run") -> None:

@@ -69,7 +69,12 @@ class Config(BaseModel):
     )
     init_distribution: Literal["normal", "uniform"] = Field("normal", description="Distribution of new weights.")
     activation: Literal["keep", "leaky", "relu", "elu", "selu"] = Field("keep", description="Of new layers; selu wants init=lecun.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Channels dropped after each hidden convolution of the head (spatial dropout).")
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Channels dropped after each hidden convolution of the head (spatial dropout; after selu, alpha dropout).",
+    )
     anchors: Literal["keep", "kmeans"] = Field(
         "keep", description="Keep the model's, or cluster the training boxes (IoU k-means), as for a new head."
     )

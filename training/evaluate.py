@@ -74,9 +74,9 @@ def evaluate(detector: Detector, samples: Sequence[Sample], *, advance: Callable
     found = list(_found(detector, samples, advance))
     seconds = time.perf_counter() - started
     truths = [truth_of(sample, detector.spec.labels) for sample in samples]
-    if not any(len(truth.boxes) for truth in truths):
+    if all(truth.difficult.all() for truth in truths):
         labels = ", ".join(sorted({label for sample in samples for label in sample.labels})) or "none"
-        raise DatasetError(f"there is nothing to be found that the model knows: the boxes' labels are {labels}.")
+        raise DatasetError(f"there is nothing to be found that the model knows and that is not difficult: the boxes' labels are {labels}.")
     others = sum(len(sample.labels) for sample in samples) - sum(len(truth.boxes) for truth in truths)
     return Evaluation(detector.spec.labels, found, truths, seconds, others)
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,7 @@ class Outcome:
     why: str  # a sentence
     best: float | None  # AP50, or minus the loss
     best_step: int
+    interrupted: bool = False
 
 
 @dataclass
@@ -93,7 +94,8 @@ class Run:
         started = time.monotonic()
         self.folder.begin()
         try:
-            outcome = self._train(report, filling)
+            with self._out_of_memory_told():
+                outcome = self._train(report, filling)
         except TrainingError as error:
             self.folder.end(str(error), step=self.progress.step, seconds=time.monotonic() - started)
             raise
@@ -119,7 +121,17 @@ class Run:
                     self._save_checkpoint()
             self._save_checkpoint()
             self._save_model("last")
-        return Outcome(self.folder.path, self._why(interrupted=interrupt.asked), self.progress.best, self.progress.best_step)
+        cut = interrupt.asked and end > self.progress.step and not self.progress.out_of_patience(self.config)
+        return Outcome(self.folder.path, self._why(interrupted=cut), self.progress.best, self.progress.best_step, cut)
+
+    @contextmanager
+    def _out_of_memory_told(self) -> Iterator[None]:
+        """Inside, the threads that make batches, the step and the check may find no memory left."""
+        try:
+            yield
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            cure = "Take a smaller --batch-size or smaller --sizes."
+            raise TrainingError(f"out of memory after step {self.progress.step}. {cure} {self._last()}") from error
 
     def _event_files(self) -> AbstractContextManager[Callable[[Row], None]]:
         if not self.config.tensorboard:
@@ -127,7 +139,7 @@ class Run:
         return event_files(self.folder.path / "tensorboard", self.folder.rows())
 
     def _why(self, *, interrupted: bool) -> str:
-        if interrupted and self.progress.step < self.batches.steps:
+        if interrupted:
             return f"interrupted; --resume {self.folder.path} goes on."
         return "no progress for as long as patience lasts." if self.progress.out_of_patience(self.config) else "all epochs are done."
 
@@ -150,10 +162,7 @@ class Run:
         if self.trainer.frozen and step >= self.batches.unfreezing_step:
             self.trainer.freeze(frozenset())
         rate = self.schedule(step) * self.progress.rate_factor
-        try:
-            report = self.trainer.step(seen, targets, number=step, rate=rate)
-        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-            raise TrainingError(f"out of memory in step {step}: take a smaller --batch-size or smaller --sizes. {self._last()}") from error
+        report = self.trainer.step(seen, targets, number=step, rate=rate)
         if not math.isfinite(report.loss + sum(report.gradients.values())):
             raise TrainingError(f"{_not_a_number(step, report)} Lower --learning-rate or --clip-at. {self._last()}")
         self.progress.step = step + 1
@@ -246,7 +255,9 @@ def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
     if config.overfit:
         train = val = train[: config.overfit]
     labels = labels_to_learn(config, train)
-    if not any(label in labels for sample in val for label in sample.labels):
+    if not any(
+        label in labels and not difficult for sample in val for label, difficult in zip(sample.labels, sample.difficult, strict=True)
+    ):
         raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
     start = model_to_start_with(model, labels, train, config)
     batches = Batches(train, start.model.spec, config, augmented=not config.overfit)

@@ -46,10 +46,12 @@ def check_figure(record: RunRecord) -> Figure:
     figure, axes = _axes("AP50 on the validation set", "AP50")
     _points(axes, record, "ap50", COLOURS[2])
     if record.best:
-        axes.plot(record.best["step"], record.best["ap50"], "*", color=COLOURS[1], markersize=12, label="best.safetensors")
+        best = (record.best["step"], record.best["ap50"])
+        axes.plot(*best, "*", color=COLOURS[1], markersize=12)
+        side = "right" if best[0] > record.rows[-1]["step"] / 2 else "left"
+        axes.annotate("best.safetensors", best, xytext=(0, -14), textcoords="offset points", ha=side, fontsize=7)
     axes.set(xlim=(0, None), ylim=(0, 1.03))
     _mark_sizes(axes, record)
-    _legend(axes)
     return figure
 
 

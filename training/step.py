@@ -195,12 +195,14 @@ def _arithmetic(precision: str) -> Iterator[None]:
 
 def _dropouts(model: Model, config: Config) -> dict[str, Any]:
     """Dropout after each hidden convolution of the head, by layer. Convolutions: neighbours in a channel are alike, so whole
-    channels are dropped (arXiv 1411.4280); after selu, alpha dropout, which keeps mean and variance (arXiv 1706.02515)."""
+    channels are dropped (arXiv 1411.4280); after selu, by alpha dropout, which keeps mean and variance (arXiv 1706.02515)."""
     if not config.dropout:
         return {}
     return {layer.name: _dropout(layer, config, index) for index, layer in enumerate(hidden_of_head(model.spec.network))}
 
 
 def _dropout(layer: Conv, config: Config, index: int) -> Any:
-    kind = keras.layers.AlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
-    return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")
+    options: dict[str, Any] = {"seed": config.seed + index, "name": f"{layer.name}_dropout"}
+    if layer.activation == "selu":
+        return keras.layers.AlphaDropout(config.dropout, noise_shape=(None, 1, 1, None), **options)
+    return keras.layers.SpatialDropout2D(config.dropout, **options)

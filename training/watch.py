@@ -56,7 +56,10 @@ class Watcher:
         for layer, ratio in self.medians().items():
             if len(self.ratios[layer]) < WINDOW:
                 continue
-            if ratio < VANISHING:
+            if ratio == 0:
+                cure = "a smaller --learning-rate or --activation leaky, from the beginning, may help"
+                yield f"{layer} has had no gradient at all for {WINDOW} steps: what lies above passes none on, being dead; {cure}."
+            elif ratio < VANISHING:
                 cure = "a larger --learning-rate, batch norm or another --activation may help"
                 yield f"{layer}'s gradient has been {ratio:.0e} of its weights for {WINDOW} steps: it is not learning; {cure}."
             elif ratio > EXPLODING:

@@ -22,11 +22,12 @@ def dataset(tmp_path):
     return tmp_path / "data"
 
 
-def test_json_has_every_measure(boxwright, dataset):
-    ended = boxwright("evaluate", dataset, "--json")
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
+def test_json_has_every_measure_whatever_computes_the_network(boxwright, dataset, engine):
+    ended = boxwright("evaluate", dataset, "--json", "--engine", engine)
     assert ended.code == 0, ended.err
     facts = json.loads(ended.out)
-    assert (facts["model"], facts["engine"], facts["photos"]) == ("everyday", "onnxruntime", 2)
+    assert (facts["model"], facts["engine"], facts["photos"]) == ("everyday", engine, 2)
     assert facts["ap50"] == facts["ap50_11_point"] == 1
     assert set(facts["classes"]) == {"cat", "person"}
     assert facts["classes"]["cat"]["curve"]["recall"][0] == 1
@@ -56,3 +57,12 @@ def test_a_missing_set_is_named(boxwright, dataset):
     ended = boxwright("evaluate", dataset, "--set", "test")
     assert ended.code == 2
     assert "there is no image set 'test'" in ended.err
+
+
+def test_a_set_of_which_every_box_is_difficult_is_refused(boxwright, dataset):
+    for name in ("cat", "astronaut"):
+        path = dataset / "Annotations" / f"{name}.xml"
+        path.write_text(path.read_text().replace("</name>", "</name><difficult>1</difficult>"))
+    ended = boxwright("evaluate", dataset, "--json")
+    assert ended.code == 2
+    assert "nothing to be found that the model knows and that is not difficult" in ended.err

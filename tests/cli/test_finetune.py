@@ -1,5 +1,8 @@
 """The command: its options, what it refuses, and a run from the shell to a model that detects."""
 
+import json
+import tomllib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,6 +56,20 @@ def test_a_run_from_the_shell_gives_a_model_that_detects(boxwright, data, model_
     assert "epochs = 2" in told
 
 
+def test_one_command_makes_two_runs_the_second_from_the_best_weights_of_the_first(boxwright, data, model_file, tmp_path):
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text('epochs = 2\nsizes = "64"\nlearning_rate = 0.001\n', encoding="utf-8")
+    second.write_text('epochs = 1\nsizes = "96"\nfreeze = "none"\n', encoding="utf-8")
+    out, both = tmp_path / "runs", ("--batch-size", 4)
+    ended = boxwright("finetune", data, "--model", model_file, "--out", out, "--config", first, *both, "--then", second)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("all epochs are done.") == 2
+    tasks = [json.loads((out / name / "run.json").read_text(encoding="utf-8")) for name in ("things-001", "things-002")]
+    assert tasks[1] == tasks[0] | {"model": str(out / "things-001" / "best.safetensors")}
+    configs = [tomllib.loads((out / name / "config.toml").read_text(encoding="utf-8")) for name in ("things-001", "things-002")]
+    assert [(config["epochs"], config["sizes"], config["batch_size"]) for config in configs] == [(2, "64", 4), (1, "96", 4)]
+
+
 def test_a_run_that_breaks_off_has_a_report_that_says_why(boxwright, data, model_file, tmp_path):
     wild = ("--optimizer", "sgd", "--learning-rate", 10, "--clip", "none", "--warmup-steps", 0, "--loss", "darknet", "--freeze", "none")
     quick = ("--epochs", 50, "--sizes", "64", "--batch-size", 4, "--check-every", 50)
@@ -66,8 +83,9 @@ def test_a_run_that_breaks_off_has_a_report_that_says_why(boxwright, data, model
     ("arguments", "sentence"),
     [
         ((), "give the folder of the data set"),
-        (("{data}", "--resume", "x"), "give no folder and no other options"),
+        (("{data}", "--resume", "x"), "give no folder and no other options but --then"),
         (("{data}", "--learning-rate", "-1"), "learning_rate: Input should be greater than 0, got -1.0"),
+        (("{data}", "--then", "bcd"), "bcd: no such TOML file, and no recipe"),
         (("--resume", "{data}"), "not the folder of a run"),
     ],
 )

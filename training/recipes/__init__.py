@@ -19,4 +19,4 @@ def find_recipe(name_or_file: str) -> Path:
         return path
     if name_or_file in recipe_names():
         return _FOLDER / f"{name_or_file}.toml"
-    raise ConfigError(f"--config {name_or_file}: no such TOML file, and no recipe; there are {', '.join(recipe_names())}.")
+    raise ConfigError(f"{name_or_file}: no such TOML file, and no recipe; there are {', '.join(recipe_names())}.")

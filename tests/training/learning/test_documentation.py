@@ -41,7 +41,7 @@ def test_every_file_of_a_run_is_told_and_no_other():
     assert {row[0].strip("`") for row in rows(files)} - {"file", "---"} == set(there)
 
 
-@pytest.mark.parametrize("ratio", [2e-8, 30.0])
+@pytest.mark.parametrize("ratio", [2e-8, 30.0, 0.0])
 def test_what_the_watcher_says_of_gradients_is_told(ratio):
     (sentence,) = Watcher({"LAYER": deque([ratio] * WINDOW)}).sentences()
     assert f"| {sentence.partition(';')[0].replace('LAYER', '...')} |" in TEXT

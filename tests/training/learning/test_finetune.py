@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from detector.boxes import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
 from training.checkpoints import newest_checkpoint
@@ -106,6 +108,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights_to_the_bit(begin
 def test_ctrl_c_saves_first_and_the_run_goes_on_from_there(begin, whole):
     stopped = begin()
     outcome = stopped.go(lambda row: os.kill(os.getpid(), signal.SIGINT) if row["step"] == 5 else None)
+    assert outcome.interrupted
     assert outcome.why.startswith("interrupted")
     assert newest_checkpoint(outcome.folder / "checkpoints").state["step"] == 5
     resume(outcome.folder).go()
@@ -115,6 +118,7 @@ def test_ctrl_c_saves_first_and_the_run_goes_on_from_there(begin, whole):
 def test_a_run_leaves_its_options_its_numbers_and_models_that_detect(whole, rectangles):
     run, outcome = whole
     path = outcome.folder
+    assert not outcome.interrupted
     assert outcome.why == "all epochs are done."
     assert path.name.startswith(f"{rectangles.name}-")
     assert Config.read(path / "config.toml") == run.config
@@ -181,11 +185,60 @@ def test_options_that_do_not_fit_data_or_model_are_refused_before_anything_is_wr
     assert sorted(whole[1].folder.parent.iterdir()) == runs
 
 
-def test_eight_photos_are_learned_by_heart(shared, tmp_path):
+@pytest.fixture(scope="module")
+def by_heart(shared, tmp_path_factory):
+    """How a run ended that saw the same eight photos of raccoons again and again, and the first of them."""
     task = Task(str(shared / "data/raccoon"), "train", "val", None)
     settings = {"overfit": 8, "epochs": 24, "check_every": 8, "sizes": "160", "unfreeze_at": 24, "warmup_steps": 3}
-    outcome = Run.new(task, Config(**settings, learning_rate=0.001), load(None), tmp_path).go()
-    assert outcome.best >= 0.95
+    run = Run.new(task, Config(**settings, learning_rate=0.001), load(None), tmp_path_factory.mktemp("heart"))
+    return run.go(), run.batches.samples[0]
+
+
+def test_eight_photos_are_learned_by_heart(by_heart):
+    assert by_heart[0].best >= 0.95
+
+
+def test_the_result_serves_post_a_raccoon_and_get_a_raccoon(by_heart, start_service):
+    outcome, sample = by_heart
+    service = start_service(outcome.folder / "best.safetensors")
+    try:
+        answer = httpx.post(f"{service.url}/detect", content=sample.photo.read_bytes()).json()
+    finally:
+        service.stop()
+    assert answer["model"] == outcome.folder.name
+    found = answer["detections"][0]
+    assert (found["label"], found["score"] > 0.5) == ("raccoon", True)
+    box = np.array([[found["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]], np.float32)
+    assert box_iou(box, sample.boxes).max() > 0.7
+
+
+NARROW = """
+import resource, sys
+from pathlib import Path
+from training.errors import TrainingError
+from training.finetune import Run
+from training.run_folder import RunFolder
+from weights.model_file import load_model
+folder, task, config = RunFolder.open(Path(sys.argv[1]))
+run = Run.resumed(folder, task, config, load_model(Path(task.model)))
+used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
+try:
+    run.go()
+except TrainingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by Linux's means")
+def test_where_memory_is_out_a_run_ends_in_a_sentence(begin):
+    run = begin(batch_size=64, sizes="1024", mosaic=0.0, freeze="none")
+    run._save_checkpoint()
+    command = [sys.executable, "-c", NARROW, str(run.folder.path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout.startswith("out of memory after step 0. Take a smaller --batch-size or smaller --sizes."), ended.stderr
+    assert f"--resume {run.folder.path}" in ended.stdout
+    assert json.loads((run.folder.path / "outcome.json").read_text(encoding="utf-8"))["why"].startswith("out of memory")
 
 
 def test_a_validation_set_without_a_box_of_the_labels_is_refused(rectangles, small_model, tmp_path):

@@ -121,3 +121,14 @@ def test_in_bfloat16_weights_are_float32_and_learn_the_same(rectangles, small_mo
     assert reports[1][-1].loss < 0.7 * reports[1][0].loss
     assert all(array.dtype == np.float32 for array in second.model("m", {}).arrays.values())
     assert second._raw(second.network, batches.batch(0)[0], training=False).dtype == "float32"
+
+
+def test_alpha_dropout_after_selu_drops_whole_channels_and_keeps_mean_and_variance(rectangles, small_model):
+    settings = {"new_layers": "head", "activation": "selu", "init": "lecun", "dropout": 0.3}
+    trainer, _ = make(rectangles, small_model, **settings)
+    values = np.random.default_rng(0).standard_normal((64, 4, 4, 500)).astype(np.float32)
+    dropped = np.asarray(trainer.network.get_layer("conv8_dropout")(values, training=True))
+    flat = np.ptp(dropped, axis=(1, 2)) < 1e-5
+    assert flat.mean() == pytest.approx(0.3, abs=0.02)
+    assert dropped.mean() == pytest.approx(0, abs=0.03)
+    assert dropped.var() == pytest.approx(1, abs=0.05)

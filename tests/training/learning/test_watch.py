@@ -3,8 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.network import Conv
-from training.step import StepReport
+from detector.network import Conv, MaxPool
+from detector.spec import Model, ModelSpec
+from training.config import Config
+from training.step import StepReport, Trainer
+from training.targets import dense_targets
+from training.transfer import Start, fresh_arrays
 from training.watch import WINDOW, Flat, Probe, Watcher, flat_sentences
 
 
@@ -67,3 +71,39 @@ def test_a_network_of_leaky_layers_has_nothing_to_look_at(small_model):
     )
     model = replace(small_model, spec=replace(small_model.spec, network=network))
     assert Probe.of(model.spec).flat(model, np.zeros((1, 64, 64, 3), np.float32)) == {}
+
+
+def said_of_a_real_run(*, depth, activation, rate, normalize=False, **settings):
+    """What the watcher says after a window of steps of a network of `depth` layers of 8 filters that begins anew."""
+    stem = tuple(Conv(f"conv{number}", 8, activation=activation, normalize=normalize) for number in range(depth))
+    network = (*stem, MaxPool("pool", 2), Conv("linear", 7, size=1, normalize=False, activation="linear"))
+    spec = ModelSpec(("a", "b"), ((2.0, 2.0),), network, input_size=16)
+    config = Config(**({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | settings))
+    trainer = Trainer(Start(Model("anew", spec, fresh_arrays(network, config)), frozenset()), config, frozenset())
+    one = dense_targets(np.array([[2, 2, 10, 12]], np.float32), np.array([1]), spec, 2)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+    probe, watcher = Probe.of(spec), Watcher()
+    before = probe.flat(trainer.model("before", {}), images)
+    for step in range(WINDOW):
+        watcher.observe(trainer.step(images, {name: np.stack([part] * 2) for name, part in one.items()}, number=step, rate=rate))
+    return [*watcher.sentences(), *flat_sentences(probe.flat(trainer.model("after", {}), images), before)]
+
+
+def test_a_deep_stack_of_sigmoids_is_said_to_vanish_towards_the_input_and_one_of_leaky_units_is_not():
+    said = said_of_a_real_run(depth=14, activation="logistic", rate=1e-3, init="glorot")
+    assert [sentence.partition("'")[0] for sentence in said] == [f"conv{number}" for number in range(len(said))]
+    assert len(said) in range(1, 5)
+    assert all("it is not learning" in sentence for sentence in said)
+    assert said_of_a_real_run(depth=14, activation="leaky", rate=1e-3) == []
+
+
+def test_units_that_a_wild_rate_kills_are_said_to_be_dead_and_to_pass_no_gradient_on():
+    said = " ".join(said_of_a_real_run(depth=4, activation="relu", rate=1.0))
+    assert "conv0 has had no gradient at all for 50 steps: what lies above passes none on, being dead" in said
+    assert "100% of conv2's channels are dead, 0% were before training" in said
+
+
+def test_a_loss_that_is_weighted_too_heavily_is_said_to_explode_though_it_is_clipped():
+    said = said_of_a_real_run(depth=4, activation="leaky", rate=1e-3, normalize=True, object_scale=1e4, clip="global-norm")
+    assert len(said) == 5
+    assert all("times its weights for 50 steps: it explodes" in sentence for sentence in said)
