@@ -32,6 +32,7 @@ FACTS = "facts"
 MAX_BYTES = 2**30
 """Of all kept engines together; YOLOv2 takes a fifth."""
 _ADVICE = "BOXWRIGHT_HOME names another folder, BOXWRIGHT_ENGINES=0 asks for none"
+_HERE = Path(__file__).parent
 _ABANDONED_SECONDS = 3600  # after which a folder that never got its name belongs to nobody
 
 
@@ -50,8 +51,11 @@ def folder() -> Path:
 
 
 def key_of(content: str) -> str:
-    """What a model's engine is called here, on this machine and with this code."""
-    return hashlib.blake2b(f"{content} {kind()}".encode(), digest_size=16).hexdigest()
+    """What a model's engine is called here, on this kind of machine and with this code, that which reads models included."""
+    digest = hashlib.blake2b(f"{content} {kind()}".encode(), digest_size=16)
+    for source in sorted((*_HERE.glob("*.py"), *_HERE.glob("*.toml"))):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def read(key: str) -> Kept | None:
