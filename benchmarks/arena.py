@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.contenders import RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
+LARGE = 16  # photos, in whose time that of warming up does not count
 RIVALS_PYTHON = ROOT / ".venv-rivals" / "bin" / "python"
 
 
@@ -65,13 +66,17 @@ def _told(name: str, process: "subprocess.Popen[str]", order: str = "") -> Any:
 
 
 def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Facts of each contender, with "ms" and "cpu_ms" of its rounds (the second of two calls: the first warms caches up)."""
+    """Facts of each contender, with "ms" and "cpu_ms" of its rounds.
+
+    A round is the second of two calls, the first of which warms caches up; of large batches it is the only one.
+    """
+    calls = 1 if batch >= LARGE else 2
     with ExitStack() as stack:
         contenders = [stack.enter_context(contender(name, folder, threads, batch)) for name in names]
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
         for _ in range(rounds):
             for each in contenders:
-                times[each.name].append(each.seconds(2)[1])
+                times[each.name].append(each.seconds(calls)[-1])
         clock = {name: [seconds * 1000 for seconds, _ in each] for name, each in times.items()}
         busy = {name: [seconds * 1000 for _, seconds in each] for name, each in times.items()}
         return {each.name: dict(each.facts) | {"ms": clock[each.name], "cpu_ms": busy[each.name]} for each in contenders}

@@ -69,12 +69,21 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
         "one_client_ms_p50": round(statistics.median(answer["clock_ms"] for answer in answers), 2),
         "network_ms_p50": round(statistics.median(answer["timing_ms"]["network"] for answer in answers), 2),
         "added_ms_p50": round(statistics.median(added), 2),
+        "stages_ms_p50": _stages(answers),
         "photos_per_second": round(statistics.median(together), 2),
         "engine_alone_per_second": round(statistics.median(engine), 2),
         "share_of_engine": round(statistics.median(t / e for t, e in zip(together, engine, strict=True)), 3),
         "machine": machine(),
         "versions": versions(PACKAGES),
     }
+
+
+def _stages(answers: list[dict[str, Any]]) -> dict[str, float]:
+    """Median milliseconds of each stage of a request, and of all that is none: HTTP, both sides of it, and JSON."""
+    names = ("decode", "prepare", "network", "select")
+    stages = {name: [answer["timing_ms"][name] for answer in answers] for name in names}
+    stages["http"] = [answer["clock_ms"] - sum(answer["timing_ms"][name] for name in names) for answer in answers]
+    return {name: round(statistics.median(times), 2) for name, times in stages.items()}
 
 
 def _photo() -> bytes:

@@ -8,8 +8,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from cli.messages import messages_shown
 from detector.spec import Model
-from weights import resolve
-from weights.download import Progress as Report
+from weights import ready, resolve
+from weights.engines import EngineName
+from weights.partial import Progress as Report
+from weights.ready import Ready
 
 
 @contextmanager
@@ -26,3 +28,9 @@ def load_model(name_or_file: str | None) -> Model:
     """`weights.resolve.load`, with a bar where something has to be downloaded."""
     with download_bar(name_or_file or resolve.DEFAULT) as progress:
         return resolve.load(name_or_file, progress=progress)
+
+
+def load_ready(name_or_file: str | None, engine: EngineName) -> Ready:
+    """`weights.ready.load_ready`, likewise."""
+    with download_bar(name_or_file or resolve.DEFAULT) as progress:
+        return ready.load_ready(name_or_file, engine, progress=progress)

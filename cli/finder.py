@@ -3,8 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
-from cli.download_bar import load_model
+from cli.download_bar import load_ready
 from cli.found import Found, Wanted
 from cli.photo_file import read_photo
 from detector.detector import Detector
@@ -12,7 +13,7 @@ from detector.draw import draw_detections
 from detector.image import read_image
 from service.annotated import encode
 from service.schemas import Detection
-from weights.engines import EngineName, load_engine
+from weights.engines import EngineName
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class Finder:
     @classmethod
     def load(cls, model: str | None, engine: EngineName, wanted: Wanted) -> "Finder":
         """Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
-        loaded = load_model(model)
-        detector = Detector(loaded.spec, load_engine(loaded, engine))
-        return cls(loaded.name, detector, wanted, detector.class_ids(wanted.classes) if wanted.classes else None)
+        ready = load_ready(model, engine)
+        Thread(target=ready.keep, name="keep").start()  # beside the photos
+        detector = Detector(ready.facts.spec, ready.engine)
+        return cls(ready.facts.name, detector, wanted, detector.class_ids(wanted.classes) if wanted.classes else None)
 
     def find(self, photo: Path) -> Found:
         """Raises OSError and ImageError for a photo that cannot be read."""

@@ -2,8 +2,10 @@
 
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
+from threading import Thread, Timer
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", envvar="BOXWRIGHT_CONFIG", metavar="FILE", help="A TOML file of settings.")]
 OthersOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; repeat it for several.")]
+
+QUIET_SECONDS = 5.0
+"""After which a start is over, and its engine is kept for the next."""
 
 
 def serve(
@@ -42,10 +47,14 @@ def serve(
         return
     signal.signal(signal.SIGTERM, _leave)
 
+    # What answers is imported beside the model's loading, most of which is not Python: a second core has something to do.
+    Thread(target=import_module, args=("service.app",), daemon=True).start()
+    registry = load_registry(settings)
+
     from service.app import create_app
     from service.server import run_server
 
-    run_server(create_app(load_registry(settings), settings), settings)  # the models are loaded before the socket opens
+    run_server(create_app(registry, settings), settings)  # the models are loaded before the socket opens
 
 
 def _named(others: Iterable[str]) -> dict[str, str]:
@@ -63,12 +72,20 @@ def _named(others: Iterable[str]) -> dict[str, str]:
 
 def load_registry(settings: "Settings") -> "Registry":
     """The models that the settings ask for, loaded and warmed up. Raises UnknownModel, ModelError, MissingExtra."""
-    from cli.download_bar import load_model
+    from cli.download_bar import load_ready
     from service.registry import LoadedModel, Registry
-    from weights.engines import load_engine
 
-    model = load_model(settings.model)
-    return Registry([LoadedModel.of(model, load_engine(model, settings.engine))])
+    ready = load_ready(settings.model, settings.engine)
+    registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
+    _when_quiet(ready.keep)
+    return registry
+
+
+def _when_quiet(work: Callable[[], object]) -> None:
+    """Do it beside the first requests, once the start is over. What has begun is finished before the process ends, what has not is left."""
+    timer = Timer(QUIET_SECONDS, Thread(target=work, name="keep").start)
+    timer.daemon = True
+    timer.start()
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

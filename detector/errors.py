@@ -13,7 +13,8 @@
     ├── UnknownModel           no model of that name
     ├── UnknownLabel           the model has no such class
     ├── SettingError           a threshold or option outside its range
-    └── MissingExtra           needs packages of an extra that is not installed
+    ├── MissingExtra           needs packages of an extra that is not installed
+    └── KeepError              an engine cannot be kept on disk, or what is there is none
 
 A message says what, where, what was got, what was wanted and what to do.
 """
@@ -84,3 +85,7 @@ class SettingError(BoxwrightError):
 
 class MissingExtra(BoxwrightError):
     """The packages of an extra are needed and not installed."""
+
+
+class KeepError(BoxwrightError):
+    """An engine cannot be kept on disk, or what is kept there cannot be run."""

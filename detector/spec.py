@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from detector.errors import ModelError, NetworkError, listed
 from detector.network import Network
@@ -81,6 +81,22 @@ class ModelSpec:
     def stride(self) -> int:
         """Network pixels along a side of a cell."""
         return self.input_size // self.grid
+
+
+class ModelFacts(Protocol):
+    """What there is to say of a model, with its arrays or without."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it is, apart from its arrays."""
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """Where it comes from."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from detector.detector import Detector
 from detector.engines import Engine
 from detector.errors import UnknownModel
 from detector.shapes import parameters
-from detector.spec import Model
+from detector.spec import ModelFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class LoadedModel:
     """One thread, in which alone the engine is called: one photo takes all cores, so a second would only slow the first."""
 
     @classmethod
-    def of(cls, model: Model, engine: Engine) -> "LoadedModel":
+    def of(cls, model: ModelFacts, engine: Engine) -> "LoadedModel":
         """Load and warm up: one picture goes through, so that the first request is as quick as the next."""
         detector = Detector(model.spec, engine)
         detector.detect(np.zeros((model.spec.input_size, model.spec.input_size, 3), np.uint8))

@@ -9,7 +9,8 @@ import onnxruntime
 
 from detector.engines.cores import usable_cores
 from detector.errors import SettingError
-from detector.onnx_model import INPUT, build_onnx
+from detector.onnx_model import build_onnx
+from detector.onnx_names import INPUT
 from detector.placement import Pixels
 from detector.quantization import Range
 from detector.shapes import Array

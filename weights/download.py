@@ -6,7 +6,6 @@ Bytes that are already there are asked for no second time if the server can tell
 or Last-Modified), or a published hash will tell. A server that ignores the range sends everything, and everything is written anew.
 """
 
-from collections.abc import Callable
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,10 +19,7 @@ from weights.addresses import without_password
 from weights.cache import looks_like_html
 from weights.catalogue import Entry
 from weights.errors import FetchError
-from weights.partial import Partial
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes there are so far and those there will be in all, if that is known."""
+from weights.partial import CHUNK, Partial, Progress
 
 
 def _user_agent() -> str:
@@ -36,7 +32,6 @@ def _user_agent() -> str:
 
 USER_AGENT = _user_agent()  # Darknet's site answers 403 to Python's own
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
-CHUNK = 1 << 16  # bytes; at most so much of a broken download is lost
 
 
 def download(entry: Entry, address: str, partial: Partial, progress: Progress | None = None) -> None:

@@ -11,9 +11,8 @@ from detector.errors import ModelFileError
 from weights import cache
 from weights.addresses import mirrors, offline, without_password
 from weights.catalogue import Entry, entry_of
-from weights.download import CHUNK, Progress, download
 from weights.errors import DiskError, FetchError
-from weights.partial import Partial, beside
+from weights.partial import CHUNK, Partial, Progress, beside
 from weights.pulled import check_pulled
 from weights.reading import opened
 
@@ -92,6 +91,8 @@ def _download(entry: Entry, progress: Progress | None) -> Path:
 
 
 def _from_address(entry: Entry, address: str, partial: Partial, progress: Progress | None) -> Path:
+    from weights.download import download  # brings `requests`, for which a start that downloads nothing need not wait
+
     resumed = partial.size > 0 and partial.is_from(address)
     download(entry, address, partial, progress)
     try:

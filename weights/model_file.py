@@ -99,6 +99,15 @@ def read_header(path: Path) -> ModelHeader:
         return header
 
 
+def content_of(path: Path) -> str:
+    """The checksum of all that the file says, arrays included, as its header has it: raises as `read_header` does.
+
+    Whether the arrays are those that were saved, only `load_model` sees.
+    """
+    with _opened(path) as (_, _, file):
+        return str(file.metadata()["sha256"])
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[ModelHeader, str, Any]]:
     """The checked header, the digest of the arrays, and the file for reading them. Names the file in what goes wrong, then or later."""

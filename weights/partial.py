@@ -3,7 +3,7 @@
 import errno
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -13,6 +13,10 @@ from typing import Literal
 from weights.addresses import without_password
 from weights.atomic import replacing
 from weights.errors import DiskError
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes there are so far and those there will be in all, if that is known."""
+CHUNK = 1 << 16  # bytes; at most so much of a broken download is lost
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ROOM = "Make room, or set BOXWRIGHT_HOME to a folder on a larger disk."

@@ -13,20 +13,30 @@ from weights.darknet import read_weights
 from weights.tensornets import read_tensornets
 
 
-def load_pulled(entry: Entry, path: Path) -> Model:
+def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
     """The model in the entry's file, which lies at `path` as `fetch.pull` gave it.
 
-    Its provenance has the entry's name, licence and the file's sha256 besides what the file says.
+    Its provenance has the entry's name, licence and the file's sha256 besides what the file says. sha256: what `sha256_of` has said
+    of it, if it has been asked.
     Raises ModelFileError, naming the file, where it does not hold the entry's network or is not the one published or recorded.
     """
     cache.recorded(entry)  # a damaged record is not this file's fault
     try:
         model = _read(entry, path)
-        sha256 = cache.digest(path, "sha256")
-        _check_sha256(entry, path, sha256)
     except ModelFileError as error:
         raise ModelFileError(f"{error} {cache.advice(entry)}") from error
+    sha256 = sha256 or sha256_of(entry, path)
     return replace(model, provenance={**model.provenance, "catalogue": entry.name, "licence": entry.licence, "sha256": sha256})
+
+
+def sha256_of(entry: Entry, path: Path) -> str:
+    """The sha256 of the entry's file. Raises ModelFileError, naming the file, where it is not the one published or recorded."""
+    sha256 = cache.digest(path, "sha256")
+    try:
+        cache.check_sha256(entry, sha256)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}. {cache.advice(entry)}") from error
+    return sha256
 
 
 def check_pulled(entry: Entry, path: Path) -> str:
@@ -46,13 +56,6 @@ def _read(entry: Entry, path: Path) -> Model:
         return read_tensornets(path, spec, name=entry.name)
     arrays, provenance = read_weights(path, spec.network)
     return Model(entry.name, spec, arrays, provenance)
-
-
-def _check_sha256(entry: Entry, path: Path, sha256: str) -> None:
-    try:
-        cache.check_sha256(entry, sha256)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}.") from error
 
 
 def _check_content(entry: Entry, path: Path) -> None:

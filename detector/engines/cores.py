@@ -28,8 +28,14 @@ def _quota(cgroup: Path) -> float:
 
 def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
     """Whether products of 8 bits are summed up in 32: all but x86 processors without VNNI's instructions."""
-    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), None) if cpuinfo.is_file() else None
-    return flags is None or bool({"avx512_vnni", "avx_vnni"} & set(flags.split()))
+    known = instructions(cpuinfo).split()
+    return "flags" not in known or bool({"avx512_vnni", "avx_vnni"} & set(known))
+
+
+def instructions(cpuinfo: Path = CPUINFO) -> str:
+    """The line in which the system tells the processor's instructions ("flags : fpu vme ..."); "" where it does not say."""
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 _UNLIMITED = 1 << 20

@@ -1,16 +1,27 @@
-"""The fast engine: the ONNX graph of `onnx_model` in onnxruntime. Imports no TensorFlow."""
+"""The fast engine: the ONNX graph of `onnx_model` in onnxruntime. Imports no TensorFlow, and `onnx` only to build a graph."""
 
+import hashlib
+import platform
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from detector.engines import split_anchors
-from detector.engines.cores import has_vnni, usable_cores
-from detector.onnx_model import FEATURES, INPUT, OUTPUT, Parts, build_apart, build_apart_until
+from detector.engines.cores import has_vnni, instructions, usable_cores
+from detector.errors import KeepError
+from detector.onnx_names import FEATURES, INPUT, OUTPUT
 from detector.spec import Model
+
+if TYPE_CHECKING:
+    from detector.onnx_model import Parts
+
+GRAPH, KERNELS = "graph.onnx", "kernels"
+"""The files of an engine that is kept: the graph as onnxruntime has optimised it, and its constants, which are mapped into memory."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +33,24 @@ class OnnxEngine:
     name: str = "onnxruntime"
 
     @classmethod
-    def of(cls, model: Model, *, threads: int | None = None) -> "OnnxEngine":
-        """Build the graph and load it. threads: of one call; None: as many as there are processors for this process."""
-        return cls(_session(build_apart(model), threads), len(model.spec.anchors))
+    def of(cls, model: Model, *, threads: int | None = None, keep: Path | None = None) -> "OnnxEngine":
+        """Build the graph and load it. threads: of one call; None: as many as there are processors for this process.
+
+        keep: a folder for GRAPH and KERNELS, of which `kept` makes the same engine. Raises KeepError where they cannot be written.
+        """
+        from detector.onnx_model import build_apart
+
+        return cls(_session(build_apart(model), threads, keep), len(model.spec.anchors))
+
+    @classmethod
+    def kept(cls, folder: Path, anchors: int, *, threads: int | None = None) -> "OnnxEngine":
+        """The engine in that folder, in milliseconds. Raises KeepError where the files are none of onnxruntime's, or were cut short."""
+        options = _options(threads or usable_cores())
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # that has been done
+        try:
+            return cls(onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=[_CPU]), anchors)
+        except _REFUSALS as error:
+            raise KeepError(f"{folder}: onnxruntime cannot read it: {error}") from error
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
@@ -42,6 +68,8 @@ class OnnxStem:
     @classmethod
     def of(cls, model: Model, layers: tuple[str, ...], *, threads: int | None = None) -> "OnnxStem":
         """Those layers, in the network's order, and all they need. threads: as in `OnnxEngine.of`."""
+        from detector.onnx_model import build_apart_until
+
         return cls(_session(build_apart_until(model, layers), threads), layers)
 
     def __call__(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -50,13 +78,47 @@ class OnnxStem:
         return dict(zip(self.layers, results, strict=True))
 
 
-def _session(parts: Parts, threads: int | None) -> Any:
+def can_keep() -> bool:
+    """Whether engines can be kept: on a processor. What is made for a GPU is of that GPU, and its driver."""
+    return _providers() == [_CPU]
+
+
+def kind() -> str:
+    """A hash of all that a kept engine depends on, besides its model: this code, onnxruntime, the processor's instructions."""
+    digest = hashlib.blake2b(digest_size=16)
+    for source in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
+        digest.update(source.read_bytes())
+    digest.update(f"{onnxruntime.__version__} {np.__version__} {platform.machine()} {instructions()}".encode())
+    return digest.hexdigest()
+
+
+def _session(parts: "Parts", threads: int | None, keep: Path | None = None) -> Any:
     graph, kernels = parts
     options = _options(threads or usable_cores())
     options.add_external_initializers(list(kernels), [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()])
-    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=_providers(), disabled_optimizers=_HARMFUL)
+    if keep is not None:
+        options.optimized_model_filepath = str(keep / GRAPH)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", KERNELS)
+        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+        options.log_severity_level = 3  # else it warns that the file is for this kind of processor, as it shall be
+    try:
+        return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=_providers(), disabled_optimizers=_HARMFUL)
+    except _REFUSALS as error:
+        if keep is None:
+            raise
+        raise KeepError(f"{keep}: onnxruntime cannot write its graph there: {error}") from error
 
 
+_CPU = "CPUExecutionProvider"
+_REFUSALS = (
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NoSuchFile,
+    errors.NotImplemented,
+    errors.RuntimeException,
+)
 _HARMFUL = ["WeightBiasQuantization"]
 """It puts float32 convolutions between two quantised tensors into 8 bits too, with one scale for all filters: on `everyday`, whose first
 depthwise layer was left in float32 for its accuracy, the error of the logits grew tenfold."""
@@ -77,7 +139,7 @@ def _options(threads: int) -> Any:
 def _providers() -> list[str]:
     """The GPU's where onnxruntime-gpu is installed; it takes the processor's for what it cannot do, or if there is no GPU after all."""
     available = onnxruntime.get_available_providers()
-    return [provider for provider in ("CUDAExecutionProvider", "CPUExecutionProvider") if provider in available]
+    return [provider for provider in ("CUDAExecutionProvider", _CPU) if provider in available]
 
 
 load = OnnxEngine.of

@@ -1,0 +1,149 @@
+"""Where a network's time goes, layer by layer, beside what the cores could do: operations, bytes, the measured peak of both.
+
+python -m benchmarks.roofline [--network yolov2-voc] [--threads 2] [--rounds 30]
+
+Every round runs the network once under onnxruntime's profiler, and once a float32 matrix product and a copy of memory, whose rates are
+the roof: a layer can take no less than its operations at the one, nor than its bytes (kernel, what goes in and comes out) at the other.
+Times are the least of the rounds, which other programs disturb least.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contenders import GEMM_SIDE, matrix_product
+from benchmarks.machine import machine, versions
+from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
+from detector.engines.onnxruntime import GRAPH, OnnxEngine
+from detector.network import Conv
+from detector.onnx_names import INPUT
+from detector.shapes import array_shapes, inputs, trace
+from detector.spec import Model, ModelSpec
+from weights.model_file import load_model
+
+COPIED = 2**26  # bytes that each thread copies: more than any cache holds
+OTHER = "between the layers"
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="yolov2-voc")
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--rounds", type=int, default=30)
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
+    print(json.dumps(measure(arguments.network, arguments.threads, arguments.rounds)))
+
+
+def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
+    """The line."""
+    model = load_model(prepared(network) / MODEL)
+    product, copying = matrix_product(Path(), threads, 1), _copying(threads)
+    seconds: dict[str, list[float]] = {"network": [], "product": [], "copy": []}
+    with TemporaryDirectory() as folder:
+        session, images = _profiled(model, threads, Path(folder)), photos(model.spec, 1)
+        runs: dict[str, Callable[[], Any]] = {"network": lambda: session.run(None, {INPUT: images}), "product": product, "copy": copying}
+        for _ in range(rounds):
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - started)
+        nodes = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    least = {name: min(each) for name, each in seconds.items()}
+    peak, bandwidth = 2 * GEMM_SIDE**3 / least["product"] / 1e9, 2 * COPIED * threads / least["copy"] / 1e9
+    return {
+        "benchmark": "roofline",
+        "network": network,
+        "threads": threads,
+        "rounds": rounds,
+        "peak_gflops": round(peak, 1),
+        "copy_gb_per_second": round(bandwidth, 1),
+        "ms_least": round(least["network"] * 1000, 2),
+        "ms_median": round(statistics.median(seconds["network"]) * 1000, 2),
+        "layers": _layers(model.spec, _least_by_layer(model.spec, nodes), peak, bandwidth),
+        "machine": machine(),
+        "versions": versions(("numpy", "onnxruntime")),
+    }
+
+
+def _profiled(model: Model, threads: int, folder: Path) -> Any:
+    """The engine's own graph, as onnxruntime has optimised it, under the profiler."""
+    import onnxruntime
+
+    OnnxEngine.of(model, threads=threads, keep=folder)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    return onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+
+
+def _copying(threads: int) -> Callable[[], object]:
+    sources = [np.ones(COPIED, np.uint8) for _ in range(threads)]
+    targets = [np.empty(COPIED, np.uint8) for _ in range(threads)]
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(np.copyto, targets, sources))
+
+
+def _least_by_layer(spec: ModelSpec, events: list[dict[str, Any]]) -> dict[str, float]:
+    """Least milliseconds of each layer: of its nodes' together."""
+    by_node: dict[str, list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            by_node.setdefault(event["name"].removesuffix("_kernel_time"), []).append(event["dur"] / 1000)
+    names = {layer.name for layer in spec.network}
+    least: dict[str, float] = {}
+    for node, times in by_node.items():
+        layer = re.sub(r"(/.*|_nchwc)$", "", node)
+        layer = layer if layer in names else OTHER
+        least[layer] = least.get(layer, 0.0) + min(times)
+    return least
+
+
+def _layers(spec: ModelSpec, least: dict[str, float], peak: float, bandwidth: float) -> list[dict[str, object]]:
+    """A row for each layer that takes time, in the network's order; what lies between them last."""
+    shapes, before, kernels = trace(spec.network, spec.input_size), inputs(spec.network, spec.input_size), array_shapes(spec.network)
+    total, rows = sum(least.values()), []
+    for layer in spec.network:
+        if layer.name not in least:
+            continue
+        here, source = shapes[layer.name], before[layer.name]
+        numbers = int(np.prod(kernels[f"{layer.name}/kernel"])) if isinstance(layer, Conv) else 0
+        gflop = 2 * numbers * here.side**2 / 1e9
+        mb = 4 * (numbers + source.channels * source.side**2 + here.channels * here.side**2) / 1e6
+        ms, roof = least[layer.name], max(gflop / peak, mb / 1000 / bandwidth) * 1000
+        rows.append(
+            {
+                "layer": layer.name,
+                "kind": _kind(layer) if isinstance(layer, Conv) else type(layer).__name__.lower(),
+                "output": f"{here.side}x{here.side}x{here.channels}",
+                "gflop": round(gflop, 3),
+                "mb": round(mb, 2),
+                "ms": round(ms, 3),
+                "share": round(ms / total, 4),
+                "gflops": round(gflop / ms * 1000, 1),
+                "of_roof": round(roof / ms, 2),
+            }
+        )
+    rest = least.get(OTHER, 0.0)
+    return [*rows, {"layer": OTHER, "kind": "layout", "ms": round(rest, 3), "share": round(rest / total, 4)}]
+
+
+def _kind(layer: Conv) -> str:
+    return f"{layer.size}x{layer.size}{' depthwise' if layer.groups == layer.filters else ''}{'/2' if layer.stride == 2 else ''}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""From what a person calls a model to an engine that is ready to run, by the shortest way there is."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from detector.engines import Engine
+from detector.spec import ModelFacts
+from weights.engines import EngineName, load_engine
+from weights.partial import Progress
+from weights.resolve import Source, find
+
+SMALL = 2**22
+"""Bytes of a model's file up to which its engine is built sooner than looked for."""
+
+
+class Ready(NamedTuple):
+    """An engine, what there is to say of its model, and what is left to do when there is time for it."""
+
+    facts: ModelFacts
+    engine: Engine
+    keep: Callable[[], object]
+    """Keeps the engine on disk for the next start; does nothing where it lies there already, or shall not. It takes as long as building."""
+
+
+def load_ready(name_or_file: str | None, engine: EngineName = "auto", *, progress: Progress | None = None) -> Ready:
+    """The engine of the model in that file, or of that name, kept from an earlier start or built now.
+
+    Raises what `resolve.load` and `engines.load_engine` raise.
+    """
+    source = find(name_or_file, progress=progress)
+    if engine not in ("auto", "onnxruntime") or not _keeps(source):
+        model = source.load()
+        return Ready(model, load_engine(model, engine), _nothing)
+
+    from weights import kept_engines
+
+    content = source.content()
+    key = kept_engines.key_of(content)
+    if (kept := kept_engines.read(key)) is not None:
+        return Ready(kept, kept.engine, _nothing)
+    model = source.load(content)
+    return Ready(model, load_engine(model, engine), partial(kept_engines.keep, key, model))
+
+
+def _nothing() -> None:
+    """There is nothing left to do."""
+
+
+def _keeps(source: Source) -> bool:
+    if os.environ.get("BOXWRIGHT_ENGINES", "").strip() == "0" or source.path.stat().st_size <= SMALL:
+        return False
+
+    from detector.engines.onnxruntime import can_keep
+
+    return can_keep()
