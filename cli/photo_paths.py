@@ -1,10 +1,13 @@
-"""What is meant by the photos on a command line: files, folders, patterns."""
+"""What is meant by the photos on a command line: files, folders, patterns, lists."""
 
+import os
 from collections.abc import Iterable
 from glob import glob, has_magic
 from pathlib import Path
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mpo"})
+LIST = ".txt"
+"""The ending of a list of photos, a path in each line."""
 COPY = ".boxes"
 """The end of an annotated copy's name, before its ending."""
 
@@ -14,6 +17,7 @@ def photo_paths(arguments: Iterable[Path]) -> tuple[list[Path], list[str]]:
 
     A folder means the photos in it and below, by their endings, without hidden ones and without our own annotated copies. A pattern
     ("*.jpg", "**/*.png") that the shell has not replaced means the files that match; what is there under that very name comes first.
+    A list (NAME.txt) means the paths in its lines, from the current folder. Raises OSError for a list that cannot be read.
     """
     paths: list[Path] = []
     sentences: list[str] = []
@@ -25,12 +29,19 @@ def photo_paths(arguments: Iterable[Path]) -> tuple[list[Path], list[str]]:
             matches = map(Path, glob(str(argument), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
             found = sorted(path for path in matches if not path.is_dir())
             sentence = f"{argument}: no file matches this pattern."
+        elif argument.suffix.lower() == LIST:
+            found, sentence = _listed(argument), f"{argument}: no path in this list."
         else:
             found, sentence = [argument], ""
         paths += found
         if not found:
             sentences.append(sentence)
     return paths, sentences
+
+
+def _listed(file: Path) -> list[Path]:
+    lines = file.read_bytes().splitlines()
+    return [Path(os.fsdecode(line.strip())) for line in lines if line.strip()]
 
 
 def _within(folder: Path) -> list[Path]:

@@ -4,7 +4,6 @@
 """
 
 import logging
-import os
 import signal
 import socket
 import threading
@@ -12,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import ray
 from ray import serve
 
 from detector.engines.cores import usable_cores
 from detector.errors import BoxwrightError, SettingError
 from service.logs import set_up_logs
 from service.ray_app import application
+from service.ray_local import joined, started
 from service.ray_proxy import close_proxy
 from service.ray_settings import RaySettings
 from service.settings import Settings
@@ -36,7 +35,8 @@ class NotStarted(BoxwrightError):
 def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:
     """Answer until SIGTERM or Ctrl-C. Raises SettingError, NotStarted."""
     set_up_logs(settings.log_format, settings.log_level)
-    with started(ray_settings), leaving() as asked_to_leave:
+    check_cores(ray_settings)
+    with started(), leaving() as asked_to_leave:
         detectors = deploy(settings, ray_settings)
         asked_to_leave.wait()
         detectors.broadcast("announce_end").results()
@@ -45,22 +45,11 @@ def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:
             serve.delete(NAME)  # Ray's own proxy has no such thing; the detectors answer what they have
 
 
-@contextmanager
-def started(ray_settings: RaySettings) -> Iterator[None]:
-    """Within, there is Ray. Raises SettingError where this machine has fewer processors than the detectors want."""
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=True)
-    else:
-        cores, wanted = usable_cores(), ray_settings.least * ray_settings.cores
-        if wanted > cores:
-            raise SettingError(
-                f"{ray_settings.least} detectors of {ray_settings.cores} cores want {wanted}, and there are {cores} here; ask for fewer."
-            )
-        ray.init(address="local", num_cpus=cores, include_dashboard=False)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def check_cores(ray_settings: RaySettings) -> None:
+    """Raises SettingError where this machine alone is to serve, and has fewer processors than the detectors want."""
+    cores, wanted = usable_cores(), ray_settings.least * ray_settings.cores
+    if wanted > cores and not joined():
+        raise SettingError(f"{ray_settings.least} detectors, {ray_settings.cores} cores each: there are {cores} cores here; ask for fewer.")
 
 
 def deploy(settings: Settings, ray_settings: RaySettings) -> serve.handle.DeploymentHandle:
