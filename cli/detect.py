@@ -71,12 +71,13 @@ def detect(
 def _archive(photos: list[Path], out: Path | None, model: str | None, engine: Engine, *, wanted: "Wanted", as_json: bool) -> bool:
     if out is None:
         raise typer.BadParameter("it wants a folder for the answers: --out detections.parquet.", param_hint="--ray")
-    from cli.ray_extra import needs_ray
+    from cli.ray_extra import check_ray
     from service.ray_environment import set_up_environment
 
+    check_ray()
     set_up_environment()
-    with needs_ray():
-        from cli.archive.command import detect_archive
+    from cli.archive.command import detect_archive
+
     return detect_archive(photos, out, model, engine, wanted=wanted, as_json=as_json)
 
 

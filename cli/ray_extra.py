@@ -1,15 +1,12 @@
-"""What is told where Ray is not installed."""
+"""Whether Ray is there, before anything is begun."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import find_spec
 
 from detector.errors import MissingExtra
 
 
-@contextmanager
-def needs_ray() -> Iterator[None]:
-    """Around imports of what needs Ray. Raises MissingExtra."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"--ray needs {error.name}, which is not installed: pip install 'boxwright[ray]'.") from error
+def check_ray() -> None:
+    """Raises MissingExtra where the extra `ray` is not installed."""
+    for name in ("ray", "pyarrow"):
+        if find_spec(name) is None:
+            raise MissingExtra(f"--ray needs {name}, which is not installed: pip install 'boxwright[ray]'.")

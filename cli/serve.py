@@ -62,14 +62,15 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, asked: bool) 
     if not asked:
         raise typer.BadParameter("it is Ray that has replicas; add --ray.", param_hint="--replicas")
     from cli.download_bar import load_model
-    from cli.ray_extra import needs_ray
+    from cli.ray_extra import check_ray
     from service.ray_environment import set_up_environment
     from service.ray_settings import read_ray_settings
 
     ray_settings = read_ray_settings(settings, replicas)
+    check_ray()
     set_up_environment()
-    with needs_ray():
-        from service.ray_server import run_ray_server
+    from service.ray_server import run_ray_server
+
     load_model(settings.model)  # what is wrong with it is told here, and what has to be downloaded is there before several ask for it
     run_ray_server(settings, ray_settings)
 

@@ -41,7 +41,7 @@ class Row:
 
 def shown(photo: Path) -> str:
     """A path as text: bytes that are no UTF-8 are written as escapes."""
-    return os.fsdecode(photo).encode("utf-8", "backslashreplace").decode("utf-8")
+    return os.fsencode(photo).decode("utf-8", "backslashreplace")
 
 
 def part_path(folder: Path, chunk: int) -> Path:

@@ -1,31 +1,23 @@
 """An archive run from its beginning, or from where it was interrupted, to its summary."""
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray.data
 from filelock import FileLock, Timeout
-from ray.exceptions import RayError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.archive.errors import Interrupted
 from cli.archive.parts import Summary, done_chunks, remove_unfinished, summarise
 from cli.archive.plan import NAME, Asked, Plan
-from cli.archive.worker import Worker
 from cli.found import Wanted
-from detector.errors import BoxwrightError, NetworkError, SettingError, UnknownLabel
+from detector.errors import NetworkError, SettingError, UnknownLabel
 from detector.spec import Model
-from service.ray_local import started
 from weights.engines import EngineName
 from weights.layer_json import spec_to_json
-
-
-class Interrupted(BoxwrightError):
-    """The run ended before its photos did."""
 
 
 def asked_of(model: Model, wanted: Wanted) -> Asked:
@@ -70,41 +62,19 @@ def planned(folder: Path, asked: Asked, photos: Sequence[Path]) -> Plan:
 
 def run(folder: Path, plan: Plan, model: str | None, engine: EngineName, *, console: Console) -> Summary:
     """Answers every photo that has no answer yet. Raises Interrupted where Ray cannot go on."""
+    from cli.archive.pool import answered  # not before there is something to do: it takes seconds
+
     done = done_chunks(folder)
     left = [chunk for chunk in range(plan.chunks) if chunk not in done]
     with _bar(console) as bar:
         task = bar.add_task("detecting", total=plan.photos)
         bar.update(task, completed=plan.photos - sum(len(plan.chunk(chunk)) for chunk in left) if done else 0)
-        for photos in _answered(folder, left, model, engine) if left else ():
+        for photos in answered(folder, left, model, engine) if left else ():
             bar.advance(task, photos)
     summary = summarise(folder)
     if summary.photos != plan.photos:
         raise Interrupted(f"{folder} has {summary.photos:,} answers and should have {plan.photos:,}. The same command goes on.")
     return summary
-
-
-def _answered(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineName) -> Iterator[int]:
-    """How many photos, each time that some more have been answered. Chunks are given out one at a time, to a process for each core."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    try:
-        with started() as cores:
-            answers = ray.data.from_items([{"chunk": chunk} for chunk in chunks], override_num_blocks=len(chunks)).map_batches(
-                Worker,
-                fn_constructor_args=(str(folder.resolve()), model, engine),
-                compute=ray.data.ActorPoolStrategy(size=max(1, min(cores, len(chunks)))),
-                num_cpus=1,
-                batch_size=1,
-            )
-            for row in answers.iter_rows():
-                yield int(row["photos"])
-    except RayError as error:
-        raise Interrupted(f"the run ended early: {_cause(error)} What is done is kept: the same command goes on.") from error
-
-
-def _cause(error: RayError) -> str:
-    return str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
 
 
 def _bar(console: Console) -> Any:
