@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from glob import glob, has_magic
 from pathlib import Path
 
+from detector.errors import SettingError
+
 ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mpo"})
 LIST = ".txt"
 """The ending of a list of photos, a path in each line."""
@@ -12,12 +14,13 @@ COPY = ".boxes"
 """The end of an annotated copy's name, before its ending."""
 
 
-def photo_paths(arguments: Iterable[Path]) -> tuple[list[Path], list[str]]:
+def photo_paths(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
     """Every file, in the order of the arguments, and a sentence for each argument that means none.
 
     A folder means the photos in it and below, by their endings, without hidden ones and without our own annotated copies. A pattern
     ("*.jpg", "**/*.png") that the shell has not replaced means the files that match; what is there under that very name comes first.
-    A list (NAME.txt) means the paths in its lines, from the current folder. Raises OSError for a list that cannot be read.
+    lists: NAME.txt means the paths in its lines, from the current folder. Raises OSError and SettingError for a list
+    that cannot be read.
     """
     paths: list[Path] = []
     sentences: list[str] = []
@@ -29,7 +32,7 @@ def photo_paths(arguments: Iterable[Path]) -> tuple[list[Path], list[str]]:
             matches = map(Path, glob(str(argument), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
             found = sorted(path for path in matches if not path.is_dir())
             sentence = f"{argument}: no file matches this pattern."
-        elif argument.suffix.lower() == LIST:
+        elif lists and argument.suffix.lower() == LIST and argument.is_file():
             found, sentence = _listed(argument), f"{argument}: no path in this list."
         else:
             found, sentence = [argument], ""
@@ -40,7 +43,10 @@ def photo_paths(arguments: Iterable[Path]) -> tuple[list[Path], list[str]]:
 
 
 def _listed(file: Path) -> list[Path]:
-    lines = file.read_bytes().splitlines()
+    data = file.read_bytes()
+    if b"\0" in data:
+        raise SettingError(f"{file}: a list of photos is text, a path in each line; this has bytes of 0. Give a photo its own ending.")
+    lines = data.splitlines()
     return [Path(os.fsdecode(line.strip())) for line in lines if line.strip()]
 
 

@@ -5,6 +5,7 @@ serve run service.ray_app:build replicas=4
 
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
@@ -22,23 +23,24 @@ def build(args: RaySettings) -> serve.Application:
     return application(read_settings(), args)
 
 
-def application(settings: Settings, ray: RaySettings) -> serve.Application:
-    """The application with these settings. Raises SettingError for one that means nothing under Ray."""
+def application(settings: Settings, ray_settings: RaySettings) -> serve.Application:
+    """The application with these settings, for the Ray that there is. Raises SettingError for one that means nothing under Ray."""
     check_settings(settings)
     detector = serve.deployment(
         serve.ingress()(Replica),
         name="detector",
-        ray_actor_options={"num_cpus": ray.cores},
+        ray_actor_options={"num_cpus": ray_settings.cores},
         max_ongoing_requests=NEVER,
         max_queued_requests=NEVER,
         graceful_shutdown_timeout_s=settings.grace_seconds,
-        **_how_many(settings, ray),
+        **_how_many(settings, ray_settings),
     )
-    return detector.bind(settings, ray.cores)
+    return detector.bind(settings, ray_settings.cores)
 
 
-def _how_many(settings: Settings, ray: RaySettings) -> dict[str, Any]:
-    if ray.least == ray.most:
-        return {"num_replicas": ray.most}
-    busy = ray.cores + settings.batch_size  # it works on these, and none waits
-    return {"autoscaling_config": AutoscalingConfig(min_replicas=ray.least, max_replicas=ray.most, target_ongoing_requests=busy)}
+def _how_many(settings: Settings, ray_settings: RaySettings) -> dict[str, Any]:
+    least, most = ray_settings.bounds(int(ray.cluster_resources().get("CPU", 1)))
+    if least == most:
+        return {"num_replicas": most}
+    busy = ray_settings.cores + settings.batch_size  # it works on these, and none waits
+    return {"autoscaling_config": AutoscalingConfig(min_replicas=least, max_replicas=most, target_ongoing_requests=busy)}

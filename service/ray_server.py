@@ -47,9 +47,10 @@ def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:
 
 def check_cores(ray_settings: RaySettings) -> None:
     """Raises SettingError where this machine alone is to serve, and has fewer processors than the detectors want."""
-    cores, wanted = usable_cores(), ray_settings.least * ray_settings.cores
-    if wanted > cores and not joined():
-        raise SettingError(f"{ray_settings.least} detectors, {ray_settings.cores} cores each: there are {cores} cores here; ask for fewer.")
+    cores = usable_cores()
+    least, _ = ray_settings.bounds(cores)
+    if least * ray_settings.cores > cores and not joined():
+        raise SettingError(f"{least} detectors, {ray_settings.cores} cores each: there are {cores} cores here; ask for fewer.")
 
 
 def deploy(settings: Settings, ray_settings: RaySettings) -> serve.handle.DeploymentHandle:

@@ -1,6 +1,5 @@
 """What there is to decide of Ray beside the service's own settings: BOXWRIGHT_RAY_REPLICAS, or `serve run ... replicas=`."""
 
-import re
 from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -10,14 +9,13 @@ from detector.errors import SettingError
 from service.settings import Settings
 
 PREFIX = "BOXWRIGHT_RAY_"
+AUTO = "auto"
 
 RAYS_OWN = {
     "max_head_bytes": "Ray's proxy reads the heads of requests, and has bounds of its own",
     "head_seconds": "Ray's proxy reads the heads of requests, and waits as long as it waits",
 }
 """Settings that mean nothing under Ray, and why."""
-
-_REPLICAS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 
 
 class RaySettings(BaseSettings):
@@ -26,29 +24,26 @@ class RaySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     replicas: str = Field(
-        default="1",
-        pattern=_REPLICAS.pattern + "$",
+        default=AUTO,
+        pattern=r"^(auto|\d{1,4}|\d{1,4}-\d{1,4})$",
         coerce_numbers_to_str=True,
-        description="How many detectors: 4, or 1-8 for as many as the load asks for.",
+        description="How many detectors: 4; or 1-8, as the load asks; auto is as many as there are processors for them.",
     )
-    cores: int = Field(default=1, ge=1, le=1024, description="Processors of each detector, and threads of its engine.")
-    ingresses: int = Field(default=1, ge=1, le=1000, description="How many processes take requests in; one does for a dozen detectors.")
+    cores: int = Field(default=1, ge=1, le=1024, description="Processors that Ray counts for each detector, and threads of its engine.")
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Self:
-        if not 1 <= self.least <= self.most:
+        least, most = self.bounds(1)
+        if not 1 <= least <= most:
             raise ValueError(f"replicas must be a number above 0, or a range such as 1-8, got {self.replicas}")
         return self
 
-    @property
-    def least(self) -> int:
-        """Detectors that there always are."""
-        return int(self.replicas.partition("-")[0])
-
-    @property
-    def most(self) -> int:
-        """Detectors that there may be."""
-        return int(self.replicas.rpartition("-")[2])
+    def bounds(self, processors: int) -> tuple[int, int]:
+        """How many detectors there are at least and at most, where Ray has so many processors."""
+        if self.replicas == AUTO:
+            return (max(1, processors // self.cores),) * 2
+        least, _, most = self.replicas.partition("-")
+        return int(least), int(most or least)
 
 
 def read_ray_settings(settings: Settings, replicas: str | None = None) -> RaySettings:

@@ -13,8 +13,8 @@ EngineName = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
 def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None = None) -> Engine:
     """The engine of that name, holding that model; "auto" is onnxruntime.
 
-    threads: as in `detector.engines.load_engine`. Raises SettingError for an unknown name, MissingExtra where its packages are not installed, NetworkError where tensornets has no
-    such network.
+    threads: as in `detector.engines.load_engine`. Raises SettingError for an unknown name, MissingExtra where its packages are not
+    installed, NetworkError where tensornets has no such network.
     """
     if name not in get_args(EngineName):
         raise SettingError(f"there is no engine {name!r}; choose one of {', '.join(get_args(EngineName))}.")

@@ -32,7 +32,7 @@ def detect_archive(photos: Sequence[Path], folder: Path, model: str | None, engi
     console = Console(stderr=True)
     asked = asked_of(load_model(model), wanted)
     with claimed(folder):
-        paths, missing = ([], []) if (folder / NAME).exists() else photo_paths(photos)
+        paths, missing = ([], []) if (folder / NAME).exists() else photo_paths(photos, lists=True)
         for sentence in missing:
             console.print(Text(sentence, style="red"), soft_wrap=True)
         plan = planned(folder, asked, paths)
