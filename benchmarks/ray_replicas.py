@@ -81,7 +81,7 @@ def _measure(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
     from service.settings import read_settings
 
     settings = read_settings(model=arguments.model, port=arguments.port)
-    deploy(settings, RaySettings(replicas=str(number)))
+    deploy(settings, RaySettings(replicas=str(number)), number)
     detectors = _settled(number)
     if not arguments.free:
         for core, detector in zip(cycle(sorted(os.sched_getaffinity(0))), detectors, strict=False):

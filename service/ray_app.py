@@ -5,12 +5,12 @@ serve run service.ray_app:build replicas=4
 
 from typing import Any
 
-import ray
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
+from detector.errors import SettingError
 from service.ray_replica import Replica
-from service.ray_settings import RaySettings, check_settings
+from service.ray_settings import AUTO, RaySettings, check_settings
 from service.settings import Settings, read_settings
 
 NEVER = 100_000
@@ -19,12 +19,20 @@ full, and it answers 503 with a problem and an honest Retry-After."""
 
 
 def build(args: RaySettings) -> serve.Application:
-    """The application, from `args` and the environment (BOXWRIGHT_MODEL, ...). Raises SettingError."""
-    return application(read_settings(), args)
+    """The application, from `args` and the environment (BOXWRIGHT_MODEL, ...). Raises SettingError.
+
+    Ray builds before it connects: how many detectors there shall be must be told.
+    """
+    if args.replicas == AUTO:
+        raise SettingError("how many detectors? Add replicas=4, or replicas=1-8 for as many as the load asks for.")
+    return application(read_settings(), args, processors=0)
 
 
-def application(settings: Settings, ray_settings: RaySettings) -> serve.Application:
-    """The application with these settings, for the Ray that there is. Raises SettingError for one that means nothing under Ray."""
+def application(settings: Settings, ray_settings: RaySettings, *, processors: int) -> serve.Application:
+    """The application with these settings, for a Ray with so many processors.
+
+    Raises SettingError for a setting that means nothing under Ray.
+    """
     check_settings(settings)
     detector = serve.deployment(
         serve.ingress()(Replica),
@@ -33,13 +41,13 @@ def application(settings: Settings, ray_settings: RaySettings) -> serve.Applicat
         max_ongoing_requests=NEVER,
         max_queued_requests=NEVER,
         graceful_shutdown_timeout_s=settings.grace_seconds,
-        **_how_many(settings, ray_settings),
+        **_how_many(settings, ray_settings, processors),
     )
     return detector.bind(settings, ray_settings.cores)
 
 
-def _how_many(settings: Settings, ray_settings: RaySettings) -> dict[str, Any]:
-    least, most = ray_settings.bounds(int(ray.cluster_resources().get("CPU", 1)))
+def _how_many(settings: Settings, ray_settings: RaySettings, processors: int) -> dict[str, Any]:
+    least, most = ray_settings.bounds(processors)
     if least == most:
         return {"num_replicas": most}
     busy = ray_settings.cores + settings.batch_size  # it works on these, and none waits

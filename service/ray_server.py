@@ -36,8 +36,8 @@ def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:
     """Answer until SIGTERM or Ctrl-C. Raises SettingError, NotStarted."""
     set_up_logs(settings.log_format, settings.log_level)
     check_cores(ray_settings)
-    with started(), leaving() as asked_to_leave:
-        detectors = deploy(settings, ray_settings)
+    with started() as processors, leaving() as asked_to_leave:
+        detectors = deploy(settings, ray_settings, processors)
         asked_to_leave.wait()
         detectors.broadcast("announce_end").results()
         threading.Event().wait(settings.notice_seconds)
@@ -53,12 +53,12 @@ def check_cores(ray_settings: RaySettings) -> None:
         raise SettingError(f"{least} detectors, {ray_settings.cores} cores each: there are {cores} cores here; ask for fewer.")
 
 
-def deploy(settings: Settings, ray_settings: RaySettings) -> serve.handle.DeploymentHandle:
+def deploy(settings: Settings, ray_settings: RaySettings, processors: int) -> serve.handle.DeploymentHandle:
     """The application, listening; the handle of its detectors. Once more: with as many detectors as it says now."""
     port = settings.port or _free_port(settings.host)
     serve.start(http_options={"host": settings.host, "port": port}, logging_config=QUIET)
     try:
-        detectors = serve.run(application(settings, ray_settings), name=NAME, logging_config=QUIET)
+        detectors = serve.run(application(settings, ray_settings, processors=processors), name=NAME, logging_config=QUIET)
     except RuntimeError as error:
         raise NotStarted(f"Ray could not start the service: {error} The lines above say more.") from error
     logger.info("Ray Serve running on http://%s:%d (detectors: %s)", settings.host, port, ray_settings.replicas)
