@@ -33,7 +33,7 @@ format: .venv/everything
 	touch $@
 
 .venv/everything: .venv/core
-	$(PIP) --editable '.[train,dev]'
+	$(PIP) --editable '.[train,ray,dev]'
 	touch $@
 
 # OpenCV 5 has no Darknet importer; OpenVINO is no dependency of ours

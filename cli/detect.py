@@ -32,10 +32,16 @@ def detect(
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out boxes that score no more than this.")] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Of two boxes of one class that overlap more the better one stays.")] = 0.45,
     classes: Annotated[list[str] | None, typer.Option(metavar="LABEL", help="Only this label; repeat for several.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write annotated copies there, as NAME.boxes.jpg.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write annotated copies there, as NAME.boxes.jpg; with --ray, the answers.")
+    ] = None,
     voc: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write VOC annotations there, as NAME.xml, to correct in a labelling tool.")
     ] = None,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="For archives: on all cores or a cluster, into Parquet files (--out); interrupted, it goes on."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", "--jsonl", help="Print JSON, one line for each photo, and nothing else.")] = False,
 ) -> None:
     """Find things in photos.
@@ -46,6 +52,12 @@ def detect(
     from cli.found import Wanted
     from cli.photo_paths import photo_paths
 
+    if ray:
+        for option, given in (("--server", server), ("--voc", voc)):
+            if given:
+                raise typer.BadParameter("it cannot go with --ray.", param_hint=option)
+        wanted = Wanted(confidence, iou, classes or [], annotate=False)
+        raise typer.Exit(0 if _archive(photos, out, model, engine or "auto", wanted=wanted, as_json=as_json) else 1)
     with _finder(server, model, engine, Wanted(confidence, iou, classes or [], annotate=out is not None)) as finder:
         paths, missing = photo_paths(photos)
         for sentence in missing:
@@ -54,6 +66,19 @@ def detect(
         failed = run(finder, paths, outputs, hide_bar=as_json and sys.stdout.isatty())
     if failed or missing:
         raise typer.Exit(1)
+
+
+def _archive(photos: list[Path], out: Path | None, model: str | None, engine: Engine, *, wanted: "Wanted", as_json: bool) -> bool:
+    if out is None:
+        raise typer.BadParameter("it wants a folder for the answers: --out detections.parquet.", param_hint="--ray")
+    from cli.ray_extra import check_ray
+    from service.ray_environment import set_up_environment
+
+    check_ray()
+    set_up_environment()
+    from cli.archive.command import detect_archive
+
+    return detect_archive(photos, out, model, engine, wanted=wanted, as_json=as_json)
 
 
 @contextmanager

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", envvar="BOXWRIGHT_CONFIG", metavar="FILE", help="A TOML file of settings.")]
+RayOption = Annotated[bool, typer.Option("--ray", help="With Ray Serve: several detectors behind one address.")]
+ReplicasOption = Annotated[
+    str | None, typer.Option(metavar="N|MIN-MAX", help="With --ray, how many detectors: 1 if not given, or MIN to MAX as the load asks.")
+]
 OthersOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; repeat it for several.")]
 
 QUIET_SECONDS = 5.0
@@ -32,6 +36,8 @@ def serve(
     engine: EngineOption = None,
     config: ConfigOption = None,
     others: OthersOption = None,
+    ray: RayOption = False,
+    replicas: ReplicasOption = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as a TOML file and stop.")] = False,
 ) -> None:
     """Answer photos over HTTP.
@@ -46,6 +52,9 @@ def serve(
         typer.echo(settings.as_toml())
         return
     signal.signal(signal.SIGTERM, _leave)
+    if ray or replicas is not None:
+        _serve_with_ray(settings, replicas, asked=ray)
+        return
 
     # What answers is imported beside the model's loading, most of which is not Python: a second core has something to do.
     Thread(target=import_module, args=("service.app",), daemon=True).start()
@@ -55,6 +64,24 @@ def serve(
     from service.server import run_server
 
     run_server(create_app(registry, settings), settings)  # the models are loaded before the socket opens
+
+
+def _serve_with_ray(settings: "Settings", replicas: str | None, *, asked: bool) -> None:
+    """Raises SettingError, MissingExtra, NotStarted, and what loading the model raises."""
+    if not asked:
+        raise typer.BadParameter("it is Ray that has replicas; add --ray.", param_hint="--replicas")
+    from cli.download_bar import load_model
+    from cli.ray_extra import check_ray
+    from service.ray_environment import set_up_environment
+    from service.ray_settings import read_ray_settings
+
+    ray_settings = read_ray_settings(settings, replicas)
+    check_ray()
+    set_up_environment()
+    from service.ray_server import run_ray_server
+
+    load_model(settings.model)  # what is wrong with it is told here, and what has to be downloaded is there before several ask for it
+    run_ray_server(settings, ray_settings)
 
 
 def _named(others: Iterable[str]) -> dict[str, str]:

@@ -29,8 +29,8 @@ from service.version import installed_version
 DESCRIPTION = "Object detection: a photo in, boxes out. Every refusal is a problem detail (RFC 9457) with a sentence that says what to do."
 
 
-def create_app(registry: Registry, settings: Settings) -> FastAPI:
-    """The service for the models of `registry`, which are loaded already. /docs works without internet."""
+def create_app(registry: Registry, settings: Settings, *, cores: int | None = None) -> FastAPI:
+    """The service for the models of `registry`, which are loaded already. /docs works without internet. cores: as in `Inference`."""
     app = FastAPIOffline(
         title="Boxwright",
         version=installed_version(),
@@ -42,7 +42,7 @@ def create_app(registry: Registry, settings: Settings) -> FastAPI:
     app.state.registry = registry
     app.state.lifecycle = Lifecycle()
     app.state.metrics = counted = Metrics(registry)
-    app.state.inference = inference = Inference(settings, counted)
+    app.state.inference = inference = Inference(settings, counted, cores)
     for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics, page):
         app.include_router(way_in.router)
     problems.install(app)

@@ -54,10 +54,10 @@ class Answer:
 
 
 class Inference:
-    """Runs photos through models. Make one for each application."""
+    """Runs photos through models. Make one for each application. cores: that are there for it; None: all that this process may use."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        workers = usable_cores() + 1
+    def __init__(self, settings: Settings, metrics: Metrics, cores: int | None = None) -> None:
+        workers = (cores or usable_cores()) + 1
         self._settings = settings
         self._metrics = metrics
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="photo")

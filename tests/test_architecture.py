@@ -15,6 +15,8 @@ MAY_IMPORT = {
 }
 MODULES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {"tensorflow", "keras", "tf_keras", "tensornets"}
+RAY = {"ray", "pyarrow"}
+MAY_NEED_RAY = {"service/ray_app.py", "service/ray_local.py", "service/ray_server.py"}  # and what is in cli/archive
 MAY_BE_HEAVY = {"detector/keras_model.py", "detector/engines/tensorflow.py"}
 
 
@@ -37,6 +39,20 @@ def test_imports_point_in_one_direction(path):
 def test_only_the_modules_meant_for_it_import_tensorflow_at_their_start(path):
     if str(path.relative_to(ROOT)) not in MAY_BE_HEAVY and path.relative_to(ROOT).parts[0] != "training":
         assert not imported(path, at_start_only=True) & HEAVY
+
+
+def may_need_ray(path: Path) -> bool:
+    name = path.relative_to(ROOT)
+    return str(name) in MAY_NEED_RAY or name.parts[:2] == ("cli", "archive")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_modules_meant_for_it_need_ray_and_nobody_imports_those_at_its_start(path):
+    if not may_need_ray(path):
+        assert not imported(path) & RAY
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert not modules & {".".join(other.relative_to(ROOT).with_suffix("").parts) for other in MODULES if may_need_ray(other)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -10,11 +10,11 @@ from detector.spec import Model
 EngineName = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
 
 
-def load_engine(model: Model, name: EngineName = "auto") -> Engine:
+def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None = None) -> Engine:
     """The engine of that name, holding that model; "auto" is onnxruntime.
 
-    Raises SettingError for an unknown name, MissingExtra where its packages are not installed, NetworkError where tensornets has no
-    such network.
+    threads: as in `detector.engines.load_engine`. Raises SettingError for an unknown name, MissingExtra where its packages are not
+    installed, NetworkError where tensornets has no such network.
     """
     if name not in get_args(EngineName):
         raise SettingError(f"there is no engine {name!r}; choose one of {', '.join(get_args(EngineName))}.")
@@ -22,4 +22,4 @@ def load_engine(model: Model, name: EngineName = "auto") -> Engine:
         from weights.tensornets_engine import TensornetsEngine
 
         return TensornetsEngine.of(model)
-    return engines.load_engine(model, name)
+    return engines.load_engine(model, name, threads=threads)

@@ -26,9 +26,10 @@ class Engine(Protocol):
         """(N, S, S, 3) float32, 0..255 -> (N, G, G, A, 5 + C) float32 logits."""
 
 
-def load_engine(model: Model, name: EngineName = "auto") -> Engine:
+def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None = None) -> Engine:
     """The engine of that name, holding that model; "auto" is onnxruntime.
 
+    threads: of one call of onnxruntime, all processors for None; TensorFlow goes by its own variables (TF_NUM_INTRAOP_THREADS).
     Raises SettingError for an unknown name, MissingExtra where its packages are not installed.
     """
     if name not in get_args(EngineName):
@@ -38,7 +39,7 @@ def load_engine(model: Model, name: EngineName = "auto") -> Engine:
         module = importlib.import_module(f"detector.engines.{chosen}")
     except ModuleNotFoundError as error:
         raise MissingExtra(f"engine {chosen!r} needs {error.name}, which is not installed: pip install 'boxwright[train]'.") from error
-    engine: Engine = module.load(model)
+    engine: Engine = module.load(model, threads=threads) if chosen == "onnxruntime" else module.load(model)
     return engine
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cli.photo_paths import photo_paths
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
+from detector.errors import SettingError
 from detector.image import read_image
 from training.voc import read_annotation
 
@@ -168,6 +170,24 @@ def test_folders_and_patterns_without_a_photo_are_told_and_the_others_go_on(boxw
     first, second = ended.err.splitlines()
     assert first.startswith(f"{tmp_path / 'empty'}: no photo")
     assert second == f"{tmp_path / '*.gif'}: no file matches this pattern."
+
+
+def test_a_list_means_the_paths_in_its_lines_where_lists_are_meant(photo, tmp_path):
+    paths = [photo(name) for name in ("b.jpg", "a name with spaces.jpg")]
+    file = tmp_path / "list.txt"
+    file.write_text(f"{paths[0]}\r\n\n  {paths[1]}\n{tmp_path / 'gone.jpg'}", encoding="utf-8")
+    assert photo_paths([file], lists=True) == ([*paths, tmp_path / "gone.jpg"], [])
+    assert photo_paths([file]) == ([file], [])
+    assert photo_paths([tmp_path / "none.txt"], lists=True) == ([tmp_path / "none.txt"], [])
+
+
+def test_a_list_of_nothing_is_told_and_one_that_is_no_text_refused(tmp_path):
+    file = tmp_path / "list.txt"
+    file.write_text("\n\n", encoding="utf-8")
+    assert photo_paths([file], lists=True) == ([], [f"{file}: no path in this list."])
+    file.write_bytes(b"a.jpg\0")
+    with pytest.raises(SettingError, match="bytes of 0"):
+        photo_paths([file], lists=True)
 
 
 def test_what_may_never_end_is_refused(boxwright, model_file, tmp_path):

@@ -1,0 +1,122 @@
+"""Thousands of photos through `boxwright detect --ray`, killed in the middle and begun again: does each come out exactly once?
+
+python -m benchmarks.ray_archive [--photos 5000] [--unreadable 50] [--kills 1] [--model NAME_OR_FILE]
+
+The photos are made here: crops of those in docs/photos, no two alike, and some cut short. SIGKILL meets the command's whole session
+when a fraction of the answers is on the disk. Rates are of each stretch, Ray's start included; memory is the most that any process had.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.machine import machine, resident_mib, versions
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("ray", "pyarrow", "onnxruntime", "numpy", "pillow")
+
+
+def main() -> None:
+    """Print one JSON line. Exits with 1 where a photo is missing, or there twice."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=5000)
+    parser.add_argument("--unreadable", type=int, default=50, help="of these photos, so many are cut short")
+    parser.add_argument("--kills", type=int, default=1)
+    parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = _measured(Path(folder), arguments)
+    print(json.dumps(result))
+    sys.exit(0 if result["exactly_once"] else 1)
+
+
+def _measured(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    names = _make(folder, arguments.photos, arguments.unreadable)
+    stretches = [_stretch(folder, arguments, kill / (arguments.kills + 1)) for kill in range(1, arguments.kills + 1)]
+    stretches.append(_stretch(folder, arguments, None))
+    rows = pq.read_table(folder / "detections.parquet", columns=["photo", "kind"]).to_pylist()
+    counted = Counter(row["photo"] for row in rows)
+    return {
+        "benchmark": "ray_archive",
+        "model": Path(arguments.model).name,
+        "photos": arguments.photos,
+        "exactly_once": counted == Counter(names),
+        "missing": len(set(names) - set(counted)),
+        "twice": sum(number > 1 for number in counted.values()),
+        "unreadable": Counter(row["kind"] for row in rows if row["kind"]),
+        "files": len(list((folder / "detections.parquet").glob("*.parquet"))),
+        "stretches": stretches,
+        "machine": machine(),
+        "versions": versions(PACKAGES),
+    }
+
+
+def _make(folder: Path, photos: int, unreadable: int) -> list[str]:
+    dice = np.random.default_rng(1)
+    originals = [Image.open(ROOT / "docs" / "photos" / name).convert("RGB") for name in ("cat.jpg", "astronaut.jpg")]
+    names = []
+    for number in range(photos):
+        original = originals[number % 2]
+        width, height = (int(side * dice.uniform(0.5, 1)) for side in original.size)
+        left, top = (int(dice.integers(0, most + 1)) for most in (original.width - width, original.height - height))
+        path = folder / "photos" / f"{number % 100:02d}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        original.crop((left, top, left + width, top + height)).save(path, quality=int(dice.integers(60, 95)))
+        if number % (photos // unreadable if unreadable else photos + 1) == 1:
+            path.write_bytes(path.read_bytes()[:-2000])
+        names.append(str(path.relative_to(folder)))
+    return names
+
+
+def _stretch(folder: Path, arguments: argparse.Namespace, until: float | None) -> dict[str, Any]:
+    """One run of the command, killed when that fraction of its files is there; None: to its end."""
+    out = folder / "detections.parquet"
+    before, started, most = _done(out), time.perf_counter(), 0.0
+    command = [sys.executable, "-m", "cli.main", "detect", "photos", "--ray", "--out", out.name, "--model", arguments.model]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            time.sleep(0.2)
+            most = max([most, *_memories(process.pid)])
+            if until is not None and _done(out) >= until * arguments.photos:
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+    seconds, photos = time.perf_counter() - started, _done(out) - before
+    ended = "killed" if process.returncode == -signal.SIGKILL else process.returncode
+    rate = round(photos / seconds, 2)
+    return {"photos": photos, "seconds": round(seconds, 1), "photos_per_second": rate, "most_resident_mib": round(most), "ended": ended}
+
+
+def _done(out: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in out.glob("part-*.parquet"))
+
+
+def _memories(session: int) -> list[float]:
+    """MiB of each process of the command: those that compute are Ray's and in sessions of their own, so all that have its folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, StopIteration):
+            name = (folder / "cmdline").read_bytes()
+            if int(folder.name) == session or b"MapWorker" in name:
+                found.append(resident_mib(folder.name))
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Photos per second of several Ray Serve detectors, one core each, against one.
+
+python -m benchmarks.ray_replicas [--replicas 2] [--rounds 5] [--seconds 20] [--model NAME_OR_FILE] [--photo FILE] [--free]
+
+The same Ray has one detector and several in turn, asked by clients that ask again as soon as they are answered, over connections that
+stay, with a photo's bytes that are made once. Each detector is held to a core of its own (--free: to none, so that one alone uses parts
+of a second core too); proxy, clients and Ray's own processes go where there is room. Everybody's processor time is told for each photo.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import machine, versions
+from service.ray_environment import set_up_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+WARM_SECONDS = 3.0
+PACKAGES = ("ray", "onnxruntime", "numpy", "pillow", "uvicorn")
+DETECTOR = "ServeReplica"
+CLIENT = "the clients"
+
+
+def main() -> None:
+    """Print one JSON line."""
+    arguments = _arguments()
+    os.environ["BOXWRIGHT_LOG_LEVEL"] = "warning"  # Ray carries each line of the access log through three processes
+    set_up_environment()
+    from service.ray_local import started
+
+    with started(show_logs=False):
+        rounds = [_round(arguments) for _ in range(arguments.rounds)]
+    rates = {number: statistics.median(one[number]["photos_per_second"] for one in rounds) for number in rounds[0]}
+    ratios = [one[arguments.replicas]["photos_per_second"] / one[1]["photos_per_second"] for one in rounds]
+    result = {
+        "benchmark": "ray_replicas",
+        "model": Path(arguments.model).name,
+        "held_to_cores": not arguments.free,
+        "seconds": arguments.seconds,
+        "clients": arguments.clients,
+        "photos_per_second": {str(number): round(rate, 2) for number, rate in rates.items()},
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "cpu_ms_by_photo": {str(number): rounds[-1][number]["cpu_ms_by_photo"] for number in rounds[-1]},
+        "machine": machine(),
+        "versions": versions(PACKAGES),
+    }
+    print(json.dumps(result))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20, help="of each measurement")
+    parser.add_argument("--clients", type=int, default=6, help="connections; as many photos are under way at a time")
+    parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
+    parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
+    parser.add_argument("--port", type=int, default=_free_port(), help="a free one, if not given")
+    parser.add_argument("--free", action="store_true", help="hold no detector to a core")
+    return parser.parse_args()
+
+
+def _round(arguments: argparse.Namespace) -> dict[int, dict[str, Any]]:
+    return {number: _measure(arguments, number) for number in (1, arguments.replicas)}
+
+
+def _measure(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
+    from service.ray_server import deploy
+    from service.ray_settings import RaySettings
+    from service.settings import read_settings
+
+    settings = read_settings(model=arguments.model, port=arguments.port)
+    deploy(settings, RaySettings(replicas=str(number)), number)
+    detectors = _settled(number)
+    if not arguments.free:
+        for core, detector in zip(cycle(sorted(os.sched_getaffinity(0))), detectors, strict=False):
+            _hold(detector, core)
+    photo = Path(arguments.photo).read_bytes()
+    asyncio.run(_asked(settings.port, photo, arguments.clients, WARM_SECONDS))
+    before, started = _cpu_seconds(), time.perf_counter()
+    photos = asyncio.run(_asked(settings.port, photo, arguments.clients, arguments.seconds))
+    elapsed, after = time.perf_counter() - started, _cpu_seconds()
+    spent = {who: round(1000 * (after[who] - before[who]) / photos, 2) for who in after}
+    return {"photos_per_second": photos / elapsed, "cpu_ms_by_photo": spent}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+async def _asked(port: int, photo: bytes, clients: int, seconds: float) -> int:
+    """How many answers there were. Exits where one is a refusal."""
+    request = b"POST /detect HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo
+    end = time.perf_counter() + seconds
+
+    async def one() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answers = 0
+        while time.perf_counter() < end:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(line.split()[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            body = await reader.readexactly(length)
+            if b" 200 " not in head[:16]:
+                raise SystemExit(f"the service answered {head[:40]!r}: {body[:200]!r}")
+            answers += 1
+        writer.close()
+        return answers
+
+    return sum(await asyncio.gather(*(one() for _ in range(clients))))
+
+
+def _settled(number: int) -> list[int]:
+    """The detectors' process ids, once there are just so many."""
+    while len(found := [pid for pid, name in _ours() if DETECTOR in name]) != number:
+        time.sleep(0.2)
+    time.sleep(1)
+    return sorted(found)
+
+
+def _hold(process: int, core: int) -> None:
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+
+
+def _cpu_seconds() -> dict[str, float]:
+    """Processor seconds so far: of detectors, of the proxy, of the client (this process), and of all else that is Ray's."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for pid, name in [*_ours(), (os.getpid(), CLIENT)]:
+        with suppress(OSError):  # it has just ended
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+            seconds[_kind(name)] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def _kind(name: str) -> str:
+    if name == CLIENT:
+        return "client"
+    if DETECTOR in name:
+        return "detectors"
+    return "proxy" if "bin/haproxy" in name or "ProxyActor" in name else "ray"
+
+
+def _ours() -> Iterator[tuple[int, str]]:
+    """Process ids and command lines of all that this process has started, and those have."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text(encoding="latin-1").rpartition(")")[2].split()[1])
+            names[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
+        except OSError:  # it has just ended
+            continue
+    for pid in parents:
+        ancestor = pid
+        while (ancestor := parents.get(ancestor, 0)) > 1:
+            if ancestor == os.getpid():
+                yield pid, names.get(pid, "")
+
+
+if __name__ == "__main__":
+    main()

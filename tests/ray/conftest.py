@@ -1,0 +1,121 @@
+"""`boxwright serve --ray` and `boxwright detect --ray` as processes of their own: a real Ray, started by the command itself."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from weights.model_file import save_model
+
+ROOT = Path(__file__).resolve().parents[2]
+PHOTOS = ROOT / "docs" / "photos"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def with_ray():
+    """Skips where the extra is not installed."""
+    for name in ("ray", "pyarrow"):
+        if find_spec(name) is None:
+            pytest.skip(f"needs {name}: pip install 'boxwright[ray]'")
+
+
+@pytest.fixture(scope="session")
+def model_file(tiny_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model, path)
+    return path
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "cli.main", *map(str, arguments)]
+
+
+def environment(**more):
+    return os.environ | {"PYTHONPATH": str(ROOT), "BOXWRIGHT_NOTICE_SECONDS": "0"} | more
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+@dataclass
+class Cluster:
+    """`boxwright serve --ray`, and what it has logged so far."""
+
+    process: subprocess.Popen
+    port: int
+    log: list[str] = field(default_factory=list)
+
+    def ask(self, method, path, body=None):
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def detectors(self):
+        """The process ids of the replicas that are this one's."""
+        return [pid for pid, name in _processes() if "ServeReplica" in name and self.process.pid in _ancestors(pid)]
+
+
+def _processes():
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has just ended
+            continue
+
+
+def _ancestors(pid):
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return
+        yield pid
+
+
+def _free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Two detectors of one core each, with the model that ships and a queue of one photo each."""
+    port = _free_port()
+    arguments = command("serve", "--ray", "--replicas", 2, "--port", port, "--set", "queue_size=1", "--set", "log_format=text")
+    process = subprocess.Popen(
+        arguments, cwd=PHOTOS, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    cluster = Cluster(process, port)
+    for line in process.stdout:
+        cluster.log.append(line)
+        if "running on http://" in line:
+            break
+    else:
+        pytest.fail(f"it did not start: {''.join(cluster.log)}")
+    reader = threading.Thread(target=lambda: cluster.log.extend(process.stdout))
+    reader.start()
+    yield cluster
+    process.terminate()
+    process.wait(timeout=60)
+    reader.join()
+    process.stdout.close()
