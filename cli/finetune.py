@@ -1,7 +1,10 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
+import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -9,8 +12,10 @@ from cli.config_options import with_config_options
 from cli.options import ModelOption
 
 if TYPE_CHECKING:
+    from training.config import Config
     from training.feature_cache import Filling
     from training.finetune import Outcome, Run
+    from training.team import Team
 
 
 def finetune(
@@ -25,40 +30,85 @@ def finetune(
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")] = False,
+    workers: Annotated[
+        str | None, typer.Option("--workers", metavar="HOST:PORT,...", help="Train on several at once; the same list on each of them.")
+    ] = None,
+    worker_index: Annotated[int | None, typer.Option("--worker-index", help="Which of the workers this one is; 0 writes the run.")] = None,
     **options: Any,
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if resume and (dataset or config or given or find_rate):
+        raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options.")
+    if not dataset and not resume:
+        raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
+    team = _team(workers, worker_index)
+    if team.count > 1 and find_rate:
+        raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
+
     from cli.download_bar import load_model
-    from training.config import Config
     from training.errors import TrainingError
     from training.finetune import Run
-    from training.recipes import find_recipe
+    from training.joining import Plan, check_same_options, same_plan
     from training.report import write_report
     from training.run_folder import RunFolder, Task
 
-    given = {name: value for name, value in options.items() if value is not None}
-    if resume:
-        if dataset or config or given or find_rate:
-            raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options.")
-        folder, task, settings = RunFolder.open(resume)
-        run = Run.resumed(folder, task, settings, load_model(task.model))
-    else:
-        if not dataset:
-            raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-        settings = Config.read(find_recipe(config), given) if config else Config.of(given)
-        task = Task(str(dataset.resolve()), train_set, val_set, str(Path(model).resolve()) if model and Path(model).is_file() else model)
-        run = Run.new(task, settings, load_model(model), out)
+    def asked() -> Plan:
+        if dataset:
+            weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
+            task, settings = Task(str(dataset.resolve()), train_set, val_set, weights), _settings(config, given)
+        else:
+            _, task, settings = RunFolder.open(cast(Path, resume))
+        return Plan(task, settings, load_model(task.model))
+
+    with team.together():
+        plan = same_plan(team, asked)
+        if given or config:
+            check_same_options(plan.config, _settings(config, given))
+        task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
+        if resume and team.is_chief:
+            run = Run.resumed(RunFolder(resume), task, plan.config, plan.model, team)
+        else:
+            run = Run.new(task, plan.config, plan.model, out, team)
     if find_rate:
         _find_rate(run)
         return
     try:
         outcome = _go(run)
     except TrainingError:  # a run that broke off: its report is wanted most
-        write_report(run.folder.path)
+        if team.is_chief:
+            write_report(run.folder.path)
         raise
+    if not team.is_chief:
+        typer.echo(f"{outcome.why} All of it is with worker 0.")
+        return
     page = write_report(outcome.folder)
     best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
     typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
+
+
+def _settings(config: str | None, given: Mapping[str, Any]) -> "Config":
+    """The file's or recipe's options, with those given on top."""
+    from training.config import Config
+    from training.recipes import find_recipe
+
+    return Config.read(find_recipe(config), given) if config else Config.of(given)
+
+
+def _team(workers: str | None, index: int | None) -> "Team":
+    """This process alone, or with the others, when all of them are there. TensorFlow is imported not before here."""
+    from training.cluster import Cluster
+
+    cluster = Cluster.of(workers, index, os.environ)
+    if cluster is None or len(cluster.addresses) == 1:
+        from training.team import ALONE
+
+        return ALONE
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow writes of a worker that is gone, we say in a sentence
+    from training.workers import Workers
+
+    typer.echo(f"worker {cluster.index} of {', '.join(cluster.addresses)}: waiting for the others", err=True)
+    return Workers.joined(cluster)
 
 
 def _find_rate(run: "Run") -> None:
@@ -75,7 +125,8 @@ def _go(run: "Run") -> "Outcome":
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    console.print(f"{run.folder.path}: {run.batches.steps} steps, {run.batches.steps_per_epoch} an epoch", highlight=False)
+    where = run.folder.path if run.team.is_chief else f"worker {run.team.share.index}"
+    console.print(f"{where}: {run.batches.steps} steps, {run.batches.steps_per_epoch} an epoch", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("training", total=run.batches.steps, completed=run.progress.step)

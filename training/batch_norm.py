@@ -46,7 +46,7 @@ class SharedBatchNorm(FusedBatchNorm):
     def _with_gradient(self) -> Any:
         """TensorFlow's own operation takes a mean that it is given for a constant."""
 
-        @tf.custom_gradient
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
         def normalised(inputs: Any, gamma: Any, beta: Any) -> Any:
             count, mean, variance = self._moments(inputs)
             outputs, *_ = tf.compat.v1.nn.fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon=self.epsilon, is_training=False)

@@ -24,7 +24,7 @@ from training.augment import View, mosaic, random_colour, random_view
 from training.config import Config
 from training.evaluate import truth_of
 from training.targets import Targets, dense_targets
-from training.team import Share
+from training.team import WHOLE, Share
 from training.voc import Sample
 
 BATCHES_PER_SIZE = 10
@@ -69,7 +69,7 @@ class Batches:
     spec: ModelSpec
     config: Config
     augmented: bool = True
-    share: Share = Share()
+    share: Share = WHOLE
     """Which part of every batch is made here; the others are other workers'."""
 
     @property
@@ -101,7 +101,7 @@ class Batches:
         return max(self.spec.stride, size + self.spec.stride * int(rng.integers(-around, around + 1)))
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
-        """Images (B, S, S, 3), 0..255, and targets (B, ...) of batch number `step`, or of our share of it. Raises DatasetError, ImageError, OSError."""
+        """Images (B, S, S, 3), 0..255, and targets (B, ...) of our share of batch `step`. Raises DatasetError, ImageError, OSError."""
         sights = self.sights(step)
         targets = self.targets([(sight.boxes, sight.class_ids) for sight in sights], self.size_of(step))
         return np.stack([sight.pixels for sight in sights]), targets

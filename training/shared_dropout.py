@@ -14,7 +14,7 @@ def shared_dropout(kind: type, share: Share, photos: int) -> type:
     """
     ours = share.of(photos)
 
-    class Shared(kind):  # type: ignore[misc, valid-type]
+    class Shared(kind):  # type: ignore[misc]
         """Of one worker's photos."""
 
         def call(self, inputs: Any, training: bool = False) -> Any:

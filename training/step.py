@@ -77,7 +77,8 @@ class Trainer:
     def step(self, seen: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
         """Move the weights once. number: of this step, from 0; rate: the learning rate.
 
-        seen: images (B, S, S, 3), 0..255, or our share of them; or what the layers that the rest of the network reads say of them, by name, in its order.
+        seen: images (B, S, S, 3), 0..255, or our share of a batch's; or what the layers that the rest of the network reads say of
+        them, by name, in its order.
         """
         self.optimizer.learning_rate.assign(rate)
         size = int(targets["responsible"].shape[1]) * self.spec.stride

@@ -6,10 +6,12 @@ every one takes the same step, from the same numbers. The chief, worker 0, measu
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """Which part of every batch is one's own."""
 
     index: int = 0
@@ -20,10 +22,13 @@ class Share(NamedTuple):
         return range(photos * self.index // self.count, photos * (self.index + 1) // self.count)
 
 
+WHOLE = Share()
+
+
 class Team:
     """One process, which trains alone. `workers.Workers` is a team of several."""
 
-    share = Share()
+    share = WHOLE
 
     @property
     def count(self) -> int:
@@ -52,8 +57,8 @@ class Team:
         return tell()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Inside, whatever ends one worker ends all of them, with the sentence that says why. Raises WorkerLost in the others."""
+    def together(self, advice: str = "") -> Iterator[None]:  # noqa: ARG002
+        """Inside, whatever ends one worker ends all of them. The others raise WorkerLost, which says why, with the advice behind it."""
         yield
 
 

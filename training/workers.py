@@ -84,7 +84,8 @@ class Workers(Team):
         length = int(self._sum_now(np.array([len(data)], np.int64))[0])
         words = np.zeros(-(-length // _WORD) * _WORD, np.uint8)
         words[: len(data)] = np.frombuffer(data, np.uint8)
-        return self._sum_now(words.view(np.int32)).tobytes()[:length]
+        told: bytes = self._sum_now(words.view(np.int32)).tobytes()
+        return told[:length]
 
     def _sum_now(self, numbers: Any) -> Any:
         return self._compiled_sum(numbers)[0].numpy()
@@ -94,12 +95,12 @@ class Workers(Team):
         return tf.function(lambda numbers: self.sum([numbers]), reduce_retracing=True)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, advice: str = "") -> Iterator[None]:
         """See `Team.together`."""
         try:
             yield
         except _BROKEN as error:
-            raise WorkerLost(self._why(str(error))) from error
+            raise WorkerLost(f"{self._why(str(error))} {advice}".strip()) from error
         except BaseException as error:
             self._end_others(str(error) or type(error).__name__)
             raise
