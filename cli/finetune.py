@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.feature_cache import Filling
     from training.finetune import Outcome, Run
+    from training.joining import Plan
     from training.team import Team
 
 
@@ -46,20 +47,14 @@ def finetune(
     if team.count > 1 and find_rate:
         raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
 
-    from cli.download_bar import load_model
     from training.errors import TrainingError
     from training.finetune import Run
-    from training.joining import Plan, check_same_options, same_plan
+    from training.joining import check_same_options, same_plan
     from training.report import write_report
-    from training.run_folder import RunFolder, Task
+    from training.run_folder import RunFolder
 
-    def asked() -> Plan:
-        if dataset:
-            weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
-            task, settings = Task(str(dataset.resolve()), train_set, val_set, weights), _settings(config, given)
-        else:
-            _, task, settings = RunFolder.open(cast(Path, resume))
-        return Plan(task, settings, load_model(task.model))
+    def asked() -> "Plan":
+        return _new_plan(dataset, (train_set, val_set), model, _settings(config, given)) if dataset else _old_plan(cast(Path, resume))
 
     with team.together():
         plan = same_plan(team, asked)
@@ -79,12 +74,33 @@ def finetune(
         if team.is_chief:
             write_report(run.folder.path)
         raise
-    if not team.is_chief:
-        typer.echo(f"{outcome.why} All of it is with worker 0.")
-        return
-    page = write_report(outcome.folder)
+    typer.echo(f"{outcome.why} {_told_of(run, outcome) if team.is_chief else 'All of it is with worker 0.'}")
+
+
+def _told_of(run: "Run", outcome: "Outcome") -> str:
+    """Where a run's results are; its report is written."""
+    from training.report import write_report
+
     best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
-    typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
+    return f"{best}: {outcome.folder / 'best.safetensors'}; all of it: {write_report(outcome.folder)}"
+
+
+def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "Plan":
+    from cli.download_bar import load_model
+    from training.joining import Plan
+    from training.run_folder import Task
+
+    weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
+    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model))
+
+
+def _old_plan(run: Path) -> "Plan":
+    from cli.download_bar import load_model
+    from training.joining import Plan
+    from training.run_folder import RunFolder
+
+    _, task, settings = RunFolder.open(run)
+    return Plan(task, settings, load_model(task.model))
 
 
 def _settings(config: str | None, given: Mapping[str, Any]) -> "Config":

@@ -44,7 +44,7 @@ class Worker:
                 return
         pytest.fail(f"it ended without {text!r}: {''.join(self.told)}")
 
-    def end(self, timeout=120):
+    def end(self, timeout=400):
         """Its exit code and all it has said."""
         try:
             rest, _ = self.process.communicate(timeout=timeout)
