@@ -1,17 +1,23 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from cli.config_options import with_config_options
+from cli.finetune_run import find_rate, go
 from cli.options import ModelOption
+from cli.publish import check_publish, publish_best, published_name
 
 if TYPE_CHECKING:
     from training.config import Config
-    from training.feature_cache import Filling
-    from training.finetune import Outcome, Run
+    from training.finetune import Run
+    from training.joining import Plan
+    from training.team import Team
 
 
 def finetune(
@@ -29,33 +35,104 @@ def finetune(
         typer.Option("--then", metavar="FILE_OR_RECIPE", help="Another run with these options, from the best weights; again for more."),
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
-    find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")] = False,
+    publish: Annotated[
+        Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models, as `models add` does.")
+    ] = None,
+    publish_as: Annotated[str | None, typer.Option("--publish-as", metavar="NAME", help="Its name there; the data set's folder's.")] = None,
+    find_learning_rate: Annotated[
+        bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")
+    ] = False,
+    workers: Annotated[
+        str | None, typer.Option("--workers", metavar="HOST:PORT,...", help="Train on several at once; the same list on each of them.")
+    ] = None,
+    worker_index: Annotated[int | None, typer.Option("--worker-index", help="Which of the workers this one is; 0 writes the run.")] = None,
     **options: Any,
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
     given = {name: value for name, value in options.items() if value is not None}
+    if resume and (dataset or config or model or given or find_learning_rate):
+        raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
+    if not dataset and not resume:
+        raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
-    if resume:
-        if dataset or config or model or given or find_rate:
-            raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
-        run = _resumed(resume)
-    else:
-        if not dataset:
-            raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-        run = _begun(dataset, train_set, val_set, model=model, settings=_settings(config, given), out=out)
-    if find_rate:
-        _find_rate(run)
+    team = _team(workers, worker_index)
+    if team.count > 1 and find_learning_rate:
+        raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
+
+    def asked() -> "Plan":
+        return _new_plan(dataset, (train_set, val_set), model, _settings(config, given)) if dataset else _old_plan(cast(Path, resume))
+
+    with team.together():
+        if publish and team.is_chief:
+            check_publish(publish, published_name(publish_as, dataset, resume))
+        run = _begun(team, asked, out, dataset=dataset, resume=resume, settings=_settings(config, given) if given or config else None)
+        following = _chiefs(team, following)
+    if find_learning_rate:
+        find_rate(run)
         return
-    outcome = _reported(run)
+    outcome = go(run)
     for settings in following:
         if outcome.interrupted:
             break
-        task, best = run.task, outcome.folder / "best.safetensors"
-        run = _begun(Path(task.dataset), task.train_set, task.val_set, model=str(best), settings=settings, out=outcome.folder.parent)
-        outcome = _reported(run)
+        run = _followed(run, outcome.folder, settings)
+        outcome = go(run)
+    if publish and team.is_chief:
+        publish_best(outcome, publish, published_name(publish_as, dataset, resume))
 
 
-def _settings(name_or_file: str | None, given: dict[str, Any]) -> "Config":
+def _begun(
+    team: "Team", asked: Callable[[], "Plan"], out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
+) -> "Run":
+    """The run that the chief was asked for. settings: what this worker was told of it, if it was told anything."""
+    from training.finetune import Run
+    from training.joining import check_same_options, same_plan
+    from training.run_folder import RunFolder
+
+    plan = same_plan(team, asked)
+    if settings:
+        check_same_options(plan.config, settings)
+    task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
+    if resume and team.is_chief:
+        return Run.resumed(RunFolder(resume), task, plan.config, plan.model, team)
+    return Run.new(task, plan.config, plan.model, out, team)
+
+
+def _followed(run: "Run", folder: Path, settings: "Config") -> "Run":
+    """The run after that one, from its best weights."""
+    task, sets = Path(run.task.dataset), (run.task.train_set, run.task.val_set)
+    with run.team.together():
+        best = str(folder / "best.safetensors")
+        return _begun(
+            run.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings
+        )
+
+
+def _chiefs(team: "Team", following: "list[Config]") -> "list[Config]":
+    """The runs that are to follow: the chief's word holds."""
+    from training.config import Config
+
+    return [Config.of(each) for each in team.told(lambda: [settings.model_dump() for settings in following])]
+
+
+def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "Plan":
+    from cli.download_bar import load_model
+    from training.joining import Plan
+    from training.run_folder import Task
+
+    weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
+    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model))
+
+
+def _old_plan(run: Path) -> "Plan":
+    from cli.download_bar import load_model
+    from training.joining import Plan
+    from training.run_folder import RunFolder
+
+    _, task, settings = RunFolder.open(run)
+    return Plan(task, settings, load_model(task.model))
+
+
+def _settings(name_or_file: str | None, given: Mapping[str, Any]) -> "Config":
     """The options of a recipe or file, with those given on top."""
     from training.config import Config
     from training.recipes import find_recipe
@@ -63,76 +140,20 @@ def _settings(name_or_file: str | None, given: dict[str, Any]) -> "Config":
     return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
 
 
-def _begun(dataset: Path, train_set: str, val_set: str, *, model: str | None, settings: "Config", out: Path) -> "Run":
-    """A new run from that model."""
-    from cli.download_bar import load_model
-    from training.finetune import Run
-    from training.run_folder import Task
+def _team(workers: str | None, index: int | None) -> "Team":
+    """This process alone, or with the others, when all of them are there. TensorFlow is imported not before here."""
+    from training.cluster import Cluster
 
-    file = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return Run.new(Task(str(dataset.resolve()), train_set, val_set, file), settings, load_model(model), out)
+    cluster = Cluster.of(workers, index, os.environ)
+    if cluster is None or len(cluster.addresses) == 1:
+        from training.team import ALONE
 
+        return ALONE
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow writes of a worker that is gone, we say in a sentence
+    from training.workers import Workers
 
-def _resumed(path: Path) -> "Run":
-    from cli.download_bar import load_model
-    from training.finetune import Run
-    from training.run_folder import RunFolder
-
-    folder, task, settings = RunFolder.open(path)
-    return Run.resumed(folder, task, settings, load_model(task.model))
-
-
-def _reported(run: "Run") -> "Outcome":
-    """The run to its end, with its report, and a line that says what came of it."""
-    from training.errors import TrainingError
-    from training.report import write_report
-
-    try:
-        outcome = _go(run)
-    except TrainingError:  # a run that broke off: its report is wanted most
-        write_report(run.folder.path)
-        raise
-    page = write_report(outcome.folder)
-    best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
-    typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
-    return outcome
-
-
-def _find_rate(run: "Run") -> None:
-    from training.rate_finder import find_learning_rate
-
-    search = find_learning_rate(run.trainer, run.batches)
-    _, plot = search.write(run.folder.path)
-    typer.echo(f"suggested: --learning-rate {search.suggestion:.1e}; the loss at each rate: {plot}")
-
-
-def _go(run: "Run") -> "Outcome":
-    """The run with a bar on stderr, and a line for each check."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    console.print(f"{run.folder.path}: {run.batches.steps} steps, {run.batches.steps_per_epoch} an epoch", highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=run.batches.steps, completed=run.progress.step)
-
-        def report(row: dict[str, Any]) -> None:
-            bar.update(task, completed=row["step"], description=f"loss {row['loss']:.2f}")
-            if "ap50" in row:
-                facts = f"step {row['step']}, epoch {row['epoch'] + 1}: loss {row['loss']:.3f}"
-                console.print(f"{facts}, val loss {row['val_loss']:.3f}, AP50 {row['ap50']:.3f}", highlight=False, soft_wrap=True)
-                for sentence in row["sentences"]:
-                    console.print(f"  {sentence}", style="yellow", highlight=False, soft_wrap=True)
-
-        def filling(stand: "Filling") -> None:
-            bar.update(task, description=f"features {stand.done:,} of {stand.views:,}")
-            if stand.done in (0, stand.views):
-                what = "computing" if stand.done == 0 else "kept:"
-                facts = f"what the frozen layers say of {stand.views:,} views, {stand.bytes / 1e6:,.0f} MB"
-                console.print(f"{what} {facts}, in {stand.path}", highlight=False, soft_wrap=True)
-
-        return run.go(report, filling)
+    typer.echo(f"worker {cluster.index} of {', '.join(cluster.addresses)}: waiting for the others", err=True)
+    return Workers.joined(cluster)
 
 
 with_config_options(finetune)

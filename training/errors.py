@@ -15,6 +15,10 @@ class TrainingError(BoxwrightError):
     """A run cannot start or go on."""
 
 
+class WorkerLost(TrainingError):
+    """Another of the workers that train together is gone, or has ended the run."""
+
+
 class CheckpointError(TrainingError):
     """A checkpoint is damaged, cut short, or of another run."""
 

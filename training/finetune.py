@@ -23,12 +23,14 @@ from training.evaluate import evaluate
 from training.event_files import event_files
 from training.feature_cache import FeatureCache, Filling
 from training.interrupt import Interrupt
+from training.joining import check_fits, same_moment
 from training.pipeline import Batches, stream
 from training.progress import Progress
-from training.run_folder import Row, RunFolder, Task
+from training.run_folder import NoFolder, Row, RunFolder, Task
 from training.schedules import Schedule, make_schedule
 from training.start import labels_to_learn, model_to_start_with
 from training.step import StepReport, Trainer
+from training.team import ALONE, WHOLE, Team
 from training.transfer import Start, frozen_layers
 from training.voc import Sample, read_set
 from training.watch import Flat, Probe, Watcher, flat_sentences
@@ -58,20 +60,24 @@ class Run:
     val: Sequence[Sample]
     schedule: Schedule
     features: FeatureCache | None = None
+    team: Team = ALONE
     progress: Progress = field(default_factory=Progress)
     watcher: Watcher = field(default_factory=Watcher)
 
     @classmethod
-    def new(cls, task: Task, config: Config, model: Model, out: Path) -> "Run":
-        """A new run in a folder of its own under `out`. Raises DatasetError, ConfigError, NetworkError, OSError."""
-        prepared = _prepare(task, config, model)
-        folder = RunFolder.create(out, task, config)
+    def new(cls, task: Task, config: Config, model: Model, out: Path, team: Team = ALONE) -> "Run":
+        """A new run in a folder of its own under `out`; of several workers the chief's, which others join, whatever it is.
+
+        Raises DatasetError, ConfigError, NetworkError, OSError; TrainingError where workers' data differ.
+        """
+        prepared = _prepare(task, config, model, team)
+        folder = RunFolder.create(out, task, config) if team.is_chief else NoFolder()
         return cls._of(folder, task, config, prepared)
 
     @classmethod
-    def resumed(cls, folder: RunFolder, task: Task, config: Config, model: Model) -> "Run":
-        """The run as its newest checkpoint left it. Raises CheckpointError, and TrainingError where the data have changed."""
-        run = cls._of(folder, task, config, _prepare(task, config, model))
+    def resumed(cls, folder: RunFolder, task: Task, config: Config, model: Model, team: Team = ALONE) -> "Run":
+        """The run as its newest checkpoint left it, on the chief. Raises CheckpointError, and TrainingError where the data have changed."""
+        run = cls._of(folder, task, config, _prepare(task, config, model, team))
         checkpoint = newest_checkpoint(folder.checkpoints)
         run.trainer.restore(checkpoint.arrays)
         run.progress = Progress(**checkpoint.state)
@@ -81,20 +87,22 @@ class Run:
     @classmethod
     def _of(cls, folder: RunFolder, task: Task, config: Config, prepared: "_Prepared") -> "Run":
         folder.describe(prepared.batches.samples, prepared.val)
-        trainer = Trainer(prepared.start, config, prepared.frozen)
+        trainer = Trainer(prepared.start, config, prepared.frozen, prepared.team)
         schedule = make_schedule(config, prepared.batches.steps)
-        return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule, prepared.features)
+        return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule, prepared.features, prepared.team)
 
     def go(self, report: Callable[[Row], object] = lambda _: None, filling: Callable[[Filling], object] = lambda _: None) -> Outcome:
         """Train to the end, until patience is over, or until Ctrl-C, which saves first. `report` is told of every step, `filling` of
         the features that are computed beforehand.
 
-        Raises TrainingError where the loss is no number any more or memory is out; the last checkpoint stays.
+        Raises TrainingError where the loss is no number any more or memory is out, WorkerLost where another worker is gone; the last
+        checkpoint stays.
         """
         started = time.monotonic()
         self.folder.begin()
         try:
-            with self._out_of_memory_told():
+            with self.team.together(self._last()), self._out_of_memory_told():
+                self.progress = same_moment(self.team, self.trainer, self.progress)
                 outcome = self._train(report, filling)
         except TrainingError as error:
             self.folder.end(str(error), step=self.progress.step, seconds=time.monotonic() - started)
@@ -103,7 +111,7 @@ class Run:
         return outcome
 
     def _train(self, report: Callable[[Row], object], filling: Callable[[Filling], object]) -> Outcome:
-        with Interrupt() as interrupt, self._event_files() as tell_events:
+        with Interrupt(self.team) as interrupt, self._event_files() as tell_events:
             if self.progress.step == 0:
                 self._save_checkpoint()
             end = self.progress.step if self.progress.out_of_patience(self.config) else self.batches.steps
@@ -115,7 +123,7 @@ class Run:
                 self.folder.add(row)
                 tell_events(row)
                 report(row)
-                if interrupt.asked or self.progress.out_of_patience(self.config):
+                if interrupt.agreed() or self.progress.out_of_patience(self.config):
                     break
                 if self.progress.step % self.config.checkpoint_steps == 0:
                     self._save_checkpoint()
@@ -134,7 +142,7 @@ class Run:
             raise TrainingError(f"out of memory after step {self.progress.step}. {cure} {self._last()}") from error
 
     def _event_files(self) -> AbstractContextManager[Callable[[Row], None]]:
-        if not self.config.tensorboard:
+        if not (self.config.tensorboard and self.team.is_chief):
             return nullcontext(lambda _: None)
         return event_files(self.folder.path / "tensorboard", self.folder.rows())
 
@@ -181,12 +189,16 @@ class Run:
 
     def _check(self) -> Row:
         """Measure the averaged weights on the validation set; keep them if they are the best so far. Look at each layer."""
+        row: Row = self.team.told(self._measured)
+        if self.progress.observe(row["ap50"] if self.config.watch == "ap" else -row["val_loss"], self.config):
+            self._save_model("best", row["ap50"])
+        return row
+
+    def _measured(self) -> Row:
         with self.trainer.averaged():
             model = self.trainer.model(self.folder.path.name, {})
             loss = self._val_loss()
         ap50 = evaluate(Detector(model.spec, load_engine(model)), self.val).ap50
-        if self.progress.observe(ap50 if self.config.watch == "ap" else -loss, self.config):
-            self._save_model("best", ap50)
         flat = self._flat(model)
         sentences = [*self.watcher.sentences(), *flat_sentences(flat, self._flat_before)]
         layers = {"gradient_to_weight": self.watcher.medians(), "flat": {layer: asdict(share) for layer, share in flat.items()}}
@@ -205,7 +217,7 @@ class Run:
 
     @cached_property
     def _val_batches(self) -> Batches:
-        return replace(self.batches, samples=self.val, augmented=False)
+        return replace(self.batches, samples=self.val, augmented=False, share=WHOLE)
 
     def _val_loss(self) -> float:
         batches = self._val_batches  # the last one begins anew where the photos end
@@ -214,6 +226,8 @@ class Run:
 
     def _save_model(self, name: str, ap50: float | None = None) -> None:
         """best.safetensors or last.safetensors: the averaged weights as a model that `boxwright serve` takes."""
+        if not self.team.is_chief:
+            return
         provenance = {
             "fine-tuned from": self.trainer.start.model.name,
             "data": f"{Path(self.task.dataset).name}, set {self.task.train_set}, {len(self.batches.samples)} photos",
@@ -226,6 +240,8 @@ class Run:
             save_model(self.trainer.model(self.folder.path.name, provenance), self.folder.path / f"{name}.safetensors")
 
     def _save_checkpoint(self) -> None:
+        if not self.team.is_chief:
+            return
         state = self.trainer.state()
         for name, array in state.items():
             if not np.isfinite(array).all():
@@ -233,7 +249,7 @@ class Run:
         save_checkpoint(Checkpoint(self.progress.to_json(), state), self.folder.checkpoints)
 
     def _last(self) -> str:
-        return f"The last checkpoint is in {self.folder.checkpoints}; --resume {self.folder.path} goes on from it."
+        return self.folder.how_to_go_on
 
 
 @dataclass(frozen=True)
@@ -245,13 +261,15 @@ class _Prepared:
     batches: Batches
     val: Sequence[Sample]
     features: FeatureCache | None
+    team: Team
 
 
-def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
+def _prepare(task: Task, config: Config, model: Model, team: Team) -> _Prepared:
     """Data and the model to start with. Raises what `Run.new` does."""
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
+    check_fits(team, config, train, val)
     if config.overfit:
         train = val = train[: config.overfit]
     labels = labels_to_learn(config, train)
@@ -260,9 +278,10 @@ def _prepare(task: Task, config: Config, model: Model) -> _Prepared:
     ):
         raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
     start = model_to_start_with(model, labels, train, config)
-    batches = Batches(train, start.model.spec, config, augmented=not config.overfit)
+    batches = Batches(train, start.model.spec, config, augmented=not config.overfit, share=team.share)
     frozen = frozen_layers(start.model.spec.network, config.freeze)
-    return _Prepared(start, frozen, batches, val, FeatureCache.of(start.model, frozen, batches) if config.cache_features else None)
+    features = FeatureCache.of(start.model, frozen, batches) if config.cache_features else None
+    return _Prepared(start, frozen, batches, val, features, team)
 
 
 def _not_a_number(step: int, report: StepReport) -> str:

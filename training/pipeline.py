@@ -24,6 +24,7 @@ from training.augment import View, mosaic, random_colour, random_view
 from training.config import Config
 from training.evaluate import truth_of
 from training.targets import Targets, dense_targets
+from training.team import WHOLE, Share
 from training.voc import Sample
 
 BATCHES_PER_SIZE = 10
@@ -68,6 +69,8 @@ class Batches:
     spec: ModelSpec
     config: Config
     augmented: bool = True
+    share: Share = WHOLE
+    """Which part of every batch is made here; the others are other workers'."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -98,7 +101,7 @@ class Batches:
         return max(self.spec.stride, size + self.spec.stride * int(rng.integers(-around, around + 1)))
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
-        """Images (B, S, S, 3), 0..255, and targets (B, ...) of batch number `step`. Raises DatasetError, ImageError, OSError."""
+        """Images (B, S, S, 3), 0..255, and targets (B, ...) of our share of batch `step`. Raises DatasetError, ImageError, OSError."""
         sights = self.sights(step)
         targets = self.targets([(sight.boxes, sight.class_ids) for sight in sights], self.size_of(step))
         return np.stack([sight.pixels for sight in sights]), targets
@@ -114,8 +117,9 @@ class Batches:
         return cast(Targets, {name: np.stack([one[name] for one in made]) for name in made[0]})  # type: ignore[literal-required]
 
     def _places(self, step: int) -> range:
-        """Those of a batch's pictures in the endless stream."""
-        return range(step * self.config.batch_size, (step + 1) * self.config.batch_size)
+        """Those of a batch's pictures, or of our share of them, in the endless stream."""
+        first, ours = step * self.config.batch_size, self.share.of(self.config.batch_size)
+        return range(first + ours.start, first + ours.stop)
 
     @property
     def unfreezing_step(self) -> int:
@@ -140,8 +144,11 @@ class Batches:
 
     def view_ids(self, step: int) -> list[ViewId]:
         """Which views are in a batch: a photo's take turns from epoch to epoch."""
-        count, views = len(self.samples), self.config.cache_features if self.augmented else 1
-        return [ViewId(self._index(place), place // count % views) for place in self._places(step)]
+        return [self._view_id(place) for place in self._places(step)]
+
+    def _view_id(self, place: int) -> ViewId:
+        views = self.config.cache_features if self.augmented else 1
+        return ViewId(self._index(place), place // len(self.samples) % views)
 
     def view(self, kind: Kind, which: ViewId) -> Sight:
         """A numbered view of a photo: a function of the seed. Raises what `batch` does."""
@@ -150,9 +157,9 @@ class Batches:
 
     def _sight(self, place: int) -> Sight:
         """The picture at a place of the endless stream."""
-        step, index = divmod(place, self.config.batch_size)
+        step = place // self.config.batch_size
         if step < self.viewed_steps:
-            return self.view(self.kind_of(step), self.view_ids(step)[index])
+            return self.view(self.kind_of(step), self._view_id(place))
         rng = np.random.default_rng([self.config.seed, _PICTURE, place])
         share = place / (self.steps * self.config.batch_size)
         return self._seen(rng, self._index(place), Kind(self.size_of(step), share < self.config.mosaic_until))

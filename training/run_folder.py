@@ -122,6 +122,11 @@ class RunFolder:
         return json.loads(self._outcome.read_text(encoding="utf-8")) if self._outcome.is_file() else None
 
     @property
+    def how_to_go_on(self) -> str:
+        """For the end of a message of what ended the run."""
+        return f"The last checkpoint is in {self.checkpoints}; --resume {self.path} goes on from it."
+
+    @property
     def _outcome(self) -> Path:
         return self.path / "outcome.json"
 
@@ -129,6 +134,34 @@ class RunFolder:
         """What `describe` wrote; empty where it did not come to that."""
         path = self.path / "environment.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+class NoFolder(RunFolder):
+    """A run on a worker that writes nothing: its chief does."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("run"))
+
+    def describe(self, train: Sequence[Sample], val: Sequence[Sample]) -> None:
+        """Nothing."""
+
+    def rows(self) -> list[Row]:
+        """None."""
+        return []
+
+    def add(self, row: Row) -> None:
+        """Nothing."""
+
+    def begin(self) -> None:
+        """Nothing."""
+
+    def end(self, why: str, *, step: int, seconds: float) -> None:
+        """Nothing."""
+
+    @property
+    def how_to_go_on(self) -> str:
+        """For the end of a message of what ended the run."""
+        return "The last checkpoint is with worker 0; --resume there goes on from it, with any number of workers."
 
 
 def _csv(rows: Iterable[Row], *, heading: bool) -> str:

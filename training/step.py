@@ -1,4 +1,4 @@
-"""One training step: the same function whatever is trained, at whatever input size, on one device or several."""
+"""One training step: the same function whatever is trained, at whatever input size, by one worker or several."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from detector.keras_model import assign, empty_keras, read_back
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
-from training.batch_norm import FusedBatchNorm
+from training.batch_norm import FusedBatchNorm, SharedBatchNorm
 from training.config import Config
 from training.errors import CheckpointError
 from training.loss import Loss
 from training.optimizers import make_optimizer
+from training.shared_dropout import shared_dropout
+from training.team import ALONE, Team
 from training.transfer import Start, hidden_of_head
 
 Reads = tuple[int, tuple[str, ...]]
@@ -42,20 +44,18 @@ class StepReport:
 class Trainer:
     """A network in training: its variables, their moving averages, the optimiser, and the step that moves them."""
 
-    def __init__(self, start: Start, config: Config, frozen: frozenset[str]) -> None:
-        self.start, self.config = start, config
+    def __init__(self, start: Start, config: Config, frozen: frozenset[str], team: Team = ALONE) -> None:
+        self.start, self.config, self.team = start, config, team
         self.spec = start.model.spec
         self.loss = Loss(self.spec, config)
-        self.strategy = tf.distribute.get_strategy()
-        with self.strategy.scope():
-            self._dropouts = _dropouts(start.model, config)
-            self.network = self._made(self.spec)
-            assign(self.network, start.model)
-            self.freeze(frozenset())
-            self.optimizer = make_optimizer(config)
-            self.optimizer.exclude_from_weight_decay([variable for variable in self._trained if variable.name != "kernel"])
-            self.optimizer.build(self._trained)
-            self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged} if config.ema else {}
+        self._dropouts = _dropouts(start.model, config, team)
+        self.network = self._made(self.spec)
+        assign(self.network, start.model)
+        self.freeze(frozenset())
+        self.optimizer = make_optimizer(config)
+        self.optimizer.exclude_from_weight_decay([variable for variable in self._trained if variable.name != "kernel"])
+        self.optimizer.build(self._trained)
+        self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged} if config.ema else {}
         self.freeze(frozen)
 
     def freeze(self, names: frozenset[str]) -> None:
@@ -77,14 +77,15 @@ class Trainer:
     def step(self, seen: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
         """Move the weights once. number: of this step, from 0; rate: the learning rate.
 
-        seen: images (B, S, S, 3), 0..255; or what the layers that the rest of the network reads say of them, by name, in its order.
+        seen: images (B, S, S, 3), 0..255, or our share of a batch's; or what the layers that the rest of the network reads say of
+        them, by name, in its order.
         """
         self.optimizer.learning_rate.assign(rate)
         size = int(targets["responsible"].shape[1]) * self.spec.stride
         reads: Reads = (size, tuple(seen) if isinstance(seen, Mapping) else ())
         if reads not in self._compiled:
             network = self._network_of(*reads)  # made outside of the compiled function
-            self._compiled[reads] = tf.function(partial(self._replicated_step, network))
+            self._compiled[reads] = tf.function(partial(self._step, network))
         terms, norms = self._compiled[reads](seen, dict(targets), tf.constant(number))
         values = {name: float(term) for name, term in terms.items()}
         gradients, weights = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
@@ -104,18 +105,15 @@ class Trainer:
         return self._networks[size, given]
 
     def _made(self, spec: ModelSpec, **options: Any) -> Any:
+        batch_norm = FusedBatchNorm if self.team.count == 1 else partial(SharedBatchNorm, team=self.team)
         with _arithmetic(self.config.precision):
-            network = empty_keras(spec, after=self._dropouts, batch_norm=FusedBatchNorm, **options)
+            network = empty_keras(spec, after=self._dropouts, batch_norm=batch_norm, **options)
         network.get_layer(spec.network[-1].name).dtype_policy = "float32"
         return network
 
     def _raw(self, network: Any, seen: Any, *, training: bool) -> Any:
         raw = tf.cast(network(seen, training=training), tf.float32)
         return tf.reshape(raw, (-1, *raw.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
-
-    def _replicated_step(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
-        terms, norms = self.strategy.run(partial(self._step, network), (seen, targets, number))
-        return {name: self.strategy.reduce("SUM", term, axis=None) for name, term in terms.items()}, norms
 
     def _step(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
         batch = self.config.batch_size
@@ -124,9 +122,11 @@ class Trainer:
             raw = self._raw(network, seen, training=True)
             terms = self.loss(raw, targets, number * batch, batch)
             if self.config.l2:
-                terms["l2"] = self.config.l2 * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
+                terms["l2"] = self.config.l2 / self.team.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
             total = tf.add_n(list(terms.values()))
         gradients = tape.gradient(total, [variable.value for variable in self._trained])
+        *gradients, summed = self.team.sum([*gradients, tf.stack(list(terms.values()))])  # before anything is clipped
+        terms = dict(zip(terms, tf.unstack(summed), strict=True))
         by_path = {variable.path: gradient for variable, gradient in zip(self._trained, gradients, strict=True)}
         norms = tf.stack([[tf.norm(by_path[kernel.path]) for kernel in kernels], [tf.norm(kernel.value) for kernel in kernels]])
         self.optimizer.apply(gradients, self._trained)
@@ -193,16 +193,19 @@ def _arithmetic(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _dropouts(model: Model, config: Config) -> dict[str, Any]:
+def _dropouts(model: Model, config: Config, team: Team) -> dict[str, Any]:
     """Dropout after each hidden convolution of the head, by layer. Convolutions: neighbours in a channel are alike, so whole
     channels are dropped (arXiv 1411.4280); after selu, by alpha dropout, which keeps mean and variance (arXiv 1706.02515)."""
     if not config.dropout:
         return {}
-    return {layer.name: _dropout(layer, config, index) for index, layer in enumerate(hidden_of_head(model.spec.network))}
+    return {layer.name: _dropout(layer, config, index, team) for index, layer in enumerate(hidden_of_head(model.spec.network))}
 
 
-def _dropout(layer: Conv, config: Config, index: int) -> Any:
+def _dropout(layer: Conv, config: Config, index: int, team: Team) -> Any:
     options: dict[str, Any] = {"seed": config.seed + index, "name": f"{layer.name}_dropout"}
+    kind = keras.layers.SpatialDropout2D
     if layer.activation == "selu":
-        return keras.layers.AlphaDropout(config.dropout, noise_shape=(None, 1, 1, None), **options)
-    return keras.layers.SpatialDropout2D(config.dropout, **options)
+        kind, options["noise_shape"] = keras.layers.AlphaDropout, (None, 1, 1, None)
+    if team.count > 1:
+        kind = shared_dropout(kind, team.share, config.batch_size)
+    return kind(config.dropout, **options)

@@ -1,0 +1,95 @@
+"""What workers share out, without a process of their own: addresses, photos, noise."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from training.cluster import Cluster
+from training.config import Config
+from training.errors import ConfigError
+from training.pipeline import Batches
+from training.shared_dropout import shared_dropout
+from training.team import Share
+from training.transfer import transfer
+from training.voc import read_set
+
+TWO = "one:2222,two:2222"
+
+
+def tf_config(cluster, kind, index):
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})}
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "expected"),
+    [
+        ((None, None), {}, None),
+        ((None, None), {"JOB_COMPLETION_INDEX": "1"}, None),
+        ((TWO, 1), {}, Cluster(("one:2222", "two:2222"), 1)),
+        (("[::1]:2222, 10.0.0.2:80", 0), {}, Cluster(("[::1]:2222", "10.0.0.2:80"), 0)),
+        ((TWO, None), {"JOB_COMPLETION_INDEX": "1"}, Cluster(("one:2222", "two:2222"), 1)),
+        ((TWO, 0), {"JOB_COMPLETION_INDEX": "1"}, Cluster(("one:2222", "two:2222"), 0)),
+        ((TWO, 0), tf_config({"worker": ["other:1"]}, "worker", 0), Cluster(("one:2222", "two:2222"), 0)),
+        ((None, None), tf_config({"worker": ["one:1", "two:2"]}, "worker", 1), Cluster(("one:1", "two:2"), 1)),
+        ((None, None), tf_config({"chief": ["one:1"], "worker": ["two:2"]}, "chief", 0), Cluster(("one:1", "two:2"), 0)),
+        ((None, None), tf_config({"chief": ["one:1"], "worker": ["two:2"]}, "worker", 0), Cluster(("one:1", "two:2"), 1)),
+    ],
+)
+def test_options_and_tf_config_say_who_one_is(options, environment, expected):
+    assert Cluster.of(*options, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "sentence"),
+    [
+        (("one:2222,two", 0), {}, "'two' is no HOST:PORT"),
+        (("one:2222,two:70000", 0), {}, "'two:70000' is no HOST:PORT"),
+        (("one:2222,one:2222", 0), {}, "an address is there twice"),
+        ((TWO, 2), {}, "2 is none of 0 to 1"),
+        ((TWO, -1), {}, "-1 is none of 0 to 1"),
+        ((TWO, None), {}, "add --worker-index"),
+        ((None, 1), {}, "give those too"),
+        ((None, None), {"TF_CONFIG": "{"}, "no cluster of workers"),
+        ((None, None), {"TF_CONFIG": "[]"}, "no cluster of workers"),
+        ((None, None), tf_config({"worker": ["one:1"]}, "ps", 0), "is a 'ps'"),
+    ],
+)
+def test_a_cluster_that_makes_no_sense_is_refused(options, environment, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        Cluster.of(*options, environment)
+
+
+@pytest.mark.parametrize(("photos", "workers"), [(8, 2), (7, 2), (7, 3), (3, 3), (8, 1)])
+def test_all_shares_together_are_the_batch_in_its_order(photos, workers):
+    shares = [Share(index, workers).of(photos) for index in range(workers)]
+    assert [place for share in shares for place in share] == list(range(photos))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("options", [{"multi_scale": 1}, {"cache_features": 2, "unfreeze_at": 2.0}])
+def test_workers_see_the_photos_the_order_and_the_augmentation_that_one_would_see(rectangles, tiny_model, options):
+    config = Config(batch_size=7, epochs=9, sizes="64:0.5,96", freeze="conv1", **options)
+    spec = transfer(tiny_model, ("blue", "red"), tiny_model.spec.anchors, config).model.spec
+    whole = Batches(read_set(rectangles, "train"), spec, config)
+    parts = [replace(whole, share=Share(index, 3)) for index in range(3)]
+    for step in (0, 1, 5, 17):
+        images, targets = whole.batch(step)
+        shared = [part.batch(step) for part in parts]
+        np.testing.assert_array_equal(np.concatenate([ours for ours, _ in shared]), images)
+        for name, array in targets.items():
+            np.testing.assert_array_equal(np.concatenate([ours[name] for _, ours in shared]), array)
+
+
+@pytest.mark.parametrize("kind", [keras.layers.SpatialDropout2D, keras.layers.AlphaDropout])
+def test_workers_drop_what_one_would_drop_of_their_photos(kind):
+    images = np.random.default_rng(0).standard_normal((5, 4, 4, 8)).astype(np.float32)
+    whole = kind(0.4, seed=3)
+    shares = [Share(index, 2) for index in range(2)]
+    parts = [shared_dropout(kind, share, 5)(0.4, seed=3) for share in shares]
+    for _ in range(2):
+        dropped = np.concatenate([part(images[list(share.of(5))], training=True) for part, share in zip(parts, shares, strict=True)])
+        np.testing.assert_array_equal(dropped, whole(images, training=True))
+    np.testing.assert_array_equal(parts[0](images[:2], training=False), images[:2])

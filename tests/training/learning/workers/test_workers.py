@@ -1,0 +1,94 @@
+"""Two workers, and three, do what one does; and what becomes of a run when one of them is killed."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from training.checkpoints import newest_checkpoint
+from training.config import Config
+from training.finetune import Run
+from training.run_folder import Task
+from weights.model_file import load_model, save_model
+
+TOLERANCE = 1e-4
+MOVING = {"batch_size": 6, "epochs": 25, "sizes": "64", "batch_norm": "train", "freeze": "conv3", "unfreeze_at": 5.0}
+MOVING |= {"new_layers": "head", "dropout": 0.2, "l2": 0.001, "check_every": 5, "clip_at": 1.0}
+KEPT = {"batch_size": 7, "epochs": 25, "sizes": "64", "freeze": "conv3", "unfreeze_at": 25.0, "cache_features": 2}
+KEPT |= {"batch_norm": "train", "check_every": 2, "checkpoint_steps": 5}
+
+
+@pytest.fixture(scope="module")
+def model_file(tiny_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(rectangles, model_file, tmp_path_factory):
+    """(settings) -> the folder of a run that one process made."""
+
+    def run(settings):
+        task = Task(str(rectangles), "train", "val", str(model_file))
+        return Run.new(task, Config(**settings), load_model(model_file), tmp_path_factory.mktemp("alone")).go().folder
+
+    return run
+
+
+def words(settings):
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def assert_same(one, other, steps):
+    """Losses of all steps, measurements at checks, and at the end weights and their averages."""
+    first, second = rows(one), rows(other)
+    assert [row["step"] for row in first] == [row["step"] for row in second] == list(range(1, steps + 1))
+    for mine, theirs in zip(first, second, strict=True):
+        assert mine["size"] == theirs["size"]
+        assert mine["learning_rate"] == theirs["learning_rate"]
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=TOLERANCE), mine["step"]
+        assert ("val_loss" in mine) == ("val_loss" in theirs)
+        if "val_loss" in mine:
+            assert mine["val_loss"] == pytest.approx(theirs["val_loss"], rel=TOLERANCE)
+    arrays = [newest_checkpoint(folder / "checkpoints").arrays for folder in (one, other)]
+    assert arrays[0].keys() == arrays[1].keys()
+    for name in (name for name in arrays[0] if not name.startswith("optimizer/")):
+        np.testing.assert_allclose(arrays[1][name], arrays[0][name], rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
+
+
+def test_two_workers_are_one_with_both_their_photos(alone, workers, rectangles, model_file):
+    command = [rectangles, "--model", model_file, *words(MOVING)]
+    with workers(command, [rectangles]) as (chief, other):  # the other takes its options from the chief
+        for worker in (chief, other):
+            code, told = worker.end()
+            assert code == 0, told
+            assert "all epochs are done." in told
+    assert_same(alone(MOVING), chief.folder / "runs" / f"{rectangles.name}-001", 50)
+    assert (chief.folder / "runs" / f"{rectangles.name}-001" / "report.html").is_file()
+    assert list(other.folder.iterdir()) == []
+
+
+def test_a_killed_worker_ends_the_run_with_a_sentence_and_three_go_on_with_it(alone, workers, rectangles, model_file):
+    command = [rectangles, "--model", model_file, *words(KEPT)]
+    with workers(command, command) as (chief, other):
+        chief.until("step 8,")
+        other.process.send_signal(signal.SIGKILL)
+        code, told = chief.end(timeout=60)
+    run = chief.folder / "runs" / f"{rectangles.name}-001"
+    assert code == 2
+    sentence = " ".join(told.split()).rpartition("boxwright: ")[2]
+    assert sentence.startswith("worker 1 (127.0.0.1:") or sentence.startswith("another worker is gone")
+    assert f"--resume {run} goes on from it" in sentence.replace(" runs/", f" {chief.folder}/runs/")
+    assert sentence.removesuffix(".") in json.loads((run / "outcome.json").read_text(encoding="utf-8"))["why"]
+    assert newest_checkpoint(run / "checkpoints").state["step"] >= 5
+    resume = ["--resume", run]
+    with workers(resume, [rectangles], resume) as three:
+        ended = [worker.end() for worker in three]
+    assert [code for code, _ in ended] == [0, 0, 0], ended
+    assert_same(alone(KEPT), run, 50)
