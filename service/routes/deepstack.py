@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
@@ -60,8 +61,18 @@ class Prediction(BaseModel):
         ]
 
 
+_EXAMPLE: JsonDict = {
+    "success": True,
+    "predictions": [{"label": "dog", "confidence": 0.8712, "x_min": 131, "y_min": 218, "x_max": 310, "y_max": 539}],
+    "count": 1,
+    "inferenceMs": 62,
+}
+
+
 class Predictions(BaseModel):
     """What is in the photo, best first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     success: bool = True
     predictions: list[Prediction]
@@ -73,7 +84,7 @@ class ModelNames(BaseModel):
     """The names that /v1/vision/custom/ takes."""
 
     success: bool = True
-    models: list[str]
+    models: list[str] = Field(examples=[["everyday"]])
 
 
 async def _read_form(request: Request, door: TheDoor) -> Sequence[Part]:
@@ -95,8 +106,8 @@ _FORM: dict[str, Any] = {
     "required": [FIELD],
     "properties": {
         FIELD: {"type": "string", "format": "binary", "description": "The photo; the part needs no file name and no content type."},
-        "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_CONFIDENCE},
-        FORM_FIELD: {"type": "string", "description": "Where the service has keys and the head has none. Else taken and not read."},
+        "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_CONFIDENCE, "example": 0.5},
+        FORM_FIELD: {"type": "string", "example": "", "description": "The key, where the service wants one and no header has it."},
     },
 }
 _BODY: dict[str, Any] = {"description": "The photo, in a form.", "required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
@@ -135,7 +146,11 @@ async def custom_list(request: Request, registry: TheRegistry, door: TheDoor) ->
     dependencies=[once_each()],
 )
 async def custom(
-    model: str, parts: TheForm, query: Annotated[DeepStackQuery, Query()], registry: TheRegistry, inference: TheInference
+    model: Annotated[str, Path(examples=["everyday"])],
+    parts: TheForm,
+    query: Annotated[DeepStackQuery, Query()],
+    registry: TheRegistry,
+    inference: TheInference,
 ) -> Predictions:
     """Other fields of the form are taken and not read."""
     return await _predict(parts, query, registry.get(model), inference)
