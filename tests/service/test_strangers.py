@@ -16,9 +16,8 @@ from tests.service import strangers
 
 ALLOWED = {200, 400, 413, 415, 422, 503, 504}
 CLIENTS = 8
-WARM = 1000
-FLAT = 1.05
-"""Times the memory of the first `WARM` strangers."""
+FLAT = 1.03
+"""Times the memory there was: what the allocator keeps back. The first time does not count, as some photos claim to be large."""
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +58,19 @@ def send_all(url, requests):
 
 
 def check_all(service, requests):
-    """Each is answered or refused; afterwards there are as many threads as before, all at work, little more memory, and nothing logged."""
-    sound = [("/detect", strangers.sound_photos()["PNG"][0], {})] * 64
-    warm = send_all(service.url, [*sound, *requests[:WARM]])
+    """Each is answered or refused; half of them again take no more threads and no more memory; then all goes on, and nothing was logged."""
+    told = send_all(service.url, requests)
     threads, resident = state_of(service.process)
-    told = [*list(warm.values())[len(sound) :], *send_all(service.url, requests[WARM:]).values()]
-    assert set(told) <= ALLOWED, Counter(told)
-    assert len(set(told)) > 2
-    assert set(send_all(service.url, sound).values()) == {200}
+    assert send_all(service.url, requests[::2]) == {number: told[2 * number] for number in range(len(requests[::2]))}
     after = state_of(service.process)
+    counted = Counter(told.values())
+    assert set(counted) <= ALLOWED, counted
+    assert len(counted) > 2
+    assert set(send_all(service.url, [("/detect", strangers.sound_photos()["PNG"][0], {})] * 64).values()) == {200}
     assert after[0] == threads
-    assert len(requests) <= WARM or after[1] < FLAT * resident, (resident, after[1])
+    assert after[1] < FLAT * resident, (resident, after[1])
     assert not [line for line in service.log if "boxwright.service" in line or "Traceback" in line]
-    print(f"\n{len(requests)} requests: {dict(Counter(told))}; threads {after[0]}; resident {resident:,} then {after[1]:,} bytes")
+    print(f"\n{len(requests)} requests: {dict(counted)}; {threads} threads; resident {resident:,} bytes, in the end {after[1]:,}")
 
 
 def test_mutated_photos_never_make_it_fail(service, count):
@@ -84,7 +83,8 @@ def test_mutated_forms_never_make_it_fail(service, count):
     requests = []
     for number in range(count):
         body, kind = strangers.form(number)
-        requests.append((paths[number % 2], body, {b"content-type": bytes(byte for byte in kind if byte in range(32, 256))}))
+        sendable = bytes(byte for byte in kind if 32 <= byte < 127).strip()  # httpx sends no other header
+        requests.append((paths[number % 2], body, {"content-type": sendable.decode()}))
     check_all(service, requests)
 
 
