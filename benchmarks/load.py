@@ -1,9 +1,10 @@
 """What becomes of latency, goodput and memory under load: an open loop against a `boxwright serve` of its own, over real sockets.
 
-python -m benchmarks.load [--only steady overload slow soak] [--seconds 60] [--model NAME_OR_FILE] [--photo FILE]
+python -m benchmarks.load [--only steady overload slow soak ending] [--seconds 60] [--model NAME_OR_FILE] [--photo FILE]
 
 Requests are sent when they are due, whether or not earlier ones have been answered, and their time counts from then. Capacity is
 measured before each scenario, by clients that ask again as soon as they are answered. The client shares the cores with the server.
+`claims` says of each scenario what is claimed and whether it holds; the exit code is 1 if one does not.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import platform
 import random
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Iterator, Sequence
@@ -21,11 +23,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load_client import BROKEN, HUNG, PATIENCE, ROOT, Server, Told, serving
+from benchmarks.load_claims import verdicts
+from benchmarks.load_client import BROKEN, HUNG, PATIENCE, ROOT, Server, Told, is_ready, serving
 
 CLIENTS = 4
 SLOW_CLIENTS = 200
 WARM_REQUESTS = 2000
+SCENARIOS = ["steady", "overload", "slow", "soak", "ending"]
 PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
 
 
@@ -100,6 +104,7 @@ class Load:
             "goodput_by_capacity": round(goodput / statistics.mean((before, after)), 3),
             "cpu_ms_by_answer": {"at_capacity": cost_alone, "overloaded": cost},
             "refused": latencies(refused),
+            "refused_from_sending": latencies([replace(one, seconds=one.seconds - one.lag) for one in refused]),
             "client_lag": latencies([replace(one, seconds=one.lag) for one in told]),
             "answered": latencies(answered),
             "statuses": statuses(told),
@@ -132,6 +137,32 @@ class Load:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
         return told
+
+    async def ending(self) -> dict[str, Any]:
+        """SIGTERM at twice the capacity. As a load balancer would, the client sends until /readyz says no. Then the service is gone."""
+        capacity = await self.capacity()
+        flood = asyncio.create_task(self._until_not_ready(2 * capacity))
+        await asyncio.sleep(min(10.0, self.seconds / 2))
+        told_at = time.perf_counter()
+        self.server.popen.terminate()
+        told = await flood
+        code = await asyncio.to_thread(self.server.popen.wait, PATIENCE)
+        after = [one for one in told if one.due > told_at]
+        took = round(time.perf_counter() - told_at, 2)
+        return {"statuses": statuses(told), "sent_after_the_signal": len(after), "exit_code": abs(code), "seconds_until_gone": took}
+
+    async def _until_not_ready(self, rate: float) -> list[Told]:
+        tasks, due = [], time.perf_counter()
+        ready = asyncio.create_task(self._watch_ready())
+        while not ready.done():
+            await asyncio.sleep(due - time.perf_counter())
+            tasks.append(asyncio.create_task(self.server.post(self.photo, due)))
+            due += 1 / rate
+        return await asyncio.gather(*tasks)
+
+    async def _watch_ready(self) -> None:
+        while await asyncio.to_thread(is_ready, self.server.port):
+            await asyncio.sleep(0.05)
 
     async def soak(self) -> dict[str, Any]:
         """Resident memory after the first requests and after all of them."""
@@ -182,7 +213,7 @@ async def measure(server: Server, arguments: argparse.Namespace) -> dict[str, An
     """Scenario -> what it measured."""
     load = Load(server, Path(arguments.photo).read_bytes(), arguments)
     await load.closed(iter(range(20)))  # warm
-    scenarios = {"steady": load.steady, "overload": load.overload, "slow": load.slow, "soak": load.soak}
+    scenarios = {"steady": load.steady, "overload": load.overload, "slow": load.slow, "soak": load.soak, "ending": load.ending}
     return {name: await scenarios[name]() for name in arguments.only}
 
 
@@ -191,23 +222,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
     parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
-    parser.add_argument("--only", nargs="+", choices=["steady", "overload", "slow", "soak"], default=["steady", "overload", "slow", "soak"])
-    parser.add_argument("--seconds", type=float, default=60, help="of each scenario but the soak")
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=SCENARIOS, help="ending, if it is there, comes last")
+    parser.add_argument("--seconds", type=float, default=60, help="of each scenario but the soak and the ending")
     parser.add_argument("--soak-requests", type=int, default=20_000)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a setting of the service")
     arguments = parser.parse_args()
-    with serving(arguments.model, arguments.settings) as server:
+    arguments.only = [name for name in SCENARIOS if name in arguments.only]
+    with serving(arguments.model, _notice(arguments)) as server:
         measured = asyncio.run(measure(server, arguments))
+    claims = {name: verdicts(name, result) for name, result in measured.items()}
     result = {
         "benchmark": "load",
         "model": Path(arguments.model).name,
         "seconds": arguments.seconds,
         "settings": arguments.settings,
         **measured,
+        "claims": claims,
         "machine": {"cores": len(os.sched_getaffinity(0)), "load_average": os.getloadavg()[0], "system": platform.platform()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
     print(json.dumps(result))
+    sys.exit(0 if all(claim["holds"] for some in claims.values() for claim in some) else 1)
+
+
+def _notice(arguments: argparse.Namespace) -> list[str]:
+    """Settings: an ending that somebody watches gives notice, as it does by default; else nobody waits for it."""
+    return [*arguments.settings, *(["notice_seconds=1"] if "ending" in arguments.only else [])]
 
 
 if __name__ == "__main__":

@@ -34,8 +34,13 @@ class Told:
 class Server:
     """A running service."""
 
-    process: int
+    popen: "subprocess.Popen[bytes]"
     port: int
+
+    @property
+    def process(self) -> int:
+        """Its number."""
+        return self.popen.pid
 
     def resident(self) -> float:
         """MiB."""
@@ -98,16 +103,17 @@ def serving(model: str, settings: list[str]) -> Iterator[Server]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BOXWRIGHT_")}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            while not _ready(port):
+            while not is_ready(port):
                 if process.poll() is not None:
                     sys.exit(f"{' '.join(command)}: ended with code {process.returncode} before it was ready.")
                 time.sleep(0.02)
-            yield Server(process.pid, port)
+            yield Server(process, port)
         finally:
             process.terminate()
 
 
-def _ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """What /readyz says; no where there is no answer."""
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")

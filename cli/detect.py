@@ -12,6 +12,7 @@ from cli.options import Engine, EngineOption, ModelOption
 
 if TYPE_CHECKING:
     from cli.found import Finds, Wanted
+    from service.client import Client
 
 
 def detect(
@@ -28,6 +29,9 @@ def detect(
     engine: EngineOption = None,
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="Ask a running service, with its model of that name, instead of computing here.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(metavar="KEY", envvar="BOXWRIGHT_API_KEY", help="The service's key, where it wants one.")
     ] = None,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out boxes that score no more than this.")] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Of two boxes of one class that overlap more the better one stays.")] = 0.45,
@@ -58,7 +62,7 @@ def detect(
                 raise typer.BadParameter("it cannot go with --ray.", param_hint=option)
         wanted = Wanted(confidence, iou, classes or [], annotate=False)
         raise typer.Exit(0 if _archive(photos, out, model, engine or "auto", wanted=wanted, as_json=as_json) else 1)
-    with _finder(server, model, engine, Wanted(confidence, iou, classes or [], annotate=out is not None)) as finder:
+    with _finder(_service(server, api_key), model, engine, Wanted(confidence, iou, classes or [], annotate=out is not None)) as finder:
         paths, missing = photo_paths(photos)
         for sentence in missing:
             typer.secho(sentence, fg="red", err=True)
@@ -81,10 +85,18 @@ def _archive(photos: list[Path], out: Path | None, model: str | None, engine: En
     return detect_archive(photos, out, model, engine, wanted=wanted, as_json=as_json)
 
 
+def _service(url: str | None, api_key: str | None) -> "Client | None":
+    if url is None:
+        return None
+    from service.client import Client
+
+    return Client(url, api_key=api_key)
+
+
 @contextmanager
-def _finder(server: str | None, model: str | None, engine: Engine | None, wanted: "Wanted") -> Iterator["Finds"]:
+def _finder(service: "Client | None", model: str | None, engine: Engine | None, wanted: "Wanted") -> Iterator["Finds"]:
     """The model of that name, loaded here; or a service's, connected for as long as the block lasts."""
-    if server is None:
+    if service is None:
         from cli.finder import Finder
 
         yield Finder.load(model, engine or "auto", wanted)
@@ -92,7 +104,6 @@ def _finder(server: str | None, model: str | None, engine: Engine | None, wanted
     if engine is not None:
         raise typer.BadParameter("a service has the engine that it was started with; leave this out with --server.", param_hint="--engine")
     from cli.remote_finder import RemoteFinder
-    from service.client import Client
 
-    with Client(server) as client:
+    with service as client:
         yield RemoteFinder.connect(client, model, wanted)

@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import data, weights
+from cli import data, keys, weights
 from cli.detect import detect
 from cli.evaluate import evaluate
 from cli.export import export
@@ -34,6 +34,7 @@ app.command()(quantize)
 app.command()(report)
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from service import problems
 from service.dialects import SpeakDialect
+from service.door import Door
 from service.head import HeadAsGet
 from service.inference import Inference
 from service.intake import Intake
@@ -16,6 +17,8 @@ from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.observe import Observe
 from service.open_inference.schemas import InferRequest
+from service.openapi_keys import declare_keys
+from service.origins import OtherOrigins
 from service.photo import PhotosInJson
 from service.registry import Registry
 from service.room import Room
@@ -41,6 +44,7 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     )
     app.state.registry = registry
     app.state.lifecycle = Lifecycle()
+    app.state.door = door = Door(settings)
     app.state.metrics = counted = Metrics(registry)
     app.state.inference = inference = Inference(settings, counted, cores)
     for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics, page):
@@ -48,13 +52,15 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     problems.install(app)
     room = Room(settings, inference.scheduler, counted)
     _watch(counted, room)
-    app.add_middleware(Intake, room=room)  # the one added last is outermost
+    app.add_middleware(Intake, room=room, door=door)  # the one added last is outermost
     app.add_middleware(problems.LastResort)
     app.add_middleware(SpeakDialect)
+    if settings.cors_origins:
+        app.add_middleware(OtherOrigins, origins=settings.cors_origins)
     app.add_middleware(Observe, metrics=counted, lifecycle=app.state.lifecycle, templates=lambda: app.openapi()["paths"])
     app.add_middleware(HeadAsGet)
     app.add_middleware(SecurityHeaders)
-    _complete_document(app)
+    _complete_document(app, door)
     return app
 
 
@@ -68,8 +74,9 @@ def _watch(metrics: Metrics, room: Room) -> None:
     metrics.watch("boxwright_body_bytes", "Bytes of bodies that are in memory.", lambda: room.body_bytes)
 
 
-def _complete_document(app: FastAPI) -> None:
-    """Add to the OpenAPI document what FastAPI cannot know: the schema of a problem, and of the JSON that routes read themselves."""
+def _complete_document(app: FastAPI, door: Door) -> None:
+    """Add to the OpenAPI document what FastAPI cannot know: keys, the schema of a problem, and of the JSON that routes read themselves."""
+    declare_keys(app.openapi(), door)
     schemas = app.openapi().setdefault("components", {}).setdefault("schemas", {})
     _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = problem["$defs"]

@@ -31,6 +31,7 @@ class Call:
     patience: float | None = None  # seconds that the client gives, from the arrival of the head
     body_bytes: int = 0  # arrived so far
     body_ended: float | None = None
+    key: str | None = None  # the name of the key that let it in
     answered: bool = False  # the last byte of the answer is on its way
     gone: bool = False  # the client hung up before that
 

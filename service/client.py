@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from detector.errors import SettingError
 from service.client_errors import NotTheService, Refused, StillBusy, Unreachable
+from service.keys import HEADER
 from service.retry_after import seconds_of
 from service.schemas import DetectAnswer, ModelAnswer, ModelList, Problem
 from weights.addresses import without_password
@@ -31,11 +32,20 @@ Shape = TypeVar("Shape", bound=BaseModel)
 class Client:
     """Asks one service, over one connection at a time; not for several threads at once.
 
-    timeout: seconds without a byte of the answer. patience: seconds to wait in all, for one request, where the service is busy (503)
-    and says when to come again. Raises SettingError where `url` is no http address.
+    api_key: where the service wants one. timeout: seconds without a byte of the answer. patience: seconds to wait in all, for one
+    request, where the service is busy (503) and says when to come again. Raises SettingError where `url` is no http address, or the key
+    cannot be sent.
     """
 
-    def __init__(self, url: str, *, timeout: float = 60, patience: float = 60, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 60,
+        patience: float = 60,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.url = url.rstrip("/")
         self.shown = without_password(self.url)
         if not _is_address(self.url):
@@ -44,6 +54,8 @@ class Client:
         self._patience = patience
         self._wait = wait
         self._session = requests.Session()
+        if api_key:
+            self._session.headers[HEADER] = _sendable(api_key)  # not Authorization, which requests takes from .netrc and from the address
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +150,12 @@ class Client:
         except ValidationError:
             return NotTheService(f"{self.shown} answers {status} {response.reason!r} and no reason. Is it Boxwright's service?")
         return Refused(f"{problem.title}: {problem.detail}", status, problem.type)
+
+
+def _sendable(api_key: str) -> str:
+    if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
+        raise SettingError("the key has spaces, line ends or other characters that no key has. Copy it again.")  # it is not repeated
+    return api_key
 
 
 def _is_address(url: str) -> bool:

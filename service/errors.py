@@ -7,6 +7,7 @@ BoxwrightError
     ├── BadJson             JSON that cannot be read, or is not of the shape wanted
     ├── UnsupportedBody     a body of a kind that holds no photo
     ├── BadHeader           a header whose value makes no sense
+    ├── KeyWanted           no key, or one that is not known
     ├── SlowBody            a body that takes too long to arrive
     ├── DeadlineMissed      no answer within the time there was
     └── Unavailable         not now, but later
@@ -39,6 +40,14 @@ class UnsupportedBody(RequestError):
 
 class BadHeader(RequestError):
     """A header's value is not one that it may have."""
+
+
+class KeyWanted(RequestError):
+    """There is no key, or one that the service does not know. `challenge` is the header WWW-Authenticate."""
+
+    def __init__(self, sentence: str, challenge: str) -> None:
+        super().__init__(sentence)
+        self.challenge = challenge
 
 
 class SlowBody(RequestError):

@@ -9,6 +9,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from service.errors import BadForm
 
 MAX_PARTS = 16
+MAX_PART_HEADERS = 8
+MAX_PART_HEADER_BYTES = 4096
+"""Of one header; what a part is called and where it comes from fits easily."""
 
 
 @dataclass
@@ -37,7 +40,12 @@ class _FormReader:
         self._name, self._value, self._disposition = bytearray(), bytearray(), b""
         self._complete = False
         try:
-            self._parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]  # a TypedDict of just these
+            self._parser = MultipartParser(
+                boundary,
+                self._callbacks(),  # type: ignore[arg-type]  # a TypedDict of just these
+                max_header_count=MAX_PART_HEADERS,
+                max_header_size=MAX_PART_HEADER_BYTES,
+            )
         except FormParserError as error:
             raise BadForm(f"the form's boundary is not valid: {error}.") from error
 

@@ -1,4 +1,4 @@
-"""What comes in is bounded: a body's bytes, its time, all bodies' bytes together, and whether there is room for one more.
+"""What comes in is let in by the door, and bounded: a body's bytes, its time, all bodies' bytes together, and whether there is room.
 
 A body is refused while it arrives, not after, and the connection is closed then: the rest is never taken in. Starlette has such a
 middleware for the length alone; where one is declared it answers in plain text, ours with a problem.
@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.call import Call, current_call, read_patience
+from service.door import Door
 from service.errors import RequestError, SlowBody
 from service.problems import problem_response
 from service.room import Room
@@ -22,9 +23,10 @@ LINGER_SECONDS = 1.0
 class Intake:
     """ASGI middleware. Whoever is inside sees bodies within bounds only, and is cancelled when the client hangs up."""
 
-    def __init__(self, app: ASGIApp, room: Room) -> None:
+    def __init__(self, app: ASGIApp, room: Room, door: Door) -> None:
         self.app = app
         self.room = room
+        self.door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; `current_call` must be that."""
@@ -51,6 +53,7 @@ class Intake:
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
         try:
+            self.door.check_head(scope["method"], scope["path"], headers, call)
             call.patience = read_patience(headers)
             self.room.check_length(int(declared) if declared.isdecimal() else 0, "declares")
             if scope["method"] == "POST":  # these bring photos; whatever else is asked costs next to nothing

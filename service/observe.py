@@ -88,4 +88,6 @@ class Observe:
             "bytes_out": sent,
             "client": scope["client"][0] if scope.get("client") else None,
         }
+        if call.key:
+            facts["key"] = call.key  # its name
         access.info("%(method)s %(path)s %(status)d %(ms).1f ms", facts, extra={"facts": facts})

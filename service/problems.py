@@ -19,6 +19,7 @@ from service.errors import (
     BadJson,
     BodyTooLarge,
     DeadlineMissed,
+    KeyWanted,
     Overloaded,
     ShuttingDown,
     SlowBody,
@@ -53,6 +54,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     BadForm: Kind(400, "bad-form", "The form cannot be read"),
     BadJson: Kind(400, "bad-json", "The JSON cannot be used"),
     BadHeader: Kind(400, "bad-header", "A header is not valid"),
+    KeyWanted: Kind(401, "key-wanted", "A key is wanted"),
     UnknownModel: Kind(404, "unknown-model", "There is no such model"),
     SlowBody: Kind(408, "slow-body", "The body took too long to arrive"),
     BodyTooLarge: Kind(413, "body-too-large", "The body has too many bytes"),
@@ -77,8 +79,13 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         errors = [_parameter_problem(entry) for entry in error.errors()[:MOST_PARAMETERS]]
         return _response(kind, " ".join(f"{entry.parameter}: {entry.detail}" for entry in errors), errors=errors)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
-    return _response(kind, str(error), headers=headers)
+    return _response(kind, str(error), headers=_headers_of(error))
+
+
+def _headers_of(error: Exception) -> Mapping[str, str]:
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(error.retry_after)}
+    return {"WWW-Authenticate": error.challenge} if isinstance(error, KeyWanted) else {}
 
 
 def install(app: FastAPI) -> None:

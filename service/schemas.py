@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from detector.detections import Detections
 from service.annotated import EncodedPhoto, MediaType
@@ -73,6 +74,14 @@ class Annotated(BaseModel):
         return EncodedPhoto(self.media_type, b64decode(self.base64))
 
 
+EXAMPLE: JsonDict = {
+    "model": "everyday",
+    "image": {"width": 768, "height": 576},
+    "detections": [{"label": "dog", "score": 0.8712, "box": {"xmin": 131.2, "ymin": 218.43, "xmax": 309.87, "ymax": 538.9}}],
+    "timing_ms": {"decode": 6.1, "prepare": 2.4, "network": 61.7, "select": 0.6, "total": 71.2},
+}
+
+
 class DetectAnswer(BaseModel):
     """What is in the photo, best score first."""
 
@@ -82,32 +91,19 @@ class DetectAnswer(BaseModel):
     timing_ms: Timing
     annotated: Annotated | None = Field(default=None, description="Only for format=both.")
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "model": "yolov2-voc",
-                    "image": {"width": 768, "height": 576},
-                    "detections": [
-                        {"label": "dog", "score": 0.8712, "box": {"xmin": 131.2, "ymin": 218.43, "xmax": 309.87, "ymax": 538.9}}
-                    ],
-                    "timing_ms": {"decode": 6.1, "prepare": 2.4, "network": 61.7, "select": 0.6, "total": 71.2},
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
 
 class ModelAnswer(BaseModel):
     """One model that is being served."""
 
-    name: str
-    labels: list[str]
-    input_size: int = Field(description="The network's input, in pixels along a side.")
-    parameters: int = Field(description="Numbers in its arrays.")
+    name: str = Field(examples=["everyday"])
+    labels: list[str] = Field(examples=[["cat", "dog"]])
+    input_size: int = Field(examples=[288], description="The network's input, in pixels along a side.")
+    parameters: int = Field(examples=[3_900_000], description="Numbers in its arrays.")
     engine: str = Field(examples=["onnxruntime"])
-    default: bool = Field(description="Whether it answers where no model is named.")
-    provenance: Mapping[str, str] = Field(description="Where its weights come from.")
+    default: bool = Field(examples=[True], description="Whether it answers where no model is named.")
+    provenance: Mapping[str, str] = Field(examples=[{"source": "trained by ..."}], description="Where its weights come from.")
 
 
 class ModelList(BaseModel):
@@ -137,6 +133,16 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What is wrong here, and what to do.")
     errors: list[ParameterProblem] | None = Field(default=None, description="Each parameter that is not valid.")
+
+
+FAILED: JsonDict = {
+    "problem": {
+        "type": "urn:boxwright:problem:empty-photo",
+        "title": "The photo is empty",
+        "status": 400,
+        "detail": "A sentence that says what to do.",
+    }
+}
 
 
 class FailedPhoto(BaseModel):

@@ -3,18 +3,24 @@
 import json
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.errors import SettingError
 from detector.image import MAX_PIXELS, PILLOW_PIXELS
+from service.keys import HashedKey
+from service.origins import check_origin
 from weights.engines import EngineName
 
 PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 LogFormat = Literal["json", "text"]
+Words = Annotated[list[str], NoDecode]
+"""A list; as text, words with commas or spaces between them."""
+UNSPOKEN = frozenset({"key_hashes"})
+"""Settings whose value no message repeats: it may be a key by mistake."""
 
 
 class Settings(BaseSettings):
@@ -58,8 +64,33 @@ class Settings(BaseSettings):
         default=1, ge=0, le=600, description="After SIGTERM, how long /readyz says no before the service stops listening."
     )
     grace_seconds: int = Field(default=30, ge=1, description="After SIGTERM, how long requests may take to finish; with the notice.")
+    key_hashes: Words = Field(default=[], description="NAME:SHA256 of each key, as boxwright keys new prints it. Without any, all is open.")
+    metrics_open: bool = Field(default=False, description="Whether /metrics is open where keys are set, for a Prometheus that has none.")
+    cors_origins: Words = Field(
+        default=[], description="Origins whose pages' scripts may ask, such as https://app.example, or *. Without any, none may."
+    )
     log_format: LogFormat = Field(default="json", description="json: an object a line; text: for people.")
     log_level: LogLevel = Field(default="info", description="The least serious log line to print.")
+
+    @field_validator("key_hashes", "cors_origins", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        words = given.replace(",", " ").split()
+        if given and not words:
+            raise ValueError("there is nothing but spaces; leave the setting out")
+        return words
+
+    @field_validator("key_hashes")
+    @classmethod
+    def _hashes(cls, entries: list[str]) -> list[str]:
+        return [str(HashedKey.read(entry)) for entry in entries]
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        return [check_origin(origin) for origin in origins]
 
     @model_validator(mode="after")
     def _grace_has_room_for_the_notice(self) -> Self:
@@ -89,7 +120,9 @@ def read_settings(config: Path | None = None, **flags: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         if not name:
             raise SettingError(f"the settings do not fit together: {first['msg']}.") from error
-        raise SettingError(f"setting {name!r} ({PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}.") from error
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["loc"][0] in UNSPOKEN else f", got {first['input']!r}"
+        raise SettingError(f"setting {name!r} ({PREFIX}{name.upper()}): {message}{got}.") from (None if not got else error)
 
 
 def _settings_with(config: Path | None) -> type[Settings]:

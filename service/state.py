@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.door import Door
 from service.inference import Inference
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
@@ -31,10 +32,16 @@ async def _lifecycle(request: Request) -> Lifecycle:
     return lifecycle
 
 
+async def _door(request: Request) -> Door:
+    door: Door = request.app.state.door
+    return door
+
+
 TheRegistry = Annotated[Registry, Depends(_registry)]
 TheInference = Annotated[Inference, Depends(_inference)]
 TheMetrics = Annotated[Metrics, Depends(_metrics)]
 TheLifecycle = Annotated[Lifecycle, Depends(_lifecycle)]
+TheDoor = Annotated[Door, Depends(_door)]
 
 
 async def model_of_path(request: Request, registry: TheRegistry) -> LoadedModel:

@@ -22,6 +22,13 @@ SHARED = ROOT.parent / "shared"
 
 settings.register_profile("no clock", deadline=None)  # a busy machine is no defect of the code
 settings.load_profile("no clock")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the long ones are."""
+    parser.addoption("--strangers", type=int, default=400, metavar="N", help="mutated photos, and forms, that the service is sent (400)")
+
+
 Box = dict[str, Any]
 """label, score, xmin, ymin, xmax, ymax, as in the reference files."""
 

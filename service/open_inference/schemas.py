@@ -144,17 +144,17 @@ class InferRequest(BaseModel):
 class TensorMetadata(BaseModel):
     """A tensor's name, datatype and shape; -1 is any length."""
 
-    name: str
-    datatype: str
-    shape: list[int]
+    name: str = Field(examples=[PHOTOS])
+    datatype: str = Field(examples=["BYTES"])
+    shape: list[int] = Field(examples=[[-1]])
 
 
 class ModelMetadata(BaseModel):
     """What a model takes and gives."""
 
-    name: str
-    versions: list[str]
-    platform: str
+    name: str = Field(examples=["everyday"])
+    versions: list[str] = Field(examples=[["1"]])
+    platform: str = Field(examples=["onnxruntime"])
     inputs: list[TensorMetadata] = Field(description=f"A request has one of them; at most {MAX_PHOTOS} photos.")
     outputs: list[TensorMetadata]
 
@@ -162,25 +162,25 @@ class ModelMetadata(BaseModel):
 class ServerMetadata(BaseModel):
     """What the server is."""
 
-    name: str
-    version: str
-    extensions: list[str]
+    name: str = Field(examples=["boxwright"])
+    version: str = Field(examples=["0.1.0"])
+    extensions: list[str] = Field(examples=[["binary_tensor_data"]])
 
 
 class Live(BaseModel):
     """That the process is there."""
 
-    live: bool
+    live: bool = Field(examples=[True])
 
 
 class Ready(BaseModel):
     """That it can detect."""
 
-    ready: bool
+    ready: bool = Field(examples=[True])
 
 
 class ModelReady(BaseModel):
     """That the model can detect."""
 
-    name: str
-    ready: bool
+    name: str = Field(examples=["everyday"])
+    ready: bool = Field(examples=[True])

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
+from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
 from service.dialects import DEEPSTACK
+from service.door import FORM_FIELD, Door
 from service.errors import BadForm, UnsupportedBody
 from service.form import Part, read_form
 from service.inference import MAX_DETECTIONS, Answer, Inference, Options
@@ -17,7 +20,7 @@ from service.once import once_each
 from service.photo import FIELD, check_coding
 from service.refusals import BODY_REFUSALS, PHOTO_REFUSALS
 from service.registry import LoadedModel
-from service.state import TheInference, TheRegistry
+from service.state import TheDoor, TheInference, TheRegistry
 
 router = APIRouter(tags=["deepstack"])
 
@@ -58,8 +61,18 @@ class Prediction(BaseModel):
         ]
 
 
+_EXAMPLE: JsonDict = {
+    "success": True,
+    "predictions": [{"label": "dog", "confidence": 0.8712, "x_min": 131, "y_min": 218, "x_max": 310, "y_max": 539}],
+    "count": 1,
+    "inferenceMs": 62,
+}
+
+
 class Predictions(BaseModel):
     """What is in the photo, best first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     success: bool = True
     predictions: list[Prediction]
@@ -71,16 +84,30 @@ class ModelNames(BaseModel):
     """The names that /v1/vision/custom/ takes."""
 
     success: bool = True
-    models: list[str]
+    models: list[str] = Field(examples=[["everyday"]])
 
+
+async def _read_form(request: Request, door: TheDoor) -> Sequence[Part]:
+    """The form of a client that has a key, if it needs one. Raises KeyWanted before anything else is told."""
+    try:
+        check_coding(request)
+        parts = await read_form(request.headers.get("content-type", ""), request.stream())
+    except (BadForm, UnsupportedBody):
+        door.check_form(None)
+        raise
+    door.check_form(next((part.data for part in parts if part.name == FORM_FIELD), None))
+    return parts
+
+
+TheForm = Annotated[Sequence[Part], Depends(_read_form)]
 
 _FORM: dict[str, Any] = {
     "type": "object",
     "required": [FIELD],
     "properties": {
         FIELD: {"type": "string", "format": "binary", "description": "The photo; the part needs no file name and no content type."},
-        "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_CONFIDENCE},
-        "api_key": {"description": "Taken, as clients send it even where it is empty."},
+        "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_CONFIDENCE, "example": 0.5},
+        FORM_FIELD: {"type": "string", "example": "", "description": "The key, where the service wants one and no header has it."},
     },
 }
 _BODY: dict[str, Any] = {"description": "The photo, in a form.", "required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
@@ -95,17 +122,19 @@ _REFUSALS = (*PHOTO_REFUSALS, BadForm, UnsupportedBody, RequestValidationError)
     dependencies=[once_each()],
 )
 async def detection(
-    request: Request, query: Annotated[DeepStackQuery, Query()], registry: TheRegistry, inference: TheInference
+    parts: TheForm, query: Annotated[DeepStackQuery, Query()], registry: TheRegistry, inference: TheInference
 ) -> Predictions:
     """Other fields of the form are taken and not read."""
-    return await _predict(request, query, registry.default, inference)
+    return await _predict(parts, query, registry.default, inference)
 
 
 @router.post(
     "/v1/vision/custom/list", summary="The models' names, as DeepStack's clients ask", responses=DEEPSTACK.documented(*BODY_REFUSALS)
 )
-async def custom_list(registry: TheRegistry) -> ModelNames:
-    """A body, such as a form with an api_key, is taken and not read."""
+async def custom_list(request: Request, registry: TheRegistry, door: TheDoor) -> ModelNames:
+    """A body is taken; of a form its api_key is read, where the service has keys and the head has none."""
+    if door.asks_form():
+        await _read_list_form(request, door)
     return ModelNames(models=[model.name for model in registry])
 
 
@@ -117,15 +146,26 @@ async def custom_list(registry: TheRegistry) -> ModelNames:
     dependencies=[once_each()],
 )
 async def custom(
-    model: str, request: Request, query: Annotated[DeepStackQuery, Query()], registry: TheRegistry, inference: TheInference
+    model: Annotated[str, Path(examples=["everyday"])],
+    parts: TheForm,
+    query: Annotated[DeepStackQuery, Query()],
+    registry: TheRegistry,
+    inference: TheInference,
 ) -> Predictions:
     """Other fields of the form are taken and not read."""
-    return await _predict(request, query, registry.get(model), inference)
+    return await _predict(parts, query, registry.get(model), inference)
 
 
-async def _predict(request: Request, query: DeepStackQuery, model: LoadedModel, inference: Inference) -> Predictions:
-    check_coding(request)
-    fields = _fields(await read_form(request.headers.get("content-type", ""), request.stream()))
+async def _read_list_form(request: Request, door: Door) -> None:
+    """Without a photo some clients send the other kind of form. Raises KeyWanted."""
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        door.check_form(dict(parse_qsl(await request.body())).get(FORM_FIELD.encode()))
+    else:
+        await _read_form(request, door)
+
+
+async def _predict(parts: Sequence[Part], query: DeepStackQuery, model: LoadedModel, inference: Inference) -> Predictions:
+    fields = _fields(parts)
     options = Options(_min_confidence(fields.get("min_confidence", bytearray())), query.iou, max_detections=query.max_detections)
     answer = await inference.detect(bytes(fields[FIELD]), model, options)
     predictions = Prediction.listed(answer, model.detector.spec.labels)

@@ -17,8 +17,9 @@ from service.photo import FIELD, Photos, read_photos
 from service.problems import documented, problem_response
 from service.refusals import PHOTO_REFUSALS
 from service.registry import LoadedModel
+from service.schemas import EXAMPLE as ANSWER
+from service.schemas import FAILED, DetectAnswer, Detection, FailedPhoto, ImageSize, Problem, SeveralAnswer, Timing
 from service.schemas import Annotated as AnnotatedAnswer
-from service.schemas import DetectAnswer, Detection, FailedPhoto, ImageSize, Problem, SeveralAnswer, Timing
 from service.selection import Selection
 from service.several import MAX_PHOTOS, detect_each
 from service.state import TheInference, TheRegistry
@@ -53,7 +54,14 @@ _BODY: dict[str, Any] = {
     "content": {"image/*": _BYTES, "application/octet-stream": _BYTES, "multipart/form-data": _FORM, "application/json": _JSON},
 }
 _FOUND: dict[int | str, dict[str, Any]] = {
-    200: {"description": "What is in the photo", "content": {"image/jpeg": _BYTES, "image/png": _BYTES}},
+    200: {
+        "description": "What is in the photo",
+        "content": {
+            "application/json": {"examples": {"one photo": {"value": ANSWER}, "several": {"value": {"results": [ANSWER, FAILED]}}}},
+            "image/jpeg": _BYTES,
+            "image/png": _BYTES,
+        },
+    },
 }
 
 

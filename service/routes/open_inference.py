@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from detector.errors import UnknownModel
 from service.dialects import OPEN_INFERENCE
 from service.errors import BadJson, ShuttingDown, UnsupportedBody
+from service.open_inference import JSON_LENGTH
 from service.open_inference.inputs import read_infer
 from service.open_inference.outputs import write_answer
 from service.open_inference.schemas import OUTPUTS, PHOTOS, PIXELS, Live, ModelMetadata, ModelReady, Ready, ServerMetadata, TensorMetadata
@@ -21,7 +22,6 @@ from service.versions import MODEL_IN_PATH, VERSION, VERSION_IN_PATH
 
 router = APIRouter(tags=["open inference protocol"], prefix="/v2")
 
-JSON_LENGTH = "Inference-Header-Content-Length"
 
 _LENGTH: dict[str, Any] = {
     "name": JSON_LENGTH,

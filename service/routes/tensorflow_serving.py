@@ -26,6 +26,27 @@ router = APIRouter(tags=["tensorflow serving"], prefix="/v1/models")
 _NEWEST = {"parameters": [MODEL_IN_PATH]}
 _VERSION = {"parameters": [MODEL_IN_PATH, VERSION_IN_PATH]}
 _NO_MODEL = TENSORFLOW_SERVING.documented(UnknownModel)
+_STATE = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+_SIGNATURE = {
+    "inputs": {INPUT: tensor_info(INPUT, "DT_STRING", [-1])},
+    "outputs": {name: tensor_info(name, datatype, shape) for name, (datatype, shape) in OUTPUTS.items()},
+    "method_name": "tensorflow/serving/predict",
+}
+
+
+def _metadata(name: str) -> dict[str, Any]:
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": VERSION},
+        "metadata": {"signature_def": {"signature_def": {SIGNATURE: _SIGNATURE}}},
+    }
+
+
+def _answered(example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return _NO_MODEL | {200: {"description": "", "content": {"application/json": {"example": example}}}}
+
+
+_STATUS = _answered({"model_version_status": [_STATE]})
+_METADATA = _answered(_metadata("everyday"))
 _BODY: dict[str, Any] = {
     "requestBody": {
         "description": "Photos in base64. The answer to instances is predictions, to inputs outputs.",
@@ -82,26 +103,17 @@ async def predict(request: Request, model: TheModel, query: Annotated[Selection,
 _KNOWN = [Depends(model_of_path)]
 
 
-@router.get("/{model}", summary="A model's versions and their state", responses=_NO_MODEL, openapi_extra=_NEWEST, dependencies=_KNOWN)
+@router.get("/{model}", summary="A model's versions and their state", responses=_STATUS, openapi_extra=_NEWEST, dependencies=_KNOWN)
 @router.get(
-    "/{model}/versions/{version}", summary="The same, of one version", responses=_NO_MODEL, openapi_extra=_VERSION, dependencies=_KNOWN
+    "/{model}/versions/{version}", summary="The same, of one version", responses=_STATUS, openapi_extra=_VERSION, dependencies=_KNOWN
 )
 async def status() -> dict[str, Any]:
     """A model that is served is available."""
-    state = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    return {"model_version_status": [state]}
+    return {"model_version_status": [_STATE]}
 
 
-@router.get("/{model}/metadata", summary="A model's signature", responses=_NO_MODEL, openapi_extra=_NEWEST)
-@router.get("/{model}/versions/{version}/metadata", summary="The same, of one version", responses=_NO_MODEL, openapi_extra=_VERSION)
+@router.get("/{model}/metadata", summary="A model's signature", responses=_METADATA, openapi_extra=_NEWEST)
+@router.get("/{model}/versions/{version}/metadata", summary="The same, of one version", responses=_METADATA, openapi_extra=_VERSION)
 async def metadata(model: TheModel) -> dict[str, Any]:
     """Its one signature, serving_default."""
-    signature = {
-        "inputs": {INPUT: tensor_info(INPUT, "DT_STRING", [-1])},
-        "outputs": {name: tensor_info(name, datatype, shape) for name, (datatype, shape) in OUTPUTS.items()},
-        "method_name": "tensorflow/serving/predict",
-    }
-    return {
-        "model_spec": {"name": model.name, "signature_name": "", "version": VERSION},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
-    }
+    return _metadata(model.name)

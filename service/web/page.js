@@ -3,6 +3,7 @@
 import * as camera from "./camera.js";
 import { at, element } from "./dom.js";
 import * as intake from "./intake.js";
+import * as key from "./key.js";
 import * as links from "./links.js";
 import { inWords, showLabels, showList, showTiming } from "./lists.js";
 import { Photo, chosen, queryFor } from "./photos.js";
@@ -54,7 +55,9 @@ function showAnswer(photo, answer) {
 }
 
 function showProblem(problem) {
-  at("problem").hidden = !problem;
+  key.show(problem);
+  document.body.classList.toggle("closed", problem?.status === 401 && !state.model);
+  at("problem").hidden = !problem || problem.status === 401; // then it is asked for the key instead
   at("problem-title").textContent = problem?.title ?? "";
   at("problem-detail").textContent = problem?.message ?? "";
   at("again").hidden = problem?.lasting ?? true;
@@ -82,7 +85,7 @@ async function loadModels() {
 }
 
 function take(files, origin = null) {
-  state.problem = null;
+  if (state.model) state.problem = null; // without a model its problem stays: the photo waits
   const photos = files.map((file) => new Photo(file, origin));
   state.photos.push(...photos);
   state.current = photos[0];
@@ -117,6 +120,16 @@ async function tryAgain() {
   await work();
 }
 
+/** Whatever was refused for want of a key is asked again. */
+async function useKey() {
+  for (const { answers } of state.photos) {
+    for (const [model, said] of answers) if (said.status === 401) answers.delete(model);
+  }
+  await loadModels();
+  show();
+  await work();
+}
+
 async function takeSample(path) {
   const url = new URL(path, document.baseURI);
   const blob = await (await fetch(url)).blob();
@@ -129,6 +142,7 @@ function listen() {
     show();
   });
   camera.listen(take);
+  key.listen(useKey);
   links.listen();
   words.listen();
   at("confidence").addEventListener("input", (event) => {

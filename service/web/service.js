@@ -1,10 +1,13 @@
 // The service, asked by fetch. Addresses are relative to the page, so that it works behind a prefix too.
 
-/** Why there is no answer, in words; lasting: asking again would bring the same. */
+import * as key from "./key.js";
+
+/** Why there is no answer, in words; lasting: asking again would bring the same. status: of HTTP, if it came to that. */
 export class Problem extends Error {
-  constructor(title, detail, { lasting = false } = {}) {
+  constructor(title, detail, { lasting = false, status = null } = {}) {
     super(detail);
     this.title = title;
+    this.status = status;
     this.lasting = lasting;
   }
 }
@@ -37,10 +40,10 @@ function post(photo, query) {
   return ask(address(query), { method: "POST", body: photo, headers: { "content-type": "application/octet-stream" } });
 }
 
-async function ask(url, options) {
+async function ask(url, options = {}) {
   let response;
   try {
-    response = await fetch(url, { ...options, cache: "no-store" });
+    response = await fetch(url, { ...options, headers: { ...options.headers, ...key.headers() }, cache: "no-store" });
   } catch {
     throw new Problem("No answer", "the service cannot be reached, or hung up before it had read the photo. Is it running, and the photo not too large?");
   }
@@ -53,5 +56,6 @@ async function problemOf(response) {
   const again = response.headers.get("retry-after");
   const wait = again && /^\d+$/.test(again) ? ` It asks to try again in ${again} s.` : "";
   const detail = (words.detail ?? "the service says no more than that.") + wait;
-  return new Problem(words.title ?? `Status ${response.status}`, detail, { lasting: response.status < 500 && response.status !== 404 });
+  const { status } = response;
+  return new Problem(words.title ?? `Status ${status}`, detail, { lasting: status < 500 && status !== 404, status });
 }

@@ -1,6 +1,7 @@
 // The answer as a program would have it: JSON, the curl line, the drawn photo.
 
 import { at, copy, save } from "./dom.js";
+import * as key from "./key.js";
 import { Problem, address, drawn } from "./service.js";
 
 /** A word for a POSIX shell, whatever is in it. */
@@ -16,7 +17,7 @@ export function showWords(photo, answer, detections, query) {
 }
 
 function curlLine(photo, query) {
-  const line = `curl --data-binary ${quoted(`@${photo.name}`)} ${quoted(address(query))}`;
+  const line = `curl ${key.words()}--data-binary ${quoted(`@${photo.name}`)} ${quoted(address(query))}`;
   return photo.origin ? `curl --silent --remote-name ${quoted(photo.origin)} && ${line}` : line;
 }
 

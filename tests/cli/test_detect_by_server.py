@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from service.keys import HashedKey, new_key
 from weights.model_file import save_model
 
 
@@ -57,3 +58,18 @@ def test_a_service_that_is_not_there_is_told_once(boxwright, photo):
     assert (ended.code, ended.out) == (2, "")
     assert "does not answer: Connection refused" in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_a_service_that_wants_a_key_gets_it_by_option_or_variable(boxwright, start_service, model_file, photo, monkeypatch):
+    key = new_key()
+    service = start_service(model_file, BOXWRIGHT_KEY_HASHES=str(HashedKey.of("cli", key)))
+    asked = ("detect", photo("a.jpg"), "--server", service.url, "--json")
+    refused, wrong, by_option = boxwright(*asked), boxwright(*asked, "--api-key", key[:-1]), boxwright(*asked, "--api-key", key)
+    monkeypatch.setenv("BOXWRIGHT_API_KEY", key)
+    by_variable = boxwright(*asked)
+    service.stop()
+    assert (refused.code, refused.out) == (wrong.code, wrong.out) == (2, "")
+    assert "A key is wanted: this service wants a key" in refused.err
+    assert key[:-1] not in wrong.err
+    assert by_option.code == by_variable.code == 0
+    assert by_option.out == by_variable.out != ""

@@ -6,6 +6,8 @@ import shlex
 import pytest
 import yaml
 
+from service.door import Door
+from service.keys import HashedKey, new_key
 from service.settings import Settings
 
 OURS = ("boxwright", "finetune")
@@ -71,6 +73,14 @@ def test_prometheus_scrapes_a_path_that_is_answered(services, scrape, app):
     assert "get" in app.openapi()["paths"][scrape["metrics_path"]]
     assert "./deploy/prometheus.yml:/etc/prometheus/prometheus.yml:ro" in services["prometheus"]["volumes"]
     assert "--config.file=/etc/prometheus/prometheus.yml" in services["prometheus"]["command"]
+
+
+def test_prometheus_beside_it_is_answered_where_there_are_keys(services, scrape):
+    environment = services["boxwright"]["environment"]
+    assert environment["BOXWRIGHT_KEY_HASHES"] == "${KEY_HASHES:-}"
+    default = environment["BOXWRIGHT_METRICS_OPEN"].removeprefix("${METRICS_OPEN:-").removesuffix("}")
+    settings = Settings(key_hashes=str(HashedKey.of("any", new_key())), metrics_open=default)
+    assert Door(settings).is_open("GET", scrape["metrics_path"])
 
 
 def test_foreign_images_have_exact_versions(services):

@@ -8,6 +8,9 @@ import pytest
 import yaml
 from kubernetes_validate import ValidationError, validate
 
+from service.door import Door
+from service.keys import HashedKey, new_key
+from service.settings import Settings
 from weights.resolve import DEFAULT
 
 SCHEMAS = "1.33"
@@ -37,7 +40,7 @@ def pods(base, root):
 def settings(base, pods):
     """What each of the two sets."""
     (generated,) = base["Kustomization"]["configMapGenerator"]
-    (source,) = pods["deployment"]["containers"][0]["envFrom"]
+    source, _ = pods["deployment"]["containers"][0]["envFrom"]
     assert source["configMapRef"]["name"] == generated["name"]
     return {
         "deployment": dict(literal.split("=", 1) for literal in generated["literals"]),
@@ -96,6 +99,21 @@ def test_every_probe_asks_a_route_that_there_is(pods, app, which, probe):
     templates = [re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path, methods in app.openapi()["paths"].items() if "get" in methods]
     assert any(re.fullmatch(template, asked["path"]) for template in templates), asked["path"]
     assert asked["port"] in ("http", 8000)
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_no_probe_needs_a_key(pods, which):
+    door = Door(Settings(key_hashes=str(HashedKey.of("any", new_key()))))
+    probes = [pods[which]["containers"][0][probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
+    assert all(door.is_open("GET", path) for path in probes), probes
+
+
+@pytest.mark.parametrize("which", CONTAINERS)
+def test_keys_come_from_the_secret_that_the_documentation_makes(pods, root, which):
+    (secret,) = [each["secretRef"] for each in pods[which]["containers"][0]["envFrom"] if "secretRef" in each]
+    assert secret["optional"] is True
+    page = (root / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"kubectl create secret generic {secret['name']} --from-literal BOXWRIGHT_KEY_HASHES=" in page
 
 
 def test_alive_is_not_asked_where_ready_is(pods):

@@ -98,6 +98,29 @@ def test_the_openapi_document_tells_bodies_answers_and_problems_of_detect(ask, t
     assert names == {"model", "confidence", "iou", "classes", "max_detections", "format"}
 
 
+def shown(media, schemas):
+    """Whether there is an example of it: for the whole, or for each of its fields."""
+    schema = media.get("schema", {})
+    schema = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if any(name in place for place in (media, schema) for name in ("example", "examples", "default")):
+        return True
+    inner = [schema["items"]] if "items" in schema else list(schema.get("properties", {}).values())
+    return bool(inner) and all(shown({"schema": field}, schemas) for field in inner)
+
+
+def test_every_way_in_has_examples_of_its_requests_and_answers(tiny_app):
+    document = tiny_app.openapi()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            contents = [operation.get("requestBody", {}).get("content", {}), operation["responses"]["200"]["content"]]
+            for media_type, media in [entry for content in contents for entry in content.items()]:
+                if media_type == "application/json":
+                    assert shown(media, document["components"]["schemas"]), (method, path)
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "path":
+                    assert "example" in parameter or "examples" in parameter["schema"], (method, path)
+
+
 def test_every_reference_of_the_openapi_document_leads_somewhere(ask, tiny_app):
     answer = ask(tiny_app, "GET", "/openapi.json")
     references = set(re.findall(r'"#/components/schemas/(\w+)"', answer.text))

@@ -22,7 +22,7 @@ def table(heading):
 
 def test_every_setting_is_documented_with_its_default():
     expected = [
-        [f"BOXWRIGHT_{name.upper()}", "none" if field.default is None else str(field.default), field.description]
+        [f"BOXWRIGHT_{name.upper()}", "none" if field.default in (None, []) else str(field.default), field.description]
         for name, field in Settings.model_fields.items()
     ]
     assert table("Settings") == expected

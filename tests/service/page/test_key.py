@@ -1,0 +1,111 @@
+"""The page on a service that wants a key."""
+
+import subprocess
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from service.app import create_app
+from service.keys import HashedKey, new_key
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
+from tests.service.page.conftest import ROOT
+from weights.resolve import load
+
+CAT = ROOT / "docs" / "photos" / "cat.jpg"
+KEY = new_key()
+
+
+@pytest.fixture(scope="module")
+def url(listening):
+    """In the place of the open service of the other modules."""
+    model = load(None)
+    settings = Settings(key_hashes=str(HashedKey.of("page", KEY)))
+    with listening(create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), settings)) as address:
+        yield address
+
+
+@pytest.fixture
+def page(new_page):
+    page = new_page(viewport={"width": 1280, "height": 800})
+    page.tab.goto(page.url)
+    page.tab.wait_for_selector("#key-form")
+    return page
+
+
+def enter(page, key):
+    page.tab.fill("#key", key)
+    page.tab.keyboard.press("Enter")
+
+
+def test_it_asks_for_a_key_and_then_works(page):
+    assert "wants a key" in page.tab.inner_text("#key-words")
+    assert page.tab.evaluate("document.activeElement.id") == "key"
+    page.shoot("key")
+    page.tab.set_input_files("#files", [str(CAT)])  # it may wait: it is asked about as soon as there is a key
+    enter(page, f" {KEY} ")
+    page.answered()
+    assert page.boxes()
+    assert page.tab.is_hidden("#key-form")
+    with page.tab.expect_download() as download:
+        page.tab.click("#download")
+    assert download.value.path().read_bytes().startswith(b"\xff\xd8")
+
+
+def test_a_wrong_key_is_told_and_another_one_may_be_entered(page):
+    enter(page, "wrong")
+    page.tab.wait_for_selector("text=not known here")
+    assert page.tab.is_visible("#key-form")
+    enter(page, "wró ng")
+    assert page.tab.is_visible("#key-form")
+    enter(page, KEY)
+    page.tab.wait_for_selector("#model option", state="attached")
+    assert page.tab.is_hidden("#key-form")
+
+
+def test_the_key_stays_in_its_tab_until_it_is_forgotten(page):
+    enter(page, KEY)
+    page.open()  # loaded anew: it is still there
+    assert page.tab.is_hidden("#key-form")
+    other = page.tab.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#key-form")
+    assert page.tab.evaluate("[document.cookie, localStorage.length]") == ["", 0]
+    page.pick(CAT)
+    page.tab.click("#forget-key")
+    page.tab.wait_for_selector("#key-form")
+    assert page.tab.evaluate("sessionStorage.getItem('boxwright-key')") == ""
+    assert page.tab.is_hidden("#forget-key")
+
+
+def test_no_address_and_no_text_holds_the_key_and_the_curl_line_takes_it_from_a_variable(page, tmp_path):
+    enter(page, KEY)
+    page.tab.wait_for_selector("#model option", state="attached")
+    page.tab.click("[data-sample$='cat.jpg']")
+    page.answered()
+    assert not [address for address in page.requests if KEY in address]
+    assert KEY not in page.tab.content()
+    line = page.tab.inner_text("#curl")
+    ended = subprocess.run(["bash", "-c", line], cwd=tmp_path, env={"BOXWRIGHT_API_KEY": KEY, "PATH": "/usr/bin:/bin"}, capture_output=True)
+    assert b'"label":"cat"' in ended.stdout
+
+
+def test_axe_finds_nothing_serious_where_the_key_is_asked_for(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which the extra dev has").Axe()
+    for scheme in ("light", "dark"):
+        page.tab.emulate_media(color_scheme=scheme)
+        found = axe.run(page.tab).response["violations"]
+        assert not [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")]
+
+
+def test_the_documentation_lets_a_key_in(page):
+    page.tab.goto(f"{page.url}/docs")
+    page.tab.click("button.authorize")
+    page.tab.fill(".auth-container input >> nth=0", KEY)
+    page.tab.click(".modal-btn.authorize >> nth=0")
+    page.tab.click(".modal-ux .close-modal")
+    page.tab.click("#operations-models-models_models_get .opblock-summary-control")
+    page.tab.click("text=Try it out")
+    page.tab.click("button.execute")
+    page.tab.wait_for_selector("text=everyday >> nth=0")
+    assert page.tab.inner_text(".live-responses-table tbody .response-col_status").startswith("200")

@@ -1,0 +1,72 @@
+"""Scripts of other pages: kept out unless their origin is set, and then let in as the Fetch standard says."""
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from detector.errors import SettingError
+from service.app import create_app
+from service.keys import HashedKey, new_key
+from service.registry import LoadedModel, Registry
+from service.settings import Settings, read_settings
+
+PAGE = "https://app.example"
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key,authorization"}
+
+
+@pytest.fixture(scope="module")
+def make(tiny_model):
+    return lambda **settings: create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(**settings))
+
+
+def cors(answer):
+    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+
+
+@pytest.mark.parametrize(("method", "headers"), [("OPTIONS", PREFLIGHT), ("POST", {}), ("GET", {})])
+def test_no_page_may_ask_unless_that_is_set(ask, tiny_app, photo, method, headers):
+    answer = ask(tiny_app, method, "/detect", headers={"Origin": PAGE} | headers, content=photo())
+    assert cors(answer) == {}
+    assert (answer.status_code == 200) == (method == "POST")
+
+
+def test_a_page_that_is_named_may_ask_and_read_the_answer(ask, make, photo):
+    app = make(cors_origins=f"{PAGE}, http://localhost:3000")
+    told = ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT)
+    assert (told.status_code, told.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert "POST" in told.headers["access-control-allow-methods"]
+    assert {"x-api-key", "authorization"} <= {name.strip().lower() for name in told.headers["access-control-allow-headers"].split(",")}
+    answer = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
+    assert (answer.status_code, answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (200, PAGE, "Origin")
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null"])
+def test_any_other_page_is_kept_out(ask, make, photo, origin):
+    app = make(cors_origins=PAGE)
+    told = ask(app, "OPTIONS", "/detect", headers={"Origin": origin} | PREFLIGHT)
+    answer = ask(app, "POST", "/detect", headers={"Origin": origin}, content=photo())
+    assert told.status_code == 400
+    assert "access-control-allow-origin" not in cors(told) | cors(answer)
+
+
+def test_any_page_may_ask_where_all_are_let_in(ask, make, photo):
+    answer = ask(make(cors_origins="*"), "POST", "/detect", headers={"Origin": "https://any.example"}, content=photo())
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_preflight_needs_no_key_and_what_follows_does(ask, make, photo):
+    key = new_key()
+    app = make(cors_origins=PAGE, key_hashes=str(HashedKey.of("page", key)))
+    assert ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT).status_code == 200
+    refused = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, PAGE)  # so that the page can read why
+    assert ask(app, "POST", "/detect", headers={"Origin": PAGE, "X-API-Key": key}, content=photo()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["app.example", "https://app.example/", "https://App.example", "https://app.example/a", "null", "ftp://a", "https://*.a"]
+)
+def test_what_is_no_origin_is_refused(origin):
+    with pytest.raises(SettingError, match="BOXWRIGHT_CORS_ORIGINS"):
+        read_settings(cors_origins=[PAGE, origin])
