@@ -29,7 +29,9 @@ def add(
     folder: FolderOption,
     *,
     name: Annotated[str | None, typer.Option("--name", help="The name to serve it under; the file's own, if not given.")] = None,
-    keep: Annotated[int | None, typer.Option("--keep", min=1, help="Delete all but the newest so many versions; none, if not given.")] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Delete all but the newest so many versions; none, if not given.")
+    ] = None,
 ) -> None:
     """Make a model the newest version of its name, which a running service takes up by itself.
 

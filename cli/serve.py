@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,7 @@ OthersOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=V
 
 def serve(
     model: ModelOption = None,
+    models: Annotated[str | None, typer.Option("--models", metavar="DIR", help="A folder of models, which is watched.")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on: 127.0.0.1 if not given, 0.0.0.0 for all.")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on: 8000 if not given, 0 for a free one.")] = None,
     engine: EngineOption = None,
@@ -35,7 +37,7 @@ def serve(
     """
     from service.settings import read_settings
 
-    given = {"model": model, "host": host, "port": port, "engine": engine}
+    given = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
     settings = read_settings(config, **(_named(others or []) | {name: value for name, value in given.items() if value is not None}))
     if print_config:
         typer.echo(settings.as_toml())
@@ -43,9 +45,13 @@ def serve(
     signal.signal(signal.SIGTERM, _leave)
 
     from service.app import create_app
+    from service.logs import set_up_logs
     from service.server import run_server
 
-    run_server(create_app(load_registry(settings), settings), settings)  # the models are loaded before the socket opens
+    registry = load_registry(settings)  # the models are loaded before the socket opens
+    set_up_logs(settings.log_format, settings.log_level)
+    with _folder_watched(registry, settings):
+        run_server(create_app(registry, settings), settings)
 
 
 def _named(others: Iterable[str]) -> dict[str, str]:
@@ -62,13 +68,38 @@ def _named(others: Iterable[str]) -> dict[str, str]:
 
 
 def load_registry(settings: "Settings") -> "Registry":
-    """The models that the settings ask for, loaded and warmed up. Raises UnknownModel, ModelError, MissingExtra."""
+    """The model that the settings name, loaded and warmed up. Where they have a folder of models, it may be one of that, and not there yet.
+
+    Raises UnknownModel, ModelError, MissingExtra.
+    """
     from cli.download_bar import load_model
     from service.registry import LoadedModel, Registry
     from weights.engines import load_engine
+    from weights.resolve import is_known
+    from weights.store import NAME
 
+    if settings.models and (settings.model is None or (not is_known(settings.model) and NAME.fullmatch(settings.model))):
+        return Registry(default=settings.model)
     model = load_model(settings.model)
     return Registry([LoadedModel.of(model, load_engine(model, settings.engine))])
+
+
+@contextmanager
+def _folder_watched(registry: "Registry", settings: "Settings") -> Iterator[None]:
+    """Load what lies in the folder of models, if there is one, and follow it within the block. Raises SettingError where it is none."""
+    if not settings.models:
+        yield
+        return
+    from service.model_folder import ModelFolder
+    from service.model_loading import Loading
+
+    path = Path(settings.models)
+    if not path.is_dir():
+        raise SettingError(f"setting 'models' (BOXWRIGHT_MODELS): {path} is no folder. Make it, even if it is empty.")
+    folder = ModelFolder(path, registry, Loading.of(settings), settings.model_versions)
+    folder.look()
+    with folder.watched(settings.models_seconds):
+        yield
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

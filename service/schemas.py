@@ -2,6 +2,7 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,6 +78,7 @@ class DetectAnswer(BaseModel):
     """What is in the photo, best score first."""
 
     model: str
+    version: str = Field(default="1", description="Of the model.")
     image: ImageSize
     detections: list[Detection]
     timing_ms: Timing
@@ -87,6 +89,7 @@ class DetectAnswer(BaseModel):
             "examples": [
                 {
                     "model": "yolov2-voc",
+                    "version": "1",
                     "image": {"width": 768, "height": 576},
                     "detections": [
                         {"label": "dog", "score": 0.8712, "box": {"xmin": 131.2, "ymin": 218.43, "xmax": 309.87, "ymax": 538.9}}
@@ -98,22 +101,46 @@ class DetectAnswer(BaseModel):
     )
 
 
+class VersionAnswer(BaseModel):
+    """One version of a model."""
+
+    version: str = Field(examples=["1"])
+    state: str = Field(description="AVAILABLE: it answers; LOADING: it will; END: it is refused.", examples=["AVAILABLE"])
+
+
 class ModelAnswer(BaseModel):
-    """One model that is being served."""
+    """One model that is being served, by its newest version."""
 
     name: str
+    version: str = Field(default="1", description="The one that answers where none is named.")
     labels: list[str]
     input_size: int = Field(description="The network's input, in pixels along a side.")
     parameters: int = Field(description="Numbers in its arrays.")
     engine: str = Field(examples=["onnxruntime"])
     default: bool = Field(description="Whether it answers where no model is named.")
+    ap: str | None = Field(
+        default=None, description="How good it was found to be, and on what.", examples=["0.8043 on set val, 301 photos"]
+    )
+    memory_bytes: int = Field(default=0, description="What it takes in memory, about.")
+    file: str | None = Field(default=None, description="Of the folder of models.", examples=["mine/3/model.safetensors"])
+    versions: list[VersionAnswer] = Field(default=[], description="Those that are loaded, under way or refused, the newest first.")
     provenance: Mapping[str, str] = Field(description="Where its weights come from.")
+
+
+class RefusedModel(BaseModel):
+    """What lies in the folder of models and is not served."""
+
+    name: str
+    version: str | None = Field(description="null: all that is there under this name.")
+    why: str
+    since: datetime
 
 
 class ModelList(BaseModel):
     """The models that are being served, the default first."""
 
     models: list[ModelAnswer]
+    refused: list[RefusedModel] = []
 
 
 class Health(BaseModel):

@@ -15,6 +15,12 @@ DEFAULT = "everyday"
 SUFFIX = ".safetensors"
 
 
+def is_known(name_or_file: str) -> bool:
+    """Whether that is a path, or the name of a model that ships or is in the catalogue."""
+    path = Path(name_or_file)
+    return path.suffix == SUFFIX or len(path.parts) > 1 or name_or_file in EMBEDDED or name_or_file in entries() or path.is_file()
+
+
 def load(name_or_file: str | None, *, progress: Progress | None = None) -> Model:
     """The model in that file, or of that name; None is the model that ships with the package.
 

@@ -86,9 +86,9 @@ def _has_versions(folder: Path) -> bool:
 def versions_in(home: Path, name: str, *, aside: bool = False) -> Iterator[StoredVersion]:
     """The versions in a folder NAME, or in its `aside`, in any order; of 1 and 001 the shorter one."""
     numbers: dict[int, str] = {}
-    for text in sorted(os.listdir(home), key=len, reverse=True):
-        if _NUMBER.fullmatch(text) and (home / text).is_dir():
-            numbers[int(text)] = text
+    for path in sorted(home.iterdir(), key=lambda path: len(path.name), reverse=True):
+        if _NUMBER.fullmatch(path.name) and path.is_dir():
+            numbers[int(path.name)] = path.name
     for number, text in numbers.items():
         yield StoredVersion(name, number, home / text / FILE, aside)
 

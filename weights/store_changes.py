@@ -89,7 +89,8 @@ def rollback(folder: Path, name: str) -> StoredVersion:
     with _locked(folder):
         live = [version for version in stored(folder, name) if not version.aside]
         if len(live) < 2:
-            raise StoreError(f"{name} has no version before {live[0].number if live else 'those set aside'}; there is nothing to go back to.")
+            newest = live[0].number if live else "those set aside"
+            raise StoreError(f"{name} has no version before {newest}; there is nothing to go back to.")
         return _make_newest(folder / name, live, live[1])
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from detector.errors import UnknownModel
@@ -18,8 +18,8 @@ from service.refusals import PHOTO_REFUSALS
 from service.selection import Selection
 from service.serving_schemas import INPUT, OUTPUTS, SIGNATURE, PredictRequest, columns, tensor_info
 from service.several import detect_all
-from service.state import TheInference, TheModel, model_of_path
-from service.versions import MODEL_IN_PATH, VERSION, VERSION_IN_PATH
+from service.state import TheInference, TheModel, TheRegistry
+from service.versions import MODEL_IN_PATH, VERSION_IN_PATH, statuses
 
 router = APIRouter(tags=["tensorflow serving"], prefix="/v1/models")
 
@@ -79,17 +79,17 @@ async def predict(request: Request, model: TheModel, query: Annotated[Selection,
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
 
 
-_KNOWN = [Depends(model_of_path)]
-
-
-@router.get("/{model}", summary="A model's versions and their state", responses=_NO_MODEL, openapi_extra=_NEWEST, dependencies=_KNOWN)
-@router.get(
-    "/{model}/versions/{version}", summary="The same, of one version", responses=_NO_MODEL, openapi_extra=_VERSION, dependencies=_KNOWN
-)
-async def status() -> dict[str, Any]:
-    """A model that is served is available."""
-    state = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    return {"model_version_status": [state]}
+@router.get("/{model}", summary="A model's versions and their state", responses=_NO_MODEL, openapi_extra=_NEWEST)
+@router.get("/{model}/versions/{version}", summary="The same, of one version", responses=_NO_MODEL, openapi_extra=_VERSION)
+async def status(request: Request, registry: TheRegistry) -> dict[str, Any]:
+    """AVAILABLE: it answers. LOADING: it will. END: it lies in the folder of models and is refused, and the message says why."""
+    path = request.path_params
+    return {
+        "model_version_status": [
+            {"version": each.version, "state": each.state, "status": {"error_code": each.code, "error_message": each.why}}
+            for each in statuses(registry, path["model"], path.get("version"))
+        ]
+    }
 
 
 @router.get("/{model}/metadata", summary="A model's signature", responses=_NO_MODEL, openapi_extra=_NEWEST)
@@ -102,6 +102,6 @@ async def metadata(model: TheModel) -> dict[str, Any]:
         "method_name": "tensorflow/serving/predict",
     }
     return {
-        "model_spec": {"name": model.name, "signature_name": "", "version": VERSION},
+        "model_spec": {"name": model.name, "signature_name": "", "version": model.version},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
     }
