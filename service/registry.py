@@ -98,10 +98,6 @@ class Registry:
         default = self._default_of(served)
         return iter([served[name][0] for name in sorted(served, key=lambda name: name != default)])
 
-    def __len__(self) -> int:
-        """Models by name."""
-        return len(self._served)
-
     @property
     def loaded(self) -> list[LoadedModel]:
         """Every version of every model."""
