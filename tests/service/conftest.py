@@ -170,7 +170,9 @@ def another_model(tiny_model, random_arrays):
     """Other labels than the tiny model's, and other boxes."""
     labels = ("apple", "pear", "plum", "quince")
     network = (*tiny_model.spec.network[:-1], replace(tiny_model.spec.network[-1], filters=2 * (5 + len(labels))))
-    return Model("another", replace(tiny_model.spec, labels=labels, network=network), random_arrays(network, 7), {"ap50": "0.7500 on set val"})
+    return Model(
+        "another", replace(tiny_model.spec, labels=labels, network=network), random_arrays(network, 7), {"ap50": "0.7500 on set val"}
+    )
 
 
 @pytest.fixture

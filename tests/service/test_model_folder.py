@@ -235,7 +235,9 @@ def test_as_many_versions_are_loaded_as_are_wanted_and_answer_by_number(follow, 
     assert followed.registry.get("mine") is second  # it was loaded already
 
 
-def test_a_model_of_the_folder_goes_before_the_fixed_one_of_its_name_and_leaves_it_behind(follow, models, tiny_model, another_model, engine):
+def test_a_model_of_the_folder_goes_before_the_fixed_one_of_its_name_and_leaves_it_behind(
+    follow, models, tiny_model, another_model, engine
+):
     fixed = LoadedModel.of(tiny_model, engine(tiny_model), name="mine")
     followed = follow(Registry([fixed]))
     add(models, "mine", another_model)
