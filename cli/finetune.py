@@ -24,6 +24,10 @@ def finetune(
         str | None, typer.Option("--config", metavar="FILE_OR_RECIPE", help="Options in a TOML file; those given here come on top.")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
+    publish: Annotated[
+        Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models, as `models add` does.")
+    ] = None,
+    publish_as: Annotated[str | None, typer.Option("--publish-as", metavar="NAME", help="Its name there; the data set's folder's.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")] = False,
     **options: Any,
 ) -> None:
@@ -41,13 +45,16 @@ def finetune(
         if dataset or config or given or find_rate:
             raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options.")
         folder, task, settings = RunFolder.open(resume)
-        run = Run.resumed(folder, task, settings, load_model(task.model))
     else:
         if not dataset:
             raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
         settings = Config.read(find_recipe(config), given) if config else Config.of(given)
         task = Task(str(dataset.resolve()), train_set, val_set, str(Path(model).resolve()) if model and Path(model).is_file() else model)
-        run = Run.new(task, settings, load_model(model), out)
+    name = publish_as or Path(task.dataset).name
+    if publish:
+        _check_publish(publish, name)
+    loaded = load_model(task.model)
+    run = Run.resumed(folder, task, settings, loaded) if resume else Run.new(task, settings, loaded, out)
     if find_rate:
         _find_rate(run)
         return
@@ -59,6 +66,28 @@ def finetune(
     page = write_report(outcome.folder)
     best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
     typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
+    if publish:
+        _publish(outcome, publish, name)
+
+
+def _check_publish(folder: Path, name: str) -> None:
+    """What would fail after hours of training fails before."""
+    from weights.store import NAME
+
+    if not folder.is_dir():
+        raise typer.BadParameter(f"{folder}: there is no such folder. Make it first.", param_hint="--publish")
+    if not NAME.fullmatch(name):
+        raise typer.BadParameter(f"{name!r} is no name for a model: letters, digits, '.', '_' and '-'.", param_hint="--publish-as")
+
+
+def _publish(outcome: "Outcome", folder: Path, name: str) -> None:
+    from weights.store_changes import add
+
+    if outcome.interrupted or outcome.best is None:
+        typer.echo(f"{folder}: nothing is published, as the run {'was interrupted' if outcome.interrupted else 'was never checked'}.")
+        return
+    version = add(folder, name, outcome.folder / "best.safetensors")
+    typer.echo(f"{folder}: {name} has version {version.number} now.")
 
 
 def _find_rate(run: "Run") -> None:

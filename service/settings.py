@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     model: str | None = Field(
-        default=None, description="The model to serve: a name, or the path of a .safetensors file. The one that ships, if no folder is set either."
+        default=None, description="The model to serve: a name, or a .safetensors file's path. The one that ships, if there is no folder."
     )
     engine: EngineName = Field(default="auto", description="What computes the network; auto is onnxruntime.")
     models: str | None = Field(

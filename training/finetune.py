@@ -43,6 +43,7 @@ class Outcome:
     why: str  # a sentence
     best: float | None  # AP50, or minus the loss
     best_step: int
+    interrupted: bool = False  # it can go on
 
 
 @dataclass
@@ -119,7 +120,9 @@ class Run:
                     self._save_checkpoint()
             self._save_checkpoint()
             self._save_model("last")
-        return Outcome(self.folder.path, self._why(interrupted=interrupt.asked), self.progress.best, self.progress.best_step)
+        return Outcome(
+            self.folder.path, self._why(interrupted=interrupt.asked), self.progress.best, self.progress.best_step, interrupt.asked
+        )
 
     def _event_files(self) -> AbstractContextManager[Callable[[Row], None]]:
         if not self.config.tensorboard:

@@ -284,7 +284,7 @@ def test_a_model_beyond_the_budget_is_refused_and_taken_when_there_is_room(follo
     assert not followed.refused
 
 
-def test_the_budget_is_asked_before_the_model_is_read(models, tiny_model, another_model):
+def test_the_budget_is_asked_before_the_model_is_read(models, tiny_model):
     version = add(models, "mine", tiny_model)
     path = version.path
     path.write_bytes(path.read_bytes()[:-4] + b"oops")  # its arrays are damaged, which only whoever reads them sees
