@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detector.errors import BoxwrightError, ModelError
-from service.model_memory import SHARE, needed_bytes, usable_bytes
+from service.model_memory import SHARE, WHILE_LOADING, needed_bytes, usable_bytes
 from service.registry import LoadedModel
 from service.release import release_aside
 from service.settings import Settings
@@ -18,7 +18,7 @@ logger = logging.getLogger("boxwright.models")
 
 
 class NoRoom(ModelError):
-    """The model is sound as far as one can tell, and would take more memory than there is for models: `needed` bytes."""
+    """The model is sound as far as one can tell, and wants more memory than there is for models: `needed` bytes of the budget free."""
 
     def __init__(self, sentence: str, needed: int) -> None:
         super().__init__(sentence)
@@ -27,15 +27,17 @@ class NoRoom(ModelError):
 
 @dataclass(frozen=True)
 class Loading:
-    """How versions are loaded, and the bytes that all models may take together."""
+    """How versions are loaded, and the memory there is for them."""
 
     engine: EngineName
-    budget: int
+    budget: int  # bytes that all models may take together
+    limit: int = 1 << 62  # bytes that the process may take
 
     @classmethod
     def of(cls, settings: Settings) -> "Loading":
         """As the settings say."""
-        return cls(settings.engine, settings.max_model_bytes or int(SHARE * usable_bytes()))
+        limit = usable_bytes()
+        return cls(settings.engine, settings.max_model_bytes or int(SHARE * limit), limit)
 
     def load(self, version: StoredVersion, folder: Path, room: int) -> LoadedModel:
         """Read, check, load and warm. folder: which its file is told to lie in. room: bytes that it may take.
@@ -60,11 +62,19 @@ class Loading:
         return loaded
 
     def _check_room(self, version: StoredVersion, needed: int, room: int) -> None:
+        """Its size must fit into the budget, and what loading it takes into the process."""
         if needed > room:
             raise NoRoom(
                 f"{version.path}: it would take {_mib(needed)}, and of the {_mib(self.budget)} that all models may take together "
                 f"{_mib(max(0, room))} are left. Remove a model, or raise BOXWRIGHT_MAX_MODEL_BYTES.",
                 needed,
+            )
+        loading, taken = WHILE_LOADING * needed, self.budget - room
+        if taken + loading > self.limit:
+            raise NoRoom(
+                f"{version.path}: to load it takes {_mib(loading)} for a moment, and of the {_mib(self.limit)} that this process may use "
+                f"other models take {_mib(taken)}. Remove a model, or give the service more memory.",
+                loading + self.budget - self.limit,
             )
 
 

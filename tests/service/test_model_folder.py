@@ -14,7 +14,7 @@ from service.app import create_app
 from service.errors import NoModel
 from service.model_folder import ModelFolder
 from service.model_loading import Loading
-from service.model_memory import needed_bytes, usable_bytes
+from service.model_memory import WHILE_LOADING, needed_bytes, usable_bytes
 from service.registry import LoadedModel, Registry
 from service.settings import Settings
 from weights.model_file import save_model
@@ -27,10 +27,10 @@ MIB = 2**20
 class Followed:
     """A folder, and the service that follows it."""
 
-    def __init__(self, path, registry=None, budget=1000 * MIB, kept=1):
+    def __init__(self, path, registry=None, budget=1000 * MIB, kept=1, limit=1000 * MIB):
         self.path = path
         self.registry = registry or Registry()
-        self.folder = ModelFolder(path, self.registry, Loading("onnxruntime", budget), kept)
+        self.folder = ModelFolder(path, self.registry, Loading("onnxruntime", budget, limit), kept)
         self.folder.look()
 
     def look(self, times=2):
@@ -282,6 +282,20 @@ def test_a_model_beyond_the_budget_is_refused_and_taken_when_there_is_room(follo
         remove(models, name)
     assert followed.look().served == {"c": ["1"]}
     assert not followed.refused
+
+
+def test_a_model_that_could_not_be_loaded_beside_the_others_is_refused_and_taken_when_it_can(follow, models, tiny_model):
+    """The process would be killed while it loads, though all would fit afterwards."""
+    needed = needed_bytes(tiny_model.spec, None)
+    add(models, "a", tiny_model)
+    followed = follow(budget=3 * needed, limit=WHILE_LOADING * needed)
+    assert followed.served == {"a": ["1"]}
+    add(models, "b", tiny_model)
+    assert followed.look(3).served == {"a": ["1"]}
+    assert "give the service more memory" in followed.refused["b", "1"]
+    assert followed.registry.refusals == 1
+    remove(models, "a")
+    assert followed.look().served == {"b": ["1"]}
 
 
 def test_the_budget_is_asked_before_the_model_is_read(models, tiny_model):
