@@ -3,12 +3,13 @@
 python -m benchmarks.swaps [--swaps 20] [--rounds 4] [--clients 2] [--photo FILE]
 
 Two models take turns as the next version of one name: `everyday`, and `everyday-int8` with every label renamed, so that an answer of one
-model with the labels of the other would be seen. In each round the clients are first watched without swaps, for as long as the swaps of
-the round before took. Clients and server share the cores, and so does `boxwright models add`, which checks each model before.
+model with the labels of the other would be seen. The files lie ready and are renamed into place. In each round the clients are first
+watched without swaps, for as long as the swaps of the round before took. Clients and server share the cores.
 """
 
 import argparse
 import json
+import shutil
 import statistics
 import tempfile
 import threading
@@ -25,7 +26,7 @@ from service.client_errors import ClientError
 from service.schemas import DetectAnswer
 from weights.embedded import EMBEDDED
 from weights.model_file import load_model, save_model
-from weights.store_changes import add
+from weights.store import FILE
 
 NAME = "mine"
 QUIET_SECONDS = 5.0
@@ -70,17 +71,17 @@ class Bench:
             while client.models()[0].version != version:
                 time.sleep(0.01)
 
-    def watch(self, swaps: Sequence[Path], models: Path, seconds: float) -> list[float]:
+    def watch(self, swaps: Sequence[int], home: Path, seconds: float) -> list[float]:
         """Ask while these become versions one after another, or for so many seconds without any; how long each took to answer."""
         stop, asked = threading.Event(), self.during[bool(swaps)]
         threads = [threading.Thread(target=ask, args=(self.url, self.photo, asked, stop)) for _ in range(self.clients)]
         for thread in threads:
             thread.start()
         took = []
-        for file in swaps:
-            version = str(add(models, NAME, file).number)
+        for version in swaps:
             started = time.perf_counter()
-            self.until(version)
+            (home / f".{version}").rename(home / str(version))
+            self.until(str(version))
             took.append(time.perf_counter() - started)
         if not swaps:
             time.sleep(seconds)
@@ -102,32 +103,35 @@ def latencies(asked: Asked) -> dict[str, float]:
     return {"p50_ms": round(statistics.median(times), 1), "p99_ms": round(p99, 1), "worst_ms": round(times[-1], 1)}
 
 
-def two_models(folder: Path) -> tuple[Path, Path]:
-    """The files that take turns."""
+def prepare(home: Path, count: int) -> None:
+    """So many versions, from 1, in hidden folders."""
     other = load_model(EMBEDDED["everyday-int8"])
     renamed = replace(other, spec=replace(other.spec, labels=tuple(f"other {label}" for label in other.spec.labels)))
-    save_model(renamed, folder / "renamed.safetensors")
-    return EMBEDDED["everyday"], folder / "renamed.safetensors"
+    for version in range(1, count + 1):
+        (home / f".{version}").mkdir(parents=True)
+        if version % 2:
+            shutil.copy(EMBEDDED["everyday"], home / f".{version}" / FILE)
+        else:
+            save_model(renamed, home / f".{version}" / FILE)
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
+def measure(arguments: argparse.Namespace, models: Path) -> dict[str, object]:
     """The line, without the machine."""
-    models, files = folder / "models", two_models(folder)
-    models.mkdir()
-    add(models, NAME, files[0])
+    home, each = models / NAME, arguments.swaps // arguments.rounds
+    prepare(home, 2 + each * arguments.rounds)
+    (home / ".1").rename(home / "1")
     with serving(NAME, [f"models={models}", "models_seconds=0.5"]) as server:
         bench = Bench(server, Path(arguments.photo).read_bytes(), arguments.clients)
         expected = [bench.alone()]
-        add(models, NAME, files[1])
+        (home / ".2").rename(home / "2")
         bench.until("2")
         expected.append(bench.alone())
-        resident, took, quiet, number = [server.resident()], [], QUIET_SECONDS, 2
-        for _ in range(arguments.rounds):
-            bench.watch([], models, quiet)
+        resident, took, quiet = [server.resident()], [], QUIET_SECONDS
+        for first in range(3, 3 + each * arguments.rounds, each):
+            bench.watch([], home, quiet)
             started = time.perf_counter()
-            turns = [files[(number + swap) % 2] for swap in range(arguments.swaps // arguments.rounds)]
-            took += bench.watch(turns, models, 0)
-            quiet, number = time.perf_counter() - started, number + len(turns)
+            took += bench.watch(range(first, first + each), home, 0)
+            quiet = time.perf_counter() - started
             resident.append(server.resident())
     answers = [answer for asked in bench.during.values() for _, answer in asked.answers]
     told = {swapping: latencies(asked) for swapping, asked in bench.during.items()}

@@ -20,8 +20,8 @@ from service.registry import LoadedModel, Registry
 
 logger = logging.getLogger("boxwright.models")
 
-LEAVE_SECONDS = 10
-"""How long the end of the service waits for a model that is being loaded."""
+LEAVE_SECONDS = 3
+"""How long the end of the service waits for a model that is being loaded; whoever ended it counts the seconds."""
 
 
 class ModelFolder:
@@ -34,7 +34,7 @@ class ModelFolder:
         self._kept = kept
         self._look: Look | None = None
         self._loaded: dict[Key, tuple[Sight, LoadedModel]] = {}
-        self._refusals = Refusals()
+        self._refusals = Refusals(folder)
         self._lost = False  # the folder, when it was last looked for
         self._leave = threading.Event()
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from service.model_loading import NoRoom
 from service.model_sights import Key, Look, Sight
@@ -23,7 +24,8 @@ class _Refusal:
 class Refusals:
     """Of one folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.count = 0  # so far; one that is refused again for the same reason counts once
         self._refusals: dict[Key, _Refusal] = {}
         self._troubles: dict[str, Refused] = {}
@@ -46,7 +48,7 @@ class Refusals:
     def note(self, key: Key, sight: Sight, error: Exception) -> None:
         """It was tried and failed."""
         known = self._refusals.get(key)
-        told = Refused(key[0], str(key[1]), str(error), datetime.now(UTC), isinstance(error, NoRoom))
+        told = Refused(key[0], str(key[1]), self._within(str(error)), datetime.now(UTC), isinstance(error, NoRoom))
         if known is not None and known.told.why == told.why:
             told = replace(told, since=known.told.since)
         else:
@@ -59,12 +61,16 @@ class Refusals:
         self._refusals.pop(key, None)
 
     def _trouble(self, name: str, sentence: str) -> Refused:
-        known = self._troubles.get(name)
-        if known is not None and known.why == sentence:
+        known, why = self._troubles.get(name), self._within(sentence)
+        if known is not None and known.why == why:
             return known
-        told = Refused(name, None, sentence, datetime.now(UTC))
+        told = Refused(name, None, why, datetime.now(UTC))
         self._tell(told)
         return told
+
+    def _within(self, sentence: str) -> str:
+        """Files by their path in the folder: where that lies is nothing for whoever asks for GET /models."""
+        return sentence.replace(f"{self._folder}/", "")
 
     def _tell(self, told: Refused) -> None:
         self.count += 1
