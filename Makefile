@@ -2,14 +2,15 @@
 
 PYTHON ?= python3
 MODEL ?=
+MODELS ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: serve test bench lint format clean
 
-serve: .venv/core ## Serve MODEL on HOST:PORT
-	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") --host $(HOST) --port $(PORT)
+serve: .venv/core ## Serve MODEL, and what lies in the folder MODELS, on HOST:PORT
+	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") $(if $(MODELS),--models "$(MODELS)") --host $(HOST) --port $(PORT)
 
 test: .venv/everything ## Every test
 	.venv/bin/python -m pytest

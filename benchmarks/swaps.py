@@ -69,7 +69,7 @@ class Bench:
         """Wait for that version to answer."""
         with Client(self.url) as client:
             while client.models()[0].version != version:
-                time.sleep(0.01)
+                time.sleep(0.1)  # asking costs the server something too
 
     def watch(self, swaps: Sequence[int], home: Path, seconds: float) -> list[float]:
         """Ask while these become versions one after another, or for so many seconds without any; how long each took to answer."""

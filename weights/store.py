@@ -50,7 +50,8 @@ def scan(folder: Path) -> Found:
     entries = {entry.name: entry for entry in os.scandir(folder) if not entry.name.startswith(".")}
     for name, entry in sorted(entries.items()):
         try:
-            _look_at(entry, name.removesuffix(SUFFIX) in entries, found)
+            beside = entries.get(name.removesuffix(SUFFIX))
+            _look_at(entry, beside is not None and beside is not entry and beside.is_dir(), found)
         except FileNotFoundError:  # removed while we look
             continue
         except OSError as error:

@@ -375,6 +375,51 @@ def test_a_version_that_is_swapped_out_is_freed_when_its_last_request_is_done(mo
     assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"
 
 
+def test_a_version_without_its_file_is_refused_until_the_file_comes(follow, models, tiny_model):
+    add(models, "mine", tiny_model)
+    (models / "mine" / "2").mkdir()
+    followed = follow()
+    assert followed.served == {"mine": ["1"]}
+    assert "cannot be read: No such file" in followed.refused["mine", "2"]
+    assert followed.look(5).registry.refusals == 1
+    put(models / "mine" / "2" / FILE, tiny_model)
+    assert followed.look().served == {"mine": ["2"]}
+
+
+class Held(Loading):
+    """Loading that waits before it loads."""
+
+    def load(self, *arguments):
+        begun.set()
+        assert gate.wait(30)
+        return super().load(*arguments)
+
+
+begun, gate = threading.Event(), threading.Event()
+
+
+def test_requests_are_answered_while_a_version_is_loaded_which_is_told(models, tiny_model, another_model, photo, ask):
+    registry = Registry()
+    folder = ModelFolder(models, registry, Held("onnxruntime", 1000 * MIB))
+    add(models, "mine", tiny_model)
+    gate.set()
+    folder.look()
+    app = create_app(registry, Settings())
+    add(models, "mine", another_model)
+    gate.clear()
+    begun.clear()
+    with folder.watched(0.001):
+        assert begun.wait(30)
+        try:
+            assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
+            states = ask(app, "GET", "/v1/models/mine").json()["model_version_status"]
+            assert [(one["version"], one["state"]) for one in states] == [("2", "LOADING"), ("1", "AVAILABLE")]
+            assert ask(app, "GET", "/v2/models/mine/versions/2/ready").status_code == 404
+        finally:
+            gate.set()
+    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"  # the end waited for it
+
+
 def test_the_watch_goes_on_after_a_look_that_failed_and_ends_when_told(models, tiny_model, caplog):
     registry, looked = Registry(), threading.Event()
 

@@ -82,7 +82,10 @@ def test_a_name_that_no_address_can_have_is_told_of(folder, file, name):
 def test_a_folder_goes_before_a_flat_file_of_its_name_and_the_file_is_told_of(folder, file):
     add(folder, "mine", file)
     shutil.copy(file, folder / "mine.safetensors")
-    assert live(folder) == [1]
+    shutil.copy(file, folder / "flat.safetensors")
+    shutil.copy(file, folder / "flat")
+    assert live(folder) == live(folder, "flat") == [1]
+    assert list(scan(folder).troubles) == ["mine.safetensors"]
     assert "goes before it" in scan(folder).troubles["mine.safetensors"]
 
 
