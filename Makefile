@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 MODEL ?=
+MODELS ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
 # what is never imported need not be compiled
@@ -9,8 +10,8 @@ PIP = .venv/bin/python -m pip install --no-compile --quiet --disable-pip-version
 
 .PHONY: serve test bench lint format clean
 
-serve: .venv/core ## Serve MODEL on HOST:PORT
-	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") --host $(HOST) --port $(PORT)
+serve: .venv/core ## Serve MODEL, and what lies in the folder MODELS, on HOST:PORT
+	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") $(if $(MODELS),--models "$(MODELS)") --host $(HOST) --port $(PORT)
 
 test: .venv/everything ## Every test
 	.venv/bin/python -m pytest

@@ -102,9 +102,7 @@ def _followed(run: "Run", folder: Path, settings: "Config") -> "Run":
     task, sets = Path(run.task.dataset), (run.task.train_set, run.task.val_set)
     with run.team.together():
         best = str(folder / "best.safetensors")
-        return _begun(
-            run.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings
-        )
+        return _begun(run.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings)
 
 
 def _chiefs(team: "Team", following: "list[Config]") -> "list[Config]":

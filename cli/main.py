@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import data, keys, weights
+from cli import data, keys, models, weights
 from cli.detect import detect
 from cli.evaluate import evaluate
 from cli.export import export
@@ -32,6 +32,7 @@ app.command()(export)
 app.command()(finetune)
 app.command()(quantize)
 app.command()(report)
+app.add_typer(models.app, name="models")
 app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")

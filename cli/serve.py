@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, Timer
@@ -31,6 +32,7 @@ QUIET_SECONDS = 5.0
 
 def serve(
     model: ModelOption = None,
+    models: Annotated[str | None, typer.Option("--models", metavar="DIR", help="A folder of models, which is watched.")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on: 127.0.0.1 if not given, 0.0.0.0 for all.")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on: 8000 if not given, 0 for a free one.")] = None,
     engine: EngineOption = None,
@@ -46,7 +48,7 @@ def serve(
     """
     from service.settings import read_settings
 
-    given = {"model": model, "host": host, "port": port, "engine": engine}
+    given = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
     settings = read_settings(config, **(_named(others or []) | {name: value for name, value in given.items() if value is not None}))
     if print_config:
         typer.echo(settings.as_toml())
@@ -61,9 +63,12 @@ def serve(
     registry = load_registry(settings)
 
     from service.app import create_app
+    from service.logs import set_up_logs
     from service.server import run_server
 
-    run_server(create_app(registry, settings), settings)  # the models are loaded before the socket opens
+    set_up_logs(settings.log_format, settings.log_level)
+    with _folder_watched(registry, settings):  # the models are loaded before the socket opens
+        run_server(create_app(registry, settings), settings)
 
 
 def _serve_with_ray(settings: "Settings", replicas: str | None, *, asked: bool) -> None:
@@ -98,10 +103,17 @@ def _named(others: Iterable[str]) -> dict[str, str]:
 
 
 def load_registry(settings: "Settings") -> "Registry":
-    """The models that the settings ask for, loaded and warmed up. Raises UnknownModel, ModelError, MissingExtra."""
+    """The model that the settings name, loaded and warmed up. Where they have a folder of models, it may be one of that, and not there yet.
+
+    Raises UnknownModel, ModelError, MissingExtra.
+    """
     from cli.download_bar import load_ready
     from service.registry import LoadedModel, Registry
+    from weights.resolve import is_known
+    from weights.store import NAME
 
+    if settings.models and (settings.model is None or (not is_known(settings.model) and NAME.fullmatch(settings.model))):
+        return Registry(default=settings.model)
     ready = load_ready(settings.model, settings.engine)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
     _when_quiet(ready.keep)
@@ -113,6 +125,24 @@ def _when_quiet(work: Callable[[], object]) -> None:
     timer = Timer(QUIET_SECONDS, Thread(target=work, name="keep").start)
     timer.daemon = True
     timer.start()
+
+
+@contextmanager
+def _folder_watched(registry: "Registry", settings: "Settings") -> Iterator[None]:
+    """Load what lies in the folder of models, if there is one, and follow it within the block. Raises SettingError where it is none."""
+    if not settings.models:
+        yield
+        return
+    from service.model_folder import ModelFolder
+    from service.model_loading import Loading
+
+    path = Path(settings.models)
+    if not path.is_dir():
+        raise SettingError(f"setting 'models' (BOXWRIGHT_MODELS): {path} is no folder. Make it, even if it is empty.")
+    folder = ModelFolder(path, registry, Loading.of(settings), settings.model_versions)
+    folder.look()
+    with folder.watched(settings.models_seconds):
+        yield
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -98,6 +98,10 @@ class ModelFacts(Protocol):
     def provenance(self) -> Mapping[str, str]:
         """Where it comes from."""
 
+    @property
+    def quantization(self) -> Quantization | None:
+        """Which layers are in 8 bits, if any."""
+
 
 @dataclass(frozen=True)
 class Model:

@@ -12,6 +12,7 @@ BoxwrightError
     ├── DeadlineMissed      no answer within the time there was
     └── Unavailable         not now, but later
         ├── Overloaded      as many photos wait as may
+        ├── NoModel         there is nothing to answer with yet
         └── ShuttingDown    the service is about to end
 """
 
@@ -68,6 +69,10 @@ class Unavailable(RequestError):
 
 class Overloaded(Unavailable):
     """As many photos wait as may."""
+
+
+class NoModel(Unavailable):
+    """The model that would answer is not there yet."""
 
 
 class ShuttingDown(Unavailable):

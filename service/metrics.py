@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -59,15 +59,24 @@ class Metrics:
 
 
 class _Models(Collector):
-    """What is served now, as labels of a 1."""
+    """What is served now, and what became of what lay in the folder of models."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def collect(self) -> Iterator[Metric]:
-        names = ["model", "engine", "input_size", "labels", "parameters"]
-        family = GaugeMetricFamily("boxwright_model_info", "A model that is served, told by its labels; always 1.", labels=names)
-        for model in self._registry:
+        names = ["model", "version", "engine", "input_size", "labels", "parameters"]
+        info = GaugeMetricFamily("boxwright_model_info", "A version that is loaded, told by its labels; always 1.", labels=names)
+        memory = GaugeMetricFamily("boxwright_model_bytes", "What a loaded version takes in memory, about.", labels=names[:2])
+        for model in self._registry.loaded:
             spec = model.detector.spec
-            family.add_metric([model.name, model.engine, str(spec.input_size), str(len(spec.labels)), str(model.parameters)], 1)
-        yield family
+            facts = [model.engine, str(spec.input_size), str(len(spec.labels)), str(model.parameters)]
+            info.add_metric([model.name, model.version, *facts], 1)
+            memory.add_metric([model.name, model.version], model.memory)
+        yield info
+        yield memory
+        yield CounterMetricFamily("boxwright_model_loads", "Versions loaded from the folder of models.", self._registry.loads)
+        yield CounterMetricFamily("boxwright_model_refusals", "Versions refused, each once for one reason.", self._registry.refusals)
+        yield GaugeMetricFamily(
+            "boxwright_models_refused", "Versions that are refused now; GET /models says why.", len(self._registry.refused)
+        )

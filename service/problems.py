@@ -20,6 +20,7 @@ from service.errors import (
     BodyTooLarge,
     DeadlineMissed,
     KeyWanted,
+    NoModel,
     Overloaded,
     ShuttingDown,
     SlowBody,
@@ -65,6 +66,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     UnknownLabel: Kind(422, "unknown-class", "There is no such class"),
     RequestValidationError: Kind(422, "bad-parameter", "A parameter is not valid"),
     Overloaded: Kind(503, "overloaded", "Too many photos wait"),
+    NoModel: Kind(503, "no-model", "There is no model yet"),
     ShuttingDown: Kind(503, "shutting-down", "The service is ending"),
     DeadlineMissed: Kind(504, "deadline-missed", "There was not enough time"),
 }

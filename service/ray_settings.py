@@ -14,6 +14,10 @@ AUTO = "auto"
 RAYS_OWN = {
     "max_head_bytes": "Ray's proxy reads the heads of requests, and has bounds of its own",
     "head_seconds": "Ray's proxy reads the heads of requests, and waits as long as it waits",
+    **dict.fromkeys(
+        ("models", "models_seconds", "model_versions", "max_model_bytes"),
+        "each detector has the one model that it is built with; deploy another",
+    ),
 }
 """Settings that mean nothing under Ray, and why."""
 

@@ -2,6 +2,7 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,6 +77,7 @@ class Annotated(BaseModel):
 
 EXAMPLE: JsonDict = {
     "model": "everyday",
+    "version": "1",
     "image": {"width": 768, "height": 576},
     "detections": [{"label": "dog", "score": 0.8712, "box": {"xmin": 131.2, "ymin": 218.43, "xmax": 309.87, "ymax": 538.9}}],
     "timing_ms": {"decode": 6.1, "prepare": 2.4, "network": 61.7, "select": 0.6, "total": 71.2},
@@ -86,6 +88,7 @@ class DetectAnswer(BaseModel):
     """What is in the photo, best score first."""
 
     model: str
+    version: str = Field(default="1", description="Of the model.")
     image: ImageSize
     detections: list[Detection]
     timing_ms: Timing
@@ -94,22 +97,46 @@ class DetectAnswer(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
 
+class VersionAnswer(BaseModel):
+    """One version of a model."""
+
+    version: str = Field(examples=["1"])
+    state: str = Field(description="AVAILABLE: it answers; LOADING: it will; END: it is refused.", examples=["AVAILABLE"])
+
+
 class ModelAnswer(BaseModel):
-    """One model that is being served."""
+    """One model that is being served, by its newest version."""
 
     name: str = Field(examples=["everyday"])
+    version: str = Field(default="1", examples=["1"], description="The one that answers where none is named.")
     labels: list[str] = Field(examples=[["cat", "dog"]])
     input_size: int = Field(examples=[288], description="The network's input, in pixels along a side.")
     parameters: int = Field(examples=[3_900_000], description="Numbers in its arrays.")
     engine: str = Field(examples=["onnxruntime"])
     default: bool = Field(examples=[True], description="Whether it answers where no model is named.")
+    ap: str | None = Field(
+        default=None, description="How good it was found to be, and on what.", examples=["0.8043 on set val, 301 photos"]
+    )
+    memory_bytes: int = Field(default=0, examples=[50_331_648], description="What it takes in memory, about.")
+    file: str | None = Field(default=None, description="Of the folder of models.", examples=["mine/3/model.safetensors"])
+    versions: list[VersionAnswer] = Field(default=[], description="Those that are loaded, under way or refused, the newest first.")
     provenance: Mapping[str, str] = Field(examples=[{"source": "trained by ..."}], description="Where its weights come from.")
+
+
+class RefusedModel(BaseModel):
+    """What lies in the folder of models and is not served."""
+
+    name: str = Field(examples=["everyday"])
+    version: str | None = Field(examples=["3"], description="null: all that is there under this name.")
+    why: str = Field(examples=["everyday/3/model.safetensors: damaged, or cut short."])
+    since: datetime = Field(examples=["2026-11-26T12:00:00Z"])
 
 
 class ModelList(BaseModel):
     """The models that are being served, the default first."""
 
     models: list[ModelAnswer]
+    refused: list[RefusedModel] = []
 
 
 class Health(BaseModel):

@@ -29,9 +29,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     model: str | None = Field(
-        default=None, description="The model to serve: a name, or the path of a .safetensors file. The one that ships, if not set."
+        default=None, description="The model to serve: a name, or a .safetensors file's path. The one that ships, if there is no folder."
     )
     engine: EngineName = Field(default="auto", description="What computes the network; auto is onnxruntime.")
+    models: str | None = Field(
+        default=None, description="A folder of models, which is watched: NAME/VERSION/model.safetensors, or NAME.safetensors."
+    )
+    models_seconds: float = Field(default=2, gt=0, le=3600, description="How often that folder is looked at.")
+    model_versions: int = Field(default=1, ge=1, le=100, description="Versions of each model that are kept loaded, the newest.")
+    max_model_bytes: int | None = Field(
+        default=None, ge=1, description="Bytes of all loaded models together; a further one is refused. Half of the memory, if not set."
+    )
     host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 for all of the machine's.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 for a free one, which the log names.")
     queue_size: int = Field(default=32, ge=1, le=10_000, description="Photos that may wait; one more is answered 503 at once.")

@@ -9,7 +9,6 @@ from service.inference import Inference
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.registry import LoadedModel, Registry
-from service.versions import versioned
 
 
 async def _registry(request: Request) -> Registry:
@@ -46,7 +45,7 @@ TheDoor = Annotated[Door, Depends(_door)]
 
 async def model_of_path(request: Request, registry: TheRegistry) -> LoadedModel:
     """The model whose name, and version if there is one, are in the path. Raises UnknownModel."""
-    return versioned(registry, request.path_params["model"], request.path_params.get("version"))
+    return registry.get(request.path_params["model"], request.path_params.get("version"))
 
 
 TheModel = Annotated[LoadedModel, Depends(model_of_path)]

@@ -30,6 +30,8 @@ def folder(tmp_path_factory, tiny_model):
     shutil.copytree(ROOT / "docs" / "photos", folder / "docs" / "photos")
     write_darknet(tiny_model, folder / "mine.cfg", folder / "mine.weights")
     (folder / "mine.names").write_text("\n".join(tiny_model.spec.labels))
+    assert "$ mkdir models" in LINES
+    (folder / "models").mkdir()
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / "mydata" / part).mkdir(parents=True)
     with Image.open(ROOT / "docs" / "photos" / "cat.jpg") as cat:

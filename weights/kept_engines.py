@@ -1,7 +1,7 @@
 """Engines kept on disk: what onnxruntime makes of a model, so that the next start has only to map it into memory.
 
     KEY/graph.onnx, kernels   as `detector.engines.onnxruntime` writes them
-    KEY/facts                 a hash, and below it JSON: name, spec and provenance of the model, and a hash of each of the two files
+    KEY/facts                 a hash, and below it JSON: name, spec, provenance and quantization of the model, and each file's hash
 
 KEY is a hash of the model's content and of all else that the files depend on, so nothing here is ever out of date: what is not asked for
 any more goes when MAX_BYTES are full. A folder has its name only when it is whole, and is not trusted then: every file is compared with its
@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 from detector.engines.onnxruntime import GRAPH, KERNELS, OnnxEngine, kind
 from detector.errors import KeepError, ModelError
+from detector.quantization import Quantization
 from detector.spec import Model, ModelSpec
 from weights import cache
-from weights.layer_json import spec_from_json, spec_to_json
+from weights.layer_json import quantization_from_json, quantization_to_json, spec_from_json, spec_to_json
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Kept(NamedTuple):
     name: str
     spec: ModelSpec
     provenance: dict[str, str]
+    quantization: Quantization | None
     engine: OnnxEngine
 
 
@@ -66,7 +68,8 @@ def read(key: str) -> Kept | None:
     try:
         facts = _checked_facts(place)
         spec = spec_from_json(facts["spec"])
-        kept = Kept(facts["name"], spec, facts["provenance"], OnnxEngine.kept(place, len(spec.anchors)))
+        quantization = quantization_from_json(facts["quantization"]) if "quantization" in facts else None
+        kept = Kept(facts["name"], spec, facts["provenance"], quantization, OnnxEngine.kept(place, len(spec.anchors)))
     except (OSError, ValueError, KeyError, TypeError, ModelError, KeepError) as error:
         log.warning("%s is damaged (%s); the engine is built anew", place, error)
         shutil.rmtree(place, ignore_errors=True)
@@ -144,6 +147,8 @@ def _used_now(place: Path) -> None:
 
 def _write_facts(place: Path, model: Model) -> None:
     facts = {"name": model.name, "spec": spec_to_json(model.spec), "provenance": dict(model.provenance)}
+    if model.quantization:
+        facts["quantization"] = quantization_to_json(model.quantization)
     facts |= {name: cache.digest(place / name, "blake2b") for name in (GRAPH, KERNELS) if (place / name).exists()}
     text = json.dumps(facts)
     (place / FACTS).write_text(f"{_digest_of_text(text)}\n{text}", encoding="ascii")

@@ -83,9 +83,12 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None) -> None:
             file.write(array.data)
 
 
-def load_model(path: Path) -> Model:
-    """The model in a file that `save_model` wrote. Raises ModelFileError, saying what to do, for any other."""
-    with _opened(path) as (header, digest, file):
+def load_model(path: Path, *, called: Path | None = None) -> Model:
+    """The model in a file that `save_model` wrote. Raises ModelFileError, saying what to do, for any other.
+
+    called: what the file is called in messages, where `path` is a copy of it.
+    """
+    with _opened(path, called or path) as (header, digest, file):
         stored = {name: file.get_tensor(name) for name in _layout(header)}
         if _digest(stored) != digest:
             raise ModelFileError(f"damaged: its arrays are not those that were saved. {_AGAIN}")
@@ -93,9 +96,9 @@ def load_model(path: Path) -> Model:
         return Model(header.name, header.spec, arrays, header.provenance, header.quantization)
 
 
-def read_header(path: Path) -> ModelHeader:
+def read_header(path: Path, *, called: Path | None = None) -> ModelHeader:
     """Spec, provenance, name and dtype, without reading the arrays: raises as `load_model` does, except for damage in them."""
-    with _opened(path) as (header, _, _):
+    with _opened(path, called or path) as (header, _, _):
         return header
 
 
@@ -109,7 +112,7 @@ def content_of(path: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[ModelHeader, str, Any]]:
+def _opened(path: Path, called: Path) -> Iterator[tuple[ModelHeader, str, Any]]:
     """The checked header, the digest of the arrays, and the file for reading them. Names the file in what goes wrong, then or later."""
     with opened(path) as (plain, size):
         start = plain.read(8)
@@ -123,9 +126,9 @@ def _opened(path: Path) -> Iterator[tuple[ModelHeader, str, Any]]:
                 _check_entries(header, {name: file.get_slice(name) for name in names})
                 yield header, metadata["arrays"], file
         except SafetensorError as error:
-            raise ModelFileError(f"{path}: {_guess(start)} ({error}). {_AGAIN}") from error
+            raise ModelFileError(f"{called}: {_guess(start)} ({error}). {_AGAIN}") from error
         except ModelError as error:
-            raise ModelFileError(f"{path}: {error}") from error
+            raise ModelFileError(f"{called}: {error}") from error
 
 
 def _check_start(start: bytes, size: int) -> None:

@@ -34,6 +34,12 @@ class Source:
         return load_pulled(self.entry, self.path, content.rpartition(" ")[2] if content else None)
 
 
+def is_known(name_or_file: str) -> bool:
+    """Whether that is a path, or the name of a model that ships or is in the catalogue."""
+    path = Path(name_or_file)
+    return path.suffix == SUFFIX or len(path.parts) > 1 or name_or_file in EMBEDDED or name_or_file in entries() or path.is_file()
+
+
 def find(name_or_file: str | None, *, progress: Progress | None = None) -> Source:
     """Where the model in that file, or of that name, lies; None is the model that ships with the package.
 

@@ -13,7 +13,7 @@ from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
 from service.dialects import DEEPSTACK
 from service.door import FORM_FIELD, Door
-from service.errors import BadForm, UnsupportedBody
+from service.errors import BadForm, NoModel, UnsupportedBody
 from service.form import Part, read_form
 from service.inference import MAX_DETECTIONS, Answer, Inference, Options
 from service.once import once_each
@@ -117,7 +117,7 @@ _REFUSALS = (*PHOTO_REFUSALS, BadForm, UnsupportedBody, RequestValidationError)
 @router.post(
     "/v1/vision/detection",
     summary="Detect as DeepStack does, with the default model",
-    responses=DEEPSTACK.documented(*_REFUSALS),
+    responses=DEEPSTACK.documented(*_REFUSALS, NoModel),
     openapi_extra={"requestBody": _BODY},
     dependencies=[once_each()],
 )

@@ -10,7 +10,7 @@ from detector.errors import ImageError, UnknownLabel, UnknownModel
 from service.accept import preferred
 from service.annotated import MediaType
 from service.base64_photo import EXAMPLE
-from service.errors import BadForm, BadJson, UnsupportedBody
+from service.errors import BadForm, BadJson, NoModel, UnsupportedBody
 from service.inference import Answer, Options
 from service.once import once_each
 from service.photo import FIELD, Photos, read_photos
@@ -28,7 +28,7 @@ router = APIRouter(tags=["detect"])
 
 OFFERED: tuple[MediaType, ...] = ("image/jpeg", "image/png")
 
-REQUEST_REFUSALS = (BadForm, BadJson, UnsupportedBody, UnknownModel, UnknownLabel, RequestValidationError)
+REQUEST_REFUSALS = (BadForm, BadJson, UnsupportedBody, NoModel, UnknownModel, UnknownLabel, RequestValidationError)
 
 
 class DetectQuery(Selection):
@@ -117,6 +117,7 @@ def _entry(answer: Answer | ImageError, model: LoadedModel) -> DetectAnswer | Fa
 def _json(answer: Answer, model: LoadedModel) -> DetectAnswer:
     return DetectAnswer(
         model=model.name,
+        version=model.version,
         image=ImageSize(width=answer.width, height=answer.height),
         detections=Detection.listed(answer.detections, model.detector.spec.labels),
         timing_ms=Timing(**answer.timing_ms),

@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from service.errors import ShuttingDown
+from service.errors import NoModel, ShuttingDown
 from service.problems import documented
 from service.schemas import Health
-from service.state import TheLifecycle
+from service.state import TheLifecycle, TheRegistry
 
 router = APIRouter(tags=["health"])
 
@@ -16,8 +16,9 @@ async def livez() -> Health:
     return Health(status="alive")
 
 
-@router.get("/readyz", summary="Can it detect?", responses=documented(ShuttingDown))
-async def readyz(lifecycle: TheLifecycle) -> Health:
-    """Models are loaded and warmed up before the service listens; from SIGTERM on it is not ready any more."""
+@router.get("/readyz", summary="Can it detect?", responses=documented(ShuttingDown, NoModel))
+async def readyz(lifecycle: TheLifecycle, registry: TheRegistry) -> Health:
+    """The default model is loaded and warmed up, as a rule before the service listens; from SIGTERM on it is not ready any more."""
     lifecycle.check()
+    _ = registry.default
     return Health(status="ready")

@@ -3,25 +3,37 @@
 from fastapi import APIRouter
 
 from service.registry import LoadedModel, Registry
-from service.schemas import ModelAnswer, ModelList
+from service.schemas import ModelAnswer, ModelList, RefusedModel, VersionAnswer
 from service.state import TheRegistry
+from service.versions import known_statuses
+from weights.provenance import average_precision
 
 router = APIRouter(tags=["models"])
 
 
 @router.get("/models", summary="The models that are being served")
 async def models(registry: TheRegistry) -> ModelList:
-    """Each model's labels, size and origin; the default first."""
-    return ModelList(models=[_describe(model, registry) for model in registry])
+    """Each model's labels, size, versions and origin, the default first; and what lies in the folder of models and is refused, with why."""
+    return ModelList(
+        models=[_describe(model, registry) for model in registry],
+        refused=[
+            RefusedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.refused
+        ],
+    )
 
 
 def _describe(model: LoadedModel, registry: Registry) -> ModelAnswer:
     return ModelAnswer(
         name=model.name,
+        version=model.version,
         labels=list(model.detector.spec.labels),
         input_size=model.detector.spec.input_size,
         parameters=model.parameters,
         engine=model.engine,
-        default=model is registry.default,
+        default=model.name == registry.default_name,
+        ap=average_precision(model.provenance),
+        memory_bytes=model.memory,
+        file=model.file,
+        versions=[VersionAnswer(version=each.version, state=each.state) for each in known_statuses(registry, model.name)],
         provenance=model.provenance,
     )

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from detector.errors import UnknownModel
 from service.dialects import OPEN_INFERENCE
-from service.errors import BadJson, ShuttingDown, UnsupportedBody
+from service.errors import BadJson, NoModel, ShuttingDown, UnsupportedBody
 from service.open_inference import JSON_LENGTH
 from service.open_inference.inputs import read_infer
 from service.open_inference.outputs import write_answer
@@ -15,10 +15,11 @@ from service.open_inference.schemas import OUTPUTS, PHOTOS, PIXELS, Live, ModelM
 from service.padded import Padded
 from service.photo import check_coding
 from service.refusals import PHOTO_REFUSALS
+from service.registry import FIRST_VERSION
 from service.several import detect_all
-from service.state import TheInference, TheLifecycle, TheModel
+from service.state import TheInference, TheLifecycle, TheModel, TheRegistry
 from service.version import installed_version
-from service.versions import MODEL_IN_PATH, VERSION, VERSION_IN_PATH
+from service.versions import MODEL_IN_PATH, VERSION_IN_PATH
 
 router = APIRouter(tags=["open inference protocol"], prefix="/v2")
 
@@ -42,7 +43,7 @@ _BODY: dict[str, Any] = {
 }
 _EXAMPLE = {
     "model_name": "everyday",
-    "model_version": VERSION,
+    "model_version": FIRST_VERSION,
     "id": "42",
     "outputs": [
         {"name": "boxes", "datatype": "FP32", "shape": [1, 1, 4], "data": [131.2, 218.43, 309.87, 538.9]},
@@ -70,20 +71,21 @@ async def live() -> Live:
     return Live(live=True)
 
 
-@router.get("/health/ready", summary="Can it detect? (Open Inference Protocol)", responses=OPEN_INFERENCE.documented(ShuttingDown))
-async def ready(lifecycle: TheLifecycle) -> Ready:
-    """Models are loaded and warmed up before the service listens; from SIGTERM on it is not ready any more."""
+@router.get("/health/ready", summary="Can it detect? (Open Inference Protocol)", responses=OPEN_INFERENCE.documented(ShuttingDown, NoModel))
+async def ready(lifecycle: TheLifecycle, registry: TheRegistry) -> Ready:
+    """The default model is loaded and warmed up; from SIGTERM on the service is not ready any more."""
     lifecycle.check()
+    _ = registry.default
     return Ready(ready=True)
 
 
 @router.get("/models/{model}", summary="What a model takes and gives", responses=_NO_MODEL, openapi_extra=_NEWEST)
 @router.get("/models/{model}/versions/{version}", summary="The same, by version", responses=_NO_MODEL, openapi_extra=_VERSION)
-async def model_metadata(model: TheModel) -> ModelMetadata:
+async def model_metadata(model: TheModel, registry: TheRegistry) -> ModelMetadata:
     """Of the two inputs a request has one."""
     return ModelMetadata(
         name=model.name,
-        versions=[VERSION],
+        versions=[version.version for version in reversed(registry.versions(model.name))],
         platform=model.engine,
         inputs=[
             TensorMetadata(name=PHOTOS, datatype="BYTES", shape=[-1]),
@@ -96,7 +98,7 @@ async def model_metadata(model: TheModel) -> ModelMetadata:
 @router.get("/models/{model}/ready", summary="Can a model detect?", responses=_NO_MODEL, openapi_extra=_NEWEST)
 @router.get("/models/{model}/versions/{version}/ready", summary="The same, by version", responses=_NO_MODEL, openapi_extra=_VERSION)
 async def model_ready(model: TheModel) -> ModelReady:
-    """A model that is served is ready."""
+    """A version that is loaded is ready."""
     return ModelReady(name=model.name, ready=True)
 
 
@@ -125,7 +127,7 @@ async def infer(
     asked, photos = await asyncio.to_thread(read_infer, await request.body(), request.headers.get(JSON_LENGTH))
     answers = await detect_all(inference, photos, model, asked.parameters.options())
     padded = Padded.of(answers, model.detector.spec.labels)
-    body, length = write_answer(padded, asked, {"model_name": model.name, "model_version": VERSION})
+    body, length = write_answer(padded, asked, {"model_name": model.name, "model_version": model.version})
     if length is None:
         return Response(body, media_type="application/json")
     return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH: str(length)})

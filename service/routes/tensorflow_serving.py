@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from detector.errors import UnknownModel
@@ -15,18 +15,19 @@ from service.once import once_each
 from service.padded import Padded
 from service.photo import check_coding
 from service.refusals import PHOTO_REFUSALS
+from service.registry import FIRST_VERSION
 from service.selection import Selection
 from service.serving_schemas import INPUT, OUTPUTS, SIGNATURE, PredictRequest, columns, tensor_info
 from service.several import detect_all
-from service.state import TheInference, TheModel, model_of_path
-from service.versions import MODEL_IN_PATH, VERSION, VERSION_IN_PATH
+from service.state import TheInference, TheModel, TheRegistry
+from service.versions import MODEL_IN_PATH, VERSION_IN_PATH, statuses
 
 router = APIRouter(tags=["tensorflow serving"], prefix="/v1/models")
 
 _NEWEST = {"parameters": [MODEL_IN_PATH]}
 _VERSION = {"parameters": [MODEL_IN_PATH, VERSION_IN_PATH]}
 _NO_MODEL = TENSORFLOW_SERVING.documented(UnknownModel)
-_STATE = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+_STATE = {"version": FIRST_VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 _SIGNATURE = {
     "inputs": {INPUT: tensor_info(INPUT, "DT_STRING", [-1])},
     "outputs": {name: tensor_info(name, datatype, shape) for name, (datatype, shape) in OUTPUTS.items()},
@@ -34,9 +35,9 @@ _SIGNATURE = {
 }
 
 
-def _metadata(name: str) -> dict[str, Any]:
+def _metadata(name: str, version: str) -> dict[str, Any]:
     return {
-        "model_spec": {"name": name, "signature_name": "", "version": VERSION},
+        "model_spec": {"name": name, "signature_name": "", "version": version},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: _SIGNATURE}}},
     }
 
@@ -46,7 +47,7 @@ def _answered(example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
 
 
 _STATUS = _answered({"model_version_status": [_STATE]})
-_METADATA = _answered(_metadata("everyday"))
+_METADATA = _answered(_metadata("everyday", FIRST_VERSION))
 _BODY: dict[str, Any] = {
     "requestBody": {
         "description": "Photos in base64. The answer to instances is predictions, to inputs outputs.",
@@ -100,20 +101,21 @@ async def predict(request: Request, model: TheModel, query: Annotated[Selection,
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
 
 
-_KNOWN = [Depends(model_of_path)]
-
-
-@router.get("/{model}", summary="A model's versions and their state", responses=_STATUS, openapi_extra=_NEWEST, dependencies=_KNOWN)
-@router.get(
-    "/{model}/versions/{version}", summary="The same, of one version", responses=_STATUS, openapi_extra=_VERSION, dependencies=_KNOWN
-)
-async def status() -> dict[str, Any]:
-    """A model that is served is available."""
-    return {"model_version_status": [_STATE]}
+@router.get("/{model}", summary="A model's versions and their state", responses=_STATUS, openapi_extra=_NEWEST)
+@router.get("/{model}/versions/{version}", summary="The same, of one version", responses=_STATUS, openapi_extra=_VERSION)
+async def status(request: Request, registry: TheRegistry) -> dict[str, Any]:
+    """AVAILABLE: it answers. LOADING: it will. END: it lies in the folder of models and is refused, and the message says why."""
+    path = request.path_params
+    return {
+        "model_version_status": [
+            {"version": each.version, "state": each.state, "status": {"error_code": each.code, "error_message": each.why}}
+            for each in statuses(registry, path["model"], path.get("version"))
+        ]
+    }
 
 
 @router.get("/{model}/metadata", summary="A model's signature", responses=_METADATA, openapi_extra=_NEWEST)
 @router.get("/{model}/versions/{version}/metadata", summary="The same, of one version", responses=_METADATA, openapi_extra=_VERSION)
 async def metadata(model: TheModel) -> dict[str, Any]:
     """Its one signature, serving_default."""
-    return _metadata(model.name)
+    return _metadata(model.name, model.version)

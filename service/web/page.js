@@ -72,16 +72,34 @@ function showModels() {
 
 // -- what happens ----------------------------------------------------------------------------------------------------------------------
 
-async function loadModels() {
+/** quiet: nobody asked for it, so nobody is told where it fails. */
+async function loadModels({ quiet = false } = {}) {
   try {
-    state.models = await models();
-    state.problem = null;
-    if (!state.models.some(({ name }) => name === state.model)) state.model = state.models[0].name;
+    const found = await models();
+    for (const { name, version } of found) forgetOthers(name, version);
+    state.models = found;
+    if (!quiet) state.problem = null;
+    if (!found.length) state.problem = new Problem("There is no model yet", "The service waits for one in its folder of models.");
+    if (!found.some(({ name }) => name === state.model)) state.model = found[0]?.name ?? null;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    state.problem = error;
+    if (!quiet) state.problem = error;
   }
   showModels();
+}
+
+/** What other versions of that model said is not what it says now. */
+function forgetOthers(name, version) {
+  for (const { answers } of state.photos) {
+    const said = answers.get(name);
+    if (said && !(said instanceof Problem) && said.version !== version) answers.delete(name);
+  }
+}
+
+async function refresh() {
+  await loadModels({ quiet: true });
+  show();
+  await work();
 }
 
 function take(files, origin = null) {
@@ -108,6 +126,8 @@ async function work() {
   const open = () => [state.current, ...state.photos].find((photo) => photo && !photo.answers.has(state.model));
   for (let photo = open(); photo; photo = open()) {
     await photo.ask(state.model);
+    const version = photo.answers.get(state.model)?.version;
+    if (version && version !== state.models.find(({ name }) => name === state.model)?.version) await loadModels({ quiet: true });
     show();
   }
   working = false;
@@ -161,6 +181,7 @@ function listen() {
     work();
   });
   at("again").addEventListener("click", tryAgain);
+  addEventListener("focus", refresh); // models may have come and gone meanwhile
   at("download").addEventListener("click", () => {
     words.download(state.current, queryFor(state.current.answers.get(state.model), state.confidence, state.hidden));
   });

@@ -70,6 +70,26 @@ def test_one_command_makes_two_runs_the_second_from_the_best_weights_of_the_firs
     assert [(config["epochs"], config["sizes"], config["batch_size"]) for config in configs] == [(2, "64", 4), (1, "96", 4)]
 
 
+def test_a_run_publishes_its_best_model_into_a_folder_of_models(boxwright, data, model_file, tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    quick = ("--epochs", 1, "--sizes", "64", "--batch-size", 4, "--check-every", 1, "--out", tmp_path / "runs")
+    ended = boxwright("finetune", data, "--model", model_file, *quick, "--publish", models)
+    assert ended.code == 0, ended.err
+    assert f"{models}: things has version 1 now." in ended.out
+    best = tmp_path / "runs" / "things-001" / "best.safetensors"
+    assert (models / "things" / "1" / "model.safetensors").read_bytes() == best.read_bytes()
+    assert boxwright("finetune", "--resume", tmp_path / "runs" / "things-001", "--publish", models, "--publish-as", "other").code == 0
+    assert (models / "other" / "1" / "model.safetensors").is_file()
+
+
+def test_what_could_not_be_published_is_refused_before_the_run_begins(boxwright, data, model_file, tmp_path):
+    common = (data, "--model", model_file, "--out", tmp_path / "runs")
+    for publish in (("--publish", tmp_path / "nowhere"), ("--publish", tmp_path, "--publish-as", "a b")):
+        assert boxwright("finetune", *common, *publish).code == 2
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_that_breaks_off_has_a_report_that_says_why(boxwright, data, model_file, tmp_path):
     wild = ("--optimizer", "sgd", "--learning-rate", 10, "--clip", "none", "--warmup-steps", 0, "--loss", "darknet", "--freeze", "none")
     quick = ("--epochs", 50, "--sizes", "64", "--batch-size", 4, "--check-every", 50)

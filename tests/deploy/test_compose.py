@@ -9,6 +9,7 @@ import yaml
 from service.door import Door
 from service.keys import HashedKey, new_key
 from service.settings import Settings
+from weights.resolve import DEFAULT
 
 OURS = ("boxwright", "finetune")
 
@@ -87,16 +88,27 @@ def test_foreign_images_have_exact_versions(services):
     assert re.fullmatch(r"docker\.io/prom/prometheus:v\d+\.\d+\.\d+", services["prometheus"]["image"])
 
 
-def test_a_run_ends_in_the_volume_that_the_service_reads(services, parse, commented):
-    """The folder is called as its data set and numbered (training/run_folder.py)."""
+def test_a_run_is_published_into_the_volume_that_the_service_watches(services, parse):
     asked = parse(services["finetune"]["command"])
-    (serving,) = [line for line in commented if "MODEL=" in line]
-    model = next(word for word in shlex.split(serving, comments=False) if word.startswith("MODEL=")).removeprefix("MODEL=")
-    assert model == f"{asked['out']}/{asked['dataset'].name}-001/best.safetensors"
+    watched = services["boxwright"]["environment"]["BOXWRIGHT_MODELS"]
+    assert str(asked["publish"]) == watched
+    assert asked["out"].is_relative_to(watched)
     for name in OURS:
         (volume,) = [each for each in services[name]["volumes"] if each.startswith("models:")]
-        assert volume.split(":")[1] == "/models"
-    assert services["boxwright"]["environment"]["BOXWRIGHT_MODEL"] == "${MODEL:-}"
+        assert volume == f"models:{watched}"  # and may be written, for `models rollback`
+
+
+def test_the_default_is_the_model_inside_the_image_or_one_that_the_job_publishes(services, parse, commented):
+    (serving,) = [line for line in commented if "MODEL=" in line]
+    model = next(word for word in shlex.split(serving, comments=False) if word.startswith("MODEL=")).removeprefix("MODEL=")
+    assert model == parse(services["finetune"]["command"])["dataset"].name
+    assert services["boxwright"]["environment"]["BOXWRIGHT_MODEL"] == f"${{MODEL:-{DEFAULT}}}"
+
+
+def test_the_rollback_that_is_shown_parses(commented, parse):
+    (line,) = [line for line in commented if "rollback" in line]
+    words = line.removeprefix("# docker compose exec boxwright boxwright ").partition("   ")[0].split()
+    assert parse([*words, "--models", "/models"])["name"] == "mydata"
 
 
 def test_fine_tuning_starts_only_when_asked_for(services, commented):

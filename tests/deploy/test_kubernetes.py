@@ -167,10 +167,12 @@ def test_the_image_has_the_version_of_the_project(base, pods, project):
     assert pods["kserve"]["containers"][0]["image"] == f"{image['name']}:{project['version']}"
 
 
-def test_models_are_mounted_where_the_image_looks_for_them(base, pods):
+def test_models_are_mounted_where_the_image_looks_for_them_and_watched(base, pods, settings):
     (mount,), (volume,) = pods["deployment"]["containers"][0]["volumeMounts"], pods["deployment"]["volumes"]
     assert mount["name"] == volume["name"]
     assert (mount["mountPath"], mount["readOnly"]) == ("/models", True)
+    assert settings["deployment"]["BOXWRIGHT_MODELS"] == mount["mountPath"]
+    assert settings["deployment"]["BOXWRIGHT_MODEL"] == DEFAULT
     assert volume["persistentVolumeClaim"]["claimName"] == base["PersistentVolumeClaim"]["metadata"]["name"]
 
 

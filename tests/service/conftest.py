@@ -7,6 +7,7 @@ import struct
 import threading
 import zlib
 from contextlib import contextmanager
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -15,6 +16,7 @@ import uvicorn
 from PIL import Image
 
 from detector.engines.onnxruntime import OnnxEngine
+from detector.spec import Model
 from service.app import create_app
 from service.registry import LoadedModel, Registry
 from service.settings import Settings
@@ -161,3 +163,21 @@ def watched_app(tiny_model, watched):
         return create_app(Registry([loaded]), Settings(**settings))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def another_model(tiny_model, random_arrays):
+    """Other labels than the tiny model's, and other boxes."""
+    labels = ("apple", "pear", "plum", "quince")
+    network = (*tiny_model.spec.network[:-1], replace(tiny_model.spec.network[-1], filters=2 * (5 + len(labels))))
+    return Model(
+        "another", replace(tiny_model.spec, labels=labels, network=network), random_arrays(network, 7), {"ap50": "0.7500 on set val"}
+    )
+
+
+@pytest.fixture
+def models(tmp_path):
+    """An empty folder of models."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder

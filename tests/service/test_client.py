@@ -64,7 +64,9 @@ def test_it_answers_what_the_service_answers_with_every_option(client, url, phot
     options = {"model": "tiny-random", "confidence": 0.02, "iou": 0.3, "max_detections": 3}
     answer = client.detect(photo(), classes=["dog", "cat"], **options)
     theirs = httpx.post(f"{url}/detect", content=photo(), params=options | {"classes": ["dog", "cat"]}).json()
-    assert answer.model_dump(exclude={"timing_ms"}, exclude_none=True) == {key: theirs[key] for key in ("model", "image", "detections")}
+    assert answer.model_dump(exclude={"timing_ms"}, exclude_none=True) == {
+        key: theirs[key] for key in ("model", "version", "image", "detections")
+    }
     assert 0 < len(answer.detections) <= 3
 
 

@@ -22,7 +22,7 @@ def detector(tiny_model):
 
 def test_the_answer_has_just_the_fields_that_are_documented(detect, photo):
     answer = detect(photo(), confidence=0.05).json()
-    assert list(answer) == ["model", "image", "detections", "timing_ms"]
+    assert list(answer) == ["model", "version", "image", "detections", "timing_ms"]
     assert answer["model"] == "tiny-random"
     assert answer["image"] == {"width": 80, "height": 50}
     assert list(answer["timing_ms"]) == ["decode", "prepare", "network", "select", "total"]

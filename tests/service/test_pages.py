@@ -7,6 +7,7 @@ import pytest
 from detector.engines.onnxruntime import OnnxEngine
 from detector.shapes import parameters
 from service.app import create_app
+from service.model_memory import needed_bytes
 from service.registry import LoadedModel, Registry
 from service.settings import Settings
 
@@ -16,14 +17,20 @@ def test_models_tells_what_is_served(ask, tiny_app, tiny_model):
         "models": [
             {
                 "name": "tiny-random",
+                "version": "1",
                 "labels": ["cat", "dog", "person"],
                 "input_size": 64,
                 "parameters": parameters(tiny_model.spec.network),
                 "engine": "onnxruntime",
                 "default": True,
+                "ap": None,
+                "memory_bytes": needed_bytes(tiny_model.spec, None),
+                "file": None,
+                "versions": [{"version": "1", "state": "AVAILABLE"}],
                 "provenance": {"source": "seeded random numbers"},
             }
-        ]
+        ],
+        "refused": [],
     }
 
 
@@ -43,11 +50,32 @@ def test_the_first_model_is_the_default_and_others_answer_by_name(tiny_model, ra
     assert answers[0]["detections"] != answers[1]["detections"]
 
 
-def test_a_registry_refuses_to_be_empty_or_to_have_a_name_twice(tiny_model):
+def test_a_registry_refuses_to_have_a_name_twice(tiny_model):
     loaded = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))
-    for models in ([], [loaded, loaded]):
-        with pytest.raises(ValueError, match="at least one model"):
-            Registry(models)
+    with pytest.raises(ValueError, match="each name once"):
+        Registry([loaded, loaded])
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/v2/health/ready"])
+def test_without_a_model_the_service_is_alive_and_not_ready(ask, path):
+    app = create_app(Registry(default="mine"), Settings())
+    assert ask(app, "GET", "/livez").status_code == 200
+    assert ask(app, "GET", "/models").json() == {"models": [], "refused": []}
+    answer = ask(app, "GET", path)
+    assert answer.status_code == 503
+    assert "there is no model 'mine' to answer yet" in answer.text
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_without_a_model_a_photo_is_answered_503_and_a_name_404(ask, photo):
+    app = create_app(Registry(), Settings())
+    for path, body in (("/detect", photo()), ("/v1/vision/detection", photo())):
+        answer = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
+        assert answer.status_code == 503
+        assert "there is no model to answer yet" in answer.text
+    answer = ask(app, "POST", "/detect", content=photo(), params={"model": "mine"})
+    assert answer.status_code == 404
+    assert "there are none yet" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])

@@ -135,7 +135,7 @@ def test_a_notice_longer_than_the_grace_is_refused():
 
 
 def test_what_is_printed_is_a_file_that_sets_the_same(tmp_path):
-    settings = read_settings(model='a "quoted"\\path.safetensors', queue_size=7, request_seconds=2.5, log_format="text")
+    settings = read_settings(model='a "quoted"\\path.safetensors', queue_size=7, models="m", max_model_bytes=5)
     file = tmp_path / "boxwright.toml"
     file.write_text(settings.as_toml(), encoding="utf-8")
     assert read_settings(file).model_dump() == settings.model_dump()

@@ -91,9 +91,13 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def url(tiny_model, listening):
+def registry(tiny_model):
     odd = replace(tiny_model, name="odd", spec=replace(tiny_model.spec, labels=("cat", ODD_LABEL, "person")))
-    registry = Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (load(None), odd)])
+    return Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (load(None), odd)])
+
+
+@pytest.fixture(scope="module")
+def url(registry, listening):
     with listening(create_app(registry, Settings())) as address:
         yield address
 

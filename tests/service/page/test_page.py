@@ -3,12 +3,15 @@
 import base64
 import json
 import subprocess
+from dataclasses import replace
 
 import httpx
 import pytest
 from PIL import Image
 
 from detector.draw import class_colour, ink_on
+from detector.engines.onnxruntime import OnnxEngine
+from service.registry import LoadedModel
 from tests.service.page.conftest import ODD_LABEL, ROOT
 
 PHOTOS = ROOT / "docs" / "photos"
@@ -113,6 +116,39 @@ def test_another_model_answers_with_its_own_boxes_and_its_labels_are_text(page, 
     page.tab.select_option("#model", "everyday")
     assert_drawn(page, api(url, CAT, confidence=0.05))
     assert page.detections() == asked  # it was known already
+
+
+def test_models_that_come_change_and_go_are_seen_when_the_window_is_looked_at_again(page, url, registry, tiny_model):
+    names = lambda: page.tab.locator("#model option").all_inner_texts()  # noqa: E731
+    look = lambda: page.tab.evaluate("dispatchEvent(new Event('focus'))")  # noqa: E731
+    page.pick(CAT)
+    page.slide(5)
+    try:
+        for version, labels in (("1", ("ant", "bee", "cow")), ("2", ("pie", "tea", "jam"))):
+            model = replace(tiny_model, spec=replace(tiny_model.spec, labels=labels))
+            registry.serve("fresh", [LoadedModel.of(model, OnnxEngine.of(model), name="fresh", version=version)])
+            look()
+            page.tab.wait_for_selector("#model option[value=fresh]", state="attached")
+            page.tab.select_option("#model", "fresh")
+            page.tab.wait_for_selector(f"#label-boxes input[value={labels[0]}], #label-boxes input[value={labels[1]}]")
+            assert_drawn(page, api(url, CAT, model="fresh", confidence=0.05))
+    finally:
+        registry.serve("fresh", [])
+    look()
+    page.tab.wait_for_selector("#model option[value=fresh]", state="detached")
+    assert names() == ["everyday", "odd"]
+    assert page.tab.input_value("#model") == "everyday"
+
+
+def test_a_page_without_a_model_says_so_and_finds_one_when_asked_again(page):
+    page.tab.route("**/models", lambda route: route.fulfill(json={"models": [], "refused": []}))
+    page.tab.reload()
+    page.tab.wait_for_selector("#problem:not([hidden])")
+    assert "folder of models" in page.problem()
+    page.tab.unroute("**/models")
+    page.tab.click("#again")
+    page.tab.wait_for_selector("#model option", state="attached")
+    page.tab.wait_for_selector("#problem", state="hidden")
 
 
 def test_a_photo_that_is_pasted_is_looked_at(page, url):

@@ -1,0 +1,243 @@
+"""A service of its own process that watches a folder of models: swaps under load, and every protocol's word of versions."""
+
+import base64
+import json
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+
+from cli.serve import load_registry
+from detector.engines.onnxruntime import OnnxEngine
+from detector.errors import UnknownModel
+from service.app import create_app
+from service.model_memory import needed_bytes
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
+from weights.store import FILE
+from weights.store_changes import add, remove, rollback
+
+SWAPS = 20
+CONFIDENCE = 0.02
+PATIENCE = 5000
+"""Questions; one takes some milliseconds."""
+
+
+@pytest.fixture
+def start(start_service, models):
+    """(environment) -> a running service that watches the folder; stopped in the end."""
+    running = []
+
+    def run(model=None, **environment):
+        service = start_service(model, BOXWRIGHT_MODELS=str(models), BOXWRIGHT_MODELS_SECONDS="0.02", **environment)
+        running.append(service)
+        return service
+
+    yield run
+    assert [service.stop() for service in running] == [0] * len(running)
+
+
+def until(ask, wanted):
+    """What `ask()` answers as soon as `wanted` likes it. The service looks at its folder in its own time."""
+    for _ in range(PATIENCE):
+        if wanted(answer := ask()):
+            return answer
+    return pytest.fail(f"after {PATIENCE} questions the answer is still {answer}")
+
+
+def models_of(service):
+    return httpx.get(f"{service.url}/models", timeout=30).json()
+
+
+def versions_of(service):
+    """Name -> the version that answers."""
+    return {model["name"]: model["version"] for model in models_of(service)["models"]}
+
+
+def without_clock(answer):
+    return {name: value for name, value in answer.items() if name not in ("timing_ms", "version", "inferenceMs")}
+
+
+class Clients:
+    """Threads that ask without a break, one for each way in, until told to stop; what each was answered."""
+
+    def __init__(self, service, photo):
+        coded = {"b64": base64.b64encode(photo).decode()}
+        tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [coded["b64"]]}
+        query = f"?confidence={CONFIDENCE}"
+        self.requests = {
+            "native": (f"/detect{query}&model=mine", {"content": photo}),
+            "default": (f"/detect{query}", {"content": photo}),
+            "deepstack": ("/v1/vision/custom/mine", {"files": {"image": photo}, "data": {"min_confidence": CONFIDENCE}}),
+            "open inference": ("/v2/models/mine/infer", {"json": {"inputs": [tensor], "parameters": {"confidence": CONFIDENCE}}}),
+            "serving": (f"/v1/models/mine:predict{query}", {"json": {"instances": [coded]}}),
+        }
+        self.url, self.answers, self.stop = service.url, {name: [] for name in self.requests}, threading.Event()
+        self.threads = [threading.Thread(target=self._ask, args=(name,)) for name in self.requests]
+
+    def _ask(self, name):
+        path, request = self.requests[name]
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            while not self.stop.is_set():
+                answer = client.post(path, **request)
+                self.answers[name].append((answer.status_code, answer.json()))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def expected(self, app, ask):
+        """What each way in answers with one model, by name."""
+        return {name: without_clock(ask(app, "POST", path, **request).json()) for name, (path, request) in self.requests.items()}
+
+
+def named(answer, version):
+    """As the Open Inference Protocol says it: the version is in the answer."""
+    return answer | {"model_version": version} if "model_version" in answer else answer
+
+
+def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models, tiny_model, another_model, photo, ask):
+    """Odd versions know other labels and find other boxes than even ones: an answer is all of one or all of the other."""
+    kinds = (tiny_model, another_model)
+    add(models, "mine", kinds[0])
+    service = start(BOXWRIGHT_QUEUE_SIZE="100")
+    clients = Clients(service, photo(120, 90))
+    apps = [create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model), name="mine")]), Settings()) for model in kinds]
+    expected = [clients.expected(app, ask) for app in apps]
+    assert all(expected[0][name] != expected[1][name] for name in clients.requests)
+    with clients:
+        for swap in range(1, SWAPS + 1):
+            version = str(add(models, "mine", kinds[swap % 2]).number)
+            until(lambda: versions_of(service), lambda served, version=version: served == {"mine": version})
+    seen = set()
+    for name, answers in clients.answers.items():
+        assert {status for status, _ in answers} == {200}
+        for _, answer in answers:
+            version = answer.get("version") or answer.get("model_version")
+            kind = (int(version) - 1) % 2 if version else [without_clock(answer) == one[name] for one in expected].index(True)
+            assert without_clock(answer) == named(expected[kind][name], version), name
+            seen.add(version)
+    assert len(seen - {None}) > SWAPS / 2  # requests were answered by most of them
+    told = httpx.get(f"{service.url}/metrics").text
+    assert f"boxwright_model_loads_total {SWAPS + 1}.0" in told
+    assert 'boxwright_model_info{engine="onnxruntime",input_size="64",labels="3",model="mine"' in told
+    assert told.count("boxwright_model_info{") == 1
+    assert len(models_of(service)["models"][0]["versions"]) == 1
+
+
+def test_every_way_in_tells_versions_and_their_states(start, models, tiny_model, another_model, photo):
+    for model in (tiny_model, another_model, tiny_model):
+        add(models, "mine", model)
+    (models / "mine" / "3" / FILE).write_bytes(b"broken")
+    service = start(BOXWRIGHT_MODEL_VERSIONS="2")
+    get = lambda path: httpx.get(service.url + path)  # noqa: E731
+    (mine,) = models_of(service)["models"]
+    assert (mine["version"], mine["ap"], mine["file"]) == ("2", "0.7500 on set val", "mine/2/model.safetensors")
+    assert [(one["version"], one["state"]) for one in mine["versions"]] == [("3", "END"), ("2", "AVAILABLE"), ("1", "AVAILABLE")]
+    assert mine["memory_bytes"] > 1000
+    (refused,) = models_of(service)["refused"]
+    assert (refused["name"], refused["version"]) == ("mine", "3")
+    assert "damaged, cut short" in refused["why"]
+
+    status = get("/v1/models/mine").json()["model_version_status"]
+    assert [(one["version"], one["state"], one["status"]["error_code"]) for one in status] == [
+        ("3", "END", "INVALID_ARGUMENT"),
+        ("2", "AVAILABLE", "OK"),
+        ("1", "AVAILABLE", "OK"),
+    ]
+    assert status[0]["status"]["error_message"] == refused["why"]
+    assert [one["version"] for one in get("/v1/models/mine/versions/1").json()["model_version_status"]] == ["1"]
+    assert get("/v1/models/mine/versions/1/metadata").json()["model_spec"]["version"] == "1"
+    assert get("/v1/models/mine/metadata").json()["model_spec"]["version"] == "2"
+    assert get("/v1/models/mine/versions/9").status_code == 404
+    assert get("/v2/models/mine").json()["versions"] == ["1", "2"]
+    assert [get(f"/v2/models/mine/versions/{version}/ready").status_code for version in ("1", "2", "3", "9")] == [200, 200, 404, 404]
+    assert "Refused: " in get("/v2/models/mine/versions/3/ready").json()["error"]
+    assert httpx.post(f"{service.url}/v1/vision/custom/list").json()["models"] == ["mine"]
+
+    instances = {"instances": [{"b64": base64.b64encode(photo()).decode()}]}
+    labels = set()
+    for version, model in (("1", tiny_model), ("2", another_model)):
+        answer = httpx.post(f"{service.url}/v1/models/mine/versions/{version}:predict?confidence={CONFIDENCE}", json=instances).json()
+        found = set(answer["predictions"][0]["detection_class_entities"])
+        assert found <= set(model.spec.labels)
+        labels |= found
+    assert len(labels) > 3
+    assert httpx.post(f"{service.url}/v1/models/mine/versions/3:predict", json=instances).status_code == 404
+
+
+def test_an_empty_folder_is_not_ready_until_a_model_comes_and_again_when_it_goes(start, models, tiny_model, photo):
+    service = start()
+    ready = lambda: httpx.get(f"{service.url}/readyz").status_code  # noqa: E731
+    assert ready() == 503
+    assert httpx.get(f"{service.url}/livez").status_code == 200
+    refusal = httpx.post(f"{service.url}/detect", content=photo())
+    assert (refusal.status_code, refusal.json()["type"]) == (503, "urn:boxwright:problem:no-model")
+    add(models, "mine", tiny_model)
+    until(ready, lambda status: status == 200)
+    assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "mine"
+    (models / "broken.safetensors").write_bytes(b"broken")
+    remove(models, "mine")
+    until(ready, lambda status: status == 503)
+    assert not models_of(service)["models"]
+    until(lambda: models_of(service)["refused"], bool)
+    assert service.stop() == 0
+    lines = [json.loads(line) for line in service.log if '"logger": "boxwright.models"' in line]
+    messages = [line["message"].partition(", in ")[0] for line in lines if line["level"] == "info"]
+    assert messages == [
+        "model mine: version 1 is loaded",
+        "model mine: version 1 answers",
+        "model mine: gone from the folder, unloaded",
+    ]
+    (warning,) = [line for line in lines if line["level"] == "warning"]
+    assert (warning["model"], warning["version"]) == ("broken", "1")
+
+
+def test_the_fixed_model_stays_the_default_beside_those_of_the_folder(start, models, model_file, another_model, photo):
+    add(models, "aardvark", another_model)
+    service = start(model_file)
+    told = models_of(service)["models"]
+    assert [(model["name"], model["default"]) for model in told] == [("tiny-random", True), ("aardvark", False)]
+    assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "tiny-random"
+    add(models, "tiny-random", another_model)
+    until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == list(another_model.spec.labels))
+    remove(models, "tiny-random")
+    until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == told[0]["labels"])
+
+
+def test_a_name_that_only_the_folder_can_know_is_the_default_there(models):
+    assert load_registry(Settings(models=str(models), model="mine")).default_name == "mine"
+    assert load_registry(Settings(models=str(models))).default_name is None
+    with pytest.raises(UnknownModel, match="there is no such file"):
+        load_registry(Settings(models=str(models), model="mine.safetensors"))
+
+
+def test_a_rollback_beyond_the_budget_is_refused_with_a_sentence_and_the_version_set_aside_goes_on(
+    start, models, tiny_model, another_model
+):
+    for model in (tiny_model, another_model):
+        add(models, "mine", model)
+    needed = needed_bytes(another_model.spec, None)
+    service = start(BOXWRIGHT_MAX_MODEL_BYTES=str(needed))
+    rollback(models, "mine")
+    (refused,) = until(lambda: models_of(service)["refused"], bool)
+    assert "BOXWRIGHT_MAX_MODEL_BYTES" in refused["why"]
+    assert versions_of(service) == {"mine": "2"}
+    (status,) = httpx.get(f"{service.url}/v1/models/mine/versions/1").json()["model_version_status"]
+    assert (status["state"], status["status"]["error_code"]) == ("END", "RESOURCE_EXHAUSTED")
+    assert "boxwright_models_refused 1.0" in httpx.get(f"{service.url}/metrics").text
+
+
+def test_a_folder_that_is_none_stops_the_start_with_a_sentence(tmp_path):
+    command = [sys.executable, "-m", "cli.main", "serve", "--models", str(tmp_path / "nowhere"), "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "nowhere is no folder. Make it, even if it is empty." in ended.stderr
