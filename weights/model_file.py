@@ -107,7 +107,7 @@ def content_of(path: Path) -> str:
 
     Whether the arrays are those that were saved, only `load_model` sees.
     """
-    with _opened(path) as (_, _, file):
+    with _opened(path, path) as (_, _, file):
         return str(file.metadata()["sha256"])
 
 
