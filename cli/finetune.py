@@ -1,5 +1,6 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,43 +35,33 @@ def finetune(
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
     given = {name: value for name, value in options.items() if value is not None}
-    following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
+    for recipe in then or ():
+        _settings(recipe, given)  # what is wrong with it is told before the first run
     if resume:
-        if dataset or config or model or given or find_rate:
+        if dataset or config or given or find_rate:
             raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
         run = _resumed(resume)
+    elif dataset:
+        run = _begun(dataset, (train_set, val_set), model, _settings(config, given), out)
     else:
-        if not dataset:
-            raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-        run = _begun(dataset, train_set, val_set, model=model, settings=_settings(config, given), out=out)
+        raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     if find_rate:
         _find_rate(run)
         return
     outcome = _reported(run)
-    for settings in following:
-        if outcome.interrupted:
-            break
-        task, best = run.task, outcome.folder / "best.safetensors"
-        run = _begun(Path(task.dataset), task.train_set, task.val_set, model=str(best), settings=settings, out=outcome.folder.parent)
-        outcome = _reported(run)
+    if then and not outcome.interrupted:
+        task, best, beside = run.task, str(outcome.folder / "best.safetensors"), outcome.folder.parent
+        sets = {"train_set": task.train_set, "val_set": task.val_set}
+        finetune(Path(task.dataset), model=best, out=beside, config=then[0], then=then[1:], **(options | sets))
 
 
-def _settings(name_or_file: str | None, given: dict[str, Any]) -> "Config":
-    """The options of a recipe or file, with those given on top."""
-    from training.config import Config
-    from training.recipes import find_recipe
-
-    return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
-
-
-def _begun(dataset: Path, train_set: str, val_set: str, *, model: str | None, settings: "Config", out: Path) -> "Run":
-    """A new run from that model."""
+def _begun(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config", out: Path) -> "Run":
     from cli.download_bar import load_model
     from training.finetune import Run
     from training.run_folder import Task
 
-    file = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return Run.new(Task(str(dataset.resolve()), train_set, val_set, file), settings, load_model(model), out)
+    weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
+    return Run.new(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model), out)
 
 
 def _resumed(path: Path) -> "Run":
@@ -83,7 +74,7 @@ def _resumed(path: Path) -> "Run":
 
 
 def _reported(run: "Run") -> "Outcome":
-    """The run to its end, with its report, and a line that says what came of it."""
+    """The run to its end, and a line that says what came of it."""
     from training.errors import TrainingError
     from training.report import write_report
 
@@ -92,10 +83,24 @@ def _reported(run: "Run") -> "Outcome":
     except TrainingError:  # a run that broke off: its report is wanted most
         write_report(run.folder.path)
         raise
-    page = write_report(outcome.folder)
-    best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
-    typer.echo(f"{outcome.why} {best}: {outcome.folder / 'best.safetensors'}; all of it: {page}")
+    typer.echo(f"{outcome.why} {_told_of(run, outcome)}")
     return outcome
+
+
+def _told_of(run: "Run", outcome: "Outcome") -> str:
+    """Where a run's results are; its report is written."""
+    from training.report import write_report
+
+    best = "no check was made" if outcome.best is None else f"best {run.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
+    return f"{best}: {outcome.folder / 'best.safetensors'}; all of it: {write_report(outcome.folder)}"
+
+
+def _settings(config: str | None, given: Mapping[str, Any]) -> "Config":
+    """The file's or recipe's options, with those given on top."""
+    from training.config import Config
+    from training.recipes import find_recipe
+
+    return Config.read(find_recipe(config), given) if config else Config.of(given)
 
 
 def _find_rate(run: "Run") -> None:

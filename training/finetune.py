@@ -43,7 +43,7 @@ class Outcome:
     why: str  # a sentence
     best: float | None  # AP50, or minus the loss
     best_step: int
-    interrupted: bool = False
+    interrupted: bool = False  # it can go on
 
 
 @dataclass

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detector.keras_model import assign, empty_keras, read_back
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
+from training.alpha_dropout import SpatialAlphaDropout
 from training.batch_norm import FusedBatchNorm
 from training.config import Config
 from training.errors import CheckpointError
@@ -202,7 +203,5 @@ def _dropouts(model: Model, config: Config) -> dict[str, Any]:
 
 
 def _dropout(layer: Conv, config: Config, index: int) -> Any:
-    options: dict[str, Any] = {"seed": config.seed + index, "name": f"{layer.name}_dropout"}
-    if layer.activation == "selu":
-        return keras.layers.AlphaDropout(config.dropout, noise_shape=(None, 1, 1, None), **options)
-    return keras.layers.SpatialDropout2D(config.dropout, **options)
+    kind = SpatialAlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
+    return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")
