@@ -50,7 +50,7 @@ def finetune(
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
     given = {name: value for name, value in options.items() if value is not None}
-    if resume and (dataset or config or model or given or find_learning_rate):
+    if resume and (dataset or config or given or find_learning_rate):
         raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")

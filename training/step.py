@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detector.keras_model import assign, empty_keras, read_back
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
+from training.alpha_dropout import SpatialAlphaDropout
 from training.batch_norm import FusedBatchNorm, SharedBatchNorm
 from training.config import Config
 from training.errors import CheckpointError
@@ -202,10 +203,7 @@ def _dropouts(model: Model, config: Config, team: Team) -> dict[str, Any]:
 
 
 def _dropout(layer: Conv, config: Config, index: int, team: Team) -> Any:
-    options: dict[str, Any] = {"seed": config.seed + index, "name": f"{layer.name}_dropout"}
-    kind = keras.layers.SpatialDropout2D
-    if layer.activation == "selu":
-        kind, options["noise_shape"] = keras.layers.AlphaDropout, (None, 1, 1, None)
+    kind = SpatialAlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
     if team.count > 1:
         kind = shared_dropout(kind, team.share, config.batch_size)
-    return kind(config.dropout, **options)
+    return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")
