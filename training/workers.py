@@ -100,7 +100,8 @@ class Workers(Team):
         try:
             yield
         except _BROKEN as error:
-            raise WorkerLost(f"{self._why(str(error))} {advice}".strip()) from error
+            why = self._why(str(error))
+            raise WorkerLost(f"{why} {advice} Any number of workers will do." if advice else why) from error
         except BaseException as error:
             self._end_others(str(error) or type(error).__name__)
             raise
