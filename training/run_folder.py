@@ -161,7 +161,7 @@ class NoFolder(RunFolder):
     @property
     def how_to_go_on(self) -> str:
         """For the end of a message of what ended the run."""
-        return "The last checkpoint is with worker 0; --resume there goes on from it, with any number of workers."
+        return "The last checkpoint is with worker 0; --resume there goes on from it."
 
 
 def _csv(rows: Iterable[Row], *, heading: bool) -> str:

@@ -27,11 +27,12 @@ _BROKEN = (
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
     tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
 )
 """What a sum raises where it cannot come about any more."""
 _MARK = "boxwright: "
 """Before the sentence with which a worker ends the others."""
+_ABORTED = "aborted by: "
+"""Before TensorFlow's own account of it."""
 _WORD = 4  # bytes
 
 _log = logging.getLogger("boxwright.training")
@@ -92,7 +93,7 @@ class Workers(Team):
 
     @cached_property
     def _compiled_sum(self) -> Any:
-        return tf.function(lambda numbers: self.sum([numbers]), reduce_retracing=True)
+        return tf.function(lambda numbers: self.sum([numbers]), reduce_retracing=True, autograph=False)
 
     @contextmanager
     def together(self, advice: str = "") -> Iterator[None]:
@@ -100,7 +101,8 @@ class Workers(Team):
         try:
             yield
         except _BROKEN as error:
-            raise WorkerLost(f"{self._why(str(error))} {advice}".strip()) from error
+            why = self._why(str(error))
+            raise WorkerLost(f"{why} {advice} Any number of workers will do." if advice else why) from error
         except BaseException as error:
             self._end_others(str(error) or type(error).__name__)
             raise
@@ -118,7 +120,8 @@ class Workers(Team):
         if mark:
             sentence = sentence.split("\nThe error could be from a previous operation")[0].split(" [type.googleapis")[0]
             return f"{names} has ended the run: {sentence.strip()}"
-        return f"{names} is gone: it was killed, or its machine or the network between them broke down."
+        account = (message.partition(_ABORTED)[2] or message).strip().partition("\n")[0]
+        return f"{names} is gone: it was killed, or its machine or the network between them broke down ({account.rstrip('.')})."
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """What workers share out, without a process of their own: addresses, photos, noise."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +18,7 @@ from training.team import Share
 from training.transfer import transfer
 from training.voc import read_set
 
+DOCUMENTED = (Path(__file__).resolve().parents[4] / "docs" / "training.md").read_text(encoding="utf-8")
 TWO = "one:2222,two:2222"
 
 
@@ -93,3 +96,10 @@ def test_workers_drop_what_one_would_drop_of_their_photos(kind):
         dropped = np.concatenate([part(images[list(share.of(5))], training=True) for part, share in zip(parts, shares, strict=True)])
         np.testing.assert_array_equal(dropped, whole(images, training=True))
     np.testing.assert_array_equal(parts[0](images[:2], training=False), images[:2])
+
+
+def test_the_documented_commands_are_those_of_two_workers():
+    lines = re.findall(r"^\$ boxwright finetune mydata --workers (\S+) --worker-index (\d)$", DOCUMENTED, re.MULTILINE)
+    clusters = [Cluster.of(workers, int(index), {}) for workers, index in lines]
+    assert [cluster.index for cluster in clusters] == [0, 1]
+    assert clusters[0].addresses == clusters[1].addresses

@@ -1,6 +1,7 @@
-"""Two workers, and three, do what one does; and what becomes of a run when one of them is killed."""
+"""Two workers, and three, do what one does; and what becomes of a run when one of them is killed, is asked to end, or fails."""
 
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from training.checkpoints import newest_checkpoint
 from training.config import Config
 from training.finetune import Run
-from training.run_folder import Task
+from training.run_folder import RunFolder, Task
 from weights.model_file import load_model, save_model
 
 TOLERANCE = 1e-4
@@ -74,7 +75,7 @@ def test_two_workers_are_one_with_both_their_photos(alone, workers, rectangles, 
     assert list(other.folder.iterdir()) == []
 
 
-def test_a_killed_worker_ends_the_run_with_a_sentence_and_three_go_on_with_it(alone, workers, rectangles, model_file):
+def test_a_killed_worker_ends_the_run_with_a_sentence_and_any_number_goes_on_with_it(alone, workers, rectangles, model_file):
     command = [rectangles, "--model", model_file, *words(KEPT)]
     with workers(command, command) as (chief, other):
         chief.until("step 8,")
@@ -82,13 +83,35 @@ def test_a_killed_worker_ends_the_run_with_a_sentence_and_three_go_on_with_it(al
         code, told = chief.end(timeout=60)
     run = chief.folder / "runs" / f"{rectangles.name}-001"
     assert code == 2
-    sentence = " ".join(told.split()).rpartition("boxwright: ")[2]
-    assert sentence.startswith("worker 1 (127.0.0.1:") or sentence.startswith("another worker is gone")
-    assert f"--resume {run} goes on from it" in sentence.replace(" runs/", f" {chief.folder}/runs/")
-    assert sentence.removesuffix(".") in json.loads((run / "outcome.json").read_text(encoding="utf-8"))["why"]
+    sentence = told.rpartition("boxwright: ")[2].strip()
+    assert sentence.startswith(("worker 1 (127.0.0.1:", "another worker is gone"))
+    assert f"--resume runs/{run.name} goes on from it. Any number of workers will do." in sentence
+    assert json.loads((run / "outcome.json").read_text(encoding="utf-8"))["why"] == sentence
     assert newest_checkpoint(run / "checkpoints").state["step"] >= 5
+
     resume = ["--resume", run]
     with workers(resume, [rectangles], resume) as three:
-        ended = [worker.end() for worker in three]
-    assert [code for code, _ in ended] == [0, 0, 0], ended
+        three[1].until("step 8,")
+        three[1].process.send_signal(signal.SIGINT)
+        for code, told in [worker.end() for worker in three]:
+            assert code == 0, told
+            assert "interrupted" in told
+    folder, task, config = RunFolder.open(run)
+    Run.resumed(folder, task, config, load_model(model_file)).go()
     assert_same(alone(KEPT), run, 50)
+
+
+def test_a_worker_that_fails_tells_the_others_why(workers, rectangles, model_file, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(rectangles, copy)
+    for photo in (copy / "JPEGImages").glob("*.png"):
+        photo.write_bytes(bytes(photo.stat().st_size))
+    command = ["--model", model_file, *words(MOVING)]
+    with workers([rectangles, *command], [copy, *command]) as (chief, other):
+        reason, told = other.end(), chief.end(timeout=60)
+    assert reason[0] == told[0] == 2
+    why = reason[1].rpartition("boxwright: ")[2].strip()
+    assert "no image that can be read" in why
+    assert told[1].rpartition("boxwright: ")[2].startswith("worker 1 (127.0.0.1:")
+    assert f"has ended the run: {why}" in told[1]
+    assert "--resume runs/" in told[1]
