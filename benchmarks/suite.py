@@ -10,7 +10,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from benchmarks.arena import ROOT
 from benchmarks.subjects import FOLDER, MODEL, NETWORKS
@@ -52,7 +52,7 @@ def commands(*, quick: bool) -> Iterator[list[str]]:
         yield ["throughput", *_words({"model": model, "rounds": 1 if quick else 5})]
 
 
-def _words(options: dict[str, object]) -> list[str]:
+def _words(options: Mapping[str, object]) -> list[str]:
     return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
 
 
