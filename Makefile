@@ -4,6 +4,7 @@ PYTHON ?= python3
 MODEL ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
+QUICK ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: serve test bench lint format clean
@@ -14,8 +15,11 @@ serve: .venv/core ## Serve MODEL on HOST:PORT
 test: .venv/everything ## Every test
 	.venv/bin/python -m pytest
 
-bench: .venv/everything .venv-rivals/made ## A network's time beside its rivals', a JSON line for each network
-	for network in yolov2-voc tiny-yolov2-voc everyday; do .venv/bin/python -m benchmarks.latency --network $$network; done
+bench: .venv/everything .venv-rivals/made ## Everything measured beside its rivals; the tables of README.md and docs/performance.md
+	mkdir -p runs/bench
+	.venv/bin/python -m benchmarks.suite $(if $(QUICK),--quick) > runs/bench/results.jsonl
+	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl --write
+	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl
 
 lint: .venv/everything ## Linter, formatter, type checker
 	.venv/bin/ruff check .

@@ -47,9 +47,7 @@ class Results:
         kind = "processor time" if self.busy else "time"
         loads = [line["machine"]["load"] for line in lines]
         used = ", ".join(f"{name} {packages[name]}" for name in PACKAGES if name in packages)
-        machine = (
-            f"{facts['processor']} ({', '.join(facts['instructions'])}), {facts['cores']} cores, load {min(loads):g} to {max(loads):g}"
-        )
+        machine = f"{facts['processor']} ({', '.join(facts['instructions'])}), {facts['cores']} cores"
         return ["", f"Medians of {kind}, by `{command}`, on {machine}, load {min(loads):g} to {max(loads):g}; {used}."]
 
 
