@@ -154,6 +154,20 @@ def stages(results: Results) -> Iterator[str]:
         yield from _table(("ms of one request", *names), rows)
 
 
+def options(results: Results) -> Iterator[str]:
+    """What onnxruntime's options are worth."""
+    lines = results.of("options")
+    if lines:
+        names = list(lines[0]["variants"])
+        cells = (("ms_median", "ms"), ("cpu_ms_median", "processor ms"))
+        rows = [
+            [f"`{line['network']}`", unit, *(f"{line['variants'][name][field]:.1f}" for name in names)]
+            for line in lines
+            for field, unit in cells
+        ]
+        yield from _table(("one photo", "", *names), rows)
+
+
 def roofline(network: str) -> Callable[[Results], Iterator[str]]:
     """A network's layers: those that take a hundredth of the time or more."""
 
@@ -199,6 +213,7 @@ TABLES: dict[str, Callable[[Results], Iterator[str]]] = {
     "memory": memory,
     "preprocess": preprocess,
     "stages": stages,
+    "options": options,
     "roofline-yolov2-voc": roofline("yolov2-voc"),
     "roofline-everyday": roofline("everyday"),
 }

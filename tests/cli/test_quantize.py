@@ -58,6 +58,7 @@ def test_photos_without_annotations_are_enough(boxwright, tmp_path):
     assert "ap50_after" not in read_header(out).provenance
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
 @pytest.mark.parametrize("target", ["darknet", "onnx", "safetensors", "keras"])
 def test_every_export_of_a_quantised_model_says_what_it_says(boxwright, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
