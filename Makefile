@@ -5,6 +5,7 @@ MODEL ?=
 MODELS ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
+QUICK ?=
 # what is never imported need not be compiled
 PIP = .venv/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -16,8 +17,11 @@ serve: .venv/core ## Serve MODEL, and what lies in the folder MODELS, on HOST:PO
 test: .venv/everything ## Every test
 	.venv/bin/python -m pytest
 
-bench: .venv/everything .venv-rivals/made ## A network's time beside its rivals', a JSON line for each network
-	for network in yolov2-voc tiny-yolov2-voc everyday; do .venv/bin/python -m benchmarks.latency --network $$network; done
+bench: .venv/everything .venv-rivals/made ## Everything measured beside its rivals; the tables of README.md and docs/performance.md
+	mkdir -p runs/bench
+	.venv/bin/python -m benchmarks.suite $(if $(QUICK),--quick) > runs/bench/results.jsonl
+	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl --write
+	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl
 
 lint: .venv/everything ## Linter, formatter, type checker
 	.venv/bin/ruff check .

@@ -17,7 +17,7 @@ from benchmarks.subjects import FOLDER, MODEL, NETWORKS
 
 ROUNDS = {1: 15, 4: 4, 16: 2}
 """By batch: one of 16 photos is an average by itself."""
-KINDS = ("latency", "roofline", "startup", "memory", "preprocess", "throughput")
+KINDS = ("latency", "roofline", "options", "startup", "memory", "preprocess", "throughput")
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def commands(*, quick: bool) -> Iterator[list[str]]:
                 yield ["latency", *_words(options)]
     for network in ("yolov2-voc", "everyday"):
         yield ["roofline", *_words({"network": network, "rounds": 5 if quick else 30})]
+        yield ["options", *_words({"network": network, "rounds": 5 if quick else 30})]
     for model in ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT))):
         yield ["startup", *_words({"model": model, "runs": 1 if quick else 5})]
     for network in NETWORKS:

@@ -20,6 +20,7 @@ from detector.spec import Model, ModelSpec
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
+os.environ.setdefault("BOXWRIGHT_ENGINES", "0")  # no test leaves engines in the cache of whoever runs it; those that want some say so
 settings.register_profile("no clock", deadline=None)  # a busy machine is no defect of the code
 settings.load_profile("no clock")
 

@@ -1,0 +1,55 @@
+"""What `benchmarks.suite` printed, read again, by what was measured."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+"""One benchmark's JSON line."""
+PACKAGES = ("onnxruntime", "openvino", "tensorflow", "opencv-python-headless", "tensornets")
+"""Whose versions are told below a table."""
+
+
+class Results:
+    """Lines by what they measured."""
+
+    def __init__(self, lines: Sequence[Line], *, busy: bool = False) -> None:
+        self.lines = {_key(line): line for line in lines}
+        self.busy = busy
+        self.ms, self.ratio = ("cpu_ms_median", "ours_cpu_ratio") if busy else ("ms_median", "ours_ratio")
+
+    @classmethod
+    def read(cls, path: Path, *, busy: bool = False) -> "Results":
+        """Exits where a line is no JSON."""
+        lines = []
+        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                lines.append(json.loads(text))
+            except ValueError as error:
+                sys.exit(f"{path}, line {number}: not JSON ({error}); it must be what benchmarks.suite printed.")
+        return cls(lines, busy=busy)
+
+    def of(self, benchmark: str) -> list[Line]:
+        """In the order in which they were measured first."""
+        return [line for line in self.lines.values() if line["benchmark"] == benchmark]
+
+    def latency(self, network: str, threads: int, batch: int) -> Line | None:
+        """That cell's line, if it was measured."""
+        cells = (line for line in self.of("latency") if (line["network"], line["threads"], line["batch"]) == (network, threads, batch))
+        return next(cells, None)
+
+    def how(self, command: str) -> list[str]:
+        """The command, the machine and the versions, as the sentence below a table."""
+        lines = list(self.lines.values())
+        facts, packages = lines[0]["machine"], {name: version for line in lines for name, version in line["versions"].items()}
+        kind = "processor time" if self.busy else "time"
+        loads = [line["machine"]["load"] for line in lines]
+        used = ", ".join(f"{name} {packages[name]}" for name in PACKAGES if name in packages)
+        machine = f"{facts['processor']} ({', '.join(facts['instructions'])}), {facts['cores']} cores"
+        return ["", f"Medians of {kind}, by `{command}`, on {machine}, load {min(loads):g} to {max(loads):g}; {used}."]
+
+
+def _key(line: Line) -> tuple[Any, ...]:
+    return tuple(line.get(name) for name in ("benchmark", "network", "model", "threads", "batch", "photo"))

@@ -1,0 +1,219 @@
+"""The Markdown tables of README.md and docs/performance.md, made of what was measured."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks.results import Line, Results
+from benchmarks.subjects import NETWORKS
+
+OURS = ("boxwright", "boxwright int8")
+RIVALS = ("onnxruntime", "openvino", "tensorflow", "opencv", "tensornets")
+LIMITS = {"opencv": 0.92, "tensorflow": 0.80, "tensornets": 0.70}
+"""What our float32 time may be of theirs, as was promised."""
+Promise = tuple[str, str, bool]
+"""What, what was measured, whether it is kept."""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def short(results: Results) -> Iterator[str]:
+    """README's: one photo, two threads."""
+    cells = [line for network in NETWORKS if (line := results.latency(network, 2, 1))]
+    if not cells:
+        return
+    rows = [[f"`{line['network']}`, {line['input']} px", *_contenders(results, line)] for line in cells]
+    yield from _table(("one photo, 2 threads, ms", *OURS, *RIVALS), rows)
+    yield from results.how("make bench")
+
+
+def latency(results: Results) -> Iterator[str]:
+    """Every network, batch and number of threads, for a photo."""
+    cells = results.of("latency")
+    if not cells:
+        return
+    rows = [
+        [f"`{line['network']}`", str(line["threads"]), str(line["batch"]), *_contenders(results, line), _of_product(line)] for line in cells
+    ]
+    yield from _table(("network", "threads", "batch", *OURS, *RIVALS, "of the matrix product's rate"), rows)
+    yield from results.how("make bench")
+
+
+def _contenders(results: Results, line: Line) -> Iterator[str]:
+    """Milliseconds for a photo; of a rival's, in brackets, how much ours is of it."""
+    for name in (*OURS, *RIVALS):
+        row = line["contenders"].get(name)
+        if row is None:
+            yield "-"
+            continue
+        ms = f"{row[results.ms] / line['batch']:.3g}"
+        yield ms if name in OURS else f"{ms} ({row[results.ratio]:.2f})"
+
+
+def _of_product(line: Line) -> str:
+    return f"{line['contenders']['boxwright'].get('of_matrix_product', 0):.0%}"
+
+
+def promises(results: Results) -> Iterator[str]:
+    """What was promised, what was measured, whether that is kept."""
+    rows = [*_ratios(results), *_service(results), *_starts(results), *_photos(results)]
+    if rows:
+        yield from _table(("promised", "measured", ""), [(what, got, "kept" if kept else "**not kept**") for what, got, kept in rows])
+
+
+def _ratios(results: Results) -> Iterator[Promise]:
+    line = results.latency("yolov2-voc", 2, 1)
+    if line is None:
+        return
+    rows = line["contenders"]
+    for rival, limit in LIMITS.items():
+        ratio = rows[rival][results.ratio]
+        yield f"yolov2-voc in float32, one photo, 2 threads: at most {limit:.2f} of {rival}'s time", f"{ratio:.2f}", ratio <= limit
+    share = rows["boxwright"]["of_matrix_product"]
+    yield "the same: at least 85% of the measured matrix-product rate", f"{share:.0%}", share >= 0.85
+    ratio = rows["boxwright int8"][results.ms] / rows["opencv"][results.ms]
+    yield "yolov2-voc in 8 bits: at most 0.65 of opencv's float32", f"{ratio:.2f}", ratio <= 0.65
+
+
+def _service(results: Results) -> Iterator[Promise]:
+    for line in results.of("throughput"):
+        added, share = line["added_ms_p50"], line["share_of_engine"]
+        yield f"`POST /detect`, 500x375, `{line['model']}`: p50 at most network time + 8 ms", f"+ {added:.1f} ms", added <= 8
+        many = f"{line['clients']} clients at once, `{line['model']}`: at least 95% of the engine's own photos a second"
+        yield many, f"{share:.0%} of {line['engine_alone_per_second']:.1f}", share >= 0.95
+
+
+def _starts(results: Results) -> Iterator[Promise]:
+    for line in results.of("startup"):
+        for kind, limit in (("cold", 2.0), ("kept", 2.0)) if line["model"] != "yolov2-voc" else (("cold", 3.0), ("kept", 1.5)):
+            seconds = line[kind]["cpu_seconds_median" if results.busy else "seconds_median"]
+            yield f"start to ready, `{line['model']}`, {kind}: at most {limit:.1f} s", f"{seconds:.2f} s", seconds <= limit
+        if line["model"] == "everyday":
+            resident = max(line[kind]["resident_mib_median"] for kind in ("cold", "kept"))
+            yield "the shipped model, ready: at most 350 MB resident", f"{resident:.0f} MiB", resident * 1.048576 <= 350
+
+
+def _photos(results: Results) -> Iterator[Promise]:
+    for line in results.of("preprocess"):
+        if line["photo"] == "4000x3000":
+            ms = line["contenders"]["boxwright reader"][results.ms]
+            yield "a JPEG of 12 megapixels: under 60 ms before the network", f"{ms:.1f} ms", ms < 60
+
+
+def startup(results: Results) -> Iterator[str]:
+    """Seconds and memory."""
+    rows = [
+        [
+            f"`{line['model']}`",
+            kind,
+            *(f"{line[kind][field]:.2f}" for field in ("seconds_median", "cpu_seconds_median")),
+            f"{line[kind]['resident_mib_median']:.0f}",
+        ]
+        for line in results.of("startup")
+        for kind in ("cold", "kept")
+    ]
+    if rows:
+        yield from _table(("model", "engine", "seconds to ready", "processor seconds", "MiB resident"), rows)
+
+
+def memory(results: Results) -> Iterator[str]:
+    """MiB resident after one photo, and the most there were."""
+    rows = []
+    for line in results.of("memory"):
+        found = line["contenders"]
+        cells = [
+            f"{found[name]['resident_mib']:.0f} / {found[name]['peak_mib']:.0f}" if name in found else "-" for name in (*OURS, *RIVALS)
+        ]
+        rows.append([f"`{line['network']}`", *cells])
+    if rows:
+        yield from _table(("MiB after a photo / at most", *OURS, *RIVALS), rows)
+
+
+def _mib(found: dict[str, float]) -> str:
+    return f"{found['resident_mib']:.0f} / {found['peak_mib']:.0f}"
+
+
+def preprocess(results: Results) -> Iterator[str]:
+    """Milliseconds from a JPEG to the network's input."""
+    lines = results.of("preprocess")
+    if lines:
+        names = list(lines[0]["contenders"])
+        rows = [[line["photo"], *(f"{line['contenders'][name][results.ms]:.1f}" for name in names)] for line in lines]
+        yield from _table(("JPEG, ms", *(name.removesuffix(" reader") for name in names)), rows)
+
+
+def stages(results: Results) -> Iterator[str]:
+    """Where a request's time goes."""
+    lines = results.of("throughput")
+    if lines:
+        names = list(lines[0]["stages_ms_p50"])
+        rows = []
+        for line in lines:
+            whole = sum(line["stages_ms_p50"].values())
+            rows.append([f"`{line['model']}`", *(f"{ms:.2f} ({ms / whole:.0%})" for ms in line["stages_ms_p50"].values())])
+        yield from _table(("ms of one request", *names), rows)
+
+
+def options(results: Results) -> Iterator[str]:
+    """What onnxruntime's options are worth."""
+    lines = results.of("options")
+    if lines:
+        names = list(lines[0]["variants"])
+        cells = (("ms_median", "ms"), ("cpu_ms_median", "processor ms"))
+        rows = [
+            [f"`{line['network']}`", unit, *(f"{line['variants'][name][field]:.1f}" for name in names)]
+            for line in lines
+            for field, unit in cells
+        ]
+        yield from _table(("one photo", "", *names), rows)
+
+
+def roofline(network: str) -> Callable[[Results], Iterator[str]]:
+    """A network's layers: those that take a hundredth of the time or more."""
+
+    def table(results: Results) -> Iterator[str]:
+        for line in results.of("roofline"):
+            if line["network"] == network:
+                yield from _roofline(line)
+
+    return table
+
+
+def _roofline(line: Line) -> Iterator[str]:
+    many = [row for row in line["layers"] if row["share"] >= 0.01 and "output" in row]
+    few = [row for row in line["layers"] if row not in many]
+    rows = [
+        [
+            row["layer"],
+            row["kind"],
+            row["output"],
+            f"{row['gflop']:.3g}",
+            f"{row['mb']:.3g}",
+            f"{row['ms']:.2f}",
+            f"{row['share']:.1%}",
+            f"{row['gflops']:.0f}" if row["gflop"] else "-",
+            f"{row['of_roof']:.0%}",
+        ]
+        for row in many
+    ]
+    rest = [f"{len(few)} more", "", "", "", "", f"{sum(row['ms'] for row in few):.2f}", f"{sum(row['share'] for row in few):.1%}", "", ""]
+    yield from _table(("layer", "kind", "output", "GFLOP", "MB", "ms", "share", "GFLOP/s", "of its roof"), [*rows, rest])
+    yield ""
+    yield (
+        f"{line['threads']} threads, least of {line['rounds']} rounds. The roof: {line['peak_gflops']:.0f} GFLOP/s (matrix product), "
+        f"{line['copy_gb_per_second']:.0f} GB/s (copying)."
+    )
+
+
+TABLES: dict[str, Callable[[Results], Iterator[str]]] = {
+    "short": short,
+    "promises": promises,
+    "latency": latency,
+    "startup": startup,
+    "memory": memory,
+    "preprocess": preprocess,
+    "stages": stages,
+    "options": options,
+    "roofline-yolov2-voc": roofline("yolov2-voc"),
+    "roofline-everyday": roofline("everyday"),
+}

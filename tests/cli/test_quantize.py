@@ -1,0 +1,98 @@
+"""`boxwright quantize`: a model in 8 bits, what it says of itself, and where it goes from there."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.engines import load_engine
+from detector.network import Conv
+from weights.embedded import EVERYDAY
+from weights.model_file import load_model, read_header
+
+PHOTOS = Path(__file__).resolve().parents[2] / "docs" / "photos"
+BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
+ANNOTATION = f"<annotation><object><name>{{}}</name>{BOX}</object></annotation>"
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Three photos, two of which are held out to measure on."""
+    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    for name, box in (("cat", ("cat", 1, 1, 438, 257)), ("astronaut", ("person", 1, 47, 391, 512))):
+        for copy in (name, f"{name}-again"):
+            shutil.copy(PHOTOS / f"{name}.jpg", tmp_path / "data" / "JPEGImages" / f"{copy}.jpg")
+        (tmp_path / "data" / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format(*box))
+    (tmp_path / "data" / "ImageSets" / "Main" / "val.txt").write_text("cat\nastronaut\n")
+    return tmp_path / "data"
+
+
+def test_a_quantised_model_is_a_model_file_that_says_what_it_cost(boxwright, dataset, tmp_path):
+    out = tmp_path / "small.safetensors"
+    ended = boxwright("quantize", "everyday", "--calibration", dataset, "--out", out)
+    assert ended.code == 0, ended.err
+    header, exact = read_header(out), load_model(EVERYDAY)
+    assert (header.name, header.dtype, header.spec) == ("small", "int8", exact.spec)
+    assert header.provenance["quantised_from"] == "everyday"
+    assert header.provenance["calibration_photos"] == "2"
+    assert header.provenance["left_in_float32"] == "none"
+    for fact in ("ap50_before", "ap50_after"):
+        assert header.provenance[fact] == "1.0000 on 2 photos (data, val)"
+        assert f"{fact}: 1.0000" in ended.out
+    assert out.stat().st_size < 0.3 * sum(array.nbytes for array in exact.arrays.values())
+    ended = boxwright("evaluate", dataset, "--model", out, "--json")
+    assert '"ap50": 1.0' in ended.out
+    ended = boxwright("detect", PHOTOS / "cat.jpg", "--model", out, "--json")
+    assert '"label": "cat"' in ended.out
+
+
+def test_photos_without_annotations_are_enough(boxwright, tmp_path):
+    out = tmp_path / "small.safetensors"
+    (tmp_path / "photos").mkdir()
+    shutil.copy(PHOTOS / "cat.jpg", tmp_path / "photos")
+    ended = boxwright("quantize", "everyday", "--calibration", tmp_path / "photos", "--out", out)
+    assert ended.code == 0, ended.err
+    assert "ap50" not in ended.out
+    assert "ap50_after" not in read_header(out).provenance
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("target", ["darknet", "onnx", "safetensors", "keras"])
+def test_every_export_of_a_quantised_model_says_what_it_says(boxwright, target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = boxwright("export", "everyday-int8", "--to", target)
+    assert ended.code == 0, ended.err
+    assert "the raw output is within" in ended.out
+
+
+def test_training_starts_from_its_rounded_kernels_in_float32(random_arrays):
+    from detector.spec import Model, ModelSpec
+    from training.config import Config
+    from training.transfer import transfer
+    from weights.quantize import quantize
+
+    layers = (Conv("a", 8, stride=2), Conv("b", 12, size=1, normalize=False, activation="linear"))
+    spec = ModelSpec(("cat",), ((1.0, 1.0), (2.0, 2.0)), layers, 64)
+    model = Model("small", spec, random_arrays(layers, 3))
+    photos = list(np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32))
+    quantised = quantize(model, photos, enough=0).model
+    start = transfer(quantised, ["cat"], spec.anchors, Config())
+    assert start.model.quantization is None
+    np.testing.assert_array_equal(start.model.arrays["a/kernel"], quantised.arrays["a/kernel"])
+    assert load_engine(start.model)(photos[0][None]).shape == (1, 32, 32, 2, 6)
+
+
+def test_what_cannot_be_quantised_is_refused_with_a_sentence(boxwright, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "small.safetensors"
+    photos.mkdir()
+    ended = boxwright("quantize", "everyday", "--calibration", photos, "--out", out)
+    assert (ended.code, "there is no .jpg or .png to calibrate on" in ended.err) == (2, True)
+    shutil.copy(PHOTOS / "cat.jpg", photos)
+    ended = boxwright("quantize", "everyday-int8", "--calibration", photos, "--out", out)
+    assert (ended.code, "computes in 8 bits already" in ended.err) == (2, True)
+    ended = boxwright("quantize", "everyday", "--calibration", photos, "--out", tmp_path / "small.onnx")
+    assert ended.code == 2
+    assert "is not the name of a model file" in ended.err
+    assert not out.exists()

@@ -1,0 +1,80 @@
+"""The benchmarks' tables: known lines in, known Markdown out; and the documents name no table that there is not."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.render import DOCUMENTS, filled
+from benchmarks.results import Results
+from benchmarks.suite import KINDS, commands
+from benchmarks.tables import TABLES
+
+ROOT = Path(__file__).resolve().parents[1]
+MACHINE = {"processor": "Abacus", "instructions": ["avx2"], "cores": 2, "load": 1.5, "system": "Linux"}
+
+
+def row(ms, ratio, product=0.9):
+    return {"ms_median": ms, "cpu_ms_median": 2 * ms, "ours_ratio": ratio, "ours_cpu_ratio": ratio / 2, "of_matrix_product": product}
+
+
+def line(**others):
+    contenders = {"boxwright": row(180.0, 1.0), "boxwright int8": row(60.0, 3.0), "opencv": row(200.0, 0.9), "tensorflow": row(200.0, 0.9)}
+    contenders["tensornets"] = row(400.0, 0.45)
+    facts = {"benchmark": "latency", "network": "yolov2-voc", "threads": 2, "batch": 1, "input": 416}
+    return facts | {"contenders": contenders, "machine": MACHINE, "versions": {"onnxruntime": "1.2.3", "numpy": "9"}} | others
+
+
+def test_the_short_table_has_times_and_how_much_ours_is_of_them():
+    head, _, cells, _, how = TABLES["short"](Results([line()]))
+    assert head == "| one photo, 2 threads, ms | boxwright | boxwright int8 | onnxruntime | openvino | tensorflow | opencv | tensornets |"
+    assert cells == "| `yolov2-voc`, 416 px | 180 | 60 | - | - | 200 (0.90) | 200 (0.90) | 400 (0.45) |"
+    assert how == "Medians of time, by `make bench`, on Abacus (avx2), 2 cores, load 1.5 to 1.5; onnxruntime 1.2.3."
+
+
+def test_on_a_busy_machine_processor_time_is_told():
+    *_, cells, _, how = TABLES["short"](Results([line()], busy=True))
+    assert "| 400 (0.45) |" in cells
+    assert how.startswith("Medians of processor time")
+
+
+def test_a_photo_of_a_batch_has_its_share_of_the_time():
+    *_, cells, _, _ = TABLES["latency"](Results([line(batch=4)]))
+    assert cells.startswith("| `yolov2-voc` | 2 | 4 | 45 | 15 | - | - | 50 (0.90)")
+
+
+def test_promises_are_held_to_what_was_measured():
+    kept = {cells.split(" | ")[0].removeprefix("| "): cells.split(" | ")[1:] for cells in TABLES["promises"](Results([line()]))}
+    assert kept["yolov2-voc in float32, one photo, 2 threads: at most 0.92 of opencv's time"] == ["0.90", "kept |"]
+    assert kept["yolov2-voc in float32, one photo, 2 threads: at most 0.80 of tensorflow's time"] == ["0.90", "**not kept** |"]
+    assert kept["yolov2-voc in 8 bits: at most 0.65 of opencv's float32"] == ["0.30", "kept |"]
+
+
+def test_the_last_line_counts():
+    first, last = line(), line(contenders={"boxwright": row(7.0, 1.0)})
+    *_, cells, _, _ = TABLES["short"](Results([first, last]))
+    assert "| 7 |" in cells
+
+
+def test_a_document_gets_its_tables_and_keeps_those_that_were_not_measured():
+    document = "a\n<!-- measured: one -->\nold\n<!-- /measured -->\nb\n<!-- measured: two -->\nkept\n<!-- /measured -->\n"
+    expected = document.replace("old", "| new |")
+    assert filled(document, {"one": "| new |", "two": ""}) == expected
+    assert filled(expected, {"one": "| new |", "two": ""}) == expected
+    with pytest.raises(SystemExit, match="no table 'one'; there are two"):
+        filled(document, {"two": ""})
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_name_tables_that_there_are(name):
+    named = re.findall(r"<!-- measured: ([a-z0-9-]+) -->", (ROOT / name).read_text(encoding="utf-8"))
+    assert named
+    assert set(named) <= set(TABLES)
+
+
+def test_the_suite_runs_benchmarks_that_there_are():
+    for words in commands(quick=True):
+        assert words[0] in KINDS
+        assert (ROOT / "benchmarks" / f"{words[0]}.py").is_file()
+        source = (ROOT / "benchmarks" / f"{words[0]}.py").read_text(encoding="utf-8")
+        assert all(f'"{word}"' in source for word in words if word.startswith("--"))
