@@ -10,12 +10,12 @@ SOCKET = "RAY_SERVE_HAPROXY_SOCKET_PATH"
 """The variable by which Ray decides where HAProxy takes commands; `ray_environment` sets it."""
 
 
-def close_proxy(seconds: float) -> bool:
-    """Stop listening, answer what has been taken in, and close; True if that is done within so many seconds. False without a HAProxy."""
+def close_proxy(seconds: float) -> bool | None:
+    """Stop listening, answer what has been taken in, and close: whether that was done within so many seconds. None without a HAProxy."""
     named = Path(os.environ.get(SOCKET, ""))
     path = next(named.parent.glob(f"*/{named.name}"), None)  # in a folder for each node
     if path is None:
-        return False
+        return None
     try:
         process = os.pidfd_open(_process_at(path))
     except OSError:  # it has just ended

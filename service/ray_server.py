@@ -6,8 +6,9 @@
 import logging
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -36,13 +37,16 @@ def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:
     """Answer until SIGTERM or Ctrl-C. Raises SettingError, NotStarted."""
     set_up_logs(settings.log_format, settings.log_level)
     check_cores(ray_settings)
-    with started() as processors, leaving() as asked_to_leave:
-        detectors = deploy(settings, ray_settings, processors)
-        asked_to_leave.wait()
-        detectors.broadcast("announce_end").results()
-        threading.Event().wait(settings.notice_seconds)
-        if not close_proxy(settings.grace_seconds - settings.notice_seconds):
-            serve.delete(NAME)  # Ray's own proxy has no such thing; the detectors answer what they have
+    asked_to_leave = threading.Event()
+    with started() as processors:
+        with signals_to(_leave):  # there is nobody yet to take leave of
+            detectors = deploy(settings, ray_settings, processors)
+        with signals_to(lambda _signal, _frame: asked_to_leave.set()):
+            asked_to_leave.wait()
+            detectors.broadcast("announce_end").results()
+            threading.Event().wait(settings.notice_seconds)
+            if close_proxy(settings.grace_seconds - settings.notice_seconds) is None:
+                serve.delete(NAME)  # Ray's own proxy has no such thing; the detectors answer what they have
 
 
 def check_cores(ray_settings: RaySettings) -> None:
@@ -71,16 +75,15 @@ def _free_port(host: str) -> int:
 
 
 @contextmanager
-def leaving() -> Iterator[threading.Event]:
-    """What is set by SIGTERM and Ctrl-C. Ray has handlers of its own, which come back afterwards."""
-    event = threading.Event()
-
-    def leave(_signal: int, _frame: FrameType | None) -> None:
-        event.set()
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+def signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within, SIGTERM and Ctrl-C go there. Ray has handlers of its own, which come back afterwards."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield event
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
