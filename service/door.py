@@ -41,7 +41,8 @@ class Door:
             return
         given = list(_given(headers))
         call.key = next(filter(None, (holder(self._keys, key.encode("latin-1")) for key in given)), None)
-        if call.key is None and (given or not DEEPSTACK.speaks(path)):
+        in_form = method == "POST" and DEEPSTACK.speaks(path)
+        if call.key is None and (given or not in_form):
             raise _refusal(wrong=bool(given))
 
     def asks_form(self) -> bool:

@@ -365,3 +365,19 @@ def test_its_colours_are_those_of_the_drawing(page):
 def test_the_documentation_works_under_its_policy(new_page):
     page = new_page().open("/docs")
     page.tab.wait_for_selector("text=What is in this photo?")
+
+
+def test_a_photo_that_waits_its_turn_looks_like_the_others(page):
+    page.pick(CAT)
+    held = []
+    page.tab.route("**/detect?*", lambda route: held.append(route))
+    page.tab.set_input_files("#files", [str(COLLAGE)])
+    page.tab.wait_for_selector("#strip button.waiting")
+    ground = "getComputedStyle(document.querySelector('#strip li:last-child button')).backgroundColor"
+    waiting = page.tab.evaluate(ground)
+    while not held:
+        page.tab.wait_for_timeout(1)  # playwright hands routes over while it waits
+    held[0].continue_()
+    page.tab.unroute("**/detect?*")
+    page.tab.wait_for_selector("#strip li:last-child button.answered")
+    assert page.tab.evaluate(ground) == waiting
