@@ -74,22 +74,31 @@ class ModelFolder:
         self._tell()
 
     def _settle(self, name: str, look: Look) -> None:
-        """Load what is wanted of that model, then serve it, then let go of the rest."""
+        """Load what is wanted of that model, and let go of the rest. The newest answers without waiting for those before it."""
         there = look.of(name)
+        before = [key for key in self._loaded if key[0] == name]
         chosen: list[Key] = []
         for key in there:
             if len(chosen) < self._kept and self._has(key, look):
                 chosen.append(key)
+                others = [other for other in there if other < key and other in self._loaded]
+                self._serve(name, [*chosen, *others][: self._kept])
         if there and not chosen:
             return  # nothing that is there can be served: what was served goes on
-        before = [key for key in self._loaded if key[0] == name]
-        models = [self._loaded[key][1] for key in chosen]
-        if models != self._registry.of_folder(name):
-            self._registry.serve(name, models)
-            logger.info("model %s: %s", name, f"version {models[0].version} answers" if models else "gone from the folder, unloaded")
+        self._serve(name, chosen)
         for key in before:
             if key not in chosen:
                 del self._loaded[key]
+
+    def _serve(self, name: str, chosen: list[Key]) -> None:
+        models, before = [self._loaded[key][1] for key in chosen], self._registry.of_folder(name)
+        if models == before:
+            return
+        self._registry.serve(name, models)
+        if not models:
+            logger.info("model %s: gone from the folder, unloaded", name)
+        elif models[:1] != before[:1]:
+            logger.info("model %s: version %s answers", name, models[0].version)
 
     def _has(self, key: Key, look: Look) -> bool:
         """Whether that version is loaded; after a try, if it is there, steady, and not refused already."""

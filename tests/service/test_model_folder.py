@@ -409,8 +409,8 @@ def test_requests_are_answered_while_a_version_is_loaded_which_is_told(models, t
     gate.clear()
     begun.clear()
     with folder.watched(0.001):
-        assert begun.wait(30)
         try:
+            assert begun.wait(30)
             assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
             states = ask(app, "GET", "/v1/models/mine").json()["model_version_status"]
             assert [(one["version"], one["state"]) for one in states] == [("2", "LOADING"), ("1", "AVAILABLE")]
@@ -418,6 +418,25 @@ def test_requests_are_answered_while_a_version_is_loaded_which_is_told(models, t
         finally:
             gate.set()
     assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"  # the end waited for it
+
+
+def test_a_rollback_to_a_version_that_is_loaded_waits_for_no_other(models, tiny_model, another_model):
+    for model in (tiny_model, another_model, tiny_model):
+        add(models, "mine", model)
+    registry = Registry()
+    folder = ModelFolder(models, registry, Held("onnxruntime", 1000 * MIB), kept=2)
+    gate.set()
+    folder.look()
+    rollback(models, "mine")
+    gate.clear()
+    begun.clear()
+    with folder.watched(0.001):
+        try:
+            assert begun.wait(30)  # version 1 is being loaded
+            assert [model.version for model in registry.versions("mine")] == ["2"]
+        finally:
+            gate.set()
+    assert [model.version for model in registry.versions("mine")] == ["2", "1"]
 
 
 def test_the_watch_goes_on_after_a_look_that_failed_and_ends_when_told(models, tiny_model, caplog):
