@@ -22,8 +22,17 @@ def summarise(model: Model) -> dict[str, Any]:
         "parameters": parameters(spec.network),
         "operations": operations(spec.network, spec.input_size),
         **facts,
+        **_in_8_bits(model),
         "provenance": dict(model.provenance),
     }
+
+
+def _in_8_bits(model: Model) -> dict[str, str]:
+    """How much of a quantised model is."""
+    if model.quantization is None:
+        return {}
+    convolutions = sum(isinstance(layer, Conv) for layer in model.spec.network)
+    return {"in_8_bits": f"{len(model.quantization.layers)} of {convolutions} convolutions"}
 
 
 def print_summary(summary: dict[str, Any]) -> None:
