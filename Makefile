@@ -19,7 +19,7 @@ test: .venv/everything ## Every test
 
 bench: .venv/everything .venv-rivals/made ## Everything measured beside its rivals; the tables of README.md and docs/performance.md
 	mkdir -p runs/bench
-	.venv/bin/python -m benchmarks.suite $(if $(QUICK),--quick) > runs/bench/results.jsonl
+	-.venv/bin/python -m benchmarks.suite $(if $(QUICK),--quick) > runs/bench/results.jsonl
 	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl --write
 	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl
 

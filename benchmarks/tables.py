@@ -29,7 +29,7 @@ def short(results: Results) -> Iterator[str]:
 
 def latency(results: Results) -> Iterator[str]:
     """Every network, batch and number of threads, for a photo."""
-    cells = results.of("latency")
+    cells = sorted(results.of("latency"), key=lambda line: (NETWORKS.index(line["network"]), -line["threads"], line["batch"]))
     if not cells:
         return
     rows = [

@@ -27,8 +27,17 @@ def summarise(model: Model) -> dict[str, Any]:
         "operations": sum(layer["operations"] for layer in layers),
         "in_8_bits": model.quantization.layers if model.quantization else (),
         **facts,
+        **_in_8_bits(model),
         "provenance": dict(model.provenance),
     }
+
+
+def _in_8_bits(model: Model) -> dict[str, str]:
+    """How much of a quantised model is."""
+    if model.quantization is None:
+        return {}
+    convolutions = sum(isinstance(layer, Conv) for layer in model.spec.network)
+    return {"in_8_bits": f"{len(model.quantization.layers)} of {convolutions} convolutions"}
 
 
 def print_summary(summary: dict[str, Any]) -> None:
