@@ -35,7 +35,7 @@ def main() -> None:
     """Print one JSON line."""
     arguments = _arguments()
     os.environ["BOXWRIGHT_LOG_LEVEL"] = "warning"  # Ray carries each line of the access log through three processes
-    set_up_environment()
+    set_up_environment(serving=True)
     from service.ray_local import started
 
     with started(show_logs=False):

@@ -79,7 +79,7 @@ def _archive(photos: list[Path], out: Path | None, model: str | None, engine: En
     from service.ray_environment import set_up_environment
 
     check_ray()
-    set_up_environment()
+    set_up_environment(serving=False)
     from cli.archive.command import detect_archive
 
     return detect_archive(photos, out, model, engine, wanted=wanted, as_json=as_json)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 ConfigOption = Annotated[Path | None, typer.Option("--config", envvar="BOXWRIGHT_CONFIG", metavar="FILE", help="A TOML file of settings.")]
 RayOption = Annotated[bool, typer.Option("--ray", help="With Ray Serve: several detectors behind one address.")]
 ReplicasOption = Annotated[
-    str | None, typer.Option(metavar="N|MIN-MAX", help="With --ray, how many detectors: 1 if not given, or MIN to MAX as the load asks.")
+    str | None,
+    typer.Option(metavar="N|MIN-MAX", help="With --ray, how many detectors: one a core if not given; MIN to MAX as the load asks."),
 ]
 OthersOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; repeat it for several.")]
 
@@ -82,7 +83,7 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, asked: bool) 
 
     ray_settings = read_ray_settings(settings, replicas)
     check_ray()
-    set_up_environment()
+    set_up_environment(serving=True)
     from service.ray_server import run_ray_server
 
     load_model(settings.model)  # what is wrong with it is told here, and what has to be downloaded is there before several ask for it

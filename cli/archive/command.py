@@ -35,6 +35,8 @@ def detect_archive(photos: Sequence[Path], folder: Path, model: str | None, engi
         paths, missing = ([], []) if (folder / NAME).exists() else photo_paths(photos, lists=True)
         for sentence in missing:
             console.print(Text(sentence, style="red"), soft_wrap=True)
+        if missing and not paths:
+            return False
         plan = planned(folder, asked, paths)
         console.print(_beginning(folder, plan), soft_wrap=True)
         summary = run(folder, plan, model, engine, console=console)

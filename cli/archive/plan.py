@@ -72,12 +72,18 @@ class Plan:
         """The one that is there. Raises OSError, SettingError."""
         path = folder / NAME
         try:
-            file = pq.ParquetFile(path)
-            told = json.loads(file.schema_arrow.metadata[b"asked"])
+            with pq.ParquetFile(path) as file:
+                about, metadata = file.schema_arrow.metadata, file.metadata
+            told = json.loads(about[b"asked"])
             asked = Asked(**told | {"classes": tuple(told["classes"])})
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise SettingError(f"{path}: not the plan of an archive ({error}). Give another folder.") from error
-        return cls(path, asked, file.metadata.num_rows, file.num_row_groups)
+        return cls(path, asked, metadata.num_rows, metadata.num_row_groups)
+
+    def count(self, chunks: Iterable[int]) -> int:
+        """Photos in these chunks."""
+        with pq.ParquetFile(self.path) as file:
+            return sum(file.metadata.row_group(chunk).num_rows for chunk in chunks)
 
     def chunk(self, number: int) -> list[Path]:
         """The photos of one chunk."""

@@ -35,5 +35,8 @@ def answered(folder: Path, chunks: Sequence[int], model: str | None, engine: Eng
         raise Interrupted(f"the run ended early: {_cause(error)} What is done is kept: the same command goes on.") from error
 
 
-def _cause(error: RayError) -> str:
-    return str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
+def _cause(error: BaseException) -> str:
+    """What it all comes from, without the tracebacks that Ray packs into the words of its errors."""
+    while inner := getattr(error, "cause", None) or error.__cause__:
+        error = inner
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no words'}."

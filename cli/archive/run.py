@@ -68,7 +68,7 @@ def run(folder: Path, plan: Plan, model: str | None, engine: EngineName, *, cons
     left = [chunk for chunk in range(plan.chunks) if chunk not in done]
     with _bar(console) as bar:
         task = bar.add_task("detecting", total=plan.photos)
-        bar.update(task, completed=plan.photos - sum(len(plan.chunk(chunk)) for chunk in left) if done else 0)
+        bar.update(task, completed=plan.photos - plan.count(left))
         for photos in answered(folder, left, model, engine) if left else ():
             bar.advance(task, photos)
     summary = summarise(folder)

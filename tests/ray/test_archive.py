@@ -51,13 +51,19 @@ def archive(tmp_path_factory):
     huge[16:24] = (60_000).to_bytes(4, "big") * 2
     (folder / "photos" / "huge.png").write_bytes(huge)
     names = sorted(str(path.relative_to(folder)) for path in (folder / "photos").rglob("*.*"))
-    (folder / "all.txt").write_text("\n".join([*names, "photos/gone.jpg", names[0]]) + "\n")  # the last one is there already
+    (folder / "list.txt").write_text("\n".join([*names, "photos/gone.jpg", names[0]]) + "\n")  # the last one is there already
     return folder
 
 
 def detect(archive, model_file, *arguments, **options):
     words = command("detect", "--ray", "--model", model_file, "--confidence", "0.05", *arguments)
     return subprocess.Popen(words, cwd=archive, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_the_commands_that_are_tested_here_are_those_of_the_document():
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert "\n$ boxwright detect photos --ray --out detections.parquet\n" in page
+    assert "\n$ boxwright detect list.txt --ray --out detections.parquet --model everyday --confidence 0.4\n" in page
 
 
 def rows_of(folder):
@@ -74,7 +80,7 @@ def parts_of(folder):
 def finished(archive, model_file):
     """An archive run that was killed in the middle with all its processes, and begun again: what it printed in the end."""
     out = archive / "detections.parquet"
-    killed = detect(archive, model_file, "all.txt", "--out", out, start_new_session=True)
+    killed = detect(archive, model_file, "list.txt", "--out", out.name, start_new_session=True)
     while not parts_of(out):
         with suppress(subprocess.TimeoutExpired):
             pytest.fail(f"it ended with {killed.wait(timeout=0.02)}: {killed.communicate()}")
@@ -83,13 +89,13 @@ def finished(archive, model_file):
     early = parts_of(out)
     assert killed.returncode == -signal.SIGKILL, "it was done before it could be killed"
     before = {name: (out / name).stat().st_mtime_ns for name in early}
-    again = detect(archive, model_file, "all.txt", "--out", out, "--json")
+    again = detect(archive, model_file, "list.txt", "--out", out, "--json")
     printed, told = again.communicate()
     return {"out": out, "early": before, "code": again.returncode, "summary": json.loads(printed), "told": told}
 
 
 def test_a_killed_run_goes_on_and_each_photo_comes_out_exactly_once(finished, archive):
-    wanted = {*(archive / "all.txt").read_text().split()}
+    wanted = {*(archive / "list.txt").read_text().split()}
     counted = Counter(row["photo"] for row in rows_of(finished["out"]))
     assert counted == Counter(wanted)
     assert len(wanted) == SOUND + len(UNREADABLE)
@@ -139,7 +145,7 @@ def test_pandas_reads_the_folder_as_one_table(finished):
 
 def test_a_finished_run_has_nothing_left_to_do_and_starts_no_ray(finished, archive, model_file):
     before = rows_of(finished["out"])
-    again = detect(archive, model_file, "all.txt", "--out", finished["out"])
+    again = detect(archive, model_file, "list.txt", "--out", finished["out"])
     printed, told = again.communicate()
     assert "Started a local Ray" not in told
     assert f"{SOUND} photos answered" in printed
@@ -151,11 +157,12 @@ def test_a_finished_run_has_nothing_left_to_do_and_starts_no_ray(finished, archi
     [
         (["--out", "detections.parquet", "--iou", "0.2"], "iou"),
         (["--out", "photos"], "other files"),
-        (["--out", "all.txt"], "is a file"),
+        (["--out", "list.txt"], "is a file"),
         (["--out", "new", "--classes", "horse"], "horse"),
         (["--out", "new", "--voc", "new"], "--voc"),
         (["--out", "new", "--server", "http://localhost"], "--server"),
         ([], "--out"),
+        (["-", "--out", "new"], "standard input"),
     ],
 )
 @pytest.mark.usefixtures("finished")
@@ -166,6 +173,15 @@ def test_what_cannot_be_is_told_before_ray_is_started(archive, model_file, argum
     assert told in said
     assert "Ray instance" not in said
     assert "Traceback" not in said
+
+
+def test_folders_without_a_photo_are_told_and_nothing_is_begun(archive, model_file):
+    (archive / "empty").mkdir()
+    ended = detect(archive, model_file, "empty", "--out", "of-nothing")
+    _, said = ended.communicate()
+    assert ended.returncode == 1
+    assert said.startswith("empty: no photo in this folder")
+    assert not (archive / "of-nothing" / "_plan").exists()
 
 
 KILLER = """

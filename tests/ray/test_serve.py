@@ -11,7 +11,7 @@ import pytest
 from detector.detector import Detector
 from detector.image import read_reduced
 from service.schemas import Detection
-from tests.ray.conftest import PHOTOS, command, environment
+from tests.ray.conftest import PHOTOS, ROOT, command, environment
 from weights.engines import load_engine
 from weights.resolve import load
 
@@ -31,6 +31,10 @@ def natively():
         return [one.model_dump() for one in Detection.listed(detector.select(raw, prepared), detector.spec.labels)]
 
     return detect
+
+
+def test_the_command_that_is_tested_here_is_that_of_the_document():
+    assert "\n$ boxwright serve --ray --replicas 2 --port 8080\n" in (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["cat.jpg", "astronaut.jpg"])
