@@ -1,7 +1,10 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
+import atexit
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -10,6 +13,7 @@ import typer
 
 from cli.config_options import with_config_options
 from cli.options import ModelOption
+from detector.errors import BoxwrightError
 
 if TYPE_CHECKING:
     from training.config import Config
@@ -43,9 +47,7 @@ def finetune(
         raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options.")
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-    team = _team(workers, worker_index)
-    if team.count > 1 and find_rate:
-        raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
+    team = _team(workers, worker_index, alone=find_rate)
 
     from training.errors import TrainingError
     from training.finetune import Run
@@ -56,25 +58,46 @@ def finetune(
     def asked() -> "Plan":
         return _new_plan(dataset, (train_set, val_set), model, _settings(config, given)) if dataset else _old_plan(cast(Path, resume))
 
-    with team.together():
-        plan = same_plan(team, asked)
-        if given or config:
-            check_same_options(plan.config, _settings(config, given))
-        task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
-        if resume and team.is_chief:
-            run = Run.resumed(RunFolder(resume), task, plan.config, plan.model, team)
-        else:
-            run = Run.new(task, plan.config, plan.model, out, team)
-    if find_rate:
-        _find_rate(run)
-        return
+    with _ended_at_once(team):
+        with team.together():
+            plan = same_plan(team, asked)
+            if given or config:
+                check_same_options(plan.config, _settings(config, given))
+            task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
+            if resume and team.is_chief:
+                run = Run.resumed(RunFolder(resume), task, plan.config, plan.model, team)
+            else:
+                run = Run.new(task, plan.config, plan.model, out, team)
+        if find_rate:
+            _find_rate(run)
+            return
+        try:
+            outcome = _go(run)
+        except TrainingError:  # a run that broke off: its report is wanted most
+            if team.is_chief:
+                write_report(run.folder.path)
+            raise
+        typer.echo(f"{outcome.why} {_told_of(run, outcome) if team.is_chief else 'All of it is with worker 0.'}")
+
+
+@contextmanager
+def _ended_at_once(team: "Team") -> Iterator[None]:
+    """One of several workers ends without TensorFlow's tidying up, which was seen to wait for ever for a worker that is gone."""
+    code = 1
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    if team.count > 1:
+        atexit.register(end)
     try:
-        outcome = _go(run)
-    except TrainingError:  # a run that broke off: its report is wanted most
-        if team.is_chief:
-            write_report(run.folder.path)
+        yield
+        code = 0
+    except (BoxwrightError, OSError):  # as `cli.main` ends them
+        code = 2
         raise
-    typer.echo(f"{outcome.why} {_told_of(run, outcome) if team.is_chief else 'All of it is with worker 0.'}")
 
 
 def _told_of(run: "Run", outcome: "Outcome") -> str:
@@ -111,7 +134,7 @@ def _settings(config: str | None, given: Mapping[str, Any]) -> "Config":
     return Config.read(find_recipe(config), given) if config else Config.of(given)
 
 
-def _team(workers: str | None, index: int | None) -> "Team":
+def _team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
     """This process alone, or with the others, when all of them are there. TensorFlow is imported not before here."""
     from training.cluster import Cluster
 
@@ -120,6 +143,8 @@ def _team(workers: str | None, index: int | None) -> "Team":
         from training.team import ALONE
 
         return ALONE
+    if alone:
+        raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow writes of a worker that is gone, we say in a sentence
     from training.workers import Workers
 
