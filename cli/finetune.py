@@ -1,6 +1,5 @@
 """`boxwright finetune`: a better detector from your own photos."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,11 @@ from cli.config_options import with_config_options
 from cli.finetune_run import find_rate, go
 from cli.options import ModelOption
 from cli.publish import check_publish, publish_best, published_name
+from cli.team import ended_at_once, join_team
 
 if TYPE_CHECKING:
     from training.config import Config
-    from training.finetune import Run
+    from training.finetune import Outcome, Run
     from training.joining import Plan
     from training.team import Team
 
@@ -55,29 +55,34 @@ def finetune(
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
-    team = _team(workers, worker_index)
-    if team.count > 1 and find_learning_rate:
-        raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
+    team = join_team(workers, worker_index, alone=find_learning_rate)
 
     def asked() -> "Plan":
         return _new_plan(dataset, (train_set, val_set), model, _settings(config, given)) if dataset else _old_plan(cast(Path, resume))
 
-    with team.together():
+    with ended_at_once(team):
+        with team.together():
+            if publish and team.is_chief:
+                check_publish(publish, published_name(publish_as, dataset, resume))
+            run = _begun(team, asked, out, dataset=dataset, resume=resume, settings=_settings(config, given) if given or config else None)
+            following = _chiefs(team, following)
+        if find_learning_rate:
+            find_rate(run)
+            return
+        outcome = _gone(run, following)
         if publish and team.is_chief:
-            check_publish(publish, published_name(publish_as, dataset, resume))
-        run = _begun(team, asked, out, dataset=dataset, resume=resume, settings=_settings(config, given) if given or config else None)
-        following = _chiefs(team, following)
-    if find_learning_rate:
-        find_rate(run)
-        return
+            publish_best(outcome, publish, published_name(publish_as, dataset, resume))
+
+
+def _gone(run: "Run", following: "list[Config]") -> "Outcome":
+    """The run, and those after it, each from the best weights of the one before, until one is interrupted."""
     outcome = go(run)
     for settings in following:
         if outcome.interrupted:
             break
         run = _followed(run, outcome.folder, settings)
         outcome = go(run)
-    if publish and team.is_chief:
-        publish_best(outcome, publish, published_name(publish_as, dataset, resume))
+    return outcome
 
 
 def _begun(
@@ -136,22 +141,6 @@ def _settings(name_or_file: str | None, given: Mapping[str, Any]) -> "Config":
     from training.recipes import find_recipe
 
     return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
-
-
-def _team(workers: str | None, index: int | None) -> "Team":
-    """This process alone, or with the others, when all of them are there. TensorFlow is imported not before here."""
-    from training.cluster import Cluster
-
-    cluster = Cluster.of(workers, index, os.environ)
-    if cluster is None or len(cluster.addresses) == 1:
-        from training.team import ALONE
-
-        return ALONE
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow writes of a worker that is gone, we say in a sentence
-    from training.workers import Workers
-
-    typer.echo(f"worker {cluster.index} of {', '.join(cluster.addresses)}: waiting for the others", err=True)
-    return Workers.joined(cluster)
 
 
 with_config_options(finetune)

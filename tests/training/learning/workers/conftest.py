@@ -1,5 +1,6 @@
 """Workers as real processes on loopback."""
 
+import json
 import os
 import socket
 import subprocess
@@ -56,16 +57,18 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
-    """(words of each worker, TF_CONFIG's instead of options') -> the running workers, as a context; none is left behind."""
+    """(words of each worker, tf_config=False) -> the running workers, as a context; none is left behind. tf_config: TF_CONFIG says who
+    is who, not options."""
 
     @contextmanager
-    def start(*words, tf_config=None):
+    def start(*words, tf_config=False):
         folder, addresses = tmp_path_factory.mktemp("workers"), [f"127.0.0.1:{port}" for port in free_ports(len(words))]
         started = []
         try:
             for index, each in enumerate(words):
                 options = () if tf_config else ("--workers", ",".join(addresses), "--worker-index", index)
-                environment = {"TF_CONFIG": tf_config(addresses, index)} if tf_config else {}
+                told = json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+                environment = {"TF_CONFIG": told} if tf_config else {}
                 started.append(Worker((*each, *options), folder / str(index), environment))
             yield started
         finally:

@@ -107,7 +107,7 @@ def test_a_worker_that_fails_tells_the_others_why(workers, rectangles, model_fil
     for photo in (copy / "JPEGImages").glob("*.png"):
         photo.write_bytes(bytes(photo.stat().st_size))
     command = ["--model", model_file, *words(MOVING)]
-    with workers([rectangles, *command], [copy, *command]) as (chief, other):
+    with workers([rectangles, *command], [copy, *command], tf_config=True) as (chief, other):
         reason, told = other.end(), chief.end(timeout=60)
     assert reason[0] == told[0] == 2
     why = reason[1].rpartition("boxwright: ")[2].strip()
