@@ -27,7 +27,7 @@ from benchmarks.training import made_photos
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("keras", "numpy", "onnxruntime", "safetensors", "tensorflow")
 OPTIONS: dict[str, Any] = {
-    "epochs": 6,
+    "epochs": 12,
     "batch_size": 4,
     "sizes": "64:0.5,96",
     "check_every": 1,
