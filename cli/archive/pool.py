@@ -1,6 +1,7 @@
 """A process for each core, of this machine or of a cluster, and Ray Data that gives them chunk after chunk."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,8 +36,7 @@ def answered(folder: Path, chunks: Sequence[int], model: str | None, engine: Eng
         raise Interrupted(f"the run ended early: {_cause(error)} What is done is kept: the same command goes on.") from error
 
 
-def _cause(error: BaseException) -> str:
-    """What it all comes from, without the tracebacks that Ray packs into the words of its errors."""
-    while inner := getattr(error, "cause", None) or error.__cause__:
-        error = inner
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no words'}."
+def _cause(error: RayError) -> str:
+    """What came first, of the tracebacks that Ray packs into an error's words."""
+    first = re.search(r"^[\w.]*(?:Error|Exception)\b: .+", str(error), re.MULTILINE)
+    return first[0].rstrip(".") + "." if first else f"{type(error).__name__}."
