@@ -47,6 +47,7 @@ def serve(
 
     Every setting can be given by --set, by environment variable (BOXWRIGHT_QUEUE_SIZE=64) or in a file; docs/service.md lists them.
     """
+    from service.allocator import give_memory_back
     from service.settings import read_settings
 
     given = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
@@ -59,6 +60,7 @@ def serve(
         _serve_with_ray(settings, replicas, asked=ray)
         return
 
+    give_memory_back()
     # What answers is imported beside the model's loading, most of which is not Python: a second core has something to do.
     Thread(target=import_module, args=("service.app",), daemon=True).start()
     registry = load_registry(settings)

@@ -16,8 +16,6 @@ from tests.service import strangers
 
 ALLOWED = {200, 400, 413, 415, 422, 503, 504}
 CLIENTS = 8
-TIDY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""glibc gives back at once what is freed, so that what is left has leaked: some of these photos claim to be large."""
 FLAT = 1.03
 """Times the memory after all of them, when half of them have come again."""
 
@@ -29,7 +27,7 @@ def count(request):
 
 @pytest.fixture(scope="module")
 def service(start_service, model_file):
-    service = start_service(model_file, **TIDY)
+    service = start_service(model_file)
     yield service
     service.stop()
 
