@@ -56,10 +56,10 @@ going.go(lambda row: print(row["step"], flush=True))
 """
 
 
-def go_on(data: Path, run: Path, steps: int | None = None, pause: float = 0.0) -> tuple[int, list[float]]:
+def go_on(data: Path, run: Path, steps: int | None = None, pause: float = 0.0) -> tuple[bool, int, list[float]]:
     """Begin the run, or go on with it; after `steps` steps and a pause in seconds kill it.
 
-    The last step it told of, and when it told of each.
+    Whether it was killed before its end, the last step it told of, and when it told of each.
     """
     command = [sys.executable, "-c", DRIVER, str(data), str(run), json.dumps(OPTIONS)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -80,7 +80,7 @@ def go_on(data: Path, run: Path, steps: int | None = None, pause: float = 0.0) -
             process.kill()
     if process.returncode not in (0, -signal.SIGKILL):
         raise SystemExit("".join(said))
-    return last, told
+    return process.returncode == -signal.SIGKILL, last, told
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -114,13 +114,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = given.data.resolve() if given.data else made_photos(Path(folder) / "photos", PHOTOS)
         whole, killed = (Path(folder) / "runs" / f"{data.name}-{number:03d}" for number in (1, 2))
-        _, told = go_on(data, whole)
+        *_, told = go_on(data, whole)
         pace = max(after - before for before, after in pairwise(told[len(told) // 2 :]))  # a step with a check and a checkpoint
         moments = []
         for kill in range(given.kills):
             steps, pause = rng.randint(1 if kill == 0 else 0, MOST_STEPS), rng.uniform(0, pace)
-            last, _ = go_on(data, killed, steps, pause)
-            moments.append({"steps_told_of": steps, "seconds_later": round(pause, 3), "last_step": last})
+            in_time, last, _ = go_on(data, killed, steps, pause)
+            moments.append({"killed": in_time, "steps_told_of": steps, "seconds_later": round(pause, 3), "last_step": last})
             print(json.dumps(moments[-1]), file=sys.stderr, flush=True)
         go_on(data, killed)
         found = differences(whole, killed)
