@@ -2,8 +2,8 @@
 
 python -m benchmarks.render runs/bench/results.jsonl [--write] [--processor-time]
 
---write: replace what stands between `<!-- measured: NAME -->` and `<!-- /measured -->` in README.md and docs/performance.md; a table of
-which nothing was measured stays as it is. --processor-time: ratios of that instead of the clock's, for a machine that others used too.
+--write: replace what stands between `<!-- measured: NAME -->` and `<!-- /measured -->` in the documents; a table of which
+nothing was measured stays as it is. --processor-time: ratios of that instead of the clock's, for a machine that others used too.
 Of lines that measure the same, the last counts.
 """
 
@@ -16,7 +16,7 @@ from benchmarks.arena import ROOT
 from benchmarks.results import Results
 from benchmarks.tables import TABLES
 
-DOCUMENTS = ("README.md", "docs/performance.md")
+DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md")
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""The Markdown tables of README.md and docs/performance.md, made of what was measured."""
+"""The Markdown tables of README.md and the documents, made of what was measured."""
 
 from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks.fleet import fleet
 from benchmarks.results import Line, Results
 from benchmarks.subjects import NETWORKS
 
@@ -214,6 +215,7 @@ TABLES: dict[str, Callable[[Results], Iterator[str]]] = {
     "preprocess": preprocess,
     "stages": stages,
     "options": options,
+    "fleet": fleet,
     "roofline-yolov2-voc": roofline("yolov2-voc"),
     "roofline-everyday": roofline("everyday"),
 }

@@ -56,6 +56,12 @@ def test_the_last_line_counts():
     assert "| 7 |" in cells
 
 
+def test_a_fleet_is_counted_from_the_photos_a_second_of_a_core():
+    measured = {"benchmark": "throughput", "model": "everyday", "photos_per_second": 80.0, "machine": MACHINE, "versions": {}}
+    _, _, cells, *_ = TABLES["fleet"](Results([measured]))
+    assert cells == "| `everyday` | 40.0 | 6.9 | 0.28 | 2.5 | 25 |"
+
+
 def test_a_document_gets_its_tables_and_keeps_those_that_were_not_measured():
     document = "a\n<!-- measured: one -->\nold\n<!-- /measured -->\nb\n<!-- measured: two -->\nkept\n<!-- /measured -->\n"
     expected = document.replace("old", "| new |")
