@@ -27,17 +27,8 @@ def summarise(model: Model) -> dict[str, Any]:
         "operations": sum(layer["operations"] for layer in layers),
         "in_8_bits": model.quantization.layers if model.quantization else (),
         **facts,
-        **_in_8_bits(model),
         "provenance": dict(model.provenance),
     }
-
-
-def _in_8_bits(model: Model) -> dict[str, str]:
-    """How much of a quantised model is."""
-    if model.quantization is None:
-        return {}
-    convolutions = sum(isinstance(layer, Conv) for layer in model.spec.network)
-    return {"in_8_bits": f"{len(model.quantization.layers)} of {convolutions} convolutions"}
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -46,8 +37,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     if not console.is_terminal:
         console.width = WIDTH_IN_A_PIPE
     console.print(_table(summary["layers"]))
-    eight = summary["in_8_bits"]
-    facts = summary | {"in_8_bits": f"{len(eight)} layers" if eight else "nothing"}
+    convolutions = sum(layer["operations"] > 0 for layer in summary["layers"])
+    facts = summary | {"in_8_bits": f"{len(summary['in_8_bits'])} of {convolutions} convolutions"}
     facts |= {f"provenance.{name}": value for name, value in summary["provenance"].items()}
     for name, value in facts.items():
         if name not in ("layers", "provenance"):

@@ -36,6 +36,7 @@ def _alone() -> dict[str, str]:
 
 def _serve() -> dict[str, str]:
     return {
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # Ray gives a proxy 5 s, three times; on a busy machine it takes longer to import
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # nothing of ours holds up the event loop
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
     }

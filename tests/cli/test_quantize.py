@@ -48,11 +48,6 @@ def test_a_quantised_model_is_a_model_file_that_says_what_it_cost(boxwright, dat
     assert '"label": "cat"' in ended.out
 
 
-def test_info_says_how_much_is_in_8_bits(boxwright):
-    assert "in_8_bits: 53 of 53 convolutions" in boxwright("weights", "info", "everyday-int8").out
-    assert "in_8_bits" not in boxwright("weights", "info", "everyday").out
-
-
 def test_photos_without_annotations_are_enough(boxwright, tmp_path):
     out = tmp_path / "small.safetensors"
     (tmp_path / "photos").mkdir()
