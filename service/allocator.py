@@ -4,7 +4,7 @@ import ctypes
 import os
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # glibc, malloc.h
-LARGE = 256 * 1024
+LARGE = 1024 * 1024
 """Bytes: from here on a block has pages of its own, which go back to the system when it is freed. Left to itself glibc raises this up to
 32 MiB as blocks are freed, and after 10,000 photos of all sizes held 40% more than before."""
 ARENAS = 2
