@@ -62,7 +62,7 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
     added = [answer["clock_ms"] - answer["timing_ms"]["network"] for answer in answers]
     return {
         "benchmark": "throughput",
-        "model": Path(model).name,
+        "model": loaded.name,
         "photo": "500x375",
         "clients": clients,
         "rounds": rounds,
