@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 
 import pytest
 
@@ -16,7 +17,7 @@ from weights.engines import load_engine
 from weights.resolve import load
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
-RETRIES = 1000
+RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine there may be seconds of them
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +78,17 @@ def test_a_detector_that_is_killed_under_load_loses_no_photo(cluster, natively):
 
     def until_answered(_):
         for _ in range(RETRIES):
-            answer = cluster.ask("POST", "/detect", CAT)
+            try:
+                answer = cluster.ask("POST", "/detect", CAT)
+            except (OSError, HTTPException) as closed:  # it was in flight on the one that died
+                failed.append(closed)
+                continue
             if answer.status == 200:
                 answered.release()
                 return answer.json()["detections"]
             if answer.status != 503:  # what was in flight on the one that died
                 failed.append(answer)
-        pytest.fail(f"no answer after {RETRIES} tries: {answer}")
+        pytest.fail(f"no answer after {RETRIES} tries")
 
     victim = cluster.detectors()[0]
     with ThreadPoolExecutor(clients) as pool:
