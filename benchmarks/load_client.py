@@ -67,11 +67,8 @@ class Server:
     async def _exchange(self, photo: bytes) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            writer.write(b"POST /detect HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(int(line.split()[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(length)
-            return int(head.split()[1])
+            status, _ = await exchange(reader, writer, photo, b"Connection: close\r\n")
+            return status
         finally:
             writer.close()
 
@@ -91,6 +88,14 @@ class Server:
                 continue
             finally:
                 writer.close()
+
+
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, photo: bytes, headers: bytes = b"") -> tuple[int, bytes]:
+    """The photo sent, and the answer: its status and body. Raises OSError, IncompleteReadError where the connection breaks."""
+    writer.write(b"POST /detect HTTP/1.1\r\nHost: bench\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(photo)) + photo)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line.split()[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    return int(head.split()[1]), await reader.readexactly(length)
 
 
 @contextmanager

@@ -7,22 +7,19 @@ with the same photo already prepared. The rivals' engines are in benchmarks/late
 """
 
 import argparse
+import asyncio
 import json
-import socket
 import statistics
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
+import uvloop
 from PIL import Image
 
+from benchmarks.load_client import exchange, serving
 from benchmarks.machine import machine, versions
 from detector.detector import Detector
 from detector.image import read_image
@@ -30,7 +27,6 @@ from weights.embedded import SAMPLE_PHOTO
 from weights.engines import load_engine
 from weights.resolve import load
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
 
 
@@ -54,10 +50,11 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
     together: list[float] = []
     engine: list[float] = []
     answers: list[dict[str, Any]] = []
-    with _service(model) as port:
+    with serving(model, []) as server:
+        port = server.port
         for _ in range(rounds):
             answers += _asked(port, data, seconds)
-            together.append(_photos_per_second(port, data, clients, seconds))
+            together.append(uvloop.run(_photos_per_second(port, data, clients, seconds)))
             engine.append(_calls_per_second(lambda: detector.network(pixels), seconds))
     added = [answer["clock_ms"] - answer["timing_ms"]["network"] for answer in answers]
     return {
@@ -92,28 +89,6 @@ def _photo() -> bytes:
     return file.getvalue()
 
 
-@contextmanager
-def _service(model: str) -> Iterator[int]:
-    """Its port, once it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = int(server.getsockname()[1])
-    command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            while not _listening(port):
-                if process.poll() is not None:
-                    sys.exit(f"{' '.join(command)}: ended with code {process.returncode} before it was ready.")
-                time.sleep(0.02)
-            yield port
-        finally:
-            process.terminate()
-
-
-def _listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def _asked(port: int, data: bytes, seconds: float) -> list[dict[str, Any]]:
     """Answers to one photo after another over one connection, and how long each took. Exits where one is refused."""
     connection, answers = HTTPConnection("127.0.0.1", port), []
@@ -129,16 +104,22 @@ def _asked(port: int, data: bytes, seconds: float) -> list[dict[str, Any]]:
     return answers
 
 
-def _photos_per_second(port: int, data: bytes, clients: int, seconds: float) -> float:
-    counts: list[int] = []
-    threads = [threading.Thread(target=lambda: counts.append(len(_asked(port, data, seconds)))) for _ in range(clients)]
+async def _photos_per_second(port: int, data: bytes, clients: int, seconds: float) -> float:
+    """Each client asks again as soon as it is answered, on one connection. All are of one thread: they share the cores with the service."""
     started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if len(counts) < clients:
-        sys.exit(f"{clients - len(counts)} of {clients} clients were not answered.")
+
+    async def client() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answers = 0
+        while time.perf_counter() - started < seconds:
+            status, body = await exchange(reader, writer, data)
+            if status != 200:
+                sys.exit(f"the service answered {status}: {body[:200]!r}")
+            answers += 1
+        writer.close()
+        return answers
+
+    counts = await asyncio.gather(*(client() for _ in range(clients)))
     return sum(counts) / (time.perf_counter() - started)
 
 

@@ -96,7 +96,7 @@ class Detector:
     ) -> Detections:
         """Third step: logits (G, G, A, 5 + C) of one photo -> boxes in image pixels."""
         _check(score_threshold, iou_threshold, max_detections)
-        boxes, scores = decode(raw, self.spec.anchors, self.spec.stride)
+        boxes, scores = decode(raw, self.spec.anchors, self.spec.stride, above=score_threshold)
         if class_ids is not None:
             scores = np.where(np.isin(np.arange(scores.shape[1]), list(class_ids)), scores, 0)
         kept = suppress(boxes, scores, score_threshold, iou_threshold, max_detections)

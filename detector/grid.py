@@ -18,14 +18,19 @@ SIZE_LOGIT_LIMIT = 10.0
 """w and h logits are held within +-10 before exp: a box of e^10 anchors covers every photo, and nothing overflows."""
 
 
-def decode(raw: Raw, anchors: Anchors, stride: int) -> tuple[Boxes, NDArray[np.float32]]:
-    """Logits (G, G, A, 5 + C) -> boxes (G*G*A, 4) xyxy in network pixels, scores (G*G*A, C) = objectness * class, 0..1.
+def decode(raw: Raw, anchors: Anchors, stride: int, *, above: float = -1.0) -> tuple[Boxes, NDArray[np.float32]]:
+    """Logits (G, G, A, 5 + C) -> boxes (N, 4) xyxy in network pixels, scores (N, C) = objectness * class, 0..1, in the grid's order.
 
-    `stride`: network pixels along a side of a cell. A box may reach beyond the picture.
+    `stride`: network pixels along a side of a cell. A box may reach beyond the picture. N is G*G*A, or fewer: boxes whose objectness
+    is not greater than `above` are left out, as none of their scores could be.
     """
-    scores = sigmoid(raw[..., 4:5]) * softmax(raw[..., 5:])  # (G, G, A, C)
-    boxes: Boxes = decode_boxes(raw, anchors, stride).astype(np.float32).reshape(-1, 4)
-    return boxes, scores.reshape(-1, scores.shape[-1])
+    objectness = sigmoid(raw[..., 4])  # (G, G, A)
+    sure = np.argwhere(objectness > above)  # (N, 3) row, column, anchor
+    place = tuple(sure.T)
+    said = raw[place]  # (N, 5 + C)
+    scores: NDArray[np.float32] = objectness[place][:, None] * softmax(said[:, 5:])
+    boxes: Boxes = _boxes(said, sure[:, 1::-1].astype(raw.dtype), np.array(anchors, raw.dtype)[sure[:, 2]], stride)
+    return boxes.astype(np.float32), scores
 
 
 def decode_boxes(raw: Any, anchors: Anchors, stride: int, xp: Any = np) -> Any:
@@ -35,9 +40,13 @@ def decode_boxes(raw: Any, anchors: Anchors, stride: int, xp: Any = np) -> Any:
     """
     rows, columns = raw.shape[-4:-2]
     cell = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)[:, :, None, :]  # (G, G, 1, 2) x, y
-    first, prior = xp.array(cell, dtype=raw.dtype), xp.array(anchors, dtype=raw.dtype)
-    centre = (first + sigmoid(raw[..., 0:2], xp)) * stride  # (..., G, G, A, 2) x, y, network pixels
-    size = xp.exp(xp.clip(raw[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * prior * stride  # (..., G, G, A, 2) w, h, network pixels
+    return _boxes(raw, xp.array(cell, dtype=raw.dtype), xp.array(anchors, dtype=raw.dtype), stride, xp)
+
+
+def _boxes(raw: Any, cell: Any, prior: Any, stride: int, xp: Any = np) -> Any:
+    """Logits (..., 4 or more), the cells (..., 2) x, y and anchors (..., 2) they are of -> boxes (..., 4) xyxy in network pixels."""
+    centre = (cell + sigmoid(raw[..., 0:2], xp)) * stride  # (..., 2) x, y, network pixels
+    size = xp.exp(xp.clip(raw[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * prior * stride  # (..., 2) w, h, network pixels
     return box_cxcywh_to_xyxy(xp.concatenate([centre, size], axis=-1), xp)
 
 

@@ -83,7 +83,8 @@ class Turns:
         """False if a batch of several failed, and nobody has been told yet."""
         started = perf_counter()
         try:
-            raws = self._network(np.stack([entry.pixels for entry in entries]))
+            pixels = [entry.pixels for entry in entries]
+            raws = self._network(pixels[0][None] if len(pixels) == 1 else np.stack(pixels))
         except Exception as error:  # noqa: BLE001  # not swallowed: it is raised where the photo is waited for
             if len(entries) > 1:
                 return False

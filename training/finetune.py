@@ -31,6 +31,7 @@ from training.schedules import Schedule, make_schedule
 from training.start import labels_to_learn, model_to_start_with
 from training.step import StepReport, Trainer
 from training.team import ALONE, WHOLE, Team
+from training.threads import arithmetic_threads
 from training.transfer import Start, frozen_layers
 from training.voc import Sample, read_set
 from training.watch import Flat, Probe, Watcher, flat_sentences
@@ -86,7 +87,7 @@ class Run:
 
     @classmethod
     def _of(cls, folder: RunFolder, task: Task, config: Config, prepared: "_Prepared") -> "Run":
-        folder.describe(prepared.batches.samples, prepared.val)
+        folder.describe(prepared.batches.samples, prepared.val, arithmetic_threads())
         trainer = Trainer(prepared.start, config, prepared.frozen, prepared.team)
         schedule = make_schedule(config, prepared.batches.steps)
         return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule, prepared.features, prepared.team)

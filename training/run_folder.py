@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ PACKAGES = ("boxwright", "numpy", "pillow", "tensorflow", "keras", "onnxruntime"
 COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object", "no_object", "class", "prior", "l2", "gradient")
 CHECKED = ("val_loss", "ap50")
 """Columns of metrics.csv; these two are filled where a check followed the step. metrics.jsonl says more then."""
+
+_log = logging.getLogger("boxwright.training")
 
 Row = dict[str, Any]
 """A step's numbers, as metrics.jsonl has them."""
@@ -76,17 +79,21 @@ class RunFolder:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
-    def describe(self, train: Sequence[Sample], val: Sequence[Sample]) -> None:
-        """Write environment.json, or compare the data with what it says. Raises TrainingError where they have changed since."""
-        path = self.path / "environment.json"
+    def describe(self, train: Sequence[Sample], val: Sequence[Sample], threads: int) -> None:
+        """Write environment.json, or compare with what it says. Raises TrainingError where the data have changed since; tells the log
+        where another number of threads computes, which changes the last bits."""
         data = {"train": fingerprint(train), "val": fingerprint(val)}
-        if path.is_file():
-            before = json.loads(path.read_text(encoding="utf-8"))["data"]
-            if before != data:
-                raise TrainingError(f"{self.path}: the data set has changed since this run began, so it cannot go on. Start a new run.")
-            return
-        facts = {"python": platform.python_version(), "machine": platform.platform(), "packages": versions(), "data": data}
-        _write(path, json.dumps(facts, indent=2) + "\n")
+        before = self.environment()
+        if not before:
+            facts = {"python": platform.python_version(), "machine": platform.platform(), "threads": threads, "packages": versions()}
+            _write(self._environment, json.dumps(facts | {"data": data}, indent=2) + "\n")
+        elif before["data"] != data:
+            raise TrainingError(f"{self.path}: the data set has changed since this run began, so it cannot go on. Start a new run.")
+        elif before.get("threads", threads) != threads:
+            _log.warning(
+                "%s began with %d threads and goes on with %d: the last bits of its weights will not be those of a run that nothing "
+                "interrupted. TF_NUM_INTRAOP_THREADS=%d makes them so.", self.path, before["threads"], threads, before["threads"],
+            )  # fmt: skip
 
     def rows(self) -> list[Row]:
         """The numbers of every step so far. A line without its end, as a kill may leave it, is left out."""
@@ -132,8 +139,11 @@ class RunFolder:
 
     def environment(self) -> dict[str, Any]:
         """What `describe` wrote; empty where it did not come to that."""
-        path = self.path / "environment.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return json.loads(self._environment.read_text(encoding="utf-8")) if self._environment.is_file() else {}
+
+    @property
+    def _environment(self) -> Path:
+        return self.path / "environment.json"
 
 
 class NoFolder(RunFolder):
@@ -142,7 +152,7 @@ class NoFolder(RunFolder):
     def __init__(self) -> None:
         super().__init__(Path("run"))
 
-    def describe(self, train: Sequence[Sample], val: Sequence[Sample]) -> None:
+    def describe(self, train: Sequence[Sample], val: Sequence[Sample], threads: int) -> None:
         """Nothing."""
 
     def rows(self) -> list[Row]:

@@ -196,9 +196,24 @@ with Journal(Path("out"), 0) as journal:
 """
 
 
-def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(tmp_path, model_file, monkeypatch):
+@pytest.fixture
+def make_worker(tmp_path, model_file, monkeypatch):
+    """() -> a Worker of ours. It sets variables of its process, which is this one, so they are taken back: else what later tests train
+    in processes of their own would be computed by one thread, and differ in the last bits."""
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        monkeypatch.setenv(name, "1")
+
+    def make():
+        from cli.archive.worker import Worker
+
+        return Worker(str(tmp_path / "out"), str(model_file), "auto")
+
+    return make
+
+
+def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(tmp_path, make_worker, monkeypatch):
     from cli.archive.plan import Asked, Plan
-    from cli.archive.worker import DEATHS, Worker
+    from cli.archive.worker import DEATHS
 
     monkeypatch.chdir(tmp_path)
     names = ("a.jpg", "killer.jpg", "z.jpg")
@@ -210,21 +225,20 @@ def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(
     for _ in range(DEATHS):
         died = subprocess.run([sys.executable, "-c", KILLER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
         assert died.returncode == 9
-    Worker(str(tmp_path / "out"), str(model_file), "auto")({"chunk": [0]})
+    make_worker()({"chunk": [0]})
     kinds = {row["photo"].rpartition("/")[2]: row["kind"] for row in rows_of(tmp_path / "out")}
     assert kinds == {"a.jpg": None, "killer.jpg": "killer", "z.jpg": None}
     assert not list((tmp_path / "out").glob(".*.journal"))
 
 
-def test_a_name_that_is_no_text_comes_out_too(tmp_path, model_file):
+def test_a_name_that_is_no_text_comes_out_too(tmp_path, make_worker):
     from cli.archive.plan import Asked, Plan
-    from cli.archive.worker import Worker
 
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     path.write_bytes(picture(0))
     (tmp_path / "out").mkdir()
     Plan.begin(tmp_path / "out", Asked("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
-    Worker(str(tmp_path / "out"), str(model_file), "auto")({"chunk": [0]})
+    make_worker()({"chunk": [0]})
     (row,) = rows_of(tmp_path / "out")
     assert row["photo"].endswith("caf\\xe9.jpg")
     assert row["problem"] is None

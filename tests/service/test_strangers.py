@@ -67,7 +67,7 @@ def check_all(service, requests):
     assert set(counted) <= ALLOWED, counted
     assert len(counted) > 2
     assert set(send_all(service.url, [("/detect", strangers.sound_photos()["PNG"][0], {})] * 64).values()) == {200}
-    assert after[0] == threads
+    assert after[0] <= threads  # those that were idle for long have ended
     assert after[1] < FLAT * resident, (resident, after[1])
     assert not [line for line in service.log if "boxwright.service" in line or "Traceback" in line]
     print(f"\n{len(requests)} requests: {dict(counted)}; {threads} threads; resident {resident:,} bytes, in the end {after[1]:,}")

@@ -105,6 +105,18 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights_to_the_bit(begin
     assert rows(whole[1].folder) == rows(killed.folder.path)
 
 
+def test_a_run_that_goes_on_with_another_number_of_threads_says_that_last_bits_will_differ(begin, monkeypatch, caplog):
+    run = begin()
+    threads = run.folder.environment()["threads"]
+    run._save_checkpoint()
+    resume(run.folder.path)
+    assert not caplog.records
+    monkeypatch.setattr("training.finetune.arithmetic_threads", lambda: threads + 1)
+    resume(run.folder.path)
+    assert f"began with {threads} threads and goes on with {threads + 1}" in caplog.text
+    assert f"TF_NUM_INTRAOP_THREADS={threads}" in caplog.text
+
+
 def test_ctrl_c_saves_first_and_the_run_goes_on_from_there(begin, whole):
     stopped = begin()
     outcome = stopped.go(lambda row: os.kill(os.getpid(), signal.SIGINT) if row["step"] == 5 else None)
