@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from detector.detector import Detector
-from detector.engines import load_engine
+from detector.engines import Engine, load_engine
 from detector.spec import Model
 from training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from training.config import Config
@@ -198,8 +198,8 @@ class Run:
     def _measured(self) -> Row:
         with self.trainer.averaged():
             model = self.trainer.model(self.folder.path.name, {})
-            loss = self._val_loss()
-        ap50 = evaluate(Detector(model.spec, load_engine(model)), self.val).ap50
+        engine = load_engine(model)
+        ap50, loss = evaluate(Detector(model.spec, engine), self.val).ap50, self._val_loss(engine)
         flat = self._flat(model)
         sentences = [*self.watcher.sentences(), *flat_sentences(flat, self._flat_before)]
         layers = {"gradient_to_weight": self.watcher.medians(), "flat": {layer: asdict(share) for layer, share in flat.items()}}
@@ -220,9 +220,11 @@ class Run:
     def _val_batches(self) -> Batches:
         return replace(self.batches, samples=self.val, augmented=False, share=WHOLE)
 
-    def _val_loss(self) -> float:
-        batches = self._val_batches  # the last one begins anew where the photos end
-        losses = [self.trainer.loss_of(*batches.batch(step)) for step in range(batches.steps_per_epoch)]
+    def _val_loss(self, engine: Engine) -> float:
+        losses = []
+        for step in range(self._val_batches.steps_per_epoch):  # the last one begins anew where the photos end
+            images, targets = self._val_batches.batch(step)
+            losses.append(self.trainer.loss_of_raw(engine(images), targets))
         return float(np.mean(losses))
 
     def _save_model(self, name: str, ap50: float | None = None) -> None:

@@ -94,9 +94,11 @@ class Trainer:
 
     def loss_of(self, images: Any, targets: Mapping[str, Any]) -> float:
         """The loss on a batch without training, with the weights as they are now."""
-        network = self._network_of(int(images.shape[1]))
-        terms = self.loss(self._raw(network, images, training=False), targets, self.config.prior_photos)
-        return float(sum(terms.values()))
+        return self.loss_of_raw(self._raw(self._network_of(int(images.shape[1])), images, training=False), targets)
+
+    def loss_of_raw(self, raw: Any, targets: Mapping[str, Any]) -> float:
+        """The loss of what a network said of a batch: logits (B, G, G, A, 5 + C)."""
+        return float(sum(self.loss(tf.convert_to_tensor(raw), targets, self.config.prior_photos).values()))
 
     def _network_of(self, size: int, given: tuple[str, ...] = ()) -> Any:
         """The network for an input size, or what of it comes after the layers given; all of them share their weights."""

@@ -83,3 +83,14 @@ def test_logit_undoes_sigmoid(x):
 def test_softmax_is_unmoved_by_a_common_addend_however_large():
     x = np.array([1, 2, 3], np.float32)
     np.testing.assert_allclose(softmax(x + 1000), softmax(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("above", [0.0, 0.25, 0.9, 1.0])
+def test_boxes_of_little_objectness_are_left_out_and_the_others_are_the_same_to_the_bit(above):
+    raw = np.random.default_rng(5).normal(0, 3, (6, 7, 2, 9)).astype(np.float32)
+    boxes, scores = decode(raw, ANCHORS, STRIDE)
+    sure = sigmoid(raw[..., 4]).ravel() > above
+    some_boxes, some_scores = decode(raw, ANCHORS, STRIDE, above=above)
+    assert (scores[~sure] <= above).all()
+    np.testing.assert_array_equal(some_boxes, boxes[sure])
+    np.testing.assert_array_equal(some_scores, scores[sure])
