@@ -74,6 +74,7 @@ class Trainer:
         ]
         self._networks: dict[Reads, Any] = {(self.spec.input_size, ()): self.network}
         self._compiled: dict[Reads, Any] = {}
+        self._move = tf.function(self._moved, autograph=False)  # apart, as it is the same at every size: half of what there is to compile
 
     def step(self, seen: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
         """Move the weights once. number: of this step, from 0; rate: the learning rate.
@@ -86,8 +87,9 @@ class Trainer:
         reads: Reads = (size, tuple(seen) if isinstance(seen, Mapping) else ())
         if reads not in self._compiled:
             network = self._network_of(*reads)  # made outside of the compiled function
-            self._compiled[reads] = tf.function(partial(self._step, network))
-        terms, norms = self._compiled[reads](seen, dict(targets), tf.constant(number))
+            self._compiled[reads] = tf.function(partial(self._differentiated, network), autograph=False)
+        terms, norms, gradients = self._compiled[reads](seen, dict(targets), tf.constant(number))
+        self._move(gradients, tf.constant(number))
         values = {name: float(term) for name, term in terms.items()}
         gradients, weights = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
         return StepReport(values, gradients, weights)
@@ -118,7 +120,8 @@ class Trainer:
         raw = tf.cast(network(seen, training=training), tf.float32)
         return tf.reshape(raw, (-1, *raw.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
 
-    def _step(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
+    def _differentiated(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
+        """The loss's terms, norms as in a StepReport, and the gradients of all that is trained."""
         batch = self.config.batch_size
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
@@ -132,9 +135,11 @@ class Trainer:
         terms = dict(zip(terms, tf.unstack(summed), strict=True))
         by_path = {variable.path: gradient for variable, gradient in zip(self._trained, gradients, strict=True)}
         norms = tf.stack([[tf.norm(by_path[kernel.path]) for kernel in kernels], [tf.norm(kernel.value) for kernel in kernels]])
+        return terms, norms, gradients
+
+    def _moved(self, gradients: Any, number: Any) -> None:
         self.optimizer.apply(gradients, self._trained)
         self._move_averages(number)
-        return terms, norms
 
     def _move_averages(self, number: Any) -> None:
         """average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
