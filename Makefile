@@ -14,8 +14,8 @@ PIP = .venv/bin/python -m pip install --no-compile --quiet --disable-pip-version
 serve: .venv/core ## Serve MODEL, and what lies in the folder MODELS, on HOST:PORT
 	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") $(if $(MODELS),--models "$(MODELS)") --host $(HOST) --port $(PORT)
 
-test: .venv/everything ## Every test
-	.venv/bin/python -m pytest
+test: .venv/everything ## Every test, in two processes; what a file's tests share is made in one of them
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: .venv/everything .venv-rivals/made ## Everything measured beside its rivals; the tables of README.md and docs/performance.md
 	mkdir -p runs/bench

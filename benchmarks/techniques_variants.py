@@ -2,7 +2,7 @@
 
 from typing import Any
 
-BASE: dict[str, Any] = {"epochs": 4, "sizes": "160", "check_every": 1, "unfreeze_at": 4, "cache_features": 4}
+BASE: dict[str, Any] = {"epochs": 4, "sizes": "128", "check_every": 1, "unfreeze_at": 4, "cache_features": 4}
 BASE |= {"warmup_steps": 10, "learning_rate": 0.0003}
 """Short, so that what learns faster is seen, and on a backbone that stays frozen, of which each picture's features are computed once, so
 that all of it can be measured in an hour; the options that are not here are as `boxwright finetune` has them."""
@@ -10,12 +10,13 @@ that all of it can be measured in an hour; the options that are not here are as 
 COMPUTED: dict[str, Any] = {"cache_features": 0}
 """The backbone sees every picture anew; nothing else differs from the base but which views of the photos there are."""
 UNFROZEN: dict[str, Any] = COMPUTED | {"freeze": "none"}
-NEW_HEAD: dict[str, Any] = {"new_layers": "head", "learning_rate": 0.001, "epochs": 16, "check_every": 4, "unfreeze_at": 16}
+NEW_HEAD: dict[str, Any] = {"new_layers": "head", "learning_rate": 0.001, "epochs": 10, "check_every": 2, "unfreeze_at": 10}
 """A new head needs longer."""
+LONG: dict[str, Any] = {"epochs": 12, "unfreeze_at": 12}
 SCRATCH: dict[str, Any] = UNFROZEN | {"new_layers": "all", "learning_rate": 0.001}
 
-RATES = {"adamw": 1.1e-4, "adam": 1.1e-4, "rmsprop": 2.0e-5, "adagrad": 2.8e-4, "sgd": 2.3e-3, "momentum": 2.8e-4, "nesterov": 2.8e-4}
-"""What `boxwright finetune raccoon --optimizer NAME --freeze none --sizes 160 --epochs 6 --find-learning-rate` suggested."""
+RATES = {"adamw": 4.5e-3, "adam": 4.5e-3, "rmsprop": 4.9e-5, "adagrad": 2.9e-2, "sgd": 2.4e-2, "momentum": 2.4e-3, "nesterov": 1.1e-3}
+"""What `boxwright finetune raccoon --optimizer NAME --freeze backbone --sizes 128 --epochs 4 --find-learning-rate` suggested."""
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "Transfer": {
@@ -84,8 +85,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "no augmentation at all": {
             "mosaic": 0.0, "scale": 0.0, "aspect": 0.0, "translate": 0.0, "flip": 0.0, "hue": 0.0, "saturation": 1.0, "exposure": 1.0,
         },
-        "progressive: 96 pixels for half of the run": {"sizes": "96:0.5,160"},
+        "progressive: 96 pixels for half of the run": {"sizes": "96:0.5,128"},
         "multi-scale, one stride up and down": COMPUTED | {"multi_scale": 1},
-        "early stopping after 1 check without progress": {"patience": 1, "check_every": 2},
+        "three times as long": LONG,
+        "three times as long, early stopping after 2 checks without progress": LONG | {"patience": 2},
     },
 }  # fmt: skip

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.grid import Anchors, shape_iou
-from detector.image import read_image
 from detector.placement import Placement
 from detector.spec import ModelSpec
 from training.errors import DatasetError
@@ -49,6 +48,6 @@ def box_sizes(samples: Sequence[Sample], spec: ModelSpec) -> NDArray[np.float32]
 
 
 def _placed(sample: Sample, spec: ModelSpec) -> NDArray[np.float32]:
-    boxes = Placement.fit(spec, read_image(sample.photo.read_bytes())).to_network(sample.boxes)
+    boxes = Placement.fit(spec, sample.picture()).to_network(sample.boxes)
     sizes: NDArray[np.float32] = boxes[:, 2:4] - boxes[:, 0:2]
     return sizes[(sizes > 0).all(axis=1)]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, Detector
-from detector.image import read_image
 from training.coco_ap import CocoAp, coco_ap
 from training.confusion import confusion_matrix
 from training.errors import DatasetError
@@ -83,7 +82,7 @@ def evaluate(detector: Detector, samples: Sequence[Sample], *, advance: Callable
 
 def _found(detector: Detector, samples: Sequence[Sample], advance: Callable[[], object]) -> Iterable[Detections]:
     for sample in samples:
-        image = read_image(sample.photo.read_bytes())
+        image = sample.picture()
         yield detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU)
         advance()
 

@@ -17,7 +17,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.image import read_image
 from detector.placement import Pixels, Placement
 from detector.spec import ModelSpec
 from training.augment import View, mosaic, random_colour, random_view
@@ -185,7 +184,7 @@ class Batches:
     def _photo(self, index: int) -> View:
         sample = self.samples[index]
         truth = truth_of(sample, self.spec.labels)
-        return View(read_image(sample.photo.read_bytes()), truth.boxes, truth.class_ids)
+        return View(sample.picture(), truth.boxes, truth.class_ids)
 
     def _index(self, place: int) -> int:
         """Which photo is at a place of the endless stream."""

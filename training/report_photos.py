@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 from detector.draw import draw_detections, draw_truth
-from detector.image import read_image
 from training import report_page as html
 from training.verdicts import Verdict, telling
 from training.voc import Sample
@@ -36,7 +35,7 @@ def photo_sheets(samples: Sequence[Sample], verdicts: Sequence[Verdict], labels:
 
 
 def _photo(sample: Sample, verdict: Verdict, labels: Sequence[str]) -> str:
-    image = Image.fromarray(read_image(sample.photo.read_bytes()))
+    image = Image.fromarray(sample.picture())
     width, height = image.size
     image.thumbnail((SIDE, SIDE))
     scale = np.array([image.width / width, image.height / height] * 2, np.float32)

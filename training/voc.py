@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.errors import MissingExtra
+from detector.errors import ImageError, MissingExtra
+from detector.image import read_image
+from detector.placement import Picture
 from training.errors import DatasetError
 from training.voc_folder import PHOTO_FOLDERS, check_name, find_annotation, find_photo, names, sets
 
@@ -50,6 +52,13 @@ class Sample:
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
     difficult: NDArray[np.bool_]  # (N,) counted neither for nor against a detector
+
+    def picture(self) -> Picture:
+        """(H, W, 3) uint8 RGB. Raises the ImageError that `read_image` raises, with the photo's name; OSError."""
+        try:
+            return read_image(self.photo.read_bytes())
+        except ImageError as error:
+            raise type(error)(f"{self.photo}: {error}") from error
 
 
 def read_set(folder: Path, name: str) -> list[Sample]:

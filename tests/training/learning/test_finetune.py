@@ -201,9 +201,11 @@ def test_options_that_do_not_fit_data_or_model_are_refused_before_anything_is_wr
 def by_heart(shared, tmp_path_factory):
     """How a run ended that saw the same eight photos of raccoons again and again, and the first of them."""
     task = Task(str(shared / "data/raccoon"), "train", "val", None)
-    settings = {"overfit": 8, "epochs": 24, "check_every": 8, "sizes": "160", "unfreeze_at": 24, "warmup_steps": 3}
-    run = Run.new(task, Config(**settings, learning_rate=0.001), load(None), tmp_path_factory.mktemp("heart"))
-    return run.go(), run.batches.samples[0]
+    settings = {"overfit": 8, "epochs": 24, "check_every": 8, "unfreeze_at": 24, "cache_features": 1, "warmup_steps": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOXWRIGHT_HOME", str(tmp_path_factory.mktemp("home")))
+        run = Run.new(task, Config(**settings, learning_rate=0.001), load(None), tmp_path_factory.mktemp("heart"))
+        return run.go(), run.batches.samples[0]
 
 
 def test_eight_photos_are_learned_by_heart(by_heart):
