@@ -63,16 +63,35 @@ def assert_same(one, other, steps):
         np.testing.assert_allclose(arrays[1][name], arrays[0][name], rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
 
 
-def test_two_workers_are_one_with_both_their_photos(alone, workers, rectangles, model_file):
-    command = [rectangles, "--model", model_file, *words(MOVING)]
+@pytest.fixture(scope="module")
+def two(workers, rectangles, model_file, tmp_path_factory):
+    """Two workers that have made a run, and a short one from its best weights, and published that: the chief's folder, and the other's."""
+    folder = tmp_path_factory.mktemp("asked")
+    (folder / "models").mkdir()
+    (folder / "short.toml").write_text('epochs = 1\nbatch_size = 6\nsizes = "64"\nfreeze = "all-but-head"\n', encoding="utf-8")
+    more = ["--then", folder / "short.toml", "--publish", folder / "models", "--publish-as", "both"]
+    command = [rectangles, "--model", model_file, *words(MOVING), *more]
     with workers(command, [rectangles]) as (chief, other):  # the other takes its options from the chief
         for worker in (chief, other):
             code, told = worker.end()
             assert code == 0, told
-            assert "all epochs are done." in told
-    assert_same(alone(MOVING), chief.folder / "runs" / f"{rectangles.name}-001", 50)
-    assert (chief.folder / "runs" / f"{rectangles.name}-001" / "report.html").is_file()
-    assert list(other.folder.iterdir()) == []
+            assert told.count("all epochs are done.") == 2
+    return chief.folder, other.folder, folder / "models"
+
+
+def test_two_workers_are_one_with_both_their_photos(alone, two, rectangles):
+    assert_same(alone(MOVING), two[0] / "runs" / f"{rectangles.name}-001", 50)
+    assert (two[0] / "runs" / f"{rectangles.name}-001" / "report.html").is_file()
+    assert list(two[1].iterdir()) == []
+
+
+def test_a_run_that_follows_goes_from_the_best_weights_and_the_chief_publishes_its_own(two, rectangles):
+    first, second = (two[0] / "runs" / f"{rectangles.name}-00{number}" for number in (1, 2))
+    assert RunFolder.open(second)[1].model == str(first / "best.safetensors")
+    assert [row["step"] for row in rows(second)] == [1, 2]
+    (published,) = two[2].rglob("*.safetensors")
+    assert published.parent.parent == two[2] / "both"
+    assert published.read_bytes() == (second / "best.safetensors").read_bytes()
 
 
 def test_a_killed_worker_ends_the_run_with_a_sentence_and_any_number_goes_on_with_it(alone, workers, rectangles, model_file):
