@@ -21,7 +21,6 @@ RATES = {"adamw": 4.5e-3, "adam": 4.5e-3, "rmsprop": 4.9e-5, "adagrad": 2.9e-2, 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "Transfer": {
         "the base: backbone frozen throughout, its features kept": {},
-        "the same, computed anew for each picture": COMPUTED,
         "backbone frozen for a fifth of the run": COMPUTED | {"unfreeze_at": 0.8},
         "nothing frozen": UNFROZEN,
         "all but the output frozen throughout": {"freeze": "all-but-head"},
@@ -30,8 +29,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "Loss": {
         "darknet's squared errors": {"loss": "darknet", "prior_photos": 0},
-        "darknet's, with its prior warm-up": {"loss": "darknet"},
-        "objectness learns 1, not the IoU": {"rescore": False},
         "anchors clustered anew": {"anchors": "kmeans"},
     },
     "Initialisation and activation of a new head": {
@@ -43,7 +40,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "LeCun, SELU": NEW_HEAD | {"activation": "selu", "init": "lecun"},
         "LeCun, SELU, no batch norm, alpha dropout 0.05, a tenth of the rate": NEW_HEAD
         | {"activation": "selu", "init": "lecun", "batch_norm": "off", "dropout": 0.05, "learning_rate": 0.0001},
-        "Glorot, uniform": NEW_HEAD | {"init": "glorot", "init_distribution": "uniform"},
     },
     "Batch norm, dropout, decay": {
         "batch norm trains, nothing frozen": UNFROZEN | {"batch_norm": "train"},
