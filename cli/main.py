@@ -1,41 +1,62 @@
 """`boxwright`: the command and its subcommands."""
 
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from cli import data, keys, models, weights
-from cli.detect import detect
-from cli.evaluate import evaluate
-from cli.export import export
-from cli.finetune import finetune
-from cli.health import health
-from cli.quantize import quantize
-from cli.report import report
-from cli.serve import serve
 from cli.shown import shown
 from detector.errors import BoxwrightError
 
+COMMANDS = ("serve", "health", "detect", "evaluate", "export", "finetune", "quantize", "report")
+GROUPS = ("models", "weights", "data", "keys")
+
+
+class _Imported(Mapping[str, Any]):
+    """The commands by name, each imported when it is asked for: a service that starts has no use for the sixty options of training."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in (*COMMANDS, *GROUPS):
+            raise KeyError(name)
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*COMMANDS, *GROUPS))
+
+    def __len__(self) -> int:
+        return len(COMMANDS) + len(GROUPS)
+
+
+@cache
+def _command(name: str) -> Any:
+    """What typer makes of it, for the group that is `boxwright`."""
+    group, module = typer.Typer(add_completion=False, pretty_exceptions_enable=False), import_module(f"cli.{name}")
+    if name in GROUPS:
+        group.add_typer(module.app, name=name)
+    else:
+        group.callback()(_main)  # without one, it would be no group but its only command
+        group.command(name)(getattr(module, name))
+    return typer.main.get_command(group).commands[name]  # type: ignore[attr-defined]  # it is a group
+
+
+class _Boxwright(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Imported()  # type: ignore[assignment]  # nobody adds to it
+
+
 app = typer.Typer(
     name="boxwright",
+    cls=_Boxwright,
     help="Object detection with YOLOv2-type networks: over HTTP, or from the command line.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(serve)
-app.command()(health)
-app.command()(detect)
-app.command()(evaluate)
-app.command()(export)
-app.command()(finetune)
-app.command()(quantize)
-app.command()(report)
-app.add_typer(models.app, name="models")
-app.add_typer(weights.app, name="weights")
-app.add_typer(data.app, name="data")
-app.add_typer(keys.app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

@@ -29,7 +29,8 @@ def aligned(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.flo
     result -= top
     result *= down[:, None]
     result += top
-    return result.reshape(height, width, 3)
+    resized: NDArray[np.float32] = result.reshape(height, width, 3)
+    return resized
 
 
 def _blended_along(rows: NDArray[np.uint8], width: int) -> NDArray[np.float32]:

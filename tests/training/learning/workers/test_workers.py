@@ -68,9 +68,10 @@ def two(workers, rectangles, model_file, tmp_path_factory):
     """Two workers that have made a run, and a short one from its best weights, and published that: the chief's folder, and the other's."""
     folder = tmp_path_factory.mktemp("asked")
     (folder / "models").mkdir()
+    (folder / "moving.toml").write_text(Config(**MOVING).to_toml(), encoding="utf-8")
     (folder / "short.toml").write_text('epochs = 1\nbatch_size = 6\nsizes = "64"\nfreeze = "all-but-head"\n', encoding="utf-8")
     more = ["--then", folder / "short.toml", "--publish", folder / "models", "--publish-as", "both"]
-    command = [rectangles, "--model", model_file, *words(MOVING), *more]
+    command = [rectangles, "--model", model_file, "--config", folder / "moving.toml", *more]
     with workers(command, [rectangles]) as (chief, other):  # the other takes its options from the chief
         for worker in (chief, other):
             code, told = worker.end()
