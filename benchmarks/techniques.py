@@ -76,7 +76,8 @@ def _measured(data: Path, settings: Row) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         run = Run.new(Task(str(data), "train", "val", None), Config.of(settings), load(None), Path(folder))
         started = time.process_time()
-        run.go()
+        if run.go().interrupted:
+            sys.exit("interrupted: this run does not count.")
         seconds = time.process_time() - started
         checks = [row for row in run.folder.rows() if "ap50" in row]
         coco = _coco_ap(run.folder.path / "last.safetensors", data)
@@ -97,27 +98,33 @@ def _coco_ap(file: Path, data: Path) -> float:
 
 
 def table(results: Path) -> str:
-    """Per group: AP50 half-way and at the end, and COCO AP, median and range of the seeds; val loss and time, the median."""
+    """Per group: AP50 half-way and at the end, and COCO AP, median and range of the seeds; val loss and time, the median.
+
+    Each table begins with the base, which all but new heads are to be compared with.
+    """
     every = rows(results)
     first = next((group, name) for group, variants in VARIANTS.items() for name in variants)
-    base = _seconds(runs_of(every, *first))
+    base = runs_of(every, *first)
     lines = []
     for group, variants in VARIANTS.items():
+        named = {name: runs_of(every, group, name) for name in variants}
+        if not any(named.values()):
+            continue
         lines += [f"\n### {group}\n", *HEADER]
-        for name in variants:
-            if seeds := runs_of(every, group, name):
-                half_way = [row["ap50"][(len(row["ap50"]) - 1) // 2] for row in seeds]
-                loss, seconds = statistics.median(row["val_loss"][-1] for row in seeds), _seconds(seeds)
-                share = f"{seconds / base:.2f}" if seconds and base else ""
-                spreads = (_spread(each) for each in (half_way, [row["ap50"][-1] for row in seeds], [row["coco_ap"] for row in seeds]))
-                lines.append(f"| {name} | {' | '.join(spreads)} | {loss:.2f} | {share} |")
+        lines += [_line(name, seeds, base) for name, seeds in (named if group == first[0] else {"the base": base} | named).items() if seeds]
     return "\n".join(lines)
 
 
-def _seconds(seeds: list[Row]) -> float | None:
-    """Of processors, the median; none where an early version of this benchmark did not write them down."""
-    known = [row["processor_seconds"] for row in seeds if "processor_seconds" in row]
-    return statistics.median(known) if known else None
+def _line(name: str, seeds: list[Row], base: list[Row]) -> str:
+    half_way = [row["ap50"][(len(row["ap50"]) - 1) // 2] for row in seeds]
+    spreads = (_spread(each) for each in (half_way, [row["ap50"][-1] for row in seeds], [row["coco_ap"] for row in seeds]))
+    loss, time_share = statistics.median(row["val_loss"][-1] for row in seeds), _seconds(seeds) / _seconds(base)
+    return f"| {name} | {' | '.join(spreads)} | {loss:.2f} | {time_share:.1f} |"
+
+
+def _seconds(seeds: list[Row]) -> float:
+    """Of processors, the median."""
+    return statistics.median(row["processor_seconds"] for row in seeds)
 
 
 def _spread(values: list[float]) -> str:
