@@ -124,7 +124,7 @@ def _line(name: str, seeds: list[Row], base: list[Row]) -> str:
 
 def _seconds(seeds: list[Row]) -> float:
     """Of processors, the median."""
-    return statistics.median(row["processor_seconds"] for row in seeds)
+    return float(statistics.median(row["processor_seconds"] for row in seeds))
 
 
 def _spread(values: list[float]) -> str:
