@@ -71,7 +71,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "piecewise": {"schedule": "piecewise"},
         "power": {"schedule": "power"},
         "exponential": {"schedule": "exponential"},
-        "performance": {"schedule": "performance", "plateau_patience": 1, "check_every": 2},
+        "performance": {"schedule": "performance", "plateau_patience": 1},
         "one cycle": {"schedule": "one-cycle"},
         "no warm-up": {"warmup_steps": 0},
     },
