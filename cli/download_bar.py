@@ -30,7 +30,7 @@ def load_model(name_or_file: str | None) -> Model:
         return resolve.load(name_or_file, progress=progress)
 
 
-def load_ready(name_or_file: str | None, engine: EngineName) -> Ready:
+def load_ready(name_or_file: str | None, engine: EngineName, *, lanes: bool = False) -> Ready:
     """`weights.ready.load_ready`, likewise."""
     with download_bar(name_or_file or resolve.DEFAULT) as progress:
-        return ready.load_ready(name_or_file, engine, progress=progress)
+        return ready.load_ready(name_or_file, engine, progress=progress, lanes=lanes)

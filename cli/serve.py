@@ -117,7 +117,7 @@ def load_registry(settings: "Settings") -> "Registry":
 
     if settings.models and (settings.model is None or (not is_known(settings.model) and NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
-    ready = load_ready(settings.model, settings.engine)
+    ready = load_ready(settings.model, settings.engine, lanes=settings.batch_size == 1)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
     _when_quiet(ready.keep)
     return registry

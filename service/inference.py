@@ -1,7 +1,7 @@
 """One photo through one model, without ever holding up the event loop.
 
 Decoding, preparing, selecting and drawing run in worker threads beside the network. The network itself runs in its
-model's one thread, so that photos are computed one after another, in the order in which they got ready.
+model's own threads (`turns`), in the order in which photos got ready.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Prepared
 from detector.draw import draw_detections
+from detector.engines import ParallelEngine
 from detector.engines.cores import usable_cores
 from detector.grid import Raw
 from detector.image import read_reduced
@@ -93,7 +94,9 @@ class Inference:
 
     def _turns_of(self, model: LoadedModel) -> Turns:
         if model not in self._turns:
-            self._turns[model] = Turns(model.detector.network, model.turns, self._batching)
+            engine = model.detector.engine
+            beside = engine.beside if isinstance(engine, ParallelEngine) else None
+            self._turns[model] = Turns(model.detector.network, model.lanes, self._batching, beside)
         return self._turns[model]
 
 

@@ -32,12 +32,13 @@ class Loading:
     engine: EngineName
     budget: int  # bytes that all models may take together
     limit: int = 1 << 62  # bytes that the process may take
+    lanes: bool = True  # calls beside one another are to be expected
 
     @classmethod
     def of(cls, settings: Settings) -> "Loading":
         """As the settings say."""
         limit = usable_bytes()
-        return cls(settings.engine, settings.max_model_bytes or int(SHARE * limit), limit)
+        return cls(settings.engine, settings.max_model_bytes or int(SHARE * limit), limit, settings.batch_size == 1)
 
     def load(self, version: StoredVersion, folder: Path, room: int) -> LoadedModel:
         """Read, check, load and warm. folder: which its file is told to lie in. room: bytes that it may take.
@@ -49,7 +50,7 @@ class Loading:
             self._check_room(version, needed_bytes(header.spec, header.quantization), room)
             model = load_model(copy, called=version.path)
         try:
-            engine = load_engine(model, self.engine)
+            engine = load_engine(model, self.engine, lanes=self.lanes)
             loaded = LoadedModel.of(
                 model, engine, name=version.name, version=str(version.number), file=version.path.relative_to(folder).as_posix()
             )

@@ -5,6 +5,7 @@ from math import prod
 from pathlib import Path
 
 from detector.engines.cores import CGROUP
+from detector.engines.onnxruntime import LANES_UP_TO
 from detector.quantization import Quantization
 from detector.shapes import array_shapes, trace
 from detector.spec import ModelSpec
@@ -17,14 +18,17 @@ WHILE_LOADING = 4
 
 
 def needed_bytes(spec: ModelSpec, quantization: Quantization | None) -> int:
-    """What a loaded model takes, about: its numbers, and twice the most that lies between two layers, for one photo at a time.
+    """What a loaded model takes, about: its numbers, and twice the most that lies between two layers; if it is no larger than
+    LANES_UP_TO, the same once more for calls beside one another.
 
-    Against what onnxruntime's process really grew by: everyday 48 for 43 MiB, everyday-int8 26 for 26, YOLOv2 246 for 239.
+    Against what onnxruntime's process really grew by, without the latter: everyday 48 for 43 MiB, everyday-int8 26 for 26,
+    YOLOv2 246 for 239.
     """
     in_8_bits = {f"{name}/kernel" for name in quantization.layers} if quantization else set()
     numbers = sum(prod(shape) * (1 if name in in_8_bits else 4) for name, shape in array_shapes(spec.network).items())
     between = [shape.side**2 * shape.channels * 4 for shape in trace(spec.network, spec.input_size).values()]
-    return numbers + 2 * max(one + other for one, other in zip(between, [*between[1:], 0], strict=True))
+    once = numbers + 2 * max(one + other for one, other in zip(between, [*between[1:], 0], strict=True))
+    return 2 * once if numbers <= LANES_UP_TO else once
 
 
 def usable_bytes(cgroup: Path = CGROUP) -> int:

@@ -26,7 +26,7 @@ class Replica:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # read when TensorFlow starts, if it is the engine
             os.environ[name] = str(cores)
         model = load(settings.model)
-        self._registry = Registry([LoadedModel.of(model, load_engine(model, settings.engine, threads=cores))])
+        self._registry = Registry([LoadedModel.of(model, load_engine(model, settings.engine, threads=cores), lanes=1)])  # see check_health
         self._app = create_app(self._registry, settings, cores=cores)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -34,9 +34,9 @@ class Replica:
         return _named_once(self._app)
 
     async def check_health(self) -> None:
-        """Ray asks from time to time, and replaces the process if this raises, or does not return: the networks' threads must answer."""
+        """Ray asks from time to time, and replaces the process if this raises, or does not return: each network's thread must answer."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(model.turns, int) for model in self._registry))
+        await asyncio.gather(*(loop.run_in_executor(model.lanes, int) for model in self._registry))
 
     async def announce_end(self) -> None:
         """From now on /readyz says no."""

@@ -1,18 +1,19 @@
 """The models that are being served, by name and version."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 
 from detector.detector import Detector
-from detector.engines import Engine
+from detector.engines import Engine, ParallelEngine
+from detector.engines.cores import usable_cores
 from detector.errors import UnknownModel
 from detector.shapes import parameters
 from detector.spec import ModelFacts
 from service.errors import NoModel
+from service.lanes import Lanes
 from service.model_memory import needed_bytes
 
 RETRY_AFTER = 5
@@ -36,19 +37,30 @@ class LoadedModel:
     version: str = FIRST_VERSION
     memory: int = 0  # bytes, about
     file: str | None = None  # of a folder of models
-    turns: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="network"), repr=False)
-    """One thread, in which alone the engine is called: one photo takes all cores, so a second would only slow the first."""
+    lanes: Lanes = field(default_factory=Lanes, repr=False)
+    """The threads in which alone the engine is called: one, unless it may be called by several."""
 
     @classmethod
     def of(
-        cls, model: ModelFacts, engine: Engine, *, name: str | None = None, version: str = FIRST_VERSION, file: str | None = None
+        cls,
+        model: ModelFacts,
+        engine: Engine,
+        *,
+        name: str | None = None,
+        version: str = FIRST_VERSION,
+        file: str | None = None,
+        lanes: int | None = None,
     ) -> "LoadedModel":
-        """Load and warm up: one picture goes through, so that the first request is as quick as the next."""
+        """Load and warm up: one picture goes through, so that the first request is as quick as the next.
+
+        lanes: how many calls of the engine may go beside one another; None: as many as there are cores, if it may be called so.
+        """
+        count = lanes or (usable_cores() if isinstance(engine, ParallelEngine) else 1)
         spec = model.spec
         memory = needed_bytes(spec, model.quantization)
         detector = Detector(spec, engine)
-        loaded = cls(name or model.name, detector, parameters(spec.network), dict(model.provenance), version, memory, file)
-        loaded.turns.submit(detector.detect, np.zeros((spec.input_size, spec.input_size, 3), np.uint8)).result()
+        loaded = cls(name or model.name, detector, parameters(spec.network), dict(model.provenance), version, memory, file, Lanes(count))
+        loaded.lanes.submit(detector.detect, np.zeros((spec.input_size, spec.input_size, 3), np.uint8)).result()
         return loaded
 
     @property

@@ -10,10 +10,10 @@ from detector.spec import Model
 EngineName = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
 
 
-def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None = None) -> Engine:
+def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None = None, lanes: bool = False) -> Engine:
     """The engine of that name, holding that model; "auto" is onnxruntime.
 
-    threads: as in `detector.engines.load_engine`. Raises SettingError for an unknown name, MissingExtra where its packages are not
+    threads, lanes: as in `detector.engines.load_engine`. Raises SettingError for an unknown name, MissingExtra where its packages are not
     installed, NetworkError where tensornets has no such network.
     """
     if name not in get_args(EngineName):
@@ -22,4 +22,4 @@ def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None 
         from weights.tensornets_engine import TensornetsEngine
 
         return TensornetsEngine.of(model)
-    return engines.load_engine(model, name, threads=threads)
+    return engines.load_engine(model, name, threads=threads, lanes=lanes)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from detector.engines import Engine
-from detector.spec import ModelFacts
+from detector.spec import Model, ModelFacts
 from weights.engines import EngineName, load_engine
 from weights.partial import Progress
 from weights.resolve import Source, find
@@ -24,15 +24,15 @@ class Ready(NamedTuple):
     """Keeps the engine on disk for the next start; does nothing where it lies there already, or shall not. It takes as long as building."""
 
 
-def load_ready(name_or_file: str | None, engine: EngineName = "auto", *, progress: Progress | None = None) -> Ready:
-    """The engine of the model in that file, or of that name, kept from an earlier start or built now.
+def load_ready(name_or_file: str | None, engine: EngineName = "auto", *, progress: Progress | None = None, lanes: bool = False) -> Ready:
+    """The engine of the model in that file, or of that name, kept from an earlier start or built now. lanes: as in `load_engine`.
 
     Raises what `resolve.load` and `engines.load_engine` raise.
     """
     source = find(name_or_file, progress=progress)
     if engine not in ("auto", "onnxruntime") or not _keeps(source):
         model = source.load()
-        return Ready(model, load_engine(model, engine), _nothing)
+        return Ready(model, load_engine(model, engine, lanes=lanes), _nothing)
 
     from weights import kept_engines
 
@@ -41,7 +41,18 @@ def load_ready(name_or_file: str | None, engine: EngineName = "auto", *, progres
     if (kept := kept_engines.read(key)) is not None:
         return Ready(kept, kept.engine, _nothing)
     model = source.load(content)
-    return Ready(model, load_engine(model, engine), partial(kept_engines.keep, key, model))
+    built = load_engine(model, engine, lanes=lanes)
+    return Ready(model, built, partial(_keep, key, model, built if lanes else None))
+
+
+def _keep(key: str, model: Model, built: Engine | None) -> None:
+    """Keep the engine, and give the one that was built, if it is a large one, the kept one's session for calls beside one another."""
+    from detector.engines.onnxruntime import OnnxEngine
+    from weights import kept_engines
+
+    kept_engines.keep(key, model)
+    if isinstance(built, OnnxEngine) and built.narrow is None and (kept := kept_engines.read(key)) is not None:
+        built.narrow = kept.engine.narrow
 
 
 def _nothing() -> None:

@@ -24,37 +24,56 @@ GRAPH, KERNELS = "graph.onnx", "kernels"
 """The files of an engine that is kept: the graph as onnxruntime has optimised it, and its constants, which are mapped into memory."""
 
 
-@dataclass(frozen=True)
+LANES_UP_TO = 2**26
+"""Bytes of a model's arrays up to which an engine that is built has a second copy of them, for calls beside one another."""
+
+
+@dataclass(eq=False)
 class OnnxEngine:
     """A session and how many anchors its output holds."""
 
     session: Any
     anchors: int
     name: str = "onnxruntime"
+    narrow: Any = None
+    """Another session of the same network, of one thread, where there is one."""
 
     @classmethod
-    def of(cls, model: Model, *, threads: int | None = None, keep: Path | None = None) -> "OnnxEngine":
+    def of(cls, model: Model, *, threads: int | None = None, keep: Path | None = None, lanes: bool = False) -> "OnnxEngine":
         """Build the graph and load it. threads: of one call; None: as many as there are processors for this process.
 
         keep: a folder for GRAPH and KERNELS, of which `kept` makes the same engine. Raises KeepError where they cannot be written.
+        lanes: load it once more for calls beside one another, if it is no larger than LANES_UP_TO.
         """
         from detector.onnx_model import build_apart
 
-        return cls(_session(build_apart(model), threads, keep), len(model.spec.anchors))
+        parts = build_apart(model)
+        small = sum(array.nbytes for array in model.arrays.values()) <= LANES_UP_TO
+        narrow = _session(parts, 1) if lanes and small and (threads or usable_cores()) > 1 else None
+        return cls(_session(parts, threads, keep), len(model.spec.anchors), narrow=narrow)
 
     @classmethod
     def kept(cls, folder: Path, anchors: int, *, threads: int | None = None) -> "OnnxEngine":
-        """The engine in that folder, in milliseconds. Raises KeepError where the files are none of onnxruntime's, or were cut short."""
-        options = _options(threads or usable_cores())
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # that has been done
+        """The engine in that folder, in milliseconds. Raises KeepError where the files are none of onnxruntime's, or were cut short.
+
+        Its two sessions have the same memory for their constants: the file's.
+        """
         try:
-            return cls(onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=[_CPU]), anchors)
+            wide, narrow = (_kept_session(folder, count) for count in (threads or usable_cores(), 1))
         except _REFUSALS as error:
             raise KeepError(f"{folder}: onnxruntime cannot read it: {error}") from error
+        return cls(wide, anchors, narrow=narrow)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
-        (logits,) = self.session.run([OUTPUT], {INPUT: images})
+        return self._run(self.session, images)
+
+    def beside(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `engines.ParallelEngine`. Where there is no session of one thread, calls share the threads of the other."""
+        return self._run(self.narrow or self.session, images)
+
+    def _run(self, session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        (logits,) = session.run([OUTPUT], {INPUT: images})
         return split_anchors(logits, self.anchors)
 
 
@@ -107,6 +126,12 @@ def _session(parts: "Parts", threads: int | None, keep: Path | None = None) -> A
         if keep is None:
             raise
         raise KeepError(f"{keep}: onnxruntime cannot write its graph there: {error}") from error
+
+
+def _kept_session(folder: Path, threads: int) -> Any:
+    options = _options(threads)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # that has been done
+    return onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=[_CPU])
 
 
 _CPU = "CPUExecutionProvider"

@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from detector.detector import Detector
-from detector.engines import load_engine
+from detector.engines import ParallelEngine, load_engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
-from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, efficientnet_lite0, yolov2
+from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, darknet19, efficientnet_lite0, yolov2
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 
@@ -192,3 +193,31 @@ def test_of_many_labels_a_refusal_lists_a_hundred():
 def test_a_model_runs_at_another_input_size(tiny_model):
     larger = replace(tiny_model, spec=replace(tiny_model.spec, input_size=128))
     assert load_engine(larger)(images(128)).shape == (2, 4, 4, 2, 8)
+
+
+@pytest.mark.parametrize("stem", [darknet19(width=0.25), efficientnet_lite0()])
+def test_calls_beside_one_another_say_the_same_to_the_bit(stem, random_arrays):
+    network = yolov2(("a", "b"), stem=stem, filters=64)
+    model = Model("random", ModelSpec(("a", "b"), ((1, 1), (2, 3), (3, 2), (1, 2), (4, 4)), network, 96), random_arrays(network, 7))
+    engine = load_engine(model, "onnxruntime", threads=2, lanes=True)
+    assert isinstance(engine, ParallelEngine)
+    assert engine.narrow is not None
+    photos = [images(96, 1) + number for number in range(16)]
+    alone = [engine(photo).tobytes() for photo in photos]
+    for narrow in (engine.narrow, None):  # without one, they share the threads of the other
+        engine.narrow = narrow
+        with ThreadPoolExecutor(4) as pool:
+            assert [said.tobytes() for said in pool.map(engine.beside, photos)] == alone
+
+
+def test_a_second_session_is_for_small_models_and_for_those_who_ask(random_arrays, monkeypatch):
+    model = of_layers(random_arrays, Conv("a", 6))
+    assert load_engine(model, threads=2).narrow is None
+    assert load_engine(model, threads=1, lanes=True).narrow is None
+    monkeypatch.setattr("detector.engines.onnxruntime.LANES_UP_TO", 100)
+    assert load_engine(model, threads=2, lanes=True).narrow is None
+
+
+@pytest.mark.parametrize("name", ["tensorflow"])
+def test_engines_that_are_called_by_one_thread_say_so(name, random_arrays):
+    assert not isinstance(load_engine(of_layers(random_arrays, Conv("a", 6)), name), ParallelEngine)

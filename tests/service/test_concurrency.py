@@ -1,10 +1,11 @@
-"""Many clients at once: the same answers, one photo in the network at a time, and an event loop that is never held up."""
+"""Many clients at once: the same answers, no call of the network that it is not made for, and an event loop that is never held up."""
 
 import asyncio
 
 import httpx
 import pytest
 
+from detector.engines.onnxruntime import OnnxEngine
 from detector.spec import Model
 from service.app import create_app
 from service.registry import LoadedModel, Registry
@@ -55,6 +56,21 @@ def test_64_clients_get_exactly_the_answers_of_one_at_a_time(two_models, photo, 
     for model in two_models:
         assert model.detector.engine.most == 1
         assert len(model.detector.engine.threads) == 1
+
+
+def test_64_clients_of_a_network_that_is_called_beside_itself_get_exactly_the_answers_of_one_at_a_time(tiny_model, photo):
+    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, lanes=True), lanes=2)
+    app = create_app(Registry([model]), Settings(queue_size=64))
+    photos = [photo(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
+
+    async def ask_all():
+        async with client(app) as http:
+            alone = [said(await http.post("/detect?confidence=0.01", content=content)) for content in photos]
+            return alone, [said(each) for each in await asyncio.gather(*(http.post("/detect?confidence=0.01", content=c) for c in photos))]
+
+    alone, together = asyncio.run(ask_all())
+    assert together == alone
+    assert len({str(answer) for answer in alone}) == 64
 
 
 def test_the_event_loop_answers_while_the_network_computes(app, watched, photo):

@@ -324,7 +324,7 @@ def test_an_engine_that_fails_in_its_own_way_is_a_refusal(models, tiny_model, mo
     """What an engine makes of a stranger's network is not known beforehand."""
     from service import model_loading
 
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError("no kernel for this")
 
     add(models, "mine", tiny_model)
@@ -364,7 +364,7 @@ def test_a_version_that_is_swapped_out_is_freed_when_its_last_request_is_done(mo
     model, session = weakref.ref(in_flight), weakref.ref(in_flight.detector.engine.session)
     add(models, "mine", another_model)
     assert followed.look().served == {"mine": ["2"]}
-    assert in_flight.turns.submit(int).result() == 0  # a request under way goes on with the version that it began with
+    assert in_flight.lanes.submit(int).result() == 0  # a request under way goes on with the version that it began with
     assert session()
     del in_flight
     assert model() is None

@@ -1,11 +1,13 @@
-"""The network's thread: one call at a time, batches of what is ready, and failures that stay where they are."""
+"""The network's threads: who is computed when, and with what, batches of what is ready, and failures that stay where they are."""
 
+import random
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
 
 import numpy as np
 import pytest
 
+from service.lanes import Lanes
 from service.scheduler import Dropped
 from service.turns import Batching, Turns
 
@@ -43,7 +45,7 @@ def turns(network):
     pools = []
 
     def make(size=1, wait=0.0):
-        pools.append(ThreadPoolExecutor(1))
+        pools.append(Lanes(1))
         return Turns(network, pools[-1], Batching(size, wait))
 
     yield make
@@ -102,3 +104,114 @@ def test_what_nobody_waits_for_is_not_computed(network, turns):
         with pytest.raises(Dropped):
             future.result(30)
     assert network.batches == [[0]]
+
+
+class Watched:
+    """A network and its narrow twin that note what goes on at a time; each call waits for as many permits as it is told."""
+
+    def __init__(self):
+        self.lock, self.now, self.most, self.said = threading.Lock(), [], [], []
+        self.permits = threading.Semaphore(0)
+
+    def _call(self, kind, images):
+        number = int(images[0, 0, 0, 0])
+        with self.lock:
+            self.now.append(kind)
+            self.most.append(tuple(self.now))
+            self.said.append((kind, number))
+        assert self.permits.acquire(timeout=30)
+        with self.lock:
+            self.now.remove(kind)
+        return images[:, :1, :1, :1]
+
+    def wide(self, images):
+        return self._call("wide", images)
+
+    def narrow(self, images):
+        return self._call("narrow", images)
+
+    def begun(self, count):
+        """Wait until so many calls have begun."""
+        end = time.monotonic() + 30
+        while len(self.said) < count:
+            assert time.monotonic() < end
+
+
+@pytest.fixture
+def watched():
+    watched, pools = Watched(), []
+
+    def make(lanes, batching=None, *, parallel=True):
+        pools.append(Lanes(lanes))
+        return Turns(watched.wide, pools[-1], batching or Batching(), watched.narrow if parallel else None)
+
+    watched.turns = make
+    yield watched
+    watched.permits.release(10_000)
+    for pool in pools:
+        pool.shutdown()
+
+
+def test_a_photo_that_is_alone_has_all_cores_and_those_that_wait_for_it_get_one_each(watched):
+    turns = watched.turns(2)
+    futures = [turns.submit(picture(0), wanted)]
+    watched.begun(1)
+    futures += [turns.submit(picture(number), wanted) for number in (1, 2, 3)]
+    watched.permits.release()
+    watched.begun(3)
+    assert watched.said[0] == ("wide", 0)
+    assert sorted(watched.said[1:3]) == [("narrow", 1), ("narrow", 2)]
+    watched.permits.release(3)
+    assert [future.result(30).raw.item() for future in futures] == [0, 1, 2, 3]
+    assert watched.said[3] == ("narrow", 3)
+    assert set(watched.most) <= {("wide",), ("narrow",), ("narrow", "narrow")}
+
+
+def test_on_many_cores_few_photos_go_one_by_one_with_all_of_them(watched):
+    turns = watched.turns(4)
+    futures = [turns.submit(picture(number), wanted) for number in range(4)]
+    watched.permits.release(4)
+    assert [future.result(30).raw.item() for future in futures] == [0, 1, 2, 3]
+    assert watched.said[0] == ("wide", 0) or ("narrow", 0) in watched.said
+    assert all("wide" not in now or now == ("wide",) for now in watched.most)
+
+
+@pytest.mark.parametrize("options", [{"parallel": False}, {"batching": Batching(3, 0.001)}])
+def test_a_network_that_may_not_be_called_twice_is_not_and_batches_are_alone(watched, options):
+    turns = watched.turns(3, **options)
+    watched.permits.release(1000)
+    futures = [turns.submit(picture(number), wanted) for number in range(40)]
+    assert [future.result(30).raw.item() for future in futures] == list(range(40))
+    assert set(watched.most) == {("wide",)}
+
+
+def test_at_no_moment_has_a_photo_all_cores_while_another_is_computed(watched):
+    turns, dice = watched.turns(2), random.Random(3)
+    watched.permits.release(10_000)
+    futures = []
+    for number in range(300):
+        futures.append(turns.submit(picture(number), wanted))
+        if dice.random() < 0.3:
+            futures[-1].result(30)
+    assert [future.result(30).raw.item() for future in futures] == list(range(300))
+    assert set(watched.most) <= {("wide",), ("narrow",), ("narrow", "narrow")}
+    assert {kind for kind, _ in watched.said} == {"wide", "narrow"}
+
+
+def test_a_photo_that_fails_beside_another_spoils_nothing(watched):
+    def failing(images):
+        watched.narrow(images)
+        raise RuntimeError("thirteen")
+
+    turns = Turns(watched.wide, Lanes(2), Batching(), failing)
+    first = turns.submit(picture(0), wanted)
+    watched.begun(1)
+    others = [turns.submit(picture(number), wanted) for number in (1, 2)]
+    watched.permits.release()
+    watched.begun(3)
+    watched.permits.release(3)
+    assert first.result(30).raw.item() == 0
+    for future in others:
+        with pytest.raises(RuntimeError, match="thirteen"):
+            future.result(30)
+    assert turns.submit(picture(7), wanted).result(30).raw.item() == 7

@@ -48,6 +48,18 @@ def kept(home):
     return sorted(place.name for place in home.iterdir())
 
 
+def test_calls_beside_one_another_have_a_session_once_the_engine_is_kept(file, monkeypatch):
+    monkeypatch.setattr("detector.engines.onnxruntime.LANES_UP_TO", 0)
+    cold = load_ready(str(file), lanes=True)
+    assert cold.engine.narrow is None  # as of a large model
+    cold.keep()
+    x = images(64, 1)
+    for engine in (cold.engine, load_ready(str(file), lanes=True).engine):
+        assert engine.narrow is not None
+        assert engine.narrow is not engine.session
+        np.testing.assert_array_equal(engine.beside(x), engine(x))
+
+
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_a_kept_engine_computes_the_same_bits(name):
     cold = load_ready(name)
