@@ -187,7 +187,7 @@ def test_an_address_with_a_password_for_a_proxy_does_not_take_the_key_s_place(lo
         assert client.models()
 
 
-@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "clé", "a\r\nX-Other: b"])
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "clé", "a\r\nX-Other: b"], ids=["line", "space", "accent", "header"])
 def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key):
     with pytest.raises(SettingError, match="the key has") as error:
         Client("http://localhost", api_key=key)
