@@ -30,6 +30,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--strangers", type=int, default=400, metavar="N", help="mutated photos, and forms, that the service is sent (400)")
 
 
+LONGEST = ("test_workers.py", "test_finetune.py", "test_archive.py", "test_readme.py", "test_feature_cache.py", "test_step.py")
+"""Files that take a minute or more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: where two processes share the files, neither is left alone with one of them in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 Box = dict[str, Any]
 """label, score, xmin, ymin, xmax, ymax, as in the reference files."""
 
