@@ -136,28 +136,30 @@ def plot(results: Path, picture: Path) -> None:
     from matplotlib.figure import Figure
 
     every = rows(results)
-    groups = [group for group, variants in VARIANTS.items() if any(runs_of(every, group, name) for name in variants)]
+    first = next((group, name) for group, variants in VARIANTS.items() for name in variants)
+    groups = [group for group, variants in VARIANTS.items() if sum(bool(runs_of(every, group, name)) for name in variants) > 1]
     lines = -(-len(groups) // 2)
-    figure = Figure(figsize=(12, 3.8 * lines), layout="constrained")
+    figure = Figure(figsize=(12, 4 * lines), layout="constrained")
     panels = figure.subplots(lines, 2, squeeze=False).ravel()
     for axes, group in zip(panels, groups, strict=False):
+        _curve(axes, "the base", runs_of(every, *first), color="black", linestyle="--")
         for name in VARIANTS[group]:
-            if seeds := runs_of(every, group, name):
+            if (seeds := runs_of(every, group, name)) and (group, name) != first:
                 _curve(axes, name, seeds)
         axes.set(title=group, xlabel="share of the run", ylabel="AP50 on val", xlim=(0, 1.02), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        axes.legend(fontsize=8, loc="center right", frameon=False)
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     figure.savefig(picture, dpi=90)
 
 
-def _curve(axes: Any, name: str, seeds: list[Row]) -> None:
+def _curve(axes: Any, name: str, seeds: list[Row], **style: str) -> None:
     checks = min(len(row["step"]) for row in seeds)  # early stopping ends each seed elsewhere
     steps = seeds[0]["step"][:checks]
     values = [[row["ap50"][check] for row in seeds] for check in range(checks)]
     shares = [step / max(row["step"][-1] for row in seeds) for step in steps]
-    (line,) = axes.plot(shares, [statistics.mean(each) for each in values], "o-", markersize=2.5, linewidth=1, label=name)
+    (line,) = axes.plot(shares, [statistics.mean(each) for each in values], marker="o", markersize=3, linewidth=1.2, label=name, **style)
     axes.fill_between(shares, [min(each) for each in values], [max(each) for each in values], color=line.get_color(), alpha=0.1)
 
 
