@@ -21,18 +21,21 @@ class Ready(NamedTuple):
     facts: ModelFacts
     engine: Engine
     keep: Callable[[], object]
-    """Keeps the engine on disk for the next start; does nothing where it lies there already, or shall not. It takes as long as building."""
+    """Keeps the engine on disk for the next start, unless it lies there already, or shall not; and readies it for calls beside one
+    another, if they were asked for. It takes as long as building."""
 
 
 def load_ready(name_or_file: str | None, engine: EngineName = "auto", *, progress: Progress | None = None, lanes: bool = False) -> Ready:
-    """The engine of the model in that file, or of that name, kept from an earlier start or built now. lanes: as in `load_engine`.
+    """The engine of the model in that file, or of that name, kept from an earlier start or built now. lanes: calls
+    beside one another are to be expected.
 
     Raises what `resolve.load` and `engines.load_engine` raise.
     """
     source = find(name_or_file, progress=progress)
     if engine not in ("auto", "onnxruntime") or not _keeps(source):
         model = source.load()
-        return Ready(model, load_engine(model, engine, lanes=lanes), _nothing)
+        built = load_engine(model, engine)
+        return Ready(model, built, partial(_add_lane, model, built) if lanes else _nothing)
 
     from weights import kept_engines
 
@@ -41,18 +44,29 @@ def load_ready(name_or_file: str | None, engine: EngineName = "auto", *, progres
     if (kept := kept_engines.read(key)) is not None:
         return Ready(kept, kept.engine, _nothing)
     model = source.load(content)
-    built = load_engine(model, engine, lanes=lanes)
+    built = load_engine(model, engine)
     return Ready(model, built, partial(_keep, key, model, built if lanes else None))
 
 
 def _keep(key: str, model: Model, built: Engine | None) -> None:
-    """Keep the engine, and give the one that was built, if it is a large one, the kept one's session for calls beside one another."""
+    """Keep the engine, and give the one that was built the kept one's session for calls beside one another, which takes no memory."""
     from detector.engines.onnxruntime import OnnxEngine
     from weights import kept_engines
 
     kept_engines.keep(key, model)
-    if isinstance(built, OnnxEngine) and built.narrow is None and (kept := kept_engines.read(key)) is not None:
+    if not isinstance(built, OnnxEngine):
+        return
+    if (kept := kept_engines.read(key)) is not None:
         built.narrow = kept.engine.narrow
+    else:
+        built.add_lane(model)
+
+
+def _add_lane(model: Model, built: Engine) -> None:
+    from detector.engines.onnxruntime import OnnxEngine
+
+    if isinstance(built, OnnxEngine):
+        built.add_lane(model)
 
 
 def _nothing() -> None:

@@ -43,14 +43,14 @@ class OnnxEngine:
         """Build the graph and load it. threads: of one call; None: as many as there are processors for this process.
 
         keep: a folder for GRAPH and KERNELS, of which `kept` makes the same engine. Raises KeepError where they cannot be written.
-        lanes: load it once more for calls beside one another, if it is no larger than LANES_UP_TO.
+        lanes: as `add_lane` does.
         """
         from detector.onnx_model import build_apart
 
-        parts = build_apart(model)
-        small = sum(array.nbytes for array in model.arrays.values()) <= LANES_UP_TO
-        narrow = _session(parts, 1) if lanes and small and (threads or usable_cores()) > 1 else None
-        return cls(_session(parts, threads, keep), len(model.spec.anchors), narrow=narrow)
+        engine = cls(_session(build_apart(model), threads, keep), len(model.spec.anchors))
+        if lanes:
+            engine.add_lane(model)
+        return engine
 
     @classmethod
     def kept(cls, folder: Path, anchors: int, *, threads: int | None = None) -> "OnnxEngine":
@@ -63,6 +63,14 @@ class OnnxEngine:
         except _REFUSALS as error:
             raise KeepError(f"{folder}: onnxruntime cannot read it: {error}") from error
         return cls(wide, anchors, narrow=narrow)
+
+    def add_lane(self, model: Model) -> None:
+        """Load the model once more for calls beside one another, if it is no larger than LANES_UP_TO and calls have several threads."""
+        from detector.onnx_model import build_apart
+
+        small = sum(array.nbytes for array in model.arrays.values()) <= LANES_UP_TO
+        if small and self.session.get_session_options().intra_op_num_threads > 1:
+            self.narrow = _session(build_apart(model), 1)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""

@@ -60,6 +60,20 @@ def test_calls_beside_one_another_have_a_session_once_the_engine_is_kept(file, m
         np.testing.assert_array_equal(engine.beside(x), engine(x))
 
 
+@pytest.mark.parametrize("why", ["none are kept", "none can be kept"])
+def test_where_no_engine_is_kept_a_small_one_gets_a_session_of_its_own_when_the_start_is_over(file, monkeypatch, home, why):
+    if why == "none are kept":
+        monkeypatch.setenv("BOXWRIGHT_ENGINES", "0")
+    else:
+        home.parent.write_bytes(b"no folder")
+    ready = load_ready(str(file), lanes=True)
+    assert ready.engine.narrow is None
+    ready.keep()
+    x = images(64, 1)
+    assert ready.engine.narrow is not None
+    np.testing.assert_array_equal(ready.engine.beside(x), ready.engine(x))
+
+
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_a_kept_engine_computes_the_same_bits(name):
     cold = load_ready(name)
