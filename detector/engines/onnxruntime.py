@@ -65,11 +65,11 @@ class OnnxEngine:
         return cls(wide, anchors, narrow=narrow)
 
     def add_lane(self, model: Model) -> None:
-        """Load the model once more for calls beside one another, if it is no larger than LANES_UP_TO and calls have several threads."""
+        """Load the model once more for calls beside one another: on a processor, where calls have several threads, up to LANES_UP_TO."""
         from detector.onnx_model import build_apart
 
         small = sum(array.nbytes for array in model.arrays.values()) <= LANES_UP_TO
-        if small and self.session.get_session_options().intra_op_num_threads > 1:
+        if small and can_keep() and self.session.get_session_options().intra_op_num_threads > 1:
             self.narrow = _session(build_apart(model), 1)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
