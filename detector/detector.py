@@ -68,7 +68,7 @@ class Detector:
         """First step: (H, W, 3) uint8 RGB, or what `read_reduced` made of a file with `enough` -> network pixels (S, S, 3)."""
         if isinstance(image, Reduced):
             placement = Placement.of(self.spec, image.width, image.height)
-            return Prepared(placement, placement.apply(image.picture))
+            return Prepared(placement, placement.apply(image.image))
         placement = Placement.fit(self.spec, image)
         return Prepared(placement, placement.apply(image))
 

@@ -24,11 +24,16 @@ MAX_SIDE = 65_535  # what JPEG and GIF can state; longer strips only serve to ex
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """A photo that may have been decoded at a half, a quarter or an eighth of its size."""
+    """A photo that may have been decoded at a half, a quarter or an eighth of its size, as Pillow has it."""
 
-    picture: NDArray[np.uint8]  # (h, w, 3)
+    image: Image.Image  # upright, RGB
     width: int  # of the whole photo, upright
     height: int
+
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """(h, w, 3) RGB, 0..255, read-only: a copy each time, as Pillow has four bytes a pixel."""
+        return np.asarray(self.image)
 
 
 def read_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -56,13 +61,13 @@ def read_reduced(data: bytes, enough: int | None, *, max_pixels: int = MAX_PIXEL
     photo = open_photo(data)
     _check_size(photo, max_pixels)
     try:
-        picture = np.asarray(_upright(_rgb(_decode(photo, enough)), photo.orientation))
+        image = _upright(_rgb(_decode(photo, enough)), photo.orientation)
     except _PILLOW_ERRORS as error:
         raise DamagedImage(
             f"the {photo.format} is cut short or corrupt ({error}); {len(data):,} bytes came. Send the whole file."
         ) from error
     width, height = photo.size if photo.orientation not in _LYING else photo.size[::-1]
-    return Reduced(picture, width, height)
+    return Reduced(image, width, height)
 
 
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError)  # all that 800,000 mutated files brought forth

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.resample import RESIZE
+from detector.resample import RESIZE, Photo
 from detector.spec import Edges, ModelSpec, Resample
 
 Picture = NDArray[np.uint8]
@@ -47,8 +47,8 @@ class Placement:
             shown_width, shown_height = max(1, width * size // height), size
         return cls(size, width, height, shown_width, shown_height, spec.resample, spec.edges)
 
-    def apply(self, image: Picture) -> Pixels:
-        """(height, width, 3) uint8 -> (size, size, 3) float32, 0..255, padded with GREY.
+    def apply(self, image: Photo) -> Pixels:
+        """(height, width, 3) uint8, or Pillow's RGB image -> (size, size, 3) float32, 0..255, padded with GREY.
 
         A copy of the photo that is smaller than `width` x `height`, but no smaller than what is shown, will do as well.
         """

@@ -1,4 +1,4 @@
-"""The ways in which weights were shown their photos: (H, W, 3) uint8 -> (height, width, 3) float32, 0..255."""
+"""The ways in which weights were shown their photos: (H, W, 3) uint8, or Pillow's image -> (height, width, 3) float32, 0..255."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,20 +8,24 @@ from PIL import Image
 
 from detector.spec import Resample
 
-Resize = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
+Photo = NDArray[np.uint8] | Image.Image
+"""(H, W, 3) RGB, 0..255, or Pillow's own, of which no copy need be made."""
+Resize = Callable[[Photo, int, int], NDArray[np.float32]]
 """(image, width, height)"""
 
 CUBIC_A = -0.75
 """Sharpness of the cubic convolution (Keys 1981), as OpenCV has it."""
 
 
-def antialiased(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
+def antialiased(image: Photo, width: int, height: int) -> NDArray[np.float32]:
     """Pillow's bilinear, whose window grows with the reduction."""
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
 
 
-def aligned(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
+def aligned(image: Photo, width: int, height: int) -> NDArray[np.float32]:
     """Bilinear with aligned corners and no antialiasing (Darknet src/image.c, resize_image): four pixels make one."""
+    image = np.asarray(image)
     upper, lower, down = _neighbours(image.shape[0], height)
     used, (above, below) = np.unique(np.stack([upper, lower]), return_inverse=True)
     rows = _blended_along(image[used], width)
@@ -52,9 +56,9 @@ def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp],
     return before, np.minimum(before + 1, old - 1), place - before.astype(np.float32)
 
 
-def cubic(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
+def cubic(image: Photo, width: int, height: int) -> NDArray[np.float32]:
     """OpenCV's INTER_CUBIC: centres of pixels aligned, no antialiasing, sixteen pixels make one; beyond 0..255 where it overshoots."""
-    rows = _cubic_along_rows(image, height)
+    rows = _cubic_along_rows(np.asarray(image), height)
     return _cubic_along_rows(rows.swapaxes(0, 1), width).swapaxes(0, 1)
 
 

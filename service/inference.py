@@ -6,7 +6,7 @@ model's own threads (`turns`), in the order in which photos got ready.
 
 import asyncio
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -27,7 +27,7 @@ from service.registry import LoadedModel
 from service.scheduler import Job, Scheduler
 from service.settings import Settings
 from service.timing import Stopwatch
-from service.turns import Batching, Turns
+from service.turns import Batching, Computed, Turns
 
 MAX_DETECTIONS = 100
 
@@ -85,8 +85,14 @@ class Inference:
 
     async def _work(self, photo: bytes, model: LoadedModel, steps: "_Steps", job: Job[Answer]) -> Answer:
         steps.watch.note_so_far("queue")
-        prepared, picture = await job.stage(self._workers, steps.read, photo, self._settings.max_pixels)
-        computed = await asyncio.wrap_future(self._turns_of(model).submit(prepared.pixels, lambda: job.dropped))
+        turns = self._turns_of(model)
+
+        def read() -> tuple[Prepared, Picture | None, Future[Computed]]:
+            prepared, picture = steps.read(photo, self._settings.max_pixels)
+            return prepared, picture, turns.submit(prepared.pixels, lambda: job.dropped)  # from here: the event loop may be busy
+
+        prepared, picture, computing = await job.stage(self._workers, read)
+        computed = await asyncio.wrap_future(computing)
         steps.watch.note("network", computed.seconds)
         if computed.first:
             self._metrics.batch_size.observe(computed.batch)
@@ -106,14 +112,14 @@ class _Steps:
     def __init__(self, model: LoadedModel, options: Options) -> None:
         self.detector, self.options, self.watch = model.detector, options, Stopwatch()
 
-    def read(self, photo: bytes, max_pixels: int) -> tuple[Prepared, Picture]:
+    def read(self, photo: bytes, max_pixels: int) -> tuple[Prepared, Picture | None]:
         enough = None if self.options.draw else self.detector.enough  # what is drawn upon is the whole photo
         with self.watch.stage("decode"):
             reduced = read_reduced(photo, enough, max_pixels=max_pixels)
         with self.watch.stage("prepare"):
-            return self.detector.prepare(reduced), reduced.picture
+            return self.detector.prepare(reduced), reduced.picture if self.options.draw else None
 
-    def finish(self, picture: Picture, prepared: Prepared, raw: Raw) -> Answer:
+    def finish(self, picture: Picture | None, prepared: Prepared, raw: Raw) -> Answer:
         options = self.options
         with self.watch.stage("select"):
             found = self.detector.select(
@@ -124,7 +130,7 @@ class _Steps:
                 class_ids=options.class_ids,
                 max_detections=options.max_detections,
             )
-        annotated = self._drawn(picture, found, options.draw) if options.draw else None
+        annotated = self._drawn(picture, found, options.draw) if options.draw and picture is not None else None
         placement, times = prepared.placement, self.watch.read("decode", "prepare", "network", "select")
         return Answer(placement.width, placement.height, found, annotated, times)
 
