@@ -20,6 +20,15 @@ from detector.shapes import Array, Arrays, Shape, inputs, trace
 from detector.spec import Model, ModelSpec
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """The classes of Keras layers that a network is made of. Others must have the same arguments and variables."""
+
+    convolution: Callable[..., Any] = keras.layers.Conv2D
+    depthwise: Callable[..., Any] = keras.layers.DepthwiseConv2D
+    batch_norm: Callable[..., Any] = keras.layers.BatchNormalization
+
+
 def build_keras(model: Model) -> Any:
     """The model's whole network, pixel scaling included, with its arrays assigned."""
     network = empty_keras(model.spec)
@@ -33,7 +42,7 @@ def empty_keras(
     shared: Any = None,
     after: Mapping[str, Any] | None = None,
     given: Sequence[str] = (),
-    batch_norm: Callable[..., Any] = keras.layers.BatchNormalization,
+    kinds: Kinds = Kinds(),
 ) -> Any:
     """The network with Keras's initial values.
 
@@ -41,9 +50,8 @@ def empty_keras(
     after: Keras layers that training adds, such as dropout, by the name of the layer that they follow.
     given: layers, in the network's order, whose outputs (N, side, side, channels) are its inputs, by name, instead of images;
     what comes after the last of them is made, and reads nothing else of what lies before.
-    batch_norm: a layer that computes as Keras's and has the same arguments and variables.
     """
-    owners = _Owners(shared, batch_norm)
+    owners = _Owners(shared, kinds)
     read, last = _beginning(spec, given)
     outputs: dict[str, Any] = dict(read) if given else {}
     before = inputs(spec.network, spec.input_size)
@@ -71,14 +79,14 @@ class _Owners:
     """The Keras layers that own the weights: new ones, or those of a network made before."""
 
     shared: Any
-    batch_norm: Callable[..., Any]
+    kinds: Kinds
 
     def convolution(self, layer: Conv, channels: int) -> Any:
-        return _convolution(layer, channels) if self.shared is None else self.shared.get_layer(layer.name)
+        return _convolution(layer, channels, self.kinds) if self.shared is None else self.shared.get_layer(layer.name)
 
     def norm(self, layer: Conv) -> Any:
         name = f"{layer.name}_bn"
-        return self.batch_norm(epsilon=layer.epsilon, name=name) if self.shared is None else self.shared.get_layer(name)
+        return self.kinds.batch_norm(epsilon=layer.epsilon, name=name) if self.shared is None else self.shared.get_layer(name)
 
 
 def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owners: _Owners) -> Any:
@@ -113,7 +121,7 @@ def _same(layer: Conv | MaxPool) -> bool:
     return isinstance(layer, Conv) and layer.stride == 1 and layer.pads == (total // 2, total - total // 2)
 
 
-def _convolution(layer: Conv, channels: int) -> Any:
+def _convolution(layer: Conv, channels: int, kinds: Kinds) -> Any:
     options: dict[str, Any] = {
         "strides": layer.stride,
         "padding": "same" if _same(layer) else "valid",
@@ -121,8 +129,8 @@ def _convolution(layer: Conv, channels: int) -> Any:
         "name": layer.name,
     }
     if layer.groups == channels == layer.filters and channels > 1:
-        return keras.layers.DepthwiseConv2D(layer.size, **options)  # grouped convolutions have no gradient on CPUs
-    return keras.layers.Conv2D(layer.filters, layer.size, groups=layer.groups, **options)
+        return kinds.depthwise(layer.size, **options)  # grouped convolutions have no gradient on CPUs
+    return kinds.convolution(layer.filters, layer.size, groups=layer.groups, **options)
 
 
 def _activated(layer: Conv | Shortcut, last: Any) -> Any:

@@ -12,10 +12,19 @@ from training.team import Team
 
 
 class FusedBatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Keras's layer over the last axis, quicker where its statistics move."""
+    """Keras's layer over the last axis, quicker where its statistics move. folded: where it does not train, the kernel before has its scale
+    (`training.folding`), and what is left of it is a bias."""
+
+    folded = False
+
+    def scale_of_kernel(self) -> Any:
+        """(C,): what the kernel before is to be multiplied by; None where this layer does it."""
+        return None if self.trainable or not self.folded else self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """(N, H, W, C) -> the same; without a mask, which no image has."""
+        if (scale := self.scale_of_kernel()) is not None:
+            return tf.nn.bias_add(inputs, tf.cast(self.beta - self.moving_mean * scale, inputs.dtype))
         if not (training and self.trainable):
             return super().call(inputs, training=False, mask=mask)
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)

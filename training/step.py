@@ -11,13 +11,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from detector.keras_model import assign, empty_keras, read_back
+from detector.keras_model import Kinds, assign, empty_keras, read_back
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
 from training.alpha_dropout import SpatialAlphaDropout
 from training.batch_norm import FusedBatchNorm, SharedBatchNorm
 from training.config import Config
 from training.errors import CheckpointError
+from training.folding import FoldingConv2D, FoldingDepthwiseConv2D, fold_norms
 from training.loss import Loss
 from training.optimizers import make_optimizer
 from training.shared_dropout import shared_dropout
@@ -51,6 +52,7 @@ class Trainer:
         self.loss = Loss(self.spec, config)
         self._dropouts = _dropouts(start.model, config, team)
         self.network = self._made(self.spec)
+        fold_norms(self.network, self.spec.network)
         assign(self.network, start.model)
         self.freeze(frozenset())
         self.optimizer = make_optimizer(config)
@@ -112,7 +114,7 @@ class Trainer:
     def _made(self, spec: ModelSpec, **options: Any) -> Any:
         batch_norm = FusedBatchNorm if self.team.count == 1 else partial(SharedBatchNorm, team=self.team)
         with _arithmetic(self.config.precision):
-            network = empty_keras(spec, after=self._dropouts, batch_norm=batch_norm, **options)
+            network = empty_keras(spec, after=self._dropouts, kinds=Kinds(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm), **options)
         network.get_layer(spec.network[-1].name).dtype_policy = "float32"
         return network
 

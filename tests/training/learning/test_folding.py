@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from detector.keras_model import build_keras
+from detector.network import Conv
+from detector.spec import Model, ModelSpec
+from training.batch_norm import FusedBatchNorm
+from training.config import Config
+from training.folding import depthwise
+from training.step import Trainer
+from training.transfer import Start
+
+LAYERS = (
+    Conv("a", 6, stride=2),
+    Conv("b", 6, groups=6, size=5, stride=2),
+    Conv("c", 6, groups=6, activation="relu6"),
+    Conv("d", 4, size=1),
+)
+
+
+@pytest.fixture
+def model(random_arrays):
+    return Model("layers", ModelSpec((), (), LAYERS, 64), random_arrays(LAYERS, 3))
+
+
+def trainer(model, frozen=frozenset(), **settings):
+    return Trainer(Start(model, frozenset()), Config(**settings), frozen)
+
+
+def seen(network, images, weights, variables, *, training):
+    """Outputs, and the gradients of what is trained."""
+    with tf.GradientTape() as tape:
+        outputs = network(images, training=training)
+        total = tf.reduce_sum(weights * outputs)
+    return outputs, tape.gradient(total, [variable.value for variable in variables])
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_network_in_training_says_and_learns_what_kerass_own_layers_do(model, batch_norm, training):
+    ours = trainer(model, batch_norm=batch_norm).network
+    theirs = build_keras(model)
+    for layer in theirs.layers:
+        layer.trainable = ours.get_layer(layer.name).trainable if ours.get_layer(layer.name).weights else True
+    assert len(ours.trainable_variables) == (4 if batch_norm == "frozen" else 12)
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(0, 255, (3, 64, 64, 3)), tf.float32)
+    weights = tf.constant(rng.standard_normal((3, 16, 16, 4)), tf.float32)
+    first, second = (seen(network, images, weights, network.trainable_variables, training=training) for network in (ours, theirs))
+    np.testing.assert_allclose(first[0], second[0], rtol=1e-4, atol=1e-4 * np.abs(second[0]).max())
+    for mine, kerass in zip(first[1], second[1], strict=True):
+        np.testing.assert_allclose(mine, kerass, rtol=1e-3, atol=1e-4 * np.abs(kerass).max())
+
+
+def test_a_norm_that_trains_again_is_no_part_of_the_kernel_any_more(model):
+    one = trainer(model, frozenset({"a"}), batch_norm="train")
+    scales = {layer.name: one.network.get_layer(layer.name).scale() for layer in LAYERS}
+    assert [name for name, scale in scales.items() if scale is not None] == ["a"]
+    expected = model.arrays["a/gamma"] / np.sqrt(model.arrays["a/variance"] + LAYERS[0].epsilon)
+    np.testing.assert_allclose(scales["a"], expected, rtol=1e-6)
+    one.freeze(frozenset())
+    assert one.network.get_layer("a").scale() is None
+
+
+def test_the_norm_is_no_part_of_the_convolution_for_keras(model):
+    network = trainer(model).network
+    assert [weight.name for weight in network.get_layer("a").weights] == ["kernel"]
+    assert isinstance(network.get_layer("a_bn"), FusedBatchNorm)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, "same"), (4, 1, "same"), (5, 1, "valid"), (3, 2, "valid"), (5, 2, "valid")])
+def test_a_depthwise_convolution_has_tensorflows_gradients(size, stride, padding):
+    rng = np.random.default_rng(size)
+    images, kernel = (tf.constant(rng.standard_normal(shape), tf.float32) for shape in ((2, 11, 12, 3), (size, size, 3, 1)))
+    found = []
+    for convolution in (depthwise, lambda x, k, s, p: tf.nn.depthwise_conv2d(x, k, [1, s, s, 1], p.upper())):
+        with tf.GradientTape() as tape:
+            tape.watch([images, kernel])
+            outputs = convolution(images, kernel, stride, padding)
+            total = tf.reduce_sum(tf.sin(outputs))
+        found.append([outputs, *tape.gradient(total, [images, kernel])])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
