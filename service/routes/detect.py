@@ -69,12 +69,11 @@ _FOUND: dict[int | str, dict[str, Any]] = {
     "/detect",
     summary="What is in this photo?",
     response_model=DetectAnswer | SeveralAnswer,
-    response_model_exclude_none=True,
     responses=_FOUND | documented(*PHOTO_REFUSALS, *REQUEST_REFUSALS),
     openapi_extra={"requestBody": _BODY},
     dependencies=[once_each(but=("classes",))],
 )
-async def detect(request: Request, query: Annotated[DetectQuery, Query()], registry: TheRegistry, inference: TheInference) -> Any:
+async def detect(request: Request, query: Annotated[DetectQuery, Query()], registry: TheRegistry, inference: TheInference) -> Response:
     """Boxes in pixels of the upright photo, best score first. format=image answers a JPEG, or a PNG if the Accept header prefers it.
 
     Several photos are answered in order; one that cannot be used has its problem in its place.
@@ -85,11 +84,16 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()], regis
     if photos.several:
         _check_format(query, photos)
         answers = await detect_each(inference, photos.files, model, options)
-        return SeveralAnswer(results=[_entry(answer, model) for answer in answers])
+        return _answer(SeveralAnswer(results=[_entry(answer, model) for answer in answers]))
     answer = await inference.detect(photos.files[0], model, options)
     if query.format == "image" and answer.annotated:
         return Response(answer.annotated.data, media_type=answer.annotated.media_type)
-    return _json(answer, model)
+    return _answer(_json(answer, model))
+
+
+def _answer(answer: DetectAnswer | SeveralAnswer) -> Response:
+    """As FastAPI would, which would check it once more."""
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 def _options(query: DetectQuery, model: LoadedModel, accept: str) -> Options:
