@@ -24,7 +24,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "backbone frozen for a fifth of the run": COMPUTED | {"unfreeze_at": 0.8},
         "nothing frozen": UNFROZEN,
         "all but the output frozen throughout": {"freeze": "all-but-head"},
-        "the head starts anew": NEW_HEAD,
         "everything starts anew": SCRATCH,
     },
     "Loss": {
@@ -32,7 +31,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "anchors clustered anew": {"anchors": "kmeans"},
     },
     "Initialisation and activation of a new head": {
-        "He, leaky (as above)": NEW_HEAD,
+        "He, leaky": NEW_HEAD,
         "Glorot": NEW_HEAD | {"init": "glorot"},
         "LeCun": NEW_HEAD | {"init": "lecun"},
         "He, ReLU": NEW_HEAD | {"activation": "relu"},
