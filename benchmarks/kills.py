@@ -48,7 +48,7 @@ from training.finetune import Run
 from training.run_folder import RunFolder, Task
 from weights.resolve import load
 data, run, options = sys.argv[1:]
-if Path(run).is_dir():
+if Path(run).is_dir():  # else it was killed before it had begun
     going = Run.resumed(*RunFolder.open(Path(run)), load(None))
 else:
     going = Run.new(Task(data, "train", "val", None), Config.of(json.loads(options)), load(None), Path(run).parent)
@@ -117,8 +117,8 @@ def main() -> None:
         *_, told = go_on(data, whole)
         pace = max(after - before for before, after in pairwise(told[len(told) // 2 :]))  # a step with a check and a checkpoint
         moments = []
-        for kill in range(given.kills):
-            steps, pause = rng.randint(1 if kill == 0 else 0, MOST_STEPS), rng.uniform(0, pace)
+        for _ in range(given.kills):
+            steps, pause = rng.randint(0, MOST_STEPS), rng.uniform(0, pace)
             in_time, last, _ = go_on(data, killed, steps, pause)
             moments.append({"killed": in_time, "steps_told_of": steps, "seconds_later": round(pause, 3), "last_step": last})
             print(json.dumps(moments[-1]), file=sys.stderr, flush=True)

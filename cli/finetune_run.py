@@ -41,6 +41,20 @@ def _told_of(run: "Run", outcome: "Outcome") -> str:
     return f"{best}: {outcome.folder / 'best.safetensors'}; all of it: {write_report(outcome.folder)}"
 
 
+def _of_layers(layers: dict[str, Any]) -> str:
+    """The layers that learn least and most, and the one with most channels that are dead or saturated."""
+    ratios, flat = layers["gradient_to_weight"], layers["flat"]
+    told = []
+    if ratios:
+        least, most = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
+        told.append(f"gradients {ratios[least]:.0e} ({least}) to {ratios[most]:.0e} ({most}) of the weights")
+    for word in ("dead", "saturated"):
+        if flat:
+            layer = max(flat, key=lambda name: flat[name][word])
+            told.append(f"{word} at most {flat[layer][word]:.0%}" + (f" ({layer})" if flat[layer][word] else ""))
+    return ", ".join(told)
+
+
 def _shown(run: "Run") -> "Outcome":
     """The run with a bar on stderr, and a line for each check."""
     from rich.console import Console
@@ -58,6 +72,7 @@ def _shown(run: "Run") -> "Outcome":
             if "ap50" in row:
                 facts = f"step {row['step']}, epoch {row['epoch'] + 1}: loss {row['loss']:.3f}"
                 console.print(f"{facts}, val loss {row['val_loss']:.3f}, AP50 {row['ap50']:.3f}", highlight=False, soft_wrap=True)
+                console.print(f"  {_of_layers(row['layers'])}", style="dim", highlight=False, soft_wrap=True)
                 for sentence in row["sentences"]:
                     console.print(f"  {sentence}", style="yellow", highlight=False, soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """Every option of a training run, its range and what it means: written once, read by the command line, by TOML and by the code."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +17,12 @@ Number = TypeVar("Number", int, float)
 class Config(BaseModel):
     """The options of one run. Raises ConfigError through `of` and `read`; see each field's description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # the run
     epochs: int = Field(20, ge=1, le=10_000, description="How often every photo is seen.")
     batch_size: int = Field(8, ge=1, le=1024, description="Photos in a step.")
-    seed: int = Field(0, ge=0, description="The same seed gives the same weights, bit by bit.")
+    seed: int = Field(0, ge=0, le=2**31, description="The same seed gives the same weights, bit by bit.")
     overfit: int = Field(0, ge=0, description="Train and check on this many photos, unaugmented: a self-check. 0: off.")
     labels: str = Field("", description="The new model's labels, separated by commas. Empty: those of the training set, sorted.")
     check_every: int = Field(2, ge=1, description="Epochs from one check on the validation set to the next.")
@@ -157,22 +158,24 @@ class Config(BaseModel):
         return cls.of(values | dict(changed or {}), str(path))
 
     def to_toml(self) -> str:
-        """Every option with its description; `read` takes it back. JSON's numbers, booleans and ASCII strings are TOML's too."""
-        return "".join(
-            f"# {field.description}\n{name} = {json.dumps(getattr(self, name))}\n" for name, field in type(self).model_fields.items()
-        )
+        """Every option with its description; `read` takes it back."""
+        values = {name: _in_toml(getattr(self, name)) for name in type(self).model_fields}
+        return "".join(f"# {field.description}\n{name} = {values[name]}\n" for name, field in type(self).model_fields.items())
 
     def size_plan(self) -> tuple[tuple[float, int], ...]:
         """((share of the run until which, input size), ...), the last share 1."""
         *before, last = self.sizes.split(",")
         plan = (*((share, size) for size, share in _pairs("sizes", ",".join(before), int)), (1.0, _number("sizes", last, int)))
-        if any(not 0 < size <= 2048 for _, size in plan) or list(plan) != sorted(plan, key=lambda pair: pair[0]):
+        if any(not 0 < size <= 2048 or not 0 < share <= 1 for share, size in plan) or list(plan) != sorted(plan, key=lambda pair: pair[0]):
             raise ValueError(f"sizes are 1 to 2048 pixels with rising shares of the run, such as 224:0.5,288; got {self.sizes!r}.")
         return plan
 
     def rate_pieces(self) -> tuple[tuple[float, float], ...]:
         """((share of the run from which, factor), ...)."""
-        return _pairs("pieces", self.pieces, float)
+        pieces = _pairs("pieces", self.pieces, float)
+        if list(pieces) != sorted(pieces) or any(not 0 <= share <= 1 or factor < 0 for share, factor in pieces):
+            raise ValueError(f"pieces are factors with rising shares of the run, such as 0.6:0.1,0.85:0.01; got {self.pieces!r}.")
+        return pieces
 
 
 def _pairs(name: str, text: str, kind: type[Number]) -> tuple[tuple[Number, float], ...]:
@@ -183,6 +186,14 @@ def _pairs(name: str, text: str, kind: type[Number]) -> tuple[tuple[Number, floa
 
 def _number(name: str, text: str, kind: type[Number]) -> Number:
     try:
-        return kind(text)
+        number = kind(text)
     except ValueError as error:
         raise ValueError(f"{name}: {text.strip()!r} is no number; see the option's help for its form.") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: {text.strip()!r} is no number of use; see the option's help for its form.")
+    return number
+
+
+def _in_toml(value: Any) -> str:
+    """JSON's numbers, booleans and strings are TOML's too, but for characters beyond ASCII and the one that JSON does not escape."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -2,14 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,22 +17,21 @@ from detector.engines import Engine, load_engine
 from detector.spec import Model
 from training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from training.config import Config
-from training.errors import DatasetError, TrainingError
+from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.event_files import event_files
 from training.feature_cache import FeatureCache, Filling
 from training.interrupt import Interrupt
-from training.joining import check_fits, same_moment
+from training.joining import same_moment
 from training.pipeline import Batches, stream
+from training.prepared import Prepared, prepare
 from training.progress import Progress
 from training.run_folder import NoFolder, Row, RunFolder, Task
 from training.schedules import Schedule, make_schedule
-from training.start import labels_to_learn, model_to_start_with
 from training.step import StepReport, Trainer
 from training.team import ALONE, WHOLE, Team
 from training.threads import arithmetic_threads
-from training.transfer import Start, frozen_layers
-from training.voc import Sample, read_set
+from training.voc import Sample
 from training.watch import Flat, Probe, Watcher, flat_sentences
 from weights.model_file import save_model
 
@@ -71,23 +69,25 @@ class Run:
 
         Raises DatasetError, ConfigError, NetworkError, OSError; TrainingError where workers' data differ.
         """
-        prepared = _prepare(task, config, model, team)
+        prepared = prepare(task, config, model, team)
         folder = RunFolder.create(out, task, config) if team.is_chief else NoFolder()
         return cls._of(folder, task, config, prepared)
 
     @classmethod
     def resumed(cls, folder: RunFolder, task: Task, config: Config, model: Model, team: Team = ALONE) -> "Run":
-        """The run as its newest checkpoint left it, on the chief. Raises CheckpointError, and TrainingError where the data have changed."""
-        run = cls._of(folder, task, config, _prepare(task, config, model, team))
-        checkpoint = newest_checkpoint(folder.checkpoints)
-        run.trainer.restore(checkpoint.arrays)
-        run.progress = Progress(**checkpoint.state)
+        """The run as its newest checkpoint left it, on the chief. Raises CheckpointError; TrainingError where its data or its first model
+        have changed."""
+        run = cls._of(folder, task, config, prepare(task, config, model, team))
+        if folder.was_saved:  # else it ended before its first step
+            checkpoint = newest_checkpoint(folder.checkpoints)
+            run.trainer.restore(checkpoint.arrays)
+            run.progress = Progress(**checkpoint.state)
         folder.forget_after(run.progress.step)
         return run
 
     @classmethod
-    def _of(cls, folder: RunFolder, task: Task, config: Config, prepared: "_Prepared") -> "Run":
-        folder.describe(prepared.batches.samples, prepared.val, arithmetic_threads())
+    def _of(cls, folder: RunFolder, task: Task, config: Config, prepared: "Prepared") -> "Run":
+        folder.describe(prepared.batches.samples, prepared.val, prepared.start.model.arrays, arithmetic_threads())
         trainer = Trainer(prepared.start, config, prepared.frozen, prepared.team)
         schedule = make_schedule(config, prepared.batches.steps)
         return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule, prepared.features, prepared.team)
@@ -191,6 +191,8 @@ class Run:
     def _check(self) -> Row:
         """Measure the averaged weights on the validation set; keep them if they are the best so far. Look at each layer."""
         row: Row = self.team.told(self._measured)
+        if not math.isfinite(row["val_loss"]):
+            raise TrainingError(f"step {self.progress.step}: the loss on val is no number any more. Lower --learning-rate. {self._last()}")
         if self.progress.observe(row["ap50"] if self.config.watch == "ap" else -row["val_loss"], self.config):
             self._save_model("best", row["ap50"])
         return row
@@ -221,11 +223,13 @@ class Run:
         return replace(self.batches, samples=self.val, augmented=False, share=WHOLE)
 
     def _val_loss(self, engine: Engine) -> float:
-        losses = []
-        for step in range(self._val_batches.steps_per_epoch):  # the last one begins anew where the photos end
-            images, targets = self._val_batches.batch(step)
-            losses.append(self.trainer.loss_of_raw(engine(images), targets))
-        return float(np.mean(losses))
+        """The mean over the photos."""
+        total, batch = 0.0, self.config.batch_size
+        for first in range(0, len(self.val), batch):
+            images, targets = self._val_batches.batch(first // batch)
+            count = min(batch, len(self.val) - first)  # the last batch goes on with photos that were counted already
+            total += count * self.trainer.loss_of_raw(engine(images[:count]), _first(count, targets))
+        return total / len(self.val)
 
     def _save_model(self, name: str, ap50: float | None = None) -> None:
         """best.safetensors or last.safetensors: the averaged weights as a model that `boxwright serve` takes."""
@@ -255,36 +259,8 @@ class Run:
         return self.folder.how_to_go_on
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """All of a run that does not change while it runs."""
-
-    start: Start
-    frozen: frozenset[str]
-    batches: Batches
-    val: Sequence[Sample]
-    features: FeatureCache | None
-    team: Team
-
-
-def _prepare(task: Task, config: Config, model: Model, team: Team) -> _Prepared:
-    """Data and the model to start with. Raises what `Run.new` does."""
-    keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
-    train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
-    check_fits(team, config, train, val)
-    if config.overfit:
-        train = val = train[: config.overfit]
-    labels = labels_to_learn(config, train)
-    if not any(
-        label in labels and not difficult for sample in val for label, difficult in zip(sample.labels, sample.difficult, strict=True)
-    ):
-        raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
-    start = model_to_start_with(model, labels, train, config)
-    batches = Batches(train, start.model.spec, config, augmented=not config.overfit, share=team.share)
-    frozen = frozen_layers(start.model.spec.network, config.freeze)
-    features = FeatureCache.of(start.model, frozen, batches) if config.cache_features else None
-    return _Prepared(start, frozen, batches, val, features, team)
+def _first(count: int, targets: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part[:count] for name, part in targets.items()}
 
 
 def _not_a_number(step: int, report: StepReport) -> str:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
+from detector.engines.cores import usable_cores
 from detector.placement import Pixels, Placement
 from detector.spec import ModelSpec
 from training.augment import View, mosaic, random_colour, random_view
@@ -203,8 +204,8 @@ def _within(boxes: Boxes, size: int) -> tuple[Boxes, NDArray[np.bool_]]:
     return cut, np.all(cut[:, 2:4] > cut[:, 0:2], axis=1)
 
 
-def stream(batches: Batches, first: int, last: int, *, threads: int = 2) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Batches first, first + 1, ... last - 1 as tensors, in order, made in `threads` threads ahead of time by tf.data.
+def stream(batches: Batches, first: int, last: int, *, threads: int | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Batches first, first + 1, ... last - 1 as tensors, in order, made ahead of time in `threads` threads by tf.data; None: one a core.
 
     What goes wrong with a photo is raised as it is, not as TensorFlow's account of it.
     """
@@ -225,7 +226,7 @@ def stream(batches: Batches, first: int, last: int, *, threads: int = 2) -> Iter
     def from_step(step: Any) -> Any:
         return tf.numpy_function(make, [step], types, stateful=False)  # not stateful: it may run in parallel and still be deterministic
 
-    data = tf.data.Dataset.range(first, last).map(from_step, num_parallel_calls=threads, deterministic=True).prefetch(2)
+    data = tf.data.Dataset.range(first, last).map(from_step, num_parallel_calls=threads or usable_cores(), deterministic=True).prefetch(2)
     try:
         for images, *targets in data:
             yield images, dict(zip(names, targets, strict=True))

@@ -5,17 +5,22 @@ tensorboard/  report.html
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import logging
 import platform
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from detector.shapes import Arrays
 from training.config import Config
 from training.errors import TrainingError
 from training.voc import Sample
@@ -53,17 +58,11 @@ class RunFolder:
         """A new folder under `out`, called as the data set with the next free number."""
         out.mkdir(parents=True, exist_ok=True)
         name = Path(task.dataset).resolve().name
-        number = 1
-        while True:
-            path = out / f"{name}-{number:03d}"
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                number += 1
-        _write(path / "config.toml", config.to_toml())
-        _write(path / "run.json", json.dumps(asdict(task), indent=2) + "\n")
-        return cls(path)
+        begun = out / f".{secrets.token_hex(8)}.part"
+        begun.mkdir()
+        _write(begun / "config.toml", config.to_toml())
+        _write(begun / "run.json", json.dumps(asdict(task), indent=2) + "\n")
+        return cls(_numbered(begun, out / name))
 
     @classmethod
     def open(cls, path: Path) -> tuple["RunFolder", Task, Config]:
@@ -79,21 +78,38 @@ class RunFolder:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
-    def describe(self, train: Sequence[Sample], val: Sequence[Sample], threads: int) -> None:
-        """Write environment.json, or compare with what it says. Raises TrainingError where the data have changed since; tells the log
-        where another number of threads computes, which changes the last bits."""
-        data = {"train": fingerprint(train), "val": fingerprint(val)}
+    @property
+    def was_saved(self) -> bool:
+        """Whether there is a checkpoint, damaged or not."""
+        return any(self.checkpoints.glob("*.safetensors"))
+
+    def describe(self, train: Sequence[Sample], val: Sequence[Sample], start: Arrays, threads: int) -> None:
+        """Write environment.json, or compare with what it says. start: the arrays that the run begins with.
+
+        Raises TrainingError where they or the data have changed since; tells the log where other versions, or another number of threads,
+        compute, which changes the last bits.
+        """
+        facts = {"python": platform.python_version(), "machine": platform.platform(), "threads": threads, "packages": versions()}
+        facts |= {"start": _digest(start), "data": {"train": fingerprint(train), "val": fingerprint(val)}}
         before = self.environment()
         if not before:
-            facts = {"python": platform.python_version(), "machine": platform.platform(), "threads": threads, "packages": versions()}
-            _write(self._environment, json.dumps(facts | {"data": data}, indent=2) + "\n")
-        elif before["data"] != data:
-            raise TrainingError(f"{self.path}: the data set has changed since this run began, so it cannot go on. Start a new run.")
-        elif before.get("threads", threads) != threads:
-            _log.warning(
-                "%s began with %d threads and goes on with %d: the last bits of its weights will not be those of a run that nothing "
-                "interrupted. TF_NUM_INTRAOP_THREADS=%d makes them so.", self.path, before["threads"], threads, before["threads"],
-            )  # fmt: skip
+            _write(self._environment, json.dumps(facts, indent=2) + "\n")
+        for name, what in (("data", "the data set"), ("start", "the model that it starts with")):
+            if before.get(name, facts[name]) != facts[name]:
+                raise TrainingError(f"{self.path}: {what} has changed since this run began, so it cannot go on. Start a new run.")
+        self._compare(before, facts)
+
+    def _compare(self, before: Row, now: Row) -> None:
+        """Tell the log of what changes the last bits of the weights."""
+        was: Row = before.get("packages", {})
+        changed = [f"{name} {was[name]} and now {found}" for name, found in now["packages"].items() if was.get(name, found) != found]
+        threads = before.get("threads", now["threads"])
+        if threads != now["threads"]:
+            cure = f"TF_NUM_INTRAOP_THREADS={threads} makes them so."
+            changed.append(f"{threads} threads and goes on with {now['threads']}: {cure}")
+        if changed:
+            _log.warning("%s began with %s. The last bits of its weights may not be those of a run that nothing interrupted.",
+                         self.path, "; ".join(changed))  # fmt: skip
 
     def rows(self) -> list[Row]:
         """The numbers of every step so far. A line without its end, as a kill may leave it, is left out."""
@@ -152,7 +168,7 @@ class NoFolder(RunFolder):
     def __init__(self) -> None:
         super().__init__(Path("run"))
 
-    def describe(self, train: Sequence[Sample], val: Sequence[Sample], threads: int) -> None:
+    def describe(self, train: Sequence[Sample], val: Sequence[Sample], start: Arrays, threads: int) -> None:
         """Nothing."""
 
     def rows(self) -> list[Row]:
@@ -174,6 +190,21 @@ class NoFolder(RunFolder):
         return "The last checkpoint is with worker 0; --resume there goes on from it."
 
 
+def _numbered(begun: Path, name: Path) -> Path:
+    """Give the folder its name and the next free number. Other processes may be doing so, too."""
+    number = 0
+    while True:
+        number += 1
+        path = name.with_name(f"{name.name}-{number:03d}")
+        if path.exists():  # an empty folder would be replaced
+            continue
+        try:
+            return begun.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
 def _csv(rows: Iterable[Row], *, heading: bool) -> str:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, (*COLUMNS, *CHECKED), restval="", extrasaction="ignore")
@@ -190,6 +221,15 @@ def fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
         digest.update(f"{sample.name}\0{sample.photo.stat().st_size}\0{sample.labels}\0".encode())
         digest.update(sample.boxes.tobytes() + sample.difficult.tobytes())
     return {"photos": len(samples), "boxes": sum(len(sample.boxes) for sample in samples), "sha256": digest.hexdigest()}
+
+
+def _digest(arrays: Arrays) -> str:
+    """A sha256 of names and numbers."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}\0".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:

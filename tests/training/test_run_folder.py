@@ -50,3 +50,12 @@ def test_an_outcome_is_true_until_the_run_goes_on(folder):
     assert json.loads((folder.path / "outcome.json").read_text()) == folder.outcome()
     folder.begin()
     assert folder.outcome() is None
+
+
+def test_a_new_folder_has_all_it_is_told_under_its_own_name_and_the_next_number(tmp_path, folder):
+    (tmp_path / "data-002").mkdir()  # somebody else's
+    (tmp_path / "data-003").write_text("")
+    other = RunFolder.create(tmp_path, Task("data", "train", "val", None), Config())
+    assert (folder.path.name, other.path.name) == ("data-001", "data-004")
+    assert sorted(path.name for path in other.path.iterdir()) == ["config.toml", "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data-001", "data-002", "data-003", "data-004"]

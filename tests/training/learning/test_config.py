@@ -1,4 +1,9 @@
+import math
+import tomllib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training.config import Config
 from training.errors import ConfigError
@@ -10,6 +15,12 @@ def test_options_come_back_from_toml(tmp_path):
     path.write_text(config.to_toml(), encoding="utf-8")
     assert Config.read(path) == config
     assert Config.read(path, {"epochs": 9}) == config.model_copy(update={"epochs": 9})
+
+
+@given(labels=st.text(st.characters(codec="utf-8")), rate=st.floats(1e-9, 10), clip_at=st.floats(1e-300, 1e300), seed=st.integers(0, 2**31))
+def test_whatever_is_accepted_comes_back_from_toml(labels, rate, clip_at, seed):
+    config = Config.of({"labels": labels, "learning_rate": rate, "clip_at": clip_at, "seed": seed})
+    assert Config.of(tomllib.loads(config.to_toml())) == config
 
 
 def test_every_option_says_what_it_means():
@@ -26,6 +37,12 @@ def test_every_option_says_what_it_means():
         ({"sizes": "288:0.5"}, "sizes: '288:0.5' is no number"),
         ({"sizes": "288:0.7,224:0.5,320"}, "rising shares"),
         ({"pieces": "0.5"}, "pieces: '' is no number"),
+        ({"pieces": "0.8:0.1,0.6:0.01"}, "rising shares"),
+        ({"pieces": "0.6:nan"}, "pieces: 'nan' is no number of use"),
+        ({"sizes": "224:nan,288"}, "sizes: 'nan' is no number of use"),
+        ({"sizes": "224:-1,288"}, "rising shares"),
+        ({"unfreeze_at": math.inf}, "unfreeze_at: .*finite number, got inf"),
+        ({"seed": 2**40}, "seed: .*less than or equal to 2147483648"),
         ({"activation": "selu", "new_layers": "head"}, "init lecun"),
         ({"activation": "elu"}, "--new-layers head"),
     ],

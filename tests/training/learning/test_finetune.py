@@ -1,7 +1,9 @@
 """Whole runs: what they leave behind, and that they go on to the same weights to the bit whatever interrupts them."""
 
 import csv
+import dataclasses
 import json
+import math
 import os
 import random
 import shutil
@@ -19,7 +21,7 @@ from detector.detector import Detector
 from detector.engines import load_engine
 from training.checkpoints import newest_checkpoint
 from training.config import Config
-from training.errors import ConfigError, DatasetError, TrainingError
+from training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from training.evaluate import evaluate
 from training.finetune import Run
 from training.run_folder import RunFolder, Task
@@ -95,7 +97,7 @@ def run_until(path, lines):
 
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights_to_the_bit(begin, whole):
     killed, rng = begin(), random.Random(1)
-    killed._save_checkpoint()  # as `go` does first
+    assert not killed.folder.was_saved  # as a kill leaves it that comes before the first step
     for _ in range(2):
         run_until(killed.folder.path, rng.randint(3, 5))
     resumed = resume(killed.folder.path)
@@ -115,6 +117,54 @@ def test_a_run_that_goes_on_with_another_number_of_threads_says_that_last_bits_w
     resume(run.folder.path)
     assert f"began with {threads} threads and goes on with {threads + 1}" in caplog.text
     assert f"TF_NUM_INTRAOP_THREADS={threads}" in caplog.text
+
+
+def test_a_run_that_goes_on_with_other_versions_says_so(begin, caplog):
+    run = begin()
+    path = run.folder.path / "environment.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(told | {"packages": told["packages"] | {"keras": "3.0.0"}}), encoding="utf-8")
+    resume(run.folder.path)
+    assert f"began with keras 3.0.0 and now {told['packages']['keras']}." in caplog.text
+
+
+def test_a_run_does_not_go_on_from_another_model(begin):
+    run = begin()
+    model = load_model(Path(run.task.model))
+    name = next(name for name in model.arrays if name.endswith("/kernel"))
+    other = dataclasses.replace(model, arrays=model.arrays | {name: model.arrays[name] + np.float32(1)})
+    with pytest.raises(TrainingError, match="the model that it starts with has changed"):
+        Run.resumed(run.folder, run.task, run.config, other)
+
+
+def test_checkpoints_that_are_all_damaged_are_no_beginning(begin):
+    run = begin(epochs=1)
+    run._save_checkpoint()
+    for path in run.folder.checkpoints.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no checkpoint that can be read"):
+        resume(run.folder.path)
+
+
+def test_val_loss_is_the_mean_over_the_photos(begin):
+    run = begin(batch_size=2)
+    assert len(run.val) == 3
+    engine = load_engine(run.trainer.model("now", {}))
+    each = [Run._val_loss(dataclasses.replace(run, val=[sample]), engine) for sample in run.val]
+    assert run._val_loss(engine) == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_a_val_loss_that_is_no_number_ends_in_a_sentence_and_is_not_the_best(begin, monkeypatch):
+    run = begin(watch="loss")
+    monkeypatch.setattr(Run, "_val_loss", lambda *_: math.nan)
+    with pytest.raises(TrainingError, match=r"step 3: the loss on val is no number any more.*--resume"):
+        run.go()
+    assert not (run.folder.path / "best.safetensors").exists()
+
+
+def test_photos_to_check_on_that_are_learned_from_are_told_of(rectangles, small_model, tmp_path, caplog):
+    run = Run.new(Task(str(rectangles), "train", "train", None), Config(**SHORT), small_model, tmp_path / "runs")
+    assert f"{len(run.val)} of the {len(run.val)} photos to check on are among those to learn from" in caplog.text
 
 
 def test_ctrl_c_saves_first_and_the_run_goes_on_from_there(begin, whole):
@@ -188,6 +238,8 @@ def test_a_run_does_not_go_on_with_other_data(begin, rectangles, tmp_path):
         ({"sizes": "100"}, "no multiple of the network's stride 16"),
         ({"sizes": "40:0.5,64"}, "no multiple of the network's stride 16"),
         ({"freeze": "conv99"}, "no layer 'conv99'"),
+        ({"freeze": "all-but-head"}, "freeze all-but-head: conv6 starts anew and would stay at random"),
+        ({"new_layers": "all"}, "freeze conv3: conv1 starts anew and would stay at random"),
     ],
 )
 def test_options_that_do_not_fit_data_or_model_are_refused_before_anything_is_written(begin, whole, settings, sentence):

@@ -105,7 +105,7 @@ def run(rectangles, best, tmp_path):
     def make(task=None, **settings):
         task = task or Task(str(rectangles), "train", "val", None)
         folder = RunFolder.create(tmp_path / "runs", task, Config(batch_size=3, epochs=4, **settings))
-        folder.describe(read_set(rectangles, "train"), read_set(rectangles, "val"), 2)
+        folder.describe(read_set(rectangles, "train"), read_set(rectangles, "val"), {}, 2)
         save_model(best, folder.path / "best.safetensors")
         for step in range(1, 7):
             check = {"val_loss": 2.5, "ap50": 0.123 * step, "layers": LAYERS, "sentences": ["conv1 sleeps."]} if step % 3 == 0 else {}
