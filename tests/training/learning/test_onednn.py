@@ -11,7 +11,7 @@ import os, sys
 class Look:
     def find_spec(self, name, path=None, target=None):
         if name in ("tensorflow", "keras"):
-            print(name, os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+            print(name, os.environ.get("TF_ENABLE_ONEDNN_OPTS"), flush=True)
             os._exit(0)
 sys.meta_path.insert(0, Look())
 import {}
