@@ -3,6 +3,7 @@
 A file says 1-based inclusive pixels; a sample says continuous pixel edges: xmin - 1, ymin - 1, xmax, ymax.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -28,6 +29,7 @@ __all__ = ["Annotation", "Sample", "parse_annotation", "photo_of", "read_annotat
 MAX_XML_BYTES = 8 * 2**20
 MAX_DEPTH = 20
 MAX_PIXELS_A_SIDE = 1e6
+DIFFICULT = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ def read_annotation(folder: Path, name: str) -> Annotation:
         _size(root),
         np.array([_box(thing, xml) for thing in objects], np.float32).reshape(-1, 4),
         tuple(_text(thing, "name", xml) for thing in objects),
-        np.array([(thing.findtext("difficult") or "0").strip() == "1" for thing in objects], np.bool_),
+        np.array([_difficult(thing, xml) for thing in objects], np.bool_),
     )
 
 
@@ -148,12 +150,19 @@ def _box(thing: Element, xml: Path) -> tuple[float, float, float, float]:
 def _number(thing: Element, corner: str, xml: Path) -> float:
     text = _text(thing, f"bndbox/{corner}", xml)
     try:
-        value = float(text)
+        value = float(text) if text.isascii() and "_" not in text else math.nan  # Python's numbers may have more than XML's
     except ValueError:
-        value = float("nan")
+        value = math.nan
     if not abs(value) < MAX_PIXELS_A_SIDE:
         raise DatasetError(f"{xml}: <{corner}> is {text[:40]!r}, a number of pixels is wanted.")
     return value
+
+
+def _difficult(thing: Element, xml: Path) -> bool:
+    text = (thing.findtext("difficult") or "0").strip().lower()
+    if text not in DIFFICULT:
+        raise DatasetError(f"{xml}: <difficult> is {text[:40]!r}; it is 0 or 1.")
+    return DIFFICULT[text]
 
 
 def _text(thing: Element, path: str, xml: Path) -> str:

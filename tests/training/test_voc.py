@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from training.errors import DatasetError
-from training.voc import read_sample, read_set
+from training.voc import read_annotation, read_sample, read_set
 
 ANNOTATION = """<annotation><filename>{filename}</filename><object><name>dog</name><difficult>{difficult}</difficult>
 <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"""
@@ -84,3 +84,24 @@ def test_real_data_sets_are_read(shared):
     sizes = {name: len(read_set(shared / "data" / name, "train")) for name in ("animals", "raccoon", "bccd", "coco128")}
     assert sizes == {"animals": 3680, "raccoon": 130, "bccd": 205, "coco128": 128}
     assert sum(len(sample.boxes) for sample in read_set(shared / "data" / "coco128", "train")) == 452
+
+
+@pytest.mark.parametrize(("written", "meant"), [("1", True), ("True", True), (" 0 ", False), ("false", False), ("", False)])
+def test_difficult_is_said_in_several_ways(dataset, written, meant):
+    (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult=written))
+    assert read_annotation(dataset, "a").difficult.tolist() == [meant]
+
+
+def test_difficult_as_something_else_is_refused(dataset):
+    (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult="2"))
+    with pytest.raises(DatasetError, match="<difficult> is '2'; it is 0 or 1"):
+        read_annotation(dataset, "a")
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0661\u0660", "nan", "1e9"])
+def test_numbers_that_only_python_reads_are_refused(dataset, number):
+    annotation = ANNOTATION.format(filename="a.jpg", difficult=0)
+    before, _, after = annotation.partition("<xmin>")
+    (dataset / "Annotations" / "a.xml").write_text(f"{before}<xmin>{number}{after[after.index('</xmin>') :]}", encoding="utf-8")
+    with pytest.raises(DatasetError, match="a number of pixels is wanted"):
+        read_annotation(dataset, "a")
