@@ -58,14 +58,15 @@ class Inference:
     """Runs photos through models. Make one for each application. cores: that are there for it; None: all that this process may use."""
 
     def __init__(self, settings: Settings, metrics: Metrics, cores: int | None = None) -> None:
-        workers = (cores or usable_cores()) + 1
+        cores = cores or usable_cores()
         self._settings = settings
         self._metrics = metrics
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="photo")
+        # Decoding takes up to 12 bytes a pixel for a while, 750 MB at the most: so many photos are decoded at a time, in these threads.
+        self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="photo")
         self._batching = Batching(settings.batch_size, settings.batch_wait_ms / 1000)
         self._turns: WeakKeyDictionary[LoadedModel, Turns] = WeakKeyDictionary()
-        # Decoding takes up to 12 bytes a pixel for a while, 750 MB at the most: the other photos wait as they came.
-        self.scheduler: Scheduler[Answer] = Scheduler(workers + settings.batch_size - 1, settings.queue_size)
+        # Places for what is in those threads, and for as many photos as the network takes next: ready, and small by then.
+        self.scheduler: Scheduler[Answer] = Scheduler(2 * cores + settings.batch_size, settings.queue_size)
 
     async def detect(self, photo: bytes, model: LoadedModel, options: Options) -> Answer:
         """Raises ImageError for a photo that cannot be used, Overloaded where too many wait, DeadlineMissed where it takes too long."""
