@@ -10,7 +10,7 @@ from cli.found import Found, Wanted
 from cli.photo_file import read_photo
 from detector.detector import Detector
 from detector.draw import draw_detections
-from detector.image import read_image
+from detector.image import read_image, read_reduced
 from service.annotated import encode
 from service.schemas import Detection
 from weights.engines import EngineName
@@ -35,9 +35,11 @@ class Finder:
 
     def find(self, photo: Path) -> Found:
         """Raises OSError and ImageError for a photo that cannot be read."""
-        picture = read_image(read_photo(photo))
+        data = read_photo(photo)
+        reduced = read_reduced(data, self.detector.enough)
         wanted, labels = self.wanted, self.detector.spec.labels
-        found = self.detector.detect(picture, score_threshold=wanted.confidence, iou_threshold=wanted.iou, class_ids=self.class_ids)
-        annotated = encode(draw_detections(picture, found, labels)) if wanted.annotate else None
-        height, width = picture.shape[:2]
-        return Found(photo, self.name, width, height, Detection.listed(found, labels), annotated)
+        found = self.detector.detect(reduced, score_threshold=wanted.confidence, iou_threshold=wanted.iou, class_ids=self.class_ids)
+        annotated = None
+        if wanted.annotate:
+            annotated = encode(draw_detections(reduced.picture if reduced.whole else read_image(data), found, labels))
+        return Found(photo, self.name, reduced.width, reduced.height, Detection.listed(found, labels), annotated)

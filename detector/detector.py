@@ -42,14 +42,14 @@ class Detector:
 
     def detect(
         self,
-        image: Picture,
+        image: Picture | Reduced,
         *,
         score_threshold: float = DEFAULT_SCORE,
         iou_threshold: float = DEFAULT_IOU,
         class_ids: Collection[int] | None = None,
         max_detections: int | None = None,
     ) -> Detections:
-        """(H, W, 3) uint8 RGB -> boxes in image pixels, clipped to the picture, best score first.
+        """(H, W, 3) uint8 RGB, or what `prepare` takes -> boxes in image pixels, clipped to the picture, best score first.
 
         class_ids: only these classes. Raises SettingError for a threshold outside 0..1 or max_detections below 1.
         """

@@ -31,6 +31,11 @@ class Reduced:
     height: int
 
     @property
+    def whole(self) -> bool:
+        """Whether it was decoded at its own size."""
+        return self.image.size == (self.width, self.height)
+
+    @property
     def picture(self) -> NDArray[np.uint8]:
         """(h, w, 3) RGB, 0..255, read-only: a copy each time, as Pillow has four bytes a pixel."""
         return np.asarray(self.image)

@@ -17,6 +17,7 @@ _KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth"}  # no number 
 _FLOWS = {"Concat", "Add", "LeakyRelu"}  # done in 8 bits if all that goes in is
 _CUTS = {"Relu", "Clip"}  # an unsigned range that ends where they cut does the same: they vanish into the convolution before them
 
+_BIAS_STEPS = 2**30  # that a bias may take; as many of the 32 bits are left for the products that are added to it
 
 Kernels = dict[str, NDArray[np.float32]]
 """By the name that the graph has for them."""
@@ -89,10 +90,11 @@ class _Rewriting:
         if source not in self.pairs:
             self._pair(source, self.quantization.range_of(source))
         scale, _ = _scale(self.pairs[source])
-        kernel, steps = kernel_steps(self.kernels[node.input[1]], 0)
         bias = numpy_helper.to_array(self.constants[node.input[2]])
+        least = np.abs(bias) / (_BIAS_STEPS * scale.astype(np.float64))  # beside a large bias a tiny kernel is coarse, or all zeros
+        kernel, steps = kernel_steps(self.kernels[node.input[1]], 0, least)
         both = scale.astype(np.float64) * steps
-        whole = np.rint(np.clip(bias / both, -(2**31) + 1, 2**31 - 1)).astype(np.int32)
+        whole = np.rint(bias / both).astype(np.int32)
         weights = [self._dequantised(node.input[1], kernel, steps), self._dequantised(node.input[2], whole, both.astype(np.float32))]
         self.copy(node, [f"{source}/dequantised", *weights])
         if output in self.cut:

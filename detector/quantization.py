@@ -49,16 +49,20 @@ class Quantization:
             raise ModelError("a layer is named twice among those to be computed in 8 bits.")
 
 
-def kernel_steps(kernel: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def kernel_steps(
+    kernel: NDArray[np.float32], axis: int, least: NDArray[np.float64] | float = 0.0
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """A kernel, filters along `axis` -> the nearest steps, -127..127, and the step of each filter (1 where it is as good as all zeros).
 
     A step is of 16 bits, so that its multiples are float32 numbers exactly: `steps * step` comes back as it went.
+    least: what a step must not be below, but for that rounding; of all filters or each, (filters,).
     """
     others = tuple(each for each in range(kernel.ndim) if each != axis % kernel.ndim)
-    largest = np.abs(kernel).max(axis=others, keepdims=True)
-    exact = np.where(largest > _SMALLEST, largest / np.float32(STEPS), np.float32(1)).astype(np.float32)
+    largest = np.abs(kernel).max(axis=others)
+    finest = np.maximum(np.where(largest > _SMALLEST, largest / np.float32(STEPS), np.float32(0)), least).astype(np.float32)
+    exact = np.where(finest > _SMALLEST / (2 * STEPS), finest, np.float32(1))
     step = ((exact.view(np.uint32) + 0x80) & np.uint32(0xFFFFFF00)).view(np.float32)
-    return np.rint(kernel / step).astype(np.int8), step.reshape(-1)
+    return np.rint(kernel / np.expand_dims(step, others)).astype(np.int8), step
 
 
 _LARGEST = 1e30  # of a range: what float32 can hold, and its products too

@@ -17,7 +17,7 @@ from detector.draw import draw_detections
 from detector.engines import ParallelEngine
 from detector.engines.cores import usable_cores
 from detector.grid import Raw
-from detector.image import read_reduced
+from detector.image import read_image, read_reduced
 from detector.placement import Picture
 from service.annotated import EncodedPhoto, MediaType, encode
 from service.call import current_call
@@ -30,6 +30,8 @@ from service.timing import Stopwatch
 from service.turns import Batching, Computed, Turns
 
 MAX_DETECTIONS = 100
+KEPT_PIXELS = 16_000_000
+"""Of a photo that is to be drawn upon: up to so many its picture, three bytes each, waits with it; a larger one is decoded once more."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,23 @@ class Inference:
     """Runs photos through models. Make one for each application. cores: that are there for it; None: all that this process may use."""
 
     def __init__(self, settings: Settings, metrics: Metrics, cores: int | None = None) -> None:
-        workers = (cores or usable_cores()) + 1
+        cores = cores or usable_cores()
         self._settings = settings
         self._metrics = metrics
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="photo")
+        # Decoding takes up to 12 bytes a pixel for a while, 750 MB at the most: so many photos are decoded at a time, in these threads.
+        self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="photo")
         self._batching = Batching(settings.batch_size, settings.batch_wait_ms / 1000)
         self._turns: WeakKeyDictionary[LoadedModel, Turns] = WeakKeyDictionary()
-        # Decoding takes up to 12 bytes a pixel for a while, 750 MB at the most: the other photos wait as they came.
-        self.scheduler: Scheduler[Answer] = Scheduler(workers + settings.batch_size - 1, settings.queue_size)
+        # Places for what is in those threads, and for as many photos as the network takes next: ready, and small by then.
+        self.scheduler: Scheduler[Answer] = Scheduler(2 * cores + settings.batch_size, settings.queue_size)
 
     async def detect(self, photo: bytes, model: LoadedModel, options: Options) -> Answer:
         """Raises ImageError for a photo that cannot be used, Overloaded where too many wait, DeadlineMissed where it takes too long."""
-        steps = _Steps(model, options)
+        steps = _Steps(photo, self._settings.max_pixels, model, options)
         call, seconds = current_call(), self._settings.request_seconds
         deadline = call.deadline(seconds) if call else asyncio.get_running_loop().time() + seconds
         try:
-            answer = await self.scheduler.run(partial(self._work, photo, model, steps), deadline)
+            answer = await self.scheduler.run(partial(self._work, model, steps), deadline)
         except Overloaded:
             self._metrics.rejected.labels("queue").inc()
             raise
@@ -83,12 +86,12 @@ class Inference:
         self._metrics.answered(model, answer.detections, steps.watch.seconds)
         return answer
 
-    async def _work(self, photo: bytes, model: LoadedModel, steps: "_Steps", job: Job[Answer]) -> Answer:
+    async def _work(self, model: LoadedModel, steps: "_Steps", job: Job[Answer]) -> Answer:
         steps.watch.note_so_far("queue")
         turns = self._turns_of(model)
 
         def read() -> tuple[Prepared, Picture | None, Future[Computed]]:
-            prepared, picture = steps.read(photo, self._settings.max_pixels)
+            prepared, picture = steps.read()
             return prepared, picture, turns.submit(prepared.pixels, lambda: job.dropped)  # from here: the event loop may be busy
 
         prepared, picture, computing = await job.stage(self._workers, read)
@@ -109,15 +112,17 @@ class Inference:
 class _Steps:
     """What is done for one request in worker threads."""
 
-    def __init__(self, model: LoadedModel, options: Options) -> None:
+    def __init__(self, photo: bytes, max_pixels: int, model: LoadedModel, options: Options) -> None:
+        self.photo, self.max_pixels = photo, max_pixels
         self.detector, self.options, self.watch = model.detector, options, Stopwatch()
 
-    def read(self, photo: bytes, max_pixels: int) -> tuple[Prepared, Picture | None]:
-        enough = None if self.options.draw else self.detector.enough  # what is drawn upon is the whole photo
+    def read(self) -> tuple[Prepared, Picture | None]:
+        """What the network is shown, the same whatever is asked for; and the whole picture where it is to be drawn upon and can be kept."""
         with self.watch.stage("decode"):
-            reduced = read_reduced(photo, enough, max_pixels=max_pixels)
+            reduced = read_reduced(self.photo, self.detector.enough, max_pixels=self.max_pixels)
         with self.watch.stage("prepare"):
-            return self.detector.prepare(reduced), reduced.picture if self.options.draw else None
+            kept = self.options.draw and reduced.whole and reduced.width * reduced.height <= KEPT_PIXELS
+            return self.detector.prepare(reduced), reduced.picture if kept else None
 
     def finish(self, picture: Picture | None, prepared: Prepared, raw: Raw) -> Answer:
         options = self.options
@@ -130,10 +135,11 @@ class _Steps:
                 class_ids=options.class_ids,
                 max_detections=options.max_detections,
             )
-        annotated = self._drawn(picture, found, options.draw) if options.draw and picture is not None else None
+        annotated = self._drawn(picture, found, options.draw) if options.draw else None
         placement, times = prepared.placement, self.watch.read("decode", "prepare", "network", "select")
         return Answer(placement.width, placement.height, found, annotated, times)
 
-    def _drawn(self, picture: Picture, found: Detections, wanted: MediaType) -> EncodedPhoto:
+    def _drawn(self, kept: Picture | None, found: Detections, wanted: MediaType) -> EncodedPhoto:
         with self.watch.stage("draw"):
+            picture = read_image(self.photo, max_pixels=self.max_pixels) if kept is None else kept
             return encode(draw_detections(picture, found, self.detector.spec.labels), wanted)

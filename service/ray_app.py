@@ -50,5 +50,5 @@ def _how_many(settings: Settings, ray_settings: RaySettings, processors: int) ->
     least, most = ray_settings.bounds(processors)
     if least == most:
         return {"num_replicas": most}
-    busy = ray_settings.cores + settings.batch_size  # it works on these, and none waits
+    busy = ray_settings.cores + settings.batch_size  # one is computed, and the others get ready beside it or are finished
     return {"autoscaling_config": AutoscalingConfig(min_replicas=least, max_replicas=most, target_ongoing_requests=busy)}

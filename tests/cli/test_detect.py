@@ -4,18 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cli.finder import Finder
+from cli.found import Wanted
 from cli.photo_paths import photo_paths
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
-from detector.image import read_image
+from detector.image import read_image, read_reduced
+from service.schemas import Detection
 from training.voc import read_annotation
+from weights.model_file import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,6 +80,32 @@ def test_copies_are_annotated_and_sources_left_alone(boxwright, model_file, phot
     difference = np.abs(np.asarray(Image.open(copy), np.int16) - read_image(before))
     assert difference.shape == (50, 80, 3)
     assert difference.max() > 100  # boxes are drawn
+
+
+def antialiased(tiny_model, tmp_path):
+    """A model that is content with a large JPEG at a reduced scale, and its file."""
+    model = replace(tiny_model, spec=replace(tiny_model.spec, resample="antialiased"))
+    save_model(model, tmp_path / "antialiased.safetensors")
+    return model, tmp_path / "antialiased.safetensors"
+
+
+@pytest.mark.parametrize("annotate", [False, True])
+def test_a_large_photo_has_the_scores_that_the_service_gives_it(tiny_model, photo, tmp_path, annotate):
+    model, file = antialiased(tiny_model, tmp_path)
+    path = photo("large.jpg", 900, 700)
+    found = Finder.load(str(file), "onnxruntime", Wanted(0.01, 0.45, (), annotate)).find(path)
+    detector = Detector(model.spec, OnnxEngine.of(model))
+    prepared = detector.prepare(read_reduced(path.read_bytes(), detector.enough))
+    expected = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.01)
+    assert list(found.detections) == Detection.listed(expected, model.spec.labels) != []
+    assert (found.width, found.height) == (900, 700)
+
+
+def test_copies_of_large_photos_are_large(boxwright, tiny_model, photo, tmp_path):
+    _, file = antialiased(tiny_model, tmp_path)
+    ended = boxwright("detect", photo("large.jpg", 900, 700), "--model", file, "--out", tmp_path / "out")
+    assert ended.code == 0
+    assert read_image((tmp_path / "out" / "large.boxes.jpg").read_bytes()).shape == (700, 900, 3)
 
 
 def test_copies_never_take_the_name_of_a_photo_or_of_one_another(boxwright, model_file, photo, tmp_path):

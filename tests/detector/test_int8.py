@@ -59,6 +59,19 @@ def test_a_convolution_is_integer_arithmetic(random_arrays):
     assert np.abs(np.rint((found - found.min()) / scale) - (found - found.min()) / scale).max() < 1e-2
 
 
+@pytest.mark.parametrize("gamma", [1e-8, 1e-12, 1e-35, 0])
+@pytest.mark.parametrize("gain", [1, 1000])
+def test_where_batch_norm_leaves_nothing_of_a_kernel_its_shift_comes_out(gamma, gain, random_arrays):
+    model = of_layers(random_arrays, Conv("a", 4, activation="linear"), Conv("b", 3, activation="linear"))
+    arrays = dict(model.arrays)
+    arrays["a/gamma"] = np.full(4, gain, np.float32)
+    arrays["b/gamma"], arrays["b/beta"] = np.full(3, gamma, np.float32), np.array([1, -0.3, 0.7], np.float32)
+    model, photos = replace(model, arrays=arrays), images(64)
+    quantised = replace(model, quantization=Quantization(("a", "b"), calibrate(model, list(photos)).ranges))
+    step = 1.3 / 255
+    np.testing.assert_allclose(load_engine(quantised)(photos), load_engine(model)(photos), atol=0.51 * step)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_works_in_8_bits(activation, random_arrays):
     model = of_layers(random_arrays, Conv("a", 8, activation=activation, stride=2), Conv("b", 8, activation=activation), Conv("c", 3))

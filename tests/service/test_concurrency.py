@@ -1,10 +1,13 @@
 """Many clients at once: the same answers, no call of the network that it is not made for, and an event loop that is never held up."""
 
 import asyncio
+import threading
+from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
 
+from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
 from detector.spec import Model
 from service.app import create_app
@@ -14,6 +17,13 @@ from service.settings import Settings
 
 def client(app):
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service", timeout=60)
+
+
+async def until(condition):
+    """Give way until it holds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def said(answer):
@@ -71,6 +81,67 @@ def test_64_clients_of_a_network_that_is_called_beside_itself_get_exactly_the_an
     alone, together = asyncio.run(ask_all())
     assert together == alone
     assert len({str(answer) for answer in alone}) == 64
+
+
+class OfManyCores:
+    """An engine that notes which of its calls had all cores; these wait for a permit."""
+
+    name = "of many cores"
+
+    def __init__(self, model):
+        self.engine, self.said, self.permits = OnnxEngine.of(model, threads=1), [], threading.Semaphore(1)
+
+    def __call__(self, images):
+        self.said.append("alone")
+        assert self.permits.acquire(timeout=30)
+        return self.engine(images)
+
+    def beside(self, images):
+        self.said.append("beside")
+        return self.engine(images)
+
+
+@dataclass(frozen=True)
+class Unfinished(Detector):
+    """Counts what it prepares; its last step waits for the gate."""
+
+    prepared: list[int] = field(default_factory=list)
+    began: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def prepare(self, image):
+        self.prepared.append(1)
+        return super().prepare(image)
+
+    def select(self, *args, **options):
+        self.began.set()
+        assert self.gate.wait(30)
+        return super().select(*args, **options)
+
+
+def test_on_many_cores_as_many_photos_get_ready_as_can_be_computed_beside_one_another_though_others_are_being_finished(tiny_model, photo):
+    engine = OfManyCores(tiny_model)
+    detector = Unfinished(tiny_model.spec, engine)
+    model = replace(LoadedModel.of(tiny_model, engine, lanes=8), detector=detector)
+    engine.said.clear()
+    app = create_app(Registry([model]), Settings(queue_size=64), cores=8)
+
+    async def ask_all():
+        async with client(app) as http:
+            ask = [asyncio.create_task(http.post("/detect", content=photo()))]
+            engine.permits.release()
+            await asyncio.to_thread(detector.began.wait, 30)  # one is being finished,
+            ask.append(asyncio.create_task(http.post("/detect", content=photo())))
+            await until(lambda: len(engine.said) == 2)  # one is computed,
+            ask += [asyncio.create_task(http.post("/detect", content=photo())) for _ in range(40)]
+            await until(lambda: len(detector.prepared) >= 2 + 8)  # and so many are about to wait for it
+            await asyncio.sleep(0.2)
+            engine.permits.release(100)
+            detector.gate.set()
+            return await asyncio.gather(*ask)
+
+    assert {answer.status_code for answer in asyncio.run(ask_all())} == {200}
+    assert engine.said[:3] == ["alone", "alone", "beside"]
 
 
 def test_the_event_loop_answers_while_the_network_computes(app, watched, photo):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -13,6 +14,10 @@ from detector.detector import Detector
 from detector.draw import draw_detections
 from detector.engines.onnxruntime import OnnxEngine
 from detector.image import read_image
+from service.app import create_app
+from service.inference import KEPT_PIXELS
+from service.registry import LoadedModel, Registry
+from service.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +143,40 @@ def test_format_both_is_the_json_with_the_drawn_photo(detect, photo):
     assert base64.b64decode(answer["annotated"]["base64"]) == drawn
 
 
-def test_format_both_runs_the_network_once(tiny_model, photo, ask):
-    from service.app import create_app
-    from service.registry import LoadedModel, Registry
-    from service.settings import Settings
+@pytest.fixture(scope="module")
+def antialiased_app(tiny_model):
+    """The service of a model that is content with a large JPEG at a reduced scale."""
+    model = replace(tiny_model, spec=replace(tiny_model.spec, resample="antialiased"))
+    return create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), Settings())
 
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_large_photo_has_the_same_scores_whether_it_is_drawn_upon_or_not(antialiased_app, ask, photo, form):
+    content = photo(900, 700, form=form)
+    answers = [
+        ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": wanted}).json()
+        for wanted in ("json", "both")
+    ]
+    assert answers[0]["detections"] == answers[1]["detections"] != []
+    assert answers[0]["image"] == answers[1]["image"] == {"width": 900, "height": 700}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_large_photo_is_drawn_upon_whole(antialiased_app, ask, photo, form):
+    content = photo(900, 700, form=form)
+    answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
+
+
+def test_a_photo_too_large_to_be_kept_while_it_waits_is_drawn_upon_whole(antialiased_app, ask):
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((KEPT_PIXELS // 4000 + 1, 4000)).save(file, "PNG")
+    headers, content = {"accept": "image/png"}, file.getvalue()
+    answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers=headers)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
+
+
+def test_format_both_runs_the_network_once(tiny_model, photo, ask):
     calls = []
     engine = OnnxEngine.of(tiny_model)
 
