@@ -27,6 +27,7 @@ class Kinds:
     convolution: Callable[..., Any] = keras.layers.Conv2D
     depthwise: Callable[..., Any] = keras.layers.DepthwiseConv2D
     batch_norm: Callable[..., Any] = keras.layers.BatchNormalization
+    leaky: Callable[..., Any] = keras.layers.LeakyReLU
 
 
 def build_keras(model: Model) -> Any:
@@ -95,7 +96,7 @@ def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owne
             last = owners.convolution(layer, before.channels)(_padded(layer, last, 0.0))
             if layer.normalize:
                 last = owners.norm(layer)(last)
-            return _activated(layer, last)
+            return _activated(layer, last, owners.kinds)
         case MaxPool():
             last = _padded(layer, last, -np.inf)
             return keras.layers.MaxPooling2D(layer.size, layer.stride, name=layer.name)(last)
@@ -106,7 +107,7 @@ def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owne
         case Route():
             return keras.layers.Concatenate(name=layer.name)([outputs[name] for name in layer.layers])
         case Shortcut():
-            return _activated(layer, keras.layers.Add(name=layer.name)([last, outputs[layer.source]]))
+            return _activated(layer, keras.layers.Add(name=layer.name)([last, outputs[layer.source]]), owners.kinds)
 
 
 def _padded(layer: Conv | MaxPool, last: Any, value: float) -> Any:
@@ -133,13 +134,13 @@ def _convolution(layer: Conv, channels: int, kinds: Kinds) -> Any:
     return kinds.convolution(layer.filters, layer.size, groups=layer.groups, **options)
 
 
-def _activated(layer: Conv | Shortcut, last: Any) -> Any:
+def _activated(layer: Conv | Shortcut, last: Any, kinds: Kinds) -> Any:
     name = f"{layer.name}_{layer.activation}"
     match layer.activation:
         case "linear":
             return last
         case "leaky":
-            return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(last)
+            return kinds.leaky(negative_slope=LEAKY_SLOPE, name=name)(last)
         case "logistic":
             return keras.layers.Activation("sigmoid", name=name)(last)
         case _:

@@ -38,6 +38,25 @@ class FoldingDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc
         return depthwise(inputs, kernel, self.strides[0], self.padding)
 
 
+class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
+    """Keras's layer, whose gradient reads its outputs, which have the signs of its inputs.
+
+    The inputs need not be kept then, and TensorFlow makes convolution, bias and activation one operation; where the gradient reads the
+    inputs its optimiser fails at that, and leaves the whole step as it is.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """(N, H, W, C) -> the same."""
+        slope = self.negative_slope
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def leaky(inputs: Any) -> Any:
+            outputs = tf.nn.leaky_relu(inputs, slope)
+            return outputs, lambda upstream: tf.raw_ops.LeakyReluGrad(gradients=upstream, features=outputs, alpha=slope)
+
+        return leaky(inputs)
+
+
 def depthwise(images: Any, kernel: Any, stride: int, padding: str) -> Any:
     """Images (N, H, W, C), each channel by its kernel (h, w, C, 1); padding: "same", at stride 1 only, or "valid".
 

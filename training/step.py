@@ -18,7 +18,7 @@ from training.alpha_dropout import SpatialAlphaDropout
 from training.batch_norm import FusedBatchNorm, SharedBatchNorm
 from training.config import Config
 from training.errors import CheckpointError
-from training.folding import FoldingConv2D, FoldingDepthwiseConv2D, fold_norms
+from training.folding import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_norms
 from training.loss import Loss
 from training.optimizers import make_optimizer
 from training.shared_dropout import shared_dropout
@@ -114,7 +114,8 @@ class Trainer:
     def _made(self, spec: ModelSpec, **options: Any) -> Any:
         batch_norm = FusedBatchNorm if self.team.count == 1 else partial(SharedBatchNorm, team=self.team)
         with _arithmetic(self.config.precision):
-            network = empty_keras(spec, after=self._dropouts, kinds=Kinds(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm), **options)
+            kinds = Kinds(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
+            network = empty_keras(spec, after=self._dropouts, kinds=kinds, **options)
         network.get_layer(spec.network[-1].name).dtype_policy = "float32"
         return network
 

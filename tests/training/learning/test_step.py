@@ -132,3 +132,9 @@ def test_alpha_dropout_after_selu_drops_whole_channels_and_keeps_mean_and_varian
     assert flat.mean() == pytest.approx(0.3, abs=0.02)
     assert dropped.mean() == pytest.approx(0, abs=0.03)
     assert dropped.var() == pytest.approx(1, abs=0.05)
+
+
+def test_tensorflows_optimiser_takes_the_whole_step(rectangles, small_model, capfd):
+    trainer, batches = make(rectangles, small_model, batch_norm="frozen")
+    train(trainer, batches, 1)
+    assert "meta_optimizer" not in capfd.readouterr().err  # else nothing of it is fused
