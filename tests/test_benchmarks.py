@@ -84,3 +84,13 @@ def test_the_suite_runs_benchmarks_that_there_are():
         assert (ROOT / "benchmarks" / f"{words[0]}.py").is_file()
         source = (ROOT / "benchmarks" / f"{words[0]}.py").read_text(encoding="utf-8")
         assert all(f'"{word}"' in source for word in words if word.startswith("--"))
+
+
+def test_the_suite_measures_every_model_that_the_promises_are_made_for():
+    for kind in ("startup", "throughput"):
+        models = [words[words.index("--model") + 1] for words in commands(quick=True) if words[0] == kind]
+        assert [model.removesuffix("/model.safetensors").rpartition("/")[2] for model in models] == [
+            "everyday",
+            "everyday-int8",
+            "yolov2-voc",
+        ]
