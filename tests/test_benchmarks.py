@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.arena import contender
 from benchmarks.render import DOCUMENTS, filled
 from benchmarks.results import Results
 from benchmarks.suite import KINDS, commands
@@ -94,3 +95,9 @@ def test_the_suite_measures_every_model_that_the_promises_are_made_for():
             "everyday-int8",
             "yolov2-voc",
         ]
+
+
+def test_the_matrix_product_has_as_many_threads_as_it_is_given():
+    with contender("matrix product", Path(), 1, 1) as product:
+        assert len(product.seconds(2)) == 2
+        assert b"OPENBLAS_NUM_THREADS=1" in Path(f"/proc/{product.process.pid}/environ").read_bytes().split(b"\0")
