@@ -5,6 +5,7 @@ so a round calls every contender once, and a ratio is the median of the rounds' 
 """
 
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import RIVALS
+from benchmarks.contenders import BLAS_THREADS, RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE = 16  # photos, in whose time that of warming up does not count
@@ -44,8 +45,8 @@ def contender(name: str, folder: Path, threads: int, batch: int) -> Iterator[Con
     """A contender that has loaded the network in that folder and computed once. Exits, naming it, where it ends before."""
     python = str(RIVALS_PYTHON) if name in RIVALS else sys.executable
     command = [python, "-m", "benchmarks.contenders", name, str(folder), str(threads), str(batch)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+    pipe, environment = subprocess.PIPE, os.environ | {BLAS_THREADS: str(threads)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             facts = _told(name, process)
             process.send_signal(signal.SIGSTOP)

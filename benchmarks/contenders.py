@@ -2,6 +2,7 @@
 
 python -m benchmarks.contenders KIND FOLDER THREADS BATCH, in an environment that has what KIND needs. On stdout: a JSON line with what
 was loaded and its first answer; then, for each line "N" on stdin, a JSON list of [seconds, seconds of processor time] of N calls.
+`matrix product` wants OPENBLAS_NUM_THREADS=THREADS in the environment; `benchmarks.arena` sees to it.
 """
 
 import json
@@ -23,6 +24,8 @@ Load = Callable[[Path, int, int], Run]
 """(folder, threads, batch) -> what computes the photos; its answer is logits, in any layout."""
 
 GEMM_SIDE = 1536
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""The variable that whoever starts a contender sets: OpenBLAS reads it once, when numpy is imported."""
 
 
 def boxwright(folder: Path, threads: int, batch: int, *, name: str = MODEL) -> Run:
@@ -116,21 +119,12 @@ def tensornets(folder: Path, _threads: int, batch: int) -> Run:
 
 
 def matrix_product(_folder: Path, threads: int, _batch: int) -> Run:
-    """A float32 matrix product of GEMM_SIDE squared, in onnxruntime, by a constant, which it lays out beforehand as it does kernels."""
-    import onnxruntime as ort
-    from onnx import TensorProto, helper, numpy_helper
-
-    sides = (GEMM_SIDE, GEMM_SIDE)
-    given, constant = np.random.default_rng(0).standard_normal((2, *sides), np.float32)
-    a, c = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in "ac")
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [a], [c], [numpy_helper.from_array(constant, "b")]
-    )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"a": given})[0]
+    """A float32 matrix product of GEMM_SIDE squared by numpy's OpenBLAS, whose threads were counted out when numpy was imported."""
+    if os.environ.get(BLAS_THREADS) != str(threads):
+        sys.exit(f"{BLAS_THREADS} must be {threads} before Python starts, got {os.environ.get(BLAS_THREADS)}.")
+    one, other = np.random.default_rng(0).standard_normal((2, GEMM_SIDE, GEMM_SIDE), np.float32)
+    product = np.empty_like(one)
+    return lambda: np.matmul(one, other, out=product)
 
 
 CONTENDERS: dict[str, Load] = {

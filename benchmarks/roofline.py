@@ -2,8 +2,9 @@
 
 python -m benchmarks.roofline [--network yolov2-voc] [--threads 2] [--rounds 30]
 
-Every round runs the network once under onnxruntime's profiler, and once a float32 matrix product and a copy of memory, whose rates are
-the roof: a layer can take no less than its operations at the one, nor than its bytes (kernel, what goes in and comes out) at the other.
+Every round runs the network once under onnxruntime's profiler, and once a copy of memory and, in a process of its own, numpy's float32
+matrix product, whose rates are the roof: a layer can take no less than its operations at the one, nor than its bytes (kernel, what goes
+in and comes out) at the other.
 Times are the least of the rounds, which other programs disturb least.
 """
 
@@ -21,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import GEMM_SIDE, matrix_product
+from benchmarks.arena import contender
+from benchmarks.contenders import GEMM_SIDE
 from benchmarks.machine import machine, versions
 from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
 from detector.engines.onnxruntime import GRAPH, OnnxEngine
@@ -49,16 +51,16 @@ def main() -> None:
 def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
     """The line."""
     model = load_model(prepared(network) / MODEL)
-    product, copying = matrix_product(Path(), threads, 1), _copying(threads)
     seconds: dict[str, list[float]] = {"network": [], "product": [], "copy": []}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, contender("matrix product", Path(), threads, 1) as product:
         session, images = _profiled(model, threads, Path(folder)), photos(model.spec, 1)
-        runs: dict[str, Callable[[], Any]] = {"network": lambda: session.run(None, {INPUT: images}), "product": product, "copy": copying}
+        runs: dict[str, Callable[[], object]] = {"network": lambda: session.run(None, {INPUT: images}), "copy": _copying(threads)}
         for _ in range(rounds):
             for name, run in runs.items():
                 started = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - started)
+            seconds["product"].append(product.seconds(2)[-1][0])
         nodes = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     least = {name: min(each) for name, each in seconds.items()}
     peak, bandwidth = 2 * GEMM_SIDE**3 / least["product"] / 1e9, 2 * COPIED * threads / least["copy"] / 1e9

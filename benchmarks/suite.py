@@ -36,9 +36,10 @@ def main() -> None:
 def commands(*, quick: bool) -> Iterator[list[str]]:
     """Each benchmark with its options; what most people ask first."""
     yield from _latencies(quick, [(2, 1)])
-    for model in ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT))):
+    served = ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT)))
+    for model in served:
         yield ["startup", *_words({"model": model, "runs": 1 if quick else 5})]
-    for model in ("everyday", "everyday-int8"):
+    for model in served:
         yield ["throughput", *_words({"model": model, "rounds": 1 if quick else 5})]
     for size in ("500x375", "4000x3000"):
         yield ["preprocess", *_words({"size": size, "rounds": 3 if quick else 20})]

@@ -4,7 +4,7 @@ import os
 from math import prod
 from pathlib import Path
 
-from detector.engines.cores import CGROUP
+from detector.engines.cores import CGROUP, MEMBER, groups
 from detector.engines.onnxruntime import LANES_UP_TO
 from detector.quantization import Quantization
 from detector.shapes import array_shapes, trace
@@ -31,11 +31,9 @@ def needed_bytes(spec: ModelSpec, quantization: Quantization | None) -> int:
     return 2 * once if numbers <= LANES_UP_TO else once
 
 
-def usable_bytes(cgroup: Path = CGROUP) -> int:
-    """The least of: the machine's memory, and the cgroup's limit (version 2, memory.max; version 1, memory.limit_in_bytes)."""
+def usable_bytes(cgroup: Path = CGROUP, member: Path = MEMBER) -> int:
+    """The least of: the machine's memory, and the cgroups' limits (version 2, memory.max; version 1, memory.limit_in_bytes)."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
-        if file.is_file():
-            limit = file.read_text(encoding="ascii").strip()
-            return machine if limit == "max" else min(machine, int(limit))
-    return machine
+    files = (group / name for group in groups("memory", cgroup, member) for name in ("memory.max", "memory.limit_in_bytes"))
+    limits = (file.read_text(encoding="ascii").strip() for file in files if file.is_file())
+    return min([machine, *(int(limit) for limit in limits if limit != "max")])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.arena import contender
 from benchmarks.render import DOCUMENTS, filled
 from benchmarks.results import Results
 from benchmarks.suite import KINDS, commands
@@ -84,3 +85,19 @@ def test_the_suite_runs_benchmarks_that_there_are():
         assert (ROOT / "benchmarks" / f"{words[0]}.py").is_file()
         source = (ROOT / "benchmarks" / f"{words[0]}.py").read_text(encoding="utf-8")
         assert all(f'"{word}"' in source for word in words if word.startswith("--"))
+
+
+def test_the_suite_measures_every_model_that_the_promises_are_made_for():
+    for kind in ("startup", "throughput"):
+        models = [words[words.index("--model") + 1] for words in commands(quick=True) if words[0] == kind]
+        assert [model.removesuffix("/model.safetensors").rpartition("/")[2] for model in models] == [
+            "everyday",
+            "everyday-int8",
+            "yolov2-voc",
+        ]
+
+
+def test_the_matrix_product_has_as_many_threads_as_it_is_given():
+    with contender("matrix product", Path(), 1, 1) as product:
+        assert len(product.seconds(2)) == 2
+        assert b"OPENBLAS_NUM_THREADS=1" in Path(f"/proc/{product.process.pid}/environ").read_bytes().split(b"\0")

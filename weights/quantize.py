@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engines.onnxruntime import OnnxEngine
+from detector.errors import ModelError
 from detector.network import Conv
 from detector.placement import Pixels
 from detector.quantization import Quantization, kernel_steps
@@ -16,6 +17,10 @@ from weights.calibration import calibrate
 
 ENOUGH_DECIBELS = 25.0
 """Logits' power over that of what 8 bits add to them. `everyday` has 28 and loses 0.1 AP points; no layer of it need be left out."""
+_REFUSAL = (
+    "{}: none of its {} convolutions can be computed in 8 bits: even {!r}, the least harmful, alone leaves {:.1f} dB between the logits "
+    "and their error, and {:g} are wanted. Use the model in float32, or give photos that are more like those it is for."
+)
 JUDGES = 16  # photos on which outputs are compared
 
 
@@ -33,7 +38,8 @@ def quantize(
 ) -> Quantized:
     """Calibrate on `photos`, (S, S, 3) float32, 0..255; then leave out layers, the most harmful first, until the error is small `enough`.
 
-    How harmful a layer is, is measured: it alone is computed in 8 bits. Raises SettingError without photos.
+    How harmful a layer is, is measured: it alone is computed in 8 bits. Raises SettingError without photos,
+    ModelError where no layer may be in 8 bits.
     """
     seen = calibrate(model, photos, advance=advance)
     judge = _Judge.of(model, photos[:JUDGES])
@@ -48,7 +54,9 @@ def quantize(
     if decibels < enough:
         alone = {name: tried([name])[1] for name in convolutions}
         harmful = sorted(convolutions, key=alone.__getitem__)
-        while decibels < enough and len(left) < len(harmful):
+        if alone[harmful[-1]] < enough:
+            raise ModelError(_REFUSAL.format(model.name, len(harmful), harmful[-1], alone[harmful[-1]], enough))
+        while decibels < enough:
             left.append(harmful[len(left)])
             result, decibels = tried([name for name in convolutions if name not in left])
     return Quantized(result, decibels, tuple(left))

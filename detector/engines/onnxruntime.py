@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,11 +112,12 @@ def can_keep() -> bool:
 
 
 def kind() -> str:
-    """A hash of all that a kept engine depends on, besides its model: this code, onnxruntime, the processor's instructions."""
+    """A hash of all that a kept engine depends on, besides its model: this code, onnx and onnxruntime, the processor's instructions."""
     digest = hashlib.blake2b(digest_size=16)
     for source in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
-    digest.update(f"{onnxruntime.__version__} {np.__version__} {platform.machine()} {instructions()}".encode())
+    versions = metadata.version("onnx"), onnxruntime.__version__, np.__version__  # onnx unread: where an engine is kept, nobody needs it
+    digest.update(f"{versions} {platform.machine()} {instructions()}".encode())
     return digest.hexdigest()
 
 

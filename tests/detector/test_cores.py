@@ -27,6 +27,33 @@ def test_the_quota_of_a_container_counts(files, expected, tmp_path):
     assert usable_cores(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("member", "files", "expected"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "100000 100000\n"}, 1),
+        ("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1),
+        ("0::/a/b\n", {"cpu.max": "100000 100000\n", "a/b/cpu.max": "9900000 100000\n"}, 1),
+        ("0::/a/b\n", {"a/b/c/cpu.max": "100000 100000\n", "other/cpu.max": "100000 100000\n"}, HERE),
+        ("0::/\n", {"cpu.max": "100000 100000\n"}, 1),
+        ("0::/../a\n", {"a/cpu.max": "100000 100000\n"}, HERE),
+        ("4:cpu,cpuacct:/a\n0::/\n", {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, 1),
+        ("4:cpuset:/a\n", {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, HERE),
+        ("1:name=systemd:/a:b\n0::/a:b\n", {"a:b/cpu.max": "100000 100000\n"}, 1),
+    ],
+)
+def test_the_quota_of_the_process_s_own_group_and_of_those_around_it_counts(member, files, expected, tmp_path):
+    for name, text in files.items():
+        (tmp_path / "tree" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "tree" / name).write_text(text)
+    (tmp_path / "member").write_text(member)
+    assert usable_cores(tmp_path / "tree", tmp_path / "member") == expected
+
+
+def test_where_the_system_tells_no_affinity_all_processors_count(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert usable_cores(tmp_path) == os.cpu_count()
+
+
 def test_affinity_counts(tmp_path):
     before = os.sched_getaffinity(0)
     try:

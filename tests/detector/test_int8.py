@@ -137,9 +137,12 @@ def test_layers_that_suffer_are_left_in_float32(random_arrays):
     assert better.left
     assert better.decibels >= all_in.decibels + 1
     assert set(better.left) | set(better.model.quantization.layers) == {"a", "b", "c"}
-    none_in = quantize(spoilt, photos, enough=1000)
-    assert none_in.model.quantization.layers == ()
-    np.testing.assert_allclose(load_engine(none_in.model)(photos[0][None]), load_engine(spoilt)(photos[0][None]), rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_that_has_no_layer_for_8_bits_is_refused(random_arrays):
+    model = of_layers(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
+    with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* even '[abc]', .* [0-9.]+ dB .* 1000 are wanted"):
+        quantize(model, list(images(64, 3)), enough=1000)
 
 
 def test_a_layer_left_in_float32_between_two_in_8_bits_is_left_alone(random_arrays):

@@ -320,6 +320,18 @@ def test_half_of_what_the_process_may_use_is_the_budget_if_nobody_says(tmp_path)
     assert usable_bytes(tmp_path) == 2 * MIB
 
 
+@pytest.mark.parametrize(("member", "root"), [("0::/a/b\n", ""), ("4:memory:/a/b\n0::/\n", "memory/")])
+def test_the_limit_of_the_process_s_own_group_counts_and_of_those_around_it(tmp_path, member, root):
+    own = tmp_path / root / "a" / "b"
+    own.mkdir(parents=True)
+    (tmp_path / "member").write_text(member)
+    name = "memory.limit_in_bytes" if root else "memory.max"
+    (own / name).write_text("2097152\n")
+    assert usable_bytes(tmp_path, tmp_path / "member") == 2 * MIB
+    (own.parent / name).write_text("1048576\n")
+    assert usable_bytes(tmp_path, tmp_path / "member") == MIB
+
+
 def test_an_engine_that_fails_in_its_own_way_is_a_refusal(models, tiny_model, monkeypatch, caplog):
     """What an engine makes of a stranger's network is not known beforehand."""
     from service import model_loading

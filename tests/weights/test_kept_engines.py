@@ -1,5 +1,6 @@
 """Engines kept on disk: the same numbers, never trusted when damaged, never in the way."""
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -218,3 +219,9 @@ def test_a_model_of_the_catalogue_is_told_by_its_files_hash(random_arrays, tmp_p
     path_of(entry).write_bytes(path_of(entry).read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(ModelFileError, match="its hash is"):
         load_ready(entry.name)
+
+
+def test_another_version_of_the_package_that_writes_graphs_is_another_key(monkeypatch):
+    before, version = kept_engines.key_of("a model"), importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0" if name == "onnx" else version(name))
+    assert kept_engines.key_of("a model") != before
