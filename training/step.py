@@ -137,7 +137,7 @@ class Trainer:
         *gradients, summed = self.team.sum([*gradients, tf.stack(list(terms.values()))])  # before anything is clipped
         terms = dict(zip(terms, tf.unstack(summed), strict=True))
         by_path = {variable.path: gradient for variable, gradient in zip(self._trained, gradients, strict=True)}
-        norms = tf.stack([[tf.norm(by_path[kernel.path]) for kernel in kernels], [tf.norm(kernel.value) for kernel in kernels]])
+        norms = tf.stack([[_norm(by_path[kernel.path]) for kernel in kernels], [_norm(kernel.value) for kernel in kernels]])
         return terms, norms, gradients
 
     def _moved(self, gradients: Any, number: Any) -> None:
@@ -148,9 +148,15 @@ class Trainer:
         """average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
         age = tf.cast(number, tf.float32)
         decay = tf.minimum(self.config.ema, (1 + age) / (10 + age))
-        for variable in self._averaged if self._averages else ():
+        for variable in self._moving if self._averages else ():
             average = self._averages[variable.path]
             average.assign_add((1 - decay) * (variable.value - average))
+
+    @property
+    def _moving(self) -> list[Any]:
+        """Of the averaged variables those that a step changes: what is trained, and the statistics of a batch norm that trains."""
+        still = {variable.path for layer in self.network.layers if not layer.trainable for variable in layer.variables}
+        return [variable for variable in self._averaged if variable.path not in still]
 
     @property
     def _averaged(self) -> list[Any]:
@@ -191,6 +197,11 @@ class Trainer:
         named = {f"network/{index}/{variable.name}": variable for index, variable in enumerate(self.network.variables)}
         named |= {f"optimizer/{index}/{variable.name}": variable for index, variable in enumerate(self.optimizer.variables)}
         return named | {f"average/{path}": variable for path, variable in self._averages.items()}
+
+
+def _norm(array: Any) -> Any:
+    """Euclid's, in one pass, where tf.norm writes all squares first."""
+    return tf.sqrt(2 * tf.nn.l2_loss(array))
 
 
 @contextmanager
