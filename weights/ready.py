@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from threading import Thread
 from typing import NamedTuple
 
 from detector.engines import Engine
@@ -43,6 +45,8 @@ def load_ready(name_or_file: str | None, engine: EngineName = "auto", *, progres
     key = kept_engines.key_of(content)
     if (kept := kept_engines.read(key)) is not None:
         return Ready(kept, kept.engine, _nothing)
+    # what builds the graph is imported beside the checksum of the model's arrays, which needs no interpreter
+    Thread(target=import_module, args=("detector.onnx_model",), daemon=True).start()
     model = source.load(content)
     built = load_engine(model, engine)
     return Ready(model, built, partial(_keep, key, model, built if lanes else None))
