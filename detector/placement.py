@@ -52,12 +52,12 @@ class Placement:
 
         A copy of the photo that is smaller than `width` x `height`, but no smaller than what is shown, will do as well.
         """
-        shown = RESIZE[self.resample](image, self.shown_width, self.shown_height)
-        if shown.shape[:2] == (self.size, self.size):
-            return shown
-        pixels = np.full((self.size, self.size, 3), GREY, np.float32)
+        pixels = np.empty((self.size, self.size, 3), np.float32)
         left, top = (self.size - self.shown_width) // 2, (self.size - self.shown_height) // 2
-        pixels[top : top + self.shown_height, left : left + self.shown_width] = shown
+        right, bottom = left + self.shown_width, top + self.shown_height
+        for margin in (pixels[:top], pixels[bottom:], pixels[:, :left], pixels[:, right:]):
+            margin[...] = GREY
+        RESIZE[self.resample](image, pixels[top:bottom, left:right])
         return pixels
 
     def to_network(self, boxes: Boxes) -> Boxes:

@@ -1,4 +1,4 @@
-"""The ways in which weights were shown their photos: (H, W, 3) uint8, or Pillow's image -> (height, width, 3) float32, 0..255."""
+"""The ways in which weights were shown their photos: (H, W, 3) uint8, or Pillow's image -> (height, width, 3) float32, 0..255, in place."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,8 +10,9 @@ from detector.spec import Resample
 
 Photo = NDArray[np.uint8] | Image.Image
 """(H, W, 3) RGB, 0..255, or Pillow's own, of which no copy need be made."""
-Resize = Callable[[Photo, int, int], NDArray[np.float32]]
-"""(image, width, height)"""
+Shown = NDArray[np.float32]
+"""(height, width, 3): where the resized photo goes, a part of a larger array perhaps."""
+Resize = Callable[[Photo, Shown], None]
 
 BAND = 48
 """Rows that are made at a time: so few that what lies between stays in a core's cache, and is no page of its own."""
@@ -19,17 +20,19 @@ CUBIC_A = -0.75
 """Sharpness of the cubic convolution (Keys 1981), as OpenCV has it."""
 
 
-def antialiased(image: Photo, width: int, height: int) -> NDArray[np.float32]:
+def antialiased(image: Photo, shown: Shown) -> None:
     """Pillow's bilinear, whose window grows with the reduction."""
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    height, width = shown.shape[:2]
+    shown[...] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def aligned(image: Photo, width: int, height: int) -> NDArray[np.float32]:
+def aligned(image: Photo, shown: Shown) -> None:
     """Bilinear with aligned corners and no antialiasing (Darknet src/image.c, resize_image): four pixels make one."""
     image = np.asarray(image)
+    height, width = shown.shape[:2]
     upper, lower, down = _neighbours(image.shape[0], height)
-    result = np.empty((height, width * 3), np.float32)
+    result = shown.reshape(height, width * 3)  # a view: pixels lie close together
     for start in range(0, height, BAND):
         band = slice(start, start + BAND)
         used, (above, below) = np.unique(np.stack([upper[band], lower[band]]), return_inverse=True)
@@ -38,8 +41,6 @@ def aligned(image: Photo, width: int, height: int) -> NDArray[np.float32]:
         np.subtract(rows[below], top, out=blended)
         blended *= down[band, None]
         blended += top
-    resized: NDArray[np.float32] = result.reshape(height, width, 3)
-    return resized
 
 
 def _blended_along(rows: NDArray[np.uint8], width: int) -> NDArray[np.float32]:
@@ -61,10 +62,10 @@ def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp],
     return before, np.minimum(before + 1, old - 1), place - before.astype(np.float32)
 
 
-def cubic(image: Photo, width: int, height: int) -> NDArray[np.float32]:
+def cubic(image: Photo, shown: Shown) -> None:
     """OpenCV's INTER_CUBIC: centres of pixels aligned, no antialiasing, sixteen pixels make one; beyond 0..255 where it overshoots."""
-    rows = _cubic_along_rows(np.asarray(image), height)
-    return _cubic_along_rows(rows.swapaxes(0, 1), width).swapaxes(0, 1)
+    rows = _cubic_along_rows(np.asarray(image), shown.shape[0])
+    shown[...] = _cubic_along_rows(rows.swapaxes(0, 1), shown.shape[1]).swapaxes(0, 1)
 
 
 def _cubic_along_rows(x: NDArray[np.uint8] | NDArray[np.float32], new: int) -> NDArray[np.float32]:

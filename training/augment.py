@@ -76,7 +76,9 @@ def _mirrored(view: View, axis: int) -> View:
 def scaled(view: View, width: int, height: int) -> View:
     """The whole picture at another size, each side by its own factor."""
     across, down = width / view.picture.shape[1], height / view.picture.shape[0]
-    picture = np.rint(RESIZE["antialiased"](view.picture, width, height)).astype(np.uint8)
+    shown = np.empty((height, width, 3), np.float32)
+    RESIZE["antialiased"](view.picture, shown)
+    picture = np.rint(shown).astype(np.uint8)
     return replace(view, picture=picture, boxes=view.boxes * np.array([across, down, across, down], np.float32))
 
 
