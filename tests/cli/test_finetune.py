@@ -1,6 +1,7 @@
 """The command: its options, what it refuses, and a run from the shell to a model that detects."""
 
 import json
+import re
 import tomllib
 
 import numpy as np
@@ -39,6 +40,7 @@ def test_a_run_from_the_shell_gives_a_model_that_detects(boxwright, data, model_
     ended = boxwright("finetune", data, "--model", model_file, "--out", tmp_path / "runs", *quick)
     assert ended.code == 0
     assert "all epochs are done. best ap" in ended.out
+    assert re.search(r"AP50 0\.\d+\n  gradients \S+ \(\w+\) to \S+ \(\w+\) of the weights\n", ended.err)
     folder = tmp_path / "runs" / "things-001"
     assert boxwright("detect", data / "JPEGImages" / "0.png", "--model", folder / "best.safetensors").code == 0
     page = folder / "report.html"
@@ -113,3 +115,12 @@ def test_what_makes_no_sense_is_refused(boxwright, data, arguments, sentence):
     ended = boxwright("finetune", *(argument.format(data=data) for argument in arguments))
     assert ended.code == 2
     assert sentence in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_a_check_tells_the_layers_that_learn_least_and_most_and_those_that_are_flat():
+    from cli.finetune_run import _of_layers
+
+    flat = {"a": {"dead": 0.0, "saturated": 0.0}, "b": {"dead": 0.25, "saturated": 0.0}}
+    told = _of_layers({"gradient_to_weight": {"a": 0.02, "b": 0.0003, "c": 0.001}, "flat": flat})
+    assert told == "gradients 3e-04 (b) to 2e-02 (a) of the weights, dead at most 25% (b), saturated at most 0%"
+    assert _of_layers({"gradient_to_weight": {}, "flat": {}}) == ""

@@ -69,6 +69,20 @@ def test_the_norm_is_no_part_of_the_convolution_for_keras(model):
     assert isinstance(network.get_layer("a_bn"), FusedBatchNorm)
 
 
+def test_in_bfloat16_it_has_them_too():
+    rng = np.random.default_rng(0)
+    images, kernel = (tf.constant(rng.standard_normal(shape), tf.float32) for shape in ((2, 11, 12, 3), (3, 3, 3, 1)))
+    found = []
+    for kind in (tf.float32, tf.bfloat16):
+        read = [tf.cast(images, kind), tf.cast(kernel, kind)]
+        with tf.GradientTape() as tape:
+            tape.watch(read)
+            total = tf.reduce_sum(tf.sin(tf.cast(depthwise(*read, 1, "same"), tf.float32)))
+        found.append([tf.cast(gradient, tf.float32) for gradient in tape.gradient(total, read)])
+    for exact, rounded in zip(*found, strict=True):
+        np.testing.assert_allclose(rounded, exact, atol=0.05 * np.abs(exact).max())
+
+
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, "same"), (4, 1, "same"), (5, 1, "valid"), (3, 2, "valid"), (5, 2, "valid")])
 def test_a_depthwise_convolution_has_tensorflows_gradients(size, stride, padding):
     rng = np.random.default_rng(size)
