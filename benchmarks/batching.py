@@ -15,9 +15,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from cli.download_bar import load_model
+from cli.output.download_bar import load_model
 from detector.engines import Engine
-from weights.engines import load_engine
+from weights.engines.factory import load_engine
 
 
 def seconds_by_photo(engine: Engine, size: int, batches: list[int], rounds: int) -> dict[int, float]:

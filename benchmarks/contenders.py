@@ -31,7 +31,7 @@ BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 def boxwright(folder: Path, threads: int, batch: int, *, name: str = MODEL) -> Run:
     """Our engine, as `boxwright serve` has it."""
     from detector.engines.onnxruntime import OnnxEngine
-    from weights.model_file import load_model
+    from weights.formats.safetensors import load_model
 
     model = load_model(folder / name)
     engine, images = OnnxEngine.of(model, threads=threads), photos(model.spec, batch)
@@ -91,7 +91,7 @@ def tensorflow(folder: Path, threads: int, batch: int) -> Run:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     from detector.keras_model import build_keras
-    from weights.model_file import load_model
+    from weights.formats.safetensors import load_model
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -108,8 +108,8 @@ def tensornets(folder: Path, _threads: int, batch: int) -> Run:
     from dataclasses import replace
 
     from detector.network import Reorg
-    from weights.model_file import load_model
-    from weights.tensornets_engine import TensornetsEngine
+    from weights.formats.safetensors import load_model
+    from weights.formats.tensornets.engine import TensornetsEngine
 
     model = load_model(folder / MODEL)
     layers = tuple(replace(layer, order="space-to-depth") if isinstance(layer, Reorg) else layer for layer in model.spec.network)
@@ -143,13 +143,13 @@ PACKAGES = ("numpy", "pillow", "onnx", "onnxruntime", "opencv-python-headless", 
 
 
 def _photos(folder: Path, batch: int) -> Any:
-    from weights.model_file import read_header
+    from weights.formats.safetensors import read_header
 
     return photos(read_header(folder / MODEL).spec, batch)
 
 
 def _scaled(folder: Path, batch: int) -> Any:
-    from weights.model_file import read_header
+    from weights.formats.safetensors import read_header
 
     spec = read_header(folder / MODEL).spec
     return photos(spec, batch) * np.float32(1 / 255)

@@ -44,9 +44,9 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from training.config import Config
-from training.finetune import Run
-from training.run_folder import RunFolder, Task
-from weights.resolve import load
+from training.run.run import Run
+from training.run.folder import RunFolder, Task
+from weights.hub.resolve import load
 data, run, options = sys.argv[1:]
 if Path(run).is_dir():  # else it was killed before it had begun
     going = Run.resumed(*RunFolder.open(Path(run)), load(None))
@@ -85,8 +85,8 @@ def go_on(data: Path, run: Path, steps: int | None = None, pause: float = 0.0) -
 
 def differences(one: Path, other: Path) -> list[str]:
     """What is not to the bit the same at the end of two runs."""
-    from training.checkpoints import newest_checkpoint
-    from weights.model_file import load_model
+    from training.run.checkpoints import newest_checkpoint
+    from weights.formats.safetensors import load_model
 
     first, second = (newest_checkpoint(run / "checkpoints") for run in (one, other))
     found = [] if first.state == second.state else ["state"]

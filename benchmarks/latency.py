@@ -13,7 +13,7 @@ from benchmarks.contenders import CONTENDERS, GEMM_SIDE
 from benchmarks.machine import machine
 from benchmarks.subjects import MODEL, NETWORKS, prepared
 from detector.shapes import operations
-from weights.model_file import read_header
+from weights.formats.safetensors import read_header
 
 SAME_OUTPUT = 1e-3  # relative difference of the outputs' energies that passes: a rival that computes something else is no rival
 

@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.machine import machine, versions
 from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
 from detector.engines.onnxruntime import GRAPH, OnnxEngine
-from detector.onnx_names import INPUT
-from weights.model_file import load_model
+from detector.onnx.names import INPUT
+from weights.formats.safetensors import load_model
 
 SHIPPED = {"session.intra_op.allow_spinning": "0"}
 VARIANTS: Mapping[str, tuple[Mapping[str, str], Mapping[str, bool]]] = {

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, versions
-from service.ray_environment import set_up_environment
+from service.ray.environment import set_up_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 WARM_SECONDS = 3.0
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = _arguments()
     os.environ["BOXWRIGHT_LOG_LEVEL"] = "warning"  # Ray carries each line of the access log through three processes
     set_up_environment(serving=True)
-    from service.ray_local import started
+    from service.ray.cluster import started
 
     with started(show_logs=False):
         rounds = [_round(arguments) for _ in range(arguments.rounds)]
@@ -76,8 +76,8 @@ def _round(arguments: argparse.Namespace) -> dict[int, dict[str, Any]]:
 
 
 def _measure(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
-    from service.ray_server import deploy
-    from service.ray_settings import RaySettings
+    from service.ray.server import deploy
+    from service.ray.settings import RaySettings
     from service.settings import read_settings
 
     settings = read_settings(model=arguments.model, port=arguments.port)

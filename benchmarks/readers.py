@@ -28,9 +28,9 @@ def photo(width: int, height: int) -> bytes:
 def boxwright_reader(file: Path) -> Any:
     """As the service does it."""
     from detector.detector import Detector
-    from detector.image import read_reduced
+    from detector.imaging.image import read_reduced
     from weights.embedded import EVERYDAY
-    from weights.model_file import read_header
+    from weights.formats.safetensors import read_header
 
     data, detector = file.read_bytes(), Detector(read_header(EVERYDAY).spec, _no_engine)
     return lambda: detector.prepare(read_reduced(data, detector.enough)).pixels

@@ -28,10 +28,10 @@ from benchmarks.machine import machine, versions
 from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
 from detector.engines.onnxruntime import GRAPH, OnnxEngine
 from detector.network import Conv
-from detector.onnx_names import INPUT
+from detector.onnx.names import INPUT
 from detector.shapes import array_shapes, inputs, trace
 from detector.spec import Model, ModelSpec
-from weights.model_file import load_model
+from weights.formats.safetensors import load_model
 
 COPIED = 2**26  # bytes that each thread copies: more than any cache holds
 OTHER = "between the layers"

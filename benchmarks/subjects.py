@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.image import read_image
+from detector.imaging.image import read_image
 from detector.network import Network, tiny_yolov2, yolov2
 from detector.placement import Pixels, Placement
 from detector.shapes import Arrays, array_shapes
 from detector.spec import Model, ModelSpec
-from weights.darknet import write_darknet
-from weights.darknet_dialect import in_darknets_words
 from weights.embedded import EVERYDAY, SAMPLE_PHOTO
-from weights.export import FORMATS
-from weights.model_file import load_model, save_model
-from weights.quantize import quantize
+from weights.formats.darknet.lowering import lower_to_darknet
+from weights.formats.darknet.weights import write_darknet
+from weights.formats.export import FORMATS
+from weights.formats.safetensors import load_model, save_model
+from weights.quantization.quantize import quantize
 
 FOLDER = Path(__file__).resolve().parents[1] / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
@@ -35,7 +35,7 @@ def prepared(name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         model = load_model(EVERYDAY) if name == "everyday" else _seeded(name)
         FORMATS["onnx"].write(model, folder / ONNX)
-        write_darknet(in_darknets_words(model), folder / CFG, folder / WEIGHTS)
+        write_darknet(lower_to_darknet(model), folder / CFG, folder / WEIGHTS)
         save_model(quantize(model, list(photos(model.spec, 4))).model, folder / INT8)  # its time is measured here, not its answers
         save_model(model, folder / MODEL)  # last: where it is, the others are
     return folder

@@ -21,12 +21,12 @@ from pathlib import Path
 
 from benchmarks.load_client import ROOT, Server, serving
 from benchmarks.machine import machine, versions
-from service.client import Client
-from service.client_errors import ClientError
-from service.schemas import DetectAnswer
+from service.client.client import Client
+from service.client.errors import ClientError
+from service.schemas.detections import DetectAnswer
 from weights.embedded import EMBEDDED
-from weights.model_file import load_model, save_model
-from weights.store import FILE
+from weights.formats.safetensors import load_model, save_model
+from weights.repository.layout import FILE
 
 NAME = "mine"
 QUIET_SECONDS = 5.0

@@ -68,9 +68,9 @@ def _measured(data: Path, settings: Row) -> Row:
     import keras
 
     from training.config import Config
-    from training.finetune import Run
-    from training.run_folder import Task
-    from weights.resolve import load
+    from training.run.folder import Task
+    from training.run.run import Run
+    from weights.hub.resolve import load
 
     keras.utils.clear_session()
     with tempfile.TemporaryDirectory() as folder:
@@ -89,9 +89,9 @@ def _coco_ap(file: Path, data: Path) -> float:
     """COCO's mean over IoU 0.5 to 0.95: it has room where AP50 has none left."""
     from detector.detector import Detector
     from detector.engines import load_engine
-    from training.evaluate import evaluate
-    from training.voc import read_set
-    from weights.model_file import load_model
+    from training.data.voc_reader import read_set
+    from training.evaluation.evaluate import evaluate
+    from weights.formats.safetensors import load_model
 
     model = load_model(file)
     return float(evaluate(Detector(model.spec, load_engine(model)), read_set(data, "val")).coco.ap)

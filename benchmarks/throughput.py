@@ -22,10 +22,10 @@ from PIL import Image
 from benchmarks.load_client import exchange, serving
 from benchmarks.machine import machine, versions
 from detector.detector import Detector
-from detector.image import read_image
+from detector.imaging.image import read_image
 from weights.embedded import SAMPLE_PHOTO
-from weights.engines import load_engine
-from weights.resolve import load
+from weights.engines.factory import load_engine
+from weights.hub.resolve import load
 
 PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
 

@@ -86,12 +86,12 @@ def made_photos(folder: Path, count: int = 64) -> Path:
 def kept(data: Path, rounds: int) -> dict[str, Any]:
     """Blocks of steps with kept features and without, in turns."""
     from training.config import Config
-    from training.feature_cache import FeatureCache
-    from training.pipeline import Batches, stream
-    from training.step import Trainer
-    from training.transfer import frozen_layers, transfer
-    from training.voc import read_set
-    from weights.resolve import load
+    from training.data.batches import Batches, stream
+    from training.data.voc_reader import read_set
+    from training.features.cache import FeatureCache
+    from training.modeling.transfer import frozen_layers, transfer
+    from training.run.trainer import Trainer
+    from weights.hub.resolve import load
 
     samples, model = read_set(data, "train"), load(None)
     labels = sorted({label for sample in samples for label in sample.labels})
@@ -137,9 +137,9 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
     from detector.network import yolov2
     from detector.spec import Model, ModelSpec
     from training.config import Config
-    from training.step import Trainer
-    from training.targets import dense_targets
-    from training.transfer import Start, fresh_arrays
+    from training.data.targets import dense_targets
+    from training.modeling.transfer import Start, fresh_arrays
+    from training.run.trainer import Trainer
 
     labels = tuple(f"label{number}" for number in range(20))
     spec = ModelSpec(labels, ANCHORS, yolov2(labels), input_size=SIZE)
@@ -153,7 +153,7 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
 
 def _tensornets_step(images: Any) -> Callable[[], object]:
     """Its targets are empty: what they hold does not change the work."""
-    from weights.tensornets_import import import_tensornets, quiet
+    from weights.formats.tensornets.compat import import_tensornets, quiet
 
     nets = import_tensornets()
     from tensorflow.compat import v1 as tf

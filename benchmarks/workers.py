@@ -36,17 +36,17 @@ def train(arguments: argparse.Namespace) -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    from training.cluster import Cluster
     from training.config import Config
-    from training.joining import same_moment
-    from training.pipeline import Batches, stream
-    from training.progress import Progress
-    from training.step import Trainer
-    from training.team import ALONE
-    from training.transfer import frozen_layers, transfer
-    from training.voc import read_set
-    from training.workers import Workers
-    from weights.resolve import load
+    from training.data.batches import Batches, stream
+    from training.data.voc_reader import read_set
+    from training.distributed.cluster import Cluster
+    from training.distributed.multi_worker import Workers
+    from training.distributed.process_group import ALONE
+    from training.distributed.synchronise import same_moment
+    from training.modeling.transfer import frozen_layers, transfer
+    from training.optimization.early_stopping import Progress
+    from training.run.trainer import Trainer
+    from weights.hub.resolve import load
 
     cluster = Cluster.of(arguments.workers, arguments.index, {}) if arguments.workers else None
     team = Workers.joined(cluster) if cluster else ALONE

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cli.shown import shown
+from cli.output.shown import shown
 from detector.errors import BoxwrightError
 
 COMMANDS = ("serve", "health", "detect", "evaluate", "export", "finetune", "quantize", "report")

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from detector.detections import Detections
 from detector.engines import Engine
-from detector.errors import NetworkError, SettingError, UnknownLabel, listed
-from detector.grid import Raw, decode
-from detector.image import Reduced
+from detector.errors import NetworkError, SettingError, UnknownLabel
+from detector.grid import Logits, decode
+from detector.imaging.image import Reduced
 from detector.nms import suppress
-from detector.placement import Picture, Pixels, Placement
+from detector.placement import ImageArray, Pixels, Placement
 from detector.spec import ModelSpec
 
 DEFAULT_SCORE = 0.25
@@ -22,7 +22,7 @@ SPARE = 2
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImage:
     """A photo as the network reads it, and where it lies there."""
 
     placement: Placement
@@ -42,7 +42,7 @@ class Detector:
 
     def detect(
         self,
-        image: Picture | Reduced,
+        image: ImageArray | Reduced,
         *,
         score_threshold: float = DEFAULT_SCORE,
         iou_threshold: float = DEFAULT_IOU,
@@ -64,13 +64,13 @@ class Detector:
             max_detections=max_detections,
         )
 
-    def prepare(self, image: Picture | Reduced) -> Prepared:
+    def prepare(self, image: ImageArray | Reduced) -> PreparedImage:
         """First step: (H, W, 3) uint8 RGB, or what `read_reduced` made of a file with `enough` -> network pixels (S, S, 3)."""
         if isinstance(image, Reduced):
             placement = Placement.of(self.spec, image.width, image.height)
-            return Prepared(placement, placement.apply(image.image))
+            return PreparedImage(placement, placement.apply(image.image))
         placement = Placement.fit(self.spec, image)
-        return Prepared(placement, placement.apply(image))
+        return PreparedImage(placement, placement.apply(image))
 
     @property
     def enough(self) -> int | None:
@@ -86,8 +86,8 @@ class Detector:
 
     def select(
         self,
-        raw: Raw,
-        prepared: Prepared,
+        raw: Logits,
+        prepared: PreparedImage,
         *,
         score_threshold: float = DEFAULT_SCORE,
         iou_threshold: float = DEFAULT_IOU,

@@ -22,13 +22,13 @@ A message says what, where, what was got, what was wanted and what to do.
 from collections.abc import Collection
 from itertools import islice
 
-MOST_LISTED = 100
+MAX_LISTED = 100
 
 
-def listed(names: Collection[str]) -> str:
+def join_names(names: Collection[str]) -> str:
     """Names for a message, with commas between them: the first MOST_LISTED, and how many more there are. YOLO9000 has 9,418 labels."""
-    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(islice(names, MOST_LISTED)) + more
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(islice(names, MAX_LISTED)) + more
 
 
 class BoxwrightError(Exception):
@@ -87,5 +87,5 @@ class MissingExtra(BoxwrightError):
     """The packages of an extra are needed and not installed."""
 
 
-class KeepError(BoxwrightError):
+class EngineCacheError(BoxwrightError):
     """An engine cannot be kept on disk, or what is kept there cannot be run."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detector.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 from detector.detections import Boxes
 
-Raw = NDArray[np.float32]
+Logits = NDArray[np.float32]
 """(G, G, A, 5 + C) logits: row, column, anchor; x, y, w, h, objectness, classes."""
 Anchors = tuple[tuple[float, float], ...]
 """(w, h) in grid cells."""
@@ -18,7 +18,7 @@ SIZE_LOGIT_LIMIT = 10.0
 """w and h logits are held within +-10 before exp: a box of e^10 anchors covers every photo, and nothing overflows."""
 
 
-def decode(raw: Raw, anchors: Anchors, stride: int, *, above: float = -1.0) -> tuple[Boxes, NDArray[np.float32]]:
+def decode(raw: Logits, anchors: Anchors, stride: int, *, above: float = -1.0) -> tuple[Boxes, NDArray[np.float32]]:
     """Logits (G, G, A, 5 + C) -> boxes (N, 4) xyxy in network pixels, scores (N, C) = objectness * class, 0..1, in the grid's order.
 
     `stride`: network pixels along a side of a cell. A box may reach beyond the picture. N is G*G*A, or fewer: boxes whose objectness

@@ -21,7 +21,7 @@ from detector.spec import Model, ModelSpec
 
 
 @dataclass(frozen=True)
-class Kinds:
+class LayerTypes:
     """The classes of Keras layers that a network is made of. Others must have the same arguments and variables."""
 
     convolution: Callable[..., Any] = keras.layers.Conv2D
@@ -43,7 +43,7 @@ def empty_keras(
     shared: Any = None,
     after: Mapping[str, Any] | None = None,
     given: Sequence[str] = (),
-    kinds: Kinds = Kinds(),
+    kinds: LayerTypes = LayerTypes(),
 ) -> Any:
     """The network with Keras's initial values.
 
@@ -80,7 +80,7 @@ class _Owners:
     """The Keras layers that own the weights: new ones, or those of a network made before."""
 
     shared: Any
-    kinds: Kinds
+    kinds: LayerTypes
 
     def convolution(self, layer: Conv, channels: int) -> Any:
         return _convolution(layer, channels, self.kinds) if self.shared is None else self.shared.get_layer(layer.name)
@@ -122,7 +122,7 @@ def _same(layer: Conv | MaxPool) -> bool:
     return isinstance(layer, Conv) and layer.stride == 1 and layer.pads == (total // 2, total - total // 2)
 
 
-def _convolution(layer: Conv, channels: int, kinds: Kinds) -> Any:
+def _convolution(layer: Conv, channels: int, kinds: LayerTypes) -> Any:
     options: dict[str, Any] = {
         "strides": layer.stride,
         "padding": "same" if _same(layer) else "valid",
@@ -134,7 +134,7 @@ def _convolution(layer: Conv, channels: int, kinds: Kinds) -> Any:
     return kinds.convolution(layer.filters, layer.size, groups=layer.groups, **options)
 
 
-def _activated(layer: Conv | Shortcut, last: Any, kinds: Kinds) -> Any:
+def _activated(layer: Conv | Shortcut, last: Any, kinds: LayerTypes) -> Any:
     name = f"{layer.name}_{layer.activation}"
     match layer.activation:
         case "linear":

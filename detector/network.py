@@ -1,7 +1,7 @@
 """The network is data: a tuple of small frozen layers in Darknet's own vocabulary.
 
 A layer reads the output of the layer before it; `Route` and `Shortcut` also name earlier layers. Everything else is derived:
-shapes and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx_model`), a Darknet .cfg (`weights.darknet`).
+shapes and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx_model`), a Darknet .cfg (`weights.formats.darknet.weights`).
 """
 
 from collections.abc import Sequence
@@ -83,14 +83,14 @@ Network = tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
-class Stem:
+class Backbone:
     """A backbone and the layer whose finer output the passthrough takes (stride 16 where the stem ends at 32)."""
 
     layers: Network
     passthrough: str
 
 
-def darknet19(width: float = 1.0) -> Stem:
+def darknet19(width: float = 1.0) -> Backbone:
     """Darknet19 without its classifier: 18 convolutions, stride 32 (YOLO9000, arXiv 1612.08242, table 6).
 
     `width` scales every layer's filters: 0.5 has about a quarter of the weights.
@@ -103,20 +103,20 @@ def darknet19(width: float = 1.0) -> Stem:
         for index, count in enumerate(filters, start=1):
             name = f"conv{stage}" if len(filters) == 1 else f"conv{stage}_{index}"
             layers.append(Conv(name, max(1, round(count * width)), size=3 if index % 2 else 1))
-    return Stem(tuple(layers), passthrough="conv5_5")
+    return Backbone(tuple(layers), passthrough="conv5_5")
 
 
-def tiny() -> Stem:
+def tiny() -> Backbone:
     """The stem of Tiny YOLOv2: seven convolutions, stride 32, the last pool of stride 1 (Darknet cfg/yolov2-tiny-voc.cfg)."""
     layers: list[Layer] = []
     for stage, filters in enumerate((16, 32, 64, 128, 256, 512, 1024), start=1):
         if stage > 1:
             layers.append(MaxPool(f"pool{stage - 1}", stride=1 if stage == 7 else 2))
         layers.append(Conv(f"conv{stage}", filters))
-    return Stem(tuple(layers), passthrough="conv5")
+    return Backbone(tuple(layers), passthrough="conv5")
 
 
-def efficientnet_lite0() -> Stem:
+def efficientnet_lite0() -> Backbone:
     """EfficientNet-Lite0 without its classifier: 16 inverted-residual blocks, stride 32 (arXiv 1905.11946; Lite: no
     squeeze-and-excitation, ReLU6). Convolutions are padded as TensorFlow's "same": the odd pixel goes right and bottom."""
     layers: list[Layer] = [_lite("stem", 32, size=3, stride=2)]
@@ -142,7 +142,7 @@ def efficientnet_lite0() -> Stem:
             if repeat:
                 layers.append(Shortcut(f"{name}_add", source=output))
             channels, output = filters, layers[-1].name
-    return Stem(tuple(layers), passthrough="block11_add")
+    return Backbone(tuple(layers), passthrough="block11_add")
 
 
 def _lite(name: str, filters: int, *, size: int = 1, stride: int = 1, groups: int = 1) -> Conv:
@@ -153,7 +153,7 @@ def _lite(name: str, filters: int, *, size: int = 1, stride: int = 1, groups: in
 def yolov2(
     labels: Sequence[str],
     *,
-    stem: Stem | None = None,
+    stem: Backbone | None = None,
     anchors: int = 5,
     filters: int = 1024,
     passthrough: int = 64,

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.resample import RESIZE, Photo
+from detector.imaging.resample import RESIZE, Photo
 from detector.spec import Edges, ModelSpec, Resample
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB, 0..255."""
 Pixels = NDArray[np.float32]
 """(S, S, 3) RGB, 0..255, S the network's input size."""
@@ -31,7 +31,7 @@ class Placement:
     edges: Edges
 
     @classmethod
-    def fit(cls, spec: ModelSpec, image: Picture) -> "Placement":
+    def fit(cls, spec: ModelSpec, image: ImageArray) -> "Placement":
         """The placement that the model was trained with: the whole square, or as large as the photo's proportions allow."""
         return cls.of(spec, image.shape[1], image.shape[0])
 

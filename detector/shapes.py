@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ArraysError, NetworkError, listed
+from detector.errors import ArraysError, NetworkError, join_names
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
 
 NAME = re.compile(r"(?!(images|pixels_scaled|logits)$)[A-Za-z0-9_.-]+", re.ASCII)
@@ -82,7 +82,7 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
         case Route():
             sources = [_named(layer, name, shapes) for name in layer.layers]
             if not sources or len({source.side for source in sources}) > 1:
-                sides = listed([f"{name} {source.side}" for name, source in zip(layer.layers, sources, strict=True)])
+                sides = join_names([f"{name} {source.side}" for name, source in zip(layer.layers, sources, strict=True)])
                 raise NetworkError(f"layer {layer.name!r}: routed layers must be of one side, got {sides or 'no layer'}.")
             return Shape(sources[0].side, sum(source.channels for source in sources))
         case Shortcut():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, get_args
 
-from detector.errors import ModelError, NetworkError, listed
+from detector.errors import ModelError, NetworkError
 from detector.network import Network
 from detector.quantization import Quantization
 from detector.shapes import Arrays, check_arrays, trace
@@ -31,7 +31,7 @@ class ModelSpec:
     network: Network
     input_size: int = 416  # network pixels, square, a multiple of the network's stride
     fit: Fit = "letterbox"  # keep the photo's proportions and pad with grey, or fill the square
-    resample: Resample = "darknet"  # see `detector.resample`
+    resample: Resample = "darknet"  # see `detector.imaging.resample`
     pixel_scale: float = 1 / 255  # the network computes on pixel * pixel_scale + pixel_offset, pixel in 0..255
     pixel_offset: float = 0.0
     edges: Edges = "continuous"  # "inclusive": trained on boxes that end at their last pixel, not behind it, as Darknet's from VOC

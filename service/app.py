@@ -6,26 +6,28 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 
-from service import problems
-from service.dialects import SpeakDialect
-from service.door import Door
-from service.head import HeadAsGet
-from service.inference import Inference
-from service.intake import Intake
-from service.json_body import json_schemas
-from service.lifecycle import Lifecycle
-from service.metrics import Metrics
-from service.observe import Observe
-from service.open_inference.schemas import InferRequest
-from service.openapi_keys import declare_keys
-from service.origins import OtherOrigins
-from service.photo import PhotosInJson
-from service.registry import Registry
-from service.room import Room
-from service.routes import deepstack, detect, health, metrics, models, open_inference, page, tensorflow_serving
-from service.schemas import Problem
-from service.security_headers import SecurityHeaders
-from service.serving_schemas import PredictRequest
+from service.auth.authenticator import Door
+from service.inference.pipeline import Inference
+from service.middleware.access_log import Observe
+from service.middleware.admission import Room
+from service.middleware.cors import OtherOrigins
+from service.middleware.dialects import SpeakDialect
+from service.middleware.head import HeadAsGet
+from service.middleware.limits import Intake
+from service.middleware.security_headers import SecurityHeaders
+from service.models.registry import Registry
+from service.observability.metrics import Metrics
+from service.request.images import PhotosInJson
+from service.request.json_body import json_schemas
+from service.routes import deepstack, detect, health, metrics, models, page
+from service.routes.open_inference import routes as open_inference
+from service.routes.open_inference.schemas import InferRequest
+from service.routes.openapi import declare_keys
+from service.routes.tensorflow_serving import routes as tensorflow_serving
+from service.routes.tensorflow_serving.schemas import PredictRequest
+from service.schemas import problem as problems
+from service.schemas.detections import Problem
+from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from service.version import installed_version
 

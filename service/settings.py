@@ -9,10 +9,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.errors import SettingError
-from detector.image import MAX_PIXELS, PILLOW_PIXELS
-from service.keys import HashedKey
-from service.origins import check_origin
-from weights.engines import EngineName
+from detector.imaging.image import MAX_PIXELS, PILLOW_PIXELS
+from service.auth.api_keys import HashedKey
+from service.middleware.cors import check_origin
+from weights.engines.factory import EngineName
 
 PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]

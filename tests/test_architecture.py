@@ -16,7 +16,7 @@ MAY_IMPORT = {
 MODULES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {"tensorflow", "keras", "tf_keras", "tensornets"}
 RAY = {"ray", "pyarrow"}
-MAY_NEED_RAY = {"service/ray_app.py", "service/ray_local.py", "service/ray_server.py"}  # and what is in cli/archive
+MAY_NEED_RAY = {"service/ray/app.py", "service/ray/cluster.py", "service/ray/server.py"}  # and what is in cli/archive
 MAY_BE_HEAVY = {"detector/keras_model.py", "detector/engines/tensorflow.py"}
 
 

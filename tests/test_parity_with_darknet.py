@@ -6,8 +6,8 @@ import pytest
 
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.image import read_image
-from weights.darknet import read_darknet, read_labels
+from detector.imaging.image import read_image
+from weights.formats.darknet.weights import read_darknet, read_labels
 
 NAMES = ("yolo-lite-voc-nobn", "yolo-lite-voc-bn")
 PHOTOS = ("cat.png", "dog.jpg", "eagle.jpg", "giraffe.jpg", "horses.jpg", "kite.jpg", "person.jpg")

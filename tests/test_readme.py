@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from weights.darknet import write_darknet
+from weights.formats.darknet.weights import write_darknet
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]

@@ -14,12 +14,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from detector.engines import split_anchors
 from detector.engines.cores import has_vnni, instructions, usable_cores
-from detector.errors import KeepError
-from detector.onnx_names import FEATURES, INPUT, OUTPUT
+from detector.errors import EngineCacheError
+from detector.onnx.names import FEATURES, INPUT, OUTPUT
 from detector.spec import Model
 
 if TYPE_CHECKING:
-    from detector.onnx_model import Parts
+    from detector.onnx.graph import Parts
 
 GRAPH, KERNELS = "graph.onnx", "kernels"
 """The files of an engine that is kept: the graph as onnxruntime has optimised it, and its constants, which are mapped into memory."""
@@ -46,7 +46,7 @@ class OnnxEngine:
         keep: a folder for GRAPH and KERNELS, of which `kept` makes the same engine. Raises KeepError where they cannot be written.
         lanes: as `add_lane` does.
         """
-        from detector.onnx_model import build_apart
+        from detector.onnx.graph import build_apart
 
         engine = cls(_session(build_apart(model), threads, keep), len(model.spec.anchors))
         if lanes:
@@ -62,15 +62,15 @@ class OnnxEngine:
         try:
             wide, narrow = (_kept_session(folder, count) for count in (threads or usable_cores(), 1))
         except _REFUSALS as error:
-            raise KeepError(f"{folder}: onnxruntime cannot read it: {error}") from error
+            raise EngineCacheError(f"{folder}: onnxruntime cannot read it: {error}") from error
         return cls(wide, anchors, narrow=narrow)
 
     def add_lane(self, model: Model) -> None:
         """Load the model once more for calls beside one another: on a processor, where calls have several threads, up to LANES_UP_TO."""
-        from detector.onnx_model import build_apart
+        from detector.onnx.graph import build_apart
 
         small = sum(array.nbytes for array in model.arrays.values()) <= LANES_UP_TO
-        if small and can_keep() and self.session.get_session_options().intra_op_num_threads > 1:
+        if small and can_cache() and self.session.get_session_options().intra_op_num_threads > 1:
             self.narrow = _session(build_apart(model), 1)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,16 +87,16 @@ class OnnxEngine:
 
 
 @dataclass(frozen=True)
-class OnnxStem:
+class OnnxFeatureExtractor:
     """The beginning of a network: what some of its layers say, for whoever computes the rest."""
 
     session: Any
     layers: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: Model, layers: tuple[str, ...], *, threads: int | None = None) -> "OnnxStem":
+    def of(cls, model: Model, layers: tuple[str, ...], *, threads: int | None = None) -> "OnnxFeatureExtractor":
         """Those layers, in the network's order, and all they need. threads: as in `OnnxEngine.of`."""
-        from detector.onnx_model import build_apart_until
+        from detector.onnx.graph import build_apart_until
 
         return cls(_session(build_apart_until(model, layers), threads), layers)
 
@@ -106,7 +106,7 @@ class OnnxStem:
         return dict(zip(self.layers, results, strict=True))
 
 
-def can_keep() -> bool:
+def can_cache() -> bool:
     """Whether engines can be kept: on a processor. What is made for a GPU is of that GPU, and its driver."""
     return _providers() == [_CPU]
 
@@ -135,7 +135,7 @@ def _session(parts: "Parts", threads: int | None, keep: Path | None = None) -> A
     except _REFUSALS as error:
         if keep is None:
             raise
-        raise KeepError(f"{keep}: onnxruntime cannot write its graph there: {error}") from error
+        raise EngineCacheError(f"{keep}: onnxruntime cannot write its graph there: {error}") from error
 
 
 def _kept_session(folder: Path, threads: int) -> Any:

@@ -11,16 +11,16 @@ from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
-from service.dialects import DEEPSTACK
-from service.door import FORM_FIELD, Door
+from service.auth.authenticator import FORM_FIELD, Door
 from service.errors import BadForm, NoModel, UnsupportedBody
-from service.form import Part, read_form
-from service.inference import MAX_DETECTIONS, Answer, Inference, Options
-from service.once import once_each
-from service.photo import FIELD, check_coding
-from service.refusals import BODY_REFUSALS, PHOTO_REFUSALS
-from service.registry import LoadedModel
-from service.state import TheDoor, TheInference, TheRegistry
+from service.inference.pipeline import MAX_DETECTIONS, Answer, Inference, Options
+from service.middleware.dialects import DEEPSTACK
+from service.models.registry import LoadedModel
+from service.request.images import FIELD, check_coding
+from service.request.multipart import Part, read_form
+from service.routes.dependencies import TheDoor, TheInference, TheRegistry
+from service.routes.refusals import BODY_REFUSALS, PHOTO_REFUSALS
+from service.routes.repeated_params import once_each
 
 router = APIRouter(tags=["deepstack"])
 

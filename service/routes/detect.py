@@ -7,22 +7,22 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
 from detector.errors import ImageError, UnknownLabel, UnknownModel
-from service.accept import preferred
-from service.annotated import MediaType
-from service.base64_photo import EXAMPLE
+from detector.imaging.encode import MediaType
 from service.errors import BadForm, BadJson, NoModel, UnsupportedBody
-from service.inference import Answer, Options
-from service.once import once_each
-from service.photo import FIELD, Photos, read_photos
-from service.problems import documented, problem_response
-from service.refusals import PHOTO_REFUSALS
-from service.registry import LoadedModel
-from service.schemas import EXAMPLE as ANSWER
-from service.schemas import FAILED, DetectAnswer, Detection, FailedPhoto, ImageSize, Problem, SeveralAnswer, Timing
-from service.schemas import Annotated as AnnotatedAnswer
-from service.selection import Selection
-from service.several import MAX_PHOTOS, detect_each
-from service.state import TheInference, TheRegistry
+from service.inference.pipeline import Answer, Options
+from service.inference.several import MAX_PHOTOS, detect_each
+from service.models.registry import LoadedModel
+from service.request.accept import preferred
+from service.request.base64_image import EXAMPLE
+from service.request.images import FIELD, Photos, read_photos
+from service.routes.dependencies import TheInference, TheRegistry
+from service.routes.refusals import PHOTO_REFUSALS
+from service.routes.repeated_params import once_each
+from service.schemas.detections import EXAMPLE as ANSWER
+from service.schemas.detections import FAILED, DetectAnswer, Detection, FailedPhoto, ImageSize, Problem, SeveralAnswer, Timing
+from service.schemas.detections import Annotated as AnnotatedAnswer
+from service.schemas.problem import documented, problem_response
+from service.schemas.selection import Selection
 
 router = APIRouter(tags=["detect"])
 

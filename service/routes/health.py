@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from service.errors import NoModel, ShuttingDown
-from service.problems import documented
-from service.schemas import Health
-from service.state import TheLifecycle, TheRegistry
+from service.routes.dependencies import TheLifecycle, TheRegistry
+from service.schemas.detections import Health
+from service.schemas.problem import documented
 
 router = APIRouter(tags=["health"])
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-from service.state import TheMetrics
+from service.routes.dependencies import TheMetrics
 
 router = APIRouter(tags=["health"])
 

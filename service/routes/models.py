@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from service.registry import LoadedModel, Registry
-from service.schemas import ModelAnswer, ModelList, RefusedModel, VersionAnswer
-from service.state import TheRegistry
-from service.versions import known_statuses
-from weights.provenance import average_precision
+from service.models.registry import LoadedModel, Registry
+from service.routes.dependencies import TheRegistry
+from service.routes.versions import known_statuses
+from service.schemas.detections import ModelAnswer, ModelList, RefusedModel, VersionAnswer
+from weights.formats.provenance import average_precision
 
 router = APIRouter(tags=["models"])
 

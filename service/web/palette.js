@@ -1,4 +1,4 @@
-// The colours of detector/draw.py, by the same formula; a test compares the two.
+// The colours of detector/imaging/draw.py, by the same formula; a test compares the two.
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 const LIGHTNESSES = [0.55, 0.7, 0.4];

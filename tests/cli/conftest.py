@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cli import main
-from weights.model_file import save_model
+from weights.formats.safetensors import save_model
 
 
 @dataclass

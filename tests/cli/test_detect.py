@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.finder import Finder
-from cli.found import Wanted
-from cli.photo_paths import photo_paths
+from cli.detect.backends import Finder
+from cli.detect.found import Wanted
+from cli.detect.photo_paths import photo_paths
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
-from detector.image import read_image, read_reduced
-from service.schemas import Detection
-from training.voc import read_annotation
-from weights.model_file import save_model
+from detector.imaging.image import read_image, read_reduced
+from service.schemas.detections import Detection
+from training.data.voc_reader import read_annotation
+from weights.formats.safetensors import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,7 +138,7 @@ def test_an_unknown_class_is_refused_with_the_known_ones(boxwright, model_file, 
 def test_names_are_printed_as_they_are(boxwright, photo, tmp_path, tiny_model, label):
     from dataclasses import replace
 
-    from weights.model_file import save_model
+    from weights.formats.safetensors import save_model
 
     model = replace(tiny_model, spec=replace(tiny_model.spec, labels=(label, "dog", "person")))
     save_model(model, tmp_path / "odd.safetensors")

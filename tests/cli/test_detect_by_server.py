@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from service.keys import HashedKey, new_key
-from weights.model_file import save_model
+from service.auth.api_keys import HashedKey, new_key
+from weights.formats.safetensors import save_model
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from weights.export import FORMATS
-from weights.model_file import save_model
+from weights.formats.export import FORMATS
+from weights.formats.safetensors import save_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # TensorFlow's
 

@@ -118,7 +118,7 @@ def test_what_makes_no_sense_is_refused(boxwright, data, arguments, sentence):
 
 
 def test_a_check_tells_the_layers_that_learn_least_and_most_and_those_that_are_flat():
-    from cli.finetune_run import _of_layers
+    from cli.finetune.run import _of_layers
 
     flat = {"a": {"dead": 0.0, "saturated": 0.0}, "b": {"dead": 0.25, "saturated": 0.0}}
     told = _of_layers({"gradient_to_weight": {"a": 0.02, "b": 0.0003, "c": 0.001}, "flat": flat})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.keys import HashedKey, holder
+from service.auth.api_keys import HashedKey, holder
 
 
 def test_a_new_key_and_its_hash_belong_together(boxwright):

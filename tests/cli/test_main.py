@@ -9,7 +9,7 @@ import pytest
 
 from cli.options import Engine
 from service.version import installed_version
-from weights.engines import EngineName
+from weights.engines.factory import EngineName
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"numpy", "PIL", "fastapi", "uvicorn", "onnx", "onnxruntime", "safetensors", "tensorflow", "keras"}

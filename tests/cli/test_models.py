@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from weights.embedded import EVERYDAY
-from weights.model_file import save_model
+from weights.formats.safetensors import save_model
 
 
 @pytest.fixture

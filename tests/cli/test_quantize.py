@@ -10,7 +10,7 @@ import pytest
 from detector.engines import load_engine
 from detector.network import Conv
 from weights.embedded import EVERYDAY
-from weights.model_file import load_model, read_header
+from weights.formats.safetensors import load_model, read_header
 
 PHOTOS = Path(__file__).resolve().parents[2] / "docs" / "photos"
 BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
@@ -52,7 +52,7 @@ def test_a_quantised_model_is_a_model_file_that_says_what_it_cost(boxwright, dat
 @pytest.mark.parametrize(("before", "after", "told"), [(0.8, 0.7949, True), (0.8, 0.7951, False), (0.8, 0.9, False)])
 def test_half_a_point_of_ap_lost_is_told(boxwright, dataset, tmp_path, monkeypatch, before, after, told):
     measured = iter((before, after))
-    monkeypatch.setattr("training.evaluate.evaluate", lambda *_: SimpleNamespace(ap50=next(measured)))
+    monkeypatch.setattr("training.evaluation.evaluate.evaluate", lambda *_: SimpleNamespace(ap50=next(measured)))
     ended = boxwright("quantize", "everyday", "--calibration", dataset, "--out", tmp_path / "small.safetensors")
     assert ended.code == 0
     assert ("in 8 bits it loses 0.5 AP points (0.8000 before, 0.7949 after)" in ended.err) == told
@@ -81,8 +81,8 @@ def test_every_export_of_a_quantised_model_says_what_it_says(boxwright, target, 
 def test_training_starts_from_its_rounded_kernels_in_float32(random_arrays):
     from detector.spec import Model, ModelSpec
     from training.config import Config
-    from training.transfer import transfer
-    from weights.quantize import quantize
+    from training.modeling.transfer import transfer
+    from weights.quantization.quantize import quantize
 
     layers = (Conv("a", 8, stride=2), Conv("b", 12, size=1, normalize=False, activation="linear"))
     spec = ModelSpec(("cat",), ((1.0, 1.0), (2.0, 2.0)), layers, 64)

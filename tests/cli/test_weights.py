@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from detector.shapes import array_shapes, operations, parameters, trace
-from weights.darknet import write_darknet
-from weights.model_file import load_model, save_model
+from weights.formats.darknet.weights import write_darknet
+from weights.formats.safetensors import load_model, save_model
 
 
 @pytest.fixture

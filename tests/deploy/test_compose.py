@@ -6,10 +6,10 @@ import shlex
 import pytest
 import yaml
 
-from service.door import Door
-from service.keys import HashedKey, new_key
+from service.auth.api_keys import HashedKey, new_key
+from service.auth.authenticator import Door
 from service.settings import Settings
-from weights.resolve import DEFAULT
+from weights.hub.resolve import DEFAULT
 
 OURS = ("boxwright", "finetune")
 

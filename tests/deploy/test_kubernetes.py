@@ -8,10 +8,10 @@ import pytest
 import yaml
 from kubernetes_validate import ValidationError, validate
 
-from service.door import Door
-from service.keys import HashedKey, new_key
+from service.auth.api_keys import HashedKey, new_key
+from service.auth.authenticator import Door
 from service.settings import Settings
-from weights.resolve import DEFAULT
+from weights.hub.resolve import DEFAULT
 
 SCHEMAS = "1.33"
 FOLDER = "deploy/kubernetes"

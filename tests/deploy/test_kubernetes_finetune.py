@@ -6,7 +6,7 @@ import pytest
 import yaml
 from kubernetes_validate import validate
 
-from training.cluster import Cluster
+from training.distributed.cluster import Cluster
 
 SCHEMAS = "1.33"
 FILE = "deploy/kubernetes/finetune/job.yaml"

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from detector.detections import Detections
-from detector.draw import BLACK, WHITE, class_colour, contrast, draw_detections, ink_on
-from detector.image import read_image
+from detector.imaging.draw import BLACK, WHITE, class_colour, contrast, draw_detections, ink_on
+from detector.imaging.image import read_image
 
 LABELS = ("dog", "cat", "a label that is rather longer than most")
 

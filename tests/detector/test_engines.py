@@ -116,7 +116,7 @@ def test_the_full_yolov2_agrees_with_opencvs_darknet_importer_and_the_engines_wi
     cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10, whose successor has no Darknet importer")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         pytest.skip(f"OpenCV {cv2.__version__} has no Darknet importer; 4.10 has")
-    from weights.darknet import read_cfg, read_darknet, write_darknet
+    from weights.formats.darknet.weights import read_cfg, read_darknet, write_darknet
 
     spec = read_cfg(shared / "weights" / "yolov2-voc.cfg")
     cfg, weights = tmp_path / "yolov2-voc.cfg", tmp_path / "yolov2-voc.weights"

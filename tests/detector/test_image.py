@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from detector.errors import ImageTooLarge, NotAnImage, SettingError
-from detector.image import MAX_PIXELS, PILLOW_PIXELS, read_image
+from detector.imaging.image import MAX_PIXELS, PILLOW_PIXELS, read_image
 
 
 def gradient(width=24, height=17):

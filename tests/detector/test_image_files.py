@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from detector.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, NotAnImage
-from detector.image import read_image
+from detector.imaging.image import read_image
 
 
 def gradient(width=24, height=17):

@@ -12,11 +12,11 @@ from detector.engines import load_engine
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import ModelError
 from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
-from detector.onnx_model import build_onnx
+from detector.onnx.graph import build_onnx
 from detector.quantization import Quantization, kernel_steps
 from detector.spec import Model, ModelSpec
-from weights.calibration import calibrate
-from weights.quantize import quantize, rounded
+from weights.quantization.calibration import calibrate
+from weights.quantization.quantize import quantize, rounded
 
 numbers = st.floats(-(2.0**100), 2.0**100, width=32)
 

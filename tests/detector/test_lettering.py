@@ -5,8 +5,8 @@ import pytest
 from PIL import ImageFont
 
 from detector.detections import Detections
-from detector.draw import draw_detections
-from detector.lettering import lettering
+from detector.imaging.draw import draw_detections
+from detector.imaging.lettering import lettering
 
 
 def test_plain_labels_are_written_in_pillows_own_font():

@@ -8,10 +8,10 @@ from PIL import Image
 
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.image import read_image, read_reduced
+from detector.imaging.image import read_image, read_reduced
 from detector.spec import ModelSpec
 from weights.embedded import EVERYDAY, SAMPLE_PHOTO
-from weights.model_file import load_model
+from weights.formats.safetensors import load_model
 
 
 def large(width=1804, height=1200, form="JPEG", **options):

@@ -7,12 +7,12 @@ import pytest
 from detector.detector import Detector
 from detector.engines import load_engine, split_anchors
 from detector.engines.onnxruntime import OnnxEngine
-from detector.image import read_image
-from detector.onnx_model import build_onnx
-from detector.onnx_names import INPUT, OUTPUT
-from weights.darknet import read_darknet
+from detector.imaging.image import read_image
+from detector.onnx.graph import build_onnx
+from detector.onnx.names import INPUT, OUTPUT
 from weights.embedded import EVERYDAY, SAMPLE_PHOTO
-from weights.model_file import load_model
+from weights.formats.darknet.weights import read_darknet
+from weights.formats.safetensors import load_model
 
 
 class Plain:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from weights.model_file import save_model
+from weights.formats.safetensors import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / "docs" / "photos"

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from detector.detector import Detector
-from detector.image import read_reduced
-from service.schemas import Detection
+from detector.imaging.image import read_reduced
+from service.schemas.detections import Detection
 from tests.ray.conftest import ROOT, command, environment
-from weights.engines import load_engine
-from weights.model_file import load_model
+from weights.engines.factory import load_engine
+from weights.formats.safetensors import load_model
 
 SOUND = 300
 UNREADABLE = {
@@ -187,8 +187,8 @@ def test_folders_without_a_photo_are_told_and_nothing_is_begun(archive, model_fi
 KILLER = """
 import os, sys
 from pathlib import Path
-from cli.archive.plan import Plan
-from cli.archive.worker import Journal
+from cli.batch.manifest import Plan
+from cli.batch.worker import Journal
 with Journal(Path("out"), 0) as journal:
     for photo in journal.each(Plan.read(Path("out")).chunk(0)):
         if photo.name == "killer.jpg":
@@ -204,7 +204,7 @@ def make_worker(tmp_path, model_file, monkeypatch):
         monkeypatch.setenv(name, "1")
 
     def make():
-        from cli.archive.worker import Worker
+        from cli.batch.worker import Worker
 
         return Worker(str(tmp_path / "out"), str(model_file), "auto")
 
@@ -212,8 +212,8 @@ def make_worker(tmp_path, model_file, monkeypatch):
 
 
 def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(tmp_path, make_worker, monkeypatch):
-    from cli.archive.plan import Asked, Plan
-    from cli.archive.worker import DEATHS
+    from cli.batch.manifest import Asked, Plan
+    from cli.batch.worker import DEATHS
 
     monkeypatch.chdir(tmp_path)
     names = ("a.jpg", "killer.jpg", "z.jpg")
@@ -232,7 +232,7 @@ def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(
 
 
 def test_a_name_that_is_no_text_comes_out_too(tmp_path, make_worker):
-    from cli.archive.plan import Asked, Plan
+    from cli.batch.manifest import Asked, Plan
 
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     path.write_bytes(picture(0))

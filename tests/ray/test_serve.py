@@ -11,11 +11,11 @@ from http.client import HTTPException
 import pytest
 
 from detector.detector import Detector
-from detector.image import read_reduced
-from service.schemas import Detection
+from detector.imaging.image import read_reduced
+from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
-from weights.engines import load_engine
-from weights.resolve import load
+from weights.engines.factory import load_engine
+from weights.hub.resolve import load
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
 RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine there may be seconds of them

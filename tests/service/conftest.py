@@ -18,9 +18,9 @@ from PIL import Image
 from detector.engines.onnxruntime import OnnxEngine
 from detector.spec import Model
 from service.app import create_app
-from service.registry import LoadedModel, Registry
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
-from weights.model_file import save_model
+from weights.formats.safetensors import save_model
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.accept import preferred
+from service.request.accept import preferred
 
 
 @pytest.mark.parametrize(

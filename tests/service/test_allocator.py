@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FREED = """
 import ctypes, sys
-from service.allocator import give_memory_back
+from service.models.native_memory import give_memory_back
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1])

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import SettingError
-from service import client as client_module
-from service.client import Client
-from service.client_errors import NotTheService, Refused, StillBusy, Unreachable
-from service.retry_after import seconds_of
-from service.schemas import DetectAnswer
+from service.client import client as client_module
+from service.client.client import Client
+from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
+from service.client.retry_after import seconds_of
+from service.schemas.detections import DetectAnswer
 
 
 @pytest.fixture(scope="module")

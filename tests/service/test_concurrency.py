@@ -11,7 +11,7 @@ from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
 from detector.spec import Model
 from service.app import create_app
-from service.registry import LoadedModel, Registry
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
 
 

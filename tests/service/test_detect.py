@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from detector.detector import Detector
-from detector.draw import draw_detections
 from detector.engines.onnxruntime import OnnxEngine
-from detector.image import read_image
+from detector.imaging.draw import draw_detections
+from detector.imaging.image import read_image
 from service.app import create_app
-from service.inference import KEPT_PIXELS
-from service.registry import LoadedModel, Registry
+from service.inference.pipeline import KEPT_PIXELS
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
 
 

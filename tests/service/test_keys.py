@@ -14,10 +14,10 @@ from tritonclient.utils import InferenceServerException
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
 from service.app import create_app
-from service.client import Client
-from service.client_errors import Refused
-from service.keys import HashedKey, holder, new_key
-from service.registry import LoadedModel, Registry
+from service.auth.api_keys import HashedKey, holder, new_key
+from service.client.client import Client
+from service.client.errors import Refused
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings, read_settings
 
 KEY, OTHER = new_key(), new_key()

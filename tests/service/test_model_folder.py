@@ -12,14 +12,14 @@ from detector.errors import UnknownModel
 from detector.spec import Model
 from service.app import create_app
 from service.errors import NoModel
-from service.model_folder import ModelFolder
-from service.model_loading import Loading
-from service.model_memory import WHILE_LOADING, needed_bytes, usable_bytes
-from service.registry import LoadedModel, Registry
+from service.models.loader import Loading
+from service.models.memory import WHILE_LOADING, needed_bytes, usable_bytes
+from service.models.registry import LoadedModel, Registry
+from service.models.watcher import ModelFolder
 from service.settings import Settings
-from weights.model_file import save_model
-from weights.store import FILE
-from weights.store_changes import add, promote, remove, rollback
+from weights.formats.safetensors import save_model
+from weights.repository.layout import FILE
+from weights.repository.publish import add, promote, remove, rollback
 
 MIB = 2**20
 
@@ -334,7 +334,7 @@ def test_the_limit_of_the_process_s_own_group_counts_and_of_those_around_it(tmp_
 
 def test_an_engine_that_fails_in_its_own_way_is_a_refusal(models, tiny_model, monkeypatch, caplog):
     """What an engine makes of a stranger's network is not known beforehand."""
-    from service import model_loading
+    from service.models import loader as model_loading
 
     def fails(*_, **__):
         raise RuntimeError("no kernel for this")

@@ -9,15 +9,15 @@ import threading
 import httpx
 import pytest
 
-from cli.serve import load_registry
+from cli.commands.serve import load_registry
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import UnknownModel
 from service.app import create_app
-from service.model_memory import needed_bytes
-from service.registry import LoadedModel, Registry
+from service.models.memory import needed_bytes
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
-from weights.store import FILE
-from weights.store_changes import add, remove, rollback
+from weights.repository.layout import FILE
+from weights.repository.publish import add, remove, rollback
 
 SWAPS = 20
 CONFIDENCE = 0.02

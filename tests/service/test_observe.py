@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.logs import FORMATS, JsonLines, TextLines, set_up_logs
+from service.observability.logs import FORMATS, JsonLines, TextLines, set_up_logs
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -5,8 +5,8 @@ import pytest
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
 from service.app import create_app
-from service.keys import HashedKey, new_key
-from service.registry import LoadedModel, Registry
+from service.auth.api_keys import HashedKey, new_key
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings, read_settings
 
 PAGE = "https://app.example"

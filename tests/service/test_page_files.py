@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from service.middleware.security_headers import HEADERS
 from service.routes.page import FOLDER, MEDIA_TYPES
-from service.security_headers import HEADERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file())

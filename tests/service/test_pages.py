@@ -7,8 +7,8 @@ import pytest
 from detector.engines.onnxruntime import OnnxEngine
 from detector.shapes import parameters
 from service.app import create_app
-from service.model_memory import needed_bytes
-from service.registry import LoadedModel, Registry
+from service.models.memory import needed_bytes
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
-from service.registry import LoadedModel, Registry
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
-from weights.darknet import read_darknet
+from weights.formats.darknet.weights import read_darknet
 
 MODELS = ("yolo-lite-voc-nobn", "yolo-lite-voc-bn")
 PHOTOS = ("cat.png", "dog.jpg", "eagle.jpg", "giraffe.jpg", "horses.jpg", "kite.jpg", "person.jpg")

@@ -136,7 +136,7 @@ def test_serving_with_the_onnx_engine_imports_no_tensorflow(model_file, photo, t
     script = """
 import asyncio, json, sys, httpx
 from pathlib import Path
-from cli.serve import load_registry
+from cli.commands.serve import load_registry
 from service.app import create_app
 from service.settings import read_settings
 settings = read_settings(model=sys.argv[1])

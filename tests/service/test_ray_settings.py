@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from detector.errors import SettingError
-from service.ray_settings import RAYS_OWN, RaySettings, read_ray_settings
+from service.ray.settings import RAYS_OWN, RaySettings, read_ray_settings
 from service.settings import Settings, read_settings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")

@@ -4,8 +4,8 @@ import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
-from service.problems import KINDS
-from service.registry import LoadedModel, Registry
+from service.models.registry import LoadedModel, Registry
+from service.schemas.problem import KINDS
 from service.settings import Settings
 
 FORM = "multipart/form-data; boundary=edge"

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.errors import DeadlineMissed, Overloaded
-from service.scheduler import Dropped, Job, Scheduler
-from service.service_time import FIRST_GUESS, ServiceTime
+from service.inference.admission_queue import Dropped, Job, Scheduler
+from service.inference.service_time import FIRST_GUESS, ServiceTime
 
 
 def run(test):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from detector.errors import SettingError
-from service.metrics import STAGES
-from service.problems import KINDS, UNEXPECTED
+from service.observability.metrics import STAGES
+from service.schemas.problem import KINDS, UNEXPECTED
 from service.settings import Settings, read_settings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from service.lanes import Lanes
-from service.scheduler import Dropped
-from service.turns import Batching, Turns
+from service.inference.admission_queue import Dropped
+from service.inference.executor import Batching, Turns
+from service.inference.lanes import Lanes
 
 SIZE = 4
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from detector.detections import Detections
-from training.coco_ap import coco_ap, interpolated_ap
-from training.confusion import confusion_matrix
-from training.mean_ap import Truth, evaluate_class
+from training.evaluation.coco_ap import coco_ap, interpolated_ap
+from training.evaluation.confusion import confusion_matrix
+from training.evaluation.voc_ap import Truth, evaluate_class
 
 CLASSES = 3
 

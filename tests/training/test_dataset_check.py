@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.dataset_check import check_dataset
-from training.dataset_findings import KINDS
+from training.datasets.check import check_dataset
+from training.datasets.findings import KINDS
 from training.errors import DatasetError
 
 DOG = ("dog", 1, 1, 30, 40)

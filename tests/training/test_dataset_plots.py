@@ -1,8 +1,8 @@
 import pytest
 
-from detector.image import read_image
-from training.dataset_check import check_dataset
-from training.dataset_plots import COLOURS, MAX_BARS, write_plots
+from detector.imaging.image import read_image
+from training.datasets.check import check_dataset
+from training.datasets.plots import COLOURS, MAX_BARS, write_plots
 
 
 def colours(path):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.dataset_check import check_dataset
-from training.dataset_repair import Repaired, repair
+from training.data.voc_reader import parse_annotation, read_sample, read_set, sets
+from training.datasets.check import check_dataset
+from training.datasets.repair import Repaired, repair
 from training.errors import DatasetError
-from training.voc import parse_annotation, read_sample, read_set, sets
 
 DOG = ("dog", 1, 1, 30, 40)
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import SettingError
-from training.dataset_check import check_dataset
-from training.dataset_split import _improved, split, write_split
+from training.data.voc_reader import read_set
+from training.datasets.check import check_dataset
+from training.datasets.split import _improved, split, write_split
 from training.errors import DatasetError
-from training.voc import read_set
 
 DOG = ("dog", 1, 1, 30, 40)
 

@@ -6,11 +6,11 @@ import random
 import numpy as np
 import pytest
 
-from training.dataset_check import check_dataset
+from training.data.voc_reader import read_annotation, read_set, sets
+from training.datasets.check import check_dataset
+from training.datasets.importers.base import ImportSummary, write_imported
+from training.datasets.importers.coco import read_coco
 from training.errors import DatasetError
-from training.import_annotations import ImportSummary, write_imported
-from training.import_coco import read_coco
-from training.voc import read_annotation, read_set, sets
 
 
 def coco_of(samples, sizes):

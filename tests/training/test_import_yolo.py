@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from detector.boxes import box_xyxy_to_cxcywh
+from training.data.voc_reader import read_annotation, read_set, sets
+from training.datasets.importers.base import ImportSummary, write_imported
+from training.datasets.importers.yolo import read_yolo
 from training.errors import DatasetError
-from training.import_annotations import ImportSummary, write_imported
-from training.import_yolo import read_yolo
-from training.voc import read_annotation, read_set, sets
 
 YAML = "path: ../datasets/x\ntrain: images/train\nval: images/val\nnames:\n  0: dog\n  1: traffic light\n"
 

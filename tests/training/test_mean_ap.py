@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.detections import Detections
-from training import mean_ap
-from training.mean_ap import Truth, area_ap, eleven_point_ap, evaluate_class, mean
+from training.evaluation import voc_ap as mean_ap
+from training.evaluation.voc_ap import Truth, area_ap, eleven_point_ap, evaluate_class, mean
 
 BOX = [10, 10, 20, 20]
 ELSEWHERE = [50, 50, 60, 60]

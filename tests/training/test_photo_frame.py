@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from detector.errors import NotAnImage
-from detector.image import read_image
-from training.photo_frame import PhotoFrame
+from detector.imaging.image import read_image
+from training.data.exif_orientation import PhotoFrame
 
 
 def turned_photo(box, orientation, size=(48, 32)):

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from training.config import Config
-from training.run_folder import RunFolder, Task
+from training.run.folder import RunFolder, Task
 
 
 @pytest.fixture

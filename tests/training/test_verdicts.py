@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from detector.detections import Detections
-from training.evaluate import Evaluation
-from training.mean_ap import Truth
-from training.verdicts import telling, verdicts
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.per_image import telling, verdicts
+from training.evaluation.voc_ap import Truth
 
 LABELS = ("cat", "dog")
 LEFT, RIGHT, FAR = (0, 0, 10, 10), (20, 0, 30, 10), (60, 60, 70, 70)

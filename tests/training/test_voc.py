@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training.data.voc_reader import read_annotation, read_sample, read_set
 from training.errors import DatasetError
-from training.voc import read_annotation, read_sample, read_set
 
 ANNOTATION = """<annotation><filename>{filename}</filename><object><name>dog</name><difficult>{difficult}</difficult>
 <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"""

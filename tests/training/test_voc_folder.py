@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
+from training.data.voc_layout import find_photos, names
+from training.data.voc_reader import read_sample, read_set, sets
 from training.errors import DatasetError
-from training.voc import read_sample, read_set, sets
-from training.voc_folder import find_photos, names
 
 DOG = [("dog", 1, 2, 30, 40)]
 

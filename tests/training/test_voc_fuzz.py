@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from training.data.voc_reader import parse_annotation, read_sample, read_set
 from training.errors import DatasetError
-from training.voc import parse_annotation, read_sample, read_set
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 2000
@@ -140,10 +140,10 @@ import json, sys, warnings
 from pathlib import Path
 warnings.simplefilter("error")
 folder, out = Path(sys.argv[1]), sys.argv[2]
-from training.dataset_check import check_dataset
-from training.dataset_repair import repair
+from training.datasets.check import check_dataset
+from training.datasets.repair import repair
 from training.errors import DatasetError
-from training.voc import read_sample
+from training.data.voc_reader import read_sample
 
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)

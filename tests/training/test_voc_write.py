@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.data.voc_reader import parse_annotation, read_annotation, read_set
+from training.data.voc_writer import annotation_xml, new_dataset
 from training.errors import DatasetError
-from training.voc import parse_annotation, read_annotation, read_set
-from training.voc_write import annotation_xml, new_dataset
 
 LABELS = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Cn")), min_size=1, max_size=12).filter(lambda text: text.strip() == text)
 WHOLE = st.integers(-2000, 60_000)

@@ -8,8 +8,8 @@ from detector.errors import NetworkError
 from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
 from detector.shapes import NAME, array_shapes, trace
 from detector.spec import Model, ModelSpec
-from weights.darknet_cfg import DARKNET_EPSILON
-from weights.layer_names import named
+from weights.formats.darknet.cfg import DARKNET_EPSILON
+from weights.formats.layer_names import named
 
 small = st.integers(1, 3)
 side = st.floats(0.01, 100)

@@ -3,12 +3,12 @@ import stat
 
 import pytest
 
-from weights.atomic import replacing, replacing_all
+from weights.atomic_files import atomic_write, atomic_write_all
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
     path = tmp_path / "model"
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(b"whole")
         assert not path.exists()
     assert path.read_bytes() == b"whole"
@@ -20,7 +20,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path.write_bytes(b"old")
 
     def interrupted():
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(b"half")
             raise KeyboardInterrupt
 
@@ -35,7 +35,7 @@ def test_of_a_pair_neither_is_replaced_when_the_second_fails(tmp_path):
     first.write_bytes(b"old")
 
     def interrupted():
-        with replacing_all(first, second) as (one, two):
+        with atomic_write_all(first, second) as (one, two):
             one.write(b"new")
             two.write(b"half")
             raise KeyboardInterrupt
@@ -58,7 +58,7 @@ def test_of_a_pair_neither_is_replaced_when_the_disk_refuses_one(tmp_path, monke
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"), replacing_all(first, second) as files:
+    with pytest.raises(OSError, match="No space"), atomic_write_all(first, second) as files:
         files[0].write(b"new")
     assert {path.read_bytes() for path in (first, second)} == {b"old"}
     assert sorted(tmp_path.iterdir()) == [first, second]
@@ -66,12 +66,12 @@ def test_of_a_pair_neither_is_replaced_when_the_disk_refuses_one(tmp_path, monke
 
 def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
-    with replacing(tmp_path / "model") as file:
+    with atomic_write(tmp_path / "model") as file:
         file.write(b"x")
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert len(modes) == 1
 
 
 def test_a_folder_that_is_not_there_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere/model"), replacing(tmp_path / "nowhere" / "model"):
+    with pytest.raises(FileNotFoundError, match="nowhere/model"), atomic_write(tmp_path / "nowhere" / "model"):
         pass

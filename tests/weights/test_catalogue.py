@@ -11,9 +11,9 @@ from detector.errors import UnknownModel
 from detector.network import Conv, Reorg
 from detector.shapes import parameters
 from detector.spec import ModelSpec
-from weights.catalogue import Entry, entries, entry_of, spec_of
-from weights.darknet_cfg import read_cfg
-from weights.layer_names import renamed
+from weights.formats.darknet.cfg import read_cfg
+from weights.formats.layer_names import renamed
+from weights.hub.catalogue import Entry, entries, entry_of, spec_of
 
 NAMES = {
     "yolov2-voc": "yolov2-voc.cfg",

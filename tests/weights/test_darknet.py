@@ -13,8 +13,8 @@ from detector.errors import ArraysError, ModelFileError, NetworkError
 from detector.network import Conv
 from detector.shapes import array_shapes, check_arrays
 from detector.spec import Model, ModelSpec
-from weights.darknet import Header, read_darknet, read_labels, read_weights, write_darknet
-from weights.darknet_cfg import DARKNET_EPSILON, read_cfg
+from weights.formats.darknet.cfg import DARKNET_EPSILON, read_cfg
+from weights.formats.darknet.weights import Header, read_darknet, read_labels, read_weights, write_darknet
 
 YOLO_LITE = ["yolo-lite-voc-nobn", "yolo-lite-voc-bn", "yolo-lite-coco"]
 HEADER = {"darknet.major": "0", "darknet.minor": "1", "darknet.revision": "0", "darknet.seen": "32000"}

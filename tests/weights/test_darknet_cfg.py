@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from detector.errors import ModelError, ModelFileError, NetworkError, SettingError
 from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, tiny_yolov2, yolov2
 from detector.shapes import operations, parameters
-from weights.darknet_cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
-from weights.layer_names import named
+from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
+from weights.formats.layer_names import named
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"  # four lines
 CONV = "[convolutional]\nactivation=leaky\n"

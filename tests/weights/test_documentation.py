@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cli.commands.weights import app
 from cli.main import app as boxwright
-from cli.weights import app
-from weights.catalogue import entries
-from weights.export import FORMATS
+from weights.formats.export import FORMATS
+from weights.hub.catalogue import entries
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")

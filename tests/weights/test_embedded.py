@@ -8,11 +8,11 @@ import pytest
 from detector.boxes import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.image import read_image
+from detector.imaging.image import read_image
 from detector.network import Conv, Reorg, Route, Shortcut, efficientnet_lite0, yolov2
 from detector.shapes import operations, parameters
 from weights.embedded import EVERYDAY, EVERYDAY_INT8
-from weights.model_file import load_model, read_header
+from weights.formats.safetensors import load_model, read_header
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from detector.engines import load_engine
 from detector.errors import NetworkError
 from detector.network import Conv, MaxPool, Reorg, Route, Shortcut
 from detector.spec import Model, ModelSpec
-from weights.darknet import read_darknet, read_labels
-from weights.darknet_dialect import in_darknets_words
 from weights.embedded import EVERYDAY
 from weights.errors import ExportError
-from weights.export import FORMATS, export
-from weights.model_file import load_model
+from weights.formats.darknet.lowering import lower_to_darknet
+from weights.formats.darknet.weights import read_darknet, read_labels
+from weights.formats.export import FORMATS, export
+from weights.formats.safetensors import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # TensorFlow's
 
@@ -84,7 +84,7 @@ def test_a_network_in_darknets_words_is_the_same_function(layers, random_arrays,
 
 
 def test_a_network_that_darknet_knows_stays_as_it_is(tiny_model):
-    assert in_darknets_words(tiny_model).spec == tiny_model.spec
+    assert lower_to_darknet(tiny_model).spec == tiny_model.spec
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_network_whose_kernels_would_fill_the_memory_in_darknets_words_is_refu
     layers = (Conv("a", 64), layer)
     model = Model("ours", ModelSpec((), (), layers, 64), random_arrays(layers, 2))
     with pytest.raises(NetworkError, match=f"layer 'b': in Darknet's words its kernel would have {numbers:,} numbers"):
-        in_darknets_words(model)
+        lower_to_darknet(model)
 
 
 def test_an_export_that_differs_is_not_kept(tiny_model, tmp_path, monkeypatch):

@@ -14,15 +14,16 @@ from detector.engines.onnxruntime import GRAPH, KERNELS, OnnxEngine
 from detector.errors import ModelFileError
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
-from weights import kept_engines, ready
-from weights.cache import path_of
-from weights.catalogue import entries, spec_of
-from weights.darknet import write_darknet
 from weights.embedded import EMBEDDED
-from weights.fetch import pull
-from weights.kept_engines import FACTS
-from weights.model_file import content_of, load_model, save_model
-from weights.ready import load_ready
+from weights.engines import disk_cache as kept_engines
+from weights.engines import ready
+from weights.engines.disk_cache import FACTS
+from weights.engines.ready import load_ready
+from weights.formats.darknet.weights import write_darknet
+from weights.formats.safetensors import content_of, load_model, save_model
+from weights.hub.cache import path_of
+from weights.hub.catalogue import entries, spec_of
+from weights.hub.fetch import pull
 
 
 @pytest.fixture(autouse=True)

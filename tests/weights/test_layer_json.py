@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from detector.errors import ModelError, ModelFileError
 from detector.network import efficientnet_lite0, yolov2
 from detector.spec import ModelSpec
-from weights.layer_json import spec_from_json, spec_to_json
+from weights.formats.spec_json import spec_from_json, spec_to_json
 
 
 @settings(deadline=None)

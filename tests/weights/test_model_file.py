@@ -18,9 +18,9 @@ from detector.network import Conv, MaxPool, Route
 from detector.quantization import Quantization
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
-from weights.darknet import read_darknet, write_darknet
-from weights.model_file import MAX_HEADER_BYTES, load_model, read_header, save_model
-from weights.quantize import rounded
+from weights.formats.darknet.weights import read_darknet, write_darknet
+from weights.formats.safetensors import MAX_HEADER_BYTES, load_model, read_header, save_model
+from weights.quantization.quantize import rounded
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 
 from detector.errors import ModelError, ModelFileError, NetworkError
 from weights.errors import StoreError
-from weights.model_file import load_model, save_model
-from weights.snapshot import snapshot
-from weights.store import FILE, scan
-from weights.store_changes import add, promote, remove, rollback, stored
+from weights.formats.safetensors import load_model, save_model
+from weights.repository.layout import FILE, scan
+from weights.repository.publish import add, promote, remove, rollback, stored
+from weights.repository.snapshot import snapshot
 
 
 @pytest.fixture

@@ -14,18 +14,18 @@ from detector.boxes import box_iou
 from detector.detector import Detector
 from detector.errors import ArraysError, MissingExtra, ModelFileError, NetworkError, SettingError, UnknownModel
 from detector.grid import decode
-from detector.image import read_image
+from detector.imaging.image import read_image
 from detector.network import Conv, darknet19, tiny_yolov2, yolov2
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
-from weights import resolve
-from weights.catalogue import entries, entry_of, spec_of
-from weights.engines import load_engine
+from weights.engines.factory import load_engine
 from weights.errors import FetchError
-from weights.tensornets import kind_of, read_tensornets, write_tensornets
-from weights.tensornets_graph import TensornetsGraph
-from weights.tensornets_import import fetched, import_tensornets
-from weights.tensornets_npz import write_npz
+from weights.formats.tensornets.compat import fetched, import_tensornets
+from weights.formats.tensornets.graph import TensornetsGraph
+from weights.formats.tensornets.mapping import kind_of, read_tensornets, write_tensornets
+from weights.formats.tensornets.npz import write_npz
+from weights.hub import resolve
+from weights.hub.catalogue import entries, entry_of, spec_of
 
 ROOT = Path(__file__).resolve().parents[2]
 VOC = spec_of(entry_of("tensornets-yolov2-voc"))
@@ -451,8 +451,8 @@ def test_tensornets_itself_does_not_unpickle_any_more(tmp_path):
 def test_tensornets_comes_only_when_asked_for_and_leaves_no_stand_in_behind():
     code = """
 import sys, warnings
-import weights.tensornets, weights.tensornets_engine, weights.engines
-from weights.tensornets_import import import_tensornets
+import weights.formats.tensornets.mapping, weights.tensornets_engine, weights.engines
+from weights.formats.tensornets.compat import import_tensornets
 print([name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "tf_keras", "tensornets")])
 import keras
 before = set(sys.modules)

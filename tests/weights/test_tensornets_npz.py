@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ModelFileError
-from weights.array_pickle import MAX_INSTRUCTIONS, read_arrays
-from weights.tensornets_npz import read_npz, write_npz
+from weights.formats.tensornets.npz import read_npz, write_npz
+from weights.formats.tensornets.safe_pickle import MAX_INSTRUCTIONS, read_arrays
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = {

@@ -6,11 +6,11 @@ import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
-from service.keys import HashedKey, new_key
-from service.registry import LoadedModel, Registry
+from service.auth.api_keys import HashedKey, new_key
+from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
 from tests.service.page.conftest import ROOT
-from weights.resolve import load
+from weights.hub.resolve import load
 
 CAT = ROOT / "docs" / "photos" / "cat.jpg"
 KEY = new_key()

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from detector.draw import class_colour, ink_on
 from detector.engines.onnxruntime import OnnxEngine
-from service.registry import LoadedModel
+from detector.imaging.draw import class_colour, ink_on
+from service.models.registry import LoadedModel
 from tests.service.page.conftest import ODD_LABEL, ROOT
 
 PHOTOS = ROOT / "docs" / "photos"

@@ -11,7 +11,7 @@ from PIL import Image
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from detector.image import read_image
+from detector.imaging.image import read_image
 
 INFER = "/v2/models/tiny-random/infer"
 NAMES = ["boxes", "scores", "classes", "labels", "num_detections"]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import BadJson
-from service.open_inference.inputs import read_infer
-from service.several import MAX_PHOTOS
+from service.inference.several import MAX_PHOTOS
+from service.routes.open_inference.inputs import read_infer
 
 INFER = "/v2/models/tiny-random/infer"
 LENGTH = "Inference-Header-Content-Length"

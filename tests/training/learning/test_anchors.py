@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from training.anchors import box_sizes, cluster_anchors
+from training.data.voc_reader import read_set
 from training.errors import DatasetError
-from training.voc import read_set
+from training.modeling.anchors import box_sizes, cluster_anchors
 
 
 def test_clusters_are_found():
@@ -19,7 +19,7 @@ def test_too_few_boxes_are_refused():
 
 
 def test_sizes_are_those_that_the_network_sees_in_cells(rectangles, small_model):
-    from detector.image import read_image
+    from detector.imaging.image import read_image
 
     samples = read_set(rectangles, "train")
     sizes = box_sizes(samples, small_model.spec)

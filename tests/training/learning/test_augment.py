@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.augment import View, Window, crop, distort_colour, flip, flip_vertical, mosaic, random_view, scaled
 from training.config import Config
+from training.data.augment import View, Window, crop, distort_colour, flip, flip_vertical, mosaic, random_view, scaled
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.batch_norm import FusedBatchNorm
+from training.modeling.layers.batch_norm import FusedBatchNorm
 
 
 def test_it_is_kerass_batch_norm_outputs_statistics_and_gradients():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.checkpoints import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
 from training.errors import CheckpointError
+from training.run.checkpoints import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
 
 
 def checkpoint(step):

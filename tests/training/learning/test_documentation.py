@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from training import run_folder
 from training.config import Config
 from training.recipes import recipe_names
-from training.watch import WINDOW, Flat, Watcher, flat_sentences
+from training.run import folder as run_folder
+from training.run.layer_monitor import WINDOW, Flat, Watcher, flat_sentences
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 TEXT = (DOCS / "training.md").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from training.event_files import event_files
+from training.run.tensorboard import event_files
 
 CHECK = {"val_loss": 2.0, "ap50": 0.5, "sentences": []}
 CHECK["layers"] = {"gradient_to_weight": {"conv1": 0.125}, "flat": {"conv4": {"dead": 0.25, "saturated": 0.0}}}

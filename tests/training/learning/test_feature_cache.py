@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from training.config import Config
+from training.data.batches import Batches, Kind, ViewId
+from training.data.voc_reader import read_set
 from training.errors import ConfigError, TrainingError
-from training.feature_cache import OPTIONS, FeatureCache
-from training.feature_file import FeatureFile, features_folder
-from training.finetune import Run
-from training.pipeline import Batches, Kind, ViewId
-from training.run_folder import RunFolder, Task
-from training.step import Trainer
-from training.transfer import frozen_layers, transfer
-from training.voc import read_set
-from weights.model_file import load_model, save_model
+from training.features.cache import OPTIONS, FeatureCache
+from training.features.file import FeatureFile, features_folder
+from training.modeling.transfer import frozen_layers, transfer
+from training.run.folder import RunFolder, Task
+from training.run.run import Run
+from training.run.trainer import Trainer
+from weights.formats.safetensors import load_model, save_model
 
 SETTINGS = {"batch_size": 3, "epochs": 6, "sizes": "32:0.4,64", "freeze": "backbone", "unfreeze_at": 6, "cache_features": 2}
 SETTINGS |= {"mosaic": 0.5, "mosaic_until": 0.7, "prior_photos": 0, "warmup_steps": 0}

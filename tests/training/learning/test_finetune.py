@@ -19,15 +19,15 @@ import pytest
 from detector.boxes import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
-from training.checkpoints import newest_checkpoint
 from training.config import Config
+from training.data.voc_reader import read_set
 from training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
-from training.evaluate import evaluate
-from training.finetune import Run
-from training.run_folder import RunFolder, Task
-from training.voc import read_set
-from weights.model_file import load_model, save_model
-from weights.resolve import load
+from training.evaluation.evaluate import evaluate
+from training.run.checkpoints import newest_checkpoint
+from training.run.folder import RunFolder, Task
+from training.run.run import Run
+from weights.formats.safetensors import load_model, save_model
+from weights.hub.resolve import load
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = {"epochs": 4, "batch_size": 3, "sizes": "32:0.4,64", "checkpoint_steps": 2, "freeze": "conv3", "unfreeze_at": 2, "check_every": 1}
@@ -75,9 +75,9 @@ def rows(path):
 DRIVER = """
 import sys
 from pathlib import Path
-from training.finetune import Run
-from training.run_folder import RunFolder
-from weights.model_file import load_model
+from training.run.run import Run
+from training.run.folder import RunFolder
+from weights.formats.safetensors import load_model
 folder, task, config = RunFolder.open(Path(sys.argv[1]))
 run = Run.resumed(folder, task, config, load_model(Path(task.model)))
 run.go(lambda row: print(row["step"], flush=True))
@@ -113,7 +113,7 @@ def test_a_run_that_goes_on_with_another_number_of_threads_says_that_last_bits_w
     run._save_checkpoint()
     resume(run.folder.path)
     assert not caplog.records
-    monkeypatch.setattr("training.finetune.arithmetic_threads", lambda: threads + 1)
+    monkeypatch.setattr("training.run.run.arithmetic_threads", lambda: threads + 1)
     resume(run.folder.path)
     assert f"began with {threads} threads and goes on with {threads + 1}" in caplog.text
     assert f"TF_NUM_INTRAOP_THREADS={threads}" in caplog.text
@@ -282,9 +282,9 @@ NARROW = """
 import resource, sys
 from pathlib import Path
 from training.errors import TrainingError
-from training.finetune import Run
-from training.run_folder import RunFolder
-from weights.model_file import load_model
+from training.run.run import Run
+from training.run.folder import RunFolder
+from weights.formats.safetensors import load_model
 folder, task, config = RunFolder.open(Path(sys.argv[1]))
 run = Run.resumed(folder, task, config, load_model(Path(task.model)))
 used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))

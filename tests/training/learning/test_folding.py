@@ -5,11 +5,11 @@ import tensorflow as tf
 from detector.keras_model import build_keras
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
-from training.batch_norm import FusedBatchNorm
 from training.config import Config
-from training.folding import depthwise
-from training.step import Trainer
-from training.transfer import Start
+from training.modeling.layers.batch_norm import FusedBatchNorm
+from training.modeling.layers.folded_conv import depthwise
+from training.modeling.transfer import Start
+from training.run.trainer import Trainer
 
 LAYERS = (
     Conv("a", 6, stride=2),

@@ -7,10 +7,10 @@ import tensorflow as tf
 from detector.grid import decode_boxes
 from detector.network import Conv
 from detector.spec import ModelSpec
-from training import loss as terms
 from training.config import Config
-from training.loss import Loss
-from training.targets import dense_targets
+from training.data.targets import dense_targets
+from training.optimization import loss as terms
+from training.optimization.loss import Loss
 
 LABELS, ANCHORS = ("a", "b", "c"), ((1.0, 1.5), (2.5, 2.0))
 LAYERS = (Conv("stem", 4, size=32, stride=32, padding=(0, 0)), Conv("linear", 16, size=1, normalize=False, activation="linear"))

@@ -8,9 +8,9 @@ from detector.network import Conv, Route, darknet19
 from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
-from training.finetune import Run
-from training.new_heads import untrained_stem, with_head
-from training.run_folder import Task
+from training.modeling.new_heads import untrained_backbone, with_head
+from training.run.folder import Task
+from training.run.run import Run
 
 ANCHORS = ((1.0, 1.2), (2.0, 2.5), (3.0, 3.0))
 
@@ -38,7 +38,7 @@ def test_a_stem_of_one_resolution_has_nothing_to_pass_through(random_arrays):
 
 
 def test_an_untrained_stem_has_the_initialisers_variance():
-    arrays = untrained_stem(Config(network="darknet19", width=0.5, freeze="none")).arrays
+    arrays = untrained_backbone(Config(network="darknet19", width=0.5, freeze="none")).arrays
     kernel = arrays["conv6_1/kernel"]
     assert kernel.shape == (3, 3, 256, 512)
     assert kernel.var() == pytest.approx(2 / (9 * 256), rel=0.03)  # He et al., arXiv 1502.01852, equation 10

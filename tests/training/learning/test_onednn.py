@@ -19,7 +19,14 @@ import {}
 
 
 @pytest.mark.parametrize(
-    "module", ["training.finetune", "training.workers", "training.step", "training.rate_finder", "detector.keras_model"]
+    "module",
+    [
+        "training.run.run",
+        "training.distributed.multi_worker",
+        "training.run.trainer",
+        "training.optimization.lr_finder",
+        "detector.keras_model",
+    ],
 )
 def test_onednn_is_asked_for_before_tensorflow_is_imported(module):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}

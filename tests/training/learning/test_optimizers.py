@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from training.config import Config
-from training.optimizers import make_optimizer
+from training.optimization.optimizers import make_optimizer
 
 PLAIN = {"learning_rate": 0.1, "weight_decay": 0.0, "clip": "none", "momentum": 0.9}
 

@@ -6,11 +6,11 @@ import pytest
 from detector.detector import Detector
 from detector.engines import load_engine
 from detector.errors import ImageError
-from detector.image import read_image
+from detector.imaging.image import read_image
 from detector.placement import Placement
 from training.config import Config
-from training.pipeline import Batches, stream
-from training.voc import read_set
+from training.data.batches import Batches, stream
+from training.data.voc_reader import read_set
 
 SETTINGS = {"epochs": 4, "batch_size": 4, "sizes": "32:0.5,64", "mosaic": 0.5}
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from detector.draw import class_colour
+from detector.imaging.draw import class_colour
 from training.config import Config
-from training.pipeline import Batches, Sight
-from training.preview import GAP, LEAST, WIDEST, contact_sheet, first_sights
-from training.voc import read_set
+from training.data.batches import Batches, Sight
+from training.data.contact_sheet import GAP, LEAST, WIDEST, contact_sheet, first_sights
+from training.data.voc_reader import read_set
 
 
 def sight(side, *boxes, shade=128):

@@ -4,11 +4,11 @@ import pytest
 from PIL import Image
 
 from training.config import Config
-from training.pipeline import Batches
-from training.rate_finder import Search, find_learning_rate
-from training.step import Trainer
-from training.transfer import transfer
-from training.voc import read_set
+from training.data.batches import Batches
+from training.data.voc_reader import read_set
+from training.modeling.transfer import transfer
+from training.optimization.lr_finder import Search, find_learning_rate
+from training.run.trainer import Trainer
 
 
 def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested(tmp_path):

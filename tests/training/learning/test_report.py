@@ -13,14 +13,14 @@ import pytest
 from detector.detector import Detector
 from detector.engines import load_engine
 from training.config import Config
+from training.data.voc_reader import read_set
 from training.errors import TrainingError
-from training.evaluate import evaluate
-from training.report import write_report
-from training.run_folder import RunFolder, Task
-from training.run_record import RunRecord
-from training.transfer import transfer
-from training.voc import read_set
-from weights.model_file import save_model
+from training.evaluation.evaluate import evaluate
+from training.modeling.transfer import transfer
+from training.report.report import write_report
+from training.run.folder import RunFolder, Task
+from training.run.record import RunRecord
+from weights.formats.safetensors import save_model
 
 HOSTILE = "<img src=http://evil/x onerror=alert(1)>'\"&"
 LAYERS = {

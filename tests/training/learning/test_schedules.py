@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from training.config import Config
-from training.progress import Progress
-from training.schedules import make_schedule
+from training.optimization.early_stopping import Progress
+from training.optimization.schedules import make_schedule
 
 STEPS = 200
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from detector.engines.onnxruntime import OnnxStem
+from detector.engines.onnxruntime import OnnxFeatureExtractor
 from detector.keras_model import assign, empty_keras
 from detector.network import Conv, MaxPool, Shortcut, darknet19, efficientnet_lite0, yolov2
-from training.stem import cut_layers
-from training.transfer import frozen_layers
+from training.features.split_point import cut_layers
+from training.modeling.transfer import frozen_layers
 
 NETWORK = yolov2(("a",), stem=darknet19(0.1))
 
@@ -44,7 +44,7 @@ def test_the_two_parts_one_after_the_other_are_the_whole_network(small_model, fr
     whole = empty_keras(small_model.spec)
     assign(whole, small_model)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    features = OnnxStem.of(small_model, layers)(images)
+    features = OnnxFeatureExtractor.of(small_model, layers)(images)
     assert tuple(features) == layers
     rest = empty_keras(small_model.spec, shared=whole, given=layers)
     np.testing.assert_allclose(rest(features).numpy(), whole(images).numpy(), atol=1e-4)

@@ -3,10 +3,10 @@ import pytest
 
 from detector.engines import load_engine
 from training.config import Config
-from training.pipeline import Batches
-from training.step import Trainer
-from training.transfer import frozen_layers, transfer
-from training.voc import read_set
+from training.data.batches import Batches
+from training.data.voc_reader import read_set
+from training.modeling.transfer import frozen_layers, transfer
+from training.run.trainer import Trainer
 
 SETTINGS = {"batch_size": 3, "epochs": 10, "sizes": "64", "prior_photos": 0, "learning_rate": 0.01}
 LABELS = ("blue", "red")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from detector.grid import decode
 from detector.network import Conv
 from detector.spec import ModelSpec
-from training.targets import dense_targets
+from training.data.targets import dense_targets
 
 LAYERS = (Conv("stem", 4, size=32, stride=32, padding=(0, 0)), Conv("linear", 14, size=1, normalize=False, activation="linear"))
 SPEC = ModelSpec(("a", "b"), ((1.0, 1.5), (2.5, 2.0)), LAYERS, input_size=160)

@@ -9,7 +9,7 @@ from detector.grid import decode
 from detector.network import Conv, darknet19, efficientnet_lite0, tiny_yolov2, yolov2
 from training.config import Config
 from training.errors import ConfigError
-from training.transfer import backbone, frozen_layers, initializer, transfer
+from training.modeling.transfer import backbone, frozen_layers, initializer, transfer
 
 
 def images(size=64, count=2):

@@ -6,10 +6,10 @@ import pytest
 from detector.network import Conv, MaxPool
 from detector.spec import Model, ModelSpec
 from training.config import Config
-from training.step import StepReport, Trainer
-from training.targets import dense_targets
-from training.transfer import Start, fresh_arrays
-from training.watch import WINDOW, Flat, Probe, Watcher, flat_sentences
+from training.data.targets import dense_targets
+from training.modeling.transfer import Start, fresh_arrays
+from training.run.layer_monitor import WINDOW, Flat, Probe, Watcher, flat_sentences
+from training.run.trainer import StepReport, Trainer
 
 
 def watched(gradient, steps=WINDOW, weight=2.0):

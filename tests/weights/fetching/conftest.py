@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from detector.shapes import parameters
-from weights import cache
-from weights.catalogue import Entry, entry_of, spec_of
 from weights.errors import FetchError
-from weights.fetch import fetch
+from weights.hub import cache
+from weights.hub.catalogue import Entry, entry_of, spec_of
+from weights.hub.fetch import fetch
 
 
 @dataclass

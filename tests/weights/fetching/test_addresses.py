@@ -11,9 +11,9 @@ from shutil import which
 import pytest
 
 from detector.errors import SettingError
-from weights.addresses import offline
-from weights.catalogue import Entry
-from weights.fetch import fetch
+from weights.hub.catalogue import Entry
+from weights.hub.fetch import fetch
+from weights.hub.mirrors import offline
 
 
 def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weights.catalogue import Entry
-from weights.download import CHUNK
 from weights.errors import DiskError, FetchError
-from weights.fetch import fetch
+from weights.hub.catalogue import Entry
+from weights.hub.fetch import fetch
+from weights.hub.http_download import CHUNK
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -198,8 +198,8 @@ def child(entry: Entry, *, before: str = "") -> Iterator[subprocess.Popen[str]]:
     code = f"""
 import json, logging, sys
 {before}
-from weights.catalogue import entry_of
-from weights.fetch import fetch
+from weights.hub.catalogue import entry_of
+from weights.hub.fetch import fetch
 from dataclasses import replace
 logging.basicConfig(level="INFO", stream=sys.stdout)
 changes = json.loads(sys.argv[1])

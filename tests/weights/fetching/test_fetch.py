@@ -12,11 +12,11 @@ import pytest
 
 from detector.errors import ModelFileError
 from service.version import installed_version
-from weights import cache
-from weights.catalogue import Entry, entry_of
-from weights.download import CHUNK
-from weights.fetch import fetch, pull
-from weights.upkeep import pulled, remove, verify
+from weights.hub import cache
+from weights.hub.catalogue import Entry, entry_of
+from weights.hub.fetch import fetch, pull
+from weights.hub.http_download import CHUNK
+from weights.hub.upkeep import pulled, remove, verify
 
 HTML = b"<!DOCTYPE html>\n<html><title>Survival Strategies</title></html>".ljust(300_000)
 

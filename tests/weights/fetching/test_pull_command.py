@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from detector.spec import Model
-from weights.catalogue import entry_of, spec_of
-from weights.darknet import write_darknet
-from weights.darknet_cfg import read_cfg
+from weights.formats.darknet.cfg import read_cfg
+from weights.formats.darknet.weights import write_darknet
+from weights.hub.catalogue import entry_of, spec_of
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTO = ROOT / "docs" / "photos" / "cat.jpg"

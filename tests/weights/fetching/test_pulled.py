@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from detector.errors import ModelFileError
-from weights.catalogue import entry_of, spec_of
-from weights.fetch import fetch, pull
-from weights.pulled import load_pulled
-from weights.upkeep import remove
+from weights.hub.catalogue import entry_of, spec_of
+from weights.hub.fetch import fetch, pull
+from weights.hub.pulled import load_pulled
+from weights.hub.upkeep import remove
 
 
 @pytest.mark.usefixtures("home")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from detector.errors import ModelFileError
-from weights.catalogue import Entry, entry_of, spec_of
-from weights.download import CHUNK
 from weights.errors import DiskError
-from weights.fetch import fetch
-from weights.pulled import load_pulled
-from weights.tensornets_npz import write_npz
+from weights.formats.tensornets.npz import write_npz
+from weights.hub.catalogue import Entry, entry_of, spec_of
+from weights.hub.fetch import fetch
+from weights.hub.http_download import CHUNK
+from weights.hub.pulled import load_pulled
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = 79_327_120

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from detector.errors import ModelFileError
-from weights import cache
-from weights.catalogue import Entry, entry_of
 from weights.errors import DiskError, FetchError
-from weights.fetch import fetch
-from weights.upkeep import pulled, remove, verify
+from weights.hub import cache
+from weights.hub.catalogue import Entry, entry_of
+from weights.hub.fetch import fetch
+from weights.hub.upkeep import pulled, remove, verify
 
 
 def test_a_recorded_hash_must_match_ever_after_unless_it_is_forgotten(unpublished: Entry, home, internet):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cli import main
-from weights.catalogue import entries, entry_of
 from weights.embedded import EMBEDDED
+from weights.hub.catalogue import entries, entry_of
 
 ROOT = Path(__file__).resolve().parents[3]
 

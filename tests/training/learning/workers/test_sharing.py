@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from training.cluster import Cluster
 from training.config import Config
+from training.data.batches import Batches
+from training.data.voc_reader import read_set
+from training.distributed.cluster import Cluster
+from training.distributed.process_group import Share
 from training.errors import ConfigError
-from training.pipeline import Batches
-from training.shared_dropout import shared_dropout
-from training.team import Share
-from training.transfer import transfer
-from training.voc import read_set
+from training.modeling.layers.shared_dropout import shared_dropout
+from training.modeling.transfer import transfer
 
 DOCUMENTED = (Path(__file__).resolve().parents[4] / "docs" / "training.md").read_text(encoding="utf-8")
 TWO = "one:2222,two:2222"

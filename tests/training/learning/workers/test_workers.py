@@ -7,11 +7,11 @@ import signal
 import numpy as np
 import pytest
 
-from training.checkpoints import newest_checkpoint
 from training.config import Config
-from training.finetune import Run
-from training.run_folder import RunFolder, Task
-from weights.model_file import load_model, save_model
+from training.run.checkpoints import newest_checkpoint
+from training.run.folder import RunFolder, Task
+from training.run.run import Run
+from weights.formats.safetensors import load_model, save_model
 
 TOLERANCE = 1e-4
 MOVING = {"batch_size": 6, "epochs": 25, "sizes": "64", "batch_norm": "train", "freeze": "conv3", "unfreeze_at": 5.0}

@@ -1,0 +1,141 @@
+"""`boxwright data`: annotated photos looked through, parted, and brought in from other formats."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cli.commands.preview import preview
+
+if TYPE_CHECKING:
+    from training.datasets.check import Check
+
+app = typer.Typer(help="Annotated photos: check, split, import, preview.", no_args_is_help=True)
+
+Dataset = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", exists=True, file_okay=False, help="VOC-style: JPEGImages, Annotations, ...; or photos and .xml files."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+@app.command()
+def check(
+    dataset: Dataset,
+    *,
+    image_sets: Annotated[
+        list[str] | None, typer.Option("--set", help="A list in ImageSets/Main; again for more. Every list, if not given.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The labels allowed, one on each line.")] = None,
+    fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a repaired copy to this new folder.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write classes.png and boxes.png to this folder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look through annotated photos for what spoils a training. Exit code 1 on errors, 0 with warnings only."""
+    from cli.output.data_report import as_facts, print_check
+    from training.data.voc_writer import check_free
+    from weights.formats.darknet.weights import read_labels
+
+    if fix:
+        check_free(fix)
+    found = _looked_through(dataset, image_sets or (), read_labels(labels) if labels else ())
+    notes = []
+    if out:
+        from training.datasets.plots import write_plots
+
+        notes += [f"{path}: written." for path in write_plots(found, out)]
+    if fix:
+        from training.datasets.repair import repair
+
+        made = repair(found, fix)
+        notes.append(f"{fix}: {made.photos} photos, {made.rewritten} annotations changed, {made.left_out} names left out.")
+    if as_json:
+        _print_json(as_facts(found) | {"notes": notes})
+    else:
+        print_check(found)
+        for note in notes:
+            typer.echo(note)
+    raise typer.Exit(1 if found.errors else 0)
+
+
+def _looked_through(dataset: Path, image_sets: Sequence[str], labels: Sequence[str]) -> "Check":
+    """The check, with a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from training.datasets.check import check_dataset
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("looking through", total=None)
+        return check_dataset(dataset, image_sets, labels=labels, advance=lambda total: progress.update(task, total=total, advance=1))
+
+
+@app.command()
+def split(
+    dataset: Dataset,
+    *,
+    val: Annotated[float, typer.Option(min=0, max=1, help="The share of photos, and of each class's boxes, that val gets.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another split; the same seed, the same.")] = 0,
+    image_set: Annotated[str, typer.Option("--set", help="What to split: a list in ImageSets/Main, or all annotations.")] = "all",
+    force: Annotated[bool, typer.Option("--force", help="Replace lists that are there already.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write ImageSets/Main/train.txt and val.txt, every class in the same proportion; copies of a photo stay on one side."""
+    from cli.output.data_report import print_split
+    from training.data.voc_reader import read_set
+    from training.datasets.split import split as part
+    from training.datasets.split import write_split
+
+    parts = part(read_set(dataset, image_set), val=val, seed=seed)
+    paths = write_split(dataset, parts, force=force)
+    if as_json:
+        boxes = {label: {"train": count - parts.val_boxes[label], "val": parts.val_boxes[label]} for label, count in parts.boxes.items()}
+        _print_json({"photos": {"train": len(parts.train), "val": len(parts.val)}, "boxes": boxes})
+    else:
+        print_split(parts)
+        typer.echo(f"{' and '.join(str(path) for path in paths)}: written.")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", exists=True, help="COCO: the .json; YOLO: the folder with images, labels, data.yaml.")
+    ],
+    *,
+    format_: Annotated[Literal["coco", "yolo"], typer.Option("--from", help="The format.")],
+    photos: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="COCO: where its photos are. Beside SOURCE, if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to write.")],
+    image_set: Annotated[str, typer.Option("--set", help="The list to write, for photos of which the source does not tell.")] = "train",
+) -> None:
+    """Make a VOC-style data set of one in another format; photos are copied."""
+    from training.datasets.importers.base import write_imported
+
+    if photos and format_ != "coco":
+        raise typer.BadParameter("is for COCO; YOLO's photos lie in its folder.", param_hint="--photos")
+    absent = 0
+    if format_ == "coco":
+        from training.datasets.importers.coco import read_coco
+
+        pictures, absent = read_coco(source, photos or source.parent, image_set=image_set)
+        made = write_imported(pictures, out)
+    else:
+        from training.datasets.importers.yolo import read_yolo
+
+        made = write_imported(read_yolo(source, image_set=image_set), out)
+    lists = ", ".join(f"{count} in {name}" for name, count in made.photos.items())
+    typer.echo(f"{out}: {sum(made.photos.values())} photos ({lists}), {made.boxes} boxes of {', '.join(made.labels) or 'nothing'}.")
+    if absent:
+        typer.echo(f"{absent} photos that the file names are not there and were left out.")
+
+
+app.command()(preview)
+
+
+def _print_json(facts: dict[str, object]) -> None:
+    import json
+
+    typer.echo(json.dumps(facts, indent=2))

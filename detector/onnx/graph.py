@@ -1,0 +1,197 @@
+"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits where the model wants them.
+
+Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
+
+A file holds graph and kernels. An engine is given the two apart: to copy 200 MB of kernels into a protobuf and out of it again takes
+longer than all else at the start.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from detector.engines.cores import usable_cores
+from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.onnx.names import FEATURES, INPUT, OUTPUT
+from detector.onnx.quantized import Kernels, in_int8
+from detector.shapes import Arrays, Shape, inputs, trace
+from detector.spec import Model
+
+OPSET, IR_VERSION = 18, 9
+
+Folded = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""A convolution's kernel and bias, batch norm included."""
+Parts = tuple[onnx.ModelProto, Kernels]
+"""A graph that has stubs for its kernels, which look elsewhere, and the kernels."""
+
+
+def build_onnx(model: Model) -> onnx.ModelProto:
+    """The model's whole network, pixel scaling included, as one graph."""
+    graph, kernels = build_apart(model)
+    for stub in graph.graph.initializer:
+        if stub.name in kernels:
+            stub.CopyFrom(numpy_helper.from_array(kernels[stub.name], stub.name))
+    return graph
+
+
+def build_apart(model: Model) -> Parts:
+    """The same in parts. What a quantised model has in 8 bits is in the graph already. Raises ModelError where it lacks a range."""
+    graph = _Graph()
+    last = _add_network(graph, model, model.spec.network)
+    graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
+    parts = graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
+    return parts if model.quantization is None else in_int8(*parts, model.quantization)
+
+
+def build_apart_until(model: Model, layers: Sequence[str]) -> Parts:
+    """The part of the network that these layers need, which are in its order, all in float32. Its outputs are theirs: FEATURES with the
+    layer's name, (N, side, side, channels)."""
+    spec, graph = model.spec, _Graph()
+    end = [layer.name for layer in spec.network].index(layers[-1]) + 1
+    _add_network(graph, model, spec.network[:end])
+    shapes, outputs = trace(spec.network, spec.input_size), {}
+    for layer in layers:
+        name = graph.add("Transpose", [layer], FEATURES.format(layer), perm=(0, 2, 3, 1))
+        outputs[name] = ("N", shapes[layer].side, shapes[layer].side, shapes[layer].channels)
+    return graph.finished(model, outputs)
+
+
+def _add_network(graph: "_Graph", model: Model, network: Network) -> str:
+    spec = model.spec
+    last = graph.add("Transpose", [INPUT], "pixels/nchw", perm=(0, 3, 1, 2))
+    if spec.pixel_scale != 1:
+        last = graph.add("Mul", [last, graph.constant("pixels/scale", np.float32(spec.pixel_scale))], "pixels/scaled")
+    if spec.pixel_offset != 0:
+        last = graph.add("Add", [last, graph.constant("pixels/offset", np.float32(spec.pixel_offset))], "pixels/moved")
+    before = inputs(spec.network, spec.input_size)
+    folded = _fold_all(network, model.arrays)
+    for layer in network:
+        last = _add_layer(graph, layer, last, before[layer.name], folded)
+    return last
+
+
+def _fold_all(network: Network, arrays: Arrays) -> dict[str, Folded]:
+    """By layer; the cores share the work, in which numpy does without the interpreter's lock."""
+    convolutions = [layer for layer in network if isinstance(layer, Conv)]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        folded = pool.map(lambda layer: fold(layer, arrays), convolutions)
+        return {layer.name: pair for layer, pair in zip(convolutions, folded, strict=True)}
+
+
+@dataclass
+class _Graph:
+    """Nodes and constants as they come."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: list[onnx.TensorProto] = field(default_factory=list)
+    kernels: Kernels = field(default_factory=dict)
+
+    def add(self, kind: str, sources: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, sources, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: NDArray[np.generic] | np.float32) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name))
+        return name
+
+    def kernel(self, name: str, value: NDArray[np.float32]) -> str:
+        """A constant that stays outside."""
+        stub = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape, data_location=TensorProto.EXTERNAL)
+        stub.external_data.add(key="location", value=name)
+        self.constants.append(stub)
+        self.kernels[name] = value
+        return name
+
+    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> Parts:
+        size = model.spec.input_size
+        images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ("N", size, size, 3))
+        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+        graph = helper.make_graph(self.nodes, model.name, [images], results, self.constants)
+        opset = helper.make_opsetid("", OPSET)
+        return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="boxwright"), self.kernels
+
+
+def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Mapping[str, Folded]) -> str:
+    """Append the layer's nodes; the last one is called as the layer, so that `Route` and `Shortcut` find it."""
+    match layer:
+        case Conv():
+            kernel, bias = folded[layer.name]
+            weights = [graph.kernel(f"{layer.name}/kernel", kernel), graph.constant(f"{layer.name}/bias", bias)]
+            output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
+            (low, high), stride = layer.pads, (layer.stride, layer.stride)
+            graph.add("Conv", [last, *weights], output, pads=(low, low, high, high), strides=stride, group=layer.groups)
+            return _add_activation(graph, layer.activation, output, layer.name)
+        case MaxPool():
+            low, high = layer.pads
+            window, stride = (layer.size, layer.size), (layer.stride, layer.stride)
+            return graph.add("MaxPool", [last], layer.name, kernel_shape=window, strides=stride, pads=(low, low, high, high))
+        case Reorg():
+            return _add_reorg(graph, layer, last, before)
+        case Route():
+            return graph.add("Concat", list(layer.layers), layer.name, axis=1)
+        case Shortcut():
+            output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
+            graph.add("Add", [last, layer.source], output)
+            return _add_activation(graph, layer.activation, output, layer.name)
+
+
+def fold(layer: Conv, arrays: Arrays) -> Folded:
+    """Kernel (out, in / groups, height, width) and bias (out,) that compute convolution and batch norm in one."""
+    kernel = arrays[f"{layer.name}/kernel"]
+    if not layer.normalize:
+        return _oihw(kernel, np.ones(layer.filters, np.float32)), arrays[f"{layer.name}/bias"]
+    gamma, beta, mean, variance = (arrays[f"{layer.name}/{part}"].astype(np.float64) for part in ("gamma", "beta", "mean", "variance"))
+    scale = gamma / np.sqrt(variance + layer.epsilon)
+    return _oihw(kernel, scale.astype(np.float32)), (beta - mean * scale).astype(np.float32)
+
+
+def _oihw(kernel: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(height, width, in, out), (out,) -> (out, in, height, width), each filter scaled.
+
+    Some filters at a time: what is read together then lies together, which takes half the time of one large transposition.
+    """
+    height, width, channels, filters = kernel.shape
+    taps = kernel.reshape(height * width, channels, filters)
+    turned = np.empty((filters, channels, height * width), np.float32)
+    for first in range(0, filters, _FILTERS):
+        some = slice(first, first + _FILTERS)
+        turned[some] = (taps[:, :, some] * scale[some]).transpose(2, 1, 0)
+    return turned.reshape(filters, channels, height, width)
+
+
+_FILTERS = 64
+
+
+def _add_activation(graph: _Graph, activation: Activation, source: str, output: str) -> str:
+    match activation:
+        case "linear":
+            return output
+        case "leaky":
+            return graph.add("LeakyRelu", [source], output, alpha=LEAKY_SLOPE)
+        case "relu6":
+            bounds = [graph.constant(f"{output}/low", np.float32(0)), graph.constant(f"{output}/high", np.float32(6))]
+            return graph.add("Clip", [source, *bounds], output)
+        case "swish":
+            return graph.add("Mul", [source, graph.add("Sigmoid", [source], f"{output}/gate")], output)
+        case _:
+            return graph.add(_ONNX_NAMES[activation], [source], output)
+
+
+_ONNX_NAMES = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "logistic": "Sigmoid", "tanh": "Tanh", "mish": "Mish"}
+
+
+def _add_reorg(graph: _Graph, layer: Reorg, last: str, before: Shape) -> str:
+    if layer.order == "space-to-depth":
+        return graph.add("SpaceToDepth", [last], layer.name, blocksize=layer.stride)
+    stride, side, channels = layer.stride, before.side, before.channels  # as detector.reorg, batch size left open
+    shapes = ((0, channels // stride**2, side, stride, side, stride), (0, channels * stride**2, side // stride, side // stride))
+    windows, result = (graph.constant(f"{layer.name}/shape{i}", np.array(shape, np.int64)) for i, shape in enumerate(shapes))
+    last = graph.add("Reshape", [last, windows], f"{layer.name}/windows")
+    last = graph.add("Transpose", [last], f"{layer.name}/sorted", perm=(0, 3, 5, 1, 2, 4))
+    return graph.add("Reshape", [last, result], layer.name)

@@ -1,0 +1,85 @@
+"""An evaluation as pictures: precision over recall, and which class is taken for which."""
+
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.datasets.plots import COLOURS, plain
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.voc_ap import ClassResult
+from weights.atomic_files import atomic_write
+
+TOGETHER = len(COLOURS)
+"""At most so many classes share one plot; of more, each has its own."""
+COLUMNS = 3
+MOST_POINTS = 400
+"""Of a curve: a data set may have a million detections."""
+
+
+def plot_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
+    """Write precision_recall.png and confusion.png into the folder, which is there. Raises OSError."""
+    curves, confusion = folder / "precision_recall.png", folder / "confusion.png"
+    for path, figure in ((curves, curves_figure(evaluation)), (confusion, confusion_figure(evaluation))):
+        with atomic_write(path) as file:
+            figure.savefig(file, format="png", dpi=120)
+    return curves, confusion
+
+
+def curves_figure(evaluation: Evaluation) -> Figure:
+    """Precision over recall for each class that there is, IoU at least 0.5."""
+    classes = evaluation.classes
+    if len(classes) <= TOGETHER:
+        figure = Figure(figsize=(5.5, 4), layout="constrained")
+        axes = figure.add_subplot()
+        for (label, result), colour in zip(classes.items(), COLOURS, strict=False):
+            _curve(axes, result, colour, f"{plain(label)} {result.ap:.2f}")
+        axes.set(xlabel="recall", ylabel="precision", title=f"AP50 {evaluation.ap50:.3f}")
+        axes.legend(title="class, AP50", fontsize="small")
+        return figure
+    rows = ceil(len(classes) / COLUMNS)
+    figure = Figure(figsize=(6.4, 1.7 * rows), layout="constrained")
+    every = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    for axes, (label, result) in zip(every.flat, classes.items(), strict=False):
+        _curve(axes, result, COLOURS[0], "")
+        axes.set_title(f"{plain(label)} {result.ap:.2f}", fontsize=8)
+    for axes in every.flat[len(classes) :]:
+        axes.set_visible(False)
+    figure.supxlabel("recall", fontsize=8)
+    figure.supylabel("precision", fontsize=8)
+    return figure
+
+
+def _curve(axes: Axes, result: ClassResult, colour: str, label: str) -> None:
+    chosen = np.unique(np.linspace(0, len(result.recall) - 1, MOST_POINTS).astype(int)) if len(result.recall) else np.zeros(0, int)
+    recall, precision = np.append(0, result.recall[chosen]), np.append(1, result.precision[chosen])
+    axes.plot(recall, precision, color=colour, label=label)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+
+
+def confusion_figure(evaluation: Evaluation) -> Figure:
+    """Counts; the colour is the share of the row."""
+    shown = [index for index, label in enumerate(evaluation.labels) if label in evaluation.classes] + [len(evaluation.labels)]
+    counts = evaluation.confusion[np.ix_(shown, shown)]
+    names = [(*evaluation.labels, "nothing")[index] for index in shown]
+    side = 2.5 + 0.45 * len(evaluation.classes)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.add_subplot()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+    _name_ticks(axes, names)
+    axes.grid(visible=False)
+    axes.set(xlabel="found (score at least 0.25)", ylabel="there", title="boxes")
+    return figure
+
+
+def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)

@@ -1,0 +1,167 @@
+"""From a trained model to the one that a run starts with: its head re-made for new labels, what is new initialised."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import keras
+import numpy as np
+
+from detector.grid import Anchors, shape_iou
+from detector.network import Activation, Conv, Network, Route
+from detector.onnx.graph import fold
+from detector.shapes import Array, array_shapes
+from detector.spec import Model, ModelSpec
+from training.config import Config
+from training.errors import ConfigError
+
+BOX_OUTPUTS = 5
+"""x, y, w, h, objectness: the outputs of an anchor that come before the classes."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts with."""
+
+    model: Model
+    new: frozenset[str]  # convolutions with at least one new output
+
+
+def transfer(model: Model, labels: Sequence[str], anchors: Anchors, config: Config, untaught: frozenset[str] = frozenset()) -> Start:
+    """The model with these labels and anchors. What both models know says the same as before, unless `new_layers` starts it anew.
+
+    untaught: convolutions whose arrays hold nothing worth keeping, so that they start anew too.
+    Raises ConfigError for a model without anchors and for options that do not go together, NetworkError where the parts do not fit.
+    """
+    if not model.spec.is_detector:
+        raise ConfigError(f"{model.name}: a stem without anchors cannot be fine-tuned; give it a head first.")
+    output = output_layer(model.spec.network)
+    new = _new_layers(model.spec.network, config) | untaught
+    network = tuple(_changed(layer, layer.name in new - {output.name}, config) for layer in model.spec.network)
+    outputs = replace(output, filters=len(anchors) * (BOX_OUTPUTS + len(labels)))
+    network = tuple(outputs if layer.name == output.name else layer for layer in network)
+    spec = replace(model.spec, labels=tuple(labels), anchors=anchors, network=network)
+    arrays = fresh_arrays(spec.network, config)
+    for layer in model.spec.network:
+        if isinstance(layer, Conv) and layer.name not in new and layer.name != output.name:
+            arrays |= _kept(layer, model, folded=config.batch_norm == "off")
+    if output.name not in new:
+        arrays |= _remade(model, spec, output.name, arrays)
+    known = set(labels) <= set(model.spec.labels)
+    return Start(Model(model.name, spec, arrays, model.provenance), frozenset(new if known else new | {output.name}))
+
+
+def output_layer(network: Network) -> Conv:
+    """The last layer, which says the boxes."""
+    if not isinstance(network[-1], Conv):
+        raise ConfigError(f"the network ends with layer {network[-1].name!r}; only one that ends with a convolution can be fine-tuned.")
+    return network[-1]
+
+
+def backbone(network: Network) -> tuple[str, ...]:
+    """The layers before the head. YOLOv2's head starts with the two convolutions before the passthrough's route (YOLO9000,
+    section 3; Darknet cfg/yolov2-voc.cfg); without a passthrough it is the last two convolutions."""
+    names = [layer.name for layer in network]
+    routes = [index for index, layer in enumerate(network) if isinstance(layer, Route) and len(layer.layers) == 1]
+    end = routes[-1] if routes else len(network)
+    convolutions = [layer.name for layer in network[:end] if isinstance(layer, Conv)]
+    return tuple(names[: names.index(convolutions[-2])]) if len(convolutions) > 2 else ()
+
+
+def hidden_of_head(network: Network) -> tuple[Conv, ...]:
+    """The convolutions between the backbone and the output."""
+    before = set(backbone(network))
+    return tuple(layer for layer in network[:-1] if isinstance(layer, Conv) and layer.name not in before)
+
+
+def frozen_layers(network: Network, freeze: str) -> frozenset[str]:
+    """The layers that `freeze` means: none, backbone, all-but-head, or a layer with all that come before it.
+
+    Raises ConfigError for a layer that the network does not have.
+    """
+    names = [layer.name for layer in network]
+    match freeze:
+        case "none":
+            return frozenset()
+        case "backbone":
+            return frozenset(backbone(network))
+        case "all-but-head":
+            return frozenset(names[:-1])
+        case _ if freeze in names:
+            return frozenset(names[: names.index(freeze) + 1])
+        case _:
+            raise ConfigError(f"freeze: there is no layer {freeze!r}; there are none, backbone, all-but-head, {', '.join(names)}.")
+
+
+def _new_layers(network: Network, config: Config) -> set[str]:
+    convolutions = {layer.name for layer in network if isinstance(layer, Conv)}
+    match config.new_layers:
+        case "output":
+            return set()
+        case "head":
+            return convolutions - set(backbone(network))
+        case "all":
+            return convolutions
+
+
+def _changed(layer: Any, new: bool, config: Config) -> Any:
+    if not isinstance(layer, Conv):
+        return layer
+    if config.batch_norm == "off":
+        layer = replace(layer, normalize=False)
+    if new and config.activation in get_args(Activation) and layer.activation != "linear":
+        layer = replace(layer, activation=config.activation)
+    return layer
+
+
+def _kept(layer: Conv, model: Model, *, folded: bool) -> dict[str, Array]:
+    """The layer's arrays; with its batch norm folded into kernel and bias where there shall be none, which changes no output."""
+    if folded:
+        kernel, bias = fold(layer, model.arrays)
+        return {f"{layer.name}/kernel": np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), f"{layer.name}/bias": bias}
+    return {name: array for name, array in model.arrays.items() if name.rpartition("/")[0] == layer.name}
+
+
+def fresh_arrays(network: Network, config: Config) -> dict[str, Array]:
+    """Arrays as before any training: kernels from the config's initialiser, the rest neutral."""
+    arrays: dict[str, Array] = {}
+    for index, (name, shape) in enumerate(array_shapes(network).items()):
+        part = name.rpartition("/")[2]
+        if part == "kernel":
+            arrays[name] = np.asarray(initializer(config, index)(shape), np.float32)
+        else:
+            arrays[name] = np.full(shape, 1 if part in ("gamma", "variance") else 0, np.float32)
+    return arrays
+
+
+def initializer(config: Config, index: int) -> Any:
+    """Keras's VarianceScaling: he 2 / fan, glorot and lecun 1 / fan; each index draws other numbers."""
+    fan = "fan_avg" if config.init == "glorot" else "fan_in"
+    return keras.initializers.VarianceScaling(
+        scale=2.0 if config.init == "he" else 1.0,
+        mode=fan if config.init_mode == "default" else config.init_mode,
+        distribution="truncated_normal" if config.init_distribution == "normal" else "uniform",
+        seed=config.seed + index,
+    )
+
+
+def _remade(model: Model, spec: ModelSpec, name: str, fresh: dict[str, Array]) -> dict[str, Array]:
+    """The output convolution for new labels and anchors. Known classes, boxes and objectness keep their kernels."""
+    old = {part: _by_anchor(model.arrays[f"{name}/{part}"], model.spec) for part in ("kernel", "bias")}
+    made = {part: _by_anchor(fresh[f"{name}/{part}"], spec) for part in ("kernel", "bias")}
+    anchors = np.array(spec.anchors, np.float32)
+    sources = shape_iou(anchors, np.array(model.spec.anchors, np.float32)).argmax(axis=1)  # each new anchor learns from the most alike
+    for part in ("kernel", "bias"):
+        made[part][..., :BOX_OUTPUTS] = old[part][..., sources, :BOX_OUTPUTS]
+        for index, label in enumerate(spec.labels):
+            if label in model.spec.labels:
+                place = BOX_OUTPUTS + model.spec.labels.index(label)
+                made[part][..., BOX_OUTPUTS + index] = old[part][..., sources, place]
+    # size = exp(logit) * anchor: the logarithm of the ratio keeps the size when the anchor changes
+    made["bias"][:, 2:4] += np.log(np.array(model.spec.anchors, np.float32)[sources] / anchors)
+    return {f"{name}/{part}": array.reshape(*array.shape[:-2], -1) for part, array in made.items()}
+
+
+def _by_anchor(array: Array, spec: ModelSpec) -> Array:
+    """(..., A * (5 + C)) -> (..., A, 5 + C), a copy."""
+    return array.reshape(*array.shape[:-1], len(spec.anchors), -1).copy()

@@ -1,0 +1,241 @@
+"""Darknet's .cfg: text <-> layers, for networks of the YOLOv2 family.
+
+Options, defaults and the meaning of an index are those of Darknet's src/parser.c. Options of training are left out when reading.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from detector.errors import NetworkError, SettingError
+from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
+from detector.spec import Edges, ModelSpec
+from weights.formats.bounded_io import MAX_LAYERS, read_text
+from weights.formats.darknet.sections import Section, parse_sections
+from weights.formats.layer_names import named
+
+DARKNET_EPSILON = 1e-12
+"""`Conv.epsilon` of a batch norm from Darknet. Darknet divides by sqrt(variance) + 1e-6 (src/blas.c, normalize_cpu), we by
+sqrt(variance + epsilon). At variance 0 both are 1e-6; elsewhere they differ by 1e-6 / sqrt(variance), relatively."""
+
+MAX_CFG_BYTES = 2**20
+MAX_CLASSES = 100_000
+"""YOLO9000 has 9418."""
+
+_ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
+
+
+def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive") -> ModelSpec:
+    """The network that a .cfg describes.
+
+    labels: one for each of its classes; none: "class 0", "class 1", ... are made up.
+    layers: read the first so many layers only, [region] counting as one; without [region] they make a stem (no labels, no anchors).
+    edges: what Darknet's evaluation makes of right and bottom edges: "inclusive", or with eval=coco "continuous" (see `spec.ModelSpec`).
+    Layers are named as those of our own networks where they are the same, and else by stage (see `layer_names`).
+    Raises ModelFileError (not such a file), NetworkError (naming the line) or SettingError (no such number of layers).
+    """
+    text = read_text(cfg, encoding="latin-1", limit=MAX_CFG_BYTES)  # Darknet looks at bytes; beyond ASCII there are only comments
+    try:
+        return parse_cfg(text.removeprefix("\xef\xbb\xbf"), labels=labels, layers=layers, edges=edges)  # an editor's byte order mark
+    except NetworkError as error:
+        raise NetworkError(f"{cfg}: {error}") from error
+
+
+def parse_cfg(text: str, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive") -> ModelSpec:
+    """`read_cfg` for text at hand."""
+    sections = parse_sections(text)
+    if not sections or _kind(sections[0]) != "net":
+        raise NetworkError("the first section must be [net]. Is this a .cfg?")
+    chosen = _first(sections[1:], layers)
+    region = chosen.pop() if chosen and _kind(chosen[-1]) == "region" else None
+    network = named(tuple(_layer(section, index) for index, section in enumerate(chosen)))
+    classes, anchors = _region(region) if region else (0, ())
+    return ModelSpec(_labels(labels, classes), anchors, network, input_size=_input_size(sections[0]), edges=edges)
+
+
+def _kind(section: Section) -> str:
+    return _ALIASES.get(section.kind, section.kind)
+
+
+def _first(sections: list[Section], layers: int | None) -> list[Section]:
+    if layers is not None and not 1 <= layers <= len(sections):
+        raise SettingError(f"layers must be 1 to {len(sections)}, the number in the .cfg, got {layers}.")
+    chosen = sections[:layers]
+    if len(chosen) > MAX_LAYERS:
+        raise NetworkError(f"{len(chosen)} layers are more than the {MAX_LAYERS} that we read.")
+    return chosen
+
+
+def _input_size(net: Section) -> int:
+    width, height, channels = (net.integer(key, at_least=1) for key in ("width", "height", "channels"))
+    if width != height:
+        raise net.error(f"width and height must be equal, got {width} and {height}.")
+    if channels != 3:
+        raise net.error(f"channels must be 3 (red, green, blue), got {channels}.")
+    return width
+
+
+def _labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
+    if labels and len(labels) != classes:
+        raise NetworkError(f"{len(labels)} labels are given, the network has {classes} classes. Do the labels belong to it?")
+    return tuple(labels) or tuple(f"class {index}" for index in range(classes))
+
+
+def _layer(section: Section, index: int) -> Layer:
+    """The layer, named by its index for now."""
+    if _kind(section) == "region":
+        raise section.error("must be the last section.")
+    if _kind(section) not in _LAYERS:
+        known = ", ".join(f"[{kind}]" for kind in (*_LAYERS, "region"))
+        before = f" To read the {index} layers before it only, pass layers={index}." if index else ""
+        raise section.error(f"is not among the sections that we read: {known}.{before}")
+    return _LAYERS[_kind(section)](section, index)
+
+
+def _conv(section: Section, index: int) -> Conv:
+    known = ("filters", "size", "stride", "pad", "padding", "groups", "activation", "batch_normalize")
+    section.allow(known, {"dilation": 1, "flipped": 0, "binary": 0, "xnor": 0, "antialiasing": 0})
+    size = section.integer("size", 1, at_least=1)
+    padding = section.integer("padding", 0)
+    if section.integer("pad", 0):
+        padding = size // 2
+    normalize = bool(section.integer("batch_normalize", 0))
+    return Conv(
+        str(index),
+        section.integer("filters", 1, at_least=1),
+        size,
+        section.integer("stride", 1, at_least=1),
+        section.integer("groups", 1, at_least=1),
+        normalize,
+        _activation(section, "logistic"),
+        DARKNET_EPSILON if normalize else Conv.epsilon,
+        padding=None if padding == size // 2 else (padding, padding),
+    )
+
+
+def _pool(section: Section, index: int) -> MaxPool:
+    section.allow(("size", "stride", "padding"), {"maxpool_depth": 0, "antialiasing": 0})
+    stride = section.integer("stride", 1, at_least=1)
+    size = section.integer("size", stride, at_least=1)
+    padding = section.integer("padding", size - 1)
+    return MaxPool(str(index), size, stride, None if padding == size - 1 else padding)
+
+
+def _reorg(section: Section, index: int) -> Reorg:
+    section.allow(("stride",), {"reverse": 0, "flatten": 0, "extra": 0})
+    return Reorg(str(index), section.integer("stride", 1, at_least=1), order="darknet")
+
+
+def _route(section: Section, index: int) -> Route:
+    section.allow(("layers",), {"groups": 1, "group_id": 0})
+    return Route(str(index), tuple(_reference(section, "layers", number, index) for number in section.integers("layers")))
+
+
+def _shortcut(section: Section, index: int) -> Shortcut:
+    section.allow(("from", "activation"), {"alpha": 1, "beta": 1})
+    sources = section.integers("from")
+    if len(sources) != 1:
+        raise section.error(f"from must name one layer, got {len(sources)}.")
+    return Shortcut(str(index), _reference(section, "from", sources[0], index), _activation(section, "linear"))
+
+
+def _activation(section: Section, default: str) -> Activation:
+    name, line = section.option("activation", default)
+    if name not in ACTIVATIONS:
+        raise section.error(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name[:40]!r}.", line)
+    return cast(Activation, name)
+
+
+def _reference(section: Section, key: str, number: int, index: int) -> str:
+    """The name of the layer meant by `number`: counted back from this layer if negative, from the first layer (0) if not."""
+    target = index + number if number < 0 else number
+    if not 0 <= target < index:
+        raise section.error(f"is layer {index}, and {key} names layer {number}, which is not before it.", section.option(key).line)
+    return str(target)
+
+
+def _region(section: Section) -> tuple[int, tuple[tuple[float, float], ...]]:
+    """The number of classes and the anchors, in grid cells."""
+    section.allow(("classes", "num", "anchors", "softmax", *_REGION_TRAINING), {"coords": 4, "background": 0, "classfix": 0})
+    classes, num = section.integer("classes", 20, at_least=1), section.integer("num", 1, at_least=1)
+    if classes > MAX_CLASSES:
+        raise section.error(f"classes must be at most {MAX_CLASSES}, got {classes}.", section.option("classes").line)
+    if section.integer("softmax", 0) != 1:
+        raise section.error("softmax must be 1: class scores that do not add up to 1 are not supported.")
+    numbers = section.numbers("anchors")
+    if len(numbers) != 2 * num:
+        raise section.error(f"has num={num}, so anchors must be {2 * num} numbers; got {len(numbers)}.", section.option("anchors").line)
+    return classes, tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+_REGION_TRAINING = (
+    *("bias_match", "jitter", "rescore", "absolute", "thresh", "random", "max", "log", "sqrt"),
+    *("object_scale", "noobject_scale", "class_scale", "coord_scale", "mask_scale"),
+)
+_LAYERS: dict[str, Callable[[Section, int], Layer]] = {
+    "convolutional": _conv,
+    "maxpool": _pool,
+    "reorg": _reorg,
+    "route": _route,
+    "shortcut": _shortcut,
+}
+
+
+def format_cfg(spec: ModelSpec) -> str:
+    """The .cfg of a network, for Darknet and OpenCV. A stem has no [region].
+
+    Names, labels, fit, resample and edges have no place in a .cfg; an epsilon goes into the variances (see `darknet.write_darknet`).
+    OpenCV 4.10 knows the activations leaky, linear, logistic, swish and mish only.
+    Raises NetworkError for what a .cfg cannot say.
+    """
+    if (spec.pixel_scale, spec.pixel_offset) != (1 / 255, 0):
+        raise NetworkError(
+            f"Darknet computes on pixel / 255, this network on pixel * {spec.pixel_scale} + {spec.pixel_offset}; a .cfg cannot say that."
+        )
+    size = spec.input_size
+    sections = [_text("net", {"batch": 1, "subdivisions": 1, "width": size, "height": size, "channels": 3})]
+    positions = {layer.name: index for index, layer in enumerate(spec.network)}
+    sections += [_layer_text(layer, positions) for layer in spec.network]
+    if spec.is_detector:
+        sections.append(_region_text(spec))
+    return "\n".join(sections)
+
+
+def _text(kind: str, options: Mapping[str, int | str]) -> str:
+    return f"[{kind}]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
+
+
+def _layer_text(layer: Layer, positions: Mapping[str, int]) -> str:
+    here = positions[layer.name]
+    match layer:
+        case Conv():
+            return _conv_text(layer)
+        case MaxPool():
+            padding = {} if layer.padding is None else {"padding": layer.padding}
+            return _text("maxpool", {"size": layer.size, "stride": layer.stride} | padding)
+        case Reorg():
+            if layer.order != "darknet":
+                raise NetworkError(f"layer {layer.name!r}: Darknet's reorg is not {layer.order}; a .cfg cannot say that.")
+            return _text("reorg", {"stride": layer.stride})
+        case Route():
+            return _text("route", {"layers": ",".join(str(positions[name] - here) for name in layer.layers)})
+        case Shortcut():
+            return _text("shortcut", {"from": positions[layer.source] - here, "activation": layer.activation})
+
+
+def _conv_text(layer: Conv) -> str:
+    before, after = layer.pads
+    if before != after:
+        raise NetworkError(f"layer {layer.name!r}: padding of {before} before and {after} after is something a .cfg cannot say.")
+    options: dict[str, int | str] = {"batch_normalize": 1} if layer.normalize else {}
+    options |= {"filters": layer.filters, "size": layer.size, "stride": layer.stride}
+    options |= {"pad": 1} if before == layer.size // 2 else {"padding": before}
+    options |= {"groups": layer.groups} if layer.groups > 1 else {}
+    return _text("convolutional", options | {"activation": layer.activation})
+
+
+def _region_text(spec: ModelSpec) -> str:
+    if not spec.labels:
+        raise NetworkError("Darknet's [region] needs at least one class; this network has anchors and no labels.")
+    anchors = ", ".join(f"{float(side)!r}" for anchor in spec.anchors for side in anchor)
+    return _text("region", {"anchors": anchors, "classes": len(spec.labels), "coords": 4, "num": len(spec.anchors), "softmax": 1})

@@ -1,0 +1,32 @@
+"""The original as an engine: tensornets' own graph with the model's arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.engines import split_anchors
+from detector.spec import Model
+from weights.formats.tensornets.graph import TensornetsGraph
+
+
+@dataclass(frozen=True)
+class TensornetsEngine:
+    """A graph that holds the model's arrays."""
+
+    graph: TensornetsGraph
+    name: str = "tensornets"
+
+    @classmethod
+    def of(cls, model: Model) -> "TensornetsEngine":
+        """Build the graph and assign the arrays.
+
+        Raises NetworkError where tensornets has no such network, MissingExtra where it is not installed.
+        """
+        graph = TensornetsGraph.build(model.spec)
+        graph.assign(model.arrays)
+        return cls(graph)
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `detector.engines.Engine`."""
+        return split_anchors(self.graph.run(images), len(self.graph.spec.anchors))
