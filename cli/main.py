@@ -34,7 +34,7 @@ class _Imported(Mapping[str, Any]):
 @cache
 def _command(name: str) -> Any:
     """What typer makes of it, for the group that is `boxwright`."""
-    group, module = typer.Typer(add_completion=False, pretty_exceptions_enable=False), import_module(f"cli.{name}")
+    group, module = typer.Typer(add_completion=False, pretty_exceptions_enable=False), import_module(f"cli.commands.{name}")
     if name in GROUPS:
         group.add_typer(module.app, name=name)
     else:

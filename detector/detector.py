@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detector.detections import Detections
 from detector.engines import Engine
-from detector.errors import NetworkError, SettingError, UnknownLabel
+from detector.errors import NetworkError, SettingError, UnknownLabel, join_names
 from detector.grid import Logits, decode
 from detector.imaging.image import Reduced
 from detector.nms import suppress
@@ -108,7 +108,7 @@ class Detector:
         known = {label: index for index, label in enumerate(self.spec.labels)}
         wanted = set(labels)
         if unknown := wanted - known.keys():
-            raise UnknownLabel(f"this model has no class {min(unknown)[:80]!r}; it knows {listed(known)}.")
+            raise UnknownLabel(f"this model has no class {min(unknown)[:80]!r}; it knows {join_names(known)}.")
         return frozenset(known[label] for label in wanted)
 
 

@@ -26,8 +26,8 @@ MAX_LISTED = 100
 
 
 def join_names(names: Collection[str]) -> str:
-    """Names for a message, with commas between them: the first MOST_LISTED, and how many more there are. YOLO9000 has 9,418 labels."""
-    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    """Names for a message, with commas between them: the first MAX_LISTED, and how many more there are. YOLO9000 has 9,418 labels."""
+    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
     return ", ".join(islice(names, MAX_LISTED)) + more
 
 

@@ -1,7 +1,7 @@
 """The network is data: a tuple of small frozen layers in Darknet's own vocabulary.
 
 A layer reads the output of the layer before it; `Route` and `Shortcut` also name earlier layers. Everything else is derived:
-shapes and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx_model`), a Darknet .cfg (`weights.formats.darknet.weights`).
+shapes and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx.graph`), a Darknet .cfg (`weights`).
 """
 
 from collections.abc import Sequence

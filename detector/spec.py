@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, get_args
 
-from detector.errors import ModelError, NetworkError
+from detector.errors import ModelError, NetworkError, join_names
 from detector.network import Network
 from detector.quantization import Quantization
 from detector.shapes import Arrays, check_arrays, trace
@@ -50,7 +50,7 @@ class ModelSpec:
             raise NetworkError(f"label {twice!r} is there twice; detections are told apart by label.")
         if any(not 0 < side < MAX_INPUT_SIZE for anchor in self.anchors for side in anchor):
             raise NetworkError(
-                f"anchors are positive widths and heights in grid cells, got {listed([str(pair) for pair in self.anchors])}."
+                f"anchors are positive widths and heights in grid cells, got {join_names([str(pair) for pair in self.anchors])}."
             )
         self._check_output()
 

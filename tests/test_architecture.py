@@ -16,7 +16,7 @@ MAY_IMPORT = {
 MODULES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {"tensorflow", "keras", "tf_keras", "tensornets"}
 RAY = {"ray", "pyarrow"}
-MAY_NEED_RAY = {"service/ray/app.py", "service/ray/cluster.py", "service/ray/server.py"}  # and what is in cli/archive
+MAY_NEED_RAY = {"service/ray/app.py", "service/ray/cluster.py", "service/ray/server.py"}  # and what is in cli/batch
 MAY_BE_HEAVY = {"detector/keras_model.py", "detector/engines/tensorflow.py"}
 
 
@@ -43,7 +43,7 @@ def test_only_the_modules_meant_for_it_import_tensorflow_at_their_start(path):
 
 def may_need_ray(path: Path) -> bool:
     name = path.relative_to(ROOT)
-    return str(name) in MAY_NEED_RAY or name.parts[:2] == ("cli", "archive")
+    return str(name) in MAY_NEED_RAY or name.parts[:2] == ("cli", "batch")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -139,7 +139,7 @@ def test_the_full_yolov2_agrees_with_opencvs_darknet_importer_and_the_engines_wi
 
 def test_the_detector_leaves_tensorflow_unimported():
     code = (
-        "import sys, detector.detector, detector.draw, detector.image, detector.engines.onnxruntime;"
+        "import sys, detector.detector, detector.imaging.draw, detector.imaging.image, detector.engines.onnxruntime;"
         "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'keras', 'tf_keras')])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -14,7 +14,7 @@ from weights.hub.catalogue import entries
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
-SOURCE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "weights").glob("*.py"))
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "weights").rglob("*.py"))
 
 
 @pytest.mark.parametrize("variable", sorted(set(re.findall(r'"(BOXWRIGHT_[A-Z]+)"', SOURCE))))

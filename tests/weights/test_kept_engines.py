@@ -92,11 +92,11 @@ def test_a_kept_engine_computes_the_same_bits(name):
 def test_a_second_start_reads_no_arrays_and_builds_no_graph(file):
     load_ready(str(file)).keep()
     code = (
-        f"import sys; from weights import ready; ready.SMALL = 0; one = ready.load_ready({str(file)!r});"
+        f"import sys; from weights.engines import ready; ready.SMALL = 0; one = ready.load_ready({str(file)!r});"
         "print(type(one.facts).__name__, 'onnx' in sys.modules, 'requests' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["Kept", "False", "False"]
+    assert done.stdout.split() == ["CachedEngine", "False", "False"]
 
 
 def test_another_model_of_the_same_name_is_another_engine(file, tiny_model):

@@ -451,7 +451,7 @@ def test_tensornets_itself_does_not_unpickle_any_more(tmp_path):
 def test_tensornets_comes_only_when_asked_for_and_leaves_no_stand_in_behind():
     code = """
 import sys, warnings
-import weights.formats.tensornets.mapping, weights.tensornets_engine, weights.engines
+import weights.formats.tensornets.mapping, weights.formats.tensornets.engine, weights.engines.factory
 from weights.formats.tensornets.compat import import_tensornets
 print([name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "tf_keras", "tensornets")])
 import keras

@@ -12,7 +12,7 @@ _CLIPPING = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global-nor
 
 
 def make_optimizer(config: Config) -> Any:
-    """The optimiser that the config names. Its learning rate is a variable, set before each step (see `training.optimization.schedules`)."""
+    """The optimiser that the config names. Its learning rate is a variable, set before each step (see `schedules`)."""
     clipping = _CLIPPING[config.clip]
     options: dict[str, Any] = {"learning_rate": config.learning_rate, **({clipping: config.clip_at} if clipping else {})}
     if config.weight_decay:

@@ -1,4 +1,4 @@
-"""Changes to a folder of models (see `weights.repository.layout`). Whoever reads it, at any moment, sees the state before or the state after.
+"""Changes to a folder of models (see `layout`). Whoever reads it, at any moment, sees the state before or the state after.
 
 What is served changes with one rename each time. Only one process at a time changes a folder; others wait for it.
 """
