@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from detector.boxes import box_area
 from detector.detections import Boxes, Detections
+from detector.imaging.image import DecodedImage
 from detector.imaging.lettering import Font, label_text_and_font
 from detector.placement import ImageArray
 
@@ -18,8 +19,44 @@ Colour = tuple[int, int, int]
 Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
 Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are excluded
 
+MAX_DRAWN_PIXELS = 16_000_000
+"""Maximum size of an annotated image. A PNG of this size has at most 48 MB."""
+
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnImage:
+    """An annotated image and its scale."""
+
+    image: ImageArray
+    scale: float  # drawn pixels per image pixel; 1.0 is full size
+
+
+def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> tuple[int, int]:
+    """Return the size at which an image of `width` x `height` pixels is drawn: proportional, with at most `max_pixels`."""
+    scale = min(1.0, math.sqrt(max_pixels / (width * height)))
+    size = max(1, math.floor(width * scale)), max(1, math.floor(height * scale))
+    return min(size[0], max_pixels // size[1]), size[1]
+
+
+def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence[str], *, max_pixels: int = MAX_DRAWN_PIXELS) -> DrawnImage:
+    """Draw detections on an image, at reduced size if the image is larger than `max_pixels`.
+
+    Args:
+        decoded: The image. It may be decoded at reduced scale, best with `min_side=min(drawn_size(width, height))`.
+        detections: Boxes in pixels of the full-size image.
+        labels: Labels by class id.
+        max_pixels: Maximum pixels of the result.
+    """
+    size = drawn_size(decoded.width, decoded.height, max_pixels)
+    image = decoded.pillow_image
+    if image.width > size[0]:
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    scale = np.array([image.width / decoded.width, image.height / decoded.height] * 2, np.float32)
+    drawn = draw_detections(np.asarray(image), detections.moved(lambda boxes: boxes * scale), labels)
+    return DrawnImage(drawn, image.width / decoded.width)
 
 
 def draw_detections(image: ImageArray, detections: Detections, labels: Sequence[str]) -> ImageArray:

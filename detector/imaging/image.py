@@ -126,7 +126,7 @@ def _decode(file: ImageFile, min_side: int | None) -> Image.Image:
             raise OSError("truncated: pixels are missing at the end")
         return image
     image = _load(file, min_side)
-    if file.format == "JPEG" and _bottom_is_flat(image, file.size[1]):
+    if file.format == "JPEG" and _may_lack_pixels(image, file.size[1]):
         filled = replace(file, image_bytes=alternative_end(file.image_bytes))
         if not _equal_pixels(*(_load(each, 1) for each in (file, filled))):
             raise OSError("truncated: pixels are missing before the end marker")
@@ -145,10 +145,20 @@ def _load(file: ImageFile, min_side: int | None) -> Image.Image:
     return image
 
 
-def _bottom_is_flat(image: Image.Image, full_height: int) -> bool:
-    """Return whether the last row of JPEG blocks has a single colour, as in a truncated file. Backgrounds may have one, too."""
-    rows = max(1, 8 * image.height // full_height)
-    return image.crop((0, image.height - rows, image.width, image.height)).getcolors(1) is not None
+def _may_lack_pixels(image: Image.Image, full_height: int) -> bool:
+    """Return whether the end of a JPEG looks like that of a truncated file, whose last blocks have a single colour.
+
+    Backgrounds may do so, too, most often in black or white. So a black or white corner counts only if its row of blocks is flat.
+    """
+    width, height = image.size
+    block = max(1, 8 * height // full_height)  # side at the decoded scale
+    # The first row and column of a block may mix with its neighbours when chroma is upsampled.
+    left, top = (min((side - 1) // block * block + 1, side - 1) for side in (width, height))
+    corner = image.crop((left, top, width, height))
+    if corner.getcolors(1) is None:
+        return False
+    extremes = {value for low_high in np.atleast_2d(corner.getextrema()).tolist() for value in low_high}
+    return bool(extremes - {0, 255}) or image.crop((0, top, width, height)).getcolors(1) is not None
 
 
 def _equal_pixels(first: Image.Image, second: Image.Image) -> bool:

@@ -30,7 +30,7 @@ def parse_gif(data: bytes) -> ImageFile:
                 control = data[begin : at + 1]
         at += 1
     else:
-        raise DamagedImage(f"the GIF has more than {MAX_CHUNKS:,} extensions before its first frame. Save it anew.")
+        raise DamagedImage(f"the GIF has more than {MAX_CHUNKS:,} extensions before its first frame. Save it again.")
     left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
     size = max(width, left + frame_width), max(height, top + frame_height)
     return ImageFile("GIF", b"".join((data[:start], control, memoryview(data)[at:])), size, 2 * size[0] * size[1])

@@ -4,7 +4,7 @@ import re
 import struct
 from dataclasses import dataclass, field
 
-from detector.errors import DamagedImage
+from detector.errors import DamagedImage, NotAnImage
 from detector.imaging.formats.exif import read_orientation
 from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
 
@@ -20,6 +20,7 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # skips stuffed and fi
 _KEPT = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xE0, 0xEE))  # frames, tables, scans, and the colours of JFIF and Adobe
 _SKIPPED = frozenset((*range(0xE0, 0xFF),))  # application segments and comments
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, Huffman-coded; other software writes no others
 
 _FILLER = bytes(1 + byte * 97 % 254 for byte in range(64))  # no 0x00 or 0xff, which are special
 _ENDINGS = (_FILLER + _END, bytes(255 - byte for byte in _FILLER) + _END)
@@ -39,6 +40,8 @@ class _Frame:
 
     @classmethod
     def parse(cls, marker: int, segment: bytes) -> "_Frame":
+        if marker not in _SUPPORTED_FRAMES:
+            raise NotAnImage("the JPEG is lossless, hierarchical or arithmetic-coded, which is not supported. Save it as a baseline JPEG.")
         height, width, count = struct.unpack_from(">HHB", segment, 5)
         components = list(struct.iter_unpack("BBB", segment[10 : 10 + 3 * count]))
         sampling = {number: (factors >> 4, factors & 15) for number, factors, _ in components}
@@ -49,13 +52,13 @@ class _Frame:
             number: -(-width * x // (8 * most_x)) * -(-height * y // (8 * most_y))  # rounded up
             for number, (x, y) in sampling.items()
         }
-        return cls(marker & 3 == 2, (width, height), blocks, {number: [-1] * 64 for number in blocks})
+        return cls(marker == 0xC2, (width, height), blocks, {number: [-1] * 64 for number in blocks})
 
     def add_scan(self, segment: bytes) -> None:
         """Add the work of a scan. Raises DamagedImage if no encoder would write it."""
         self.scans += 1
         if self.scans > MAX_SCANS:
-            raise DamagedImage(f"the JPEG has more than {MAX_SCANS} scans; progressive images have about 10. Save it anew.")
+            raise DamagedImage(f"the JPEG has more than {MAX_SCANS} scans; progressive images have about 10. Save it again.")
         count = segment[4]
         components = [segment[5 + 2 * index] for index in range(count)]
         first, last, bits = segment[5 + 2 * count : 8 + 2 * count]
@@ -66,7 +69,7 @@ class _Frame:
         for number in components:
             low_bits = self.low_bits[number]
             if not self.progressive and low_bits[0] >= 0:
-                raise DamagedImage("the JPEG has two scans of one colour component; a sequential image has one. Save it anew.")
+                raise DamagedImage("the JPEG has two scans of one colour component; a sequential image has one. Save it again.")
             low_bits[first : last + 1] = [bits & 15] * (last + 1 - first)
             self.work += self.blocks[number] * (last + 1 - first + BLOCK_OVERHEAD)
 
@@ -115,7 +118,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
         if marker in _KEPT:
             parts.append(segment)
         at = end + len(segment)
-    raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it anew.")
+    raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it again.")
 
 
 def _segment(data: bytes, at: int) -> bytes:
@@ -165,4 +168,4 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
                 return
             break
         at = match.start() + len(segment)
-    raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, or of more than one scan per component. Save it anew.")
+    raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, or of more than one scan per component. Save it again.")

@@ -26,6 +26,6 @@ def parse_png(data: bytes) -> ImageFile:
             orientation = read_orientation(data[at + 8 : end - 4])
         at = end
     else:
-        raise DamagedImage(f"the PNG has more than {MAX_CHUNKS:,} chunks. Save it anew.")
+        raise DamagedImage(f"the PNG has more than {MAX_CHUNKS:,} chunks. Save it again.")
     work = width * height * _CHANNELS.get(colour_type, 4) * max(1, depth // 8)
     return ImageFile("PNG", b"".join(parts), (width, height), work, orientation or 1)

@@ -117,7 +117,7 @@ class _Page:
         if len(self.offsets) != needed or (self.lengths and len(self.lengths) != needed):
             raise DamagedImage(f"the TIFF needs {needed:,} {self._kind} and has {len(self.offsets):,}. Send the whole file.")
         if len(set(self.offsets)) != needed or sum(self.lengths) > len(data):
-            raise DamagedImage(f"the TIFF has {self._kind} that share bytes. Save it anew.")
+            raise DamagedImage(f"the TIFF has {self._kind} that share bytes. Save it again.")
         if self.jpeg:
             self._check_jpeg(data)
 

@@ -32,7 +32,7 @@ def parse_webp(data: bytes) -> ImageFile:
             orientation = read_orientation(data[at + 8 : end])
         at = end
     else:
-        raise DamagedImage(f"the WebP has more than {MAX_CHUNKS:,} chunks. Save it anew.")
+        raise DamagedImage(f"the WebP has more than {MAX_CHUNKS:,} chunks. Save it again.")
     body = b"".join(parts)
     image_bytes = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
     return ImageFile("WebP", image_bytes, size, (2 if animated else 1) * 4 * size[0] * size[1], orientation or 1)
