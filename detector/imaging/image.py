@@ -22,7 +22,7 @@ from detector.imaging.image_files import open_image_file
 MAX_PIXELS = 64_000_000
 PILLOW_MAX_PIXELS = 89_478_485  # Pillow refuses or warns above this
 MAX_SIDE = 65_535  # limit of JPEG and GIF; longer images mostly serve to exhaust a decoder
-MAX_DECODE_WORK = 16 * MAX_PIXELS
+MAX_DECODE_WORK = 12 * MAX_PIXELS
 """Maximum bytes of pixel data that a decoder may write, over all passes, tiles and frames. Measured: at most about 3 s of CPU time."""
 
 

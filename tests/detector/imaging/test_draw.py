@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 from detector.detections import Detections
-from detector.imaging.draw import BLACK, WHITE, class_colour, contrast, draw_detections, text_colour_on
-from detector.imaging.image import read_image
+from detector.imaging.draw import BLACK, WHITE, class_colour, contrast, draw_detections, draw_limited, drawn_size, text_colour_on
+from detector.imaging.image import DecodedImage, read_image
 
 LABELS = ("dog", "cat", "a label that is rather longer than most")
 
@@ -183,3 +184,35 @@ def test_reference_boxes_are_drawn_on_real_photos(shared):
         colours = {row[5] for row in kept}
         assert all(count(drawn, class_colour(class_id)) > 200 for class_id in colours)
         assert 0 < (drawn != image).any(axis=2).mean() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((400, 300), (400, 300)), ((800, 600), (400, 300)), ((120_001, 1), (120_000, 1)), ((1, 1), (1, 1))]
+)
+def test_the_drawn_size_keeps_proportions_and_the_limit(size, expected):
+    assert drawn_size(*size, max_pixels=120_000) == expected
+
+
+@given(st.integers(1, 65_535), st.integers(1, 65_535), st.integers(1, 20_000_000))
+def test_the_drawn_size_never_exceeds_the_limit(width, height, max_pixels):
+    drawn_width, drawn_height = drawn_size(width, height, max_pixels)
+    assert 1 <= drawn_width <= width
+    assert 1 <= drawn_height <= height
+    assert drawn_width * drawn_height <= max_pixels
+
+
+def test_an_image_within_the_limit_is_drawn_at_full_size():
+    image, boxes = noise(240, 320), detections((30, 40, 90, 100, 0.9, 0))
+    drawn = draw_limited(DecodedImage(Image.fromarray(image), 320, 240), boxes, LABELS)
+    assert drawn.scale == 1
+    np.testing.assert_array_equal(drawn.image, draw_detections(image, boxes, LABELS))
+
+
+@pytest.mark.parametrize("decoded_size", [(1600, 1200), (800, 600), (400, 300)])
+def test_a_large_image_is_drawn_at_reduced_size_with_boxes_in_place(decoded_size):
+    decoded = DecodedImage(Image.new("RGB", decoded_size, (128, 128, 128)), 1600, 1200)
+    drawn = draw_limited(decoded, detections((400, 400, 1200, 800, 0.9, 1)), LABELS, max_pixels=400 * 300)
+    assert drawn.image.shape == (300, 400, 3)
+    assert drawn.scale == 0.25
+    for x, y in ((100, 150), (299, 150), (200, 199)):
+        assert tuple(drawn.image[y, x]) == class_colour(1)
