@@ -9,6 +9,9 @@ MAX_CHUNKS = 100_000
 
 ImageFormat = Literal["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF"]
 
+PEAK_BYTES_PER_PIXEL: dict[ImageFormat, int] = {"JPEG": 14, "PNG": 13, "WebP": 21, "GIF": 13, "BMP": 9, "TIFF": 16}
+"""Peak memory of decoding to an upright RGB image at full scale, measured with transparency, rotation and progressive scans."""
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -21,3 +24,8 @@ class ImageFile:
     orientation: int = 1  # EXIF: 1 upright, 2..8 rotated or mirrored
     endings: tuple[bytes, ...] = ()
     """Alternative last bytes of a JPEG without an end marker. The file is complete if the pixels are equal with each of them."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """Upper bound of the memory that decoding needs besides the file, for admission control."""
+        return self.size[0] * self.size[1] * PEAK_BYTES_PER_PIXEL[self.format] + 2 * len(self.image_bytes)

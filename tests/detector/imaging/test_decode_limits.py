@@ -11,6 +11,7 @@ from PIL import Image
 from detector.errors import DamagedImage, ImageTooLarge, NotAnImage
 from detector.imaging.formats.jpeg import MAX_SCANS
 from detector.imaging.image import read_image
+from detector.imaging.image_files import open_image_file
 
 MB = 2**20
 
@@ -171,3 +172,30 @@ def test_a_progressive_jpeg_inside_a_tiff_is_refused():
     data = tiled_tiff((16, 16), (16, 16), 3, out.getvalue(), [0], [len(out.getvalue())], compression=7)
     with pytest.raises(DamagedImage, match="JPEG strip that is too large, progressive"):
         read_image(data)
+
+
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
+LARGE = Image.linear_gradient("L").convert("RGB").resize((3000, 2000))
+LARGE_FILES = {
+    "jpeg": (LARGE, "JPEG", {"progressive": True, "subsampling": 0, "exif": ROTATED}),
+    "cmyk jpeg": (LARGE.convert("CMYK"), "JPEG", {"exif": ROTATED}),
+    "png": (LARGE.convert("RGBA"), "PNG", {"exif": ROTATED}),
+    "webp": (LARGE.convert("RGBA"), "WEBP", {"lossless": True, "method": 0, "exif": ROTATED}),
+    "gif": (LARGE.quantize(16), "GIF", {"transparency": 3}),
+    "bmp": (LARGE, "BMP", {}),
+    "tiff": (LARGE.convert("RGBA"), "TIFF", {"compression": "tiff_adobe_deflate", "tiffinfo": {0x0112: 6, 278: 2000}}),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_FILES)
+def test_decoding_needs_no_more_memory_than_announced(name, cost_of):
+    image, form, options = LARGE_FILES[name]
+    if name in ("png", "webp", "tiff"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    before = cost_of(b"empty").peak_bytes
+    cost = cost_of(out.getvalue())
+    assert not cost.refused
+    assert cost.peak_bytes - before <= open_image_file(out.getvalue()).peak_bytes + 4 * MB
