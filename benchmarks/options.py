@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.machine import machine, versions
 from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
-from detector.engines.onnxruntime import GRAPH, OnnxEngine
+from detector.engines.onnxruntime import GRAPH_FILE, OnnxEngine
 from detector.onnx.names import INPUT
 from weights.formats.safetensors import load_model
 
@@ -50,7 +50,7 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
     clock: dict[str, list[float]] = {name: [] for name in VARIANTS}
     busy: dict[str, list[float]] = {name: [] for name in VARIANTS}
     with TemporaryDirectory() as folder:
-        OnnxEngine.of(model, threads=threads, keep=Path(folder))
+        OnnxEngine.of(model, threads=threads, cache_folder=Path(folder))
         runs = {name: _run(Path(folder), threads, variant, images) for name, variant in VARIANTS.items()}
         for _ in range(rounds):
             for name, run in runs.items():
@@ -81,7 +81,7 @@ def _run(folder: Path, threads: int, variant: tuple[Mapping[str, str], Mapping[s
         options.add_session_config_entry(entry, value)
     for attribute, switch in variant[1].items():
         setattr(options, attribute, switch)
-    session = onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {INPUT: images})
 
 

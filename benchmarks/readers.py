@@ -28,12 +28,12 @@ def photo(width: int, height: int) -> bytes:
 def boxwright_reader(file: Path) -> Any:
     """As the service does it."""
     from detector.detector import Detector
-    from detector.imaging.image import read_reduced
+    from detector.imaging.image import decode_image
     from weights.embedded import EVERYDAY
     from weights.formats.safetensors import read_header
 
     data, detector = file.read_bytes(), Detector(read_header(EVERYDAY).spec, _no_engine)
-    return lambda: detector.prepare(read_reduced(data, detector.enough)).pixels
+    return lambda: detector.preprocess(decode_image(data, detector.min_decode_side)).pixels
 
 
 def pillow_reader(file: Path) -> Any:
@@ -45,7 +45,7 @@ def pillow_reader(file: Path) -> Any:
 
 
 def opencv_reader(file: Path) -> Any:
-    """imdecode and blobFromImage: what OpenCV's own examples do."""
+    """Imdecode and blobFromImage: what OpenCV's own examples do."""
     import cv2
 
     data = np.frombuffer(file.read_bytes(), np.uint8)

@@ -26,10 +26,10 @@ from benchmarks.arena import contender
 from benchmarks.contenders import GEMM_SIDE
 from benchmarks.machine import machine, versions
 from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
-from detector.engines.onnxruntime import GRAPH, OnnxEngine
+from detector.engines.onnxruntime import GRAPH_FILE, OnnxEngine
 from detector.network import Conv
 from detector.onnx.names import INPUT
-from detector.shapes import array_shapes, inputs, trace
+from detector.shapes import array_shapes, input_shapes, output_shapes
 from detector.spec import Model, ModelSpec
 from weights.formats.safetensors import load_model
 
@@ -83,13 +83,13 @@ def _profiled(model: Model, threads: int, folder: Path) -> Any:
     """The engine's own graph, as onnxruntime has optimised it, under the profiler."""
     import onnxruntime
 
-    OnnxEngine.of(model, threads=threads, keep=folder)
+    OnnxEngine.of(model, threads=threads, cache_folder=folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    return onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"])
 
 
 def _copying(threads: int) -> Callable[[], object]:
@@ -116,7 +116,11 @@ def _least_by_layer(spec: ModelSpec, events: list[dict[str, Any]]) -> dict[str, 
 
 def _layers(spec: ModelSpec, least: dict[str, float], peak: float, bandwidth: float) -> list[dict[str, object]]:
     """A row for each layer that takes time, in the network's order; what lies between them last."""
-    shapes, before, kernels = trace(spec.network, spec.input_size), inputs(spec.network, spec.input_size), array_shapes(spec.network)
+    shapes, before, kernels = (
+        output_shapes(spec.network, spec.input_size),
+        input_shapes(spec.network, spec.input_size),
+        array_shapes(spec.network),
+    )
     total, rows = sum(least.values()), []
     for layer in spec.network:
         if layer.name not in least:

@@ -46,7 +46,7 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
     data = _photo()
     loaded = load(model)
     detector = Detector(loaded.spec, load_engine(loaded))
-    pixels = detector.prepare(read_image(data)).pixels[None]
+    pixels = detector.preprocess(read_image(data)).pixels[None]
     together: list[float] = []
     engine: list[float] = []
     answers: list[dict[str, Any]] = []
@@ -55,7 +55,7 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
         for _ in range(rounds):
             answers += _asked(port, data, seconds)
             together.append(uvloop.run(_photos_per_second(port, data, clients, seconds)))
-            engine.append(_calls_per_second(lambda: detector.network(pixels), seconds))
+            engine.append(_calls_per_second(lambda: detector.forward(pixels), seconds))
     added = [answer["clock_ms"] - answer["timing_ms"]["network"] for answer in answers]
     return {
         "benchmark": "throughput",

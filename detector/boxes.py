@@ -1,6 +1,6 @@
-"""Boxes as arrays: one form (`xyxy`), its conversion to and from centre and size, and IoU.
+"""Box arrays in one form (`xyxy`): conversion to and from centre and size, area and IoU.
 
-`xp` is the namespace that computes: numpy, or `keras.ops` where training needs the same formula on tensors and its gradient.
+The `xp` argument is the array namespace: numpy, or `keras.ops` where training needs the same formula on tensors.
 """
 
 from typing import Any
@@ -9,8 +9,8 @@ import numpy as np
 
 from detector.detections import Boxes
 
-SMALLEST_UNION = 1e-12
-"""Divides instead of a union of nothing, so that two empty boxes have an IoU of 0."""
+MIN_UNION = 1e-12
+"""Lower limit of the union, so that two empty boxes have an IoU of 0 instead of NaN."""
 
 
 def box_cxcywh_to_xyxy(boxes: Any, xp: Any = np) -> Any:
@@ -25,21 +25,21 @@ def box_xyxy_to_cxcywh(boxes: Any, xp: Any = np) -> Any:
 
 
 def box_area(boxes: Any, xp: Any = np) -> Any:
-    """(..., 4) xyxy -> (...) area; zero for an empty or reversed box."""
+    """(..., 4) xyxy -> (...) area. An empty or reversed box has area 0."""
     sides = xp.maximum(boxes[..., 2:4] - boxes[..., 0:2], 0)
     return sides[..., 0] * sides[..., 1]
 
 
 def broadcast_iou(first: Any, second: Any, xp: Any = np) -> Any:
-    """(..., 4) and (..., 4) xyxy -> (...) intersection over union, 0..1, by numpy's rules of broadcasting; two empty boxes have 0."""
+    """(..., 4) and (..., 4) xyxy -> (...) intersection over union, 0..1, with numpy broadcasting. Two empty boxes have IoU 0."""
     low = xp.maximum(first[..., 0:2], second[..., 0:2])
     high = xp.minimum(first[..., 2:4], second[..., 2:4])
     sides = xp.maximum(high - low, 0)  # (..., 2)
-    shared = sides[..., 0] * sides[..., 1]
-    return shared / xp.maximum(box_area(first, xp) + box_area(second, xp) - shared, SMALLEST_UNION)
+    intersection = sides[..., 0] * sides[..., 1]
+    return intersection / xp.maximum(box_area(first, xp) + box_area(second, xp) - intersection, MIN_UNION)
 
 
 def box_iou(first: Boxes, second: Boxes) -> Boxes:
-    """(N, 4) and (M, 4) xyxy -> (N, M) IoU of every box of the first with every one of the second."""
+    """(N, 4) and (M, 4) xyxy -> (N, M) IoU of every pair of boxes."""
     iou: Boxes = broadcast_iou(first[:, None], second[None, :])
     return iou

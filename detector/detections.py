@@ -1,4 +1,4 @@
-"""Detections: boxes with their scores and classes, checked once and trusted afterwards."""
+"""Detections: boxes with scores and classes, validated when they are created."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """N boxes, best score first where they come from `nms.suppress`."""
+    """N boxes with scores and classes. `nms.suppress` sorts them by score, best first."""
 
     boxes: Boxes  # (N, 4)
     scores: NDArray[np.float32]  # (N,) 0..1
@@ -31,13 +31,13 @@ class Detections:
         count = len(self.boxes)
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.class_ids.shape != (count,):
             raise ValueError(
-                "Detections wants boxes (N, 4), scores (N,) and class_ids (N,), "
+                "Detections needs boxes (N, 4), scores (N,) and class_ids (N,); "
                 f"got {self.boxes.shape}, {self.scores.shape} and {self.class_ids.shape}."
             )
 
     @classmethod
     def empty(cls) -> "Detections":
-        """No boxes."""
+        """Return zero detections."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
     def __len__(self) -> int:
@@ -50,10 +50,10 @@ class Detections:
     def __getitem__(self, index: slice | NDArray[np.bool_] | NDArray[np.intp]) -> "Detections":
         return Detections(self.boxes[index], self.scores[index], self.class_ids[index])
 
-    def moved(self, frame: Callable[[Boxes], Boxes]) -> "Detections":
-        """The same detections in another frame, for instance `placement.to_image`."""
-        return Detections(frame(self.boxes), self.scores, self.class_ids)
+    def moved(self, transform: Callable[[Boxes], Boxes]) -> "Detections":
+        """Return the detections with transformed boxes, for example by `placement.to_image`."""
+        return Detections(transform(self.boxes), self.scores, self.class_ids)
 
     def clipped(self, width: int, height: int) -> "Detections":
-        """Boxes cut at the border of a picture of that size."""
+        """Return the detections with boxes clipped to an image of `width` x `height` pixels."""
         return Detections(np.clip(self.boxes, 0, np.array([width, height, width, height], np.float32)), self.scores, self.class_ids)

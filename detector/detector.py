@@ -1,4 +1,4 @@
-"""A photo in, boxes out: the whole path in one place."""
+"""The detector: image in, boxes out, in three steps (preprocess, forward, postprocess)."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from detector.detections import Detections
 from detector.engines import Engine
 from detector.errors import NetworkError, SettingError, UnknownLabel, join_names
 from detector.grid import Logits, decode
-from detector.imaging.image import Reduced
+from detector.imaging.image import DecodedImage
 from detector.nms import suppress
 from detector.placement import ImageArray, Pixels, Placement
 from detector.spec import ModelSpec
 
 DEFAULT_SCORE = 0.25
 DEFAULT_IOU = 0.45
-SPARE = 2
-"""Times the input's side that a photo decoded at reduced scale keeps: what is left to the antialiased resize hides how it was decoded."""
+REDUCED_SIDE_FACTOR = 2
+"""Minimum side of a reduced-scale JPEG, as a multiple of the input size. The final antialiased resize hides the reduced decoding."""
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """A photo as the network reads it, and where it lies there."""
+    """An image resized to the network's input, and its placement there."""
 
     placement: Placement
     pixels: Pixels  # (S, S, 3)
@@ -31,32 +31,43 @@ class PreparedImage:
 
 @dataclass(frozen=True)
 class Detector:
-    """A spec and an engine. Raises NetworkError if the model is a stem, which has nothing to say of boxes."""
+    """A model spec and the engine that runs its network. Raises NetworkError if the model is a backbone without anchors."""
 
     spec: ModelSpec
     engine: Engine
 
     def __post_init__(self) -> None:
         if not self.spec.is_detector:
-            raise NetworkError("this model has no anchors: it is a stem to train upon, not a detector.")
+            raise NetworkError("this model has no anchors: it is a backbone for training, not a detector.")
 
     def detect(
         self,
-        image: ImageArray | Reduced,
+        image: ImageArray | DecodedImage,
         *,
         score_threshold: float = DEFAULT_SCORE,
         iou_threshold: float = DEFAULT_IOU,
         class_ids: Collection[int] | None = None,
         max_detections: int | None = None,
     ) -> Detections:
-        """(H, W, 3) uint8 RGB, or what `prepare` takes -> boxes in image pixels, clipped to the picture, best score first.
+        """Detect objects in one image.
 
-        class_ids: only these classes. Raises SettingError for a threshold outside 0..1 or max_detections below 1.
+        Args:
+            image: (H, W, 3) uint8 RGB, or the result of `decode_image` with `min_side=self.min_decode_side`.
+            score_threshold: Drop boxes at or below this score, 0..1.
+            iou_threshold: Drop a box whose IoU with a better one of its class exceeds this, 0..1.
+            class_ids: Return only these classes. None returns all.
+            max_detections: Return at most this many boxes. None returns all.
+
+        Returns:
+            Boxes in image pixels, clipped to the image, best score first.
+
+        Raises:
+            SettingError: A threshold is outside 0..1, or max_detections is below 1.
         """
-        prepared = self.prepare(image)
-        raw = self.network(prepared.pixels[None])[0]
-        return self.select(
-            raw,
+        prepared = self.preprocess(image)
+        logits = self.forward(prepared.pixels[None])[0]
+        return self.postprocess(
+            logits,
             prepared,
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
@@ -64,29 +75,29 @@ class Detector:
             max_detections=max_detections,
         )
 
-    def prepare(self, image: ImageArray | Reduced) -> PreparedImage:
-        """First step: (H, W, 3) uint8 RGB, or what `read_reduced` made of a file with `enough` -> network pixels (S, S, 3)."""
-        if isinstance(image, Reduced):
+    def preprocess(self, image: ImageArray | DecodedImage) -> PreparedImage:
+        """Step 1: resize an image to network pixels (S, S, 3). See `detect` for the accepted types."""
+        if isinstance(image, DecodedImage):
             placement = Placement.of(self.spec, image.width, image.height)
-            return PreparedImage(placement, placement.apply(image.image))
+            return PreparedImage(placement, placement.apply(image.pillow_image))
         placement = Placement.fit(self.spec, image)
         return PreparedImage(placement, placement.apply(image))
 
     @property
-    def enough(self) -> int | None:
-        """Pixels along both sides of a photo that are enough for `prepare`; None: all.
+    def min_decode_side(self) -> int | None:
+        """Minimum side, in pixels, of a JPEG decoded at reduced scale for `preprocess`. None requires full scale.
 
-        A model that was shown single pixels of its photos, as Darknet's were, must be shown those.
+        A model trained without antialiasing, as Darknet's are, reads single pixels and requires full scale.
         """
-        return SPARE * self.spec.input_size if self.spec.resample == "antialiased" else None
+        return REDUCED_SIDE_FACTOR * self.spec.input_size if self.spec.resample == "antialiased" else None
 
-    def network(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Second step: (N, S, S, 3) float32, 0..255 -> logits (N, G, G, A, 5 + C)."""
+    def forward(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Step 2: run the network. (N, S, S, 3) float32, 0..255 -> logits (N, G, G, A, 5 + C)."""
         return self.engine(pixels)
 
-    def select(
+    def postprocess(
         self,
-        raw: Logits,
+        logits: Logits,
         prepared: PreparedImage,
         *,
         score_threshold: float = DEFAULT_SCORE,
@@ -94,25 +105,25 @@ class Detector:
         class_ids: Collection[int] | None = None,
         max_detections: int | None = None,
     ) -> Detections:
-        """Third step: logits (G, G, A, 5 + C) of one photo -> boxes in image pixels."""
-        _check(score_threshold, iou_threshold, max_detections)
-        boxes, scores = decode(raw, self.spec.anchors, self.spec.stride, above=score_threshold)
+        """Step 3: logits (G, G, A, 5 + C) of one image -> boxes in image pixels. See `detect` for the options."""
+        _check_options(score_threshold, iou_threshold, max_detections)
+        boxes, scores = decode(logits, self.spec.anchors, self.spec.stride, above=score_threshold)
         if class_ids is not None:
             scores = np.where(np.isin(np.arange(scores.shape[1]), list(class_ids)), scores, 0)
-        kept = suppress(boxes, scores, score_threshold, iou_threshold, max_detections)
+        detections = suppress(boxes, scores, score_threshold, iou_threshold, max_detections)
         placement = prepared.placement
-        return kept.moved(placement.to_image).clipped(placement.width, placement.height)
+        return detections.moved(placement.to_image).clipped(placement.width, placement.height)
 
     def class_ids(self, labels: Iterable[str]) -> frozenset[int]:
-        """Labels -> class ids. Raises UnknownLabel, which names the known ones."""
+        """Return the class ids of labels. Raises UnknownLabel, which lists the model's labels."""
         known = {label: index for index, label in enumerate(self.spec.labels)}
-        wanted = set(labels)
-        if unknown := wanted - known.keys():
-            raise UnknownLabel(f"this model has no class {min(unknown)[:80]!r}; it knows {join_names(known)}.")
-        return frozenset(known[label] for label in wanted)
+        requested = set(labels)
+        if unknown := requested - known.keys():
+            raise UnknownLabel(f"this model has no class {min(unknown)[:80]!r}; its classes are {join_names(known)}.")
+        return frozenset(known[label] for label in requested)
 
 
-def _check(score_threshold: float, iou_threshold: float, max_detections: int | None) -> None:
+def _check_options(score_threshold: float, iou_threshold: float, max_detections: int | None) -> None:
     for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
         if not 0 <= value <= 1:
             raise SettingError(f"{name} must be between 0 and 1, got {value}.")

@@ -1,22 +1,22 @@
-"""What the detector refuses, as one small tree. `weights`, `training` and `service` have branches of their own in their `errors.py`.
+"""The error tree of the detector. `weights`, `training` and `service` add branches in their own `errors.py`.
 
     BoxwrightError
-    ├── ImageError             a photo cannot be used
-    │   ├── EmptyImage         no bytes at all
-    │   ├── NotAnImage         bytes of no format we read
-    │   ├── DamagedImage       cut short or corrupt
-    │   └── ImageTooLarge      more pixels than allowed
+    ├── ImageError             an image cannot be used
+    │   ├── EmptyImage         the file has no bytes
+    │   ├── NotAnImage         the format is not supported
+    │   ├── DamagedImage       the file is truncated or corrupt
+    │   └── ImageTooLarge      decoding exceeds a limit
     ├── ModelError             a model cannot be used
-    │   ├── NetworkError       its layers do not fit one another
+    │   ├── NetworkError       its layers do not fit together
     │   ├── ArraysError        its arrays do not fit its layers
-    │   └── ModelFileError     its file is damaged, foreign, or from the future
-    ├── UnknownModel           no model of that name
+    │   └── ModelFileError     its file is damaged, of another format, or from a later version
+    ├── UnknownModel           no model has that name
     ├── UnknownLabel           the model has no such class
-    ├── SettingError           a threshold or option outside its range
-    ├── MissingExtra           needs packages of an extra that is not installed
-    └── KeepError              an engine cannot be kept on disk, or what is there is none
+    ├── SettingError           a threshold or option is outside its range
+    ├── MissingExtra           packages of an extra are not installed
+    └── EngineCacheError       an engine cannot be written to the cache or read from it
 
-A message says what, where, what was got, what was wanted and what to do.
+A message says what is wrong, where, what was expected, and what to do.
 """
 
 from collections.abc import Collection
@@ -26,33 +26,33 @@ MAX_LISTED = 100
 
 
 def join_names(names: Collection[str]) -> str:
-    """Names for a message, with commas between them: the first MAX_LISTED, and how many more there are. YOLO9000 has 9,418 labels."""
+    """Join names with commas for a message: the first MAX_LISTED and the number of the others. YOLO9000 has 9,418 labels."""
     more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
     return ", ".join(islice(names, MAX_LISTED)) + more
 
 
 class BoxwrightError(Exception):
-    """Whatever Boxwright itself refuses; the message is a sentence for a person."""
+    """Base class of all errors that Boxwright raises on purpose. The message is a sentence for a person."""
 
 
 class ImageError(BoxwrightError):
-    """A photo cannot be used."""
+    """An image cannot be used."""
 
 
 class EmptyImage(ImageError):
-    """There are no bytes."""
+    """The image file has no bytes."""
 
 
 class NotAnImage(ImageError):
-    """The bytes are of no image format that we read."""
+    """The image format is not supported."""
 
 
 class DamagedImage(ImageError):
-    """The image is cut short or corrupt."""
+    """The image file is truncated or corrupt."""
 
 
 class ImageTooLarge(ImageError):
-    """The image has more pixels than allowed."""
+    """Decoding the image exceeds a limit."""
 
 
 class ModelError(BoxwrightError):
@@ -60,19 +60,19 @@ class ModelError(BoxwrightError):
 
 
 class NetworkError(ModelError):
-    """Layers do not fit one another."""
+    """The layers of a network do not fit together."""
 
 
 class ArraysError(ModelError):
-    """Arrays do not fit the layers."""
+    """The arrays of a model do not fit its layers."""
 
 
 class ModelFileError(ModelError):
-    """A model file is damaged, foreign, or written by a later version."""
+    """A model file is damaged, of another format, or written by a later version."""
 
 
 class UnknownModel(BoxwrightError):
-    """There is no model of that name."""
+    """No model has that name."""
 
 
 class UnknownLabel(BoxwrightError):
@@ -84,8 +84,8 @@ class SettingError(BoxwrightError):
 
 
 class MissingExtra(BoxwrightError):
-    """The packages of an extra are needed and not installed."""
+    """The packages of an extra are needed but not installed."""
 
 
 class EngineCacheError(BoxwrightError):
-    """An engine cannot be kept on disk, or what is kept there cannot be run."""
+    """An engine cannot be written to the cache or read from it."""

@@ -1,4 +1,4 @@
-"""Raw outputs <-> boxes: the only file that knows grid cells and anchors (YOLO9000, section 2, "direct location prediction")."""
+"""Logits <-> boxes: the only module that knows grid cells and anchors (YOLO9000, section 2, "direct location prediction")."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,56 +15,77 @@ Anchors = tuple[tuple[float, float], ...]
 """(w, h) in grid cells."""
 
 SIZE_LOGIT_LIMIT = 10.0
-"""w and h logits are held within +-10 before exp: a box of e^10 anchors covers every photo, and nothing overflows."""
+"""Limit of the w and h logits before exp, so that nothing overflows. A box of e^10 anchors covers every image."""
 
 
-def decode(raw: Logits, anchors: Anchors, stride: int, *, above: float = -1.0) -> tuple[Boxes, NDArray[np.float32]]:
-    """Logits (G, G, A, 5 + C) -> boxes (N, 4) xyxy in network pixels, scores (N, C) = objectness * class, 0..1, in the grid's order.
+def decode(logits: Logits, anchors: Anchors, stride: int, *, above: float = -1.0) -> tuple[Boxes, NDArray[np.float32]]:
+    """Decode the logits of one image.
 
-    `stride`: network pixels along a side of a cell. A box may reach beyond the picture. N is G*G*A, or fewer: boxes whose objectness
-    is not greater than `above` are left out, as none of their scores could be.
+    Args:
+        logits: (G, G, A, 5 + C).
+        anchors: A anchors, (w, h) in grid cells.
+        stride: Side of a grid cell in network pixels.
+        above: Skip boxes whose objectness is at or below this value: none of their scores can be higher.
+
+    Returns:
+        Boxes (N, 4) xyxy in network pixels, which may reach beyond the image, and scores (N, C), objectness times class
+        probability, 0..1. Both are in grid order. N is G*G*A without `above`.
     """
-    objectness = sigmoid(raw[..., 4])  # (G, G, A)
-    sure = np.argwhere(objectness > above)  # (N, 3) row, column, anchor
-    place = tuple(sure.T)
-    said = raw[place]  # (N, 5 + C)
-    scores: NDArray[np.float32] = objectness[place][:, None] * softmax(said[:, 5:])
-    boxes: Boxes = _boxes(said, sure[:, 1::-1].astype(raw.dtype), np.array(anchors, raw.dtype)[sure[:, 2]], stride)
+    objectness = sigmoid(logits[..., 4])  # (G, G, A)
+    candidates = np.argwhere(objectness > above)  # (N, 3) row, column, anchor
+    indices = tuple(candidates.T)
+    selected = logits[indices]  # (N, 5 + C)
+    scores: NDArray[np.float32] = objectness[indices][:, None] * softmax(selected[:, 5:])
+    cells, priors = candidates[:, 1::-1].astype(logits.dtype), np.array(anchors, logits.dtype)[candidates[:, 2]]
+    boxes: Boxes = _decode_boxes(selected, cells, priors, stride)
     return boxes.astype(np.float32), scores
 
 
-def decode_boxes(raw: Any, anchors: Anchors, stride: int, xp: Any = np) -> Any:
-    """Logits (..., G, G, A, 4 or more) -> boxes (..., G, G, A, 4) xyxy in network pixels.
+def decode_boxes(logits: Any, anchors: Anchors, stride: int, xp: Any = np) -> Any:
+    """Decode the boxes of all cells of a batch.
 
-    xp: the namespace that computes, numpy, or `keras.ops` where `raw` is a tensor. The type of `raw` is kept.
+    Args:
+        logits: (..., G, G, A, 4 or more).
+        anchors: A anchors, (w, h) in grid cells.
+        stride: Side of a grid cell in network pixels.
+        xp: Array namespace: numpy, or `keras.ops` where `logits` is a tensor.
+
+    Returns:
+        Boxes (..., G, G, A, 4) xyxy in network pixels, of the type of `logits`.
     """
-    rows, columns = raw.shape[-4:-2]
+    rows, columns = logits.shape[-4:-2]
     cell = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)[:, :, None, :]  # (G, G, 1, 2) x, y
-    return _boxes(raw, xp.array(cell, dtype=raw.dtype), xp.array(anchors, dtype=raw.dtype), stride, xp)
+    return _decode_boxes(logits, xp.array(cell, dtype=logits.dtype), xp.array(anchors, dtype=logits.dtype), stride, xp)
 
 
-def _boxes(raw: Any, cell: Any, prior: Any, stride: int, xp: Any = np) -> Any:
-    """Logits (..., 4 or more), the cells (..., 2) x, y and anchors (..., 2) they are of -> boxes (..., 4) xyxy in network pixels."""
-    centre = (cell + sigmoid(raw[..., 0:2], xp)) * stride  # (..., 2) x, y, network pixels
-    size = xp.exp(xp.clip(raw[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * prior * stride  # (..., 2) w, h, network pixels
+def _decode_boxes(logits: Any, cell: Any, prior: Any, stride: int, xp: Any = np) -> Any:
+    """Logits (..., 4 or more), their cells (..., 2) x, y and anchors (..., 2) -> boxes (..., 4) xyxy in network pixels."""
+    centre = (cell + sigmoid(logits[..., 0:2], xp)) * stride  # (..., 2) x, y, network pixels
+    size = xp.exp(xp.clip(logits[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * prior * stride  # (..., 2) w, h, network pixels
     return box_cxcywh_to_xyxy(xp.concatenate([centre, size], axis=-1), xp)
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """N boxes as a network would have to say them."""
+class EncodedBoxes:
+    """N ground-truth boxes as network outputs."""
 
     rows: NDArray[np.intp]  # (N,) cell of the box's centre
     columns: NDArray[np.intp]  # (N,)
-    anchors: NDArray[np.intp]  # (N,) the anchor of most alike shape
+    anchors: NDArray[np.intp]  # (N,) the anchor of most similar shape
     logits: NDArray[np.float32]  # (N, 4) x, y, w, h
 
 
-def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int) -> Encoded:
-    """(N, 4) xyxy in network pixels, not empty, centre inside the square -> responsible cells and anchors, and logits.
+def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int) -> EncodedBoxes:
+    """Assign ground-truth boxes to cells and anchors; the inverse of `decode`.
 
-    `decode` undoes it. The anchor is the one with the highest IoU when both are centred on one point (YOLO9000, section 2).
-    Two boxes may be given the same place; who wins is for the caller to say.
+    The anchor is the one with the highest IoU when both are centred on one point (YOLO9000, section 2). Two boxes may get the
+    same cell and anchor; the caller decides which of them is used.
+
+    Args:
+        boxes: (N, 4) xyxy in network pixels, not empty, with centres inside the network's input.
+        anchors: A anchors, (w, h) in grid cells.
+        grid: Cells along a side.
+        stride: Side of a cell in network pixels.
     """
     cxcywh: Boxes = box_xyxy_to_cxcywh(boxes) / np.float32(stride)  # grid cells
     prior = np.array(anchors, np.float32)  # (A, 2)
@@ -72,13 +93,13 @@ def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int) -> Encoded
     best = np.argmax(shape_iou(cxcywh[:, 2:4], prior), axis=1)
     inside = cxcywh[:, 0:2] - np.stack([columns, rows], axis=-1)  # 0..1
     logits = np.concatenate([logit(inside), np.log(cxcywh[:, 2:4] / prior[best])], axis=-1)
-    return Encoded(rows, columns, best, logits.astype(np.float32))
+    return EncodedBoxes(rows, columns, best, logits.astype(np.float32))
 
 
 def shape_iou(sizes: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, 2) and (A, 2) widths and heights -> (N, A) IoU of boxes centred on one point."""
-    shared = np.minimum(sizes[:, None], anchors[None]).prod(axis=-1)
-    iou: NDArray[np.float32] = shared / (sizes.prod(axis=-1)[:, None] + anchors.prod(axis=-1)[None] - shared)
+    intersection = np.minimum(sizes[:, None], anchors[None]).prod(axis=-1)
+    iou: NDArray[np.float32] = intersection / (sizes.prod(axis=-1)[:, None] + anchors.prod(axis=-1)[None] - intersection)
     return iou
 
 
@@ -88,14 +109,14 @@ def sigmoid(x: Any, xp: Any = np) -> Any:
 
 
 def logit(p: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Inverse of `sigmoid`; 0 and 1 are moved inside by 1e-6, as no finite logit says them."""
+    """Inverse of `sigmoid`. p is clipped to 1e-6 .. 1 - 1e-6, because 0 and 1 have infinite logits."""
     inside = np.clip(p, 1e-6, 1 - 1e-6)
     x: NDArray[np.float32] = np.log(inside / (1 - inside))
     return x
 
 
 def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shares over the last axis, which sum to 1."""
-    shares = np.exp(x - x.max(axis=-1, keepdims=True))
-    total: NDArray[np.float32] = shares / shares.sum(axis=-1, keepdims=True)
-    return total
+    """Softmax over the last axis."""
+    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities

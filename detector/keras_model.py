@@ -1,12 +1,12 @@
-"""layers + arrays -> Keras model, for training and as the reference engine. Imports TensorFlow; nothing else in `detector` does.
+"""Layers and arrays -> Keras model, for training and the reference engine. Only this module and its engine import TensorFlow.
 
-Input (N, S, S, 3) float32, 0..255; output (N, G, G, A * (5 + C)). Only layers that Keras itself ships, so that a saved
-`.keras` file opens without Boxwright. Keras layers are called as ours: "conv1", "conv1_bn", "conv1_leaky".
+Input (N, S, S, 3) float32, 0..255; output (N, G, G, A * (5 + C)). It uses only Keras's own layers, so that a saved
+`.keras` file opens without Boxwright. The Keras layers are named after ours: "conv1", "conv1_bn", "conv1_leaky".
 """
 
 import os
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on AMD CPUs, where it is quicker too
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on AMD CPUs, although it is faster there too
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ import keras
 import numpy as np
 
 from detector.network import LEAKY_SLOPE, Conv, Layer, MaxPool, Reorg, Route, Shortcut
-from detector.shapes import Array, Arrays, Shape, inputs, trace
+from detector.shapes import Array, Arrays, Shape, input_shapes, output_shapes
 from detector.spec import Model, ModelSpec
 
 
 @dataclass(frozen=True)
 class LayerTypes:
-    """The classes of Keras layers that a network is made of. Others must have the same arguments and variables."""
+    """The Keras layer classes of a network. Replacements must have the same arguments and variables."""
 
     convolution: Callable[..., Any] = keras.layers.Conv2D
     depthwise: Callable[..., Any] = keras.layers.DepthwiseConv2D
@@ -31,72 +31,75 @@ class LayerTypes:
 
 
 def build_keras(model: Model) -> Any:
-    """The model's whole network, pixel scaling included, with its arrays assigned."""
-    network = empty_keras(model.spec)
-    assign(network, model)
+    """Build the model's network, including pixel scaling, and assign its arrays."""
+    network = build_untrained_keras(model.spec)
+    assign_arrays(network, model)
     return network
 
 
-def empty_keras(
+def build_untrained_keras(
     spec: ModelSpec,
     *,
-    shared: Any = None,
-    after: Mapping[str, Any] | None = None,
-    given: Sequence[str] = (),
-    kinds: LayerTypes = LayerTypes(),
+    share_weights_with: Any = None,
+    extra_layers: Mapping[str, Any] | None = None,
+    feature_inputs: Sequence[str] = (),
+    layer_types: LayerTypes = LayerTypes(),
 ) -> Any:
-    """The network with Keras's initial values.
+    """Build the network with Keras's initial values.
 
-    shared: a network made before, of another input size perhaps, whose layers this one uses; both then have the same weights.
-    after: Keras layers that training adds, such as dropout, by the name of the layer that they follow.
-    given: layers, in the network's order, whose outputs (N, side, side, channels) are its inputs, by name, instead of images;
-    what comes after the last of them is made, and reads nothing else of what lies before.
+    Args:
+        spec: The model to build.
+        share_weights_with: A network built earlier, possibly for another input size. The new network uses its layers and weights.
+        extra_layers: Keras layers that training adds, such as dropout, by the name of the layer that they follow.
+        feature_inputs: Names of layers, in network order. Their outputs (N, side, side, channels) replace the images as inputs, by
+            name. The network then has only the layers after the last of them, which must not read any other earlier layer.
+        layer_types: The Keras classes to use.
     """
-    owners = _Owners(shared, kinds)
-    read, last = _beginning(spec, given)
-    outputs: dict[str, Any] = dict(read) if given else {}
-    before = inputs(spec.network, spec.input_size)
+    owners = _WeightLayers(share_weights_with, layer_types)
+    model_inputs, last = _model_inputs(spec, feature_inputs)
+    outputs: dict[str, Any] = dict(model_inputs) if feature_inputs else {}
+    before = input_shapes(spec.network, spec.input_size)
     names = [layer.name for layer in spec.network]
-    for layer in spec.network[names.index(given[-1]) + 1 if given else 0 :]:
+    for layer in spec.network[names.index(feature_inputs[-1]) + 1 if feature_inputs else 0 :]:
         last = _apply(layer, last, before[layer.name], outputs, owners)
-        if after and layer.name in after:
-            last = after[layer.name](last)
+        if extra_layers and layer.name in extra_layers:
+            last = extra_layers[layer.name](last)
         outputs[layer.name] = last
-    return keras.Model(read, last)
+    return keras.Model(model_inputs, last)
 
 
-def _beginning(spec: ModelSpec, given: Sequence[str]) -> tuple[Any, Any]:
-    """The network's inputs, and what its first layer reads."""
-    if given:
-        shapes = trace(spec.network, spec.input_size)
-        read = {name: keras.Input((shapes[name].side, shapes[name].side, shapes[name].channels), name=name) for name in given}
-        return read, read[given[-1]]
+def _model_inputs(spec: ModelSpec, feature_inputs: Sequence[str]) -> tuple[Any, Any]:
+    """Return the Keras inputs and the tensor that the first layer reads."""
+    if feature_inputs:
+        shapes = output_shapes(spec.network, spec.input_size)
+        features = {name: keras.Input((shapes[name].side, shapes[name].side, shapes[name].channels), name=name) for name in feature_inputs}
+        return features, features[feature_inputs[-1]]
     pixels = keras.Input((spec.input_size, spec.input_size, 3), name="images")
     return pixels, keras.layers.Rescaling(spec.pixel_scale, spec.pixel_offset, name="pixels_scaled")(pixels)
 
 
 @dataclass(frozen=True)
-class _Owners:
-    """The Keras layers that own the weights: new ones, or those of a network made before."""
+class _WeightLayers:
+    """The Keras layers that have weights: new ones, or those of an earlier network."""
 
     shared: Any
-    kinds: LayerTypes
+    layer_types: LayerTypes
 
     def convolution(self, layer: Conv, channels: int) -> Any:
-        return _convolution(layer, channels, self.kinds) if self.shared is None else self.shared.get_layer(layer.name)
+        return _convolution(layer, channels, self.layer_types) if self.shared is None else self.shared.get_layer(layer.name)
 
     def norm(self, layer: Conv) -> Any:
         name = f"{layer.name}_bn"
-        return self.kinds.batch_norm(epsilon=layer.epsilon, name=name) if self.shared is None else self.shared.get_layer(name)
+        return self.layer_types.batch_norm(epsilon=layer.epsilon, name=name) if self.shared is None else self.shared.get_layer(name)
 
 
-def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owners: _Owners) -> Any:
+def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owners: _WeightLayers) -> Any:
     match layer:
         case Conv():
             last = owners.convolution(layer, before.channels)(_padded(layer, last, 0.0))
             if layer.normalize:
                 last = owners.norm(layer)(last)
-            return _activated(layer, last, owners.kinds)
+            return _activated(layer, last, owners.layer_types)
         case MaxPool():
             last = _padded(layer, last, -np.inf)
             return keras.layers.MaxPooling2D(layer.size, layer.stride, name=layer.name)(last)
@@ -107,7 +110,7 @@ def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owne
         case Route():
             return keras.layers.Concatenate(name=layer.name)([outputs[name] for name in layer.layers])
         case Shortcut():
-            return _activated(layer, keras.layers.Add(name=layer.name)([last, outputs[layer.source]]), owners.kinds)
+            return _activated(layer, keras.layers.Add(name=layer.name)([last, outputs[layer.source]]), owners.layer_types)
 
 
 def _padded(layer: Conv | MaxPool, last: Any, value: float) -> Any:
@@ -117,12 +120,12 @@ def _padded(layer: Conv | MaxPool, last: Any, value: float) -> Any:
 
 
 def _same(layer: Conv | MaxPool) -> bool:
-    """Whether the padding is that of TensorFlow's "same" at stride 1, which is quicker than padding by itself."""
+    """Return whether the padding equals TensorFlow's "same" at stride 1, which is faster than separate padding."""
     total = layer.size - 1
     return isinstance(layer, Conv) and layer.stride == 1 and layer.pads == (total // 2, total - total // 2)
 
 
-def _convolution(layer: Conv, channels: int, kinds: LayerTypes) -> Any:
+def _convolution(layer: Conv, channels: int, layer_types: LayerTypes) -> Any:
     options: dict[str, Any] = {
         "strides": layer.stride,
         "padding": "same" if _same(layer) else "valid",
@@ -130,17 +133,17 @@ def _convolution(layer: Conv, channels: int, kinds: LayerTypes) -> Any:
         "name": layer.name,
     }
     if layer.groups == channels == layer.filters and channels > 1:
-        return kinds.depthwise(layer.size, **options)  # grouped convolutions have no gradient on CPUs
-    return kinds.convolution(layer.filters, layer.size, groups=layer.groups, **options)
+        return layer_types.depthwise(layer.size, **options)  # grouped convolutions have no gradient on CPUs
+    return layer_types.convolution(layer.filters, layer.size, groups=layer.groups, **options)
 
 
-def _activated(layer: Conv | Shortcut, last: Any, kinds: LayerTypes) -> Any:
+def _activated(layer: Conv | Shortcut, last: Any, layer_types: LayerTypes) -> Any:
     name = f"{layer.name}_{layer.activation}"
     match layer.activation:
         case "linear":
             return last
         case "leaky":
-            return kinds.leaky(negative_slope=LEAKY_SLOPE, name=name)(last)
+            return layer_types.leaky(negative_slope=LEAKY_SLOPE, name=name)(last)
         case "logistic":
             return keras.layers.Activation("sigmoid", name=name)(last)
         case _:
@@ -148,7 +151,7 @@ def _activated(layer: Conv | Shortcut, last: Any, kinds: LayerTypes) -> Any:
 
 
 def _reorganised(layer: Reorg, last: Any, before: Shape) -> Any:
-    """As `detector.reorg`, on (N, H, W, C)."""
+    """`detector.reorg` on (N, H, W, C)."""
     stride, side, channels = layer.stride, before.side, before.channels
     if layer.order == "space-to-depth":
         windows = keras.ops.reshape(last, (-1, side // stride, stride, side // stride, stride, channels))
@@ -161,8 +164,8 @@ def _reorganised(layer: Reorg, last: Any, before: Shape) -> Any:
     return keras.ops.transpose(result, (0, 2, 3, 1))
 
 
-def assign(network: Any, model: Model) -> None:
-    """Give every variable of the Keras model its array."""
+def assign_arrays(network: Any, model: Model) -> None:
+    """Assign the model's arrays to the variables of the Keras model."""
     for layer in model.spec.network:
         if isinstance(layer, Conv):
             _assign_convolution(network.get_layer(layer.name), layer, model.arrays)
@@ -174,12 +177,12 @@ def assign(network: Any, model: Model) -> None:
 def _assign_convolution(keras_layer: Any, layer: Conv, arrays: Arrays) -> None:
     kernel = arrays[f"{layer.name}/kernel"]
     if isinstance(keras_layer, keras.layers.DepthwiseConv2D):
-        kernel = kernel.transpose(0, 1, 3, 2)  # Keras keeps (height, width, channels, 1)
+        kernel = kernel.transpose(0, 1, 3, 2)  # Keras stores (height, width, channels, 1)
     keras_layer.set_weights([kernel] if layer.normalize else [kernel, arrays[f"{layer.name}/bias"]])
 
 
-def read_back(network: Any, spec: ModelSpec) -> dict[str, Array]:
-    """The arrays of a Keras model that `empty_keras` made: `assign` undone."""
+def read_keras_arrays(network: Any, spec: ModelSpec) -> dict[str, Array]:
+    """Return the arrays of a network from `build_untrained_keras`: the inverse of `assign_arrays`."""
     arrays: dict[str, Array] = {}
     for layer in spec.network:
         if not isinstance(layer, Conv):

@@ -1,7 +1,7 @@
-"""The network is data: a tuple of small frozen layers in Darknet's own vocabulary.
+"""The network as data: a tuple of small frozen layers in Darknet's vocabulary.
 
-A layer reads the output of the layer before it; `Route` and `Shortcut` also name earlier layers. Everything else is derived:
-shapes and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx.graph`), a Darknet .cfg (`weights`).
+A layer reads the output of the layer before it; `Route` and `Shortcut` also name earlier layers. Other modules derive the shapes
+and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx.graph`) and a Darknet .cfg (`weights`).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ LEAKY_SLOPE = 0.1
 class Conv:
     """A convolution, its batch norm (or bias) and its activation."""
 
-    name: str  # "conv6_5": what freezing, weight files and error messages call it
+    name: str  # "conv6_5": used by freezing, weight files and error messages
     filters: int
     size: int = 3
     stride: int = 1
@@ -38,12 +38,12 @@ class Conv:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """A maximum over windows; what lies outside counts as minus infinity."""
+    """Max pooling, padded with minus infinity."""
 
     name: str
     size: int = 2
     stride: int = 2
-    padding: int | None = None  # in all, the smaller half before; None: size - 1 (Darknet src/parser.c, parse_maxpool)
+    padding: int | None = None  # total of both sides, the smaller half before; None: size - 1 (Darknet src/parser.c, parse_maxpool)
 
     @property
     def pads(self) -> tuple[int, int]:
@@ -54,7 +54,7 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class Reorg:
-    """Trades resolution for channels: (C, H, W) -> (stride² C, H / stride, W / stride). See `reorg`."""
+    """Exchange resolution for channels: (C, H, W) -> (stride² C, H / stride, W / stride). See `reorg`."""
 
     name: str
     stride: int = 2
@@ -63,7 +63,7 @@ class Reorg:
 
 @dataclass(frozen=True)
 class Route:
-    """The outputs of earlier layers, concatenated over channels in the order given."""
+    """Concatenate the outputs of earlier layers over channels, in the order given."""
 
     name: str
     layers: tuple[str, ...]
@@ -71,7 +71,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """The previous output plus that of an earlier layer of the same shape."""
+    """Add the output of an earlier layer of the same shape to the previous output."""
 
     name: str
     source: str
@@ -84,7 +84,7 @@ Network = tuple[Layer, ...]
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone and the layer whose finer output the passthrough takes (stride 16 where the stem ends at 32)."""
+    """A backbone, and the layer that feeds the passthrough (stride 16 where the backbone ends at 32)."""
 
     layers: Network
     passthrough: str
@@ -93,7 +93,8 @@ class Backbone:
 def darknet19(width: float = 1.0) -> Backbone:
     """Darknet19 without its classifier: 18 convolutions, stride 32 (YOLO9000, arXiv 1612.08242, table 6).
 
-    `width` scales every layer's filters: 0.5 has about a quarter of the weights.
+    Args:
+        width: Factor of every layer's filters. 0.5 has about a quarter of the weights.
     """
     stages = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024))
     layers: list[Layer] = []
@@ -106,8 +107,8 @@ def darknet19(width: float = 1.0) -> Backbone:
     return Backbone(tuple(layers), passthrough="conv5_5")
 
 
-def tiny() -> Backbone:
-    """The stem of Tiny YOLOv2: seven convolutions, stride 32, the last pool of stride 1 (Darknet cfg/yolov2-tiny-voc.cfg)."""
+def tiny_backbone() -> Backbone:
+    """The backbone of Tiny YOLOv2: seven convolutions, stride 32, the last pool of stride 1 (Darknet cfg/yolov2-tiny-voc.cfg)."""
     layers: list[Layer] = []
     for stage, filters in enumerate((16, 32, 64, 128, 256, 512, 1024), start=1):
         if stage > 1:
@@ -117,8 +118,10 @@ def tiny() -> Backbone:
 
 
 def efficientnet_lite0() -> Backbone:
-    """EfficientNet-Lite0 without its classifier: 16 inverted-residual blocks, stride 32 (arXiv 1905.11946; Lite: no
-    squeeze-and-excitation, ReLU6). Convolutions are padded as TensorFlow's "same": the odd pixel goes right and bottom."""
+    """EfficientNet-Lite0 without its classifier: 16 inverted-residual blocks, stride 32 (arXiv 1905.11946).
+
+    Lite has no squeeze-and-excitation and uses ReLU6. The padding is TensorFlow's "same": an odd pixel goes to the right and bottom.
+    """
     layers: list[Layer] = [_lite("stem", 32, size=3, stride=2)]
     #         repeats, filters, size, stride, expansion
     stages = (
@@ -134,10 +137,10 @@ def efficientnet_lite0() -> Backbone:
     for repeats, filters, size, stride, expansion in stages:
         for repeat in range(repeats):
             block += 1
-            name, wide = f"block{block}", channels * expansion
+            name, expanded = f"block{block}", channels * expansion
             if expansion > 1:
-                layers.append(_lite(f"{name}_expand", wide))
-            layers.append(_lite(f"{name}_depthwise", wide, size=size, stride=1 if repeat else stride, groups=wide))
+                layers.append(_lite(f"{name}_expand", expanded))
+            layers.append(_lite(f"{name}_depthwise", expanded, size=size, stride=1 if repeat else stride, groups=expanded))
             layers.append(replace(_lite(f"{name}_project", filters), activation="linear"))
             if repeat:
                 layers.append(Shortcut(f"{name}_add", source=output))
@@ -153,25 +156,30 @@ def _lite(name: str, filters: int, *, size: int = 1, stride: int = 1, groups: in
 def yolov2(
     labels: Sequence[str],
     *,
-    stem: Backbone | None = None,
+    backbone: Backbone | None = None,
     anchors: int = 5,
     filters: int = 1024,
     passthrough: int = 64,
     order: ReorgOrder = "space-to-depth",
 ) -> Network:
-    """The YOLOv2 network: stem, two 3x3 convolutions, passthrough, head (YOLO9000 section 2; Darknet cfg/yolov2-voc.cfg).
+    """Build YOLOv2: backbone, two 3x3 convolutions, passthrough and head (YOLO9000 section 2; Darknet cfg/yolov2-voc.cfg).
 
-    labels: the classes; the head has `anchors * (5 + len(labels))` outputs. stem: Darknet19 if not given.
-    filters: width of the head's three 3x3 convolutions. passthrough: filters of its 1x1 convolution before the reorg.
+    Args:
+        labels: The classes. The head has `anchors * (5 + len(labels))` outputs.
+        backbone: Backbone of the network. None uses Darknet19.
+        anchors: Number of anchors.
+        filters: Filters of the three 3x3 convolutions after the backbone.
+        passthrough: Filters of the passthrough's 1x1 convolution before the reorg.
+        order: Channel order of the reorg.
     """
-    stem = stem or darknet19()
+    backbone = backbone or darknet19()
     outputs = anchors * (5 + len(labels))
-    first = 8 if any(layer.name == "conv7" for layer in stem.layers) else 7  # the tiny stem has a conv7 of its own
+    first = 8 if any(layer.name == "conv7" for layer in backbone.layers) else 7  # the tiny backbone has a conv7
     return (
-        *stem.layers,
+        *backbone.layers,
         Conv(f"conv{first}", filters),
         Conv(f"conv{first + 1}", filters),
-        Route("passthrough", (stem.passthrough,)),
+        Route("passthrough", (backbone.passthrough,)),
         Conv("conv5a", passthrough, size=1),
         Reorg("reorg", order=order),
         Route("concat", ("reorg", f"conv{first + 1}")),
@@ -181,6 +189,6 @@ def yolov2(
 
 
 def tiny_yolov2(labels: Sequence[str], *, anchors: int = 5, filters: int = 1024) -> Network:
-    """Tiny YOLOv2: the tiny stem, a head without passthrough (Darknet cfg/yolov2-tiny-voc.cfg; COCO's has 512 filters)."""
+    """Build Tiny YOLOv2: the tiny backbone and a head without passthrough (Darknet cfg/yolov2-tiny-voc.cfg; COCO's has 512 filters)."""
     outputs = anchors * (5 + len(labels))
-    return (*tiny().layers, Conv("conv8", filters), Conv("linear", outputs, size=1, normalize=False, activation="linear"))
+    return (*tiny_backbone().layers, Conv("conv8", filters), Conv("linear", outputs, size=1, normalize=False, activation="linear"))

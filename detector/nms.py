@@ -14,41 +14,48 @@ def suppress(
     iou_threshold: float,
     max_detections: int | None = None,
 ) -> Detections:
-    """(N, 4) xyxy and (N, C) scores 0..1 -> the boxes kept, best score first, no more than `max_detections`.
+    """Apply greedy per-class non-maximum suppression.
 
-    A box counts once for each class whose score is above `score_threshold`; of two boxes of one class that overlap
-    by more than `iou_threshold` the better one stays. Equal scores keep the order of the cells.
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N, C), 0..1. A box is a candidate of each class whose score is above the threshold.
+        score_threshold: Drop candidates at or below this score.
+        iou_threshold: Drop a candidate whose IoU with a better one of its class exceeds this.
+        max_detections: Keep at most this many. None keeps all.
+
+    Returns:
+        The remaining detections, best score first. Equal scores keep the order of `boxes`.
     """
-    asked = np.flatnonzero((scores > score_threshold).any(axis=1))  # boxes that are candidates of any class
-    boxes, scores = boxes[asked], scores[asked]
-    places, class_ids = np.nonzero(scores > score_threshold)
-    best_first = np.argsort(-scores[places, class_ids], kind="stable")
-    places, class_ids = places[best_first], class_ids[best_first]
-    kept = _greedy(boxes, places, class_ids, iou_threshold, max_detections)
-    places, class_ids = places[kept], class_ids[kept]
-    return Detections(boxes[places], scores[places, class_ids], class_ids.astype(np.int64))
+    selected = np.flatnonzero((scores > score_threshold).any(axis=1))
+    boxes, scores = boxes[selected], scores[selected]
+    indices, class_ids = np.nonzero(scores > score_threshold)
+    best_first = np.argsort(-scores[indices, class_ids], kind="stable")
+    indices, class_ids = indices[best_first], class_ids[best_first]
+    kept = _greedy(boxes, indices, class_ids, iou_threshold, max_detections)
+    indices, class_ids = indices[kept], class_ids[kept]
+    return Detections(boxes[indices], scores[indices, class_ids], class_ids.astype(np.int64))
 
 
 def _greedy(
-    boxes: Boxes, places: NDArray[np.intp], class_ids: NDArray[np.intp], iou_threshold: float, most: int | None
+    boxes: Boxes, indices: NDArray[np.intp], class_ids: NDArray[np.intp], iou_threshold: float, max_detections: int | None
 ) -> NDArray[np.intp]:
-    """Which of the candidates (place of its box, class), best first, no better one kept overlaps; `most` at the most.
+    """Return the positions of the candidates (box index, class; best first) that survive.
 
-    All classes share the boxes, so an overlap is worked out once, and only for a box that is kept. Who is out is looked up in bytes,
-    which Python reads quicker than an array's elements.
+    All classes share the boxes, so the IoU of a box is computed once, and only if the box survives. The loop reads the suppressed
+    flags from bytearrays, because Python reads them faster than array elements.
     """
     classes = int(class_ids.max(initial=-1)) + 1
-    dead = [bytearray(len(boxes)) for _ in range(classes)]
-    views = [np.frombuffer(each, np.bool_) for each in dead]
+    suppressed = [bytearray(len(boxes)) for _ in range(classes)]
+    views = [np.frombuffer(flags, np.bool_) for flags in suppressed]
     overlapping: dict[int, NDArray[np.bool_]] = {}
     kept: list[int] = []
-    for index, (place, class_id) in enumerate(zip(places.tolist(), class_ids.tolist(), strict=True)):
-        if dead[class_id][place]:
+    for position, (index, class_id) in enumerate(zip(indices.tolist(), class_ids.tolist(), strict=True)):
+        if suppressed[class_id][index]:
             continue
-        if len(kept) == most:
+        if len(kept) == max_detections:
             break
-        kept.append(index)
-        if place not in overlapping:
-            overlapping[place] = box_iou(boxes[place : place + 1], boxes)[0] > iou_threshold
-        views[class_id] |= overlapping[place]
+        kept.append(position)
+        if index not in overlapping:
+            overlapping[index] = box_iou(boxes[index : index + 1], boxes)[0] > iou_threshold
+        views[class_id] |= overlapping[index]
     return np.array(kept, np.intp)

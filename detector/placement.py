@@ -1,4 +1,4 @@
-"""Where a photo lies in the network's square input, there and back. One of the three places where a box changes its frame."""
+"""Placement of an image in the network's square input, and box conversion in both directions."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.imaging.resample import RESIZE, Photo
+from detector.imaging.resample import RESIZE, ResizeInput
 from detector.spec import Edges, ModelSpec, Resample
 
 ImageArray = NDArray[np.uint8]
@@ -15,12 +15,12 @@ Pixels = NDArray[np.float32]
 """(S, S, 3) RGB, 0..255, S the network's input size."""
 
 GREY = 127.5
-"""What a letterbox pads with: 0.5 once scaled to 0..1 (Darknet src/image.c, letterbox_image)."""
+"""Padding value of a letterbox: 0.5 once scaled to 0..1 (Darknet src/image.c, letterbox_image)."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A photo of `width` x `height` shown as `shown_width` x `shown_height` in the middle of a square of `size` pixels."""
+    """An image of `width` x `height`, resized to `shown_width` x `shown_height` and centred in a square of `size` pixels."""
 
     size: int  # network pixels
     width: int  # image pixels
@@ -32,12 +32,12 @@ class Placement:
 
     @classmethod
     def fit(cls, spec: ModelSpec, image: ImageArray) -> "Placement":
-        """The placement that the model was trained with: the whole square, or as large as the photo's proportions allow."""
+        """Return the placement of an image in the input of a model; see `ModelSpec.fit`."""
         return cls.of(spec, image.shape[1], image.shape[0])
 
     @classmethod
     def of(cls, spec: ModelSpec, width: int, height: int) -> "Placement":
-        """The same for a photo of `width` x `height` image pixels."""
+        """Return the placement of an image of `width` x `height` pixels."""
         size = spec.input_size
         if spec.fit == "stretch":
             shown_width = shown_height = size
@@ -47,10 +47,12 @@ class Placement:
             shown_width, shown_height = max(1, width * size // height), size
         return cls(size, width, height, shown_width, shown_height, spec.resample, spec.edges)
 
-    def apply(self, image: Photo) -> Pixels:
-        """(height, width, 3) uint8, or Pillow's RGB image -> (size, size, 3) float32, 0..255, padded with GREY.
+    def apply(self, image: ResizeInput) -> Pixels:
+        """Resize an image to (size, size, 3) float32, 0..255, padded with GREY.
 
-        A copy of the photo that is smaller than `width` x `height`, but no smaller than what is shown, will do as well.
+        Args:
+            image: (height, width, 3) uint8, or a Pillow RGB image. It may be a reduced copy that is smaller than
+                `width` x `height`, but not smaller than `shown_width` x `shown_height`.
         """
         pixels = np.empty((self.size, self.size, 3), np.float32)
         left, top = (self.size - self.shown_width) // 2, (self.size - self.shown_height) // 2
@@ -75,12 +77,12 @@ class Placement:
 
     @property
     def _last_pixel(self) -> Boxes:
-        far = 1 if self.edges == "inclusive" else 0  # the last pixel of such a box is still inside
+        far = 1 if self.edges == "inclusive" else 0  # an inclusive box contains its last pixel
         return np.array([0, 0, far, far], np.float32)
 
     @property
     def _offset(self) -> Boxes:
-        # Half of an odd margin is kept here and dropped in `apply`: so does Darknet (correct_region_boxes, letterbox_image),
-        # and its boxes are the ones to meet.
+        # The offset keeps half of an odd margin, which `apply` rounds down. Darknet does the same (correct_region_boxes,
+        # letterbox_image), and the boxes must equal Darknet's.
         left, top = (self.size - self.shown_width) / 2, (self.size - self.shown_height) / 2
         return np.array([left, top, left, top], np.float32)

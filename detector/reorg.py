@@ -1,6 +1,6 @@
-"""The passthrough's rearrangement, in the two orders that weights were trained with.
+"""The passthrough's reorg in the two channel orders of trained weights.
 
-Darknet's is not space-to-depth, not even up to a permutation of channels: it mixes positions. So the order belongs to the weights.
+Darknet's reorg is not space-to-depth, not even up to a permutation of channels: it mixes positions. So the order belongs to the weights.
 """
 
 import numpy as np
@@ -10,12 +10,14 @@ from detector.network import ReorgOrder
 
 
 def reorg(x: NDArray[np.float32], stride: int, order: ReorgOrder) -> NDArray[np.float32]:
-    """(N, C, H, W) -> (N, stride² C, H / stride, W / stride): the definition that the Keras and ONNX builders follow.
+    """(N, C, H, W) -> (N, stride² C, H / stride, W / stride): the reference that the Keras and ONNX builders follow.
 
-    "space-to-depth": output channel (dy * stride + dx) * C + c holds pixel (dy, dx) of each stride x stride window of channel c
-    (ONNX SpaceToDepth; tf.nn.space_to_depth).
-    "darknet": the memory is read as if it were (C / stride², H * stride, W * stride), and that is taken apart likewise
-    (Darknet src/blas.c, reorg_cpu with forward=0).
+    Args:
+        x: (N, C, H, W).
+        stride: Side of the windows.
+        order: "space-to-depth": output channel (dy * stride + dx) * C + c holds pixel (dy, dx) of each stride x stride window of
+            channel c (ONNX SpaceToDepth; tf.nn.space_to_depth). "darknet": the memory is interpreted as
+            (C / stride², H * stride, W * stride) and split into windows in the same way (Darknet src/blas.c, reorg_cpu, forward=0).
     """
     n, c, h, w = x.shape
     if order == "darknet":

@@ -1,4 +1,4 @@
-"""Facts about a model, written once: `ModelSpec`; with its arrays and where they come from: `Model`."""
+"""`ModelSpec`: the facts about a model, each stated once. `Model`: a spec with its arrays and provenance."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Literal, Protocol, get_args
 from detector.errors import ModelError, NetworkError, join_names
 from detector.network import Network
 from detector.quantization import Quantization
-from detector.shapes import Arrays, check_arrays, trace
+from detector.shapes import Arrays, check_arrays, output_shapes
 
 Fit = Literal["letterbox", "stretch"]
 Resample = Literal["darknet", "antialiased", "cubic"]
@@ -20,62 +20,62 @@ MAX_INPUT_SIZE = 4096
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a detector is, apart from its arrays. Checked once, here.
+    """A detector without its arrays, validated when it is created.
 
-    Raises NetworkError where the parts do not fit. A network without labels and anchors is a stem: it can be stored
-    and trained upon, not detected with.
+    Raises NetworkError if the parts do not fit together. A network without labels and anchors is a backbone: it can be stored and
+    trained, but it cannot detect.
     """
 
     labels: tuple[str, ...]
     anchors: tuple[tuple[float, float], ...]  # (w, h), grid cells
     network: Network
     input_size: int = 416  # network pixels, square, a multiple of the network's stride
-    fit: Fit = "letterbox"  # keep the photo's proportions and pad with grey, or fill the square
+    fit: Fit = "letterbox"  # "letterbox": keep the proportions and pad with grey; "stretch": fill the square
     resample: Resample = "darknet"  # see `detector.imaging.resample`
     pixel_scale: float = 1 / 255  # the network computes on pixel * pixel_scale + pixel_offset, pixel in 0..255
     pixel_offset: float = 0.0
-    edges: Edges = "continuous"  # "inclusive": trained on boxes that end at their last pixel, not behind it, as Darknet's from VOC
+    edges: Edges = "continuous"  # "inclusive": trained on boxes that contain their last pixel, as Darknet's models from VOC are
 
     def __post_init__(self) -> None:
         for choices, got in ((Fit, self.fit), (Resample, self.resample), (Edges, self.edges)):
             if got not in get_args(choices):
-                raise NetworkError(f"fit, resample and edges: wanted one of {', '.join(get_args(choices))}, got {got!r}.")
+                raise NetworkError(f"fit, resample and edges: expected one of {', '.join(get_args(choices))}, got {got!r}.")
         if not 1 <= self.input_size <= MAX_INPUT_SIZE:
             raise NetworkError(f"input_size must be 1 to {MAX_INPUT_SIZE} pixels, got {self.input_size}.")
         for label in self.labels:
             if not label.strip() or not label.isprintable():
-                raise NetworkError(f"label {label!r} is not a word that can be shown: it is empty, or has a line break or the like in it.")
+                raise NetworkError(f"label {label!r} is empty or has unprintable characters, such as a line break.")
         if len(set(self.labels)) != len(self.labels):
-            twice = next(label for label, count in Counter(self.labels).items() if count > 1)
-            raise NetworkError(f"label {twice!r} is there twice; detections are told apart by label.")
+            repeated = next(label for label, count in Counter(self.labels).items() if count > 1)
+            raise NetworkError(f"label {repeated!r} appears twice; labels must be unique.")
         if any(not 0 < side < MAX_INPUT_SIZE for anchor in self.anchors for side in anchor):
             raise NetworkError(
-                f"anchors are positive widths and heights in grid cells, got {join_names([str(pair) for pair in self.anchors])}."
+                f"anchors must be positive widths and heights in grid cells, got {join_names([str(pair) for pair in self.anchors])}."
             )
         self._check_output()
 
     def _check_output(self) -> None:
-        output = list(trace(self.network, self.input_size).values())[-1] if self.network else None
+        output = list(output_shapes(self.network, self.input_size).values())[-1] if self.network else None
         if output is None:
             raise NetworkError("the network has no layers.")
         if self.input_size % output.side:
-            raise NetworkError(f"an input of {self.input_size} pixels does not divide into the network's {output.side} cells a side.")
-        wanted = len(self.anchors) * (5 + len(self.labels))
-        if self.anchors and output.channels != wanted:
+            raise NetworkError(f"an input of {self.input_size} pixels is not a multiple of the network's {output.side} cells per side.")
+        needed = len(self.anchors) * (5 + len(self.labels))
+        if self.anchors and output.channels != needed:
             raise NetworkError(
                 f"layer {self.network[-1].name!r} has {output.channels} outputs; "
-                f"{len(self.anchors)} anchors and {len(self.labels)} labels need {wanted}."
+                f"{len(self.anchors)} anchors and {len(self.labels)} labels need {needed}."
             )
 
     @property
     def is_detector(self) -> bool:
-        """False for a stem, which has no anchors."""
+        """False for a backbone, which has no anchors."""
         return bool(self.anchors)
 
     @cached_property
     def grid(self) -> int:
         """Cells along a side of the output."""
-        return list(trace(self.network, self.input_size).values())[-1].side
+        return list(output_shapes(self.network, self.input_size).values())[-1].side
 
     @property
     def stride(self) -> int:
@@ -83,39 +83,39 @@ class ModelSpec:
         return self.input_size // self.grid
 
 
-class ModelFacts(Protocol):
-    """What there is to say of a model, with its arrays or without."""
+class ModelDescription(Protocol):
+    """The properties of a model that do not need its arrays."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The model's name."""
 
     @property
     def spec(self) -> ModelSpec:
-        """What it is, apart from its arrays."""
+        """The model's spec."""
 
     @property
     def provenance(self) -> Mapping[str, str]:
-        """Where it comes from."""
+        """Origin of the weights, by key."""
 
     @property
     def quantization(self) -> Quantization | None:
-        """Which layers are in 8 bits, if any."""
+        """The quantised layers, or None for a float32 model."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A spec, its arrays (float32, by name; see `shapes.Arrays`) and where they come from."""
+    """A spec, its arrays (float32, by name; see `shapes.Arrays`) and their provenance."""
 
     name: str
     spec: ModelSpec
     arrays: Arrays = field(repr=False)
     provenance: Mapping[str, str] = field(default_factory=dict)
-    quantization: Quantization | None = None  # of onnxruntime's engine; the others compute the same kernels in float32
+    quantization: Quantization | None = None  # used by onnxruntime only; other engines compute the same kernels in float32
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable() or "/" in self.name:
-            raise ModelError(f"a model's name can be shown and has no '/', got {self.name[:80]!r}.")
+            raise ModelError(f"a model's name must be printable and have no '/', got {self.name[:80]!r}.")
         check_arrays(self.spec.network, self.arrays)
         if self.quantization is not None:
             self.quantization.check(self.spec.network)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.errors import SettingError
-from detector.imaging.image import MAX_PIXELS, PILLOW_PIXELS
+from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
 from service.auth.api_keys import HashedKey
 from service.middleware.cors import check_origin
 from weights.engines.factory import EngineName
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
     max_head_bytes: int = Field(default=16 * 1024, ge=1024, le=1024**2, description="Bytes of a request's line and headers; then 431.")
     max_pixels: int = Field(
-        default=MAX_PIXELS, ge=1, le=PILLOW_PIXELS, description="Pixels of a photo; a larger one is refused from its header."
+        default=MAX_PIXELS, ge=1, le=PILLOW_MAX_PIXELS, description="Pixels of a photo; a larger one is refused from its header."
     )
     head_seconds: float = Field(default=10, gt=0, le=3600, description="How long a request's line and headers may take to come, else 408.")
     body_seconds: float = Field(

@@ -15,7 +15,7 @@ from cli.batch.parquet import Row, part_path, shown, write_part
 from cli.detect.inputs import read_photo
 from detector.detector import Detector
 from detector.errors import ImageError
-from detector.imaging.image import read_reduced
+from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from service.schemas.problem import KINDS
 from weights.engines.factory import EngineName, load_engine
@@ -67,10 +67,10 @@ class Worker:
     def _found(self, photo: Path) -> Row:
         """As the service does it. Raises OSError, ImageError."""
         asked, detector = self._plan.asked, self._detector
-        reduced = read_reduced(read_photo(Path(asked.folder) / photo), detector.enough)
-        prepared = detector.prepare(reduced)
-        raw = detector.network(prepared.pixels[None])[0]
-        found = detector.select(raw, prepared, score_threshold=asked.confidence, iou_threshold=asked.iou, class_ids=self._class_ids)
+        reduced = decode_image(read_photo(Path(asked.folder) / photo), detector.min_decode_side)
+        prepared = detector.preprocess(reduced)
+        raw = detector.forward(prepared.pixels[None])[0]
+        found = detector.postprocess(raw, prepared, score_threshold=asked.confidence, iou_threshold=asked.iou, class_ids=self._class_ids)
         listed = [one.model_dump() for one in Detection.listed(found, detector.spec.labels)]
         boxes = [{"label": one["label"], "score": one["score"], **one["box"]} for one in listed]
         return Row(shown(photo), reduced.width, reduced.height, boxes)

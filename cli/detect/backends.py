@@ -10,8 +10,8 @@ from cli.detect.inputs import read_photo
 from cli.output.download_bar import load_ready
 from detector.detector import Detector
 from detector.imaging.draw import draw_detections
-from detector.imaging.encode import encode
-from detector.imaging.image import read_image, read_reduced
+from detector.imaging.encode import encode_image
+from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
 from weights.engines.factory import EngineName
 
@@ -36,10 +36,10 @@ class Finder:
     def find(self, photo: Path) -> Found:
         """Raises OSError and ImageError for a photo that cannot be read."""
         data = read_photo(photo)
-        reduced = read_reduced(data, self.detector.enough)
+        reduced = decode_image(data, self.detector.min_decode_side)
         wanted, labels = self.wanted, self.detector.spec.labels
         found = self.detector.detect(reduced, score_threshold=wanted.confidence, iou_threshold=wanted.iou, class_ids=self.class_ids)
         annotated = None
         if wanted.annotate:
-            annotated = encode(draw_detections(reduced.picture if reduced.whole else read_image(data), found, labels))
+            annotated = encode_image(draw_detections(reduced.array if reduced.is_full_size else read_image(data), found, labels))
         return Found(photo, self.name, reduced.width, reduced.height, Detection.listed(found, labels), annotated)

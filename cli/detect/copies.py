@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli.detect.inputs import STDIN
 from cli.detect.photo_paths import COPY
-from detector.imaging.encode import EncodedPhoto
+from detector.imaging.encode import EncodedImage
 from weights.atomic_files import atomic_write
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
@@ -19,7 +19,7 @@ class Copies:
         self._folder = folder
         self._taken = {photo.resolve() for photo in photos}  # a photo is never written over, whatever it is called
 
-    def write(self, photo: Path, copy: EncodedPhoto) -> Path:
+    def write(self, photo: Path, copy: EncodedImage) -> Path:
         """The copy's path; a copy that an earlier run left there is replaced. Raises OSError."""
         path = self._free("stdin" if photo == STDIN else photo.stem, SUFFIXES[copy.media_type])
         with atomic_write(path) as file:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from detector.imaging.encode import EncodedPhoto
+from detector.imaging.encode import EncodedImage
 from service.schemas.detections import Detection
 
 
@@ -18,7 +18,7 @@ class Found:
     width: int
     height: int
     detections: Sequence[Detection]
-    annotated: EncodedPhoto | None  # with the boxes on it, if that was asked for
+    annotated: EncodedImage | None  # with the boxes on it, if that was asked for
 
     def as_json(self) -> dict[str, Any]:
         """As the service answers, with the photo's path in front."""

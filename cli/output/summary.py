@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli.output.shown import shown
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
-from detector.shapes import operations_by_layer, parameters_by_layer, trace
+from detector.shapes import operations_by_layer, output_shapes, parameters_by_layer
 from detector.spec import Model
 
 WIDTH_IN_A_PIPE = 200
@@ -71,7 +71,7 @@ def _layers(network: Network, input_size: int) -> list[dict[str, Any]]:
             "parameters": parameters[layer.name],
             "operations": operations[layer.name],
         }
-        for layer, shape in zip(network, trace(network, input_size).values(), strict=True)
+        for layer, shape in zip(network, output_shapes(network, input_size).values(), strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The fast engine: the ONNX graph of `onnx_model` in onnxruntime. Imports no TensorFlow, and `onnx` only to build a graph."""
+"""The default engine: onnxruntime runs the graph of `onnx.graph`. It does not import TensorFlow, and `onnx` only to build a graph."""
 
 import hashlib
 import platform
@@ -13,73 +13,84 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from detector.engines import split_anchors
-from detector.engines.cores import has_vnni, instructions, usable_cores
+from detector.engines.cores import cpu_flags, has_vnni, usable_cores
 from detector.errors import EngineCacheError
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
 from detector.spec import Model
 
 if TYPE_CHECKING:
-    from detector.onnx.graph import Parts
+    from detector.onnx.graph import OnnxParts
 
-GRAPH, KERNELS = "graph.onnx", "kernels"
-"""The files of an engine that is kept: the graph as onnxruntime has optimised it, and its constants, which are mapped into memory."""
+GRAPH_FILE, KERNELS_FILE = "graph.onnx", "kernels"
+"""Files of a cached engine: the optimised graph, and its constants, which are memory-mapped."""
 
-
-LANES_UP_TO = 2**26
-"""Bytes of a model's arrays up to which an engine that is built has a second copy of them, for calls beside one another."""
+MAX_SECOND_SESSION_BYTES = 2**26
+"""Largest model, in bytes of its arrays, that gets a second session with its own copy of the arrays."""
 
 
 @dataclass(eq=False)
 class OnnxEngine:
-    """A session and how many anchors its output holds."""
+    """An onnxruntime session and the number of anchors of its output."""
 
     session: Any
     anchors: int
     name: str = "onnxruntime"
-    narrow: Any = None
-    """Another session of the same network, of one thread, where there is one."""
+    single_threaded_session: Any = None
+    """Optional second session of the same network, with one thread."""
 
     @classmethod
-    def of(cls, model: Model, *, threads: int | None = None, keep: Path | None = None, lanes: bool = False) -> "OnnxEngine":
-        """Build the graph and load it. threads: of one call; None: as many as there are processors for this process.
+    def of(
+        cls, model: Model, *, threads: int | None = None, cache_folder: Path | None = None, concurrent_sessions: bool = False
+    ) -> "OnnxEngine":
+        """Build the graph and load it.
 
-        keep: a folder for GRAPH and KERNELS, of which `kept` makes the same engine. Raises KeepError where they cannot be written.
-        lanes: as `add_lane` does.
+        Args:
+            model: The model to run.
+            threads: Threads of one call. None uses all processors of this process.
+            cache_folder: Write GRAPH_FILE and KERNELS_FILE there, for `from_cache`.
+            concurrent_sessions: Add a single-threaded session; see `add_single_threaded_session`.
+
+        Raises:
+            EngineCacheError: The files cannot be written.
         """
-        from detector.onnx.graph import build_apart
+        from detector.onnx.graph import build_onnx_parts
 
-        engine = cls(_session(build_apart(model), threads, keep), len(model.spec.anchors))
-        if lanes:
-            engine.add_lane(model)
+        engine = cls(_build_session(build_onnx_parts(model), threads, cache_folder), len(model.spec.anchors))
+        if concurrent_sessions:
+            engine.add_single_threaded_session(model)
         return engine
 
     @classmethod
-    def kept(cls, folder: Path, anchors: int, *, threads: int | None = None) -> "OnnxEngine":
-        """The engine in that folder, in milliseconds. Raises KeepError where the files are none of onnxruntime's, or were cut short.
+    def from_cache(cls, folder: Path, anchors: int, *, threads: int | None = None) -> "OnnxEngine":
+        """Load a cached engine in milliseconds. Its two sessions share the memory-mapped constants.
 
-        Its two sessions have the same memory for their constants: the file's.
+        Raises:
+            EngineCacheError: The files are damaged, or onnxruntime did not write them.
         """
         try:
-            wide, narrow = (_kept_session(folder, count) for count in (threads or usable_cores(), 1))
-        except _REFUSALS as error:
-            raise EngineCacheError(f"{folder}: onnxruntime cannot read it: {error}") from error
-        return cls(wide, anchors, narrow=narrow)
+            multi_threaded, single_threaded = (_load_cached_session(folder, count) for count in (threads or usable_cores(), 1))
+        except _ONNXRUNTIME_ERRORS as error:
+            raise EngineCacheError(f"{folder}: onnxruntime cannot read the cached engine: {error}") from error
+        return cls(multi_threaded, anchors, single_threaded_session=single_threaded)
 
-    def add_lane(self, model: Model) -> None:
-        """Load the model once more for calls beside one another: on a processor, where calls have several threads, up to LANES_UP_TO."""
-        from detector.onnx.graph import build_apart
+    def add_single_threaded_session(self, model: Model) -> None:
+        """Load the model again for parallel calls.
 
-        small = sum(array.nbytes for array in model.arrays.values()) <= LANES_UP_TO
+        Does nothing on a GPU, where calls already have one thread, or above MAX_SECOND_SESSION_BYTES.
+        """
+        from detector.onnx.graph import build_onnx_parts
+
+        small = sum(array.nbytes for array in model.arrays.values()) <= MAX_SECOND_SESSION_BYTES
         if small and can_cache() and self.session.get_session_options().intra_op_num_threads > 1:
-            self.narrow = _session(build_apart(model), 1)
+            self.single_threaded_session = _build_session(build_onnx_parts(model), 1)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
         return self._run(self.session, images)
 
-    def beside(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `engines.ParallelEngine`. Where there is no session of one thread, calls share the threads of the other."""
-        return self._run(self.narrow or self.session, images)
+    def run_concurrently(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `engines.ConcurrentEngine`. Without a single-threaded session, calls share the threads of the other session."""
+        return self._run(self.single_threaded_session or self.session, images)
 
     def _run(self, session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
         (logits,) = session.run([OUTPUT], {INPUT: images})
@@ -88,64 +99,67 @@ class OnnxEngine:
 
 @dataclass(frozen=True)
 class OnnxFeatureExtractor:
-    """The beginning of a network: what some of its layers say, for whoever computes the rest."""
+    """The first layers of a network, with the outputs of some of them."""
 
     session: Any
     layers: tuple[str, ...]
 
     @classmethod
     def of(cls, model: Model, layers: tuple[str, ...], *, threads: int | None = None) -> "OnnxFeatureExtractor":
-        """Those layers, in the network's order, and all they need. threads: as in `OnnxEngine.of`."""
-        from detector.onnx.graph import build_apart_until
+        """Load these layers, given in network order, and the layers that they need. threads: as in `OnnxEngine.of`."""
+        from detector.onnx.graph import build_feature_parts
 
-        return cls(_session(build_apart_until(model, layers), threads), layers)
+        return cls(_build_session(build_feature_parts(model, layers), threads), layers)
 
     def __call__(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """(N, S, S, 3), 0..255 -> each layer's output (N, side, side, channels), by name."""
+        """(N, S, S, 3), 0..255 -> each layer's output (N, side, side, channels), by layer name."""
         results = self.session.run([FEATURES.format(layer) for layer in self.layers], {INPUT: images})
         return dict(zip(self.layers, results, strict=True))
 
 
 def can_cache() -> bool:
-    """Whether engines can be kept: on a processor. What is made for a GPU is of that GPU, and its driver."""
+    """Return whether engines can be cached: only on a CPU. A GPU engine depends on the GPU and its driver."""
     return _providers() == [_CPU]
 
 
-def kind() -> str:
-    """A hash of all that a kept engine depends on, besides its model: this code, onnx and onnxruntime, the processor's instructions."""
+def engine_fingerprint() -> str:
+    """Hash everything except the model that a cached engine depends on: this code, the libraries and the CPU's instruction sets."""
     digest = hashlib.blake2b(digest_size=16)
     for source in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
-    versions = metadata.version("onnx"), onnxruntime.__version__, np.__version__  # onnx unread: where an engine is kept, nobody needs it
-    digest.update(f"{versions} {platform.machine()} {instructions()}".encode())
+    # The version of onnx comes from its metadata: loading a cached engine must not import onnx.
+    versions = metadata.version("onnx"), onnxruntime.__version__, np.__version__
+    digest.update(f"{versions} {platform.machine()} {cpu_flags()}".encode())
     return digest.hexdigest()
 
 
-def _session(parts: "Parts", threads: int | None, keep: Path | None = None) -> Any:
+def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path | None = None) -> Any:
     graph, kernels = parts
-    options = _options(threads or usable_cores())
+    options = _session_options(threads or usable_cores())
     options.add_external_initializers(list(kernels), [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()])
-    if keep is not None:
-        options.optimized_model_filepath = str(keep / GRAPH)
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", KERNELS)
+    if cache_folder is not None:
+        options.optimized_model_filepath = str(cache_folder / GRAPH_FILE)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", KERNELS_FILE)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-        options.log_severity_level = 3  # else it warns that the file is for this kind of processor, as it shall be
+        options.log_severity_level = 3  # silences the warning that the file only suits this processor, which is intended
     try:
-        return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=_providers(), disabled_optimizers=_HARMFUL)
-    except _REFUSALS as error:
-        if keep is None:
+        return onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=_providers(), disabled_optimizers=_HARMFUL_OPTIMIZERS
+        )
+    except _ONNXRUNTIME_ERRORS as error:
+        if cache_folder is None:
             raise
-        raise EngineCacheError(f"{keep}: onnxruntime cannot write its graph there: {error}") from error
+        raise EngineCacheError(f"{cache_folder}: onnxruntime cannot write its graph there: {error}") from error
 
 
-def _kept_session(folder: Path, threads: int) -> Any:
-    options = _options(threads)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # that has been done
-    return onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=[_CPU])
+def _load_cached_session(folder: Path, threads: int) -> Any:
+    options = _session_options(threads)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the cached graph is optimised
+    return onnxruntime.InferenceSession(str(folder / GRAPH_FILE), options, providers=[_CPU])
 
 
 _CPU = "CPUExecutionProvider"
-_REFUSALS = (
+_ONNXRUNTIME_ERRORS = (
     errors.Fail,
     errors.InvalidArgument,
     errors.InvalidGraph,
@@ -154,27 +168,24 @@ _REFUSALS = (
     errors.NotImplemented,
     errors.RuntimeException,
 )
-_HARMFUL = ["WeightBiasQuantization"]
-"""It puts float32 convolutions between two quantised tensors into 8 bits too, with one scale for all filters: on `everyday`, whose first
-depthwise layer was left in float32 for its accuracy, the error of the logits grew tenfold."""
+_HARMFUL_OPTIMIZERS = ["WeightBiasQuantization"]
+"""It also quantises float32 convolutions between two quantised tensors, with one scale for all filters. On `everyday`, whose first
+depthwise layer stays in float32 for accuracy, it increased the error of the logits tenfold."""
 
 
-def _options(threads: int) -> Any:
-    """Measured in docs/performance.md."""
+def _session_options(threads: int) -> Any:
+    """Return the options that docs/performance.md compares."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the cores to those that decode
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to decoding threads
     if not has_vnni():
-        # There products of 8 bits are summed up in 16, and may overflow unless the kernels are unsigned, which is slower.
+        # Such processors sum 8-bit products in 16 bits, which may overflow. The slower unsigned kernels avoid that.
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 
 def _providers() -> list[str]:
-    """The GPU's where onnxruntime-gpu is installed; it takes the processor's for what it cannot do, or if there is no GPU after all."""
+    """Prefer the GPU where onnxruntime-gpu is installed. The CPU runs unsupported operators, or everything if no GPU is present."""
     available = onnxruntime.get_available_providers()
     return [provider for provider in ("CUDAExecutionProvider", _CPU) if provider in available]
-
-
-load = OnnxEngine.of

@@ -1,4 +1,4 @@
-"""The reference engine: the Keras model of `keras_model`, compiled by TensorFlow."""
+"""The reference engine: TensorFlow compiles the Keras model of `keras_model`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from detector.spec import Model
 
 @dataclass(frozen=True)
 class TensorflowEngine:
-    """A compiled function and how many anchors its output holds."""
+    """A compiled function and the number of anchors of its output."""
 
     function: Any
     anchors: int
@@ -22,7 +22,7 @@ class TensorflowEngine:
 
     @classmethod
     def of(cls, model: Model) -> "TensorflowEngine":
-        """Build the Keras model and compile it for any number of photos."""
+        """Build the Keras model and compile it for any batch size."""
         network = build_keras(model)
         size = model.spec.input_size
 
@@ -32,6 +32,3 @@ class TensorflowEngine:
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `engines.Engine`."""
         return split_anchors(self.function(tf.constant(images)).numpy(), self.anchors)
-
-
-load = TensorflowEngine.of

@@ -1,1 +1,1 @@
-"""Imaging."""
+"""Image files: decoding, resizing, drawing and encoding."""

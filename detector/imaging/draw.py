@@ -1,4 +1,4 @@
-"""Detections drawn on a photo: boxes and labels that can be read on any background and at any size."""
+"""Draw detections on an image, with boxes and labels that are legible on any background and at any image size."""
 
 import colorsys
 import math
@@ -11,36 +11,80 @@ from PIL import Image, ImageDraw
 
 from detector.boxes import box_area
 from detector.detections import Boxes, Detections
-from detector.imaging.lettering import Font, lettering
+from detector.imaging.image import DecodedImage
+from detector.imaging.lettering import Font, label_text_and_font
 from detector.placement import ImageArray
 
 Colour = tuple[int, int, int]
-Corners = tuple[float, float, float, float]  # a box: xmin, ymin, xmax, ymax
-Area = tuple[int, int, int, int]  # left, top, right, bottom: whole pixels, right and bottom excluded
+Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
+Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are excluded
+
+MAX_DRAWN_PIXELS = 16_000_000
+"""Maximum size of an annotated image. A PNG of this size has at most 48 MB."""
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-GOLDEN = (math.sqrt(5) - 1) / 2
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnImage:
+    """An annotated image and its scale."""
+
+    image: ImageArray
+    scale: float  # drawn pixels per image pixel; 1.0 is full size
+
+
+def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> tuple[int, int]:
+    """Return the size at which an image of `width` x `height` pixels is drawn: proportional, with at most `max_pixels`."""
+    scale = min(1.0, math.sqrt(max_pixels / (width * height)))
+    size = max(1, math.floor(width * scale)), max(1, math.floor(height * scale))
+    return min(size[0], max_pixels // size[1]), size[1]
+
+
+def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence[str], *, max_pixels: int = MAX_DRAWN_PIXELS) -> DrawnImage:
+    """Draw detections on an image, at reduced size if the image is larger than `max_pixels`.
+
+    Args:
+        decoded: The image. It may be decoded at reduced scale, best with `min_side=min(drawn_size(width, height))`.
+        detections: Boxes in pixels of the full-size image.
+        labels: Labels by class id.
+        max_pixels: Maximum pixels of the result.
+    """
+    size = drawn_size(decoded.width, decoded.height, max_pixels)
+    image = decoded.pillow_image
+    if image.width > size[0]:
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    scale = np.array([image.width / decoded.width, image.height / decoded.height] * 2, np.float32)
+    drawn = draw_detections(np.asarray(image), detections.moved(lambda boxes: boxes * scale), labels)
+    return DrawnImage(drawn, image.width / decoded.width)
 
 
 def draw_detections(image: ImageArray, detections: Detections, labels: Sequence[str]) -> ImageArray:
-    """A copy of `image` (H, W, 3) uint8 RGB, read-only, with every box and, on a plate beside it, its label and score.
+    """Draw every box with its label and score.
 
-    detections: in pixels of `image`. labels: name by class id, which also decides the colour. The best scores lie on top,
-    and labels on boxes. Lines and text grow with the photo.
+    Labels are drawn over boxes, and better scores over worse. Lines and text grow with the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; it does not change.
+        detections: Boxes in pixels of `image`.
+        labels: Labels by class id. The class id also determines the colour.
+
+    Returns:
+        A read-only copy of the image with the boxes.
     """
-    found = sorted(detections, key=lambda detection: -detection.score)
-    return _draw(image, [(each.box, each.class_id, f" {each.score:.0%}") for each in found], labels)
+    best_first = sorted(detections, key=lambda detection: -detection.score)
+    return _draw(image, [(each.box, each.class_id, f" {each.score:.0%}") for each in best_first], labels)
 
 
 def draw_boxes(image: ImageArray, boxes: Boxes, class_ids: NDArray[np.int64], labels: Sequence[str]) -> ImageArray:
-    """`draw_detections` of boxes (N, 4) and classes (N,) that have no scores. The smaller lie on top."""
-    rising = np.argsort(box_area(boxes), kind="stable")
-    pairs = zip(boxes[rising].tolist(), class_ids[rising].tolist(), strict=True)
+    """Draw boxes (N, 4) with classes (N,) but without scores, as `draw_detections` does. Smaller boxes are drawn over larger ones."""
+    smallest_first = np.argsort(box_area(boxes), kind="stable")
+    pairs = zip(boxes[smallest_first].tolist(), class_ids[smallest_first].tolist(), strict=True)
     return _draw(image, [(tuple(box), class_id, "") for box, class_id in pairs], labels)
 
 
 def draw_ground_truth(image: ImageArray, boxes: Boxes) -> ImageArray:
-    """A copy of `image` with boxes (N, 4) dashed in black and white, without labels: what is there, beside what was found."""
+    """Return a copy of `image` with ground-truth boxes (N, 4), dashed in black and white and without labels."""
     canvas = Image.fromarray(image)
     pen = _Pen.fit(canvas)
     for box in boxes.tolist():
@@ -49,13 +93,13 @@ def draw_ground_truth(image: ImageArray, boxes: Boxes) -> ImageArray:
 
 
 def _draw(image: ImageArray, boxes: Sequence[tuple[Corners, int, str]], labels: Sequence[str]) -> ImageArray:
-    """Boxes with their classes and what stands behind the label, the one that lies on top first."""
+    """Draw (box, class id, text after the label), topmost first."""
     canvas = Image.fromarray(image)
     pen = _Pen.fit(canvas)
     marks: list[_Mark] = []
-    for box, class_id, more in boxes:
-        name, font = lettering(labels[class_id], class_id, pen.text)
-        marks.append(pen.mark(box, class_colour(class_id), name + more, font, [mark.plate for mark in marks]))
+    for box, class_id, suffix in boxes:
+        text, font = label_text_and_font(labels[class_id], class_id, pen.text_height)
+        marks.append(pen.place(box, class_colour(class_id), text + suffix, font, [mark.label_area for mark in marks]))
     for mark in reversed(marks):
         pen.draw_box(mark)
     for mark in reversed(marks):
@@ -64,18 +108,18 @@ def _draw(image: ImageArray, boxes: Sequence[tuple[Corners, int, str]], labels: 
 
 
 def class_colour(class_id: int) -> Colour:
-    """Always the same for a class, and unlike its neighbours': hues by the golden ratio, in three lightnesses."""
-    red, green, blue = colorsys.hls_to_rgb(class_id * GOLDEN % 1, (0.55, 0.7, 0.4)[class_id % 3], 0.9)
+    """Return the fixed colour of a class. Hues step by the golden ratio, in three lightnesses, so neighbouring ids differ."""
+    red, green, blue = colorsys.hls_to_rgb(class_id * GOLDEN_RATIO % 1, (0.55, 0.7, 0.4)[class_id % 3], 0.9)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def ink_on(colour: Colour) -> Colour:
-    """Black or white, whichever stands out more: their contrasts multiply to 21, so the better is at least 4.58."""
-    return max(BLACK, WHITE, key=lambda ink: contrast(ink, colour))
+def text_colour_on(colour: Colour) -> Colour:
+    """Return black or white, whichever has more contrast. Their contrasts multiply to 21, so the better one is at least 4.58."""
+    return max(BLACK, WHITE, key=lambda text_colour: contrast(text_colour, colour))
 
 
 def contrast(first: Colour, second: Colour) -> float:
-    """Contrast ratio of two sRGB colours, 1 to 21 (WCAG 2.2)."""
+    """Return the contrast ratio of two sRGB colours, 1 to 21 (WCAG 2.2)."""
     darker, lighter = sorted((_luminance(first), _luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
 
@@ -88,10 +132,10 @@ def _luminance(colour: Colour) -> float:
 
 @dataclass(frozen=True)
 class _Mark:
-    """Where a detection's box and label go."""
+    """The position and style of a detection's box and label."""
 
     box: Area
-    plate: Area
+    label_area: Area
     text: str
     font: Font
     colour: Colour
@@ -99,14 +143,14 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _Pen:
-    """Draws on one photo; the sizes, in pixels, suit it."""
+    """Draws on one image, with sizes in pixels that suit it."""
 
     draw: ImageDraw.ImageDraw
-    size: tuple[int, int]  # width, height of the photo
+    size: tuple[int, int]  # width, height of the image
     line: int
-    edge: int  # beside the line on both sides, in black or white: one of the two stands out anywhere
+    edge: int  # outline on both sides of the line, in black or white, whichever contrasts with the line
     pad: int  # around a label
-    text: int  # height of a label's letters
+    text_height: int
 
     @classmethod
     def fit(cls, canvas: Image.Image) -> "_Pen":
@@ -115,15 +159,15 @@ class _Pen:
         line, edge = max(2, round(side / 220)), max(1, round(side / 700))
         return cls(ImageDraw.Draw(canvas), canvas.size, line, edge, round(text * 0.4), text)
 
-    def mark(self, box: Corners, colour: Colour, text: str, font: Font, taken: Sequence[Area]) -> _Mark:
-        """The label goes where it covers no other, if there is such a place."""
+    def place(self, box: Corners, colour: Colour, text: str, font: Font, taken: Sequence[Area]) -> _Mark:
+        """Place the label where it covers no other label, if possible."""
         area = self.area(box)
-        plates = self._plates(area, text, font)
-        free = (plate for plate in plates if not _covers(_inset(plate, self.edge), taken))
-        return _Mark(area, next(free, plates[0]), text, font, colour)
+        candidates = self._label_areas(area, text, font)
+        free = (candidate for candidate in candidates if not _covers(_inset(candidate, self.edge), taken))
+        return _Mark(area, next(free, candidates[0]), text, font, colour)
 
     def area(self, box: Corners) -> Area:
-        """The line runs along the box's border."""
+        """Return the area of a box, including half of the line on its border."""
         width, height = self.size
         around = self.edge + self.line / 2
         left, top, right, bottom = box
@@ -134,24 +178,31 @@ class _Pen:
             max(min(math.ceil(bottom + around), height), 1),
         )
 
-    def _plates(self, box: Area, text: str, font: Font) -> list[Area]:
-        """Places for a label, the best first: above the box, in it, below it; all within the photo."""
+    def _label_areas(self, box: Area, text: str, font: Font) -> list[Area]:
+        """Return candidate areas for a label, best first: above the box, in it, below it; all within the image."""
         around = 2 * (self.edge + self.pad)
-        wide = min(math.ceil(self.draw.textlength(text, font)) + around, self.size[0])
-        high = min(-math.floor(self.draw.textbbox((0, 0), "X", font, anchor="ls")[1]) + around, self.size[1])
+        label_width = min(math.ceil(self.draw.textlength(text, font)) + around, self.size[0])
+        label_height = min(-math.floor(self.draw.textbbox((0, 0), "X", font, anchor="ls")[1]) + around, self.size[1])
         left, top, right, bottom = box
-        above, below = top - high + self.edge, bottom - self.edge  # sharing the box's edge
-        corners = ((left, above), (left, top), (right - wide, above), (right - wide, top), (left, below), (left, bottom - high))
-        inside = ((min(max(x, 0), self.size[0] - wide), min(max(y, 0), self.size[1] - high)) for x, y in corners)
-        return [(x, y, x + wide, y + high) for x, y in inside]
+        above, below = top - label_height + self.edge, bottom - self.edge  # the label and the box share an edge
+        corners = (
+            (left, above),
+            (left, top),
+            (right - label_width, above),
+            (right - label_width, top),
+            (left, below),
+            (left, bottom - label_height),
+        )
+        inside = ((min(max(x, 0), self.size[0] - label_width), min(max(y, 0), self.size[1] - label_height)) for x, y in corners)
+        return [(x, y, x + label_width, y + label_height) for x, y in inside]
 
     def draw_box(self, mark: _Mark) -> None:
-        ink = ink_on(mark.colour)
-        self._frame(mark.box, ink, self.line + 2 * self.edge)
+        outline = text_colour_on(mark.colour)
+        self._frame(mark.box, outline, self.line + 2 * self.edge)
         self._frame(_inset(mark.box, self.edge), mark.colour, self.line)
 
     def draw_dashed(self, area: Area) -> None:
-        """Black, with white dashes on it."""
+        """Draw a black frame with white dashes."""
         self._frame(area, BLACK, self.line + 2 * self.edge)
         left, top, right, bottom = _inset(area, self.edge)
         dash = 4 * self.line
@@ -163,11 +214,11 @@ class _Pen:
                 self._fill((max(x, left), y, min(x + self.line, right), min(y + dash, bottom)), WHITE)
 
     def draw_label(self, mark: _Mark) -> None:
-        ink = ink_on(mark.colour)
-        left, _, _, bottom = _inset(mark.plate, self.edge + self.pad)
-        self._fill(mark.plate, ink)
-        self._fill(_inset(mark.plate, self.edge), mark.colour)
-        self.draw.text((left, bottom), mark.text, ink, mark.font, anchor="ls")
+        outline = text_colour_on(mark.colour)
+        left, _, _, bottom = _inset(mark.label_area, self.edge + self.pad)
+        self._fill(mark.label_area, outline)
+        self._fill(_inset(mark.label_area, self.edge), mark.colour)
+        self.draw.text((left, bottom), mark.text, outline, mark.font, anchor="ls")
 
     def _frame(self, area: Area, colour: Colour, width: int) -> None:
         left, top, right, bottom = area
@@ -185,9 +236,9 @@ class _Pen:
             self.draw.rectangle((left, top, right - 1, bottom - 1), fill=colour)
 
 
-def _inset(area: Area, by: int) -> Area:
+def _inset(area: Area, margin: int) -> Area:
     left, top, right, bottom = area
-    return left + by, top + by, right - by, bottom - by
+    return left + margin, top + margin, right - margin, bottom - margin
 
 
 def _covers(area: Area, others: Sequence[Area]) -> bool:

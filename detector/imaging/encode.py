@@ -1,4 +1,4 @@
-"""A picture as a file's bytes: JPEG or PNG."""
+"""Encode an image as a JPEG or PNG file."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -11,23 +11,25 @@ from detector.placement import ImageArray
 MediaType = Literal["image/jpeg", "image/png"]
 
 JPEG_QUALITY = 90
-JPEG_LONGEST_SIDE = 65500
-"""Pixels; more does not go into a JPEG (libjpeg's JPEG_MAX_DIMENSION)."""
+MAX_JPEG_SIDE = 65500
+"""Maximum side of a JPEG in pixels (libjpeg's JPEG_MAX_DIMENSION)."""
+PNG_COMPRESS_LEVEL = 3
+"""Takes a third of the default level's time, for files that are a few percent larger."""
 
 
 @dataclass(frozen=True)
-class EncodedPhoto:
-    """A file's bytes and what they are."""
+class EncodedImage:
+    """The content of an image file and its media type."""
 
     media_type: MediaType
     data: bytes
 
 
-def encode(picture: ImageArray, wanted: MediaType = "image/jpeg") -> EncodedPhoto:
-    """(H, W, 3) uint8 RGB -> a file of the type wanted; a picture too long for a JPEG is a PNG all the same."""
+def encode_image(image: ImageArray, media_type: MediaType = "image/jpeg") -> EncodedImage:
+    """Encode (H, W, 3) uint8 RGB. An image that is too long for a JPEG becomes a PNG."""
     file = BytesIO()
-    if wanted == "image/png" or max(picture.shape) > JPEG_LONGEST_SIDE:
-        Image.fromarray(picture).save(file, "PNG", compress_level=3)  # a third of the default's time for some per cent more bytes
-        return EncodedPhoto("image/png", file.getvalue())
-    Image.fromarray(picture).save(file, "JPEG", quality=JPEG_QUALITY)
-    return EncodedPhoto("image/jpeg", file.getvalue())
+    if media_type == "image/png" or max(image.shape) > MAX_JPEG_SIDE:
+        Image.fromarray(image).save(file, "PNG", compress_level=PNG_COMPRESS_LEVEL)
+        return EncodedImage("image/png", file.getvalue())
+    Image.fromarray(image).save(file, "JPEG", quality=JPEG_QUALITY)
+    return EncodedImage("image/jpeg", file.getvalue())

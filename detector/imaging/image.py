@@ -1,7 +1,7 @@
-"""Strangers' bytes -> an upright (H, W, 3) uint8 RGB array. What the files say is read in `image_files`; here is what their pixels mean."""
+"""Decode untrusted image files into upright RGB images. `image_files` reads the headers and bounds the work first."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import numpy as np
@@ -15,79 +15,100 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from detector.errors import DamagedImage, EmptyImage, ImageTooLarge, NotAnImage, SettingError
-from detector.imaging.image_files import WANTED, Format, Photo, open_photo
+from detector.imaging.formats.image_file import ACCEPTED_FORMATS, ImageFile, ImageFormat
+from detector.imaging.formats.jpeg import alternative_end
+from detector.imaging.image_files import open_image_file
 
 MAX_PIXELS = 64_000_000
-PILLOW_PIXELS = 89_478_485  # beyond these Pillow has its own say
-MAX_SIDE = 65_535  # what JPEG and GIF can state; longer strips only serve to exhaust a decoder
+PILLOW_MAX_PIXELS = 89_478_485  # Pillow refuses or warns above this
+MAX_SIDE = 65_535  # limit of JPEG and GIF; longer images mostly serve to exhaust a decoder
+MAX_DECODE_WORK = 12 * MAX_PIXELS
+"""Maximum bytes of pixel data that a decoder may write, over all passes, tiles and frames. Measured: at most about 3 s of CPU time."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reduced:
-    """A photo that may have been decoded at a half, a quarter or an eighth of its size, as Pillow has it."""
+class DecodedImage:
+    """An image that may have been decoded at 1/2, 1/4 or 1/8 of its size, as a Pillow image."""
 
-    image: Image.Image  # upright, RGB
-    width: int  # of the whole photo, upright
+    pillow_image: Image.Image  # upright, RGB
+    width: int  # of the full-size image, upright
     height: int
 
     @property
-    def whole(self) -> bool:
-        """Whether it was decoded at its own size."""
-        return self.image.size == (self.width, self.height)
+    def is_full_size(self) -> bool:
+        """Whether the image was decoded at full scale."""
+        return self.pillow_image.size == (self.width, self.height)
 
     @property
-    def picture(self) -> NDArray[np.uint8]:
-        """(h, w, 3) RGB, 0..255, read-only: a copy each time, as Pillow has four bytes a pixel."""
-        return np.asarray(self.image)
+    def array(self) -> NDArray[np.uint8]:
+        """(h, w, 3) RGB, 0..255, read-only. Each access makes a copy, because Pillow stores four bytes per pixel."""
+        return np.asarray(self.pillow_image)
 
 
-def read_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """A photo as (H, W, 3) uint8 RGB, 0..255, read-only.
+def read_image(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode an image file.
 
-    Reads JPEG (of an MPO, the first picture), PNG, WebP and GIF (the first frame), BMP and TIFF (the first page). The picture is
-    upright, as its EXIF orientation says. Transparency is shown on white. Of 16 bits the upper 8 are kept. Colour profiles
-    are not applied.
+    It reads JPEG and MPO (the first image), PNG, WebP and GIF (the first frame), BMP and TIFF (the first page). The EXIF orientation
+    is applied. Transparent pixels are blended with white. 16-bit values keep their upper 8 bits. Colour profiles are ignored.
 
-    Raises EmptyImage, NotAnImage, DamagedImage; ImageTooLarge where the header claims more than `max_pixels` pixels or a
-    side above 65,535, before anything is decoded; SettingError where `max_pixels` is not 1 to 89,478,485.
+    Args:
+        image_bytes: The content of the file.
+        max_pixels: Refuse larger images, 1 to PILLOW_MAX_PIXELS.
+
+    Returns:
+        (H, W, 3) uint8 RGB, read-only.
+
+    Raises:
+        EmptyImage: The file has no bytes.
+        NotAnImage: The format is not supported.
+        DamagedImage: The file is truncated or corrupt.
+        ImageTooLarge: The headers claim more than `max_pixels`, a side above MAX_SIDE, or more work than MAX_DECODE_WORK.
+        SettingError: `max_pixels` is out of range.
     """
-    return read_reduced(data, None, max_pixels=max_pixels).picture
+    return decode_image(image_bytes, None, max_pixels=max_pixels).array
 
 
-def read_reduced(data: bytes, enough: int | None, *, max_pixels: int = MAX_PIXELS) -> Reduced:
-    """As `read_image`, but a JPEG is decoded at a reduced scale as long as both its sides keep at least `enough` pixels.
+def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decode an image file as `read_image` does, a JPEG possibly at reduced scale.
 
-    libjpeg leaves out the high frequencies of its blocks, which is quick and as good as averaging. None: at full scale.
+    At reduced scale libjpeg skips the high frequencies of its blocks, which is fast and as good as averaging.
+
+    Args:
+        image_bytes: The content of the file.
+        min_side: Minimum of both sides of a JPEG decoded at reduced scale. None decodes at full scale.
+        max_pixels: Refuse images whose full size is larger.
     """
-    if not 1 <= max_pixels <= PILLOW_PIXELS:
-        raise SettingError(f"max_pixels must be 1 to {PILLOW_PIXELS:,}, got {max_pixels:,}.")
-    if not data:
-        raise EmptyImage(f"the image is empty: it has no bytes. Send a {WANTED}.")
-    photo = open_photo(data)
-    _check_size(photo, max_pixels)
+    if not 1 <= max_pixels <= PILLOW_MAX_PIXELS:
+        raise SettingError(f"max_pixels must be 1 to {PILLOW_MAX_PIXELS:,}, got {max_pixels:,}.")
+    if not image_bytes:
+        raise EmptyImage(f"the image is empty: it has no bytes. Send a {ACCEPTED_FORMATS}.")
+    file = open_image_file(image_bytes)
+    _check_limits(file, max_pixels)
     try:
-        image = _upright(_rgb(_decode(photo, enough)), photo.orientation)
+        image = _upright(_to_rgb(_decode(file, min_side)), file.orientation)
     except _PILLOW_ERRORS as error:
         raise DamagedImage(
-            f"the {photo.format} is cut short or corrupt ({error}); {len(data):,} bytes came. Send the whole file."
+            f"the {file.format} is cut short or corrupt ({error}); {len(image_bytes):,} bytes came. Send the whole file."
         ) from error
-    width, height = photo.size if photo.orientation not in _LYING else photo.size[::-1]
-    return Reduced(image, width, height)
+    width, height = file.size if file.orientation not in _SWAPPED_SIDES else file.size[::-1]
+    return DecodedImage(image, width, height)
 
 
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError)  # all that 800,000 mutated files brought forth
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError)  # all errors that 800,000 mutated files caused
 
 
-def _check_size(photo: Photo, max_pixels: int) -> None:
-    width, height = photo.size
-    claim = f"the {photo.format} claims {width:,} x {height:,} pixels"
+def _check_limits(file: ImageFile, max_pixels: int) -> None:
+    width, height = file.size
+    claim = f"the {file.format} claims {width:,} x {height:,} pixels"
     if min(width, height) < 1:
         raise DamagedImage(f"{claim}. Send the whole file.")
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
-        raise ImageTooLarge(f"{claim}; at most {max_pixels:,} in all and {MAX_SIDE:,} along a side are read. Send a smaller copy.")
+        raise ImageTooLarge(f"{claim}; at most {max_pixels:,} in total and {MAX_SIDE:,} per side are read. Send a smaller copy.")
+    if file.work > MAX_DECODE_WORK:
+        raise ImageTooLarge(f"{claim} and needs too many passes to decode it. Save it as a baseline JPEG or PNG.")
 
 
-_DECODERS: dict[Format, Callable[[BytesIO], Image.Image]] = {
+_DECODERS: dict[ImageFormat, Callable[[BytesIO], Image.Image]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
     "WebP": WebPImageFile,
@@ -97,30 +118,69 @@ _DECODERS: dict[Format, Callable[[BytesIO], Image.Image]] = {
 }
 
 
-def _decode(photo: Photo, enough: int | None) -> Image.Image:
-    image = _DECODERS[photo.format](BytesIO(photo.data))
-    if image.size != photo.size:
-        raise DamagedImage(f"the {photo.format} claims two sizes, {photo.size} and {image.size} pixels. Send the whole file.")
+def _decode(file: ImageFile, min_side: int | None) -> Image.Image:
+    """Decode a file, and check that a JPEG is complete: libjpeg fills missing pixels with a flat colour, and Pillow does not tell."""
+    if file.endings:
+        image, *others = (_load(replace(file, image_bytes=file.image_bytes + ending), min_side) for ending in file.endings)
+        if not all(_equal_pixels(image, other) for other in others):
+            raise OSError("truncated: pixels are missing at the end")
+        return image
+    image = _load(file, min_side)
+    if file.format == "JPEG" and _may_lack_pixels(image, file.size[1]):
+        filled = replace(file, image_bytes=alternative_end(file.image_bytes))
+        if not _equal_pixels(*(_load(each, 1) for each in (file, filled))):
+            raise OSError("truncated: pixels are missing before the end marker")
+    return image
+
+
+def _load(file: ImageFile, min_side: int | None) -> Image.Image:
+    image = _DECODERS[file.format](BytesIO(file.image_bytes))
+    if image.size != file.size:
+        raise DamagedImage(f"the {file.format} claims two sizes, {file.size} and {image.size} pixels. Send the whole file.")
     if image.mode == "P" and image.palette is None:
-        raise DamagedImage(f"the {photo.format} has no palette, which its pixels refer to. Send the whole file.")
-    if enough is not None:
-        image.draft(None, (enough, enough))  # nothing but JPEG has such a thing
+        raise DamagedImage(f"the {file.format} has no palette, although its pixels are palette indices. Send the whole file.")
+    if min_side is not None:
+        image.draft(None, (min_side, min_side))  # has an effect on JPEG only
     image.load()
     return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _may_lack_pixels(image: Image.Image, full_height: int) -> bool:
+    """Return whether the end of a JPEG looks like that of a truncated file, whose last blocks have a single colour.
+
+    Backgrounds may do so, too, most often in black or white. So a black or white corner counts only if its row of blocks is flat.
+    """
+    width, height = image.size
+    block = max(1, 8 * height // full_height)  # side at the decoded scale
+    # The first row and column of a block may mix with its neighbours when chroma is upsampled.
+    left, top = (min((side - 1) // block * block + 1, side - 1) for side in (width, height))
+    corner = image.crop((left, top, width, height))
+    if corner.getcolors(1) is None:
+        return False
+    extremes = {value for low_high in np.atleast_2d(corner.getextrema()).tolist() for value in low_high}
+    return bool(extremes - {0, 255}) or image.crop((0, top, width, height)).getcolors(1) is not None
+
+
+def _equal_pixels(first: Image.Image, second: Image.Image) -> bool:
+    bands = ((0, top, first.width, min(top + _BAND_ROWS, first.height)) for top in range(0, first.height, _BAND_ROWS))
+    return all(first.crop(band).tobytes() == second.crop(band).tobytes() for band in bands)
+
+
+_BAND_ROWS = 256  # avoids copies of a whole image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = _upper_bits(image)
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"):
-        raise NotAnImage(f"the {image.format} holds numbers that no photo has (Pillow's mode {image.mode}). Save it as 8-bit RGB.")
+        raise NotAnImage(f"the {image.format} has pixels of an unsupported kind (Pillow's mode {image.mode}). Save it as 8-bit RGB.")
     if image.has_transparency_data:
-        image = _on_white(image.convert("RGBA"))
+        image = _blend_with_white(image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _upper_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey -> 8-bit grey (Pillow's own conversion would cut at 255)."""
+    """16-bit grey -> 8-bit grey. Pillow's own conversion clips at 255 instead."""
     values = np.asarray(image)
     grey = (values >> 8).astype(np.uint8)
     if "transparency" in image.info:
@@ -128,8 +188,8 @@ def _upper_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """RGBA -> RGB. What is opaque stays as it is."""
+def _blend_with_white(image: Image.Image) -> Image.Image:
+    """RGBA -> RGB. Opaque pixels do not change."""
     if image.getchannel("A").getextrema() == (255, 255):
         return image.convert("RGB")
     white = Image.new("RGB", image.size, "white")
@@ -137,7 +197,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return white
 
 
-_TURNS = {
+_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -148,9 +208,9 @@ _TURNS = {
 }
 
 
-_LYING = frozenset((5, 6, 7, 8))  # orientations whose sides change places
+_SWAPPED_SIDES = frozenset((5, 6, 7, 8))  # orientations that swap width and height
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+    transpose = _TRANSPOSE.get(orientation)
+    return image if transpose is None else image.transpose(transpose)

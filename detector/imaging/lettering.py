@@ -1,4 +1,4 @@
-"""A font that has the letters of a label, or else a name that can be written."""
+"""Fonts for class labels of any script."""
 
 import logging
 from functools import lru_cache
@@ -10,20 +10,20 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 log = logging.getLogger(__name__)
 
 SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "arial.ttf", "Arial Unicode.ttf", "Helvetica.ttc")
-"""Looked for, in this order, where Pillow's own font lacks a letter; Pillow knows the folders of each system."""
+"""Fonts to try, in this order, if Pillow's own font lacks a letter. Pillow knows the font folders of each system."""
 
 
 @lru_cache(maxsize=1024)
-def lettering(label: str, class_id: int, size: int) -> tuple[str, Font]:
-    """What to write for a class, and a font of `size` pixels that has all its letters.
+def label_text_and_font(label: str, class_id: int, size: int) -> tuple[str, Font]:
+    """Return the text to draw for a class and a font of `size` pixels that has all its letters.
 
-    Pillow's own font has ASCII and some of Latin-1. Where no font at hand has a label's letters the class's number is written
-    instead, and the log says so.
+    Pillow's own font has ASCII and a part of Latin-1. If no font has all letters of the label, the text is the class number, and a
+    warning is logged.
     """
     for font in _fonts(size):
-        if all(_has(font, letter) for letter in set(label)):
+        if all(_has_letter(font, letter) for letter in set(label)):
             return label, font
-    log.warning("no font here has the letters of %r: class %d is written instead. Installing DejaVu or Noto fonts helps.", label, class_id)
+    log.warning("no installed font has all letters of %r: drawing 'class %d' instead. Install the DejaVu or Noto fonts.", label, class_id)
     return f"class {class_id}", _fonts(size)[0]
 
 
@@ -35,10 +35,10 @@ def _fonts(size: int) -> tuple[Font, ...]:
 def _system_font(name: str, size: int) -> Font | None:
     try:
         return ImageFont.truetype(name, size)
-    except OSError:  # it is not installed
+    except OSError:  # not installed
         return None
 
 
-def _has(font: Font, letter: str) -> bool:
-    """Whether it is drawn as itself, not as the sign for a letter that is missing."""
+def _has_letter(font: Font, letter: str) -> bool:
+    """Return whether the font draws the letter and not its symbol for a missing letter."""
     return letter.isspace() or bytes(font.getmask(letter)) != bytes(font.getmask("\uffff"))

@@ -1,9 +1,9 @@
-"""layers + arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits where the model wants them.
+"""Layers and arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits for quantised layers.
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
 
-A file holds graph and kernels. An engine is given the two apart: to copy 200 MB of kernels into a protobuf and out of it again takes
-longer than all else at the start.
+An ONNX file contains graph and kernels. An engine receives the two separately, because copying 200 MB of kernels into a protobuf and
+out of it would dominate its start time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,43 +19,51 @@ from onnx import TensorProto, helper, numpy_helper
 from detector.engines.cores import usable_cores
 from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
-from detector.onnx.quantized import Kernels, in_int8
-from detector.shapes import Arrays, Shape, inputs, trace
+from detector.onnx.quantized import Kernels, quantize_graph
+from detector.shapes import Arrays, Shape, input_shapes, output_shapes
 from detector.spec import Model
 
 OPSET, IR_VERSION = 18, 9
 
-Folded = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""A convolution's kernel and bias, batch norm included."""
-Parts = tuple[onnx.ModelProto, Kernels]
-"""A graph that has stubs for its kernels, which look elsewhere, and the kernels."""
+FoldedConv = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Kernel and bias of a convolution, with folded batch norm."""
+OnnxParts = tuple[onnx.ModelProto, Kernels]
+"""A graph with external stubs instead of its kernels, and the kernels."""
 
 
 def build_onnx(model: Model) -> onnx.ModelProto:
-    """The model's whole network, pixel scaling included, as one graph."""
-    graph, kernels = build_apart(model)
+    """Build the model's network, including pixel scaling, as one self-contained graph."""
+    graph, kernels = build_onnx_parts(model)
     for stub in graph.graph.initializer:
         if stub.name in kernels:
             stub.CopyFrom(numpy_helper.from_array(kernels[stub.name], stub.name))
     return graph
 
 
-def build_apart(model: Model) -> Parts:
-    """The same in parts. What a quantised model has in 8 bits is in the graph already. Raises ModelError where it lacks a range."""
+def build_onnx_parts(model: Model) -> OnnxParts:
+    """Build the graph and its kernels separately. 8-bit kernels are always in the graph.
+
+    Raises:
+        ModelError: The quantisation lacks the range of a tensor.
+    """
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)
     graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
     parts = graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
-    return parts if model.quantization is None else in_int8(*parts, model.quantization)
+    return parts if model.quantization is None else quantize_graph(*parts, model.quantization)
 
 
-def build_apart_until(model: Model, layers: Sequence[str]) -> Parts:
-    """The part of the network that these layers need, which are in its order, all in float32. Its outputs are theirs: FEATURES with the
-    layer's name, (N, side, side, channels)."""
+def build_feature_parts(model: Model, layers: Sequence[str]) -> OnnxParts:
+    """Build the first layers of the network, in float32, with the outputs of some of them.
+
+    Args:
+        model: The model.
+        layers: Names of the layers to output, in network order. The outputs are named FEATURES, (N, side, side, channels).
+    """
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1
     _add_network(graph, model, spec.network[:end])
-    shapes, outputs = trace(spec.network, spec.input_size), {}
+    shapes, outputs = output_shapes(spec.network, spec.input_size), {}
     for layer in layers:
         name = graph.add("Transpose", [layer], FEATURES.format(layer), perm=(0, 2, 3, 1))
         outputs[name] = ("N", shapes[layer].side, shapes[layer].side, shapes[layer].channels)
@@ -69,24 +77,24 @@ def _add_network(graph: "_Graph", model: Model, network: Network) -> str:
         last = graph.add("Mul", [last, graph.constant("pixels/scale", np.float32(spec.pixel_scale))], "pixels/scaled")
     if spec.pixel_offset != 0:
         last = graph.add("Add", [last, graph.constant("pixels/offset", np.float32(spec.pixel_offset))], "pixels/moved")
-    before = inputs(spec.network, spec.input_size)
+    before = input_shapes(spec.network, spec.input_size)
     folded = _fold_all(network, model.arrays)
     for layer in network:
         last = _add_layer(graph, layer, last, before[layer.name], folded)
     return last
 
 
-def _fold_all(network: Network, arrays: Arrays) -> dict[str, Folded]:
-    """By layer; the cores share the work, in which numpy does without the interpreter's lock."""
+def _fold_all(network: Network, arrays: Arrays) -> dict[str, FoldedConv]:
+    """Fold all convolutions, by layer name, in parallel threads: numpy releases the interpreter lock."""
     convolutions = [layer for layer in network if isinstance(layer, Conv)]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        folded = pool.map(lambda layer: fold(layer, arrays), convolutions)
+        folded = pool.map(lambda layer: fold_batch_norm(layer, arrays), convolutions)
         return {layer.name: pair for layer, pair in zip(convolutions, folded, strict=True)}
 
 
 @dataclass
 class _Graph:
-    """Nodes and constants as they come."""
+    """Collects the nodes and constants of a graph."""
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
@@ -101,14 +109,14 @@ class _Graph:
         return name
 
     def kernel(self, name: str, value: NDArray[np.float32]) -> str:
-        """A constant that stays outside."""
+        """Add a stub for a constant that stays outside the graph."""
         stub = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape, data_location=TensorProto.EXTERNAL)
         stub.external_data.add(key="location", value=name)
         self.constants.append(stub)
         self.kernels[name] = value
         return name
 
-    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> Parts:
+    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> OnnxParts:
         size = model.spec.input_size
         images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ("N", size, size, 3))
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
@@ -117,8 +125,8 @@ class _Graph:
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="boxwright"), self.kernels
 
 
-def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Mapping[str, Folded]) -> str:
-    """Append the layer's nodes; the last one is called as the layer, so that `Route` and `Shortcut` find it."""
+def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Mapping[str, FoldedConv]) -> str:
+    """Append the layer's nodes. The last node has the layer's name, so that `Route` and `Shortcut` find it."""
     match layer:
         case Conv():
             kernel, bias = folded[layer.name]
@@ -141,8 +149,8 @@ def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Ma
             return _add_activation(graph, layer.activation, output, layer.name)
 
 
-def fold(layer: Conv, arrays: Arrays) -> Folded:
-    """Kernel (out, in / groups, height, width) and bias (out,) that compute convolution and batch norm in one."""
+def fold_batch_norm(layer: Conv, arrays: Arrays) -> FoldedConv:
+    """Return the kernel (out, in / groups, height, width) and bias (out,) of a convolution with folded batch norm."""
     kernel = arrays[f"{layer.name}/kernel"]
     if not layer.normalize:
         return _oihw(kernel, np.ones(layer.filters, np.float32)), arrays[f"{layer.name}/bias"]
@@ -154,18 +162,18 @@ def fold(layer: Conv, arrays: Arrays) -> Folded:
 def _oihw(kernel: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
     """(height, width, in, out), (out,) -> (out, in, height, width), each filter scaled.
 
-    Some filters at a time: what is read together then lies together, which takes half the time of one large transposition.
+    It transposes a few filters at a time, which uses the CPU cache better and takes half the time of one large transposition.
     """
     height, width, channels, filters = kernel.shape
     taps = kernel.reshape(height * width, channels, filters)
-    turned = np.empty((filters, channels, height * width), np.float32)
-    for first in range(0, filters, _FILTERS):
-        some = slice(first, first + _FILTERS)
-        turned[some] = (taps[:, :, some] * scale[some]).transpose(2, 1, 0)
-    return turned.reshape(filters, channels, height, width)
+    transposed = np.empty((filters, channels, height * width), np.float32)
+    for first in range(0, filters, _FILTERS_PER_STEP):
+        part = slice(first, first + _FILTERS_PER_STEP)
+        transposed[part] = (taps[:, :, part] * scale[part]).transpose(2, 1, 0)
+    return transposed.reshape(filters, channels, height, width)
 
 
-_FILTERS = 64
+_FILTERS_PER_STEP = 64
 
 
 def _add_activation(graph: _Graph, activation: Activation, source: str, output: str) -> str:
@@ -189,7 +197,7 @@ _ONNX_NAMES = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "logistic": "Sigmoi
 def _add_reorg(graph: _Graph, layer: Reorg, last: str, before: Shape) -> str:
     if layer.order == "space-to-depth":
         return graph.add("SpaceToDepth", [last], layer.name, blocksize=layer.stride)
-    stride, side, channels = layer.stride, before.side, before.channels  # as detector.reorg, batch size left open
+    stride, side, channels = layer.stride, before.side, before.channels  # as detector.reorg, for any batch size
     shapes = ((0, channels // stride**2, side, stride, side, stride), (0, channels * stride**2, side // stride, side // stride))
     windows, result = (graph.constant(f"{layer.name}/shape{i}", np.array(shape, np.int64)) for i, shape in enumerate(shapes))
     last = graph.add("Reshape", [last, windows], f"{layer.name}/windows")

@@ -1,4 +1,4 @@
-"""What the ends of a network's ONNX graph are called; apart, since whoever runs a graph need not be able to build one."""
+"""Names of the inputs and outputs of an ONNX graph. Running a graph imports only this module, not the `onnx` package."""
 
 INPUT, OUTPUT, FEATURES = "images", "logits", "{}/features"
-"""FEATURES is for the name of a layer."""
+"""FEATURES takes the name of a layer."""

@@ -1,7 +1,7 @@
-"""A float32 ONNX graph -> the same graph with chosen convolutions in 8 bits: quantise-dequantise pairs, which onnxruntime fuses.
+"""Quantise convolutions of a float32 ONNX graph to 8 bits, with quantise-dequantise pairs that onnxruntime fuses.
 
-Between layers unsigned 8 bits, one scale and zero point for a tensor; kernels signed, a scale for each filter (Jacob et al., arXiv
-1712.05877; Krishnamoorthi, arXiv 1806.08342); biases 32 bits. What is not chosen stays in float32.
+Tensors between layers are unsigned, with one scale and zero point each. Kernels are signed, with one scale per filter (Jacob et al.,
+arXiv 1712.05877; Krishnamoorthi, arXiv 1806.08342). Biases have 32 bits. The other layers stay in float32.
 """
 
 from dataclasses import dataclass, field
@@ -11,35 +11,36 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from detector.quantization import Quantization, Range, kernel_steps
+from detector.quantization import Quantization, Range, quantize_kernel
 
-_KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth"}  # no number comes out that did not go in
-_FLOWS = {"Concat", "Add", "LeakyRelu"}  # done in 8 bits if all that goes in is
-_CUTS = {"Relu", "Clip"}  # an unsigned range that ends where they cut does the same: they vanish into the convolution before them
+_KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth"}  # the output has only values of the input
+_FOLLOWS_INPUTS = {"Concat", "Add", "LeakyRelu"}  # in 8 bits if all inputs are
+_CLIPS = {"Relu", "Clip"}  # onnxruntime merges them into the convolution, because an unsigned range clips at the same values
 
-_BIAS_STEPS = 2**30  # that a bias may take; as many of the 32 bits are left for the products that are added to it
+_MAX_BIAS_STEPS = 2**30  # leaves half of the 32-bit range for the products that are added to the bias
 
 Kernels = dict[str, NDArray[np.float32]]
-"""By the name that the graph has for them."""
+"""Float32 kernels by their name in the graph."""
 
 
-def in_int8(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization) -> tuple[onnx.ModelProto, Kernels]:
-    """The graph of `onnx_model.build_apart` with that quantisation's layers in 8 bits, and the kernels that are still outside of it.
+def quantize_graph(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization) -> tuple[onnx.ModelProto, Kernels]:
+    """Quantise a graph of `graph.build_onnx_parts`. Return the new graph and the kernels that stay outside it.
 
-    Raises ModelError for a tensor of unknown range.
+    Raises:
+        ModelError: The range of a tensor is missing.
     """
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
-    cut = {node.input[0] for node in graph.graph.node if node.op_type in _CUTS}
-    rewriting = _Rewriting(quantization, kernels, constants, cut)
+    clipped = {node.input[0] for node in graph.graph.node if node.op_type in _CLIPS}
+    rewriter = _GraphRewriter(quantization, kernels, constants, clipped)
     last = graph.graph.node[-1]
     for node in graph.graph.node:
         if node is last:
-            rewriting.copy(node)
+            rewriter.copy(node)
         else:
-            rewriting.take(node)
-    used = {source for node in rewriting.nodes for source in node.input}
+            rewriter.add(node)
+    used = {source for node in rewriter.nodes for source in node.input}
     result = helper.make_graph(
-        rewriting.nodes,
+        rewriter.nodes,
         graph.graph.name,
         graph.graph.input,
         graph.graph.output,
@@ -50,36 +51,36 @@ def in_int8(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization
 
 
 @dataclass
-class _Rewriting:
-    """The new graph as it grows."""
+class _GraphRewriter:
+    """Builds the quantised graph node by node."""
 
     quantization: Quantization
     kernels: Kernels
     constants: dict[str, onnx.TensorProto]
-    cut: set[str]  # tensors that Relu or Clip read
+    clipped: set[str]  # inputs of Relu or Clip
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    pairs: dict[str, Range] = field(default_factory=dict)  # tensors that have a pair behind them
+    pairs: dict[str, Range] = field(default_factory=dict)  # tensors that are followed by a quantise-dequantise pair
 
-    def take(self, node: onnx.NodeProto) -> None:
-        """Copy the node, in 8 bits where it is chosen or what goes in is."""
+    def add(self, node: onnx.NodeProto) -> None:
+        """Add a node, in 8 bits if its layer is quantised or its inputs are."""
         output, first = node.output[0], node.input[0]
         if node.op_type == "Conv" and output.removesuffix("/linear") in self.quantization.layers:
             self._convolution(node)
-        elif node.op_type in _CUTS and first in self.pairs:
+        elif node.op_type in _CLIPS and first in self.pairs:
             self.copy(node, [first, *node.input[1:]])
             self._pair(output, self.pairs[first])
             del self.pairs[first]
         elif node.op_type in _KEEPS_RANGE and first in self.pairs:
             self.copy(node)
             self._pair(output, self.pairs[first])
-        elif node.op_type in _FLOWS and all(source in self.pairs for source in node.input):
+        elif node.op_type in _FOLLOWS_INPUTS and all(source in self.pairs for source in node.input):
             self.copy(node)
             self._pair(output, self.quantization.range_of(output))
         else:
             self.copy(node)
 
     def copy(self, node: onnx.NodeProto, sources: list[str] | None = None) -> None:
-        """The node itself, reading the dequantised tensor where there is one."""
+        """Add a copy of a node that reads dequantised tensors where they exist."""
         copied = onnx.NodeProto()
         copied.CopyFrom(node)
         copied.input[:] = sources or [f"{source}/dequantised" if source in self.pairs else source for source in node.input]
@@ -91,39 +92,42 @@ class _Rewriting:
             self._pair(source, self.quantization.range_of(source))
         scale, _ = _scale(self.pairs[source])
         bias = numpy_helper.to_array(self.constants[node.input[2]])
-        least = np.abs(bias) / (_BIAS_STEPS * scale.astype(np.float64))  # beside a large bias a tiny kernel is coarse, or all zeros
-        kernel, steps = kernel_steps(self.kernels[node.input[1]], 0, least)
-        both = scale.astype(np.float64) * steps
-        whole = np.rint(bias / both).astype(np.int32)
-        weights = [self._dequantised(node.input[1], kernel, steps), self._dequantised(node.input[2], whole, both.astype(np.float32))]
+        min_scales = np.abs(bias) / (_MAX_BIAS_STEPS * scale.astype(np.float64))  # a large bias makes a tiny kernel coarse, or all zeros
+        kernel, kernel_scales = quantize_kernel(self.kernels[node.input[1]], 0, min_scales)
+        bias_scales = scale.astype(np.float64) * kernel_scales
+        bias_steps = np.rint(bias / bias_scales).astype(np.int32)
+        weights = [
+            self._dequantised(node.input[1], kernel, kernel_scales),
+            self._dequantised(node.input[2], bias_steps, bias_scales.astype(np.float32)),
+        ]
         self.copy(node, [f"{source}/dequantised", *weights])
-        if output in self.cut:
+        if output in self.clipped:
             self.pairs[output] = self.quantization.range_of(output.removesuffix("/linear"))
         else:
             self._pair(output, self.quantization.range_of(output))
 
-    def _dequantised(self, name: str, values: NDArray[np.generic], steps: NDArray[np.float32]) -> str:
-        """A constant of whole numbers with a step for each filter."""
-        sources = [self._constant(f"{name}/steps", values), self._constant(f"{name}/step", steps)]
-        zero = self._constant(f"{name}/zero", np.zeros(len(steps), values.dtype))
+    def _dequantised(self, name: str, values: NDArray[np.generic], scales: NDArray[np.float32]) -> str:
+        """Add an integer constant with one scale per filter, and dequantise it."""
+        sources = [self._constant(f"{name}/steps", values), self._constant(f"{name}/step", scales)]
+        zero = self._constant(f"{name}/zero", np.zeros(len(scales), values.dtype))
         self.nodes.append(helper.make_node("DequantizeLinear", [*sources, zero], [f"{name}/dequantised"], f"{name}/dequantised", axis=0))
         return f"{name}/dequantised"
 
-    def _pair(self, tensor: str, span: Range) -> None:
-        scale, zero = _scale(span)
-        facts = [self._constant(f"{tensor}/scale", scale), self._constant(f"{tensor}/zero", zero)]
+    def _pair(self, tensor: str, value_range: Range) -> None:
+        scale, zero = _scale(value_range)
+        parameters = [self._constant(f"{tensor}/scale", scale), self._constant(f"{tensor}/zero", zero)]
         names = f"{tensor}/quantised", f"{tensor}/dequantised"
-        self.nodes.append(helper.make_node("QuantizeLinear", [tensor, *facts], [names[0]], names[0]))
-        self.nodes.append(helper.make_node("DequantizeLinear", [names[0], *facts], [names[1]], names[1]))
-        self.pairs[tensor] = span
+        self.nodes.append(helper.make_node("QuantizeLinear", [tensor, *parameters], [names[0]], names[0]))
+        self.nodes.append(helper.make_node("DequantizeLinear", [names[0], *parameters], [names[1]], names[1]))
+        self.pairs[tensor] = value_range
 
     def _constant(self, name: str, value: NDArray[np.generic] | np.generic) -> str:
         self.constants[name] = numpy_helper.from_array(np.asarray(value), name)
         return name
 
 
-def _scale(span: Range) -> tuple[np.float32, np.uint8]:
-    """Scale and zero point of a tensor; zero itself is always a step."""
-    low, high = min(span[0], 0.0), max(span[1], 0.0)
+def _scale(value_range: Range) -> tuple[np.float32, np.uint8]:
+    """Return the scale and zero point of a tensor. Zero is always exactly representable."""
+    low, high = min(value_range[0], 0.0), max(value_range[1], 0.0)
     scale = np.float32(max((high - low) / 255, 1e-12))
     return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))

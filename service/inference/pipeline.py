@@ -13,12 +13,12 @@ from weakref import WeakKeyDictionary
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, PreparedImage
-from detector.engines import ParallelEngine
+from detector.engines import ConcurrentEngine
 from detector.engines.cores import usable_cores
 from detector.grid import Logits
 from detector.imaging.draw import draw_detections
-from detector.imaging.encode import EncodedPhoto, MediaType, encode
-from detector.imaging.image import read_image, read_reduced
+from detector.imaging.encode import EncodedImage, MediaType, encode_image
+from detector.imaging.image import decode_image, read_image
 from detector.placement import ImageArray
 from service.errors import DeadlineMissed, Overloaded
 from service.inference.admission_queue import Job, Scheduler
@@ -52,7 +52,7 @@ class Answer:
     width: int
     height: int
     detections: Detections
-    annotated: EncodedPhoto | None
+    annotated: EncodedImage | None
     timing_ms: dict[str, float]
 
 
@@ -104,8 +104,8 @@ class Inference:
     def _turns_of(self, model: LoadedModel) -> Turns:
         if model not in self._turns:
             engine = model.detector.engine
-            beside = engine.beside if isinstance(engine, ParallelEngine) else None
-            self._turns[model] = Turns(model.detector.network, model.lanes, self._batching, beside)
+            beside = engine.run_concurrently if isinstance(engine, ConcurrentEngine) else None
+            self._turns[model] = Turns(model.detector.forward, model.lanes, self._batching, beside)
         return self._turns[model]
 
 
@@ -119,15 +119,15 @@ class _Steps:
     def read(self) -> tuple[PreparedImage, ImageArray | None]:
         """What the network is shown, the same whatever is asked for; and the whole picture where it is to be drawn upon and can be kept."""
         with self.watch.stage("decode"):
-            reduced = read_reduced(self.photo, self.detector.enough, max_pixels=self.max_pixels)
+            reduced = decode_image(self.photo, self.detector.min_decode_side, max_pixels=self.max_pixels)
         with self.watch.stage("prepare"):
-            kept = self.options.draw and reduced.whole and reduced.width * reduced.height <= KEPT_PIXELS
-            return self.detector.prepare(reduced), reduced.picture if kept else None
+            kept = self.options.draw and reduced.is_full_size and reduced.width * reduced.height <= KEPT_PIXELS
+            return self.detector.preprocess(reduced), reduced.array if kept else None
 
     def finish(self, picture: ImageArray | None, prepared: PreparedImage, raw: Logits) -> Answer:
         options = self.options
         with self.watch.stage("select"):
-            found = self.detector.select(
+            found = self.detector.postprocess(
                 raw,
                 prepared,
                 score_threshold=options.score_threshold,
@@ -139,7 +139,7 @@ class _Steps:
         placement, times = prepared.placement, self.watch.read("decode", "prepare", "network", "select")
         return Answer(placement.width, placement.height, found, annotated, times)
 
-    def _drawn(self, kept: ImageArray | None, found: Detections, wanted: MediaType) -> EncodedPhoto:
+    def _drawn(self, kept: ImageArray | None, found: Detections, wanted: MediaType) -> EncodedImage:
         with self.watch.stage("draw"):
             picture = read_image(self.photo, max_pixels=self.max_pixels) if kept is None else kept
-            return encode(draw_detections(picture, found, self.detector.spec.labels), wanted)
+            return encode_image(draw_detections(picture, found, self.detector.spec.labels), wanted)

@@ -50,7 +50,7 @@ class Loading:
             self._check_room(version, needed_bytes(header.spec, header.quantization), room)
             model = load_model(copy, called=version.path)
         try:
-            engine = load_engine(model, self.engine, lanes=self.lanes)
+            engine = load_engine(model, self.engine, concurrent_sessions=self.lanes)
             loaded = LoadedModel.of(
                 model, engine, name=version.name, version=str(version.number), file=version.path.relative_to(folder).as_posix()
             )

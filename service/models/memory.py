@@ -4,10 +4,10 @@ import os
 from math import prod
 from pathlib import Path
 
-from detector.engines.cores import CGROUP, MEMBER, groups
-from detector.engines.onnxruntime import LANES_UP_TO
+from detector.engines.cores import CGROUP_ROOT, PROCESS_CGROUPS, cgroup_folders
+from detector.engines.onnxruntime import MAX_SECOND_SESSION_BYTES
 from detector.quantization import Quantization
-from detector.shapes import array_shapes, trace
+from detector.shapes import array_shapes, output_shapes
 from detector.spec import ModelSpec
 
 SHARE = 0.5
@@ -26,14 +26,14 @@ def needed_bytes(spec: ModelSpec, quantization: Quantization | None) -> int:
     """
     in_8_bits = {f"{name}/kernel" for name in quantization.layers} if quantization else set()
     numbers = sum(prod(shape) * (1 if name in in_8_bits else 4) for name, shape in array_shapes(spec.network).items())
-    between = [shape.side**2 * shape.channels * 4 for shape in trace(spec.network, spec.input_size).values()]
+    between = [shape.side**2 * shape.channels * 4 for shape in output_shapes(spec.network, spec.input_size).values()]
     once = numbers + 2 * max(one + other for one, other in zip(between, [*between[1:], 0], strict=True))
-    return 2 * once if numbers <= LANES_UP_TO else once
+    return 2 * once if numbers <= MAX_SECOND_SESSION_BYTES else once
 
 
-def usable_bytes(cgroup: Path = CGROUP, member: Path = MEMBER) -> int:
+def usable_bytes(cgroup: Path = CGROUP_ROOT, member: Path = PROCESS_CGROUPS) -> int:
     """The least of: the machine's memory, and the cgroups' limits (version 2, memory.max; version 1, memory.limit_in_bytes)."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    files = (group / name for group in groups("memory", cgroup, member) for name in ("memory.max", "memory.limit_in_bytes"))
+    files = (group / name for group in cgroup_folders("memory", cgroup, member) for name in ("memory.max", "memory.limit_in_bytes"))
     limits = (file.read_text(encoding="ascii").strip() for file in files if file.is_file())
     return min([machine, *(int(limit) for limit in limits if limit != "max")])

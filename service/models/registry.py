@@ -7,11 +7,11 @@ from datetime import datetime
 import numpy as np
 
 from detector.detector import Detector
-from detector.engines import Engine, ParallelEngine
+from detector.engines import ConcurrentEngine, Engine
 from detector.engines.cores import usable_cores
 from detector.errors import UnknownModel
 from detector.shapes import parameters
-from detector.spec import ModelFacts
+from detector.spec import ModelDescription
 from service.errors import NoModel
 from service.inference.lanes import Lanes
 from service.models.memory import needed_bytes
@@ -43,7 +43,7 @@ class LoadedModel:
     @classmethod
     def of(
         cls,
-        model: ModelFacts,
+        model: ModelDescription,
         engine: Engine,
         *,
         name: str | None = None,
@@ -55,7 +55,7 @@ class LoadedModel:
 
         lanes: how many calls of the engine may go beside one another; None: as many as there are cores, if it may be called so.
         """
-        count = lanes or (usable_cores() if isinstance(engine, ParallelEngine) else 1)
+        count = lanes or (usable_cores() if isinstance(engine, ConcurrentEngine) else 1)
         spec = model.spec
         memory = needed_bytes(spec, model.quantization)
         detector = Detector(spec, engine)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from detector.detections import Detections
-from detector.imaging.encode import EncodedPhoto, MediaType
+from detector.imaging.encode import EncodedImage, MediaType
 
 
 class Box(BaseModel):
@@ -70,9 +70,9 @@ class Annotated(BaseModel):
         """From a file's bytes."""
         return cls(media_type=media_type, base64=b64encode(data).decode("ascii"))
 
-    def decoded(self) -> EncodedPhoto:
+    def decoded(self) -> EncodedImage:
         """The file's bytes."""
-        return EncodedPhoto(self.media_type, b64decode(self.base64))
+        return EncodedImage(self.media_type, b64decode(self.base64))
 
 
 EXAMPLE: JsonDict = {

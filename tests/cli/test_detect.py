@@ -17,7 +17,7 @@ from cli.detect.photo_paths import photo_paths
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
-from detector.imaging.image import read_image, read_reduced
+from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
 from training.data.voc_reader import read_annotation
 from weights.formats.safetensors import save_model
@@ -95,8 +95,8 @@ def test_a_large_photo_has_the_scores_that_the_service_gives_it(tiny_model, phot
     path = photo("large.jpg", 900, 700)
     found = Finder.load(str(file), "onnxruntime", Wanted(0.01, 0.45, (), annotate)).find(path)
     detector = Detector(model.spec, OnnxEngine.of(model))
-    prepared = detector.prepare(read_reduced(path.read_bytes(), detector.enough))
-    expected = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.01)
+    prepared = detector.preprocess(decode_image(path.read_bytes(), detector.min_decode_side))
+    expected = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.01)
     assert list(found.detections) == Detection.listed(expected, model.spec.labels) != []
     assert (found.width, found.height) == (900, 700)
 

@@ -9,7 +9,7 @@ corners = arrays(np.float32, st.tuples(st.integers(0, 6), st.just(4)), elements=
 
 
 @given(corners)
-def test_centre_and_size_undo_corners(boxes):
+def test_conversion_to_centre_and_size_is_reversible(boxes):
     np.testing.assert_allclose(box_cxcywh_to_xyxy(box_xyxy_to_cxcywh(boxes)), boxes, atol=1e-3)
 
 
@@ -19,7 +19,7 @@ def test_iou_of_known_boxes():
     np.testing.assert_allclose(box_iou(first, second), [[1 / 7, 1, 0, 0], [0, 0, 0, 0]])
 
 
-def test_iou_of_no_boxes_has_the_right_shape():
+def test_iou_with_an_empty_array_has_the_right_shape():
     none, three = np.zeros((0, 4), np.float32), np.zeros((3, 4), np.float32)
     assert box_iou(none, three).shape == (0, 3)
     assert box_iou(three, none).shape == (3, 0)

@@ -7,22 +7,22 @@ TWO = Detections(np.array([[-5, 1, 20, 9], [2, 2, 3, 3]], np.float32), np.array(
 
 
 @pytest.mark.parametrize("shapes", [((2, 4), (3,), (2,)), ((2, 4), (2,), (1,)), ((2, 5), (2,), (2,)), ((4,), (4,), (4,))])
-def test_parts_that_do_not_belong_together_are_refused(shapes):
+def test_arrays_of_different_lengths_are_refused(shapes):
     boxes, scores, class_ids = (np.zeros(shape, np.float32) for shape in shapes)
-    with pytest.raises(ValueError, match="Detections wants boxes"):
+    with pytest.raises(ValueError, match="Detections needs boxes"):
         Detections(boxes, scores, class_ids.astype(np.int64))
 
 
-def test_empty_has_no_boxes_and_can_be_moved_and_clipped():
+def test_empty_detections_can_be_moved_and_clipped():
     assert len(Detections.empty().moved(lambda boxes: boxes + 1).clipped(3, 3)) == 0
     assert list(Detections.empty()) == []
 
 
-def test_boxes_are_clipped_at_the_border_of_a_wide_picture():
+def test_boxes_are_clipped_to_a_wide_image():
     np.testing.assert_array_equal(TWO.clipped(10, 5).boxes, [[0, 1, 10, 5], [2, 2, 3, 3]])
 
 
-def test_a_slice_keeps_parts_together():
+def test_a_slice_selects_boxes_scores_and_classes():
     (only,) = TWO[1:]
     assert only.box == (2, 2, 3, 3)
     assert only.score == pytest.approx(0.4)

@@ -10,7 +10,7 @@ ANCHORS = ((1.0, 2.0), (4.0, 3.0))
 GRID, STRIDE = 7, 32
 
 
-def test_zero_logits_land_in_the_middle_of_their_cell_with_the_anchors_size():
+def test_zero_logits_give_the_anchor_centred_in_its_cell():
     boxes, scores = decode(np.zeros((2, 3, 2, 8), np.float32), ANCHORS, 10)
     row, column, anchor = 1, 2, 1
     box = boxes.reshape(2, 3, 2, 4)[row, column, anchor]
@@ -19,13 +19,13 @@ def test_zero_logits_land_in_the_middle_of_their_cell_with_the_anchors_size():
 
 
 def test_scores_are_objectness_times_class():
-    raw = np.zeros((1, 1, 1, 7), np.float32)
-    raw[..., 4:] = [np.log(3), np.log(4), 0]
-    _, scores = decode(raw, ((1, 1),), 32)
+    logits = np.zeros((1, 1, 1, 7), np.float32)
+    logits[..., 4:] = [np.log(3), np.log(4), 0]
+    _, scores = decode(logits, ((1, 1),), 32)
     np.testing.assert_allclose(scores, [[0.75 * 0.8, 0.75 * 0.2]], rtol=1e-6)
 
 
-def test_the_grid_is_taken_from_the_tensor():
+def test_the_grid_size_is_taken_from_the_logits():
     boxes, scores = decode(np.zeros((3, 5, 2, 9), np.float32), ANCHORS, 32)
     assert boxes.shape == (30, 4)
     assert scores.shape == (30, 4)
@@ -44,17 +44,17 @@ inside = st.floats(0.01, GRID * STRIDE - 0.01)
 
 
 @given(st.lists(st.tuples(inside, inside, side, side), min_size=1, max_size=5))
-def test_decode_undoes_encode(cxcywh):
+def test_decode_is_the_inverse_of_encode(cxcywh):
     boxes = box_cxcywh_to_xyxy(np.array(cxcywh, np.float32))
     encoded = encode(boxes, ANCHORS, grid=GRID, stride=STRIDE)
-    for box, row, column, anchor, logits in zip(boxes, encoded.rows, encoded.columns, encoded.anchors, encoded.logits, strict=True):
-        raw = np.zeros((GRID, GRID, 2, 6), np.float32)
-        raw[row, column, anchor, :4] = logits
-        decoded = decode(raw, ANCHORS, STRIDE)[0].reshape(GRID, GRID, 2, 4)[row, column, anchor]
+    for box, row, column, anchor, xywh in zip(boxes, encoded.rows, encoded.columns, encoded.anchors, encoded.logits, strict=True):
+        logits = np.zeros((GRID, GRID, 2, 6), np.float32)
+        logits[row, column, anchor, :4] = xywh
+        decoded = decode(logits, ANCHORS, STRIDE)[0].reshape(GRID, GRID, 2, 4)[row, column, anchor]
         np.testing.assert_allclose(decoded, box, atol=0.02)
 
 
-def test_a_box_is_given_to_the_anchor_of_its_shape_and_the_cell_of_its_centre():
+def test_a_box_is_assigned_to_the_anchor_of_its_shape_and_the_cell_of_its_centre():
     tall, wide = [100, 40, 130, 100], [0, 0, 130, 100]
     encoded = encode(np.array([tall, wide], np.float32), ANCHORS, grid=GRID, stride=STRIDE)
     assert encoded.anchors.tolist() == [0, 1]
@@ -69,28 +69,28 @@ def test_a_centre_on_the_far_border_belongs_to_the_last_cell():
     assert np.isfinite(encoded.logits).all()
 
 
-def test_no_boxes_encode_to_nothing():
+def test_encoding_no_boxes_gives_empty_arrays():
     encoded = encode(np.zeros((0, 4), np.float32), ANCHORS, grid=GRID, stride=STRIDE)
     assert encoded.logits.shape == (0, 4)
 
 
 @given(st.floats(-12, 12, width=32))
-def test_logit_undoes_sigmoid(x):
+def test_logit_is_the_inverse_of_sigmoid(x):
     assert logit(sigmoid(np.float32(x))) == pytest.approx(x, abs=0.15)
     assert sigmoid(np.float64(x)) == pytest.approx(1 / (1 + np.exp(-np.float64(x))), rel=1e-9)
 
 
-def test_softmax_is_unmoved_by_a_common_addend_however_large():
+def test_softmax_ignores_a_large_common_addend():
     x = np.array([1, 2, 3], np.float32)
     np.testing.assert_allclose(softmax(x + 1000), softmax(x), rtol=1e-5)
 
 
 @pytest.mark.parametrize("above", [0.0, 0.25, 0.9, 1.0])
-def test_boxes_of_little_objectness_are_left_out_and_the_others_are_the_same_to_the_bit(above):
-    raw = np.random.default_rng(5).normal(0, 3, (6, 7, 2, 9)).astype(np.float32)
-    boxes, scores = decode(raw, ANCHORS, STRIDE)
-    sure = sigmoid(raw[..., 4]).ravel() > above
-    some_boxes, some_scores = decode(raw, ANCHORS, STRIDE, above=above)
-    assert (scores[~sure] <= above).all()
-    np.testing.assert_array_equal(some_boxes, boxes[sure])
-    np.testing.assert_array_equal(some_scores, scores[sure])
+def test_skipping_boxes_of_low_objectness_does_not_change_the_others(above):
+    logits = np.random.default_rng(5).normal(0, 3, (6, 7, 2, 9)).astype(np.float32)
+    boxes, scores = decode(logits, ANCHORS, STRIDE)
+    selected = sigmoid(logits[..., 4]).ravel() > above
+    some_boxes, some_scores = decode(logits, ANCHORS, STRIDE, above=above)
+    assert (scores[~selected] <= above).all()
+    np.testing.assert_array_equal(some_boxes, boxes[selected])
+    np.testing.assert_array_equal(some_scores, scores[selected])

@@ -21,25 +21,25 @@ def darknet_resize(image, width, height):
         if c == width - 1 or old_width == 1:
             part[:, c] = image[:, old_width - 1]
         else:
-            place = c * (old_width - 1) / (width - 1)
-            part[:, c] = (1 - place % 1) * image[:, int(place)] + (place % 1) * image[:, int(place) + 1]
+            position = c * (old_width - 1) / (width - 1)
+            part[:, c] = (1 - position % 1) * image[:, int(position)] + (position % 1) * image[:, int(position) + 1]
     out = np.zeros((height, width, 3))
     for r in range(height):
-        place = r * (old_height - 1) / (height - 1)
-        out[r] = (1 - place % 1) * part[int(place)]
+        position = r * (old_height - 1) / (height - 1)
+        out[r] = (1 - position % 1) * part[int(position)]
         if r < height - 1 and old_height > 1:
-            out[r] += (place % 1) * part[int(place) + 1]
+            out[r] += (position % 1) * part[int(position) + 1]
     return out
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 90), (90, 40), (64, 64), (200, 128), (1, 7), (2, 2)])
-def test_darknets_resampling_equals_its_loop(height, width):
+def test_darknet_resampling_equals_darknets_loop(height, width):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     stretched = Placement.fit(spec(fit="stretch"), image).apply(image)
     np.testing.assert_allclose(stretched, darknet_resize(image, 64, 64), atol=0.01)
 
 
-def test_antialiased_resampling_is_pillows():
+def test_antialiased_resampling_equals_pillow():
     image = np.random.default_rng(0).integers(0, 256, (50, 130, 3), np.uint8)
     pixels = Placement.fit(spec(fit="stretch", resample="antialiased"), image).apply(image)
     expected = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
@@ -48,8 +48,8 @@ def test_antialiased_resampling_is_pillows():
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 90), (200, 128), (64, 64), (1, 7)])
-def test_cubic_resampling_is_opencvs(height, width):
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is the judge of its own way")
+def test_cubic_resampling_equals_opencv(height, width):
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is the reference")
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     pixels = Placement.fit(spec(fit="stretch", resample="cubic"), image).apply(image)
     expected = cv2.resize(image.astype(np.float32), (64, 64), interpolation=cv2.INTER_CUBIC)
@@ -57,7 +57,7 @@ def test_cubic_resampling_is_opencvs(height, width):
 
 
 @pytest.mark.parametrize("resample", ["darknet", "antialiased", "cubic"])
-def test_a_wide_photo_is_padded_above_and_below_with_grey(resample):
+def test_a_wide_image_is_padded_above_and_below_with_grey(resample):
     image = np.full((30, 60, 3), 200, np.uint8)
     pixels = Placement.fit(spec(resample=resample), image).apply(image)
     assert (pixels[:16] == GREY).all()
@@ -65,7 +65,7 @@ def test_a_wide_photo_is_padded_above_and_below_with_grey(resample):
     assert (pixels[48:] == GREY).all()
 
 
-def test_a_tall_photo_is_padded_left_and_right():
+def test_a_tall_image_is_padded_left_and_right():
     image = np.full((60, 30, 3), 200, np.uint8)
     pixels = Placement.fit(spec(), image).apply(image)
     assert (pixels[:, :16] == GREY).all()
@@ -75,7 +75,7 @@ def test_a_tall_photo_is_padded_left_and_right():
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5000), (5000, 1), (3, 2)])
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
 @pytest.mark.parametrize("resample", ["darknet", "antialiased", "cubic"])
-def test_any_proportions_fill_a_square(height, width, fit, resample):
+def test_images_of_any_proportions_are_placed(height, width, fit, resample):
     image = np.full((height, width, 3), 7, np.uint8)
     pixels = Placement.fit(spec(fit=fit, resample=resample), image).apply(image)
     assert pixels.shape == (64, 64, 3)
@@ -86,22 +86,22 @@ fits = st.sampled_from(["letterbox", "stretch"])
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), fits, st.sampled_from(["continuous", "inclusive"]), st.integers(0, 2**32 - 1))
-def test_to_image_undoes_to_network(width, height, fit, edges, seed):
+def test_to_image_is_the_inverse_of_to_network(width, height, fit, edges, seed):
     image = np.zeros((height, width, 3), np.uint8)
     placement = Placement.fit(spec(fit=fit, edges=edges), image)
     boxes = (np.random.default_rng(seed).uniform(0, 1, (5, 4)) * [width, height, width, height]).astype(np.float32)
-    there = placement.to_network(boxes)
-    assert (there[:, :2] >= -1e-3).all()
-    assert (there <= 64 + 1e-3).all()
-    np.testing.assert_allclose(placement.to_image(there), boxes, atol=0.01 + 1e-4 * max(width, height))
+    moved = placement.to_network(boxes)
+    assert (moved[:, :2] >= -1e-3).all()
+    assert (moved <= 64 + 1e-3).all()
+    np.testing.assert_allclose(placement.to_image(moved), boxes, atol=0.01 + 1e-4 * max(width, height))
 
 
-def test_the_whole_photo_is_the_shown_part_of_the_square():
+def test_the_image_border_maps_to_the_border_of_the_shown_part():
     placement = Placement.fit(spec(), np.zeros((30, 60, 3), np.uint8))
     np.testing.assert_allclose(placement.to_network(np.array([[0, 0, 60, 30]], np.float32)), [[0, 16, 64, 48]])
 
 
-def test_a_box_that_ends_at_its_last_pixel_ends_one_image_pixel_later():
+def test_inclusive_edges_extend_a_box_by_one_image_pixel():
     image, boxes = np.zeros((32, 128, 3), np.uint8), np.array([[10, 20, 30, 40]], np.float32)
     continuous, inclusive = (Placement.fit(spec(edges=edges), image).to_image(boxes) for edges in ("continuous", "inclusive"))
     np.testing.assert_allclose(inclusive - continuous, [[0, 0, 1, 1]])

@@ -24,7 +24,7 @@ def test_reorg_equals_the_darknet_loop(shape, stride):
     np.testing.assert_array_equal(reorg(x[None], stride, "darknet")[0], darknet_loop(x, stride))
 
 
-def test_space_to_depth_keeps_windows_together():
+def test_space_to_depth_moves_each_window_into_channels():
     x = np.arange(2 * 4 * 6, dtype=np.float32).reshape(1, 2, 4, 6)
     y = reorg(x, 2, "space-to-depth")
     assert y.shape == (1, 8, 2, 3)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from detector.detector import Detector
-from detector.imaging.image import read_reduced
+from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import ROOT, command, environment
 from weights.engines.factory import load_engine
@@ -125,9 +125,9 @@ def test_the_answers_are_those_of_the_detector_in_this_process(finished, archive
     boxes = 0
     for row in rows_of(finished["out"]):
         if row["problem"] is None:
-            reduced = read_reduced((archive / row["photo"]).read_bytes(), detector.enough)
-            prepared = detector.prepare(reduced)
-            found = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.05)
+            reduced = decode_image((archive / row["photo"]).read_bytes(), detector.min_decode_side)
+            prepared = detector.preprocess(reduced)
+            found = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.05)
             listed = [one.model_dump() for one in Detection.listed(found, model.spec.labels)]
             assert row["detections"] == [{"label": one["label"], "score": one["score"], **one["box"]} for one in listed]
             assert (row["width"], row["height"]) == (reduced.width, reduced.height)

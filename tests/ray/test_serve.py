@@ -11,7 +11,7 @@ from http.client import HTTPException
 import pytest
 
 from detector.detector import Detector
-from detector.imaging.image import read_reduced
+from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
 from weights.engines.factory import load_engine
@@ -28,9 +28,9 @@ def natively():
     detector = Detector(model.spec, load_engine(model, threads=1))
 
     def detect(photo):
-        prepared = detector.prepare(read_reduced(photo, detector.enough))
-        raw = detector.network(prepared.pixels[None])[0]
-        return [one.model_dump() for one in Detection.listed(detector.select(raw, prepared), detector.spec.labels)]
+        prepared = detector.preprocess(decode_image(photo, detector.min_decode_side))
+        raw = detector.forward(prepared.pixels[None])[0]
+        return [one.model_dump() for one in Detection.listed(detector.postprocess(raw, prepared), detector.spec.labels)]
 
     return detect
 

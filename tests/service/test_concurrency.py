@@ -69,7 +69,7 @@ def test_64_clients_get_exactly_the_answers_of_one_at_a_time(two_models, photo, 
 
 
 def test_64_clients_of_a_network_that_is_called_beside_itself_get_exactly_the_answers_of_one_at_a_time(tiny_model, photo):
-    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, lanes=True), lanes=2)
+    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, concurrent_sessions=True), lanes=2)
     app = create_app(Registry([model]), Settings(queue_size=64))
     photos = [photo(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
 
@@ -96,7 +96,7 @@ class OfManyCores:
         assert self.permits.acquire(timeout=30)
         return self.engine(images)
 
-    def beside(self, images):
+    def run_concurrently(self, images):
         self.said.append("beside")
         return self.engine(images)
 
@@ -109,14 +109,14 @@ class Unfinished(Detector):
     began: threading.Event = field(default_factory=threading.Event)
     gate: threading.Event = field(default_factory=threading.Event)
 
-    def prepare(self, image):
+    def preprocess(self, image):
         self.prepared.append(1)
-        return super().prepare(image)
+        return super().preprocess(image)
 
-    def select(self, *args, **options):
+    def postprocess(self, *args, **options):
         self.began.set()
         assert self.gate.wait(30)
-        return super().select(*args, **options)
+        return super().postprocess(*args, **options)
 
 
 def test_on_many_cores_as_many_photos_get_ready_as_can_be_computed_beside_one_another_though_others_are_being_finished(tiny_model, photo):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from detector.errors import NetworkError
 from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
-from detector.shapes import NAME, array_shapes, trace
+from detector.shapes import LAYER_NAME, array_shapes, output_shapes
 from detector.spec import Model, ModelSpec
 from weights.formats.darknet.cfg import DARKNET_EPSILON
 from weights.formats.layer_names import named
@@ -21,7 +21,7 @@ def random_arrays(network, seed=0):
     return {name: np.abs(random.standard_normal(shape, np.float32)) for name, shape in array_shapes(network).items()}
 
 
-layer_names = st.from_regex(NAME, fullmatch=True)
+layer_names = st.from_regex(LAYER_NAME, fullmatch=True)
 label_texts = st.text(min_size=1).filter(lambda text: text.isprintable() and text.strip())
 
 
@@ -48,7 +48,7 @@ def layers(draw, name, earlier, darknet):
 
 def _fits(network, input_size):
     try:
-        return input_size % list(trace(network, input_size).values())[-1].side == 0
+        return input_size % list(output_shapes(network, input_size).values())[-1].side == 0
     except NetworkError:
         return False
 

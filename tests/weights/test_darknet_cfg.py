@@ -139,7 +139,7 @@ def test_a_stage_ends_at_each_pool_and_strided_convolution():
 
 
 def test_a_narrow_yolov2_has_the_names_of_ours_and_one_layer_more_has_not():
-    narrow = yolov2(("a",), stem=darknet19(0.25), filters=8)
+    narrow = yolov2(("a",), backbone=darknet19(0.25), filters=8)
     assert named(narrow) == narrow
     assert named(narrow)[-1].name == "linear"
     assert named((*narrow, Conv("x", 3)))[-1].name == "conv7_3"

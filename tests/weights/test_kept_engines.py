@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.engines.onnxruntime import GRAPH, KERNELS, OnnxEngine
+from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine
 from detector.errors import ModelFileError
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
@@ -53,13 +53,13 @@ def kept(home):
 def test_calls_beside_one_another_have_a_session_once_the_engine_is_kept(file, monkeypatch):
     monkeypatch.setattr("detector.engines.onnxruntime.LANES_UP_TO", 0)
     cold = load_ready(str(file), lanes=True)
-    assert cold.engine.narrow is None  # as of a large model
+    assert cold.engine.single_threaded_session is None  # as of a large model
     cold.keep()
     x = images(64, 1)
     for engine in (cold.engine, load_ready(str(file), lanes=True).engine):
-        assert engine.narrow is not None
-        assert engine.narrow is not engine.session
-        np.testing.assert_array_equal(engine.beside(x), engine(x))
+        assert engine.single_threaded_session is not None
+        assert engine.single_threaded_session is not engine.session
+        np.testing.assert_array_equal(engine.run_concurrently(x), engine(x))
 
 
 @pytest.mark.parametrize("why", ["none are kept", "none can be kept"])
@@ -69,11 +69,11 @@ def test_where_no_engine_is_kept_a_small_one_gets_a_session_of_its_own_when_the_
     else:
         home.parent.write_bytes(b"no folder")
     ready = load_ready(str(file), lanes=True)
-    assert ready.engine.narrow is None
+    assert ready.engine.single_threaded_session is None
     ready.keep()
     x = images(64, 1)
-    assert ready.engine.narrow is not None
-    np.testing.assert_array_equal(ready.engine.beside(x), ready.engine(x))
+    assert ready.engine.single_threaded_session is not None
+    np.testing.assert_array_equal(ready.engine.run_concurrently(x), ready.engine(x))
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -121,7 +121,7 @@ def test_another_processor_or_onnxruntime_has_another_engine(what, other, file, 
     assert isinstance(load_ready(str(file)).facts, Model)
 
 
-@pytest.mark.parametrize("name", [GRAPH, KERNELS, FACTS])
+@pytest.mark.parametrize("name", [GRAPH_FILE, KERNELS_FILE, FACTS])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "emptied"])
 def test_damage_is_seen_said_and_mended(name, damage, home, tmp_path, caplog):
     layers = (Conv("a", 16), Conv("b", 16))

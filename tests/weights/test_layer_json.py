@@ -20,7 +20,7 @@ def test_json_brings_back_every_spec(any_models, data):
 
 def test_a_spec_with_unusual_labels_and_numbers_comes_back():
     labels = ("Straße", "犬", "a / b")
-    network = yolov2(labels, stem=efficientnet_lite0(), filters=8)
+    network = yolov2(labels, backbone=efficientnet_lite0(), filters=8)
     spec = ModelSpec(labels, ((0.1, 1e-3),) * 5, network, 64, "stretch", "antialiased", 1 / 128, -127 / 128)
     assert spec_from_json(spec_to_json(spec)) == spec
 
@@ -45,7 +45,7 @@ SPEC_EDITS = [
     ({"network": [{}] * 1001}, "spec.network must be a list of at most 1000 layers"),
     ({"network": [7]}, r"spec.network\[0\] must be an object, got 7"),
     ({"network": []}, "the network has no layers"),
-    ({"labels": ["dog", "dog"]}, "label 'dog' is there twice"),
+    ({"labels": ["dog", "dog"]}, "label 'dog' appears twice"),
 ]
 
 

@@ -339,7 +339,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, small_model, chang
 
 @pytest.mark.parametrize("name", ["", " ", "\ud800", "../evil", "two\nlines", "\x1b[31m"])
 def test_a_name_that_cannot_be_shown_or_leads_elsewhere_is_refused(tiny_model, name):
-    with pytest.raises(ModelError, match="a model's name can be shown and has no '/'"):
+    with pytest.raises(ModelError, match="a model's name must be printable and have no '/'"):
         replace(tiny_model, name=name)
 
 
@@ -378,7 +378,7 @@ CHANGES = [
     ({"dtype": "float16"}, "dtype must be one of int8, got 'float16'"),
     ({"quantization": "[]"}, "quantization must be an object"),
     ({"quantization": '{"layers": ["nobody"], "ranges": {}}'}, "layer 'nobody' is to be computed in 8 bits, but the network has no such"),
-    ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must go from a number up to another"),
+    ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must go from a lower to a higher number"),
     ({"quantization": '{"layers": [], "ranges": {"a": [1]}}'}, r"quantization\.ranges\.a must be a list of 2"),
     ({"quantization": '{"layers": [], "ranges": {}}'}, "array '.*' is .*, its network needs"),
 ]

@@ -188,7 +188,7 @@ def test_the_seed_example_is_a_command(shared, arrays, model, original, tmp_path
 
 def test_boxes_on_a_photo_of_other_proportions_are_those_of_get_boxes(detector, original):
     photo = np.asarray(Image.fromarray(images(416, count=1)[0]).resize((300, 650)))
-    prepared = detector.prepare(photo)
+    prepared = detector.preprocess(photo)
     assert_same(ours(detector, photo), theirs(original, original(prepared.pixels[None]), 650, 300))
 
 
@@ -198,7 +198,7 @@ def test_get_boxes_decodes_the_first_photo_of_a_batch_and_we_decode_all(detector
     first = theirs(original, raw[:1], 416, 416)
     assert theirs(original, raw, 416, 416) == first
     for photo, one in zip(photos, raw, strict=True):
-        found = detector.select(one, detector.prepare(photo), score_threshold=THRESHOLD, iou_threshold=OVERLAP)
+        found = detector.postprocess(one, detector.preprocess(photo), score_threshold=THRESHOLD, iou_threshold=OVERLAP)
         once = {one.box: (VOC.labels[one.class_id], *one.box, one.score) for one in reversed(list(found))}
         assert_same(list(once.values()), theirs(original, one[None], 416, 416))
 

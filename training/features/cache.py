@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.shapes import array_shapes, trace
+from detector.shapes import array_shapes, output_shapes
 from detector.spec import Model
 from training.data.batches import Batches, Kind, Sight, ViewId
 from training.data.targets import Targets
@@ -111,7 +111,7 @@ class FeatureCache:
 
     def _row(self, kind: Kind) -> np.dtype[Any]:
         """What is kept of a view. A layer has no '/' in its name."""
-        shapes = trace(self.model.spec.network, kind.size)
+        shapes = output_shapes(self.model.spec.network, kind.size)
         features = [(layer, NUMBERS, (shapes[layer].side, shapes[layer].side, shapes[layer].channels)) for layer in self.layers]
         most = self.batches.most_boxes
         return np.dtype([*features, ("/boxes", np.float32, (most, 4)), ("/class_ids", np.int64, (most,))])  # -1: no box

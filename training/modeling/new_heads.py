@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from detector.grid import Anchors
-from detector.network import Backbone, Conv, darknet19, efficientnet_lite0, tiny, yolov2
-from detector.shapes import trace
+from detector.network import Backbone, Conv, darknet19, efficientnet_lite0, tiny_backbone, yolov2
+from detector.shapes import output_shapes
 from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
@@ -16,7 +16,7 @@ ANCHORS = 5
 
 def untrained_backbone(config: Config) -> Model:
     """The stem that `config.network` names, with initial weights."""
-    stems = {"darknet19": lambda: darknet19(config.width), "tiny": tiny, "efficientnet-lite0": efficientnet_lite0}
+    stems = {"darknet19": lambda: darknet19(config.width), "tiny": tiny_backbone, "efficientnet-lite0": efficientnet_lite0}
     layers = stems[config.network]().layers
     spec = ModelSpec((), (), layers, resample="antialiased")
     return Model(f"untrained-{config.network}", spec, fresh_arrays(layers, config))
@@ -28,7 +28,7 @@ def with_head(stem: Model, labels: tuple[str, ...], anchors: Anchors, config: Co
     Raises ConfigError where the stem has nothing for the passthrough, NetworkError where the parts do not fit.
     """
     layers = stem.spec.network
-    network = yolov2(labels, stem=Backbone(layers, _finer(stem)), anchors=len(anchors), filters=config.head_filters)
+    network = yolov2(labels, backbone=Backbone(layers, _finer(stem)), anchors=len(anchors), filters=config.head_filters)
     spec = replace(stem.spec, labels=labels, anchors=anchors, network=network)
     head = frozenset(layer.name for layer in network[len(layers) :] if isinstance(layer, Conv))
     return Model(stem.name, spec, fresh_arrays(network, config) | dict(stem.arrays), stem.provenance), head
@@ -36,7 +36,7 @@ def with_head(stem: Model, labels: tuple[str, ...], anchors: Anchors, config: Co
 
 def _finer(stem: Model) -> str:
     """The last layer with twice as many cells a side as the stem's output: what the passthrough takes."""
-    shapes = trace(stem.spec.network, stem.spec.input_size)
+    shapes = output_shapes(stem.spec.network, stem.spec.input_size)
     cells = list(shapes.values())[-1].side
     finer = [name for name, shape in shapes.items() if shape.side == 2 * cells]
     if not finer:

@@ -9,7 +9,7 @@ import numpy as np
 
 from detector.grid import Anchors, shape_iou
 from detector.network import Activation, Conv, Network, Route
-from detector.onnx.graph import fold
+from detector.onnx.graph import fold_batch_norm
 from detector.shapes import Array, array_shapes
 from detector.spec import Model, ModelSpec
 from training.config import Config
@@ -60,7 +60,8 @@ def output_layer(network: Network) -> Conv:
 
 def backbone(network: Network) -> tuple[str, ...]:
     """The layers before the head. YOLOv2's head starts with the two convolutions before the passthrough's route (YOLO9000,
-    section 3; Darknet cfg/yolov2-voc.cfg); without a passthrough it is the last two convolutions."""
+    section 3; Darknet cfg/yolov2-voc.cfg); without a passthrough it is the last two convolutions.
+    """
     names = [layer.name for layer in network]
     routes = [index for index, layer in enumerate(network) if isinstance(layer, Route) and len(layer.layers) == 1]
     end = routes[-1] if routes else len(network)
@@ -117,7 +118,7 @@ def _changed(layer: Any, new: bool, config: Config) -> Any:
 def _kept(layer: Conv, model: Model, *, folded: bool) -> dict[str, Array]:
     """The layer's arrays; with its batch norm folded into kernel and bias where there shall be none, which changes no output."""
     if folded:
-        kernel, bias = fold(layer, model.arrays)
+        kernel, bias = fold_batch_norm(layer, model.arrays)
         return {f"{layer.name}/kernel": np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), f"{layer.name}/bias": bias}
     return {name: array for name, array in model.arrays.items() if name.rpartition("/")[0] == layer.name}
 

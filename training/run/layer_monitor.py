@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.keras_model import assign, empty_keras
+from detector.keras_model import assign_arrays, build_untrained_keras
 from detector.network import Activation, Conv, Shortcut
 from detector.spec import Model, ModelSpec
 from training.run.trainer import StepReport
@@ -87,15 +87,15 @@ class Probe:
     def of(cls, spec: ModelSpec) -> "Probe":
         """For models of that spec."""
         activated = [layer for layer in spec.network if isinstance(layer, Conv | Shortcut) and layer.activation in _BOUNDS]
-        network = empty_keras(spec)
+        network = build_untrained_keras(spec)
         if not activated:
             return cls(network, {}, lambda *_, **__: {})
         tensors = {layer.name: network.get_layer(f"{layer.name}_{layer.activation}").output for layer in activated}
         return cls(network, {layer.name: layer.activation for layer in activated}, keras.Model(network.inputs[0], tensors))
 
     def flat(self, model: Model, images: NDArray[np.float32]) -> dict[str, Flat]:
-        """images (N, S, S, 3), 0..255 -> how many channels are flat on all of them, by layer."""
-        assign(self.network, model)
+        """Images (N, S, S, 3), 0..255 -> how many channels are flat on all of them, by layer."""
+        assign_arrays(self.network, model)
         values = self.outputs(images, training=False)
         return {name: _flat(np.asarray(values[name]), *_BOUNDS[kind]) for name, kind in self.layers.items()}
 

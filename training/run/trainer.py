@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from detector.keras_model import LayerTypes, assign, empty_keras, read_back
+from detector.keras_model import LayerTypes, assign_arrays, build_untrained_keras, read_keras_arrays
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
 from training.config import Config
@@ -53,7 +53,7 @@ class Trainer:
         self._dropouts = _dropouts(start.model, config, team)
         self.network = self._made(self.spec)
         fold_norms(self.network, self.spec.network)
-        assign(self.network, start.model)
+        assign_arrays(self.network, start.model)
         self.freeze(frozenset())
         self.optimizer = make_optimizer(config)
         self.optimizer.exclude_from_weight_decay([variable for variable in self._trained if variable.name != "kernel"])
@@ -108,14 +108,14 @@ class Trainer:
         """The network for an input size, or what of it comes after the layers given; all of them share their weights."""
         if (size, given) not in self._networks:
             spec = replace(self.spec, input_size=size)
-            self._networks[size, given] = self._made(spec, shared=self.network, given=given)
+            self._networks[size, given] = self._made(spec, share_weights_with=self.network, feature_inputs=given)
         return self._networks[size, given]
 
     def _made(self, spec: ModelSpec, **options: Any) -> Any:
         batch_norm = FusedBatchNorm if self.team.count == 1 else partial(SharedBatchNorm, team=self.team)
         with _arithmetic(self.config.precision):
             kinds = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
-            network = empty_keras(spec, after=self._dropouts, kinds=kinds, **options)
+            network = build_untrained_keras(spec, extra_layers=self._dropouts, layer_types=kinds, **options)
         network.get_layer(spec.network[-1].name).dtype_policy = "float32"
         return network
 
@@ -145,7 +145,7 @@ class Trainer:
         self._move_averages(number)
 
     def _move_averages(self, number: Any) -> None:
-        """average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
+        """Average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
         age = tf.cast(number, tf.float32)
         decay = tf.minimum(self.config.ema, (1 + age) / (10 + age))
         for variable in self._moving if self._averages else ():
@@ -177,7 +177,7 @@ class Trainer:
 
     def model(self, name: str, provenance: Mapping[str, str]) -> Model:
         """The model as it is now; inside `averaged`, of the moving averages."""
-        return Model(name, self.spec, read_back(self.network, self.spec), dict(provenance))
+        return Model(name, self.spec, read_keras_arrays(self.network, self.spec), dict(provenance))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All numbers that training goes on from."""
@@ -217,7 +217,8 @@ def _arithmetic(precision: str) -> Iterator[None]:
 
 def _dropouts(model: Model, config: Config, team: Team) -> dict[str, Any]:
     """Dropout after each hidden convolution of the head, by layer. Convolutions: neighbours in a channel are alike, so whole
-    channels are dropped (arXiv 1411.4280); after selu, by alpha dropout, which keeps mean and variance (arXiv 1706.02515)."""
+    channels are dropped (arXiv 1411.4280); after selu, by alpha dropout, which keeps mean and variance (arXiv 1706.02515).
+    """
     if not config.dropout:
         return {}
     return {layer.name: _dropout(layer, config, index, team) for index, layer in enumerate(hidden_of_head(model.spec.network))}

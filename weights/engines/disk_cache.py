@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detector.engines.cores import usable_cores
-from detector.engines.onnxruntime import GRAPH, KERNELS, OnnxEngine, kind
+from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine
 from detector.errors import EngineCacheError, ModelError
 from detector.quantization import Quantization
 from detector.spec import Model, ModelSpec
@@ -74,7 +74,7 @@ def read(key: str) -> CachedEngine | None:
         facts = _checked_facts(place)
         spec = spec_from_json(facts["spec"])
         quantization = quantization_from_json(facts["quantization"]) if "quantization" in facts else None
-        kept = CachedEngine(facts["name"], spec, facts["provenance"], quantization, OnnxEngine.kept(place, len(spec.anchors)))
+        kept = CachedEngine(facts["name"], spec, facts["provenance"], quantization, OnnxEngine.from_cache(place, len(spec.anchors)))
     except (OSError, ValueError, KeyError, TypeError, ModelError, EngineCacheError) as error:
         log.warning("%s is damaged (%s); the engine is built anew", place, error)
         shutil.rmtree(place, ignore_errors=True)
@@ -89,8 +89,8 @@ def keep(key: str, model: Model) -> None:
         return
     try:
         with _named_when_whole(key, _size(model)) as place:
-            OnnxEngine.of(model, keep=place)
-            OnnxEngine.kept(place, len(model.spec.anchors))  # can it be read?
+            OnnxEngine.of(model, cache_folder=place)
+            OnnxEngine.from_cache(place, len(model.spec.anchors))  # can it be read?
             _write_facts(place, model)
     except (OSError, EngineCacheError, RuntimeError) as error:  # the last: the process is ending, and Python begins nothing new
         log.warning("the engine of %s is not kept for the next start: %s. %s", model.name, error, _ADVICE)
@@ -156,7 +156,7 @@ def _write_facts(place: Path, model: Model) -> None:
     facts = {"name": model.name, "spec": spec_to_json(model.spec), "provenance": dict(model.provenance)}
     if model.quantization:
         facts["quantization"] = quantization_to_json(model.quantization)
-    facts |= {name: _digest_of_file(place / name) for name in (GRAPH, KERNELS) if (place / name).exists()}
+    facts |= {name: _digest_of_file(place / name) for name in (GRAPH_FILE, KERNELS_FILE) if (place / name).exists()}
     text = json.dumps(facts)
     (place / FACTS).write_text(f"{_digest_of_text(text)}\n{text}", encoding="ascii")
 
@@ -166,7 +166,7 @@ def _checked_facts(place: Path) -> dict[str, Any]:
     if _digest_of_text(text) != digest:
         raise EngineCacheError(f"{FACTS} is not what was written")
     facts: dict[str, Any] = json.loads(text)
-    for name in (GRAPH, KERNELS):
+    for name in (GRAPH_FILE, KERNELS_FILE):
         if (place / name).exists() != (name in facts) or (name in facts and _digest_of_file(place / name) != facts[name]):
             raise EngineCacheError(f"{name} is not what was written")
     return facts

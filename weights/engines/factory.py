@@ -22,4 +22,4 @@ def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None 
         from weights.formats.tensornets.engine import TensornetsEngine
 
         return TensornetsEngine.of(model)
-    return engines.load_engine(model, name, threads=threads, lanes=lanes)
+    return engines.load_engine(model, name, threads=threads, concurrent_sessions=lanes)

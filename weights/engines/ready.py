@@ -8,7 +8,7 @@ from threading import Thread
 from typing import NamedTuple
 
 from detector.engines import Engine
-from detector.spec import Model, ModelFacts
+from detector.spec import Model, ModelDescription
 from weights.engines.factory import EngineName, load_engine
 from weights.hub.partial_file import Progress
 from weights.hub.resolve import Source, find
@@ -20,7 +20,7 @@ SMALL = 2**22
 class Ready(NamedTuple):
     """An engine, what there is to say of its model, and what is left to do when there is time for it."""
 
-    facts: ModelFacts
+    facts: ModelDescription
     engine: Engine
     keep: Callable[[], object]
     """Keeps the engine on disk for the next start, unless it lies there already, or shall not; and readies it for calls beside one
@@ -61,16 +61,16 @@ def _keep(key: str, model: Model, built: Engine | None) -> None:
     if not isinstance(built, OnnxEngine):
         return
     if (kept := kept_engines.read(key)) is not None:
-        built.narrow = kept.engine.narrow
+        built.single_threaded_session = kept.engine.single_threaded_session
     else:
-        built.add_lane(model)
+        built.add_single_threaded_session(model)
 
 
 def _add_lane(model: Model, built: Engine) -> None:
     from detector.engines.onnxruntime import OnnxEngine
 
     if isinstance(built, OnnxEngine):
-        built.add_lane(model)
+        built.add_single_threaded_session(model)
 
 
 def _nothing() -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, darknet19, tiny, tiny_yolov2, yolov2
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, darknet19, tiny_backbone, tiny_yolov2, yolov2
 
 
 def named(network: Network) -> Network:
@@ -13,7 +13,7 @@ def named(network: Network) -> Network:
 
     A stage ends at each max pool, reorg and strided convolution; the strided convolution is the first of the next.
     """
-    known = (yolov2(()), tiny_yolov2(()), tiny_yolov2((), filters=512), darknet19().layers, tiny().layers)
+    known = (yolov2(()), tiny_yolov2(()), tiny_yolov2((), filters=512), darknet19().layers, tiny_backbone().layers)
     twin = next((other for other in known if _alike(network, other)), None)
     return renamed(network, [layer.name for layer in twin[: len(network)]] if twin else _by_stage(network))
 

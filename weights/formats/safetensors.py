@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from detector.errors import ArraysError, ModelError, ModelFileError
-from detector.quantization import Quantization, kernel_steps
+from detector.quantization import Quantization, quantize_kernel
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 from weights.atomic_files import atomic_write
@@ -226,7 +226,7 @@ def _stored_arrays(model: Model, header: ModelHeader) -> dict[str, NDArray[np.ge
             raise ArraysError(f"array {name!r} holds NaN, infinity or a number too large for {kind}; nothing could be detected with it.")
         stored[name] = rounded
         if kind == "int8":
-            stored[name], stored[_step_of(name)] = kernel_steps(rounded, -1)
+            stored[name], stored[_step_of(name)] = quantize_kernel(rounded, -1)
     return stored
 
 
@@ -245,7 +245,7 @@ def _digest(arrays: Mapping[str, NDArray[np.generic]]) -> str:
 
 
 def _header_bytes(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """safetensors' header: its length, then JSON with each array's place, padded with blanks so that the arrays are aligned.
+    """Safetensors' header: its length, then JSON with each array's place, padded with blanks so that the arrays are aligned.
 
     Written here because the library puts the metadata in another order each time.
     """

@@ -10,7 +10,7 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import ModelError
 from detector.network import Conv
 from detector.placement import Pixels
-from detector.quantization import Quantization, kernel_steps
+from detector.quantization import Quantization, quantize_kernel
 from detector.shapes import Array
 from detector.spec import Model
 from weights.quantization.calibration import calibrate
@@ -72,7 +72,7 @@ def rounded(model: Model, means: Mapping[str, Array] | None = None) -> Model:
     for layer in model.spec.network:
         if isinstance(layer, Conv) and model.quantization and layer.name in model.quantization.layers:
             name = f"{layer.name}/kernel"
-            steps, step = kernel_steps(arrays[name], -1)
+            steps, step = quantize_kernel(arrays[name], -1)
             if means is not None:
                 shift = _shift(steps * step - arrays[name], means[layer.name], layer.groups)
                 part, sign = ("mean", 1) if layer.normalize else ("bias", -1)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from detector.engines.onnxruntime import OnnxEngine
-from detector.imaging.draw import class_colour, ink_on
+from detector.imaging.draw import class_colour, text_colour_on
 from service.models.registry import LoadedModel
 from tests.service.page.conftest import ODD_LABEL, ROOT
 
@@ -359,7 +359,7 @@ def test_its_colours_are_those_of_the_drawing(page):
             return Array.from({length: 1000}, (_, id) => [classColour(id), inkOn(classColour(id))]);
         }"""
     )
-    assert colours == [[list(class_colour(id_)), list(ink_on(class_colour(id_)))] for id_ in range(1000)]
+    assert colours == [[list(class_colour(id_)), list(text_colour_on(class_colour(id_)))] for id_ in range(1000)]
 
 
 def test_the_documentation_works_under_its_policy(new_page):

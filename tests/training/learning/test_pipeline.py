@@ -69,7 +69,7 @@ def test_an_unaugmented_photo_is_what_the_detector_sees(rectangles, small_model)
     images, targets = made.batch(0)
     for pixels, truth, sample in zip(images, targets["truth"], made.samples, strict=False):
         image = read_image(sample.photo.read_bytes())
-        np.testing.assert_array_equal(pixels, Detector(small_model.spec, load_engine(small_model)).prepare(image).pixels)
+        np.testing.assert_array_equal(pixels, Detector(small_model.spec, load_engine(small_model)).preprocess(image).pixels)
         boxes = Placement.fit(small_model.spec, image).to_network(sample.boxes[[label == "red" for label in sample.labels]])
         assert sorted(map(tuple, truth[truth[:, 2] > 0])) == sorted(map(tuple, boxes))
 

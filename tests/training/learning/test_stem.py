@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.keras_model import assign, empty_keras
+from detector.keras_model import assign_arrays, build_untrained_keras
 from detector.network import Conv, MaxPool, Shortcut, darknet19, efficientnet_lite0, yolov2
 from training.features.split_point import cut_layers
 from training.modeling.transfer import frozen_layers
 
-NETWORK = yolov2(("a",), stem=darknet19(0.1))
+NETWORK = yolov2(("a",), backbone=darknet19(0.1))
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_what_is_not_frozen_in_the_middle_ends_the_part():
 @pytest.mark.parametrize("freeze", ["conv2", "conv4", "conv6", "passthrough", "concat", "conv8"])
 def test_the_two_parts_one_after_the_other_are_the_whole_network(small_model, freeze):
     layers = cut_layers(small_model.spec.network, frozen_layers(small_model.spec.network, freeze))
-    whole = empty_keras(small_model.spec)
-    assign(whole, small_model)
+    whole = build_untrained_keras(small_model.spec)
+    assign_arrays(whole, small_model)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     features = OnnxFeatureExtractor.of(small_model, layers)(images)
     assert tuple(features) == layers
-    rest = empty_keras(small_model.spec, shared=whole, given=layers)
+    rest = build_untrained_keras(small_model.spec, share_weights_with=whole, feature_inputs=layers)
     np.testing.assert_allclose(rest(features).numpy(), whole(images).numpy(), atol=1e-4)
 
 
 def test_a_residual_stem_is_cut_as_well():
-    network = yolov2(("a",), stem=efficientnet_lite0())
+    network = yolov2(("a",), backbone=efficientnet_lite0())
     assert cut_layers(network, frozen_layers(network, "backbone")) == ("block11_add", "block16_project")

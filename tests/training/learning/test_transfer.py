@@ -93,8 +93,8 @@ def test_new_kernels_have_the_variance_of_their_initialiser(settings, variance, 
 @pytest.mark.parametrize(
     ("network", "last"),
     [
-        (yolov2(("a",), stem=efficientnet_lite0()), "block16_project"),
-        (yolov2(("a",), stem=darknet19()), "conv6_5"),
+        (yolov2(("a",), backbone=efficientnet_lite0()), "block16_project"),
+        (yolov2(("a",), backbone=darknet19()), "conv6_5"),
         (tiny_yolov2(("a",)), "conv7"),
     ],
 )

@@ -18,7 +18,7 @@ import numpy as np
 
 from detector.errors import NetworkError
 from detector.network import LEAKY_SLOPE, Conv, Layer, Reorg
-from detector.shapes import MAX_NUMBERS, Array, Arrays, inputs
+from detector.shapes import MAX_ACTIVATIONS, Array, Arrays, input_shapes
 from detector.spec import Model
 
 Step = tuple[Layer, dict[str, Array]]
@@ -34,7 +34,7 @@ def lower_to_darknet(model: Model) -> Model:
     Raises NetworkError where a rewritten kernel would have more than MAX_NUMBERS.
     """
     spec = model.spec
-    before = inputs(spec.network, spec.input_size)
+    before = input_shapes(spec.network, spec.input_size)
     steps = list(_pixels(spec.pixel_scale, spec.pixel_offset))
     for layer in spec.network:
         steps += _rewritten(layer, _parts(layer, model.arrays), before[layer.name].channels)
@@ -103,7 +103,7 @@ def _picking(layer: Reorg, channels: int) -> Step:
 
 
 def _check_kernel(layer: Layer, shape: tuple[int, ...]) -> None:
-    if prod(shape) > MAX_NUMBERS:
+    if prod(shape) > MAX_ACTIVATIONS:
         raise NetworkError(
             f"layer {layer.name!r}: in Darknet's words its kernel would have {prod(shape):,} numbers; a .cfg cannot say that."
         )

@@ -34,7 +34,7 @@ def png(width, height, pixels, *extra, depth=8, colour=2):
 
 
 def tiff(tags, pixels=b""):
-    """One page; tags: number -> (type, value). Tag 273, where the pixels are, is added."""
+    """Build a TIFF of one page. tags: number -> (type, value). Tag 273, the offset of the pixels, is added."""
     tags = {273: (4, 8 + 2 + 12 * (len(tags) + 1) + 4), **tags}
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in sorted(tags.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels
@@ -55,7 +55,7 @@ DAMAGED_EXIF = (
 
 
 @pytest.mark.parametrize("exif", DAMAGED_EXIF)
-def test_a_damaged_exif_block_spoils_nothing(exif):
+def test_a_damaged_exif_block_is_ignored(exif):
     image = gradient()
     plain = encode(image, "JPEG")
     segment = b"\xff\xe1" + struct.pack(">H", 8 + len(exif)) + b"Exif\0\0" + exif
@@ -65,18 +65,18 @@ def test_a_damaged_exif_block_spoils_nothing(exif):
     np.testing.assert_array_equal(read_image(data[:33] + wrong_sum + data[33:]), image)
 
 
-def test_a_bloated_text_spoils_nothing():
+def test_a_compressed_text_bomb_is_ignored():
     bloated = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000), 9))
     assert read_image(png(1, 1, b"\0\1\2\3", bloated)).tolist() == [[[1, 2, 3]]]
 
 
-def test_no_bytes_are_an_empty_image():
+def test_an_empty_file_is_refused():
     with pytest.raises(EmptyImage, match=r"no bytes.*JPEG"):
         read_image(b"")
 
 
 @pytest.mark.parametrize(
-    ("data", "seen"),
+    ("data", "message"),
     [
         (b"<html><body>404", "starts with '<html><body>404'"),
         (b'{"error": "not found"}', "starts with '{"),
@@ -92,76 +92,105 @@ def test_no_bytes_are_an_empty_image():
         (b"/9j/4AAQSkZJRg", "base64"),
     ],
 )
-def test_what_is_no_image_is_named(data, seen):
+def test_other_file_types_are_named(data, message):
     with pytest.raises(NotAnImage, match=r"JPEG, PNG, WebP, GIF, BMP, TIFF or MPO") as refusal:
         read_image(data)
-    assert seen in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("data", "seen"),
+    ("data", "message"),
     [
         (tiff({256: (3, 4), 257: (3, 3), 259: (3, 34925)}), "method 34925"),
         (tiff({256: (3, 4), 257: (3, 3), 277: (3, 200)}), "200 samples"),
         (b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 4, 3, 1, 8, 1) + bytes(20), "run-length"),
     ],
 )
-def test_an_image_that_is_no_photo_is_refused(data, seen):
-    with pytest.raises(NotAnImage, match=seen):
+def test_unsupported_encodings_are_refused(data, message):
+    with pytest.raises(NotAnImage, match=message):
         read_image(data)
 
 
-def two(image, form):
-    """The picture and another one after it."""
+def two_images(image, form):
+    """Encode the image and a second image after it."""
     return encode(image, form, save_all=True, append_images=[Image.fromarray(gradient()[::-1])])
 
 
+PLANES = gradient().transpose(2, 0, 1).tobytes()
+FIRST_PLANE = 8 + 2 + 12 * 8 + 4 + 12 + 6
+PLANAR = (
+    b"II*\0"
+    + struct.pack("<IH", 8, 8)
+    + b"".join(
+        struct.pack("<HHII", *entry)
+        for entry in (
+            (256, 3, 1, 24),
+            (257, 3, 1, 17),
+            (258, 3, 3, FIRST_PLANE - 6),
+            (259, 3, 1, 1),
+            (262, 3, 1, 2),
+            (273, 4, 3, FIRST_PLANE - 18),
+            (277, 3, 1, 3),
+            (284, 3, 1, 2),
+        )
+    )
+    + bytes(4)
+    + struct.pack("<3I", *(FIRST_PLANE + plane * 24 * 17 for plane in range(3)))
+    + struct.pack("<3H", 8, 8, 8)
+    + PLANES
+)
 EXIF = Image.Exif()
 EXIF[0x0112] = 6
-WHOLE = {
+COMPLETE = {
     "jpeg": encode(gradient(), "JPEG", exif=EXIF),
     "progressive": encode(gradient(), "JPEG", progressive=True),
     "cmyk": encode(Image.fromarray(gradient()).convert("CMYK"), "JPEG"),
-    "mpo": two(gradient(), "MPO"),
+    "mpo": two_images(gradient(), "MPO"),
     "png": encode(gradient(), "PNG", exif=EXIF),
     "palette": encode(Image.fromarray(gradient()).quantize(16), "PNG", transparency=3),
     "grey16": encode(gradient()[..., 0].astype(np.uint16) * 257, "PNG"),
-    "apng": two(gradient(), "PNG"),
-    "gif": two(Image.fromarray(gradient()).quantize(16), "GIF"),
+    "apng": two_images(gradient(), "PNG"),
+    "gif": two_images(Image.fromarray(gradient()).quantize(16), "GIF"),
     "webp": encode(gradient(), "WEBP", exif=EXIF),
-    "animated webp": two(gradient(), "WEBP"),
+    "animated webp": two_images(gradient(), "WEBP"),
     "bmp": encode(gradient(), "BMP"),
     "bmp palette": encode(Image.fromarray(gradient()).quantize(16), "BMP"),
-    "tiff": two(gradient(), "TIFF"),
+    "tiff": two_images(gradient(), "TIFF"),
     "tiff jpeg": encode(gradient(), "TIFF", compression="jpeg"),
     "tiff tiled": encode(gradient(), "TIFF", compression="tiff_lzw", tiffinfo={322: 16, 323: 16}),
-    "tiff planar": encode(gradient(), "TIFF", tiffinfo={284: 2}),
+    "tiff planar": PLANAR,
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_a_photo_cut_anywhere_is_refused_unless_its_pixels_are_all_there(name):
-    whole = read_image(WHOLE[name])
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_file_cut_anywhere_is_refused_unless_its_pixels_are_complete(name):
+    expected = read_image(COMPLETE[name])
     refusals = []
-    for cut in range(1, len(WHOLE[name])):
+    for cut in range(1, len(COMPLETE[name])):
         try:
-            read = read_image(WHOLE[name][:cut])
+            read = read_image(COMPLETE[name][:cut])
         except ImageError as refusal:
             refusals.append(str(refusal))
         else:
-            np.testing.assert_array_equal(read, whole)
+            np.testing.assert_array_equal(read, expected)
     assert len(refusals) > 20
     assert all(refusal.endswith(".") for refusal in refusals)
 
 
-def test_a_truncated_photo_says_so(shared):
+def test_the_error_for_a_truncated_photo_says_so(shared):
     data = (shared / "photos" / "dog.jpg").read_bytes()
     with pytest.raises(DamagedImage, match=r"the JPEG is cut short or corrupt \(.*truncated.*\); 80,000 bytes came"):
         read_image(data[:80_000])
 
 
-def gif(width, height, wide, high):
-    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + b"," + struct.pack("<4HB", 0, 0, wide, high, 0) + b"\x08\x01\x00\0;"
+def gif(width, height, frame_width, frame_height):
+    return (
+        b"GIF89a"
+        + struct.pack("<HHBBB", width, height, 0, 0, 0)
+        + b","
+        + struct.pack("<4HB", 0, 0, frame_width, frame_height, 0)
+        + b"\x08\x01\x00\0;"
+    )
 
 
 JPEG_60000 = encode(gradient(), "JPEG").replace(struct.pack(">HH", 17, 24), struct.pack(">HH", 60_000, 60_000))
@@ -183,9 +212,9 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_pixel_bomb_is_refused_from_its_header_and_takes_no_memory(name):
+def test_a_decompression_bomb_is_refused_from_its_header_without_using_memory(name):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ImageTooLarge, match=r"(60,000 x 60,000|12,000 x 12,000|16,000 x 16,000|63,000,000 x 1|65536 x 65536) pixels"):
+    with pytest.raises(ImageTooLarge, match=r"(60,000 x 60,000|12,000 x 12,000|16,000 x 16,000|63,000,000 x 1|65,536 x 65,536) pixels"):
         read_image(BOMBS[name])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kilobytes
 
@@ -205,37 +234,37 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGED)
-def test_what_is_wrong_with_a_damaged_image_is_said(what):
-    with pytest.raises(DamagedImage, match=what):
-        read_image(DAMAGED[what])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_the_error_names_the_damage(damage):
+    with pytest.raises(DamagedImage, match=damage):
+        read_image(DAMAGED[damage])
 
 
-def mutated(data, chance):
-    """A few bytes changed, cut out, doubled, or taken from another file."""
+def mutated(data, rng):
+    """Change, remove, repeat or replace a few bytes."""
     body = bytearray(data)
-    for _ in range(chance.choice([1, 1, 2, 3, 8])):
-        at = chance.randrange(min(len(body), chance.choice([64, len(body)]))) if body else 0
-        other = WHOLE[chance.choice(list(WHOLE))]
-        match chance.randrange(6):
+    for _ in range(rng.choice([1, 1, 2, 3, 8])):
+        at = rng.randrange(min(len(body), rng.choice([64, len(body)]))) if body else 0
+        other = COMPLETE[rng.choice(list(COMPLETE))]
+        match rng.randrange(6):
             case 0:
-                body[at : at + 1] = bytes([chance.randrange(256)])
+                body[at : at + 1] = bytes([rng.randrange(256)])
             case 1:
-                size = chance.choice([1, 2, 4])
-                body[at : at + size] = chance.choice([0, 1, 0x7F, 0x80, 0xFF]).to_bytes() * size
+                size = rng.choice([1, 2, 4])
+                body[at : at + size] = rng.choice([0, 1, 0x7F, 0x80, 0xFF]).to_bytes() * size
             case 2:
-                del body[at : at + chance.randrange(40)]
+                del body[at : at + rng.randrange(40)]
             case 3:
-                body[at:at] = body[at : at + chance.randrange(60)]
+                body[at:at] = body[at : at + rng.randrange(60)]
             case 4:
-                body[at:] = other[chance.randrange(len(other)) :]
+                body[at:] = other[rng.randrange(len(other)) :]
             case 5:
                 del body[at:]
     return bytes(body)
 
 
-def with_sums(data):
-    """A PNG whose checksums are right again, so that its damage comes further."""
+def with_checksums(data):
+    """Correct the checksums of a damaged PNG, so that more of the decoder sees the damage."""
     parts, at = [data[:8]], 8
     while at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4])
@@ -244,14 +273,14 @@ def with_sums(data):
     return b"".join(parts)
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_no_mutation_raises_anything_else(name):
-    chance = random.Random(name)
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_mutated_file_is_read_or_raises_image_error(name):
+    rng = random.Random(name)
     refusals = []
     for _ in range(100):
-        data = mutated(WHOLE[name], chance)
+        data = mutated(COMPLETE[name], rng)
         try:
-            read = read_image(with_sums(data) if data.startswith(b"\x89PNG") else data, max_pixels=1_000_000)
+            read = read_image(with_checksums(data) if data.startswith(b"\x89PNG") else data, max_pixels=1_000_000)
         except ImageError as refusal:
             refusals.append(str(refusal))
         else:
@@ -261,8 +290,8 @@ def test_no_mutation_raises_anything_else(name):
     assert all(refusal.endswith(".") for refusal in refusals)
 
 
-def test_threads_read_what_one_reads():
-    photos = list(WHOLE.values()) * 8
+def test_several_threads_read_the_same_images():
+    files = list(COMPLETE.values()) * 8
     with ThreadPoolExecutor(8) as threads:
-        for alone, together in zip(map(read_image, photos), threads.map(read_image, photos), strict=True):
-            np.testing.assert_array_equal(alone, together)
+        for sequential, parallel in zip(map(read_image, files), threads.map(read_image, files), strict=True):
+            np.testing.assert_array_equal(sequential, parallel)

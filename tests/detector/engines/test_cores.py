@@ -4,23 +4,23 @@ import pytest
 
 from detector.engines.cores import usable_cores
 
-HERE = len(os.sched_getaffinity(0))
+ALLOWED = len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, HERE),
-        ({"cpu.max": "max 100000\n"}, HERE),
+        ({}, ALLOWED),
+        ({"cpu.max": "max 100000\n"}, ALLOWED),
         ({"cpu.max": "100000 100000\n"}, 1),
         ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu.max": "150000 100000\n"}, min(2, HERE)),
-        ({"cpu.max": "99900000 100000\n"}, HERE),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, HERE),
+        ({"cpu.max": "150000 100000\n"}, min(2, ALLOWED)),
+        ({"cpu.max": "99900000 100000\n"}, ALLOWED),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, ALLOWED),
         ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
     ],
 )
-def test_the_quota_of_a_container_counts(files, expected, tmp_path):
+def test_the_quota_of_a_container_limits_the_cores(files, expected, tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -28,33 +28,33 @@ def test_the_quota_of_a_container_counts(files, expected, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("member", "files", "expected"),
+    ("process_cgroups", "files", "expected"),
     [
         ("0::/a/b\n", {"a/b/cpu.max": "100000 100000\n"}, 1),
         ("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1),
         ("0::/a/b\n", {"cpu.max": "100000 100000\n", "a/b/cpu.max": "9900000 100000\n"}, 1),
-        ("0::/a/b\n", {"a/b/c/cpu.max": "100000 100000\n", "other/cpu.max": "100000 100000\n"}, HERE),
+        ("0::/a/b\n", {"a/b/c/cpu.max": "100000 100000\n", "other/cpu.max": "100000 100000\n"}, ALLOWED),
         ("0::/\n", {"cpu.max": "100000 100000\n"}, 1),
-        ("0::/../a\n", {"a/cpu.max": "100000 100000\n"}, HERE),
+        ("0::/../a\n", {"a/cpu.max": "100000 100000\n"}, ALLOWED),
         ("4:cpu,cpuacct:/a\n0::/\n", {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, 1),
-        ("4:cpuset:/a\n", {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, HERE),
+        ("4:cpuset:/a\n", {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, ALLOWED),
         ("1:name=systemd:/a:b\n0::/a:b\n", {"a:b/cpu.max": "100000 100000\n"}, 1),
     ],
 )
-def test_the_quota_of_the_process_s_own_group_and_of_those_around_it_counts(member, files, expected, tmp_path):
+def test_the_quotas_of_the_processs_group_and_its_parents_limit_the_cores(process_cgroups, files, expected, tmp_path):
     for name, text in files.items():
         (tmp_path / "tree" / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / "tree" / name).write_text(text)
-    (tmp_path / "member").write_text(member)
-    assert usable_cores(tmp_path / "tree", tmp_path / "member") == expected
+    (tmp_path / "process_cgroups").write_text(process_cgroups)
+    assert usable_cores(tmp_path / "tree", tmp_path / "process_cgroups") == expected
 
 
-def test_where_the_system_tells_no_affinity_all_processors_count(tmp_path, monkeypatch):
+def test_without_affinity_all_processors_are_usable(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
     assert usable_cores(tmp_path) == os.cpu_count()
 
 
-def test_affinity_counts(tmp_path):
+def test_affinity_limits_the_cores(tmp_path):
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})

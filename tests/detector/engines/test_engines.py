@@ -1,4 +1,4 @@
-"""Each engine against numpy's plain arithmetic, against the other, and against OpenCV's Darknet importer."""
+"""The engines against numpy, against each other, and against OpenCV's Darknet importer."""
 
 import subprocess
 import sys
@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from detector.detector import Detector
-from detector.engines import ParallelEngine, load_engine
+from detector.engines import ConcurrentEngine, load_engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
 from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, darknet19, efficientnet_lite0, yolov2
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 
 
-def of_layers(random_arrays, *layers, size=64, **facts):
-    """A stem model of those layers with seeded arrays."""
+def model_of(random_arrays, *layers, size=64, **facts):
+    """Return a backbone model of these layers with seeded random arrays."""
     return Model("layers", ModelSpec((), (), layers, size, **facts), random_arrays(layers, 3))
 
 
@@ -25,7 +25,7 @@ def images(size, count=2):
     return np.random.default_rng(5).uniform(0, 255, (count, size, size, 3)).astype(np.float32)
 
 
-def agree(model, tolerance=1e-4):
+def assert_engines_agree(model, tolerance=1e-4):
     first, second = (load_engine(model, name)(images(model.spec.input_size)) for name in ("onnxruntime", "tensorflow"))
     assert first.dtype == second.dtype == np.float32
     assert first.shape == second.shape
@@ -35,8 +35,8 @@ def agree(model, tolerance=1e-4):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_is_the_same_in_both_engines(activation, random_arrays):
-    agree(of_layers(random_arrays, Conv("a", 6, activation=activation, stride=4, size=4, padding=(0, 0)), Conv("b", 3)))
+def test_both_engines_agree_on_every_activation(activation, random_arrays):
+    assert_engines_agree(model_of(random_arrays, Conv("a", 6, activation=activation, stride=4, size=4, padding=(0, 0)), Conv("b", 3)))
 
 
 FORMULAS = {
@@ -55,7 +55,7 @@ FORMULAS = {
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
-def test_every_activation_is_its_formula(activation, engine):
+def test_every_activation_equals_its_formula(activation, engine):
     layer = Conv("a", 3, size=1, normalize=False, activation=activation)
     arrays = {"a/kernel": np.eye(3, dtype=np.float32)[None, None], "a/bias": np.zeros(3, np.float32)}
     spec = ModelSpec((), (), (layer,), 16, pixel_scale=0.05, pixel_offset=-5.0)
@@ -78,42 +78,42 @@ def test_every_activation_is_its_formula(activation, engine):
         (Conv("a", 4), MaxPool("b"), Route("c", ("a",)), MaxPool("d"), Route("e", ("d", "b")), Conv("f", 8), Shortcut("g", "e", "leaky")),
     ],
 )
-def test_every_layer_is_the_same_in_both_engines(layers, random_arrays):
-    agree(of_layers(random_arrays, *layers))
+def test_both_engines_agree_on_every_layer(layers, random_arrays):
+    assert_engines_agree(model_of(random_arrays, *layers))
 
 
-def test_yolov2_on_efficientnet_is_the_same_in_both_engines(random_arrays):
+def test_both_engines_agree_on_yolov2_with_efficientnet(random_arrays):
     labels = ("a", "b")
-    network = yolov2(labels, stem=efficientnet_lite0(), filters=32)
+    network = yolov2(labels, backbone=efficientnet_lite0(), filters=32)
     spec = ModelSpec(labels, ((1.0, 2.0),) * 5, network, 96, pixel_scale=1 / 128, pixel_offset=-127 / 128)
-    raw = agree(Model("small", spec, random_arrays(network, 1)))
-    assert raw.shape == (2, 3, 3, 5, 7)
+    logits = assert_engines_agree(Model("small", spec, random_arrays(network, 1)))
+    assert logits.shape == (2, 3, 3, 5, 7)
 
 
-def test_reorg_in_the_engines_is_the_definition(random_arrays):
+def test_reorg_in_the_engines_equals_the_reference(random_arrays):
     from detector.reorg import reorg
 
     for order in ("darknet", "space-to-depth"):
-        plain = of_layers(random_arrays, Conv("a", 8))
-        moved = of_layers(random_arrays, Conv("a", 8), Reorg("b", order=order))
+        plain = model_of(random_arrays, Conv("a", 8))
+        moved = model_of(random_arrays, Conv("a", 8), Reorg("b", order=order))
         x = images(64)
         for name in ("onnxruntime", "tensorflow"):
             before, after = (load_engine(model, name)(x).transpose(0, 3, 1, 2) for model in (plain, moved))
             np.testing.assert_allclose(after, reorg(before, 2, order), atol=1e-5)
 
 
-def test_keras_gives_back_the_arrays_it_was_given(random_arrays):
-    from detector.keras_model import build_keras, read_back
+def test_arrays_survive_a_round_trip_through_keras(random_arrays):
+    from detector.keras_model import build_keras, read_keras_arrays
 
-    model = of_layers(random_arrays, Conv("a", 6), Conv("b", 6, groups=6), Conv("c", 4, groups=2, normalize=False))
-    arrays = read_back(build_keras(model), model.spec)
+    model = model_of(random_arrays, Conv("a", 6), Conv("b", 6, groups=6), Conv("c", 4, groups=2, normalize=False))
+    arrays = read_keras_arrays(build_keras(model), model.spec)
     assert list(arrays) == list(array_shapes(model.spec.network))
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, model.arrays[name])
 
 
-def test_the_full_yolov2_agrees_with_opencvs_darknet_importer_and_the_engines_with_each_other(shared, random_arrays, tmp_path):
-    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10, whose successor has no Darknet importer")
+def test_yolov2_agrees_with_opencvs_darknet_importer(shared, random_arrays, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10; later versions have no Darknet importer")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         pytest.skip(f"OpenCV {cv2.__version__} has no Darknet importer; 4.10 has")
     from weights.formats.darknet.weights import read_cfg, read_darknet, write_darknet
@@ -130,14 +130,14 @@ def test_the_full_yolov2_agrees_with_opencvs_darknet_importer_and_the_engines_wi
 
     network = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
     blob = np.ascontiguousarray(x.transpose(0, 3, 1, 2) / np.float32(255))
-    network.setInput(blob)  # OpenCV does not copy it: it must outlive `forward`
+    network.setInput(blob)  # OpenCV does not copy the blob, so it must exist until `forward` returns
     last_convolution = [name for name in network.getLayerNames() if name.startswith("conv")][-1]
     theirs = network.forward(last_convolution)[0]  # before the region layer
     flat = ours["onnxruntime"].reshape(13, 13, 125).transpose(2, 0, 1)
     assert np.abs(theirs - flat).max() <= 1e-3 * np.abs(flat).max()
 
 
-def test_the_detector_leaves_tensorflow_unimported():
+def test_the_detector_does_not_import_tensorflow():
     code = (
         "import sys, detector.detector, detector.imaging.draw, detector.imaging.image, detector.engines.onnxruntime;"
         "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'keras', 'tf_keras')])"
@@ -145,18 +145,18 @@ def test_the_detector_leaves_tensorflow_unimported():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-def test_a_detector_answers_in_image_pixels_within_the_picture(tiny_model):
+def test_detections_are_in_image_pixels_within_the_image(tiny_model):
     detector = Detector(tiny_model.spec, load_engine(tiny_model))
     image = np.random.default_rng(0).integers(0, 256, (50, 200, 3), np.uint8)
-    found = detector.detect(image, score_threshold=0.01)
-    assert len(found) > 1
-    assert (found.boxes >= 0).all()
-    assert (found.boxes[:, [0, 2]] <= 200).all()
-    assert (found.boxes[:, [1, 3]] <= 50).all()
-    assert found.boxes[:, 2].max() > 50
+    detections = detector.detect(image, score_threshold=0.01)
+    assert len(detections) > 1
+    assert (detections.boxes >= 0).all()
+    assert (detections.boxes[:, [0, 2]] <= 200).all()
+    assert (detections.boxes[:, [1, 3]] <= 50).all()
+    assert detections.boxes[:, 2].max() > 50
 
 
-def test_a_detector_selects_classes_and_the_best(tiny_model):
+def test_detections_can_be_limited_to_classes_and_to_the_best(tiny_model):
     detector = Detector(tiny_model.spec, load_engine(tiny_model))
     image = np.random.default_rng(0).integers(0, 256, (50, 200, 3), np.uint8)
     everything = detector.detect(image, score_threshold=0.0)
@@ -166,7 +166,7 @@ def test_a_detector_selects_classes_and_the_best(tiny_model):
     np.testing.assert_array_equal(detector.detect(image, score_threshold=0.0, max_detections=3).boxes, everything.boxes[:3])
 
 
-def test_a_detector_refuses_what_makes_no_sense(tiny_model, random_arrays):
+def test_a_detector_refuses_invalid_options(tiny_model, random_arrays):
     detector = Detector(tiny_model.spec, load_engine(tiny_model))
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(SettingError, match="score_threshold must be between 0 and 1, got 2"):
@@ -175,18 +175,18 @@ def test_a_detector_refuses_what_makes_no_sense(tiny_model, random_arrays):
         detector.detect(image, iou_threshold=-0.1)
     with pytest.raises(SettingError, match="max_detections"):
         detector.detect(image, max_detections=0)
-    with pytest.raises(UnknownLabel, match="no class 'zebra'; it knows cat, dog, person"):
+    with pytest.raises(UnknownLabel, match="no class 'zebra'; its classes are cat, dog, person"):
         detector.class_ids(["zebra"])
-    with pytest.raises(SettingError, match="no engine 'abacus'"):
+    with pytest.raises(SettingError, match="unknown engine 'abacus'"):
         load_engine(tiny_model, "abacus")
-    with pytest.raises(NetworkError, match="stem"):
-        Detector(of_layers(random_arrays, Conv("a", 4)).spec, detector.engine)
+    with pytest.raises(NetworkError, match="backbone"):
+        Detector(model_of(random_arrays, Conv("a", 4)).spec, detector.engine)
 
 
-def test_of_many_labels_a_refusal_lists_a_hundred():
+def test_an_unknown_label_error_lists_a_hundred_labels():
     spec = ModelSpec(tuple(f"label {number}" for number in range(1, 9419)), ((1.0, 1.0),), (Conv("a", 9423, size=1),), 1)
     detector = Detector(spec, lambda images: images)
-    with pytest.raises(UnknownLabel, match=r"no class 'zebra'; it knows label 1, .*label 100 and 9,318 more\.$"):
+    with pytest.raises(UnknownLabel, match=r"no class 'zebra'; its classes are label 1, .*label 100 and 9,318 more\.$"):
         detector.class_ids(["zebra"])
 
 
@@ -195,29 +195,28 @@ def test_a_model_runs_at_another_input_size(tiny_model):
     assert load_engine(larger)(images(128)).shape == (2, 4, 4, 2, 8)
 
 
-@pytest.mark.parametrize("stem", [darknet19(width=0.25), efficientnet_lite0()])
-def test_calls_beside_one_another_say_the_same_to_the_bit(stem, random_arrays):
-    network = yolov2(("a", "b"), stem=stem, filters=64)
+@pytest.mark.parametrize("backbone", [darknet19(width=0.25), efficientnet_lite0()])
+def test_concurrent_calls_give_identical_logits(backbone, random_arrays):
+    network = yolov2(("a", "b"), backbone=backbone, filters=64)
     model = Model("random", ModelSpec(("a", "b"), ((1, 1), (2, 3), (3, 2), (1, 2), (4, 4)), network, 96), random_arrays(network, 7))
-    engine = load_engine(model, "onnxruntime", threads=2, lanes=True)
-    assert isinstance(engine, ParallelEngine)
-    assert engine.narrow is not None
-    photos = [images(96, 1) + number for number in range(16)]
-    alone = [engine(photo).tobytes() for photo in photos]
-    for narrow in (engine.narrow, None):  # without one, they share the threads of the other
-        engine.narrow = narrow
+    engine = load_engine(model, "onnxruntime", threads=2, concurrent_sessions=True)
+    assert isinstance(engine, ConcurrentEngine)
+    assert engine.single_threaded_session is not None
+    batches = [images(96, 1) + number for number in range(16)]
+    sequential = [engine(batch).tobytes() for batch in batches]
+    for session in (engine.single_threaded_session, None):  # without it, calls share the threads of the other session
+        engine.single_threaded_session = session
         with ThreadPoolExecutor(4) as pool:
-            assert [said.tobytes() for said in pool.map(engine.beside, photos)] == alone
+            assert [logits.tobytes() for logits in pool.map(engine.run_concurrently, batches)] == sequential
 
 
-def test_a_second_session_is_for_small_models_and_for_those_who_ask(random_arrays, monkeypatch):
-    model = of_layers(random_arrays, Conv("a", 6))
-    assert load_engine(model, threads=2).narrow is None
-    assert load_engine(model, threads=1, lanes=True).narrow is None
-    monkeypatch.setattr("detector.engines.onnxruntime.LANES_UP_TO", 100)
-    assert load_engine(model, threads=2, lanes=True).narrow is None
+def test_a_second_session_needs_a_small_model_and_a_request(random_arrays, monkeypatch):
+    model = model_of(random_arrays, Conv("a", 6))
+    assert load_engine(model, threads=2).single_threaded_session is None
+    assert load_engine(model, threads=1, concurrent_sessions=True).single_threaded_session is None
+    monkeypatch.setattr("detector.engines.onnxruntime.MAX_SECOND_SESSION_BYTES", 100)
+    assert load_engine(model, threads=2, concurrent_sessions=True).single_threaded_session is None
 
 
-@pytest.mark.parametrize("name", ["tensorflow"])
-def test_engines_that_are_called_by_one_thread_say_so(name, random_arrays):
-    assert not isinstance(load_engine(of_layers(random_arrays, Conv("a", 6)), name), ParallelEngine)
+def test_tensorflow_is_not_a_concurrent_engine(random_arrays):
+    assert not isinstance(load_engine(model_of(random_arrays, Conv("a", 6)), "tensorflow"), ConcurrentEngine)

@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 from detector.detections import Detections
-from detector.imaging.draw import BLACK, WHITE, class_colour, contrast, draw_detections, ink_on
-from detector.imaging.image import read_image
+from detector.imaging.draw import BLACK, WHITE, class_colour, contrast, draw_detections, draw_limited, drawn_size, text_colour_on
+from detector.imaging.image import DecodedImage, read_image
 
 LABELS = ("dog", "cat", "a label that is rather longer than most")
 
 
 def detections(*rows):
-    """Rows of xmin, ymin, xmax, ymax, score, class id."""
+    """Build detections from rows of xmin, ymin, xmax, ymax, score, class id."""
     table = np.array(rows, np.float64).reshape(-1, 6)
     return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
 
@@ -23,8 +24,8 @@ def noise(height, width):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def changed(image, drawn):
-    """Rows and columns of the smallest area that holds every changed pixel: left, top, right, bottom."""
+def changed_area(image, drawn):
+    """Return the smallest area that contains every changed pixel: left, top, right, bottom."""
     rows, columns = np.nonzero((image != drawn).any(axis=2))
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
@@ -33,7 +34,7 @@ def count(image, colour):
     return int((image == colour).all(axis=2).sum())
 
 
-def test_nothing_detected_changes_nothing():
+def test_without_detections_the_copy_equals_the_image():
     image = noise(120, 200)
     drawn = draw_detections(image, Detections.empty(), LABELS)
     np.testing.assert_array_equal(drawn, image)
@@ -41,7 +42,7 @@ def test_nothing_detected_changes_nothing():
 
 
 @pytest.mark.parametrize("step", [1, 2])  # the second is not contiguous
-def test_the_photo_given_is_left_alone(step):
+def test_the_given_image_does_not_change(step):
     image = noise(240, 320)[::step, ::step]
     before = image.copy()
     drawn = draw_detections(image, detections((30, 40, 90, 100, 0.9, 0)), LABELS)
@@ -51,23 +52,23 @@ def test_the_photo_given_is_left_alone(step):
     assert (drawn != image).any()
 
 
-def test_pixels_away_from_boxes_and_labels_stay_as_they_are():
+def test_pixels_away_from_boxes_and_labels_do_not_change():
     image = noise(480, 640)
     drawn = draw_detections(image, detections((200, 150, 400, 300, 0.9, 0)), LABELS)
-    left, top, right, bottom = changed(image, drawn)
+    left, top, right, bottom = changed_area(image, drawn)
     assert 190 <= left <= 200
-    assert 110 <= top <= 130  # the label, above
+    assert 110 <= top <= 130  # the label above the box
     assert 400 <= right <= 410
     assert 300 <= bottom <= 310
     np.testing.assert_array_equal(drawn[165:285, 215:385], image[165:285, 215:385])
 
 
-def test_the_line_runs_along_the_border_of_the_box():
+def test_the_line_follows_the_border_of_the_box():
     drawn = draw_detections(np.full((480, 640, 3), 128, np.uint8), detections((200, 150, 400, 300, 0.9, 1)), LABELS)
     colour = class_colour(1)
     for x, y in ((200, 225), (399, 225), (300, 150), (300, 299)):
         assert tuple(drawn[y, x]) == colour
-    assert {tuple(drawn[225, x]) for x in range(195, 206)} == {colour, ink_on(colour), (128, 128, 128)}
+    assert {tuple(drawn[225, x]) for x in range(195, 206)} == {colour, text_colour_on(colour), (128, 128, 128)}
 
 
 BORDERS = [(0, 0), (270, 0), (540, 0), (0, 190), (540, 190), (0, 380), (270, 380), (540, 380), (-80, -80), (620, 460)]
@@ -75,7 +76,7 @@ BORDERS = [(0, 0), (270, 0), (540, 0), (0, 190), (540, 190), (0, 380), (270, 380
 
 @pytest.mark.parametrize(("x", "y"), BORDERS)
 @pytest.mark.parametrize("class_id", [0, 2])
-def test_the_label_is_whole_at_every_border(x, y, class_id):
+def test_the_label_is_complete_at_every_image_border(x, y, class_id):
     def drawn(x, y):
         box = (x, y, x + 100, y + 100, 0.9, class_id)
         return draw_detections(np.full((480, 640, 3), 127, np.uint8), detections(box), LABELS) @ np.array([65536, 256, 1])
@@ -89,12 +90,12 @@ def test_the_label_is_whole_at_every_border(x, y, class_id):
 
 
 def appears(part, image):
-    """Whether the rows of `part` are found in `image`, one below the other."""
+    """Return whether `image` contains `part`."""
     starts = np.argwhere((sliding_window_view(image, part.shape[1], axis=1) == part[0]).all(axis=2))
     return any(np.array_equal(image[y : y + part.shape[0], x : x + part.shape[1]], part) for y, x in starts)
 
 
-def test_the_best_score_lies_on_top():
+def test_the_best_score_is_drawn_on_top():
     image = np.full((480, 640, 3), 128, np.uint8)
     box = (200, 150, 400, 300)
     for rows in (((*box, 0.9, 0), (*box, 0.5, 1)), ((*box, 0.5, 1), (*box, 0.9, 0))):
@@ -112,7 +113,7 @@ def test_the_labels_of_equal_boxes_do_not_cover_each_other():
 
 
 @pytest.mark.parametrize("side", [200, 640, 2000])
-def test_lines_and_text_grow_with_the_photo(side):
+def test_lines_and_text_grow_with_the_image(side):
     def extent(side):
         box = (side * 0.3, side * 0.3, side * 0.7, side * 0.7, 0.9, 0)
         drawn = draw_detections(np.full((side, side, 3), 128, np.uint8), detections(box), LABELS)
@@ -126,16 +127,16 @@ def test_lines_and_text_grow_with_the_photo(side):
 
 
 @given(st.integers(0, 10_000))
-def test_text_stands_out_from_its_plate(class_id):
+def test_label_text_contrasts_with_its_background(class_id):
     colour = class_colour(class_id)
-    assert contrast(ink_on(colour), colour) >= 4.5
+    assert contrast(text_colour_on(colour), colour) >= 4.5
     assert class_colour(class_id) == colour
 
 
-def test_contrast_is_that_of_wcag():
+def test_contrast_equals_the_wcag_formula():
     assert contrast(BLACK, WHITE) == pytest.approx(21)
     assert contrast(WHITE, WHITE) == 1
-    assert contrast((119, 119, 119), WHITE) == pytest.approx(4.48, abs=0.005)  # the well-known grey that just fails
+    assert contrast((119, 119, 119), WHITE) == pytest.approx(4.48, abs=0.005)  # the well-known grey that just fails at 4.5
     assert contrast(WHITE, (118, 118, 118)) == pytest.approx(4.54, abs=0.005)  # and the one that just passes
 
 
@@ -148,14 +149,14 @@ def test_the_colours_of_classes_differ():
 
 @pytest.mark.parametrize("level", [0, 255])
 @pytest.mark.parametrize("class_id", range(20))
-def test_a_box_can_be_seen_on_black_and_on_white(level, class_id):
+def test_a_box_is_visible_on_black_and_on_white(level, class_id):
     labels = [str(number) for number in range(20)]
     drawn = draw_detections(np.full((480, 640, 3), level, np.uint8), detections((200, 150, 400, 300, 0.9, class_id)), labels)
     background = (level, level, level)
     assert max(contrast(tuple(drawn[225, x].tolist()), background) for x in range(195, 206)) >= 4.5
 
 
-ODD_BOXES = detections(
+DEGENERATE_BOXES = detections(
     (0, 0, 0, 0, 0.9, 0),
     (3, 3, 3, 3, 0.8, 1),
     (5, 2, 5, 9, 0.7, 2),
@@ -167,9 +168,9 @@ ODD_BOXES = detections(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 3), (40, 30), (480, 640)])
-def test_odd_boxes_are_drawn_on_photos_of_any_size(size):
+def test_degenerate_boxes_are_drawn_on_images_of_any_size(size):
     image = noise(*size)
-    drawn = draw_detections(image, ODD_BOXES, LABELS)
+    drawn = draw_detections(image, DEGENERATE_BOXES, LABELS)
     assert drawn.shape == image.shape
     assert (drawn != image).any()
 
@@ -183,3 +184,35 @@ def test_reference_boxes_are_drawn_on_real_photos(shared):
         colours = {row[5] for row in kept}
         assert all(count(drawn, class_colour(class_id)) > 200 for class_id in colours)
         assert 0 < (drawn != image).any(axis=2).mean() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((400, 300), (400, 300)), ((800, 600), (400, 300)), ((120_001, 1), (120_000, 1)), ((1, 1), (1, 1))]
+)
+def test_the_drawn_size_keeps_proportions_and_the_limit(size, expected):
+    assert drawn_size(*size, max_pixels=120_000) == expected
+
+
+@given(st.integers(1, 65_535), st.integers(1, 65_535), st.integers(1, 20_000_000))
+def test_the_drawn_size_never_exceeds_the_limit(width, height, max_pixels):
+    drawn_width, drawn_height = drawn_size(width, height, max_pixels)
+    assert 1 <= drawn_width <= width
+    assert 1 <= drawn_height <= height
+    assert drawn_width * drawn_height <= max_pixels
+
+
+def test_an_image_within_the_limit_is_drawn_at_full_size():
+    image, boxes = noise(240, 320), detections((30, 40, 90, 100, 0.9, 0))
+    drawn = draw_limited(DecodedImage(Image.fromarray(image), 320, 240), boxes, LABELS)
+    assert drawn.scale == 1
+    np.testing.assert_array_equal(drawn.image, draw_detections(image, boxes, LABELS))
+
+
+@pytest.mark.parametrize("decoded_size", [(1600, 1200), (800, 600), (400, 300)])
+def test_a_large_image_is_drawn_at_reduced_size_with_boxes_in_place(decoded_size):
+    decoded = DecodedImage(Image.new("RGB", decoded_size, (128, 128, 128)), 1600, 1200)
+    drawn = draw_limited(decoded, detections((400, 400, 1200, 800, 0.9, 1)), LABELS, max_pixels=400 * 300)
+    assert drawn.image.shape == (300, 400, 3)
+    assert drawn.scale == 0.25
+    for x, y in ((100, 150), (299, 150), (200, 199)):
+        assert tuple(drawn.image[y, x]) == class_colour(1)

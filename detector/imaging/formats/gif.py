@@ -1,0 +1,36 @@
+"""GIF: the screen and the first frame (GIF89a, sections 18 to 23)."""
+
+import struct
+
+from detector.errors import DamagedImage
+from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+
+_EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
+
+
+def parse_gif(data: bytes) -> ImageFile:
+    """Drop the extensions before the first frame, except the one with the transparent colour.
+
+    The size includes a first frame that reaches beyond the screen, because the decoder allocates it.
+    """
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    start = at = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
+    control = b""
+    for _ in range(MAX_CHUNKS):
+        if data[at] == _IMAGE:
+            break
+        if data[at] == _TRAILER:
+            raise DamagedImage("the GIF ends before its first frame. Send the whole file.")
+        if data[at] == _EXTENSION:  # its kind, then blocks of up to 255 bytes; an empty block is the last
+            begin = at
+            at += 2
+            while data[at]:
+                at += 1 + data[at]
+            if data[begin : begin + 3] == b"\x21\xf9\x04" and at == begin + 7:
+                control = data[begin : at + 1]
+        at += 1
+    else:
+        raise DamagedImage(f"the GIF has more than {MAX_CHUNKS:,} extensions before its first frame. Save it again.")
+    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    size = max(width, left + frame_width), max(height, top + frame_height)
+    return ImageFile("GIF", b"".join((data[:start], control, memoryview(data)[at:])), size, 2 * size[0] * size[1])

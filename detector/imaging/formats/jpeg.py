@@ -1,0 +1,171 @@
+"""JPEG: frame header, scans and end marker (ITU T.81, annex B)."""
+
+import re
+import struct
+from dataclasses import dataclass, field
+
+from detector.errors import DamagedImage, NotAnImage
+from detector.imaging.formats.exif import read_orientation
+from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+
+MAX_SCANS = 64
+"""Scans of a progressive JPEG, each a pass over its pixels. Encoders write about 10."""
+
+BLOCK_OVERHEAD = 8
+"""Work of visiting an 8 x 8 block in a scan, in coefficients. A scan of few coefficients still visits every block."""
+
+START_OF_SCAN, END_OF_IMAGE, START_OF_IMAGE = 0xDA, 0xD9, 0xD8
+_END = b"\xff\xd9"
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # skips stuffed and fill bytes, and restart markers
+_KEPT = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xE0, 0xEE))  # frames, tables, scans, and the colours of JFIF and Adobe
+_SKIPPED = frozenset((*range(0xE0, 0xFF),))  # application segments and comments
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, Huffman-coded; other software writes no others
+
+_FILLER = bytes(1 + byte * 97 % 254 for byte in range(64))  # no 0x00 or 0xff, which are special
+_ENDINGS = (_FILLER + _END, bytes(255 - byte for byte in _FILLER) + _END)
+"""Two endings whose first bits differ: entropy-coded data that lacks a bit decodes differently with each of them."""
+
+
+@dataclass
+class _Frame:
+    """The frame header and the scans so far."""
+
+    progressive: bool
+    size: tuple[int, int]
+    blocks: dict[int, int]  # 8 x 8 blocks by component
+    low_bits: dict[int, list[int]] = field(default_factory=dict)  # missing low bits of the 64 coefficients, by component; -1: no scan
+    work: int = 0
+    scans: int = 0
+
+    @classmethod
+    def parse(cls, marker: int, segment: bytes) -> "_Frame":
+        if marker not in _SUPPORTED_FRAMES:
+            raise NotAnImage("the JPEG is lossless, hierarchical or arithmetic-coded, which is not supported. Save it as a baseline JPEG.")
+        height, width, count = struct.unpack_from(">HHB", segment, 5)
+        components = list(struct.iter_unpack("BBB", segment[10 : 10 + 3 * count]))
+        sampling = {number: (factors >> 4, factors & 15) for number, factors, _ in components}
+        if len(sampling) != count or not sampling or not all(1 <= x <= 4 and 1 <= y <= 4 for x, y in sampling.values()):
+            raise DamagedImage("the JPEG has a corrupt frame header. Send the whole file.")
+        most_x, most_y = (max(factors) for factors in zip(*sampling.values(), strict=True))
+        blocks = {
+            number: -(-width * x // (8 * most_x)) * -(-height * y // (8 * most_y))  # rounded up
+            for number, (x, y) in sampling.items()
+        }
+        return cls(marker == 0xC2, (width, height), blocks, {number: [-1] * 64 for number in blocks})
+
+    def add_scan(self, segment: bytes) -> None:
+        """Add the work of a scan. Raises DamagedImage if no encoder would write it."""
+        self.scans += 1
+        if self.scans > MAX_SCANS:
+            raise DamagedImage(f"the JPEG has more than {MAX_SCANS} scans; progressive images have about 10. Save it again.")
+        count = segment[4]
+        components = [segment[5 + 2 * index] for index in range(count)]
+        first, last, bits = segment[5 + 2 * count : 8 + 2 * count]
+        if not self.progressive:
+            first, last, bits = 0, 63, 0
+        if last > 63 or any(number not in self.blocks for number in components):
+            raise DamagedImage("the JPEG has a corrupt scan header. Send the whole file.")
+        for number in components:
+            low_bits = self.low_bits[number]
+            if not self.progressive and low_bits[0] >= 0:
+                raise DamagedImage("the JPEG has two scans of one colour component; a sequential image has one. Save it again.")
+            low_bits[first : last + 1] = [bits & 15] * (last + 1 - first)
+            self.work += self.blocks[number] * (last + 1 - first + BLOCK_OVERHEAD)
+
+    def check_complete(self, *, ended: bool) -> None:
+        """Raise DamagedImage if a scan is missing. An image with an end marker may lack refinements."""
+        complete = all((low[0] >= 0) if ended else not any(low) for low in self.low_bits.values())
+        if not complete:
+            raise DamagedImage("the JPEG is cut short or corrupt (truncated: it lacks scans). Send the whole file.")
+
+
+def parse_jpeg(data: bytes) -> ImageFile:
+    """Read all headers of the first image, and drop metadata and everything after its end.
+
+    The decoder gets exactly the segments that were read here, so it cannot find scans that were not counted.
+    """
+    parts: list[bytes | memoryview] = [data[:2]]
+    view, at = memoryview(data), 2
+    frame: _Frame | None = None
+    orientation: int | None = None
+    for _ in range(MAX_CHUNKS):
+        match = _MARKER.search(data, at)
+        scanning = frame is not None and frame.scans > 0
+        end = match.start() if match else len(data)
+        if scanning:
+            parts.append(view[at:end])  # entropy-coded data of the last scan, or nothing
+        if match is None or match[1][0] in (END_OF_IMAGE, START_OF_IMAGE):
+            if frame is not None and scanning:
+                return _finish(parts, frame, orientation or 1, ended=match is not None and match[1][0] == END_OF_IMAGE)
+            if match is None:
+                raise DamagedImage("the JPEG ends before its pixels begin. Send the whole file.")
+            at = end + 2
+            continue
+        marker, segment = match[1][0], _segment(data, end)
+        if marker in _FRAMES:
+            if frame is not None:
+                raise DamagedImage("the JPEG has two frame headers. Send the whole file.")
+            frame = _Frame.parse(marker, segment)
+        elif marker == START_OF_SCAN:
+            if frame is None:
+                raise DamagedImage("the JPEG has no frame header before its pixels. Send the whole file.")
+            frame.add_scan(segment)
+        elif marker == 0xE1 and orientation is None and segment[4:8] == b"Exif":
+            orientation = read_orientation(segment[4:])
+        elif marker not in _KEPT and marker not in _SKIPPED:
+            raise DamagedImage(f"the JPEG is cut short or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
+        if marker in _KEPT:
+            parts.append(segment)
+        at = end + len(segment)
+    raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it again.")
+
+
+def _segment(data: bytes, at: int) -> bytes:
+    """Return a segment, marker included. Raises struct.error if it is cut short."""
+    (length,) = struct.unpack_from(">H", data, at + 2)
+    if length < 2 or at + 2 + length > len(data):
+        raise struct.error("truncated segment")
+    return data[at : at + 2 + length]
+
+
+def _finish(parts: list[bytes | memoryview], frame: _Frame, orientation: int, *, ended: bool) -> ImageFile:
+    frame.check_complete(ended=ended)
+    if ended:
+        return ImageFile("JPEG", b"".join((*parts, _END)), frame.size, frame.work, orientation)
+    body = _without_padding(b"".join(parts))
+    return ImageFile("JPEG", body, frame.size, 2 * frame.work, orientation, _ENDINGS)
+
+
+def _without_padding(data: bytes) -> bytes:
+    """Remove a run of one byte at the end, for example zeros, but keep the first byte, which may belong to the data."""
+    if data.endswith(b"\xff"):
+        return data.rstrip(b"\xff")  # the data contains ff only as ff 00
+    body = data.rstrip(data[-1:])
+    return body + data[len(body) : len(body) + 1]
+
+
+def alternative_end(data: bytes) -> bytes:
+    """Return a JPEG with filler before its end marker, which decodes to the same pixels if the file is complete."""
+    return data.removesuffix(_END) + _ENDINGS[0]
+
+
+def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
+    """Raise DamagedImage unless a strip or tile of a TIFF is a JPEG of at most `max_size` with one scan per component."""
+    at = 2
+    for _ in range(MAX_CHUNKS):
+        match = _MARKER.search(data, at)
+        if match is None or match[1][0] == START_OF_SCAN:
+            break
+        at = match.start() + 2
+        if match[1][0] in (START_OF_IMAGE, END_OF_IMAGE):
+            continue
+        segment = _segment(data, match.start())
+        if match[1][0] in _FRAMES:
+            frame = _Frame.parse(match[1][0], segment)
+            fits = frame.size[0] <= max_size[0] and frame.size[1] <= max_size[1]
+            if fits and not frame.progressive and data.count(b"\xff\xda") <= len(frame.blocks):
+                return
+            break
+        at = match.start() + len(segment)
+    raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, or of more than one scan per component. Save it again.")

@@ -1,0 +1,31 @@
+"""PNG: header, palette, transparency and pixels (W3C PNG, section 11)."""
+
+import struct
+
+from detector.errors import DamagedImage
+from detector.imaging.formats.exif import read_orientation
+from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+
+_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+
+
+def parse_png(data: bytes) -> ImageFile:
+    """Drop texts, colour profiles and the frames of an animation."""
+    parts: list[bytes | memoryview] = [data[:8]]
+    width, height, depth, colour_type = struct.unpack_from(">IIBB", data, 16)
+    orientation: int | None = None
+    at = 8
+    for _ in range(MAX_CHUNKS):
+        if at >= len(data):
+            break
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
+        if kind in _KEPT:
+            parts.append(memoryview(data)[at:end])
+        if kind == b"eXIf" and orientation is None:
+            orientation = read_orientation(data[at + 8 : end - 4])
+        at = end
+    else:
+        raise DamagedImage(f"the PNG has more than {MAX_CHUNKS:,} chunks. Save it again.")
+    work = width * height * _CHANNELS.get(colour_type, 4) * max(1, depth // 8)
+    return ImageFile("PNG", b"".join(parts), (width, height), work, orientation or 1)

@@ -1,0 +1,50 @@
+"""WebP: the canvas and the first frame (RFC 9649)."""
+
+import struct
+
+from detector.errors import DamagedImage
+from detector.imaging.formats.exif import read_orientation
+from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+
+_ANIMATION, _ALPHA = 0x02, 0x10  # flags of VP8X
+
+
+def parse_webp(data: bytes) -> ImageFile:
+    """Drop metadata, colour profiles and all frames of an animation after the first."""
+    size = _canvas_size(data)
+    if 8 + int.from_bytes(data[4:8], "little") > len(data):
+        raise DamagedImage(f"the WebP is cut short or corrupt (truncated); {len(data):,} bytes came. Send the whole file.")
+    parts: list[bytes | memoryview] = []
+    orientation: int | None = None
+    animated, at = False, 12
+    for _ in range(MAX_CHUNKS):
+        if at >= len(data):
+            break
+        kind, end = data[at : at + 4], at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        end += end & 1  # chunks are padded to an even length
+        if kind == b"VP8X":
+            flags = bytes([data[at + 8] & (_ANIMATION | _ALPHA)])
+            parts += (data[at : at + 8], flags, data[at + 9 : end])
+        elif kind in (b"VP8 ", b"VP8L", b"ALPH", b"ANIM") or (kind == b"ANMF" and not animated):
+            parts.append(memoryview(data)[at:end])
+            animated |= kind == b"ANMF"
+        elif kind == b"EXIF" and orientation is None:
+            orientation = read_orientation(data[at + 8 : end])
+        at = end
+    else:
+        raise DamagedImage(f"the WebP has more than {MAX_CHUNKS:,} chunks. Save it again.")
+    body = b"".join(parts)
+    image_bytes = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+    return ImageFile("WebP", image_bytes, size, (2 if animated else 1) * 4 * size[0] * size[1], orientation or 1)
+
+
+def _canvas_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        across, down = struct.unpack_from("<I", data, 24), struct.unpack_from("<I", data, 26)
+        return (across[0] & 0xFFFFFF) + 1, (down[0] >> 8) + 1
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF

@@ -1,0 +1,201 @@
+"""Small files that would cost much CPU time or memory are refused from their headers."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.errors import DamagedImage, ImageTooLarge, NotAnImage
+from detector.imaging.formats.jpeg import MAX_SCANS
+from detector.imaging.image import read_image
+from detector.imaging.image_files import open_image_file
+
+MB = 2**20
+
+
+def jpeg_tables():
+    """Return quantisation and Huffman tables of a Pillow JPEG."""
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(out, "JPEG", subsampling=0)
+    data, at, parts = out.getvalue(), 2, []
+    while data[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        if data[at + 1] in (0xDB, 0xC4):
+            parts.append(data[at:end])
+        at = end
+    return b"".join(parts)
+
+
+def jpeg(width, height, scans, *, frame=0xC0, ended=True):
+    """Build a JPEG of three components with these scans: (components, first and last coefficient, high and low bit), without data."""
+    sof = bytes([0xFF, frame]) + struct.pack(">HBHHB", 17, 8, height, width, 3) + b"".join(bytes([i, 0x11, i > 1]) for i in (1, 2, 3))
+    parts = [b"\xff\xd8", jpeg_tables(), sof]
+    for components, first, last, bits in scans:
+        header = struct.pack(">HB", 6 + 2 * len(components), len(components)) + b"".join(bytes([i, 0x11 * (i > 1)]) for i in components)
+        parts.append(b"\xff\xda" + header + bytes([first, last, bits]))
+    return b"".join(parts) + (b"\xff\xd9" if ended else b"")
+
+
+def tiff(entries, payload):
+    """Build a TIFF page. entries: tag -> (type, values); the values `("payload", n)` become offsets in the payload."""
+    directory_size = 2 + 12 * len(entries) + 4
+    sizes = {1: "B", 3: "H", 4: "I"}
+    lists = {tag: len(values) * struct.calcsize(sizes[kind]) for tag, (kind, values) in entries.items()}
+    start = 8 + directory_size + sum(size for size in lists.values() if size > 4)
+    body, extra = b"", b""
+    for tag, (kind, values) in sorted(entries.items()):
+        numbers = [start + value[1] if isinstance(value, tuple) else value for value in values]
+        packed = struct.pack(f"<{len(numbers)}{sizes[kind]}", *numbers)
+        if len(packed) > 4:
+            extra, packed = extra + packed, struct.pack("<I", 8 + directory_size + len(extra))
+        body += struct.pack("<HHI4s", tag, kind, len(numbers), packed.ljust(4, b"\0"))
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4) + extra + payload
+
+
+def tiled_tiff(size, tile, samples, payload, offsets, lengths, *, compression=8):
+    entries = {
+        256: (4, [size[0]]),
+        257: (4, [size[1]]),
+        258: (3, [8] * samples),
+        259: (3, [compression]),
+        262: (3, [2 if samples >= 3 else 1]),
+        277: (3, [samples]),
+        284: (3, [1]),
+        322: (4, [tile[0]]),
+        323: (4, [tile[1]]),
+        324: (4, [("payload", offset) for offset in offsets]),
+        325: (4, lengths),
+    }
+    return tiff(entries, payload)
+
+
+def zeros(count):
+    """Compress so many zeros."""
+    compressor = zlib.compressobj(9)
+    return b"".join(compressor.compress(bytes(min(MB, count - done))) for done in range(0, count, MB)) + compressor.flush()
+
+
+ONE_SCAN = [((1, 2, 3), 0, 63, 0)]
+THREE_SCANS = [((component,), 0, 63, 0) for component in (1, 2, 3)]
+TILE = zeros(65_520 * 2048)
+SHARED = zeros(16 * 976 * 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(jpeg(8000, 8000, [((1,), 0, 63, 0)] * 6000), "two scans of one colour component", id="baseline scans"),
+        pytest.param(jpeg(8000, 8000, THREE_SCANS + ONE_SCAN), "two scans of one colour component", id="repeated interleaved scan"),
+        pytest.param(jpeg(8, 8, [((1, 2, 3), 0, 0, 0)] * 65, frame=0xC2), rf"more than {MAX_SCANS} scans", id="progressive scans"),
+        pytest.param(jpeg(8000, 8000, [((1, 2, 3), 0, 63, 0)] * 9, frame=0xC2), "needs too many passes", id="pixels times scans"),
+        pytest.param(jpeg(8000, 8000, ONE_SCAN, frame=0xC9), "arithmetic-coded", id="arithmetic coding"),
+        pytest.param(jpeg(8000, 8000, [((1,), 0, 63, 0)]), "lacks scans", id="missing component"),
+        pytest.param(
+            tiled_tiff((65_535, 1), (65_520, 32_752), 1, TILE, [0, 0], [len(TILE)] * 2), "at most 2048 per side", id="tile height"
+        ),
+        pytest.param(tiled_tiff((1, 60_000), (60_000, 2048), 1, TILE, [0] * 30, [1] * 30), "at most 2048 per side", id="tile width"),
+        pytest.param(tiled_tiff((2049, 1), (2048, 2048), 3, TILE, [0, 1], [9, 9]), "in total; the image has 2,049", id="tile area"),
+        pytest.param(
+            tiled_tiff((65_535, 976), (16, 976), 3, SHARED, [0] * 4096, [len(SHARED)] * 4096), "tiles that share bytes", id="shared tiles"
+        ),
+        pytest.param(tiled_tiff((64, 64), (64, 64), 3, SHARED, [0, 1], [9, 9]), r"needs 1 tiles and has 2", id="surplus tiles"),
+    ],
+)
+def test_a_small_file_that_needs_much_work_is_refused_without_decoding(data, message, cost_of):
+    with pytest.raises((DamagedImage, ImageTooLarge, NotAnImage), match=message):
+        read_image(data)
+    before = cost_of(b"empty").peak_bytes
+    cost = cost_of(data)
+    assert cost.refused
+    assert cost.cpu_seconds < 0.2
+    assert cost.peak_bytes - before < 20 * MB + 10 * len(data)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"), [("jpeg_scans.py", (8000, 8000, 6000)), ("tiff_tile.py", (65_535, 1, 65_520, 32_752, 1, 2))]
+)
+def test_the_reported_attack_files_are_refused_at_once(script, arguments, shared, tmp_path, cost_of):
+    import subprocess
+    import sys
+
+    attack = shared / "attacks" / script
+    if not attack.is_file():
+        pytest.skip(f"needs {attack}")
+    target = tmp_path / "attack"
+    subprocess.run([sys.executable, str(attack), *map(str, arguments), str(target)], check=True, stdout=subprocess.DEVNULL)
+    cost = cost_of(target.read_bytes())
+    assert cost.refused
+    assert cost.cpu_seconds < 0.2
+
+
+def test_a_sequential_jpeg_with_one_scan_per_component_is_read():
+    rng = np.random.default_rng(0)
+    channels = [Image.fromarray(rng.integers(0, 256, (17, 24), np.uint8)) for _ in range(3)]
+    parts = []
+    for number, channel in enumerate(channels, 1):
+        data = jpeg_of(channel)
+        start = data.index(b"\xff\xda")
+        parts.append(data[start:-2].replace(b"\xff\xda\0\x08\x01\x01", b"\xff\xda\0\x08\x01" + bytes([number]), 1))
+        tables = data[:start]
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, 17, 24, 3) + b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    image = read_image(tables.replace(tables[tables.index(b"\xff\xc0") :][:13], frame) + b"".join(parts) + b"\xff\xd9")
+    expected = Image.merge("YCbCr", [Image.open(io.BytesIO(jpeg_of(channel))) for channel in channels]).convert("RGB")
+    assert np.abs(image.astype(int) - np.asarray(expected)).max() <= 2
+
+
+def jpeg_of(channel):
+    out = io.BytesIO()
+    channel.save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+@pytest.mark.parametrize("tile", [None, 16, 256, 1024])
+@pytest.mark.parametrize("size", [(100, 70), (300, 20), (700, 1030)])
+def test_tiffs_of_usual_layouts_are_read(size, tile, compression):
+    if tile and compression == "raw":
+        pytest.skip("Pillow writes tiles only when it compresses")
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (size[1] // 10, size[0] // 10, 3), np.uint8)).resize(size)
+    out = io.BytesIO()
+    image.save(out, "TIFF", compression=compression, tiffinfo={322: tile, 323: tile} if tile else {278: 7 if compression != "jpeg" else 16})
+    difference = np.abs(read_image(out.getvalue()).astype(int) - np.asarray(image))
+    assert difference.mean() <= (3 if compression == "jpeg" else 0)
+
+
+def test_a_progressive_jpeg_inside_a_tiff_is_refused():
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(out, "JPEG", progressive=True)
+    data = tiled_tiff((16, 16), (16, 16), 3, out.getvalue(), [0], [len(out.getvalue())], compression=7)
+    with pytest.raises(DamagedImage, match="JPEG strip that is too large, progressive"):
+        read_image(data)
+
+
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
+LARGE = Image.linear_gradient("L").convert("RGB").resize((3000, 2000))
+LARGE_FILES = {
+    "jpeg": (LARGE, "JPEG", {"progressive": True, "subsampling": 0, "exif": ROTATED}),
+    "cmyk jpeg": (LARGE.convert("CMYK"), "JPEG", {"exif": ROTATED}),
+    "png": (LARGE.convert("RGBA"), "PNG", {"exif": ROTATED}),
+    "webp": (LARGE.convert("RGBA"), "WEBP", {"lossless": True, "method": 0, "exif": ROTATED}),
+    "gif": (LARGE.quantize(16), "GIF", {"transparency": 3}),
+    "bmp": (LARGE, "BMP", {}),
+    "tiff": (LARGE.convert("RGBA"), "TIFF", {"compression": "tiff_adobe_deflate", "tiffinfo": {0x0112: 6, 278: 2000}}),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_FILES)
+def test_decoding_needs_no_more_memory_than_announced(name, cost_of):
+    image, form, options = LARGE_FILES[name]
+    if name in ("png", "webp", "tiff"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    before = cost_of(b"empty").peak_bytes
+    cost = cost_of(out.getvalue())
+    assert not cost.refused
+    assert cost.peak_bytes - before <= open_image_file(out.getvalue()).peak_bytes + 4 * MB
