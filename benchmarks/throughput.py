@@ -25,7 +25,7 @@ from detector.detector import Detector
 from detector.imaging.image import read_image
 from weights.embedded import SAMPLE_PHOTO
 from weights.engines.factory import load_engine
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
 
@@ -44,7 +44,7 @@ def main() -> None:
 def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, object]:
     """The line."""
     data = _photo()
-    loaded = load(model)
+    loaded = resolve_model(model)
     detector = Detector(loaded.spec, load_engine(loaded))
     pixels = detector.prepare(read_image(data)).pixels[None]
     together: list[float] = []

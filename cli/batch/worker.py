@@ -19,7 +19,7 @@ from detector.imaging.image import read_reduced
 from service.schemas.detections import Detection
 from service.schemas.problem import KINDS
 from weights.engines.factory import EngineName, load_engine
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 DEATHS = 3
 """A photo at which so many processes have died is taken for the reason, and left out: the others shall be answered."""
@@ -32,7 +32,7 @@ class Worker:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         self._folder = Path(folder)
         self._plan = Plan.read(self._folder)
-        loaded = load(model)
+        loaded = resolve_model(model)
         self._detector = Detector(loaded.spec, load_engine(loaded, engine, threads=1))
         asked = self._plan.asked
         self._class_ids = self._detector.class_ids(asked.classes) if asked.classes else None

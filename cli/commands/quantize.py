@@ -33,10 +33,10 @@ def quantize(
     from cli.output.download_bar import load_model
     from detector.errors import SettingError
     from weights.formats.safetensors import save_model
-    from weights.hub.resolve import SUFFIX
-    from weights.quantization.quantize import quantize as convert
+    from weights.hub.resolve import MODEL_SUFFIX
+    from weights.quantization.quantize import quantize_model
 
-    if out.suffix != SUFFIX:
+    if out.suffix != MODEL_SUFFIX:
         raise typer.BadParameter(f"{out} is not the name of a model file; give one that ends in {SUFFIX}.", param_hint="--out")
     loaded = load_model(model)
     if loaded.quantization is not None:
@@ -45,9 +45,9 @@ def quantize(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("calibrating", total=len(chosen))
-        result = convert(loaded, list(_pixels(loaded.spec, chosen)), advance=lambda: progress.advance(task))
+        result = quantize_model(loaded, list(_pixels(loaded.spec, chosen)), on_image=lambda: progress.advance(task))
     named = _with_facts(result.model, out.stem, {"quantised_from": loaded.name, "calibration_photos": str(len(chosen))})
-    facts = {"logits_over_error_db": f"{result.decibels:.1f}", "left_in_float32": ", ".join(result.left) or "none"}
+    facts = {"logits_over_error_db": f"{result.snr_db:.1f}", "left_in_float32": ", ".join(result.float_layers) or "none"}
     facts |= _measured(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
     named = _with_facts(named, out.stem, facts)
     save_model(named, out)

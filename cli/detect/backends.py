@@ -29,7 +29,7 @@ class Finder:
     def load(cls, model: str | None, engine: EngineName, wanted: Wanted) -> "Finder":
         """Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
         ready = load_ready(model, engine)
-        Thread(target=ready.keep, name="keep").start()  # beside the photos
+        Thread(target=ready.persist, name="persist-engine").start()  # beside the photos
         detector = Detector(ready.facts.spec, ready.engine)
         return cls(ready.facts.name, detector, wanted, detector.class_ids(wanted.classes) if wanted.classes else None)
 

@@ -46,11 +46,11 @@ class Loading:
         Raises NoRoom, before anything large is read, and BoxwrightError or OSError, whatever is wrong with the file.
         """
         with snapshot(version.path) as copy:
-            header = read_header(copy, called=version.path)
+            header = read_header(copy, display_path=version.path)
             self._check_room(version, needed_bytes(header.spec, header.quantization), room)
-            model = load_model(copy, called=version.path)
+            model = load_model(copy, display_path=version.path)
         try:
-            engine = load_engine(model, self.engine, lanes=self.lanes)
+            engine = load_engine(model, self.engine, concurrent_sessions=self.lanes)
             loaded = LoadedModel.of(
                 model, engine, name=version.name, version=str(version.number), file=version.path.relative_to(folder).as_posix()
             )

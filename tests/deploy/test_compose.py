@@ -9,7 +9,7 @@ import yaml
 from service.auth.api_keys import HashedKey, new_key
 from service.auth.authenticator import Door
 from service.settings import Settings
-from weights.hub.resolve import DEFAULT
+from weights.hub.resolve import DEFAULT_MODEL
 
 OURS = ("boxwright", "finetune")
 

@@ -16,7 +16,7 @@ from detector.onnx.graph import build_onnx
 from detector.quantization import Quantization, kernel_steps
 from detector.spec import Model, ModelSpec
 from weights.quantization.calibration import calibrate
-from weights.quantization.quantize import quantize, rounded
+from weights.quantization.quantize import quantize_model, round_kernels
 
 numbers = st.floats(-(2.0**100), 2.0**100, width=32)
 
@@ -32,10 +32,10 @@ def of_layers(random_arrays, *layers):
 @given(arrays(np.float32, (3, 3, 2, 5), elements=numbers))
 def test_a_kernel_on_its_grid_stays_there(kernel):
     steps, step = kernel_steps(kernel, -1)
-    rounded = steps * step
-    again, step_again = kernel_steps(rounded, -1)
-    np.testing.assert_array_equal(again * step_again, rounded)
-    assert (np.abs(rounded - kernel) <= step * 0.505 + 1e-30).all()
+    round_kernels = steps * step
+    again, step_again = kernel_steps(round_kernels, -1)
+    np.testing.assert_array_equal(again * step_again, round_kernels)
+    assert (np.abs(round_kernels - kernel) <= step * 0.505 + 1e-30).all()
 
 
 def test_a_convolution_is_integer_arithmetic(random_arrays):
@@ -75,7 +75,7 @@ def test_where_batch_norm_leaves_nothing_of_a_kernel_its_shift_comes_out(gamma, 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_works_in_8_bits(activation, random_arrays):
     model = of_layers(random_arrays, Conv("a", 8, activation=activation, stride=2), Conv("b", 8, activation=activation), Conv("c", 3))
-    quantised = quantize(model, list(images(64, 3)), enough=0)
+    quantised = quantize_model(model, list(images(64, 3)), enough=0)
     assert quantised.left == ()
     assert quantised.decibels > 20
 
@@ -96,7 +96,7 @@ def test_all_kinds_of_layers_work_in_8_bits(random_arrays):
     )
     model = of_layers(random_arrays, *layers)
     photos = list(images(64, 3))
-    result = quantize(model, photos, enough=0)
+    result = quantize_model(model, photos, enough=0)
     assert result.decibels > 20
     kinds = {node.op_type for node in OnnxGraph.of(result.model).nodes}
     assert {"QLinearConv", "QLinearAdd", "QLinearConcat", "QLinearLeakyRelu"} <= kinds
@@ -132,8 +132,8 @@ def test_layers_that_suffer_are_left_in_float32(random_arrays):
     arrays["b/kernel"][1, 1, 0] *= 300  # one number so large that all others of its filter are a fraction of a step
     photos = list(images(64, 3))
     spoilt = replace(model, arrays=arrays)
-    all_in = quantize(spoilt, photos, enough=0)
-    better = quantize(spoilt, photos, enough=all_in.decibels + 1)
+    all_in = quantize_model(spoilt, photos, enough=0)
+    better = quantize_model(spoilt, photos, enough=all_in.decibels + 1)
     assert better.left
     assert better.decibels >= all_in.decibels + 1
     assert set(better.left) | set(better.model.quantization.layers) == {"a", "b", "c"}
@@ -142,7 +142,7 @@ def test_layers_that_suffer_are_left_in_float32(random_arrays):
 def test_a_model_that_has_no_layer_for_8_bits_is_refused(random_arrays):
     model = of_layers(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
     with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* even '[abc]', .* [0-9.]+ dB .* 1000 are wanted"):
-        quantize(model, list(images(64, 3)), enough=1000)
+        quantize_model(model, list(images(64, 3)), enough=1000)
 
 
 def test_a_layer_left_in_float32_between_two_in_8_bits_is_left_alone(random_arrays):
@@ -163,15 +163,15 @@ def test_rounding_shifts_no_sums_on_the_average(random_arrays):
     model = of_layers(random_arrays, *layers)
     constant = np.full((1, 64, 64, 3), 100, np.float32)
     seen = calibrate(model, list(constant))
-    quantised = rounded(replace(model, quantization=Quantization(("c",), seen.ranges)), seen.means)
+    quantised = round_kernels(replace(model, quantization=Quantization(("c",), seen.ranges)), seen.means)
     one, other = (load_engine(replace(each, quantization=None))(constant).mean(axis=(1, 2)) for each in (model, quantised))
-    shifted = load_engine(replace(rounded(replace(model, quantization=quantised.quantization)), quantization=None))(constant)
+    shifted = load_engine(replace(round_kernels(replace(model, quantization=quantised.quantization)), quantization=None))(constant)
     assert np.abs(other - one).max() < 0.01 * np.abs(shifted.mean(axis=(1, 2)) - one).max()
 
 
 def test_the_other_engine_computes_the_same_kernels_in_float32(random_arrays):
     model = of_layers(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
-    result = quantize(model, list(images(64, 3)), enough=0).model
+    result = quantize_model(model, list(images(64, 3)), enough=0).model
     one, other = OnnxEngine.of(replace(result, quantization=None))(images(64)), load_engine(result, "tensorflow")(images(64))
     np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(one).max())
 

@@ -15,7 +15,7 @@ from detector.imaging.image import read_reduced
 from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
 from weights.engines.factory import load_engine
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
 RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine there may be seconds of them
@@ -24,7 +24,7 @@ RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine th
 @pytest.fixture(scope="module")
 def natively():
     """(photo) -> its detections, computed in this process."""
-    model = load(None)
+    model = resolve_model(None)
     detector = Detector(model.spec, load_engine(model, threads=1))
 
     def detect(photo):

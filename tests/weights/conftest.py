@@ -9,7 +9,7 @@ from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
 from detector.shapes import NAME, array_shapes, trace
 from detector.spec import Model, ModelSpec
 from weights.formats.darknet.cfg import DARKNET_EPSILON
-from weights.formats.layer_names import named
+from weights.formats.layer_names import name_layers
 
 small = st.integers(1, 3)
 side = st.floats(0.01, 100)
@@ -68,7 +68,7 @@ def specs(draw, darknet):
     if anchors:
         network += (Conv("outputs", len(anchors) * (5 + len(labels)), 1, normalize=False, activation="linear"),)
     if darknet:
-        return ModelSpec(labels if anchors else (), anchors, named(network), input_size, edges="inclusive")
+        return ModelSpec(labels if anchors else (), anchors, name_layers(network), input_size, edges="inclusive")
     fit, resample = draw(st.sampled_from(["letterbox", "stretch"])), draw(st.sampled_from(["darknet", "antialiased"]))
     edges = draw(st.sampled_from(["continuous", "inclusive"]))
     scale, offset = draw(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2))

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.commands.weights import app
 from cli.main import app as boxwright
-from weights.formats.export import FORMATS
+from weights.formats.export import EXPORTERS
 from weights.hub.catalogue import entries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def test_every_entry_of_the_catalogue_is_documented(name):
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("target", EXPORTERS)
 def test_every_format_is_documented(target):
     assert f"| `{target}` |" in TEXT
 

@@ -16,7 +16,7 @@ from detector.errors import ModelFileError
 from weights.errors import DiskError
 from weights.formats.tensornets.npz import write_npz
 from weights.hub.catalogue import Entry, entry_of, spec_of
-from weights.hub.fetch import fetch
+from weights.hub.fetch import fetch_entry
 from weights.hub.http_download import CHUNK
 from weights.hub.pulled import load_pulled
 
@@ -47,14 +47,14 @@ def entry(internet, served) -> Entry:
 
 
 def test_a_good_download_is_the_file_to_its_last_byte(entry, home, internet, stem):
-    assert fetch(entry).read_bytes() == stem
+    assert fetch_entry(entry).read_bytes() == stem
     assert home.left() == {entry.file}
     assert [seen.sent for seen in internet.seen] == [SIZE]
 
 
 def test_one_cut_in_the_middle_is_taken_up_there(entry, internet, served, stem):
     served.cuts = [SIZE // 2]
-    assert fetch(entry).read_bytes() == stem
+    assert fetch_entry(entry).read_bytes() == stem
     assert [seen.start for seen in internet.seen] == [0, SIZE // 2 // CHUNK * CHUNK]
     assert sum(seen.sent for seen in internet.seen) < SIZE + CHUNK
 
@@ -75,7 +75,7 @@ def test_a_web_page_of_that_size_is_no_weights(entry, home, internet, served, co
 
 def test_after_a_dead_mirror_the_next_address_is_asked_as_nobody_but_us(entry, internet, dead, monkeypatch, stem):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", dead)
-    assert fetch(entry).read_bytes() == stem
+    assert fetch_entry(entry).read_bytes() == stem
     (seen,) = internet.seen  # which answers 403 to Python's own user agent
     assert (seen.status, seen.headers["User-Agent"].partition("/")[0]) == (200, "boxwright")
 
@@ -96,7 +96,7 @@ def test_a_disk_without_room_is_noticed_before_it_is_full(entry, home, internet,
     no_room = os.statvfs_result((4096, 4096, 100, SIZE // 4096 // 2, SIZE // 4096 // 2, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: no_room)
     with pytest.raises(DiskError, match=f"needs {SIZE:,} more"):
-        fetch(entry)
+        fetch_entry(entry)
     assert home.left() == set()
     assert internet.seen[0].sent < SIZE // 2
 
@@ -172,5 +172,5 @@ def test_a_malicious_pickle_that_nobody_vouched_for_is_refused_when_it_is_looked
 def test_a_malicious_pickle_with_the_right_hash_is_refused_when_a_model_is_made_of_it(malicious, internet, tmp_path):
     entry = replace(malicious, hashes={"md5": hashlib.md5(internet.pages["/darknet19.npz"].body).hexdigest()})
     with pytest.raises(ModelFileError, match=r"its pickle names .*open.*delete it"):
-        load_pulled(entry, fetch(entry))
+        load_pulled(entry, fetch_entry(entry))
     assert not (tmp_path / "ran").exists()

@@ -9,7 +9,7 @@ from detector.errors import ModelError, ModelFileError, NetworkError, SettingErr
 from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, tiny_yolov2, yolov2
 from detector.shapes import operations, parameters
 from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
-from weights.formats.layer_names import named
+from weights.formats.layer_names import name_layers
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"  # four lines
 CONV = "[convolutional]\nactivation=leaky\n"
@@ -140,9 +140,9 @@ def test_a_stage_ends_at_each_pool_and_strided_convolution():
 
 def test_a_narrow_yolov2_has_the_names_of_ours_and_one_layer_more_has_not():
     narrow = yolov2(("a",), stem=darknet19(0.25), filters=8)
-    assert named(narrow) == narrow
-    assert named(narrow)[-1].name == "linear"
-    assert named((*narrow, Conv("x", 3)))[-1].name == "conv7_3"
+    assert name_layers(narrow) == narrow
+    assert name_layers(narrow)[-1].name == "linear"
+    assert name_layers((*narrow, Conv("x", 3)))[-1].name == "conv7_3"
 
 
 def test_labels_take_the_place_of_made_up_ones():

@@ -12,8 +12,8 @@ import pytest
 
 from detector.errors import SettingError
 from weights.hub.catalogue import Entry
-from weights.hub.fetch import fetch
-from weights.hub.mirrors import offline
+from weights.hub.fetch import fetch_entry
+from weights.hub.mirrors import is_offline
 
 
 def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
@@ -21,13 +21,13 @@ def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
 ):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}/mirror/")
     internet.pages["/mirror/small.weights"] = internet.page(body)
-    fetch(small)
+    fetch_entry(small)
     assert [seen.path for seen in internet.seen] == ["/mirror/small.weights"]
 
 
 def test_the_usual_variables_name_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", internet.base)
-    fetch(replace(small, addresses=("http://weights.invalid/small.weights",)))
+    fetch_entry(replace(small, addresses=("http://weights.invalid/small.weights",)))
     assert [seen.path for seen in internet.seen] == ["http://weights.invalid/small.weights"]
 
 
@@ -42,7 +42,7 @@ def test_a_mirrors_password_is_used_and_not_told(small: Entry, home, internet, m
 def test_a_mirror_that_is_no_address_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", "/mnt/mirror")
     with pytest.raises(SettingError, match=r"'/mnt/mirror'.*--from"):
-        fetch(small)
+        fetch_entry(small)
 
 
 def test_offline_it_says_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
@@ -53,9 +53,9 @@ def test_offline_it_says_what_to_do(small: Entry, home, internet, monkeypatch: p
 
 
 def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
-    fetch(small)
+    fetch_entry(small)
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.Monkey
 def test_a_mirror_that_is_no_address_is_refused_without_telling_its_password(small: Entry, internet, mirror: str, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", mirror)
     with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR holds") as caught:
-        fetch(small)
+        fetch_entry(small)
     assert "ecret" not in str(caught.value)
     assert internet.seen == []
 
@@ -82,7 +82,7 @@ def test_a_mirrors_password_is_not_stored_and_the_download_is_taken_up_all_the_s
     page.cuts = [150_000, 10]
     home.refuses(replace(small, addresses=()), "broke off")
     assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.left())
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert [seen.start > 0 for seen in internet.seen] == [False, True, True]
 
 
@@ -91,7 +91,7 @@ def test_after_a_host_that_cannot_be_the_next_address_is_tried(small: Entry, int
     caplog.set_level("INFO")
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{host}/small.weights")
     monkeypatch.setenv("BOXWRIGHT_MIRROR", host)
-    assert fetch(replace(small, addresses=(f"{internet.base}/moved", *small.addresses))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(f"{internet.base}/moved", *small.addresses))).read_bytes() == body
     assert [seen.path for seen in internet.seen] == ["/moved", "/small.weights"]
     assert caplog.text.count("trying the next") == 2
     assert "secret" not in caplog.text
@@ -104,7 +104,7 @@ def test_offline_is_a_switch(value: str | None, expected: bool, monkeypatch: pyt
     monkeypatch.delenv("BOXWRIGHT_OFFLINE", raising=False)
     if value is not None:
         monkeypatch.setenv("BOXWRIGHT_OFFLINE", value)
-    assert offline() is expected
+    assert is_offline() is expected
 
 
 @pytest.fixture
@@ -135,4 +135,4 @@ def test_a_redirection_from_https_to_http_is_not_followed(small: Entry, home, in
     home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it leads from https to http")
     assert internet.seen == []
     internet.pages["/moved"].location = f"{secure}/small.weights"
-    assert fetch(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body

@@ -20,9 +20,9 @@ from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 from weights.engines.factory import load_engine
 from weights.errors import FetchError
-from weights.formats.tensornets.compat import fetched, import_tensornets
+from weights.formats.tensornets.compat import fetch_from_catalogue, import_tensornets
 from weights.formats.tensornets.graph import TensornetsGraph
-from weights.formats.tensornets.mapping import kind_of, read_tensornets, write_tensornets
+from weights.formats.tensornets.mapping import tensornets_network, read_tensornets, write_tensornets
 from weights.formats.tensornets.npz import write_npz
 from weights.hub import resolve
 from weights.hub.catalogue import entries, entry_of, spec_of
@@ -256,14 +256,14 @@ def test_the_graph_is_built_for_any_number_of_labels(labels):
 
 
 def test_names_are_tensornets_own():
-    names = kind_of(VOC).variables
+    names = tensornets_network(VOC).variables
     assert list(names)[:5] == [f"conv1/{part}" for part in ("kernel", "gamma", "mean", "variance", "beta")]
     assert names["conv1/kernel"] == "genYOLOv2/stem/conv1/1/conv/weights:0"
     assert names["conv5_3/mean"] == "genYOLOv2/stem/conv5/3/bn/moving_mean:0"
     assert names["conv5a/beta"] == "genYOLOv2/conv5a/bias/biases:0"
     assert names["linear/bias"] == "genYOLOv2/linear/conv/biases:0"
-    assert kind_of(TINY_VOC).variables["conv1/variance"] == "REFtinyyolov2voc/conv1/bn/moving_variance:0"
-    assert kind_of(STEM).variables["conv6_5/gamma"] == "darknet19/conv6/5/bn/gamma:0"
+    assert tensornets_network(TINY_VOC).variables["conv1/variance"] == "REFtinyyolov2voc/conv1/bn/moving_variance:0"
+    assert tensornets_network(STEM).variables["conv6_5/gamma"] == "darknet19/conv6/5/bn/gamma:0"
 
 
 @pytest.mark.parametrize(("function", "spec"), [("yolov2voc", VOC), ("tinyyolov2voc", TINY_VOC), ("yolov2", None)])
@@ -295,9 +295,9 @@ def test_networks_that_tensornets_does_not_have_are_refused_by_their_first_layer
 
 def test_other_stems_are_refused():
     with pytest.raises(NetworkError, match="nothing where its Darknet19 has"):
-        kind_of(ModelSpec((), (), STEM.network[:-1], 64))
+        tensornets_network(ModelSpec((), (), STEM.network[:-1], 64))
     with pytest.raises(NetworkError, match="where its Darknet19 has nothing"):
-        kind_of(ModelSpec((), (), (*STEM.network, Conv("more", 8)), 64))
+        tensornets_network(ModelSpec((), (), (*STEM.network, Conv("more", 8)), 64))
 
 
 def test_arrays_that_do_not_fit_are_refused():
@@ -369,7 +369,7 @@ def test_the_stem_leaves_the_classifier_of_its_file_out(random_arrays, tmp_path)
 
     graph = TensornetsGraph.build(STEM)
     graph.assign(model.arrays)
-    stem = dict(zip(kind_of(STEM).variables.values(), graph.session.run(list(graph.variables.values())), strict=True))
+    stem = dict(zip(tensornets_network(STEM).variables.values(), graph.session.run(list(graph.variables.values())), strict=True))
     classifier = {"darknet19/logits/weights:0": np.zeros((1, 1, 1024, 1000), np.float32), "darknet19/logits/biases:0": np.zeros(1000, "f4")}
     write_npz(tmp_path / "darknet19.npz", stem | classifier)
     assert_equal(read_tensornets(tmp_path / "darknet19.npz", STEM).arrays, model.arrays)
@@ -401,7 +401,7 @@ def test_the_catalogue_has_tensornets_addresses_and_hashes(monkeypatch):
 
 def test_a_file_that_nobody_can_verify_is_not_fetched():
     with pytest.raises(UnknownModel, match=r"asks for resnet50\.npz.*ref_yolo"):
-        fetched("resnet50.npz")
+        fetch_from_catalogue("resnet50.npz")
 
 
 def test_a_file_of_another_network_is_refused(tiny_file, tiny, tmp_path):

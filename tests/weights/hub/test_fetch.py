@@ -14,28 +14,28 @@ from detector.errors import ModelFileError
 from service.version import installed_version
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of
-from weights.hub.fetch import fetch, pull
+from weights.hub.fetch import fetch_entry, pull
 from weights.hub.http_download import CHUNK
-from weights.hub.upkeep import pulled, remove, verify
+from weights.hub.pulled import list_pulled, remove_pulled, verify_pulled
 
 HTML = b"<!DOCTYPE html>\n<html><title>Survival Strategies</title></html>".ljust(300_000)
 
 
 def test_a_download_is_there_whole_and_was_reported_to_its_last_byte(small: Entry, home, internet, body: bytes):
     reports: list[tuple[int, int | None]] = []
-    path = fetch(small, progress=lambda done, total: reports.append((done, total)))
+    path = fetch_entry(small, progress=lambda done, total: reports.append((done, total)))
     assert path.read_bytes() == body
     assert home.left() == {"small.weights"}
     assert [total for _, total in reports] == [len(body)] * len(reports)
     assert [done for done, _ in reports] == [*range(CHUNK, len(body), CHUNK), len(body)]
-    fetch(small)
+    fetch_entry(small)
     assert len(internet.seen) == 1  # the second time it is there
 
 
 def test_the_request_says_who_we_are_where_pythons_own_name_is_refused(small: Entry, internet):
     with pytest.raises(HTTPError, match="403"):
         urllib.request.urlopen(small.addresses[0])
-    fetch(small)
+    fetch_entry(small)
     assert [seen.status for seen in internet.seen] == [403, 200]
     assert internet.seen[1].headers["User-Agent"].startswith("boxwright/")
     assert f"boxwright/{installed_version()} (" in internet.seen[1].headers["User-Agent"]
@@ -44,7 +44,7 @@ def test_the_request_says_who_we_are_where_pythons_own_name_is_refused(small: En
 def test_a_file_whose_size_and_sha256_nobody_published_is_held_to_its_md5_and_its_sha256_recorded(small: Entry, home, page, body: bytes):
     page.length = False
     entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
-    assert fetch(entry).read_bytes() == body
+    assert fetch_entry(entry).read_bytes() == body
     assert json.loads((home.folder / cache.HASHES).read_text()) == {"small": hashlib.sha256(body).hexdigest()}
 
 
@@ -56,7 +56,7 @@ def test_a_wrong_hash_is_refused_and_nothing_is_left(small: Entry, home, page, o
 
 def test_after_a_wrong_hash_the_next_address_is_tried(small: Entry, internet, body: bytes, other: bytes):
     internet.pages["/damaged"] = internet.page(other)
-    assert fetch(replace(small, addresses=(f"{internet.base}/damaged", *small.addresses))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(f"{internet.base}/damaged", *small.addresses))).read_bytes() == body
     assert [seen.path for seen in internet.seen] == ["/damaged", "/small.weights"]
 
 
@@ -101,7 +101,7 @@ def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path,
     source = tmp_path / "carried here"
     source.write_bytes(body)
     reports: list[tuple[int, int | None]] = []
-    assert fetch(small, source=source, progress=lambda *report: reports.append(report)).read_bytes() == body
+    assert fetch_entry(small, source=source, progress=lambda *report: reports.append(report)).read_bytes() == body
     assert (home.left(), internet.seen, reports) == ({"small.weights"}, [], [(len(body), len(body))])
 
 
@@ -118,18 +118,18 @@ def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path,
 def test_a_local_file_that_is_another_is_refused_and_the_one_there_stays(
     small: Entry, home, tmp_path: Path, data: bytes, match: str, body: bytes
 ):
-    fetch(small)
+    fetch_entry(small)
     source = tmp_path / "carried here"
     source.write_bytes(data)
     with pytest.raises(ModelFileError, match=rf"carried here is not small\.weights: {match}"):
-        fetch(small, source=source)
+        fetch_entry(small, source=source)
     assert (home.folder / "small.weights").read_bytes() == body
     assert home.left() == {"small.weights"}
 
 
 def test_a_local_file_that_is_not_there_is_named(small: Entry, tmp_path: Path):
     with pytest.raises(ModelFileError, match="nowhere cannot be read: No such file"):
-        fetch(small, source=tmp_path / "nowhere")
+        fetch_entry(small, source=tmp_path / "nowhere")
 
 
 def test_yolov2_is_pulled_at_full_size_through_a_break_and_listed_verified_and_removed(
@@ -139,20 +139,20 @@ def test_yolov2_is_pulled_at_full_size_through_a_break_and_listed_verified_and_r
     entry = entry_of("yolov2-voc")
     body = weights_like(entry)
     internet.pages["/yolov2-voc.weights"] = internet.page(body, cuts=[100_000_000])
-    assert pulled() == {}
+    assert list_pulled() == {}
     path = pull("yolov2-voc")
     assert sum(seen.sent for seen in internet.seen) < len(body) + CHUNK
-    assert pulled() == {"yolov2-voc": path}
-    verified = verify(entry)
+    assert list_pulled() == {"yolov2-voc": path}
+    verified = verify_pulled(entry)
     assert (verified.size, verified.sha256) == (202_704_264, hashlib.sha256(body).hexdigest())
     assert verified.against == ("recorded sha256",)
     with path.open("r+b") as file:
         file.seek(123_456_789)
         file.write(b"\xff")
     with pytest.raises(ModelFileError, match=r"yolov2-voc\.weights: its hash .* recorded .* boxwright weights remove yolov2-voc"):
-        verify(entry)
-    assert remove(entry)
-    assert not remove(entry)
+        verify_pulled(entry)
+    assert remove_pulled(entry)
+    assert not remove_pulled(entry)
     assert home.left() == {"hashes.json"}
 
 

@@ -20,7 +20,7 @@ from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 from weights.formats.darknet.weights import read_darknet, write_darknet
 from weights.formats.safetensors import MAX_HEADER_BYTES, load_model, read_header, save_model
-from weights.quantization.quantize import rounded
+from weights.quantization.quantize import round_kernels
 
 
 @pytest.fixture
@@ -348,7 +348,7 @@ def quantised_model(small_model):
     """Every second convolution in 8 bits."""
     layers = [layer.name for layer in small_model.spec.network if isinstance(layer, Conv)][::2]
     ranges = dict.fromkeys(small_model.arrays, (-1.5, 6.0))
-    return rounded(replace(small_model, quantization=Quantization(tuple(layers), ranges)))
+    return round_kernels(replace(small_model, quantization=Quantization(tuple(layers), ranges)))
 
 
 def test_a_quantised_model_comes_back_to_the_bit_and_is_a_quarter_of_the_size(tmp_path, quantised_model):

@@ -9,9 +9,9 @@ import pytest
 
 from detector.errors import ModelFileError
 from weights.hub.catalogue import entry_of, spec_of
-from weights.hub.fetch import fetch, pull
+from weights.hub.fetch import fetch_entry, pull
 from weights.hub.pulled import load_pulled
-from weights.hub.upkeep import remove
+from weights.hub.pulled import remove_pulled
 
 
 @pytest.mark.usefixtures("home")
@@ -31,7 +31,7 @@ def test_a_pulled_file_becomes_the_model_that_the_catalogue_says(tmp_path: Path,
         entry.licence,
         "32",
     )
-    assert remove(entry)
+    assert remove_pulled(entry)
     source.unlink()
 
 
@@ -48,7 +48,7 @@ def test_a_file_of_another_network_is_refused_by_name(tmp_path: Path):
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("hashes", [{}, {"sha256": "0" * 64}])
 def test_the_hash_in_the_provenance_is_that_of_the_file_that_was_read(tmp_path: Path, unpublished, internet, hashes):
-    path = fetch(unpublished)
+    path = fetch_entry(unpublished)
     data = internet.pages["/unpublished.weights"].body[:-4] + b"\0\0\0\0"
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match=rf"{hashlib.sha256(data).hexdigest()} instead of .*weights remove unpublished, then pull"):

@@ -12,7 +12,7 @@ from detector.network import Conv, Reorg
 from detector.shapes import parameters
 from detector.spec import ModelSpec
 from weights.formats.darknet.cfg import read_cfg
-from weights.formats.layer_names import renamed
+from weights.formats.layer_names import rename_layers
 from weights.hub.catalogue import Entry, entries, entry_of, spec_of
 
 NAMES = {
@@ -24,7 +24,7 @@ NAMES = {
 
 
 def nameless(spec: ModelSpec) -> ModelSpec:
-    return replace(spec, network=renamed(spec.network, [str(index) for index in range(len(spec.network))]))
+    return replace(spec, network=rename_layers(spec.network, [str(index) for index in range(len(spec.network))]))
 
 
 def test_the_catalogue_has_the_nine_models():

@@ -15,21 +15,21 @@ from detector.errors import ModelFileError
 from weights.errors import DiskError, FetchError
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of
-from weights.hub.fetch import fetch
-from weights.hub.upkeep import pulled, remove, verify
+from weights.hub.fetch import fetch_entry
+from weights.hub.pulled import list_pulled, remove_pulled, verify_pulled
 
 
 def test_a_recorded_hash_must_match_ever_after_unless_it_is_forgotten(unpublished: Entry, home, internet):
     page = internet.pages["/unpublished.weights"]
     first = hashlib.sha256(page.body).hexdigest()
-    fetch(unpublished)
+    fetch_entry(unpublished)
     assert json.loads((home.folder / cache.HASHES).read_text()) == {"unpublished": first}
-    assert remove(unpublished)
+    assert remove_pulled(unpublished)
     page.body = page.body[:-4] + b"\0\0\0\0"
     home.refuses(unpublished, rf"instead of {first}, the sha256 recorded in .*hashes\.json.*boxwright weights remove unpublished --forget")
     assert home.left() == {"hashes.json"}
-    assert not remove(unpublished, forget=True)
-    assert fetch(unpublished).read_bytes() == page.body
+    assert not remove_pulled(unpublished, forget=True)
+    assert fetch_entry(unpublished).read_bytes() == page.body
 
 
 @pytest.mark.parametrize("kind", ["zeros", "zeros after a header", "noise", "a text"])
@@ -47,9 +47,9 @@ def test_a_file_that_holds_no_such_network_is_never_recorded_as_the_right_one(
     source = tmp_path / "carried here"
     source.write_bytes(data)
     with pytest.raises(ModelFileError, match=r"carried here is not unpublished\.weights: it holds no such network"):
-        fetch(unpublished, source=source)
+        fetch_entry(unpublished, source=source)
     assert home.left() == set()
-    assert fetch(unpublished).read_bytes() == right
+    assert fetch_entry(unpublished).read_bytes() == right
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00", '{"small": 5}'])
@@ -57,30 +57,30 @@ def test_a_damaged_record_of_hashes_is_refused_before_anything_is_fetched(small:
     home.folder.mkdir(parents=True)
     (home.folder / cache.HASHES).write_text(text)
     with pytest.raises(ModelFileError, match=r"hashes\.json: not the .* that Boxwright wrote"):
-        fetch(small)
+        fetch_entry(small)
     assert internet.seen == []
 
 
 @pytest.mark.usefixtures("home")
 def test_what_was_not_pulled_cannot_be_verified_or_removed():
     with pytest.raises(FetchError, match="weights pull darknet19"):
-        verify(entry_of("darknet19"))
-    assert not remove(entry_of("darknet19"))
-    assert pulled() == {}
+        verify_pulled(entry_of("darknet19"))
+    assert not remove_pulled(entry_of("darknet19"))
+    assert list_pulled() == {}
 
 
 def test_a_file_that_was_cut_in_the_cache_is_not_given_out(small: Entry):
-    path = fetch(small)
+    path = fetch_entry(small)
     os.truncate(path, 1000)
     with pytest.raises(ModelFileError, match=r"1,000 bytes instead of 300,000.*boxwright weights remove small, then pull it again"):
-        fetch(small)
+        fetch_entry(small)
 
 
 def test_verifying_records_a_hash_where_there_is_none(unpublished: Entry, home):
-    fetch(unpublished)
+    fetch_entry(unpublished)
     (home.folder / cache.HASHES).unlink()
-    assert verify(unpublished).against == ()
-    assert verify(unpublished).against == ("recorded sha256",)
+    assert verify_pulled(unpublished).against == ()
+    assert verify_pulled(unpublished).against == ("recorded sha256",)
     assert set(json.loads((home.folder / cache.HASHES).read_text())) == {"unpublished"}
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_nobody_vouched_for_is_read_before_its_hash_is_recorded(unpu
     home.folder.mkdir(parents=True)
     (home.folder / unpublished.file).write_bytes(bytes(unpublished.sizes[0]))
     with pytest.raises(ModelFileError, match="it holds no such network"):
-        verify(unpublished)
+        verify_pulled(unpublished)
     assert home.left() == {unpublished.file}
 
 
@@ -96,7 +96,7 @@ def test_removing_deletes_what_an_interrupted_download_or_copy_left_too(small: E
     page.cuts = [150_000, 10]
     home.refuses(small, "broke off")
     (home.folder / "small.weights.copy").write_bytes(b"left by a power failure")
-    assert not remove(small)
+    assert not remove_pulled(small)
     assert home.left() == set()
 
 
@@ -107,7 +107,7 @@ def test_a_copy_that_is_interrupted_leaves_nothing(small: Entry, home, tmp_path:
     source = tmp_path / "carried here"
     source.write_bytes(body)
     with pytest.raises(KeyboardInterrupt):
-        fetch(small, source=source, progress=interrupt)
+        fetch_entry(small, source=source, progress=interrupt)
     assert home.left() == set()
 
 
@@ -117,10 +117,10 @@ def test_a_copy_is_begun_only_where_there_is_room_and_the_size_is_right(small: E
     source = tmp_path / "carried here"
     source.write_bytes(body)
     with pytest.raises(DiskError, match="has room for 0 bytes and needs 300,000 more"):
-        fetch(small, source=source)
+        fetch_entry(small, source=source)
     source.write_bytes(body + b"!")
     with pytest.raises(ModelFileError, match="it has 300,001 bytes instead of 300,000"):
-        fetch(small, source=source)
+        fetch_entry(small, source=source)
     assert home.left() == set()
 
 
@@ -152,23 +152,23 @@ def open_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.usefixtures("home")
 def test_in_a_cache_that_may_only_be_read_a_sound_file_verifies_and_none_can_be_removed(unpublished: Entry, open_home: Path, caplog):
-    fetch(unpublished)
+    fetch_entry(unpublished)
     (open_home / cache.HASHES).unlink()
     with read_only(open_home):
-        assert verify(unpublished).against == ()
+        assert verify_pulled(unpublished).against == ()
         with pytest.raises(DiskError, match=r"weights cannot be written: Permission denied"):
-            remove(unpublished)
+            remove_pulled(unpublished)
     assert "could not be recorded" in caplog.text
     (open_home / f"{unpublished.file}.lock").chmod(0o666)
     (open_home / f"{unpublished.file}.lock").touch()
     with read_only(open_home), pytest.raises(DiskError, match=r"cannot be (written|removed): Permission denied"):
-        remove(unpublished)
-    assert fetch(unpublished).exists()
+        remove_pulled(unpublished)
+    assert fetch_entry(unpublished).exists()
 
 
 @pytest.mark.usefixtures("home")
 def test_in_a_cache_that_may_only_be_read_nothing_has_to_be_recorded_of_a_file_with_a_published_hash(small: Entry, open_home: Path, caplog):
-    fetch(small)
+    fetch_entry(small)
     with read_only(open_home):
-        assert verify(small).against == ("published sha256",)
+        assert verify_pulled(small).against == ("published sha256",)
     assert caplog.text == ""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from weights.errors import DiskError, FetchError
 from weights.hub.catalogue import Entry
-from weights.hub.fetch import fetch
+from weights.hub.fetch import fetch_entry
 from weights.hub.http_download import CHUNK
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize("validators", [{"etag": '"first"'}, {"etag": None, "modified": "Sat, 24 Mar 2018 00:00:00 GMT"}, {"etag": None}])
 def test_a_download_cut_in_the_middle_is_taken_up_where_it_stopped(small: Entry, internet, page, validators: dict, body: bytes):
     vars(page).update(validators, cuts=[150_000])
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     first, second = internet.seen
     assert first.sent == 150_000
     assert second.start == 150_000 // CHUNK * CHUNK
@@ -40,14 +40,14 @@ def test_a_later_run_takes_up_what_an_earlier_one_left(small: Entry, home, inter
     error = home.refuses(small, r"it broke off after 131,072 bytes\n")
     assert "the 131,072 bytes that came are kept" in str(error)
     assert home.left() == {"small.weights.partial", "small.weights.partial.json"}
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen[2].start == 2 * CHUNK
     assert home.left() == {"small.weights"}
 
 
 def test_a_server_that_ignores_the_range_sends_everything_and_everything_is_written_anew(small: Entry, internet, page, body: bytes):
     page.cuts, page.ranges = [150_000], False
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert [(seen.status, seen.sent) for seen in internet.seen] == [(200, 150_000), (200, len(body))]
     assert internet.seen[1].start > 0
 
@@ -57,7 +57,7 @@ def test_a_file_that_changed_in_between_is_fetched_anew(unpublished: Entry, home
     page.cuts = [150_000, 10]
     home.refuses(unpublished, "broke off")
     page.body, page.etag = page.body[:100] + b"\0\0\0\0" + page.body[104:], '"second"'
-    assert fetch(unpublished).read_bytes() == page.body
+    assert fetch_entry(unpublished).read_bytes() == page.body
     assert (internet.seen[2].headers["If-Range"], internet.seen[2].status) == ('"first"', 200)
 
 
@@ -65,20 +65,20 @@ def test_two_parts_that_do_not_fit_are_thrown_away_and_all_is_fetched_again(smal
     page.etag, page.body, page.cuts = None, other, [150_000, 10]
     home.refuses(small, "broke off")
     page.body = body
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert [seen.status for seen in internet.seen] == [200, 206, 206, 200]
 
 
 def test_without_a_published_hash_or_a_validator_nothing_is_pieced_together(unpublished: Entry, internet):
     page = internet.pages["/unpublished.weights"]
     page.etag, page.cuts = None, [150_000]
-    assert fetch(unpublished).read_bytes() == page.body
+    assert fetch_entry(unpublished).read_bytes() == page.body
     assert [seen.start for seen in internet.seen] == [0, 0]
 
 
 def test_a_weak_etag_is_no_proof_that_the_file_is_the_same(small: Entry, internet, page, body: bytes):
     page.etag, page.modified, page.cuts = 'W/"weak"', "Sat, 24 Mar 2018 00:00:00 GMT", [150_000]
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen[1].headers["If-Range"] == page.modified
 
 
@@ -87,13 +87,13 @@ def test_a_file_that_is_shorter_than_it_should_be_is_refused_and_the_next_addres
     home.refuses(small, "it sent 200,000 bytes instead of 300,000")
     assert len(internet.seen) == 1
     internet.pages["/whole"] = internet.page(body)
-    assert fetch(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
     assert [(seen.path, seen.status) for seen in internet.seen[1:]] == [("/small.weights", 416), ("/small.weights", 200), ("/whole", 200)]
 
 
 def test_a_server_that_sends_another_part_than_asked_for_is_given_one_more_chance(small: Entry, home, internet, page, body: bytes):
     page.cuts, page.shift = [150_000], 1
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert [seen.status for seen in internet.seen] == [200, 206, 200]
     (home.folder / small.file).unlink()
     page.cuts = [150_000, 300_000, 150_000]
@@ -106,7 +106,7 @@ def test_the_address_that_has_sent_a_part_is_the_first_to_be_asked_for_the_rest(
     entry = replace(small, addresses=(f"{internet.base}/first", *small.addresses))
     home.refuses(entry, "broke off")
     internet.pages["/first"] = internet.page(body)
-    assert fetch(entry).read_bytes() == body
+    assert fetch_entry(entry).read_bytes() == body
     assert [seen.path for seen in internet.seen] == ["/first", *["/small.weights"] * 3]
 
 
@@ -125,7 +125,7 @@ def leave_part(home, body: bytes, note: str) -> None:
 
 def test_a_part_that_is_the_whole_already_is_taken_without_asking(small: Entry, home, internet, body: bytes):
     leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen == []
     assert home.left() == {"small.weights"}
 
@@ -133,14 +133,14 @@ def test_a_part_that_is_the_whole_already_is_taken_without_asking(small: Entry, 
 def test_where_only_the_server_knows_that_the_part_is_the_whole_it_is_fetched_anew(small: Entry, home, internet, body: bytes):
     leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
     entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
-    assert fetch(entry).read_bytes() == body
+    assert fetch_entry(entry).read_bytes() == body
     assert [seen.status for seen in internet.seen] == [416, 200]
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{", '{"address": 1}', "\x00"])
 def test_a_part_of_unknown_origin_is_not_used(small: Entry, home, internet, note: str, body: bytes, other: bytes):
     leave_part(home, other[:100_000], note)
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen[0].start == 0
 
 
@@ -150,7 +150,7 @@ def test_however_often_it_is_cut_the_file_is_whole_in_the_end(small: Entry, home
     page.cuts = list(cuts)
     while True:
         try:
-            path = fetch(small)
+            path = fetch_entry(small)
             break
         except FetchError:
             assert home.left() <= {"small.weights.partial", "small.weights.partial.json"}
@@ -172,7 +172,7 @@ def test_a_full_disk_ends_it_and_nothing_is_left(small: Entry, home, internet):
     (home.folder / "small.weights.partial").symlink_to("/dev/full")
     entry = replace(small, addresses=small.addresses * 2)
     with pytest.raises(DiskError, match=r"cannot be written: No space left on device.*BOXWRIGHT_HOME"):
-        fetch(entry)
+        fetch_entry(entry)
     assert home.left() == set()
     assert len(internet.seen) == 1  # no other address would help
 
@@ -181,7 +181,7 @@ def test_a_cache_folder_that_cannot_be_made_is_named(small: Entry, tmp_path: Pat
     (tmp_path / "file").touch()
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "file"))
     with pytest.raises(DiskError, match=r"file/weights cannot be written: Not a directory\. Set BOXWRIGHT_HOME"):
-        fetch(small)
+        fetch_entry(small)
 
 
 def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(small: Entry, home):
@@ -250,5 +250,5 @@ def test_a_process_killed_in_the_middle_leaves_what_the_next_one_takes_up(small:
     page.go_on.set()
     assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK]
     assert not (home.folder / "small.weights").exists()
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen[1].sent == len(body) - 2 * CHUNK

@@ -18,9 +18,9 @@ from weights.embedded import EMBEDDED
 from weights.engines import disk_cache as kept_engines
 from weights.engines import ready
 from weights.engines.disk_cache import FACTS
-from weights.engines.ready import load_ready
+from weights.engines.factory import prepare_engine
 from weights.formats.darknet.weights import write_darknet
-from weights.formats.safetensors import content_of, load_model, save_model
+from weights.formats.safetensors import content_checksum, load_model, save_model
 from weights.hub.cache import path_of
 from weights.hub.catalogue import entries, spec_of
 from weights.hub.fetch import pull
@@ -52,11 +52,11 @@ def kept(home):
 
 def test_calls_beside_one_another_have_a_session_once_the_engine_is_kept(file, monkeypatch):
     monkeypatch.setattr("detector.engines.onnxruntime.LANES_UP_TO", 0)
-    cold = load_ready(str(file), lanes=True)
+    cold = prepare_engine(str(file), lanes=True)
     assert cold.engine.narrow is None  # as of a large model
     cold.keep()
     x = images(64, 1)
-    for engine in (cold.engine, load_ready(str(file), lanes=True).engine):
+    for engine in (cold.engine, prepare_engine(str(file), lanes=True).engine):
         assert engine.narrow is not None
         assert engine.narrow is not engine.session
         np.testing.assert_array_equal(engine.beside(x), engine(x))
@@ -68,7 +68,7 @@ def test_where_no_engine_is_kept_a_small_one_gets_a_session_of_its_own_when_the_
         monkeypatch.setenv("BOXWRIGHT_ENGINES", "0")
     else:
         home.parent.write_bytes(b"no folder")
-    ready = load_ready(str(file), lanes=True)
+    ready = prepare_engine(str(file), lanes=True)
     assert ready.engine.narrow is None
     ready.keep()
     x = images(64, 1)
@@ -78,9 +78,9 @@ def test_where_no_engine_is_kept_a_small_one_gets_a_session_of_its_own_when_the_
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_a_kept_engine_computes_the_same_bits(name):
-    cold = load_ready(name)
+    cold = prepare_engine(name)
     cold.keep()
-    warm = load_ready(name)
+    warm = prepare_engine(name)
     assert isinstance(cold.facts, Model)
     assert not isinstance(warm.facts, Model)
     assert (warm.facts.name, warm.facts.spec, warm.facts.provenance) == (cold.facts.name, cold.facts.spec, cold.facts.provenance)
@@ -90,7 +90,7 @@ def test_a_kept_engine_computes_the_same_bits(name):
 
 
 def test_a_second_start_reads_no_arrays_and_builds_no_graph(file):
-    load_ready(str(file)).keep()
+    prepare_engine(str(file)).keep()
     code = (
         f"import sys; from weights.engines import ready; ready.SMALL = 0; one = ready.load_ready({str(file)!r});"
         "print(type(one.facts).__name__, 'onnx' in sys.modules, 'requests' in sys.modules)"
@@ -100,11 +100,11 @@ def test_a_second_start_reads_no_arrays_and_builds_no_graph(file):
 
 
 def test_another_model_of_the_same_name_is_another_engine(file, tiny_model):
-    load_ready(str(file)).keep()
+    prepare_engine(str(file)).keep()
     arrays = dict(tiny_model.arrays)
     arrays["linear/bias"] = arrays["linear/bias"] + 1
     save_model(replace(tiny_model, arrays=arrays), file)
-    other = load_ready(str(file))
+    other = prepare_engine(str(file))
     assert isinstance(other.facts, Model)
     x = images(64)
     np.testing.assert_allclose(other.engine(x) - OnnxEngine.of(tiny_model)(x), 1, atol=1e-4)
@@ -115,10 +115,10 @@ def test_another_model_of_the_same_name_is_another_engine(file, tiny_model):
     [("detector.engines.onnxruntime.instructions", lambda: "flags : another processor's"), ("onnxruntime.__version__", "0.0.1")],
 )
 def test_another_processor_or_onnxruntime_has_another_engine(what, other, file, monkeypatch):
-    load_ready(str(file)).keep()
-    assert not isinstance(load_ready(str(file)).facts, Model)
+    prepare_engine(str(file)).keep()
+    assert not isinstance(prepare_engine(str(file)).facts, Model)
     monkeypatch.setattr(what, other)
-    assert isinstance(load_ready(str(file)).facts, Model)
+    assert isinstance(prepare_engine(str(file)).facts, Model)
 
 
 @pytest.mark.parametrize("name", [GRAPH, KERNELS, FACTS])
@@ -133,7 +133,7 @@ def test_damage_is_seen_said_and_mended(name, damage, home, tmp_path, caplog):
     }
     file = tmp_path / "two.safetensors"
     save_model(Model("two", ModelSpec((), (), layers, 32), arrays), file)
-    sound = load_ready(str(file))
+    sound = prepare_engine(str(file))
     sound.keep()
     (key,) = kept(home)
     victim = home / key / name
@@ -143,7 +143,7 @@ def test_damage_is_seen_said_and_mended(name, damage, home, tmp_path, caplog):
     victim.unlink()
     if damage != "gone":
         victim.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "emptied": b""}[damage])
-    again = load_ready(str(file))
+    again = prepare_engine(str(file))
     assert isinstance(again.facts, Model)
     assert "is damaged" in caplog.text
     assert kept(home) == []
@@ -155,7 +155,7 @@ def test_damage_is_seen_said_and_mended(name, damage, home, tmp_path, caplog):
 
 def test_no_folder_at_all_is_said_and_does_no_harm(home, file, caplog):
     home.parent.write_text("a file where the folder should be")
-    one = load_ready(str(file))
+    one = prepare_engine(str(file))
     one.keep()
     assert "the engine of tiny-random is not kept for the next start" in caplog.text
     assert "BOXWRIGHT_HOME" in caplog.text
@@ -164,7 +164,7 @@ def test_no_folder_at_all_is_said_and_does_no_harm(home, file, caplog):
 
 def test_what_onnxruntime_cannot_write_leaves_nothing_behind(home, file, caplog, monkeypatch):
     monkeypatch.setattr("detector.engines.onnxruntime.GRAPH", "no such folder/graph.onnx")
-    load_ready(str(file)).keep()
+    prepare_engine(str(file)).keep()
     assert "is not kept for the next start" in caplog.text
     assert kept(home) == []
 
@@ -172,7 +172,7 @@ def test_what_onnxruntime_cannot_write_leaves_nothing_behind(home, file, caplog,
 def test_a_full_disk_is_not_filled_further(home, file, caplog, monkeypatch):
     usage = shutil.disk_usage(file.parent)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    load_ready(str(file)).keep()
+    prepare_engine(str(file)).keep()
     assert "of 1,000 that are free" in caplog.text
     assert kept(home) == []
 
@@ -182,23 +182,23 @@ def test_the_engines_not_used_for_longest_make_room(home, tiny_model, tmp_path, 
     for number in range(3):
         files.append(tmp_path / f"{number}.safetensors")
         save_model(replace(tiny_model, name=f"model-{number}"), files[-1])
-    keys = [kept_engines.key_of(content_of(file)) for file in files]
+    keys = [kept_engines.key_of(content_checksum(file)) for file in files]
     for age, file in enumerate(files[:2]):
-        load_ready(str(file)).keep()
+        prepare_engine(str(file)).keep()
         os.utime(home / keys[age], (1000 + age, 1000 + age))
-    load_ready(str(files[0]))  # is used again
+    prepare_engine(str(files[0]))  # is used again
     size = sum(file.stat().st_size for file in (home / keys[0]).iterdir())
     monkeypatch.setattr(kept_engines, "MAX_BYTES", int(2.5 * size))
     abandoned = home / ".0123.part"
     abandoned.mkdir()
     os.utime(abandoned, (1000, 1000))
-    load_ready(str(files[2])).keep()
+    prepare_engine(str(files[2])).keep()
     assert kept(home) == sorted([keys[0], keys[2]])
 
 
 def test_whoever_wants_none_has_none(home, file, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_ENGINES", "0")
-    load_ready(str(file)).keep()
+    prepare_engine(str(file)).keep()
     assert not home.exists()
 
 
@@ -209,9 +209,9 @@ def test_a_model_of_the_catalogue_is_told_by_its_files_hash(random_arrays, tmp_p
     old = {"darknet.minor": "1"}  # a header as that file has it
     write_darknet(Model("random", spec, random_arrays(spec.network, 1), old), tmp_path / "mine.cfg", weights)
     pull(entry.name, source=weights)
-    cold = load_ready(entry.name)
+    cold = prepare_engine(entry.name)
     cold.keep()
-    warm = load_ready(entry.name)
+    warm = prepare_engine(entry.name)
     assert not isinstance(warm.facts, Model)
     assert warm.facts.provenance == cold.facts.provenance
     assert len(warm.facts.provenance["sha256"]) == 64
@@ -219,7 +219,7 @@ def test_a_model_of_the_catalogue_is_told_by_its_files_hash(random_arrays, tmp_p
     np.testing.assert_array_equal(warm.engine(x), cold.engine(x))
     path_of(entry).write_bytes(path_of(entry).read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(ModelFileError, match="its hash is"):
-        load_ready(entry.name)
+        prepare_engine(entry.name)
 
 
 def test_another_version_of_the_package_that_writes_graphs_is_another_key(monkeypatch):

@@ -18,7 +18,7 @@ from detector.shapes import parameters
 from weights.errors import FetchError
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of, spec_of
-from weights.hub.fetch import fetch
+from weights.hub.fetch import fetch_entry
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Home:
     def refuses(self, entry: Entry, match: str) -> FetchError:
         """Fetching the entry fails with such a message, and nothing is under its name."""
         with pytest.raises(FetchError, match=match) as caught:
-            fetch(entry)
+            fetch_entry(entry)
         assert not cache.path_of(entry).exists()
         return caught.value
 
