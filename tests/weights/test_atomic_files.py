@@ -15,7 +15,7 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failing_block_leaves_only_the_old_file(tmp_path):
     path = tmp_path / "model"
     path.write_bytes(b"old")
 
@@ -30,7 +30,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_of_a_pair_neither_is_replaced_when_the_second_fails(tmp_path):
+def test_if_the_second_file_of_a_pair_fails_neither_is_replaced(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_bytes(b"old")
 
@@ -47,7 +47,7 @@ def test_of_a_pair_neither_is_replaced_when_the_second_fails(tmp_path):
 
 
 @pytest.mark.parametrize("fails", [1, 2])
-def test_of_a_pair_neither_is_replaced_when_the_disk_refuses_one(tmp_path, monkeypatch, fails):
+def test_if_the_disk_refuses_one_file_of_a_pair_neither_is_replaced(tmp_path, monkeypatch, fails):
     first, second = tmp_path / "first", tmp_path / "second"
     for path in (first, second):
         path.write_bytes(b"old")
@@ -72,6 +72,6 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     assert len(modes) == 1
 
 
-def test_a_folder_that_is_not_there_is_an_os_error(tmp_path):
+def test_a_missing_folder_is_an_os_error_that_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere/model"), atomic_write(tmp_path / "nowhere" / "model"):
         pass

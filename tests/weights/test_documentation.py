@@ -22,7 +22,7 @@ def test_every_variable_is_documented(variable):
     assert f"| `{variable}` |" in TEXT
 
 
-def test_there_are_variables():
+def test_the_known_environment_variables_are_found_in_the_code():
     assert {"BOXWRIGHT_HOME", "BOXWRIGHT_MIRROR", "BOXWRIGHT_OFFLINE"} <= set(re.findall(r"BOXWRIGHT_[A-Z]+", SOURCE))
 
 
@@ -47,7 +47,7 @@ COMMANDS = [line.strip().partition("  ")[0] for line in TEXT.splitlines() if re.
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_shown_has_the_options_shown(line, monkeypatch):
+def test_every_documented_option_exists(line, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     words = shlex.split(re.sub(r"^(\w+=\S+ )*boxwright ", "", line))
     names = words[: 2 if words[0] == "weights" else 1]

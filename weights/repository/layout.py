@@ -96,4 +96,4 @@ def versions_in(home: Path, name: str, *, aside: bool = False) -> Iterator[Store
 
 
 def _invalid_name(name: str) -> str:
-    return f"{name[:80]!r} is not a model name. A name begins with a letter or digit and contains letters, digits, '.', '_' and '-'. Rename it."
+    return f"{name[:80]!r} is not a model name. A name begins with a letter or digit and has letters, digits, '.', '_' and '-'. Rename it."

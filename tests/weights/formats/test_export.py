@@ -31,8 +31,8 @@ def noise(model):
 
 
 @pytest.mark.parametrize("target", EXPORTERS)
-def test_the_model_that_ships_goes_to_every_format(everyday, target, tmp_path):
-    path = tmp_path / f"everyday{FORMATS[target].suffix[0]}"
+def test_the_shipped_model_exports_to_every_format(everyday, target, tmp_path):
+    path = tmp_path / f"everyday{EXPORTERS[target].suffix[0]}"
     exported = export_model(everyday, target, path, pixels=noise(everyday))
     assert exported.difference <= 1e-3
     assert exported.largest > 1
@@ -40,7 +40,7 @@ def test_the_model_that_ships_goes_to_every_format(everyday, target, tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(exported.paths)
 
 
-def test_opencv_runs_the_model_that_ships_from_its_darknet_export(everyday, tmp_path):
+def test_opencv_runs_the_darknet_export_of_the_shipped_model(everyday, tmp_path):
     cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10, whose successor has no Darknet importer")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         pytest.skip(f"OpenCV {cv2.__version__} has no Darknet importer; 4.10 has")
@@ -72,7 +72,7 @@ def test_a_keras_export_opens_without_boxwright(everyday, tmp_path):
         (Conv("a", 4), MaxPool("b"), Route("c", ("a",)), Reorg("d"), Route("e", ("d", "b")), Conv("f", 20), Shortcut("g", "e")),
     ],
 )
-def test_a_network_in_darknets_words_is_the_same_function(layers, random_arrays, tmp_path):
+def test_a_lowered_network_computes_the_same_function(layers, random_arrays, tmp_path):
     spec = ModelSpec((), (), layers, 64, pixel_scale=1 / 128, pixel_offset=-127 / 128)
     model = Model("ours", spec, random_arrays(layers, 2))
     export_model(model, "darknet", tmp_path / "a.cfg", pixels=noise(model))
@@ -83,7 +83,7 @@ def test_a_network_in_darknets_words_is_the_same_function(layers, random_arrays,
     np.testing.assert_allclose(load_engine(again)(images), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
-def test_a_network_that_darknet_knows_stays_as_it_is(tiny_model):
+def test_a_network_that_darknet_supports_is_not_changed(tiny_model):
     assert lower_to_darknet(tiny_model).spec == tiny_model.spec
 
 
@@ -91,14 +91,14 @@ def test_a_network_that_darknet_knows_stays_as_it_is(tiny_model):
     ("layer", "numbers"),
     [(Reorg("b", stride=32), (64 * 32**2) ** 2), (Conv("b", 64, size=1, stride=33, padding=(0, 2048)), 2049**2 * 64 * 64)],
 )
-def test_a_network_whose_kernels_would_fill_the_memory_in_darknets_words_is_refused(layer, numbers, random_arrays):
+def test_a_network_with_huge_lowered_kernels_is_refused(layer, numbers, random_arrays):
     layers = (Conv("a", 64), layer)
     model = Model("ours", ModelSpec((), (), layers, 64), random_arrays(layers, 2))
     with pytest.raises(NetworkError, match=f"layer 'b': in Darknet's words its kernel would have {numbers:,} numbers"):
         lower_to_darknet(model)
 
 
-def test_an_export_that_differs_is_not_kept(tiny_model, tmp_path, monkeypatch):
+def test_an_export_with_different_output_is_discarded(tiny_model, tmp_path, monkeypatch):
     honest = EXPORTERS["onnx"]
     monkeypatch.setitem(EXPORTERS, "onnx", replace(honest, run=lambda path, images: honest.run(path, images) + 1))
     with pytest.raises(ExportError, match="differs from the model by 1; it was not kept"):
@@ -115,14 +115,14 @@ def test_a_wrong_suffix_is_refused(tiny_model, target, name, tmp_path):
 @pytest.mark.parametrize(
     ("target", "name", "there"), [("onnx", "m.onnx", "m.onnx"), ("darknet", "m.cfg", "m.weights"), ("savedmodel", "m", "m")]
 )
-def test_a_file_that_is_there_is_not_written_over(tiny_model, target, name, there, tmp_path):
+def test_an_existing_file_is_not_overwritten(tiny_model, target, name, there, tmp_path):
     (tmp_path / there).write_text("mine")
     with pytest.raises(ExportError, match=f"{there} is there already"):
         export_model(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_with_force_a_file_is_replaced_and_a_folder_is_not(tiny_model, tmp_path):
+def test_force_replaces_a_file_but_not_a_folder(tiny_model, tmp_path):
     (tmp_path / "m.onnx").write_text("old")
     export_model(tiny_model, "onnx", tmp_path / "m.onnx", pixels=noise(tiny_model), force=True)
     assert (tmp_path / "m.onnx").stat().st_size > 1000
@@ -131,6 +131,6 @@ def test_with_force_a_file_is_replaced_and_a_folder_is_not(tiny_model, tmp_path)
         export_model(tiny_model, "savedmodel", tmp_path / "m", pixels=noise(tiny_model), force=True)
 
 
-def test_a_folder_that_is_not_there_is_named(tiny_model, tmp_path):
+def test_a_missing_folder_is_named(tiny_model, tmp_path):
     with pytest.raises(ExportError, match=r"there is no folder .*nowhere; make it"):
         export_model(tiny_model, "onnx", tmp_path / "nowhere" / "m.onnx", pixels=noise(tiny_model))

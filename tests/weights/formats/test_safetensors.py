@@ -53,14 +53,14 @@ def same(one, other):
     )
 
 
-def taken_apart(path):
+def split_file(path):
     """Header and the bytes of the arrays, by the format's own rules."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     return json.loads(data[8 : 8 + length]), data[8 + length :]
 
 
-def put_together(path, header, arrays, *, sign=True):
+def write_file(path, header, arrays, *, sign=True):
     """The same file with another header, and checksums that fit it: what a later, or a hostile, program might write."""
     metadata = header["__metadata__"]
     if sign:
@@ -79,7 +79,7 @@ def test_load_undoes_save(any_models, tmp_path_factory, data):
     assert read_header(path) == (model.spec, model.provenance, model.name, "float32", None)
 
 
-def test_float16_rounds_the_kernels_and_nothing_else(tmp_path, small_model):
+def test_float16_rounds_only_the_kernels(tmp_path, small_model):
     save_model(small_model, tmp_path / "half.safetensors", dtype="float16")
     again = load_model(tmp_path / "half.safetensors")
     for name, array in small_model.arrays.items():
@@ -92,22 +92,22 @@ def test_float16_rounds_the_kernels_and_nothing_else(tmp_path, small_model):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_the_same_model_is_the_same_bytes_and_any_reader_of_safetensors_opens_them(tmp_path, small_model, dtype):
+def test_saving_is_deterministic_and_the_safetensors_library_reads_the_file(tmp_path, small_model, dtype):
     for name in ("one", "two"):
         save_model(small_model, tmp_path / name, dtype=dtype)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     arrays = load_file(tmp_path / "one")
     assert arrays.keys() == small_model.arrays.keys()
     assert {array.dtype.name for name, array in arrays.items() if name.endswith("/kernel")} == {dtype}
-    header, data = taken_apart(tmp_path / "one")
+    header, data = split_file(tmp_path / "one")
     assert header.pop("__metadata__")["format"] == "boxwright"
     start = (tmp_path / "one").stat().st_size - len(data)
     for entry in header.values():  # aligned, so that a reader may map them
         assert (start + entry["data_offsets"][0]) % (4 if entry["dtype"] == "F32" else 2) == 0
 
 
-def test_a_file_is_the_one_described_in_the_modules_docstring(saved, small_model):
-    metadata = taken_apart(saved)[0]["__metadata__"]
+def test_the_file_has_the_documented_layout(saved, small_model):
+    metadata = split_file(saved)[0]["__metadata__"]
     digest = hashlib.sha256()
     for layer in small_model.spec.network:
         if isinstance(layer, Conv):
@@ -121,7 +121,7 @@ def test_a_file_is_the_one_described_in_the_modules_docstring(saved, small_model
     ]
 
 
-def test_an_imported_network_comes_back(shared, tmp_path):
+def test_an_imported_darknet_model_survives_a_round_trip(shared, tmp_path):
     source = shared / "weights" / "yolo-lite-voc-bn"
     model = read_darknet(source.with_suffix(".cfg"), source.with_suffix(".weights"))
     save_model(model, tmp_path / "model.safetensors")
@@ -187,13 +187,13 @@ def test_random_bytes_are_refused(tmp_path):
         (struct.pack("<Q", 100_000) + b"[" * 100_000, "damaged, cut short, or not"),
     ],
 )
-def test_a_foreign_file_is_refused_saying_what_it_looks_like(tmp_path, data, message):
+def test_a_file_of_another_format_is_recognised_and_refused(tmp_path, data, message):
     (tmp_path / "other").write_bytes(data)
     with pytest.raises(ModelFileError, match=rf"other: {message}"):
         load_model(tmp_path / "other")
 
 
-def test_a_header_beyond_the_limit_is_refused_unread(tmp_path):
+def test_a_header_beyond_the_limit_is_refused_without_reading_it(tmp_path):
     path = tmp_path / "long"
     with path.open("wb") as file:
         file.write(struct.pack("<Q", MAX_HEADER_BYTES + 1) + b"{")
@@ -208,25 +208,25 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
         load_model(tmp_path / "other")
 
 
-def test_a_later_version_is_refused_saying_to_update(saved):
-    header, arrays = taken_apart(saved)
+def test_a_later_format_version_is_refused_with_advice_to_update(saved):
+    header, arrays = split_file(saved)
     header["__metadata__"] |= {"version": "3", "something": "new"}
-    put_together(saved, header, arrays)
+    write_file(saved, header, arrays)
     with pytest.raises(
         ModelFileError, match=r"its format has version '3', this Boxwright reads versions 1 and 2\. Install the latest Boxwright"
     ):
         load_model(saved)
 
 
-def test_a_changed_label_is_noticed_without_reading_the_arrays(saved):
-    header, arrays = taken_apart(saved)
+def test_a_changed_label_is_detected_without_reading_the_arrays(saved):
+    header, arrays = split_file(saved)
     header["__metadata__"]["spec"] = header["__metadata__"]["spec"].replace("cat", "cow")
-    put_together(saved, header, arrays, sign=False)
+    write_file(saved, header, arrays, sign=False)
     with pytest.raises(ModelFileError, match="its header does not match its checksum"):
         read_header(saved)
 
 
-def test_a_changed_array_is_noticed(saved):
+def test_a_changed_array_is_detected(saved):
     data = bytearray(saved.read_bytes())
     data[-1] ^= 1
     saved.write_bytes(data)
@@ -234,10 +234,10 @@ def test_a_changed_array_is_noticed(saved):
         load_model(saved)
 
 
-def test_arrays_that_are_not_the_networks_are_refused_by_name_before_they_are_read(saved):
-    header, arrays = taken_apart(saved)
+def test_arrays_that_do_not_fit_the_network_are_refused_before_reading_them(saved):
+    header, arrays = split_file(saved)
     header["__metadata__"]["spec"] = header["__metadata__"]["spec"].replace('"conv3"', '"last"')
-    put_together(saved, header, arrays)
+    write_file(saved, header, arrays)
     with pytest.raises(ModelFileError, match=r"array 'conv3/bias' is \('F32', \(14,\)\), its network needs no such array"):
         read_header(saved)
 
@@ -255,10 +255,10 @@ def test_arrays_that_are_not_the_networks_are_refused_by_name_before_they_are_re
         ({"more": ""}, "its header does not match its checksum"),
     ],
 )
-def test_metadata_that_do_not_fit_are_refused(saved, edit, message):
-    header, arrays = taken_apart(saved)
+def test_inconsistent_metadata_are_refused(saved, edit, message):
+    header, arrays = split_file(saved)
     header["__metadata__"] |= edit
-    put_together(saved, header, arrays)
+    write_file(saved, header, arrays)
     with pytest.raises(ModelFileError, match=message):
         load_model(saved)
 
@@ -293,14 +293,14 @@ def replaced(value, path, new):
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_a_spec_that_a_stranger_changed_and_signed_is_refused_or_runs(small_files, data):
+def test_a_forged_spec_with_valid_checksums_is_refused_or_runs(small_files, data):
     path = small_files / "small.safetensors"
-    header, arrays = taken_apart(path)
+    header, arrays = split_file(path)
     spec = json.loads(header["__metadata__"]["spec"])
     for _ in range(data.draw(st.integers(1, 3))):
         spec = replaced(spec, data.draw(st.sampled_from(list(places(spec)))), data.draw(ODD))
     header["__metadata__"]["spec"] = json.dumps(spec)
-    put_together(small_files / "hostile.safetensors", header, arrays)
+    write_file(small_files / "hostile.safetensors", header, arrays)
     with suppress(ModelFileError):  # whatever else is raised fails the test
         model = load_model(small_files / "hostile.safetensors")
         size = model.spec.input_size  # an epsilon, a label, a fit, ...: the arrays still belong to it, and it runs
@@ -315,7 +315,7 @@ def small_files(tmp_path_factory, small_model):
 
 
 @pytest.mark.parametrize(("number", "dtype"), [(np.nan, "float32"), (np.inf, "float16"), (1e6, "float16")])
-def test_numbers_that_no_file_should_hold_are_refused_by_array_and_the_old_file_stays(saved, small_model, number, dtype):
+def test_values_that_are_not_finite_are_refused_and_the_old_file_stays(saved, small_model, number, dtype):
     before = saved.read_bytes()
     arrays = {**small_model.arrays, "conv2_1/kernel": np.full((1, 1, 4, 4), number, np.float32)}
     with pytest.raises(ArraysError, match=f"array 'conv2_1/kernel' holds NaN, infinity or a number too large for {dtype}"):
@@ -331,14 +331,14 @@ def test_large_statistics_survive_float16(tmp_path, small_model):
 
 
 @pytest.mark.parametrize("change", [{"provenance": {"a": 1}}, {"provenance": {1: "a"}}])
-def test_what_could_not_be_read_back_is_not_written(tmp_path, small_model, change):
+def test_values_that_json_does_not_preserve_are_not_written(tmp_path, small_model, change):
     with pytest.raises(ModelFileError, match=r"does not bring back|is not text|must be an object of text"):
         save_model(replace(small_model, **change), tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["", " ", "\ud800", "../evil", "two\nlines", "\x1b[31m"])
-def test_a_name_that_cannot_be_shown_or_leads_elsewhere_is_refused(tiny_model, name):
+def test_an_unprintable_model_name_or_a_path_is_refused(tiny_model, name):
     with pytest.raises(ModelError, match="a model's name can be shown and has no '/'"):
         replace(tiny_model, name=name)
 
@@ -351,7 +351,7 @@ def quantised_model(small_model):
     return round_kernels(replace(small_model, quantization=Quantization(tuple(layers), ranges)))
 
 
-def test_a_quantised_model_comes_back_to_the_bit_and_is_a_quarter_of_the_size(tmp_path, quantised_model):
+def test_a_quantized_model_survives_a_round_trip_bit_for_bit(tmp_path, quantised_model):
     path, again = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     save_model(quantised_model, path)
     loaded = load_model(path)
@@ -365,10 +365,10 @@ def test_a_quantised_model_comes_back_to_the_bit_and_is_a_quarter_of_the_size(tm
     assert all(kind == "float32" for name, kind in kinds.items() if name.endswith("/step"))
 
 
-def test_only_quantised_files_have_the_second_version(tmp_path, saved, quantised_model):
+def test_only_quantized_files_have_format_version_2(tmp_path, saved, quantised_model):
     save_model(quantised_model, tmp_path / "8.safetensors")
-    assert taken_apart(saved)[0]["__metadata__"]["version"] == "1"
-    assert taken_apart(tmp_path / "8.safetensors")[0]["__metadata__"]["version"] == "2"
+    assert split_file(saved)[0]["__metadata__"]["version"] == "1"
+    assert split_file(tmp_path / "8.safetensors")[0]["__metadata__"]["version"] == "2"
     with pytest.raises(ModelFileError, match="int8 is for quantised models"):
         save_model(quantised_model, tmp_path / "no", dtype="float32")
 
@@ -385,12 +385,12 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "message"), CHANGES)
-def test_a_quantised_file_that_was_tampered_with_is_refused(tmp_path, quantised_model, change, message):
+def test_a_forged_quantized_file_is_refused(tmp_path, quantised_model, change, message):
     path = tmp_path / "8.safetensors"
     save_model(quantised_model, path)
-    header, arrays = taken_apart(path)
+    header, arrays = split_file(path)
     header["__metadata__"] |= change
-    put_together(path, header, arrays)
+    write_file(path, header, arrays)
     for read in (load_model, read_header):
         with pytest.raises(ModelFileError, match=message):
             read(path)

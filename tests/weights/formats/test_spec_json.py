@@ -13,12 +13,12 @@ from weights.formats.spec_json import spec_from_json, spec_to_json
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_json_brings_back_every_spec(any_models, data):
+def test_every_spec_survives_a_round_trip_through_json(any_models, data):
     spec = data.draw(any_models).spec
     assert spec_from_json(spec_to_json(spec)) == spec
 
 
-def test_a_spec_with_unusual_labels_and_numbers_comes_back():
+def test_unusual_labels_and_numbers_survive_a_round_trip():
     labels = ("Straße", "犬", "a / b")
     network = yolov2(labels, stem=efficientnet_lite0(), filters=8)
     spec = ModelSpec(labels, ((0.1, 1e-3),) * 5, network, 64, "stretch", "antialiased", 1 / 128, -127 / 128)
@@ -50,7 +50,7 @@ SPEC_EDITS = [
 
 
 @pytest.mark.parametrize(("edit", "message"), SPEC_EDITS)
-def test_a_spec_that_is_not_one_is_refused_by_place(small_model, edit, message):
+def test_an_invalid_spec_is_refused_and_the_message_names_the_field(small_model, edit, message):
     spec = json.loads(spec_to_json(small_model.spec)) | edit
     with pytest.raises(ModelError, match=f"^{message}"):
         spec_from_json(json.dumps(spec))
@@ -76,14 +76,14 @@ def test_a_spec_that_is_not_one_is_refused_by_place(small_model, edit, message):
         (7, {"order": "other"}, r"spec.network\[7\].order must be one of darknet, space-to-depth"),
     ],
 )
-def test_a_layer_that_is_not_one_is_refused_by_place(small_model, layer, edit, message):
+def test_an_invalid_layer_is_refused_and_the_message_names_the_field(small_model, layer, edit, message):
     spec = json.loads(spec_to_json(small_model.spec))
     spec["network"][layer] |= edit
     with pytest.raises(ModelError, match=message):
         spec_from_json(json.dumps(spec))
 
 
-def test_no_field_may_be_missing(small_model):
+def test_every_field_is_required(small_model):
     spec = json.loads(spec_to_json(small_model.spec))
     assert spec.keys() == {field.name for field in fields(ModelSpec)}
     for name in spec:
@@ -98,6 +98,6 @@ def test_no_field_may_be_missing(small_model):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 1}', "[" * 50_000, '{"labels": Infinity}', "1" * 5000, '"\\ud800"', "null"])
-def test_json_that_is_none_is_refused(text):
+def test_invalid_json_is_refused(text):
     with pytest.raises(ModelFileError, match=r"^spec (is not sound JSON: .*|must be an object, got .*)\.$"):
         spec_from_json(text)

@@ -130,7 +130,7 @@ class Home:
 
     folder: Path
 
-    def left(self) -> set[str]:
+    def files(self) -> set[str]:
         """What lies in it, locks aside."""
         return {path.name for path in self.folder.iterdir() if path.suffix != ".lock"}
 
@@ -138,7 +138,7 @@ class Home:
         """Fetching the entry fails with such a message, and nothing is under its name."""
         with pytest.raises(FetchError, match=match) as caught:
             fetch_entry(entry)
-        assert not cache.path_of(entry).exists()
+        assert not cache.cached_path(entry).exists()
         return caught.value
 
 
@@ -175,7 +175,7 @@ def weights_like() -> Callable[[Entry], bytes]:
 
     def make(entry: Entry) -> bytes:
         needed = 4 * parameters(spec_of(entry).network)
-        header = struct.pack("<iiiQ", 0, 2, 0, 32) if entry.largest - needed == 20 else struct.pack("<iiii", 0, 1, 0, 32)
+        header = struct.pack("<iiiQ", 0, 2, 0, 32) if entry.max_bytes - needed == 20 else struct.pack("<iiii", 0, 1, 0, 32)
         return header + (numbers * (needed // len(numbers) + 1))[:needed]
 
     return make

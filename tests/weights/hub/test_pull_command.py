@@ -77,8 +77,8 @@ def test_a_file_brought_along_is_taken_instead_of_a_download(boxwright, home, yo
     brought = tmp_path / "brought.weights"
     brought.write_bytes(yolov2_bytes[:-4])
     refused = boxwright("weights", "pull", "yolov2-voc", "--from", brought)
-    assert (refused.returncode, home.left()) == (2, set())
+    assert (refused.returncode, home.files()) == (2, set())
     assert "202,704,260 bytes instead of 202,704,264" in refused.stderr
     brought.write_bytes(yolov2_bytes)
     assert boxwright("weights", "pull", "yolov2-voc", "--from", brought).returncode == 0
-    assert home.left() == {"yolov2-voc.weights", "hashes.json"}
+    assert home.files() == {"yolov2-voc.weights", "hashes.json"}

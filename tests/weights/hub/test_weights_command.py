@@ -39,7 +39,7 @@ def weights(home, monkeypatch, capfd):  # noqa: ARG001  the cache is one of its 
     return run
 
 
-def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights, home):
+def test_in_a_pipe_the_list_has_one_tab_separated_line_per_model(weights, home):
     home.folder.mkdir(parents=True)
     (home.folder / "yolov2.weights").touch()
     rows = [line.split("\t") for line in weights("list").out.splitlines()]
@@ -53,7 +53,7 @@ def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights,
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])
-def test_on_a_narrow_terminal_the_list_has_every_name_whole(weights, monkeypatch, columns: str):
+def test_on_a_narrow_terminal_the_list_does_not_truncate_names(weights, monkeypatch, columns: str):
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("FORCE_COLOR", "1")
     out = weights("list").out
@@ -71,7 +71,7 @@ def test_every_bad_file_is_reported_and_the_exit_code_is_2(weights, home):
     assert ended.out == ""
 
 
-def test_a_cut_file_is_told_by_pull_and_by_its_use(weights, home):
+def test_pull_reports_a_truncated_file_in_the_cache(weights, home):
     home.folder.mkdir(parents=True)
     (home.folder / entry_of("yolov2-voc").file).write_bytes(b"short")
     ended = weights("pull", "yolov2-voc")
@@ -80,13 +80,13 @@ def test_a_cut_file_is_told_by_pull_and_by_its_use(weights, home):
     assert weights("remove", "yolov2-voc").out == "yolov2-voc: removed.\n"
 
 
-def test_the_model_that_ships_needs_no_pulling(weights):
+def test_pull_verify_and_remove_refuse_the_shipped_model(weights):
     for use in ("pull", "verify", "remove"):
         ended = weights(use, "everyday")
         assert (ended.code, ended.err) == (2, "boxwright: everyday ships with the package; there is nothing to pull, verify or remove.\n")
 
 
-def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead, internet, weights_like, monkeypatch):
+def test_pull_reports_a_failing_mirror_and_a_recorded_hash(weights, dead, internet, weights_like, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}")
     entry = entry_of("darknet19")
     internet.pages[f"/{entry.file}"] = internet.page(weights_like(entry))
@@ -100,12 +100,12 @@ def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead,
     assert weights("remove", "darknet19", "--forget").out == "darknet19: removed, and no hash is on record for it now.\n"
 
 
-def test_forgetting_alone_is_told(weights):
+def test_remove_reports_a_forgotten_hash(weights):
     assert weights("remove", "darknet19").out == "darknet19: was not here.\n"
     assert weights("remove", "darknet19", "--forget").out == "darknet19: was not here, and no hash is on record for it now.\n"
 
 
-def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_fetches_nothing(weights, internet, monkeypatch):
+def test_info_about_a_model_that_is_not_pulled_shows_its_catalogue_entry_without_a_download(weights, internet, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     entry = entry_of("yolov2-coco")
     ended = weights("info", "yolov2-coco")
@@ -133,12 +133,12 @@ def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_
         ("tensornets-yolov2-voc", ("sizes: not published; about 203 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
     ],
 )
-def test_info_says_so_where_no_size_or_no_hash_is_published(weights, name, words):
+def test_info_shows_missing_sizes_and_hashes(weights, name, words):
     out = weights("info", name).out
     assert all(word in out for word in words), out
 
 
-def test_ctrl_c_says_that_what_has_come_is_kept(home, internet, weights_like, monkeypatch):
+def test_ctrl_c_during_a_pull_keeps_the_bytes_received(home, internet, weights_like, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     entry = entry_of("darknet19")
     page = internet.pages.setdefault(f"/{entry.file}", internet.page(weights_like(entry), hold_after=1 << 20))

@@ -92,7 +92,7 @@ def read_weights(weights: Path, network: Network, *, complete: bool = True) -> t
     with open_regular_file(weights) as (file, size):
         try:
             header = _read_header(file, size)
-            _check_size(network, size, struct.calcsize(header.layout), complete=whole)
+            _check_size(network, size, struct.calcsize(header.layout), complete=complete)
             arrays = dict(_read_arrays(file, network))
         except ModelFileError as error:
             raise ModelFileError(f"{weights}: {error}") from error

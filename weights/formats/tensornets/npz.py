@@ -18,7 +18,7 @@ from detector.errors import ModelFileError
 from detector.shapes import Array
 from weights.atomic_files import atomic_write
 from weights.formats.bounded_io import open_regular_file
-from weights.formats.tensornets.safe_pickle import MALICIOUS_FILE_HINT, MAX_BYTES, read_arrays
+from weights.formats.tensornets.safe_pickle import MALICIOUS_FILE_HINT, MAX_PICKLED_BYTES, read_arrays
 
 NAMES, VALUES = "names.npy", "values.npy"
 MAX_NAMES_NPY_BYTES = 2**20
@@ -65,7 +65,7 @@ class _Npy(NamedTuple):
 def _members(file: BinaryIO, size: int) -> tuple[_Npy, _Npy]:
     try:
         with zipfile.ZipFile(file) as archive:
-            return _member(archive, NAMES, MAX_NAMES_NPY_BYTES, size), _member(archive, VALUES, MAX_BYTES, size)
+            return _member(archive, NAMES, MAX_NAMES_NPY_BYTES, size), _member(archive, VALUES, MAX_PICKLED_BYTES, size)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ModelFileError(f"not a complete .npz ({error}). Download it again.") from error
 

@@ -22,7 +22,7 @@ from weights.engines.factory import load_engine
 from weights.errors import FetchError
 from weights.formats.tensornets.compat import fetch_from_catalogue, import_tensornets
 from weights.formats.tensornets.graph import TensornetsGraph
-from weights.formats.tensornets.mapping import tensornets_network, read_tensornets, write_tensornets
+from weights.formats.tensornets.mapping import read_tensornets, tensornets_network, write_tensornets
 from weights.formats.tensornets.npz import write_npz
 from weights.hub import resolve
 from weights.hub.catalogue import entries, entry_of, spec_of
@@ -83,7 +83,7 @@ def agree(one, other):
 # The full network
 
 
-def test_the_full_yolov2_is_the_same_in_tensornets_graph_and_in_our_engines(model, original, fast):
+def test_the_full_yolov2_gives_the_same_output_in_tensornets_and_in_our_engines(model, original, fast):
     photos = images(416).astype(np.float32)
     raw = original(photos)
     assert raw.shape == (2, 13, 13, 5, 25)
@@ -91,12 +91,12 @@ def test_the_full_yolov2_is_the_same_in_tensornets_graph_and_in_our_engines(mode
     agree(raw, load_engine(model, "tensorflow")(photos))
 
 
-def test_a_batch_is_its_photos_one_by_one(original):
+def test_a_batch_gives_the_same_output_as_single_images(original):
     photos = images(416, count=3).astype(np.float32)
     np.testing.assert_allclose(original(photos), np.concatenate([original(photo[None]) for photo in photos]), atol=1e-4)
 
 
-def test_the_graph_gives_back_the_arrays_that_it_was_given(model, original):
+def test_the_graph_returns_the_arrays_that_were_assigned(model, original):
     back = original.graph.model("back")
     assert back.spec == model.spec
     assert set(back.arrays) == set(model.arrays)
@@ -139,7 +139,7 @@ def detector(fast):
     return Detector(VOC, fast)
 
 
-def test_our_boxes_are_those_of_get_boxes(detector, original):
+def test_our_boxes_equal_those_of_get_boxes(detector, original):
     for photo in images(416, count=4):
         reference = theirs(original, original(photo[None].astype(np.float32)), 416, 416)
         assert len(reference) > 24
@@ -147,7 +147,7 @@ def test_our_boxes_are_those_of_get_boxes(detector, original):
         assert len(detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=1)) > len(reference), "something was suppressed"
 
 
-def test_the_seed_example_gives_our_boxes_on_whole_photos(shared, arrays, model, original):
+def test_the_readme_example_of_tensornets_gives_our_boxes(shared, arrays, model, original):
     cv2 = pytest.importorskip("cv2", reason="tensornets resizes photos with OpenCV")
     sparse, graph = Model("sparse", VOC, outspoken(arrays, -2.2)), original.graph  # small boxes, of which few overlap
     detector = Detector(VOC, load_engine(sparse))
@@ -163,7 +163,7 @@ def test_the_seed_example_gives_our_boxes_on_whole_photos(shared, arrays, model,
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensornets"])
-def test_the_seed_example_is_a_command(shared, arrays, model, original, tmp_path, monkeypatch, engine):
+def test_the_detect_command_gives_the_boxes_of_the_readme_example(shared, arrays, model, original, tmp_path, monkeypatch, engine):
     cv2 = pytest.importorskip("cv2", reason="tensornets resizes photos with OpenCV")
     sparse, graph, path = Model("sparse", VOC, outspoken(arrays, -2.2)), original.graph, shared / "photos" / "cat.png"
     (tmp_path / "weights").mkdir()
@@ -186,13 +186,13 @@ def test_the_seed_example_is_a_command(shared, arrays, model, original, tmp_path
     assert_same(list(once.values()), reference)
 
 
-def test_boxes_on_a_photo_of_other_proportions_are_those_of_get_boxes(detector, original):
+def test_boxes_on_an_image_of_other_proportions_equal_those_of_get_boxes(detector, original):
     photo = np.asarray(Image.fromarray(images(416, count=1)[0]).resize((300, 650)))
     prepared = detector.prepare(photo)
     assert_same(ours(detector, photo), theirs(original, original(prepared.pixels[None]), 650, 300))
 
 
-def test_get_boxes_decodes_the_first_photo_of_a_batch_and_we_decode_all(detector, original):
+def test_get_boxes_decodes_only_the_first_image_of_a_batch(detector, original):
     photos = images(416, count=3)
     raw = original(photos.astype(np.float32))
     first = theirs(original, raw[:1], 416, 416)
@@ -215,7 +215,7 @@ def suppressed_in_order(boxes, scores):
     return scores
 
 
-def test_where_many_boxes_overlap_only_the_order_of_suppression_differs(arrays, model, original):
+def test_with_many_overlapping_boxes_only_the_order_of_suppression_differs(arrays, model, original):
     original.graph.assign(outspoken(arrays, -1))
     photo = images(416, count=1).astype(np.float32)
     raw = original(photo)
@@ -241,7 +241,7 @@ def test_where_many_boxes_overlap_only_the_order_of_suppression_differs(arrays, 
     ],
     ids=["tiny", "tiny with three labels", "stem", "stem with pixels from -1 to 1"],
 )
-def test_the_other_networks_are_the_same_in_both(spec, random_arrays):
+def test_the_other_networks_give_the_same_output_in_both(spec, random_arrays):
     model = Model("random", spec, random_arrays(spec.network, 1))
     photos = images(spec.input_size).astype(np.float32)
     agree(load_engine(model, "tensornets")(photos), load_engine(model, "onnxruntime")(photos))
@@ -255,7 +255,7 @@ def test_the_graph_is_built_for_any_number_of_labels(labels):
     assert graph.output.shape[1:] == (2, 2, 5 * (5 + labels))
 
 
-def test_names_are_tensornets_own():
+def test_variable_names_are_those_of_tensornets():
     names = tensornets_network(VOC).variables
     assert list(names)[:5] == [f"conv1/{part}" for part in ("kernel", "gamma", "mean", "variance", "beta")]
     assert names["conv1/kernel"] == "genYOLOv2/stem/conv1/1/conv/weights:0"
@@ -267,7 +267,7 @@ def test_names_are_tensornets_own():
 
 
 @pytest.mark.parametrize(("function", "spec"), [("yolov2voc", VOC), ("tinyyolov2voc", TINY_VOC), ("yolov2", None)])
-def test_labels_and_anchors_of_the_catalogue_are_those_of_tensornets(function, spec):
+def test_labels_and_anchors_of_the_catalogue_equal_those_of_tensornets(function, spec):
     import_tensornets()
     options = sys.modules["tensornets.references.yolo_utils"].opts(function)
     spec = spec or spec_of(entry_of("tensornets-yolov2-coco"))
@@ -285,7 +285,7 @@ def test_labels_and_anchors_of_the_catalogue_are_those_of_tensornets(function, s
         ((*darknet19().layers, Conv("linear", 125, size=1, normalize=False, activation="linear")), "YOLOv2 has .*conv7"),
     ],
 )
-def test_networks_that_tensornets_does_not_have_are_refused_by_their_first_layer(network, sentence, tmp_path):
+def test_unknown_networks_are_refused_and_the_message_names_the_first_layer_that_differs(network, sentence, tmp_path):
     arrays = {name: np.zeros(shape, np.float32) for name, shape in array_shapes(network).items()}
     model = Model("other", replace(VOC, network=network), arrays)
     for use in (lambda: load_engine(model, "tensornets"), lambda: write_tensornets(model, tmp_path / "a.npz")):
@@ -344,7 +344,7 @@ def test_a_full_file_is_written_and_read_back(model, tmp_path):
     assert_equal(back.arrays, model.arrays)
 
 
-def test_the_file_is_in_tensornets_order_of_variables(tiny, tiny_file):
+def test_the_file_has_the_variable_order_of_tensornets(tiny, tiny_file):
     with np.load(tiny_file, allow_pickle=True) as data:
         names, values = data["names"].tolist(), data["values"]
     graph = TensornetsGraph.build(tiny.spec)
@@ -353,7 +353,7 @@ def test_the_file_is_in_tensornets_order_of_variables(tiny, tiny_file):
     np.testing.assert_array_equal(values[0], tiny.arrays["conv1/kernel"])
 
 
-def test_pretrained_takes_the_file_that_our_fetch_gives(tiny, tiny_file):
+def test_pretrained_uses_the_file_that_fetch_file_returns(tiny, tiny_file):
     asked = []
     graph = TensornetsGraph.build(tiny.spec)
     graph.pretrained(lambda name: asked.append(name) or tiny_file)
@@ -362,7 +362,7 @@ def test_pretrained_takes_the_file_that_our_fetch_gives(tiny, tiny_file):
     assert_equal(read_tensornets(tiny_file, tiny.spec).arrays, tiny.arrays)
 
 
-def test_the_stem_leaves_the_classifier_of_its_file_out(random_arrays, tmp_path):
+def test_the_stem_ignores_the_classifier_in_its_file(random_arrays, tmp_path):
     model = Model("stem", STEM, random_arrays(STEM.network, 5))
     write_tensornets(model, tmp_path / "stem.npz")
     assert_equal(read_tensornets(tmp_path / "stem.npz", STEM).arrays, model.arrays)
@@ -378,7 +378,7 @@ def test_the_stem_leaves_the_classifier_of_its_file_out(random_arrays, tmp_path)
     assert_equal(graph.read_back(), model.arrays)
 
 
-def test_pretrained_asks_the_catalogue_for_what_tensornets_asks(monkeypatch, tmp_path):
+def test_pretrained_requests_its_files_from_the_catalogue(monkeypatch, tmp_path):
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     for name in ("tensornets-yolov2-coco", "tensornets-darknet19"):
@@ -387,7 +387,7 @@ def test_pretrained_asks_the_catalogue_for_what_tensornets_asks(monkeypatch, tmp
             graph.pretrained()
 
 
-def test_the_catalogue_has_tensornets_addresses_and_hashes(monkeypatch):
+def test_the_catalogue_has_the_addresses_and_hashes_of_tensornets(monkeypatch):
     nets, asked = import_tensornets(), {}
     pretrained = sys.modules["tensornets.pretrained"]
     monkeypatch.setattr(pretrained, "get_file", lambda *names, file_hash, **_: asked.update({names[0]: (names[1], file_hash)}))
@@ -399,7 +399,7 @@ def test_the_catalogue_has_tensornets_addresses_and_hashes(monkeypatch):
     assert nets.__version__ == "0.4.6"
 
 
-def test_a_file_that_nobody_can_verify_is_not_fetched():
+def test_a_file_that_is_not_in_the_catalogue_is_not_fetched():
     with pytest.raises(UnknownModel, match=r"asks for resnet50\.npz.*ref_yolo"):
         fetch_from_catalogue("resnet50.npz")
 
@@ -431,7 +431,7 @@ class Payload:
         return open, (self.marker, "w")
 
 
-def test_tensornets_itself_does_not_unpickle_any_more(tmp_path):
+def test_tensornets_itself_does_not_unpickle(tmp_path):
     values = np.empty(1, object)
     values[0] = Payload(tmp_path / "ran")
     np.savez(tmp_path / "bad.npz", names=np.array(["a"]), values=values)
@@ -448,7 +448,7 @@ def test_tensornets_itself_does_not_unpickle_any_more(tmp_path):
 # The import
 
 
-def test_tensornets_comes_only_when_asked_for_and_leaves_no_stand_in_behind():
+def test_tensornets_is_imported_lazily_and_its_substitute_modules_are_removed():
     code = """
 import sys, warnings
 import weights.formats.tensornets.mapping, weights.formats.tensornets.engine, weights.engines.factory
@@ -466,18 +466,18 @@ print(nets is import_tensornets())
     assert done.stdout.splitlines() == ["[]", "tensornets True []", "True"]
 
 
-def test_without_tensornets_the_sentence_says_how_to_get_it(monkeypatch):
+def test_without_tensornets_the_message_tells_how_to_install_it(monkeypatch):
     import_tensornets()
     monkeypatch.setitem(sys.modules, "tensornets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'boxwright\[train\]'"):
         TensornetsGraph.build(STEM)
 
 
-def test_a_pulled_file_serves_by_its_catalogue_name(model, tmp_path, monkeypatch):
+def test_a_pulled_file_is_resolved_by_its_catalogue_name(model, tmp_path, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
     (tmp_path / "weights").mkdir()
     entry = entry_of("tensornets-yolov2-voc")
     write_tensornets(model, tmp_path / "weights" / entry.file)
-    loaded = resolve.load(entry.name)
+    loaded = resolve.resolve_model(entry.name)
     assert (loaded.name, loaded.spec, loaded.provenance["catalogue"]) == (entry.name, VOC, entry.name)
     assert_equal(loaded.arrays, model.arrays)

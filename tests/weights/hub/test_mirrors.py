@@ -25,13 +25,13 @@ def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
     assert [seen.path for seen in internet.seen] == ["/mirror/small.weights"]
 
 
-def test_the_usual_variables_name_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
+def test_the_usual_environment_variables_configure_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", internet.base)
     fetch_entry(replace(small, addresses=("http://weights.invalid/small.weights",)))
     assert [seen.path for seen in internet.seen] == ["http://weights.invalid/small.weights"]
 
 
-def test_a_mirrors_password_is_used_and_not_told(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+def test_the_password_of_a_mirror_is_sent_but_not_printed(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
     error = str(home.refuses(replace(small, file="gone.weights", addresses=()), "it answered 404"))
     assert internet.seen[0].headers["Authorization"].startswith("Basic ")
@@ -39,20 +39,20 @@ def test_a_mirrors_password_is_used_and_not_told(small: Entry, home, internet, m
     assert "secret" not in error
 
 
-def test_a_mirror_that_is_no_address_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
+def test_a_mirror_that_is_a_path_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", "/mnt/mirror")
     with pytest.raises(SettingError, match=r"'/mnt/mirror'.*--from"):
         fetch_entry(small)
 
 
-def test_offline_it_says_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+def test_in_offline_mode_the_message_tells_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     error = str(home.refuses(small, "BOXWRIGHT_OFFLINE forbids"))
     assert all(part in error for part in (small.addresses[0], "weights pull small --from small.weights", "BOXWRIGHT_MIRROR"))
     assert internet.seen == []
 
 
-def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
+def test_in_offline_mode_cached_files_are_used(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
     fetch_entry(small)
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     assert fetch_entry(small).read_bytes() == body
@@ -69,7 +69,7 @@ def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.Monkey
         "http://[",
     ],
 )
-def test_a_mirror_that_is_no_address_is_refused_without_telling_its_password(small: Entry, internet, mirror: str, monkeypatch):
+def test_an_invalid_mirror_address_is_refused_without_printing_its_password(small: Entry, internet, mirror: str, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", mirror)
     with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR holds") as caught:
         fetch_entry(small)
@@ -77,17 +77,17 @@ def test_a_mirror_that_is_no_address_is_refused_without_telling_its_password(sma
     assert internet.seen == []
 
 
-def test_a_mirrors_password_is_not_stored_and_the_download_is_taken_up_all_the_same(small: Entry, home, internet, page, body, monkeypatch):
+def test_the_password_of_a_mirror_is_not_stored_and_downloads_resume(small: Entry, home, internet, page, body, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
     page.cuts = [150_000, 10]
     home.refuses(replace(small, addresses=()), "broke off")
-    assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.left())
+    assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.files())
     assert fetch_entry(small).read_bytes() == body
     assert [seen.start > 0 for seen in internet.seen] == [False, True, True]
 
 
 @pytest.mark.parametrize("host", ["http://a..b", "http://" + "a" * 64 + ".invalid", "http://me:secret@a..b"])
-def test_after_a_host_that_cannot_be_the_next_address_is_tried(small: Entry, internet, host: str, body: bytes, monkeypatch, caplog):
+def test_after_an_invalid_host_name_the_next_address_is_tried(small: Entry, internet, host: str, body: bytes, monkeypatch, caplog):
     caplog.set_level("INFO")
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{host}/small.weights")
     monkeypatch.setenv("BOXWRIGHT_MIRROR", host)
@@ -100,7 +100,7 @@ def test_after_a_host_that_cannot_be_the_next_address_is_tried(small: Entry, int
 @pytest.mark.parametrize(
     ("value", "expected"), [(None, False), ("", False), ("1", True), ("yes", True)] + [(no, False) for no in ("0", "false", "No", " off ")]
 )
-def test_offline_is_a_switch(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
+def test_the_values_of_the_offline_variable(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("BOXWRIGHT_OFFLINE", raising=False)
     if value is not None:
         monkeypatch.setenv("BOXWRIGHT_OFFLINE", value)
@@ -130,7 +130,7 @@ def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     server.server_close()
 
 
-def test_a_redirection_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
+def test_a_redirect_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{internet.base}/small.weights")
     home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it leads from https to http")
     assert internet.seen == []
