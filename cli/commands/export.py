@@ -27,7 +27,7 @@ def export(
     loaded = load_model(model)
     picture = read_image((photo or SAMPLE_PHOTO).read_bytes())
     pixels = Placement.fit(loaded.spec, picture).apply(picture)
-    path = out or Path(f"{Path(model).stem}{FORMATS[to].suffix[0]}")  # not the name within the file, which a stranger may have chosen
+    path = out or Path(f"{Path(model).stem}{EXPORTERS[to].suffix[0]}")  # not the name within the file, which a stranger may have chosen
     written = export_model(loaded, to, path, pixels=pixels, force=force)
     typer.echo(f"{', '.join(str(each) for each in written.paths)}: the raw output is within {written.difference:.1e} of the model's")
     typer.echo(f"on {photo or 'a photo of a cat'} (its largest value is {written.largest:.1f}).")

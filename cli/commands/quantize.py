@@ -37,7 +37,7 @@ def quantize(
     from weights.quantization.quantize import quantize_model
 
     if out.suffix != MODEL_SUFFIX:
-        raise typer.BadParameter(f"{out} is not the name of a model file; give one that ends in {SUFFIX}.", param_hint="--out")
+        raise typer.BadParameter(f"{out} is not the name of a model file; give one that ends in {MODEL_SUFFIX}.", param_hint="--out")
     loaded = load_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} computes in 8 bits already; quantise the float32 model that it was made from.")

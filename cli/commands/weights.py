@@ -98,7 +98,7 @@ def import_(
     from weights.hub.resolve import MODEL_SUFFIX
 
     if out.suffix != MODEL_SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
-        raise typer.BadParameter(f"{out} is not the name of a new model file; give one that ends in {SUFFIX}.", param_hint="--out")
+        raise typer.BadParameter(f"{out} is not the name of a new model file; give one that ends in {MODEL_SUFFIX}.", param_hint="--out")
     names = read_labels(labels) if labels else ()
     model = read_darknet(cfg, weights, labels=names, layers=layers, edges=edges, name=out.stem)
     save_model(model, out, dtype="float16" if float16 else "float32")

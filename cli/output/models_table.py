@@ -11,8 +11,7 @@ from rich.text import Text
 
 from detector.errors import ModelError
 from weights.errors import RepositoryError
-from weights.formats.safetensors import recorded_ap
-from weights.formats.safetensors import read_header
+from weights.formats.safetensors import read_header, recorded_ap
 from weights.repository.layout import StoredVersion, scan_repository
 from weights.repository.publish import list_versions
 

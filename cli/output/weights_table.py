@@ -48,4 +48,4 @@ def _known() -> list[Known]:
 
 
 def _megabytes(entry: Entry) -> str:
-    return f"{'' if entry.sizes else '~'}{size_about(entry) / 1e6:.1f}"
+    return f"{'' if entry.sizes else '~'}{approximate_size(entry) / 1e6:.1f}"

@@ -179,7 +179,7 @@ def test_models_are_mounted_where_the_image_looks_for_them_and_watched(base, pod
 def test_a_client_of_kserve_finds_the_model_under_the_name_of_the_service(root, pods):
     (service,) = read(root / FOLDER / "kserve" / "inference-service.yaml")
     assert service["metadata"]["name"] == DEFAULT_MODEL
-    assert f"/v2/models/{DEFAULT}/ready" == pods["kserve"]["containers"][0]["startupProbe"]["httpGet"]["path"]
+    assert f"/v2/models/{DEFAULT_MODEL}/ready" == pods["kserve"]["containers"][0]["startupProbe"]["httpGet"]["path"]
 
 
 def test_the_kustomization_leaves_no_file_out(base, root):

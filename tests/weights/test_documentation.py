@@ -1,4 +1,4 @@
-"""docs/weights.md names every variable, catalogue entry, command and format that there is."""
+"""docs/weights.md documents every environment variable, catalogue entry, command and format."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""The model that ships is the one that was made for it, and says what its makers' own program said."""
+"""The shipped models equal their originals and give the reference detections."""
 
 import json
 
@@ -94,8 +94,8 @@ def test_the_8_bit_model_finds_the_same_objects(everyday, shared):
     for photo in ("cat.png", "dog.jpg", "horses.jpg", "person.jpg"):
         image = read_image((shared / "photos" / photo).read_bytes())
         exact, found = (detector.detect(image, score_threshold=0.1) for detector in detectors)
-        for sure in (each for each in exact if each.score > 0.5):
-            alike = [each for each in found if each.class_id == sure.class_id and abs(each.score - sure.score) < 0.15]
-            assert max(box_iou(np.array([sure.box], np.float32), np.array([each.box], np.float32))[0, 0] for each in alike) > 0.7
+        for confident in (each for each in exact if each.score > 0.5):
+            matches = [each for each in found if each.class_id == confident.class_id and abs(each.score - confident.score) < 0.15]
+            assert max(box_iou(np.array([confident.box], np.float32), np.array([each.box], np.float32))[0, 0] for each in matches) > 0.7
             compared += 1
     assert compared >= 4

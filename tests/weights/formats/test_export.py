@@ -1,4 +1,4 @@
-"""Every export opens in its own consumer and says what the model says."""
+"""Every export opens in its own framework and gives the same output as the model."""
 
 import subprocess
 import sys
@@ -41,14 +41,14 @@ def test_the_shipped_model_exports_to_every_format(everyday, target, tmp_path):
 
 
 def test_opencv_runs_the_darknet_export_of_the_shipped_model(everyday, tmp_path):
-    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10, whose successor has no Darknet importer")
+    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10; later versions have no Darknet importer")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         pytest.skip(f"OpenCV {cv2.__version__} has no Darknet importer; 4.10 has")
     cfg, pixels = tmp_path / "everyday.cfg", noise(everyday)
     export_model(everyday, "darknet", cfg, pixels=pixels)
     network = cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
     blob = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None] / np.float32(255))
-    network.setInput(blob)  # OpenCV does not copy it: it must outlive `forward`
+    network.setInput(blob)  # OpenCV does not copy the array, so it must outlive `forward`
     theirs = network.forward([name for name in network.getLayerNames() if name.startswith("conv")][-1])[0]
     ours = load_engine(everyday)(pixels[None])[0]
     np.testing.assert_allclose(theirs.transpose(1, 2, 0).reshape(ours.shape), ours, atol=1e-3)
@@ -94,30 +94,30 @@ def test_a_network_that_darknet_supports_is_not_changed(tiny_model):
 def test_a_network_with_huge_lowered_kernels_is_refused(layer, numbers, random_arrays):
     layers = (Conv("a", 64), layer)
     model = Model("ours", ModelSpec((), (), layers, 64), random_arrays(layers, 2))
-    with pytest.raises(NetworkError, match=f"layer 'b': in Darknet's words its kernel would have {numbers:,} numbers"):
+    with pytest.raises(NetworkError, match=f"layer 'b': lowered for Darknet, its kernel would have {numbers:,} numbers"):
         lower_to_darknet(model)
 
 
 def test_an_export_with_different_output_is_discarded(tiny_model, tmp_path, monkeypatch):
-    honest = EXPORTERS["onnx"]
-    monkeypatch.setitem(EXPORTERS, "onnx", replace(honest, run=lambda path, images: honest.run(path, images) + 1))
-    with pytest.raises(ExportError, match="differs from the model by 1; it was not kept"):
+    original = EXPORTERS["onnx"]
+    monkeypatch.setitem(EXPORTERS, "onnx", replace(original, run=lambda path, images: original.run(path, images) + 1))
+    with pytest.raises(ExportError, match="differs from the model's by 1; it is discarded"):
         export_model(tiny_model, "onnx", tmp_path / "a.onnx", pixels=noise(tiny_model))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("target", "name"), [("onnx", "model.pb"), ("savedmodel", "model.pb"), ("darknet", "model.weights")])
 def test_a_wrong_suffix_is_refused(tiny_model, target, name, tmp_path):
-    with pytest.raises(ExportError, match="is called"):
+    with pytest.raises(ExportError, match="the name of such an export is"):
         export_model(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
 
 
 @pytest.mark.parametrize(
-    ("target", "name", "there"), [("onnx", "m.onnx", "m.onnx"), ("darknet", "m.cfg", "m.weights"), ("savedmodel", "m", "m")]
+    ("target", "name", "existing"), [("onnx", "m.onnx", "m.onnx"), ("darknet", "m.cfg", "m.weights"), ("savedmodel", "m", "m")]
 )
-def test_an_existing_file_is_not_overwritten(tiny_model, target, name, there, tmp_path):
-    (tmp_path / there).write_text("mine")
-    with pytest.raises(ExportError, match=f"{there} is there already"):
+def test_an_existing_file_is_not_overwritten(tiny_model, target, name, existing, tmp_path):
+    (tmp_path / existing).write_text("mine")
+    with pytest.raises(ExportError, match=f"{existing} exists"):
         export_model(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
@@ -127,10 +127,10 @@ def test_force_replaces_a_file_but_not_a_folder(tiny_model, tmp_path):
     export_model(tiny_model, "onnx", tmp_path / "m.onnx", pixels=noise(tiny_model), force=True)
     assert (tmp_path / "m.onnx").stat().st_size > 1000
     (tmp_path / "m").mkdir()
-    with pytest.raises(ExportError, match="is there already"):
+    with pytest.raises(ExportError, match="m exists"):
         export_model(tiny_model, "savedmodel", tmp_path / "m", pixels=noise(tiny_model), force=True)
 
 
 def test_a_missing_folder_is_named(tiny_model, tmp_path):
-    with pytest.raises(ExportError, match=r"there is no folder .*nowhere; make it"):
+    with pytest.raises(ExportError, match=r"the folder .*nowhere does not exist\. Create it"):
         export_model(tiny_model, "onnx", tmp_path / "nowhere" / "m.onnx", pixels=noise(tiny_model))

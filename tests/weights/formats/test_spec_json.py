@@ -32,14 +32,14 @@ SPEC_EDITS = [
     ({"anchors": [[1, 2, 3]]}, r"spec.anchors\[0\] must be a list of 2"),
     ({"anchors": [[1, "2"]]}, r"spec.anchors\[0\]\[1\] must be a number"),
     ({"anchors": [[True, 2]]}, r"spec.anchors\[0\]\[0\] must be a number, got True"),
-    ({"input_size": 16.0}, "spec.input_size must be a whole number of 0 to 2147483647, got 16.0"),
+    ({"input_size": 16.0}, "spec.input_size must be a whole number from 0 to 2147483647, got 16.0"),
     ({"input_size": True}, "spec.input_size must be a whole number"),
     ({"input_size": 10**30}, "spec.input_size must be a whole number"),
     ({"input_size": -16}, "spec.input_size must be a whole number"),
     ({"input_size": 0}, "input_size must be 1 to"),
     ({"fit": "crop"}, "spec.fit must be one of letterbox, stretch, got 'crop'"),
     ({"resample": None}, "spec.resample must be one of"),
-    ({"pixel_scale": float("nan")}, "spec is not sound JSON: NaN is not a JSON number"),
+    ({"pixel_scale": float("nan")}, "spec is not valid JSON: NaN is not a JSON number"),
     ({"pixel_scale": 10**400}, "spec.pixel_scale must be a number"),
     ({"network": {}}, "spec.network must be a list of at most 1000 layers"),
     ({"network": [{}] * 1001}, "spec.network must be a list of at most 1000 layers"),
@@ -87,17 +87,17 @@ def test_every_field_is_required(small_model):
     spec = json.loads(spec_to_json(small_model.spec))
     assert spec.keys() == {field.name for field in fields(ModelSpec)}
     for name in spec:
-        with pytest.raises(ModelFileError, match=f"spec has no field '{name}'"):
+        with pytest.raises(ModelFileError, match=f"spec lacks the field '{name}'"):
             spec_from_json(json.dumps({key: value for key, value in spec.items() if key != name}))
     for index, layer in enumerate(spec["network"]):
         assert layer.keys() - {"type"} == {field.name for field in fields(small_model.spec.network[index])}
         for name in layer.keys() - {"type"}:
             cut = [*spec["network"][:index], {key: value for key, value in layer.items() if key != name}]
-            with pytest.raises(ModelFileError, match=rf"spec.network\[{index}\] has no field '{name}'"):
+            with pytest.raises(ModelFileError, match=rf"spec.network\[{index}\] lacks the field '{name}'"):
                 spec_from_json(json.dumps(spec | {"network": cut}))
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 1}', "[" * 50_000, '{"labels": Infinity}', "1" * 5000, '"\\ud800"', "null"])
 def test_invalid_json_is_refused(text):
-    with pytest.raises(ModelFileError, match=r"^spec (is not sound JSON: .*|must be an object, got .*)\.$"):
+    with pytest.raises(ModelFileError, match=r"^spec (is not valid JSON: .*|must be an object, got .*)\.$"):
         spec_from_json(text)

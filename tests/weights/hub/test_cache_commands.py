@@ -1,4 +1,4 @@
-"""What lies in the cache: verified, removed, recorded, forgotten."""
+"""Files in the cache: verify, remove, record and forget hashes."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def test_the_hash_of_a_file_with_other_content_is_not_recorded(unpublished: Entr
     }[kind]
     source = tmp_path / "carried here"
     source.write_bytes(data)
-    with pytest.raises(ModelFileError, match=r"carried here is not unpublished\.weights: it holds no such network"):
+    with pytest.raises(ModelFileError, match=r"carried here is not unpublished\.weights: it does not contain this network"):
         fetch_entry(unpublished, source=source)
     assert home.files() == set()
     assert fetch_entry(unpublished).read_bytes() == right
@@ -85,7 +85,7 @@ def test_verify_records_a_missing_hash(unpublished: Entry, home):
 def test_verify_checks_the_content_before_it_records_the_first_hash(unpublished: Entry, home):
     home.folder.mkdir(parents=True)
     (home.folder / unpublished.file).write_bytes(bytes(unpublished.sizes[0]))
-    with pytest.raises(ModelFileError, match="it holds no such network"):
+    with pytest.raises(ModelFileError, match="it does not contain this network"):
         verify_pulled(unpublished)
     assert home.files() == {unpublished.file}
 
@@ -114,7 +114,7 @@ def test_a_copy_starts_only_with_enough_space_and_the_right_size(small: Entry, h
     monkeypatch.setattr(os, "statvfs", lambda _: no_room)
     source = tmp_path / "carried here"
     source.write_bytes(body)
-    with pytest.raises(DiskError, match="has room for 0 bytes and needs 300,000 more"):
+    with pytest.raises(DiskError, match="has 0 free bytes and needs 300,000 more"):
         fetch_entry(small, source=source)
     source.write_bytes(body + b"!")
     with pytest.raises(ModelFileError, match="it has 300,001 bytes instead of 300,000"):
@@ -124,24 +124,24 @@ def test_a_copy_starts_only_with_enough_space_and_the_right_size(small: Entry, h
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Within, this process has no right to write there; a superuser steps down for it."""
-    was = os.geteuid()
+    """Within the block, this process cannot write to the folder. Root changes its effective user for that."""
+    original_user = os.geteuid()
     folder.chmod(0o555)
     for path in folder.iterdir():
         path.chmod(0o444)
-    if was == 0:
+    if original_user == 0:
         os.seteuid(65534)
     try:
         yield
     finally:
-        if was == 0:
+        if original_user == 0:
             os.seteuid(0)
         folder.chmod(0o755)
 
 
 @pytest.fixture
 def open_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache that other users may read."""
+    """A cache that other users can read."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         monkeypatch.setenv("BOXWRIGHT_HOME", name)

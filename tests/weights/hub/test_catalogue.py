@@ -1,4 +1,4 @@
-"""The catalogue against what the official files and tensornets itself say."""
+"""The catalogue against the official .cfg files and tensornets."""
 
 import re
 from dataclasses import replace
@@ -23,7 +23,7 @@ NAMES = {
 }
 
 
-def nameless(spec: ModelSpec) -> ModelSpec:
+def without_names(spec: ModelSpec) -> ModelSpec:
     return replace(spec, network=rename_layers(spec.network, [str(index) for index in range(len(spec.network))]))
 
 
@@ -41,11 +41,13 @@ def test_the_catalogue_has_the_nine_models():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_spec_of_an_entry_equals_the_official_cfg(name: str, shared: Path):
     entry = entry_of(name)
-    assert nameless(spec_of(entry)) == nameless(read_cfg(shared / "weights" / NAMES[name], labels=entry.labels, edges=entry.edges))
+    assert without_names(spec_of(entry)) == without_names(
+        read_cfg(shared / "weights" / NAMES[name], labels=entry.labels, edges=entry.edges)
+    )
 
 
 def test_the_stem_is_the_first_23_layers_of_its_cfg(shared: Path):
-    assert nameless(spec_of(entry_of("darknet19"))) == nameless(
+    assert without_names(spec_of(entry_of("darknet19"))) == without_names(
         read_cfg(shared / "weights" / "darknet19_448.cfg", layers=23, edges="continuous")
     )
 
@@ -67,7 +69,7 @@ def test_the_size_of_a_file_is_a_header_and_four_bytes_per_parameter(name: str):
 def test_an_entry_is_complete(entry: Entry):
     digits = {"sha256": 64, "sha1": 40, "md5": 32}
     assert all(re.fullmatch(rf"[0-9a-f]{{{digits[algorithm]}}}", text) for algorithm, text in entry.hashes.items())
-    assert entry.sizes or entry.hashes  # something to hold a file to
+    assert entry.sizes or entry.hashes  # a file can be verified
     assert entry.description
     assert entry.licence
     assert all(urlsplit(address).scheme == "https" and urlsplit(address).hostname for address in entry.addresses)

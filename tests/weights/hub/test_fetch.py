@@ -1,4 +1,4 @@
-"""Pulling weights: what is accepted, what is refused, and what is done without a connection."""
+"""Pulling weights: files that are accepted and refused, and working without a connection."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ def test_a_download_is_complete_and_its_progress_is_reported(small: Entry, home,
     assert [total for _, total in reports] == [len(body)] * len(reports)
     assert [done for done, _ in reports] == [*range(CHUNK_BYTES, len(body), CHUNK_BYTES), len(body)]
     fetch_entry(small)
-    assert len(internet.seen) == 1  # the second time it is there
+    assert len(internet.seen) == 1  # the second call uses the cache
 
 
 def test_the_request_has_our_own_user_agent(small: Entry, internet):
@@ -74,8 +74,8 @@ def test_a_wrong_content_length_is_refused_before_the_body(small: Entry, home, p
 
 def test_a_body_that_exceeds_the_size_is_aborted(small: Entry, home, internet, page, body: bytes):
     page.body, page.length = body * 200, False
-    home.refuses(small, "it sent more than 300,000 bytes, and was cut off")
-    assert internet.seen[0].sent < len(page.body) // 2  # what the sockets hold, and no more
+    home.refuses(small, "it sent more than 300,000 bytes")
+    assert internet.seen[0].sent < len(page.body) // 2  # no more than the socket buffers hold
     assert home.files() == set()
 
 

@@ -1,4 +1,4 @@
-"""Files of the size that the real ones have, from a server that plays the internet: good ones, and all that goes wrong with them."""
+"""Downloads of files with the size of the real ones from a local server, and everything that can go wrong."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ PULL = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
 
 @pytest.fixture(scope="module")
 def stem(weights_like) -> bytes:
-    """What darknet19_448.conv.23 might be."""
+    """A file like darknet19_448.conv.23."""
     data = weights_like(entry_of("darknet19"))
     assert len(data) == SIZE
     return data
@@ -35,13 +35,13 @@ def stem(weights_like) -> bytes:
 
 @pytest.fixture
 def served(internet, stem):
-    """Its page."""
+    """The page of that file."""
     return internet.pages.setdefault("/darknet19_448.conv.23", internet.page(stem))
 
 
 @pytest.fixture
 def entry(internet, served) -> Entry:
-    """The catalogue's entry, its address at our server, and the sha256 that somebody might have published."""
+    """The catalogue entry with an address on our server and with a published sha256."""
     hashes = {"sha256": hashlib.sha256(served.body).hexdigest()}
     return replace(entry_of("darknet19"), addresses=(f"{internet.base}/darknet19_448.conv.23",), hashes=hashes)
 
@@ -70,13 +70,13 @@ def test_a_web_page_of_the_right_size_is_refused(entry, home, internet, served, 
     served.body, served.content_type = b"<!DOCTYPE html>".ljust(SIZE), content_type
     home.refuses(entry, "an HTML page instead of the file")
     assert home.files() == set()
-    assert internet.seen[0].sent < SIZE // 2  # what the sockets hold, and no more
+    assert internet.seen[0].sent < SIZE // 2  # no more than the socket buffers hold
 
 
 def test_after_a_dead_mirror_the_next_address_is_requested_with_our_user_agent(entry, internet, dead, monkeypatch, stem):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", dead)
     assert fetch_entry(entry).read_bytes() == stem
-    (seen,) = internet.seen  # which answers 403 to Python's own user agent
+    (seen,) = internet.seen  # the server answers 403 to the user agents of Python libraries
     assert (seen.status, seen.headers["User-Agent"].partition("/")[0]) == (200, "boxwright")
 
 
@@ -87,7 +87,7 @@ def test_a_disk_that_is_full_halfway_leaves_no_file(home, internet, monkeypatch)
     limited += "import sys; sys.argv[1:] = ['weights', 'pull', 'darknet19']; runpy.run_module('cli.main', run_name='__main__')"
     ended = subprocess.run([sys.executable, "-c", limited], cwd=ROOT, env=os.environ, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "cannot be written: File too large. Make room, or set BOXWRIGHT_HOME" in ended.stderr
+    assert "cannot be written: File too large. Free some space, or set BOXWRIGHT_HOME" in ended.stderr
     assert home.files() == set()
     assert len(internet.seen) == 1  # no other address would help
 
@@ -107,7 +107,7 @@ def test_two_concurrent_pull_commands_download_the_file_once(home, internet, ser
     with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
         assert served.holding.wait(60)
         with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
-            assert "another process is busy with darknet19_448.conv.23" in second.stderr.readline()
+            assert "waiting for another process to finish with darknet19_448.conv.23" in second.stderr.readline()
             served.go_on.set()
             answers = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert answers == [f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"] * 2
@@ -121,19 +121,19 @@ def test_a_terminal_shows_size_rate_and_remaining_time_and_stdout_stays_clean(ho
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen(PULL, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=end, text=True) as process:
         os.close(end)
-        said = b""
-        with suppress(OSError):  # which ends what comes from a terminal
+        shown = b""
+        with suppress(OSError):  # reading a closed terminal raises it
             while True:
-                said += os.read(terminal, 65536)
+                shown += os.read(terminal, 65536)
         output = process.communicate(timeout=60)[0]
     os.close(terminal)
-    plain = re.sub(r"\x1b\[[\d;?]*\w", "", said.decode())  # without colours
+    plain = re.sub(r"\x1b\[[\d;?]*\w", "", shown.decode())  # without colours
     assert re.search(r"darknet19 \S+ 79\.3/79\.3 MB [\d.]+ [kMG]B/s \d:\d\d:\d\d", plain)
     assert output == f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"
 
 
 class Payload:
-    """Unpickled, it writes the file."""
+    """Unpickling it creates the file `marker`."""
 
     def __init__(self, marker):
         self.marker = str(marker)
@@ -144,7 +144,7 @@ class Payload:
 
 @pytest.fixture
 def malicious(internet, random_arrays, tmp_path):
-    """An entry of tensornets' whose file, at our server, is whole and of true size, but for a payload in place of its last array."""
+    """A tensornets entry whose file on our server has the right size, but a payload instead of its last array."""
     entry = entry_of("tensornets-darknet19")
     arrays = random_arrays(spec_of(entry).network, 1)
     arrays[next(reversed(arrays))] = Payload(tmp_path / "ran")
@@ -153,7 +153,7 @@ def malicious(internet, random_arrays, tmp_path):
     assert len(internet.pages["/darknet19.npz"].body) > SIZE
     with np.load(tmp_path / "bad.npz", allow_pickle=True) as live:
         live["values"][-1].close()
-    (tmp_path / "ran").unlink()  # it exists only if numpy ran it, so it is a live one
+    (tmp_path / "ran").unlink()  # this proves that the payload works: numpy executed it
     return replace(entry, addresses=(f"{internet.base}/darknet19.npz",))
 
 
@@ -164,7 +164,7 @@ def test_a_malicious_pickle_is_refused_by_the_published_hash(malicious, home, tm
 
 
 def test_a_malicious_pickle_without_a_published_hash_is_refused_by_its_content(malicious, home, tmp_path):
-    home.refuses(replace(malicious, hashes={}), r"it holds no such network: .*its pickle names .*open.*delete it")
+    home.refuses(replace(malicious, hashes={}), r"it does not contain this network: .*its pickle names .*open.*delete it")
     assert home.files() == set()
     assert not (tmp_path / "ran").exists()
 

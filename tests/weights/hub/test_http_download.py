@@ -1,4 +1,4 @@
-"""Downloads that break off, disks that fill up, processes that are killed or come in twos."""
+"""Interrupted downloads, full disks, and killed or concurrent processes."""
 
 import gzip
 import hashlib
@@ -37,8 +37,8 @@ def test_an_interrupted_download_resumes_where_it_stopped(small: Entry, internet
 
 def test_a_later_run_resumes_the_download_of_an_earlier_run(small: Entry, home, internet, page, body: bytes):
     page.cuts = [150_000, 10]
-    error = home.refuses(small, r"it broke off after 131,072 bytes\n")
-    assert "the 131,072 bytes that came are kept" in str(error)
+    error = home.refuses(small, r"the connection broke off after 131,072 bytes\n")
+    assert "it continues after the 131,072 bytes that have arrived" in str(error)
     assert home.files() == {"small.weights.partial", "small.weights.partial.json"}
     assert fetch_entry(small).read_bytes() == body
     assert internet.seen[2].start == 2 * CHUNK_BYTES
@@ -61,9 +61,7 @@ def test_a_file_that_changed_between_two_requests_is_downloaded_again(unpublishe
     assert (internet.seen[2].headers["If-Range"], internet.seen[2].status) == ('"first"', 200)
 
 
-def test_parts_of_different_files_are_discarded_and_the_file_is_downloaded_again(
-    small: Entry, home, internet, page, body: bytes, other: bytes
-):
+def test_parts_of_different_files_are_discarded_and_downloaded_again(small: Entry, home, internet, page, body: bytes, other: bytes):
     page.etag, page.body, page.cuts = None, other, [150_000, 10]
     home.refuses(small, "broke off")
     page.body = body
@@ -99,7 +97,7 @@ def test_a_wrong_range_causes_exactly_one_restart(small: Entry, home, internet, 
     assert [seen.status for seen in internet.seen] == [200, 206, 200]
     (home.folder / small.file).unlink()
     page.cuts = [150_000, 300_000, 150_000]
-    home.refuses(small, "twice it did not go on where the file had stopped")
+    home.refuses(small, "it sent the wrong part of the file twice")
     assert [seen.status for seen in internet.seen[3:]] == [200, 206, 200, 206]
 
 
@@ -114,7 +112,7 @@ def test_the_address_that_sent_a_part_is_tried_first(small: Entry, home, interne
 
 def test_a_compressed_response_is_not_requested_and_is_refused(small: Entry, home, internet, page):
     page.body, page.encoding = gzip.compress(b"0" * 2_000_000), "gzip"
-    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it packed the file with gzip")
+    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it compressed the file with gzip without being asked to")
     assert internet.seen[0].headers["Accept-Encoding"] == "identity"
     assert home.files() == set()
 
@@ -168,7 +166,7 @@ def test_too_little_disk_space_is_detected_before_writing(small: Entry, home, in
     assert len(internet.seen) == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the device on which nothing can be written")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
 def test_a_full_disk_ends_the_download_and_leaves_nothing(small: Entry, home, internet):
     home.folder.mkdir(parents=True)
     (home.folder / "small.weights.partial").symlink_to("/dev/full")
@@ -196,7 +194,7 @@ def test_a_disk_that_fills_up_during_the_download_leaves_nothing(small: Entry, h
 
 @contextmanager
 def child(entry: Entry, *, before: str = "") -> Iterator[subprocess.Popen[str]]:
-    """Another Python that fetches the entry, printing what it logs, its progress and at last the path; it ends with the block."""
+    """A Python process that fetches the entry and prints its log, its progress and finally the path. It is killed after the block."""
     code = f"""
 import json, logging, sys
 {before}
@@ -219,7 +217,7 @@ print(fetch_entry(replace(entry_of("darknet19"), **changes), on_progress=lambda 
 
 
 def until(process: subprocess.Popen[str], text: str, *, never: str = "Traceback") -> None:
-    """Read the child's lines up to one with that text; none before it may have the other."""
+    """Read the output up to a line that contains `text`. No line before it may contain `never`."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -235,7 +233,7 @@ def test_two_concurrent_processes_download_the_file_once(small: Entry, home, int
     with child(small) as first:
         assert page.holding.wait(60)
         with child(small) as second:
-            until(second, "another process is busy with small.weights", never="done")
+            until(second, "waiting for another process to finish with small.weights", never="done")
             page.go_on.set()
             outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert [output.split("\n")[-2] for output in outputs] == [str(home.folder / "small.weights")] * 2

@@ -1,4 +1,4 @@
-"""Where a file is looked for: mirrors, proxies, redirections, and nowhere without a connection."""
+"""Mirrors, proxies, redirects and offline mode."""
 
 import ssl
 import subprocess
@@ -109,7 +109,7 @@ def test_the_values_of_the_offline_variable(value: str | None, expected: bool, m
 
 @pytest.fixture
 def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The base address of a second server, on https, with a certificate that is trusted in this test."""
+    """The base address of an https server whose certificate is trusted in this test."""
     if which("openssl") is None:
         pytest.skip("needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -132,7 +132,7 @@ def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def test_a_redirect_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{internet.base}/small.weights")
-    home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it leads from https to http")
+    home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it redirects from https to http")
     assert internet.seen == []
     internet.pages["/moved"].location = f"{secure}/small.weights"
     assert fetch_entry(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body

@@ -1,4 +1,4 @@
-"""A pulled file as a model."""
+"""Load the model from a pulled file."""
 
 import hashlib
 from dataclasses import replace
@@ -38,9 +38,9 @@ def test_a_pulled_file_loads_as_the_model_of_its_catalogue_entry(tmp_path: Path,
 def test_a_file_of_another_network_is_refused(tmp_path: Path):
     path = tmp_path / "short.weights"
     path.write_bytes(bytes(1000))
-    with pytest.raises(ModelFileError, match=r"short\.weights: .*cut short, or belongs to another.*remove darknet19, then pull it again"):
+    with pytest.raises(ModelFileError, match=r"short\.weights: .*truncated, or belongs to another.*remove darknet19, then pull it again"):
         load_pulled(entry_of("darknet19"), path)
-    with pytest.raises(ModelFileError, match=r"not a whole .npz.*remove darknet19, then pull it again"):
+    with pytest.raises(ModelFileError, match=r"not a complete .npz.*remove darknet19, then pull it again"):
         load_pulled(replace(entry_of("darknet19"), format="tensornets"), path)
 
 

@@ -1,4 +1,4 @@
-"""`boxwright weights list | pull | verify | remove | info`, where it does not take a file of true size."""
+"""`boxwright weights list | pull | verify | remove | info` with small files."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_in_a_pipe_the_list_has_one_tab_separated_line_per_model(weights, home):
     assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
     assert rows[0][1:] == ["ships", "15.6", "288", "object detection, 11 classes of everyday things"]
     assert rows[1][1:] == ["ships", "8.1", "288", "object detection, 11 classes of everyday things, in 8 bits"]
-    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7"  # nobody has published its size
+    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7"  # its size is not published
     assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7", "416", entry_of("yolov2-voc").description]
 
 
@@ -94,7 +94,7 @@ def test_pull_reports_a_failing_mirror_and_a_recorded_hash(weights, dead, intern
     assert ended.code == 0
     assert f"darknet19: {dead}/{entry.file}: " in ended.err
     assert "trying the next" in ended.err
-    assert "nobody has published a sha256 for darknet19" in ended.err
+    assert "no sha256 is published for darknet19" in ended.err
     assert ended.out.count("\n") == 1
     assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
     assert weights("remove", "darknet19", "--forget").out == "darknet19: removed, and no hash is on record for it now.\n"
@@ -143,8 +143,8 @@ def test_ctrl_c_during_a_pull_keeps_the_bytes_received(home, internet, weights_l
     entry = entry_of("darknet19")
     page = internet.pages.setdefault(f"/{entry.file}", internet.page(weights_like(entry), hold_after=1 << 20))
     command = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts what is to run in the background without it
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+    default_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs with SIGINT ignored
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=default_sigint) as process:
         assert page.holding.wait(60)
         while not (home.folder / f"{entry.file}.partial").exists():
             assert process.poll() is None
