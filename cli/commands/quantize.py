@@ -32,6 +32,7 @@ def quantize(
 
     from cli.output.download_bar import load_model
     from detector.errors import SettingError
+    from training.data.calibration_images import calibration_images
     from weights.formats.safetensors import save_model
     from weights.hub.resolve import MODEL_SUFFIX
     from weights.quantization.quantize import quantize_model
@@ -41,7 +42,7 @@ def quantize(
     loaded = load_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} computes in 8 bits already; quantise the float32 model that it was made from.")
-    chosen, samples = _chosen(calibration, photos, val_set), _samples(calibration, val_set)
+    chosen, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("calibrating", total=len(chosen))
@@ -60,19 +61,6 @@ def _with_facts(model: "Model", name: str, facts: dict[str, str]) -> "Model":
     from dataclasses import replace
 
     return replace(model, name=name, provenance={**model.provenance, **facts})
-
-
-def _chosen(folder: Path, count: int, val_set: str) -> Sequence[Path]:
-    """Photos of the folder, or of its JPEGImages but those of `val_set`: what is measured on is not calibrated on."""
-    from detector.errors import SettingError
-
-    root = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
-    listed = folder / "ImageSets" / "Main" / f"{val_set}.txt"
-    held_out = {line.split()[0] for line in listed.read_text().splitlines() if line.strip()} if listed.is_file() else set()
-    found = sorted(path for path in root.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png") and path.stem not in held_out)
-    if not found:
-        raise SettingError(f"{root}: there is no .jpg or .png to calibrate on; give a folder with some hundred photos.")
-    return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
 
 
 def _pixels(spec: "ModelSpec", photos: Sequence[Path]) -> Iterator["Pixels"]:

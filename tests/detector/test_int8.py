@@ -75,9 +75,9 @@ def test_where_batch_norm_leaves_nothing_of_a_kernel_its_shift_comes_out(gamma, 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_works_in_8_bits(activation, random_arrays):
     model = of_layers(random_arrays, Conv("a", 8, activation=activation, stride=2), Conv("b", 8, activation=activation), Conv("c", 3))
-    quantised = quantize_model(model, list(images(64, 3)), enough=0)
-    assert quantised.left == ()
-    assert quantised.decibels > 20
+    quantised = quantize_model(model, list(images(64, 3)), min_snr_db=0)
+    assert quantised.float_layers == ()
+    assert quantised.snr_db > 20
 
 
 def test_all_kinds_of_layers_work_in_8_bits(random_arrays):
@@ -96,8 +96,8 @@ def test_all_kinds_of_layers_work_in_8_bits(random_arrays):
     )
     model = of_layers(random_arrays, *layers)
     photos = list(images(64, 3))
-    result = quantize_model(model, photos, enough=0)
-    assert result.decibels > 20
+    result = quantize_model(model, photos, min_snr_db=0)
+    assert result.snr_db > 20
     kinds = {node.op_type for node in OnnxGraph.of(result.model).nodes}
     assert {"QLinearConv", "QLinearAdd", "QLinearConcat", "QLinearLeakyRelu"} <= kinds
     assert not {"Conv", "Add", "Concat", "LeakyRelu", "Clip"} & kinds
@@ -132,17 +132,17 @@ def test_layers_that_suffer_are_left_in_float32(random_arrays):
     arrays["b/kernel"][1, 1, 0] *= 300  # one number so large that all others of its filter are a fraction of a step
     photos = list(images(64, 3))
     spoilt = replace(model, arrays=arrays)
-    all_in = quantize_model(spoilt, photos, enough=0)
-    better = quantize_model(spoilt, photos, enough=all_in.decibels + 1)
-    assert better.left
-    assert better.decibels >= all_in.decibels + 1
-    assert set(better.left) | set(better.model.quantization.layers) == {"a", "b", "c"}
+    all_in = quantize_model(spoilt, photos, min_snr_db=0)
+    better = quantize_model(spoilt, photos, min_snr_db=all_in.snr_db + 1)
+    assert better.float_layers
+    assert better.snr_db >= all_in.snr_db + 1
+    assert set(better.float_layers) | set(better.model.quantization.layers) == {"a", "b", "c"}
 
 
 def test_a_model_that_has_no_layer_for_8_bits_is_refused(random_arrays):
     model = of_layers(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
-    with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* even '[abc]', .* [0-9.]+ dB .* 1000 are wanted"):
-        quantize_model(model, list(images(64, 3)), enough=1000)
+    with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* Even '[abc]', .* [0-9.]+ dB .* 1000 dB are required"):
+        quantize_model(model, list(images(64, 3)), min_snr_db=1000)
 
 
 def test_a_layer_left_in_float32_between_two_in_8_bits_is_left_alone(random_arrays):
@@ -171,7 +171,7 @@ def test_rounding_shifts_no_sums_on_the_average(random_arrays):
 
 def test_the_other_engine_computes_the_same_kernels_in_float32(random_arrays):
     model = of_layers(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
-    result = quantize_model(model, list(images(64, 3)), enough=0).model
+    result = quantize_model(model, list(images(64, 3)), min_snr_db=0).model
     one, other = OnnxEngine.of(replace(result, quantization=None))(images(64)), load_engine(result, "tensorflow")(images(64))
     np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(one).max())
 

@@ -94,7 +94,7 @@ def test_a_file_that_grows_is_not_read_until_it_rests(follow, models, tiny_model
     assert not followed.refused
     followed.look(1)  # it rests, and is not whole: who copies may have stopped for a while
     assert followed.served == {"fruit": ["1"]}
-    assert "damaged, cut short" in followed.refused["fruit", "2"]
+    assert "damaged, truncated" in followed.refused["fruit", "2"]
     copied.write_bytes(data)
     assert followed.look(1).served == {"fruit": ["1"]}
     assert followed.look(1).served == {"fruit": ["2"]}
@@ -477,7 +477,7 @@ def test_what_is_no_model_and_cannot_be_one_is_told(follow, models, tiny_model):
     put(models / "my model.safetensors", tiny_model)
     followed = follow()
     assert followed.served == {}
-    assert "is no name for a model" in followed.refused["my model.safetensors", None]
+    assert "is not a model name" in followed.refused["my model.safetensors", None]
     assert followed.look(3).registry.refusals == 1
     (models / "my model.safetensors").unlink()
     assert not followed.look().refused

@@ -21,9 +21,9 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 from detector.engines.cores import usable_cores
@@ -101,8 +101,6 @@ def persist_engine(key: str, model: Model) -> None:
             _write_metadata(folder, model)
     except (OSError, EngineCacheError) as error:
         log.warning("the engine of %s is not cached for the next start: %s. %s", model.name, error, _HINT)
-    except RuntimeError as error:  # the thread pool refuses work because the process is ending
-        log.info("the engine of %s is not cached for the next start: %s", model.name, error)
 
 
 @contextmanager
@@ -192,15 +190,26 @@ def _checked_metadata(folder: Path) -> dict[str, Any]:
 
 
 def _file_hash(path: Path) -> str:
-    """Hash the hashes of a file's blocks, computed on all cores. Raises ValueError for an empty file."""
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        memoryview(data) as content,
-        ThreadPoolExecutor(usable_cores()) as pool,
-    ):
+    """Hash the hashes of a file's blocks, computed on all cores. Raises ValueError for an empty file.
+
+    A thread pool of `concurrent.futures` refuses work as soon as the main thread ends. Plain threads work until the process ends, so that
+    a command can print its result and cache its engine afterwards.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as content:
         starts = range(0, len(content), HASH_BLOCK_BYTES)
-        hashes = pool.map(lambda start: hashlib.blake2b(content[start : start + HASH_BLOCK_BYTES]).digest(), starts)
+        hashes = [b""] * len(starts)
+
+        def hash_every(step: int, first: int) -> None:
+            for index in range(first, len(starts), step):
+                hashes[index] = hashlib.blake2b(content[starts[index] : starts[index] + HASH_BLOCK_BYTES]).digest()
+
+        workers = min(usable_cores(), len(starts))
+        threads = [Thread(target=hash_every, args=(workers, first)) for first in range(1, workers)]
+        for thread in threads:
+            thread.start()
+        hash_every(workers, 0)
+        for thread in threads:
+            thread.join()
         return hashlib.blake2b(b"".join(hashes)).hexdigest()
 
 

@@ -60,7 +60,7 @@ class PreparedEngine(NamedTuple):
     """Write the engine to the cache for the next start, and prepare it for parallel calls if requested.
 
     It does nothing for an engine that came from the cache or must not be cached. Otherwise it takes as long as building the engine.
-    Call it before the interpreter exits: it uses threads."""
+    A thread that calls it must not be a daemon, which would be killed when the main thread ends."""
 
 
 def prepare_engine(

@@ -29,10 +29,11 @@ from safetensors import SafetensorError, safe_open
 
 from detector.errors import ArraysError, ModelError, ModelFileError
 from detector.quantization import Quantization, kernel_steps
-from detector.shapes import array_shapes
+from detector.shapes import array_shapes, operations
 from detector.spec import Model, ModelSpec
 from weights.atomic_files import atomic_write
 from weights.formats.bounded_io import open_regular_file
+from weights.formats.other_formats import describe_other_format
 from weights.formats.spec_json import parse_strict_json, quantization_from_json, quantization_to_json, spec_from_json, spec_to_json
 
 DType = Literal["float32", "float16", "int8"]
@@ -41,15 +42,11 @@ FORMAT_NAME = "boxwright"
 VERSIONS = {"float32": "1", "float16": "1", "int8": "2"}
 """Version by dtype. Only files that earlier readers cannot read have the later version."""
 MAX_HEADER_BYTES = 2**24
+MAX_OPERATIONS = 10**12
+"""Limit for the operations per image, 16 times those of YOLOv2 at 608 pixels. A larger model would block a service for minutes."""
 
 _KEYS = {"format", "version", "name", "dtype", "spec", "provenance", "arrays", "sha256"}
 _CODES = {"float32": "F32", "float16": "F16", "int8": "I8"}  # type names in the safetensors format
-_OTHER_FORMATS = {
-    b"PK\x03\x04": "a zip archive (.npz, .keras)",
-    b"\x89HDF": "an HDF5 file (.h5)",
-    b"\x80": "a pickle (.pt, .pkl)",
-    b"<": "a web page",
-}
 
 
 class ModelHeader(NamedTuple):
@@ -144,7 +141,7 @@ def _opened(path: Path, display_path: Path) -> Iterator[tuple[ModelHeader, str, 
                 _check_entries(header, {name: file.get_slice(name) for name in names})
                 yield header, metadata["arrays"], file
         except SafetensorError as error:
-            raise ModelFileError(f"{display_path}: {_guess(start)} ({error}). {_TRY_AGAIN}") from error
+            raise ModelFileError(f"{display_path}: {_DAMAGED} ({error}). {_TRY_AGAIN}") from error
         except ModelError as error:
             raise ModelFileError(f"{display_path}: {error}") from error
 
@@ -153,12 +150,9 @@ def _check_start(start: bytes, size: int) -> None:
     """Check the header's length before memory is allocated for it."""
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > min(MAX_HEADER_BYTES, size - 8):
-        raise ModelFileError(f"{_guess(start)}: the first 8 of its {size} bytes are not the length of a header. {_TRY_AGAIN}")
-
-
-def _guess(start: bytes) -> str:
-    other = next((what for first, what in _OTHER_FORMATS.items() if start.startswith(first)), None)
-    return f"looks like {other}, not like a model file" if other else "damaged, truncated, or not a .safetensors file"
+        if other := describe_other_format(start):
+            raise ModelFileError(other)
+        raise ModelFileError(f"{_DAMAGED}: the first 8 of its {size} bytes are not the length of a header. {_TRY_AGAIN}")
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> None:
@@ -214,6 +208,8 @@ def _parse(metadata: Mapping[str, str]) -> ModelHeader:
     if not isinstance(provenance, dict) or not all(isinstance(value, str) for value in provenance.values()):
         raise ModelFileError("provenance must be an object of strings.")
     spec = spec_from_json(metadata["spec"])
+    if (needed := operations(spec.network, spec.input_size)) > MAX_OPERATIONS:
+        raise ModelFileError(f"the network needs {needed:,} operations per image; the limit is {MAX_OPERATIONS:,}. Reduce its input size.")
     quantization = quantization_from_json(metadata["quantization"]) if dtype == "int8" else None
     if quantization is not None:
         quantization.check(spec.network)
@@ -280,6 +276,7 @@ def _header_bytes(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[np.g
     return struct.pack("<Q", len(text) + -len(text) % 8) + text + b" " * (-len(text) % 8)
 
 
+_DAMAGED = "damaged, truncated, or not a .safetensors file"
 _TRY_AGAIN = "Download or save it again."
 _AP_KEYS = ("ap50_after", "ap50")  # written by `boxwright quantize`, for the 8-bit model, and by `boxwright finetune`
 

@@ -6,6 +6,7 @@ The data is in catalogue.toml. This module turns it into `Entry` objects, and an
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -83,11 +84,13 @@ def _entry(name: str, fields: Mapping[str, Any], table: Mapping[str, Any]) -> En
 
 
 def entry_of(name: str) -> Entry:
-    """Return the catalogue entry of that name. Raises UnknownModel, listing the known names."""
+    """Return the catalogue entry of that name. Raises UnknownModel, with the nearest name or all names."""
     if name in EMBEDDED:
         raise UnknownModel(f"{name} ships with the package; there is nothing to pull, verify or remove.")
     if name not in entries():
-        raise UnknownModel(f"the catalogue has no model {name!r}; it has {', '.join(entries())}.")
+        close = get_close_matches(name, entries(), n=1)
+        suggestion = f"Did you mean {close[0]!r}?" if close else f"It has {', '.join(entries())}."
+        raise UnknownModel(f"the catalogue has no model {name!r}. {suggestion}")
     return entries()[name]
 
 

@@ -6,10 +6,12 @@ a published hash can verify the result. If the server ignores the requested rang
 The number of requests is bounded: a request that brings no new bytes ends the download, except for one restart from the first byte.
 """
 
+import socket
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.exceptions import ChunkedEncodingError
@@ -67,7 +69,7 @@ def download(entry: Entry, address: str, partial: PartialFile, on_progress: Prog
 def _transfer(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None) -> bool:
     """Make one request. Returns False if the answer does not continue at the end of `partial`, so that it must start again."""
     offset = _reusable_bytes(entry, address, partial)
-    headers, hooks = _headers(offset, partial), {"response": _refuse_downgrade}
+    headers, hooks = _headers(offset, partial), {"response": _check_redirect}
     with requests.get(address, headers=headers, hooks=hooks, stream=True, timeout=TIMEOUT) as response:
         if offset and response.status_code == HTTPStatus.OK:
             offset = 0
@@ -84,12 +86,31 @@ def _transfer(entry: Entry, address: str, partial: PartialFile, on_progress: Pro
     return True
 
 
-def _refuse_downgrade(response: requests.Response, **_: Any) -> None:
-    """Raise FetchError for a redirect from https to http, before it is followed."""
+def _check_redirect(response: requests.Response, **_: Any) -> None:
+    """Raise FetchError for a redirect that weakens the connection or enters the internal network, before it is followed."""
+    if not response.is_redirect:
+        return
     target = urljoin(response.url, response.headers.get("Location", ""))
-    if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
+    problem = ""
+    if response.url.startswith("https:") and not target.startswith("https:"):
+        problem = "it redirects from https to http, where others can change the file on its way"
+    elif _is_internal(target) and not _is_internal(response.url):
+        problem = "it redirects from the internet to an address of the internal network"
+    if problem:
         response.close()
-        raise FetchError("it redirects from https to http, where others can change the file on its way")
+        raise FetchError(problem)
+
+
+def _is_internal(address: str) -> bool:
+    """True if the host has an address that is not on the public internet: private, loopback, link-local and the like.
+
+    A host that cannot be resolved is not internal: a proxy may resolve it.
+    """
+    try:
+        found = socket.getaddrinfo(urlsplit(address).hostname, None, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        return False
+    return any(not ip_address(str(address[0]).partition("%")[0]).is_global for *_, address in found)
 
 
 def _reusable_bytes(entry: Entry, address: str, partial: PartialFile) -> int:

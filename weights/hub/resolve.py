@@ -1,6 +1,7 @@
 """Find a model by what the user types: the path of a file, the name of a shipped model, or a name of the catalogue."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from detector.errors import UnknownModel
@@ -14,6 +15,8 @@ from weights.hub.pulled import load_pulled, pulled_sha256
 
 DEFAULT_MODEL = "everyday"
 MODEL_SUFFIX = ".safetensors"
+BEST_MODEL = "best.safetensors"
+"""The model in a run folder of `boxwright finetune`."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,33 @@ def find_model(name_or_file: str | None, *, on_progress: ProgressCallback | None
     name = name_or_file or DEFAULT_MODEL
     path = Path(name)
     if path.suffix == MODEL_SUFFIX or len(path.parts) > 1:
-        if not path.is_file():
-            raise UnknownModel(f"{name}: there is no such file. `boxwright weights list` shows the models that are known by name.")
-        return ModelSource(path)
+        return ModelSource(_checked_file(path))
     if name in EMBEDDED:
         return ModelSource(EMBEDDED[name])
     if name in entries():
         return ModelSource(fetch.pull(name, on_progress=on_progress), entries()[name])
-    if path.is_file():
-        return ModelSource(path)
-    known = ", ".join((*EMBEDDED, *entries()))
-    raise UnknownModel(f"there is no model {name!r}; known by name are {known}. Or give the path of a {MODEL_SUFFIX} file.")
+    if path.exists():
+        return ModelSource(_checked_file(path))
+    known = (*EMBEDDED, *entries())
+    close = get_close_matches(name, known, n=1)
+    suggestion = f"Did you mean {close[0]!r}?" if close else f"Known names: {', '.join(known)}."
+    raise UnknownModel(f"there is no model {name!r}. {suggestion} You can also give the path of a {MODEL_SUFFIX} file.")
+
+
+def _checked_file(path: Path) -> Path:
+    """Return the path of a file. Raises UnknownModel, with the file to use instead, for a folder and a missing file."""
+    if path.is_dir():
+        best = path / BEST_MODEL
+        if best.is_file():
+            raise UnknownModel(f"{path} is a run folder. Use its model: {best}")
+        raise UnknownModel(f"{path} is a folder, not a model. Give the path of a {MODEL_SUFFIX} file.")
+    if not path.exists():
+        similar = get_close_matches(path.name, [other.name for other in path.parent.glob(f"*{MODEL_SUFFIX}")], n=1)
+        hint = (
+            f"Did you mean {path.parent / similar[0]}?" if similar else "`boxwright weights list` shows the models that are known by name."
+        )
+        raise UnknownModel(f"{path}: there is no such file. {hint}")
+    return path
 
 
 def resolve_model(name_or_file: str | None, *, on_progress: ProgressCallback | None = None) -> Model:

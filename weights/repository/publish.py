@@ -155,6 +155,9 @@ def _write_version(source: Path | Model, home: Path, version_folder: Path) -> No
     try:
         _copy(source, part / MODEL_FILE)
         part.rename(version_folder)
+    except OSError as error:  # the user does not know the temporary file
+        shutil.rmtree(part)
+        raise OSError(error.errno, error.strerror, str(version_folder)) from error
     except BaseException:
         shutil.rmtree(part)
         raise

@@ -225,3 +225,40 @@ def test_the_cache_key_depends_on_the_version_of_onnx(monkeypatch):
     before, version = disk_cache.engine_key("a model"), importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0" if name == "onnx" else version(name))
     assert disk_cache.engine_key("a model") != before
+
+
+@pytest.mark.parametrize("level", ["cache", "engine"])
+def test_a_cache_that_other_users_can_write_is_not_used(file, home, level, caplog):
+    prepare_engine(str(file)).persist()
+    (key,) = cached_keys(home)
+    folder = home if level == "cache" else home / key
+    folder.chmod(0o777)
+    assert isinstance(prepare_engine(str(file)).facts, Model)
+    assert f"{folder} is not used: other users can write it" in caplog.text
+    assert cached_keys(home) == [key]
+    folder.chmod(0o755)
+    assert not isinstance(prepare_engine(str(file)).facts, Model)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a folder")
+def test_an_engine_of_another_user_is_not_used(file, home):
+    prepare_engine(str(file)).persist()
+    (key,) = cached_keys(home)
+    os.chown(home / key, 12345, 12345)
+    assert isinstance(prepare_engine(str(file)).facts, Model)
+
+
+def test_a_symbolic_link_to_a_cached_engine_is_not_used(file, home, tmp_path):
+    prepare_engine(str(file)).persist()
+    (key,) = cached_keys(home)
+    (home / key).rename(tmp_path / "elsewhere")
+    (home / key).symlink_to(tmp_path / "elsewhere")
+    assert isinstance(prepare_engine(str(file)).facts, Model)
+
+
+def test_new_cache_folders_are_writable_only_for_their_owner(file, home):
+    home.mkdir(parents=True)
+    home.chmod(0o777)
+    prepare_engine(str(file)).persist()
+    (key,) = cached_keys(home)
+    assert [folder.stat().st_mode & 0o777 for folder in (home, home / key)] == [0o755, 0o755]

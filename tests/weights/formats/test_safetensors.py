@@ -177,10 +177,15 @@ def test_random_bytes_are_refused(tmp_path):
     ("data", "message"),
     [
         (b"", "damaged, truncated, or not a .safetensors file: the first 8 of its 0 bytes"),
-        (b"\x80\x04\x95\x10\0\0\0\0\0\0\0}\x94.", r"looks like a pickle \(\.pt, \.pkl\), not like a model file"),
-        (b"PK\x03\x04" + bytes(100), r"looks like a zip archive \(\.npz, \.keras\)"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), "looks like an HDF5 file"),
-        (b"<!DOCTYPE html><html></html>", "looks like a web page"),
+        (b"\x80\x04\x95\x10\0\0\0\0\0\0\0}\x94.", r"this is a pickle \(\.pt, \.pkl\), not a model file\.$"),
+        (b"PK\x03\x04" + bytes(100), r"this is a zip archive \(\.npz, \.keras, \.pt\), not a model file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "this is an HDF5 file"),
+        (b"<!DOCTYPE html><html></html>", "this is a web page"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), r"this is a PNG image, not a model file\.$"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF" + bytes(100), "this is a JPEG image"),
+        (b"[net]\nwidth=416\n", "this is a Darknet .cfg, not a model file. `boxwright weights import` converts"),
+        (struct.pack("<iiiQ", 0, 2, 0, 32) + bytes(100), "this is a Darknet .weights file"),
+        (struct.pack("<iiii", 0, 1, 0, 32) + bytes(100), "this is a Darknet .weights file"),
         (struct.pack("<Q", 2**63) + b"{}", "damaged, truncated, or not"),
         (struct.pack("<Q", 2) + b"{}", "a .safetensors file of another program"),
         (struct.pack("<Q", 2) + b"[]", "damaged, truncated, or not"),
@@ -206,6 +211,14 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "other", {"format": "pt"})
     with pytest.raises(ModelFileError, match=r"a \.safetensors file of another program: its metadata lack format=boxwright"):
         load_model(tmp_path / "other")
+
+
+def test_a_network_that_takes_too_long_is_refused(tmp_path, random_arrays):
+    network = (Conv("a", 64), Conv("b", 64, size=31))
+    model = Model("slow", ModelSpec((), (), network, 1024), random_arrays(network, 1))
+    with pytest.raises(ModelFileError, match=r"the network needs 8,[\d,]+ operations per image; the limit is 1,000,000,000,000"):
+        save_model(model, tmp_path / "slow.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_later_format_version_is_refused_with_advice_to_update(saved):

@@ -1,5 +1,6 @@
 """Mirrors, proxies, redirects and offline mode."""
 
+import io
 import ssl
 import subprocess
 import threading
@@ -9,10 +10,13 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+import requests
 
 from detector.errors import SettingError
+from weights.errors import FetchError
 from weights.hub.catalogue import Entry
 from weights.hub.fetch import fetch_entry
+from weights.hub.http_download import _check_redirect
 from weights.hub.mirrors import is_offline
 
 
@@ -136,3 +140,43 @@ def test_a_redirect_from_https_to_http_is_not_followed(small: Entry, home, inter
     assert internet.seen == []
     internet.pages["/moved"].location = f"{secure}/small.weights"
     assert fetch_entry(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body
+
+
+def redirect(source: str, target: str) -> requests.Response:
+    response = requests.Response()
+    response.url, response.status_code, response.raw = source, 302, io.BytesIO()
+    response.headers["Location"] = target
+    return response
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://127.0.0.1/latest",
+        "https://[::1]/latest",
+        "https://localhost/latest",
+        "https://169.254.169.254/latest/meta-data",
+        "https://10.0.0.1/",
+        "https://192.168.1.1/",
+        "https://[fd00::1]/",
+        "https://2130706433/",
+        "//10.1.2.3/file",
+    ],
+)
+def test_a_redirect_from_the_internet_to_an_internal_address_is_not_followed(target):
+    with pytest.raises(FetchError, match="it redirects from the internet to an address of the internal network"):
+        _check_redirect(redirect("https://8.8.8.8/file", target))
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("https://8.8.8.8/file", "https://1.1.1.1/file"),
+        ("https://8.8.8.8/file", "/elsewhere"),
+        ("https://10.0.0.1/file", "https://10.0.0.2/file"),
+        ("https://10.0.0.1/file", "https://8.8.8.8/file"),
+        ("https://8.8.8.8/file", "https://weights.invalid/file"),
+    ],
+)
+def test_other_redirects_are_followed(source, target):
+    _check_redirect(redirect(source, target))

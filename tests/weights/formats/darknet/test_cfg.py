@@ -1,6 +1,7 @@
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from detector.errors import ModelError, ModelFileError, NetworkError, SettingErr
 from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, tiny_yolov2, yolov2
 from detector.shapes import operations, parameters
 from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
+from weights.formats.darknet.weights import read_darknet
 from weights.formats.layer_names import name_layers
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"  # four lines
@@ -219,6 +221,82 @@ REGION = CONV + "filters=14\n[region]\nanchors=1,2,3,4\nclasses=2\nnum=2\nsoftma
 def test_unsupported_or_invalid_text_is_refused_and_the_message_names_the_line(text, message):
     with pytest.raises(NetworkError, match=message):
         parse_cfg(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NET + CONV + "filters=4 # 2*(1+1)\nsize=3;size\npad=1\nstride=1 // one\n",
+        NET.replace("width=32", "width=32 # was 416") + CONV + "filters=4,\nsize=3\npad=1\n",
+        NET.replace("[net]", "[net] # network") + CONV.replace("l]", "l]  ; first") + "filters=4\nsize=3\npad=1\n",
+        NET + "batch=1\nbatch=64\nsteps=1,2,\nlearning_rate=0.1\nlearning_rate=0.2\n" + CONV + "filters=4\nsize=3\npad=1\n",
+        NET + CONV + "filters=4\nsize=3\npad=1\nstopbackward=1\nstopbackward=2\nfilters=4 # again\n",
+    ],
+    ids=["comment after a value", "comma after a number", "comment after a section", "duplicates without effect", "equal duplicates"],
+)
+def test_numbers_end_at_a_comment_and_options_without_effect_may_contradict_each_other(text):
+    assert parse_cfg(text) == parse_cfg(NET + CONV + "filters=4\nsize=3\npad=1\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("3,4", "3,4,"), ("3,4", "3,4 # two, of them"), ("classes=2", "classes=2 #voc"), ("softmax=1", "softmax=1\nthresh=.1\nthresh=.2")],
+)
+def test_a_region_accepts_a_trailing_comma_and_comments(old, new):
+    assert parse_cfg(NET + REGION.replace(old, new)) == parse_cfg(NET + REGION)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (NET + CONV + "[route]\nlayers=-1 # one, two\n", "has a comma too many in its comment; Darknet adds layer 0 for it"),
+        (NET + CONV + "[shortcut]\nfrom=-1,\n", "has a comma too many at its end"),
+        (NET + "[convolutional]\nactivation=leaky # not relu\n", "line 6: .* Darknet reads the comment as a part of the value. Move it"),
+        (NET + CONV + "size=3x\n", "must be an integer of 32 bits, got '3x'. If the rest is a comment, move it to a line of its own"),
+        (NET + CONV + "size=3.0\n", "got '3.0'"),
+        (NET + CONV + "size=# three\n", "line 7: 'size=#three' has no value. Add the value or delete the line"),
+        (NET + CONV + "a note\n", "line 7: 'anote' is not a .section., an option=value or a comment, which begins with #"),
+        (NET + CONV + "size=3\nsize=1\n", "size=1 contradicts size=3 in line 7. Darknet uses the first, OpenCV the last. Delete one"),
+        (NET + CONV + "dilation=1\ndilation=2\n", "dilation=2 contradicts dilation=1"),
+        (NET + CONV + "unknown=1\nunknown=2\n", "unknown=1 is not supported"),
+        (NET + REGION.replace("3,4", "3,,4"), "a comma too many or no value. Each item must be a number"),
+        (NET + REGION.replace("3,4", "3,4,,"), "a comma too many or no value"),
+    ],
+)
+def test_ambiguous_text_is_refused_with_advice(text, message):
+    with pytest.raises(NetworkError, match=message):
+        parse_cfg(text)
+
+
+@pytest.mark.parametrize("kind", ["yolo", "Gaussian_yolo"])
+def test_yolov3_and_later_are_refused_by_name(kind):
+    text = NET + CONV + f"[upsample]\nstride=2\n[{kind}]\nmask=0,1,2\n"
+    with pytest.raises(NetworkError, match=rf"line 9: \[{kind}\] belongs to YOLOv3 or later, which is not supported\."):
+        parse_cfg(text)
+    assert parse_cfg(text, layers=1) == parse_cfg(NET + CONV)
+
+
+def test_reorg3d_is_space_to_depth_and_reorg_old_is_reorg():
+    def order(kind):
+        return parse_cfg(NET + CONV + f"filters=4\n[{kind}]\nstride=2\n").network[1].order
+
+    assert [order(kind) for kind in ("reorg", "reorg_old", "reorg3d")] == ["darknet", "darknet", "space-to-depth"]
+
+
+def test_the_weights_of_an_edited_cfg_are_read(shared, tmp_path):
+    weights = shared / "weights" / "yolo-lite-voc-bn.weights"
+    original = shared / "weights" / "yolo-lite-voc-bn.cfg"
+    edited = original.read_text().replace("filters=125", "filters=125 # 5*(20+5)").replace("width=224", "width=224 # was 416")
+    edited = (
+        edited.replace("[net]", "[net]\nbatch=64\nbatch=1")
+        .replace("16.62,10.52", "16.62,10.52,")
+        .replace("[region]", "[reorg3d]\nstride=1\n[region]")
+    )
+    (tmp_path / "edited.cfg").write_text(edited)
+    expected, model = read_darknet(original, weights), read_darknet(tmp_path / "edited.cfg", weights)
+    assert (model.spec.anchors, model.spec.labels, model.spec.input_size) == (expected.spec.anchors, expected.spec.labels, 224)
+    assert len(model.spec.network) == len(expected.spec.network) + 1
+    assert all(np.array_equal(one, other) for one, other in zip(model.arrays.values(), expected.arrays.values(), strict=True))
 
 
 def test_a_large_file_is_refused_without_reading_it(tmp_path):
