@@ -133,7 +133,7 @@ def test_an_fsync_error_names_the_file(tmp_path, monkeypatch):
 
 COMMANDS = {
     "weights import": ["weights", "import", "{cfg}", "{weights}", "--out", "{out}"],
-    "models add": ["models", "add", "mine", "everyday", "--models", "{folder}"],
+    "models add": ["models", "add", "everyday", "--name", "mine", "--models", "{folder}"],
 }
 
 

@@ -27,6 +27,8 @@ def open_regular_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         with path.open("rb") as file:
             yield file, os.fstat(file.fileno()).st_size
     except OSError as error:
+        if str(error.filename or path) != str(path):  # the caller reads or writes another file within the block
+            raise
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 

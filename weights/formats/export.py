@@ -82,7 +82,7 @@ def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixe
             paths = tuple(written.rename(path.parent / written.name) for written in sorted(Path(folder).iterdir()))
     except OSError as error:
         raise ExportError(
-            f"{path} cannot be written: {error.strerror}. Choose a folder that you can write, on a disk with free space."
+            f"{path} cannot be written: {error.strerror or error}. Choose a folder that you can write, on a disk with free space."
         ) from error
     return ExportResult(paths, difference, largest)
 
