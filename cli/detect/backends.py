@@ -13,7 +13,7 @@ from detector.imaging.draw import draw_detections
 from detector.imaging.encode import encode
 from detector.imaging.image import read_image, read_reduced
 from service.schemas.detections import Detection
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Finder:
     class_ids: Collection[int] | None
 
     @classmethod
-    def load(cls, model: str | None, engine: EngineName, wanted: Wanted) -> "Finder":
+    def load(cls, model: str | None, engine: EngineKind, wanted: Wanted) -> "Finder":
         """Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
         ready = load_ready(model, engine)
         Thread(target=ready.persist, name="persist-engine").start()  # beside the photos

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cli.output.messages import messages_shown
 from detector.spec import Model
 from weights.engines import factory
-from weights.engines.factory import EngineName, PreparedEngine
+from weights.engines.factory import EngineKind, PreparedEngine
 from weights.hub import resolve
 from weights.hub.partial_file import ProgressCallback
 
@@ -30,7 +30,7 @@ def load_model(name_or_file: str | None) -> Model:
         return resolve.resolve_model(name_or_file, on_progress=progress)
 
 
-def load_ready(name_or_file: str | None, engine: EngineName, *, lanes: bool = False) -> PreparedEngine:
+def load_ready(name_or_file: str | None, engine: EngineKind, *, lanes: bool = False) -> PreparedEngine:
     """`weights.engines.factory.prepare_engine`, likewise."""
     with download_bar(name_or_file or resolve.DEFAULT_MODEL) as progress:
         return factory.prepare_engine(name_or_file, engine, on_progress=progress, concurrent_sessions=lanes)

@@ -9,7 +9,7 @@ from service.models.memory import SHARE, WHILE_LOADING, needed_bytes, usable_byt
 from service.models.registry import LoadedModel
 from service.models.release import release_aside
 from service.settings import Settings
-from weights.engines.factory import EngineName, load_engine
+from weights.engines.factory import EngineKind, build_engine
 from weights.formats.safetensors import load_model, read_header
 from weights.repository.layout import StoredVersion
 from weights.repository.snapshot import snapshot
@@ -29,7 +29,7 @@ class NoRoom(ModelError):
 class Loading:
     """How versions are loaded, and the memory there is for them."""
 
-    engine: EngineName
+    engine: EngineKind
     budget: int  # bytes that all models may take together
     limit: int = 1 << 62  # bytes that the process may take
     lanes: bool = True  # calls beside one another are to be expected
@@ -50,7 +50,7 @@ class Loading:
             self._check_room(version, needed_bytes(header.spec, header.quantization), room)
             model = load_model(copy, display_path=version.path)
         try:
-            engine = load_engine(model, self.engine, concurrent_sessions=self.lanes)
+            engine = build_engine(model, self.engine, concurrent_sessions=self.lanes)
             loaded = LoadedModel.of(
                 model, engine, name=version.name, version=str(version.number), file=version.path.relative_to(folder).as_posix()
             )

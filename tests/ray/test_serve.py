@@ -14,7 +14,7 @@ from detector.detector import Detector
 from detector.imaging.image import read_reduced
 from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
-from weights.engines.factory import load_engine
+from weights.engines.factory import build_engine
 from weights.hub.resolve import resolve_model
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
@@ -25,7 +25,7 @@ RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine th
 def natively():
     """(photo) -> its detections, computed in this process."""
     model = resolve_model(None)
-    detector = Detector(model.spec, load_engine(model, threads=1))
+    detector = Detector(model.spec, build_engine(model, threads=1))
 
     def detect(photo):
         prepared = detector.prepare(read_reduced(photo, detector.enough))

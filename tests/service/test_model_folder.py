@@ -340,7 +340,7 @@ def test_an_engine_that_fails_in_its_own_way_is_a_refusal(models, tiny_model, mo
         raise RuntimeError("no kernel for this")
 
     add_version(models, "mine", tiny_model)
-    monkeypatch.setattr(model_loading, "load_engine", fails)
+    monkeypatch.setattr(model_loading, "build_engine", fails)
     followed = Followed(models)
     assert "the engine cannot compute it (RuntimeError)" in followed.refused["mine", "1"]
     assert "no kernel for this" in caplog.text

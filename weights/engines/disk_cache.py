@@ -7,8 +7,8 @@ KEY is a hash of the model's content and of everything else that the files depen
 recently used engines are deleted when the cache exceeds MAX_CACHE_BYTES. A folder gets its final name only when it is complete, and every
 file is compared with its hash whenever it is read.
 
-The hashes detect damage, not an attack: whoever can write the folder can replace the hashes too. So the cache is used only if no other
-user can write it.
+The hashes detect damage, not an attack: a user who can write the folder can replace the hashes too. So the cache is used only if no
+other user can write it.
 """
 
 import hashlib
@@ -132,7 +132,7 @@ def _make_private_folder(folder: Path) -> None:
 
 
 def _only_owner_can_write(folder: Path) -> bool:
-    """True if the folder belongs to this user or root and nobody else may write it. A symbolic link to a folder is refused."""
+    """True if the folder belongs to this user or root, and no other user can write it. A symbolic link is not accepted."""
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 

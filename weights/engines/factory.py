@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from weights.hub.partial_file import ProgressCallback
     from weights.hub.resolve import ModelSource
 
-EngineName = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
+EngineKind = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
 
 MIN_CACHED_FILE_BYTES = 2**22
 """The engine of a model file up to this size is built faster than it is looked up in the cache."""
 
 
-def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None = None, concurrent_sessions: bool = False) -> Engine:
+def build_engine(model: Model, name: EngineKind = "auto", *, threads: int | None = None, concurrent_sessions: bool = False) -> Engine:
     """Build an engine that holds the model.
 
     Args:
@@ -42,8 +42,8 @@ def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None 
         MissingExtra: The engine's packages are not installed.
         NetworkError: tensornets has no such network.
     """
-    if name not in get_args(EngineName):
-        raise SettingError(f"there is no engine {name!r}; choose one of {', '.join(get_args(EngineName))}.")
+    if name not in get_args(EngineKind):
+        raise SettingError(f"there is no engine {name!r}; choose one of {', '.join(get_args(EngineKind))}.")
     if name == "tensornets":
         from weights.formats.tensornets.engine import TensornetsEngine
 
@@ -65,7 +65,7 @@ class PreparedEngine(NamedTuple):
 
 def prepare_engine(
     name_or_file: str | None,
-    engine: EngineName = "auto",
+    engine: EngineKind = "auto",
     *,
     on_progress: "ProgressCallback | None" = None,
     concurrent_sessions: bool = False,
@@ -85,12 +85,12 @@ def prepare_engine(
         UnknownModel, FetchError, ModelError: As `weights.hub.resolve.resolve_model` raises them.
         MissingExtra: The engine's packages are not installed.
     """
-    from weights.hub.resolve import find_model  # here, because settings and options import this module for EngineName only
+    from weights.hub.resolve import find_model  # here, because settings and options import this module for EngineKind only
 
     source = find_model(name_or_file, on_progress=on_progress)
     if engine not in ("auto", "onnxruntime") or not _is_cacheable(source):
         model = source.load()
-        built = load_engine(model, engine)
+        built = build_engine(model, engine)
         return PreparedEngine(model, built, partial(_add_concurrent_session, model, built) if concurrent_sessions else _do_nothing)
 
     from weights.engines import disk_cache
@@ -102,7 +102,7 @@ def prepare_engine(
     # this import overlaps with hashing the model's arrays, which does not need the interpreter lock
     Thread(target=import_module, args=("detector.onnx.graph",), daemon=True).start()
     model = source.load(content)
-    built = load_engine(model, engine)
+    built = build_engine(model, engine)
     return PreparedEngine(model, built, partial(_persist, key, model, built if concurrent_sessions else None))
 
 

@@ -88,7 +88,7 @@ def entry_of(name: str) -> Entry:
     if name in EMBEDDED:
         raise UnknownModel(f"{name} ships with the package; there is nothing to pull, verify or remove.")
     if name not in entries():
-        close = get_close_matches(name, entries(), n=1)
+        close = get_close_matches(name.lower(), entries(), n=1)
         suggestion = f"Did you mean {close[0]!r}?" if close else f"It has {', '.join(entries())}."
         raise UnknownModel(f"the catalogue has no model {name!r}. {suggestion}")
     return entries()[name]

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
     """Load the model from a catalogue file.
 
-    The provenance contains the entry's name, its licence and the file's sha256, besides what the file format records.
+    The provenance contains what the file format records, the entry's name, its licence and the file's sha256.
 
     Args:
         entry: The catalogue entry of the file.

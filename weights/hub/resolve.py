@@ -78,7 +78,7 @@ def find_model(name_or_file: str | None, *, on_progress: ProgressCallback | None
     if path.exists():
         return ModelSource(_checked_file(path))
     known = (*EMBEDDED, *entries())
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name.lower(), known, n=1)
     suggestion = f"Did you mean {close[0]!r}?" if close else f"Known names: {', '.join(known)}."
     raise UnknownModel(f"there is no model {name!r}. {suggestion} You can also give the path of a {MODEL_SUFFIX} file.")
 

@@ -16,7 +16,7 @@ from detector.detector import Detector
 from detector.errors import ModelError
 from detector.spec import Model
 from weights.atomic_files import atomic_write, sync_folder
-from weights.engines.factory import load_engine
+from weights.engines.factory import build_engine
 from weights.errors import RepositoryError
 from weights.formats.bounded_io import open_regular_file
 from weights.formats.safetensors import load_model, save_model
@@ -173,7 +173,7 @@ def _copy(source: Path | Model, path: Path) -> None:
     model = load_model(path, display_path=None if isinstance(source, Model) else source)
     size = model.spec.input_size
     try:
-        Detector(model.spec, load_engine(model)).detect(np.zeros((size, size, 3), np.uint8))
+        Detector(model.spec, build_engine(model)).detect(np.zeros((size, size, 3), np.uint8))
     except ModelError as error:
         raise type(error)(f"{model.name if isinstance(source, Model) else source}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The engine cache as a user meets it: the command line in a process of its own."""
+"""The engine cache as users meet it: the command line in a separate process."""
 
 import os
 import subprocess

@@ -23,7 +23,13 @@ def test_a_file_is_found_by_its_path_and_by_its_bare_name(tiny_model, tmp_path, 
 
 @pytest.mark.parametrize(
     ("name", "suggestion"),
-    [("everyady", "everyday"), ("yolov2_voc", "yolov2-voc"), ("yolo-v2-coco", "yolov2-coco"), ("darknet-19", "darknet19")],
+    [
+        ("everyady", "everyday"),
+        ("Everyday", "everyday"),
+        ("yolov2_voc", "yolov2-voc"),
+        ("yolo-v2-coco", "yolov2-coco"),
+        ("darknet-19", "darknet19"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest_name_as_suggestion(name, suggestion):
     with pytest.raises(UnknownModel, match=rf"there is no model '{name}'\. Did you mean '{suggestion}'\?"):

@@ -26,7 +26,7 @@ class Ended:
 
 
 @pytest.fixture
-def weights(home, monkeypatch, capfd):  # noqa: ARG001  the cache is one of its own
+def weights(home, monkeypatch, capfd):  # noqa: ARG001  an empty cache
     """(arguments) -> exit code, standard output and standard error of `boxwright weights ARGUMENTS`."""
 
     def run(*arguments) -> Ended:

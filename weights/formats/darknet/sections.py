@@ -20,7 +20,7 @@ _WHITESPACE = str.maketrans("", "", " \t\r")
 _COMMENT = re.compile(r"#|;|//")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
-_OWN_LINE = "If the rest is a comment, move it to a line of its own that begins with #."
+_OWN_LINE = "If the rest is a comment, move it to a separate line that begins with #."
 
 
 class CfgOption(NamedTuple):
@@ -75,7 +75,7 @@ class Section:
         if option.comment:
             raise self.error(
                 f"{key}={_short(option.text)}: Darknet reads the comment as a part of the value. "
-                "Move it to a line of its own that begins with #.",
+                "Move it to a separate line that begins with #.",
                 option.line,
             )
         return option

@@ -252,7 +252,7 @@ def test_a_region_accepts_a_trailing_comma_and_comments(old, new):
         (NET + CONV + "[route]\nlayers=-1 # one, two\n", "has a comma too many in its comment; Darknet adds layer 0 for it"),
         (NET + CONV + "[shortcut]\nfrom=-1,\n", "has a comma too many at its end"),
         (NET + "[convolutional]\nactivation=leaky # not relu\n", "line 6: .* Darknet reads the comment as a part of the value. Move it"),
-        (NET + CONV + "size=3x\n", "must be an integer of 32 bits, got '3x'. If the rest is a comment, move it to a line of its own"),
+        (NET + CONV + "size=3x\n", "must be an integer of 32 bits, got '3x'. If the rest is a comment, move it to a separate line"),
         (NET + CONV + "size=3.0\n", "got '3.0'"),
         (NET + CONV + "size=# three\n", "line 7: 'size=#three' has no value. Add the value or delete the line"),
         (NET + CONV + "a note\n", "line 7: 'anote' is not a .section., an option=value or a comment, which begins with #"),

@@ -18,7 +18,7 @@ from detector.imaging.image import read_image
 from detector.network import Conv, darknet19, tiny_yolov2, yolov2
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
-from weights.engines.factory import load_engine
+from weights.engines.factory import build_engine
 from weights.errors import FetchError
 from weights.formats.tensornets.compat import fetch_from_catalogue, import_tensornets
 from weights.formats.tensornets.graph import TensornetsGraph
@@ -65,12 +65,12 @@ def model(arrays):
 
 @pytest.fixture(scope="module")
 def original(model):
-    return load_engine(model, "tensornets")
+    return build_engine(model, "tensornets")
 
 
 @pytest.fixture(scope="module")
 def fast(model):
-    return load_engine(model, "onnxruntime")
+    return build_engine(model, "onnxruntime")
 
 
 def assert_close(one, other):
@@ -88,7 +88,7 @@ def test_the_full_yolov2_gives_the_same_output_in_tensornets_and_in_our_engines(
     raw = original(photos)
     assert raw.shape == (2, 13, 13, 5, 25)
     assert_close(raw, fast(photos))
-    assert_close(raw, load_engine(model, "tensorflow")(photos))
+    assert_close(raw, build_engine(model, "tensorflow")(photos))
 
 
 def test_a_batch_gives_the_same_output_as_single_images(original):
@@ -150,7 +150,7 @@ def test_our_boxes_equal_those_of_get_boxes(detector, original):
 def test_the_readme_example_of_tensornets_gives_our_boxes(shared, arrays, model, original):
     cv2 = pytest.importorskip("cv2", reason="tensornets resizes images with OpenCV")
     sparse, graph = Model("sparse", VOC, with_confident_outputs(arrays, -2.2)), original.graph  # small boxes that hardly overlap
-    detector = Detector(VOC, load_engine(sparse))
+    detector = Detector(VOC, build_engine(sparse))
     graph.assign(sparse.arrays)
     for name in ("cat.png", "dog.jpg", "kite.jpg"):
         path = shared / "photos" / name
@@ -244,7 +244,7 @@ def test_with_many_overlapping_boxes_only_the_order_of_suppression_differs(array
 def test_the_other_networks_give_the_same_output_in_both(spec, random_arrays):
     model = Model("random", spec, random_arrays(spec.network, 1))
     photos = images(spec.input_size).astype(np.float32)
-    assert_close(load_engine(model, "tensornets")(photos), load_engine(model, "onnxruntime")(photos))
+    assert_close(build_engine(model, "tensornets")(photos), build_engine(model, "onnxruntime")(photos))
 
 
 @pytest.mark.parametrize("labels", [1, 80])
@@ -288,7 +288,7 @@ def test_labels_and_anchors_of_the_catalogue_equal_those_of_tensornets(function,
 def test_unknown_networks_are_refused_and_the_message_names_the_first_layer_that_differs(network, sentence, tmp_path):
     arrays = {name: np.zeros(shape, np.float32) for name, shape in array_shapes(network).items()}
     model = Model("other", replace(VOC, network=network), arrays)
-    for use in (lambda: load_engine(model, "tensornets"), lambda: write_tensornets(model, tmp_path / "a.npz")):
+    for use in (lambda: build_engine(model, "tensornets"), lambda: write_tensornets(model, tmp_path / "a.npz")):
         with pytest.raises(NetworkError, match=rf"tensornets has no such network: .*{sentence}.*\. Choose another"):
             use()
 
@@ -306,12 +306,12 @@ def test_arrays_that_do_not_fit_are_refused():
 
 
 def test_engines_are_found_by_name(tiny_model):
-    assert load_engine(tiny_model).name == load_engine(tiny_model, "onnxruntime").name == "onnxruntime"
-    assert load_engine(tiny_model, "tensorflow").name == "tensorflow"
+    assert build_engine(tiny_model).name == build_engine(tiny_model, "onnxruntime").name == "onnxruntime"
+    assert build_engine(tiny_model, "tensorflow").name == "tensorflow"
     with pytest.raises(NetworkError, match="Choose another engine"):
-        load_engine(tiny_model, "tensornets")
+        build_engine(tiny_model, "tensornets")
     with pytest.raises(SettingError, match="no engine 'abacus'; choose one of auto, onnxruntime, tensorflow, tensornets"):
-        load_engine(tiny_model, "abacus")
+        build_engine(tiny_model, "abacus")
 
 
 # Files

@@ -252,7 +252,7 @@ WRONG = {
     "content that is a number": element(b"K\x01\x85", b"K\x01"),
     "content that is a list": element(b"K\x01\x85", b"]Na"),
     "content beyond bytes": element(b"K\x01\x85", b"X\x07\x00\x00\x00abc" + "€".encode() + b"d"),
-    "an encoding of its own": element(b"K\x01\x85", b"c_codecs\nencode\nX\x04\x00\x00\x00abcdX\x05\x00\x00\x00idna2\x86R"),
+    "an unusual encoding": element(b"K\x01\x85", b"c_codecs\nencode\nX\x04\x00\x00\x00abcdX\x05\x00\x00\x00idna2\x86R"),
     "a text": b"X\x01\x00\x00\x00a",
     "nothing": b"N",
     "a name": b"cnumpy\nndarray\n",
