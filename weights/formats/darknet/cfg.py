@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from detector.errors import NetworkError, SettingError
+from detector.errors import ModelFileError, NetworkError, SettingError
 from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
 from detector.spec import Edges, ModelSpec
 from weights.formats.bounded_io import MAX_LAYERS, read_small_text
@@ -23,7 +23,7 @@ MAX_CLASSES = 100_000
 """For comparison: YOLO9000 has 9418 classes."""
 
 _ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "reorg_old": "reorg"}
-_YOLOV3_SECTIONS = ("yolo", "Gaussian_yolo")
+_OTHER_GENERATIONS = {"yolo": "YOLOv3 or later", "Gaussian_yolo": "YOLOv3 or later", "detection": "YOLOv1"}
 
 
 def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive") -> ModelSpec:
@@ -46,6 +46,8 @@ def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None
         SettingError: The .cfg has fewer layers.
     """
     text = read_small_text(cfg, encoding="latin-1", limit=MAX_CFG_BYTES)  # Darknet reads bytes; only comments contain other characters
+    if text.startswith(("\xff\xfe", "\xfe\xff")):
+        raise ModelFileError(f"{cfg} is UTF-16 text. Save it as UTF-8.")
     try:
         return parse_cfg(text.removeprefix("\xef\xbb\xbf"), labels=labels, layers=layers, edges=edges)  # some editors add a byte order mark
     except NetworkError as error:
@@ -74,8 +76,8 @@ def _first_layers(sections: list[Section], layers: int | None) -> list[Section]:
     chosen = sections[:layers]
     if len(chosen) > MAX_LAYERS:
         raise NetworkError(f"the .cfg has {len(chosen)} layers; the limit is {MAX_LAYERS}.")
-    if later := next((section for section in chosen if section.kind in _YOLOV3_SECTIONS), None):
-        raise later.error("belongs to YOLOv3 or later, which is not supported. A YOLOv2 network ends with [region].")
+    if other := next((section for section in chosen if section.kind in _OTHER_GENERATIONS), None):
+        raise other.error(f"belongs to {_OTHER_GENERATIONS[other.kind]}, which is not supported. A YOLOv2 network ends with [region].")
     return chosen
 
 

@@ -16,7 +16,8 @@ from weights.formats.bounded_io import MAX_INTEGER
 TRAINING_OPTIONS = frozenset({"stopbackward", "onlyforward", "learning_rate", "burnin_update", "train_only_bn"})
 """Options of any layer that only matter when Darknet trains."""
 
-_WHITESPACE = str.maketrans("", "", " \t\r")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_WHITESPACE = str.maketrans("", "", " \t")
 _COMMENT = re.compile(r"#|;|//")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
@@ -144,7 +145,7 @@ def parse_sections(text: str) -> list[Section]:
         NetworkError: A line is not a section, an option or a comment. The message contains its number.
     """
     sections: list[Section] = []
-    for number, raw in enumerate(text.split("\n"), start=1):
+    for number, raw in enumerate(_LINE_END.split(text), start=1):
         line = raw.translate(_WHITESPACE)
         if not line or line[0] in "#;":
             continue

@@ -107,6 +107,7 @@ def test_routes_count_back_from_themselves_or_on_from_the_first_layer():
     "text",
     [
         NET.replace("\n", "\r\n") + CONV.replace("\n", "\r\n"),
+        NET.replace("\n", "\r") + CONV.replace("\n", "\r"),
         "# a comment\n; another\n\n" + NET.replace("=", " =\t") + "   [convolutional]  \n  activation = leaky",
         NET.replace("[net]", "[network]")
         + "momentum=0.9\nsteps=1,2\n"
@@ -266,6 +267,19 @@ def test_a_region_accepts_a_trailing_comma_and_comments(old, new):
 def test_ambiguous_text_is_refused_with_advice(text, message):
     with pytest.raises(NetworkError, match=message):
         parse_cfg(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_utf_16_file_is_refused_with_advice(tmp_path, encoding):
+    path = tmp_path / "a.cfg"
+    path.write_bytes(("" if encoding == "utf-16" else "\ufeff").encode(encoding) + (NET + CONV).encode(encoding))
+    with pytest.raises(ModelFileError, match=r"a\.cfg is UTF-16 text\. Save it as UTF-8\."):
+        read_cfg(path)
+
+
+def test_yolov1_is_refused_by_name():
+    with pytest.raises(NetworkError, match=r"\[detection\] belongs to YOLOv1, which is not supported"):
+        parse_cfg(NET + CONV + "[connected]\noutput=1470\n[detection]\nclasses=20\n")
 
 
 @pytest.mark.parametrize("kind", ["yolo", "Gaussian_yolo"])
