@@ -17,7 +17,7 @@ import numpy as np
 
 from cli.output.download_bar import load_model
 from detector.engines import Engine
-from weights.engines.factory import load_engine
+from weights.engines.factory import build_engine
 
 
 def seconds_by_photo(engine: Engine, size: int, batches: list[int], rounds: int) -> dict[int, float]:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     model = load_model(arguments.model)
-    seconds = seconds_by_photo(load_engine(model, "onnxruntime"), model.spec.input_size, arguments.batches, arguments.rounds)
+    seconds = seconds_by_photo(build_engine(model, "onnxruntime"), model.spec.input_size, arguments.batches, arguments.rounds)
     alone = seconds[arguments.batches[0]]
     result = {
         "benchmark": "batching",

@@ -16,9 +16,9 @@ from detector.spec import Model, ModelSpec
 from weights.embedded import EVERYDAY, SAMPLE_PHOTO
 from weights.formats.darknet.lowering import lower_to_darknet
 from weights.formats.darknet.weights import write_darknet
-from weights.formats.export import FORMATS
+from weights.formats.export import EXPORTERS
 from weights.formats.safetensors import load_model, save_model
-from weights.quantization.quantize import quantize
+from weights.quantization.quantize import quantize_model
 
 FOLDER = Path(__file__).resolve().parents[1] / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
@@ -34,9 +34,9 @@ def prepared(name: str) -> Path:
     if not (folder / MODEL).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         model = load_model(EVERYDAY) if name == "everyday" else _seeded(name)
-        FORMATS["onnx"].write(model, folder / ONNX)
+        EXPORTERS["onnx"].write(model, folder / ONNX)
         write_darknet(lower_to_darknet(model), folder / CFG, folder / WEIGHTS)
-        save_model(quantize(model, list(photos(model.spec, 4))).model, folder / INT8)  # its time is measured here, not its answers
+        save_model(quantize_model(model, list(photos(model.spec, 4))).model, folder / INT8)  # its time is measured here, not its answers
         save_model(model, folder / MODEL)  # last: where it is, the others are
     return folder
 

@@ -26,7 +26,7 @@ from service.client.errors import ClientError
 from service.schemas.detections import DetectAnswer
 from weights.embedded import EMBEDDED
 from weights.formats.safetensors import load_model, save_model
-from weights.repository.layout import FILE
+from weights.repository.layout import MODEL_FILE
 
 NAME = "mine"
 QUIET_SECONDS = 5.0
@@ -110,9 +110,9 @@ def prepare(home: Path, count: int) -> None:
     for version in range(1, count + 1):
         (home / f".{version}").mkdir(parents=True)
         if version % 2:
-            shutil.copy(EMBEDDED["everyday"], home / f".{version}" / FILE)
+            shutil.copy(EMBEDDED["everyday"], home / f".{version}" / MODEL_FILE)
         else:
-            save_model(renamed, home / f".{version}" / FILE)
+            save_model(renamed, home / f".{version}" / MODEL_FILE)
 
 
 def measure(arguments: argparse.Namespace, models: Path) -> dict[str, object]:

@@ -70,11 +70,11 @@ def _measured(data: Path, settings: Row) -> Row:
     from training.config import Config
     from training.run.folder import Task
     from training.run.run import Run
-    from weights.hub.resolve import load
+    from weights.hub.resolve import resolve_model
 
     keras.utils.clear_session()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.new(Task(str(data), "train", "val", None), Config.of(settings), load(None), Path(folder))
+        run = Run.new(Task(str(data), "train", "val", None), Config.of(settings), resolve_model(None), Path(folder))
         started = time.process_time()
         if run.go().interrupted:
             sys.exit("interrupted: this run does not count.")

@@ -91,9 +91,9 @@ def kept(data: Path, rounds: int) -> dict[str, Any]:
     from training.features.cache import FeatureCache
     from training.modeling.transfer import frozen_layers, transfer
     from training.run.trainer import Trainer
-    from weights.hub.resolve import load
+    from weights.hub.resolve import resolve_model
 
-    samples, model = read_set(data, "train"), load(None)
+    samples, model = read_set(data, "train"), resolve_model(None)
     labels = sorted({label for sample in samples for label in sample.labels})
     options: dict[str, Any] = {"batch_size": BATCH, "sizes": "288", "unfreeze_at": 10_000.0, "mosaic_until": 1.0}
     options["epochs"] = -(-(rounds + 1) * BLOCK * BATCH // len(samples))
@@ -153,12 +153,12 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
 
 def _tensornets_step(images: Any) -> Callable[[], object]:
     """Its targets are empty: what they hold does not change the work."""
-    from weights.formats.tensornets.compat import import_tensornets, quiet
+    from weights.formats.tensornets.compat import import_tensornets, suppress_known_warnings
 
     nets = import_tensornets()
     from tensorflow.compat import v1 as tf
 
-    with quiet(), tf.Graph().as_default() as graph:
+    with suppress_known_warnings(), tf.Graph().as_default() as graph:
         photos = tf.placeholder(tf.float32, (None, SIZE, SIZE, 3))
         output = nets.YOLOv2(photos, nets.Darknet19, is_training=True)
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):

@@ -46,11 +46,11 @@ def train(arguments: argparse.Namespace) -> None:
     from training.modeling.transfer import frozen_layers, transfer
     from training.optimization.early_stopping import Progress
     from training.run.trainer import Trainer
-    from weights.hub.resolve import load
+    from weights.hub.resolve import resolve_model
 
     cluster = Cluster.of(arguments.workers, arguments.index, {}) if arguments.workers else None
     team = Workers.joined(cluster) if cluster else ALONE
-    samples, model = read_set(arguments.data, "train"), load(None)
+    samples, model = read_set(arguments.data, "train"), resolve_model(None)
     labels = sorted({label for sample in samples for label in sample.labels})
     steps = arguments.block * (arguments.rounds + 1)
     epochs = -(-steps * arguments.batch // len(samples))

@@ -12,7 +12,7 @@ from detector.errors import SettingError
 from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
 from service.auth.api_keys import HashedKey
 from service.middleware.cors import check_origin
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     model: str | None = Field(
         default=None, description="The model to serve: a name, or a .safetensors file's path. The one that ships, if there is no folder."
     )
-    engine: EngineName = Field(default="auto", description="What computes the network; auto is onnxruntime.")
+    engine: EngineKind = Field(default="auto", description="What computes the network; auto is onnxruntime.")
     models: str | None = Field(
         default=None, description="A folder of models, which is watched: NAME/VERSION/model.safetensors, or NAME.safetensors."
     )

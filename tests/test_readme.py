@@ -20,7 +20,7 @@ CURLS = [line.removeprefix("$ ") for line in LINES if line.startswith("$ curl ")
 SHORT = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"]}
 """What is added to commands that would take minutes."""
 SERVED = "http://localhost:8000"
-DOWNLOADED = "yolov2-voc"  # what is about it is tested, against a server of our own, in tests/weights/fetching/test_pull_command.py
+DOWNLOADED = "yolov2-voc"  # what is about it is tested, against a server of our own, in tests/weights/hub/test_pull_command.py
 
 
 @pytest.fixture(scope="module")

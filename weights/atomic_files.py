@@ -1,18 +1,29 @@
-"""A file appears under its name only when it is whole."""
+"""Files that appear under their name only when they are complete, and locks between processes."""
 
+import io
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
+
+from filelock import FileLock, Timeout
+
+from weights.errors import DiskError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write, which takes the place of `path` when the block ends well; otherwise nothing changes.
+    """Open a temporary file that replaces `path` when the block ends without an error.
 
-    It is written beside `path` under a temporary name, flushed to the disk, then renamed. Raises OSError where the disk refuses.
+    The data is on the disk before the rename. After an error, `path` is unchanged and the temporary file is gone.
+
+    Raises:
+        OSError: The file cannot be written. `filename` is `path`.
     """
     with atomic_write_all(path) as (file,):
         yield file
@@ -20,17 +31,20 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_write_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
-    """`atomic_write` for files that belong together: all of them are on the disk before the first takes its name."""
+    """Do the same as `atomic_write` for a group of files: all are on the disk before the first is renamed."""
     temporaries = [path.with_name(f".{secrets.token_hex(8)}.part") for path in paths]
     try:
         with ExitStack() as stack:
-            files = tuple(stack.enter_context(_opened(*pair)) for pair in zip(temporaries, paths, strict=True))
+            pairs = zip(temporaries, paths, strict=True)
+            files = tuple(stack.enter_context(cast(BinaryIO, io.BufferedWriter(_OutputFile(*pair)))) for pair in pairs)
             yield files
-            for file in files:
+            for file, path in zip(files, paths, strict=True):
                 file.flush()
-                os.fsync(file.fileno())
+                with _naming(path):
+                    os.fsync(file.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
-            temporary.replace(path)
+            with _naming(path):
+                temporary.replace(path)
     except BaseException:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
@@ -39,17 +53,54 @@ def atomic_write_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
         sync_folder(folder)
 
 
-def _opened(temporary: Path, path: Path) -> BinaryIO:
+class _OutputFile(io.FileIO):
+    """A temporary file whose write errors name the file that it will become."""
+
+    def __init__(self, temporary: Path, path: Path) -> None:
+        self._path = path
+        with _naming(path):
+            super().__init__(temporary, "x")
+
+    def write(self, data: Any, /) -> int:
+        with _naming(self._path):
+            return super().write(data)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
     try:
-        return temporary.open("xb")
-    except OSError as error:  # in the name of the file that was asked for
+        yield
+    except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """The rename itself must outlive a power failure too."""
+    """Flush a folder's entries to the disk, so that a rename survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, PATH.lock, and create its folder if necessary. Wait until other processes and threads release it.
+
+    Raises:
+        DiskError: The folder cannot be created or written.
+    """
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("waiting for another process to finish with %s", path.name)
+            lock.acquire()
+    except OSError as error:
+        raise DiskError(f"{path.parent} cannot be written: {error.strerror}. Set BOXWRIGHT_HOME to a folder that you can write.") from error
+    try:
+        yield
+    finally:
+        lock.release()

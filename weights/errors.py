@@ -1,26 +1,26 @@
-"""What storing, fetching and exporting models refuses, beside `detector.errors.ModelError`.
+"""Errors of storing, downloading and exporting models. Errors about a model itself are in `detector.errors`.
 
 BoxwrightError
-├── FetchError          a file cannot be had: no address gives it, or what they give is not it
-│   └── DiskError       it cannot be written; no other address would help
-├── ExportError         an export cannot be written, or does not say what the model says
-└── StoreError          a folder of models has not what it is asked for
+├── FetchError          a file cannot be obtained from any of its addresses
+│   └── DiskError       a file cannot be written, so another address would not help
+├── ExportError         an export cannot be written, or computes something else than the model
+└── RepositoryError     a folder of models lacks what the caller names
 """
 
 from detector.errors import BoxwrightError
 
 
 class FetchError(BoxwrightError):
-    """A file cannot be had: no address gives it, or what they give is not it."""
+    """A file cannot be obtained: every address fails or sends a different file."""
 
 
 class DiskError(FetchError):
-    """The file cannot be written; no other address would help."""
+    """A file cannot be written, so another address would not help."""
 
 
 class ExportError(BoxwrightError):
-    """An export cannot be written, or does not say what the model says."""
+    """An export cannot be written, or computes something else than the model."""
 
 
-class StoreError(BoxwrightError):
-    """A folder of models has no such model or version, or cannot do what is asked with those it has."""
+class RepositoryError(BoxwrightError):
+    """A folder of models has no such model or version, or cannot make the change."""

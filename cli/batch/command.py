@@ -17,13 +17,13 @@ from cli.detect.inputs import STDIN
 from cli.detect.photo_paths import photo_paths
 from cli.output.download_bar import load_model
 from detector.errors import SettingError
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 SHOWN = 20
 """Photos that could not be read are told of, one by one, up to so many; the answers have them all."""
 
 
-def detect_archive(photos: Sequence[Path], folder: Path, model: str | None, engine: EngineName, *, wanted: Wanted, as_json: bool) -> bool:
+def detect_archive(photos: Sequence[Path], folder: Path, model: str | None, engine: EngineKind, *, wanted: Wanted, as_json: bool) -> bool:
     """Whether every photo was answered. Raises SettingError, UnknownModel, UnknownLabel, Interrupted, OSError."""
     if STDIN in photos:
         raise SettingError("--ray reads no photo from standard input; name files, folders, patterns or a list (NAME.txt).")

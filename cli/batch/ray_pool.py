@@ -11,10 +11,10 @@ from ray.exceptions import RayError
 from cli.batch.errors import Interrupted
 from cli.batch.worker import Worker
 from service.ray.cluster import started
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 
-def answered(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineName) -> Iterator[int]:
+def answered(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineKind) -> Iterator[int]:
     """How many photos, each time that some more are on the disk. Of all that is under way, no more than a chunk for each process."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # there is one

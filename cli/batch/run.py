@@ -16,7 +16,7 @@ from cli.batch.parquet import Summary, done_chunks, remove_unfinished, summarise
 from cli.detect.found import Wanted
 from detector.errors import NetworkError, SettingError, UnknownLabel
 from detector.spec import Model
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 from weights.formats.spec_json import spec_to_json
 
 
@@ -60,7 +60,7 @@ def planned(folder: Path, asked: Asked, photos: Sequence[Path]) -> Plan:
     return plan
 
 
-def run(folder: Path, plan: Plan, model: str | None, engine: EngineName, *, console: Console) -> Summary:
+def run(folder: Path, plan: Plan, model: str | None, engine: EngineKind, *, console: Console) -> Summary:
     """Answers every photo that has no answer yet. Raises Interrupted where Ray cannot go on."""
     from cli.batch.ray_pool import answered  # not before there is something to do: it takes seconds
 

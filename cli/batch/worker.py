@@ -18,8 +18,8 @@ from detector.errors import ImageError
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from service.schemas.problem import KINDS
-from weights.engines.factory import EngineName, load_engine
-from weights.hub.resolve import load
+from weights.engines.factory import EngineKind, build_engine
+from weights.hub.resolve import resolve_model
 
 DEATHS = 3
 """A photo at which so many processes have died is taken for the reason, and left out: the others shall be answered."""
@@ -28,12 +28,12 @@ DEATHS = 3
 class Worker:
     """A model with one thread, and the plan."""
 
-    def __init__(self, folder: str, model: str | None, engine: EngineName) -> None:
+    def __init__(self, folder: str, model: str | None, engine: EngineKind) -> None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         self._folder = Path(folder)
         self._plan = Plan.read(self._folder)
-        loaded = load(model)
-        self._detector = Detector(loaded.spec, load_engine(loaded, engine, threads=1))
+        loaded = resolve_model(model)
+        self._detector = Detector(loaded.spec, build_engine(loaded, engine, threads=1))
         asked = self._plan.asked
         self._class_ids = self._detector.class_ids(asked.classes) if asked.classes else None
         self._about = json.dumps(asdict(asked))

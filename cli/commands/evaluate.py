@@ -30,11 +30,11 @@ def evaluate(
     from detector.detector import Detector
     from training.data.voc_reader import read_set
     from training.evaluation.evaluate import evaluate as measure
-    from weights.engines.factory import load_engine
+    from weights.engines.factory import build_engine
 
     samples = read_set(dataset, image_set)
     loaded = load_model(model)
-    detector = Detector(loaded.spec, load_engine(loaded, engine or "auto"))
+    detector = Detector(loaded.spec, build_engine(loaded, engine or "auto"))
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("evaluating", total=len(samples))

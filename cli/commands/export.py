@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 Target = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
-"""The same names as `weights.formats.export.Target`, without importing what is behind them."""
+"""The same names as `weights.formats.export.ExportFormat`, without importing what is behind them."""
 
 
 def export(
@@ -22,14 +22,13 @@ def export(
     from detector.imaging.image import read_image
     from detector.placement import Placement
     from weights.embedded import SAMPLE_PHOTO
-    from weights.formats.export import FORMATS
-    from weights.formats.export import export as write
+    from weights.formats.export import EXPORTERS, export_model
 
     loaded = load_model(model)
     picture = read_image((photo or SAMPLE_PHOTO).read_bytes())
     pixels = Placement.fit(loaded.spec, picture).apply(picture)
-    path = out or Path(f"{Path(model).stem}{FORMATS[to].suffix[0]}")  # not the name within the file, which a stranger may have chosen
-    written = write(loaded, to, path, pixels=pixels, force=force)
+    path = out or Path(f"{Path(model).stem}{EXPORTERS[to].suffix[0]}")  # not the name within the file, which a stranger may have chosen
+    written = export_model(loaded, to, path, pixels=pixels, force=force)
     typer.echo(f"{', '.join(str(each) for each in written.paths)}: the raw output is within {written.difference:.1e} of the model's")
     typer.echo(f"on {photo or 'a photo of a cat'} (its largest value is {written.largest:.1f}).")
     placement = (loaded.spec.fit, loaded.spec.resample, loaded.spec.edges)

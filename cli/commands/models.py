@@ -39,11 +39,11 @@ def add(
     """
     from cli.output.download_bar import load_model
     from weights.embedded import EMBEDDED
-    from weights.hub.resolve import SUFFIX
-    from weights.repository.publish import add as add_version
+    from weights.hub.resolve import MODEL_SUFFIX
+    from weights.repository.publish import add_version
 
     path = Path(model)
-    source = path if path.suffix == SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_model(model)
+    source = path if path.suffix == MODEL_SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_model(model)
     version = add_version(folder, name or path.stem, source, keep=keep)
     typer.echo(f"{version.name}: version {version.number} is the newest now, {version.path.stat().st_size:,} bytes.")
 
@@ -51,7 +51,7 @@ def add(
 @app.command()
 def promote(name: Name, number: Number, folder: FolderOption) -> None:
     """Make that version the one to serve. Those above it are set aside, and it comes back if it was itself."""
-    from weights.repository.publish import promote as promote_version
+    from weights.repository.publish import promote_version
 
     version = promote_version(folder, name, number)
     typer.echo(f"{version.name}: version {version.number} is the newest now.")
@@ -60,7 +60,7 @@ def promote(name: Name, number: Number, folder: FolderOption) -> None:
 @app.command()
 def rollback(name: Name, folder: FolderOption) -> None:
     """Go back to the version before the newest, which is set aside."""
-    from weights.repository.publish import rollback as rollback_version
+    from weights.repository.publish import rollback_version
 
     version = rollback_version(folder, name)
     typer.echo(f"{version.name}: version {version.number} is the newest now.")
@@ -74,7 +74,7 @@ def remove(
     number: Annotated[int | None, typer.Option("--version", min=0, help="Only this version, set aside or not.")] = None,
 ) -> None:
     """Delete a model, or one version of it. A running service unloads it."""
-    from weights.repository.publish import remove as remove_version
+    from weights.repository.publish import remove_version
 
     numbers = ", ".join(str(version.number) for version in remove_version(folder, name, number))
     typer.echo(f"{name}: removed {numbers}.")

@@ -32,22 +32,23 @@ def quantize(
 
     from cli.output.download_bar import load_model
     from detector.errors import SettingError
+    from training.data.calibration_images import calibration_images
     from weights.formats.safetensors import save_model
-    from weights.hub.resolve import SUFFIX
-    from weights.quantization.quantize import quantize as convert
+    from weights.hub.resolve import MODEL_SUFFIX
+    from weights.quantization.quantize import quantize_model
 
-    if out.suffix != SUFFIX:
-        raise typer.BadParameter(f"{out} is not the name of a model file; give one that ends in {SUFFIX}.", param_hint="--out")
+    if out.suffix != MODEL_SUFFIX:
+        raise typer.BadParameter(f"{out} is not the name of a model file; give one that ends in {MODEL_SUFFIX}.", param_hint="--out")
     loaded = load_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} computes in 8 bits already; quantise the float32 model that it was made from.")
-    chosen, samples = _chosen(calibration, photos, val_set), _samples(calibration, val_set)
+    chosen, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("calibrating", total=len(chosen))
-        result = convert(loaded, list(_pixels(loaded.spec, chosen)), advance=lambda: progress.advance(task))
+        result = quantize_model(loaded, list(_pixels(loaded.spec, chosen)), on_image=lambda: progress.advance(task))
     named = _with_facts(result.model, out.stem, {"quantised_from": loaded.name, "calibration_photos": str(len(chosen))})
-    facts = {"logits_over_error_db": f"{result.decibels:.1f}", "left_in_float32": ", ".join(result.left) or "none"}
+    facts = {"logits_over_error_db": f"{result.snr_db:.1f}", "left_in_float32": ", ".join(result.float_layers) or "none"}
     facts |= _measured(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
     named = _with_facts(named, out.stem, facts)
     save_model(named, out)
@@ -60,19 +61,6 @@ def _with_facts(model: "Model", name: str, facts: dict[str, str]) -> "Model":
     from dataclasses import replace
 
     return replace(model, name=name, provenance={**model.provenance, **facts})
-
-
-def _chosen(folder: Path, count: int, val_set: str) -> Sequence[Path]:
-    """Photos of the folder, or of its JPEGImages but those of `val_set`: what is measured on is not calibrated on."""
-    from detector.errors import SettingError
-
-    root = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
-    listed = folder / "ImageSets" / "Main" / f"{val_set}.txt"
-    held_out = {line.split()[0] for line in listed.read_text().splitlines() if line.strip()} if listed.is_file() else set()
-    found = sorted(path for path in root.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png") and path.stem not in held_out)
-    if not found:
-        raise SettingError(f"{root}: there is no .jpg or .png to calibrate on; give a folder with some hundred photos.")
-    return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
 
 
 def _pixels(spec: "ModelSpec", photos: Sequence[Path]) -> Iterator["Pixels"]:
@@ -98,10 +86,10 @@ def _measured(before: "Model", after: "Model", samples: "Sequence[Sample]", name
         return {}
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate
-    from weights.engines.factory import load_engine
+    from weights.engines.factory import build_engine
 
     models = {"ap50_before": before, "ap50_after": after}
-    measured = {fact: evaluate(Detector(model.spec, load_engine(model)), samples).ap50 for fact, model in models.items()}
+    measured = {fact: evaluate(Detector(model.spec, build_engine(model)), samples).ap50 for fact, model in models.items()}
     first, second = measured.values()
     if first - second > WORTH_TELLING:
         lost = f"in 8 bits it loses {100 * (first - second):.1f} AP points ({first:.4f} before, {second:.4f} after)"

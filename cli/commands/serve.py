@@ -112,14 +112,14 @@ def load_registry(settings: "Settings") -> "Registry":
     """
     from cli.output.download_bar import load_ready
     from service.models.registry import LoadedModel, Registry
-    from weights.hub.resolve import is_known
-    from weights.repository.layout import NAME
+    from weights.hub.resolve import is_known_model
+    from weights.repository.layout import MODEL_NAME
 
-    if settings.models and (settings.model is None or (not is_known(settings.model) and NAME.fullmatch(settings.model))):
+    if settings.models and (settings.model is None or (not is_known_model(settings.model) and MODEL_NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
     ready = load_ready(settings.model, settings.engine, lanes=settings.batch_size == 1)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
-    _when_quiet(ready.keep)
+    _when_quiet(ready.persist)
     return registry
 
 

@@ -32,7 +32,7 @@ def pull(
 
     try:
         with download_bar(name) as progress:
-            path = fetch.pull(name, source=source, progress=progress)
+            path = fetch.pull(name, source=source, on_progress=progress)
     except KeyboardInterrupt:
         kept = "Nothing was copied." if source else f"What has come of {name} is kept; the same command goes on from there."
         typer.secho(f"boxwright: stopped. {kept}", fg="red", err=True)
@@ -47,19 +47,18 @@ def verify(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Al
     from cli.output.shown import shown
     from detector.errors import BoxwrightError
     from weights.hub.catalogue import entry_of
-    from weights.hub.upkeep import pulled
-    from weights.hub.upkeep import verify as verify_file
+    from weights.hub.pulled import list_pulled, verify_pulled
 
     bad = 0
-    for each in [name] if name else pulled():
+    for each in [name] if name else list_pulled():
         try:
             with messages_shown():
-                found = verify_file(entry_of(each))
+                found = verify_pulled(entry_of(each))
         except (BoxwrightError, OSError) as error:
             typer.secho(f"boxwright: {shown(str(error))}", fg="red", err=True)
             bad += 1
         else:
-            agrees = " and ".join(found.against) or "its size and layout"
+            agrees = " and ".join(found.checked_against) or "its size and layout"
             typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {agrees}.")
     if bad:
         raise typer.Exit(2)
@@ -73,10 +72,10 @@ def remove(
     """Delete a pulled file, and what an unfinished download left. The hash seen first stays on record, unless --forget."""
     from cli.output.messages import messages_shown
     from weights.hub.catalogue import entry_of
-    from weights.hub.upkeep import remove as remove_file
+    from weights.hub.pulled import remove_pulled
 
     with messages_shown():
-        there = remove_file(entry_of(name), forget=forget)
+        there = remove_pulled(entry_of(name), forget=forget)
     typer.echo(f"{name}: {'removed' if there else 'was not here'}{', and no hash is on record for it now' if forget else ''}.")
 
 
@@ -96,10 +95,10 @@ def import_(
     """Make one model file of Darknet's .cfg and .weights."""
     from weights.formats.darknet.weights import read_darknet, read_labels
     from weights.formats.safetensors import save_model
-    from weights.hub.resolve import SUFFIX
+    from weights.hub.resolve import MODEL_SUFFIX
 
-    if out.suffix != SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
-        raise typer.BadParameter(f"{out} is not the name of a new model file; give one that ends in {SUFFIX}.", param_hint="--out")
+    if out.suffix != MODEL_SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
+        raise typer.BadParameter(f"{out} is not the name of a new model file; give one that ends in {MODEL_SUFFIX}.", param_hint="--out")
     names = read_labels(labels) if labels else ()
     model = read_darknet(cfg, weights, labels=names, layers=layers, edges=edges, name=out.stem)
     save_model(model, out, dtype="float16" if float16 else "float32")

@@ -13,7 +13,7 @@ from detector.imaging.draw import draw_detections
 from detector.imaging.encode import encode_image
 from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Finder:
     class_ids: Collection[int] | None
 
     @classmethod
-    def load(cls, model: str | None, engine: EngineName, wanted: Wanted) -> "Finder":
+    def load(cls, model: str | None, engine: EngineKind, wanted: Wanted) -> "Finder":
         """Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
         ready = load_ready(model, engine)
-        Thread(target=ready.keep, name="keep").start()  # beside the photos
+        Thread(target=ready.persist, name="persist-engine").start()  # beside the photos
         detector = Detector(ready.facts.spec, ready.engine)
         return cls(ready.facts.name, detector, wanted, detector.class_ids(wanted.classes) if wanted.classes else None)
 

@@ -21,20 +21,20 @@ def published_name(publish_as: str | None, dataset: Path | None, resume: Path | 
 
 def check_publish(folder: Path, name: str) -> None:
     """What would fail after hours of training fails before. Raises typer.BadParameter."""
-    from weights.repository.layout import NAME
+    from weights.repository.layout import MODEL_NAME
 
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder}: there is no such folder. Make it first.", param_hint="--publish")
-    if not NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise typer.BadParameter(f"{name!r} is no name for a model: letters, digits, '.', '_' and '-'.", param_hint="--publish-as")
 
 
 def publish_best(outcome: "Outcome", folder: Path, name: str) -> None:
     """Add the best model, unless the run was cut short; say which version it is. Raises what `store_changes.add` does."""
-    from weights.repository.publish import add
+    from weights.repository.publish import add_version
 
     if outcome.interrupted or outcome.best is None:
         typer.echo(f"{folder}: nothing is published, as the run {'was interrupted' if outcome.interrupted else 'was never checked'}.")
         return
-    version = add(folder, name, outcome.folder / "best.safetensors")
+    version = add_version(folder, name, outcome.folder / "best.safetensors")
     typer.echo(f"{folder}: {name} has version {version.number} now.")

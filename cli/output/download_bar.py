@@ -8,15 +8,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from cli.output.messages import messages_shown
 from detector.spec import Model
-from weights.engines import ready
-from weights.engines.factory import EngineName
-from weights.engines.ready import Ready
+from weights.engines import factory
+from weights.engines.factory import EngineKind, PreparedEngine
 from weights.hub import resolve
-from weights.hub.partial_file import Progress as Report
+from weights.hub.partial_file import ProgressCallback
 
 
 @contextmanager
-def download_bar(name: str) -> Iterator[Report]:
+def download_bar(name: str) -> Iterator[ProgressCallback]:
     """What a download reports to; the bar is not shown before it does, nor where stderr is no terminal. Messages always are."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -26,12 +25,12 @@ def download_bar(name: str) -> Iterator[Report]:
 
 
 def load_model(name_or_file: str | None) -> Model:
-    """`weights.hub.resolve.load`, with a bar where something has to be downloaded."""
-    with download_bar(name_or_file or resolve.DEFAULT) as progress:
-        return resolve.load(name_or_file, progress=progress)
+    """`weights.hub.resolve.resolve_model`, with a bar where something has to be downloaded."""
+    with download_bar(name_or_file or resolve.DEFAULT_MODEL) as progress:
+        return resolve.resolve_model(name_or_file, on_progress=progress)
 
 
-def load_ready(name_or_file: str | None, engine: EngineName, *, lanes: bool = False) -> Ready:
-    """`weights.engines.ready.load_ready`, likewise."""
-    with download_bar(name_or_file or resolve.DEFAULT) as progress:
-        return ready.load_ready(name_or_file, engine, progress=progress, lanes=lanes)
+def load_ready(name_or_file: str | None, engine: EngineKind, *, lanes: bool = False) -> PreparedEngine:
+    """`weights.engines.factory.prepare_engine`, likewise."""
+    with download_bar(name_or_file or resolve.DEFAULT_MODEL) as progress:
+        return factory.prepare_engine(name_or_file, engine, on_progress=progress, concurrent_sessions=lanes)

@@ -6,13 +6,13 @@ from rich.console import Console
 from rich.text import Text
 
 from weights.hub import cache
-from weights.hub.catalogue import Entry, entries, size_about
+from weights.hub.catalogue import Entry, approximate_size, entries
 
 
 def absent_entry(name: str) -> Entry | None:
     """The entry of that name if its file has not been pulled; None for every other model."""
     entry = entries().get(name)
-    return entry if entry and not cache.path_of(entry).exists() else None
+    return entry if entry and not cache.cached_path(entry).exists() else None
 
 
 def summarise_entry(entry: Entry) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def summarise_entry(entry: Entry) -> dict[str, Any]:
     return {
         "pulled": False,
         **{fact: getattr(entry, fact) for fact in facts},
-        "size_about": size_about(entry),
+        "size_about": approximate_size(entry),
         "hashes": dict(entry.hashes),
     }
 

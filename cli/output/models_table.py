@@ -10,11 +10,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from detector.errors import ModelError
-from weights.errors import StoreError
-from weights.formats.provenance import average_precision
-from weights.formats.safetensors import read_header
-from weights.repository.layout import StoredVersion, scan
-from weights.repository.publish import stored
+from weights.errors import RepositoryError
+from weights.formats.safetensors import read_header, recorded_ap
+from weights.repository.layout import StoredVersion, scan_repository
+from weights.repository.publish import list_versions
 
 
 class Row(NamedTuple):
@@ -54,12 +53,12 @@ def print_json(folder: Path) -> None:
 def _rows(folder: Path) -> tuple[list[Row], list[str]]:
     """Every version, set aside or not, and sentences about what cannot be taken."""
     if not folder.is_dir():
-        raise StoreError(f"{folder}: there is no such folder. Make it, or give another one with --models.")
-    troubles = list(scan(folder).troubles.values())
+        raise RepositoryError(f"{folder}: there is no such folder. Make it, or give another one with --models.")
+    troubles = list(scan_repository(folder).problems.values())
     rows = []
     for name in _names(folder):
         newest = True
-        for version in stored(folder, name):
+        for version in list_versions(folder, name):
             rows.append(_row(version, "aside" if version.aside else "newest" if newest else "kept", troubles))
             newest = False
     return rows, troubles
@@ -67,7 +66,7 @@ def _rows(folder: Path) -> tuple[list[Row], list[str]]:
 
 def _names(folder: Path) -> list[str]:
     """Of models that have a version, if only one that is set aside."""
-    names = {version.name for version in scan(folder).versions}
+    names = {version.name for version in scan_repository(folder).versions}
     return sorted(names | {path.parent.name for path in folder.glob("*/aside") if any(path.iterdir())})
 
 
@@ -78,5 +77,5 @@ def _row(version: StoredVersion, state: str, troubles: list[str]) -> Row:
         troubles.append(str(error))
         return Row(version.name, version.number, "damaged", 0, 0, "-", str(version.path))
     size = round(version.path.stat().st_size / 1e6, 1)
-    ap = average_precision(header.provenance) or "-"
+    ap = recorded_ap(header.provenance) or "-"
     return Row(version.name, version.number, state, size, len(header.spec.labels), ap, str(version.path))

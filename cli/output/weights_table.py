@@ -8,8 +8,8 @@ from rich.table import Column, Table
 
 from weights.embedded import EMBEDDED
 from weights.formats.safetensors import read_header
-from weights.hub.catalogue import Entry, entries, size_about
-from weights.hub.upkeep import pulled
+from weights.hub.catalogue import Entry, approximate_size, entries
+from weights.hub.pulled import list_pulled
 
 
 class Known(NamedTuple):
@@ -41,11 +41,11 @@ def _known() -> list[Known]:
         header = read_header(path)
         what = header.provenance["task"] + (", in 8 bits" if header.quantization else "")
         rows.append(Known(name, "ships", f"{path.stat().st_size / 1e6:.1f}", str(header.spec.input_size), what))
-    here = pulled()
+    here = list_pulled()
     for name, entry in entries().items():
         rows.append(Known(name, "pulled" if name in here else "-", _megabytes(entry), str(entry.input_size), entry.description))
     return rows
 
 
 def _megabytes(entry: Entry) -> str:
-    return f"{'' if entry.sizes else '~'}{size_about(entry) / 1e6:.1f}"
+    return f"{'' if entry.sizes else '~'}{approximate_size(entry) / 1e6:.1f}"

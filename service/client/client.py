@@ -20,7 +20,7 @@ from service.auth.api_keys import HEADER
 from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
 from service.client.retry_after import seconds_of
 from service.schemas.detections import DetectAnswer, ModelAnswer, ModelList, Problem
-from weights.hub.mirrors import without_password
+from weights.hub.mirrors import redact_password
 
 CONNECT_SECONDS = 10
 MAX_ANSWER_BYTES = 256 * 2**20
@@ -47,7 +47,7 @@ class Client:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url.rstrip("/")
-        self.shown = without_password(self.url)
+        self.shown = redact_password(self.url)
         if not _is_address(self.url):
             raise SettingError(f"the service's address is http://host:port or https://host, got {self.shown!r}.")
         self._timeout = timeout
@@ -143,7 +143,7 @@ class Client:
     def _refusal(self, response: requests.Response, body: bytes) -> NotTheService | Refused:
         status = response.status_code
         if response.is_redirect:
-            target = without_password(response.headers["location"])[:200]
+            target = redact_password(response.headers["location"])[:200]
             return NotTheService(f"{self.shown} sends elsewhere ({status}), to {target!r}. Give that server's address.")
         try:
             problem = Problem.model_validate_json(body)
@@ -178,4 +178,4 @@ def _reason(error: requests.RequestException) -> str:
             break
         cause = inner
     text = getattr(cause, "strerror", None) or str(cause)
-    return without_password(str(text).rstrip("."))
+    return redact_password(str(text).rstrip("."))

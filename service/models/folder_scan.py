@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from weights.repository.layout import StoredVersion, scan
+from weights.repository.layout import StoredVersion, scan_repository
 
 Key = tuple[str, int]
 """A model's name and the number of its version."""
@@ -32,21 +32,21 @@ class Look:
     """All that is there at one moment. A file that is being copied, and a folder that is being replaced, differ from look to look."""
 
     seen: Mapping[Key, Sight] = field(default_factory=dict)
-    troubles: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.Found`
+    troubles: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.RepositoryScan`
     steady: frozenset[Key] = frozenset()  # seen likewise the last time
     doubtful: frozenset[Key] = frozenset()  # not seen, but the last time, or in a folder that cannot be read
 
     @classmethod
     def at(cls, folder: Path, before: "Look | None") -> "Look":
         """Without a look before, everything is taken as it is. Raises OSError where the folder cannot be listed."""
-        found = scan(folder)
+        found = scan_repository(folder)
         seen = {(version.name, version.number): Sight.of(version) for version in found.versions}
         if before is None:
-            return cls(seen, found.troubles, frozenset(seen))
+            return cls(seen, found.problems, frozenset(seen))
         steady = {key for key, sight in seen.items() if before.seen.get(key) == sight}
         known = before.seen.keys() | before.doubtful
-        doubtful = {key for key in known - seen.keys() if key in before.seen or key[0] in found.troubles}
-        return cls(seen, found.troubles, frozenset(steady), frozenset(doubtful))
+        doubtful = {key for key in known - seen.keys() if key in before.seen or key[0] in found.problems}
+        return cls(seen, found.problems, frozenset(steady), frozenset(doubtful))
 
     def of(self, name: str) -> list[Key]:
         """The versions of a model that may be there, the newest first."""

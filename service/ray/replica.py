@@ -13,8 +13,8 @@ from service.observability.logs import set_up_logs
 from service.request.context import REQUEST_ID_HEADER
 from service.server.uvicorn_server import SWITCH_SECONDS
 from service.settings import Settings
-from weights.engines.factory import load_engine
-from weights.hub.resolve import load
+from weights.engines.factory import build_engine
+from weights.hub.resolve import resolve_model
 
 
 class Replica:
@@ -25,8 +25,8 @@ class Replica:
         set_up_logs(settings.log_format, settings.log_level)
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # read when TensorFlow starts, if it is the engine
             os.environ[name] = str(cores)
-        model = load(settings.model)
-        self._registry = Registry([LoadedModel.of(model, load_engine(model, settings.engine, threads=cores), lanes=1)])  # see check_health
+        model = resolve_model(settings.model)
+        self._registry = Registry([LoadedModel.of(model, build_engine(model, settings.engine, threads=cores), lanes=1)])  # see check_health
         self._app = create_app(self._registry, settings, cores=cores)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

@@ -6,7 +6,7 @@ from service.models.registry import LoadedModel, Registry
 from service.routes.dependencies import TheRegistry
 from service.routes.versions import known_statuses
 from service.schemas.detections import ModelAnswer, ModelList, RefusedModel, VersionAnswer
-from weights.formats.provenance import average_precision
+from weights.formats.safetensors import recorded_ap
 
 router = APIRouter(tags=["models"])
 
@@ -31,7 +31,7 @@ def _describe(model: LoadedModel, registry: Registry) -> ModelAnswer:
         parameters=model.parameters,
         engine=model.engine,
         default=model.name == registry.default_name,
-        ap=average_precision(model.provenance),
+        ap=recorded_ap(model.provenance),
         memory_bytes=model.memory,
         file=model.file,
         versions=[VersionAnswer(version=each.version, state=each.state) for each in known_statuses(registry, model.name)],

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from weights.formats.export import FORMATS
+from weights.formats.export import EXPORTERS
 from weights.formats.safetensors import save_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # TensorFlow's
@@ -24,11 +24,11 @@ def here(tmp_path, tiny_model, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("target", [target for target in FORMATS if target != "safetensors"])
+@pytest.mark.parametrize("target", [target for target in EXPORTERS if target != "safetensors"])
 def test_after_each_export_the_largest_difference_on_a_photo_is_printed(boxwright, here, target):
     ended = boxwright("export", "mine.safetensors", "--to", target)
     assert ended.code == 0, ended.err
-    written = [f"mine{suffix}" for suffix in FORMATS[target].suffix]
+    written = [f"mine{suffix}" for suffix in EXPORTERS[target].suffix]
     assert all((here / name).exists() for name in written)
     said = PARITY.fullmatch(ended.out)
     assert set(said[1].split(", ")) == set(written)

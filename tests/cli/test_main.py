@@ -9,7 +9,7 @@ import pytest
 
 from cli.options import Engine
 from service.version import installed_version
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"numpy", "PIL", "fastapi", "uvicorn", "onnx", "onnxruntime", "safetensors", "tensorflow", "keras"}
@@ -38,7 +38,7 @@ def test_version_is_printed(boxwright):
 
 
 def test_the_engines_offered_are_the_detector_s():
-    assert get_args(Engine) == get_args(EngineName)
+    assert get_args(Engine) == get_args(EngineKind)
 
 
 @pytest.mark.parametrize(

@@ -82,13 +82,13 @@ def test_training_starts_from_its_rounded_kernels_in_float32(random_arrays):
     from detector.spec import Model, ModelSpec
     from training.config import Config
     from training.modeling.transfer import transfer
-    from weights.quantization.quantize import quantize
+    from weights.quantization.quantize import quantize_model
 
     layers = (Conv("a", 8, stride=2), Conv("b", 12, size=1, normalize=False, activation="linear"))
     spec = ModelSpec(("cat",), ((1.0, 1.0), (2.0, 2.0)), layers, 64)
     model = Model("small", spec, random_arrays(layers, 3))
     photos = list(np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32))
-    quantised = quantize(model, photos, enough=0).model
+    quantised = quantize_model(model, photos, min_snr_db=0).model
     start = transfer(quantised, ["cat"], spec.anchors, Config())
     assert start.model.quantization is None
     np.testing.assert_array_equal(start.model.arrays["a/kernel"], quantised.arrays["a/kernel"])

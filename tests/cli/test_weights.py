@@ -149,4 +149,4 @@ def test_a_names_file_without_labels_is_refused(boxwright, darknet, tmp_path):
     names.write_text("\n")
     ended = boxwright("weights", "import", cfg, weights, "--labels", names, "--out", tmp_path / "made.safetensors")
     assert ended.code == 2
-    assert "there is no label in it" in ended.err
+    assert "the file contains no label" in ended.err

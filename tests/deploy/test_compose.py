@@ -9,7 +9,7 @@ import yaml
 from service.auth.api_keys import HashedKey, new_key
 from service.auth.authenticator import Door
 from service.settings import Settings
-from weights.hub.resolve import DEFAULT
+from weights.hub.resolve import DEFAULT_MODEL
 
 OURS = ("boxwright", "finetune")
 
@@ -102,7 +102,7 @@ def test_the_default_is_the_model_inside_the_image_or_one_that_the_job_publishes
     (serving,) = [line for line in commented if "MODEL=" in line]
     model = next(word for word in shlex.split(serving, comments=False) if word.startswith("MODEL=")).removeprefix("MODEL=")
     assert model == parse(services["finetune"]["command"])["dataset"].name
-    assert services["boxwright"]["environment"]["BOXWRIGHT_MODEL"] == f"${{MODEL:-{DEFAULT}}}"
+    assert services["boxwright"]["environment"]["BOXWRIGHT_MODEL"] == f"${{MODEL:-{DEFAULT_MODEL}}}"
 
 
 def test_the_rollback_that_is_shown_parses(commented, parse):

@@ -11,7 +11,7 @@ from kubernetes_validate import ValidationError, validate
 from service.auth.api_keys import HashedKey, new_key
 from service.auth.authenticator import Door
 from service.settings import Settings
-from weights.hub.resolve import DEFAULT
+from weights.hub.resolve import DEFAULT_MODEL
 
 SCHEMAS = "1.33"
 FOLDER = "deploy/kubernetes"
@@ -172,14 +172,14 @@ def test_models_are_mounted_where_the_image_looks_for_them_and_watched(base, pod
     assert mount["name"] == volume["name"]
     assert (mount["mountPath"], mount["readOnly"]) == ("/models", True)
     assert settings["deployment"]["BOXWRIGHT_MODELS"] == mount["mountPath"]
-    assert settings["deployment"]["BOXWRIGHT_MODEL"] == DEFAULT
+    assert settings["deployment"]["BOXWRIGHT_MODEL"] == DEFAULT_MODEL
     assert volume["persistentVolumeClaim"]["claimName"] == base["PersistentVolumeClaim"]["metadata"]["name"]
 
 
 def test_a_client_of_kserve_finds_the_model_under_the_name_of_the_service(root, pods):
     (service,) = read(root / FOLDER / "kserve" / "inference-service.yaml")
-    assert service["metadata"]["name"] == DEFAULT
-    assert f"/v2/models/{DEFAULT}/ready" == pods["kserve"]["containers"][0]["startupProbe"]["httpGet"]["path"]
+    assert service["metadata"]["name"] == DEFAULT_MODEL
+    assert f"/v2/models/{DEFAULT_MODEL}/ready" == pods["kserve"]["containers"][0]["startupProbe"]["httpGet"]["path"]
 
 
 def test_the_kustomization_leaves_no_file_out(base, root):

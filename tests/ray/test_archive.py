@@ -17,7 +17,7 @@ from detector.detector import Detector
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import ROOT, command, environment
-from weights.engines.factory import load_engine
+from weights.engines.factory import build_engine
 from weights.formats.safetensors import load_model
 
 SOUND = 300
@@ -121,7 +121,7 @@ def test_photos_that_cannot_be_read_are_counted_listed_and_told_of(finished):
 
 def test_the_answers_are_those_of_the_detector_in_this_process(finished, archive, model_file):
     model = load_model(model_file)
-    detector = Detector(model.spec, load_engine(model, threads=1))
+    detector = Detector(model.spec, build_engine(model, threads=1))
     boxes = 0
     for row in rows_of(finished["out"]):
         if row["problem"] is None:

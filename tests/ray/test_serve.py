@@ -14,8 +14,8 @@ from detector.detector import Detector
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
-from weights.engines.factory import load_engine
-from weights.hub.resolve import load
+from weights.engines.factory import build_engine
+from weights.hub.resolve import resolve_model
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
 RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine there may be seconds of them
@@ -24,8 +24,8 @@ RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine th
 @pytest.fixture(scope="module")
 def natively():
     """(photo) -> its detections, computed in this process."""
-    model = load(None)
-    detector = Detector(model.spec, load_engine(model, threads=1))
+    model = resolve_model(None)
+    detector = Detector(model.spec, build_engine(model, threads=1))
 
     def detect(photo):
         prepared = detector.preprocess(decode_image(photo, detector.min_decode_side))

@@ -18,8 +18,8 @@ from service.models.registry import LoadedModel, Registry
 from service.models.watcher import ModelFolder
 from service.settings import Settings
 from weights.formats.safetensors import save_model
-from weights.repository.layout import FILE
-from weights.repository.publish import add, promote, remove, rollback
+from weights.repository.layout import MODEL_FILE
+from weights.repository.publish import add_version, promote_version, remove_version, rollback_version
 
 MIB = 2**20
 
@@ -61,8 +61,8 @@ def put(path, model):
 
 
 def test_what_lies_there_at_the_start_is_served_and_the_highest_version_answers(follow, models, tiny_model, another_model):
-    put(models / "fruit" / "9" / FILE, tiny_model)
-    put(models / "fruit" / "10" / FILE, another_model)
+    put(models / "fruit" / "9" / MODEL_FILE, tiny_model)
+    put(models / "fruit" / "10" / MODEL_FILE, another_model)
     put(models / "flat.safetensors", tiny_model)
     followed = follow()
     assert followed.served == {"flat": ["1"], "fruit": ["10"]}
@@ -73,20 +73,20 @@ def test_what_lies_there_at_the_start_is_served_and_the_highest_version_answers(
 
 
 def test_a_new_version_answers_after_two_looks_that_agree(follow, models, tiny_model, another_model):
-    add(models, "fruit", tiny_model)
+    add_version(models, "fruit", tiny_model)
     followed = follow()
-    add(models, "fruit", another_model)
+    add_version(models, "fruit", another_model)
     assert followed.look(1).served == {"fruit": ["1"]}
     assert followed.look(1).served == {"fruit": ["2"]}
 
 
 def test_a_file_that_grows_is_not_read_until_it_rests(follow, models, tiny_model, another_model):
-    add(models, "fruit", tiny_model)
+    add_version(models, "fruit", tiny_model)
     followed = follow()
     whole = models.parent / "whole"
     put(whole, another_model)
     data = whole.read_bytes()
-    copied = models / "fruit" / "2" / FILE
+    copied = models / "fruit" / "2" / MODEL_FILE
     copied.parent.mkdir()
     for part in (data[:100], data[:-1]):
         copied.write_bytes(part)
@@ -94,7 +94,7 @@ def test_a_file_that_grows_is_not_read_until_it_rests(follow, models, tiny_model
     assert not followed.refused
     followed.look(1)  # it rests, and is not whole: who copies may have stopped for a while
     assert followed.served == {"fruit": ["1"]}
-    assert "damaged, cut short" in followed.refused["fruit", "2"]
+    assert "damaged, truncated" in followed.refused["fruit", "2"]
     copied.write_bytes(data)
     assert followed.look(1).served == {"fruit": ["1"]}
     assert followed.look(1).served == {"fruit": ["2"]}
@@ -103,10 +103,10 @@ def test_a_file_that_grows_is_not_read_until_it_rests(follow, models, tiny_model
 
 @pytest.mark.parametrize("spoil", ["damaged", "cut", "foreign", "a folder", "stem", "pipe"])
 def test_what_is_broken_is_refused_with_a_sentence_and_the_old_version_goes_on(follow, models, tiny_model, spoil, caplog):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     followed = follow()
     old = followed.registry.get("mine")
-    path = models / "mine" / "2" / FILE
+    path = models / "mine" / "2" / MODEL_FILE
     put(path, tiny_model)
     data = path.read_bytes()
     if spoil == "stem":
@@ -160,9 +160,9 @@ def test_links_as_kubernetes_swaps_them_are_followed(follow, models, tiny_model,
 
 def test_removal_unloads_after_two_looks(follow, models, tiny_model):
     for name in ("one", "two"):
-        add(models, name, tiny_model)
+        add_version(models, name, tiny_model)
     followed = follow()
-    remove(models, "one")
+    remove_version(models, "one")
     assert followed.look(1).served == {"one": ["1"], "two": ["1"]}
     assert followed.look(1).served == {"two": ["1"]}
     with pytest.raises(UnknownModel, match="there are two"):
@@ -170,18 +170,18 @@ def test_removal_unloads_after_two_looks(follow, models, tiny_model):
 
 
 def test_a_folder_that_cannot_be_listed_unloads_nothing(follow, models, tiny_model, caplog):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     followed = follow()
     models.rename(models.with_name("away"))
     assert followed.look(5).served == {"mine": ["1"]}
     assert caplog.text.count("What is loaded goes on") == 1
     models.with_name("away").rename(models)
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     assert followed.look().served == {"mine": ["2"]}
 
 
 def test_a_model_that_is_away_for_one_look_is_not_loaded_anew(follow, models, tiny_model):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     followed = follow()
     before = followed.registry.get("mine")
     (models / "mine").rename(models / ".mine")
@@ -192,33 +192,33 @@ def test_a_model_that_is_away_for_one_look_is_not_loaded_anew(follow, models, ti
 
 def test_rollback_and_promote_on_disk_are_followed(follow, models, tiny_model, another_model):
     for model in (tiny_model, another_model, tiny_model):
-        add(models, "mine", model)
+        add_version(models, "mine", model)
     followed = follow()
     assert followed.served == {"mine": ["3"]}
-    rollback(models, "mine")
+    rollback_version(models, "mine")
     assert followed.look().served == {"mine": ["2"]}
-    promote(models, "mine", 1)
+    promote_version(models, "mine", 1)
     assert followed.look().served == {"mine": ["1"]}
-    promote(models, "mine", 3)
+    promote_version(models, "mine", 3)
     assert followed.look().served == {"mine": ["3"]}
 
 
 def test_a_version_set_aside_goes_on_where_the_one_before_it_is_broken(follow, models, tiny_model):
     for _ in range(2):
-        add(models, "mine", tiny_model)
+        add_version(models, "mine", tiny_model)
     followed = follow()
-    (models / "mine" / "1" / FILE).write_bytes(b"broken")
-    rollback(models, "mine")
+    (models / "mine" / "1" / MODEL_FILE).write_bytes(b"broken")
+    rollback_version(models, "mine")
     assert followed.look(3).served == {"mine": ["2"]}
     assert ("mine", "1") in followed.refused
-    remove(models, "mine")
+    remove_version(models, "mine")
     assert followed.look().served == {}
 
 
 def test_at_the_start_the_newest_sound_version_is_served(follow, models, tiny_model):
     for _ in range(3):
-        add(models, "mine", tiny_model)
-    (models / "mine" / "3" / FILE).write_bytes(b"broken")
+        add_version(models, "mine", tiny_model)
+    (models / "mine" / "3" / MODEL_FILE).write_bytes(b"broken")
     followed = follow()
     assert followed.served == {"mine": ["2"]}
     assert ("mine", "3") in followed.refused
@@ -226,12 +226,12 @@ def test_at_the_start_the_newest_sound_version_is_served(follow, models, tiny_mo
 
 def test_as_many_versions_are_loaded_as_are_wanted_and_answer_by_number(follow, models, tiny_model, another_model):
     for model in (tiny_model, another_model, tiny_model):
-        add(models, "mine", model)
+        add_version(models, "mine", model)
     followed = follow(kept=2)
     assert followed.served == {"mine": ["3", "2"]}
     assert followed.registry.get("mine", "2").detector.spec.labels == another_model.spec.labels
     second = followed.registry.get("mine", "2")
-    rollback(models, "mine")
+    rollback_version(models, "mine")
     assert followed.look().served == {"mine": ["2", "1"]}
     assert followed.registry.get("mine") is second  # it was loaded already
 
@@ -241,20 +241,20 @@ def test_a_model_of_the_folder_goes_before_the_fixed_one_of_its_name_and_leaves_
 ):
     fixed = LoadedModel.of(tiny_model, engine(tiny_model), name="mine")
     followed = follow(Registry([fixed]))
-    add(models, "mine", another_model)
-    add(models, "another", another_model)
+    add_version(models, "mine", another_model)
+    add_version(models, "another", another_model)
     assert followed.look().registry.default.detector.spec.labels == another_model.spec.labels
     assert list(followed.served) == ["mine", "another"]
-    remove(models, "mine")
+    remove_version(models, "mine")
     assert followed.look().registry.default is fixed
 
 
 def test_the_default_may_be_one_that_is_not_there_yet(follow, models, tiny_model):
-    add(models, "another", tiny_model)
+    add_version(models, "another", tiny_model)
     followed = follow(Registry(default="mine"))
     with pytest.raises(NoModel, match="no model 'mine'"):
         _ = followed.registry.default
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     assert followed.look().registry.default.name == "mine"
     assert list(followed.served) == ["mine", "another"]
 
@@ -269,18 +269,18 @@ def engine():
 def test_a_model_beyond_the_budget_is_refused_and_taken_when_there_is_room(follow, models, tiny_model, another_model):
     needed = needed_bytes(tiny_model.spec, None)
     for name in ("a", "b"):
-        add(models, name, tiny_model)
+        add_version(models, name, tiny_model)
     followed = follow(budget=2 * needed)
     assert followed.served == {"a": ["1"], "b": ["1"]}
     assert {model.memory for model in followed.registry} == {needed}
-    add(models, "c", another_model)
+    add_version(models, "c", another_model)
     followed.look(4)
     assert followed.served == {"a": ["1"], "b": ["1"]}
     assert "Remove a model, or raise BOXWRIGHT_MAX_MODEL_BYTES" in followed.refused["c", "1"]
     assert [refused.no_room for refused in followed.registry.refused] == [True]
     assert followed.registry.refusals == 1
     for name in ("a", "b"):
-        remove(models, name)
+        remove_version(models, name)
     assert followed.look().served == {"c": ["1"]}
     assert not followed.refused
 
@@ -288,19 +288,19 @@ def test_a_model_beyond_the_budget_is_refused_and_taken_when_there_is_room(follo
 def test_a_model_that_could_not_be_loaded_beside_the_others_is_refused_and_taken_when_it_can(follow, models, tiny_model):
     """The process would be killed while it loads, though all would fit afterwards."""
     needed = needed_bytes(tiny_model.spec, None)
-    add(models, "a", tiny_model)
+    add_version(models, "a", tiny_model)
     followed = follow(budget=3 * needed, limit=WHILE_LOADING * needed)
     assert followed.served == {"a": ["1"]}
-    add(models, "b", tiny_model)
+    add_version(models, "b", tiny_model)
     assert followed.look(3).served == {"a": ["1"]}
     assert "give the service more memory" in followed.refused["b", "1"]
     assert followed.registry.refusals == 1
-    remove(models, "a")
+    remove_version(models, "a")
     assert followed.look().served == {"b": ["1"]}
 
 
 def test_the_budget_is_asked_before_the_model_is_read(models, tiny_model):
-    version = add(models, "mine", tiny_model)
+    version = add_version(models, "mine", tiny_model)
     path = version.path
     path.write_bytes(path.read_bytes()[:-4] + b"oops")  # its arrays are damaged, which only whoever reads them sees
     followed = Followed(models, budget=1)
@@ -339,15 +339,15 @@ def test_an_engine_that_fails_in_its_own_way_is_a_refusal(models, tiny_model, mo
     def fails(*_, **__):
         raise RuntimeError("no kernel for this")
 
-    add(models, "mine", tiny_model)
-    monkeypatch.setattr(model_loading, "load_engine", fails)
+    add_version(models, "mine", tiny_model)
+    monkeypatch.setattr(model_loading, "build_engine", fails)
     followed = Followed(models)
     assert "the engine cannot compute it (RuntimeError)" in followed.refused["mine", "1"]
     assert "no kernel for this" in caplog.text
 
 
 def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(models, tiny_model, another_model):
-    path = add(models, "mine", tiny_model).path
+    path = add_version(models, "mine", tiny_model).path
 
     class Meddled(Loading):
         def load(self, *arguments):
@@ -368,13 +368,13 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(models, 
 
 
 def test_a_version_that_is_swapped_out_is_freed_when_its_last_request_is_done(models, tiny_model, another_model, photo, ask):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     followed = Followed(models)
     app = create_app(followed.registry, Settings())
     assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
     in_flight = followed.registry.get("mine")
     model, session = weakref.ref(in_flight), weakref.ref(in_flight.detector.engine.session)
-    add(models, "mine", another_model)
+    add_version(models, "mine", another_model)
     assert followed.look().served == {"mine": ["2"]}
     assert in_flight.lanes.submit(int).result() == 0  # a request under way goes on with the version that it began with
     assert session()
@@ -388,13 +388,13 @@ def test_a_version_that_is_swapped_out_is_freed_when_its_last_request_is_done(mo
 
 
 def test_a_version_without_its_file_is_refused_until_the_file_comes(follow, models, tiny_model):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     (models / "mine" / "2").mkdir()
     followed = follow()
     assert followed.served == {"mine": ["1"]}
     assert "cannot be read: No such file" in followed.refused["mine", "2"]
     assert followed.look(5).registry.refusals == 1
-    put(models / "mine" / "2" / FILE, tiny_model)
+    put(models / "mine" / "2" / MODEL_FILE, tiny_model)
     assert followed.look().served == {"mine": ["2"]}
 
 
@@ -413,11 +413,11 @@ begun, gate = threading.Event(), threading.Event()
 def test_requests_are_answered_while_a_version_is_loaded_which_is_told(models, tiny_model, another_model, photo, ask):
     registry = Registry()
     folder = ModelFolder(models, registry, Held("onnxruntime", 1000 * MIB))
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     gate.set()
     folder.look()
     app = create_app(registry, Settings())
-    add(models, "mine", another_model)
+    add_version(models, "mine", another_model)
     gate.clear()
     begun.clear()
     with folder.watched(0.001):
@@ -434,12 +434,12 @@ def test_requests_are_answered_while_a_version_is_loaded_which_is_told(models, t
 
 def test_a_rollback_to_a_version_that_is_loaded_waits_for_no_other(models, tiny_model, another_model):
     for model in (tiny_model, another_model, tiny_model):
-        add(models, "mine", model)
+        add_version(models, "mine", model)
     registry = Registry()
     folder = ModelFolder(models, registry, Held("onnxruntime", 1000 * MIB), kept=2)
     gate.set()
     folder.look()
-    rollback(models, "mine")
+    rollback_version(models, "mine")
     gate.clear()
     begun.clear()
     with folder.watched(0.001):
@@ -465,7 +465,7 @@ def test_the_watch_goes_on_after_a_look_that_failed_and_ends_when_told(models, t
             looked.set()
 
     folder = Stumbling(models, registry, Loading("onnxruntime", 1000 * MIB))
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     with folder.watched(0.001):
         assert looked.wait(30)
     assert registry.get("mine")
@@ -477,7 +477,7 @@ def test_what_is_no_model_and_cannot_be_one_is_told(follow, models, tiny_model):
     put(models / "my model.safetensors", tiny_model)
     followed = follow()
     assert followed.served == {}
-    assert "is no name for a model" in followed.refused["my model.safetensors", None]
+    assert "is not a model name" in followed.refused["my model.safetensors", None]
     assert followed.look(3).registry.refusals == 1
     (models / "my model.safetensors").unlink()
     assert not followed.look().refused

@@ -1,4 +1,4 @@
-"""Random small models, for what must be true of every model."""
+"""Strategies for random small models, and fixed small models."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
 from detector.shapes import LAYER_NAME, array_shapes, output_shapes
 from detector.spec import Model, ModelSpec
 from weights.formats.darknet.cfg import DARKNET_EPSILON
-from weights.formats.layer_names import named
+from weights.formats.layer_names import name_layers
 
 small = st.integers(1, 3)
 side = st.floats(0.01, 100)
 
 
 def random_arrays(network, seed=0):
-    """Arrays that pass for trained ones: finite, variances not below 0."""
+    """Valid arrays: finite, without negative variances."""
     random = np.random.default_rng(seed)
     return {name: np.abs(random.standard_normal(shape, np.float32)) for name, shape in array_shapes(network).items()}
 
@@ -55,7 +55,7 @@ def _fits(network, input_size):
 
 @st.composite
 def specs(draw, darknet):
-    """Any spec of a small network; darknet: that a .cfg can say, with the names that reading it gives."""
+    """Any spec of a small network. darknet: one that a .cfg can express, with the layer names that reading it gives."""
     input_size, network = draw(st.sampled_from([8, 12, 32])), (Conv("first", 4, epsilon=DARKNET_EPSILON),)
     names = [str(number) for number in range(5)] if darknet else draw(st.lists(layer_names, min_size=1, max_size=5, unique=True))
     for name in names:
@@ -68,7 +68,7 @@ def specs(draw, darknet):
     if anchors:
         network += (Conv("outputs", len(anchors) * (5 + len(labels)), 1, normalize=False, activation="linear"),)
     if darknet:
-        return ModelSpec(labels if anchors else (), anchors, named(network), input_size, edges="inclusive")
+        return ModelSpec(labels if anchors else (), anchors, name_layers(network), input_size, edges="inclusive")
     fit, resample = draw(st.sampled_from(["letterbox", "stretch"])), draw(st.sampled_from(["darknet", "antialiased"]))
     edges = draw(st.sampled_from(["continuous", "inclusive"]))
     scale, offset = draw(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2))
@@ -99,7 +99,7 @@ def darknet_models():
 
 @pytest.fixture(scope="session")
 def small_model():
-    """A detector with every kind of layer, on 16 pixels, which every format can hold."""
+    """A detector with every kind of layer and an input of 16 pixels, which every format can store."""
     network = (
         Conv("conv1", 4, epsilon=DARKNET_EPSILON),
         MaxPool("pool1"),

@@ -1,4 +1,4 @@
-"""docs/weights.md names every variable, catalogue entry, command and format that there is."""
+"""docs/weights.md documents every environment variable, catalogue entry, command and format."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.commands.weights import app
 from cli.main import app as boxwright
-from weights.formats.export import FORMATS
+from weights.formats.export import EXPORTERS
 from weights.hub.catalogue import entries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ def test_every_variable_is_documented(variable):
     assert f"| `{variable}` |" in TEXT
 
 
-def test_there_are_variables():
+def test_the_known_environment_variables_are_found_in_the_code():
     assert {"BOXWRIGHT_HOME", "BOXWRIGHT_MIRROR", "BOXWRIGHT_OFFLINE"} <= set(re.findall(r"BOXWRIGHT_[A-Z]+", SOURCE))
 
 
@@ -31,7 +31,7 @@ def test_every_entry_of_the_catalogue_is_documented(name):
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("target", EXPORTERS)
 def test_every_format_is_documented(target):
     assert f"| `{target}` |" in TEXT
 
@@ -47,7 +47,7 @@ COMMANDS = [line.strip().partition("  ")[0] for line in TEXT.splitlines() if re.
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_shown_has_the_options_shown(line, monkeypatch):
+def test_every_documented_option_exists(line, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     words = shlex.split(re.sub(r"^(\w+=\S+ )*boxwright ", "", line))
     names = words[: 2 if words[0] == "weights" else 1]

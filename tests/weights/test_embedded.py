@@ -1,4 +1,4 @@
-"""The model that ships is the one that was made for it, and says what its makers' own program said."""
+"""The shipped models equal their originals and give the reference detections."""
 
 import json
 
@@ -20,13 +20,13 @@ def everyday():
     return load_model(EVERYDAY)
 
 
-def test_it_is_yolov2_on_efficientnet_lite0(everyday):
-    assert everyday.spec.network == yolov2(everyday.spec.labels, backbone=efficientnet_lite0(), filters=384)
+def test_the_shipped_model_is_yolov2_on_efficientnet_lite0(everyday):
+    assert everyday.spec.network == yolov2(everyday.spec.labels, stem=efficientnet_lite0(), filters=384)
     assert read_header(EVERYDAY).dtype == "float16"
     assert 14e6 < EVERYDAY.stat().st_size < 16e6
 
 
-def test_its_card_tells_the_truth(everyday):
+def test_the_model_card_matches_the_model(everyday):
     card = EVERYDAY.with_suffix(".md").read_text(encoding="utf-8")
     assert f"{parameters(everyday.spec.network) / 1e6:.1f} M parameters" in card
     assert f"{operations(everyday.spec.network, 288) / 1e9:.2f} billion operations" in card
@@ -34,14 +34,14 @@ def test_its_card_tells_the_truth(everyday):
     assert ", ".join(everyday.spec.labels) in card
 
 
-def test_its_arrays_are_those_it_was_imported_from(everyday, shared):
+def test_the_arrays_equal_those_of_the_original(everyday, shared):
     with np.load(shared / "weights" / "everyday.npz") as source:
         assert set(source) == set(everyday.arrays)
         for name, array in everyday.arrays.items():
             np.testing.assert_array_equal(array, source[name].astype(np.float32))
 
 
-def test_its_layers_are_those_it_was_imported_from(everyday, shared):
+def test_the_layers_equal_those_of_the_original(everyday, shared):
     source = json.loads((shared / "weights" / "everyday.json").read_text())
     facts = {"labels": tuple, "input_size": int, "fit": str, "pixel_scale": float, "pixel_offset": float}
     for name, kind in facts.items():
@@ -63,7 +63,7 @@ def test_its_layers_are_those_it_was_imported_from(everyday, shared):
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
-def test_every_engine_says_what_the_reference_says(everyday, engine, shared, assert_same_boxes):
+def test_every_engine_gives_the_reference_detections(everyday, engine, shared, assert_same_boxes):
     detector = Detector(everyday.spec, load_engine(everyday, engine))
     reference = json.loads((shared / "reference" / "everyday.json").read_text())
     assert len(reference) == 7
@@ -74,7 +74,7 @@ def test_every_engine_says_what_the_reference_says(everyday, engine, shared, ass
         assert_same_boxes(ours, reference[photo.stem], threshold=0.05, score_tolerance=5e-3)
 
 
-def test_the_one_in_8_bits_is_the_same_network_and_says_what_it_cost(everyday):
+def test_the_8_bit_model_is_the_same_network_and_records_its_loss_of_accuracy(everyday):
     small = load_model(EVERYDAY_INT8)
     assert small.spec == everyday.spec
     assert small.name == "everyday-int8"
@@ -87,15 +87,15 @@ def test_the_one_in_8_bits_is_the_same_network_and_says_what_it_cost(everyday):
         assert fact in card
 
 
-def test_the_one_in_8_bits_finds_the_same(everyday, shared):
+def test_the_8_bit_model_finds_the_same_objects(everyday, shared):
     small = load_model(EVERYDAY_INT8)
     detectors = [Detector(model.spec, load_engine(model)) for model in (everyday, small)]
     compared = 0
     for photo in ("cat.png", "dog.jpg", "horses.jpg", "person.jpg"):
         image = read_image((shared / "photos" / photo).read_bytes())
         exact, found = (detector.detect(image, score_threshold=0.1) for detector in detectors)
-        for sure in (each for each in exact if each.score > 0.5):
-            alike = [each for each in found if each.class_id == sure.class_id and abs(each.score - sure.score) < 0.15]
-            assert max(box_iou(np.array([sure.box], np.float32), np.array([each.box], np.float32))[0, 0] for each in alike) > 0.7
+        for confident in (each for each in exact if each.score > 0.5):
+            matches = [each for each in found if each.class_id == confident.class_id and abs(each.score - confident.score) < 0.15]
+            assert max(box_iou(np.array([confident.box], np.float32), np.array([each.box], np.float32))[0, 0] for each in matches) > 0.7
             compared += 1
     assert compared >= 4

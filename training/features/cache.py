@@ -27,7 +27,7 @@ from training.features.file import FeatureFile
 from training.features.split_point import cut_layers
 from training.modeling.transfer import hidden_of_head
 from training.run.folder import versions
-from weights.hub.cache import locked
+from weights.atomic_files import file_lock
 
 OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
 """Those that a view depends on."""
@@ -118,7 +118,7 @@ class FeatureCache:
 
     def _open(self, kind: Kind, told: Told, stopped: Stopped) -> NDArray[Any] | None:
         file = FeatureFile(self._key(kind), len(self._kinds[kind]), self._row(kind))
-        with locked(file.path):
+        with file_lock(file.path):
             if file.path.exists():
                 try:
                     return file.open()

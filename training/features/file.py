@@ -29,7 +29,7 @@ _READ = 2**22  # bytes at once
 
 def features_folder() -> Path:
     """Where kept features lie: `features` in BOXWRIGHT_HOME, or in the platform's cache folder."""
-    return cache.folder().parent / "features"
+    return cache.weights_folder().parent / "features"
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ class Task:
     dataset: str  # the folder
     train_set: str
     val_set: str
-    model: str | None  # a name or file, as `weights.hub.resolve.load` takes it
+    model: str | None  # a name or file, as `weights.hub.resolve.resolve_model` takes it
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
-"""The models that ship with the package: one .safetensors each, and a card (.md) that says what it is good for."""
+"""Models that ship with the package: a .safetensors file each, and a model card (.md)."""
 
 from pathlib import Path
 
 EVERYDAY = Path(__file__).with_name("everyday.safetensors")
-"""People, animals and vehicles: YOLOv2 on EfficientNet-Lite0, 11 classes. The default of `boxwright serve` and `detect`."""
+"""The default model: YOLOv2 on EfficientNet-Lite0 with 11 classes of people, animals and vehicles."""
 
 EVERYDAY_INT8 = Path(__file__).with_name("everyday-int8.safetensors")
-"""The same in 8 bits: half the file, and about half the time on processors with VNNI."""
+"""`everyday` in 8 bits: half the file size, and about twice as fast on processors with VNNI."""
 
 SAMPLE_PHOTO = Path(__file__).with_name("sample.jpg")
-"""Chelsea the cat: Stéfan van der Walt, CC0 (docs/photos/README.md). What exports are compared on."""
+"""Chelsea the cat (Stéfan van der Walt, CC0; see docs/photos/README.md). Exports are verified on this image."""
 
 EMBEDDED = {"everyday": EVERYDAY, "everyday-int8": EVERYDAY_INT8}
-"""By name."""
+"""Model name -> file."""

@@ -1,11 +1,14 @@
-"""Engines kept on disk: what onnxruntime makes of a model, so that the next start has only to map it into memory.
+"""Engine cache on disk: graphs that onnxruntime has optimised, which the next start only maps into memory.
 
-    KEY/graph.onnx, kernels   as `detector.engines.onnxruntime` writes them
-    KEY/facts                 a hash, and below it JSON: name, spec, provenance and quantization of the model, and each file's hash
+    KEY/graph.onnx, kernels   written by `detector.engines.onnxruntime`
+    KEY/metadata              a hash, then JSON: name, spec, provenance and quantization of the model, and a hash of each file
 
-KEY is a hash of the model's content and of all else that the files depend on, so nothing here is ever out of date: what is not asked for
-any more goes when MAX_BYTES are full. A folder has its name only when it is whole, and is not trusted then: every file is compared with its
-hash whenever it is read.
+KEY is a hash of the model's content and of everything else that the files depend on, so a cached engine is never outdated. The least
+recently used engines are deleted when the cache exceeds MAX_CACHE_BYTES. A folder gets its final name only when it is complete, and every
+file is compared with its hash whenever it is read.
+
+The hashes detect damage, not an attack: a user who can write the folder can replace the hashes too. So the cache is used only if no
+other user can write it.
 """
 
 import hashlib
@@ -15,15 +18,16 @@ import mmap
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 from detector.engines.cores import usable_cores
-from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine
+from detector.engines.onnxruntime import GRAPH, KERNELS, OnnxEngine, kind
 from detector.errors import EngineCacheError, ModelError
 from detector.quantization import Quantization
 from detector.spec import Model, ModelSpec
@@ -32,18 +36,17 @@ from weights.hub import cache
 
 log = logging.getLogger(__name__)
 
-FACTS = "facts"
-BLOCK = 2**23
-"""Bytes that are hashed at a time."""
-MAX_BYTES = 2**30
-"""Of all kept engines together; YOLOv2 takes a fifth."""
-_ADVICE = "BOXWRIGHT_HOME names another folder, BOXWRIGHT_ENGINES=0 asks for none"
+METADATA = "metadata"
+HASH_BLOCK_BYTES = 2**23
+MAX_CACHE_BYTES = 2**30
+"""Size limit of the cache. YOLOv2 takes a fifth of it."""
+_HINT = "BOXWRIGHT_HOME sets another folder, BOXWRIGHT_ENGINES=0 turns the engine cache off"
 _PACKAGE = Path(__file__).resolve().parents[1]
-_ABANDONED_SECONDS = 3600  # after which a folder that never got its name belongs to nobody
+_ABANDONED_SECONDS = 3600  # age at which an incomplete folder is assumed to belong to a killed process
 
 
 class CachedEngine(NamedTuple):
-    """An engine, and what there is to say of its model."""
+    """An engine from the cache, with the facts of its model."""
 
     name: str
     spec: ModelSpec
@@ -52,137 +55,163 @@ class CachedEngine(NamedTuple):
     engine: OnnxEngine
 
 
-def folder() -> Path:
-    """Where they lie: beside the pulled files (see `cache.folder`)."""
-    return cache.folder().with_name("engines")
+def engines_folder() -> Path:
+    """Return the cache's folder, which is next to the folder of pulled files."""
+    return cache.weights_folder().with_name("engines")
 
 
-def key_of(content: str) -> str:
-    """What a model's engine is called here, on this kind of machine and with this code, that which reads models included."""
+def engine_key(content: str) -> str:
+    """Return the cache key of a model's content for this kind of machine, these library versions and this code."""
     digest = hashlib.blake2b(f"{content} {kind()}".encode(), digest_size=16)
     for source in sorted((*_PACKAGE.rglob("*.py"), *_PACKAGE.rglob("*.toml"))):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
-def read(key: str) -> CachedEngine | None:
-    """The engine of that key, or None: where there is none, and where it is damaged, which is logged."""
-    place = folder() / key
-    if not place.is_dir():
+def read_engine(key: str) -> CachedEngine | None:
+    """Read an engine from the cache. Returns None if it is missing, or damaged or unsafe, which is logged."""
+    folder = engines_folder() / key
+    if not folder.is_dir():
+        return None
+    if unsafe := next((path for path in (folder.parent, folder) if not _only_owner_can_write(path)), None):
+        log.warning("%s is not used: other users can write it. Delete it, or restrict its owner and permissions. %s", unsafe, _HINT)
         return None
     try:
-        facts = _checked_facts(place)
-        spec = spec_from_json(facts["spec"])
-        quantization = quantization_from_json(facts["quantization"]) if "quantization" in facts else None
-        kept = CachedEngine(facts["name"], spec, facts["provenance"], quantization, OnnxEngine.from_cache(place, len(spec.anchors)))
+        metadata = _checked_metadata(folder)
+        spec = spec_from_json(metadata["spec"])
+        quantization = quantization_from_json(metadata["quantization"]) if "quantization" in metadata else None
+        engine = OnnxEngine.kept(folder, len(spec.anchors))
+        cached = CachedEngine(metadata["name"], spec, metadata["provenance"], quantization, engine)
     except (OSError, ValueError, KeyError, TypeError, ModelError, EngineCacheError) as error:
-        log.warning("%s is damaged (%s); the engine is built anew", place, error)
-        shutil.rmtree(place, ignore_errors=True)
+        log.warning("the cached engine %s is damaged (%s); the engine is built again", folder, error)
+        shutil.rmtree(folder, ignore_errors=True)
         return None
-    _used_now(place)
-    return kept
+    _mark_as_used(folder)
+    return cached
 
 
-def keep(key: str, model: Model) -> None:
-    """Build the model's engine once more and keep it under that key; where that cannot be, the log says why."""
-    if (folder() / key).is_dir():  # another process was quicker
+def persist_engine(key: str, model: Model) -> None:
+    """Build the model's engine again and write it to the cache. If that fails, log the reason."""
+    if (engines_folder() / key).is_dir():  # another process wrote it first
         return
     try:
-        with _named_when_whole(key, _size(model)) as place:
-            OnnxEngine.of(model, cache_folder=place)
-            OnnxEngine.from_cache(place, len(model.spec.anchors))  # can it be read?
-            _write_facts(place, model)
-    except (OSError, EngineCacheError, RuntimeError) as error:  # the last: the process is ending, and Python begins nothing new
-        log.warning("the engine of %s is not kept for the next start: %s. %s", model.name, error, _ADVICE)
-
-
-def _size(model: Model) -> int:
-    return sum(array.nbytes for array in model.arrays.values())
+        with _complete_folder(key, sum(array.nbytes for array in model.arrays.values())) as folder:
+            OnnxEngine.of(model, keep=folder)
+            OnnxEngine.kept(folder, len(model.spec.anchors))  # raises if it cannot be read again
+            _write_metadata(folder, model)
+    except (OSError, EngineCacheError) as error:
+        log.warning("the engine of %s is not cached for the next start: %s. %s", model.name, error, _HINT)
 
 
 @contextmanager
-def _named_when_whole(key: str, size: int) -> Iterator[Path]:
-    """A folder to write in, called `key` in the end. Raises KeepError where there is no room, OSError where nothing can be written."""
-    home = folder()
-    home.mkdir(parents=True, exist_ok=True)
+def _complete_folder(key: str, size: int) -> Iterator[Path]:
+    """A temporary folder that is renamed to `key` when the block ends. Raises EngineCacheError without space, OSError if unwritable."""
+    home = engines_folder()
+    _make_private_folder(home)
     free = shutil.disk_usage(home).free
-    if size > min(MAX_BYTES, free // 2):
+    if size > min(MAX_CACHE_BYTES, free // 2):
         raise EngineCacheError(
-            f"it takes {size:,} bytes, and of {free:,} that are free in {home} half may be used, {MAX_BYTES:,} at the most"
+            f"it takes {size:,} bytes; the cache uses at most {MAX_CACHE_BYTES:,} bytes and half of the {free:,} free bytes in {home}"
         )
-    place = home / f".{secrets.token_hex(8)}.part"
-    place.mkdir()
+    folder = home / f".{secrets.token_hex(8)}.part"
+    _make_private_folder(folder)
     try:
-        yield place
+        yield folder
         if not (home / key).exists():
-            place.rename(home / key)
+            folder.rename(home / key)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
-    _make_room(home)
+        shutil.rmtree(folder, ignore_errors=True)
+    _delete_least_recently_used(home)
 
 
-def _make_room(home: Path) -> None:
-    """Remove what nobody finished, and the engines that have not been used for longest, until MAX_BYTES suffice."""
-    by_age = sorted((place for place in home.iterdir() if place.is_dir()), key=_last_used, reverse=True)
+def _make_private_folder(folder: Path) -> None:
+    """Create a folder, or restrict one of ours, so that only its owner can write it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.geteuid() and not _only_owner_can_write(folder):
+        folder.chmod(0o755)
+
+
+def _only_owner_can_write(folder: Path) -> bool:
+    """True if the folder belongs to this user or root, and no other user can write it. A symbolic link is not accepted."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _delete_least_recently_used(home: Path) -> None:
+    """Delete engines until MAX_CACHE_BYTES suffice, and incomplete folders that a killed process left."""
+    folders = sorted((path for path in home.iterdir() if path.is_dir()), key=_last_used, reverse=True)
     total = 0
-    for place in by_age:
-        if place.name.startswith("."):
-            gone = time.time() - _last_used(place) > _ABANDONED_SECONDS
+    for folder in folders:
+        if folder.name.startswith("."):
+            delete = time.time() - _last_used(folder) > _ABANDONED_SECONDS
         else:
-            total += _bytes(place)
-            gone = total > MAX_BYTES
-        if gone:
-            shutil.rmtree(place, ignore_errors=True)
+            total += _size_of(folder)
+            delete = total > MAX_CACHE_BYTES
+        if delete:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _bytes(place: Path) -> int:
-    with suppress(FileNotFoundError):  # another process makes room, too
-        return sum(file.stat().st_size for file in place.iterdir())
+def _size_of(folder: Path) -> int:
+    with suppress(FileNotFoundError):  # another process may delete it at the same time
+        return sum(file.stat().st_size for file in folder.iterdir())
     return 0
 
 
-def _last_used(place: Path) -> float:
+def _last_used(folder: Path) -> float:
     with suppress(FileNotFoundError):
-        return place.stat().st_mtime
+        return folder.stat().st_mtime
     return 0.0
 
 
-def _used_now(place: Path) -> None:
-    if os.access(place, os.W_OK):
-        os.utime(place)
+def _mark_as_used(folder: Path) -> None:
+    if os.access(folder, os.W_OK):
+        os.utime(folder)
 
 
-def _write_facts(place: Path, model: Model) -> None:
-    facts = {"name": model.name, "spec": spec_to_json(model.spec), "provenance": dict(model.provenance)}
+def _write_metadata(folder: Path, model: Model) -> None:
+    metadata = {"name": model.name, "spec": spec_to_json(model.spec), "provenance": dict(model.provenance)}
     if model.quantization:
-        facts["quantization"] = quantization_to_json(model.quantization)
-    facts |= {name: _digest_of_file(place / name) for name in (GRAPH_FILE, KERNELS_FILE) if (place / name).exists()}
-    text = json.dumps(facts)
-    (place / FACTS).write_text(f"{_digest_of_text(text)}\n{text}", encoding="ascii")
+        metadata["quantization"] = quantization_to_json(model.quantization)
+    metadata |= {name: _file_hash(folder / name) for name in (GRAPH, KERNELS) if (folder / name).exists()}
+    text = json.dumps(metadata)
+    (folder / METADATA).write_text(f"{_text_hash(text)}\n{text}", encoding="ascii")
 
 
-def _checked_facts(place: Path) -> dict[str, Any]:
-    digest, _, text = (place / FACTS).read_text(encoding="ascii").partition("\n")
-    if _digest_of_text(text) != digest:
-        raise EngineCacheError(f"{FACTS} is not what was written")
-    facts: dict[str, Any] = json.loads(text)
-    for name in (GRAPH_FILE, KERNELS_FILE):
-        if (place / name).exists() != (name in facts) or (name in facts and _digest_of_file(place / name) != facts[name]):
-            raise EngineCacheError(f"{name} is not what was written")
-    return facts
+def _checked_metadata(folder: Path) -> dict[str, Any]:
+    expected, _, text = (folder / METADATA).read_text(encoding="ascii").partition("\n")
+    if _text_hash(text) != expected:
+        raise EngineCacheError(f"{METADATA} does not match its hash")
+    metadata: dict[str, Any] = json.loads(text)
+    for name in (GRAPH, KERNELS):
+        exists = (folder / name).exists()
+        if exists != (name in metadata) or (exists and _file_hash(folder / name) != metadata[name]):
+            raise EngineCacheError(f"{name} does not match its hash")
+    return metadata
 
 
-def _digest_of_file(path: Path) -> str:
-    """Of the hashes of its blocks, which the cores share: hashing needs no interpreter. Raises ValueError for an empty file."""
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        memoryview(data) as content,
-        ThreadPoolExecutor(usable_cores()) as pool,
-    ):
-        hashes = pool.map(lambda start: hashlib.blake2b(content[start : start + BLOCK]).digest(), range(0, len(content), BLOCK))
+def _file_hash(path: Path) -> str:
+    """Hash the hashes of a file's blocks, computed on all cores. Raises ValueError for an empty file.
+
+    A thread pool of `concurrent.futures` refuses work as soon as the main thread ends. Plain threads work until the process ends, so that
+    a command can print its result and cache its engine afterwards.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as content:
+        starts = range(0, len(content), HASH_BLOCK_BYTES)
+        hashes = [b""] * len(starts)
+
+        def hash_every(step: int, first: int) -> None:
+            for index in range(first, len(starts), step):
+                hashes[index] = hashlib.blake2b(content[starts[index] : starts[index] + HASH_BLOCK_BYTES]).digest()
+
+        workers = min(usable_cores(), len(starts))
+        threads = [Thread(target=hash_every, args=(workers, first)) for first in range(1, workers)]
+        for thread in threads:
+            thread.start()
+        hash_every(workers, 0)
+        for thread in threads:
+            thread.join()
         return hashlib.blake2b(b"".join(hashes)).hexdigest()
 
 
-def _digest_of_text(text: str) -> str:
+def _text_hash(text: str) -> str:
     return hashlib.blake2b(text.encode("ascii")).hexdigest()

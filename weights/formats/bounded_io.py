@@ -1,4 +1,4 @@
-"""Opening a file that a stranger may have made, and how much it may ask of us."""
+"""Reading of untrusted files, with limits on what they can demand."""
 
 import os
 import stat
@@ -9,33 +9,36 @@ from typing import BinaryIO
 
 from detector.errors import ModelFileError
 
-INTEGER_LIMIT = 2**31 - 1
-"""Darknet keeps integers in 32 bits; nothing in a network needs more."""
+MAX_INTEGER = 2**31 - 1
+"""Darknet stores integers in 32 bits; nothing in a network needs more."""
 MAX_LAYERS = 1000
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """The file, open for reading, and its size in bytes.
+def open_regular_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file for reading, and yield it with its size in bytes.
 
-    Raises ModelFileError where the system cannot read it, and for what is not a plain file: a pipe has no size and may never end.
+    Raises:
+        ModelFileError: The file cannot be read, or is not a regular file. A pipe, for example, has no size and may never end.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ModelFileError(f"{path} is not a plain file.")
+            raise ModelFileError(f"{path} is not a regular file.")
         with path.open("rb") as file:
             yield file, os.fstat(file.fileno()).st_size
     except OSError as error:
+        if str(error.filename or path) != str(path):  # the caller reads or writes another file within the block
+            raise
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def read_text(path: Path, *, encoding: str, limit: int) -> str:
-    """The whole of a small text file. Raises ModelFileError if it has more than `limit` bytes or is not in that encoding."""
-    with opened(path) as (file, size):
+def read_small_text(path: Path, *, encoding: str, limit: int) -> str:
+    """Read a whole text file. Raises ModelFileError if it has more than `limit` bytes or is not in the encoding."""
+    with open_regular_file(path) as (file, size):
         if size > limit:
-            raise ModelFileError(f"{path} has {size} bytes, a text file of this kind at most {limit}: is it the right file?")
+            raise ModelFileError(f"{path} has {size} bytes, but a text file of this kind has at most {limit}. Is it the right file?")
         data = file.read(size)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ModelFileError(f"{path} is not {encoding} text: byte {error.start} does not fit. Save it as {encoding}.") from error
+        raise ModelFileError(f"{path} is not {encoding} text: byte {error.start} is invalid. Save the file as {encoding}.") from error

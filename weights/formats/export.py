@@ -1,7 +1,7 @@
-"""A model in other programs' formats. Each export is opened again and run before it gets its name.
+"""Export a model to other formats. Each export is opened again, run and compared before it gets its final name.
 
-ONNX is run by onnxruntime, .keras by Keras, SavedModel by TensorFlow, TFLite by LiteRT; Darknet's and our own files by our own
-readers (Darknet's by OpenCV too, in the tests).
+onnxruntime runs ONNX, Keras runs .keras, TensorFlow runs SavedModel, and LiteRT runs TFLite. Our own readers read Darknet's files and our
+model files; the tests also run Darknet's files in OpenCV.
 """
 
 from collections.abc import Callable
@@ -19,75 +19,89 @@ from detector.placement import Pixels
 from detector.spec import Model
 from weights.errors import ExportError
 
-Target = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
-Logits = NDArray[np.float32]
+ExportFormat = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
+Batch = NDArray[np.float32]
 
-IN_8_BITS = ("onnx", "safetensors")
-"""Formats that keep a quantised model's 8 bits. The others get its kernels, rounded as they are, and compute in float32."""
-TOLERANCE = 1e-3
-"""Largest difference of the raw output that passes, relative to its largest value."""
+INT8_FORMATS = ("onnx", "safetensors")
+"""Formats that keep the 8 bits of a quantized model. The others get its rounded kernels and compute in float32."""
+MAX_RELATIVE_DIFFERENCE = 1e-3
+"""Largest accepted difference between the raw outputs, relative to the largest absolute output."""
 
 
 @dataclass(frozen=True)
-class Format:
-    """How a format is written, and how what was written is read and run."""
+class Exporter:
+    """Functions that write a format, and that read and run the result."""
 
-    suffix: tuple[str, ...]  # of each file, the one that names the export first; "": a folder
+    suffix: tuple[str, ...]  # of each file, the one that the user names first; "" for a folder
     write: Callable[[Model, Path], None]
-    run: Callable[[Path, Logits], Logits]  # (1, S, S, 3) float32, 0..255 -> logits of any shape
+    run: Callable[[Path, Batch], Batch]  # (1, S, S, 3) float32, 0..255 -> logits of any shape
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What was written, and how far its raw output is from the model's on one photo."""
+class ExportResult:
+    """The files of an export, and how closely its raw output matches the model's on one image."""
 
     paths: tuple[Path, ...]
-    difference: float  # the largest
-    largest: float  # value in the model's output
+    difference: float  # largest absolute difference
+    largest: float  # largest absolute output of the model
 
 
-def export(model: Model, target: Target, path: Path, *, pixels: Pixels, force: bool = False) -> Exported:
-    """Write the model as `target` to `path`, whose suffix is the format's, and compare the raw outputs on `pixels` (S, S, 3), 0..255.
+def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixels, force: bool = False) -> ExportResult:
+    """Export a model and compare the raw outputs on one image. After an error, no file has been created or replaced.
 
-    darknet: `path` is the .cfg; .weights and .names go beside it. savedmodel: `path` is a folder. force: replace files that are there.
-    Raises ExportError where the outputs differ by more than TOLERANCE or a path is not fit, MissingExtra where packages are missing,
-    NetworkError for what the format cannot say. Nothing is then under the final names that was not before.
+    Args:
+        model: The model.
+        target: The format.
+        path: The file to write, with the suffix of the format. For darknet it is the .cfg, and .weights and .names are written next to
+            it. For savedmodel it is a folder.
+        pixels: The image to compare on, as network input, (S, S, 3), 0..255.
+        force: Replace existing files.
+
+    Returns:
+        The paths and the difference of the outputs.
+
+    Raises:
+        ExportError: The path is unsuitable, a file cannot be written, or the outputs differ by more than MAX_RELATIVE_DIFFERENCE.
+        MissingExtra: Packages for this format are not installed.
+        NetworkError: The format cannot express the network.
     """
-    wanted = FORMATS[target]
-    _check_places(wanted, path, force=force)
+    exporter = EXPORTERS[target]
+    _check_paths(exporter, path, force=force)
     images = pixels[None]
-    if target not in IN_8_BITS:
+    if target not in INT8_FORMATS:
         model = replace(model, quantization=None)
-    ours = OnnxEngine.of(model)(images)
+    expected = OnnxEngine.of(model)(images)
     try:
         with TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-            theirs = _written_and_run(wanted, model, Path(folder) / path.name, images)
-            difference, largest = float(np.abs(theirs.reshape(ours.shape) - ours).max()), float(np.abs(ours).max())
-            if not difference <= TOLERANCE * max(1.0, largest):
-                raise ExportError(f"{path}: the {target} export differs from the model by {difference:.2g}; it was not kept.")
+            exported = _write_and_run(exporter, model, Path(folder) / path.name, images)
+            difference, largest = float(np.abs(exported.reshape(expected.shape) - expected).max()), float(np.abs(expected).max())
+            if not difference <= MAX_RELATIVE_DIFFERENCE * max(1.0, largest):
+                raise ExportError(
+                    f"{path}: the output of the {target} export differs from the model's by {difference:.2g}; it is discarded."
+                )
             paths = tuple(written.rename(path.parent / written.name) for written in sorted(Path(folder).iterdir()))
     except OSError as error:
         raise ExportError(
-            f"{path}: it cannot be written: {error.strerror}. Give a path in a folder of yours, on a disk with room."
+            f"{path} cannot be written: {error.strerror or error}. Choose a folder that you can write, on a disk with free space."
         ) from error
-    return Exported(paths, difference, largest)
+    return ExportResult(paths, difference, largest)
 
 
-def _check_places(wanted: Format, path: Path, *, force: bool) -> None:
-    """Before any work is done: is everything that will be written free to be?"""
-    if path.suffix != wanted.suffix[0]:
-        raise ExportError(f"{path}: such an export is called NAME{wanted.suffix[0] or ', a folder without suffix'}.")
+def _check_paths(exporter: Exporter, path: Path, *, force: bool) -> None:
+    """Check all paths before any work is done."""
+    if path.suffix != exporter.suffix[0]:
+        raise ExportError(f"{path}: the name of such an export is NAME{exporter.suffix[0] or ', a folder without suffix'}.")
     if not path.parent.is_dir():
-        raise ExportError(f"{path}: there is no folder {path.parent}; make it, or give a path in one that is there.")
-    for place in (path.with_suffix(suffix) for suffix in wanted.suffix):
-        if place.is_dir() or (place.exists() and not (force and wanted.suffix[0])):
-            raise ExportError(f"{place} is there already; give another path{', remove it' if place.is_dir() else ', or --force'}.")
+        raise ExportError(f"{path}: the folder {path.parent} does not exist. Create it, or choose another path.")
+    for output in (path.with_suffix(suffix) for suffix in exporter.suffix):
+        if output.is_dir() or (output.exists() and not (force and exporter.suffix[0])):
+            raise ExportError(f"{output} exists. Choose another path{', or remove it' if output.is_dir() else ', or use --force'}.")
 
 
-def _written_and_run(wanted: Format, model: Model, path: Path, images: Logits) -> Logits:
+def _write_and_run(exporter: Exporter, model: Model, path: Path, images: Batch) -> Batch:
     try:
-        wanted.write(model, path)
-        return wanted.run(path, images)
+        exporter.write(model, path)
+        return exporter.run(path, images)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"this export needs {error.name}, which is not installed: pip install 'boxwright[train]'.") from error
 
@@ -98,16 +112,20 @@ def _write_onnx(model: Model, path: Path) -> None:
     from detector.onnx.graph import build_onnx
 
     graph = build_onnx(model)
-    facts = {"labels": "\n".join(model.spec.labels), "anchors": ", ".join(f"{w} {h}" for w, h in model.spec.anchors), "fit": model.spec.fit}
-    onnx.helper.set_model_props(graph, facts)
+    properties = {
+        "labels": "\n".join(model.spec.labels),
+        "anchors": ", ".join(f"{w} {h}" for w, h in model.spec.anchors),
+        "fit": model.spec.fit,
+    }
+    onnx.helper.set_model_props(graph, properties)
     onnx.save(graph, str(path))
 
 
-def _run_onnx(path: Path, images: Logits) -> Logits:
+def _run_onnx(path: Path, images: Batch) -> Batch:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    logits: Logits = session.run(None, {session.get_inputs()[0].name: images})[0]
+    logits: Batch = session.run(None, {session.get_inputs()[0].name: images})[0]
     return logits
 
 
@@ -117,7 +135,7 @@ def _write_keras(model: Model, path: Path) -> None:
     build_keras(model).save(path)
 
 
-def _run_keras(path: Path, images: Logits) -> Logits:
+def _run_keras(path: Path, images: Batch) -> Batch:
     import keras
 
     return np.asarray(keras.models.load_model(path)(images, training=False))
@@ -129,15 +147,15 @@ def _write_savedmodel(model: Model, path: Path) -> None:
     build_keras(model).export(str(path), verbose=False)
 
 
-def _run_savedmodel(path: Path, images: Logits) -> Logits:
+def _run_savedmodel(path: Path, images: Batch) -> Batch:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))  # its variables live as long as it does
+    loaded = tf.saved_model.load(str(path))  # the variables are freed with this object
     return np.asarray(loaded.serve(images))
 
 
 def _write_tflite(model: Model, path: Path) -> None:
-    with TemporaryDirectory() as folder:  # the converter would make such a folder itself, and print what is in it
+    with TemporaryDirectory() as folder:  # otherwise the converter creates one and prints its content
         saved = Path(folder) / "saved"
         _write_savedmodel(model, saved)
         import tensorflow as tf
@@ -145,14 +163,14 @@ def _write_tflite(model: Model, path: Path) -> None:
         path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
 
 
-def _run_tflite(path: Path, images: Logits) -> Logits:
+def _run_tflite(path: Path, images: Batch) -> Batch:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
     interpreter.invoke()
-    logits: Logits = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    logits: Batch = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     return logits
 
 
@@ -164,7 +182,7 @@ def _write_darknet(model: Model, path: Path) -> None:
     path.with_suffix(".names").write_text("".join(f"{label}\n" for label in model.spec.labels), encoding="utf-8")
 
 
-def _run_darknet(path: Path, images: Logits) -> Logits:
+def _run_darknet(path: Path, images: Batch) -> Batch:
     from weights.formats.darknet.weights import read_darknet
 
     return OnnxEngine.of(read_darknet(path, path.with_suffix(".weights")))(images)
@@ -176,17 +194,17 @@ def _write_safetensors(model: Model, path: Path) -> None:
     save_model(model, path)
 
 
-def _run_safetensors(path: Path, images: Logits) -> Logits:
+def _run_safetensors(path: Path, images: Batch) -> Batch:
     from weights.formats.safetensors import load_model
 
     return OnnxEngine.of(load_model(path))(images)
 
 
-FORMATS: dict[Target, Format] = {
-    "darknet": Format((".cfg", ".weights", ".names"), _write_darknet, _run_darknet),
-    "onnx": Format((".onnx",), _write_onnx, _run_onnx),
-    "keras": Format((".keras",), _write_keras, _run_keras),
-    "savedmodel": Format(("",), _write_savedmodel, _run_savedmodel),
-    "tflite": Format((".tflite",), _write_tflite, _run_tflite),
-    "safetensors": Format((".safetensors",), _write_safetensors, _run_safetensors),
+EXPORTERS: dict[ExportFormat, Exporter] = {
+    "darknet": Exporter((".cfg", ".weights", ".names"), _write_darknet, _run_darknet),
+    "onnx": Exporter((".onnx",), _write_onnx, _run_onnx),
+    "keras": Exporter((".keras",), _write_keras, _run_keras),
+    "savedmodel": Exporter(("",), _write_savedmodel, _run_savedmodel),
+    "tflite": Exporter((".tflite",), _write_tflite, _run_tflite),
+    "safetensors": Exporter((".safetensors",), _write_safetensors, _run_safetensors),
 }

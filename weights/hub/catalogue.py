@@ -1,11 +1,12 @@
-"""The catalogue: which pretrained models there are, where their files lie, and what network each file holds.
+"""The catalogue of pretrained models: where their files are, how to verify them, and which network each contains.
 
-The data is catalogue.toml; here it becomes an `Entry`, and an entry becomes the `ModelSpec` that its file fits.
+The data is in catalogue.toml. This module turns it into `Entry` objects, and an entry into the `ModelSpec` of its file.
 """
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -17,11 +18,11 @@ from detector.spec import Edges, Fit, ModelSpec, Resample
 from weights.embedded import EMBEDDED
 from weights.formats.darknet.cfg import DARKNET_EPSILON
 
-Format = Literal["darknet", "tensornets"]
-Builder = Literal["yolov2", "tiny-yolov2", "darknet19"]
+WeightsFormat = Literal["darknet", "tensornets"]
+Architecture = Literal["yolov2", "tiny-yolov2", "darknet19"]
 
-MOST = 1 << 30
-"""Bytes that a file may have where nobody has said how large it is: five times the largest whose size is known."""
+MAX_UNKNOWN_BYTES = 1 << 30
+"""Limit for a file of unknown size: five times the largest file of known size."""
 
 
 @dataclass(frozen=True)
@@ -30,77 +31,79 @@ class Entry:
 
     name: str
     description: str
-    file: str  # its name in the cache and on a mirror
-    format: Format
+    file: str  # file name in the cache and on a mirror
+    format: WeightsFormat
     addresses: tuple[str, ...]  # in order of preference
-    sizes: tuple[int, ...]  # bytes; more than one where the header is not known for sure, none where nobody has said
-    hashes: Mapping[str, str]  # published ones, by algorithm, in hex; may be empty
+    sizes: tuple[int, ...]  # possible sizes in bytes; empty if unknown
+    hashes: Mapping[str, str]  # published hashes in hex by algorithm; may be empty
     licence: str
-    network: Builder
+    network: Architecture
     input_size: int
     fit: Fit
     resample: Resample
     reorg: ReorgOrder
-    labels: tuple[str, ...] = ()  # none: a stem
+    labels: tuple[str, ...] = ()  # empty for a stem
     anchors: tuple[tuple[float, float], ...] = ()  # (w, h), grid cells
     filters: int = 1024  # width of the head
     edges: Edges = "continuous"
 
     @property
-    def largest(self) -> int:
-        """Bytes that the file has at most."""
-        return max(self.sizes, default=MOST)
+    def max_bytes(self) -> int:
+        """Largest size that the file may have."""
+        return max(self.sizes, default=MAX_UNKNOWN_BYTES)
 
     @property
     def sizes_text(self) -> str:
-        """Its sizes for a sentence: "63,471,556 or 63,471,560"."""
-        return " or ".join(f"{size:,}" for size in self.sizes) or f"at most {MOST:,}"
+        """The possible sizes as words: "63,471,556 or 63,471,560"."""
+        return " or ".join(f"{size:,}" for size in self.sizes) or f"at most {MAX_UNKNOWN_BYTES:,}"
 
     @property
     def epsilon(self) -> float:
-        """What is added to the variance: tensornets' layers.py says 1e-5, as our layers do."""
+        """`Conv.epsilon` of the batch norms. tensornets' layers.py uses 1e-5, as our layers do by default."""
         return DARKNET_EPSILON if self.format == "darknet" else Conv.epsilon
 
 
 @cache
 def entries() -> Mapping[str, Entry]:
-    """All models of the catalogue, by name."""
+    """Return all entries of the catalogue by name."""
     with resources.files("weights.hub").joinpath("catalogue.toml").open("rb") as file:
         table = tomllib.load(file)
-    return {name: _entry(name, facts, table) for name, facts in table["models"].items()}
+    return {name: _entry(name, fields, table) for name, fields in table["models"].items()}
 
 
-def _entry(name: str, facts: Mapping[str, Any], table: Mapping[str, Any]) -> Entry:
-    facts = table["families"][facts["family"]] | facts
+def _entry(name: str, fields: Mapping[str, Any], table: Mapping[str, Any]) -> Entry:
+    fields = table["families"][fields["family"]] | fields
     return Entry(
         name=name,
-        labels=tuple(table["labels"][facts["labels"]]) if "labels" in facts else (),
-        anchors=tuple((width, height) for width, height in table["anchors"][facts["anchors"]]) if "anchors" in facts else (),
-        addresses=tuple(facts["addresses"]),
-        sizes=tuple(facts["sizes"]),
-        **{key: value for key, value in facts.items() if key not in {"family", "labels", "anchors", "addresses", "sizes"}},
+        labels=tuple(table["labels"][fields["labels"]]) if "labels" in fields else (),
+        anchors=tuple((width, height) for width, height in table["anchors"][fields["anchors"]]) if "anchors" in fields else (),
+        addresses=tuple(fields["addresses"]),
+        sizes=tuple(fields["sizes"]),
+        **{key: value for key, value in fields.items() if key not in {"family", "labels", "anchors", "addresses", "sizes"}},
     )
 
 
 def entry_of(name: str) -> Entry:
-    """The model of that name. Raises UnknownModel, naming those there are."""
+    """Return the catalogue entry of that name. Raises UnknownModel, with the nearest name or all names."""
     if name in EMBEDDED:
         raise UnknownModel(f"{name} ships with the package; there is nothing to pull, verify or remove.")
     if name not in entries():
-        raise UnknownModel(f"the catalogue has no model {name!r}; it has {', '.join(entries())}.")
+        close = get_close_matches(name.lower(), entries(), n=1)
+        suggestion = f"Did you mean {close[0]!r}?" if close else f"It has {', '.join(entries())}."
+        raise UnknownModel(f"the catalogue has no model {name!r}. {suggestion}")
     return entries()[name]
 
 
 def spec_of(entry: Entry) -> ModelSpec:
-    """What the entry's file is a model of."""
+    """Return the spec of the model in the entry's file."""
     network = tuple(
         replace(layer, epsilon=entry.epsilon) if isinstance(layer, Conv) and layer.normalize else layer for layer in _network(entry)
     )
     return ModelSpec(entry.labels, entry.anchors, network, entry.input_size, entry.fit, entry.resample, edges=entry.edges)
 
 
-def size_about(entry: Entry) -> int:
-    """Bytes that the entry's file has; where nobody has said, roughly: four a parameter."""
+def approximate_size(entry: Entry) -> int:
+    """Return the size of the entry's file in bytes, or four bytes per parameter if the size is unknown."""
     return max(entry.sizes, default=4 * parameters(spec_of(entry).network))
 
 

@@ -1,6 +1,6 @@
-"""Pulling a model of the catalogue: from a mirror, from its own addresses, or from a file on this machine.
+"""Pull a catalogue model into the cache: from a mirror, from its own addresses, or from a local file.
 
-Where a download looks is in `addresses`, where files lie in `cache`, what is done with those that are there in `upkeep`.
+`mirrors` reads the settings, `http_download` transfers one file, `cache` stores it, and `pulled` manages stored files.
 """
 
 import logging
@@ -8,129 +8,139 @@ import shutil
 from pathlib import Path
 
 from detector.errors import ModelFileError
+from weights.atomic_files import file_lock
 from weights.errors import DiskError, FetchError
-from weights.formats.bounded_io import opened
+from weights.formats.bounded_io import open_regular_file
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of
-from weights.hub.mirrors import mirrors, offline, without_password
-from weights.hub.partial_file import CHUNK, Partial, Progress, beside
+from weights.hub.mirrors import is_offline, mirror_addresses, redact_password
+from weights.hub.partial_file import CHUNK_BYTES, PartialFile, ProgressCallback, partial_for
 from weights.hub.pulled import check_pulled
 
 log = logging.getLogger(__name__)
 
 
-def pull(name: str, *, source: Path | None = None, progress: Progress | None = None) -> Path:
-    """The file of that model of the catalogue, in the cache; fetched and verified if it is not there yet.
+def pull(name: str, *, source: Path | None = None, on_progress: ProgressCallback | None = None) -> Path:
+    """Return the file of a catalogue model in the cache. Fetch and verify it first if it is not there.
 
-    source: a local file to take instead of a download, held to the same size and hash.
-    Raises UnknownModel, SettingError for a mirror that is no address, FetchError where the file cannot be had (DiskError where it
-    cannot be stored), ModelFileError for a source that cannot be read or is another file, and for a file in the cache that was cut
-    since. Nothing is then under the file's name that was not before.
+    Args:
+        name: The model's name in the catalogue.
+        source: A local file to copy instead of downloading. Its size and hashes must be the entry's too.
+        on_progress: Called with the number of bytes so far and the total.
+
+    Returns:
+        The path in the cache. After an error, that path is unchanged.
+
+    Raises:
+        UnknownModel: The catalogue has no such model.
+        SettingError: BOXWRIGHT_MIRROR is not an address.
+        FetchError: The file cannot be obtained; DiskError if it cannot be stored.
+        ModelFileError: `source` cannot be read or is a different file, or the file in the cache is truncated.
     """
-    return fetch(entry_of(name), source=source, progress=progress)
+    return fetch_entry(entry_of(name), source=source, on_progress=on_progress)
 
 
-def fetch(entry: Entry, *, source: Path | None = None, progress: Progress | None = None) -> Path:
-    """As `pull`, for an entry that need not be in the catalogue."""
-    path = cache.path_of(entry)
+def fetch_entry(entry: Entry, *, source: Path | None = None, on_progress: ProgressCallback | None = None) -> Path:
+    """Do the same as `pull` for an entry that need not be in the catalogue."""
+    path = cache.cached_path(entry)
     if path.exists() and source is None:
-        return _whole(entry, path)
-    with cache.locked(path):
-        cache.recorded(entry)  # a damaged record is found before anything is fetched
+        return _checked_size(entry, path)
+    with file_lock(path):
+        cache.recorded_sha256(entry)  # a damaged hashes.json is reported before anything is fetched
         if source is not None:
-            return _copy(entry, source, progress)
-        if path.exists():  # another process was quicker
-            return _whole(entry, path)
-        if offline():
-            raise FetchError(_offline_sentence(entry))
-        return _download(entry, progress)
+            return _copy(entry, source, on_progress)
+        if path.exists():  # another process fetched it first
+            return _checked_size(entry, path)
+        if is_offline():
+            raise FetchError(_offline_message(entry))
+        return _download(entry, on_progress)
 
 
-def _whole(entry: Entry, path: Path) -> Path:
-    """It has its name only because it was whole; here it must have its size still, and `load_pulled` compares its hash."""
+def _checked_size(entry: Entry, path: Path) -> Path:
+    """Check only the size of a file that was complete when it got its name. `load_pulled` compares the hash."""
     try:
         cache.check_size(entry, path)
     except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}. {cache.advice(entry)}") from error
+        raise ModelFileError(f"{path}: {error}. {cache.repair_hint(entry)}") from error
     return path
 
 
-def _offline_sentence(entry: Entry) -> str:
+def _offline_message(entry: Entry) -> str:
     return (
-        f"{entry.name} is not in {cache.folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. On a machine with a connection get "
-        f"{entry.addresses[0]}, bring it here and run: {_pull_from(entry)}. "
+        f"{entry.name} is not in {cache.weights_folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. On a machine with a connection get "
+        f"{entry.addresses[0]}, bring it here and run: {_pull_from_file(entry)}. "
         f"Or unset BOXWRIGHT_OFFLINE and set BOXWRIGHT_MIRROR to a server within reach that has {entry.file}."
     )
 
 
-def _pull_from(entry: Entry) -> str:
+def _pull_from_file(entry: Entry) -> str:
     return f"boxwright weights pull {entry.name} --from {entry.file}"
 
 
-def _download(entry: Entry, progress: Progress | None) -> Path:
-    partial = beside(cache.path_of(entry), "partial")
-    addresses = [f"{base.rstrip('/')}/{entry.file}" for base in mirrors()] + list(entry.addresses)
-    addresses.sort(key=lambda address: not partial.is_from(address))  # first the one that has sent a part already
+def _download(entry: Entry, on_progress: ProgressCallback | None) -> Path:
+    partial = partial_for(cache.cached_path(entry), "partial")
+    addresses = [f"{base.rstrip('/')}/{entry.file}" for base in mirror_addresses()] + list(entry.addresses)
+    addresses.sort(key=lambda address: not partial.is_from(address))  # first the address that already sent a part
     reasons: list[str] = []
     for address in addresses:
         if reasons:
             log.info("%s: %s; trying the next address", entry.name, reasons[-1])
         try:
-            return _from_address(entry, address, partial, progress)
+            return _download_from(entry, address, partial, on_progress)
         except DiskError:
             raise
         except (FetchError, ModelFileError) as error:
-            reasons.append(f"{without_password(address)}: {error}")
-    again = f"; the {partial.size:,} bytes that came are kept" if partial.size else ""
+            reasons.append(f"{redact_password(address)}: {error}")
+    resumable = f"; it continues after the {partial.size:,} bytes that have arrived" if partial.size else ""
     raise FetchError(
         f"{entry.name} could not be fetched.\n"
         + "".join(f"  {reason}\n" for reason in reasons)
-        + f"Run it again when the connection is better{again}. "
-        f"Or set BOXWRIGHT_MIRROR to a server that has {entry.file}, or get the file yourself and run: {_pull_from(entry)}"
+        + f"Run the command again when the connection is better{resumable}. "
+        f"Or set BOXWRIGHT_MIRROR to a server that has {entry.file}, or get the file yourself and run: {_pull_from_file(entry)}"
     )
 
 
-def _from_address(entry: Entry, address: str, partial: Partial, progress: Progress | None) -> Path:
-    from weights.hub.http_download import download  # brings `requests`, for which a start that downloads nothing need not wait
+def _download_from(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None) -> Path:
+    from weights.hub.http_download import download  # imports `requests`, which a start without a download does not need
 
     resumed = partial.size > 0 and partial.is_from(address)
-    download(entry, address, partial, progress)
+    download(entry, address, partial, on_progress)
     try:
-        return _adopt(entry, partial)
+        return _verify_and_move(entry, partial)
     except ModelFileError as error:
         if not resumed:
             raise
-        log.info("%s, of which a part was there already: %s; fetching all of it", entry.name, error)
-    download(entry, address, partial, progress)
-    return _adopt(entry, partial)
+        log.info("%s, resumed from an earlier download: %s; downloading all of it again", entry.name, error)
+    download(entry, address, partial, on_progress)
+    return _verify_and_move(entry, partial)
 
 
-def _adopt(entry: Entry, partial: Partial) -> Path:
+def _verify_and_move(entry: Entry, partial: PartialFile) -> Path:
     try:
-        with partial.disk_errors():
-            path = cache.adopt(entry, partial.path, check_pulled(entry, partial.path))
+        with partial.raising_disk_errors():
+            path = cache.move_into_cache(entry, partial.path, check_pulled(entry, partial.path))
     except ModelFileError:
         partial.discard()
         raise
-    partial.discard()  # the file has its own name now; the note goes
+    partial.discard()  # only the note is left
     return path
 
 
-def _copy(entry: Entry, source: Path, progress: Progress | None) -> Path:
-    copy = beside(cache.path_of(entry), "copy")
+def _copy(entry: Entry, source: Path, on_progress: ProgressCallback | None) -> Path:
+    copy = partial_for(cache.cached_path(entry), "copy")
     try:
-        with opened(source) as (original, size):
-            if size > entry.largest:
+        with open_regular_file(source) as (original, size):
+            if size > entry.max_bytes:
                 raise ModelFileError(f"{source} is not {entry.file}: it has {size:,} bytes instead of {entry.sizes_text}.")
             copy.check_space(size)
-            with copy.disk_errors(), copy.path.open("wb") as file:
-                shutil.copyfileobj(original, file, CHUNK)
-        if progress:
-            progress(size, size)
+            with copy.raising_disk_errors(), copy.path.open("wb") as file:
+                shutil.copyfileobj(original, file, CHUNK_BYTES)
+        if on_progress:
+            on_progress(size, size)
         try:
-            return _adopt(entry, copy)
+            return _verify_and_move(entry, copy)
         except ModelFileError as error:
             raise ModelFileError(f"{source} is not {entry.file}: {error}.") from error
-    except BaseException:  # an interrupted copy is of no use to anybody
+    except BaseException:  # a copy starts from the beginning each time, so a part of it has no use
         copy.discard()
         raise

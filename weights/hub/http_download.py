@@ -1,15 +1,17 @@
-"""One file from one address into a partial file, taking up a broken download where it stopped.
+"""Download one file from one address into a partial file, and resume a broken download.
 
-No address is asked for ever: each further request must bring bytes, or is the one that starts again from the first byte.
+Bytes from an earlier attempt are reused if the server confirms that the file is unchanged (If-Range with its ETag or Last-Modified), or if
+a published hash can verify the result. If the server ignores the requested range, the whole file is written again.
 
-Bytes that are already there are asked for no second time if the server can tell that the file is still the same (If-Range with its ETag
-or Last-Modified), or a published hash will tell. A server that ignores the range sends everything, and everything is written anew.
+The number of requests is bounded: a request that brings no new bytes ends the download, except for one restart from the first byte.
 """
 
+import socket
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.exceptions import ChunkedEncodingError
@@ -18,78 +20,105 @@ from urllib3.exceptions import HTTPError
 from weights.errors import FetchError
 from weights.hub.cache import looks_like_html
 from weights.hub.catalogue import Entry
-from weights.hub.mirrors import without_password
-from weights.hub.partial_file import CHUNK, Partial, Progress
+from weights.hub.mirrors import redact_password
+from weights.hub.partial_file import CHUNK_BYTES, PartialFile, ProgressCallback
 
 
 def _user_agent() -> str:
     try:
         installed = version("boxwright")
-    except PackageNotFoundError:  # the code runs from a folder that nobody installed
+    except PackageNotFoundError:  # the code runs from a folder without being installed
         installed = "0+uninstalled"
     return f"boxwright/{installed} (object detection; fetches pretrained weights)"
 
 
-USER_AGENT = _user_agent()  # Darknet's site answers 403 to Python's own
-TIMEOUT = (10, 60)  # seconds to connect, and without a byte
+USER_AGENT = _user_agent()  # Darknet's site answers 403 to the default user agents of Python libraries
+TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 
 
-def download(entry: Entry, address: str, partial: Partial, progress: Progress | None = None) -> None:
-    """Bring the file at `address` into `partial`, taking it up again as long as that gets further.
+def download(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None = None) -> None:
+    """Download the file at `address` into `partial`. Resume after an interruption while each request brings new bytes.
 
-    Its length is checked, its hash is not. Raises FetchError with a phrase that says what went wrong at this address; bytes that a
-    later run can use then stay in `partial`. Raises DiskError, with nothing left, where they cannot be written.
+    The length is checked, the hash is not.
+
+    Args:
+        entry: The catalogue entry, for its sizes and hashes.
+        address: The URL of the file.
+        partial: Where the bytes go. After a FetchError it keeps those that a later run can use.
+        on_progress: Called after each chunk.
+
+    Raises:
+        FetchError: This address does not send the file. The message is a phrase that the caller completes.
+        DiskError: The bytes cannot be written. `partial` is then discarded.
     """
     restarted = False
     while partial.size not in entry.sizes:
-        before = partial.size
+        size_before = partial.size
         try:
-            if _transfer(entry, address, partial, progress):
+            if _transfer(entry, address, partial, on_progress):
                 return
-        except (requests.RequestException, HTTPError, ValueError) as error:  # the last two: of addresses that cannot be
-            if partial.size <= before:
+        except (requests.RequestException, HTTPError, ValueError) as error:  # the last two come from malformed addresses
+            if partial.size <= size_before:
                 raise FetchError(_reason(error, partial)) from error
         else:
             if restarted:
-                raise FetchError("twice it did not go on where the file had stopped")
+                raise FetchError("it sent the wrong part of the file twice")
             restarted = True
 
 
-def _transfer(entry: Entry, address: str, partial: Partial, progress: Progress | None) -> bool:
-    """One request. Returns False if its answer does not go on where the file stopped, so that all must be asked for anew."""
-    offset = _usable(entry, address, partial)
-    headers, hooks = _headers(offset, partial), {"response": _stay_secure}
+def _transfer(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None) -> bool:
+    """Make one request. Returns False if the answer does not continue at the end of `partial`, so that it must start again."""
+    offset = _reusable_bytes(entry, address, partial)
+    headers, hooks = _headers(offset, partial), {"response": _check_redirect}
     with requests.get(address, headers=headers, hooks=hooks, stream=True, timeout=TIMEOUT) as response:
         if offset and response.status_code == HTTPStatus.OK:
             offset = 0
-        elif offset and not _goes_on(response, offset):
+        elif offset and not _continues_at(response, offset):
             partial.discard()
             return False
-        total = _announced(entry, response, offset)
+        total = _announced_size(entry, response, offset)
         partial.check_space((total or max(entry.sizes, default=0)) - offset)
         if not offset:
-            partial.begin(address, _validator(response))
-        _write(entry, response, partial, total=total, progress=progress)
+            partial.start(address, _validator(response))
+        _receive(entry, response, partial, total=total, on_progress=on_progress)
     if entry.sizes and partial.size not in entry.sizes:
         raise FetchError(f"it sent {partial.size:,} bytes instead of {entry.sizes_text}")
     return True
 
 
-def _stay_secure(response: requests.Response, **_: Any) -> None:
-    """Raise FetchError for a redirection to http from https, before it is followed."""
+def _check_redirect(response: requests.Response, **_: Any) -> None:
+    """Raise FetchError for a redirect that weakens the connection or enters the internal network, before it is followed."""
+    if not response.is_redirect:
+        return
     target = urljoin(response.url, response.headers.get("Location", ""))
-    if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
+    problem = ""
+    if response.url.startswith("https:") and not target.startswith("https:"):
+        problem = "it redirects from https to http, where others can change the file on its way"
+    elif _is_internal(target) and not _is_internal(response.url):
+        problem = "it redirects from the internet to an address of the internal network"
+    if problem:
         response.close()
-        raise FetchError("it leads from https to http, where anybody may change the file on its way")
+        raise FetchError(problem)
 
 
-def _usable(entry: Entry, address: str, partial: Partial) -> int:
-    """How many of the bytes there already are can be kept."""
-    same = partial.is_from(address) and ("validator" in partial.note or bool(entry.hashes))
-    return partial.size if same and partial.size < entry.largest else 0
+def _is_internal(address: str) -> bool:
+    """True if the host has an address that is not on the public internet: private, loopback, link-local and the like.
+
+    A host that cannot be resolved is not internal: a proxy may resolve it.
+    """
+    try:
+        found = socket.getaddrinfo(urlsplit(address).hostname, None, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        return False
+    return any(not ip_address(str(address[0]).partition("%")[0]).is_global for *_, address in found)
 
 
-def _headers(offset: int, partial: Partial) -> dict[str, str]:
+def _reusable_bytes(entry: Entry, address: str, partial: PartialFile) -> int:
+    same_origin = partial.is_from(address) and ("validator" in partial.note or bool(entry.hashes))
+    return partial.size if same_origin and partial.size < entry.max_bytes else 0
+
+
+def _headers(offset: int, partial: PartialFile) -> dict[str, str]:
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -100,54 +129,56 @@ def _headers(offset: int, partial: Partial) -> dict[str, str]:
 
 def _validator(response: requests.Response) -> str | None:
     etag = response.headers.get("ETag", "")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")  # If-Range wants a strong one
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")  # If-Range requires a strong ETag
 
 
-def _goes_on(response: requests.Response, offset: int) -> bool:
-    """False for another part than asked for, or for none; an error says nothing about the bytes we have."""
+def _continues_at(response: requests.Response, offset: int) -> bool:
+    """False for a different range or none. Other errors say nothing about the existing bytes, so they return True."""
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
     return response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
 
-def _announced(entry: Entry, response: requests.Response, offset: int) -> int | None:
-    """The length of the whole file by the server's word, or by ours. Raises FetchError for an answer that cannot be the file."""
+def _announced_size(entry: Entry, response: requests.Response, offset: int) -> int | None:
+    """Return the size of the whole file, if known. Raises FetchError for an answer that cannot be the file."""
     if response.status_code != (HTTPStatus.PARTIAL_CONTENT if offset else HTTPStatus.OK):
         raise FetchError(f"it answered {response.status_code} {response.reason}")
     if response.headers.get("Content-Type", "").startswith(("text/html", "application/xhtml")):
         raise FetchError("it answered with an HTML page instead of the file")
-    packed = response.headers.get("Content-Encoding", "identity")
-    if packed.lower() != "identity":  # a small answer could be an endless file
-        raise FetchError(f"it packed the file with {packed}, which it was not asked for")
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":  # a small compressed answer could expand to an endless file
+        raise FetchError(f"it compressed the file with {encoding} without being asked to")
     length = response.headers.get("Content-Length", "")
     if not length.isdecimal():
         return entry.sizes[0] if len(entry.sizes) == 1 else None
     total = offset + int(length)
-    if total > entry.largest or (entry.sizes and total not in entry.sizes):
+    if total > entry.max_bytes or (entry.sizes and total not in entry.sizes):
         raise FetchError(f"it offers {total:,} bytes instead of {entry.sizes_text}")
     return total
 
 
-def _write(entry: Entry, response: requests.Response, partial: Partial, *, total: int | None, progress: Progress | None) -> None:
+def _receive(
+    entry: Entry, response: requests.Response, partial: PartialFile, *, total: int | None, on_progress: ProgressCallback | None
+) -> None:
     with partial.path.open("ab", buffering=0) as file:
         done = file.tell()
-        for chunk in response.iter_content(CHUNK):
+        for chunk in response.iter_content(CHUNK_BYTES):
             if not done and looks_like_html(chunk):
                 partial.discard()
                 raise FetchError("it sent an HTML page instead of the file")
             done += len(chunk)
-            if done > entry.largest:
+            if done > entry.max_bytes:
                 partial.discard()
-                raise FetchError(f"it sent more than {entry.largest:,} bytes, and was cut off")
+                raise FetchError(f"it sent more than {entry.max_bytes:,} bytes")
             partial.append(file, chunk)
-            if progress:
-                progress(done, total)
+            if on_progress:
+                on_progress(done, total)
 
 
-def _reason(error: Exception, partial: Partial) -> str:
+def _reason(error: Exception, partial: PartialFile) -> str:
     if isinstance(error, requests.Timeout):
-        return f"it does not answer (waited {TIMEOUT[0]} s to connect, {TIMEOUT[1]} s for a byte)"
+        return f"it does not answer (timeout: {TIMEOUT[0]} s to connect, {TIMEOUT[1]} s between two chunks)"
     if isinstance(error, ChunkedEncodingError):
-        return f"it broke off after {partial.size:,} bytes"
+        return f"the connection broke off after {partial.size:,} bytes"
     cause = error.args[0] if error.args else type(error).__name__
-    return without_password(str(getattr(cause, "reason", cause)).rsplit(": ", 1)[-1].rstrip("."))
+    return redact_password(str(getattr(cause, "reason", cause)).rsplit(": ", 1)[-1].rstrip("."))

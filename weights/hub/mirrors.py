@@ -1,9 +1,9 @@
-"""Where files are looked for, by the environment: mirrors, or nowhere at all.
+"""Environment variables that control downloads.
 
-    BOXWRIGHT_MIRROR   base addresses that are tried first, separated by blanks; the file's name is appended
-    BOXWRIGHT_OFFLINE  1: never connect; say what to do instead
+    BOXWRIGHT_MIRROR   base addresses that are tried first, separated by spaces; the file name is appended
+    BOXWRIGHT_OFFLINE  1 forbids all connections
 
-Proxies are found by the usual variables (HTTPS_PROXY, NO_PROXY).
+The usual variables configure proxies (HTTPS_PROXY, NO_PROXY).
 """
 
 import os
@@ -13,33 +13,37 @@ from urllib.parse import urlsplit
 from detector.errors import SettingError
 
 
-def offline() -> bool:
-    """Whether BOXWRIGHT_OFFLINE forbids connections."""
+def is_offline() -> bool:
+    """True if BOXWRIGHT_OFFLINE forbids connections."""
     return os.environ.get("BOXWRIGHT_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
-def mirrors() -> tuple[str, ...]:
-    """The base addresses in BOXWRIGHT_MIRROR. Raises SettingError, which tells no password, where one is no http address."""
+def mirror_addresses() -> tuple[str, ...]:
+    """Return the base addresses in BOXWRIGHT_MIRROR.
+
+    Raises:
+        SettingError: An address is not an http(s) address. The message contains no password.
+    """
     bases = tuple(os.environ.get("BOXWRIGHT_MIRROR", "").split())
     for base in bases:
-        if not _is_base(base):
+        if not _is_valid_base(base):
             raise SettingError(
-                f"BOXWRIGHT_MIRROR holds {without_password(base)!r}; a mirror's address is http://host/folder or https://host/folder, "
+                f"BOXWRIGHT_MIRROR holds {redact_password(base)!r}; a mirror's address is http://host/folder or https://host/folder, "
                 "with %2F for / and %40 for @ in a password. For a file use --from."
             )
     return bases
 
 
-def without_password(text: str) -> str:
-    """For messages and notes: whatever stands before the @ of an address is left out."""
+def redact_password(text: str) -> str:
+    """Remove the user name and password from every address in the text."""
     return re.sub(r"(\w+://)?\S*@", r"\1", text)
 
 
-def _is_base(address: str) -> bool:
+def _is_valid_base(address: str) -> bool:
     try:
         parts = urlsplit(address)
-        _ = parts.port  # is computed here, and refused here
+        _ = parts.port  # this property raises for an invalid port
     except ValueError:
         return False
-    # an @ behind the host is that of a password with a / in it
+    # an @ after the host means that the password contains an unescaped /
     return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in address.replace(parts.netloc, "", 1)

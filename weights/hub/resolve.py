@@ -1,67 +1,104 @@
-"""From what a person calls a model to the model: a file's path, the name of one that ships, or a name of the catalogue."""
+"""Find a model by what the user types: the path of a file, the name of a shipped model, or a name of the catalogue."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from detector.errors import UnknownModel
 from detector.spec import Model
 from weights.embedded import EMBEDDED
-from weights.formats.safetensors import content_of, load_model
+from weights.formats.safetensors import content_checksum, load_model
 from weights.hub import fetch
 from weights.hub.catalogue import Entry, entries
-from weights.hub.partial_file import Progress
-from weights.hub.pulled import load_pulled, sha256_of
+from weights.hub.partial_file import ProgressCallback
+from weights.hub.pulled import load_pulled, pulled_sha256
 
-DEFAULT = "everyday"
-SUFFIX = ".safetensors"
+DEFAULT_MODEL = "everyday"
+MODEL_SUFFIX = ".safetensors"
+BEST_MODEL = "best.safetensors"
+"""The model in a run folder of `boxwright finetune`."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a model lies on this machine."""
+class ModelSource:
+    """The local file of a model."""
 
     path: Path
-    entry: Entry | None = None  # of the catalogue; None: one of our model files
+    entry: Entry | None = None  # the catalogue entry; None for a model file in our own format
 
-    def content(self) -> str:
-        """What tells its content from any other's, without reading more than that takes. Raises ModelFileError for a damaged file."""
-        return content_of(self.path) if self.entry is None else f"{self.entry.name} {sha256_of(self.entry, self.path)}"
+    def content_key(self) -> str:
+        """Return a text that differs between files of different content. Raises ModelFileError for a damaged file."""
+        return content_checksum(self.path) if self.entry is None else f"{self.entry.name} {pulled_sha256(self.entry, self.path)}"
 
-    def load(self, content: str | None = None) -> Model:
-        """The model, read and checked. content: what `content` said, if it has been asked. Raises ModelError."""
+    def load(self, content_key: str | None = None) -> Model:
+        """Load and check the model.
+
+        Args:
+            content_key: The result of `content_key`, if the caller has it. It saves hashing a catalogue file again.
+
+        Returns:
+            The model.
+
+        Raises:
+            ModelError: The file is damaged or not a model.
+        """
         if self.entry is None:
             return load_model(self.path)
-        return load_pulled(self.entry, self.path, content.rpartition(" ")[2] if content else None)
+        return load_pulled(self.entry, self.path, content_key.rpartition(" ")[2] if content_key else None)
 
 
-def is_known(name_or_file: str) -> bool:
-    """Whether that is a path, or the name of a model that ships or is in the catalogue."""
+def is_known_model(name_or_file: str) -> bool:
+    """True for a path, and for the name of a model that ships or is in the catalogue."""
     path = Path(name_or_file)
-    return path.suffix == SUFFIX or len(path.parts) > 1 or name_or_file in EMBEDDED or name_or_file in entries() or path.is_file()
+    return path.suffix == MODEL_SUFFIX or len(path.parts) > 1 or name_or_file in EMBEDDED or name_or_file in entries() or path.is_file()
 
 
-def find(name_or_file: str | None, *, progress: Progress | None = None) -> Source:
-    """Where the model in that file, or of that name, lies; None is the model that ships with the package.
+def find_model(name_or_file: str | None, *, on_progress: ProgressCallback | None = None) -> ModelSource:
+    """Find the file of a model. A catalogue model that is not in the cache is pulled first.
 
-    A model of the catalogue that has not been pulled is pulled now; `progress` is told how far that is (see `fetch.pull`).
-    Raises UnknownModel where there is none, FetchError where it cannot be had.
+    Args:
+        name_or_file: A name or a path. None means the default model, which ships with the package.
+        on_progress: Called during a download; see `fetch.pull`.
+
+    Returns:
+        The file.
+
+    Raises:
+        UnknownModel: There is no such name or file.
+        FetchError: The file cannot be downloaded.
     """
-    name = name_or_file or DEFAULT
+    name = name_or_file or DEFAULT_MODEL
     path = Path(name)
-    if path.suffix == SUFFIX or len(path.parts) > 1:
-        if not path.is_file():
-            raise UnknownModel(f"{name}: there is no such file. `boxwright weights list` shows the models that are known by name.")
-        return Source(path)
+    if path.suffix == MODEL_SUFFIX or len(path.parts) > 1:
+        return ModelSource(_checked_file(path))
     if name in EMBEDDED:
-        return Source(EMBEDDED[name])
+        return ModelSource(EMBEDDED[name])
     if name in entries():
-        return Source(fetch.pull(name, progress=progress), entries()[name])
-    if path.is_file():
-        return Source(path)
-    known = ", ".join((*EMBEDDED, *entries()))
-    raise UnknownModel(f"there is no model {name!r}; known by name are {known}. Or give the path of a {SUFFIX} file.")
+        return ModelSource(fetch.pull(name, on_progress=on_progress), entries()[name])
+    if path.exists():
+        return ModelSource(_checked_file(path))
+    known = (*EMBEDDED, *entries())
+    close = get_close_matches(name.lower(), known, n=1)
+    suggestion = f"Did you mean {close[0]!r}?" if close else f"Known names: {', '.join(known)}."
+    raise UnknownModel(f"there is no model {name!r}. {suggestion} You can also give the path of a {MODEL_SUFFIX} file.")
 
 
-def load(name_or_file: str | None, *, progress: Progress | None = None) -> Model:
-    """The model that `find` finds, which see. Raises ModelError, too, where the file is not a sound model."""
-    return find(name_or_file, progress=progress).load()
+def _checked_file(path: Path) -> Path:
+    """Return the path of a file. Raises UnknownModel, with the file to use instead, for a folder and a missing file."""
+    if path.is_dir():
+        best = path / BEST_MODEL
+        if best.is_file():
+            raise UnknownModel(f"{path} is a run folder. Use its model: {best}")
+        raise UnknownModel(f"{path} is a folder, not a model. Give the path of a {MODEL_SUFFIX} file.")
+    if not path.exists():
+        similar = get_close_matches(path.name, [other.name for other in path.parent.glob(f"*{MODEL_SUFFIX}")], n=1)
+        hint = (
+            f"Did you mean {path.parent / similar[0]}?" if similar else "`boxwright weights list` shows the models that are known by name."
+        )
+        raise UnknownModel(f"{path}: there is no such file. {hint}")
+    return path
+
+
+def resolve_model(name_or_file: str | None, *, on_progress: ProgressCallback | None = None) -> Model:
+    """Find a model with `find_model` and load it. Raises ModelError, too, if the file is damaged or not a model."""
+    return find_model(name_or_file, on_progress=on_progress).load()

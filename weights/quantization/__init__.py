@@ -1,1 +1,1 @@
-"""Quantization."""
+"""Post-training quantization to 8 bits."""

@@ -1,4 +1,4 @@
-"""A float32 model -> one whose convolutions are computed in 8 bits, as far as that does no harm."""
+"""Quantize a float32 model: compute its convolutions in 8 bits, except those that would lose too much accuracy."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,58 +15,78 @@ from detector.shapes import Array
 from detector.spec import Model
 from weights.quantization.calibration import calibrate
 
-ENOUGH_DECIBELS = 25.0
-"""Logits' power over that of what 8 bits add to them. `everyday` has 28 and loses 0.1 AP points; no layer of it need be left out."""
-_REFUSAL = (
-    "{}: none of its {} convolutions can be computed in 8 bits: even {!r}, the least harmful, alone leaves {:.1f} dB between the logits "
-    "and their error, and {:g} are wanted. Use the model in float32, or give photos that are more like those it is for."
+MIN_SNR_DB = 25.0
+"""Smallest accepted ratio of the logits' power to the power of their quantization error, in dB. `everyday` has 28 dB with all layers
+in 8 bits, and loses 0.1 AP points."""
+COMPARED_IMAGES = 16
+"""Number of calibration images on which the outputs are compared."""
+_TOO_INACCURATE = (
+    "{}: none of its {} convolutions can be computed in 8 bits. Even {!r}, the least sensitive, alone gives a signal-to-noise ratio of "
+    "{:.1f} dB in the logits; {:g} dB are required. Use the model in float32, or calibrate on images that are more like those it is for."
 )
-JUDGES = 16  # photos on which outputs are compared
 
 
 @dataclass(frozen=True)
-class Quantized:
-    """A quantised model, and what was measured on the way."""
+class QuantizationResult:
+    """A quantized model and its accuracy."""
 
     model: Model
-    decibels: float  # logits' power over that of their error, on photos of the calibration
-    left: tuple[str, ...]  # convolutions left in float32, the most harmful first
+    snr_db: float  # power of the logits / power of their error, on calibration images
+    float_layers: tuple[str, ...]  # convolutions left in float32, the most sensitive first
 
 
-def quantize(
-    model: Model, photos: Sequence[Pixels], *, enough: float = ENOUGH_DECIBELS, advance: Callable[[], object] = lambda: None
-) -> Quantized:
-    """Calibrate on `photos`, (S, S, 3) float32, 0..255; then leave out layers, the most harmful first, until the error is small `enough`.
+def quantize_model(
+    model: Model, images: Sequence[Pixels], *, min_snr_db: float = MIN_SNR_DB, on_image: Callable[[], object] = lambda: None
+) -> QuantizationResult:
+    """Calibrate, quantize all convolutions, and then return the most sensitive ones to float32 until the error is small enough.
 
-    How harmful a layer is, is measured: it alone is computed in 8 bits. Raises SettingError without photos,
-    ModelError where no layer may be in 8 bits.
+    The sensitivity of a convolution is measured by quantizing it alone.
+
+    Args:
+        model: A float32 model.
+        images: Calibration images as network inputs, (S, S, 3) float32, 0..255.
+        min_snr_db: Required signal-to-noise ratio of the logits.
+        on_image: Called after each calibration image.
+
+    Returns:
+        The quantized model.
+
+    Raises:
+        SettingError: There are no images.
+        ModelError: No convolution can be quantized.
     """
-    seen = calibrate(model, photos, advance=advance)
-    judge = _Judge.of(model, photos[:JUDGES])
+    stats = calibrate(model, images, on_image=on_image)
+    comparison = _Comparison.of(model, images[:COMPARED_IMAGES])
     convolutions = [layer.name for layer in model.spec.network if isinstance(layer, Conv)]
 
-    def tried(layers: Collection[str]) -> tuple[Model, float]:
-        quantised = rounded(replace(model, quantization=Quantization(tuple(layers), seen.ranges)), seen.means)
-        return quantised, judge.decibels(quantised)
+    def with_quantized(layers: Collection[str]) -> tuple[Model, float]:
+        quantized = round_kernels(replace(model, quantization=Quantization(tuple(layers), stats.ranges)), stats.means)
+        return quantized, comparison.snr_db(quantized)
 
-    result, decibels = tried(convolutions)
-    left: list[str] = []
-    if decibels < enough:
-        alone = {name: tried([name])[1] for name in convolutions}
-        harmful = sorted(convolutions, key=alone.__getitem__)
-        if alone[harmful[-1]] < enough:
-            raise ModelError(_REFUSAL.format(model.name, len(harmful), harmful[-1], alone[harmful[-1]], enough))
-        while decibels < enough:
-            left.append(harmful[len(left)])
-            result, decibels = tried([name for name in convolutions if name not in left])
-    return Quantized(result, decibels, tuple(left))
+    result, snr_db = with_quantized(convolutions)
+    float_layers: list[str] = []
+    if snr_db < min_snr_db:
+        snr_alone = {name: with_quantized([name])[1] for name in convolutions}
+        by_sensitivity = sorted(convolutions, key=snr_alone.__getitem__)
+        best = by_sensitivity[-1]
+        if snr_alone[best] < min_snr_db:
+            raise ModelError(_TOO_INACCURATE.format(model.name, len(convolutions), best, snr_alone[best], min_snr_db))
+        while snr_db < min_snr_db:
+            float_layers.append(by_sensitivity[len(float_layers)])
+            result, snr_db = with_quantized([name for name in convolutions if name not in float_layers])
+    return QuantizationResult(result, snr_db, tuple(float_layers))
 
 
-def rounded(model: Model, means: Mapping[str, Array] | None = None) -> Model:
-    """The same model with the kernels of its quantised layers on their grids, as its file will have them.
+def round_kernels(model: Model, means: Mapping[str, Array] | None = None) -> Model:
+    """Round the kernels of quantized layers to the values that the model file stores.
 
-    means: of what each convolution reads, (channels,). With them the shift that rounding a kernel gives its sums is taken back from its
-    batch norm's mean or its bias (Nagel et al., arXiv 1906.04721, section 4.2); depthwise kernels, nine numbers each, shift the most.
+    Args:
+        model: A model with a quantization.
+        means: Mean input of each convolution, (channels,). With it, the mean shift that rounding causes is subtracted from the batch
+            norm's mean or the bias (Nagel et al., arXiv 1906.04721, section 4.2). Depthwise kernels with their nine numbers shift most.
+
+    Returns:
+        The model with rounded kernels.
     """
     arrays = dict(model.arrays)
     for layer in model.spec.network:
@@ -74,33 +94,33 @@ def rounded(model: Model, means: Mapping[str, Array] | None = None) -> Model:
             name = f"{layer.name}/kernel"
             steps, step = quantize_kernel(arrays[name], -1)
             if means is not None:
-                shift = _shift(steps * step - arrays[name], means[layer.name], layer.groups)
+                shift = _mean_shift(steps * step - arrays[name], means[layer.name], layer.groups)
                 part, sign = ("mean", 1) if layer.normalize else ("bias", -1)
                 arrays[f"{layer.name}/{part}"] = (arrays[f"{layer.name}/{part}"] + sign * shift).astype(np.float32)
             arrays[name] = steps * step
     return replace(model, arrays=arrays)
 
 
-def _shift(error: Array, mean: Array, groups: int) -> Array:
-    """Kernel's error (h, w, in / groups, out), mean (in,) -> what it adds to each filter's sums on the average, (out,)."""
-    taps = error.sum(axis=(0, 1)).reshape(error.shape[2], groups, -1)  # (in / groups, groups, out / groups)
+def _mean_shift(kernel_error: Array, mean: Array, groups: int) -> Array:
+    """Mean change of each filter's output, (out,), for a kernel error (h, w, in / groups, out) and a mean input (in,)."""
+    taps = kernel_error.sum(axis=(0, 1)).reshape(kernel_error.shape[2], groups, -1)  # (in / groups, groups, out / groups)
     shift: Array = np.einsum("igo,gi->go", taps, mean.reshape(groups, -1)).reshape(-1)
     return shift
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """Photos, and what the float32 model says of them."""
+class _Comparison:
+    """Images, and the float32 model's logits for them."""
 
-    photos: NDArray[np.float32]  # (N, S, S, 3)
+    images: NDArray[np.float32]  # (N, S, S, 3)
     logits: NDArray[np.float32]
 
     @classmethod
-    def of(cls, model: Model, photos: Sequence[Pixels]) -> "_Judge":
-        together = np.stack(photos)
-        return cls(together, OnnxEngine.of(replace(model, quantization=None))(together))
+    def of(cls, model: Model, images: Sequence[Pixels]) -> "_Comparison":
+        batch = np.stack(images)
+        return cls(batch, OnnxEngine.of(replace(model, quantization=None))(batch))
 
-    def decibels(self, model: Model) -> float:
-        error = OnnxEngine.of(model)(self.photos) - self.logits
+    def snr_db(self, model: Model) -> float:
+        error = OnnxEngine.of(model)(self.images) - self.logits
         power = float(np.square(self.logits, dtype=np.float64).sum())
         return 10 * float(np.log10(power / max(float(np.square(error, dtype=np.float64).sum()), 1e-12 * power)))

@@ -1,1 +1,1 @@
-"""Repository."""
+"""A folder of models with names and versions: its layout, changes to it, and private copies of its files."""

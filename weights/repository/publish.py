@@ -1,6 +1,6 @@
-"""Changes to a folder of models (see `layout`). Whoever reads it, at any moment, sees the state before or the state after.
+"""Changes to a folder of models (see `layout`). A reader sees the state before a change or the state after it, at any moment.
 
-What is served changes with one rename each time. Only one process at a time changes a folder; others wait for it.
+Each change alters what is served with a single rename. A lock serialises changes by several processes.
 """
 
 import secrets
@@ -16,91 +16,107 @@ from detector.detector import Detector
 from detector.errors import ModelError
 from detector.spec import Model
 from weights.atomic_files import atomic_write, sync_folder
-from weights.engines.factory import load_engine
-from weights.errors import StoreError
-from weights.formats.bounded_io import opened
+from weights.engines.factory import build_engine
+from weights.errors import RepositoryError
+from weights.formats.bounded_io import open_regular_file
 from weights.formats.safetensors import load_model, save_model
-from weights.hub.resolve import SUFFIX
-from weights.repository.layout import ASIDE, FILE, FLAT_VERSION, NAME, StoredVersion, versions_in
+from weights.hub.resolve import MODEL_SUFFIX
+from weights.repository.layout import ASIDE, FLAT_VERSION, MODEL_FILE, MODEL_NAME, StoredVersion, versions_in
 
 LOCK = ".lock"
 
 
-def stored(folder: Path, name: str) -> list[StoredVersion]:
-    """All versions of a model, the newest first, those set aside last. Raises StoreError where there is none."""
-    flat = folder / f"{name}{SUFFIX}"
+def list_versions(folder: Path, name: str) -> list[StoredVersion]:
+    """Return all versions of a model, newest first, versions set aside last. Raises RepositoryError if there are none."""
+    flat = folder / f"{name}{MODEL_SUFFIX}"
     home = folder / name
     versions: list[StoredVersion] = []
-    if NAME.fullmatch(name) and home.is_dir():
+    if MODEL_NAME.fullmatch(name) and home.is_dir():
         versions = sorted(versions_in(home, name), key=_newest_first)
         if (home / ASIDE).is_dir():
             versions += sorted(versions_in(home / ASIDE, name, aside=True), key=_newest_first)
-    elif NAME.fullmatch(name) and flat.is_file():
+    elif MODEL_NAME.fullmatch(name) and flat.is_file():
         versions = [StoredVersion(name, FLAT_VERSION, flat, flat=True)]
     if not versions:
-        raise StoreError(f"{folder} has no model {name[:80]!r}. `boxwright models list` shows those it has.")
+        raise RepositoryError(f"{folder} has no model {name[:80]!r}. `boxwright models list` shows its models.")
     return versions
 
 
-def add(folder: Path, name: str, source: Path | Model, *, keep: int | None = None) -> StoredVersion:
-    """A file, or a model, becomes the newest version of `name`, once a copy of it lies there and has been read and run.
+def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | None = None) -> StoredVersion:
+    """Store a copy of a model as the newest version of `name`, after loading and running the copy.
 
-    keep: of versions in service and of those set aside, so many stay; older ones are deleted.
-    Raises StoreError for a name that cannot be one, ModelError where the file is no sound detector, OSError where the disk refuses.
+    Args:
+        folder: The folder of models.
+        name: The name to serve it under.
+        source: A model file, or a model in memory.
+        keep: How many versions stay, counted separately for served versions and versions set aside. Older ones are deleted.
+
+    Returns:
+        The new version.
+
+    Raises:
+        RepositoryError: The name is invalid, or belongs to a file without versions.
+        ModelError: The file is damaged or not a detector.
+        OSError: The folder cannot be written.
     """
     home = folder / name
-    if not NAME.fullmatch(name):
-        raise StoreError(f"a model's name begins with a letter or digit, and has letters, digits, '.', '_' and '-', got {name[:80]!r}.")
+    if not MODEL_NAME.fullmatch(name):
+        raise RepositoryError(
+            f"a model's name begins with a letter or digit and contains letters, digits, '.', '_' and '-'; got {name[:80]!r}."
+        )
     with _locked(folder):
-        if (folder / f"{name}{SUFFIX}").exists():
-            raise StoreError(f"{folder / name}{SUFFIX} is a model of that name without versions. Give another name, or remove it first.")
+        if (folder / f"{name}{MODEL_SUFFIX}").exists():
+            raise RepositoryError(
+                f"{folder / name}{MODEL_SUFFIX} is a model with that name and no versions. Choose another name or remove it."
+            )
         with _created(home):
-            number = 1 + max((version.number for version in _all(home, name)), default=0)
-            part = _fresh(home)
-            try:
-                _copy(source, part / FILE)
-                part.rename(home / str(number))
-            except BaseException:
-                shutil.rmtree(part)
-                raise
+            number = 1 + max((version.number for version in _all_versions(home, name)), default=0)
+            _write_version(source, home, home / str(number))
         sync_folder(home)
         sync_folder(folder)
         if keep is not None:
             _prune(home, name, keep)
-    return StoredVersion(name, number, home / str(number) / FILE)
+    return StoredVersion(name, number, home / str(number) / MODEL_FILE)
 
 
-def promote(folder: Path, name: str, number: int) -> StoredVersion:
-    """Version `number` is the one to serve: those above it are set aside; if it was set aside itself, it comes back.
+def promote_version(folder: Path, name: str, number: int) -> StoredVersion:
+    """Serve version `number`: set newer versions aside, and bring it back if it was set aside itself.
 
-    Raises StoreError where there is no such version.
+    Raises:
+        RepositoryError: There is no such version.
     """
     with _locked(folder):
-        versions = stored(folder, name)
+        versions = list_versions(folder, name)
         chosen = next((version for version in versions if version.number == number), None)
         if chosen is None:
-            there = ", ".join(str(version.number) for version in versions)
-            raise StoreError(f"{name} has no version {number}; it has {there}.")
+            raise _no_version(name, number, versions)
         return _make_newest(folder / name, versions, chosen)
 
 
-def rollback(folder: Path, name: str) -> StoredVersion:
-    """The version before the newest is the one to serve; the newest is set aside. Raises StoreError where there is none before."""
+def rollback_version(folder: Path, name: str) -> StoredVersion:
+    """Set the newest version aside and serve the one before it. Raises RepositoryError if there is none before it."""
     with _locked(folder):
-        live = [version for version in stored(folder, name) if not version.aside]
+        live = [version for version in list_versions(folder, name) if not version.aside]
         if len(live) < 2:
-            newest = live[0].number if live else "those set aside"
-            raise StoreError(f"{name} has no version before {newest}; there is nothing to go back to.")
+            newest = f"before {live[0].number}" if live else "except those set aside"
+            raise RepositoryError(f"{name} has no version {newest}; there is nothing to go back to.")
         return _make_newest(folder / name, live, live[1])
 
 
-def remove(folder: Path, name: str, number: int | None = None) -> list[StoredVersion]:
-    """Delete a version, or all of the model. What was deleted. Raises StoreError where there is no such model or version."""
+def remove_version(folder: Path, name: str, number: int | None = None) -> list[StoredVersion]:
+    """Delete one version, or the whole model if `number` is None.
+
+    Returns:
+        The deleted versions.
+
+    Raises:
+        RepositoryError: There is no such model or version.
+    """
     with _locked(folder):
-        versions = stored(folder, name)
+        versions = list_versions(folder, name)
         chosen = [version for version in versions if number in (None, version.number)]
         if not chosen:
-            raise StoreError(f"{name} has no version {number}; it has {', '.join(str(version.number) for version in versions)}.")
+            raise _no_version(name, number, versions)
         if versions[0].flat:
             versions[0].path.unlink()
         elif len(chosen) == len(versions):
@@ -111,14 +127,18 @@ def remove(folder: Path, name: str, number: int | None = None) -> list[StoredVer
     return chosen
 
 
+def _no_version(name: str, number: int | None, versions: list[StoredVersion]) -> RepositoryError:
+    return RepositoryError(f"{name} has no version {number}; it has {', '.join(str(version.number) for version in versions)}.")
+
+
 def _make_newest(home: Path, versions: list[StoredVersion], chosen: StoredVersion) -> StoredVersion:
-    """Whatever is renamed last is the newest until then, so that what is served changes once."""
+    """Set newer versions aside in ascending order, so that the served version changes only with the last rename."""
     if chosen.flat:
         return chosen
     if chosen.aside:
         chosen.path.parent.rename(home / chosen.path.parent.name)
-    above = [version for version in versions if version.number > chosen.number and not version.aside]
-    for version in reversed(above):
+    newer = [version for version in versions if version.number > chosen.number and not version.aside]
+    for version in reversed(newer):
         (home / ASIDE).mkdir(exist_ok=True)
         version.path.parent.rename(home / ASIDE / version.path.parent.name)
     for changed in (home, home / ASIDE):
@@ -127,31 +147,45 @@ def _make_newest(home: Path, versions: list[StoredVersion], chosen: StoredVersio
     return StoredVersion(chosen.name, chosen.number, home / chosen.path.parent.name / chosen.path.name)
 
 
+def _write_version(source: Path | Model, home: Path, version_folder: Path) -> None:
+    """Copy and check the model in a hidden folder, then give that folder its final name."""
+    _delete_leftovers(home)
+    part = home / f".{secrets.token_hex(8)}.part"
+    part.mkdir()
+    try:
+        _copy(source, part / MODEL_FILE)
+        part.rename(version_folder)
+    except OSError as error:  # the user does not know the temporary file
+        shutil.rmtree(part)
+        raise OSError(error.errno, error.strerror, str(version_folder)) from error
+    except BaseException:
+        shutil.rmtree(part)
+        raise
+
+
 def _copy(source: Path | Model, path: Path) -> None:
-    """Raises ModelError where what was copied is not sound."""
+    """Copy the model, then load and run the copy. Raises ModelError if it is damaged or not a detector."""
     if isinstance(source, Model):
         save_model(source, path)
     else:
-        with opened(source):  # says what is wrong with it, if anything is
-            pass
-        with source.open("rb") as file, atomic_write(path) as copy:
+        with open_regular_file(source) as (file, _), atomic_write(path) as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
-    model = load_model(path, called=None if isinstance(source, Model) else source)
+    model = load_model(path, display_path=None if isinstance(source, Model) else source)
     size = model.spec.input_size
     try:
-        Detector(model.spec, load_engine(model)).detect(np.zeros((size, size, 3), np.uint8))
+        Detector(model.spec, build_engine(model)).detect(np.zeros((size, size, 3), np.uint8))
     except ModelError as error:
         raise type(error)(f"{model.name if isinstance(source, Model) else source}: {error}") from error
 
 
 def _prune(home: Path, name: str, keep: int) -> None:
     for aside in (False, True):
-        versions = [version for version in _all(home, name) if version.aside == aside]
+        versions = [version for version in _all_versions(home, name) if version.aside == aside]
         for version in sorted(versions, key=_newest_first)[keep:]:
             _delete(version.path.parent)
 
 
-def _all(home: Path, name: str) -> list[StoredVersion]:
+def _all_versions(home: Path, name: str) -> list[StoredVersion]:
     aside = home / ASIDE
     return [*versions_in(home, name), *(versions_in(aside, name, aside=True) if aside.is_dir() else ())]
 
@@ -161,29 +195,22 @@ def _newest_first(version: StoredVersion) -> int:
 
 
 def _delete(folder: Path) -> None:
-    """It is gone at once, however long its files take."""
-    doomed = folder.with_name(f".{secrets.token_hex(8)}.gone")
-    folder.rename(doomed)
-    shutil.rmtree(doomed)
+    """Rename the folder first, so that it disappears at once however long deleting its files takes."""
+    hidden = folder.with_name(f".{secrets.token_hex(8)}.gone")
+    folder.rename(hidden)
+    shutil.rmtree(hidden)
 
 
-def _fresh(home: Path) -> Path:
-    """A hidden folder."""
-    _clean(home)
-    part = home / f".{secrets.token_hex(8)}.part"
-    part.mkdir()
-    return part
-
-
-def _clean(folder: Path) -> None:
-    """What a killed process left is nobody's, as only one may be here."""
-    for left in folder.glob(".*"):
-        if left.suffix in (".part", ".gone") and left.is_dir():
-            shutil.rmtree(left)
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what a killed process left. The lock guarantees that no other process uses it."""
+    for path in folder.glob(".*"):
+        if path.suffix in (".part", ".gone") and path.is_dir():
+            shutil.rmtree(path)
 
 
 @contextmanager
 def _created(home: Path) -> Iterator[None]:
+    """Create the model's folder, and delete it again if the block fails and it is new."""
     new = not home.exists()
     home.mkdir(exist_ok=True)
     try:
@@ -196,9 +223,9 @@ def _created(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Raises StoreError where there is no such folder, OSError where it cannot be written."""
+    """Hold the folder's lock. Raises RepositoryError if there is no such folder, OSError if it cannot be written."""
     if not folder.is_dir():
-        raise StoreError(f"{folder}: there is no such folder. Make it, or give another one with --models.")
+        raise RepositoryError(f"{folder}: there is no such folder. Create it, or choose another one with --models.")
     with FileLock(folder / LOCK):
-        _clean(folder)
+        _delete_leftovers(folder)
         yield

@@ -21,7 +21,8 @@ WANTED = f"{PHOTOS!r} BYTES [N] or {PIXELS!r} UINT8 [N, H, W, 3]"
 
 def read_infer(body: bytes, json_length: str | None) -> tuple[InferRequest, list[bytes]]:
     """(the request, its photos as files). `json_length` is the header Inference-Header-Content-Length: so many bytes
-    are JSON, and the rest is tensor data; 0 for a body that is nothing but one photo. Raises BadJson."""
+    are JSON, and the rest is tensor data; 0 for a body that is nothing but one photo. Raises BadJson.
+    """
     count = _json_length(json_length, len(body))
     if count == 0 and body:
         return InferRequest(inputs=[InferInput(name=PHOTOS, shape=[1], datatype="BYTES")]), [body]

@@ -13,7 +13,7 @@ from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
 from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 ROOT = Path(__file__).resolve().parents[3]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -93,7 +93,7 @@ class Page:
 @pytest.fixture(scope="module")
 def registry(tiny_model):
     odd = replace(tiny_model, name="odd", spec=replace(tiny_model.spec, labels=("cat", ODD_LABEL, "person")))
-    return Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (load(None), odd)])
+    return Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (resolve_model(None), odd)])
 
 
 @pytest.fixture(scope="module")

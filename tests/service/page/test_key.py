@@ -10,7 +10,7 @@ from service.auth.api_keys import HashedKey, new_key
 from service.models.registry import LoadedModel, Registry
 from service.settings import Settings
 from tests.service.page.conftest import ROOT
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 CAT = ROOT / "docs" / "photos" / "cat.jpg"
 KEY = new_key()
@@ -19,7 +19,7 @@ KEY = new_key()
 @pytest.fixture(scope="module")
 def url(listening):
     """In the place of the open service of the other modules."""
-    model = load(None)
+    model = resolve_model(None)
     settings = Settings(key_hashes=str(HashedKey.of("page", KEY)))
     with listening(create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), settings)) as address:
         yield address

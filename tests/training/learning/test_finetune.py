@@ -27,7 +27,7 @@ from training.run.checkpoints import newest_checkpoint
 from training.run.folder import RunFolder, Task
 from training.run.run import Run
 from weights.formats.safetensors import load_model, save_model
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = {"epochs": 4, "batch_size": 3, "sizes": "32:0.4,64", "checkpoint_steps": 2, "freeze": "conv3", "unfreeze_at": 2, "check_every": 1}
@@ -256,7 +256,7 @@ def by_heart(shared, tmp_path_factory):
     settings = {"overfit": 8, "epochs": 24, "check_every": 8, "unfreeze_at": 24, "cache_features": 1, "warmup_steps": 3}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOXWRIGHT_HOME", str(tmp_path_factory.mktemp("home")))
-        run = Run.new(task, Config(**settings, learning_rate=0.001), load(None), tmp_path_factory.mktemp("heart"))
+        run = Run.new(task, Config(**settings, learning_rate=0.001), resolve_model(None), tmp_path_factory.mktemp("heart"))
         return run.go(), run.batches.samples[0]
 
 

@@ -1,1 +1,1 @@
-"""Darknet."""
+"""Darknet's files: .cfg and .weights, reading and writing."""

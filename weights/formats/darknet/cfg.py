@@ -1,54 +1,67 @@
 """Darknet's .cfg: text <-> layers, for networks of the YOLOv2 family.
 
-Options, defaults and the meaning of an index are those of Darknet's src/parser.c. Options of training are left out when reading.
+Options, defaults and the meaning of a layer index are those of Darknet's src/parser.c. Training options are ignored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from detector.errors import NetworkError, SettingError
+from detector.errors import ModelFileError, NetworkError, SettingError
 from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
 from detector.spec import Edges, ModelSpec
-from weights.formats.bounded_io import MAX_LAYERS, read_text
+from weights.formats.bounded_io import MAX_LAYERS, read_small_text
 from weights.formats.darknet.sections import Section, parse_sections
-from weights.formats.layer_names import named
+from weights.formats.layer_names import name_layers
 
 DARKNET_EPSILON = 1e-12
-"""`Conv.epsilon` of a batch norm from Darknet. Darknet divides by sqrt(variance) + 1e-6 (src/blas.c, normalize_cpu), we by
-sqrt(variance + epsilon). At variance 0 both are 1e-6; elsewhere they differ by 1e-6 / sqrt(variance), relatively."""
+"""`Conv.epsilon` of Darknet's batch norms. Darknet divides by sqrt(variance) + 1e-6 (src/blas.c, normalize_cpu), we divide by
+sqrt(variance + epsilon). Both are 1e-6 at variance 0. Elsewhere the relative difference is 1e-6 / sqrt(variance)."""
 
 MAX_CFG_BYTES = 2**20
 MAX_CLASSES = 100_000
-"""YOLO9000 has 9418."""
+"""For comparison: YOLO9000 has 9418 classes."""
 
-_ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
+_ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "reorg_old": "reorg"}
+_OTHER_GENERATIONS = {"yolo": "YOLOv3 or later", "Gaussian_yolo": "YOLOv3 or later", "detection": "YOLOv1"}
 
 
 def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive") -> ModelSpec:
-    """The network that a .cfg describes.
+    """Read the network that a .cfg describes.
 
-    labels: one for each of its classes; none: "class 0", "class 1", ... are made up.
-    layers: read the first so many layers only, [region] counting as one; without [region] they make a stem (no labels, no anchors).
-    edges: what Darknet's evaluation makes of right and bottom edges: "inclusive", or with eval=coco "continuous" (see `spec.ModelSpec`).
-    Layers are named as those of our own networks where they are the same, and else by stage (see `layer_names`).
-    Raises ModelFileError (not such a file), NetworkError (naming the line) or SettingError (no such number of layers).
+    Layers get the names of our own networks if they are the same, and otherwise names by stage (see `layer_names`).
+
+    Args:
+        cfg: The file.
+        labels: One label per class. By default they are "class 0", "class 1" and so on.
+        layers: Read only this many layers, counting [region] as one. Without [region] the result is a stem.
+        edges: How the model was evaluated: "inclusive", or "continuous" with Darknet's eval=coco (see `ModelSpec`).
+
+    Returns:
+        The spec.
+
+    Raises:
+        ModelFileError: The file is unreadable or too large.
+        NetworkError: A section or option is invalid or not supported. The message names the line.
+        SettingError: The .cfg has fewer layers.
     """
-    text = read_text(cfg, encoding="latin-1", limit=MAX_CFG_BYTES)  # Darknet looks at bytes; beyond ASCII there are only comments
+    text = read_small_text(cfg, encoding="latin-1", limit=MAX_CFG_BYTES)  # Darknet reads bytes; only comments contain other characters
+    if text.startswith(("\xff\xfe", "\xfe\xff")):
+        raise ModelFileError(f"{cfg} is UTF-16 text. Save it as UTF-8.")
     try:
-        return parse_cfg(text.removeprefix("\xef\xbb\xbf"), labels=labels, layers=layers, edges=edges)  # an editor's byte order mark
+        return parse_cfg(text.removeprefix("\xef\xbb\xbf"), labels=labels, layers=layers, edges=edges)  # some editors add a byte order mark
     except NetworkError as error:
         raise NetworkError(f"{cfg}: {error}") from error
 
 
 def parse_cfg(text: str, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive") -> ModelSpec:
-    """`read_cfg` for text at hand."""
+    """Do the same as `read_cfg` for the text of a .cfg."""
     sections = parse_sections(text)
     if not sections or _kind(sections[0]) != "net":
         raise NetworkError("the first section must be [net]. Is this a .cfg?")
-    chosen = _first(sections[1:], layers)
+    chosen = _first_layers(sections[1:], layers)
     region = chosen.pop() if chosen and _kind(chosen[-1]) == "region" else None
-    network = named(tuple(_layer(section, index) for index, section in enumerate(chosen)))
+    network = name_layers(tuple(_layer(section, index) for index, section in enumerate(chosen)))
     classes, anchors = _region(region) if region else (0, ())
     return ModelSpec(_labels(labels, classes), anchors, network, input_size=_input_size(sections[0]), edges=edges)
 
@@ -57,12 +70,14 @@ def _kind(section: Section) -> str:
     return _ALIASES.get(section.kind, section.kind)
 
 
-def _first(sections: list[Section], layers: int | None) -> list[Section]:
+def _first_layers(sections: list[Section], layers: int | None) -> list[Section]:
     if layers is not None and not 1 <= layers <= len(sections):
-        raise SettingError(f"layers must be 1 to {len(sections)}, the number in the .cfg, got {layers}.")
+        raise SettingError(f"--layers must be 1 to {len(sections)}, the number of layers in the .cfg; got {layers}.")
     chosen = sections[:layers]
     if len(chosen) > MAX_LAYERS:
-        raise NetworkError(f"{len(chosen)} layers are more than the {MAX_LAYERS} that we read.")
+        raise NetworkError(f"the .cfg has {len(chosen)} layers; the limit is {MAX_LAYERS}.")
+    if other := next((section for section in chosen if section.kind in _OTHER_GENERATIONS), None):
+        raise other.error(f"belongs to {_OTHER_GENERATIONS[other.kind]}, which is not supported. A YOLOv2 network ends with [region].")
     return chosen
 
 
@@ -77,18 +92,18 @@ def _input_size(net: Section) -> int:
 
 def _labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
     if labels and len(labels) != classes:
-        raise NetworkError(f"{len(labels)} labels are given, the network has {classes} classes. Do the labels belong to it?")
+        raise NetworkError(f"--labels gives {len(labels)} labels, but the network has {classes} classes. Use the labels of this network.")
     return tuple(labels) or tuple(f"class {index}" for index in range(classes))
 
 
 def _layer(section: Section, index: int) -> Layer:
-    """The layer, named by its index for now."""
+    """Return the layer. Its name is its index until `name_layers` renames it."""
     if _kind(section) == "region":
         raise section.error("must be the last section.")
     if _kind(section) not in _LAYERS:
         known = ", ".join(f"[{kind}]" for kind in (*_LAYERS, "region"))
-        before = f" To read the {index} layers before it only, pass layers={index}." if index else ""
-        raise section.error(f"is not among the sections that we read: {known}.{before}")
+        stem = f" To read only the {index} layers before it, use --layers {index}." if index else ""
+        raise section.error(f"is not supported. Supported sections: {known}.{stem}")
     return _LAYERS[_kind(section)](section, index)
 
 
@@ -96,9 +111,7 @@ def _conv(section: Section, index: int) -> Conv:
     known = ("filters", "size", "stride", "pad", "padding", "groups", "activation", "batch_normalize")
     section.allow(known, {"dilation": 1, "flipped": 0, "binary": 0, "xnor": 0, "antialiasing": 0})
     size = section.integer("size", 1, at_least=1)
-    padding = section.integer("padding", 0)
-    if section.integer("pad", 0):
-        padding = size // 2
+    padding = size // 2 if section.integer("pad", 0) else section.integer("padding", 0)
     normalize = bool(section.integer("batch_normalize", 0))
     return Conv(
         str(index),
@@ -126,6 +139,12 @@ def _reorg(section: Section, index: int) -> Reorg:
     return Reorg(str(index), section.integer("stride", 1, at_least=1), order="darknet")
 
 
+def _reorg3d(section: Section, index: int) -> Reorg:
+    """The layer of AlexeyAB's Darknet that corrects the index error of [reorg], which makes it space-to-depth."""
+    section.allow(("stride",), {"reverse": 0})
+    return Reorg(str(index), section.integer("stride", 1, at_least=1), order="space-to-depth")
+
+
 def _route(section: Section, index: int) -> Route:
     section.allow(("layers",), {"groups": 1, "group_id": 0})
     return Route(str(index), tuple(_reference(section, "layers", number, index) for number in section.integers("layers")))
@@ -140,28 +159,29 @@ def _shortcut(section: Section, index: int) -> Shortcut:
 
 
 def _activation(section: Section, default: str) -> Activation:
-    name, line = section.option("activation", default)
-    if name not in ACTIVATIONS:
-        raise section.error(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name[:40]!r}.", line)
-    return cast(Activation, name)
+    option = section.text("activation", default)
+    if option.value not in ACTIVATIONS:
+        raise section.error(f"activation must be one of {', '.join(ACTIVATIONS)}; got {option.value[:40]!r}.", option.line)
+    return cast(Activation, option.value)
 
 
 def _reference(section: Section, key: str, number: int, index: int) -> str:
-    """The name of the layer meant by `number`: counted back from this layer if negative, from the first layer (0) if not."""
+    """Return the name of a referenced layer. A negative number counts back from this layer, others count from the first layer, 0."""
     target = index + number if number < 0 else number
     if not 0 <= target < index:
-        raise section.error(f"is layer {index}, and {key} names layer {number}, which is not before it.", section.option(key).line)
+        problem = f"is layer {index}, but {key} refers to layer {number}, which is not before it."
+        raise section.error(problem, section.option(key).line)
     return str(target)
 
 
 def _region(section: Section) -> tuple[int, tuple[tuple[float, float], ...]]:
-    """The number of classes and the anchors, in grid cells."""
+    """Return the number of classes and the anchors, in grid cells."""
     section.allow(("classes", "num", "anchors", "softmax", *_REGION_TRAINING), {"coords": 4, "background": 0, "classfix": 0})
     classes, num = section.integer("classes", 20, at_least=1), section.integer("num", 1, at_least=1)
     if classes > MAX_CLASSES:
         raise section.error(f"classes must be at most {MAX_CLASSES}, got {classes}.", section.option("classes").line)
     if section.integer("softmax", 0) != 1:
-        raise section.error("softmax must be 1: class scores that do not add up to 1 are not supported.")
+        raise section.error("softmax must be 1. Class scores without softmax are not supported.")
     numbers = section.numbers("anchors")
     if len(numbers) != 2 * num:
         raise section.error(f"has num={num}, so anchors must be {2 * num} numbers; got {len(numbers)}.", section.option("anchors").line)
@@ -176,21 +196,25 @@ _LAYERS: dict[str, Callable[[Section, int], Layer]] = {
     "convolutional": _conv,
     "maxpool": _pool,
     "reorg": _reorg,
+    "reorg3d": _reorg3d,
     "route": _route,
     "shortcut": _shortcut,
 }
 
 
 def format_cfg(spec: ModelSpec) -> str:
-    """The .cfg of a network, for Darknet and OpenCV. A stem has no [region].
+    """Return the .cfg of a network, for Darknet and OpenCV. A stem has no [region].
 
-    Names, labels, fit, resample and edges have no place in a .cfg; an epsilon goes into the variances (see `darknet.write_darknet`).
-    OpenCV 4.10 knows the activations leaky, linear, logistic, swish and mish only.
-    Raises NetworkError for what a .cfg cannot say.
+    A .cfg does not contain names, labels, fit, resample and edges. `write_darknet` includes an epsilon in the variances. OpenCV 4.10
+    supports only the activations leaky, linear, logistic, swish and mish.
+
+    Raises:
+        NetworkError: A .cfg cannot express the network.
     """
     if (spec.pixel_scale, spec.pixel_offset) != (1 / 255, 0):
         raise NetworkError(
-            f"Darknet computes on pixel / 255, this network on pixel * {spec.pixel_scale} + {spec.pixel_offset}; a .cfg cannot say that."
+            f"Darknet's input is pixel / 255, but this network's is pixel * {spec.pixel_scale} + {spec.pixel_offset}; "
+            "a .cfg cannot express that."
         )
     size = spec.input_size
     sections = [_text("net", {"batch": 1, "subdivisions": 1, "width": size, "height": size, "channels": 3})]
@@ -206,7 +230,7 @@ def _text(kind: str, options: Mapping[str, int | str]) -> str:
 
 
 def _layer_text(layer: Layer, positions: Mapping[str, int]) -> str:
-    here = positions[layer.name]
+    position = positions[layer.name]
     match layer:
         case Conv():
             return _conv_text(layer)
@@ -214,19 +238,19 @@ def _layer_text(layer: Layer, positions: Mapping[str, int]) -> str:
             padding = {} if layer.padding is None else {"padding": layer.padding}
             return _text("maxpool", {"size": layer.size, "stride": layer.stride} | padding)
         case Reorg():
-            if layer.order != "darknet":
-                raise NetworkError(f"layer {layer.name!r}: Darknet's reorg is not {layer.order}; a .cfg cannot say that.")
+            if layer.order != "darknet":  # [reorg3d] exists only in AlexeyAB's Darknet; `lowering` replaces the layer instead
+                raise NetworkError(f"layer {layer.name!r}: Darknet's reorg is not {layer.order}; a .cfg cannot express that.")
             return _text("reorg", {"stride": layer.stride})
         case Route():
-            return _text("route", {"layers": ",".join(str(positions[name] - here) for name in layer.layers)})
+            return _text("route", {"layers": ",".join(str(positions[name] - position) for name in layer.layers)})
         case Shortcut():
-            return _text("shortcut", {"from": positions[layer.source] - here, "activation": layer.activation})
+            return _text("shortcut", {"from": positions[layer.source] - position, "activation": layer.activation})
 
 
 def _conv_text(layer: Conv) -> str:
     before, after = layer.pads
     if before != after:
-        raise NetworkError(f"layer {layer.name!r}: padding of {before} before and {after} after is something a .cfg cannot say.")
+        raise NetworkError(f"layer {layer.name!r}: a .cfg cannot express padding of {before} before and {after} after.")
     options: dict[str, int | str] = {"batch_normalize": 1} if layer.normalize else {}
     options |= {"filters": layer.filters, "size": layer.size, "stride": layer.stride}
     options |= {"pad": 1} if before == layer.size // 2 else {"padding": before}
@@ -236,6 +260,6 @@ def _conv_text(layer: Conv) -> str:
 
 def _region_text(spec: ModelSpec) -> str:
     if not spec.labels:
-        raise NetworkError("Darknet's [region] needs at least one class; this network has anchors and no labels.")
+        raise NetworkError("Darknet's [region] requires at least one class, but this network has anchors and no labels.")
     anchors = ", ".join(f"{float(side)!r}" for anchor in spec.anchors for side in anchor)
     return _text("region", {"anchors": anchors, "classes": len(spec.labels), "coords": 4, "num": len(spec.anchors), "softmax": 1})

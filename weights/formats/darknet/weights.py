@@ -1,8 +1,10 @@
 """Darknet's .weights: arrays <-> bytes, in the order of the .cfg's layers.
 
-The file (Darknet src/parser.c, load_weights_upto and load_convolutional_weights): three int32 for the version, a count of the photos
-seen in training, then for each convolution its bias, with batch norm its scale, mean and variance, and its kernel (out, in / groups,
-height, width); all little-endian, the numbers float32.
+The format (Darknet src/parser.c, load_weights_upto and load_convolutional_weights), all little-endian:
+
+    version           three int32
+    seen              number of training images, uint64 or, before version 0.2, uint32
+    per convolution   float32: bias; scale, mean and variance if it has batch norm; kernel (out, in / groups, height, width)
 """
 
 import struct
@@ -19,23 +21,23 @@ from detector.network import Conv, Network
 from detector.shapes import Array, array_shapes
 from detector.spec import Edges, Model
 from weights.atomic_files import atomic_write_all
-from weights.formats.bounded_io import opened, read_text
+from weights.formats.bounded_io import open_regular_file, read_small_text
 from weights.formats.darknet.cfg import DARKNET_EPSILON, format_cfg, read_cfg
 
 MAX_NAMES_BYTES = 2**20
 
 
-class Header(NamedTuple):
+class WeightsHeader(NamedTuple):
     """The start of a .weights file."""
 
     major: int = 0
     minor: int = 2
     revision: int = 0
-    seen: int = 0  # photos, over the whole training
+    seen: int = 0  # images seen in the whole training
 
     @property
     def layout(self) -> str:
-        """As `struct` writes it: `seen` has 8 bytes from version 0.2 on, and 4 before (and where a version is out of all reason)."""
+        """Format string for `struct`. `seen` has 8 bytes from version 0.2 on, and 4 before it or if the version is implausible."""
         return "<iiiQ" if self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000 else "<iiii"
 
 
@@ -48,28 +50,49 @@ def read_darknet(
     edges: Edges = "inclusive",
     name: str | None = None,
 ) -> Model:
-    """The model in a .cfg and its .weights.
+    """Read the model in a .cfg and its .weights.
 
-    labels, layers, edges: see `darknet_cfg.read_cfg`. With `layers`, the file may hold those first layers only, as
-    darknet19_448.conv.23 does, or more of them; without, it is read to its last byte. name: that of the .cfg if not given. The
-    header is kept in the provenance.
-    Raises what `read_cfg` raises, and ModelFileError, naming layer, array and byte, for a file that is too short, too long, or holds
-    numbers that no detection can come of (NaN, infinity, a variance below 0).
+    The provenance contains the file names and the header of the .weights.
+
+    Args:
+        cfg: The .cfg.
+        weights: The .weights. It must end after the last layer, unless `layers` is given: then it may hold more layers.
+        labels: One label per class; see `read_cfg`.
+        layers: Read only the first layers; see `read_cfg`.
+        edges: How the model was evaluated; see `read_cfg`.
+        name: The model's name. By default that of the .cfg.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelFileError: The .weights are too short or too long, or contain NaN, infinity or a negative variance. The message names array
+            and byte.
+        NetworkError, SettingError: As `read_cfg` raises them.
     """
     spec = read_cfg(cfg, labels=labels, layers=layers, edges=edges)
-    arrays, provenance = read_weights(weights, spec.network, whole=layers is None)
+    arrays, provenance = read_weights(weights, spec.network, complete=layers is None)
     return Model(name or cfg.stem, spec, arrays, {"cfg": cfg.name} | provenance)
 
 
-def read_weights(weights: Path, network: Network, *, whole: bool = True) -> tuple[dict[str, Array], dict[str, str]]:
-    """The arrays of a network whose layers are known, and the provenance that the file gives them; `read_darknet` without a .cfg.
+def read_weights(weights: Path, network: Network, *, complete: bool = True) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read the arrays of a known network.
 
-    whole: refuse a file that goes on after them. Raises ModelFileError as `read_darknet` does.
+    Args:
+        weights: The .weights.
+        network: Its layers.
+        complete: Refuse a file with data after the last layer.
+
+    Returns:
+        The arrays, and the provenance that the file gives them.
+
+    Raises:
+        ModelFileError: As `read_darknet` raises it.
     """
-    with opened(weights) as (file, size):
+    with open_regular_file(weights) as (file, size):
         try:
             header = _read_header(file, size)
-            _check_size(network, size, struct.calcsize(header.layout), whole=whole)
+            _check_size(network, size, struct.calcsize(header.layout), complete=complete)
             arrays = dict(_read_arrays(file, network))
         except ModelFileError as error:
             raise ModelFileError(f"{weights}: {error}") from error
@@ -78,15 +101,19 @@ def read_weights(weights: Path, network: Network, *, whole: bool = True) -> tupl
 
 
 def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
-    """Writes the model for Darknet; `read_darknet` gives its network and arrays back, and a file that it read comes out the same.
+    """Write a model for Darknet. Both files appear together when they are complete.
 
-    Both files appear when both are whole. The header is that in the provenance, or version 0.2.0 with 0 photos seen. Where a batch
-    norm's epsilon is not Darknet's, the variance takes it in: sqrt(written) + 1e-6 = sqrt(variance + epsilon).
-    Raises NetworkError for what a .cfg cannot say (see `darknet_cfg.format_cfg`), ArraysError for arrays that are not finite or have
-    a variance below 0, and OSError where the disk refuses.
+    `read_darknet` returns the same network and arrays. Files that it has read are written with identical bytes. The header comes from
+    the provenance, or is version 0.2.0 with 0 images seen. A batch norm whose epsilon differs from Darknet's gets an adjusted variance,
+    so that sqrt(written) + 1e-6 = sqrt(variance + epsilon).
+
+    Raises:
+        NetworkError: A .cfg cannot express the network; see `format_cfg`.
+        ArraysError: An array is not finite, or has a negative variance.
+        OSError: A file cannot be written.
     """
     text = format_cfg(model.spec)
-    header = _packed(model)
+    header = _header_bytes(model)
     with atomic_write_all(cfg, weights) as (cfg_file, weights_file):
         cfg_file.write(text.encode("ascii"))
         weights_file.write(header)
@@ -95,33 +122,34 @@ def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
 
 
 def read_labels(names: Path) -> tuple[str, ...]:
-    """The labels in a .names file: UTF-8, one a line; blank lines at the end do not count.
+    """Read the labels in a .names file: UTF-8, one per line. Blank lines at the end are ignored.
 
-    Raises ModelFileError for a file that is not such text, or has a blank line before its last label.
+    Raises:
+        ModelFileError: The file is not such a text, or has a blank line before the last label.
     """
-    text = read_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES).removeprefix("\ufeff")  # an editor's byte order mark
+    text = read_small_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES).removeprefix("\ufeff")  # some editors add a byte order mark
     lines = [line.strip() for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
-        raise ModelFileError(f"{names}: there is no label in it; it must have one for each class, a line each.")
+        raise ModelFileError(f"{names}: the file contains no label; it must have one line per class.")
     if "" in lines:
-        raise ModelFileError(f"{names}: line {lines.index('') + 1} is blank; every line must be the label of a class.")
+        raise ModelFileError(f"{names}: line {lines.index('') + 1} is blank; every line must contain the label of a class.")
     return tuple(lines)
 
 
-def _read_header(file: BinaryIO, size: int) -> Header:
+def _read_header(file: BinaryIO, size: int) -> WeightsHeader:
     layout = "<iii"
     if size >= struct.calcsize(layout):
-        layout = Header(*struct.unpack(layout, file.read(12))).layout
+        layout = WeightsHeader(*struct.unpack(layout, file.read(12))).layout
     if size < struct.calcsize(layout):
-        raise ModelFileError(f"cut short: the header needs {struct.calcsize(layout)} bytes at byte 0, and {size} are there.")
+        raise ModelFileError(f"truncated: the header needs {struct.calcsize(layout)} bytes, but the file has {size}.")
     file.seek(0)
-    return Header(*struct.unpack(layout, file.read(struct.calcsize(layout))))
+    return WeightsHeader(*struct.unpack(layout, file.read(struct.calcsize(layout))))
 
 
 def _file_shapes(network: Network) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every array as the file has them, in its order."""
+    """Name and shape of every array in the layout and order of the file."""
     shapes = array_shapes(network)
     for layer in network:
         if isinstance(layer, Conv):
@@ -131,19 +159,19 @@ def _file_shapes(network: Network) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield f"{layer.name}/kernel", (outputs, inputs, height, width)
 
 
-def _check_size(network: Network, size: int, position: int, *, whole: bool) -> None:
-    """Compare the file's size with what the network needs, before any of it is read or any memory taken."""
+def _check_size(network: Network, size: int, position: int, *, complete: bool) -> None:
+    """Compare the file's size with what the network needs, before reading or allocating anything."""
     last = "the header"
     for name, shape in _file_shapes(network):
         needed, left = 4 * prod(shape), size - position
         if needed > left:
             raise ModelFileError(
-                f"array {name!r} needs {needed} bytes at byte {position}, and {left} are left. "
-                "The file is cut short, or belongs to another .cfg."
+                f"array {name!r} needs {needed} bytes at byte {position}, but only {left} are left. "
+                "The file is truncated, or belongs to another .cfg."
             )
         position += needed
         last = f"the last array, {name!r}"
-    if whole and position != size:
+    if complete and position != size:
         raise ModelFileError(f"{size - position} bytes are left at byte {position}, after {last}. The file belongs to another .cfg.")
 
 
@@ -152,8 +180,8 @@ def _read_arrays(file: BinaryIO, network: Network) -> Iterator[tuple[str, Array]
         position = file.tell()
         values = np.fromfile(file, "<f4", prod(shape))
         if values.size < prod(shape):
-            raise ModelFileError(f"array {name!r} at byte {position} ended early: the file is changing while it is read.")
-        if problem := _useless(name, values):
+            raise ModelFileError(f"array {name!r} at byte {position} is incomplete: another program changes the file.")
+        if problem := _invalid_values(name, values):
             raise ModelFileError(f"array {name!r} at byte {position} {problem}. The file is damaged, or its training diverged.")
         yield name, _hwio(values.reshape(shape)) if name.endswith("/kernel") else values
 
@@ -163,22 +191,22 @@ def _hwio(kernel: Array) -> Array:
     return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
 
 
-def _useless(name: str, values: Array) -> str:
-    """Why nothing could ever be detected with these numbers, or "" if there is no such reason."""
+def _invalid_values(name: str, values: Array) -> str:
+    """Return why these values cannot belong to a working model, or "" if they can."""
     if not np.isfinite(values).all():
-        return "holds NaN or infinity"
+        return "contains NaN or infinity"
     if name.endswith("/variance") and values.min() < 0:
-        return "holds a variance below 0"
+        return "contains a negative variance"
     return ""
 
 
-def _packed(model: Model) -> bytes:
-    numbers = {part: model.provenance.get(f"darknet.{part}", str(number)) for part, number in Header()._asdict().items()}
+def _header_bytes(model: Model) -> bytes:
+    numbers = {part: model.provenance.get(f"darknet.{part}", str(number)) for part, number in WeightsHeader()._asdict().items()}
     try:
-        header = Header(**{part: int(number) for part, number in numbers.items()})
+        header = WeightsHeader(**{part: int(number) for part, number in numbers.items()})
         return struct.pack(header.layout, *header)
     except (ValueError, struct.error) as error:
-        raise NetworkError(f"the provenance holds no .weights header: {numbers} ({error}).") from error
+        raise NetworkError(f"the provenance contains no valid .weights header: {numbers} ({error}).") from error
 
 
 def _written_arrays(model: Model) -> Iterator[NDArray[np.float32]]:
@@ -186,14 +214,14 @@ def _written_arrays(model: Model) -> Iterator[NDArray[np.float32]]:
     for name, _ in _file_shapes(model.spec.network):
         values = model.arrays[name]
         layer, _, part = name.rpartition("/")
-        if problem := _useless(name, values):
-            raise ArraysError(f"array {name!r} {problem}; nothing could be detected with it.")
+        if problem := _invalid_values(name, values):
+            raise ArraysError(f"array {name!r} {problem}, so the model cannot detect anything.")
         if part == "variance" and epsilons[layer] != DARKNET_EPSILON:
             values = _with_epsilon(values, epsilons[layer])
         yield np.ascontiguousarray(values.transpose(3, 2, 0, 1) if part == "kernel" else values, "<f4")
 
 
 def _with_epsilon(variance: Array, epsilon: float) -> Array:
-    """The variance that Darknet, dividing by sqrt(variance) + 1e-6, needs to divide by sqrt(variance + epsilon)."""
+    """Return the variance with which Darknet's divisor, sqrt(variance) + 1e-6, equals sqrt(variance + epsilon)."""
     divisor = np.sqrt(variance.astype(np.float64) + epsilon)
     return np.asarray(np.maximum(divisor - 1e-6, 0) ** 2, np.float32)

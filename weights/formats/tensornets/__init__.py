@@ -1,1 +1,1 @@
-"""Tensornets."""
+"""tensornets: its .npz files, its networks, and its original graph as an engine."""

@@ -1,16 +1,16 @@
-"""tensornets 0.4.6 on a TensorFlow that has moved on since (2.21, with Keras 3).
+"""Import tensornets 0.4.6 with a current TensorFlow (2.21, with Keras 3).
 
-It misses three things, which stand in while it is imported:
+It imports three modules that no longer exist. Substitutes replace them during the import:
 
-    tensorflow.python.keras.applications.imagenet_utils   with decode_predictions, which nobody calls here
-    tensorflow.python.keras.utils.data_utils              with get_file, in whose place ours is put
-    tf_keras.legacy_tf_layers                             package tf-keras, where it lies under tf_keras.src now
+    tensorflow.python.keras.applications.imagenet_utils   with decode_predictions, which is never called
+    tensorflow.python.keras.utils.data_utils              with get_file, which is replaced below
+    tf_keras.legacy_tf_layers                             from the package tf-keras, where it is now in tf_keras.src
 
-Nothing happens before `import_tensornets` is called. Afterwards the stand-ins are gone from `sys.modules` again; what remains are
-tensornets, tf_keras and the modules of TensorFlow that they import.
+Nothing happens before `import_tensornets` is called. Afterwards the substitutes are removed from `sys.modules`. tensornets, tf_keras and
+the modules of TensorFlow that they import stay loaded.
 
-From then on two functions of tensornets are ours, so that its `pretrained()` neither downloads by itself nor unpickles: `get_file` asks
-the `Fetch` of the moment (see `supplied`), `parse_weights` is `tensornets_npz.read_npz`.
+Two functions of tensornets are replaced, so that its `pretrained()` neither downloads nor unpickles anything: `get_file` calls the current
+`FetchFile` (see `fetching_with`), and `parse_weights` is `npz.read_npz`.
 """
 
 import importlib
@@ -32,83 +32,87 @@ from weights.formats.tensornets.npz import read_npz
 from weights.hub import fetch
 from weights.hub.catalogue import entries
 
-Fetch = Callable[[str], Path]
-"""A file's name at tensornets ("ref_yolo_v2_voc.npz") -> the file, which is trusted."""
+FetchFile = Callable[[str], Path]
+"""A file name of tensornets ("ref_yolo_v2_voc.npz") -> a verified local file."""
 
 _lock = threading.Lock()
 
 
 def import_tensornets() -> ModuleType:
-    """The package tensornets. Raises MissingExtra where it, TensorFlow or tf-keras is not installed, or where they do not fit."""
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before TensorFlow comes, as in detector.keras_model
+    """Import tensornets. Raises MissingExtra if it, TensorFlow or tf-keras is missing or incompatible."""
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before TensorFlow is imported, as in detector.keras_model
     with _lock:
         try:
             tensornets = sys.modules.get("tensornets") or _import()
         except ImportError as error:
             raise MissingExtra(f"tensornets cannot be imported ({error}): pip install 'boxwright[train]'.") from error
-        for module in ("tensornets.pretrained", "tensornets.utils"):  # each has a name of its own for them
+        for module in ("tensornets.pretrained", "tensornets.utils"):  # each module has its own reference to the functions
             vars(sys.modules[module]).update(get_file=_get_file, parse_weights=_parse_weights)
     return tensornets
 
 
-def fetched(file: str) -> Path:
-    """That file of tensornets' from our catalogue: verified, and pulled if it is not in the cache yet.
+def fetch_from_catalogue(file: str) -> Path:
+    """Return a file of tensornets from our catalogue, verified. It is pulled if it is not in the cache.
 
-    Raises UnknownModel for a file that is not in the catalogue, and what `weights.hub.fetch.pull` raises.
+    Raises:
+        UnknownModel: The file is not in the catalogue.
+        FetchError, ModelFileError: As `weights.hub.fetch.pull` raises them.
     """
     names = {entry.file: name for name, entry in entries().items() if entry.format == "tensornets"}
     if file not in names:
-        raise UnknownModel(f"tensornets asks for {file}, which the catalogue does not know how to verify; it has {', '.join(names)}.")
+        raise UnknownModel(
+            f"tensornets requests {file}, which is not in the catalogue and cannot be verified; the catalogue has {', '.join(names)}."
+        )
     return fetch.pull(names[file])
 
 
-_fetch: ContextVar[Fetch] = ContextVar("fetch", default=fetched)
+_fetch_file: ContextVar[FetchFile] = ContextVar("fetch_file", default=fetch_from_catalogue)
 
 
 @contextmanager
-def supplied(fetch: Fetch) -> Iterator[None]:
-    """Within, tensornets gets its files from `fetch`."""
-    token = _fetch.set(fetch)
+def fetching_with(fetch_file: FetchFile) -> Iterator[None]:
+    """Within the block, tensornets gets its files from `fetch_file`."""
+    token = _fetch_file.set(fetch_file)
     try:
         yield
     finally:
-        _fetch.reset(token)
+        _fetch_file.reset(token)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Within, silence about what tensornets does in an old way: four known messages, and no other."""
+def suppress_known_warnings() -> Iterator[None]:
+    """Within the block, suppress the four known deprecation messages that tensornets causes."""
     logger = logging.getLogger("tensorflow")
-    logger.addFilter(_is_news)
+    logger.addFilter(_is_unknown_message)
     try:
         with warnings.catch_warnings():
-            for message, category in _OLD_WAYS:
+            for message, category in _KNOWN_WARNINGS:
                 warnings.filterwarnings("ignore", message, category)
             yield
     finally:
-        logger.removeFilter(_is_news)
+        logger.removeFilter(_is_unknown_message)
 
 
-_OLD_WAYS: tuple[tuple[str, type[Warning]], ...] = (
+_KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     ("distutils Version classes are deprecated", DeprecationWarning),
     ("The distutils package is deprecated", DeprecationWarning),
     (r"`layer\.apply` is deprecated", UserWarning),
 )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_unknown_message(record: logging.LogRecord) -> bool:
     return "to_float (from tensorflow.python.ops.math_ops) is deprecated" not in record.getMessage()
 
 
 def _import() -> ModuleType:
-    with quiet(), _stand_ins():
+    with suppress_known_warnings(), _substitutes():
         normalization = importlib.import_module("tensorflow.python.layers.normalization")
-        _ = normalization.BatchNormalization  # TensorFlow imports tf_keras.legacy_tf_layers when it is first asked for this
+        _ = normalization.BatchNormalization  # the first access makes TensorFlow import tf_keras.legacy_tf_layers
         return importlib.import_module("tensornets")
 
 
 @contextmanager
-def _stand_ins() -> Iterator[None]:
+def _substitutes() -> Iterator[None]:
     legacy = "tf_keras.legacy_tf_layers"
     modules = {
         "tensorflow.python.keras.applications": ModuleType("applications"),
@@ -117,14 +121,14 @@ def _stand_ins() -> Iterator[None]:
         legacy: importlib.import_module("tf_keras.src.legacy_tf_layers"),
         f"{legacy}.normalization": importlib.import_module("tf_keras.src.legacy_tf_layers.normalization"),
     }
-    before = {name: sys.modules[name] for name in modules if name in sys.modules}
+    original = {name: sys.modules[name] for name in modules if name in sys.modules}
     sys.modules.update(modules)
     try:
         yield
     finally:
         for name in modules:
             del sys.modules[name]
-        sys.modules.update(before)
+        sys.modules.update(original)
 
 
 def _module(name: str, **content: Any) -> ModuleType:
@@ -134,9 +138,9 @@ def _module(name: str, **content: Any) -> ModuleType:
 
 
 def _get_file(name: str, *_: Any, **__: Any) -> Path:
-    """In place of Keras's `get_file(name, address, cache_subdir, file_hash)`: our catalogue has address and hash as well."""
-    return _fetch.get()(name)
+    """Replace Keras's `get_file(name, address, cache_subdir, file_hash)`. Our catalogue has the address and the hash too."""
+    return _fetch_file.get()(name)
 
 
-def _parse_weights(path: Path, move_rules: None = None) -> list[Array]:  # noqa: ARG001 - tensornets' own signature
+def _parse_weights(path: Path, move_rules: None = None) -> list[Array]:  # noqa: ARG001 - the signature of tensornets
     return read_npz(path)

@@ -1,4 +1,4 @@
-"""The original as an engine: tensornets' own graph with the model's arrays."""
+"""The original tensornets graph as an engine."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from weights.formats.tensornets.graph import TensornetsGraph
 
 @dataclass(frozen=True)
 class TensornetsEngine:
-    """A graph that holds the model's arrays."""
+    """A tensornets graph with the model's arrays."""
 
     graph: TensornetsGraph
     name: str = "tensornets"
@@ -21,12 +21,14 @@ class TensornetsEngine:
     def of(cls, model: Model) -> "TensornetsEngine":
         """Build the graph and assign the arrays.
 
-        Raises NetworkError where tensornets has no such network, MissingExtra where it is not installed.
+        Raises:
+            NetworkError: tensornets has no such network.
+            MissingExtra: tensornets is not installed.
         """
         graph = TensornetsGraph.build(model.spec)
         graph.assign(model.arrays)
         return cls(graph)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `detector.engines.Engine`."""
+        """Run the network; see `detector.engines.Engine`."""
         return split_anchors(self.graph.run(images), len(self.graph.spec.anchors))

@@ -1,4 +1,4 @@
-"""tensornets' own graph of a model, in a TensorFlow graph and session of its own."""
+"""The original tensornets graph of a model, in a separate TensorFlow graph and session."""
 
 import warnings
 from dataclasses import dataclass
@@ -10,73 +10,78 @@ from numpy.typing import NDArray
 from detector.errors import MissingExtra, ModelFileError
 from detector.shapes import Array, Arrays, check_arrays
 from detector.spec import Model, ModelSpec
-from weights.formats.tensornets.compat import Fetch, fetched, import_tensornets, quiet, supplied
-from weights.formats.tensornets.mapping import Kind, kind_of
+from weights.formats.tensornets.compat import FetchFile, fetch_from_catalogue, fetching_with, import_tensornets, suppress_known_warnings
+from weights.formats.tensornets.mapping import TensornetsNetwork, tensornets_network
 
 
 @dataclass(frozen=True, eq=False)
 class TensornetsGraph:
-    """`nets.YOLOv2(images, nets.Darknet19)`, or another of tensornets' networks. Give it arrays before it is run."""
+    """`nets.YOLOv2(images, nets.Darknet19)`, or another network of tensornets. Assign arrays before running it."""
 
     spec: ModelSpec
     session: Any
-    images: Any  # placeholder (N, S, S, 3), scaled
-    output: Any  # tensornets' tensor (N, G, G, A * (5 + C)), with `get_boxes`, `preprocess` and the like
-    variables: dict[str, Any]  # by our names
+    images: Any  # placeholder (N, S, S, 3) for scaled pixels
+    output: Any  # tensor (N, G, G, A * (5 + C)) with tensornets' methods, such as `get_boxes` and `preprocess`
+    variables: dict[str, Any]  # by our array names
 
     @classmethod
     def build(cls, spec: ModelSpec) -> "TensornetsGraph":
-        """The graph for that spec. Raises NetworkError where tensornets has no such network, MissingExtra where it is not installed."""
-        kind = kind_of(spec)
+        """Build the graph of a spec. Raises NetworkError if tensornets has no such network, MissingExtra if it is not installed."""
+        network = tensornets_network(spec)
         nets = import_tensornets()
         from tensorflow.compat import v1 as tf
 
-        with quiet(), tf.Graph().as_default() as graph:
-            tf.set_random_seed(0)  # wanted wherever a fine-tuning in this process has made TensorFlow deterministic
+        with suppress_known_warnings(), tf.Graph().as_default() as graph:
+            tf.set_random_seed(0)  # required if fine-tuning in this process has made TensorFlow deterministic
             images = tf.placeholder(tf.float32, (None, spec.input_size, spec.input_size, 3), "images")
-            output = _output(nets, kind, images, len(spec.labels))
-            variables = _matched(kind, {variable.name: variable for variable in tf.global_variables()})
+            output = _output(nets, network, images, len(spec.labels))
+            variables = _match_variables(network, {variable.name: variable for variable in tf.global_variables()})
         return cls(spec, tf.Session(graph=graph), images, output, variables)
 
     def assign(self, arrays: Arrays) -> None:
-        """Give every variable its array. Raises ArraysError where they do not fit the network."""
+        """Assign an array to every variable. Raises ArraysError if they do not fit the network."""
         check_arrays(self.spec.network, arrays)
         initializers = [variable.initializer for variable in self.variables.values()]
         values = {variable.initializer.inputs[1]: arrays[name] for name, variable in self.variables.items()}
         self.session.run(initializers, values)
 
     def read_back(self) -> Arrays:
-        """The arrays of all variables, by our names."""
+        """Return the arrays of all variables by our names."""
         arrays: Arrays = self.session.run(self.variables)
         return arrays
 
-    def pretrained(self, fetch: Fetch = fetched) -> None:
-        """tensornets' own `session.run(model.pretrained())`, with the file from `fetch`: the catalogue's, if not given.
+    def pretrained(self, fetch_file: FetchFile = fetch_from_catalogue) -> None:
+        """Load pretrained weights with the original `session.run(model.pretrained())`.
 
-        Raises what `fetch` raises, and ModelFileError for a file that does not hold this network. As in tensornets, a YOLOv2 for other
-        classes gets the stem and the head of VOC's, and random numbers in its last layer.
+        As in tensornets, a YOLOv2 for other classes gets the stem and the head of the VOC model, and random numbers in its last layer.
+
+        Args:
+            fetch_file: Provides the file that tensornets requests. By default it comes from our catalogue.
+
+        Raises:
+            ModelFileError: The file does not contain this network.
         """
-        with quiet(), warnings.catch_warnings(), supplied(fetch), self.session.graph.as_default():
-            if not self.spec.is_detector:  # darknet19.npz has a classifier as well
+        with suppress_known_warnings(), warnings.catch_warnings(), fetching_with(fetch_file), self.session.graph.as_default():
+            if not self.spec.is_detector:  # darknet19.npz contains a classifier too
                 warnings.filterwarnings("ignore", "The sizes of symbolic and actual weights do not match", UserWarning)
             try:
                 self.session.run(self.output.pretrained())
             except (ValueError, LookupError) as error:
-                raise ModelFileError(f"tensornets cannot use the file that it asked for: {error}.") from error
+                raise ModelFileError(f"tensornets cannot use the file that it requested: {error}.") from error
 
     def model(self, name: str) -> Model:
-        """The graph as a model of ours."""
-        return Model(name, self.spec, self.read_back(), {"format": "tensornets", "scope": kind_of(self.spec).scope})
+        """Return the graph's arrays as a model."""
+        return Model(name, self.spec, self.read_back(), {"format": "tensornets", "scope": tensornets_network(self.spec).scope})
 
     def run(self, images: NDArray[np.float32]) -> Array:
-        """(N, S, S, 3) float32, red, green, blue, 0..255 -> the output (N, G, G, A * (5 + C)) float32."""
+        """Run the network: (N, S, S, 3) float32 RGB, 0..255 -> (N, G, G, A * (5 + C)) float32."""
         scaled = images * np.float32(self.spec.pixel_scale) + np.float32(self.spec.pixel_offset)
         result: Array = self.session.run(self.output, {self.images: scaled})
         return result
 
 
-def _output(nets: Any, kind: Kind, images: Any, classes: int) -> Any:
-    match kind.function:
+def _output(nets: Any, network: TensornetsNetwork, images: Any, classes: int) -> Any:
+    match network.function:
         case "YOLOv2":
             return nets.YOLOv2(images, nets.Darknet19, classes=classes)
         case "YOLOv2COCO":
@@ -87,10 +92,12 @@ def _output(nets: Any, kind: Kind, images: Any, classes: int) -> Any:
             return nets.Darknet19(images, stem=True)
 
 
-def _matched(kind: Kind, found: dict[str, Any]) -> dict[str, Any]:
-    """Its variables by our names: all of them, and no other."""
-    wanted = kind.variables
-    if set(found) != set(wanted.values()):
-        odd = sorted(set(found) ^ set(wanted.values()))
-        raise MissingExtra(f"this tensornets is another than 0.4.6, its variables differ ({odd[0]}): pip install 'boxwright[train]'.")
-    return {ours: found[its] for ours, its in wanted.items()}
+def _match_variables(network: TensornetsNetwork, variables: dict[str, Any]) -> dict[str, Any]:
+    """Return the graph's variables by our names. They must correspond one to one."""
+    expected = network.variables
+    if set(variables) != set(expected.values()):
+        different = sorted(set(variables) ^ set(expected.values()))
+        raise MissingExtra(
+            f"tensornets 0.4.6 is required, but the installed version has other variables ({different[0]}): pip install 'boxwright[train]'."
+        )
+    return {ours: variables[theirs] for ours, theirs in expected.items()}

@@ -1,11 +1,10 @@
-"""tensornets' networks and weights: its names <-> ours, its .npz <-> our model. Needs no TensorFlow.
+"""tensornets' networks and weights: its array names <-> ours, its .npz <-> our model. Does not import TensorFlow.
 
-Layer by layer its graphs are ours (its layers.py, `darkconv`; darknets.py; references/yolos.py): batch norm with epsilon 1e-5 and with
-its shift in a bias of its own, "SAME" padding, a reorg that is space-to-depth, a last pool of stride 1 in the tiny network.
+Its graphs equal our networks layer by layer (its layers.py, `darkconv`; darknets.py; references/yolos.py): batch norm with epsilon 1e-5
+and a separate bias as shift, "SAME" padding, a reorg that is space-to-depth, and a last max pool of stride 1 in the tiny network.
 
-The weights want red, green, blue: tensornets' `preprocess` turns what OpenCV reads (datasets/voc.py, where its published 73.2 mAP comes
-from). Its `load_img` has turned the colours once already, so in its README's example the network sees blue, green, red. Ours sees what
-the weights want (docs/decisions/0006).
+The weights were trained on RGB: `preprocess` in tensornets converts the BGR images of OpenCV (datasets/voc.py, which gives the published
+73.2 mAP). Its `load_img` converts too, so the example in its README feeds BGR to the network. We feed RGB (docs/decisions/0006).
 """
 
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 from weights.formats.tensornets.npz import read_npz, write_npz
 
-_PARTS = {  # in the order of its variables
+_PARTS = {  # our part -> its variable, in the order of tensornets
     "kernel": "conv/weights",
     "gamma": "bn/gamma",
     "mean": "bn/moving_mean",
@@ -31,27 +30,27 @@ _PARTS = {  # in the order of its variables
 
 
 @dataclass(frozen=True)
-class Kind:
+class TensornetsNetwork:
     """One of tensornets' networks."""
 
     function: Literal["YOLOv2", "YOLOv2COCO", "TinyYOLOv2VOC", "Darknet19"]
-    scope: str  # of its variables
-    stem_scope: str  # within that, of its stem's
+    scope: str  # of all variables
+    stem_scope: str  # of the stem's variables, within `scope`
     network: Network
 
     @property
     def variables(self) -> dict[str, str]:
-        """Our array -> its variable, in its order: "conv5_3/kernel" -> "genYOLOv2/stem/conv5/3/conv/weights:0"."""
+        """Our array name -> its variable name, in its order: "conv5_3/kernel" -> "genYOLOv2/stem/conv5/3/conv/weights:0"."""
         ours = array_shapes(self.network)
         convolutions = [layer.name for layer in self.network if isinstance(layer, Conv)]
         return {
-            f"{layer}/{part}": f"{self.scope}/{self._place(layer)}/{its}:0"
+            f"{layer}/{part}": f"{self.scope}/{self._layer_scope(layer)}/{theirs}:0"
             for layer in convolutions
-            for part, its in _PARTS.items()
+            for part, theirs in _PARTS.items()
             if f"{layer}/{part}" in ours
         }
 
-    def _place(self, layer: str) -> str:
+    def _layer_scope(self, layer: str) -> str:
         if self.function == "TinyYOLOv2VOC" or layer not in _STEM:
             return layer
         stage, _, index = layer.partition("_")
@@ -61,64 +60,77 @@ class Kind:
 _STEM = frozenset(layer.name for layer in darknet19().layers)
 
 
-def kind_of(spec: ModelSpec) -> Kind:
-    """Which of tensornets' networks the spec describes. Raises NetworkError, naming the first layer that differs, if it is none.
+def tensornets_network(spec: ModelSpec) -> TensornetsNetwork:
+    """Return the network of tensornets that equals the spec's.
 
-    It has YOLOv2 on Darknet19 and Tiny YOLOv2, with five anchors for any number of labels, and the Darknet19 stem. The tiny head is 1024
-    filters wide for 20 labels and 512 for any other number.
+    tensornets has YOLOv2 on Darknet19 and Tiny YOLOv2, with five anchors and any number of labels, and the Darknet19 stem. The head of
+    Tiny YOLOv2 has 1024 filters for 20 labels and 512 otherwise.
+
+    Raises:
+        NetworkError: There is no such network. The message names the first layer that differs.
     """
-    kinds = _kinds(spec.labels) if spec.is_detector else (Kind("Darknet19", "darknet19", "", darknet19().layers),)
-    for kind in kinds:
-        if kind.network == spec.network:
-            return kind
-    nearest = max(kinds, key=lambda kind: _same(kind.network, spec.network))
-    place = _same(nearest.network, spec.network)
-    ours, its = ([*network, "nothing"][place] for network in (spec.network, nearest.network))
+    candidates = _detectors(spec.labels) if spec.is_detector else (TensornetsNetwork("Darknet19", "darknet19", "", darknet19().layers),)
+    for candidate in candidates:
+        if candidate.network == spec.network:
+            return candidate
+    nearest = max(candidates, key=lambda candidate: _common_layers(candidate.network, spec.network))
+    index = _common_layers(nearest.network, spec.network)
+    ours, theirs = ([*network, "nothing"][index] for network in (spec.network, nearest.network))
     raise NetworkError(
-        f"tensornets has no such network: {ours} where its {nearest.function} has {its}. "
-        "It computes its own YOLOv2, Tiny YOLOv2 and Darknet19; choose another engine or format."
+        f"tensornets has no such network: {ours} where its {nearest.function} has {theirs}. "
+        "tensornets supports only its own YOLOv2, Tiny YOLOv2 and Darknet19. Choose another engine or format."
     )
 
 
-def _kinds(labels: tuple[str, ...]) -> tuple[Kind, ...]:
-    full = Kind("YOLOv2", "genYOLOv2", "stem/", yolov2(labels))
-    if len(labels) == 80:  # only this function of tensornets' knows the weights for them
-        full = Kind("YOLOv2COCO", "REFyolov2coco", "", yolov2(labels))
+def _detectors(labels: tuple[str, ...]) -> tuple[TensornetsNetwork, ...]:
+    full = TensornetsNetwork("YOLOv2", "genYOLOv2", "stem/", yolov2(labels))
+    if len(labels) == 80:  # only this function has weights for 80 labels
+        full = TensornetsNetwork("YOLOv2COCO", "REFyolov2coco", "", yolov2(labels))
     tiny = tiny_yolov2(labels, filters=1024 if len(labels) == 20 else 512)
-    return full, Kind("TinyYOLOv2VOC", "REFtinyyolov2voc", "", tiny)
+    return full, TensornetsNetwork("TinyYOLOv2VOC", "REFtinyyolov2voc", "", tiny)
 
 
-def _same(first: Network, second: Network) -> int:
-    """How many layers they have in common, from the first on."""
+def _common_layers(first: Network, second: Network) -> int:
+    """Return the number of equal layers at the beginning of both."""
     differ = [one != other for one, other in zip(first, second, strict=False)]
     return differ.index(True) if True in differ else len(differ)
 
 
 def read_tensornets(path: Path, spec: ModelSpec, *, name: str | None = None) -> Model:
-    """The model in one of tensornets' .npz files, which has the arrays of that spec in tensornets' order.
+    """Read a model from an .npz file of tensornets.
 
-    spec: `catalogue.spec_of` an entry, for instance. For the stem the file may end with a classifier, which is left out.
-    name: the file's if not given. Raises NetworkError where tensornets has no such network; ModelFileError where the file is not sound
-    or holds another network.
+    Args:
+        path: The file. It contains the arrays in tensornets' order. If the spec is a stem, a classifier at the end is ignored.
+        spec: What the file contains, for example `catalogue.spec_of(entry)`.
+        name: The model's name. By default that of the file.
+
+    Returns:
+        The model.
+
+    Raises:
+        NetworkError: tensornets has no such network.
+        ModelFileError: The file is damaged or contains another network.
     """
-    wanted = list(kind_of(spec).variables)
+    names = list(tensornets_network(spec).variables)
     shapes = array_shapes(spec.network)
     values = read_npz(path)
-    if len(values) == len(wanted) + 2 and not spec.is_detector:
+    if len(values) == len(names) + 2 and not spec.is_detector:
         values = values[:-2]
-    if len(values) != len(wanted):
-        raise ModelFileError(f"{path}: it holds {len(values)} arrays, the network needs {len(wanted)}; it is of another network.")
-    for number, (array, value) in enumerate(zip(wanted, values, strict=True), start=1):
+    if len(values) != len(names):
+        raise ModelFileError(f"{path}: it contains {len(values)} arrays, but the network has {len(names)}. It belongs to another network.")
+    for number, (array, value) in enumerate(zip(names, values, strict=True), start=1):
         if value.shape != shapes[array]:
-            raise ModelFileError(f"{path}: array {number}, {array!r}, has shape {value.shape}, the network needs {shapes[array]}.")
+            raise ModelFileError(f"{path}: array {number}, {array!r}, has shape {value.shape}, but the network needs {shapes[array]}.")
         if not np.isfinite(value).all() or (array.endswith("/variance") and value.min() < 0):
-            raise ModelFileError(f"{path}: array {number}, {array!r}, holds NaN, infinity or a variance below 0: it is damaged.")
-    return Model(name or path.stem, spec, dict(zip(wanted, values, strict=True)), {"format": "tensornets", "weights": path.name})
+            raise ModelFileError(f"{path}: array {number}, {array!r}, contains NaN, infinity or a negative variance. The file is damaged.")
+    return Model(name or path.stem, spec, dict(zip(names, values, strict=True)), {"format": "tensornets", "weights": path.name})
 
 
 def write_tensornets(model: Model, path: Path) -> None:
-    """Writes the model's arrays as tensornets' `save` does; `read_tensornets` reads them back, and tensornets' `load` loads them.
+    """Write the model's arrays in the format of tensornets' `save`. Its `load` and `read_tensornets` read the file.
 
-    Raises NetworkError where tensornets has no such network, OSError where the disk refuses.
+    Raises:
+        NetworkError: tensornets has no such network.
+        OSError: The file cannot be written.
     """
-    write_npz(path, {its: model.arrays[ours] for ours, its in kind_of(model.spec).variables.items()})
+    write_npz(path, {theirs: model.arrays[ours] for ours, theirs in tensornets_network(model.spec).variables.items()})

@@ -1,4 +1,4 @@
-"""A web server that plays the internet, on loopback, with the faults that real ones have; a cache of one's own; a small entry."""
+"""A local web server with the faults of real ones, an empty cache, and small catalogue entries."""
 
 import hashlib
 import re
@@ -18,12 +18,12 @@ from detector.shapes import parameters
 from weights.errors import FetchError
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of, spec_of
-from weights.hub.fetch import fetch
+from weights.hub.fetch import fetch_entry
 
 
 @dataclass
 class Page:
-    """What the server has under one path, and how it misbehaves."""
+    """The content under one path, and the server's faults."""
 
     body: bytes
     etag: str | None = '"first"'
@@ -31,19 +31,19 @@ class Page:
     content_type: str | None = "application/octet-stream"
     status: int = 200
     ranges: bool = True  # False: ignores Range and sends everything
-    cuts: list[int] = field(default_factory=list)  # one for each answer: hang up after so many bytes of it
-    shift: int = 0  # a range begins so many bytes after the one asked for
-    location: str | None = None  # where a redirection leads
+    cuts: list[int] = field(default_factory=list)  # for each answer: close the connection after this many bytes
+    shift: int = 0  # a range starts this many bytes too late
+    location: str | None = None  # target of a redirect
     encoding: str | None = None  # Content-Encoding
-    length: bool = True  # False: no Content-Length, the end of the connection is the end of the body
-    hold_after: int | None = None  # send so many bytes, set `holding`, and send no more before `go_on` is set
+    length: bool = True  # False: no Content-Length; the body ends with the connection
+    hold_after: int | None = None  # after this many bytes, set `holding` and wait for `go_on`
     holding: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
-class Seen:
-    """A request that came in, and how many bytes of the body were sent."""
+class ReceivedRequest:
+    """A request, and the number of bytes sent in response."""
 
     path: str
     headers: dict[str, str]
@@ -52,37 +52,37 @@ class Seen:
 
     @property
     def start(self) -> int:
-        """The first byte that was asked for."""
+        """The first requested byte."""
         return int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")) if "Range" in self.headers else 0
 
 
 class Internet(ThreadingHTTPServer):
-    """Pages by path; every request is written down. As Darknet's site, it refuses Python's own user agent."""
+    """Serves pages by path and records every request. Like Darknet's site, it refuses the user agents of Python libraries."""
 
     daemon_threads = True
-    page = Page  # how tests make one
+    page = Page  # for tests to create pages
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages: dict[str, Page] = {}
-        self.seen: list[Seen] = []
+        self.seen: list[ReceivedRequest] = []
 
     @property
     def base(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address) -> None:
-        """A client that hangs up early is no error here."""
+        """Ignore clients that close the connection early."""
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Internet
 
     def log_message(self, *args) -> None:
-        """Tests are quiet."""
+        """Print nothing."""
 
     def do_GET(self) -> None:
-        seen = Seen(self.path, dict(self.headers))
+        seen = ReceivedRequest(self.path, dict(self.headers))
         self.server.seen.append(seen)
         page = self.server.pages.get(urlsplit(self.path).path)
         if page is None or re.match(r"(?i)python|$", self.headers.get("User-Agent", "")):
@@ -97,9 +97,9 @@ class Handler(BaseHTTPRequestHandler):
         self._send_body(page, body, seen)
 
     def _start(self, page: Page) -> int:
-        asked = self.headers.get("Range")
+        requested = self.headers.get("Range")
         same = self.headers.get("If-Range") in (None, page.etag, page.modified)
-        return int(asked.removeprefix("bytes=").removesuffix("-")) if asked and page.ranges and same else 0
+        return int(requested.removeprefix("bytes=").removesuffix("-")) if requested and page.ranges and same else 0
 
     def _send_head(self, page: Page, status: int, start: int, length: int) -> None:
         self.send_response(status)
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
 
-    def _send_body(self, page: Page, body: memoryview, seen: Seen) -> None:
+    def _send_body(self, page: Page, body: memoryview, seen: ReceivedRequest) -> None:
         end = min(page.cuts.pop(0), len(body)) if page.cuts else len(body)
         if page.hold_after is not None:
             seen.sent += self.wfile.write(body[: min(page.hold_after, end)])
@@ -130,15 +130,15 @@ class Home:
 
     folder: Path
 
-    def left(self) -> set[str]:
-        """What lies in it, locks aside."""
+    def files(self) -> set[str]:
+        """Names of its files, except locks."""
         return {path.name for path in self.folder.iterdir() if path.suffix != ".lock"}
 
     def refuses(self, entry: Entry, match: str) -> FetchError:
-        """Fetching the entry fails with such a message, and nothing is under its name."""
+        """Assert that fetching the entry fails with a message and leaves no file under its name."""
         with pytest.raises(FetchError, match=match) as caught:
-            fetch(entry)
-        assert not cache.path_of(entry).exists()
+            fetch_entry(entry)
+        assert not cache.cached_path(entry).exists()
         return caught.value
 
 
@@ -154,7 +154,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
-def internet(home: Home) -> Iterator[Internet]:  # noqa: ARG001  its environment is what matters
+def internet(home: Home) -> Iterator[Internet]:  # noqa: ARG001  for its environment variables
     server = Internet()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -170,12 +170,12 @@ def internet(home: Home) -> Iterator[Internet]:  # noqa: ARG001  its environment
 
 @pytest.fixture(scope="session")
 def weights_like() -> Callable[[Entry], bytes]:
-    """Makes a file of an entry's size that Darknet could have written: header, and seeded numbers in 0..1."""
+    """Makes a valid file for an entry: a header and seeded numbers in 0..1."""
     numbers = np.random.default_rng(1).random(1 << 18, np.float32).tobytes()
 
     def make(entry: Entry) -> bytes:
         needed = 4 * parameters(spec_of(entry).network)
-        header = struct.pack("<iiiQ", 0, 2, 0, 32) if entry.largest - needed == 20 else struct.pack("<iiii", 0, 1, 0, 32)
+        header = struct.pack("<iiiQ", 0, 2, 0, 32) if entry.max_bytes - needed == 20 else struct.pack("<iiii", 0, 1, 0, 32)
         return header + (numbers * (needed // len(numbers) + 1))[:needed]
 
     return make
@@ -183,19 +183,19 @@ def weights_like() -> Callable[[Entry], bytes]:
 
 @pytest.fixture(scope="session")
 def body() -> bytes:
-    """What `page` has."""
+    """The content of `page`."""
     return np.random.default_rng(7).bytes(300_000)
 
 
 @pytest.fixture(scope="session")
 def other() -> bytes:
-    """As long, but something else."""
+    """Different content of the same length."""
     return np.random.default_rng(8).bytes(300_000)
 
 
 @pytest.fixture
 def page(internet: Internet, body: bytes) -> Page:
-    """The page of `small`."""
+    """The page of the entry `small`."""
     return internet.pages.setdefault("/small.weights", Page(body))
 
 
@@ -209,7 +209,7 @@ def small(internet: Internet, page: Page) -> Entry:
 
 @pytest.fixture
 def unpublished(internet: Internet, weights_like: Callable[[Entry], bytes]) -> Entry:
-    """An entry that nobody has published a hash of: 25 MB that Darknet could have written, at its one address."""
+    """An entry without published hashes: a valid file of 25 MB at one address."""
     stem = replace(entry_of("tiny-yolov2-voc"), name="unpublished", file="unpublished.weights", hashes={}, filters=1)
     size = 20 + 4 * parameters(spec_of(stem).network)
     entry = replace(stem, sizes=(size,), addresses=(f"{internet.base}/unpublished.weights",))
@@ -219,7 +219,7 @@ def unpublished(internet: Internet, weights_like: Callable[[Entry], bytes]) -> E
 
 @pytest.fixture
 def dead() -> Iterator[str]:
-    """An address where nobody listens; the port stays ours, so that nobody else can."""
+    """An address that refuses connections. The port stays bound, so that no other process can use it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""The README's commands about yolov2-voc, against a server that has a file of its true size, of random numbers."""
+"""The README's commands about yolov2-voc, with a local server that has a file of the real size with random numbers."""
 
 import subprocess
 import sys
@@ -50,14 +50,14 @@ def test_yolov2_is_pulled_detects_is_listed_verified_and_removed(boxwright, inte
     assert len(internet.seen) == 1
 
 
-def test_a_name_that_is_not_here_is_pulled_at_its_first_use(boxwright, internet, yolov2_bytes, monkeypatch):
+def test_a_model_is_pulled_at_its_first_use(boxwright, internet, yolov2_bytes, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
     assert boxwright("detect", PHOTO, "--model", "yolov2-voc", "--json").returncode == 0
     assert [seen.status for seen in internet.seen] == [200]
 
 
-def test_it_is_served_by_its_name_and_pulled_for_that(start_service, internet, yolov2_bytes, monkeypatch):
+def test_serve_pulls_a_model_by_its_name(start_service, internet, yolov2_bytes, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
     service = start_service("yolov2-voc")
@@ -72,13 +72,13 @@ def test_it_is_served_by_its_name_and_pulled_for_that(start_service, internet, y
     assert [seen.status for seen in internet.seen] == [200]
 
 
-def test_a_file_brought_along_is_taken_instead_of_a_download(boxwright, home, yolov2_bytes, tmp_path, monkeypatch):
+def test_pull_takes_a_local_file_instead_of_a_download(boxwright, home, yolov2_bytes, tmp_path, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     brought = tmp_path / "brought.weights"
     brought.write_bytes(yolov2_bytes[:-4])
     refused = boxwright("weights", "pull", "yolov2-voc", "--from", brought)
-    assert (refused.returncode, home.left()) == (2, set())
+    assert (refused.returncode, home.files()) == (2, set())
     assert "202,704,260 bytes instead of 202,704,264" in refused.stderr
     brought.write_bytes(yolov2_bytes)
     assert boxwright("weights", "pull", "yolov2-voc", "--from", brought).returncode == 0
-    assert home.left() == {"yolov2-voc.weights", "hashes.json"}
+    assert home.files() == {"yolov2-voc.weights", "hashes.json"}

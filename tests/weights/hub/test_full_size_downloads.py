@@ -1,4 +1,4 @@
-"""Files of the size that the real ones have, from a server that plays the internet: good ones, and all that goes wrong with them."""
+"""Downloads of files with the size of the real ones from a local server, and everything that can go wrong."""
 
 import hashlib
 import os
@@ -16,8 +16,8 @@ from detector.errors import ModelFileError
 from weights.errors import DiskError
 from weights.formats.tensornets.npz import write_npz
 from weights.hub.catalogue import Entry, entry_of, spec_of
-from weights.hub.fetch import fetch
-from weights.hub.http_download import CHUNK
+from weights.hub.fetch import fetch_entry
+from weights.hub.partial_file import CHUNK_BYTES
 from weights.hub.pulled import load_pulled
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,7 +27,7 @@ PULL = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
 
 @pytest.fixture(scope="module")
 def stem(weights_like) -> bytes:
-    """What darknet19_448.conv.23 might be."""
+    """A file like darknet19_448.conv.23."""
     data = weights_like(entry_of("darknet19"))
     assert len(data) == SIZE
     return data
@@ -35,79 +35,79 @@ def stem(weights_like) -> bytes:
 
 @pytest.fixture
 def served(internet, stem):
-    """Its page."""
+    """The page of that file."""
     return internet.pages.setdefault("/darknet19_448.conv.23", internet.page(stem))
 
 
 @pytest.fixture
 def entry(internet, served) -> Entry:
-    """The catalogue's entry, its address at our server, and the sha256 that somebody might have published."""
+    """The catalogue entry with an address on our server and with a published sha256."""
     hashes = {"sha256": hashlib.sha256(served.body).hexdigest()}
     return replace(entry_of("darknet19"), addresses=(f"{internet.base}/darknet19_448.conv.23",), hashes=hashes)
 
 
-def test_a_good_download_is_the_file_to_its_last_byte(entry, home, internet, stem):
-    assert fetch(entry).read_bytes() == stem
-    assert home.left() == {entry.file}
+def test_a_full_size_download_is_complete(entry, home, internet, stem):
+    assert fetch_entry(entry).read_bytes() == stem
+    assert home.files() == {entry.file}
     assert [seen.sent for seen in internet.seen] == [SIZE]
 
 
-def test_one_cut_in_the_middle_is_taken_up_there(entry, internet, served, stem):
+def test_a_full_size_download_resumes_after_an_interruption(entry, internet, served, stem):
     served.cuts = [SIZE // 2]
-    assert fetch(entry).read_bytes() == stem
-    assert [seen.start for seen in internet.seen] == [0, SIZE // 2 // CHUNK * CHUNK]
-    assert sum(seen.sent for seen in internet.seen) < SIZE + CHUNK
+    assert fetch_entry(entry).read_bytes() == stem
+    assert [seen.start for seen in internet.seen] == [0, SIZE // 2 // CHUNK_BYTES * CHUNK_BYTES]
+    assert sum(seen.sent for seen in internet.seen) < SIZE + CHUNK_BYTES
 
 
-def test_a_wrong_hash_is_refused_and_nothing_is_left(entry, home, served, stem):
+def test_a_file_with_a_wrong_hash_is_refused_and_deleted(entry, home, served, stem):
     served.body = stem[:-1] + bytes([stem[-1] ^ 1])
     home.refuses(entry, f"instead of {entry.hashes['sha256']}, the published sha256")
-    assert home.left() == set()
+    assert home.files() == set()
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream"])
-def test_a_web_page_of_that_size_is_no_weights(entry, home, internet, served, content_type):
+def test_a_web_page_of_the_right_size_is_refused(entry, home, internet, served, content_type):
     served.body, served.content_type = b"<!DOCTYPE html>".ljust(SIZE), content_type
     home.refuses(entry, "an HTML page instead of the file")
-    assert home.left() == set()
-    assert internet.seen[0].sent < SIZE // 2  # what the sockets hold, and no more
+    assert home.files() == set()
+    assert internet.seen[0].sent < SIZE // 2  # no more than the socket buffers hold
 
 
-def test_after_a_dead_mirror_the_next_address_is_asked_as_nobody_but_us(entry, internet, dead, monkeypatch, stem):
+def test_after_a_dead_mirror_the_next_address_is_requested_with_our_user_agent(entry, internet, dead, monkeypatch, stem):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", dead)
-    assert fetch(entry).read_bytes() == stem
-    (seen,) = internet.seen  # which answers 403 to Python's own user agent
+    assert fetch_entry(entry).read_bytes() == stem
+    (seen,) = internet.seen  # the server answers 403 to the user agents of Python libraries
     assert (seen.status, seen.headers["User-Agent"].partition("/")[0]) == (200, "boxwright")
 
 
 @pytest.mark.usefixtures("served")
-def test_a_disk_that_is_full_halfway_leaves_nothing(home, internet, monkeypatch):
+def test_a_disk_that_is_full_halfway_leaves_no_file(home, internet, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     limited = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({SIZE // 2},) * 2); "
     limited += "import sys; sys.argv[1:] = ['weights', 'pull', 'darknet19']; runpy.run_module('cli.main', run_name='__main__')"
     ended = subprocess.run([sys.executable, "-c", limited], cwd=ROOT, env=os.environ, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "cannot be written: File too large. Make room, or set BOXWRIGHT_HOME" in ended.stderr
-    assert home.left() == set()
+    assert "cannot be written: File too large. Free some space, or set BOXWRIGHT_HOME" in ended.stderr
+    assert home.files() == set()
     assert len(internet.seen) == 1  # no other address would help
 
 
-def test_a_disk_without_room_is_noticed_before_it_is_full(entry, home, internet, monkeypatch):
+def test_too_little_disk_space_is_detected_before_a_full_size_download(entry, home, internet, monkeypatch):
     no_room = os.statvfs_result((4096, 4096, 100, SIZE // 4096 // 2, SIZE // 4096 // 2, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: no_room)
     with pytest.raises(DiskError, match=f"needs {SIZE:,} more"):
-        fetch(entry)
-    assert home.left() == set()
+        fetch_entry(entry)
+    assert home.files() == set()
     assert internet.seen[0].sent < SIZE // 2
 
 
-def test_two_processes_at_once_fetch_it_once(home, internet, served, monkeypatch):
+def test_two_concurrent_pull_commands_download_the_file_once(home, internet, served, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
-    served.hold_after = CHUNK
+    served.hold_after = CHUNK_BYTES
     with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
         assert served.holding.wait(60)
         with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
-            assert "another process is busy with darknet19_448.conv.23" in second.stderr.readline()
+            assert "waiting for another process to finish with darknet19_448.conv.23" in second.stderr.readline()
             served.go_on.set()
             answers = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert answers == [f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"] * 2
@@ -115,25 +115,25 @@ def test_two_processes_at_once_fetch_it_once(home, internet, served, monkeypatch
 
 
 @pytest.mark.usefixtures("served")
-def test_a_terminal_shows_how_far_it_is_how_quick_and_how_long_yet_and_the_output_stays_clean(home, internet, monkeypatch):
+def test_a_terminal_shows_size_rate_and_remaining_time_and_stdout_stays_clean(home, internet, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     terminal, end = os.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen(PULL, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=end, text=True) as process:
         os.close(end)
-        said = b""
-        with suppress(OSError):  # which ends what comes from a terminal
+        shown = b""
+        with suppress(OSError):  # reading a closed terminal raises it
             while True:
-                said += os.read(terminal, 65536)
+                shown += os.read(terminal, 65536)
         output = process.communicate(timeout=60)[0]
     os.close(terminal)
-    plain = re.sub(r"\x1b\[[\d;?]*\w", "", said.decode())  # without colours
+    plain = re.sub(r"\x1b\[[\d;?]*\w", "", shown.decode())  # without colours
     assert re.search(r"darknet19 \S+ 79\.3/79\.3 MB [\d.]+ [kMG]B/s \d:\d\d:\d\d", plain)
     assert output == f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"
 
 
 class Payload:
-    """Unpickled, it writes the file."""
+    """Unpickling it creates the file `marker`."""
 
     def __init__(self, marker):
         self.marker = str(marker)
@@ -144,7 +144,7 @@ class Payload:
 
 @pytest.fixture
 def malicious(internet, random_arrays, tmp_path):
-    """An entry of tensornets' whose file, at our server, is whole and of true size, but for a payload in place of its last array."""
+    """A tensornets entry whose file on our server has the right size, but a payload instead of its last array."""
     entry = entry_of("tensornets-darknet19")
     arrays = random_arrays(spec_of(entry).network, 1)
     arrays[next(reversed(arrays))] = Payload(tmp_path / "ran")
@@ -153,24 +153,24 @@ def malicious(internet, random_arrays, tmp_path):
     assert len(internet.pages["/darknet19.npz"].body) > SIZE
     with np.load(tmp_path / "bad.npz", allow_pickle=True) as live:
         live["values"][-1].close()
-    (tmp_path / "ran").unlink()  # it exists only if numpy ran it, so it is a live one
+    (tmp_path / "ran").unlink()  # this proves that the payload works: numpy executed it
     return replace(entry, addresses=(f"{internet.base}/darknet19.npz",))
 
 
 def test_a_malicious_pickle_is_refused_by_the_published_hash(malicious, home, tmp_path):
     home.refuses(malicious, "its hash is .* the published md5")
-    assert home.left() == set()
+    assert home.files() == set()
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_malicious_pickle_that_nobody_vouched_for_is_refused_when_it_is_looked_into(malicious, home, tmp_path):
-    home.refuses(replace(malicious, hashes={}), r"it holds no such network: .*its pickle names .*open.*delete it")
-    assert home.left() == set()
+def test_a_malicious_pickle_without_a_published_hash_is_refused_by_its_content(malicious, home, tmp_path):
+    home.refuses(replace(malicious, hashes={}), r"it does not contain this network: .*its pickle names .*open.*delete it")
+    assert home.files() == set()
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_malicious_pickle_with_the_right_hash_is_refused_when_a_model_is_made_of_it(malicious, internet, tmp_path):
+def test_a_malicious_pickle_with_the_right_hash_is_refused_when_it_is_loaded(malicious, internet, tmp_path):
     entry = replace(malicious, hashes={"md5": hashlib.md5(internet.pages["/darknet19.npz"].body).hexdigest()})
     with pytest.raises(ModelFileError, match=r"its pickle names .*open.*delete it"):
-        load_pulled(entry, fetch(entry))
+        load_pulled(entry, fetch_entry(entry))
     assert not (tmp_path / "ran").exists()

@@ -1,4 +1,4 @@
-"""Downloads that break off, disks that fill up, processes that are killed or come in twos."""
+"""Interrupted downloads, full disks, and killed or concurrent processes."""
 
 import gzip
 import hashlib
@@ -18,103 +18,103 @@ from hypothesis import strategies as st
 
 from weights.errors import DiskError, FetchError
 from weights.hub.catalogue import Entry
-from weights.hub.fetch import fetch
-from weights.hub.http_download import CHUNK
+from weights.hub.fetch import fetch_entry
+from weights.hub.partial_file import CHUNK_BYTES
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("validators", [{"etag": '"first"'}, {"etag": None, "modified": "Sat, 24 Mar 2018 00:00:00 GMT"}, {"etag": None}])
-def test_a_download_cut_in_the_middle_is_taken_up_where_it_stopped(small: Entry, internet, page, validators: dict, body: bytes):
+def test_an_interrupted_download_resumes_where_it_stopped(small: Entry, internet, page, validators: dict, body: bytes):
     vars(page).update(validators, cuts=[150_000])
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     first, second = internet.seen
     assert first.sent == 150_000
-    assert second.start == 150_000 // CHUNK * CHUNK
+    assert second.start == 150_000 // CHUNK_BYTES * CHUNK_BYTES
     assert second.headers.get("If-Range") == (page.etag or page.modified)
     assert (second.status, second.sent) == (206, len(body) - second.start)
 
 
-def test_a_later_run_takes_up_what_an_earlier_one_left(small: Entry, home, internet, page, body: bytes):
+def test_a_later_run_resumes_the_download_of_an_earlier_run(small: Entry, home, internet, page, body: bytes):
     page.cuts = [150_000, 10]
-    error = home.refuses(small, r"it broke off after 131,072 bytes\n")
-    assert "the 131,072 bytes that came are kept" in str(error)
-    assert home.left() == {"small.weights.partial", "small.weights.partial.json"}
-    assert fetch(small).read_bytes() == body
-    assert internet.seen[2].start == 2 * CHUNK
-    assert home.left() == {"small.weights"}
+    error = home.refuses(small, r"the connection broke off after 131,072 bytes\n")
+    assert "it continues after the 131,072 bytes that have arrived" in str(error)
+    assert home.files() == {"small.weights.partial", "small.weights.partial.json"}
+    assert fetch_entry(small).read_bytes() == body
+    assert internet.seen[2].start == 2 * CHUNK_BYTES
+    assert home.files() == {"small.weights"}
 
 
-def test_a_server_that_ignores_the_range_sends_everything_and_everything_is_written_anew(small: Entry, internet, page, body: bytes):
+def test_if_the_server_ignores_the_range_the_whole_file_is_written_again(small: Entry, internet, page, body: bytes):
     page.cuts, page.ranges = [150_000], False
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert [(seen.status, seen.sent) for seen in internet.seen] == [(200, 150_000), (200, len(body))]
     assert internet.seen[1].start > 0
 
 
-def test_a_file_that_changed_in_between_is_fetched_anew(unpublished: Entry, home, internet):
+def test_a_file_that_changed_between_two_requests_is_downloaded_again(unpublished: Entry, home, internet):
     page = internet.pages["/unpublished.weights"]
     page.cuts = [150_000, 10]
     home.refuses(unpublished, "broke off")
     page.body, page.etag = page.body[:100] + b"\0\0\0\0" + page.body[104:], '"second"'
-    assert fetch(unpublished).read_bytes() == page.body
+    assert fetch_entry(unpublished).read_bytes() == page.body
     assert (internet.seen[2].headers["If-Range"], internet.seen[2].status) == ('"first"', 200)
 
 
-def test_two_parts_that_do_not_fit_are_thrown_away_and_all_is_fetched_again(small: Entry, home, internet, page, body: bytes, other: bytes):
+def test_parts_of_different_files_are_discarded_and_downloaded_again(small: Entry, home, internet, page, body: bytes, other: bytes):
     page.etag, page.body, page.cuts = None, other, [150_000, 10]
     home.refuses(small, "broke off")
     page.body = body
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert [seen.status for seen in internet.seen] == [200, 206, 206, 200]
 
 
-def test_without_a_published_hash_or_a_validator_nothing_is_pieced_together(unpublished: Entry, internet):
+def test_without_a_hash_or_a_validator_downloads_are_not_resumed(unpublished: Entry, internet):
     page = internet.pages["/unpublished.weights"]
     page.etag, page.cuts = None, [150_000]
-    assert fetch(unpublished).read_bytes() == page.body
+    assert fetch_entry(unpublished).read_bytes() == page.body
     assert [seen.start for seen in internet.seen] == [0, 0]
 
 
-def test_a_weak_etag_is_no_proof_that_the_file_is_the_same(small: Entry, internet, page, body: bytes):
+def test_a_weak_etag_is_not_used_for_resuming(small: Entry, internet, page, body: bytes):
     page.etag, page.modified, page.cuts = 'W/"weak"', "Sat, 24 Mar 2018 00:00:00 GMT", [150_000]
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen[1].headers["If-Range"] == page.modified
 
 
-def test_a_file_that_is_shorter_than_it_should_be_is_refused_and_the_next_address_tried(small: Entry, home, internet, page, body: bytes):
+def test_a_short_file_is_refused_and_the_next_address_is_tried(small: Entry, home, internet, page, body: bytes):
     page.body, page.length = body[:200_000], False
     home.refuses(small, "it sent 200,000 bytes instead of 300,000")
     assert len(internet.seen) == 1
     internet.pages["/whole"] = internet.page(body)
-    assert fetch(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
     assert [(seen.path, seen.status) for seen in internet.seen[1:]] == [("/small.weights", 416), ("/small.weights", 200), ("/whole", 200)]
 
 
-def test_a_server_that_sends_another_part_than_asked_for_is_given_one_more_chance(small: Entry, home, internet, page, body: bytes):
+def test_a_wrong_range_causes_exactly_one_restart(small: Entry, home, internet, page, body: bytes):
     page.cuts, page.shift = [150_000], 1
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert [seen.status for seen in internet.seen] == [200, 206, 200]
     (home.folder / small.file).unlink()
     page.cuts = [150_000, 300_000, 150_000]
-    home.refuses(small, "twice it did not go on where the file had stopped")
+    home.refuses(small, "it sent the wrong part of the file twice")
     assert [seen.status for seen in internet.seen[3:]] == [200, 206, 200, 206]
 
 
-def test_the_address_that_has_sent_a_part_is_the_first_to_be_asked_for_the_rest(small: Entry, home, internet, page, body: bytes):
+def test_the_address_that_sent_a_part_is_tried_first(small: Entry, home, internet, page, body: bytes):
     page.cuts = [150_000, 10]
     entry = replace(small, addresses=(f"{internet.base}/first", *small.addresses))
     home.refuses(entry, "broke off")
     internet.pages["/first"] = internet.page(body)
-    assert fetch(entry).read_bytes() == body
+    assert fetch_entry(entry).read_bytes() == body
     assert [seen.path for seen in internet.seen] == ["/first", *["/small.weights"] * 3]
 
 
-def test_the_file_is_asked_for_as_it_is_and_a_packed_one_is_refused(small: Entry, home, internet, page):
+def test_a_compressed_response_is_not_requested_and_is_refused(small: Entry, home, internet, page):
     page.body, page.encoding = gzip.compress(b"0" * 2_000_000), "gzip"
-    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it packed the file with gzip")
+    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it compressed the file with gzip without being asked to")
     assert internet.seen[0].headers["Accept-Encoding"] == "identity"
-    assert home.left() == set()
+    assert home.files() == set()
 
 
 def leave_part(home, body: bytes, note: str) -> None:
@@ -123,88 +123,88 @@ def leave_part(home, body: bytes, note: str) -> None:
     (home.folder / "small.weights.partial.json").write_text(note)
 
 
-def test_a_part_that_is_the_whole_already_is_taken_without_asking(small: Entry, home, internet, body: bytes):
+def test_a_partial_file_that_is_complete_is_used_without_a_request(small: Entry, home, internet, body: bytes):
     leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen == []
-    assert home.left() == {"small.weights"}
+    assert home.files() == {"small.weights"}
 
 
-def test_where_only_the_server_knows_that_the_part_is_the_whole_it_is_fetched_anew(small: Entry, home, internet, body: bytes):
+def test_a_complete_partial_file_of_unknown_size_is_downloaded_again(small: Entry, home, internet, body: bytes):
     leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
     entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
-    assert fetch(entry).read_bytes() == body
+    assert fetch_entry(entry).read_bytes() == body
     assert [seen.status for seen in internet.seen] == [416, 200]
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{", '{"address": 1}', "\x00"])
-def test_a_part_of_unknown_origin_is_not_used(small: Entry, home, internet, note: str, body: bytes, other: bytes):
+def test_a_partial_file_of_unknown_origin_is_not_used(small: Entry, home, internet, note: str, body: bytes, other: bytes):
     leave_part(home, other[:100_000], note)
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
     assert internet.seen[0].start == 0
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 300_001), max_size=6))
-def test_however_often_it_is_cut_the_file_is_whole_in_the_end(small: Entry, home, page, cuts: list[int], body: bytes):
+def test_after_any_number_of_interruptions_the_file_is_complete(small: Entry, home, page, cuts: list[int], body: bytes):
     page.cuts = list(cuts)
     while True:
         try:
-            path = fetch(small)
+            path = fetch_entry(small)
             break
         except FetchError:
-            assert home.left() <= {"small.weights.partial", "small.weights.partial.json"}
+            assert home.files() <= {"small.weights.partial", "small.weights.partial.json"}
     assert path.read_bytes() == body
-    assert home.left() == {"small.weights"}
+    assert home.files() == {"small.weights"}
     path.unlink()
 
 
-def test_too_little_room_is_noticed_before_anything_is_written(small: Entry, home, internet, page):
+def test_too_little_disk_space_is_detected_before_writing(small: Entry, home, internet, page):
     page.length = False
     home.refuses(replace(small, sizes=(1 << 60,)), "needs 1,152,921,504,606,846,976 more.*BOXWRIGHT_HOME")
-    assert home.left() == set()
+    assert home.files() == set()
     assert len(internet.seen) == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the device on which nothing can be written")
-def test_a_full_disk_ends_it_and_nothing_is_left(small: Entry, home, internet):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_a_full_disk_ends_the_download_and_leaves_nothing(small: Entry, home, internet):
     home.folder.mkdir(parents=True)
     (home.folder / "small.weights.partial").symlink_to("/dev/full")
     entry = replace(small, addresses=small.addresses * 2)
     with pytest.raises(DiskError, match=r"cannot be written: No space left on device.*BOXWRIGHT_HOME"):
-        fetch(entry)
-    assert home.left() == set()
+        fetch_entry(entry)
+    assert home.files() == set()
     assert len(internet.seen) == 1  # no other address would help
 
 
-def test_a_cache_folder_that_cannot_be_made_is_named(small: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_cache_folder_that_cannot_be_created_is_named(small: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "file"))
     with pytest.raises(DiskError, match=r"file/weights cannot be written: Not a directory\. Set BOXWRIGHT_HOME"):
-        fetch(small)
+        fetch_entry(small)
 
 
-def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(small: Entry, home):
+def test_a_disk_that_fills_up_during_the_download_leaves_nothing(small: Entry, home):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
     with child(small, before=limit) as process:
         _, error = process.communicate(timeout=60)
     assert re.search(r"DiskError: .* cannot be written: File too large", error)
-    assert home.left() == set()
+    assert home.files() == set()
 
 
 @contextmanager
 def child(entry: Entry, *, before: str = "") -> Iterator[subprocess.Popen[str]]:
-    """Another Python that fetches the entry, printing what it logs, its progress and at last the path; it ends with the block."""
+    """A Python process that fetches the entry and prints its log, its progress and finally the path. It is killed after the block."""
     code = f"""
 import json, logging, sys
 {before}
 from weights.hub.catalogue import entry_of
-from weights.hub.fetch import fetch
+from weights.hub.fetch import fetch_entry
 from dataclasses import replace
 logging.basicConfig(level="INFO", stream=sys.stdout)
 changes = json.loads(sys.argv[1])
 changes = {{key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}}
-print(fetch(replace(entry_of("darknet19"), **changes), progress=lambda done, total: print("done", done, flush=True)))
+print(fetch_entry(replace(entry_of("darknet19"), **changes), on_progress=lambda done, total: print("done", done, flush=True)))
 """
     changes = {key: getattr(entry, key) for key in ("name", "file", "addresses", "sizes", "hashes")}
     command = [sys.executable, "-c", code, json.dumps(changes)]
@@ -217,7 +217,7 @@ print(fetch(replace(entry_of("darknet19"), **changes), progress=lambda done, tot
 
 
 def until(process: subprocess.Popen[str], text: str, *, never: str = "Traceback") -> None:
-    """Read the child's lines up to one with that text; none before it may have the other."""
+    """Read the output up to a line that contains `text`. No line before it may contain `never`."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -228,12 +228,12 @@ def until(process: subprocess.Popen[str], text: str, *, never: str = "Traceback"
     raise AssertionError(f"the process ended without {text!r}: {lines}")
 
 
-def test_two_processes_at_once_download_once(small: Entry, home, internet, page, body: bytes):
-    page.hold_after = CHUNK
+def test_two_concurrent_processes_download_the_file_once(small: Entry, home, internet, page, body: bytes):
+    page.hold_after = CHUNK_BYTES
     with child(small) as first:
         assert page.holding.wait(60)
         with child(small) as second:
-            until(second, "another process is busy with small.weights", never="done")
+            until(second, "waiting for another process to finish with small.weights", never="done")
             page.go_on.set()
             outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert [output.split("\n")[-2] for output in outputs] == [str(home.folder / "small.weights")] * 2
@@ -241,14 +241,14 @@ def test_two_processes_at_once_download_once(small: Entry, home, internet, page,
     assert (home.folder / "small.weights").read_bytes() == body
 
 
-def test_a_process_killed_in_the_middle_leaves_what_the_next_one_takes_up(small: Entry, home, internet, page, body: bytes):
-    page.hold_after = 2 * CHUNK
+def test_the_download_of_a_killed_process_is_resumed(small: Entry, home, internet, page, body: bytes):
+    page.hold_after = 2 * CHUNK_BYTES
     with child(small) as process:
-        until(process, f"done {2 * CHUNK}")
+        until(process, f"done {2 * CHUNK_BYTES}")
         process.kill()
         process.communicate(timeout=60)
     page.go_on.set()
-    assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK]
+    assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK_BYTES]
     assert not (home.folder / "small.weights").exists()
-    assert fetch(small).read_bytes() == body
-    assert internet.seen[1].sent == len(body) - 2 * CHUNK
+    assert fetch_entry(small).read_bytes() == body
+    assert internet.seen[1].sent == len(body) - 2 * CHUNK_BYTES

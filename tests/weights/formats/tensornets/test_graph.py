@@ -1,4 +1,4 @@
-"""The original itself: tensornets' graphs, files and boxes against ours."""
+"""tensornets itself as an oracle: its graphs, files and boxes against ours."""
 
 import json
 import subprocess
@@ -18,20 +18,20 @@ from detector.imaging.image import read_image
 from detector.network import Conv, darknet19, tiny_yolov2, yolov2
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
-from weights.engines.factory import load_engine
+from weights.engines.factory import build_engine
 from weights.errors import FetchError
-from weights.formats.tensornets.compat import fetched, import_tensornets
+from weights.formats.tensornets.compat import fetch_from_catalogue, import_tensornets
 from weights.formats.tensornets.graph import TensornetsGraph
-from weights.formats.tensornets.mapping import kind_of, read_tensornets, write_tensornets
+from weights.formats.tensornets.mapping import read_tensornets, tensornets_network, write_tensornets
 from weights.formats.tensornets.npz import write_npz
 from weights.hub import resolve
 from weights.hub.catalogue import entries, entry_of, spec_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 VOC = spec_of(entry_of("tensornets-yolov2-voc"))
 TINY_VOC = spec_of(entry_of("tensornets-tiny-yolov2-voc"))
 STEM = replace(spec_of(entry_of("tensornets-darknet19")), input_size=64)
-THRESHOLD, OVERLAP = 0.1, 0.4  # get_boxes' own
+THRESHOLD, OVERLAP = 0.1, 0.4  # the defaults of get_boxes
 
 
 def labelled(count):
@@ -39,13 +39,13 @@ def labelled(count):
 
 
 def images(size, count=2):
-    """Coarse patches: neighbouring cells see different things."""
+    """Images of coarse patches, so that neighbouring cells differ."""
     coarse = np.random.default_rng(5).integers(0, 256, (count, 13, 13, 3), np.uint8)
     return np.stack([np.asarray(Image.fromarray(patches).resize((size, size), Image.Resampling.BICUBIC)) for patches in coarse])
 
 
-def outspoken(arrays, size_bias):
-    """The arrays with a last layer that finds some dozens of boxes; size_bias: logarithm of how large they are, in anchors."""
+def with_confident_outputs(arrays, size_bias):
+    """The arrays with a last layer that gives dozens of boxes. size_bias: logarithm of their size relative to the anchors."""
     kernel = arrays["linear/kernel"].reshape(1, 1, 1024, 5, 25) * np.repeat([0.3, 0.1, 1], [2, 2, 21])  # x y, w h, objectness and classes
     bias = np.zeros((5, 25))
     bias[:, 2:4], bias[:, 4] = size_bias, -6
@@ -59,21 +59,21 @@ def arrays(random_arrays):
 
 @pytest.fixture(scope="module")
 def model(arrays):
-    """The full YOLOv2 on Darknet19 for VOC. Its boxes overlap, but seldom does one overlap two that keep clear of each other."""
-    return Model("random", VOC, outspoken(arrays, -1.4))
+    """The full YOLOv2 on Darknet19 for VOC. Few of its boxes overlap two others that do not overlap each other."""
+    return Model("random", VOC, with_confident_outputs(arrays, -1.4))
 
 
 @pytest.fixture(scope="module")
 def original(model):
-    return load_engine(model, "tensornets")
+    return build_engine(model, "tensornets")
 
 
 @pytest.fixture(scope="module")
 def fast(model):
-    return load_engine(model, "onnxruntime")
+    return build_engine(model, "onnxruntime")
 
 
-def agree(one, other):
+def assert_close(one, other):
     assert one.shape == other.shape
     assert one.dtype == other.dtype == np.float32
     assert np.abs(one).max() > 1
@@ -83,20 +83,20 @@ def agree(one, other):
 # The full network
 
 
-def test_the_full_yolov2_is_the_same_in_tensornets_graph_and_in_our_engines(model, original, fast):
+def test_the_full_yolov2_gives_the_same_output_in_tensornets_and_in_our_engines(model, original, fast):
     photos = images(416).astype(np.float32)
     raw = original(photos)
     assert raw.shape == (2, 13, 13, 5, 25)
-    agree(raw, fast(photos))
-    agree(raw, load_engine(model, "tensorflow")(photos))
+    assert_close(raw, fast(photos))
+    assert_close(raw, build_engine(model, "tensorflow")(photos))
 
 
-def test_a_batch_is_its_photos_one_by_one(original):
+def test_a_batch_gives_the_same_output_as_single_images(original):
     photos = images(416, count=3).astype(np.float32)
     np.testing.assert_allclose(original(photos), np.concatenate([original(photo[None]) for photo in photos]), atol=1e-4)
 
 
-def test_the_graph_gives_back_the_arrays_that_it_was_given(model, original):
+def test_the_graph_returns_the_arrays_that_were_assigned(model, original):
     back = original.graph.model("back")
     assert back.spec == model.spec
     assert set(back.arrays) == set(model.arrays)
@@ -108,14 +108,14 @@ def test_the_graph_gives_back_the_arrays_that_it_was_given(model, original):
 
 
 def theirs(original, raw, height, width):
-    """[(label, xmin, ymin, xmax, ymax, score)] of the first photo, as `model.get_boxes` gives them."""
+    """[(label, xmin, ymin, xmax, ymax, score)] of the first image, from `model.get_boxes`."""
     flat = raw.reshape(len(raw), 13, 13, 125)
     found = original.graph.output.get_boxes(flat, (height, width), threshold=THRESHOLD)
     return [(VOC.labels[label], *box) for label, boxes in enumerate(found) for box in boxes.tolist()]
 
 
 def ours(detector, photo):
-    """The same of ours. tensornets says each box once, with its best label; so only the first of equal boxes counts."""
+    """Our boxes in the same form. tensornets reports each box once, with its best label, so equal boxes count once."""
     found = detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=OVERLAP)
     once = {}
     for one in found:
@@ -130,7 +130,7 @@ def assert_same(one, other):
         alike = [
             box for box in left if box[0] == label and np.abs(np.subtract(corners, box[1:5])).max() <= 1 and abs(score - box[5]) <= 1e-3
         ]
-        assert alike, f"{label} {corners} {score} is on one side only"
+        assert alike, f"{label} {corners} {score} has no counterpart"
         left.remove(alike[0])
 
 
@@ -139,22 +139,22 @@ def detector(fast):
     return Detector(VOC, fast)
 
 
-def test_our_boxes_are_those_of_get_boxes(detector, original):
+def test_our_boxes_equal_those_of_get_boxes(detector, original):
     for photo in images(416, count=4):
         reference = theirs(original, original(photo[None].astype(np.float32)), 416, 416)
         assert len(reference) > 24
         assert_same(ours(detector, photo), reference)
-        assert len(detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=1)) > len(reference), "something was suppressed"
+        assert len(detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=1)) > len(reference), "some boxes were suppressed"
 
 
-def test_the_seed_example_gives_our_boxes_on_whole_photos(shared, arrays, model, original):
-    cv2 = pytest.importorskip("cv2", reason="tensornets resizes photos with OpenCV")
-    sparse, graph = Model("sparse", VOC, outspoken(arrays, -2.2)), original.graph  # small boxes, of which few overlap
-    detector = Detector(VOC, load_engine(sparse))
+def test_the_readme_example_of_tensornets_gives_our_boxes(shared, arrays, model, original):
+    cv2 = pytest.importorskip("cv2", reason="tensornets resizes images with OpenCV")
+    sparse, graph = Model("sparse", VOC, with_confident_outputs(arrays, -2.2)), original.graph  # small boxes that hardly overlap
+    detector = Detector(VOC, build_engine(sparse))
     graph.assign(sparse.arrays)
     for name in ("cat.png", "dog.jpg", "kite.jpg"):
         path = shared / "photos" / name
-        photo = cv2.imread(str(path))[None].astype(np.float32)  # as its evaluation reads photos; `load_img` would turn the colours twice
+        photo = cv2.imread(str(path))[None].astype(np.float32)  # as its evaluation reads images; `load_img` would swap the colours twice
         output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(photo)})
         reference = theirs(original, output, *photo.shape[1:3])
         assert len(reference) > 24
@@ -163,9 +163,9 @@ def test_the_seed_example_gives_our_boxes_on_whole_photos(shared, arrays, model,
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensornets"])
-def test_the_seed_example_is_a_command(shared, arrays, model, original, tmp_path, monkeypatch, engine):
-    cv2 = pytest.importorskip("cv2", reason="tensornets resizes photos with OpenCV")
-    sparse, graph, path = Model("sparse", VOC, outspoken(arrays, -2.2)), original.graph, shared / "photos" / "cat.png"
+def test_the_detect_command_gives_the_boxes_of_the_readme_example(shared, arrays, model, original, tmp_path, monkeypatch, engine):
+    cv2 = pytest.importorskip("cv2", reason="tensornets resizes images with OpenCV")
+    sparse, graph, path = Model("sparse", VOC, with_confident_outputs(arrays, -2.2)), original.graph, shared / "photos" / "cat.png"
     (tmp_path / "weights").mkdir()
     write_tensornets(sparse, tmp_path / "weights" / entry_of("tensornets-yolov2-voc").file)
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
@@ -186,13 +186,13 @@ def test_the_seed_example_is_a_command(shared, arrays, model, original, tmp_path
     assert_same(list(once.values()), reference)
 
 
-def test_boxes_on_a_photo_of_other_proportions_are_those_of_get_boxes(detector, original):
+def test_boxes_on_an_image_of_other_proportions_equal_those_of_get_boxes(detector, original):
     photo = np.asarray(Image.fromarray(images(416, count=1)[0]).resize((300, 650)))
     prepared = detector.preprocess(photo)
     assert_same(ours(detector, photo), theirs(original, original(prepared.pixels[None]), 650, 300))
 
 
-def test_get_boxes_decodes_the_first_photo_of_a_batch_and_we_decode_all(detector, original):
+def test_get_boxes_decodes_only_the_first_image_of_a_batch(detector, original):
     photos = images(416, count=3)
     raw = original(photos.astype(np.float32))
     first = theirs(original, raw[:1], 416, 416)
@@ -204,7 +204,7 @@ def test_get_boxes_decodes_the_first_photo_of_a_batch_and_we_decode_all(detector
 
 
 def suppressed_in_order(boxes, scores):
-    """tensornets' suppression: two at a time, by the order of the cells; a box that will fall later still brings others down."""
+    """Suppression as in tensornets: pairs in the order of the cells, where a box that is suppressed later still suppresses others."""
     scores = np.where(scores > THRESHOLD, scores, 0)
     for column in scores.T:
         overlaps = box_iou(boxes, boxes) >= OVERLAP
@@ -215,8 +215,8 @@ def suppressed_in_order(boxes, scores):
     return scores
 
 
-def test_where_many_boxes_overlap_only_the_order_of_suppression_differs(arrays, model, original):
-    original.graph.assign(outspoken(arrays, -1))
+def test_with_many_overlapping_boxes_only_the_order_of_suppression_differs(arrays, model, original):
+    original.graph.assign(with_confident_outputs(arrays, -1))
     photo = images(416, count=1).astype(np.float32)
     raw = original(photo)
     original.graph.assign(model.arrays)
@@ -241,10 +241,10 @@ def test_where_many_boxes_overlap_only_the_order_of_suppression_differs(arrays, 
     ],
     ids=["tiny", "tiny with three labels", "stem", "stem with pixels from -1 to 1"],
 )
-def test_the_other_networks_are_the_same_in_both(spec, random_arrays):
+def test_the_other_networks_give_the_same_output_in_both(spec, random_arrays):
     model = Model("random", spec, random_arrays(spec.network, 1))
     photos = images(spec.input_size).astype(np.float32)
-    agree(load_engine(model, "tensornets")(photos), load_engine(model, "onnxruntime")(photos))
+    assert_close(build_engine(model, "tensornets")(photos), build_engine(model, "onnxruntime")(photos))
 
 
 @pytest.mark.parametrize("labels", [1, 80])
@@ -255,19 +255,19 @@ def test_the_graph_is_built_for_any_number_of_labels(labels):
     assert graph.output.shape[1:] == (2, 2, 5 * (5 + labels))
 
 
-def test_names_are_tensornets_own():
-    names = kind_of(VOC).variables
+def test_variable_names_are_those_of_tensornets():
+    names = tensornets_network(VOC).variables
     assert list(names)[:5] == [f"conv1/{part}" for part in ("kernel", "gamma", "mean", "variance", "beta")]
     assert names["conv1/kernel"] == "genYOLOv2/stem/conv1/1/conv/weights:0"
     assert names["conv5_3/mean"] == "genYOLOv2/stem/conv5/3/bn/moving_mean:0"
     assert names["conv5a/beta"] == "genYOLOv2/conv5a/bias/biases:0"
     assert names["linear/bias"] == "genYOLOv2/linear/conv/biases:0"
-    assert kind_of(TINY_VOC).variables["conv1/variance"] == "REFtinyyolov2voc/conv1/bn/moving_variance:0"
-    assert kind_of(STEM).variables["conv6_5/gamma"] == "darknet19/conv6/5/bn/gamma:0"
+    assert tensornets_network(TINY_VOC).variables["conv1/variance"] == "REFtinyyolov2voc/conv1/bn/moving_variance:0"
+    assert tensornets_network(STEM).variables["conv6_5/gamma"] == "darknet19/conv6/5/bn/gamma:0"
 
 
 @pytest.mark.parametrize(("function", "spec"), [("yolov2voc", VOC), ("tinyyolov2voc", TINY_VOC), ("yolov2", None)])
-def test_labels_and_anchors_of_the_catalogue_are_those_of_tensornets(function, spec):
+def test_labels_and_anchors_of_the_catalogue_equal_those_of_tensornets(function, spec):
     import_tensornets()
     options = sys.modules["tensornets.references.yolo_utils"].opts(function)
     spec = spec or spec_of(entry_of("tensornets-yolov2-coco"))
@@ -285,19 +285,19 @@ def test_labels_and_anchors_of_the_catalogue_are_those_of_tensornets(function, s
         ((*darknet19().layers, Conv("linear", 125, size=1, normalize=False, activation="linear")), "YOLOv2 has .*conv7"),
     ],
 )
-def test_networks_that_tensornets_does_not_have_are_refused_by_their_first_layer(network, sentence, tmp_path):
+def test_unknown_networks_are_refused_and_the_message_names_the_first_layer_that_differs(network, sentence, tmp_path):
     arrays = {name: np.zeros(shape, np.float32) for name, shape in array_shapes(network).items()}
     model = Model("other", replace(VOC, network=network), arrays)
-    for use in (lambda: load_engine(model, "tensornets"), lambda: write_tensornets(model, tmp_path / "a.npz")):
-        with pytest.raises(NetworkError, match=f"tensornets has no such network: .*{sentence}.*; choose another"):
+    for use in (lambda: build_engine(model, "tensornets"), lambda: write_tensornets(model, tmp_path / "a.npz")):
+        with pytest.raises(NetworkError, match=rf"tensornets has no such network: .*{sentence}.*\. Choose another"):
             use()
 
 
 def test_other_stems_are_refused():
     with pytest.raises(NetworkError, match="nothing where its Darknet19 has"):
-        kind_of(ModelSpec((), (), STEM.network[:-1], 64))
+        tensornets_network(ModelSpec((), (), STEM.network[:-1], 64))
     with pytest.raises(NetworkError, match="where its Darknet19 has nothing"):
-        kind_of(ModelSpec((), (), (*STEM.network, Conv("more", 8)), 64))
+        tensornets_network(ModelSpec((), (), (*STEM.network, Conv("more", 8)), 64))
 
 
 def test_arrays_that_do_not_fit_are_refused():
@@ -306,12 +306,12 @@ def test_arrays_that_do_not_fit_are_refused():
 
 
 def test_engines_are_found_by_name(tiny_model):
-    assert load_engine(tiny_model).name == load_engine(tiny_model, "onnxruntime").name == "onnxruntime"
-    assert load_engine(tiny_model, "tensorflow").name == "tensorflow"
-    with pytest.raises(NetworkError, match="choose another engine"):
-        load_engine(tiny_model, "tensornets")
+    assert build_engine(tiny_model).name == build_engine(tiny_model, "onnxruntime").name == "onnxruntime"
+    assert build_engine(tiny_model, "tensorflow").name == "tensorflow"
+    with pytest.raises(NetworkError, match="Choose another engine"):
+        build_engine(tiny_model, "tensornets")
     with pytest.raises(SettingError, match="no engine 'abacus'; choose one of auto, onnxruntime, tensorflow, tensornets"):
-        load_engine(tiny_model, "abacus")
+        build_engine(tiny_model, "abacus")
 
 
 # Files
@@ -344,7 +344,7 @@ def test_a_full_file_is_written_and_read_back(model, tmp_path):
     assert_equal(back.arrays, model.arrays)
 
 
-def test_the_file_is_in_tensornets_order_of_variables(tiny, tiny_file):
+def test_the_file_has_the_variable_order_of_tensornets(tiny, tiny_file):
     with np.load(tiny_file, allow_pickle=True) as data:
         names, values = data["names"].tolist(), data["values"]
     graph = TensornetsGraph.build(tiny.spec)
@@ -353,23 +353,23 @@ def test_the_file_is_in_tensornets_order_of_variables(tiny, tiny_file):
     np.testing.assert_array_equal(values[0], tiny.arrays["conv1/kernel"])
 
 
-def test_pretrained_takes_the_file_that_our_fetch_gives(tiny, tiny_file):
-    asked = []
+def test_pretrained_uses_the_file_that_fetch_file_returns(tiny, tiny_file):
+    requested = []
     graph = TensornetsGraph.build(tiny.spec)
-    graph.pretrained(lambda name: asked.append(name) or tiny_file)
-    assert asked == [entry_of("tensornets-tiny-yolov2-voc").file]
+    graph.pretrained(lambda name: requested.append(name) or tiny_file)
+    assert requested == [entry_of("tensornets-tiny-yolov2-voc").file]
     assert_equal(graph.read_back(), tiny.arrays)
     assert_equal(read_tensornets(tiny_file, tiny.spec).arrays, tiny.arrays)
 
 
-def test_the_stem_leaves_the_classifier_of_its_file_out(random_arrays, tmp_path):
+def test_the_stem_ignores_the_classifier_in_its_file(random_arrays, tmp_path):
     model = Model("stem", STEM, random_arrays(STEM.network, 5))
     write_tensornets(model, tmp_path / "stem.npz")
     assert_equal(read_tensornets(tmp_path / "stem.npz", STEM).arrays, model.arrays)
 
     graph = TensornetsGraph.build(STEM)
     graph.assign(model.arrays)
-    stem = dict(zip(kind_of(STEM).variables.values(), graph.session.run(list(graph.variables.values())), strict=True))
+    stem = dict(zip(tensornets_network(STEM).variables.values(), graph.session.run(list(graph.variables.values())), strict=True))
     classifier = {"darknet19/logits/weights:0": np.zeros((1, 1, 1024, 1000), np.float32), "darknet19/logits/biases:0": np.zeros(1000, "f4")}
     write_npz(tmp_path / "darknet19.npz", stem | classifier)
     assert_equal(read_tensornets(tmp_path / "darknet19.npz", STEM).arrays, model.arrays)
@@ -378,7 +378,7 @@ def test_the_stem_leaves_the_classifier_of_its_file_out(random_arrays, tmp_path)
     assert_equal(graph.read_back(), model.arrays)
 
 
-def test_pretrained_asks_the_catalogue_for_what_tensornets_asks(monkeypatch, tmp_path):
+def test_pretrained_requests_its_files_from_the_catalogue(monkeypatch, tmp_path):
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     for name in ("tensornets-yolov2-coco", "tensornets-darknet19"):
@@ -387,42 +387,42 @@ def test_pretrained_asks_the_catalogue_for_what_tensornets_asks(monkeypatch, tmp
             graph.pretrained()
 
 
-def test_the_catalogue_has_tensornets_addresses_and_hashes(monkeypatch):
-    nets, asked = import_tensornets(), {}
+def test_the_catalogue_has_the_addresses_and_hashes_of_tensornets(monkeypatch):
+    nets, requested = import_tensornets(), {}
     pretrained = sys.modules["tensornets.pretrained"]
-    monkeypatch.setattr(pretrained, "get_file", lambda *names, file_hash, **_: asked.update({names[0]: (names[1], file_hash)}))
+    monkeypatch.setattr(pretrained, "get_file", lambda *names, file_hash, **_: requested.update({names[0]: (names[1], file_hash)}))
     monkeypatch.setattr(pretrained, "parse_weights", str)
     for load in ("darknet19", "ref_yolo_v2_coco", "ref_yolo_v2_voc", "ref_tiny_yolo_v2_voc"):
         getattr(pretrained, f"load_{load}")(None, return_fn=print)
     ours = [entry for entry in entries().values() if entry.format == "tensornets"]
-    assert {entry.file: (entry.addresses[0], entry.hashes["md5"]) for entry in ours} == asked
+    assert {entry.file: (entry.addresses[0], entry.hashes["md5"]) for entry in ours} == requested
     assert nets.__version__ == "0.4.6"
 
 
-def test_a_file_that_nobody_can_verify_is_not_fetched():
-    with pytest.raises(UnknownModel, match=r"asks for resnet50\.npz.*ref_yolo"):
-        fetched("resnet50.npz")
+def test_a_file_that_is_not_in_the_catalogue_is_not_fetched():
+    with pytest.raises(UnknownModel, match=r"requests resnet50\.npz.*ref_yolo"):
+        fetch_from_catalogue("resnet50.npz")
 
 
 def test_a_file_of_another_network_is_refused(tiny_file, tiny, tmp_path):
-    with pytest.raises(ModelFileError, match=r"voc\.npz: it holds 42 arrays, the network needs 112"):
+    with pytest.raises(ModelFileError, match=r"voc\.npz: it contains 42 arrays, but the network has 112"):
         read_tensornets(tiny_file, VOC)
     other = replace(TINY_VOC, labels=labelled(3), network=tiny_yolov2(labelled(3), filters=512))
     with pytest.raises(
-        ModelFileError, match=r"array 36, 'conv8/kernel', has shape \(3, 3, 1024, 1024\), the network needs \(3, 3, 1024, 512\)"
+        ModelFileError, match=r"array 36, 'conv8/kernel', has shape \(3, 3, 1024, 1024\), but the network needs \(3, 3, 1024, 512\)"
     ):
         read_tensornets(tiny_file, other)
-    with pytest.raises(ModelFileError, match="tensornets cannot use the file that it asked for"):
+    with pytest.raises(ModelFileError, match="tensornets cannot use the file that it requested"):
         TensornetsGraph.build(STEM).pretrained(lambda _: tiny_file)
-    for bad in (np.nan, np.inf, -1.0):
-        arrays = dict(tiny.arrays) | {"conv3/variance": np.full(64, bad, np.float32)}
+    for invalid in (np.nan, np.inf, -1.0):
+        arrays = dict(tiny.arrays) | {"conv3/variance": np.full(64, invalid, np.float32)}
         write_tensornets(replace(tiny, arrays=arrays), tmp_path / "bad.npz")
-        with pytest.raises(ModelFileError, match="array 14, 'conv3/variance', holds NaN, infinity or a variance below 0"):
+        with pytest.raises(ModelFileError, match="array 14, 'conv3/variance', contains NaN, infinity or a negative variance"):
             read_tensornets(tmp_path / "bad.npz", tiny.spec)
 
 
 class Payload:
-    """Unpickled, it writes the file."""
+    """Unpickling it creates the file `marker`."""
 
     def __init__(self, marker):
         self.marker = str(marker)
@@ -431,7 +431,7 @@ class Payload:
         return open, (self.marker, "w")
 
 
-def test_tensornets_itself_does_not_unpickle_any_more(tmp_path):
+def test_tensornets_itself_does_not_unpickle(tmp_path):
     values = np.empty(1, object)
     values[0] = Payload(tmp_path / "ran")
     np.savez(tmp_path / "bad.npz", names=np.array(["a"]), values=values)
@@ -448,7 +448,7 @@ def test_tensornets_itself_does_not_unpickle_any_more(tmp_path):
 # The import
 
 
-def test_tensornets_comes_only_when_asked_for_and_leaves_no_stand_in_behind():
+def test_tensornets_is_imported_lazily_and_its_substitute_modules_are_removed():
     code = """
 import sys, warnings
 import weights.formats.tensornets.mapping, weights.formats.tensornets.engine, weights.engines.factory
@@ -466,18 +466,18 @@ print(nets is import_tensornets())
     assert done.stdout.splitlines() == ["[]", "tensornets True []", "True"]
 
 
-def test_without_tensornets_the_sentence_says_how_to_get_it(monkeypatch):
+def test_without_tensornets_the_message_tells_how_to_install_it(monkeypatch):
     import_tensornets()
     monkeypatch.setitem(sys.modules, "tensornets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'boxwright\[train\]'"):
         TensornetsGraph.build(STEM)
 
 
-def test_a_pulled_file_serves_by_its_catalogue_name(model, tmp_path, monkeypatch):
+def test_a_pulled_file_is_resolved_by_its_catalogue_name(model, tmp_path, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path))
     (tmp_path / "weights").mkdir()
     entry = entry_of("tensornets-yolov2-voc")
     write_tensornets(model, tmp_path / "weights" / entry.file)
-    loaded = resolve.load(entry.name)
+    loaded = resolve.resolve_model(entry.name)
     assert (loaded.name, loaded.spec, loaded.provenance["catalogue"]) == (entry.name, VOC, entry.name)
     assert_equal(loaded.arrays, model.arrays)

@@ -13,12 +13,12 @@ from weights.formats.spec_json import spec_from_json, spec_to_json
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_json_brings_back_every_spec(any_models, data):
+def test_every_spec_survives_a_round_trip_through_json(any_models, data):
     spec = data.draw(any_models).spec
     assert spec_from_json(spec_to_json(spec)) == spec
 
 
-def test_a_spec_with_unusual_labels_and_numbers_comes_back():
+def test_unusual_labels_and_numbers_survive_a_round_trip():
     labels = ("Straße", "犬", "a / b")
     network = yolov2(labels, backbone=efficientnet_lite0(), filters=8)
     spec = ModelSpec(labels, ((0.1, 1e-3),) * 5, network, 64, "stretch", "antialiased", 1 / 128, -127 / 128)
@@ -32,14 +32,14 @@ SPEC_EDITS = [
     ({"anchors": [[1, 2, 3]]}, r"spec.anchors\[0\] must be a list of 2"),
     ({"anchors": [[1, "2"]]}, r"spec.anchors\[0\]\[1\] must be a number"),
     ({"anchors": [[True, 2]]}, r"spec.anchors\[0\]\[0\] must be a number, got True"),
-    ({"input_size": 16.0}, "spec.input_size must be a whole number of 0 to 2147483647, got 16.0"),
+    ({"input_size": 16.0}, "spec.input_size must be a whole number from 0 to 2147483647, got 16.0"),
     ({"input_size": True}, "spec.input_size must be a whole number"),
     ({"input_size": 10**30}, "spec.input_size must be a whole number"),
     ({"input_size": -16}, "spec.input_size must be a whole number"),
     ({"input_size": 0}, "input_size must be 1 to"),
     ({"fit": "crop"}, "spec.fit must be one of letterbox, stretch, got 'crop'"),
     ({"resample": None}, "spec.resample must be one of"),
-    ({"pixel_scale": float("nan")}, "spec is not sound JSON: NaN is not a JSON number"),
+    ({"pixel_scale": float("nan")}, "spec is not valid JSON: NaN is not a JSON number"),
     ({"pixel_scale": 10**400}, "spec.pixel_scale must be a number"),
     ({"network": {}}, "spec.network must be a list of at most 1000 layers"),
     ({"network": [{}] * 1001}, "spec.network must be a list of at most 1000 layers"),
@@ -50,7 +50,7 @@ SPEC_EDITS = [
 
 
 @pytest.mark.parametrize(("edit", "message"), SPEC_EDITS)
-def test_a_spec_that_is_not_one_is_refused_by_place(small_model, edit, message):
+def test_an_invalid_spec_is_refused_and_the_message_names_the_field(small_model, edit, message):
     spec = json.loads(spec_to_json(small_model.spec)) | edit
     with pytest.raises(ModelError, match=f"^{message}"):
         spec_from_json(json.dumps(spec))
@@ -76,28 +76,28 @@ def test_a_spec_that_is_not_one_is_refused_by_place(small_model, edit, message):
         (7, {"order": "other"}, r"spec.network\[7\].order must be one of darknet, space-to-depth"),
     ],
 )
-def test_a_layer_that_is_not_one_is_refused_by_place(small_model, layer, edit, message):
+def test_an_invalid_layer_is_refused_and_the_message_names_the_field(small_model, layer, edit, message):
     spec = json.loads(spec_to_json(small_model.spec))
     spec["network"][layer] |= edit
     with pytest.raises(ModelError, match=message):
         spec_from_json(json.dumps(spec))
 
 
-def test_no_field_may_be_missing(small_model):
+def test_every_field_is_required(small_model):
     spec = json.loads(spec_to_json(small_model.spec))
     assert spec.keys() == {field.name for field in fields(ModelSpec)}
     for name in spec:
-        with pytest.raises(ModelFileError, match=f"spec has no field '{name}'"):
+        with pytest.raises(ModelFileError, match=f"spec lacks the field '{name}'"):
             spec_from_json(json.dumps({key: value for key, value in spec.items() if key != name}))
     for index, layer in enumerate(spec["network"]):
         assert layer.keys() - {"type"} == {field.name for field in fields(small_model.spec.network[index])}
         for name in layer.keys() - {"type"}:
             cut = [*spec["network"][:index], {key: value for key, value in layer.items() if key != name}]
-            with pytest.raises(ModelFileError, match=rf"spec.network\[{index}\] has no field '{name}'"):
+            with pytest.raises(ModelFileError, match=rf"spec.network\[{index}\] lacks the field '{name}'"):
                 spec_from_json(json.dumps(spec | {"network": cut}))
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 1}', "[" * 50_000, '{"labels": Infinity}', "1" * 5000, '"\\ud800"', "null"])
-def test_json_that_is_none_is_refused(text):
-    with pytest.raises(ModelFileError, match=r"^spec (is not sound JSON: .*|must be an object, got .*)\.$"):
+def test_invalid_json_is_refused(text):
+    with pytest.raises(ModelFileError, match=r"^spec (is not valid JSON: .*|must be an object, got .*)\.$"):
         spec_from_json(text)

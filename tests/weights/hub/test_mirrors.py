@@ -1,5 +1,6 @@
-"""Where a file is looked for: mirrors, proxies, redirections, and nowhere without a connection."""
+"""Mirrors, proxies, redirects and offline mode."""
 
+import io
 import ssl
 import subprocess
 import threading
@@ -9,11 +10,14 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+import requests
 
 from detector.errors import SettingError
+from weights.errors import FetchError
 from weights.hub.catalogue import Entry
-from weights.hub.fetch import fetch
-from weights.hub.mirrors import offline
+from weights.hub.fetch import fetch_entry
+from weights.hub.http_download import _check_redirect
+from weights.hub.mirrors import is_offline
 
 
 def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
@@ -21,17 +25,17 @@ def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
 ):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}/mirror/")
     internet.pages["/mirror/small.weights"] = internet.page(body)
-    fetch(small)
+    fetch_entry(small)
     assert [seen.path for seen in internet.seen] == ["/mirror/small.weights"]
 
 
-def test_the_usual_variables_name_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
+def test_the_usual_environment_variables_configure_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", internet.base)
-    fetch(replace(small, addresses=("http://weights.invalid/small.weights",)))
+    fetch_entry(replace(small, addresses=("http://weights.invalid/small.weights",)))
     assert [seen.path for seen in internet.seen] == ["http://weights.invalid/small.weights"]
 
 
-def test_a_mirrors_password_is_used_and_not_told(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+def test_the_password_of_a_mirror_is_sent_but_not_printed(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
     error = str(home.refuses(replace(small, file="gone.weights", addresses=()), "it answered 404"))
     assert internet.seen[0].headers["Authorization"].startswith("Basic ")
@@ -39,23 +43,23 @@ def test_a_mirrors_password_is_used_and_not_told(small: Entry, home, internet, m
     assert "secret" not in error
 
 
-def test_a_mirror_that_is_no_address_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
+def test_a_mirror_that_is_a_path_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", "/mnt/mirror")
     with pytest.raises(SettingError, match=r"'/mnt/mirror'.*--from"):
-        fetch(small)
+        fetch_entry(small)
 
 
-def test_offline_it_says_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+def test_in_offline_mode_the_message_tells_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     error = str(home.refuses(small, "BOXWRIGHT_OFFLINE forbids"))
     assert all(part in error for part in (small.addresses[0], "weights pull small --from small.weights", "BOXWRIGHT_MIRROR"))
     assert internet.seen == []
 
 
-def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
-    fetch(small)
+def test_in_offline_mode_cached_files_are_used(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
+    fetch_entry(small)
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
-    assert fetch(small).read_bytes() == body
+    assert fetch_entry(small).read_bytes() == body
 
 
 @pytest.mark.parametrize(
@@ -69,29 +73,29 @@ def test_offline_what_is_there_is_there(small: Entry, monkeypatch: pytest.Monkey
         "http://[",
     ],
 )
-def test_a_mirror_that_is_no_address_is_refused_without_telling_its_password(small: Entry, internet, mirror: str, monkeypatch):
+def test_an_invalid_mirror_address_is_refused_without_printing_its_password(small: Entry, internet, mirror: str, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", mirror)
     with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR holds") as caught:
-        fetch(small)
+        fetch_entry(small)
     assert "ecret" not in str(caught.value)
     assert internet.seen == []
 
 
-def test_a_mirrors_password_is_not_stored_and_the_download_is_taken_up_all_the_same(small: Entry, home, internet, page, body, monkeypatch):
+def test_the_password_of_a_mirror_is_not_stored_and_downloads_resume(small: Entry, home, internet, page, body, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
     page.cuts = [150_000, 10]
     home.refuses(replace(small, addresses=()), "broke off")
-    assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.left())
-    assert fetch(small).read_bytes() == body
+    assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.files())
+    assert fetch_entry(small).read_bytes() == body
     assert [seen.start > 0 for seen in internet.seen] == [False, True, True]
 
 
 @pytest.mark.parametrize("host", ["http://a..b", "http://" + "a" * 64 + ".invalid", "http://me:secret@a..b"])
-def test_after_a_host_that_cannot_be_the_next_address_is_tried(small: Entry, internet, host: str, body: bytes, monkeypatch, caplog):
+def test_after_an_invalid_host_name_the_next_address_is_tried(small: Entry, internet, host: str, body: bytes, monkeypatch, caplog):
     caplog.set_level("INFO")
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{host}/small.weights")
     monkeypatch.setenv("BOXWRIGHT_MIRROR", host)
-    assert fetch(replace(small, addresses=(f"{internet.base}/moved", *small.addresses))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(f"{internet.base}/moved", *small.addresses))).read_bytes() == body
     assert [seen.path for seen in internet.seen] == ["/moved", "/small.weights"]
     assert caplog.text.count("trying the next") == 2
     assert "secret" not in caplog.text
@@ -100,16 +104,16 @@ def test_after_a_host_that_cannot_be_the_next_address_is_tried(small: Entry, int
 @pytest.mark.parametrize(
     ("value", "expected"), [(None, False), ("", False), ("1", True), ("yes", True)] + [(no, False) for no in ("0", "false", "No", " off ")]
 )
-def test_offline_is_a_switch(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
+def test_the_values_of_the_offline_variable(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("BOXWRIGHT_OFFLINE", raising=False)
     if value is not None:
         monkeypatch.setenv("BOXWRIGHT_OFFLINE", value)
-    assert offline() is expected
+    assert is_offline() is expected
 
 
 @pytest.fixture
 def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The base address of a second server, on https, with a certificate that is trusted in this test."""
+    """The base address of an https server whose certificate is trusted in this test."""
     if which("openssl") is None:
         pytest.skip("needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -130,9 +134,49 @@ def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     server.server_close()
 
 
-def test_a_redirection_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
+def test_a_redirect_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{internet.base}/small.weights")
-    home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it leads from https to http")
+    home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it redirects from https to http")
     assert internet.seen == []
     internet.pages["/moved"].location = f"{secure}/small.weights"
-    assert fetch(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body
+
+
+def redirect(source: str, target: str) -> requests.Response:
+    response = requests.Response()
+    response.url, response.status_code, response.raw = source, 302, io.BytesIO()
+    response.headers["Location"] = target
+    return response
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://127.0.0.1/latest",
+        "https://[::1]/latest",
+        "https://localhost/latest",
+        "https://169.254.169.254/latest/meta-data",
+        "https://10.0.0.1/",
+        "https://192.168.1.1/",
+        "https://[fd00::1]/",
+        "https://2130706433/",
+        "//10.1.2.3/file",
+    ],
+)
+def test_a_redirect_from_the_internet_to_an_internal_address_is_not_followed(target):
+    with pytest.raises(FetchError, match="it redirects from the internet to an address of the internal network"):
+        _check_redirect(redirect("https://8.8.8.8/file", target))
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("https://8.8.8.8/file", "https://1.1.1.1/file"),
+        ("https://8.8.8.8/file", "/elsewhere"),
+        ("https://10.0.0.1/file", "https://10.0.0.2/file"),
+        ("https://10.0.0.1/file", "https://8.8.8.8/file"),
+        ("https://8.8.8.8/file", "https://weights.invalid/file"),
+    ],
+)
+def test_other_redirects_are_followed(source, target):
+    _check_redirect(redirect(source, target))

@@ -1,4 +1,4 @@
-"""The catalogue against what the official files and tensornets itself say."""
+"""The catalogue against the official .cfg files and tensornets."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,7 @@ from detector.network import Conv, Reorg
 from detector.shapes import parameters
 from detector.spec import ModelSpec
 from weights.formats.darknet.cfg import read_cfg
-from weights.formats.layer_names import renamed
+from weights.formats.layer_names import rename_layers
 from weights.hub.catalogue import Entry, entries, entry_of, spec_of
 
 NAMES = {
@@ -23,8 +23,8 @@ NAMES = {
 }
 
 
-def nameless(spec: ModelSpec) -> ModelSpec:
-    return replace(spec, network=renamed(spec.network, [str(index) for index in range(len(spec.network))]))
+def without_names(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, network=rename_layers(spec.network, [str(index) for index in range(len(spec.network))]))
 
 
 def test_the_catalogue_has_the_nine_models():
@@ -39,13 +39,15 @@ def test_the_catalogue_has_the_nine_models():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_spec_is_what_the_official_cfg_says(name: str, shared: Path):
+def test_the_spec_of_an_entry_equals_the_official_cfg(name: str, shared: Path):
     entry = entry_of(name)
-    assert nameless(spec_of(entry)) == nameless(read_cfg(shared / "weights" / NAMES[name], labels=entry.labels, edges=entry.edges))
+    assert without_names(spec_of(entry)) == without_names(
+        read_cfg(shared / "weights" / NAMES[name], labels=entry.labels, edges=entry.edges)
+    )
 
 
 def test_the_stem_is_the_first_23_layers_of_its_cfg(shared: Path):
-    assert nameless(spec_of(entry_of("darknet19"))) == nameless(
+    assert without_names(spec_of(entry_of("darknet19"))) == without_names(
         read_cfg(shared / "weights" / "darknet19_448.cfg", layers=23, edges="continuous")
     )
 
@@ -57,7 +59,7 @@ def test_labels_are_in_darknets_order(dataset: str, shared: Path):
 
 
 @pytest.mark.parametrize("name", [*NAMES, "darknet19"])
-def test_a_files_size_is_a_header_and_four_bytes_a_parameter(name: str):
+def test_the_size_of_a_file_is_a_header_and_four_bytes_per_parameter(name: str):
     entry = entry_of(name)
     assert entry.sizes
     assert {size - 4 * parameters(spec_of(entry).network) for size in entry.sizes} <= {16, 20}
@@ -67,7 +69,7 @@ def test_a_files_size_is_a_header_and_four_bytes_a_parameter(name: str):
 def test_an_entry_is_complete(entry: Entry):
     digits = {"sha256": 64, "sha1": 40, "md5": 32}
     assert all(re.fullmatch(rf"[0-9a-f]{{{digits[algorithm]}}}", text) for algorithm, text in entry.hashes.items())
-    assert entry.sizes or entry.hashes  # something to hold a file to
+    assert entry.sizes or entry.hashes  # a file can be verified
     assert entry.description
     assert entry.licence
     assert all(urlsplit(address).scheme == "https" and urlsplit(address).hostname for address in entry.addresses)
@@ -80,18 +82,18 @@ def test_no_two_entries_share_a_file():
     assert len({entry.file for entry in entries().values()}) == len(entries())
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_an_unknown_name_is_refused_with_the_known_names():
     with pytest.raises(UnknownModel, match=r"no model 'yolov3'.*yolov2-voc, yolov2-coco"):
         entry_of("yolov3")
 
 
-def test_the_model_that_ships_is_not_unknown_but_needs_no_pulling():
+def test_the_shipped_model_has_no_catalogue_entry():
     with pytest.raises(UnknownModel, match="everyday ships with the package; there is nothing to pull"):
         entry_of("everyday")
 
 
 @pytest.mark.parametrize(("name", "order"), [("yolov2-voc", "darknet"), ("tensornets-yolov2-voc", "space-to-depth")])
-def test_the_reorg_order_is_that_of_the_weights(name: str, order: str):
+def test_the_reorg_order_is_a_property_of_the_weights(name: str, order: str):
     assert [layer.order for layer in spec_of(entry_of(name)).network if isinstance(layer, Reorg)] == [order]
 
 

@@ -1,4 +1,4 @@
-"""A pulled file as a model."""
+"""Load the model from a pulled file."""
 
 import hashlib
 from dataclasses import replace
@@ -9,13 +9,12 @@ import pytest
 
 from detector.errors import ModelFileError
 from weights.hub.catalogue import entry_of, spec_of
-from weights.hub.fetch import fetch, pull
-from weights.hub.pulled import load_pulled
-from weights.hub.upkeep import remove
+from weights.hub.fetch import fetch_entry, pull
+from weights.hub.pulled import load_pulled, remove_pulled
 
 
 @pytest.mark.usefixtures("home")
-def test_a_pulled_file_becomes_the_model_that_the_catalogue_says(tmp_path: Path, weights_like):
+def test_a_pulled_file_loads_as_the_model_of_its_catalogue_entry(tmp_path: Path, weights_like):
     entry = entry_of("darknet19")
     data = weights_like(entry)
     source = tmp_path / "carried here"
@@ -31,24 +30,24 @@ def test_a_pulled_file_becomes_the_model_that_the_catalogue_says(tmp_path: Path,
         entry.licence,
         "32",
     )
-    assert remove(entry)
+    assert remove_pulled(entry)
     source.unlink()
 
 
 @pytest.mark.usefixtures("home")
-def test_a_file_of_another_network_is_refused_by_name(tmp_path: Path):
+def test_a_file_of_another_network_is_refused(tmp_path: Path):
     path = tmp_path / "short.weights"
     path.write_bytes(bytes(1000))
-    with pytest.raises(ModelFileError, match=r"short\.weights: .*cut short, or belongs to another.*remove darknet19, then pull it again"):
+    with pytest.raises(ModelFileError, match=r"short\.weights: .*truncated, or belongs to another.*remove darknet19, then pull it again"):
         load_pulled(entry_of("darknet19"), path)
-    with pytest.raises(ModelFileError, match=r"not a whole .npz.*remove darknet19, then pull it again"):
+    with pytest.raises(ModelFileError, match=r"not a complete .npz.*remove darknet19, then pull it again"):
         load_pulled(replace(entry_of("darknet19"), format="tensornets"), path)
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("hashes", [{}, {"sha256": "0" * 64}])
-def test_the_hash_in_the_provenance_is_that_of_the_file_that_was_read(tmp_path: Path, unpublished, internet, hashes):
-    path = fetch(unpublished)
+def test_the_provenance_contains_the_hash_of_the_file(tmp_path: Path, unpublished, internet, hashes):
+    path = fetch_entry(unpublished)
     data = internet.pages["/unpublished.weights"].body[:-4] + b"\0\0\0\0"
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match=rf"{hashlib.sha256(data).hexdigest()} instead of .*weights remove unpublished, then pull"):

@@ -1,4 +1,4 @@
-"""Pulling weights: what is accepted, what is refused, and what is done without a connection."""
+"""Pulling weights: files that are accepted and refused, and working without a connection."""
 
 import hashlib
 import json
@@ -14,72 +14,72 @@ from detector.errors import ModelFileError
 from service.version import installed_version
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of
-from weights.hub.fetch import fetch, pull
-from weights.hub.http_download import CHUNK
-from weights.hub.upkeep import pulled, remove, verify
+from weights.hub.fetch import fetch_entry, pull
+from weights.hub.partial_file import CHUNK_BYTES
+from weights.hub.pulled import list_pulled, remove_pulled, verify_pulled
 
 HTML = b"<!DOCTYPE html>\n<html><title>Survival Strategies</title></html>".ljust(300_000)
 
 
-def test_a_download_is_there_whole_and_was_reported_to_its_last_byte(small: Entry, home, internet, body: bytes):
+def test_a_download_is_complete_and_its_progress_is_reported(small: Entry, home, internet, body: bytes):
     reports: list[tuple[int, int | None]] = []
-    path = fetch(small, progress=lambda done, total: reports.append((done, total)))
+    path = fetch_entry(small, on_progress=lambda done, total: reports.append((done, total)))
     assert path.read_bytes() == body
-    assert home.left() == {"small.weights"}
+    assert home.files() == {"small.weights"}
     assert [total for _, total in reports] == [len(body)] * len(reports)
-    assert [done for done, _ in reports] == [*range(CHUNK, len(body), CHUNK), len(body)]
-    fetch(small)
-    assert len(internet.seen) == 1  # the second time it is there
+    assert [done for done, _ in reports] == [*range(CHUNK_BYTES, len(body), CHUNK_BYTES), len(body)]
+    fetch_entry(small)
+    assert len(internet.seen) == 1  # the second call uses the cache
 
 
-def test_the_request_says_who_we_are_where_pythons_own_name_is_refused(small: Entry, internet):
+def test_the_request_has_our_own_user_agent(small: Entry, internet):
     with pytest.raises(HTTPError, match="403"):
         urllib.request.urlopen(small.addresses[0])
-    fetch(small)
+    fetch_entry(small)
     assert [seen.status for seen in internet.seen] == [403, 200]
     assert internet.seen[1].headers["User-Agent"].startswith("boxwright/")
     assert f"boxwright/{installed_version()} (" in internet.seen[1].headers["User-Agent"]
 
 
-def test_a_file_whose_size_and_sha256_nobody_published_is_held_to_its_md5_and_its_sha256_recorded(small: Entry, home, page, body: bytes):
+def test_without_a_published_size_and_sha256_the_md5_is_checked_and_the_sha256_recorded(small: Entry, home, page, body: bytes):
     page.length = False
     entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
-    assert fetch(entry).read_bytes() == body
-    assert json.loads((home.folder / cache.HASHES).read_text()) == {"small": hashlib.sha256(body).hexdigest()}
+    assert fetch_entry(entry).read_bytes() == body
+    assert json.loads((home.folder / cache.HASHES_FILE).read_text()) == {"small": hashlib.sha256(body).hexdigest()}
 
 
-def test_a_wrong_hash_is_refused_and_nothing_is_left(small: Entry, home, page, other: bytes):
+def test_a_file_with_a_wrong_hash_is_refused_and_deleted(small: Entry, home, page, other: bytes):
     page.body = other
     home.refuses(small, f"its hash is {hashlib.sha256(other).hexdigest()} instead of {small.hashes['sha256']}, the published sha256")
-    assert home.left() == set()
+    assert home.files() == set()
 
 
 def test_after_a_wrong_hash_the_next_address_is_tried(small: Entry, internet, body: bytes, other: bytes):
     internet.pages["/damaged"] = internet.page(other)
-    assert fetch(replace(small, addresses=(f"{internet.base}/damaged", *small.addresses))).read_bytes() == body
+    assert fetch_entry(replace(small, addresses=(f"{internet.base}/damaged", *small.addresses))).read_bytes() == body
     assert [seen.path for seen in internet.seen] == ["/damaged", "/small.weights"]
 
 
 @pytest.mark.parametrize(("data", "content_type"), [(HTML, "text/html; charset=utf-8"), (HTML, None), (b"?" * 300_000, "text/html")])
-def test_a_web_page_in_place_of_the_file_is_called_one(small: Entry, home, page, data: bytes, content_type: str | None):
+def test_a_web_page_instead_of_the_file_is_recognised(small: Entry, home, page, data: bytes, content_type: str | None):
     page.body, page.content_type = data, content_type
     home.refuses(small, "an HTML page instead of the file")
-    assert home.left() == set()
+    assert home.files() == set()
 
 
-def test_another_length_than_promised_is_refused_before_the_body(small: Entry, home, page, body: bytes):
+def test_a_wrong_content_length_is_refused_before_the_body(small: Entry, home, page, body: bytes):
     page.body = body + b"!"
     home.refuses(small, "it offers 300,001 bytes instead of 300,000")
 
 
-def test_a_body_that_goes_on_is_cut_off(small: Entry, home, internet, page, body: bytes):
+def test_a_body_that_exceeds_the_size_is_aborted(small: Entry, home, internet, page, body: bytes):
     page.body, page.length = body * 200, False
-    home.refuses(small, "it sent more than 300,000 bytes, and was cut off")
-    assert internet.seen[0].sent < len(page.body) // 2  # what the sockets hold, and no more
-    assert home.left() == set()
+    home.refuses(small, "it sent more than 300,000 bytes")
+    assert internet.seen[0].sent < len(page.body) // 2  # no more than the socket buffers hold
+    assert home.files() == set()
 
 
-def test_when_all_addresses_fail_each_ones_reason_is_told(small: Entry, home, internet, dead: str, other: bytes):
+def test_when_all_addresses_fail_the_message_has_a_reason_for_each(small: Entry, home, internet, dead: str, other: bytes):
     gone, busy, wrong = (f"{internet.base}/{name}" for name in ("gone", "busy", "wrong"))
     internet.pages |= {"/busy": internet.page(b"", status=503), "/wrong": internet.page(other)}
     error = str(home.refuses(replace(small, addresses=(f"{dead}/small.weights", gone, busy, wrong)), "could not be fetched"))
@@ -88,12 +88,12 @@ def test_when_all_addresses_fail_each_ones_reason_is_told(small: Entry, home, in
     assert "boxwright weights pull small --from small.weights" in error
 
 
-def test_a_failing_server_does_not_cost_what_has_come_already(small: Entry, home, page, body: bytes):
+def test_an_error_status_keeps_the_bytes_received_earlier(small: Entry, home, page, body: bytes):
     page.cuts = [150_000, 10]
     home.refuses(small, "broke off")
     page.status = 503
     home.refuses(small, "503")
-    assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK]
+    assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK_BYTES]
 
 
 def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path, internet, monkeypatch: pytest.MonkeyPatch, body: bytes):
@@ -101,8 +101,8 @@ def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path,
     source = tmp_path / "carried here"
     source.write_bytes(body)
     reports: list[tuple[int, int | None]] = []
-    assert fetch(small, source=source, progress=lambda *report: reports.append(report)).read_bytes() == body
-    assert (home.left(), internet.seen, reports) == ({"small.weights"}, [], [(len(body), len(body))])
+    assert fetch_entry(small, source=source, on_progress=lambda *report: reports.append(report)).read_bytes() == body
+    assert (home.files(), internet.seen, reports) == ({"small.weights"}, [], [(len(body), len(body))])
 
 
 @pytest.mark.parametrize(
@@ -115,52 +115,50 @@ def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path,
         (HTML, "it is an HTML page"),
     ],
 )
-def test_a_local_file_that_is_another_is_refused_and_the_one_there_stays(
-    small: Entry, home, tmp_path: Path, data: bytes, match: str, body: bytes
-):
-    fetch(small)
+def test_a_wrong_local_file_is_refused_and_the_cached_file_stays(small: Entry, home, tmp_path: Path, data: bytes, match: str, body: bytes):
+    fetch_entry(small)
     source = tmp_path / "carried here"
     source.write_bytes(data)
     with pytest.raises(ModelFileError, match=rf"carried here is not small\.weights: {match}"):
-        fetch(small, source=source)
+        fetch_entry(small, source=source)
     assert (home.folder / "small.weights").read_bytes() == body
-    assert home.left() == {"small.weights"}
+    assert home.files() == {"small.weights"}
 
 
-def test_a_local_file_that_is_not_there_is_named(small: Entry, tmp_path: Path):
+def test_a_missing_local_file_is_named(small: Entry, tmp_path: Path):
     with pytest.raises(ModelFileError, match="nowhere cannot be read: No such file"):
-        fetch(small, source=tmp_path / "nowhere")
+        fetch_entry(small, source=tmp_path / "nowhere")
 
 
-def test_yolov2_is_pulled_at_full_size_through_a_break_and_listed_verified_and_removed(
+def test_yolov2_is_pulled_with_an_interruption_then_listed_verified_and_removed(
     internet, home, weights_like, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     entry = entry_of("yolov2-voc")
     body = weights_like(entry)
     internet.pages["/yolov2-voc.weights"] = internet.page(body, cuts=[100_000_000])
-    assert pulled() == {}
+    assert list_pulled() == {}
     path = pull("yolov2-voc")
-    assert sum(seen.sent for seen in internet.seen) < len(body) + CHUNK
-    assert pulled() == {"yolov2-voc": path}
-    verified = verify(entry)
+    assert sum(seen.sent for seen in internet.seen) < len(body) + CHUNK_BYTES
+    assert list_pulled() == {"yolov2-voc": path}
+    verified = verify_pulled(entry)
     assert (verified.size, verified.sha256) == (202_704_264, hashlib.sha256(body).hexdigest())
-    assert verified.against == ("recorded sha256",)
+    assert verified.checked_against == ("recorded sha256",)
     with path.open("r+b") as file:
         file.seek(123_456_789)
         file.write(b"\xff")
     with pytest.raises(ModelFileError, match=r"yolov2-voc\.weights: its hash .* recorded .* boxwright weights remove yolov2-voc"):
-        verify(entry)
-    assert remove(entry)
-    assert not remove(entry)
-    assert home.left() == {"hashes.json"}
+        verify_pulled(entry)
+    assert remove_pulled(entry)
+    assert not remove_pulled(entry)
+    assert home.files() == {"hashes.json"}
 
 
-def test_a_file_of_tiny_yolov2s_size_is_not_tiny_yolov2(home, weights_like, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_file_of_the_right_size_and_wrong_content_is_refused(home, weights_like, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     source = tmp_path / "yolov2-tiny.weights"
     source.write_bytes(weights_like(entry_of("tiny-yolov2-coco")))
     with pytest.raises(ModelFileError, match="instead of 16f4e870f1aed83f0089cb69bfda6b53cb7b2a4a01721be56eaf5c899dfac45f"):
         pull("tiny-yolov2-coco", source=source)
-    assert home.left() == set()
+    assert home.files() == set()
     source.unlink()

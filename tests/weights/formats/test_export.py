@@ -1,4 +1,4 @@
-"""Every export opens in its own consumer and says what the model says."""
+"""Every export opens in its own framework and gives the same output as the model."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from weights.embedded import EVERYDAY
 from weights.errors import ExportError
 from weights.formats.darknet.lowering import lower_to_darknet
 from weights.formats.darknet.weights import read_darknet, read_labels
-from weights.formats.export import FORMATS, export
+from weights.formats.export import EXPORTERS, export_model
 from weights.formats.safetensors import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # TensorFlow's
@@ -30,25 +30,25 @@ def noise(model):
     return np.random.default_rng(3).uniform(0, 255, (model.spec.input_size,) * 2 + (3,)).astype(np.float32)
 
 
-@pytest.mark.parametrize("target", FORMATS)
-def test_the_model_that_ships_goes_to_every_format(everyday, target, tmp_path):
-    path = tmp_path / f"everyday{FORMATS[target].suffix[0]}"
-    exported = export(everyday, target, path, pixels=noise(everyday))
+@pytest.mark.parametrize("target", EXPORTERS)
+def test_the_shipped_model_exports_to_every_format(everyday, target, tmp_path):
+    path = tmp_path / f"everyday{EXPORTERS[target].suffix[0]}"
+    exported = export_model(everyday, target, path, pixels=noise(everyday))
     assert exported.difference <= 1e-3
     assert exported.largest > 1
     assert path in exported.paths
     assert sorted(tmp_path.iterdir()) == sorted(exported.paths)
 
 
-def test_opencv_runs_the_model_that_ships_from_its_darknet_export(everyday, tmp_path):
-    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10, whose successor has no Darknet importer")
+def test_opencv_runs_the_darknet_export_of_the_shipped_model(everyday, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="needs opencv-python-headless 4.10; later versions have no Darknet importer")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         pytest.skip(f"OpenCV {cv2.__version__} has no Darknet importer; 4.10 has")
     cfg, pixels = tmp_path / "everyday.cfg", noise(everyday)
-    export(everyday, "darknet", cfg, pixels=pixels)
+    export_model(everyday, "darknet", cfg, pixels=pixels)
     network = cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
     blob = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None] / np.float32(255))
-    network.setInput(blob)  # OpenCV does not copy it: it must outlive `forward`
+    network.setInput(blob)  # OpenCV does not copy the array, so it must outlive `forward`
     theirs = network.forward([name for name in network.getLayerNames() if name.startswith("conv")][-1])[0]
     ours = load_engine(everyday)(pixels[None])[0]
     np.testing.assert_allclose(theirs.transpose(1, 2, 0).reshape(ours.shape), ours, atol=1e-3)
@@ -57,7 +57,7 @@ def test_opencv_runs_the_model_that_ships_from_its_darknet_export(everyday, tmp_
 
 def test_a_keras_export_opens_without_boxwright(everyday, tmp_path):
     path = tmp_path / "everyday.keras"
-    export(everyday, "keras", path, pixels=noise(everyday))
+    export_model(everyday, "keras", path, pixels=noise(everyday))
     code = f"import sys, keras; keras.models.load_model({str(path)!r}); print('detector' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "False"
@@ -72,10 +72,10 @@ def test_a_keras_export_opens_without_boxwright(everyday, tmp_path):
         (Conv("a", 4), MaxPool("b"), Route("c", ("a",)), Reorg("d"), Route("e", ("d", "b")), Conv("f", 20), Shortcut("g", "e")),
     ],
 )
-def test_a_network_in_darknets_words_is_the_same_function(layers, random_arrays, tmp_path):
+def test_a_lowered_network_computes_the_same_function(layers, random_arrays, tmp_path):
     spec = ModelSpec((), (), layers, 64, pixel_scale=1 / 128, pixel_offset=-127 / 128)
     model = Model("ours", spec, random_arrays(layers, 2))
-    export(model, "darknet", tmp_path / "a.cfg", pixels=noise(model))
+    export_model(model, "darknet", tmp_path / "a.cfg", pixels=noise(model))
     again = read_darknet(tmp_path / "a.cfg", tmp_path / "a.weights")
     assert {type(layer) for layer in again.spec.network} <= {Conv, MaxPool, Route, Shortcut}
     images = noise(model)[None]
@@ -83,7 +83,7 @@ def test_a_network_in_darknets_words_is_the_same_function(layers, random_arrays,
     np.testing.assert_allclose(load_engine(again)(images), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
-def test_a_network_that_darknet_knows_stays_as_it_is(tiny_model):
+def test_a_network_that_darknet_supports_is_not_changed(tiny_model):
     assert lower_to_darknet(tiny_model).spec == tiny_model.spec
 
 
@@ -91,46 +91,46 @@ def test_a_network_that_darknet_knows_stays_as_it_is(tiny_model):
     ("layer", "numbers"),
     [(Reorg("b", stride=32), (64 * 32**2) ** 2), (Conv("b", 64, size=1, stride=33, padding=(0, 2048)), 2049**2 * 64 * 64)],
 )
-def test_a_network_whose_kernels_would_fill_the_memory_in_darknets_words_is_refused(layer, numbers, random_arrays):
+def test_a_network_with_huge_lowered_kernels_is_refused(layer, numbers, random_arrays):
     layers = (Conv("a", 64), layer)
     model = Model("ours", ModelSpec((), (), layers, 64), random_arrays(layers, 2))
-    with pytest.raises(NetworkError, match=f"layer 'b': in Darknet's words its kernel would have {numbers:,} numbers"):
+    with pytest.raises(NetworkError, match=f"layer 'b': lowered for Darknet, its kernel would have {numbers:,} numbers"):
         lower_to_darknet(model)
 
 
-def test_an_export_that_differs_is_not_kept(tiny_model, tmp_path, monkeypatch):
-    honest = FORMATS["onnx"]
-    monkeypatch.setitem(FORMATS, "onnx", replace(honest, run=lambda path, images: honest.run(path, images) + 1))
-    with pytest.raises(ExportError, match="differs from the model by 1; it was not kept"):
-        export(tiny_model, "onnx", tmp_path / "a.onnx", pixels=noise(tiny_model))
+def test_an_export_with_different_output_is_discarded(tiny_model, tmp_path, monkeypatch):
+    original = EXPORTERS["onnx"]
+    monkeypatch.setitem(EXPORTERS, "onnx", replace(original, run=lambda path, images: original.run(path, images) + 1))
+    with pytest.raises(ExportError, match="differs from the model's by 1; it is discarded"):
+        export_model(tiny_model, "onnx", tmp_path / "a.onnx", pixels=noise(tiny_model))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("target", "name"), [("onnx", "model.pb"), ("savedmodel", "model.pb"), ("darknet", "model.weights")])
 def test_a_wrong_suffix_is_refused(tiny_model, target, name, tmp_path):
-    with pytest.raises(ExportError, match="is called"):
-        export(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
+    with pytest.raises(ExportError, match="the name of such an export is"):
+        export_model(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
 
 
 @pytest.mark.parametrize(
-    ("target", "name", "there"), [("onnx", "m.onnx", "m.onnx"), ("darknet", "m.cfg", "m.weights"), ("savedmodel", "m", "m")]
+    ("target", "name", "existing"), [("onnx", "m.onnx", "m.onnx"), ("darknet", "m.cfg", "m.weights"), ("savedmodel", "m", "m")]
 )
-def test_a_file_that_is_there_is_not_written_over(tiny_model, target, name, there, tmp_path):
-    (tmp_path / there).write_text("mine")
-    with pytest.raises(ExportError, match=f"{there} is there already"):
-        export(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
+def test_an_existing_file_is_not_overwritten(tiny_model, target, name, existing, tmp_path):
+    (tmp_path / existing).write_text("mine")
+    with pytest.raises(ExportError, match=f"{existing} exists"):
+        export_model(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_with_force_a_file_is_replaced_and_a_folder_is_not(tiny_model, tmp_path):
+def test_force_replaces_a_file_but_not_a_folder(tiny_model, tmp_path):
     (tmp_path / "m.onnx").write_text("old")
-    export(tiny_model, "onnx", tmp_path / "m.onnx", pixels=noise(tiny_model), force=True)
+    export_model(tiny_model, "onnx", tmp_path / "m.onnx", pixels=noise(tiny_model), force=True)
     assert (tmp_path / "m.onnx").stat().st_size > 1000
     (tmp_path / "m").mkdir()
-    with pytest.raises(ExportError, match="is there already"):
-        export(tiny_model, "savedmodel", tmp_path / "m", pixels=noise(tiny_model), force=True)
+    with pytest.raises(ExportError, match="m exists"):
+        export_model(tiny_model, "savedmodel", tmp_path / "m", pixels=noise(tiny_model), force=True)
 
 
-def test_a_folder_that_is_not_there_is_named(tiny_model, tmp_path):
-    with pytest.raises(ExportError, match=r"there is no folder .*nowhere; make it"):
-        export(tiny_model, "onnx", tmp_path / "nowhere" / "m.onnx", pixels=noise(tiny_model))
+def test_a_missing_folder_is_named(tiny_model, tmp_path):
+    with pytest.raises(ExportError, match=r"the folder .*nowhere does not exist\. Create it"):
+        export_model(tiny_model, "onnx", tmp_path / "nowhere" / "m.onnx", pixels=noise(tiny_model))

@@ -1,0 +1,172 @@
+"""Files in the cache: verify, remove, record and forget hashes."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.errors import ModelFileError
+from weights.errors import DiskError, FetchError
+from weights.hub import cache
+from weights.hub.catalogue import Entry, entry_of
+from weights.hub.fetch import fetch_entry
+from weights.hub.pulled import list_pulled, remove_pulled, verify_pulled
+
+
+def test_a_recorded_hash_must_match_until_it_is_forgotten(unpublished: Entry, home, internet):
+    page = internet.pages["/unpublished.weights"]
+    first = hashlib.sha256(page.body).hexdigest()
+    fetch_entry(unpublished)
+    assert json.loads((home.folder / cache.HASHES_FILE).read_text()) == {"unpublished": first}
+    assert remove_pulled(unpublished)
+    page.body = page.body[:-4] + b"\0\0\0\0"
+    home.refuses(unpublished, rf"instead of {first}, the sha256 recorded in .*hashes\.json.*boxwright weights remove unpublished --forget")
+    assert home.files() == {"hashes.json"}
+    assert not remove_pulled(unpublished, forget=True)
+    assert fetch_entry(unpublished).read_bytes() == page.body
+
+
+@pytest.mark.parametrize("kind", ["zeros", "zeros after a header", "noise", "a text"])
+def test_the_hash_of_a_file_with_other_content_is_not_recorded(unpublished: Entry, home, tmp_path: Path, weights_like, kind: str):
+    size = unpublished.sizes[0]
+    right = weights_like(unpublished)
+    data = {
+        "zeros": bytes(size),
+        "zeros after a header": right[:20] + bytes(size - 20),
+        "noise": np.random.default_rng(3).bytes(size),
+        "a text": b"The quick brown fox. ".ljust(size, b"."),
+    }[kind]
+    source = tmp_path / "carried here"
+    source.write_bytes(data)
+    with pytest.raises(ModelFileError, match=r"carried here is not unpublished\.weights: it does not contain this network"):
+        fetch_entry(unpublished, source=source)
+    assert home.files() == set()
+    assert fetch_entry(unpublished).read_bytes() == right
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00", '{"small": 5}'])
+def test_damaged_hashes_json_is_reported_before_a_download(small: Entry, home, internet, text: str):
+    home.folder.mkdir(parents=True)
+    (home.folder / cache.HASHES_FILE).write_text(text)
+    with pytest.raises(ModelFileError, match=r"hashes\.json: not the .* that Boxwright wrote"):
+        fetch_entry(small)
+    assert internet.seen == []
+
+
+@pytest.mark.usefixtures("home")
+def test_a_model_that_was_not_pulled_cannot_be_verified_or_removed():
+    with pytest.raises(FetchError, match="weights pull darknet19"):
+        verify_pulled(entry_of("darknet19"))
+    assert not remove_pulled(entry_of("darknet19"))
+    assert list_pulled() == {}
+
+
+def test_a_truncated_file_in_the_cache_is_not_used(small: Entry):
+    path = fetch_entry(small)
+    os.truncate(path, 1000)
+    with pytest.raises(ModelFileError, match=r"1,000 bytes instead of 300,000.*boxwright weights remove small, then pull it again"):
+        fetch_entry(small)
+
+
+def test_verify_records_a_missing_hash(unpublished: Entry, home):
+    fetch_entry(unpublished)
+    (home.folder / cache.HASHES_FILE).unlink()
+    assert verify_pulled(unpublished).checked_against == ()
+    assert verify_pulled(unpublished).checked_against == ("recorded sha256",)
+    assert set(json.loads((home.folder / cache.HASHES_FILE).read_text())) == {"unpublished"}
+
+
+def test_verify_checks_the_content_before_it_records_the_first_hash(unpublished: Entry, home):
+    home.folder.mkdir(parents=True)
+    (home.folder / unpublished.file).write_bytes(bytes(unpublished.sizes[0]))
+    with pytest.raises(ModelFileError, match="it does not contain this network"):
+        verify_pulled(unpublished)
+    assert home.files() == {unpublished.file}
+
+
+def test_remove_deletes_unfinished_downloads_and_copies(small: Entry, home, page):
+    page.cuts = [150_000, 10]
+    home.refuses(small, "broke off")
+    (home.folder / "small.weights.copy").write_bytes(b"left by a power failure")
+    assert not remove_pulled(small)
+    assert home.files() == set()
+
+
+def test_an_interrupted_copy_leaves_nothing(small: Entry, home, tmp_path: Path, body: bytes):
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    source = tmp_path / "carried here"
+    source.write_bytes(body)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_entry(small, source=source, on_progress=interrupt)
+    assert home.files() == set()
+
+
+def test_a_copy_starts_only_with_enough_space_and_the_right_size(small: Entry, home, tmp_path: Path, body: bytes, monkeypatch):
+    no_room = os.statvfs_result((4096, 4096, 100, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: no_room)
+    source = tmp_path / "carried here"
+    source.write_bytes(body)
+    with pytest.raises(DiskError, match="has 0 free bytes and needs 300,000 more"):
+        fetch_entry(small, source=source)
+    source.write_bytes(body + b"!")
+    with pytest.raises(ModelFileError, match="it has 300,001 bytes instead of 300,000"):
+        fetch_entry(small, source=source)
+    assert home.files() == set()
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Within the block, this process cannot write to the folder. Root changes its effective user for that."""
+    original_user = os.geteuid()
+    folder.chmod(0o555)
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    if original_user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if original_user == 0:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def open_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache that other users can read."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        monkeypatch.setenv("BOXWRIGHT_HOME", name)
+        yield Path(name) / "weights"
+
+
+@pytest.mark.usefixtures("home")
+def test_a_read_only_cache_can_be_verified_but_not_changed(unpublished: Entry, open_home: Path, caplog):
+    fetch_entry(unpublished)
+    (open_home / cache.HASHES_FILE).unlink()
+    with read_only(open_home):
+        assert verify_pulled(unpublished).checked_against == ()
+        with pytest.raises(DiskError, match=r"weights cannot be written: Permission denied"):
+            remove_pulled(unpublished)
+    assert "could not be recorded" in caplog.text
+    (open_home / f"{unpublished.file}.lock").chmod(0o666)
+    (open_home / f"{unpublished.file}.lock").touch()
+    with read_only(open_home), pytest.raises(DiskError, match=r"cannot be (written|removed): Permission denied"):
+        remove_pulled(unpublished)
+    assert fetch_entry(unpublished).exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_verify_in_a_read_only_cache_needs_no_record_for_a_published_hash(small: Entry, open_home: Path, caplog):
+    fetch_entry(small)
+    with read_only(open_home):
+        assert verify_pulled(small).checked_against == ("published sha256",)
+    assert caplog.text == ""

@@ -1,0 +1,305 @@
+"""The folder of models: scanning it, and changes that are atomic for readers."""
+
+import multiprocessing
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from detector.errors import ModelError, ModelFileError, NetworkError
+from weights.errors import RepositoryError
+from weights.formats.safetensors import load_model, save_model
+from weights.repository.layout import MODEL_FILE, scan_repository
+from weights.repository.publish import add_version, list_versions, promote_version, remove_version, rollback_version
+from weights.repository.snapshot import snapshot
+
+
+@pytest.fixture
+def file(tiny_model, tmp_path):
+    path = tmp_path / "source" / "tiny.safetensors"
+    path.parent.mkdir()
+    save_model(tiny_model, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "models"
+    path.mkdir()
+    return path
+
+
+def live(folder, name="mine"):
+    """Versions that can be served, newest first."""
+    return [version.number for version in scan_repository(folder).versions if version.name == name]
+
+
+def aside(folder, name="mine"):
+    return [version.number for version in list_versions(folder, name) if version.aside]
+
+
+def everything(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_versions_are_whole_numbers_sorted_newest_first(folder, file):
+    for text in ("1", "12", "9", "007", "0", "1764150000000"):
+        (folder / "mine" / text).mkdir(parents=True)
+        shutil.copy(file, folder / "mine" / text / MODEL_FILE)
+    for other in ("v3", "3.1", "-4", "²", "aside", ".5"):
+        (folder / "mine" / other).mkdir()
+    assert live(folder) == [1764150000000, 12, 9, 7, 1, 0]
+    assert [version.path.parent.name for version in scan_repository(folder).versions][3] == "007"
+
+
+def test_a_flat_file_is_a_model_of_version_1(folder, file):
+    shutil.copy(file, folder / "flat.safetensors")
+    (version,) = scan_repository(folder).versions
+    assert (version.name, version.number, version.path) == ("flat", 1, folder / "flat.safetensors")
+    assert list_versions(folder, "flat") == [version]
+
+
+def test_other_files_and_folders_are_ignored(folder, file):
+    for name in ("..2026_11_26", "runs", "weights"):
+        (folder / name / "mydata-001").mkdir(parents=True)
+    for name in (".hidden.safetensors", "hashes.json", "best.weights"):
+        shutil.copy(file, folder / name)
+    assert not scan_repository(folder).versions
+    assert not scan_repository(folder).problems
+
+
+@pytest.mark.parametrize("name", ["my model", "a:predict", "élan", "x" * 101, "-x"])
+def test_a_name_that_no_url_can_contain_is_reported(folder, file, name):
+    shutil.copy(file, folder / f"{name}.safetensors")
+    (folder / name / "1").mkdir(parents=True)
+    found = scan_repository(folder)
+    assert not found.versions
+    assert set(found.problems) == {name, f"{name}.safetensors"}
+    assert all("is not a model name" in sentence for sentence in found.problems.values())
+
+
+def test_a_folder_shadows_a_flat_file_of_the_same_name_and_the_file_is_reported(folder, file):
+    add_version(folder, "mine", file)
+    shutil.copy(file, folder / "mine.safetensors")
+    shutil.copy(file, folder / "flat.safetensors")
+    shutil.copy(file, folder / "flat")
+    assert live(folder) == live(folder, "flat") == [1]
+    assert list(scan_repository(folder).problems) == ["mine.safetensors"]
+    assert "is ignored, because the folder mine has the same name" in scan_repository(folder).problems["mine.safetensors"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_an_unreadable_folder_is_reported(folder):
+    (folder / "mine").mkdir(mode=0)
+    assert "Permission denied" in scan_repository(folder).problems["mine"]
+
+
+def test_a_loop_of_symbolic_links_hides_no_other_model(folder, file):
+    add_version(folder, "sound", file)
+    (folder / "loop.safetensors").symlink_to(folder / "loop.safetensors")
+    (folder / "looped").symlink_to(folder / "looped")
+    assert live(folder, "sound") == [1]
+
+
+def test_added_files_are_numbered_and_copied_byte_for_byte(folder, file, tiny_model):
+    assert [add_version(folder, "mine", file).number for _ in range(3)] == [1, 2, 3]
+    assert live(folder) == [3, 2, 1]
+    assert (folder / "mine" / "2" / MODEL_FILE).read_bytes() == file.read_bytes()
+    version = add_version(folder, "mine", replace(tiny_model, name="another"))
+    assert load_model(version.path).name == "another"
+    assert everything(folder) == [".lock", "mine", *(f"mine/{number}{end}" for number in range(1, 5) for end in ("", f"/{MODEL_FILE}"))]
+
+
+def damaged(path):
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def gone(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("spoil", [damaged, cut, gone])
+def test_a_damaged_file_is_refused_and_changes_nothing(folder, file, spoil):
+    add_version(folder, "mine", file)
+    before = everything(folder)
+    spoil(file)
+    with pytest.raises(ModelFileError, match=r"source/tiny\.safetensors"):
+        add_version(folder, "mine", file)
+    with pytest.raises(ModelFileError):
+        add_version(folder, "other", file)
+    assert everything(folder) == before
+
+
+def test_a_stem_is_refused(folder, tiny_model, file):
+    spec = replace(tiny_model.spec, labels=(), anchors=(), network=tiny_model.spec.network[:4], input_size=64)
+    names = {layer.name for layer in spec.network}
+    arrays = {name: array for name, array in tiny_model.arrays.items() if name.split("/")[0] in names}
+    save_model(replace(tiny_model, spec=spec, arrays=arrays), file)
+    with pytest.raises(NetworkError, match=r"source/tiny\.safetensors: this model has no anchors"):
+        add_version(folder, "mine", file)
+    assert everything(folder) == [".lock"]
+
+
+def test_leftovers_of_a_killed_process_are_deleted(folder, file):
+    add_version(folder, "mine", file)
+    for left in (folder / "mine" / ".0123.part", folder / "mine" / ".0123.gone", folder / ".0123.gone"):
+        left.mkdir()
+    assert live(folder) == [1]
+    add_version(folder, "mine", file)
+    assert not [name for name in everything(folder) if ".0123" in name]
+
+
+def test_an_invalid_or_taken_name_is_refused(folder, file):
+    for name in ("a/b", "..", "a:b", "", ".x"):
+        with pytest.raises(RepositoryError, match="a model's name"):
+            add_version(folder, name, file)
+    shutil.copy(file, folder / "flat.safetensors")
+    with pytest.raises(RepositoryError, match="no versions"):
+        add_version(folder, "flat", file)
+
+
+def test_a_missing_folder_is_not_created(tmp_path, file):
+    with pytest.raises(RepositoryError, match="there is no such folder"):
+        add_version(tmp_path / "nowhere", "mine", file)
+
+
+def test_rollback_sets_the_newest_aside_and_promote_brings_it_back(folder, file):
+    for _ in range(3):
+        add_version(folder, "mine", file)
+    assert rollback_version(folder, "mine").number == 2
+    assert (live(folder), aside(folder)) == ([2, 1], [3])
+    assert rollback_version(folder, "mine").number == 1
+    with pytest.raises(RepositoryError, match="nothing to go back to"):
+        rollback_version(folder, "mine")
+    back = promote_version(folder, "mine", 3)
+    assert back.path.is_file()
+    assert (live(folder), aside(folder)) == ([3, 1], [2])
+
+
+def test_the_number_of_a_version_set_aside_is_not_reused(folder, file):
+    for _ in range(2):
+        add_version(folder, "mine", file)
+    rollback_version(folder, "mine")
+    assert add_version(folder, "mine", file).number == 3
+
+
+def test_promote_sets_all_newer_versions_aside(folder, file):
+    for _ in range(4):
+        add_version(folder, "mine", file)
+    assert promote_version(folder, "mine", 2).number == 2
+    assert (live(folder), aside(folder)) == ([2, 1], [4, 3])
+    promote_version(folder, "mine", 3)
+    assert (live(folder), aside(folder)) == ([3, 2, 1], [4])
+    assert promote_version(folder, "mine", 3) == promote_version(folder, "mine", 3)
+    with pytest.raises(RepositoryError, match=r"no version 9; it has 3, 2, 1, 4"):
+        promote_version(folder, "mine", 9)
+
+
+@pytest.mark.parametrize("change", [lambda folder: promote_version(folder, "mine", 2), lambda folder: promote_version(folder, "mine", 5)])
+def test_the_newest_version_changes_with_one_rename(folder, file, change, monkeypatch):
+    """A scan between two renames finds the newest version of before or of after."""
+    for _ in range(6):
+        add_version(folder, "mine", file)
+    promote_version(folder, "mine", 5)
+    promote_version(folder, "mine", 4)
+    before, observed = live(folder)[0], []
+    from pathlib import Path
+
+    rename = Path.rename
+
+    def observed_rename(path, target):
+        result = rename(path, target)
+        observed.append(live(folder)[0])
+        return result
+
+    monkeypatch.setattr(Path, "rename", observed_rename)
+    change(folder)
+    after = live(folder)[0]
+    assert before != after
+    assert observed
+    assert observed == sorted(observed, key=[before, after].index)
+
+
+def test_add_deletes_versions_beyond_the_limit(folder, file):
+    for _ in range(4):
+        add_version(folder, "mine", file)
+    rollback_version(folder, "mine")
+    add_version(folder, "mine", file, keep=2)
+    assert (live(folder), aside(folder)) == ([5, 3], [4])
+
+
+def test_remove_deletes_single_versions_and_whole_models(folder, file):
+    for _ in range(3):
+        add_version(folder, "mine", file)
+    rollback_version(folder, "mine")
+    assert [version.number for version in remove_version(folder, "mine", 3)] == [3]
+    assert [version.number for version in remove_version(folder, "mine", 1)] == [1]
+    assert (live(folder), aside(folder)) == ([2], [])
+    with pytest.raises(RepositoryError, match="no version 1; it has 2"):
+        remove_version(folder, "mine", 1)
+    remove_version(folder, "mine")
+    with pytest.raises(RepositoryError, match="has no model 'mine'"):
+        remove_version(folder, "mine")
+    shutil.copy(file, folder / "flat.safetensors")
+    with pytest.raises(RepositoryError, match="nothing to go back to"):
+        rollback_version(folder, "flat")
+    assert promote_version(folder, "flat", 1).number == 1
+    remove_version(folder, "flat")
+    assert everything(folder) == [".lock"]
+
+
+def test_a_path_as_model_name_is_refused(folder, file):
+    for change in (rollback_version, remove_version, list_versions):
+        with pytest.raises(RepositoryError, match="has no model"):
+            change(folder, "../source")
+    assert file.exists()
+
+
+def add_some(folder, file, count):
+    for _ in range(count):
+        add_version(folder, "mine", file, keep=100)
+
+
+def test_concurrent_processes_lose_no_version(folder, file):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=add_some, args=(folder, file, 5)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert live(folder) == list(range(10, 0, -1))
+    for version in scan_repository(folder).versions:
+        assert version.path.read_bytes() == file.read_bytes()
+
+
+def test_a_snapshot_keeps_its_content_when_the_file_changes(file):
+    before = file.read_bytes()
+    with snapshot(file) as copy:
+        file.write_bytes(b"")
+        assert copy.read_bytes() == before
+        assert load_model(copy, display_path=file).name == "tiny-random"
+
+
+@pytest.mark.parametrize("kind", ["none", "folder", "pipe"])
+def test_a_snapshot_of_anything_but_a_regular_file_is_refused(tmp_path, kind):
+    path = tmp_path / "x"
+    if kind == "folder":
+        path.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(ModelFileError, match=str(path)), snapshot(path):
+        pass
+
+
+def test_errors_about_a_snapshot_name_the_original_file(file):
+    cut(file)
+    with snapshot(file) as copy, pytest.raises(ModelError, match=str(file)):
+        load_model(copy, display_path=file)
