@@ -15,7 +15,7 @@ def parse_gif(data: bytes) -> ImageFile:
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     start = at = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
-    control = b""
+    control, blocks = b"", 0
     for _ in range(MAX_CHUNKS):
         if data[at] == _IMAGE:
             break
@@ -25,7 +25,9 @@ def parse_gif(data: bytes) -> ImageFile:
             begin = at
             at += 2
             while data[at]:
-                at += 1 + data[at]
+                at, blocks = at + 1 + data[at], blocks + 1
+                if blocks > MAX_CHUNKS:
+                    raise DamagedImage(f"the GIF has more than {MAX_CHUNKS:,} blocks before its first frame. Save it again.")
             if data[begin : begin + 3] == b"\x21\xf9\x04" and at == begin + 7:
                 control = data[begin : at + 1]
         at += 1

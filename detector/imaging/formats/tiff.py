@@ -135,6 +135,8 @@ class _Page:
     def _check_jpeg(self, data: bytes) -> None:
         if len(self.lengths) != len(self.offsets):
             raise DamagedImage("the TIFF does not state the lengths of its JPEG strips. Send the whole file.")
+        if self._rows > 1 and self.segment_height % 8:
+            raise DamagedImage(f"the TIFF has JPEG strips of {self.segment_height} rows; a multiple of 8 is needed. Save it again.")
         for offset, length in zip(self.offsets, self.lengths, strict=True):
             check_embedded_jpeg(data[offset : offset + length], (self.segment_width, self.segment_height))
 

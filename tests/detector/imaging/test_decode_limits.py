@@ -101,6 +101,7 @@ SHARED = zeros(16 * 976 * 3)
         pytest.param(
             tiled_tiff((65_535, 976), (16, 976), 3, SHARED, [0] * 4096, [len(SHARED)] * 4096), "tiles that share bytes", id="shared tiles"
         ),
+        pytest.param(b"GIF89a\1\0\1\0\0\0\0!\xfe" + b"\1\1" * 9_000_000, "more than 100,000 blocks", id="gif blocks"),
         pytest.param(tiled_tiff((64, 64), (64, 64), 3, SHARED, [0, 1], [9, 9]), r"needs 1 tiles and has 2", id="surplus tiles"),
     ],
 )
