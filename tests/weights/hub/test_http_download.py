@@ -88,7 +88,11 @@ def test_a_short_file_is_refused_and_the_next_address_is_tried(small: Entry, hom
     assert len(internet.requests) == 1
     internet.pages["/whole"] = internet.page(body)
     assert fetch_entry(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
-    assert [(request.path, request.status) for request in internet.requests[1:]] == [("/small.weights", 416), ("/small.weights", 200), ("/whole", 200)]
+    assert [(request.path, request.status) for request in internet.requests[1:]] == [
+        ("/small.weights", 416),
+        ("/small.weights", 200),
+        ("/whole", 200),
+    ]
 
 
 def test_a_wrong_range_causes_exactly_one_restart(small: Entry, home, internet, page, body: bytes):
