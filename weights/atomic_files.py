@@ -76,6 +76,8 @@ def _naming(path: Path) -> Iterator[None]:
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, so that a rename survives a power failure."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -113,4 +113,4 @@ def small_model():
         Conv("conv3", 14, size=1, normalize=False, activation="linear"),
     )
     spec = ModelSpec(("cat", "dog"), ((0.5, 1.25), (3.0, 2.0)), network, input_size=16, edges="inclusive")
-    return Model("small", spec, random_arrays(network), {"source": "nobody's"})
+    return Model("small", spec, random_arrays(network), {"source": "test data"})

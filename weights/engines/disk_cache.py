@@ -127,12 +127,14 @@ def _complete_folder(key: str, size: int) -> Iterator[Path]:
 def _make_private_folder(folder: Path) -> None:
     """Create a folder, or restrict one of ours, so that only its owner can write it."""
     folder.mkdir(parents=True, exist_ok=True)
-    if folder.stat().st_uid == os.geteuid() and not _only_owner_can_write(folder):
+    if not _only_owner_can_write(folder) and folder.stat().st_uid == os.geteuid():
         folder.chmod(0o755)
 
 
 def _only_owner_can_write(folder: Path) -> bool:
     """True if the folder belongs to this user or root, and no other user can write it. A symbolic link is not accepted."""
+    if not hasattr(os, "geteuid"):  # Windows, where the folder inherits the access rights of the user's profile
+        return True
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 

@@ -4,7 +4,7 @@
     version     "1"; "2" if dtype is "int8", which earlier readers do not know
     name        the model's name
     dtype       type of the kernels: "float32" or "float16". Batch norms and biases are always float32: they are small and span many
-                orders of magnitude. "int8": kernels of quantised layers are integers, NAME/kernel times NAME/step (float32, one per
+                orders of magnitude. "int8": kernels of quantized layers are integers, NAME/kernel times NAME/step (float32, one per
                 filter); the other kernels are float16
     spec        the ModelSpec as JSON (see `spec_json`)
     quantization  only in version 2: the Quantization as JSON
@@ -65,7 +65,7 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None) -> None:
     Args:
         model: The model.
         path: The file to write or replace.
-        dtype: Type of the kernels. A quantised model requires int8, which is its default; other models default to float32. float16
+        dtype: Type of the kernels. A quantized model requires int8, which is its default; other models default to float32. float16
             halves the file and rounds the kernels to 11 bits.
 
     Raises:
@@ -76,7 +76,7 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None) -> None:
     dtype = dtype or ("int8" if model.quantization else "float32")
     if (dtype == "int8") != (model.quantization is not None):
         raise ModelFileError(
-            f"{path}: int8 requires a quantised model, and a quantised model requires int8; {model.name!r} cannot be stored as {dtype}."
+            f"{path}: int8 requires a quantized model, and a quantized model requires int8; {model.name!r} cannot be stored as {dtype}."
         )
     header = ModelHeader(model.spec, dict(model.provenance), model.name, dtype, model.quantization)
     arrays = _stored_arrays(model, header)

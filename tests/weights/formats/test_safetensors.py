@@ -115,7 +115,7 @@ def test_the_file_has_the_documented_layout(saved, small_model):
                 digest.update(f"{layer.name}/{part}\0".encode() + small_model.arrays[f"{layer.name}/{part}"].tobytes())
     assert metadata["arrays"] == digest.hexdigest()
     assert (metadata["format"], metadata["version"], metadata["name"], metadata["dtype"]) == ("boxwright", "1", "small", "float32")
-    assert json.loads(metadata["provenance"]) == {"source": "nobody's"}
+    assert json.loads(metadata["provenance"]) == {"source": "test data"}
     assert [layer["type"] for layer in json.loads(metadata["spec"])["network"]] == [
         *("conv", "maxpool", "conv", "conv", "shortcut", "maxpool", "route", "reorg", "route", "conv"),
     ]
@@ -382,7 +382,7 @@ def test_only_quantized_files_have_format_version_2(tmp_path, saved, quantized_m
     save_model(quantized_model, tmp_path / "8.safetensors")
     assert split_file(saved)[0]["__metadata__"]["version"] == "1"
     assert split_file(tmp_path / "8.safetensors")[0]["__metadata__"]["version"] == "2"
-    with pytest.raises(ModelFileError, match="int8 requires a quantised model"):
+    with pytest.raises(ModelFileError, match="int8 requires a quantized model"):
         save_model(quantized_model, tmp_path / "no", dtype="float32")
 
 
@@ -390,7 +390,7 @@ CHANGES = [
     ({"version": "1"}, "does not match its checksum"),
     ({"dtype": "float16"}, "dtype must be one of int8, got 'float16'"),
     ({"quantization": "[]"}, "quantization must be an object"),
-    ({"quantization": '{"layers": ["nobody"], "ranges": {}}'}, "layer 'nobody' is to be computed in 8 bits, but the network has no such"),
+    ({"quantization": '{"layers": ["missing"], "ranges": {}}'}, "layer 'missing' is to be computed in 8 bits, but the network has no such"),
     ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must go from a number up to another"),
     ({"quantization": '{"layers": [], "ranges": {"a": [1]}}'}, r"quantization\.ranges\.a must be a list of 2"),
     ({"quantization": '{"layers": [], "ranges": {}}'}, "array '.*' is .*, but the network needs"),

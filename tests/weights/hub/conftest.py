@@ -65,7 +65,7 @@ class Internet(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages: dict[str, Page] = {}
-        self.seen: list[ReceivedRequest] = []
+        self.requests: list[ReceivedRequest] = []
 
     @property
     def base(self) -> str:
@@ -82,19 +82,19 @@ class Handler(BaseHTTPRequestHandler):
         """Print nothing."""
 
     def do_GET(self) -> None:
-        seen = ReceivedRequest(self.path, dict(self.headers))
-        self.server.seen.append(seen)
+        request = ReceivedRequest(self.path, dict(self.headers))
+        self.server.requests.append(request)
         page = self.server.pages.get(urlsplit(self.path).path)
         if page is None or re.match(r"(?i)python|$", self.headers.get("User-Agent", "")):
-            seen.status = 404 if page is None else 403
-            self.send_error(seen.status)
+            request.status = 404 if page is None else 403
+            self.send_error(request.status)
             return
         start = self._start(page)
-        seen.status = page.status if page.status != 200 else 416 if start >= len(page.body) else 206 if start else 200
+        request.status = page.status if page.status != 200 else 416 if start >= len(page.body) else 206 if start else 200
         start += page.shift if start else 0
-        body = memoryview(page.body)[start:] if seen.status != 416 else memoryview(b"")
-        self._send_head(page, seen.status, start, len(body))
-        self._send_body(page, body, seen)
+        body = memoryview(page.body)[start:] if request.status != 416 else memoryview(b"")
+        self._send_head(page, request.status, start, len(body))
+        self._send_body(page, body, request)
 
     def _start(self, page: Page) -> int:
         requested = self.headers.get("Range")
@@ -114,14 +114,14 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
 
-    def _send_body(self, page: Page, body: memoryview, seen: ReceivedRequest) -> None:
+    def _send_body(self, page: Page, body: memoryview, request: ReceivedRequest) -> None:
         end = min(page.cuts.pop(0), len(body)) if page.cuts else len(body)
         if page.hold_after is not None:
-            seen.sent += self.wfile.write(body[: min(page.hold_after, end)])
+            request.sent += self.wfile.write(body[: min(page.hold_after, end)])
             page.holding.set()
             page.go_on.wait(60)
-        while seen.sent < end:
-            seen.sent += self.wfile.write(body[seen.sent : min(seen.sent + (1 << 18), end)])
+        while request.sent < end:
+            request.sent += self.wfile.write(body[request.sent : min(request.sent + (1 << 18), end)])
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def test_damaged_hashes_json_is_reported_before_a_download(small: Entry, home, i
     (home.folder / cache.HASHES_FILE).write_text(text)
     with pytest.raises(ModelFileError, match=r"hashes\.json: not the .* that Boxwright wrote"):
         fetch_entry(small)
-    assert internet.seen == []
+    assert internet.requests == []
 
 
 @pytest.mark.usefixtures("home")

@@ -29,16 +29,16 @@ def test_a_download_is_complete_and_its_progress_is_reported(small: Entry, home,
     assert [total for _, total in reports] == [len(body)] * len(reports)
     assert [done for done, _ in reports] == [*range(CHUNK_BYTES, len(body), CHUNK_BYTES), len(body)]
     fetch_entry(small)
-    assert len(internet.seen) == 1  # the second call uses the cache
+    assert len(internet.requests) == 1  # the second call uses the cache
 
 
 def test_the_request_has_our_own_user_agent(small: Entry, internet):
     with pytest.raises(HTTPError, match="403"):
         urllib.request.urlopen(small.addresses[0])
     fetch_entry(small)
-    assert [seen.status for seen in internet.seen] == [403, 200]
-    assert internet.seen[1].headers["User-Agent"].startswith("boxwright/")
-    assert f"boxwright/{installed_version()} (" in internet.seen[1].headers["User-Agent"]
+    assert [request.status for request in internet.requests] == [403, 200]
+    assert internet.requests[1].headers["User-Agent"].startswith("boxwright/")
+    assert f"boxwright/{installed_version()} (" in internet.requests[1].headers["User-Agent"]
 
 
 def test_without_a_published_size_and_sha256_the_md5_is_checked_and_the_sha256_recorded(small: Entry, home, page, body: bytes):
@@ -57,7 +57,7 @@ def test_a_file_with_a_wrong_hash_is_refused_and_deleted(small: Entry, home, pag
 def test_after_a_wrong_hash_the_next_address_is_tried(small: Entry, internet, body: bytes, other: bytes):
     internet.pages["/damaged"] = internet.page(other)
     assert fetch_entry(replace(small, addresses=(f"{internet.base}/damaged", *small.addresses))).read_bytes() == body
-    assert [seen.path for seen in internet.seen] == ["/damaged", "/small.weights"]
+    assert [request.path for request in internet.requests] == ["/damaged", "/small.weights"]
 
 
 @pytest.mark.parametrize(("data", "content_type"), [(HTML, "text/html; charset=utf-8"), (HTML, None), (b"?" * 300_000, "text/html")])
@@ -75,7 +75,7 @@ def test_a_wrong_content_length_is_refused_before_the_body(small: Entry, home, p
 def test_a_body_that_exceeds_the_size_is_aborted(small: Entry, home, internet, page, body: bytes):
     page.body, page.length = body * 200, False
     home.refuses(small, "it sent more than 300,000 bytes")
-    assert internet.seen[0].sent < len(page.body) // 2  # no more than the socket buffers hold
+    assert internet.requests[0].sent < len(page.body) // 2  # no more than the socket buffers hold
     assert home.files() == set()
 
 
@@ -102,7 +102,7 @@ def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path,
     source.write_bytes(body)
     reports: list[tuple[int, int | None]] = []
     assert fetch_entry(small, source=source, on_progress=lambda *report: reports.append(report)).read_bytes() == body
-    assert (home.files(), internet.seen, reports) == ({"small.weights"}, [], [(len(body), len(body))])
+    assert (home.files(), internet.requests, reports) == ({"small.weights"}, [], [(len(body), len(body))])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_yolov2_is_pulled_with_an_interruption_then_listed_verified_and_removed(
     internet.pages["/yolov2-voc.weights"] = internet.page(body, cuts=[100_000_000])
     assert list_pulled() == {}
     path = pull("yolov2-voc")
-    assert sum(seen.sent for seen in internet.seen) < len(body) + CHUNK_BYTES
+    assert sum(request.sent for request in internet.requests) < len(body) + CHUNK_BYTES
     assert list_pulled() == {"yolov2-voc": path}
     verified = verify_pulled(entry)
     assert (verified.size, verified.sha256) == (202_704_264, hashlib.sha256(body).hexdigest())

@@ -49,14 +49,14 @@ def entry(internet, served) -> Entry:
 def test_a_full_size_download_is_complete(entry, home, internet, stem):
     assert fetch_entry(entry).read_bytes() == stem
     assert home.files() == {entry.file}
-    assert [seen.sent for seen in internet.seen] == [SIZE]
+    assert [request.sent for request in internet.requests] == [SIZE]
 
 
 def test_a_full_size_download_resumes_after_an_interruption(entry, internet, served, stem):
     served.cuts = [SIZE // 2]
     assert fetch_entry(entry).read_bytes() == stem
-    assert [seen.start for seen in internet.seen] == [0, SIZE // 2 // CHUNK_BYTES * CHUNK_BYTES]
-    assert sum(seen.sent for seen in internet.seen) < SIZE + CHUNK_BYTES
+    assert [request.start for request in internet.requests] == [0, SIZE // 2 // CHUNK_BYTES * CHUNK_BYTES]
+    assert sum(request.sent for request in internet.requests) < SIZE + CHUNK_BYTES
 
 
 def test_a_file_with_a_wrong_hash_is_refused_and_deleted(entry, home, served, stem):
@@ -70,14 +70,14 @@ def test_a_web_page_of_the_right_size_is_refused(entry, home, internet, served, 
     served.body, served.content_type = b"<!DOCTYPE html>".ljust(SIZE), content_type
     home.refuses(entry, "an HTML page instead of the file")
     assert home.files() == set()
-    assert internet.seen[0].sent < SIZE // 2  # no more than the socket buffers hold
+    assert internet.requests[0].sent < SIZE // 2  # no more than the socket buffers hold
 
 
 def test_after_a_dead_mirror_the_next_address_is_requested_with_our_user_agent(entry, internet, dead, monkeypatch, stem):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", dead)
     assert fetch_entry(entry).read_bytes() == stem
-    (seen,) = internet.seen  # the server answers 403 to the user agents of Python libraries
-    assert (seen.status, seen.headers["User-Agent"].partition("/")[0]) == (200, "boxwright")
+    (request,) = internet.requests  # the server answers 403 to the user agents of Python libraries
+    assert (request.status, request.headers["User-Agent"].partition("/")[0]) == (200, "boxwright")
 
 
 @pytest.mark.usefixtures("served")
@@ -89,7 +89,7 @@ def test_a_disk_that_is_full_halfway_leaves_no_file(home, internet, monkeypatch)
     assert ended.returncode == 2
     assert "cannot be written: File too large. Free some space, or set BOXWRIGHT_HOME" in ended.stderr
     assert home.files() == set()
-    assert len(internet.seen) == 1  # no other address would help
+    assert len(internet.requests) == 1  # no other address would help
 
 
 def test_too_little_disk_space_is_detected_before_a_full_size_download(entry, home, internet, monkeypatch):
@@ -98,7 +98,7 @@ def test_too_little_disk_space_is_detected_before_a_full_size_download(entry, ho
     with pytest.raises(DiskError, match=f"needs {SIZE:,} more"):
         fetch_entry(entry)
     assert home.files() == set()
-    assert internet.seen[0].sent < SIZE // 2
+    assert internet.requests[0].sent < SIZE // 2
 
 
 def test_two_concurrent_pull_commands_download_the_file_once(home, internet, served, monkeypatch):
@@ -111,7 +111,7 @@ def test_two_concurrent_pull_commands_download_the_file_once(home, internet, ser
             served.go_on.set()
             answers = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert answers == [f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"] * 2
-    assert [seen.sent for seen in internet.seen] == [SIZE]
+    assert [request.sent for request in internet.requests] == [SIZE]
 
 
 @pytest.mark.usefixtures("served")

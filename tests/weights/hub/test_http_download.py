@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_an_interrupted_download_resumes_where_it_stopped(small: Entry, internet, page, validators: dict, body: bytes):
     vars(page).update(validators, cuts=[150_000])
     assert fetch_entry(small).read_bytes() == body
-    first, second = internet.seen
+    first, second = internet.requests
     assert first.sent == 150_000
     assert second.start == 150_000 // CHUNK_BYTES * CHUNK_BYTES
     assert second.headers.get("If-Range") == (page.etag or page.modified)
@@ -41,15 +41,15 @@ def test_a_later_run_resumes_the_download_of_an_earlier_run(small: Entry, home, 
     assert "it continues after the 131,072 bytes that have arrived" in str(error)
     assert home.files() == {"small.weights.partial", "small.weights.partial.json"}
     assert fetch_entry(small).read_bytes() == body
-    assert internet.seen[2].start == 2 * CHUNK_BYTES
+    assert internet.requests[2].start == 2 * CHUNK_BYTES
     assert home.files() == {"small.weights"}
 
 
 def test_if_the_server_ignores_the_range_the_whole_file_is_written_again(small: Entry, internet, page, body: bytes):
     page.cuts, page.ranges = [150_000], False
     assert fetch_entry(small).read_bytes() == body
-    assert [(seen.status, seen.sent) for seen in internet.seen] == [(200, 150_000), (200, len(body))]
-    assert internet.seen[1].start > 0
+    assert [(request.status, request.sent) for request in internet.requests] == [(200, 150_000), (200, len(body))]
+    assert internet.requests[1].start > 0
 
 
 def test_a_file_that_changed_between_two_requests_is_downloaded_again(unpublished: Entry, home, internet):
@@ -58,7 +58,7 @@ def test_a_file_that_changed_between_two_requests_is_downloaded_again(unpublishe
     home.refuses(unpublished, "broke off")
     page.body, page.etag = page.body[:100] + b"\0\0\0\0" + page.body[104:], '"second"'
     assert fetch_entry(unpublished).read_bytes() == page.body
-    assert (internet.seen[2].headers["If-Range"], internet.seen[2].status) == ('"first"', 200)
+    assert (internet.requests[2].headers["If-Range"], internet.requests[2].status) == ('"first"', 200)
 
 
 def test_parts_of_different_files_are_discarded_and_downloaded_again(small: Entry, home, internet, page, body: bytes, other: bytes):
@@ -66,39 +66,43 @@ def test_parts_of_different_files_are_discarded_and_downloaded_again(small: Entr
     home.refuses(small, "broke off")
     page.body = body
     assert fetch_entry(small).read_bytes() == body
-    assert [seen.status for seen in internet.seen] == [200, 206, 206, 200]
+    assert [request.status for request in internet.requests] == [200, 206, 206, 200]
 
 
 def test_without_a_hash_or_a_validator_downloads_are_not_resumed(unpublished: Entry, internet):
     page = internet.pages["/unpublished.weights"]
     page.etag, page.cuts = None, [150_000]
     assert fetch_entry(unpublished).read_bytes() == page.body
-    assert [seen.start for seen in internet.seen] == [0, 0]
+    assert [request.start for request in internet.requests] == [0, 0]
 
 
 def test_a_weak_etag_is_not_used_for_resuming(small: Entry, internet, page, body: bytes):
     page.etag, page.modified, page.cuts = 'W/"weak"', "Sat, 24 Mar 2018 00:00:00 GMT", [150_000]
     assert fetch_entry(small).read_bytes() == body
-    assert internet.seen[1].headers["If-Range"] == page.modified
+    assert internet.requests[1].headers["If-Range"] == page.modified
 
 
 def test_a_short_file_is_refused_and_the_next_address_is_tried(small: Entry, home, internet, page, body: bytes):
     page.body, page.length = body[:200_000], False
     home.refuses(small, "it sent 200,000 bytes instead of 300,000")
-    assert len(internet.seen) == 1
+    assert len(internet.requests) == 1
     internet.pages["/whole"] = internet.page(body)
     assert fetch_entry(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
-    assert [(seen.path, seen.status) for seen in internet.seen[1:]] == [("/small.weights", 416), ("/small.weights", 200), ("/whole", 200)]
+    assert [(request.path, request.status) for request in internet.requests[1:]] == [
+        ("/small.weights", 416),
+        ("/small.weights", 200),
+        ("/whole", 200),
+    ]
 
 
 def test_a_wrong_range_causes_exactly_one_restart(small: Entry, home, internet, page, body: bytes):
     page.cuts, page.shift = [150_000], 1
     assert fetch_entry(small).read_bytes() == body
-    assert [seen.status for seen in internet.seen] == [200, 206, 200]
+    assert [request.status for request in internet.requests] == [200, 206, 200]
     (home.folder / small.file).unlink()
     page.cuts = [150_000, 300_000, 150_000]
     home.refuses(small, "it sent the wrong part of the file twice")
-    assert [seen.status for seen in internet.seen[3:]] == [200, 206, 200, 206]
+    assert [request.status for request in internet.requests[3:]] == [200, 206, 200, 206]
 
 
 def test_the_address_that_sent_a_part_is_tried_first(small: Entry, home, internet, page, body: bytes):
@@ -107,13 +111,13 @@ def test_the_address_that_sent_a_part_is_tried_first(small: Entry, home, interne
     home.refuses(entry, "broke off")
     internet.pages["/first"] = internet.page(body)
     assert fetch_entry(entry).read_bytes() == body
-    assert [seen.path for seen in internet.seen] == ["/first", *["/small.weights"] * 3]
+    assert [request.path for request in internet.requests] == ["/first", *["/small.weights"] * 3]
 
 
 def test_a_compressed_response_is_not_requested_and_is_refused(small: Entry, home, internet, page):
     page.body, page.encoding = gzip.compress(b"0" * 2_000_000), "gzip"
     home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it compressed the file with gzip without being asked to")
-    assert internet.seen[0].headers["Accept-Encoding"] == "identity"
+    assert internet.requests[0].headers["Accept-Encoding"] == "identity"
     assert home.files() == set()
 
 
@@ -126,7 +130,7 @@ def leave_part(home, body: bytes, note: str) -> None:
 def test_a_partial_file_that_is_complete_is_used_without_a_request(small: Entry, home, internet, body: bytes):
     leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
     assert fetch_entry(small).read_bytes() == body
-    assert internet.seen == []
+    assert internet.requests == []
     assert home.files() == {"small.weights"}
 
 
@@ -134,14 +138,14 @@ def test_a_complete_partial_file_of_unknown_size_is_downloaded_again(small: Entr
     leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
     entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
     assert fetch_entry(entry).read_bytes() == body
-    assert [seen.status for seen in internet.seen] == [416, 200]
+    assert [request.status for request in internet.requests] == [416, 200]
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{", '{"address": 1}', "\x00"])
 def test_a_partial_file_of_unknown_origin_is_not_used(small: Entry, home, internet, note: str, body: bytes, other: bytes):
     leave_part(home, other[:100_000], note)
     assert fetch_entry(small).read_bytes() == body
-    assert internet.seen[0].start == 0
+    assert internet.requests[0].start == 0
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -163,7 +167,7 @@ def test_too_little_disk_space_is_detected_before_writing(small: Entry, home, in
     page.length = False
     home.refuses(replace(small, sizes=(1 << 60,)), "needs 1,152,921,504,606,846,976 more.*BOXWRIGHT_HOME")
     assert home.files() == set()
-    assert len(internet.seen) == 1
+    assert len(internet.requests) == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
@@ -174,7 +178,7 @@ def test_a_full_disk_ends_the_download_and_leaves_nothing(small: Entry, home, in
     with pytest.raises(DiskError, match=r"cannot be written: No space left on device.*BOXWRIGHT_HOME"):
         fetch_entry(entry)
     assert home.files() == set()
-    assert len(internet.seen) == 1  # no other address would help
+    assert len(internet.requests) == 1  # no other address would help
 
 
 def test_a_cache_folder_that_cannot_be_created_is_named(small: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -237,7 +241,7 @@ def test_two_concurrent_processes_download_the_file_once(small: Entry, home, int
             page.go_on.set()
             outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert [output.split("\n")[-2] for output in outputs] == [str(home.folder / "small.weights")] * 2
-    assert [seen.sent for seen in internet.seen] == [len(body)]
+    assert [request.sent for request in internet.requests] == [len(body)]
     assert (home.folder / "small.weights").read_bytes() == body
 
 
@@ -251,4 +255,4 @@ def test_the_download_of_a_killed_process_is_resumed(small: Entry, home, interne
     assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK_BYTES]
     assert not (home.folder / "small.weights").exists()
     assert fetch_entry(small).read_bytes() == body
-    assert internet.seen[1].sent == len(body) - 2 * CHUNK_BYTES
+    assert internet.requests[1].sent == len(body) - 2 * CHUNK_BYTES

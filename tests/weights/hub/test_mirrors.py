@@ -26,19 +26,19 @@ def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
     monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}/mirror/")
     internet.pages["/mirror/small.weights"] = internet.page(body)
     fetch_entry(small)
-    assert [seen.path for seen in internet.seen] == ["/mirror/small.weights"]
+    assert [request.path for request in internet.requests] == ["/mirror/small.weights"]
 
 
 def test_the_usual_environment_variables_configure_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", internet.base)
     fetch_entry(replace(small, addresses=("http://weights.invalid/small.weights",)))
-    assert [seen.path for seen in internet.seen] == ["http://weights.invalid/small.weights"]
+    assert [request.path for request in internet.requests] == ["http://weights.invalid/small.weights"]
 
 
 def test_the_password_of_a_mirror_is_sent_but_not_printed(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
     error = str(home.refuses(replace(small, file="gone.weights", addresses=()), "it answered 404"))
-    assert internet.seen[0].headers["Authorization"].startswith("Basic ")
+    assert internet.requests[0].headers["Authorization"].startswith("Basic ")
     assert f"  {internet.base}/gone.weights: it answered 404" in error
     assert "secret" not in error
 
@@ -53,7 +53,7 @@ def test_in_offline_mode_the_message_tells_what_to_do(small: Entry, home, intern
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
     error = str(home.refuses(small, "BOXWRIGHT_OFFLINE forbids"))
     assert all(part in error for part in (small.addresses[0], "weights pull small --from small.weights", "BOXWRIGHT_MIRROR"))
-    assert internet.seen == []
+    assert internet.requests == []
 
 
 def test_in_offline_mode_cached_files_are_used(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
@@ -78,7 +78,7 @@ def test_an_invalid_mirror_address_is_refused_without_printing_its_password(smal
     with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR holds") as caught:
         fetch_entry(small)
     assert "ecret" not in str(caught.value)
-    assert internet.seen == []
+    assert internet.requests == []
 
 
 def test_the_password_of_a_mirror_is_not_stored_and_downloads_resume(small: Entry, home, internet, page, body, monkeypatch):
@@ -87,7 +87,7 @@ def test_the_password_of_a_mirror_is_not_stored_and_downloads_resume(small: Entr
     home.refuses(replace(small, addresses=()), "broke off")
     assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.files())
     assert fetch_entry(small).read_bytes() == body
-    assert [seen.start > 0 for seen in internet.seen] == [False, True, True]
+    assert [request.start > 0 for request in internet.requests] == [False, True, True]
 
 
 @pytest.mark.parametrize("host", ["http://a..b", "http://" + "a" * 64 + ".invalid", "http://me:secret@a..b"])
@@ -96,7 +96,7 @@ def test_after_an_invalid_host_name_the_next_address_is_tried(small: Entry, inte
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{host}/small.weights")
     monkeypatch.setenv("BOXWRIGHT_MIRROR", host)
     assert fetch_entry(replace(small, addresses=(f"{internet.base}/moved", *small.addresses))).read_bytes() == body
-    assert [seen.path for seen in internet.seen] == ["/moved", "/small.weights"]
+    assert [request.path for request in internet.requests] == ["/moved", "/small.weights"]
     assert caplog.text.count("trying the next") == 2
     assert "secret" not in caplog.text
 
@@ -137,7 +137,7 @@ def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_a_redirect_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
     internet.pages["/moved"] = internet.page(b"", status=302, location=f"{internet.base}/small.weights")
     home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it redirects from https to http")
-    assert internet.seen == []
+    assert internet.requests == []
     internet.pages["/moved"].location = f"{secure}/small.weights"
     assert fetch_entry(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body
 

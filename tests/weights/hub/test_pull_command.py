@@ -47,14 +47,14 @@ def test_yolov2_is_pulled_detects_is_listed_verified_and_removed(boxwright, inte
     verified = boxwright("weights", "verify", "yolov2-voc")
     assert "agrees with recorded sha256" in verified.stdout
     assert "removed" in boxwright("weights", "remove", "yolov2-voc").stdout
-    assert len(internet.seen) == 1
+    assert len(internet.requests) == 1
 
 
 def test_a_model_is_pulled_at_its_first_use(boxwright, internet, yolov2_bytes, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
     assert boxwright("detect", PHOTO, "--model", "yolov2-voc", "--json").returncode == 0
-    assert [seen.status for seen in internet.seen] == [200]
+    assert [request.status for request in internet.requests] == [200]
 
 
 def test_serve_pulls_a_model_by_its_name(start_service, internet, yolov2_bytes, monkeypatch):
@@ -69,7 +69,7 @@ def test_serve_pulls_a_model_by_its_name(start_service, internet, yolov2_bytes, 
         assert answer.json()["detections"]
     finally:
         assert service.stop() == 0
-    assert [seen.status for seen in internet.seen] == [200]
+    assert [request.status for request in internet.requests] == [200]
 
 
 def test_pull_takes_a_local_file_instead_of_a_download(boxwright, home, yolov2_bytes, tmp_path, monkeypatch):

@@ -122,7 +122,7 @@ def test_info_about_a_model_that_is_not_pulled_shows_its_catalogue_entry_without
     facts = json.loads(weights("info", "yolov2-coco", "--json").out)
     assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
     assert (facts["sizes"], facts["hashes"], facts["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
-    assert internet.seen == []
+    assert internet.requests == []
 
 
 @pytest.mark.parametrize(

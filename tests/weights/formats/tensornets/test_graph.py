@@ -127,11 +127,11 @@ def assert_same(one, other):
     assert len(one) == len(other)
     left = list(other)
     for label, *corners, score in one:
-        alike = [
+        matches = [
             box for box in left if box[0] == label and np.abs(np.subtract(corners, box[1:5])).max() <= 1 and abs(score - box[5]) <= 1e-3
         ]
-        assert alike, f"{label} {corners} {score} has no counterpart"
-        left.remove(alike[0])
+        assert matches, f"{label} {corners} {score} has no counterpart"
+        left.remove(matches[0])
 
 
 @pytest.fixture(scope="module")
