@@ -10,7 +10,7 @@ from ray.exceptions import RayError
 
 from cli.batch.errors import Interrupted
 from cli.batch.worker import Worker
-from service.ray.cluster import started
+from service.ray.cluster import ray_cluster
 from weights.engines.factory import EngineName
 
 
@@ -21,7 +21,7 @@ def answered(folder: Path, chunks: Sequence[int], model: str | None, engine: Eng
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        with started() as cores:
+        with ray_cluster() as cores:
             numbers = ray.data.from_items([{"chunk": chunk} for chunk in chunks], override_num_blocks=len(chunks))
             answers = numbers.map_batches(
                 Worker,

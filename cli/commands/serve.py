@@ -47,7 +47,7 @@ def serve(
 
     Every setting can be given by --set, by environment variable (BOXWRIGHT_QUEUE_SIZE=64) or in a file; docs/service.md lists them.
     """
-    from service.models.native_memory import give_memory_back
+    from service.models.native_memory import configure_allocator
     from service.settings import read_settings
 
     given = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
@@ -60,16 +60,16 @@ def serve(
         _serve_with_ray(settings, replicas, asked=ray)
         return
 
-    give_memory_back()
+    configure_allocator()
     # What answers is imported beside the model's loading, most of which is not Python: a second core has something to do.
     Thread(target=import_module, args=("service.app",), daemon=True).start()
     registry = load_registry(settings)
 
     from service.app import create_app
-    from service.observability.logs import set_up_logs
+    from service.observability.logging import configure_logging
     from service.server.uvicorn_server import run_server
 
-    set_up_logs(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level)
     with _folder_watched(registry, settings):  # the models are loaded before the socket opens
         run_server(create_app(registry, settings), settings)
 
@@ -80,12 +80,12 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, asked: bool) 
         raise typer.BadParameter("it is Ray that has replicas; add --ray.", param_hint="--replicas")
     from cli.batch.ray_extra import check_ray
     from cli.output.download_bar import load_model
-    from service.ray.environment import set_up_environment
+    from service.ray.environment import configure_ray_environment
     from service.ray.settings import read_ray_settings
 
     ray_settings = read_ray_settings(settings, replicas)
     check_ray()
-    set_up_environment(serving=True)
+    configure_ray_environment(serving=True)
     from service.ray.server import run_ray_server
 
     load_model(settings.model)  # what is wrong with it is told here, and what has to be downloaded is there before several ask for it
@@ -111,7 +111,8 @@ def load_registry(settings: "Settings") -> "Registry":
     Raises UnknownModel, ModelError, MissingExtra.
     """
     from cli.output.download_bar import load_ready
-    from service.models.registry import LoadedModel, Registry
+    from service.models.loaded_model import LoadedModel
+    from service.models.registry import Registry
     from weights.hub.resolve import is_known
     from weights.repository.layout import NAME
 
@@ -136,13 +137,13 @@ def _folder_watched(registry: "Registry", settings: "Settings") -> Iterator[None
     if not settings.models:
         yield
         return
-    from service.models.loader import Loading
-    from service.models.watcher import ModelFolder
+    from service.models.loader import ModelLoader
+    from service.models.watcher import ModelWatcher
 
     path = Path(settings.models)
     if not path.is_dir():
         raise SettingError(f"setting 'models' (BOXWRIGHT_MODELS): {path} is no folder. Make it, even if it is empty.")
-    folder = ModelFolder(path, registry, Loading.of(settings), settings.model_versions)
+    folder = ModelWatcher(path, registry, ModelLoader.of(settings), settings.model_versions)
     folder.look()
     with folder.watched(settings.models_seconds):
         yield

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from detector.errors import SettingError
 from service.auth.api_keys import HEADER
-from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
-from service.client.retry_after import seconds_of
+from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
+from service.client.client import parse_retry_after
 from service.schemas.detections import DetectAnswer, ModelAnswer, ModelList, Problem
 from weights.hub.mirrors import without_password
 
@@ -91,7 +91,7 @@ class Client:
         try:
             return shape.model_validate_json(body)
         except ValidationError as error:
-            raise NotTheService(
+            raise UnexpectedResponse(
                 f"{self.shown} answers {body[:40]!r}, which is not as Boxwright's service answers. Is it the right address?"
             ) from error
 
@@ -102,11 +102,11 @@ class Client:
             response, body = self._send(method, path, query, photo)
             if response.status_code == 200:
                 return body
-            again = seconds_of(response.headers.get("retry-after"))
+            again = parse_retry_after(response.headers.get("retry-after"))
             if response.status_code != 503 or again is None:
                 raise self._refusal(response, body)
             if waited + again > self._patience:
-                raise StillBusy(
+                raise ServiceBusy(
                     f"{self.shown} is busy: it asks to come again in {again:.0f} s, after {waited:.0f} s of waiting; "
                     f"{self._patience:.0f} s were allowed. Try again later, or send less at a time."
                 )
@@ -128,7 +128,7 @@ class Client:
             ) as response:
                 return response, self._read(response)
         except requests.RequestException as error:
-            raise Unreachable(
+            raise ServiceUnreachable(
                 f"{self.shown} does not answer: {_reason(error)}. Is the service running, and is this its address?"
             ) from error
 
@@ -137,19 +137,19 @@ class Client:
         for chunk in response.iter_content(2**16):
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
-                raise NotTheService(f"{self.shown} answers more than {MAX_ANSWER_BYTES:,} bytes, which the service never does.")
+                raise UnexpectedResponse(f"{self.shown} answers more than {MAX_ANSWER_BYTES:,} bytes, which the service never does.")
         return bytes(body)
 
-    def _refusal(self, response: requests.Response, body: bytes) -> NotTheService | Refused:
+    def _refusal(self, response: requests.Response, body: bytes) -> UnexpectedResponse | RequestRejected:
         status = response.status_code
         if response.is_redirect:
             target = without_password(response.headers["location"])[:200]
-            return NotTheService(f"{self.shown} sends elsewhere ({status}), to {target!r}. Give that server's address.")
+            return UnexpectedResponse(f"{self.shown} sends elsewhere ({status}), to {target!r}. Give that server's address.")
         try:
             problem = Problem.model_validate_json(body)
         except ValidationError:
-            return NotTheService(f"{self.shown} answers {status} {response.reason!r} and no reason. Is it Boxwright's service?")
-        return Refused(f"{problem.title}: {problem.detail}", status, problem.type)
+            return UnexpectedResponse(f"{self.shown} answers {status} {response.reason!r} and no reason. Is it Boxwright's service?")
+        return RequestRejected(f"{problem.title}: {problem.detail}", status, problem.type)
 
 
 def _sendable(api_key: str) -> str:

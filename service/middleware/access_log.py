@@ -61,7 +61,7 @@ class Observe:
 
     def _add_headers(self, headers: MutableHeaders, call: Call) -> None:
         headers[REQUEST_ID_HEADER] = call.request_id
-        if self.lifecycle.ending:
+        if self.lifecycle.shutting_down:
             headers["connection"] = "close"  # the next request is for another instance
 
     def _count(self, scope: Scope, call: Call, status: int, seconds: float) -> None:

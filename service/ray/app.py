@@ -9,7 +9,7 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig
 
 from detector.errors import SettingError
-from service.ray.replica import Replica
+from service.ray.replica import DetectorReplica
 from service.ray.settings import AUTO, RaySettings, check_settings
 from service.settings import Settings, read_settings
 
@@ -35,7 +35,7 @@ def application(settings: Settings, ray_settings: RaySettings, *, processors: in
     """
     check_settings(settings)
     detector = serve.deployment(
-        serve.ingress()(Replica),
+        serve.ingress()(DetectorReplica),
         name="detector",
         ray_actor_options={"num_cpus": ray_settings.cores},
         max_ongoing_requests=NEVER,

@@ -8,8 +8,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.app import create_app
-from service.models.registry import LoadedModel, Registry
-from service.observability.logs import set_up_logs
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.observability.logging import configure_logging
 from service.request.context import REQUEST_ID_HEADER
 from service.server.uvicorn_server import SWITCH_SECONDS
 from service.settings import Settings
@@ -22,7 +23,7 @@ class Replica:
 
     def __init__(self, settings: Settings, cores: int) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
-        set_up_logs(settings.log_format, settings.log_level)
+        configure_logging(settings.log_format, settings.log_level)
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # read when TensorFlow starts, if it is the engine
             os.environ[name] = str(cores)
         model = load(settings.model)
@@ -40,7 +41,7 @@ class Replica:
 
     async def announce_end(self) -> None:
         """From now on /readyz says no."""
-        self._app.state.lifecycle.ending = True
+        self._app.state.lifecycle.shutting_down = True
 
 
 def _named_once(app: ASGIApp) -> ASGIApp:

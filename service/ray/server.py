@@ -16,9 +16,9 @@ from ray import serve
 
 from detector.engines.cores import usable_cores
 from detector.errors import BoxwrightError, SettingError
-from service.observability.logs import set_up_logs
+from service.observability.logging import configure_logging
 from service.ray.app import application
-from service.ray.cluster import joined, started
+from service.ray.cluster import ray_cluster, uses_external_cluster
 from service.ray.proxy import close_proxy
 from service.ray.settings import RaySettings
 from service.settings import Settings
@@ -35,10 +35,10 @@ class NotStarted(BoxwrightError):
 
 def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:
     """Answer until SIGTERM or Ctrl-C. Raises SettingError, NotStarted."""
-    set_up_logs(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level)
     check_cores(ray_settings)
     asked_to_leave = threading.Event()
-    with started() as processors:
+    with ray_cluster() as processors:
         with signals_to(_leave):  # there is nobody yet to take leave of
             detectors = deploy(settings, ray_settings, processors)
         with signals_to(lambda _signal, _frame: asked_to_leave.set()):
@@ -53,7 +53,7 @@ def check_cores(ray_settings: RaySettings) -> None:
     """Raises SettingError where this machine alone is to serve, and has fewer processors than the detectors want."""
     cores = usable_cores()
     least, _ = ray_settings.bounds(cores)
-    if least * ray_settings.cores > cores and not joined():
+    if least * ray_settings.cores > cores and not uses_external_cluster():
         raise SettingError(f"{least} detectors, {ray_settings.cores} cores each: there are {cores} cores here; ask for fewer.")
 
 

@@ -8,7 +8,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.observability.logs import set_up_logs
+from service.observability.logging import configure_logging
 from service.server.http_protocol import bounded_protocol
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
@@ -21,7 +21,7 @@ compute: in turns on a busy machine of 2 cores, three times each, a tenth of it 
 def run_server(app: FastAPI, settings: Settings) -> None:
     """Answer until SIGTERM or Ctrl-C."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    set_up_logs(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from detector.errors import SettingError
 from service.client import client as client_module
 from service.client.client import Client
-from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
-from service.client.retry_after import seconds_of
+from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
+from service.client.client import parse_retry_after
 from service.schemas.detections import DetectAnswer
 
 
@@ -95,7 +95,7 @@ def test_it_tells_the_models(client):
 def test_a_refusal_is_told_in_the_words_of_the_service(client, url, photo, content, options, status, slug):
     content = photo() if content is None else content
     problem = httpx.post(f"{url}/detect", content=content, params=options).json()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRejected) as refused:
         client.detect(content, **options)
     assert str(refused.value) == f"{problem['title']}: {problem['detail']}"
     assert (refused.value.status, refused.value.kind) == (status, f"urn:boxwright:problem:{slug}")
@@ -105,7 +105,7 @@ def test_a_busy_service_is_asked_again_when_it_says(listening, watched_app, watc
     """One photo is held in the network and one in the queue; they go on once the client waits."""
     app = watched_app(queue_size=1)
     watched.gate.clear()
-    app.state.inference.scheduler.places = 1
+    app.state.inference.queue.max_concurrency = 1
     waits, others = [], []
 
     def wait(seconds):
@@ -119,9 +119,9 @@ def test_a_busy_service_is_asked_again_when_it_says(listening, watched_app, watc
             others.append(threading.Thread(target=httpx.post, args=(f"{url}/detect",), kwargs={"content": photo()}))
             others[-1].start()
             assert watched.entered.wait(30)
-        while not app.state.inference.scheduler.waiting:
+        while not app.state.inference.queue.waiting:
             httpx.get(f"{url}/livez")
-        with Client(url, wait=wait) as client:
+        with Client(url, sleep=wait) as client:
             answer = client.detect(photo(), confidence=0.02)
     assert answer.detections
     assert len(waits) == 1
@@ -138,7 +138,7 @@ FOUND = (
 def test_the_photo_is_sent_again_each_time():
     waits = []
     busy = [(503, {"retry-after": after}, BUSY) for after in ("7", "0", formatdate(0, usegmt=True))]
-    with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, wait=waits.append) as client:
+    with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, sleep=waits.append) as client:
         assert client.detect(b"photo") == DetectAnswer.model_validate_json(FOUND)
     assert waits == [7, 0, 0]
     assert bodies == [b"photo"] * 4
@@ -146,15 +146,15 @@ def test_the_photo_is_sent_again_each_time():
 
 def test_patience_ends_before_the_wait_that_would_exceed_it():
     waits, busy = [], (503, {"retry-after": "4"}, BUSY)
-    with answering(busy, busy, busy) as (url, _), Client(url, patience=10, wait=waits.append) as client:
-        with pytest.raises(StillBusy) as error:
+    with answering(busy, busy, busy) as (url, _), Client(url, max_wait=10, sleep=waits.append) as client:
+        with pytest.raises(ServiceBusy) as error:
             client.detect(b"photo")
         assert f"{url} is busy: it asks to come again in 4 s, after 8 s of waiting; 10 s were allowed." in str(error.value)
     assert waits == [4, 4]
 
 
 def test_503_that_says_no_time_is_not_waited_for():
-    with answering((503, {}, BUSY)) as (url, _), Client(url, wait=pytest.fail) as client, pytest.raises(Refused, match="as many as may"):
+    with answering((503, {}, BUSY)) as (url, _), Client(url, sleep=pytest.fail) as client, pytest.raises(RequestRejected, match="as many as may"):
         client.detect(b"photo")
 
 
@@ -168,7 +168,7 @@ def test_503_that_says_no_time_is_not_waited_for():
     ],
 )
 def test_an_answer_of_something_else_is_told(status, headers, body, words):
-    with answering((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(NotTheService, match=words):
+    with answering((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(UnexpectedResponse, match=words):
         client.models()
 
 
@@ -177,7 +177,7 @@ def test_an_answer_without_end_is_cut_off(monkeypatch):
     with (
         answering((200, {}, bytes(200_000))) as (url, _),
         Client(url) as client,
-        pytest.raises(NotTheService, match="more than 100,000 bytes"),
+        pytest.raises(UnexpectedResponse, match="more than 100,000 bytes"),
     ):
         client.models()
 
@@ -187,7 +187,7 @@ def test_an_answer_that_is_cut_short_is_told(length):
     with (
         answering((200, {"content-length": length}, b"{")) as (url, _),
         Client(url, timeout=5) as client,
-        pytest.raises((Unreachable, NotTheService)),
+        pytest.raises((ServiceUnreachable, UnexpectedResponse)),
     ):
         client.models()
 
@@ -196,7 +196,7 @@ def test_a_service_that_is_not_there_is_told_without_the_password():
     with answering() as (url, _):
         pass  # its port is free again
     address = url.replace("http://", "http://me:secret@")
-    with Client(address) as client, pytest.raises(Unreachable) as error:
+    with Client(address) as client, pytest.raises(ServiceUnreachable) as error:
         client.models()
     assert str(error.value) == f"{url} does not answer: Connection refused. Is the service running, and is this its address?"
 
@@ -211,10 +211,10 @@ def test_an_address_that_is_none_is_refused(url):
     ("header", "seconds"), [("3", 3), (" 3 ", 3), ("0", 0), ("9" * 400, float("inf")), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), (None, None)]
 )
 def test_retry_after_is_seconds_or_a_date(header, seconds):
-    assert seconds_of(header) == seconds
+    assert parse_retry_after(header) == seconds
 
 
 @given(st.text() | st.datetimes().map(lambda date: f"{date:%a, %d %b %Y %H:%M:%S} -0000") | st.text("-+:, 0123456789JanGMT"))
 def test_retry_after_may_be_anything(header):
-    seconds = seconds_of(header)
+    seconds = parse_retry_after(header)
     assert seconds is None or seconds >= 0

@@ -16,7 +16,8 @@ from detector.imaging.draw import draw_detections
 from detector.imaging.image import read_image
 from service.app import create_app
 from service.inference.pipeline import KEPT_PIXELS
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings
 
 

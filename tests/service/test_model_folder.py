@@ -12,10 +12,12 @@ from detector.errors import UnknownModel
 from detector.spec import Model
 from service.app import create_app
 from service.errors import NoModel
-from service.models.loader import Loading
-from service.models.memory import WHILE_LOADING, needed_bytes, usable_bytes
-from service.models.registry import LoadedModel, Registry
-from service.models.watcher import ModelFolder
+from service.models.loader import ModelLoader
+from service.models.loader import LOADING_FACTOR, available_memory
+from service.models.loaded_model import estimate_memory
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.models.watcher import ModelWatcher
 from service.settings import Settings
 from weights.formats.safetensors import save_model
 from weights.repository.layout import FILE
@@ -30,7 +32,7 @@ class Followed:
     def __init__(self, path, registry=None, budget=1000 * MIB, kept=1, limit=1000 * MIB):
         self.path = path
         self.registry = registry or Registry()
-        self.folder = ModelFolder(path, self.registry, Loading("onnxruntime", budget, limit), kept)
+        self.folder = ModelWatcher(path, self.registry, ModelLoader("onnxruntime", budget, limit), kept)
         self.folder.look()
 
     def look(self, times=2):
@@ -46,7 +48,7 @@ class Followed:
 
     @property
     def refused(self):
-        return {(refused.name, refused.version): refused.why for refused in self.registry.refused}
+        return {(refused.name, refused.version): refused.why for refused in self.registry.rejected}
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_what_lies_there_at_the_start_is_served_and_the_highest_version_answers(
     assert followed.registry.get("fruit").detector.spec.labels == another_model.spec.labels
     assert followed.registry.get("fruit").name == "fruit"
     assert followed.registry.default.name == "flat"
-    assert followed.registry.loads == 2
+    assert followed.registry.load_count == 2
 
 
 def test_a_new_version_answers_after_two_looks_that_agree(follow, models, tiny_model, another_model):
@@ -123,7 +125,7 @@ def test_what_is_broken_is_refused_with_a_sentence_and_the_old_version_goes_on(f
     assert "mine/2/model.safetensors" in followed.refused["mine", "2"]
     assert str(models) not in followed.refused["mine", "2"]
     assert followed.refused["mine", "2"] in caplog.text
-    assert followed.look(5).registry.refusals == 1
+    assert followed.look(5).registry.rejection_count == 1
     with pytest.raises(UnknownModel, match=r"has no version '2' loaded; it has 1\. Refused: .*model\.safetensors"):
         followed.registry.get("mine", "2")
     shutil.rmtree(path.parent)
@@ -267,7 +269,7 @@ def engine():
 
 
 def test_a_model_beyond_the_budget_is_refused_and_taken_when_there_is_room(follow, models, tiny_model, another_model):
-    needed = needed_bytes(tiny_model.spec, None)
+    needed = estimate_memory(tiny_model.spec, None)
     for name in ("a", "b"):
         add(models, name, tiny_model)
     followed = follow(budget=2 * needed)
@@ -277,8 +279,8 @@ def test_a_model_beyond_the_budget_is_refused_and_taken_when_there_is_room(follo
     followed.look(4)
     assert followed.served == {"a": ["1"], "b": ["1"]}
     assert "Remove a model, or raise BOXWRIGHT_MAX_MODEL_BYTES" in followed.refused["c", "1"]
-    assert [refused.no_room for refused in followed.registry.refused] == [True]
-    assert followed.registry.refusals == 1
+    assert [refused.out_of_memory for refused in followed.registry.rejected] == [True]
+    assert followed.registry.rejection_count == 1
     for name in ("a", "b"):
         remove(models, name)
     assert followed.look().served == {"c": ["1"]}
@@ -287,14 +289,14 @@ def test_a_model_beyond_the_budget_is_refused_and_taken_when_there_is_room(follo
 
 def test_a_model_that_could_not_be_loaded_beside_the_others_is_refused_and_taken_when_it_can(follow, models, tiny_model):
     """The process would be killed while it loads, though all would fit afterwards."""
-    needed = needed_bytes(tiny_model.spec, None)
+    needed = estimate_memory(tiny_model.spec, None)
     add(models, "a", tiny_model)
-    followed = follow(budget=3 * needed, limit=WHILE_LOADING * needed)
+    followed = follow(budget=3 * needed, limit=LOADING_FACTOR * needed)
     assert followed.served == {"a": ["1"]}
     add(models, "b", tiny_model)
     assert followed.look(3).served == {"a": ["1"]}
     assert "give the service more memory" in followed.refused["b", "1"]
-    assert followed.registry.refusals == 1
+    assert followed.registry.rejection_count == 1
     remove(models, "a")
     assert followed.look().served == {"b": ["1"]}
 
@@ -308,16 +310,16 @@ def test_the_budget_is_asked_before_the_model_is_read(models, tiny_model):
 
 
 def test_half_of_what_the_process_may_use_is_the_budget_if_nobody_says(tmp_path):
-    assert Loading.of(Settings(max_model_bytes=5)).budget == 5
-    assert 0 < Loading.of(Settings()).budget == usable_bytes() // 2
+    assert ModelLoader.of(Settings(max_model_bytes=5)).budget == 5
+    assert 0 < ModelLoader.of(Settings()).budget == available_memory() // 2
     (tmp_path / "memory.max").write_text("1048576\n")
-    assert usable_bytes(tmp_path) == MIB
+    assert available_memory(tmp_path) == MIB
     (tmp_path / "memory.max").write_text("max\n")
-    assert usable_bytes(tmp_path) == usable_bytes(tmp_path / "none")
+    assert available_memory(tmp_path) == available_memory(tmp_path / "none")
     (tmp_path / "memory.max").unlink()
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("2097152\n")
-    assert usable_bytes(tmp_path) == 2 * MIB
+    assert available_memory(tmp_path) == 2 * MIB
 
 
 @pytest.mark.parametrize(("member", "root"), [("0::/a/b\n", ""), ("4:memory:/a/b\n0::/\n", "memory/")])
@@ -327,9 +329,9 @@ def test_the_limit_of_the_process_s_own_group_counts_and_of_those_around_it(tmp_
     (tmp_path / "member").write_text(member)
     name = "memory.limit_in_bytes" if root else "memory.max"
     (own / name).write_text("2097152\n")
-    assert usable_bytes(tmp_path, tmp_path / "member") == 2 * MIB
+    assert available_memory(tmp_path, tmp_path / "member") == 2 * MIB
     (own.parent / name).write_text("1048576\n")
-    assert usable_bytes(tmp_path, tmp_path / "member") == MIB
+    assert available_memory(tmp_path, tmp_path / "member") == MIB
 
 
 def test_an_engine_that_fails_in_its_own_way_is_a_refusal(models, tiny_model, monkeypatch, caplog):
@@ -349,7 +351,7 @@ def test_an_engine_that_fails_in_its_own_way_is_a_refusal(models, tiny_model, mo
 def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(models, tiny_model, another_model):
     path = add(models, "mine", tiny_model).path
 
-    class Meddled(Loading):
+    class Meddled(ModelLoader):
         def load(self, *arguments):
             if path.exists() and not meddled:
                 meddled.append(True)
@@ -358,10 +360,10 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(models, 
 
     meddled = []
     registry = Registry()
-    folder = ModelFolder(models, registry, Meddled("onnxruntime", 1000 * MIB))
+    folder = ModelWatcher(models, registry, Meddled("onnxruntime", 1000 * MIB))
     folder.look()
     assert not registry.loaded
-    assert not registry.refused
+    assert not registry.rejected
     for _ in range(2):
         folder.look()
     assert registry.get("mine").detector.spec.labels == another_model.spec.labels
@@ -393,12 +395,12 @@ def test_a_version_without_its_file_is_refused_until_the_file_comes(follow, mode
     followed = follow()
     assert followed.served == {"mine": ["1"]}
     assert "cannot be read: No such file" in followed.refused["mine", "2"]
-    assert followed.look(5).registry.refusals == 1
+    assert followed.look(5).registry.rejection_count == 1
     put(models / "mine" / "2" / FILE, tiny_model)
     assert followed.look().served == {"mine": ["2"]}
 
 
-class Held(Loading):
+class Held(ModelLoader):
     """Loading that waits before it loads."""
 
     def load(self, *arguments):
@@ -412,7 +414,7 @@ begun, gate = threading.Event(), threading.Event()
 
 def test_requests_are_answered_while_a_version_is_loaded_which_is_told(models, tiny_model, another_model, photo, ask):
     registry = Registry()
-    folder = ModelFolder(models, registry, Held("onnxruntime", 1000 * MIB))
+    folder = ModelWatcher(models, registry, Held("onnxruntime", 1000 * MIB))
     add(models, "mine", tiny_model)
     gate.set()
     folder.look()
@@ -436,7 +438,7 @@ def test_a_rollback_to_a_version_that_is_loaded_waits_for_no_other(models, tiny_
     for model in (tiny_model, another_model, tiny_model):
         add(models, "mine", model)
     registry = Registry()
-    folder = ModelFolder(models, registry, Held("onnxruntime", 1000 * MIB), kept=2)
+    folder = ModelWatcher(models, registry, Held("onnxruntime", 1000 * MIB), kept=2)
     gate.set()
     folder.look()
     rollback(models, "mine")
@@ -454,7 +456,7 @@ def test_a_rollback_to_a_version_that_is_loaded_waits_for_no_other(models, tiny_
 def test_the_watch_goes_on_after_a_look_that_failed_and_ends_when_told(models, tiny_model, caplog):
     registry, looked = Registry(), threading.Event()
 
-    class Stumbling(ModelFolder):
+    class Stumbling(ModelWatcher):
         stumbled = False
 
         def look(self):
@@ -464,7 +466,7 @@ def test_the_watch_goes_on_after_a_look_that_failed_and_ends_when_told(models, t
             super().look()
             looked.set()
 
-    folder = Stumbling(models, registry, Loading("onnxruntime", 1000 * MIB))
+    folder = Stumbling(models, registry, ModelLoader("onnxruntime", 1000 * MIB))
     add(models, "mine", tiny_model)
     with folder.watched(0.001):
         assert looked.wait(30)
@@ -478,6 +480,6 @@ def test_what_is_no_model_and_cannot_be_one_is_told(follow, models, tiny_model):
     followed = follow()
     assert followed.served == {}
     assert "is no name for a model" in followed.refused["my model.safetensors", None]
-    assert followed.look(3).registry.refusals == 1
+    assert followed.look(3).registry.rejection_count == 1
     (models / "my model.safetensors").unlink()
     assert not followed.look().refused

@@ -13,8 +13,9 @@ from cli.commands.serve import load_registry
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import UnknownModel
 from service.app import create_app
-from service.models.memory import needed_bytes
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import estimate_memory
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings
 from weights.repository.layout import FILE
 from weights.repository.publish import add, remove, rollback
@@ -225,7 +226,7 @@ def test_a_rollback_beyond_the_budget_is_refused_with_a_sentence_and_the_version
 ):
     for model in (tiny_model, another_model):
         add(models, "mine", model)
-    needed = needed_bytes(another_model.spec, None)
+    needed = estimate_memory(another_model.spec, None)
     service = start(BOXWRIGHT_MAX_MODEL_BYTES=str(needed))
     rollback(models, "mine")
     (refused,) = until(lambda: models_of(service)["refused"], bool)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.observability.logs import FORMATS, JsonLines, TextLines, set_up_logs
+from service.observability.logging import JsonFormatter, LOG_FORMATTERS, TextFormatter, configure_logging
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -20,7 +20,7 @@ def lines(capsys):
     logging.captureWarnings(False)
 
     def start(form):
-        set_up_logs(form, "info")
+        configure_logging(form, "info")
         return lambda: capsys.readouterr().err.splitlines()
 
     yield start
@@ -92,13 +92,13 @@ def test_no_path_makes_a_line_of_its_own_in_the_text_log(lines, ask, tiny_app):
     assert "\x1b" not in line
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", LOG_FORMATTERS)
 def test_an_error_keeps_its_traceback(form):
     try:
         raise ValueError("a\nb")
     except ValueError:
         record = logging.LogRecord("boxwright.service", logging.ERROR, "", 1, "%s failed", ("it\nself",), sys.exc_info())
-    told = FORMATS[form]().format(record)
+    told = LOG_FORMATTERS[form]().format(record)
     if form == "json":
         assert "\n" not in told
         assert "ValueError" in json.loads(told)["exception"]
@@ -108,7 +108,7 @@ def test_an_error_keeps_its_traceback(form):
 
 
 def test_the_formats_are_those_of_the_setting():
-    assert {"json": JsonLines, "text": TextLines} == FORMATS
+    assert {"json": JsonFormatter, "text": TextFormatter} == LOG_FORMATTERS
 
 
 def test_metrics_count_what_was_asked(watched_app, ask, photo):
@@ -141,7 +141,7 @@ def test_metrics_come_as_openmetrics_where_that_is_preferred(ask, tiny_app):
 
 def test_an_ending_service_is_alive_and_answers_but_is_not_ready(watched_app, ask, photo):
     app = watched_app()
-    app.state.lifecycle.ending = True
+    app.state.lifecycle.shutting_down = True
     ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=photo())
     assert (ready.status_code, ready.json()["type"]) == (503, "urn:boxwright:problem:shutting-down")
     assert ready.headers["retry-after"] == "1"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from detector.errors import SettingError
-from service.ray.settings import RAYS_OWN, RaySettings, read_ray_settings
+from service.ray.settings import RaySettings, UNSUPPORTED_SETTINGS, read_ray_settings
 from service.settings import Settings, read_settings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def test_the_environment_sets_and_a_flag_goes_before_it(monkeypatch):
     assert read_ray_settings(Settings(), "5") == RaySettings(replicas="5", cores=2)
 
 
-@pytest.mark.parametrize("name", sorted(RAYS_OWN))
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED_SETTINGS))
 def test_a_setting_that_means_nothing_with_ray_is_refused_where_it_is_given(monkeypatch, name):
     assert name in Settings.model_fields
     assert f"`{name}`" in PAGE

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.errors import DeadlineMissed, Overloaded
-from service.inference.admission_queue import Dropped, Job, Scheduler
-from service.inference.service_time import FIRST_GUESS, ServiceTime
+from service.inference.admission_queue import AdmissionQueue, Dropped, Job
+from service.inference.admission_queue import INITIAL_SERVICE_SECONDS, ServiceTimeEstimate
 
 
 def run(test):
@@ -46,13 +46,13 @@ def gated(pool, gate, seen, name):
 
 def test_answers_come_in_the_order_of_asking():
     async def test(pool, later):
-        scheduler, gate, seen = Scheduler(1, 10), threading.Event(), []
+        scheduler, gate, seen = AdmissionQueue(1, 10), threading.Event(), []
         tasks = [asyncio.create_task(scheduler.run(gated(pool, gate, seen, number), later)) for number in range(5)]
         await until(lambda: seen)
-        assert (scheduler.working, scheduler.waiting) == (1, 4)
+        assert (scheduler.running, scheduler.waiting) == (1, 4)
         gate.set()
         answers = await asyncio.gather(*tasks)
-        assert (scheduler.working, scheduler.waiting) == (0, 0)
+        assert (scheduler.running, scheduler.waiting) == (0, 0)
         return answers, seen
 
     answers, seen = run(test)
@@ -62,7 +62,7 @@ def test_answers_come_in_the_order_of_asking():
 
 def test_one_more_than_the_queue_holds_is_refused_with_the_time_that_the_others_take():
     async def test(pool, later):
-        scheduler, gate = Scheduler(2, 3), threading.Event()
+        scheduler, gate = AdmissionQueue(2, 3), threading.Event()
         scheduler.service_time.seconds = 0.7
         tasks = [asyncio.create_task(scheduler.run(gated(pool, gate, [], number), later)) for number in range(5)]
         await until(lambda: scheduler.waiting == 3)
@@ -70,7 +70,7 @@ def test_one_more_than_the_queue_holds_is_refused_with_the_time_that_the_others_
             await scheduler.run(gated(pool, gate, [], "too many"), later)
         gate.set()
         await asyncio.gather(*tasks)
-        scheduler.check_room()
+        scheduler.check_capacity()
         return refused.value.retry_after
 
     assert run(test) == 4  # 5 * 0.7 = 3.5
@@ -78,7 +78,7 @@ def test_one_more_than_the_queue_holds_is_refused_with_the_time_that_the_others_
 
 def test_a_deadline_in_the_queue_frees_the_place_at_once_and_nothing_of_it_begins():
     async def test(pool, later):
-        scheduler, gate, seen = Scheduler(1, 1), threading.Event(), []
+        scheduler, gate, seen = AdmissionQueue(1, 1), threading.Event(), []
         first = asyncio.create_task(scheduler.run(gated(pool, gate, seen, "first"), later))
         await until(lambda: seen)
         with pytest.raises(DeadlineMissed):
@@ -94,7 +94,7 @@ def test_a_deadline_in_the_queue_frees_the_place_at_once_and_nothing_of_it_begin
 
 def test_a_deadline_between_two_stages_skips_the_second():
     async def test(pool, later):
-        scheduler, gate, seen = Scheduler(1, 1), threading.Event(), []
+        scheduler, gate, seen = AdmissionQueue(1, 1), threading.Event(), []
         with pytest.raises(DeadlineMissed):
             await scheduler.run(gated(pool, gate, seen, "late"), asyncio.get_running_loop().time() + 0.05)
         gate.set()
@@ -106,10 +106,10 @@ def test_a_deadline_between_two_stages_skips_the_second():
 
 def test_a_deadline_that_is_over_already_is_told_at_once():
     async def test(pool, _later):
-        scheduler, seen = Scheduler(1, 1), []
+        scheduler, seen = AdmissionQueue(1, 1), []
         with pytest.raises(DeadlineMissed, match="before its photo had arrived"):
             await scheduler.run(gated(pool, threading.Event(), seen, "late"), asyncio.get_running_loop().time())
-        assert (scheduler.working, scheduler.waiting) == (0, 0)
+        assert (scheduler.running, scheduler.waiting) == (0, 0)
         return seen
 
     assert run(test) == []
@@ -117,13 +117,13 @@ def test_a_deadline_that_is_over_already_is_told_at_once():
 
 def test_who_is_cancelled_is_not_worked_for():
     async def test(pool, later):
-        scheduler, gate, seen = Scheduler(1, 2), threading.Event(), []
+        scheduler, gate, seen = AdmissionQueue(1, 2), threading.Event(), []
         tasks = [asyncio.create_task(scheduler.run(gated(pool, gate, seen, name), later)) for name in ("first", "gone", "last")]
         await until(lambda: seen)
         tasks[1].cancel()
         tasks[0].cancel()
         await until(tasks[0].done)
-        assert scheduler.working == 1  # the stage that has begun cannot be stopped, and keeps its place
+        assert scheduler.running == 1  # the stage that has begun cannot be stopped, and keeps its place
         gate.set()
         assert await tasks[2] == "last"
         return seen
@@ -133,7 +133,7 @@ def test_who_is_cancelled_is_not_worked_for():
 
 def test_an_error_goes_to_whom_it_belongs_and_the_next_is_served():
     async def test(_pool, later):
-        scheduler = Scheduler(1, 3)
+        scheduler = AdmissionQueue(1, 3)
 
         async def fails(_job):
             raise TimeoutError("of the work, not of the deadline")
@@ -152,7 +152,7 @@ def test_an_error_goes_to_whom_it_belongs_and_the_next_is_served():
 @pytest.mark.parametrize(("error", "told"), [(Dropped(), False), (DeadlineMissed("."), False), (RuntimeError("broken"), True)])
 def test_a_fault_that_nobody_waits_for_any_more_is_logged(caplog, error, told):
     async def test(_pool, _later):
-        scheduler, gate = Scheduler(1, 1), asyncio.Event()
+        scheduler, gate = AdmissionQueue(1, 1), asyncio.Event()
 
         async def fails(_job):
             await gate.wait()
@@ -161,7 +161,7 @@ def test_a_fault_that_nobody_waits_for_any_more_is_logged(caplog, error, told):
         with pytest.raises(DeadlineMissed):
             await scheduler.run(fails, asyncio.get_running_loop().time() + 0.01)
         gate.set()
-        await until(lambda: not scheduler.working)
+        await until(lambda: not scheduler.running)
 
     with caplog.at_level(logging.ERROR):
         run(test)
@@ -169,15 +169,15 @@ def test_a_fault_that_nobody_waits_for_any_more_is_logged(caplog, error, told):
 
 
 def test_the_time_of_one_photo_is_the_time_between_two_answers():
-    time = ServiceTime()
-    assert time.seconds == FIRST_GUESS
+    time = ServiceTimeEstimate()
+    assert time.seconds == INITIAL_SERVICE_SECONDS
     for number in range(100):  # three at a time, each half a second from first to last, an answer every quarter
         time.measured(entered=number * 0.25 - 0.25, ended=number * 0.25 + 0.25)
     assert time.seconds == pytest.approx(0.25, rel=0.02)
 
 
 def test_a_pause_does_not_count_as_time_of_a_photo():
-    time = ServiceTime()
+    time = ServiceTimeEstimate()
     for hour in range(50):
         time.measured(entered=3600.0 * hour, ended=3600.0 * hour + 0.2)
     assert time.seconds == pytest.approx(0.2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.inference.admission_queue import Dropped
-from service.inference.executor import Batching, Turns
+from service.inference.executor import BatchingOptions, InferenceExecutor
 from service.inference.lanes import Lanes
 
 SIZE = 4
@@ -46,7 +46,7 @@ def turns(network):
 
     def make(size=1, wait=0.0):
         pools.append(Lanes(1))
-        return Turns(network, pools[-1], Batching(size, wait))
+        return InferenceExecutor(network, pools[-1], BatchingOptions(size, wait))
 
     yield make
     network.gate.set()
@@ -143,7 +143,7 @@ def watched():
 
     def make(lanes, batching=None, *, parallel=True):
         pools.append(Lanes(lanes))
-        return Turns(watched.wide, pools[-1], batching or Batching(), watched.narrow if parallel else None)
+        return InferenceExecutor(watched.wide, pools[-1], batching or BatchingOptions(), watched.narrow if parallel else None)
 
     watched.turns = make
     yield watched
@@ -179,7 +179,7 @@ def test_on_many_cores_few_photos_go_one_by_one_with_all_of_them(watched):
     assert watched.said == [("wide", number) for number in range(4)]
 
 
-@pytest.mark.parametrize("options", [{"parallel": False}, {"batching": Batching(3, 0.001)}])
+@pytest.mark.parametrize("options", [{"parallel": False}, {"batching": BatchingOptions(3, 0.001)}])
 def test_a_network_that_may_not_be_called_twice_is_not_and_batches_are_alone(watched, options):
     turns = watched.turns(3, **options)
     watched.permits.release(1000)
@@ -206,7 +206,7 @@ def test_a_photo_that_fails_beside_another_spoils_nothing(watched):
         watched.narrow(images)
         raise RuntimeError("thirteen")
 
-    turns = Turns(watched.wide, Lanes(2), Batching(), failing)
+    turns = InferenceExecutor(watched.wide, Lanes(2), BatchingOptions(), failing)
     first = turns.submit(picture(0), wanted)
     watched.begun(1)
     others = [turns.submit(picture(number), wanted) for number in (1, 2)]
