@@ -72,7 +72,9 @@ def _watch(metrics: Metrics, room: Room) -> None:
     metrics.add_gauge("boxwright_queue_length", "Photos that wait.", lambda: scheduler.waiting)
     metrics.add_gauge("boxwright_queue_limit", "Photos that may wait.", lambda: room.settings.queue_size)
     metrics.add_gauge("boxwright_photos_in_flight", "Photos that are worked on.", lambda: scheduler.running)
-    metrics.add_gauge("boxwright_service_seconds", "What one photo keeps the service from the next.", lambda: scheduler.service_time.seconds)
+    metrics.add_gauge(
+        "boxwright_service_seconds", "What one photo keeps the service from the next.", lambda: scheduler.service_time.seconds
+    )
     metrics.add_gauge("boxwright_body_bytes", "Bytes of bodies that are in memory.", lambda: room.body_bytes)
 
 

@@ -144,8 +144,8 @@ def _folder_watched(registry: "Registry", settings: "Settings") -> Iterator[None
     if not path.is_dir():
         raise SettingError(f"setting 'models' (BOXWRIGHT_MODELS): {path} is no folder. Make it, even if it is empty.")
     folder = ModelWatcher(path, registry, ModelLoader.of(settings), settings.model_versions)
-    folder.look()
-    with folder.watched(settings.models_seconds):
+    folder.update()
+    with folder.running(settings.models_seconds):
         yield
 
 

@@ -105,7 +105,9 @@ class AdmissionQueue:
         loop = asyncio.get_running_loop()
         entered, slot = loop.time(), Slot()
         if deadline <= entered:
-            raise DeadlineMissed("The deadline of this request passed before its image had arrived. Allow more time or send a smaller image.")
+            raise DeadlineMissed(
+                "The deadline of this request passed before its image had arrived. Allow more time or send a smaller image."
+            )
         try:
             async with asyncio.timeout_at(deadline) as timeout:
                 await self._acquire()

@@ -87,8 +87,8 @@ class ModelLoader:
         peak, used = LOADING_FACTOR * needed, self.budget - free_bytes
         if used + peak > self.process_limit:
             raise InsufficientMemory(
-                f"{version.path}: loading the model needs {_mib(peak)} for a moment. The process may use {_mib(self.process_limit)}, and other "
-                f"models use {_mib(used)}. Remove a model, or give the service more memory.",
+                f"{version.path}: loading the model needs {_mib(peak)} for a moment. The process may use {_mib(self.process_limit)}, and "
+                f"other models use {_mib(used)}. Remove a model, or give the service more memory.",
                 peak + self.budget - self.process_limit,
             )
 

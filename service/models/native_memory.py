@@ -4,8 +4,10 @@ import ctypes
 import os
 import threading
 import weakref
+from typing import TYPE_CHECKING
 
-from service.models.loaded_model import LoadedModel
+if TYPE_CHECKING:  # the allocator is configured before anything large is imported
+    from service.models.loaded_model import LoadedModel
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
@@ -28,7 +30,7 @@ def configure_allocator() -> bool:
     return all(bool(mallopt(name, value)) for name, value in options)
 
 
-def release_in_background(model: LoadedModel) -> None:
+def release_in_background(model: "LoadedModel") -> None:
     """Free the engine in a thread of its own when the last reference to the model is gone, and trim the heap.
 
     The last reference is usually held by a request. Freeing 200 MB in the event loop would block it for tens of milliseconds. Without

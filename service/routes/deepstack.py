@@ -13,8 +13,8 @@ from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
 from service.auth.authenticator import FORM_FIELD, Door
 from service.errors import BadForm, NoModel, UnsupportedBody
-from service.inference.types import DetectionOptions, DetectionResult, MAX_DETECTIONS
 from service.inference.pipeline import InferencePipeline
+from service.inference.types import MAX_DETECTIONS, DetectionOptions, DetectionResult
 from service.middleware.dialects import DEEPSTACK
 from service.models.loaded_model import LoadedModel
 from service.request.images import FIELD, check_coding

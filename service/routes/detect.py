@@ -9,9 +9,8 @@ from pydantic import Field
 from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
 from service.errors import BadForm, BadJson, NoModel, UnsupportedBody
-from service.inference.types import DetectionOptions, DetectionResult
-from service.inference.types import MAX_IMAGES
 from service.inference.pipeline import detect_each
+from service.inference.types import MAX_IMAGES, DetectionOptions, DetectionResult
 from service.models.loaded_model import LoadedModel
 from service.request.accept import preferred
 from service.request.base64_image import EXAMPLE

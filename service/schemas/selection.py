@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
-from service.inference.types import DetectionOptions, MAX_DETECTIONS
+from service.inference.types import MAX_DETECTIONS, DetectionOptions
 
 
 class Selection(BaseModel):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.observability.logging import JsonFormatter, LOG_FORMATTERS, TextFormatter, configure_logging
+from service.observability.logging import LOG_FORMATTERS, JsonFormatter, TextFormatter, configure_logging
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -7,8 +7,7 @@ import pytest
 from detector.engines.onnxruntime import OnnxEngine
 from detector.shapes import parameters
 from service.app import create_app
-from service.models.loaded_model import estimate_memory
-from service.models.loaded_model import LoadedModel
+from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.registry import Registry
 from service.settings import Settings
 

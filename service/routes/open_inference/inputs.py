@@ -63,7 +63,7 @@ def _photos(tensor: InferInput, binary: memoryview | None) -> list[bytes]:
 
 def _check_count(count: int) -> None:
     if not 1 <= count <= MAX_IMAGES:
-        raise BadJson(f"a request has 1 to {MAX_PHOTOS} photos, got {count}. Send them in several requests.")
+        raise BadJson(f"a request has 1 to {MAX_IMAGES} photos, got {count}. Send them in several requests.")
 
 
 def _elements(binary: memoryview) -> Iterator[bytes]:
@@ -82,7 +82,7 @@ def _elements(binary: memoryview) -> Iterator[bytes]:
             )
         yield bytes(binary[place + 4 : place + 4 + length])
         place += 4 + length
-    raise BadJson(f"input {PHOTOS!r} has more than {MAX_PHOTOS} elements.")
+    raise BadJson(f"input {PHOTOS!r} has more than {MAX_IMAGES} elements.")
 
 
 def _flat(data: Any) -> Sequence[Any]:
@@ -95,7 +95,7 @@ def _flat(data: Any) -> Sequence[Any]:
 
 def _strings(values: Sequence[Any]) -> list[bytes]:
     if len(values) > MAX_IMAGES:
-        raise BadJson(f"a request has 1 to {MAX_PHOTOS} photos, got {len(values):,}. Send them in several requests.")
+        raise BadJson(f"a request has 1 to {MAX_IMAGES} photos, got {len(values):,}. Send them in several requests.")
     return [_decoded(value) for value in values]
 
 

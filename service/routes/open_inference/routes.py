@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 
 from detector.errors import UnknownModel
 from service.errors import BadJson, NoModel, ShuttingDown, UnsupportedBody
-from service.inference.types import DetectionTensors
 from service.inference.pipeline import detect_all
+from service.inference.types import DetectionTensors
 from service.middleware.dialects import OPEN_INFERENCE
 from service.models.loaded_model import FIRST_VERSION
 from service.request.images import check_coding

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from service.inference.types import MAX_DETECTIONS
-from service.inference.types import MAX_IMAGES
+from service.inference.types import MAX_DETECTIONS, MAX_IMAGES
 from service.request.base64_image import EXAMPLE, SCHEMA
 from service.schemas.selection import Selection
 
@@ -155,7 +154,7 @@ class ModelMetadata(BaseModel):
     name: str = Field(examples=["everyday"])
     versions: list[str] = Field(examples=[["1"]])
     platform: str = Field(examples=["onnxruntime"])
-    inputs: list[TensorMetadata] = Field(description=f"A request has one of them; at most {MAX_PHOTOS} photos.")
+    inputs: list[TensorMetadata] = Field(description=f"A request has one of them; at most {MAX_IMAGES} photos.")
     outputs: list[TensorMetadata]
 
 

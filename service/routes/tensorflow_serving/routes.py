@@ -8,8 +8,8 @@ from fastapi.exceptions import RequestValidationError
 
 from detector.errors import UnknownModel
 from service.errors import BadJson, UnsupportedBody
-from service.inference.types import DetectionTensors
 from service.inference.pipeline import detect_all
+from service.inference.types import DetectionTensors
 from service.middleware.dialects import TENSORFLOW_SERVING
 from service.models.loaded_model import FIRST_VERSION
 from service.request.base64_image import EXAMPLE

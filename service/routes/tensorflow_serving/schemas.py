@@ -10,8 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from service.inference.types import DetectionTensors
-from service.inference.types import MAX_IMAGES
+from service.inference.types import MAX_IMAGES, DetectionTensors
 from service.request.base64_image import SCHEMA, decode_base64
 
 INPUT = "image_bytes"

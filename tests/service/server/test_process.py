@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MIB = 1024**2
 HUGE = 200 * MIB
 LIMIT = 20 * MIB

@@ -70,7 +70,7 @@ def test_64_clients_get_exactly_the_answers_of_one_at_a_time(two_models, photo, 
 
 
 def test_64_clients_of_a_network_that_is_called_beside_itself_get_exactly_the_answers_of_one_at_a_time(tiny_model, photo):
-    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, lanes=True), lanes=2)
+    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, lanes=True), max_concurrency=2)
     app = create_app(Registry([model]), Settings(queue_size=64))
     photos = [photo(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
 
@@ -123,7 +123,7 @@ class Unfinished(Detector):
 def test_on_many_cores_as_many_photos_get_ready_as_can_be_computed_beside_one_another_though_others_are_being_finished(tiny_model, photo):
     engine = OfManyCores(tiny_model)
     detector = Unfinished(tiny_model.spec, engine)
-    model = replace(LoadedModel.of(tiny_model, engine, lanes=8), detector=detector)
+    model = replace(LoadedModel.of(tiny_model, engine, max_concurrency=8), detector=detector)
     engine.said.clear()
     app = create_app(Registry([model]), Settings(queue_size=64), cores=8)
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from detector.errors import SettingError
 from service.client import client as client_module
-from service.client.client import Client
+from service.client.client import Client, parse_retry_after
 from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
-from service.client.client import parse_retry_after
 from service.schemas.detections import DetectAnswer
 
 
@@ -154,7 +153,11 @@ def test_patience_ends_before_the_wait_that_would_exceed_it():
 
 
 def test_503_that_says_no_time_is_not_waited_for():
-    with answering((503, {}, BUSY)) as (url, _), Client(url, sleep=pytest.fail) as client, pytest.raises(RequestRejected, match="as many as may"):
+    with (
+        answering((503, {}, BUSY)) as (url, _),
+        Client(url, sleep=pytest.fail) as client,
+        pytest.raises(RequestRejected, match="as many as may"),
+    ):
         client.detect(b"photo")
 
 

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 import pytest
+from service.inference.lanes import Lanes
 
 from service.inference.admission_queue import Dropped
 from service.inference.executor import BatchingOptions, InferenceExecutor
-from service.inference.lanes import Lanes
 
 SIZE = 4
 

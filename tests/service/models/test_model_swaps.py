@@ -13,8 +13,7 @@ from cli.commands.serve import load_registry
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import UnknownModel
 from service.app import create_app
-from service.models.loaded_model import estimate_memory
-from service.models.loaded_model import LoadedModel
+from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.registry import Registry
 from service.settings import Settings
 from weights.repository.layout import FILE

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from detector.errors import SettingError
-from service.ray.settings import RaySettings, UNSUPPORTED_SETTINGS, read_ray_settings
+from service.ray.settings import UNSUPPORTED_SETTINGS, RaySettings, read_ray_settings
 from service.settings import Settings, read_settings
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "scale.md").read_text(encoding="utf-8")
 
 
 def test_every_setting_is_documented_with_its_default():

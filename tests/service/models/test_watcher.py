@@ -12,10 +12,8 @@ from detector.errors import UnknownModel
 from detector.spec import Model
 from service.app import create_app
 from service.errors import NoModel
-from service.models.loader import ModelLoader
-from service.models.loader import LOADING_FACTOR, available_memory
-from service.models.loaded_model import estimate_memory
-from service.models.loaded_model import LoadedModel
+from service.models.loaded_model import LoadedModel, estimate_memory
+from service.models.loader import LOADING_FACTOR, ModelLoader, available_memory
 from service.models.registry import Registry
 from service.models.watcher import ModelWatcher
 from service.settings import Settings
@@ -33,12 +31,12 @@ class Followed:
         self.path = path
         self.registry = registry or Registry()
         self.folder = ModelWatcher(path, self.registry, ModelLoader("onnxruntime", budget, limit), kept)
-        self.folder.look()
+        self.folder.update()
 
     def look(self, times=2):
         """Twice: what is new is taken when two looks agree."""
         for _ in range(times):
-            self.folder.look()
+            self.folder.update()
         return self
 
     @property
@@ -361,11 +359,11 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(models, 
     meddled = []
     registry = Registry()
     folder = ModelWatcher(models, registry, Meddled("onnxruntime", 1000 * MIB))
-    folder.look()
+    folder.update()
     assert not registry.loaded
     assert not registry.rejected
     for _ in range(2):
-        folder.look()
+        folder.update()
     assert registry.get("mine").detector.spec.labels == another_model.spec.labels
 
 
@@ -417,12 +415,12 @@ def test_requests_are_answered_while_a_version_is_loaded_which_is_told(models, t
     folder = ModelWatcher(models, registry, Held("onnxruntime", 1000 * MIB))
     add(models, "mine", tiny_model)
     gate.set()
-    folder.look()
+    folder.update()
     app = create_app(registry, Settings())
     add(models, "mine", another_model)
     gate.clear()
     begun.clear()
-    with folder.watched(0.001):
+    with folder.running(0.001):
         try:
             assert begun.wait(30)
             assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
@@ -440,11 +438,11 @@ def test_a_rollback_to_a_version_that_is_loaded_waits_for_no_other(models, tiny_
     registry = Registry()
     folder = ModelWatcher(models, registry, Held("onnxruntime", 1000 * MIB), kept=2)
     gate.set()
-    folder.look()
+    folder.update()
     rollback(models, "mine")
     gate.clear()
     begun.clear()
-    with folder.watched(0.001):
+    with folder.running(0.001):
         try:
             assert begun.wait(30)  # version 1 is being loaded
             assert [model.version for model in registry.versions("mine")] == ["2"]
@@ -468,7 +466,7 @@ def test_the_watch_goes_on_after_a_look_that_failed_and_ends_when_told(models, t
 
     folder = Stumbling(models, registry, ModelLoader("onnxruntime", 1000 * MIB))
     add(models, "mine", tiny_model)
-    with folder.watched(0.001):
+    with folder.running(0.001):
         assert looked.wait(30)
     assert registry.get("mine")
     assert "something nobody thought of" in caplog.text
