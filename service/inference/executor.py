@@ -1,7 +1,8 @@
 """Run a model's network in its thread pool.
 
-A single image uses all cores. When several images are waiting, they share the cores, because parallel calls with few threads
-give more throughput than sequential calls with many. See docs/decisions/0013.
+A lone image uses all cores; several images share them (`core_allocator`). onnxruntime fixes the number of threads per session,
+so a call with one core runs in a single-threaded session, and calls with more cores share the threads of the multi-threaded session.
+See docs/decisions/0013.
 """
 
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 from detector.engines import ParallelEngine
 from detector.grid import Logits
 from detector.placement import Pixels
+from service.inference.core_allocator import CoreAllocator
 from service.models.loaded_model import LoadedModel
 
 
@@ -52,6 +54,7 @@ class InferenceExecutor:
         batching: BatchingOptions,
         *,
         single_threaded: Callable[[Logits], Logits] | None = None,
+        cores: int = 1,
         max_concurrency: int = 1,
     ) -> None:
         """Create an executor.
@@ -61,29 +64,28 @@ class InferenceExecutor:
             thread_pool: At least `max_concurrency` threads.
             batching: With batches, calls are sequential.
             single_threaded: The same network for parallel calls with one core each. None: calls are sequential.
-            max_concurrency: Number of parallel calls.
+            cores: Threads of `network`.
+            max_concurrency: Largest number of parallel calls.
         """
         parallel = single_threaded is not None and batching.max_size == 1
         self._network = network
-        self._single_threaded = single_threaded
+        self._single_threaded = single_threaded if parallel and cores > 1 else network
         self._thread_pool = thread_pool
         self._batching = batching
-        self._max_concurrency = max_concurrency if parallel else 1
         self._waiting: deque[_Request] = deque()
-        self._running = 0  # calls
-        self._uses_all_cores = False  # the running call does
-        self._changed = threading.Condition()  # guards the three above
+        self._cores = CoreAllocator(cores, max_concurrency) if parallel else CoreAllocator(1, 1)
+        self._changed = threading.Condition()  # guards the two above
 
     @classmethod
     def of(cls, model: LoadedModel, batching: BatchingOptions) -> "InferenceExecutor":
         """Create the executor of a loaded model."""
         engine = model.detector.engine
-        single_threaded = engine.beside if isinstance(engine, ParallelEngine) else None
         return cls(
             model.detector.network,
             model.thread_pool,
             batching,
-            single_threaded=single_threaded,
+            single_threaded=engine.beside if isinstance(engine, ParallelEngine) else None,
+            cores=model.cores,
             max_concurrency=model.max_concurrency,
         )
 
@@ -96,25 +98,28 @@ class InferenceExecutor:
         """
         with self._changed:
             self._waiting.append(_Request(pixels, output))
+            self._cores.arrive(self._count_waiting())
             self._changed.notify_all()
         self._thread_pool.submit(self._run_next)
+
+    def _count_waiting(self) -> int:
+        return sum(not request.output.cancelled() for request in self._waiting)
 
     def _run_next(self) -> None:
         """Make one call. Each image schedules one; a batch leaves nothing to do for those of its later images."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._running or (self._max_concurrency > 1 and not self._uses_all_cores))
-            self._uses_all_cores = not self._running and (self._max_concurrency == 1 or len(self._waiting) < self._max_concurrency)
-            self._running += 1
-            network = self._network if self._uses_all_cores or self._single_threaded is None else self._single_threaded
+            self._changed.wait_for(lambda: self._cores.can_start)
+            cores = self._cores.start(self._count_waiting())
             requests = self._take_batch()
+        network = self._single_threaded if cores == 1 else self._network
         try:
-            wanted = [request for request in requests if request.output.set_running_or_notify_cancel()]
-            if wanted and not self._compute(wanted, network):
-                for request in wanted:  # the failure of one image must not fail the others
+            active = [request for request in requests if request.output.set_running_or_notify_cancel()]
+            if active and not self._compute(active, network):
+                for request in active:  # the failure of one image must not fail the others
                     self._compute([request], network)
         finally:
             with self._changed:
-                self._running -= 1
+                self._cores.finish(cores)
                 self._changed.notify_all()
 
     def _take_batch(self) -> list[_Request]:

@@ -34,6 +34,7 @@ class LoadedModel:
     version: str = FIRST_VERSION
     memory: int = 0  # bytes, estimated
     file: str | None = None  # path in the model folder
+    cores: int = 1  # threads of a call that runs alone
     max_concurrency: int = 1  # parallel calls of the engine
     thread_pool: ThreadPoolExecutor = field(default_factory=lambda: _network_threads(1), repr=False)  # the engine is called here only
 
@@ -56,9 +57,10 @@ class LoadedModel:
             name: Name to serve the model by; the model's own if None.
             version: Version to serve the model by.
             file: Path in the model folder.
-            max_concurrency: Parallel calls of the engine. None: one per core if the engine supports it, else one.
+            max_concurrency: Largest number of parallel calls. None: one per core. 1 for engines without parallel calls.
         """
-        concurrency = max_concurrency or (usable_cores() if isinstance(engine, ParallelEngine) else 1)
+        cores = usable_cores()
+        concurrency = max_concurrency or cores if isinstance(engine, ParallelEngine) else 1
         spec = model.spec
         loaded = cls(
             name or model.name,
@@ -66,8 +68,9 @@ class LoadedModel:
             parameters(spec.network),
             dict(model.provenance),
             version,
-            estimate_memory(spec, model.quantization),
+            estimate_memory(spec, model.quantization, concurrency),
             file,
+            cores,
             concurrency,
             _network_threads(concurrency),
         )
@@ -80,17 +83,24 @@ class LoadedModel:
         return self.detector.engine.name
 
 
-def estimate_memory(spec: ModelSpec, quantization: Quantization | None) -> int:
-    """Estimate the bytes of a loaded model: its weights, and twice the largest activations of two consecutive layers.
+def estimate_memory(spec: ModelSpec, quantization: Quantization | None, calls: int | None = None) -> int:
+    """Estimate the bytes of a loaded model.
 
-    A model of up to LANES_UP_TO bytes counts twice, for its second session. Without that factor the estimate compares with the measured
-    growth of the process as follows (MiB): everyday 48 and 43, everyday-int8 26 and 26, YOLOv2 246 and 239.
+    Each call takes twice the largest activations of two consecutive layers. The weights count twice for a model of up to LANES_UP_TO
+    bytes with parallel calls, because it has a second session. For one call the estimate compares with the measured growth of the process
+    as follows (MiB): everyday 48 and 43, everyday-int8 26 and 26, YOLOv2 246 and 239.
+
+    Args:
+        spec: Spec of the model.
+        quantization: Which layers have 8-bit weights.
+        calls: Number of parallel calls. None: one per core.
     """
+    calls = calls or usable_cores()
     in_8_bits = {f"{name}/kernel" for name in quantization.layers} if quantization else set()
     weights = sum(prod(shape) * (1 if name in in_8_bits else 4) for name, shape in array_shapes(spec.network).items())
-    activations = [shape.side**2 * shape.channels * 4 for shape in trace(spec.network, spec.input_size).values()]
-    once = weights + 2 * max(this + following for this, following in zip(activations, [*activations[1:], 0], strict=True))
-    return 2 * once if weights <= LANES_UP_TO else once
+    outputs = [shape.side**2 * shape.channels * 4 for shape in trace(spec.network, spec.input_size).values()]
+    activations = 2 * max(this + following for this, following in zip(outputs, [*outputs[1:], 0], strict=True))
+    return weights * (2 if calls > 1 and weights <= LANES_UP_TO else 1) + activations * calls
 
 
 def _network_threads(count: int) -> ThreadPoolExecutor:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from detector.engines.cores import CGROUP, MEMBER, groups
+from detector.engines.cores import CGROUP, MEMBER, groups, usable_cores
 from detector.errors import BoxwrightError, ModelError
 from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.native_memory import release_in_background
 from service.settings import Settings
 from weights.engines.factory import EngineName, load_engine
-from weights.formats.safetensors import load_model, read_header
+from weights.formats.safetensors import ModelHeader, load_model, read_header
 from weights.repository.layout import StoredVersion
 from weights.repository.snapshot import snapshot
 
@@ -63,12 +63,12 @@ class ModelLoader:
         """
         with snapshot(version.path) as copy:
             header = read_header(copy, called=version.path)
-            self._check_memory(version, estimate_memory(header.spec, header.quantization), free_bytes)
+            calls = self._parallel_calls(version, header, free_bytes)
             model = load_model(copy, called=version.path)
         try:
             engine = load_engine(model, self.engine, lanes=self.concurrent_sessions)
             file = version.path.relative_to(folder).as_posix()
-            loaded = LoadedModel.of(model, engine, name=version.name, version=str(version.number), file=file)
+            loaded = LoadedModel.of(model, engine, name=version.name, version=str(version.number), file=file, max_concurrency=calls)
         except BoxwrightError as error:
             raise type(error)(f"{version.path}: {error}") from error
         except Exception as error:
@@ -77,14 +77,21 @@ class ModelLoader:
         release_in_background(loaded)
         return loaded
 
-    def _check_memory(self, version: StoredVersion, needed: int, free_bytes: int) -> None:
+    def _parallel_calls(self, version: StoredVersion, header: ModelHeader, free_bytes: int) -> int:
+        """Return how many parallel calls the free memory allows. Raises InsufficientMemory if it is too small for one."""
+        most = usable_cores() if self.concurrent_sessions else 1
+        memory = {calls: estimate_memory(header.spec, header.quantization, calls) for calls in range(most, 0, -1)}
+        self._check_memory(version, memory[1], memory[min(2, most)], free_bytes)
+        return next(calls for calls, needed in memory.items() if needed <= free_bytes)
+
+    def _check_memory(self, version: StoredVersion, needed: int, loaded: int, free_bytes: int) -> None:
         if needed > free_bytes:
             raise InsufficientMemory(
                 f"{version.path}: the model needs {_mib(needed)}, but only {_mib(max(0, free_bytes))} of the {_mib(self.budget)} for all "
                 "models are free. Remove a model, or raise BOXWRIGHT_MAX_MODEL_BYTES.",
                 needed,
             )
-        peak, used = LOADING_FACTOR * needed, self.budget - free_bytes
+        peak, used = LOADING_FACTOR * loaded, self.budget - free_bytes
         if used + peak > self.process_limit:
             raise InsufficientMemory(
                 f"{version.path}: loading the model needs {_mib(peak)} for a moment. The process may use {_mib(self.process_limit)}, and "

@@ -1,25 +1,36 @@
-"""The network's threads: who is computed when, and with what, batches of what is ready, and failures that stay where they are."""
+"""The threads of the network: order, batches, parallel calls, and failures that affect one image only."""
 
 import random
 import threading
 import time
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from service.inference.lanes import Lanes
 
-from service.inference.admission_queue import Dropped
 from service.inference.executor import BatchingOptions, InferenceExecutor
 
 SIZE = 4
 
 
-def picture(number):
+def pixels(number):
     return np.full((SIZE, SIZE, 3), number, np.float32)
 
 
-class Network:
-    """Answers each photo's number; waits for the gate; fails for what holds a 13."""
+def submit(executor, *numbers):
+    """The futures of images that contain these numbers."""
+    futures = [Future() for _ in numbers]
+    for number, future in zip(numbers, futures, strict=True):
+        executor.submit(pixels(number), future)
+    return futures
+
+
+def numbers_of(futures):
+    return [future.result(30).logits.item() for future in futures]
+
+
+class GatedNetwork:
+    """Returns the number in each image; waits for the gate; fails if an image contains 13."""
 
     def __init__(self):
         self.batches, self.gate, self.entered = [], threading.Event(), threading.Event()
@@ -37,15 +48,16 @@ class Network:
 
 @pytest.fixture
 def network():
-    return Network()
+    return GatedNetwork()
 
 
 @pytest.fixture
-def turns(network):
+def make_executor(network):
+    """(batch size, wait) -> an executor of the gated network with one thread."""
     pools = []
 
     def make(size=1, wait=0.0):
-        pools.append(Lanes(1))
+        pools.append(ThreadPoolExecutor(1))
         return InferenceExecutor(network, pools[-1], BatchingOptions(size, wait))
 
     yield make
@@ -54,167 +66,188 @@ def turns(network):
         pool.shutdown()
 
 
-def wanted():
-    return False
-
-
-def submit_behind(network, turns, numbers, dropped=wanted):
-    """The futures of these numbers, which got ready while the network had a 0 to compute."""
+def submit_while_busy(network, executor, *numbers):
+    """The futures of images that arrive while the network processes a 0; the network is still busy."""
     network.gate.clear()
-    first = turns.submit(picture(0), wanted)
+    (first,) = submit(executor, 0)
     assert network.entered.wait(30)
-    futures = [turns.submit(picture(number), dropped) for number in numbers]
+    return first, submit(executor, *numbers)
+
+
+def test_images_are_processed_in_order_without_batching(network, make_executor):
+    _, futures = submit_while_busy(network, make_executor(), 1, 2, 3)
     network.gate.set()
-    first.result(30)
-    return futures
-
-
-def test_photos_go_one_by_one_unless_batches_are_wanted(network, turns):
-    futures = submit_behind(network, turns(), [1, 2, 3])
-    assert [future.result(30).raw.item() for future in futures] == [1, 2, 3]
+    assert numbers_of(futures) == [1, 2, 3]
     assert network.batches == [[0], [1], [2], [3]]
 
 
-def test_a_batch_takes_what_is_ready_and_no_more_than_its_size(network, turns):
-    futures = submit_behind(network, turns(size=3), [1, 2, 3, 4, 5])
-    told = [future.result(30) for future in futures]
+def test_batch_contains_the_waiting_images_up_to_its_size(network, make_executor):
+    _, futures = submit_while_busy(network, make_executor(size=3), 1, 2, 3, 4, 5)
+    network.gate.set()
+    outputs = [future.result(30) for future in futures]
     assert network.batches == [[0], [1, 2, 3], [4, 5]]
-    assert [one.raw.item() for one in told] == [1, 2, 3, 4, 5]
-    assert [one.batch for one in told] == [3, 3, 3, 2, 2]
-    assert [one.first for one in told] == [True, False, False, True, False]
+    assert [output.logits.item() for output in outputs] == [1, 2, 3, 4, 5]
+    assert [output.batch_size for output in outputs] == [3, 3, 3, 2, 2]
+    assert [output.is_first for output in outputs] == [True, False, False, True, False]
 
 
-def test_the_first_of_a_batch_waits_for_the_others(network, turns):
-    patient = turns(size=2, wait=60)
-    futures = [patient.submit(picture(number), wanted) for number in (1, 2)]
-    assert [future.result(30).batch for future in futures] == [2, 2]
+def test_first_image_of_a_batch_waits_for_the_others(network, make_executor):
+    futures = submit(make_executor(size=2, wait=60), 1, 2)
+    assert [future.result(30).batch_size for future in futures] == [2, 2]
     assert network.batches == [[1, 2]]
 
 
-def test_one_photo_that_fails_spoils_no_other_of_its_batch(network, turns):
-    futures = submit_behind(network, turns(size=3), [1, 13, 2])
-    assert futures[0].result(30).raw.item() == 1
-    assert futures[2].result(30).raw.item() == 2
+def test_image_that_fails_does_not_fail_its_batch(network, make_executor):
+    _, futures = submit_while_busy(network, make_executor(size=3), 1, 13, 2)
+    network.gate.set()
+    assert numbers_of([futures[0], futures[2]]) == [1, 2]
     with pytest.raises(RuntimeError, match="thirteen"):
         futures[1].result(30)
 
 
-def test_what_nobody_waits_for_is_not_computed(network, turns):
-    for future in submit_behind(network, turns(size=2), [1, 2, 3], dropped=lambda: True):
-        with pytest.raises(Dropped):
+def test_cancelled_image_is_not_processed(network, make_executor):
+    first, futures = submit_while_busy(network, make_executor(size=2), 1, 2, 3)
+    assert all(future.cancel() for future in futures)
+    network.gate.set()
+    assert first.result(30).logits.item() == 0
+    for future in futures:
+        with pytest.raises(CancelledError):
             future.result(30)
     assert network.batches == [[0]]
 
 
-class Watched:
-    """A network and its narrow twin that note what goes on at a time; each call waits for as many permits as it is told."""
+class RecordingNetwork:
+    """Records which calls run at the same time; each call waits for a permit."""
 
     def __init__(self):
-        self.lock, self.now, self.most, self.said = threading.Lock(), [], [], []
+        self.lock, self.running, self.concurrent, self.calls = threading.Lock(), [], [], []
         self.permits = threading.Semaphore(0)
 
     def _call(self, kind, images):
         number = int(images[0, 0, 0, 0])
         with self.lock:
-            self.now.append(kind)
-            self.most.append(tuple(self.now))
-            self.said.append((kind, number))
+            self.running.append(kind)
+            self.concurrent.append(tuple(sorted(self.running)))
+            self.calls.append((kind, number))
         assert self.permits.acquire(timeout=30)
         with self.lock:
-            self.now.remove(kind)
+            self.running.remove(kind)
         return images[:, :1, :1, :1]
 
-    def wide(self, images):
-        return self._call("wide", images)
+    def multi_threaded(self, images):
+        return self._call("multi", images)
 
-    def narrow(self, images):
-        return self._call("narrow", images)
+    def single_threaded(self, images):
+        return self._call("single", images)
 
-    def begun(self, count):
-        """Wait until so many calls have begun."""
+    def wait_for_calls(self, count):
+        """Wait until this number of calls have begun."""
         end = time.monotonic() + 30
-        while len(self.said) < count:
+        while len(self.calls) < count:
             assert time.monotonic() < end
 
 
 @pytest.fixture
-def watched():
-    watched, pools = Watched(), []
+def recorder():
+    recorder, pools = RecordingNetwork(), []
 
-    def make(lanes, batching=None, *, parallel=True):
-        pools.append(Lanes(lanes))
-        return InferenceExecutor(watched.wide, pools[-1], batching or BatchingOptions(), watched.narrow if parallel else None)
+    def make(cores, batching=None, *, single_threaded=recorder.single_threaded):
+        pools.append(ThreadPoolExecutor(cores))
+        return InferenceExecutor(
+            recorder.multi_threaded,
+            pools[-1],
+            batching or BatchingOptions(),
+            single_threaded=single_threaded,
+            cores=cores,
+            max_concurrency=cores,
+        )
 
-    watched.turns = make
-    yield watched
-    watched.permits.release(10_000)
+    recorder.executor = make
+    yield recorder
+    recorder.permits.release(10_000)
     for pool in pools:
         pool.shutdown()
 
 
-def test_a_photo_that_is_alone_has_all_cores_and_those_that_wait_for_it_get_one_each(watched):
-    turns = watched.turns(2)
-    futures = [turns.submit(picture(0), wanted)]
-    watched.begun(1)
-    futures += [turns.submit(picture(number), wanted) for number in (1, 2, 3)]
-    watched.permits.release()
-    watched.begun(3)
-    assert watched.said[0] == ("wide", 0)
-    assert sorted(watched.said[1:3]) == [("narrow", 1), ("narrow", 2)]
-    watched.permits.release()  # one of the two goes on, so that the next is not alone
-    watched.begun(4)
-    assert watched.said[3] == ("narrow", 3)
-    watched.permits.release(2)
-    assert [future.result(30).raw.item() for future in futures] == [0, 1, 2, 3]
-    assert set(watched.most) <= {("wide",), ("narrow",), ("narrow", "narrow")}
+def test_lone_image_uses_all_cores_and_waiting_images_use_one_core_each(recorder):
+    executor = recorder.executor(2)
+    futures = submit(executor, 0)
+    recorder.wait_for_calls(1)
+    futures += submit(executor, 1, 2, 3)
+    recorder.permits.release()
+    recorder.wait_for_calls(3)
+    assert recorder.calls[0] == ("multi", 0)
+    assert sorted(recorder.calls[1:3]) == [("single", 1), ("single", 2)]
+    recorder.permits.release()  # the other call goes on, so only one core is free
+    recorder.wait_for_calls(4)
+    assert recorder.calls[3] == ("single", 3)
+    recorder.permits.release(2)
+    assert numbers_of(futures) == [0, 1, 2, 3]
+    assert set(recorder.concurrent) <= {("multi",), ("single",), ("single", "single")}
 
 
-def test_on_many_cores_few_photos_go_one_by_one_with_all_of_them(watched):
-    turns = watched.turns(4)
-    futures = [turns.submit(picture(0), wanted)]
-    watched.begun(1)
-    futures += [turns.submit(picture(number), wanted) for number in (1, 2, 3)]
-    watched.permits.release(4)
-    assert [future.result(30).raw.item() for future in futures] == [0, 1, 2, 3]
-    assert watched.said == [("wide", number) for number in range(4)]
+def test_fewer_waiting_images_than_cores_run_in_parallel(recorder):
+    """Three images on four cores: one core, one core, and the two that are left."""
+    executor = recorder.executor(4)
+    futures = submit(executor, 0)
+    recorder.wait_for_calls(1)
+    futures += submit(executor, 1, 2, 3)
+    recorder.permits.release()
+    recorder.wait_for_calls(4)
+    assert sorted(kind for kind, _ in recorder.calls[1:]) == ["multi", "single", "single"]
+    recorder.permits.release(3)
+    assert numbers_of(futures) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("options", [{"parallel": False}, {"batching": BatchingOptions(3, 0.001)}])
-def test_a_network_that_may_not_be_called_twice_is_not_and_batches_are_alone(watched, options):
-    turns = watched.turns(3, **options)
-    watched.permits.release(1000)
-    futures = [turns.submit(picture(number), wanted) for number in range(40)]
-    assert [future.result(30).raw.item() for future in futures] == list(range(40))
-    assert set(watched.most) == {("wide",)}
+def test_fifteen_waiting_images_leave_no_core_of_sixteen_idle(recorder):
+    executor = recorder.executor(16)
+    futures = submit(executor, 0)
+    recorder.wait_for_calls(1)
+    futures += submit(executor, *range(1, 16))
+    recorder.permits.release()
+    recorder.wait_for_calls(16)
+    assert len(recorder.concurrent[-1]) == 15
+    recorder.permits.release(15)
+    assert numbers_of(futures) == list(range(16))
 
 
-def test_at_no_moment_has_a_photo_all_cores_while_another_is_computed(watched):
-    turns, dice = watched.turns(2), random.Random(3)
-    watched.permits.release(10_000)
+@pytest.mark.parametrize("options", [{"single_threaded": None}, {"batching": BatchingOptions(3, 0.001)}])
+def test_calls_are_sequential_with_batching_and_for_engines_without_parallel_calls(recorder, options):
+    executor = recorder.executor(3, **options)
+    recorder.permits.release(1000)
+    assert numbers_of(submit(executor, *range(40))) == list(range(40))
+    assert set(recorder.concurrent) == {("multi",)}
+
+
+def test_call_with_all_cores_never_runs_at_the_same_time_as_another(recorder):
+    executor, dice = recorder.executor(2), random.Random(3)
+    recorder.permits.release(10_000)
     futures = []
     for number in range(300):
-        futures.append(turns.submit(picture(number), wanted))
+        futures += submit(executor, number)
         if dice.random() < 0.3:
             futures[-1].result(30)
-    assert [future.result(30).raw.item() for future in futures] == list(range(300))
-    assert set(watched.most) <= {("wide",), ("narrow",), ("narrow", "narrow")}
-    assert watched.said[0] == ("wide", 0)
+    assert numbers_of(futures) == list(range(300))
+    assert set(recorder.concurrent) <= {("multi",), ("single",), ("single", "single")}
+    assert recorder.calls[0] == ("multi", 0)
 
 
-def test_a_photo_that_fails_beside_another_spoils_nothing(watched):
+def test_failure_of_a_parallel_call_affects_no_other_image(recorder):
     def failing(images):
-        watched.narrow(images)
-        raise RuntimeError("thirteen")
+        output = recorder.single_threaded(images)
+        if images[0, 0, 0, 0] in (1, 2):
+            raise RuntimeError("thirteen")
+        return output
 
-    turns = InferenceExecutor(watched.wide, Lanes(2), BatchingOptions(), failing)
-    first = turns.submit(picture(0), wanted)
-    watched.begun(1)
-    others = [turns.submit(picture(number), wanted) for number in (1, 2)]
-    watched.permits.release()
-    watched.begun(3)
-    watched.permits.release(3)
-    assert first.result(30).raw.item() == 0
+    executor = recorder.executor(2, single_threaded=failing)
+    (first,) = submit(executor, 0)
+    recorder.wait_for_calls(1)
+    others = submit(executor, 1, 2)
+    recorder.permits.release()
+    recorder.wait_for_calls(3)
+    recorder.permits.release(10)
+    assert first.result(30).logits.item() == 0
     for future in others:
         with pytest.raises(RuntimeError, match="thirteen"):
             future.result(30)
-    assert turns.submit(picture(7), wanted).result(30).raw.item() == 7
+    assert numbers_of(submit(executor, 7)) == [7]
