@@ -67,13 +67,13 @@ class InferenceExecutor:
             cores: Threads of `network`.
             max_concurrency: Largest number of parallel calls.
         """
-        parallel = single_threaded is not None and batching.max_size == 1
+        parallel_network = single_threaded if batching.max_size == 1 else None
         self._network = network
-        self._single_threaded = single_threaded if parallel and cores > 1 else network
+        self._single_threaded = parallel_network if parallel_network is not None and cores > 1 else network
         self._thread_pool = thread_pool
         self._batching = batching
         self._waiting: deque[_Request] = deque()
-        self._cores = CoreAllocator(cores, max_concurrency) if parallel else CoreAllocator(1, 1)
+        self._cores = CoreAllocator(cores, max_concurrency) if parallel_network else CoreAllocator(1, 1)
         self._changed = threading.Condition()  # guards the two above
 
     @classmethod

@@ -30,6 +30,9 @@ from service.observability.metrics import Metrics
 from service.request.context import current_call
 from service.settings import Settings
 
+ImageInput = bytes | ImageArray
+"""The content of an image file, or a decoded image."""
+
 MAX_KEPT_PIXELS = 16_000_000
 """Largest image that stays in memory, at three bytes per pixel, until it is drawn on. A larger image is decoded again."""
 
@@ -52,15 +55,20 @@ class InferencePipeline:
         # Slots for the images in those threads and for the images that are ready for the next calls of the network.
         self.queue = AdmissionQueue(2 * cores + settings.batch_size, settings.queue_size)
 
-    async def detect(self, image_bytes: bytes, model: LoadedModel, options: DetectionOptions) -> DetectionResult:
+    async def detect(self, image: ImageInput, model: LoadedModel, options: DetectionOptions) -> DetectionResult:
         """Detect objects in one image.
+
+        Args:
+            image: The content of an image file, or an (H, W, 3) uint8 RGB array.
+            model: The model to use.
+            options: Which detections to return.
 
         Raises:
             ImageError: The bytes are not a readable image.
             Overloaded: The queue is full.
             DeadlineMissed: The deadline of the request has passed.
         """
-        job = _Job(image_bytes, model.detector, options, self._settings.max_pixels)
+        job = _Job(image, model.detector, options, self._settings.max_pixels)
         executor = self._executor_of(model)
         output: Future[NetworkOutput] = Future()
         try:
@@ -121,14 +129,14 @@ class _StageTimes:
 
 class _Decoded(NamedTuple):
     prepared: PreparedImage
-    image: ImageArray | None  # full size, if it is small enough to be kept for drawing
+    image: ImageInput  # for drawing: the decoded image at full size, or the file if that is too large to keep
 
 
 @dataclass
 class _Job:
     """The stages of one image that run in worker threads."""
 
-    image_bytes: bytes
+    source: ImageInput
     detector: Detector
     options: DetectionOptions
     max_pixels: int
@@ -136,13 +144,21 @@ class _Job:
 
     def decode(self, submit: Callable[[Pixels], None]) -> _Decoded:
         """Decode and resize, then submit the pixels from this thread, because the event loop may be busy."""
-        with self.times.measure("decode"):
-            reduced = read_reduced(self.image_bytes, self.detector.enough, max_pixels=self.max_pixels)
-        with self.times.measure("prepare"):
-            keep = self.options.draw and reduced.whole and reduced.width * reduced.height <= MAX_KEPT_PIXELS
-            decoded = _Decoded(self.detector.prepare(reduced), reduced.picture if keep else None)
+        if isinstance(self.source, bytes):
+            decoded = self._decode_file(self.source)
+        else:
+            self.times.add("decode", 0.0)
+            with self.times.measure("prepare"):
+                decoded = _Decoded(self.detector.prepare(self.source), self.source)
         submit(decoded.prepared.pixels)
         return decoded
+
+    def _decode_file(self, image_bytes: bytes) -> _Decoded:
+        with self.times.measure("decode"):
+            reduced = read_reduced(image_bytes, self.detector.enough, max_pixels=self.max_pixels)
+        with self.times.measure("prepare"):
+            keep = self.options.draw and reduced.whole and reduced.width * reduced.height <= MAX_KEPT_PIXELS
+            return _Decoded(self.detector.prepare(reduced), reduced.picture if keep else image_bytes)
 
     def postprocess(self, logits: Logits, decoded: _Decoded) -> DetectionResult:
         options, placement, annotated = self.options, decoded.prepared.placement, None
@@ -157,35 +173,36 @@ class _Job:
             )
         if options.draw:
             with self.times.measure("draw"):
-                image = read_image(self.image_bytes, max_pixels=self.max_pixels) if decoded.image is None else decoded.image
+                kept = decoded.image
+                image = read_image(kept, max_pixels=self.max_pixels) if isinstance(kept, bytes) else kept
                 annotated = encode(draw_detections(image, detections, self.detector.spec.labels), options.draw)
         times = self.times.milliseconds("decode", "prepare", "network", "select")
         return DetectionResult(placement.width, placement.height, detections, annotated, times)
 
 
 async def detect_each(
-    pipeline: InferencePipeline, images: Sequence[bytes], model: LoadedModel, options: DetectionOptions
+    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: DetectionOptions
 ) -> list[DetectionResult | ImageError]:
     """Detect objects in each image; return the results and image errors in order. Any other error ends all."""
     limit = asyncio.Semaphore(MAX_IMAGES_IN_PROGRESS)
 
-    async def detect(image_bytes: bytes) -> DetectionResult | ImageError:
+    async def detect(image: ImageInput) -> DetectionResult | ImageError:
         async with limit:
             try:
-                return await pipeline.detect(image_bytes, model, options)
+                return await pipeline.detect(image, model, options)
             except ImageError as error:
                 return error
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(detect(image_bytes)) for image_bytes in images]
+            tasks = [group.create_task(detect(image)) for image in images]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]
 
 
 async def detect_all(
-    pipeline: InferencePipeline, images: Sequence[bytes], model: LoadedModel, options: DetectionOptions
+    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: DetectionOptions
 ) -> list[DetectionResult]:
     """Detect objects in all images, for protocols that have no result per image. Raises the first ImageError."""
     results = []

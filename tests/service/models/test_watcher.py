@@ -88,7 +88,9 @@ def test_broken_version_is_rejected_with_a_reason_and_the_old_version_stays(watc
     assert str(models) not in folder.rejected["mine", "2"]
     assert folder.rejected["mine", "2"] in caplog.text
     assert folder.scan(5).registry.rejection_count == 1
-    with pytest.raises(UnknownModel, match=r"^Version '2' of model 'mine' is not loaded. Loaded versions: 1\. Refused: .*model\.safetensors"):
+    with pytest.raises(
+        UnknownModel, match=r"^Version '2' of model 'mine' is not loaded. Loaded versions: 1\. Refused: .*model\.safetensors"
+    ):
         folder.registry.get("mine", "2")
     shutil.rmtree(path.parent)
     write_model(path, tiny_model)
