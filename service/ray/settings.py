@@ -14,6 +14,8 @@ AUTO = "auto"
 UNSUPPORTED_SETTINGS = {
     "max_head_bytes": "Ray's proxy reads the heads of requests and has its own limit",
     "head_seconds": "Ray's proxy reads the heads of requests and has its own timeout",
+    "max_connections": "Ray's proxy accepts the connections and has its own limit",
+    "trusted_proxies": "the replicas only see Ray's proxy",
     **dict.fromkeys(
         ("models", "models_seconds", "model_versions", "max_model_bytes"),
         "each replica has one fixed model; deploy the application again to change it",

@@ -1,7 +1,10 @@
-"""HTTP/1.1 with limits that uvicorn lacks: size and duration of a request's head, and the time until an answer has been sent.
+"""HTTP/1.1 with limits that uvicorn lacks.
 
-Subclasses uvicorn's httptools protocol. No private attribute of uvicorn is used; tests/service/server/test_http_protocol.py pins the
-methods and attributes that it overrides and reads.
+The limits are: size and duration of a request's head, the time until an answer has been sent, and the number of connections. Requests to
+switch to another protocol are answered and end the connection.
+
+Subclasses uvicorn's httptools protocol without its private attributes; tests/service/server/test_http_protocol.py pins the methods and
+attributes that it overrides and reads.
 """
 
 import asyncio
@@ -9,10 +12,14 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.server.connection_limit import ConnectionLimit, effective_limit
 from service.settings import Settings
 
+BAD_REQUEST = b"400 Bad Request"
 TOO_LARGE = b"431 Request Header Fields Too Large"
 TOO_SLOW = b"408 Request Timeout"
+
+UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
 
 LINGER_SECONDS = 1.0
 """How long a refused connection stays open. Its input is dropped, so that no reset overtakes the answer."""
@@ -20,15 +27,18 @@ LINGER_SECONDS = 1.0
 
 def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
     """Return the protocol class with the limits of these settings."""
-    return type("BoundedProtocol", (_BoundedProtocol,), {"settings": settings})
+    limit = ConnectionLimit(effective_limit(settings.max_connections))
+    return type("BoundedProtocol", (_BoundedProtocol,), {"settings": settings, "connection_limit": limit})
 
 
 class _BoundedProtocol(HttpToolsProtocol):
     settings: Settings
+    connection_limit: ConnectionLimit
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refused = False
+        self._upgrade = False  # whatever follows the head is not HTTP/1.1
         self._head_bytes = 0  # of the current request; trailers count too
         self._unparsed_bytes = 0  # received since the parser last reported something
         self._reading_head = False
@@ -38,15 +48,18 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # uvicorn's flow control pauses, and the write timer runs, until all data has been sent
         self._start_head_timer()
+        self.connection_limit.opened(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._head_timer)
         _cancel(self._write_timer)
+        self.connection_limit.closed(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._refused or self._upgrade:
             return
         self._unparsed_bytes += len(data)
         super().data_received(data)
@@ -74,10 +87,20 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._unparsed_bytes = 0
         self._stop_head_timer()
+        self._upgrade = self.parser.should_upgrade()
+        if self._upgrade and self._has_body():  # the parser would take the body for the next request
+            self._refuse(BAD_REQUEST, UPGRADE_WITH_BODY)
         self._reading_head = False
         if not self._refused:
             self._reading_body = True
+            self.connection_limit.busy(self.transport)
             super().on_headers_complete()
+            if self._upgrade:
+                self.cycle.keep_alive = False
+
+    def _has_body(self) -> bool:
+        headers = dict(self.headers)
+        return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip() != b"0"
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
@@ -93,6 +116,8 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._idle:
+            self.connection_limit.idle(self.transport)
         if self._reading_body and self._idle:  # limits the wait for the rest of a body that nobody reads
             self._start_head_timer()
 
@@ -123,7 +148,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         _cancel(self._head_timer)
         self._head_timer = None
 
-    def _refuse(self, status: bytes) -> None:
+    def _refuse(self, status: bytes, message: bytes = b"") -> None:
         """Close the connection. Send the status if a head is refused and no answer is being sent."""
         if self._refused or self.transport.is_closing():
             return
@@ -131,7 +156,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         if not (self._idle and self._reading_head):
             self.transport.close()
             return
-        self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        length = b"%d" % len(message)
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: " + length + b"\r\n\r\n" + message)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)

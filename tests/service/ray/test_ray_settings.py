@@ -43,8 +43,7 @@ def test_argument_has_priority_over_the_environment(monkeypatch):
 def test_unsupported_setting_is_refused_if_it_is_given(monkeypatch, name):
     assert name in Settings.model_fields
     assert f"`{name}`" in PAGE
-    monkeypatch.setenv(f"BOXWRIGHT_{name.upper()}", "5000")
-    value = {"head_seconds": "50"}.get(name, "5000")
+    value = {"head_seconds": "50", "trusted_proxies": "10.0.0.0/8"}.get(name, "5000")
     monkeypatch.setenv(f"BOXWRIGHT_{name.upper()}", value)
     with pytest.raises(SettingError, match=re.escape(repr(name))):
         read_ray_settings(read_settings())

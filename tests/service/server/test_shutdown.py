@@ -2,8 +2,14 @@
 
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def read_answer(client):
@@ -38,10 +44,78 @@ def test_every_accepted_request_is_answered(start_service, model_file, photo):
 
 
 def test_unfinished_request_is_cut_off_after_the_grace_time(start_service, model_file):
-    service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="1")
+    service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="6")
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
         client.sendall(b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf")
         with httpx.Client(base_url=service.url) as other:
             while "boxwright_requests_in_flight 2.0" not in other.get("/metrics").text:
                 pass
         assert service.stop() == 0
+
+
+BLOCKING = """
+import ctypes, signal, sys
+import service.inference.pipeline as pipeline
+from cli.commands.serve import load_registry
+from service.app import create_app
+from service.server.uvicorn_server import run_server
+from service.settings import read_settings
+
+def block(*_, **__):
+    print("decoding", flush=True)
+    ctypes.CDLL(None).sleep(600)  # native code that releases the interpreter, as decoders do
+
+pipeline.read_reduced = block
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as `boxwright serve` does
+settings = read_settings(model=sys.argv[1], port=0, grace_seconds=3, notice_seconds=0)
+run_server(create_app(load_registry(settings), settings), settings)
+"""
+
+KILLED = """
+import ctypes, sys, time
+from service.server import hard_exit
+
+hard_exit.arm_kill(1)
+print("armed", flush=True)
+ctypes.PyDLL(None).sleep(600)  # native code that keeps the interpreter lock: no Python code runs any more
+"""
+
+
+def start_script(script, *arguments):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def read_until(process, text):
+    """The line of the process's output that contains the text."""
+    for line in process.stdout:
+        if text in line:
+            return line
+    pytest.fail(f"the process ended without {text!r}")
+
+
+def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(model_file, photo):
+    process = start_script(BLOCKING, model_file)
+    try:
+        port = int(read_until(process, "running on http://").partition("http://")[2].partition(" ")[0].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            image_bytes = photo()
+            client.sendall(b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes)
+            read_until(process, "decoding")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        log = process.communicate()[0]
+    assert "the grace time is over" in log
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers of the kernel")
+def test_kernel_ends_a_process_that_runs_no_python_code():
+    process = start_script(KILLED)
+    try:
+        read_until(process, "armed")
+        assert process.wait(timeout=30) == -signal.SIGALRM
+    finally:
+        process.kill()
+        process.communicate()
