@@ -40,10 +40,19 @@ class ServiceTimeEstimate:
         self._count = 0
         self._last_finished = 0.0
 
-    def add(self, entered: float, finished: float) -> None:
-        """Count one job that entered the queue and finished at these times of the event loop."""
+    def add(self, entered: float, finished: float, *, abandoned: bool = False) -> None:
+        """Count one job.
+
+        Args:
+            entered: When the job entered the queue, as time of the event loop.
+            finished: When its last stage ended.
+            abandoned: The job missed its deadline or its client disconnected. Its time is a lower bound, so it can only raise the average.
+        """
+        interval = finished - max(entered, self._last_finished)
+        if abandoned and interval <= self.seconds:
+            return
         self._count = min(self._count + 1, AVERAGED_JOBS)
-        self.seconds += (finished - max(entered, self._last_finished) - self.seconds) / self._count
+        self.seconds += (interval - self.seconds) / self._count
         self._last_finished = finished
 
 
@@ -114,7 +123,7 @@ class AdmissionQueue:
                 try:
                     yield slot
                 except asyncio.CancelledError:
-                    self._abandon(slot)
+                    self._abandon(entered, slot)
                     raise
                 except BaseException:
                     self._finish(entered)
@@ -154,16 +163,22 @@ class AdmissionQueue:
         self.service_time.add(entered, asyncio.get_running_loop().time())
         self._release()
 
-    def _abandon(self, slot: Slot) -> None:
+    def _abandon(self, entered: float, slot: Slot) -> None:
         stage = slot.stage
         if stage is None or stage.cancel() or stage.done():
             self._release()
             return
         loop = asyncio.get_running_loop()
-        stage.add_done_callback(lambda ended: None if loop.is_closed() else loop.call_soon_threadsafe(self._end_abandoned, ended))
 
-    def _end_abandoned(self, stage: "Future[Any]") -> None:
+        def ended(stage: "Future[Any]") -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._end_abandoned, entered, stage)
+
+        stage.add_done_callback(ended)
+
+    def _end_abandoned(self, entered: float, stage: "Future[Any]") -> None:
         error = stage.exception()
         if error is not None and not isinstance(error, BoxwrightError):
             logger.error("processing failed for an image whose request had ended", exc_info=error)
+        self.service_time.add(entered, asyncio.get_running_loop().time(), abandoned=True)
         self._release()

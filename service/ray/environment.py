@@ -20,6 +20,7 @@ def configure_ray_environment(*, serving: bool) -> None:
         "RAY_DEDUP_LOGS": "0",  # Ray must not drop similar lines of the access log
     }
     if "RAY_ADDRESS" not in os.environ:
+        variables["RAY_raylet_start_wait_time_s"] = "120"  # the default of 30 s is too short on a busy machine
         variables |= _authentication()
         if serving:
             variables |= _serve()

@@ -212,3 +212,62 @@ def test_service_time_does_not_include_pauses():
     for hour in range(50):
         estimate.add(entered=3600.0 * hour, finished=3600.0 * hour + 0.2)
     assert estimate.seconds == pytest.approx(0.2)
+
+
+class ManualClock(asyncio.SelectorEventLoop):
+    """An event loop whose time moves only when the test moves it."""
+
+    seconds = 0.0
+
+    def time(self):
+        return self.seconds
+
+
+def test_retry_after_includes_the_work_of_jobs_that_missed_their_deadline():
+    """30 images of 0.4 s each take 12 s. None of the earlier jobs was answered, because all missed a deadline of 0.3 s."""
+    loop = ManualClock()
+
+    async def miss_deadline(queue, stage):
+        with pytest.raises(DeadlineMissed):
+            async with queue.slot(loop.seconds + 0.3) as slot:
+                await slot.wait(stage)
+
+    async def turns(count=20):
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    async def test():
+        queue = AdmissionQueue(1, 32)
+        for _ in range(5):
+            stages = [Future() for _ in range(4)]
+            stages[0].set_running_or_notify_cancel()
+            tasks = [asyncio.create_task(miss_deadline(queue, stage)) for stage in stages]
+            await turns()
+            loop.seconds += 0.35
+            await asyncio.gather(*tasks)
+            loop.seconds += 0.05
+            stages[0].set_result("too late")
+            await turns()
+        assert (queue.running, queue.waiting) == (0, 0)
+        tasks = [asyncio.create_task(miss_deadline(queue, Future())) for _ in range(30)]
+        await turns()
+        announced = queue.retry_after()
+        loop.seconds += 1
+        await asyncio.gather(*tasks)
+        return announced
+
+    try:
+        assert loop.run_until_complete(test()) == 12
+    finally:
+        loop.close()
+
+
+def test_abandoned_job_that_ended_early_does_not_lower_the_estimate():
+    estimate = ServiceTimeEstimate()
+    for number in range(20):
+        estimate.add(entered=number, finished=number + 0.5)
+    for number in range(100):
+        estimate.add(entered=100.0 + number, finished=100.001 + number, abandoned=True)
+    assert estimate.seconds == pytest.approx(0.5)
+    estimate.add(entered=300.0, finished=302.0, abandoned=True)
+    assert estimate.seconds > 0.5
