@@ -88,7 +88,7 @@ class Client:
         max_detections: int | None = None,
         include_annotated: bool = False,
     ) -> DetectAnswer:
-        """Detect objects in one image. Options that are None have the service's defaults.
+        """Detect objects in one image. None selects the default of the service.
 
         Args:
             image_bytes: Content of an image file.

@@ -31,7 +31,7 @@ def configure_allocator() -> bool:
 
 
 def release_in_background(model: "LoadedModel") -> None:
-    """Free the engine in a thread of its own when the last reference to the model is gone, and trim the heap.
+    """Free the engine in a separate thread when the last reference to the model is gone, and trim the heap.
 
     The last reference is usually held by a request. Freeing 200 MB in the event loop would block it for tens of milliseconds. Without
     trimming, glibc keeps 120 MB after `everyday` has been freed.

@@ -51,7 +51,7 @@ class Metrics:
             collector(registry=registry)
 
     def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
-        """Add a gauge whose value is read at every scrape."""
+        """Add a gauge. `read` returns its value at every scrape."""
         Gauge(name, description, registry=self.collector_registry).set_function(read)
 
     def record_result(self, model: LoadedModel, detections: Detections, stages: Mapping[str, float]) -> None:

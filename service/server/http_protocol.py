@@ -118,7 +118,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._idle:
             self.connection_limit.idle(self.transport)
-        if self._reading_body and self._idle:  # limits the wait for the rest of a body that nobody reads
+        if self._reading_body and self._idle:  # limits the wait for the rest of an unread body
             self._start_head_timer()
 
     def pause_writing(self) -> None:
@@ -131,7 +131,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _idle(self) -> bool:
-        """True if every request whose head has arrived has its answer."""
+        """True if no request is being processed."""
         return self.cycle is None or self.cycle.response_complete
 
     def _count_head(self, count: int) -> None:

@@ -7,6 +7,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.observability.logging import configure_logging
 from service.server import hard_exit
@@ -26,7 +27,12 @@ def run_server(app: FastAPI, settings: Settings) -> None:
     """Serve the application until SIGTERM or Ctrl-C."""
     sys.setswitchinterval(SWITCH_SECONDS)
     configure_logging(settings.log_format, settings.log_level)
-    config = uvicorn.Config(
+    GracefulServer(server_config(app, settings), app.state.lifecycle, settings).run()
+
+
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """Return uvicorn's configuration for these settings."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -39,7 +45,6 @@ def run_server(app: FastAPI, settings: Settings) -> None:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
     )
-    GracefulServer(config, app.state.lifecycle, settings).run()
 
 
 class GracefulServer(uvicorn.Server):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from service.server.http_protocol import bounded_protocol
+from service.server.uvicorn_server import server_config
 from service.settings import Settings
 
 
@@ -17,8 +17,7 @@ def serve_protocol():
 
     @contextmanager
     def serve(app, **settings):
-        config = uvicorn.Config(app, http=bounded_protocol(Settings(**settings)), log_config=None, ws="none", lifespan="off")
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(server_config(app, Settings(**settings)))
         with socket.create_server(("127.0.0.1", 0)) as listening:
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
             thread.start()

@@ -7,8 +7,10 @@ import time
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from detector.errors import SettingError
 from service.server import http_protocol
 from service.server.connection_limit import RESERVED_FILES, effective_limit
+from service.settings import read_settings
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -162,6 +164,34 @@ def test_connection_with_a_running_request_is_not_closed_for_a_new_one(serve_pro
 def test_limit_leaves_file_descriptors_for_the_rest_of_the_process(caplog, configured, max_files, limit):
     assert effective_limit(configured, max_files) == limit
     assert ("may open" in caplog.text) == (limit < configured)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [
+        ([], ("http", "127.0.0.1")),
+        (["10.0.0.0/8"], ("http", "127.0.0.1")),
+        (["127.0.0.1"], ("https", "203.0.113.9")),
+        (["*"], ("https", "203.0.113.9")),
+    ],
+)
+def test_forwarded_headers_are_used_from_trusted_proxies_only(serve_protocol, trusted, expected):
+    clients = []
+
+    async def app(scope, receive, send):
+        clients.append((scope["scheme"], scope["client"][0]))
+        await answering(b"ok")(scope, receive, send)
+
+    with serve_protocol(app, trusted_proxies=trusted) as (port, _), connect(port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\r\n")
+        receive_answer(client)
+    assert clients == [expected]
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example", "10.0.0.1/8", "300.0.0.1"])
+def test_trusted_proxy_must_be_an_address_or_a_network(proxy):
+    with pytest.raises(SettingError, match="trusted_proxies"):
+        read_settings(trusted_proxies=proxy)
 
 
 def test_protocol_overrides_public_methods_of_uvicorn_only():

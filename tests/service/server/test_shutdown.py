@@ -44,13 +44,15 @@ def test_every_accepted_request_is_answered(start_service, model_file, photo):
 
 
 def test_unfinished_request_is_cut_off_after_the_grace_time(start_service, model_file):
-    service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="6")
+    service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="3")
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
         client.sendall(b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf")
         with httpx.Client(base_url=service.url) as other:
             while "boxwright_requests_in_flight 2.0" not in other.get("/metrics").text:
                 pass
-        assert service.stop() == 0
+        code = service.stop()
+    assert code in (0, -signal.SIGALRM)  # the second one if the interpreter takes too long to end on a busy machine
+    assert "timeout graceful shutdown exceeded" in "".join(service.log)
 
 
 BLOCKING = """
@@ -77,7 +79,7 @@ from service.server import hard_exit
 
 hard_exit.arm_kill(1)
 print("armed", flush=True)
-ctypes.PyDLL(None).sleep(600)  # native code that keeps the interpreter lock: no Python code runs any more
+ctypes.PyDLL(None).sleep(600)  # native code that keeps the interpreter lock and stops all Python code
 """
 
 
