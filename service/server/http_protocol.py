@@ -8,6 +8,7 @@ attributes that it overrides and reads.
 """
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -48,6 +49,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         super().connection_made(transport)
+        _limit_unacknowledged_time(transport, self.settings.body_seconds)
         transport.set_write_buffer_limits(high=0)  # uvicorn's flow control pauses, and the write timer runs, until all data has been sent
         self._start_head_timer()
         self.connection_limit.opened(transport)
@@ -166,3 +168,10 @@ class _BoundedProtocol(HttpToolsProtocol):
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
     if timer is not None:
         timer.cancel()
+
+
+def _limit_unacknowledged_time(transport: asyncio.Transport, seconds: float) -> None:
+    """Have the kernel drop the connection if sent data is not acknowledged in time, also after the process has closed it (Linux)."""
+    connection, option = transport.get_extra_info("socket"), getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, option, int(1000 * seconds))

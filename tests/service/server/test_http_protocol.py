@@ -76,6 +76,17 @@ def test_small_answer_that_is_never_read_is_cut_off(serve_protocol):
         until(lambda: not server.server_state.connections)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs a socket option of Linux")
+def test_kernel_drops_a_closed_connection_whose_data_is_not_read(serve_protocol):
+    """After the process has closed the connection, the kernel still holds the unread answer."""
+    with serve_protocol(answering(b"ok"), body_seconds=0.3) as (port, server), connect(port) as client:
+        client.sendall(GET)
+        receive_answer(client)
+        (protocol,) = server.server_state.connections
+        connection = protocol.transport.get_extra_info("socket")
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 300
+
+
 def test_slow_reader_is_not_cut_off_while_nothing_is_unsent(serve_protocol):
     with serve_protocol(answering(b"small"), body_seconds=0.05) as (port, _), connect(port) as client:
         for _ in range(3):
