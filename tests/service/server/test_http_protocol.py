@@ -12,7 +12,7 @@ from service.server import http_protocol
 from service.server.connection_limit import RESERVED_FILES, effective_limit
 from service.settings import read_settings
 
-GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def answering(body, requests=None):
@@ -102,12 +102,12 @@ UPGRADES = [
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
-@pytest.mark.parametrize("framing", [b"Content-Length: 38\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n26\r\n"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 43\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2b\r\n"])
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_upgrade_with_a_body_is_refused_and_the_body_is_not_parsed_as_a_request(serve_protocol, upgrade, framing, pieces):
-    requests, smuggled = [], b"GET /smuggled HTTP/1.1\r\nHost: here\r\n\r\n"
-    assert len(smuggled) == 38
-    head = b"POST /detect HTTP/1.1\r\nHost: here\r\n" + upgrade + framing
+    requests, smuggled = [], b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert len(smuggled) == 43
+    head = b"POST /detect HTTP/1.1\r\nHost: localhost\r\n" + upgrade + framing
     with serve_protocol(answering(b"ok", requests)) as (port, _), connect(port) as client:
         client.sendall(head + smuggled if pieces == 1 else head)
         if pieces == 2:
@@ -123,9 +123,9 @@ def test_upgrade_with_a_body_is_refused_and_the_body_is_not_parsed_as_a_request(
 def test_upgrade_without_a_body_is_answered_and_ends_the_connection(serve_protocol):
     requests = []
     with serve_protocol(answering(b"ok", requests)) as (port, _), connect(port) as client:
-        client.sendall(b"GET /first HTTP/1.1\r\nHost: here\r\n" + UPGRADES[0] + b"\r\n")
+        client.sendall(b"GET /first HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[0] + b"\r\n")
         time.sleep(0.05)
-        client.sendall(b"GET /second HTTP/1.1\r\nHost: here\r\n\r\n")
+        client.sendall(b"GET /second HTTP/1.1\r\nHost: localhost\r\n\r\n")
         received = receive_all(client)
     assert received.count(b"HTTP/1.1 200 ") == 1
     assert requests == [("GET", "/first", b"")]
@@ -149,7 +149,7 @@ def test_idle_connections_are_closed_for_new_ones(serve_protocol, caplog):
 def test_connection_with_a_running_request_is_not_closed_for_a_new_one(serve_protocol):
     with serve_protocol(answering(b"ok"), max_connections=2) as (port, server):
         running = connect(port)
-        running.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nha")
+        running.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha")
         until(lambda: server.server_state.tasks)
         others = [connect(port) for _ in range(3)]
         assert [receive_all(client) for client in others[:2]] == [b"", b""]
@@ -194,7 +194,7 @@ def test_forwarded_headers_are_used_from_trusted_proxies_only(serve_protocol, tr
         await answering(b"ok")(scope, receive, send)
 
     with serve_protocol(app, trusted_proxies=trusted) as (port, _), connect(port) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\r\n")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\r\n")
         receive_answer(client)
     assert clients == [expected]
 
@@ -222,5 +222,5 @@ def test_protocol_reads_existing_attributes_of_uvicorn(serve_protocol):
         assert protocol.cycle.response_complete is True
         assert protocol.cycle.keep_alive is True
         assert protocol.parser.should_upgrade() is False
-        assert (b"host", b"here") in protocol.headers
+        assert (b"host", b"localhost") in protocol.headers
         assert protocol.loop.is_running()

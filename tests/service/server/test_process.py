@@ -59,7 +59,7 @@ def read_answer(client):
 
 
 def request(*headers):
-    return b"\r\n".join([b"POST /detect HTTP/1.1", b"Host: here", *headers, b"", b""])
+    return b"\r\n".join([b"POST /detect HTTP/1.1", b"Host: localhost", *headers, b"", b""])
 
 
 FORM_HEAD = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
@@ -142,7 +142,7 @@ from service.settings import read_settings
 settings = read_settings(model=sys.argv[1])
 app = create_app(load_registry(settings), settings)
 async def ask():
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         return await client.post("/detect?format=both", content=Path(sys.argv[2]).read_bytes())
 print(json.dumps({"status": asyncio.run(ask()).status_code, "modules": list(sys.modules)}))
 """

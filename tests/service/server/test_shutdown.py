@@ -20,7 +20,7 @@ def read_answer(client):
 
 def test_every_accepted_request_is_answered(start_service, model_file, photo):
     image_bytes = photo(1600, 1200)
-    request = b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes
+    request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes
     service = start_service(model_file, BOXWRIGHT_NOTICE_SECONDS="3", BOXWRIGHT_QUEUE_SIZE="100")
     clients = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(30)]
     for client in clients:
@@ -46,7 +46,7 @@ def test_every_accepted_request_is_answered(start_service, model_file, photo):
 def test_unfinished_request_is_cut_off_after_the_grace_time(start_service, model_file):
     service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="3")
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
-        client.sendall(b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf")
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
         with httpx.Client(base_url=service.url) as other:
             while "boxwright_requests_in_flight 2.0" not in other.get("/metrics").text:
                 pass
@@ -102,7 +102,7 @@ def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(mode
         port = int(read_until(process, "running on http://").partition("http://")[2].partition(" ")[0].rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             image_bytes = photo()
-            client.sendall(b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes)
+            client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes)
             read_until(process, "decoding")
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0
