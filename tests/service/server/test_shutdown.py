@@ -18,6 +18,7 @@ def read_answer(client):
         return file.read()
 
 
+@pytest.mark.slow
 def test_every_accepted_request_is_answered(start_service, model_file, photo):
     image_bytes = photo(1600, 1200)
     request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes
