@@ -24,7 +24,7 @@ from detector.placement import ImageArray, Pixels
 from service.errors import DeadlineMissed, Overloaded
 from service.inference.admission_queue import AdmissionQueue
 from service.inference.executor import BatchingOptions, InferenceExecutor, NetworkOutput
-from service.inference.types import DetectionOptions, DetectionResult
+from service.inference.types import InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
 from service.observability.metrics import Metrics
 from service.request.context import current_call
@@ -55,7 +55,7 @@ class InferencePipeline:
         # Slots for the images in those threads and for the images that are ready for the next calls of the network.
         self.queue = AdmissionQueue(2 * cores + settings.batch_size, settings.queue_size)
 
-    async def detect(self, image: ImageInput, model: LoadedModel, options: DetectionOptions) -> DetectionResult:
+    async def detect(self, image: ImageInput, model: LoadedModel, options: InferenceOptions) -> InferenceResult:
         """Detect objects in one image.
 
         Args:
@@ -138,7 +138,7 @@ class _Job:
 
     source: ImageInput
     detector: Detector
-    options: DetectionOptions
+    options: InferenceOptions
     max_pixels: int
     times: _StageTimes = field(default_factory=_StageTimes)
 
@@ -160,7 +160,7 @@ class _Job:
             keep = self.options.draw and reduced.whole and reduced.width * reduced.height <= MAX_KEPT_PIXELS
             return _Decoded(self.detector.prepare(reduced), reduced.picture if keep else image_bytes)
 
-    def postprocess(self, logits: Logits, decoded: _Decoded) -> DetectionResult:
+    def postprocess(self, logits: Logits, decoded: _Decoded) -> InferenceResult:
         options, placement, annotated = self.options, decoded.prepared.placement, None
         with self.times.measure("select"):
             detections = self.detector.select(
@@ -177,16 +177,16 @@ class _Job:
                 image = read_image(kept, max_pixels=self.max_pixels) if isinstance(kept, bytes) else kept
                 annotated = encode(draw_detections(image, detections, self.detector.spec.labels), options.draw)
         times = self.times.milliseconds("decode", "prepare", "network", "select")
-        return DetectionResult(placement.width, placement.height, detections, annotated, times)
+        return InferenceResult(placement.width, placement.height, detections, annotated, times)
 
 
 async def detect_each(
-    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: DetectionOptions
-) -> list[DetectionResult | ImageError]:
+    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: InferenceOptions
+) -> list[InferenceResult | ImageError]:
     """Detect objects in each image; return the results and image errors in order. Any other error ends all."""
     limit = asyncio.Semaphore(MAX_IMAGES_IN_PROGRESS)
 
-    async def detect(image: ImageInput) -> DetectionResult | ImageError:
+    async def detect(image: ImageInput) -> InferenceResult | ImageError:
         async with limit:
             try:
                 return await pipeline.detect(image, model, options)
@@ -202,8 +202,8 @@ async def detect_each(
 
 
 async def detect_all(
-    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: DetectionOptions
-) -> list[DetectionResult]:
+    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: InferenceOptions
+) -> list[InferenceResult]:
     """Detect objects in all images, for protocols that have no result per image. Raises the first ImageError."""
     results = []
     for number, result in enumerate(await detect_each(pipeline, images, model, options), 1):

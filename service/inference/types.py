@@ -22,7 +22,7 @@ NO_CLASS = -1
 
 
 @dataclass(frozen=True)
-class DetectionOptions:
+class InferenceOptions:
     """Which detections a request asks for. `class_ids=None` means all classes."""
 
     score_threshold: float = DEFAULT_SCORE
@@ -33,7 +33,7 @@ class DetectionOptions:
 
 
 @dataclass(frozen=True)
-class DetectionResult:
+class InferenceResult:
     """The detections in one upright image of `width` x `height` pixels."""
 
     width: int
@@ -58,7 +58,7 @@ class DetectionTensors:
     sizes: NDArray[np.float32]  # (N, 2) width, height of the upright image, pixels
 
     @classmethod
-    def from_results(cls, results: Sequence[DetectionResult], labels: Sequence[str]) -> Self:
+    def from_results(cls, results: Sequence[InferenceResult], labels: Sequence[str]) -> Self:
         """Pad the results of one model; `labels` are the model's."""
         counts = np.array([len(result.detections) for result in results], np.int32)
         shape = (len(results), int(counts.max(initial=0)))

@@ -14,7 +14,7 @@ from detector.errors import UnknownModel
 from service.auth.authenticator import FORM_FIELD, Door
 from service.errors import BadForm, NoModel, UnsupportedBody
 from service.inference.pipeline import InferencePipeline
-from service.inference.types import MAX_DETECTIONS, DetectionOptions, DetectionResult
+from service.inference.types import MAX_DETECTIONS, InferenceOptions, InferenceResult
 from service.middleware.dialects import DEEPSTACK
 from service.models.loaded_model import LoadedModel
 from service.request.images import FIELD, check_coding
@@ -49,7 +49,7 @@ class Prediction(BaseModel):
     y_max: int
 
     @classmethod
-    def listed(cls, answer: DetectionResult, labels: Sequence[str]) -> list[Self]:
+    def listed(cls, answer: InferenceResult, labels: Sequence[str]) -> list[Self]:
         """All that was found, best first: Frigate stops reading at the first that scores too little."""
         corners = ("x_min", "y_min", "x_max", "y_max")
         return [
@@ -167,7 +167,7 @@ async def _read_list_form(request: Request, door: Door) -> None:
 
 async def _predict(parts: Sequence[Part], query: DeepStackQuery, model: LoadedModel, inference: InferencePipeline) -> Predictions:
     fields = _fields(parts)
-    options = DetectionOptions(_min_confidence(fields.get("min_confidence", bytearray())), query.iou, max_detections=query.max_detections)
+    options = InferenceOptions(_min_confidence(fields.get("min_confidence", bytearray())), query.iou, max_detections=query.max_detections)
     answer = await inference.detect(bytes(fields[FIELD]), model, options)
     predictions = Prediction.listed(answer, model.detector.spec.labels)
     return Predictions(predictions=predictions, count=len(predictions), inferenceMs=round(answer.timing_ms["network"]))

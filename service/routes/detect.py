@@ -10,7 +10,7 @@ from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
 from service.errors import BadForm, BadJson, NoModel, UnsupportedBody
 from service.inference.pipeline import detect_each
-from service.inference.types import MAX_IMAGES, DetectionOptions, DetectionResult
+from service.inference.types import MAX_IMAGES, InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
 from service.request.accept import preferred
 from service.request.base64_image import EXAMPLE
@@ -96,8 +96,8 @@ def _answer(answer: DetectAnswer | SeveralAnswer) -> Response:
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def _options(query: DetectQuery, model: LoadedModel, accept: str) -> DetectionOptions:
-    return DetectionOptions(
+def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOptions:
+    return InferenceOptions(
         score_threshold=query.confidence,
         iou_threshold=query.iou,
         class_ids=model.detector.class_ids(query.classes) if query.classes else None,
@@ -112,13 +112,13 @@ def _check_format(query: DetectQuery, photos: Photos) -> None:
         raise RequestValidationError([{"type": "several", "loc": ("query", "format"), "msg": message, "input": "image"}])
 
 
-def _entry(answer: DetectionResult | ImageError, model: LoadedModel) -> DetectAnswer | FailedPhoto:
+def _entry(answer: InferenceResult | ImageError, model: LoadedModel) -> DetectAnswer | FailedPhoto:
     if isinstance(answer, ImageError):
         return FailedPhoto(problem=Problem.model_validate_json(bytes(problem_response(answer).body)))
     return _json(answer, model)
 
 
-def _json(answer: DetectionResult, model: LoadedModel) -> DetectAnswer:
+def _json(answer: InferenceResult, model: LoadedModel) -> DetectAnswer:
     return DetectAnswer(
         model=model.name,
         version=model.version,
