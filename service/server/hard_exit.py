@@ -7,7 +7,7 @@ import threading
 
 logger = logging.getLogger("boxwright.service")
 
-MARGIN = 0.5
+KILL_MARGIN = 0.5
 """Seconds between the exit by the timer thread and the kernel's signal."""
 
 

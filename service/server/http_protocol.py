@@ -22,7 +22,7 @@ TOO_SLOW = b"408 Request Timeout"
 
 UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
 
-LINGER_SECONDS = 1.0
+REFUSAL_LINGER_SECONDS = 1.0
 """How long a refused connection stays open. Its input is dropped, so that no reset overtakes the answer."""
 
 
@@ -162,7 +162,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: " + length + b"\r\n\r\n" + message)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self.loop.call_later(REFUSAL_LINGER_SECONDS, self.transport.close)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.errors import ShuttingDown
 
-RETRY_AFTER = 1
+SHUTDOWN_RETRY_AFTER = 1
 """Seconds. Another instance can answer at once."""
 
 
@@ -17,4 +17,4 @@ class Lifecycle:
     def check(self) -> None:
         """Raise ShuttingDown after SIGTERM."""
         if self.shutting_down:
-            raise ShuttingDown("The service is shutting down. Send requests to another instance.", RETRY_AFTER)
+            raise ShuttingDown("The service is shutting down. Send requests to another instance.", SHUTDOWN_RETRY_AFTER)

@@ -76,7 +76,9 @@ class GracefulServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Return True when it is time to stop listening. uvicorn calls this ten times per second."""
         if self._lifecycle.shutting_down and not self._exit_timer_started:
-            hard_exit.start_exit_timer(self._grace_seconds - hard_exit.MARGIN)  # not in the signal handler: starting a thread takes locks
+            hard_exit.start_exit_timer(
+                self._grace_seconds - hard_exit.KILL_MARGIN
+            )  # not in the signal handler: starting a thread takes locks
             self._exit_timer_started = True
         if self._stop_listening_at is not None and monotonic() >= self._stop_listening_at:
             super().handle_exit(signal.SIGTERM, None)  # uvicorn raises the signal again after its shutdown
