@@ -16,7 +16,7 @@ from service.middleware.head import HeadAsGet
 from service.middleware.limits import Intake
 from service.middleware.security_headers import SecurityHeaders
 from service.models.registry import Registry
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.request.images import PhotosInJson
 from service.request.json_body import json_schemas
 from service.routes import deepstack, detect, health, metrics, models, page
@@ -47,7 +47,7 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     app.state.registry = registry
     app.state.lifecycle = Lifecycle()
     app.state.door = door = Door(settings)
-    app.state.metrics = counted = Metrics(registry)
+    app.state.metrics = counted = ServiceMetrics(registry)
     app.state.inference = inference = InferencePipeline(settings, counted, cores)
     for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics, page):
         app.include_router(way_in.router)
@@ -66,7 +66,7 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     return app
 
 
-def _watch(metrics: Metrics, room: Room) -> None:
+def _watch(metrics: ServiceMetrics, room: Room) -> None:
     """What is not counted but looked up whenever somebody asks."""
     scheduler = room.scheduler
     metrics.add_gauge("boxwright_queue_length", "Photos that wait.", lambda: scheduler.waiting)

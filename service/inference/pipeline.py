@@ -26,7 +26,7 @@ from service.inference.admission_queue import AdmissionQueue
 from service.inference.executor import BatchingOptions, InferenceExecutor, NetworkOutput
 from service.inference.types import InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.request.context import current_call
 from service.settings import Settings
 
@@ -43,7 +43,7 @@ MAX_IMAGES_IN_PROGRESS = 4
 class InferencePipeline:
     """Detects objects in images, with a bounded queue and deadlines. An application has one."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, cores: int | None = None) -> None:
+    def __init__(self, settings: Settings, metrics: ServiceMetrics, cores: int | None = None) -> None:
         """Create the pipeline. `cores` defaults to those that the process may use."""
         cores = cores or usable_cores()
         self._settings = settings

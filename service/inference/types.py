@@ -14,7 +14,7 @@ from detector.imaging.encode import EncodedPhoto, MediaType
 MAX_DETECTIONS = 100
 """Default limit of detections per image."""
 
-MAX_IMAGES = 16
+MAX_REQUEST_IMAGES = 16
 """Limit of images per request, in every protocol."""
 
 NO_CLASS = -1

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.errors import BodyTooLarge, Overloaded
 from service.inference.admission_queue import AdmissionQueue
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.settings import Settings
 
 
@@ -15,7 +15,7 @@ class Room:
 
     settings: Settings
     scheduler: AdmissionQueue
-    metrics: Metrics
+    metrics: ServiceMetrics
     body_bytes: int = 0  # of all bodies that are in memory
 
     def check_queue(self) -> None:

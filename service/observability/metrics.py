@@ -19,7 +19,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)
 STAGES = ("queue", "decode", "prepare", "network", "select", "draw")
 
 
-class Metrics:
+class ServiceMetrics:
     """The metrics of one application, in a Prometheus registry of their own."""
 
     def __init__(self, models: Registry) -> None:

@@ -8,7 +8,7 @@ from service.auth.authenticator import Door
 from service.inference.pipeline import InferencePipeline
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.server.lifecycle import Lifecycle
 
 
@@ -22,8 +22,8 @@ async def _inference(request: Request) -> InferencePipeline:
     return inference
 
 
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
+async def _metrics(request: Request) -> ServiceMetrics:
+    metrics: ServiceMetrics = request.app.state.metrics
     return metrics
 
 
@@ -39,7 +39,7 @@ async def _door(request: Request) -> Door:
 
 TheRegistry = Annotated[Registry, Depends(_registry)]
 TheInference = Annotated[InferencePipeline, Depends(_inference)]
-TheMetrics = Annotated[Metrics, Depends(_metrics)]
+TheMetrics = Annotated[ServiceMetrics, Depends(_metrics)]
 TheLifecycle = Annotated[Lifecycle, Depends(_lifecycle)]
 TheDoor = Annotated[Door, Depends(_door)]
 

@@ -10,7 +10,7 @@ from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
 from service.errors import BadForm, BadJson, NoModel, UnsupportedBody
 from service.inference.pipeline import detect_each
-from service.inference.types import MAX_IMAGES, InferenceOptions, InferenceResult
+from service.inference.types import MAX_REQUEST_IMAGES, InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
 from service.request.accept import preferred
 from service.request.base64_image import EXAMPLE
@@ -42,7 +42,7 @@ class DetectQuery(Selection):
 
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_IMAGES, "items": _BYTES["schema"]}
+_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_REQUEST_IMAGES, "items": _BYTES["schema"]}
 _FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}, "additionalProperties": False}}
 _JSON = {
     "schema": {"$ref": "#/components/schemas/PhotosInJson"},
