@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, versions
-from service.ray.environment import set_up_environment
+from service.ray.environment import configure_ray_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 WARM_SECONDS = 3.0
@@ -35,10 +35,10 @@ def main() -> None:
     """Print one JSON line."""
     arguments = _arguments()
     os.environ["BOXWRIGHT_LOG_LEVEL"] = "warning"  # Ray carries each line of the access log through three processes
-    set_up_environment(serving=True)
-    from service.ray.cluster import started
+    configure_ray_environment(serving=True)
+    from service.ray.cluster import ray_cluster
 
-    with started(show_logs=False):
+    with ray_cluster(show_logs=False):
         rounds = [_round(arguments) for _ in range(arguments.rounds)]
     rates = {number: statistics.median(one[number]["photos_per_second"] for one in rounds) for number in rounds[0]}
     ratios = [one[arguments.replicas]["photos_per_second"] / one[1]["photos_per_second"] for one in rounds]
@@ -88,9 +88,9 @@ def _measure(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
             _hold(detector, core)
     photo = Path(arguments.photo).read_bytes()
     asyncio.run(_asked(settings.port, photo, arguments.clients, WARM_SECONDS))
-    before, started = _cpu_seconds(), time.perf_counter()
+    before, ray_cluster = _cpu_seconds(), time.perf_counter()
     photos = asyncio.run(_asked(settings.port, photo, arguments.clients, arguments.seconds))
-    elapsed, after = time.perf_counter() - started, _cpu_seconds()
+    elapsed, after = time.perf_counter() - ray_cluster, _cpu_seconds()
     spent = {who: round(1000 * (after[who] - before[who]) / photos, 2) for who in after}
     return {"photos_per_second": photos / elapsed, "cpu_ms_by_photo": spent}
 

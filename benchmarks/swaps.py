@@ -42,7 +42,7 @@ class Asked:
 
 def ask(url: str, photo: bytes, asked: Asked, stop: threading.Event) -> None:
     """One client, until told to stop."""
-    with Client(url, patience=0) as client:
+    with Client(url, max_wait=0) as client:
         while not stop.is_set():
             started = time.perf_counter()
             try:

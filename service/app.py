@@ -7,7 +7,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 
 from service.auth.authenticator import Door
-from service.inference.pipeline import Inference
+from service.inference.pipeline import InferencePipeline
 from service.middleware.access_log import Observe
 from service.middleware.admission import Room
 from service.middleware.cors import OtherOrigins
@@ -16,7 +16,7 @@ from service.middleware.head import HeadAsGet
 from service.middleware.limits import Intake
 from service.middleware.security_headers import SecurityHeaders
 from service.models.registry import Registry
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.request.images import PhotosInJson
 from service.request.json_body import json_schemas
 from service.routes import deepstack, detect, health, metrics, models, page
@@ -35,7 +35,7 @@ DESCRIPTION = "Object detection: a photo in, boxes out. Every refusal is a probl
 
 
 def create_app(registry: Registry, settings: Settings, *, cores: int | None = None) -> FastAPI:
-    """The service for the models of `registry`, which are loaded already. /docs works without internet. cores: as in `Inference`."""
+    """The service for the models of `registry`, which are loaded already. /docs works without internet. cores: as in `InferencePipeline`."""
     app = FastAPIOffline(
         title="Boxwright",
         version=installed_version(),
@@ -47,12 +47,12 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     app.state.registry = registry
     app.state.lifecycle = Lifecycle()
     app.state.door = door = Door(settings)
-    app.state.metrics = counted = Metrics(registry)
-    app.state.inference = inference = Inference(settings, counted, cores)
+    app.state.metrics = counted = ServiceMetrics(registry)
+    app.state.inference = inference = InferencePipeline(settings, counted, cores)
     for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics, page):
         app.include_router(way_in.router)
     problems.install(app)
-    room = Room(settings, inference.scheduler, counted)
+    room = Room(settings, inference.queue, counted)
     _watch(counted, room)
     app.add_middleware(Intake, room=room, door=door)  # the one added last is outermost
     app.add_middleware(problems.LastResort)
@@ -66,14 +66,16 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     return app
 
 
-def _watch(metrics: Metrics, room: Room) -> None:
+def _watch(metrics: ServiceMetrics, room: Room) -> None:
     """What is not counted but looked up whenever somebody asks."""
     scheduler = room.scheduler
-    metrics.watch("boxwright_queue_length", "Photos that wait.", lambda: scheduler.waiting)
-    metrics.watch("boxwright_queue_limit", "Photos that may wait.", lambda: room.settings.queue_size)
-    metrics.watch("boxwright_photos_in_flight", "Photos that are worked on.", lambda: scheduler.working)
-    metrics.watch("boxwright_service_seconds", "What one photo keeps the service from the next.", lambda: scheduler.service_time.seconds)
-    metrics.watch("boxwright_body_bytes", "Bytes of bodies that are in memory.", lambda: room.body_bytes)
+    metrics.add_gauge("boxwright_queue_length", "Photos that wait.", lambda: scheduler.waiting)
+    metrics.add_gauge("boxwright_queue_limit", "Photos that may wait.", lambda: room.settings.queue_size)
+    metrics.add_gauge("boxwright_photos_in_flight", "Photos that are worked on.", lambda: scheduler.running)
+    metrics.add_gauge(
+        "boxwright_service_seconds", "What one photo keeps the service from the next.", lambda: scheduler.service_time.seconds
+    )
+    metrics.add_gauge("boxwright_body_bytes", "Bytes of bodies that are in memory.", lambda: room.body_bytes)
 
 
 def _complete_document(app: FastAPI, door: Door) -> None:

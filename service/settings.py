@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -68,6 +69,15 @@ class Settings(BaseSettings):
         le=3600,
         description="How long a body may take to come, else 408, and an answer to leave, else it is cut off.",
     )
+    max_connections: int = Field(
+        default=512,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of open connections. Above it, the connection that has been idle for longest is closed.",
+    )
+    trusted_proxies: Words = Field(
+        default=[], description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are used, or *."
+    )
     notice_seconds: float = Field(
         default=1, ge=0, le=600, description="After SIGTERM, how long /readyz says no before the service stops listening."
     )
@@ -80,7 +90,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(default="json", description="json: an object a line; text: for people.")
     log_level: LogLevel = Field(default="info", description="The least serious log line to print.")
 
-    @field_validator("key_hashes", "cors_origins", mode="before")
+    @field_validator("key_hashes", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _words(cls, given: Any) -> Any:
         if not isinstance(given, str):
@@ -99,6 +109,14 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, origins: list[str]) -> list[str]:
         return [check_origin(origin) for origin in origins]
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: list[str]) -> list[str]:
+        for proxy in proxies:
+            if proxy != "*":
+                ip_network(proxy)  # raises ValueError
+        return proxies
 
     @model_validator(mode="after")
     def _grace_has_room_for_the_notice(self) -> Self:

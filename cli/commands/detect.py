@@ -76,10 +76,10 @@ def _archive(photos: list[Path], out: Path | None, model: str | None, engine: En
     if out is None:
         raise typer.BadParameter("it wants a folder for the answers: --out detections.parquet.", param_hint="--ray")
     from cli.batch.ray_extra import check_ray
-    from service.ray.environment import set_up_environment
+    from service.ray.environment import configure_ray_environment
 
     check_ray()
-    set_up_environment(serving=False)
+    configure_ray_environment(serving=False)
     from cli.batch.command import detect_archive
 
     return detect_archive(photos, out, model, engine, wanted=wanted, as_json=as_json)

@@ -26,7 +26,7 @@ class RemoteFinder:
         """Raises ClientError, and UnknownModel or UnknownLabel before any photo is sent."""
         chosen = _chosen(client, model)
         if unknown := set(wanted.classes) - set(chosen.labels):
-            raise UnknownLabel(f"{chosen.name} at {client.shown} has no class {min(unknown)[:80]!r}; it knows {', '.join(chosen.labels)}.")
+            raise UnknownLabel(f"{chosen.name} at {client.display_url} has no class {min(unknown)[:80]!r}; it knows {', '.join(chosen.labels)}.")
         return cls(client, chosen.name, wanted)
 
     def find(self, photo: Path) -> Found:
@@ -39,7 +39,7 @@ class RemoteFinder:
             iou=wanted.iou,
             classes=wanted.classes,
             max_detections=MOST,
-            answer="both" if wanted.annotate else "json",
+            include_annotated=wanted.annotate,
         )
         annotated = answer.annotated.decoded() if answer.annotated else None
         return Found(photo, answer.model, answer.image.width, answer.image.height, answer.detections, annotated)
@@ -50,6 +50,6 @@ def _chosen(client: Client, name: str | None) -> ModelAnswer:
     chosen = next((model for model in models if model.name == name or (name is None and model.default)), None)
     if chosen is None:
         raise UnknownModel(
-            f"no model {str(name)[:80]!r} is served at {client.shown}; there are {', '.join(model.name for model in models)}."
+            f"no model {str(name)[:80]!r} is served at {client.display_url}; there are {', '.join(model.name for model in models)}."
         )
     return chosen

@@ -16,7 +16,7 @@ from cli.detect.pre_annotations import PreAnnotations
 from cli.output.detections_table import FoundTable
 from cli.output.shown import shown
 from detector.errors import ImageError
-from service.client.errors import Refused
+from service.client.errors import RequestRejected
 from training.errors import DatasetError
 
 
@@ -56,7 +56,7 @@ def run(finder: Finds, photos: Sequence[Path], outputs: Outputs, *, hide_bar: bo
         for photo in progress.track(photos, description="detecting"):
             try:
                 outputs.add(finder.find(photo))
-            except (OSError, ImageError, Refused, DatasetError) as error:
+            except (OSError, ImageError, RequestRejected, DatasetError) as error:
                 failed += 1
                 console.print(Text(shown(_complaint(photo, error)), style="red"), soft_wrap=True)
     if outputs.table:

@@ -1,1 +1,1 @@
-"""Client."""
+"""Python client of the service."""

@@ -1,15 +1,18 @@
-"""A client of the service in Python.
+"""Python client of the service.
 
-with Client("http://localhost:8000") as client:
-    answer = client.detect(Path("dog.jpg").read_bytes(), confidence=0.5)
-    for found in answer.detections:
-        print(found.label, found.score, found.box.xmin)
+Example:
+    with Client("http://localhost:8000") as client:
+        result = client.detect(Path("dog.jpg").read_bytes(), confidence=0.5)
+        for detection in result.detections:
+            print(detection.label, detection.score, detection.box.xmin)
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -17,25 +20,20 @@ from pydantic import BaseModel, ValidationError
 
 from detector.errors import SettingError
 from service.auth.api_keys import HEADER
-from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
-from service.client.retry_after import seconds_of
+from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
 from service.schemas.detections import DetectAnswer, ModelAnswer, ModelList, Problem
-from weights.hub.mirrors import redact_password
+from weights.hub.mirrors import without_password
 
 CONNECT_SECONDS = 10
-MAX_ANSWER_BYTES = 256 * 2**20
-"""A PNG of the largest photo, in base64, is shorter."""
 
-Shape = TypeVar("Shape", bound=BaseModel)
+MAX_RESPONSE_BYTES = 256 * 2**20
+"""Larger than any answer of the service, such as the largest image as PNG in base64."""
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Client:
-    """Asks one service, over one connection at a time; not for several threads at once.
-
-    api_key: where the service wants one. timeout: seconds without a byte of the answer. patience: seconds to wait in all, for one
-    request, where the service is busy (503) and says when to come again. Raises SettingError where `url` is no http address, or the key
-    cannot be sent.
-    """
+    """HTTP client for one service. It keeps one connection open and must not be shared between threads."""
 
     def __init__(
         self,
@@ -43,19 +41,31 @@ class Client:
         *,
         api_key: str | None = None,
         timeout: float = 60,
-        patience: float = 60,
-        wait: Callable[[float], None] = time.sleep,
+        max_wait: float = 60,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Create a client.
+
+        Args:
+            url: Address of the service, such as "http://localhost:8000".
+            api_key: Key, if the service requires one.
+            timeout: Seconds without a byte of the answer after which the request fails.
+            max_wait: Seconds to wait per request while the service is busy (503 with Retry-After).
+            sleep: Called with the seconds to wait.
+
+        Raises:
+            SettingError: The URL or the key is not valid.
+        """
         self.url = url.rstrip("/")
-        self.shown = redact_password(self.url)
-        if not _is_address(self.url):
-            raise SettingError(f"the service's address is http://host:port or https://host, got {self.shown!r}.")
+        self.display_url = without_password(self.url)
+        if not _is_http_url(self.url):
+            raise SettingError(f"the address of the service must be http://host:port or https://host, got {self.display_url!r}.")
         self._timeout = timeout
-        self._patience = patience
-        self._wait = wait
+        self._max_wait = max_wait
+        self._sleep = sleep
         self._session = requests.Session()
         if api_key:
-            self._session.headers[HEADER] = _sendable(api_key)  # not Authorization, which requests takes from .netrc and from the address
+            self._session.headers[HEADER] = _check_key(api_key)  # requests overwrites Authorization from .netrc and the URL
 
     def __enter__(self) -> Self:
         return self
@@ -64,113 +74,138 @@ class Client:
         self._session.close()
 
     def models(self) -> list[ModelAnswer]:
-        """The models that are being served, the default first. Raises ClientError."""
-        return self._shaped(ModelList, self._ask("GET", "models")).models
+        """Return the models that the service has, the default first. Raises ClientError."""
+        return self._parse(ModelList, self._request("GET", "models")).models
 
     def detect(
         self,
-        photo: bytes,
+        image_bytes: bytes,
         *,
         model: str | None = None,
         confidence: float | None = None,
         iou: float | None = None,
         classes: Sequence[str] = (),
         max_detections: int | None = None,
-        answer: Literal["json", "both"] = "json",
+        include_annotated: bool = False,
     ) -> DetectAnswer:
-        """What is in the bytes of a photo's file; options that are None are the service's. answer="both": with the annotated photo.
+        """Detect objects in one image. None selects the default of the service.
 
-        Raises Refused where the photo or an option cannot be used, and the other ClientErrors.
+        Args:
+            image_bytes: Content of an image file.
+            model: Name of the model.
+            confidence: Lowest score of a detection.
+            iou: Overlap above which the worse of two boxes of one class is dropped.
+            classes: Labels to detect; all if empty.
+            max_detections: Largest number of detections.
+            include_annotated: Also return the image with the boxes drawn on it.
+
+        Raises:
+            RequestRejected: The image or an option is not valid.
+            ClientError: There was no answer.
         """
         given = {"model": model, "confidence": confidence, "iou": iou, "max_detections": max_detections}
         query = [(name, str(value)) for name, value in given.items() if value is not None]
-        query += [("classes", label) for label in classes] + [("format", answer)]
-        return self._shaped(DetectAnswer, self._ask("POST", "detect", query, photo))
+        query += [("classes", label) for label in classes] + [("format", "both" if include_annotated else "json")]
+        return self._parse(DetectAnswer, self._request("POST", "detect", query, image_bytes))
 
-    def _shaped(self, shape: type[Shape], body: bytes) -> Shape:
+    def _parse(self, schema: type[Schema], body: bytes) -> Schema:
         try:
-            return shape.model_validate_json(body)
+            return schema.model_validate_json(body)
         except ValidationError as error:
-            raise NotTheService(
-                f"{self.shown} answers {body[:40]!r}, which is not as Boxwright's service answers. Is it the right address?"
+            raise UnexpectedResponse(
+                f"{self.display_url} answered {body[:40]!r}, which is not an answer of Boxwright's service. Check the address."
             ) from error
 
-    def _ask(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), photo: bytes | None = None) -> bytes:
-        """The body of the answer with status 200, after as many tries as the service asks for and patience allows."""
+    def _request(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: bytes | None = None) -> bytes:
+        """Return the body of a 200 answer. Repeat the request while the service is busy and `max_wait` allows it."""
         waited = 0.0
         while True:
-            response, body = self._send(method, path, query, photo)
+            response, content = self._send(method, path, query, body)
             if response.status_code == 200:
-                return body
-            again = seconds_of(response.headers.get("retry-after"))
-            if response.status_code != 503 or again is None:
-                raise self._refusal(response, body)
-            if waited + again > self._patience:
-                raise StillBusy(
-                    f"{self.shown} is busy: it asks to come again in {again:.0f} s, after {waited:.0f} s of waiting; "
-                    f"{self._patience:.0f} s were allowed. Try again later, or send less at a time."
+                return content
+            delay = parse_retry_after(response.headers.get("retry-after"))
+            if response.status_code != 503 or delay is None:
+                raise self._error(response, content)
+            if waited + delay > self._max_wait:
+                raise ServiceBusy(
+                    f"{self.display_url} is busy: it asks for another {delay:.0f} s after {waited:.0f} s of waiting, but the limit is "
+                    f"{self._max_wait:.0f} s. Try again later, or send fewer requests at a time."
                 )
-            self._wait(again)
-            waited += again
+            self._sleep(delay)
+            waited += delay
 
-    def _send(self, method: str, path: str, query: Sequence[tuple[str, str]], photo: bytes | None) -> tuple[requests.Response, bytes]:
-        headers = {"content-type": "application/octet-stream"} if photo is not None else None
+    def _send(self, method: str, path: str, query: Sequence[tuple[str, str]], body: bytes | None) -> tuple[requests.Response, bytes]:
+        headers = {"content-type": "application/octet-stream"} if body is not None else None
         try:
             with self._session.request(
                 method,
                 f"{self.url}/{path}",
                 params=list(query),
-                data=photo,
+                data=body,
                 headers=headers,
                 timeout=(CONNECT_SECONDS, self._timeout),
-                allow_redirects=False,  # a POST would become a GET
+                allow_redirects=False,  # requests turns a redirected POST into a GET
                 stream=True,
             ) as response:
                 return response, self._read(response)
         except requests.RequestException as error:
-            raise Unreachable(
-                f"{self.shown} does not answer: {_reason(error)}. Is the service running, and is this its address?"
+            raise ServiceUnreachable(
+                f"{self.display_url} does not answer: {_reason(error)}. Check that the service is running at this address."
             ) from error
 
     def _read(self, response: requests.Response) -> bytes:
-        body = bytearray()
+        content = bytearray()
         for chunk in response.iter_content(2**16):
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                raise NotTheService(f"{self.shown} answers more than {MAX_ANSWER_BYTES:,} bytes, which the service never does.")
-        return bytes(body)
+            content += chunk
+            if len(content) > MAX_RESPONSE_BYTES:
+                raise UnexpectedResponse(f"{self.display_url} sent more than {MAX_RESPONSE_BYTES:,} bytes, which the service never does.")
+        return bytes(content)
 
-    def _refusal(self, response: requests.Response, body: bytes) -> NotTheService | Refused:
+    def _error(self, response: requests.Response, content: bytes) -> UnexpectedResponse | RequestRejected:
         status = response.status_code
         if response.is_redirect:
-            target = redact_password(response.headers["location"])[:200]
-            return NotTheService(f"{self.shown} sends elsewhere ({status}), to {target!r}. Give that server's address.")
+            target = without_password(response.headers["location"])[:200]
+            return UnexpectedResponse(f"{self.display_url} redirects ({status}) to {target!r}. Use the address of that server.")
         try:
-            problem = Problem.model_validate_json(body)
+            problem = Problem.model_validate_json(content)
         except ValidationError:
-            return NotTheService(f"{self.shown} answers {status} {response.reason!r} and no reason. Is it Boxwright's service?")
-        return Refused(f"{problem.title}: {problem.detail}", status, problem.type)
+            return UnexpectedResponse(
+                f"{self.display_url} answered {status} {response.reason!r} without a problem. Check that it is Boxwright's service."
+            )
+        return RequestRejected(f"{problem.title}: {problem.detail}", status, problem.type)
 
 
-def _sendable(api_key: str) -> str:
+def parse_retry_after(header: str | None) -> float | None:
+    """Return the seconds to wait according to a Retry-After header (RFC 9110, section 10.2.3), or None if it is absent or invalid."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) < 10 else math.inf
+    try:
+        until = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):  # not a date, or a date before year 1
+        return None
+    return max(0.0, until - time.time())
+
+
+def _check_key(api_key: str) -> str:
     if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
-        raise SettingError("the key has spaces, line ends or other characters that no key has. Copy it again.")  # it is not repeated
+        raise SettingError("the API key contains spaces, line breaks or non-ASCII characters. Copy it again.")  # never print the key
     return api_key
 
 
-def _is_address(url: str) -> bool:
+def _is_http_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # is computed here, and refused here
+        _ = parts.port  # raises ValueError if it is not a number
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
 
 
 def _reason(error: requests.RequestException) -> str:
-    """The innermost cause, in which the address with its password is not repeated."""
+    """Return the innermost cause, because the outer messages repeat the URL with its password."""
     if isinstance(error, requests.Timeout):
-        return "it was silent for too long"
+        return "the request timed out"
     cause: object = error
     while isinstance(cause, BaseException):
         inner = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__ or next(iter(cause.args), None)
@@ -178,4 +213,4 @@ def _reason(error: requests.RequestException) -> str:
             break
         cause = inner
     text = getattr(cause, "strerror", None) or str(cause)
-    return redact_password(str(text).rstrip("."))
+    return without_password(str(text).rstrip("."))

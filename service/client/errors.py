@@ -1,36 +1,41 @@
-"""What a client of the service may meet.
+"""Errors of the Python client.
 
 BoxwrightError
 └── ClientError
-    ├── Unreachable     no connection, or no answer
-    ├── NotTheService   an answer that is none of Boxwright's
-    ├── StillBusy       503 for as long as the client was to be patient
-    └── Refused         the service says why it does not answer this request
+    ├── ServiceUnreachable   no connection or no answer
+    ├── UnexpectedResponse   the answer is not Boxwright's
+    ├── ServiceBusy          503 for longer than the client waits
+    └── RequestRejected      the service refused the request and states why
 """
 
 from detector.errors import BoxwrightError
 
 
 class ClientError(BoxwrightError):
-    """There is no answer to a request."""
+    """A request was not answered."""
 
 
-class Unreachable(ClientError):
-    """The service cannot be connected to, or hung up, or was silent for too long."""
+class ServiceUnreachable(ClientError):
+    """The connection failed, was closed, or timed out."""
 
 
-class NotTheService(ClientError):
-    """Something else answered, or a proxy in between."""
+class UnexpectedResponse(ClientError):
+    """The answer comes from another program, such as a proxy."""
 
 
-class StillBusy(ClientError):
-    """The service asks for more patience than there is."""
+class ServiceBusy(ClientError):
+    """The service asks to wait longer than the client allows."""
 
 
-class Refused(ClientError):
-    """The service's own words are the message. `status` is that of HTTP, `kind` the problem's type."""
+class RequestRejected(ClientError):
+    """The service refused the request. The message is the service's own.
 
-    def __init__(self, sentence: str, status: int, kind: str) -> None:
-        super().__init__(sentence)
+    Attributes:
+        status: HTTP status.
+        kind: Problem type (RFC 9457), such as "urn:boxwright:problem:not-an-image".
+    """
+
+    def __init__(self, message: str, status: int, kind: str) -> None:
+        super().__init__(message)
         self.status = status
         self.kind = kind

@@ -1,131 +1,184 @@
-"""Who is worked for, and when: a bounded queue, a deadline for each job, and nothing done for nobody.
+"""Bounded admission queue with deadlines.
 
-A job waits in the queue until one of the places is free, and then goes through its stages. The queue's length is bounded; one
-more is refused at once, with the time after which it is worth trying again.
+A job waits in the queue until a slot is free, first come, first served. A full queue refuses further jobs at once and states
+when to retry. A job that misses its deadline, or that the client abandons, starts no further stage.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
-from functools import partial
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, Future
+from contextlib import asynccontextmanager
 from math import ceil
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from detector.errors import BoxwrightError
 from service.errors import DeadlineMissed, Overloaded
-from service.inference.service_time import ServiceTime
 
 logger = logging.getLogger("boxwright.service")
 
-Answer = TypeVar("Answer")
 Result = TypeVar("Result")
-Given = ParamSpec("Given")
+Params = ParamSpec("Params")
+
+INITIAL_SERVICE_SECONDS = 0.1
+"""Estimate before the first job has been measured."""
+
+AVERAGED_JOBS = 16
+"""Approximate number of recent jobs in the moving average."""
 
 
-class Dropped(Exception):
-    """Nobody waits for this job any more; raised within it where the next stage would have begun."""
+class ServiceTimeEstimate:
+    """Moving average of the seconds between two finished jobs while the service is busy.
+
+    Several jobs run at the same time, so the duration of one job exceeds the delay that it causes for the others. While jobs
+    are waiting, the interval between two finished jobs is that delay. After a pause it is counted from the job's arrival.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = INITIAL_SERVICE_SECONDS
+        self._count = 0
+        self._last_finished = 0.0
+
+    def add(self, entered: float, finished: float, *, abandoned: bool = False) -> None:
+        """Count one job.
+
+        Args:
+            entered: When the job entered the queue, as time of the event loop.
+            finished: When its last stage ended.
+            abandoned: The job missed its deadline or its client disconnected. Its time is a lower bound, so it can only raise the average.
+        """
+        interval = finished - max(entered, self._last_finished)
+        if abandoned and interval <= self.seconds:
+            return
+        self._count = min(self._count + 1, AVERAGED_JOBS)
+        self.seconds += (interval - self.seconds) / self._count
+        self._last_finished = finished
 
 
-class Job(Generic[Answer]):
-    """One photo's way through the service."""
+class Slot:
+    """Permission to work on one job. Its stages run in threads, one after the other."""
 
-    def __init__(self, work: Callable[["Job[Answer]"], Awaitable[Answer]], answer: "asyncio.Future[Answer]", entered: float) -> None:
-        self.work = work
-        self.answer = answer
-        self.entered = entered  # the event loop's time
+    def __init__(self) -> None:
+        self.stage: Future[Any] | None = None  # the latest
 
-    @property
-    def dropped(self) -> bool:
-        """Whether there is still somebody to work for. Any thread may ask."""
-        return self.answer.done()
+    async def run(self, pool: Executor, function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        """Run a stage in a thread of the pool."""
+        return await self.wait(pool.submit(function, *args, **kwargs))
 
-    async def stage(self, pool: Executor, step: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
-        """Run one step in a thread; raises Dropped if the job is dropped before a thread is free for it."""
-
-        def begin() -> Result:
-            if self.dropped:
-                raise Dropped
-            return step(*args, **kwargs)
-
-        return await asyncio.get_running_loop().run_in_executor(pool, begin)
+    async def wait(self, stage: "Future[Result]") -> Result:
+        """Wait for a stage. If the job is cancelled before the stage has started, the stage never starts."""
+        self.stage = stage
+        return await asyncio.wrap_future(stage)
 
 
-class Scheduler(Generic[Answer]):
-    """At most `places` jobs are worked on, at most `queue_size` more wait, first come first served. Of one event loop."""
+class AdmissionQueue:
+    """At most `max_concurrency` jobs hold a slot and at most `queue_size` jobs wait. Use it from one event loop at a time."""
 
-    def __init__(self, places: int, queue_size: int) -> None:
-        self.places = places  # worked on at a time, at most
+    def __init__(self, max_concurrency: int, queue_size: int) -> None:
+        self.max_concurrency = max_concurrency
+        self.running = 0  # jobs that hold a slot
+        self.service_time = ServiceTimeEstimate()
         self._queue_size = queue_size
-        self._waiting: deque[Job[Answer]] = deque()
-        self._working: set[asyncio.Task[Answer]] = set()
-        self.service_time = ServiceTime()
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     @property
     def waiting(self) -> int:
-        """Jobs in the queue."""
-        return len(self._waiting)
+        """Number of jobs without a slot."""
+        return len(self._waiters)
 
-    @property
-    def working(self) -> int:
-        """Jobs that have a place."""
-        return len(self._working)
-
-    def check_room(self) -> None:
-        """Raises Overloaded if the queue is full."""
-        if len(self._waiting) >= self._queue_size and len(self._working) >= self.places:
+    def check_capacity(self) -> None:
+        """Raise Overloaded if the queue is full."""
+        if self.waiting >= self._queue_size and self.running >= self.max_concurrency:
             after = self.retry_after()
-            raise Overloaded(f"{self.waiting} photos wait already, as many as may; try again in {after} s (Retry-After).", after)
+            raise Overloaded(f"The queue is full: {self.waiting} images are waiting. Try again in {after} s (Retry-After).", after)
 
     def retry_after(self) -> int:
-        """Seconds until all that is here now will be done, by the time that jobs have taken so far; at least 1."""
-        return max(1, ceil((self.waiting + self.working) * self.service_time.seconds))
+        """Estimate the whole seconds until all present jobs are finished; at least 1."""
+        return max(1, ceil((self.waiting + self.running) * self.service_time.seconds))
 
-    async def run(self, work: Callable[[Job[Answer]], Awaitable[Answer]], deadline: float) -> Answer:
-        """What `work` answers. Raises Overloaded at once, DeadlineMissed at the deadline (the event loop's time), and what `work` raises.
+    @asynccontextmanager
+    async def slot(self, deadline: float) -> AsyncIterator[Slot]:
+        """Wait for a slot and hold it for the `async with` block, which is cancelled at the deadline.
 
-        If the deadline passes or the caller is cancelled, the stage that has begun ends for nobody and no further one begins.
+        A stage that runs in a thread cannot be interrupted. It keeps the slot until it ends.
+
+        Args:
+            deadline: Time of the event loop.
+
+        Raises:
+            Overloaded: The queue is full.
+            DeadlineMissed: The deadline has passed.
         """
-        self.check_room()
+        self.check_capacity()
         loop = asyncio.get_running_loop()
-        if deadline <= loop.time():
-            raise DeadlineMissed("the time for this request was over before its photo had arrived; allow it more, or send a smaller photo.")
-        job: Job[Answer] = Job(work, loop.create_future(), loop.time())
-        self._waiting.append(job)
-        self._fill_places()
+        entered, slot = loop.time(), Slot()
+        if deadline <= entered:
+            raise DeadlineMissed(
+                "The deadline of this request passed before its image had arrived. Allow more time or send a smaller image."
+            )
         try:
-            async with asyncio.timeout_at(deadline) as clock:
-                return await job.answer
-        except TimeoutError as late:
-            if not clock.expired():  # the work's own
+            async with asyncio.timeout_at(deadline) as timeout:
+                await self._acquire()
+                try:
+                    yield slot
+                except asyncio.CancelledError:
+                    self._abandon(entered, slot)
+                    raise
+                except BaseException:
+                    self._finish(entered)
+                    raise
+                self._finish(entered)
+        except TimeoutError as error:
+            if not timeout.expired():  # raised by the job itself
                 raise
-            after = self.retry_after()
-            raise DeadlineMissed(f"no answer within the time for this request; what is here now takes about {after} s.") from late
-        finally:
-            job.answer.cancel()
-            if job in self._waiting:
-                self._waiting.remove(job)
+            raise DeadlineMissed(
+                f"No result before the deadline of this request. The images that are queued now take about {self.retry_after()} s."
+            ) from error
 
-    def _fill_places(self) -> None:
-        while self._waiting and len(self._working) < self.places:
-            job = self._waiting.popleft()
-            task = asyncio.ensure_future(job.work(job))
-            self._working.add(task)
-            task.add_done_callback(partial(self._ended, job))
-
-    def _ended(self, job: Job[Answer], task: asyncio.Task[Answer]) -> None:
-        self._working.discard(task)
-        self._fill_places()
-        error = None if task.cancelled() else task.exception()
-        if job.dropped:
-            if error is not None and not isinstance(error, Dropped | BoxwrightError):
-                logger.error("a photo that nobody waits for any more failed", exc_info=error)
+    async def _acquire(self) -> None:
+        if self.running < self.max_concurrency and not self._waiters:
+            self.running += 1
             return
-        self.service_time.measured(job.entered, asyncio.get_running_loop().time())
-        if task.cancelled():
-            job.answer.cancel()
-        elif error is not None:
-            job.answer.set_exception(error)
-        else:
-            job.answer.set_result(task.result())
+        turn = asyncio.get_running_loop().create_future()
+        self._waiters.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in self._waiters:
+                self._waiters.remove(turn)
+            elif not turn.cancelled():  # the slot was granted at the same moment
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        self.running -= 1
+        while self._waiters and self.running < self.max_concurrency:
+            turn = self._waiters.popleft()
+            if not turn.cancelled():
+                self.running += 1
+                turn.set_result(None)
+
+    def _finish(self, entered: float) -> None:
+        self.service_time.add(entered, asyncio.get_running_loop().time())
+        self._release()
+
+    def _abandon(self, entered: float, slot: Slot) -> None:
+        stage = slot.stage
+        if stage is None or stage.cancel() or stage.done():
+            self._release()
+            return
+        loop = asyncio.get_running_loop()
+
+        def ended(stage: "Future[Any]") -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._end_abandoned, entered, stage)
+
+        stage.add_done_callback(ended)
+
+    def _end_abandoned(self, entered: float, stage: "Future[Any]") -> None:
+        error = stage.exception()
+        if error is not None and not isinstance(error, BoxwrightError):
+            logger.error("processing failed after the request of the image had ended", exc_info=error)
+        self.service_time.add(entered, asyncio.get_running_loop().time(), abandoned=True)
+        self._release()

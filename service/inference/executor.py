@@ -1,128 +1,145 @@
-"""The threads in which a model's network runs, and the photos that wait for it.
+"""Run a model's network in its thread pool.
 
-A photo that is alone has all cores. While as many wait as there are threads, each gets one core, beside the others: that gets a fifth
-more done on two cores, as no thread waits for another at the end of every layer. See docs/decisions/0013.
+A lone image uses all cores; several images share them (`core_allocator`). onnxruntime fixes the number of threads per session,
+so a call with one core runs in a single-threaded session, and calls with more cores share the threads of the multi-threaded session.
+See docs/decisions/0013.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 
+from detector.engines import ParallelEngine
 from detector.grid import Logits
 from detector.placement import Pixels
-from service.inference.admission_queue import Dropped
-from service.inference.lanes import Lanes
+from service.inference.core_allocator import CoreAllocator
+from service.models.loaded_model import LoadedModel
 
 
-class Computed(NamedTuple):
-    """Logits (G, G, A, 5 + C) of one photo, and what is to say of the batch it was in."""
+class NetworkOutput(NamedTuple):
+    """The logits (G, G, A, 5 + C) of one image, and facts about the batch that it was in."""
 
-    raw: Logits
-    seconds: float  # that the batch took
-    batch: int  # photos in it
-    first: bool  # of them
+    logits: Logits
+    seconds: float  # duration of the batch
+    batch_size: int
+    is_first: bool  # of the batch
 
 
 @dataclass(frozen=True)
-class Batching:
-    """At most `size` photos at once; the first of them waits up to `wait` seconds for the others."""
+class BatchingOptions:
+    """Up to `max_size` images per call. The first image of a batch waits up to `max_wait` seconds for the others."""
 
-    size: int = 1
-    wait: float = 0.0
+    max_size: int = 1
+    max_wait: float = 0.0
 
 
-@dataclass(eq=False)
-class _Entry:
+class _Request(NamedTuple):
     pixels: Pixels  # (S, S, 3)
-    dropped: Callable[[], bool]
-    answer: "Future[Computed]" = field(default_factory=Future)
+    output: "Future[NetworkOutput]"
 
 
-class Turns:
-    """Photos take turns in the threads of `lanes`; `network`, which takes all cores, is called there alone, `beside` beside others.
-
-    beside: None where the network may not be called by two threads; then, as with batches, there is one call at a time.
-    """
+class InferenceExecutor:
+    """Queue images for one network and call it in the threads of `thread_pool`."""
 
     def __init__(
         self,
         network: Callable[[Logits], Logits],
-        lanes: Lanes,
-        batching: Batching,
-        beside: Callable[[Logits], Logits] | None = None,
+        thread_pool: ThreadPoolExecutor,
+        batching: BatchingOptions,
+        *,
+        single_threaded: Callable[[Logits], Logits] | None = None,
+        cores: int = 1,
+        max_concurrency: int = 1,
     ) -> None:
+        """Create an executor.
+
+        Args:
+            network: (N, S, S, 3) -> logits, with all cores.
+            thread_pool: At least `max_concurrency` threads.
+            batching: With batches, calls are sequential.
+            single_threaded: The same network for parallel calls with one core each. None: calls are sequential.
+            cores: Threads of `network`.
+            max_concurrency: Largest number of parallel calls.
+        """
+        parallel_network = single_threaded if batching.max_size == 1 else None
         self._network = network
-        self._lanes = lanes
+        self._single_threaded = parallel_network if parallel_network is not None and cores > 1 else network
+        self._thread_pool = thread_pool
         self._batching = batching
-        self._beside = beside if batching.size == 1 else None
-        self._ready: deque[_Entry] = deque()
-        self._calls = 0  # of the network that go on
-        self._alone = False  # the one that goes on has all cores
-        self._changed = threading.Condition()  # any of these
+        self._waiting: deque[_Request] = deque()
+        self._cores = CoreAllocator(cores, max_concurrency) if parallel_network else CoreAllocator(1, 1)
+        self._changed = threading.Condition()  # guards the two above
 
-    def submit(self, pixels: Pixels, dropped: Callable[[], bool]) -> "Future[Computed]":
-        """(S, S, 3) -> its logits, in time. The future raises Dropped if `dropped()` when its turn comes, and what the engine raises."""
-        entry = _Entry(pixels, dropped)
+    @classmethod
+    def of(cls, model: LoadedModel, batching: BatchingOptions) -> "InferenceExecutor":
+        """Create the executor of a loaded model."""
+        engine = model.detector.engine
+        return cls(
+            model.detector.network,
+            model.thread_pool,
+            batching,
+            single_threaded=engine.beside if isinstance(engine, ParallelEngine) else None,
+            cores=model.cores,
+            max_concurrency=model.max_concurrency,
+        )
+
+    def submit(self, pixels: Pixels, output: "Future[NetworkOutput]") -> None:
+        """Queue one image. `output` receives its result or error; cancelling it before its call starts removes the image.
+
+        Args:
+            pixels: (S, S, 3) float32, 0..255.
+            output: A pending future.
+        """
         with self._changed:
-            self._ready.append(entry)
+            self._waiting.append(_Request(pixels, output))
+            self._cores.arrive(self._count_waiting())
             self._changed.notify_all()
-        self._lanes.submit(self._turn)
-        return entry.answer
+        self._thread_pool.submit(self._run_next)
 
-    def _turn(self) -> None:
-        """There is one for each photo; whichever comes first takes a whole batch along, and later ones may find nothing left."""
+    def _count_waiting(self) -> int:
+        return sum(not request.output.cancelled() for request in self._waiting)
+
+    def _run_next(self) -> None:
+        """Make one call. Each image schedules one; a batch leaves nothing to do for those of its later images."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._calls or (self._beside is not None and not self._alone))
-            self._alone = not self._calls and (self._beside is None or len(self._ready) < self._lanes.count)
-            self._calls += 1
-            network = self._network if self._beside is None or self._alone else self._beside
-            entries = self._taken()
+            self._changed.wait_for(lambda: self._cores.can_start)
+            cores = self._cores.start(self._count_waiting())
+            requests = self._take_batch()
+        network = self._single_threaded if cores == 1 else self._network
         try:
-            self._answer([entry for entry in entries if _wanted(entry)], network)
+            active = [request for request in requests if request.output.set_running_or_notify_cancel()]
+            if active and not self._compute(active, network):
+                for request in active:  # the failure of one image must not fail the others
+                    self._compute([request], network)
         finally:
             with self._changed:
-                self._calls -= 1
+                self._cores.finish(cores)
                 self._changed.notify_all()
 
-    def _taken(self) -> list[_Entry]:
-        size = self._batching.size
-        if self._ready and size > 1:
-            self._changed.wait_for(lambda: len(self._ready) >= size, self._batching.wait)
-        return [self._ready.popleft() for _ in range(min(size, len(self._ready)))]
+    def _take_batch(self) -> list[_Request]:
+        size = self._batching.max_size
+        if self._waiting and size > 1:
+            self._changed.wait_for(lambda: len(self._waiting) >= size, self._batching.max_wait)
+        return [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
 
-    def _answer(self, wanted: Sequence[_Entry], network: Callable[[Logits], Logits]) -> None:
-        if wanted and not self._compute(wanted, network):
-            for entry in wanted:  # one photo's failure is not the others'
-                self._compute([entry], network)
-
-    def _compute(self, entries: Sequence[_Entry], network: Callable[[Logits], Logits]) -> bool:
-        """False if a batch of several failed, and nobody has been told yet."""
+    def _compute(self, requests: Sequence[_Request], network: Callable[[Logits], Logits]) -> bool:
+        """Return False if a batch of several images failed, before any output is set."""
         started = perf_counter()
         try:
-            pixels = [entry.pixels for entry in entries]
-            raws = network(pixels[0][None] if len(pixels) == 1 else np.stack(pixels))
-        except Exception as error:  # noqa: BLE001  # not swallowed: it is raised where the photo is waited for
-            if len(entries) > 1:
+            pixels = [request.pixels for request in requests]
+            logits = network(pixels[0][None] if len(pixels) == 1 else np.stack(pixels))
+        except Exception as error:  # noqa: BLE001  # re-raised by the future
+            if len(requests) > 1:
                 return False
-            entries[0].answer.set_exception(error)
+            requests[0].output.set_exception(error)
             return True
         seconds = perf_counter() - started
-        for entry, raw in zip(entries, raws, strict=True):
-            entry.answer.set_result(Computed(raw, seconds, len(entries), entry is entries[0]))
+        for request, logits_of_image in zip(requests, logits, strict=True):
+            request.output.set_result(NetworkOutput(logits_of_image, seconds, len(requests), request is requests[0]))
         return True
-
-
-def _wanted(entry: _Entry) -> bool:
-    """Whether somebody waits for it; if not, its future is told."""
-    if not entry.answer.set_running_or_notify_cancel():
-        return False
-    if entry.dropped():
-        entry.answer.set_exception(Dropped())
-        return False
-    return True

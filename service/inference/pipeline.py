@@ -1,145 +1,213 @@
-"""One photo through one model, without ever holding up the event loop.
+"""The path of an image: bytes -> image -> placement -> pixels -> network -> logits -> grid, NMS -> detections.
 
-Decoding, preparing, selecting and drawing run in worker threads beside the network. The network itself runs in its
-model's own threads (`turns`), in the order in which photos got ready.
+Decoding, resizing, post-processing and drawing run in worker threads, the network in the threads of its model (`executor`).
+The event loop only waits.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from detector.detections import Detections
-from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, PreparedImage
-from detector.engines import ConcurrentEngine
+from detector.detector import Detector, PreparedImage
 from detector.engines.cores import usable_cores
+from detector.errors import ImageError
 from detector.grid import Logits
 from detector.imaging.draw import draw_detections
-from detector.imaging.encode import EncodedImage, MediaType, encode_image
-from detector.imaging.image import decode_image, read_image
-from detector.placement import ImageArray
+from detector.imaging.encode import encode
+from detector.imaging.image import read_image, read_reduced
+from detector.placement import ImageArray, Pixels
 from service.errors import DeadlineMissed, Overloaded
-from service.inference.admission_queue import Job, Scheduler
-from service.inference.executor import Batching, Computed, Turns
-from service.inference.timing import Stopwatch
-from service.models.registry import LoadedModel
-from service.observability.metrics import Metrics
+from service.inference.admission_queue import AdmissionQueue
+from service.inference.executor import BatchingOptions, InferenceExecutor, NetworkOutput
+from service.inference.types import InferenceOptions, InferenceResult
+from service.models.loaded_model import LoadedModel
+from service.observability.metrics import ServiceMetrics
 from service.request.context import current_call
 from service.settings import Settings
 
-MAX_DETECTIONS = 100
-KEPT_PIXELS = 16_000_000
-"""Of a photo that is to be drawn upon: up to so many its picture, three bytes each, waits with it; a larger one is decoded once more."""
+ImageInput = bytes | ImageArray
+"""The content of an image file, or a decoded image."""
+
+MAX_KEPT_PIXELS = 16_000_000
+"""Largest image that stays in memory, at three bytes per pixel, until it is drawn on. A larger image is decoded again."""
+
+MAX_IMAGES_IN_PROGRESS = 4
+"""Images of one request that are processed at the same time, so that one request does not fill the queue."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a request asks of its photo."""
+class InferencePipeline:
+    """Detects objects in images, with a bounded queue and deadlines. An application has one."""
 
-    score_threshold: float = DEFAULT_SCORE
-    iou_threshold: float = DEFAULT_IOU
-    class_ids: Collection[int] | None = None
-    max_detections: int = MAX_DETECTIONS
-    draw: MediaType | None = None  # the annotated photo is wanted too, as a file of this type
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What there is in a photo of `width` x `height` pixels, and where the time went (milliseconds by stage)."""
-
-    width: int
-    height: int
-    detections: Detections
-    annotated: EncodedImage | None
-    timing_ms: dict[str, float]
-
-
-class Inference:
-    """Runs photos through models. Make one for each application. cores: that are there for it; None: all that this process may use."""
-
-    def __init__(self, settings: Settings, metrics: Metrics, cores: int | None = None) -> None:
+    def __init__(self, settings: Settings, metrics: ServiceMetrics, cores: int | None = None) -> None:
+        """Create the pipeline. `cores` defaults to those that the process may use."""
         cores = cores or usable_cores()
         self._settings = settings
         self._metrics = metrics
-        # Decoding takes up to 12 bytes a pixel for a while, 750 MB at the most: so many photos are decoded at a time, in these threads.
-        self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="photo")
-        self._batching = Batching(settings.batch_size, settings.batch_wait_ms / 1000)
-        self._turns: WeakKeyDictionary[LoadedModel, Turns] = WeakKeyDictionary()
-        # Places for what is in those threads, and for as many photos as the network takes next: ready, and small by then.
-        self.scheduler: Scheduler[Answer] = Scheduler(2 * cores + settings.batch_size, settings.queue_size)
+        # Decoding takes up to 12 bytes per pixel, 750 MB for the largest image. The number of threads bounds the total.
+        self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="image")
+        self._batching = BatchingOptions(settings.batch_size, settings.batch_wait_ms / 1000)
+        self._executors: WeakKeyDictionary[LoadedModel, InferenceExecutor] = WeakKeyDictionary()
+        # Slots for the images in those threads and for the images that are ready for the next calls of the network.
+        self.queue = AdmissionQueue(2 * cores + settings.batch_size, settings.queue_size)
 
-    async def detect(self, photo: bytes, model: LoadedModel, options: Options) -> Answer:
-        """Raises ImageError for a photo that cannot be used, Overloaded where too many wait, DeadlineMissed where it takes too long."""
-        steps = _Steps(photo, self._settings.max_pixels, model, options)
-        call, seconds = current_call(), self._settings.request_seconds
-        deadline = call.deadline(seconds) if call else asyncio.get_running_loop().time() + seconds
+    async def detect(self, image: ImageInput, model: LoadedModel, options: InferenceOptions) -> InferenceResult:
+        """Detect objects in one image.
+
+        Args:
+            image: The content of an image file, or an (H, W, 3) uint8 RGB array.
+            model: The model to use.
+            options: Which detections to return.
+
+        Raises:
+            ImageError: The bytes are not a readable image.
+            Overloaded: The queue is full.
+            DeadlineMissed: The deadline of the request has passed.
+        """
+        job = _Job(image, model.detector, options, self._settings.max_pixels)
+        executor = self._executor_of(model)
+        output: Future[NetworkOutput] = Future()
         try:
-            answer = await self.scheduler.run(partial(self._work, model, steps), deadline)
+            async with self.queue.slot(self._deadline()) as slot:
+                job.times.finish("queue")
+                decoded = await slot.run(self._workers, job.decode, lambda pixels: executor.submit(pixels, output))
+                network = await slot.wait(output)
+                job.times.add("network", network.seconds)
+                result = await slot.run(self._workers, job.postprocess, network.logits, decoded)
         except Overloaded:
             self._metrics.rejected.labels("queue").inc()
             raise
         except DeadlineMissed:
             self._metrics.deadline_missed.inc()
             raise
-        self._metrics.answered(model, answer.detections, steps.watch.seconds)
-        return answer
+        finally:
+            output.cancel()
+        if network.is_first:
+            self._metrics.batch_size.observe(network.batch_size)
+        self._metrics.record_result(model, result.detections, job.times.seconds)
+        return result
 
-    async def _work(self, model: LoadedModel, steps: "_Steps", job: Job[Answer]) -> Answer:
-        steps.watch.note_so_far("queue")
-        turns = self._turns_of(model)
+    def _deadline(self) -> float:
+        call, seconds = current_call(), self._settings.request_seconds
+        return call.deadline(seconds) if call else asyncio.get_running_loop().time() + seconds
 
-        def read() -> tuple[PreparedImage, ImageArray | None, Future[Computed]]:
-            prepared, picture = steps.read()
-            return prepared, picture, turns.submit(prepared.pixels, lambda: job.dropped)  # from here: the event loop may be busy
-
-        prepared, picture, computing = await job.stage(self._workers, read)
-        computed = await asyncio.wrap_future(computing)
-        steps.watch.note("network", computed.seconds)
-        if computed.first:
-            self._metrics.batch_size.observe(computed.batch)
-        return await job.stage(self._workers, steps.finish, picture, prepared, computed.raw)
-
-    def _turns_of(self, model: LoadedModel) -> Turns:
-        if model not in self._turns:
-            engine = model.detector.engine
-            beside = engine.run_concurrently if isinstance(engine, ConcurrentEngine) else None
-            self._turns[model] = Turns(model.detector.forward, model.lanes, self._batching, beside)
-        return self._turns[model]
+    def _executor_of(self, model: LoadedModel) -> InferenceExecutor:
+        if model not in self._executors:
+            self._executors[model] = InferenceExecutor.of(model, self._batching)
+        return self._executors[model]
 
 
-class _Steps:
-    """What is done for one request in worker threads."""
+class _StageTimes:
+    """Seconds by stage of one request."""
 
-    def __init__(self, photo: bytes, max_pixels: int, model: LoadedModel, options: Options) -> None:
-        self.photo, self.max_pixels = photo, max_pixels
-        self.detector, self.options, self.watch = model.detector, options, Stopwatch()
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = perf_counter()
 
-    def read(self) -> tuple[PreparedImage, ImageArray | None]:
-        """What the network is shown, the same whatever is asked for; and the whole picture where it is to be drawn upon and can be kept."""
-        with self.watch.stage("decode"):
-            reduced = decode_image(self.photo, self.detector.min_decode_side, max_pixels=self.max_pixels)
-        with self.watch.stage("prepare"):
-            kept = self.options.draw and reduced.is_full_size and reduced.width * reduced.height <= KEPT_PIXELS
-            return self.detector.preprocess(reduced), reduced.array if kept else None
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        started = perf_counter()
+        yield
+        self.add(stage, perf_counter() - started)
 
-    def finish(self, picture: ImageArray | None, prepared: PreparedImage, raw: Logits) -> Answer:
-        options = self.options
-        with self.watch.stage("select"):
-            found = self.detector.postprocess(
-                raw,
-                prepared,
+    def add(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = seconds
+
+    def finish(self, stage: str) -> None:
+        """End a stage that started with the request."""
+        self.add(stage, perf_counter() - self._started)
+
+    def milliseconds(self, *stages: str) -> dict[str, float]:
+        """Return the milliseconds of these stages, and "total" since the start of the request."""
+        seconds = {stage: self.seconds[stage] for stage in stages} | {"total": perf_counter() - self._started}
+        return {stage: round(1000 * value, 2) for stage, value in seconds.items()}
+
+
+class _Decoded(NamedTuple):
+    prepared: PreparedImage
+    image: ImageInput  # for drawing: the decoded image at full size, or the file if that is too large to keep
+
+
+@dataclass
+class _Job:
+    """The stages of one image that run in worker threads."""
+
+    source: ImageInput
+    detector: Detector
+    options: InferenceOptions
+    max_pixels: int
+    times: _StageTimes = field(default_factory=_StageTimes)
+
+    def decode(self, submit: Callable[[Pixels], None]) -> _Decoded:
+        """Decode and resize, then submit the pixels from this thread, because the event loop may be busy."""
+        if isinstance(self.source, bytes):
+            decoded = self._decode_file(self.source)
+        else:
+            self.times.add("decode", 0.0)
+            with self.times.measure("prepare"):
+                decoded = _Decoded(self.detector.prepare(self.source), self.source)
+        submit(decoded.prepared.pixels)
+        return decoded
+
+    def _decode_file(self, image_bytes: bytes) -> _Decoded:
+        with self.times.measure("decode"):
+            reduced = read_reduced(image_bytes, self.detector.enough, max_pixels=self.max_pixels)
+        with self.times.measure("prepare"):
+            keep = self.options.draw and reduced.whole and reduced.width * reduced.height <= MAX_KEPT_PIXELS
+            return _Decoded(self.detector.prepare(reduced), reduced.picture if keep else image_bytes)
+
+    def postprocess(self, logits: Logits, decoded: _Decoded) -> InferenceResult:
+        options, placement, annotated = self.options, decoded.prepared.placement, None
+        with self.times.measure("select"):
+            detections = self.detector.select(
+                logits,
+                decoded.prepared,
                 score_threshold=options.score_threshold,
                 iou_threshold=options.iou_threshold,
                 class_ids=options.class_ids,
                 max_detections=options.max_detections,
             )
-        annotated = self._drawn(picture, found, options.draw) if options.draw else None
-        placement, times = prepared.placement, self.watch.read("decode", "prepare", "network", "select")
-        return Answer(placement.width, placement.height, found, annotated, times)
+        if options.draw:
+            with self.times.measure("draw"):
+                kept = decoded.image
+                image = read_image(kept, max_pixels=self.max_pixels) if isinstance(kept, bytes) else kept
+                annotated = encode(draw_detections(image, detections, self.detector.spec.labels), options.draw)
+        times = self.times.milliseconds("decode", "prepare", "network", "select")
+        return InferenceResult(placement.width, placement.height, detections, annotated, times)
 
-    def _drawn(self, kept: ImageArray | None, found: Detections, wanted: MediaType) -> EncodedImage:
-        with self.watch.stage("draw"):
-            picture = read_image(self.photo, max_pixels=self.max_pixels) if kept is None else kept
-            return encode_image(draw_detections(picture, found, self.detector.spec.labels), wanted)
+
+async def detect_each(
+    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: InferenceOptions
+) -> list[InferenceResult | ImageError]:
+    """Detect objects in each image; return the results and image errors in order. Any other error ends all."""
+    limit = asyncio.Semaphore(MAX_IMAGES_IN_PROGRESS)
+
+    async def detect(image: ImageInput) -> InferenceResult | ImageError:
+        async with limit:
+            try:
+                return await pipeline.detect(image, model, options)
+            except ImageError as error:
+                return error
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(detect(image)) for image in images]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in tasks]
+
+
+async def detect_all(
+    pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: InferenceOptions
+) -> list[InferenceResult]:
+    """Detect objects in all images, for protocols that have no result per image. Raises the first ImageError."""
+    results = []
+    for number, result in enumerate(await detect_each(pipeline, images, model, options), 1):
+        if isinstance(result, ImageError):
+            raise result if len(images) == 1 else type(result)(f"photo {number} of {len(images)}: {result}") from result
+        results.append(result)
+    return results

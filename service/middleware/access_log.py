@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.request.context import REQUEST_ID_HEADER, Call, enter_call
 from service.server.lifecycle import Lifecycle
 
@@ -25,7 +25,7 @@ FAILED = 500
 class Observe:
     """ASGI middleware. `templates` tells the paths that there are ("/models/{name}"); it is asked once, with the first request."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle, templates: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics, lifecycle: Lifecycle, templates: Callable[[], Iterable[str]]) -> None:
         self.app = app
         self.metrics = metrics
         self.lifecycle = lifecycle
@@ -61,7 +61,7 @@ class Observe:
 
     def _add_headers(self, headers: MutableHeaders, call: Call) -> None:
         headers[REQUEST_ID_HEADER] = call.request_id
-        if self.lifecycle.ending:
+        if self.lifecycle.shutting_down:
             headers["connection"] = "close"  # the next request is for another instance
 
     def _count(self, scope: Scope, call: Call, status: int, seconds: float) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import BodyTooLarge, Overloaded
-from service.inference.admission_queue import Scheduler
-from service.observability.metrics import Metrics
+from service.inference.admission_queue import AdmissionQueue
+from service.observability.metrics import ServiceMetrics
 from service.settings import Settings
 
 
@@ -14,14 +14,14 @@ class Room:
     """Whether there is some for one request more, and for so many bytes of it."""
 
     settings: Settings
-    scheduler: Scheduler[Any]
-    metrics: Metrics
+    scheduler: AdmissionQueue
+    metrics: ServiceMetrics
     body_bytes: int = 0  # of all bodies that are in memory
 
     def check_queue(self) -> None:
         """Raises Overloaded where a photo would not be taken if it came now."""
         try:
-            self.scheduler.check_room()
+            self.scheduler.check_capacity()
         except Overloaded:
             self.metrics.rejected.labels("queue").inc()
             raise

@@ -1,1 +1,1 @@
-"""Models."""
+"""Models that are served: loading, versions, and the watched model folder."""

@@ -1,25 +1,26 @@
-"""What is seen of a folder of models, and what of it two looks agree on."""
+"""Scans of the model folder, and which files two consecutive scans agree on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-from weights.repository.layout import StoredVersion, scan_repository
+from weights.repository.layout import StoredVersion, scan
 
-Key = tuple[str, int]
-"""A model's name and the number of its version."""
+VersionKey = tuple[str, int]
+"""Name of a model and number of its version."""
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A version as it was seen; equal as long as nobody touches its file."""
+class FileSnapshot:
+    """The state of a version's file. Two snapshots are equal if the file has not changed between them."""
 
     version: StoredVersion
-    signature: tuple[int, ...] | None  # of the file behind all links; None: there is no file
+    signature: tuple[int, ...] | None  # of the file after all links; None: the file does not exist
 
     @classmethod
-    def of(cls, version: StoredVersion) -> "Sight":
-        """As it is now."""
+    def of(cls, version: StoredVersion) -> Self:
+        """Read the present state."""
         try:
             stat = version.path.stat()
         except OSError:
@@ -28,31 +29,31 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Look:
-    """All that is there at one moment. A file that is being copied, and a folder that is being replaced, differ from look to look."""
+class FolderScan:
+    """The content of the model folder at one moment. A file that is being copied differs from scan to scan."""
 
-    seen: Mapping[Key, Sight] = field(default_factory=dict)
-    troubles: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.RepositoryScan`
-    steady: frozenset[Key] = frozenset()  # seen likewise the last time
-    doubtful: frozenset[Key] = frozenset()  # not seen, but the last time, or in a folder that cannot be read
+    files: Mapping[VersionKey, FileSnapshot] = field(default_factory=dict)
+    troubles: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.Found`
+    stable: frozenset[VersionKey] = frozenset()  # unchanged since the previous scan
+    missing: frozenset[VersionKey] = frozenset()  # gone since the previous scan, or in an unreadable folder
 
     @classmethod
-    def at(cls, folder: Path, before: "Look | None") -> "Look":
-        """Without a look before, everything is taken as it is. Raises OSError where the folder cannot be listed."""
-        found = scan_repository(folder)
-        seen = {(version.name, version.number): Sight.of(version) for version in found.versions}
-        if before is None:
-            return cls(seen, found.problems, frozenset(seen))
-        steady = {key for key, sight in seen.items() if before.seen.get(key) == sight}
-        known = before.seen.keys() | before.doubtful
-        doubtful = {key for key in known - seen.keys() if key in before.seen or key[0] in found.problems}
-        return cls(seen, found.problems, frozenset(steady), frozenset(doubtful))
+    def of(cls, folder: Path, previous: "FolderScan | None") -> "FolderScan":
+        """Scan the folder. Without a previous scan all files count as stable. Raises OSError if the folder cannot be listed."""
+        found = scan(folder)
+        files = {(version.name, version.number): FileSnapshot.of(version) for version in found.versions}
+        if previous is None:
+            return cls(files, found.troubles, frozenset(files))
+        stable = {key for key, snapshot in files.items() if previous.files.get(key) == snapshot}
+        known = previous.files.keys() | previous.missing
+        missing = {key for key in known - files.keys() if key in previous.files or key[0] in found.troubles}
+        return cls(files, found.troubles, frozenset(stable), frozenset(missing))
 
-    def of(self, name: str) -> list[Key]:
-        """The versions of a model that may be there, the newest first."""
-        return sorted((key for key in self.seen.keys() | self.doubtful if key[0] == name), reverse=True)
+    def versions(self, name: str) -> list[VersionKey]:
+        """Return the versions of a model, those that are missing in this scan included, newest first."""
+        return sorted((key for key in self.files.keys() | self.missing if key[0] == name), reverse=True)
 
     @property
     def names(self) -> set[str]:
-        """Models of which something may be there."""
-        return {name for name, _ in self.seen.keys() | self.doubtful}
+        """Names of the models that have a version, missing ones included."""
+        return {name for name, _ in self.files.keys() | self.missing}

@@ -1,4 +1,4 @@
-"""What lies in a folder of models and is not served, why, and when it is worth another try."""
+"""Versions of the model folder that cannot be served: why, and when to try again."""
 
 import logging
 from collections.abc import Mapping
@@ -6,73 +6,74 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.models.folder_scan import Key, Look, Sight
-from service.models.loader import NoRoom
-from service.models.registry import Refused
+from service.models.folder_scan import FileSnapshot, FolderScan, VersionKey
+from service.models.loader import InsufficientMemory
+from service.models.registry import RejectedVersion
 
 logger = logging.getLogger("boxwright.models")
 
 
 @dataclass(frozen=True)
-class _Refusal:
-    told: Refused
-    sight: Sight
-    needed: int | None  # bytes, where room is all that it lacks
-    passing: bool  # the system's fault, not the file's
+class _Rejection:
+    reported: RejectedVersion
+    snapshot: FileSnapshot
+    needed: int | None  # free bytes that the model needs, if memory is the only reason
+    temporary: bool  # caused by the system, not by the file
 
 
-class Refusals:
-    """Of one folder."""
+class Rejections:
+    """The rejected versions of one model folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.count = 0  # so far; one that is refused again for the same reason counts once
-        self._refusals: dict[Key, _Refusal] = {}
-        self._troubles: dict[str, Refused] = {}
+        self.count = 0  # so far; a repeated rejection for the same reason counts once
+        self._versions: dict[VersionKey, _Rejection] = {}
+        self._entries: dict[str, RejectedVersion] = {}  # files and folders that cannot be models
 
     @property
-    def told(self) -> tuple[Refused, ...]:
-        """All that is refused now."""
-        return (*(refusal.told for refusal in self._refusals.values()), *self._troubles.values())
+    def current(self) -> tuple[RejectedVersion, ...]:
+        """The present rejections."""
+        return (*(rejection.reported for rejection in self._versions.values()), *self._entries.values())
 
-    def follow(self, look: Look) -> None:
-        """Forget what has changed since or is gone; note what cannot be taken as a model at all."""
-        self._refusals = {key: refusal for key, refusal in self._refusals.items() if look.seen.get(key) == refusal.sight}
-        self._troubles = {name: self._trouble(name, sentence) for name, sentence in look.troubles.items()}
+    def update(self, scan: FolderScan) -> None:
+        """Drop rejections of files that have changed or are gone, and add the scan's own findings."""
+        self._versions = {key: rejection for key, rejection in self._versions.items() if scan.files.get(key) == rejection.snapshot}
+        self._entries = {name: self._reject_entry(name, reason) for name, reason in scan.troubles.items()}
 
-    def bars(self, key: Key, room: int) -> bool:
-        """Whether there is no point in trying that version again, with so many bytes free."""
-        refusal = self._refusals.get(key)
-        return refusal is not None and not refusal.passing and (refusal.needed is None or refusal.needed > room)
+    def blocks(self, key: VersionKey, free_bytes: int) -> bool:
+        """Return True if another attempt to load the version would fail for the same reason."""
+        rejection = self._versions.get(key)
+        return rejection is not None and not rejection.temporary and (rejection.needed is None or rejection.needed > free_bytes)
 
-    def note(self, key: Key, sight: Sight, error: Exception) -> None:
-        """It was tried and failed."""
-        known = self._refusals.get(key)
-        told = Refused(key[0], str(key[1]), self._within(str(error)), datetime.now(UTC), isinstance(error, NoRoom))
-        if known is not None and known.told.why == told.why:
-            told = replace(told, since=known.told.since)
+    def add(self, key: VersionKey, snapshot: FileSnapshot, error: Exception) -> None:
+        """Record that loading the version failed."""
+        known = self._versions.get(key)
+        memory = isinstance(error, InsufficientMemory)
+        reported = RejectedVersion(key[0], str(key[1]), self._relative(str(error)), datetime.now(UTC), memory)
+        if known is not None and known.reported.why == reported.why:
+            reported = replace(reported, since=known.reported.since)
         else:
-            self._tell(told)
-        passing = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
-        self._refusals[key] = _Refusal(told, sight, error.needed if isinstance(error, NoRoom) else None, passing)
+            self._log(reported)
+        temporary = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
+        self._versions[key] = _Rejection(reported, snapshot, error.needed if isinstance(error, InsufficientMemory) else None, temporary)
 
-    def lift(self, key: Key) -> None:
-        """It is loaded now."""
-        self._refusals.pop(key, None)
+    def remove(self, key: VersionKey) -> None:
+        """Record that the version has been loaded."""
+        self._versions.pop(key, None)
 
-    def _trouble(self, name: str, sentence: str) -> Refused:
-        known, why = self._troubles.get(name), self._within(sentence)
+    def _reject_entry(self, name: str, reason: str) -> RejectedVersion:
+        known, why = self._entries.get(name), self._relative(reason)
         if known is not None and known.why == why:
             return known
-        told = Refused(name, None, why, datetime.now(UTC))
-        self._tell(told)
-        return told
+        reported = RejectedVersion(name, None, why, datetime.now(UTC))
+        self._log(reported)
+        return reported
 
-    def _within(self, sentence: str) -> str:
-        """Files by their path in the folder: where that lies is nothing for whoever asks for GET /models."""
-        return sentence.replace(f"{self._folder}/", "")
+    def _relative(self, message: str) -> str:
+        """Shorten paths to those in the model folder: clients of GET /models must not learn where it is."""
+        return message.replace(f"{self._folder}/", "")
 
-    def _tell(self, told: Refused) -> None:
+    def _log(self, reported: RejectedVersion) -> None:
         self.count += 1
-        facts: Mapping[str, str | None] = {"model": told.name, "version": told.version}
-        logger.warning("model %s is refused: %s", told.name, told.why, extra={"facts": facts})
+        facts: Mapping[str, str | None] = {"model": reported.name, "version": reported.version}
+        logger.warning("model %s is refused: %s", reported.name, reported.why, extra={"facts": facts})

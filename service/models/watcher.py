@@ -1,8 +1,7 @@
-"""A folder of models that is watched: what appears there is served, what goes is not, and what is broken changes nothing.
+"""Watch the model folder: load new versions, unload removed ones, and keep serving the old version if a new one is broken.
 
-The folder is looked at every few seconds, as network volumes and Kubernetes' links tell nobody of changes. What is seen is acted upon
-when two looks agree, so that no file is read while it is copied. All of it runs in one thread beside the service; requests notice
-nothing but that from one moment on the registry has another model under the name.
+The folder is polled, because network volumes and the symbolic links of Kubernetes send no change events. A file is read once two
+consecutive scans agree on it, so that a file that is being copied is not read. All of this runs in one background thread.
 """
 
 import logging
@@ -13,125 +12,127 @@ from pathlib import Path
 from time import perf_counter
 
 from detector.errors import BoxwrightError
-from service.models.folder_scan import Key, Look, Sight
-from service.models.loader import Loading
-from service.models.registry import LoadedModel, Registry
-from service.models.rejections import Refusals
+from service.models.folder_scan import FileSnapshot, FolderScan, VersionKey
+from service.models.loaded_model import LoadedModel
+from service.models.loader import ModelLoader
+from service.models.registry import Registry
+from service.models.rejections import Rejections
 
 logger = logging.getLogger("boxwright.models")
 
-LEAVE_SECONDS = 3
-"""How long the end of the service waits for a model that is being loaded; whoever ended it counts the seconds."""
+STOP_SECONDS = 3
+"""How long the shutdown of the service waits for a model that is being loaded."""
 
 
-class ModelFolder:
-    """Keeps `registry` as the folder is. Of each model `kept` versions are loaded: the newest that are sound."""
+class ModelWatcher:
+    """Keeps the registry in step with the model folder. The newest `max_versions` valid versions of each model are loaded."""
 
-    def __init__(self, folder: Path, registry: Registry, loading: Loading, kept: int = 1) -> None:
+    def __init__(self, folder: Path, registry: Registry, loader: ModelLoader, max_versions: int = 1) -> None:
         self._folder = folder
         self._registry = registry
-        self._loading = loading
-        self._kept = kept
-        self._look: Look | None = None
-        self._loaded: dict[Key, tuple[Sight, LoadedModel]] = {}
-        self._refusals = Refusals(folder)
-        self._lost = False  # the folder, when it was last looked for
-        self._leave = threading.Event()
+        self._loader = loader
+        self._max_versions = max_versions
+        self._scan: FolderScan | None = None
+        self._loaded: dict[VersionKey, tuple[FileSnapshot, LoadedModel]] = {}
+        self._rejections = Rejections(folder)
+        self._unreadable = False  # the folder, at the previous scan
+        self._stop = threading.Event()
 
     @contextmanager
-    def watched(self, seconds: float) -> Iterator[None]:
-        """Within the block, look every so many seconds."""
-        thread = threading.Thread(target=self._watch, args=(seconds,), name="models", daemon=True)
+    def running(self, interval: float) -> Iterator[None]:
+        """Scan the folder every `interval` seconds within the block."""
+        thread = threading.Thread(target=self._run, args=(interval,), name="models", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            self._leave.set()
-            thread.join(LEAVE_SECONDS)
+            self._stop.set()
+            thread.join(STOP_SECONDS)
 
-    def _watch(self, seconds: float) -> None:
-        while not self._leave.wait(seconds):
+    def _run(self, interval: float) -> None:
+        while not self._stop.wait(interval):
             try:
-                self.look()
+                self.update()
             except Exception:
-                logger.exception("the folder of models could not be followed; the next look may fare better, and serving goes on")
+                logger.exception("the scan of the model folder failed; serving continues and the next scan tries again")
 
-    def look(self) -> None:
-        """Do what there is to do. The first time, everything is taken as it is."""
+    def update(self) -> None:
+        """Scan the folder once and apply the changes. The first scan takes every file as it is."""
         try:
-            self._look = look = Look.at(self._folder, self._look)
+            self._scan = scan = FolderScan.of(self._folder, self._scan)
         except OSError as error:
-            if not self._lost:
-                logger.warning("%s cannot be listed: %s. What is loaded goes on.", self._folder, error.strerror or error)
-            self._lost = True
+            if not self._unreadable:
+                logger.warning("%s cannot be listed: %s. Loaded models stay available.", self._folder, error.strerror or error)
+            self._unreadable = True
             return
-        self._lost = False
-        self._refusals.follow(look)
-        gone = {name for name, _ in self._loaded} - look.names
-        for name in [*sorted(gone), *sorted(look.names)]:  # what goes makes room for what comes
-            if not self._leave.is_set():
-                self._settle(name, look)
-        self._tell()
+        self._unreadable = False
+        self._rejections.update(scan)
+        removed = {name for name, _ in self._loaded} - scan.names
+        for name in [*sorted(removed), *sorted(scan.names)]:  # removed models first: they free memory for new ones
+            if not self._stop.is_set():
+                self._update_model(name, scan)
+        self._publish_rejections()
 
-    def _settle(self, name: str, look: Look) -> None:
-        """Load what is wanted of that model, and let go of the rest. The newest answers without waiting for those before it."""
-        there = look.of(name)
-        before = [key for key in self._loaded if key[0] == name]
-        chosen: list[Key] = []
-        for key in there:
-            if len(chosen) < self._kept and self._has(key, look):
+    def _update_model(self, name: str, scan: FolderScan) -> None:
+        """Load the newest versions of a model and drop the others. The newest answers before older ones are loaded."""
+        available = scan.versions(name)
+        previous = [key for key in self._loaded if key[0] == name]
+        chosen: list[VersionKey] = []
+        for key in available:
+            if len(chosen) < self._max_versions and self._ensure_loaded(key, scan):
                 chosen.append(key)
-                others = [other for other in there if other < key and other in self._loaded]
-                self._serve(name, [*chosen, *others][: self._kept])
-        if there and not chosen:
-            return  # nothing that is there can be served: what was served goes on
-        self._serve(name, chosen)
-        for key in before:
+                older = [other for other in available if other < key and other in self._loaded]
+                self._publish(name, [*chosen, *older][: self._max_versions])
+        if available and not chosen:
+            return  # no version can be loaded: the versions that were served stay
+        self._publish(name, chosen)
+        for key in previous:
             if key not in chosen:
                 del self._loaded[key]
 
-    def _serve(self, name: str, chosen: list[Key]) -> None:
-        models, before = [self._loaded[key][1] for key in chosen], self._registry.of_folder(name)
-        if models == before:
+    def _publish(self, name: str, chosen: list[VersionKey]) -> None:
+        models, previous = [self._loaded[key][1] for key in chosen], self._registry.folder_versions(name)
+        if models == previous:
             return
-        self._registry.serve(name, models)
+        self._registry.set_folder_versions(name, models)
         if not models:
-            logger.info("model %s: gone from the folder, unloaded", name)
-        elif models[:1] != before[:1]:
+            logger.info("model %s: removed from the folder, unloaded", name)
+        elif models[:1] != previous[:1]:
             logger.info("model %s: version %s answers", name, models[0].version)
 
-    def _has(self, key: Key, look: Look) -> bool:
-        """Whether that version is loaded; after a try, if it is there, steady, and not refused already."""
-        held, sight = self._loaded.get(key), look.seen.get(key)
-        if sight is None or key not in look.steady or (held and held[0] == sight) or self._refusals.bars(key, self._room()):
-            return held is not None
-        return self._try(key, sight) or held is not None
+    def _ensure_loaded(self, key: VersionKey, scan: FolderScan) -> bool:
+        """Load the version if its file is stable, new and not rejected. Return True if some file of the version is loaded."""
+        loaded, snapshot = self._loaded.get(key), scan.files.get(key)
+        unchanged = loaded is not None and loaded[0] == snapshot
+        if snapshot is None or key not in scan.stable or unchanged or self._rejections.blocks(key, self._free_bytes()):
+            return loaded is not None
+        return self._load(key, snapshot) or loaded is not None
 
-    def _try(self, key: Key, sight: Sight) -> bool:
-        version, started = sight.version, perf_counter()
+    def _load(self, key: VersionKey, snapshot: FileSnapshot) -> bool:
+        version, started = snapshot.version, perf_counter()
         self._registry.loading = (version.name, str(version.number))
         try:
-            loaded = self._loading.load(version, self._folder, self._room())
+            loaded = self._loader.load(version, self._folder, self._free_bytes())
         except (BoxwrightError, OSError) as error:
-            if Sight.of(version) == sight:  # else it changed under our hands, and the next look sees what became of it
-                self._refusals.note(key, sight, error)
-                self._tell()
+            if FileSnapshot.of(version) == snapshot:  # else the file changed while it was read, and the next scan handles it
+                self._rejections.add(key, snapshot, error)
+                self._publish_rejections()
             return False
         finally:
             self._registry.loading = None
-        if Sight.of(version) != sight:
+        if FileSnapshot.of(version) != snapshot:
             return False
-        self._loaded[key] = sight, loaded
-        self._refusals.lift(key)
-        self._registry.loads += 1
-        self._tell()
-        logger.info("model %s: version %d is loaded, in %.2f s", version.name, version.number, perf_counter() - started)
+        self._loaded[key] = snapshot, loaded
+        self._rejections.remove(key)
+        self._registry.load_count += 1
+        self._publish_rejections()
+        logger.info("model %s: version %d loaded in %.2f s", version.name, version.number, perf_counter() - started)
         return True
 
-    def _room(self) -> int:
-        """Bytes that another model may take."""
+    def _free_bytes(self) -> int:
+        """Return what is left of the memory budget."""
         models = {id(model): model.memory for model in [*self._registry.loaded, *(model for _, model in self._loaded.values())]}
-        return self._loading.budget - sum(models.values())
+        return self._loader.budget - sum(models.values())
 
-    def _tell(self) -> None:
-        self._registry.refused, self._registry.refusals = self._refusals.told, self._refusals.count
+    def _publish_rejections(self) -> None:
+        self._registry.rejected, self._registry.rejection_count = self._rejections.current, self._rejections.count

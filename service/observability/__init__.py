@@ -1,1 +1,1 @@
-"""Observability."""
+"""Logs and Prometheus metrics."""

@@ -1,1 +1,1 @@
-"""Ray."""
+"""The service on Ray Serve."""

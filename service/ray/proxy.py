@@ -1,4 +1,4 @@
-"""The HAProxy that Ray Serve starts, told to take no more. Imports nothing of Ray."""
+"""Drain the HAProxy process that Ray Serve starts. This module does not import Ray."""
 
 import os
 import select
@@ -6,29 +6,36 @@ import signal
 import socket
 from pathlib import Path
 
-SOCKET = "RAY_SERVE_HAPROXY_SOCKET_PATH"
-"""The variable by which Ray decides where HAProxy takes commands; `ray_environment` sets it."""
+SOCKET_VARIABLE = "RAY_SERVE_HAPROXY_SOCKET_PATH"
+"""Tells Ray where HAProxy accepts commands; set by `environment.configure_ray_environment`."""
 
 
-def close_proxy(seconds: float) -> bool | None:
-    """Stop listening, answer what has been taken in, and close: whether that was done within so many seconds. None without a HAProxy."""
-    named = Path(os.environ.get(SOCKET, ""))
-    path = next(named.parent.glob(f"*/{named.name}"), None)  # in a folder for each node
+def drain_proxy(timeout: float) -> bool | None:
+    """Stop listening, finish the open requests, and end HAProxy.
+
+    Args:
+        timeout: Seconds to wait for its end.
+
+    Returns:
+        True if HAProxy has ended, False after the timeout, None if there is no HAProxy.
+    """
+    configured = Path(os.environ.get(SOCKET_VARIABLE, ""))
+    path = next(configured.parent.glob(f"*/{configured.name}"), None)  # one folder per node
     if path is None:
         return None
     try:
-        process = os.pidfd_open(_process_at(path))
+        process = os.pidfd_open(_process_id(path))
     except OSError:  # it has just ended
         return True
     try:
-        signal.pidfd_send_signal(process, signal.SIGUSR1)  # its own signal for that
-        return bool(select.select([process], [], [], seconds)[0])
+        signal.pidfd_send_signal(process, signal.SIGUSR1)  # HAProxy's signal for a soft stop
+        return bool(select.select([process], [], [], timeout)[0])
     finally:
         os.close(process)
 
 
-def _process_at(path: Path) -> int:
-    """HAProxy's process id, by its own word. Raises OSError."""
+def _process_id(path: Path) -> int:
+    """Ask HAProxy for its process id. Raises OSError."""
     with socket.socket(socket.AF_UNIX) as admin:
         admin.settimeout(5)
         admin.connect(str(path))

@@ -1,4 +1,4 @@
-"""One detector of several: a process of its own, with its own copy of the model and the whole application around it."""
+"""One replica: a process with its own copy of the model and the complete application."""
 
 import asyncio
 import os
@@ -8,50 +8,52 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.app import create_app
-from service.models.registry import LoadedModel, Registry
-from service.observability.logs import set_up_logs
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.observability.logging import configure_logging
 from service.request.context import REQUEST_ID_HEADER
 from service.server.uvicorn_server import SWITCH_SECONDS
 from service.settings import Settings
-from weights.engines.factory import build_engine
-from weights.hub.resolve import resolve_model
+from weights.engines.factory import load_engine
+from weights.hub.resolve import load
 
 
-class Replica:
-    """The application, its engine with as many threads as Ray counts processors for it."""
+class DetectorReplica:
+    """The application with an engine that has one thread per core that Ray reserves for the replica."""
 
     def __init__(self, settings: Settings, cores: int) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
-        set_up_logs(settings.log_format, settings.log_level)
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # read when TensorFlow starts, if it is the engine
+        configure_logging(settings.log_format, settings.log_level)
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # TensorFlow reads them when it starts
             os.environ[name] = str(cores)
-        model = resolve_model(settings.model)
-        self._registry = Registry([LoadedModel.of(model, build_engine(model, settings.engine, threads=cores), lanes=1)])  # see check_health
+        model = load(settings.model)
+        engine = load_engine(model, settings.engine, threads=cores)
+        self._registry = Registry([LoadedModel.of(model, engine, max_concurrency=1)])
         self._app = create_app(self._registry, settings, cores=cores)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        """Ray asks for it after the constructor."""
-        return _named_once(self._app)
+        """Return the application. Ray calls this after the constructor (see `ray.serve.ingress`)."""
+        return _without_request_id(self._app)
 
     async def check_health(self) -> None:
-        """Ray asks from time to time, and replaces the process if this raises, or does not return: each network's thread must answer."""
+        """Return if the thread of the network responds. Ray calls this regularly, and replaces a replica that does not return."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(model.lanes, int) for model in self._registry))
+        await asyncio.gather(*(loop.run_in_executor(model.thread_pool, int) for model in self._registry))
 
-    async def announce_end(self) -> None:
-        """From now on /readyz says no."""
-        self._app.state.lifecycle.ending = True
+    async def begin_shutdown(self) -> None:
+        """Make /readyz report that the replica is not ready."""
+        self._app.state.lifecycle.shutting_down = True
 
 
-def _named_once(app: ASGIApp) -> ASGIApp:
-    """Ray names every request and writes that name into the answer. `Observe` takes it over, and need not write it a second time."""
+def _without_request_id(app: ASGIApp) -> ASGIApp:
+    """Remove the request id from the answers of `app`, because Ray adds the same id."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        async def once(message: Message) -> None:
+        async def send_without_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 del MutableHeaders(scope=message)[REQUEST_ID_HEADER]
             await send(message)
 
-        await app(scope, receive, once)
+        await app(scope, receive, send_without_id)
 
     return wrapped

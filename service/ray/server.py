@@ -1,6 +1,6 @@
-"""`boxwright serve --ray`: Ray on this machine, or the cluster that RAY_ADDRESS names, the application on it, and an end in order.
+"""`boxwright serve --ray`: run the application on Ray, on this machine or on the cluster that RAY_ADDRESS names.
 
-`ray_environment.set_up_environment` comes before this is imported.
+Call `environment.configure_ray_environment` before importing this module.
 """
 
 import logging
@@ -16,57 +16,61 @@ from ray import serve
 
 from detector.engines.cores import usable_cores
 from detector.errors import BoxwrightError, SettingError
-from service.observability.logs import set_up_logs
+from service.observability.logging import configure_logging
 from service.ray.app import application
-from service.ray.cluster import joined, started
-from service.ray.proxy import close_proxy
+from service.ray.cluster import ray_cluster, uses_external_cluster
+from service.ray.proxy import drain_proxy
 from service.ray.settings import RaySettings
 from service.settings import Settings
 
 logger = logging.getLogger("boxwright.service")
 
-NAME = "boxwright"
-QUIET = {"log_level": "WARNING", "enable_access_log": False}  # the service has an access log of its own
+APPLICATION_NAME = "boxwright"
+RAY_LOGGING = {"log_level": "WARNING", "enable_access_log": False}  # the service has its own access log
 
 
-class NotStarted(BoxwrightError):
+class RayStartError(BoxwrightError):
     """Ray could not start the application."""
 
 
 def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:
-    """Answer until SIGTERM or Ctrl-C. Raises SettingError, NotStarted."""
-    set_up_logs(settings.log_format, settings.log_level)
+    """Serve until SIGTERM or Ctrl-C. Raises SettingError or RayStartError."""
+    configure_logging(settings.log_format, settings.log_level)
     check_cores(ray_settings)
-    asked_to_leave = threading.Event()
-    with started() as processors:
-        with signals_to(_leave):  # there is nobody yet to take leave of
-            detectors = deploy(settings, ray_settings, processors)
-        with signals_to(lambda _signal, _frame: asked_to_leave.set()):
-            asked_to_leave.wait()
-            detectors.broadcast("announce_end").results()
+    stop = threading.Event()
+    with ray_cluster() as cluster_cores:
+        with handle_signals(_exit):  # no request has been accepted yet
+            replicas = deploy(settings, ray_settings, cluster_cores)
+        with handle_signals(lambda _signal, _frame: stop.set()):
+            stop.wait()
+            replicas.broadcast("begin_shutdown").results()
             threading.Event().wait(settings.notice_seconds)
-            if close_proxy(settings.grace_seconds - settings.notice_seconds) is None:
-                serve.delete(NAME)  # Ray's own proxy has no such thing; the detectors answer what they have
+            if drain_proxy(settings.grace_seconds - settings.notice_seconds) is None:
+                serve.delete(APPLICATION_NAME)  # Ray's own proxy cannot be drained; the replicas finish their requests
 
 
 def check_cores(ray_settings: RaySettings) -> None:
-    """Raises SettingError where this machine alone is to serve, and has fewer processors than the detectors want."""
+    """Raise SettingError if this machine has fewer cores than the replicas need. A cluster is not checked."""
     cores = usable_cores()
-    least, _ = ray_settings.bounds(cores)
-    if least * ray_settings.cores > cores and not joined():
-        raise SettingError(f"{least} detectors, {ray_settings.cores} cores each: there are {cores} cores here; ask for fewer.")
+    low, _ = ray_settings.replica_range(cores)
+    if low * ray_settings.cores > cores and not uses_external_cluster():
+        raise SettingError(
+            f"{low} replicas with {ray_settings.cores} cores each need more than the {cores} cores of this machine. Reduce them."
+        )
 
 
-def deploy(settings: Settings, ray_settings: RaySettings, processors: int) -> serve.handle.DeploymentHandle:
-    """The application, listening; the handle of its detectors. Once more: with as many detectors as it says now."""
+def deploy(settings: Settings, ray_settings: RaySettings, cluster_cores: int) -> serve.handle.DeploymentHandle:
+    """Deploy the application, or redeploy it with other settings, and return the handle of its replicas."""
     port = settings.port or _free_port(settings.host)
-    serve.start(http_options={"host": settings.host, "port": port}, logging_config=QUIET)
+    serve.start(http_options={"host": settings.host, "port": port}, logging_config=RAY_LOGGING)
     try:
-        detectors = serve.run(application(settings, ray_settings, processors=processors), name=NAME, logging_config=QUIET)
+        replicas = serve.run(
+            application(settings, ray_settings, cluster_cores=cluster_cores), name=APPLICATION_NAME, logging_config=RAY_LOGGING
+        )
     except RuntimeError as error:
-        raise NotStarted(f"Ray could not start the service: {error} The lines above say more.") from error
-    logger.info("Ray Serve running on http://%s:%d (detectors: %s)", settings.host, port, ray_settings.replicas)
-    return detectors
+        raise RayStartError(f"Ray could not start the service: {error} See the log lines above.") from error
+    logger.info("Ray Serve running on http://%s:%d (replicas: %s)", settings.host, port, ray_settings.replicas)
+    return replicas
 
 
 def _free_port(host: str) -> int:
@@ -75,15 +79,15 @@ def _free_port(host: str) -> int:
 
 
 @contextmanager
-def signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Within, SIGTERM and Ctrl-C go there. Ray has handlers of its own, which come back afterwards."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+def handle_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle SIGTERM and Ctrl-C with `handler` within the block. Ray's own handlers are restored afterwards."""
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for number, earlier in before.items():
+        for number, earlier in previous.items():
             signal.signal(number, earlier)
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
+def _exit(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""What there is to decide of Ray beside the service's own settings: BOXWRIGHT_RAY_REPLICAS, or `serve run ... replicas=`."""
+"""Settings for Ray: BOXWRIGHT_RAY_REPLICAS and BOXWRIGHT_RAY_CORES, or `serve run ... replicas=`."""
 
 from typing import Self
 
@@ -8,60 +8,62 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from detector.errors import SettingError
 from service.settings import Settings
 
-PREFIX = "BOXWRIGHT_RAY_"
+RAY_PREFIX = "BOXWRIGHT_RAY_"
 AUTO = "auto"
 
-RAYS_OWN = {
-    "max_head_bytes": "Ray's proxy reads the heads of requests, and has bounds of its own",
-    "head_seconds": "Ray's proxy reads the heads of requests, and waits as long as it waits",
+UNSUPPORTED_SETTINGS = {
+    "max_head_bytes": "Ray's proxy reads the heads of requests and has its own limit",
+    "head_seconds": "Ray's proxy reads the heads of requests and has its own timeout",
+    "max_connections": "Ray's proxy accepts the connections and has its own limit",
+    "trusted_proxies": "the replicas only see Ray's proxy",
     **dict.fromkeys(
         ("models", "models_seconds", "model_versions", "max_model_bytes"),
-        "each detector has the one model that it is built with; deploy another",
+        "each replica has one fixed model; deploy the application again to change it",
     ),
 }
-"""Settings that mean nothing under Ray, and why."""
+"""Settings of the service that have no effect under Ray, and why."""
 
 
 class RaySettings(BaseSettings):
-    """Read once, where the application is built. docs/scale.md has the same table."""
+    """Number and size of the replicas. docs/scale.md has the same table."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=RAY_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     replicas: str = Field(
         default=AUTO,
         pattern=r"^(auto|\d{1,4}|\d{1,4}-\d{1,4})$",
         coerce_numbers_to_str=True,
-        description="How many detectors: 4; or 1-8, as the load asks; auto is as many as there are processors for them.",
+        description="Number of replicas: 4, or 1-8 to scale with the load. auto fits as many as the cores allow.",
     )
-    cores: int = Field(default=1, ge=1, le=1024, description="Processors that Ray counts for each detector, and threads of its engine.")
+    cores: int = Field(default=1, ge=1, le=1024, description="Cores that Ray reserves per replica, and threads of its engine.")
 
     @model_validator(mode="after")
-    def _range_ascends(self) -> Self:
-        least, most = self.bounds(1)
-        if not 1 <= least <= most:
+    def _check_replicas(self) -> Self:
+        low, high = self.replica_range(1)
+        if not 1 <= low <= high:
             raise ValueError(f"replicas must be a number above 0, or a range such as 1-8, got {self.replicas}")
         return self
 
-    def bounds(self, processors: int) -> tuple[int, int]:
-        """How many detectors there are at least and at most, where Ray has so many processors."""
+    def replica_range(self, cluster_cores: int) -> tuple[int, int]:
+        """Return the smallest and the largest number of replicas on a cluster with this number of cores."""
         if self.replicas == AUTO:
-            return (max(1, processors // self.cores),) * 2
-        least, _, most = self.replicas.partition("-")
-        return int(least), int(most or least)
+            return (max(1, cluster_cores // self.cores),) * 2
+        low, _, high = self.replicas.partition("-")
+        return int(low), int(high or low)
 
 
 def read_ray_settings(settings: Settings, replicas: str | None = None) -> RaySettings:
-    """From the environment, over it the flag. Raises SettingError, also for one of `settings` that means nothing under Ray."""
-    check_settings(settings)
+    """Read the environment; `replicas` has priority. Raises SettingError, also for unsupported values in `settings`."""
+    check_supported(settings)
     try:
         return RaySettings() if replicas is None else RaySettings(replicas=replicas)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "replicas"
-        raise SettingError(f"setting {name!r} ({PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}.") from error
+        raise SettingError(f"setting {name!r} ({RAY_PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}.") from error
 
 
-def check_settings(settings: Settings) -> None:
-    """Raises SettingError for a setting that somebody has given and that means nothing under Ray."""
-    for name in sorted(RAYS_OWN.keys() & settings.model_fields_set):
-        raise SettingError(f"setting {name!r} means nothing with Ray: {RAYS_OWN[name]}. Leave it out.")
+def check_supported(settings: Settings) -> None:
+    """Raise SettingError if a setting is given that has no effect under Ray."""
+    for name in sorted(UNSUPPORTED_SETTINGS.keys() & settings.model_fields_set):
+        raise SettingError(f"setting {name!r} has no effect with Ray: {UNSUPPORTED_SETTINGS[name]}. Remove it.")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from service.errors import BadForm, UnsupportedBody
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_REQUEST_IMAGES
 from service.request.base64_image import Photo64
 from service.request.json_body import read_json
 from service.request.multipart import read_form
@@ -37,7 +37,7 @@ class PhotosInJson(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra=_of_the_two_one)
 
     image: Photo64 | SkipJsonSchema[None] = Field(default=None, description="One photo's file in base64.")
-    images: Annotated[list[Photo64], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = Field(
+    images: Annotated[list[Photo64], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = Field(
         default=None, description='Several; the answer is {"results": [...]}, in this order.'
     )
 

@@ -13,9 +13,10 @@ from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
 from service.auth.authenticator import FORM_FIELD, Door
 from service.errors import BadForm, NoModel, UnsupportedBody
-from service.inference.pipeline import MAX_DETECTIONS, Answer, Inference, Options
+from service.inference.pipeline import InferencePipeline
+from service.inference.types import MAX_DETECTIONS, InferenceOptions, InferenceResult
 from service.middleware.dialects import DEEPSTACK
-from service.models.registry import LoadedModel
+from service.models.loaded_model import LoadedModel
 from service.request.images import FIELD, check_coding
 from service.request.multipart import Part, read_form
 from service.routes.dependencies import TheDoor, TheInference, TheRegistry
@@ -48,7 +49,7 @@ class Prediction(BaseModel):
     y_max: int
 
     @classmethod
-    def listed(cls, answer: Answer, labels: Sequence[str]) -> list[Self]:
+    def listed(cls, answer: InferenceResult, labels: Sequence[str]) -> list[Self]:
         """All that was found, best first: Frigate stops reading at the first that scores too little."""
         corners = ("x_min", "y_min", "x_max", "y_max")
         return [
@@ -164,9 +165,9 @@ async def _read_list_form(request: Request, door: Door) -> None:
         await _read_form(request, door)
 
 
-async def _predict(parts: Sequence[Part], query: DeepStackQuery, model: LoadedModel, inference: Inference) -> Predictions:
+async def _predict(parts: Sequence[Part], query: DeepStackQuery, model: LoadedModel, inference: InferencePipeline) -> Predictions:
     fields = _fields(parts)
-    options = Options(_min_confidence(fields.get("min_confidence", bytearray())), query.iou, max_detections=query.max_detections)
+    options = InferenceOptions(_min_confidence(fields.get("min_confidence", bytearray())), query.iou, max_detections=query.max_detections)
     answer = await inference.detect(bytes(fields[FIELD]), model, options)
     predictions = Prediction.listed(answer, model.detector.spec.labels)
     return Predictions(predictions=predictions, count=len(predictions), inferenceMs=round(answer.timing_ms["network"]))

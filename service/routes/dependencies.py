@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.auth.authenticator import Door
-from service.inference.pipeline import Inference
-from service.models.registry import LoadedModel, Registry
-from service.observability.metrics import Metrics
+from service.inference.pipeline import InferencePipeline
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.observability.metrics import ServiceMetrics
 from service.server.lifecycle import Lifecycle
 
 
@@ -16,13 +17,13 @@ async def _registry(request: Request) -> Registry:
     return registry
 
 
-async def _inference(request: Request) -> Inference:
-    inference: Inference = request.app.state.inference
+async def _inference(request: Request) -> InferencePipeline:
+    inference: InferencePipeline = request.app.state.inference
     return inference
 
 
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
+async def _metrics(request: Request) -> ServiceMetrics:
+    metrics: ServiceMetrics = request.app.state.metrics
     return metrics
 
 
@@ -37,8 +38,8 @@ async def _door(request: Request) -> Door:
 
 
 TheRegistry = Annotated[Registry, Depends(_registry)]
-TheInference = Annotated[Inference, Depends(_inference)]
-TheMetrics = Annotated[Metrics, Depends(_metrics)]
+TheInference = Annotated[InferencePipeline, Depends(_inference)]
+TheMetrics = Annotated[ServiceMetrics, Depends(_metrics)]
 TheLifecycle = Annotated[Lifecycle, Depends(_lifecycle)]
 TheDoor = Annotated[Door, Depends(_door)]
 

@@ -9,9 +9,9 @@ from pydantic import Field
 from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
 from service.errors import BadForm, BadJson, NoModel, UnsupportedBody
-from service.inference.pipeline import Answer, Options
-from service.inference.several import MAX_PHOTOS, detect_each
-from service.models.registry import LoadedModel
+from service.inference.pipeline import detect_each
+from service.inference.types import MAX_REQUEST_IMAGES, InferenceOptions, InferenceResult
+from service.models.loaded_model import LoadedModel
 from service.request.accept import preferred
 from service.request.base64_image import EXAMPLE
 from service.request.images import FIELD, Photos, read_photos
@@ -42,7 +42,7 @@ class DetectQuery(Selection):
 
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_PHOTOS, "items": _BYTES["schema"]}
+_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_REQUEST_IMAGES, "items": _BYTES["schema"]}
 _FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}, "additionalProperties": False}}
 _JSON = {
     "schema": {"$ref": "#/components/schemas/PhotosInJson"},
@@ -96,8 +96,8 @@ def _answer(answer: DetectAnswer | SeveralAnswer) -> Response:
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def _options(query: DetectQuery, model: LoadedModel, accept: str) -> Options:
-    return Options(
+def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOptions:
+    return InferenceOptions(
         score_threshold=query.confidence,
         iou_threshold=query.iou,
         class_ids=model.detector.class_ids(query.classes) if query.classes else None,
@@ -112,13 +112,13 @@ def _check_format(query: DetectQuery, photos: Photos) -> None:
         raise RequestValidationError([{"type": "several", "loc": ("query", "format"), "msg": message, "input": "image"}])
 
 
-def _entry(answer: Answer | ImageError, model: LoadedModel) -> DetectAnswer | FailedPhoto:
+def _entry(answer: InferenceResult | ImageError, model: LoadedModel) -> DetectAnswer | FailedPhoto:
     if isinstance(answer, ImageError):
         return FailedPhoto(problem=Problem.model_validate_json(bytes(problem_response(answer).body)))
     return _json(answer, model)
 
 
-def _json(answer: Answer, model: LoadedModel) -> DetectAnswer:
+def _json(answer: InferenceResult, model: LoadedModel) -> DetectAnswer:
     return DetectAnswer(
         model=model.name,
         version=model.version,

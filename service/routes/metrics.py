@@ -21,4 +21,4 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 async def metrics(request: Request, counted: TheMetrics) -> Response:
     """Requests, times by stage, the queue, refusals, detections, the process."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(counted.collected), media_type=media_type)
+    return Response(encode(counted.collector_registry), media_type=media_type)

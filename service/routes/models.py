@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.routes.dependencies import TheRegistry
 from service.routes.versions import known_statuses
 from service.schemas.detections import ModelAnswer, ModelList, RefusedModel, VersionAnswer
@@ -17,7 +18,7 @@ async def models(registry: TheRegistry) -> ModelList:
     return ModelList(
         models=[_describe(model, registry) for model in registry],
         refused=[
-            RefusedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.refused
+            RefusedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.rejected
         ],
     )
 

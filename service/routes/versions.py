@@ -2,7 +2,8 @@
 
 from typing import Any, Literal, NamedTuple
 
-from service.models.registry import FIRST_VERSION, Registry
+from service.models.loaded_model import FIRST_VERSION
+from service.models.registry import Registry
 
 Code = Literal["OK", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"]
 State = Literal["AVAILABLE", "LOADING", "END"]
@@ -21,9 +22,9 @@ class Status(NamedTuple):
 def known_statuses(registry: Registry, name: str) -> list[Status]:
     """Of all versions of that model that are loaded, under way or refused, the newest first."""
     known = {model.version: Status(model.version, "AVAILABLE") for model in registry.versions(name)}
-    for refused in registry.refused_of(name):
+    for refused in registry.rejected_versions(name):
         if refused.version is not None:
-            code: Code = "RESOURCE_EXHAUSTED" if refused.no_room else "INVALID_ARGUMENT"
+            code: Code = "RESOURCE_EXHAUSTED" if refused.out_of_memory else "INVALID_ARGUMENT"
             known.setdefault(refused.version, Status(refused.version, "END", code, refused.why))
     if registry.loading is not None and registry.loading[0] == name:
         known.setdefault(registry.loading[1], Status(registry.loading[1], "LOADING"))

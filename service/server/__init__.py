@@ -1,1 +1,1 @@
-"""Server."""
+"""The HTTP server process: connections, their limits, and shutdown."""

@@ -1,52 +1,73 @@
-"""HTTP/1.1 with bounds that uvicorn's own protocol has not: a head's bytes, its time, and the time an answer takes to leave."""
+"""HTTP/1.1 with limits that uvicorn lacks.
+
+The limits are: size and duration of a request's head, the time until an answer has been sent, and the number of connections. Requests to
+switch to another protocol are answered and end the connection.
+
+Subclasses uvicorn's httptools protocol without its private attributes; tests/service/server/test_http_protocol.py pins the methods and
+attributes that it overrides and reads.
+"""
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.server.connection_limit import ConnectionLimit, effective_limit
 from service.settings import Settings
 
+BAD_REQUEST = b"400 Bad Request"
 TOO_LARGE = b"431 Request Header Fields Too Large"
 TOO_SLOW = b"408 Request Timeout"
-LINGER_SECONDS = 1.0
+
+UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
+
+REFUSAL_LINGER_SECONDS = 1.0
+"""How long a refused connection stays open. Its input is dropped, so that no reset overtakes the answer."""
 
 
 def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
-    """The protocol with these settings' bounds, as uvicorn wants it: a class."""
-    return type("BoundedProtocol", (_Bounded,), {"settings": settings})
+    """Return the protocol class with the limits of these settings."""
+    limit = ConnectionLimit(effective_limit(settings.max_connections))
+    return type("BoundedProtocol", (_BoundedProtocol,), {"settings": settings, "connection_limit": limit})
 
 
-class _Bounded(HttpToolsProtocol):
+class _BoundedProtocol(HttpToolsProtocol):
     settings: Settings
+    connection_limit: ConnectionLimit
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refused = False
-        self._head_bytes = 0  # of the request that is being read; trailers count too
-        self._held_bytes = 0  # arrived, and still within the parser
+        self._upgrade = False  # whatever follows the head is not HTTP/1.1
+        self._head_bytes = 0  # of the current request; trailers count too
+        self._unparsed_bytes = 0  # received since the parser last reported something
         self._reading_head = False
         self._reading_body = False
         self._head_timer: asyncio.TimerHandle | None = None
-        self._leave_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         super().connection_made(transport)
+        _limit_unacknowledged_time(transport, self.settings.body_seconds)
+        transport.set_write_buffer_limits(high=0)  # uvicorn's flow control pauses, and the write timer runs, until all data has been sent
         self._start_head_timer()
+        self.connection_limit.opened(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop(self._head_timer)
-        self._stop(self._leave_timer)
+        _cancel(self._head_timer)
+        _cancel(self._write_timer)
+        self.connection_limit.closed(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._refused or self._upgrade:
             return
-        self._held_bytes += len(data)
+        self._unparsed_bytes += len(data)
         super().data_received(data)
         if self._idle and self._head_timer is None and not self._refused:
             self._start_head_timer()
-        if self._held_bytes > self.settings.max_head_bytes:  # a line without end, of which the parser has told nothing yet
+        if self._unparsed_bytes > self.settings.max_head_bytes:  # an endless line, which the parser does not report
             self._refuse(TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -66,20 +87,30 @@ class _Bounded(HttpToolsProtocol):
             self._count_head(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
-        self._held_bytes = 0
+        self._unparsed_bytes = 0
         self._stop_head_timer()
+        self._upgrade = self.parser.should_upgrade()
+        if self._upgrade and self._has_body():  # the parser would take the body for the next request
+            self._refuse(BAD_REQUEST, UPGRADE_WITH_BODY)
         self._reading_head = False
         if not self._refused:
             self._reading_body = True
+            self.connection_limit.busy(self.transport)
             super().on_headers_complete()
+            if self._upgrade:
+                self.cycle.keep_alive = False
+
+    def _has_body(self) -> bool:
+        headers = dict(self.headers)
+        return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip() != b"0"
 
     def on_body(self, body: bytes) -> None:
-        self._held_bytes = 0
+        self._unparsed_bytes = 0
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._held_bytes = 0
+        self._unparsed_bytes = 0
         self._stop_head_timer()
         self._reading_body = False
         if not self._refused:
@@ -87,24 +118,26 @@ class _Bounded(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._reading_body and self._idle:  # the rest of a body that nobody reads is not waited for without end
+        if self._idle:
+            self.connection_limit.idle(self.transport)
+        if self._reading_body and self._idle:  # limits the wait for the rest of an unread body
             self._start_head_timer()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._leave_timer = self.loop.call_later(self.settings.body_seconds, self.transport.abort)
+        self._write_timer = self.loop.call_later(self.settings.body_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop(self._leave_timer)
+        _cancel(self._write_timer)
 
     @property
     def _idle(self) -> bool:
-        """Whether every request that has come whole, or its head, has its answer."""
+        """True if no request is being processed."""
         return self.cycle is None or self.cycle.response_complete
 
     def _count_head(self, count: int) -> None:
-        self._held_bytes = 0
+        self._unparsed_bytes = 0
         self._head_bytes += count
         if self._head_bytes > self.settings.max_head_bytes:
             self._refuse(TOO_LARGE)
@@ -114,22 +147,31 @@ class _Bounded(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.settings.head_seconds, self._refuse, TOO_SLOW)
 
     def _stop_head_timer(self) -> None:
-        self._stop(self._head_timer)
+        _cancel(self._head_timer)
         self._head_timer = None
 
-    def _stop(self, timer: asyncio.TimerHandle | None) -> None:
-        if timer is not None:
-            timer.cancel()
-
-    def _refuse(self, status: bytes) -> None:
-        """Close the connection; say why if it is a head that is refused, and no answer is on its way."""
+    def _refuse(self, status: bytes, message: bytes = b"") -> None:
+        """Close the connection. Send the status if a head is refused and no answer is being sent."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
         if not (self._idle and self._reading_head):
             self.transport.close()
             return
-        self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        length = b"%d" % len(message)
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: " + length + b"\r\n\r\n" + message)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)  # what still comes is dropped, so that no reset overtakes the answer
+        self.loop.call_later(REFUSAL_LINGER_SECONDS, self.transport.close)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def _limit_unacknowledged_time(transport: asyncio.Transport, seconds: float) -> None:
+    """Have the kernel drop the connection if sent data is not acknowledged in time, also after the process has closed it (Linux)."""
+    connection, option = transport.get_extra_info("socket"), getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, option, int(1000 * seconds))

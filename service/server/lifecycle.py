@@ -1,20 +1,20 @@
-"""Whether the service is about to end."""
+"""State of the service process."""
 
 from dataclasses import dataclass
 
 from service.errors import ShuttingDown
 
-RETRY_AFTER = 1
-"""Seconds: another instance can answer at once."""
+SHUTDOWN_RETRY_AFTER = 1
+"""Seconds. Another instance can answer at once."""
 
 
 @dataclass
 class Lifecycle:
-    """Of one application. From SIGTERM on it is ending; what still arrives is answered, but no more should be sent."""
+    """Whether the service is shutting down. It still answers, but clients should send new requests to another instance."""
 
-    ending: bool = False
+    shutting_down: bool = False
 
     def check(self) -> None:
-        """Raises ShuttingDown once it is ending."""
-        if self.ending:
-            raise ShuttingDown("the service is ending; send requests elsewhere.", RETRY_AFTER)
+        """Raise ShuttingDown after SIGTERM."""
+        if self.shutting_down:
+            raise ShuttingDown("The service is shutting down. Send requests to another instance.", SHUTDOWN_RETRY_AFTER)

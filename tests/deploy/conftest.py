@@ -10,7 +10,8 @@ import yaml
 from cli.main import app as command_line
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -203,7 +203,7 @@ def test_the_queue_is_a_metric_that_is_counted(root, app):
     (kustomization,) = read(root / FOLDER / "queue-length" / "kustomization.yaml")
     ((operation,),) = (yaml.safe_load(patch["patch"]) for patch in kustomization["patches"])
     (metric,) = operation["value"]
-    assert metric["pods"]["metric"]["name"] in {family.name for family in app.state.metrics.collected.collect()}
+    assert metric["pods"]["metric"]["name"] in {family.name for family in app.state.metrics.collector_registry.collect()}
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, for its Kustomize")

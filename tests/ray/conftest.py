@@ -1,4 +1,4 @@
-"""`boxwright serve --ray` and `boxwright detect --ray` as processes of their own: a real Ray, started by the command itself."""
+"""`boxwright serve --ray` and `boxwright detect --ray` as processes that start a real Ray."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ PHOTOS = ROOT / "docs" / "photos"
 
 @pytest.fixture(scope="session", autouse=True)
 def with_ray():
-    """Skips where the extra is not installed."""
+    """Skip the tests if the extra is not installed."""
     for name in ("ray", "pyarrow"):
         if find_spec(name) is None:
             pytest.skip(f"needs {name}: pip install 'boxwright[ray]'")
@@ -54,14 +54,14 @@ class Answer:
 
 @dataclass
 class Cluster:
-    """`boxwright serve --ray`, and what it has logged so far."""
+    """A running `boxwright serve --ray`, and its log so far."""
 
     process: subprocess.Popen
     port: int
     log: list[str] = field(default_factory=list)
 
     def ask(self, method, path, body=None):
-        """One request on a connection of its own."""
+        """Send one request on a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body)
@@ -70,8 +70,8 @@ class Cluster:
         finally:
             connection.close()
 
-    def detectors(self):
-        """The process ids of the replicas that are this one's."""
+    def replicas(self):
+        """The process ids of the replicas."""
         return [pid for pid, name in _processes() if "ServeReplica" in name and self.process.pid in _ancestors(pid)]
 
 
@@ -99,7 +99,7 @@ def _free_port():
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Two detectors of one core each, with the model that ships and a queue of one photo each."""
+    """Two replicas with one core each, the default model and a queue of one image."""
     port = _free_port()
     arguments = command("serve", "--ray", "--replicas", 2, "--port", port, "--set", "queue_size=1", "--set", "log_format=text")
     process = subprocess.Popen(
@@ -111,7 +111,7 @@ def cluster():
         if "running on http://" in line:
             break
     else:
-        pytest.fail(f"it did not start: {''.join(cluster.log)}")
+        pytest.fail(f"the service did not start: {''.join(cluster.log)}")
     reader = threading.Thread(target=lambda: cluster.log.extend(process.stdout))
     reader.start()
     yield cluster

@@ -1,4 +1,4 @@
-"""`boxwright detect --ray`: every photo comes out exactly once, whatever happens in between."""
+"""`boxwright detect --ray`: the output contains every image exactly once, also after interruptions."""
 
 import io
 import json
@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from detector.detector import Detector
-from detector.imaging.image import decode_image
+from detector.imaging.image import read_reduced
 from service.schemas.detections import Detection
 from tests.ray.conftest import ROOT, command, environment
-from weights.engines.factory import build_engine
+from weights.engines.factory import load_engine
 from weights.formats.safetensors import load_model
 
-SOUND = 300
+VALID_IMAGES = 300
 UNREADABLE = {
     "cut.jpg": "damaged-image",
     "text.png": "not-an-image",
@@ -30,7 +30,7 @@ UNREADABLE = {
 }
 
 
-def picture(seed, form="JPEG"):
+def make_image(seed, form="JPEG"):
     file = io.BytesIO()
     rng = np.random.default_rng(seed)
     Image.fromarray(rng.integers(0, 256, (40 + seed % 7, 60 + seed % 11, 3), np.uint8)).save(file, form)
@@ -39,19 +39,19 @@ def picture(seed, form="JPEG"):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """Sound photos and others; a list of them all, and of one that is not there."""
+    """Valid and unreadable images, and a list of them that also names a missing file."""
     folder = tmp_path_factory.mktemp("archive")
     (folder / "photos" / "deep").mkdir(parents=True)
-    for seed in range(SOUND):
-        (folder / "photos" / ("deep" if seed % 2 else ".") / f"{seed}.jpg").write_bytes(picture(seed))
-    (folder / "photos" / "cut.jpg").write_bytes(picture(1)[:-400])
+    for seed in range(VALID_IMAGES):
+        (folder / "photos" / ("deep" if seed % 2 else ".") / f"{seed}.jpg").write_bytes(make_image(seed))
+    (folder / "photos" / "cut.jpg").write_bytes(make_image(1)[:-400])
     (folder / "photos" / "text.png").write_bytes(b"no photo")
     (folder / "photos" / "empty.jpg").write_bytes(b"")
-    huge = bytearray(picture(2, "PNG"))
+    huge = bytearray(make_image(2, "PNG"))
     huge[16:24] = (60_000).to_bytes(4, "big") * 2
     (folder / "photos" / "huge.png").write_bytes(huge)
     names = sorted(str(path.relative_to(folder)) for path in (folder / "photos").rglob("*.*"))
-    (folder / "list.txt").write_text("\n".join([*names, "photos/gone.jpg", names[0]]) + "\n")  # the last one is there already
+    (folder / "list.txt").write_text("\n".join([*names, "photos/gone.jpg", names[0]]) + "\n")  # the last line repeats the first one
     return folder
 
 
@@ -60,7 +60,7 @@ def detect(archive, model_file, *arguments, **options):
     return subprocess.Popen(words, cwd=archive, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def test_the_commands_that_are_tested_here_are_those_of_the_document():
+def test_documentation_contains_the_tested_commands():
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     assert "\n$ boxwright detect photos --ray --out detections.parquet\n" in page
     assert "\n$ boxwright detect list.txt --ray --out detections.parquet --model everyday --confidence 0.4\n" in page
@@ -78,82 +78,82 @@ def parts_of(folder):
 
 @pytest.fixture(scope="module")
 def finished(archive, model_file):
-    """An archive run that was killed in the middle with all its processes, and begun again: what it printed in the end."""
+    """The output of a run that was killed with all its processes and started again."""
     out = archive / "detections.parquet"
     killed = detect(archive, model_file, "list.txt", "--out", out.name, start_new_session=True)
     while not parts_of(out):
         with suppress(subprocess.TimeoutExpired):
-            pytest.fail(f"it ended with {killed.wait(timeout=0.02)}: {killed.communicate()}")
+            pytest.fail(f"the run ended with {killed.wait(timeout=0.02)}: {killed.communicate()}")
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     early = parts_of(out)
-    assert killed.returncode == -signal.SIGKILL, "it was done before it could be killed"
+    assert killed.returncode == -signal.SIGKILL, "the run ended before it could be killed"
     before = {name: (out / name).stat().st_mtime_ns for name in early}
     again = detect(archive, model_file, "list.txt", "--out", out, "--json")
-    printed, told = again.communicate()
-    return {"out": out, "early": before, "code": again.returncode, "summary": json.loads(printed), "told": told}
+    printed, messages = again.communicate()
+    return {"out": out, "early": before, "code": again.returncode, "summary": json.loads(printed), "messages": messages}
 
 
-def test_a_killed_run_goes_on_and_each_photo_comes_out_exactly_once(finished, archive):
-    wanted = {*(archive / "list.txt").read_text().split()}
+def test_killed_run_resumes_and_outputs_each_image_exactly_once(finished, archive):
+    expected = {*(archive / "list.txt").read_text().split()}
     counted = Counter(row["photo"] for row in rows_of(finished["out"]))
-    assert counted == Counter(wanted)
-    assert len(wanted) == SOUND + len(UNREADABLE)
+    assert counted == Counter(expected)
+    assert len(expected) == VALID_IMAGES + len(UNREADABLE)
 
 
-def test_what_was_done_before_is_not_done_again(finished):
+def test_finished_parts_are_not_computed_again(finished):
     now = {name: (finished["out"] / name).stat().st_mtime_ns for name in finished["early"]}
     assert now == finished["early"] != {}
     assert len(parts_of(finished["out"])) > len(finished["early"])
 
 
-def test_photos_that_cannot_be_read_are_counted_listed_and_told_of(finished):
+def test_unreadable_images_are_counted_and_listed(finished):
     rows = {row["photo"].rpartition("/")[2]: row for row in rows_of(finished["out"])}
     assert {name: row["kind"] for name, row in rows.items() if row["kind"]} == UNREADABLE
     for name in UNREADABLE:
         assert rows[name]["detections"] is rows[name]["width"] is None
-        assert f"{rows[name]['photo']}: {rows[name]['problem']}" in finished["told"]
+        assert f"{rows[name]['photo']}: {rows[name]['problem']}" in finished["messages"]
     summary = finished["summary"]
-    assert (summary["photos"], summary["unread"]) == (SOUND + len(UNREADABLE), len(UNREADABLE))
+    assert (summary["photos"], summary["unread"]) == (VALID_IMAGES + len(UNREADABLE), len(UNREADABLE))
     assert summary["problems"] == dict.fromkeys(UNREADABLE.values(), 1)
     assert finished["code"] == 1
 
 
-def test_the_answers_are_those_of_the_detector_in_this_process(finished, archive, model_file):
+def test_detections_equal_those_of_a_local_detector(finished, archive, model_file):
     model = load_model(model_file)
-    detector = Detector(model.spec, build_engine(model, threads=1))
+    detector = Detector(model.spec, load_engine(model, threads=1))
     boxes = 0
     for row in rows_of(finished["out"]):
         if row["problem"] is None:
-            reduced = decode_image((archive / row["photo"]).read_bytes(), detector.min_decode_side)
-            prepared = detector.preprocess(reduced)
-            found = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.05)
-            listed = [one.model_dump() for one in Detection.listed(found, model.spec.labels)]
-            assert row["detections"] == [{"label": one["label"], "score": one["score"], **one["box"]} for one in listed]
+            reduced = read_reduced((archive / row["photo"]).read_bytes(), detector.enough)
+            prepared = detector.prepare(reduced)
+            detections = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.05)
+            listed = [each.model_dump() for each in Detection.listed(detections, model.spec.labels)]
+            assert row["detections"] == [{"label": each["label"], "score": each["score"], **each["box"]} for each in listed]
             assert (row["width"], row["height"]) == (reduced.width, reduced.height)
             boxes += len(listed)
     assert finished["summary"]["boxes"] == boxes > 0
 
 
-def test_pandas_reads_the_folder_as_one_table(finished):
+def test_pandas_reads_the_output_folder_as_one_table(finished):
     import pandas
 
     table = pandas.read_parquet(finished["out"])
-    assert len(table) == SOUND + len(UNREADABLE)
+    assert len(table) == VALID_IMAGES + len(UNREADABLE)
     assert list(table) == ["photo", "width", "height", "detections", "kind", "problem"]
 
 
-def test_a_finished_run_has_nothing_left_to_do_and_starts_no_ray(finished, archive, model_file):
+def test_finished_run_does_not_start_ray_again(finished, archive, model_file):
     before = rows_of(finished["out"])
     again = detect(archive, model_file, "list.txt", "--out", finished["out"])
-    printed, told = again.communicate()
-    assert "Started a local Ray" not in told
-    assert f"{SOUND} photos answered" in printed
+    printed, messages = again.communicate()
+    assert "Started a local Ray" not in messages
+    assert f"{VALID_IMAGES} photos answered" in printed
     assert rows_of(finished["out"]) == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--out", "detections.parquet", "--iou", "0.2"], "iou"),
         (["--out", "photos"], "other files"),
@@ -166,25 +166,25 @@ def test_a_finished_run_has_nothing_left_to_do_and_starts_no_ray(finished, archi
     ],
 )
 @pytest.mark.usefixtures("finished")
-def test_what_cannot_be_is_told_before_ray_is_started(archive, model_file, arguments, told):
+def test_invalid_argument_is_reported_before_ray_starts(archive, model_file, arguments, message):
     ended = detect(archive, model_file, "photos", *arguments)
-    _, said = ended.communicate()
+    _, messages = ended.communicate()
     assert ended.returncode == 2
-    assert told in said
-    assert "Ray instance" not in said
-    assert "Traceback" not in said
+    assert message in messages
+    assert "Ray instance" not in messages
+    assert "Traceback" not in messages
 
 
-def test_folders_without_a_photo_are_told_and_nothing_is_begun(archive, model_file):
+def test_folder_without_images_is_reported_and_nothing_is_written(archive, model_file):
     (archive / "empty").mkdir()
     ended = detect(archive, model_file, "empty", "--out", "of-nothing")
-    _, said = ended.communicate()
+    _, messages = ended.communicate()
     assert ended.returncode == 1
-    assert said.startswith("empty: no photo in this folder")
+    assert messages.startswith("empty: no photo in this folder")
     assert not (archive / "of-nothing" / "_plan").exists()
 
 
-KILLER = """
+CRASHING_WORKER = """
 import os, sys
 from pathlib import Path
 from cli.batch.manifest import Plan
@@ -198,8 +198,7 @@ with Journal(Path("out"), 0) as journal:
 
 @pytest.fixture
 def make_worker(tmp_path, model_file, monkeypatch):
-    """() -> a Worker of ours. It sets variables of its process, which is this one, so they are taken back: else what later tests train
-    in processes of their own would be computed by one thread, and differ in the last bits."""
+    """() -> a worker in this process. Its environment variables are removed after the test, because later tests train with all threads."""
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.setenv(name, "1")
 
@@ -211,7 +210,7 @@ def make_worker(tmp_path, model_file, monkeypatch):
     return make
 
 
-def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(tmp_path, make_worker, monkeypatch):
+def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatch):
     from cli.batch.manifest import Asked, Plan
     from cli.batch.worker import DEATHS
 
@@ -220,10 +219,10 @@ def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(
     (tmp_path / "out").mkdir()
     paths = [tmp_path / name for name in names]
     for seed, path in enumerate(paths):
-        path.write_bytes(picture(seed))
+        path.write_bytes(make_image(seed))
     Plan.begin(tmp_path / "out", Asked("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
     for _ in range(DEATHS):
-        died = subprocess.run([sys.executable, "-c", KILLER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
+        died = subprocess.run([sys.executable, "-c", CRASHING_WORKER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
         assert died.returncode == 9
     make_worker()({"chunk": [0]})
     kinds = {row["photo"].rpartition("/")[2]: row["kind"] for row in rows_of(tmp_path / "out")}
@@ -231,11 +230,11 @@ def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(
     assert not list((tmp_path / "out").glob(".*.journal"))
 
 
-def test_a_name_that_is_no_text_comes_out_too(tmp_path, make_worker):
+def test_file_name_that_is_not_utf8_is_output(tmp_path, make_worker):
     from cli.batch.manifest import Asked, Plan
 
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
-    path.write_bytes(picture(0))
+    path.write_bytes(make_image(0))
     (tmp_path / "out").mkdir()
     Plan.begin(tmp_path / "out", Asked("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
     make_worker()({"chunk": [0]})

@@ -1,4 +1,4 @@
-"""`boxwright serve --ray`: the same answers from several processes, and none lost when one of them dies. The last test ends it."""
+"""`boxwright serve --ray`: equal answers from all replicas, also when one of them dies. The last test ends the service."""
 
 import os
 import select
@@ -11,43 +11,43 @@ from http.client import HTTPException
 import pytest
 
 from detector.detector import Detector
-from detector.imaging.image import decode_image
+from detector.imaging.image import read_reduced
 from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
-from weights.engines.factory import build_engine
-from weights.hub.resolve import resolve_model
+from weights.engines.factory import load_engine
+from weights.hub.resolve import load
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
-RETRIES = 20_000  # a refusal takes a few milliseconds, and on a busy machine there may be seconds of them
+MAX_ATTEMPTS = 20_000  # a refused request takes a few milliseconds
 
 
 @pytest.fixture(scope="module")
-def natively():
-    """(photo) -> its detections, computed in this process."""
-    model = resolve_model(None)
-    detector = Detector(model.spec, build_engine(model, threads=1))
+def detect_locally():
+    """(image bytes) -> detections, computed in this process."""
+    model = load(None)
+    detector = Detector(model.spec, load_engine(model, threads=1))
 
     def detect(photo):
-        prepared = detector.preprocess(decode_image(photo, detector.min_decode_side))
-        raw = detector.forward(prepared.pixels[None])[0]
-        return [one.model_dump() for one in Detection.listed(detector.postprocess(raw, prepared), detector.spec.labels)]
+        prepared = detector.prepare(read_reduced(photo, detector.enough))
+        raw = detector.network(prepared.pixels[None])[0]
+        return [one.model_dump() for one in Detection.listed(detector.select(raw, prepared), detector.spec.labels)]
 
     return detect
 
 
-def test_the_command_that_is_tested_here_is_that_of_the_document():
+def test_documentation_contains_the_tested_command():
     assert "\n$ boxwright serve --ray --replicas 2 --port 8080\n" in (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["cat.jpg", "astronaut.jpg"])
-def test_each_answer_is_that_of_the_detector_in_this_process(cluster, natively, name):
+def test_answers_equal_those_of_a_local_detector(cluster, detect_locally, name):
     photo = (PHOTOS / name).read_bytes()
     answer = cluster.ask("POST", "/detect", photo)
     assert answer.status == 200
-    assert answer.json()["detections"] == natively(photo) != []
+    assert answer.json()["detections"] == detect_locally(photo) != []
 
 
-def test_refusals_and_pages_are_those_of_the_service(cluster):
+def test_refusals_and_pages_equal_those_of_the_service(cluster):
     refused = cluster.ask("POST", "/detect?confidence=2", CAT)
     assert (refused.status, refused.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
     assert cluster.ask("POST", "/detect", b"no photo").json()["type"] == "urn:boxwright:problem:not-an-image"
@@ -56,13 +56,13 @@ def test_refusals_and_pages_are_those_of_the_service(cluster):
     assert b"<title>" in cluster.ask("GET", "/").body
 
 
-def test_an_answer_names_its_request_once(cluster):
+def test_answer_contains_one_request_id(cluster):
     answer = cluster.ask("GET", "/livez")
-    assert answer.headers["x-request-id"].count("-") == 4  # headers of one name are joined by a comma
+    assert answer.headers["x-request-id"].count("-") == 4  # a second header would be joined by a comma
     assert "," not in answer.headers["x-request-id"]
 
 
-def test_a_full_queue_is_answered_503_with_a_problem_and_a_time_to_come_again(cluster):
+def test_full_queue_is_answered_503_with_a_problem_and_retry_after(cluster):
     with ThreadPoolExecutor(40) as clients:
         answers = list(clients.map(lambda _: cluster.ask("POST", "/detect", CAT), range(80)))
     assert {answer.status for answer in answers} == {200, 503}
@@ -73,70 +73,70 @@ def test_a_full_queue_is_answered_503_with_a_problem_and_a_time_to_come_again(cl
             assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_a_detector_that_is_killed_under_load_loses_no_photo(cluster, natively):
-    expected, clients, photos = natively(CAT), 4, 60
+def test_every_image_is_answered_after_a_replica_is_killed_under_load(cluster, detect_locally):
+    expected, clients, images = detect_locally(CAT), 4, 60
     answered, failed = threading.Semaphore(0), []
 
     def until_answered(_):
-        for _ in range(RETRIES):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 answer = cluster.ask("POST", "/detect", CAT)
-            except (OSError, HTTPException) as closed:  # it was in flight on the one that died
+            except (OSError, HTTPException) as closed:  # the request was in flight on the killed replica
                 failed.append(closed)
                 continue
             if answer.status == 200:
                 answered.release()
                 return answer.json()["detections"]
-            if answer.status != 503:  # what was in flight on the one that died
+            if answer.status != 503:  # the request was in flight on the killed replica
                 failed.append(answer)
-        pytest.fail(f"no answer after {RETRIES} tries")
+        pytest.fail(f"no answer after {MAX_ATTEMPTS} attempts")
 
-    victim = cluster.detectors()[0]
+    victim = cluster.replicas()[0]
     with ThreadPoolExecutor(clients) as pool:
-        results = pool.map(until_answered, range(photos))
-        for _ in range(photos // 4):
+        results = pool.map(until_answered, range(images))
+        for _ in range(images // 4):
             answered.acquire()
         os.kill(victim, signal.SIGKILL)
-        assert list(results) == [expected] * photos
+        assert list(results) == [expected] * images
     assert len(failed) <= clients
 
 
-def test_another_detector_takes_the_dead_ones_place(cluster):
+def test_killed_replica_is_replaced(cluster):
     for _ in range(100_000):
         assert cluster.ask("GET", "/livez").status == 200
-        if len(cluster.detectors()) == 2:
+        if len(cluster.replicas()) == 2:
             return
-    pytest.fail("there are not two detectors again")
+    pytest.fail("the killed replica was not replaced")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--replicas", "2"], "--ray"),
         (["--ray", "--replicas", "many"], "replicas"),
         (["--ray", "--replicas", "3-2"], "3-2"),
-        (["--ray", "--replicas", "2000"], "ask for fewer"),
+        (["--ray", "--replicas", "2000"], "more than the"),
         (["--ray", "--set", "head_seconds=5"], "head_seconds"),
         (["--ray", "--model", "none.safetensors"], "no such file"),
     ],
 )
-def test_what_cannot_be_is_told_before_ray_is_started(arguments, told):
+def test_invalid_setting_is_reported_before_ray_starts(arguments, message):
     ended = subprocess.run(command("serve", *arguments), env=environment(COLUMNS="200"), capture_output=True, text=True)
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_sigterm_answers_what_has_begun_and_leaves_nothing_behind(cluster):
-    detectors = [os.pidfd_open(pid) for pid in cluster.detectors()]
+def test_sigterm_finishes_running_requests_and_ends_all_processes(cluster):
+    replicas = [os.pidfd_open(pid) for pid in cluster.replicas()]
     with ThreadPoolExecutor(1) as client:
-        begun = client.submit(cluster.ask, "POST", "/detect?format=both", (PHOTOS / "astronaut.jpg").read_bytes())
+        running = client.submit(cluster.ask, "POST", "/detect?format=both", (PHOTOS / "astronaut.jpg").read_bytes())
         cluster.ask("GET", "/livez")
         cluster.process.terminate()
-        assert begun.result().status == 200
+        assert running.result().status == 200
     assert cluster.process.wait(timeout=60) == 0
-    assert detectors
-    for detector in detectors:  # such a file can be read when its process has ended
-        assert select.select([detector], [], [], 30)[0]
-        os.close(detector)
+    assert replicas
+    for replica in replicas:  # a pidfd becomes readable when its process has ended
+        assert select.select([replica], [], [], 30)[0]
+        os.close(replica)
     assert "Traceback" not in "".join(cluster.log)

@@ -18,7 +18,8 @@ from PIL import Image
 from detector.engines.onnxruntime import OnnxEngine
 from detector.spec import Model
 from service.app import create_app
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings
 from weights.formats.safetensors import save_model
 

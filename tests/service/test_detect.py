@@ -15,8 +15,9 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.imaging.draw import draw_detections
 from detector.imaging.image import read_image
 from service.app import create_app
-from service.inference.pipeline import KEPT_PIXELS
-from service.models.registry import LoadedModel, Registry
+from service.inference.pipeline import MAX_KEPT_PIXELS
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings
 
 
@@ -170,7 +171,7 @@ def test_a_large_photo_is_drawn_upon_whole(antialiased_app, ask, photo, form):
 
 def test_a_photo_too_large_to_be_kept_while_it_waits_is_drawn_upon_whole(antialiased_app, ask):
     file = io.BytesIO()
-    Image.linear_gradient("L").resize((KEPT_PIXELS // 4000 + 1, 4000)).save(file, "PNG")
+    Image.linear_gradient("L").resize((MAX_KEPT_PIXELS // 4000 + 1, 4000)).save(file, "PNG")
     headers, content = {"accept": "image/png"}, file.getvalue()
     answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers=headers)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))

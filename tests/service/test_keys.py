@@ -16,8 +16,9 @@ from detector.errors import SettingError
 from service.app import create_app
 from service.auth.api_keys import HashedKey, holder, new_key
 from service.client.client import Client
-from service.client.errors import Refused
-from service.models.registry import LoadedModel, Registry
+from service.client.errors import RequestRejected
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings, read_settings
 
 KEY, OTHER = new_key(), new_key()
@@ -177,7 +178,7 @@ def test_tritonclient_sends_it_as_a_header(locked, photo):
 def test_our_client_sends_it_and_tells_the_refusal(locked, photo):
     with Client(locked.url, api_key=KEY) as client:
         assert client.detect(photo()).model == "tiny-random"
-    with Client(locked.url) as client, pytest.raises(Refused, match="wants a key") as error:
+    with Client(locked.url) as client, pytest.raises(RequestRejected, match="wants a key") as error:
         client.models()
     assert error.value.status == 401
 

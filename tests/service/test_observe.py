@@ -2,11 +2,10 @@
 
 import json
 import logging
-import sys
 
 import pytest
 
-from service.observability.logs import FORMATS, JsonLines, TextLines, set_up_logs
+from service.observability.logging import configure_logging
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -20,7 +19,7 @@ def lines(capsys):
     logging.captureWarnings(False)
 
     def start(form):
-        set_up_logs(form, "info")
+        configure_logging(form, "info")
         return lambda: capsys.readouterr().err.splitlines()
 
     yield start
@@ -84,55 +83,6 @@ def test_a_traceparent_that_is_not_valid_is_ignored(lines, ask, tiny_app, sent):
     assert "trace_id" not in json.loads(line)
 
 
-def test_no_path_makes_a_line_of_its_own_in_the_text_log(lines, ask, tiny_app):
-    read = lines("text")
-    ask(tiny_app, "GET", "/a%0aFORGED%1b[31m", headers={"X-Request-ID": "the-id"})
-    (line,) = read()
-    assert line.endswith("[the-id]")
-    assert "\x1b" not in line
-
-
-@pytest.mark.parametrize("form", FORMATS)
-def test_an_error_keeps_its_traceback(form):
-    try:
-        raise ValueError("a\nb")
-    except ValueError:
-        record = logging.LogRecord("boxwright.service", logging.ERROR, "", 1, "%s failed", ("it\nself",), sys.exc_info())
-    told = FORMATS[form]().format(record)
-    if form == "json":
-        assert "\n" not in told
-        assert "ValueError" in json.loads(told)["exception"]
-    else:
-        assert told.splitlines()[0].endswith("it\\nself failed")
-        assert "ValueError" in told
-
-
-def test_the_formats_are_those_of_the_setting():
-    assert {"json": JsonLines, "text": TextLines} == FORMATS
-
-
-def test_metrics_count_what_was_asked(watched_app, ask, photo):
-    app = watched_app()
-    found = ask(app, "POST", "/detect", content=photo(), params={"confidence": 0.01}).json()["detections"]
-    ask(app, "POST", "/detect", content=b"no photo")
-    ask(app, "GET", "/some/other/path")
-    ask(app, "GET", "/yet/another")
-    text = ask(app, "GET", "/metrics").text
-    assert 'boxwright_requests_total{method="POST",route="/detect",status="200"} 1.0' in text
-    assert 'boxwright_requests_total{method="POST",route="/detect",status="415"} 1.0' in text
-    assert 'boxwright_requests_total{method="GET",route="other",status="404"} 2.0' in text
-    assert 'boxwright_stage_seconds_count{stage="network"} 1.0' in text
-    assert "boxwright_requests_in_flight 1.0" in text  # the one that asks
-    assert "process_resident_memory_bytes" in text
-    told = {
-        line.partition("} ")[0]: float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith("boxwright_detections_total")
-    }
-    assert sum(told.values()) == len(found)
-    assert {key.partition('label="')[2].partition('"')[0] for key in told} == {one["label"] for one in found}
-
-
 def test_metrics_come_as_openmetrics_where_that_is_preferred(ask, tiny_app):
     answer = ask(tiny_app, "GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
@@ -141,7 +91,7 @@ def test_metrics_come_as_openmetrics_where_that_is_preferred(ask, tiny_app):
 
 def test_an_ending_service_is_alive_and_answers_but_is_not_ready(watched_app, ask, photo):
     app = watched_app()
-    app.state.lifecycle.ending = True
+    app.state.lifecycle.shutting_down = True
     ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=photo())
     assert (ready.status_code, ready.json()["type"]) == (503, "urn:boxwright:problem:shutting-down")
     assert ready.headers["retry-after"] == "1"

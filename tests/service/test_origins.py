@@ -6,7 +6,8 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
 from service.app import create_app
 from service.auth.api_keys import HashedKey, new_key
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings, read_settings
 
 PAGE = "https://app.example"

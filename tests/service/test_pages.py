@@ -7,8 +7,8 @@ import pytest
 from detector.engines.onnxruntime import OnnxEngine
 from detector.shapes import parameters
 from service.app import create_app
-from service.models.memory import needed_bytes
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel, estimate_memory
+from service.models.registry import Registry
 from service.settings import Settings
 
 
@@ -24,7 +24,7 @@ def test_models_tells_what_is_served(ask, tiny_app, tiny_model):
                 "engine": "onnxruntime",
                 "default": True,
                 "ap": None,
-                "memory_bytes": needed_bytes(tiny_model.spec, None),
+                "memory_bytes": estimate_memory(tiny_model.spec, None),
                 "file": None,
                 "versions": [{"version": "1", "state": "AVAILABLE"}],
                 "provenance": {"source": "seeded random numbers"},

@@ -6,7 +6,8 @@ import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings
 from weights.formats.darknet.weights import read_darknet
 

@@ -35,7 +35,7 @@ def test_every_refusal_is_documented_with_its_status():
 
 def metrics_of(app):
     """Name, type, labels and help of every metric of ours, as a table's rows."""
-    for family in app.state.metrics.collected.collect():
+    for family in app.state.metrics.collector_registry.collect():
         if family.name.startswith("boxwright_"):
             labels = [name for name in family.samples[0].labels if name != "le"]
             name = family.name + ("_total" if family.type == "counter" else "")

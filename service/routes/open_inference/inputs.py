@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from service.errors import BadJson
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_REQUEST_IMAGES
 from service.request.base64_image import decode_base64
 from service.request.json_body import read_json
 from service.routes.open_inference.schemas import PHOTOS, PIXELS, InferInput, InferRequest
@@ -63,14 +63,14 @@ def _photos(tensor: InferInput, binary: memoryview | None) -> list[bytes]:
 
 
 def _check_count(count: int) -> None:
-    if not 1 <= count <= MAX_PHOTOS:
-        raise BadJson(f"a request has 1 to {MAX_PHOTOS} photos, got {count}. Send them in several requests.")
+    if not 1 <= count <= MAX_REQUEST_IMAGES:
+        raise BadJson(f"a request has 1 to {MAX_REQUEST_IMAGES} photos, got {count}. Send them in several requests.")
 
 
 def _elements(binary: memoryview) -> Iterator[bytes]:
     """Each is four bytes, little-endian, that state its length, and so many bytes."""
     place = 0
-    for _ in range(MAX_PHOTOS + 1):
+    for _ in range(MAX_REQUEST_IMAGES + 1):
         if place == len(binary):
             return
         if len(binary) - place < 4:
@@ -83,7 +83,7 @@ def _elements(binary: memoryview) -> Iterator[bytes]:
             )
         yield bytes(binary[place + 4 : place + 4 + length])
         place += 4 + length
-    raise BadJson(f"input {PHOTOS!r} has more than {MAX_PHOTOS} elements.")
+    raise BadJson(f"input {PHOTOS!r} has more than {MAX_REQUEST_IMAGES} elements.")
 
 
 def _flat(data: Any) -> Sequence[Any]:
@@ -95,8 +95,8 @@ def _flat(data: Any) -> Sequence[Any]:
 
 
 def _strings(values: Sequence[Any]) -> list[bytes]:
-    if len(values) > MAX_PHOTOS:
-        raise BadJson(f"a request has 1 to {MAX_PHOTOS} photos, got {len(values):,}. Send them in several requests.")
+    if len(values) > MAX_REQUEST_IMAGES:
+        raise BadJson(f"a request has 1 to {MAX_REQUEST_IMAGES} photos, got {len(values):,}. Send them in several requests.")
     return [_decoded(value) for value in values]
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service.inference.padded import Padded
+from service.inference.types import DetectionTensors
 from service.routes.open_inference.schemas import OUTPUTS, InferRequest
 
 
-def write_answer(padded: Padded, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
+def write_answer(padded: DetectionTensors, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """(the body, the length of its JSON where tensors come after it). `head` is what comes before the outputs."""
     arrays = _arrays(padded)
     wanted: dict[str, bool | None] = {output.name: output.parameters.binary_data for output in request.outputs}
@@ -28,7 +28,7 @@ def write_answer(padded: Padded, request: InferRequest, head: Mapping[str, Any])
     return b"".join((text, *rest)), len(text) if rest else None
 
 
-def _arrays(padded: Padded) -> Mapping[str, NDArray[Any]]:
+def _arrays(padded: DetectionTensors) -> Mapping[str, NDArray[Any]]:
     return {
         "boxes": padded.boxes,
         "scores": padded.scores,

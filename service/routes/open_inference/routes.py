@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request, Response
 
 from detector.errors import UnknownModel
 from service.errors import BadJson, NoModel, ShuttingDown, UnsupportedBody
-from service.inference.padded import Padded
-from service.inference.several import detect_all
+from service.inference.pipeline import detect_all
+from service.inference.types import DetectionTensors
 from service.middleware.dialects import OPEN_INFERENCE
-from service.models.registry import FIRST_VERSION
+from service.models.loaded_model import FIRST_VERSION
 from service.request.images import check_coding
 from service.routes.dependencies import TheInference, TheLifecycle, TheModel, TheRegistry
 from service.routes.open_inference import JSON_LENGTH
@@ -136,7 +136,7 @@ async def infer(
     check_coding(request)
     asked, photos = await asyncio.to_thread(read_infer, await request.body(), request.headers.get(JSON_LENGTH))
     answers = await detect_all(inference, photos, model, asked.parameters.options())
-    padded = Padded.of(answers, model.detector.spec.labels)
+    padded = DetectionTensors.from_results(answers, model.detector.spec.labels)
     body, length = write_answer(padded, asked, {"model_name": model.name, "model_version": model.version})
     if length is None:
         return Response(body, media_type="application/json")

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from service.inference.pipeline import MAX_DETECTIONS
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_DETECTIONS, MAX_REQUEST_IMAGES
 from service.request.base64_image import EXAMPLE, SCHEMA
 from service.schemas.selection import Selection
 
@@ -61,7 +60,7 @@ def _input(name: str, datatype: str, sides: int, **data: Any) -> JsonDict:
 _NUMBERS: JsonDict = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3}
 _INPUT_IN_JSON: JsonDict = {
     "anyOf": [
-        _input(PHOTOS, "BYTES", 1, type="array", items=SCHEMA, minItems=1, maxItems=MAX_PHOTOS, description="A photo's file in each."),
+        _input(PHOTOS, "BYTES", 1, type="array", items=SCHEMA, minItems=1, maxItems=MAX_REQUEST_IMAGES, description="A photo's file in each."),
         _input(PIXELS, "UINT8", 4, anyOf=[_NUMBERS, SCHEMA], description="N, H, W, 3: pictures of one size, RGB, rows from the top."),
     ]
 }
@@ -155,7 +154,7 @@ class ModelMetadata(BaseModel):
     name: str = Field(examples=["everyday"])
     versions: list[str] = Field(examples=[["1"]])
     platform: str = Field(examples=["onnxruntime"])
-    inputs: list[TensorMetadata] = Field(description=f"A request has one of them; at most {MAX_PHOTOS} photos.")
+    inputs: list[TensorMetadata] = Field(description=f"A request has one of them; at most {MAX_REQUEST_IMAGES} photos.")
     outputs: list[TensorMetadata]
 
 

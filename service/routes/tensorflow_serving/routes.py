@@ -8,10 +8,10 @@ from fastapi.exceptions import RequestValidationError
 
 from detector.errors import UnknownModel
 from service.errors import BadJson, UnsupportedBody
-from service.inference.padded import Padded
-from service.inference.several import detect_all
+from service.inference.pipeline import detect_all
+from service.inference.types import DetectionTensors
 from service.middleware.dialects import TENSORFLOW_SERVING
-from service.models.registry import FIRST_VERSION
+from service.models.loaded_model import FIRST_VERSION
 from service.request.base64_image import EXAMPLE
 from service.request.images import check_coding
 from service.request.json_body import read_json
@@ -95,7 +95,7 @@ async def predict(request: Request, model: TheModel, query: Annotated[Selection,
     check_coding(request)
     asked = await asyncio.to_thread(read_json, await request.body(), PredictRequest)
     answers = await detect_all(inference, asked.photos, model, query.options())
-    outputs = columns(Padded.of(answers, model.detector.spec.labels))
+    outputs = columns(DetectionTensors.from_results(answers, model.detector.spec.labels))
     if asked.instances is None:
         return {"outputs": outputs}
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}

@@ -10,8 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from service.inference.padded import Padded
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_REQUEST_IMAGES, DetectionTensors
 from service.request.base64_image import SCHEMA, decode_base64
 
 INPUT = "image_bytes"
@@ -46,13 +45,13 @@ def _columns(value: Any) -> Any:
 
 _PHOTO = {"type": "object", "required": ["b64"], "properties": {"b64": SCHEMA}, "additionalProperties": False}
 _NAMED = {"type": "object", "required": [INPUT], "properties": {INPUT: _PHOTO}, "additionalProperties": False}
-_COLUMN = {"type": "array", "items": _PHOTO, "minItems": 1, "maxItems": MAX_PHOTOS}
+_COLUMN = {"type": "array", "items": _PHOTO, "minItems": 1, "maxItems": MAX_REQUEST_IMAGES}
 _NAMED_COLUMN = {"type": "object", "required": [INPUT], "properties": {INPUT: _COLUMN}, "additionalProperties": False}
 
 Instance = Annotated[bytes, BeforeValidator(_instance), WithJsonSchema({"anyOf": [_PHOTO, _NAMED]})]
 Column = Annotated[
     list[Annotated[bytes, BeforeValidator(_photo)]],
-    Field(min_length=1, max_length=MAX_PHOTOS),
+    Field(min_length=1, max_length=MAX_REQUEST_IMAGES),
     BeforeValidator(_columns),
     WithJsonSchema({"anyOf": [_COLUMN, _NAMED_COLUMN]}),
 ]
@@ -70,7 +69,7 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra=_of_the_two_one)
 
     signature_name: Literal["serving_default", ""] = SIGNATURE
-    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = None
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = None
     inputs: Column | SkipJsonSchema[None] = None
 
     @model_validator(mode="after")
@@ -85,7 +84,7 @@ class PredictRequest(BaseModel):
         return self.instances or self.inputs or []
 
 
-def columns(padded: Padded) -> dict[str, list[Any]]:
+def columns(padded: DetectionTensors) -> dict[str, list[Any]]:
     """Output name -> one entry for each photo. Boxes are ymin, xmin, ymax, xmax of 0..1; classes count from 1, 0 where there is none."""
     edges = padded.boxes / np.tile(padded.sizes, 2)[:, None, :]  # (N, M, 4) xmin, ymin, xmax, ymax, 0..1
     return {

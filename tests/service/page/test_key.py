@@ -7,7 +7,8 @@ import pytest
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
 from service.auth.api_keys import HashedKey, new_key
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings
 from tests.service.page.conftest import ROOT
 from weights.hub.resolve import resolve_model

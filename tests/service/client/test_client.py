@@ -1,4 +1,4 @@
-"""The client in Python, against the real service and against answers that no service of ours gives."""
+"""The Python client, against the real service and against answers that the service never gives."""
 
 import threading
 from contextlib import contextmanager
@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from detector.errors import SettingError
 from service.client import client as client_module
-from service.client.client import Client
-from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
-from service.client.retry_after import seconds_of
+from service.client.client import Client, parse_retry_after
+from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
 from service.schemas.detections import DetectAnswer
 
 
@@ -32,13 +31,13 @@ def client(url):
 
 @contextmanager
 def answering(*answers):
-    """The address of a server that gives one raw answer (status, headers, body) after the other, and the requests' bodies so far."""
-    left, bodies = list(answers), []
+    """The address of a server that sends these raw answers (status, headers, body), and the bodies of the requests so far."""
+    remaining, bodies = list(answers), []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
-            status, headers, body = left.pop(0)
+            status, headers, body = remaining.pop(0)
             self.send_response(status)
             for name, value in ({"content-length": str(len(body))} | headers).items():
                 self.send_header(name, value)
@@ -60,24 +59,24 @@ def answering(*answers):
             thread.join()
 
 
-def test_it_answers_what_the_service_answers_with_every_option(client, url, photo):
+def test_result_equals_the_json_answer_with_every_option(client, url, photo):
     options = {"model": "tiny-random", "confidence": 0.02, "iou": 0.3, "max_detections": 3}
     answer = client.detect(photo(), classes=["dog", "cat"], **options)
-    theirs = httpx.post(f"{url}/detect", content=photo(), params=options | {"classes": ["dog", "cat"]}).json()
+    expected = httpx.post(f"{url}/detect", content=photo(), params=options | {"classes": ["dog", "cat"]}).json()
     assert answer.model_dump(exclude={"timing_ms"}, exclude_none=True) == {
-        key: theirs[key] for key in ("model", "version", "image", "detections")
+        key: expected[key] for key in ("model", "version", "image", "detections")
     }
     assert 0 < len(answer.detections) <= 3
 
 
-def test_the_annotated_photo_comes_along_if_asked_for(client, url, photo):
+def test_annotated_image_is_included_on_request(client, url, photo):
     assert client.detect(photo()).annotated is None
-    annotated = client.detect(photo(), confidence=0.02, answer="both").annotated.decoded()
-    theirs = httpx.post(f"{url}/detect", content=photo(), params={"confidence": 0.02, "format": "image"})
-    assert (annotated.media_type, annotated.data) == (theirs.headers["content-type"], theirs.content)
+    annotated = client.detect(photo(), confidence=0.02, include_annotated=True).annotated.decoded()
+    expected = httpx.post(f"{url}/detect", content=photo(), params={"confidence": 0.02, "format": "image"})
+    assert (annotated.media_type, annotated.data) == (expected.headers["content-type"], expected.content)
 
 
-def test_it_tells_the_models(client):
+def test_models_are_listed(client):
     (model,) = client.models()
     assert (model.name, model.labels, model.default) == ("tiny-random", ["cat", "dog", "person"], True)
 
@@ -92,23 +91,23 @@ def test_it_tells_the_models(client):
         (None, {"confidence": 7}, 422, "bad-parameter"),
     ],
 )
-def test_a_refusal_is_told_in_the_words_of_the_service(client, url, photo, content, options, status, slug):
+def test_refusal_has_the_message_of_the_service(client, url, photo, content, options, status, slug):
     content = photo() if content is None else content
     problem = httpx.post(f"{url}/detect", content=content, params=options).json()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRejected) as refused:
         client.detect(content, **options)
     assert str(refused.value) == f"{problem['title']}: {problem['detail']}"
     assert (refused.value.status, refused.value.kind) == (status, f"urn:boxwright:problem:{slug}")
 
 
-def test_a_busy_service_is_asked_again_when_it_says(listening, watched_app, watched, photo):
-    """One photo is held in the network and one in the queue; they go on once the client waits."""
+def test_busy_service_is_asked_again_after_the_time_that_it_states(listening, watched_app, watched, photo):
+    """One image is held in the network and one in the queue, until the client waits."""
     app = watched_app(queue_size=1)
     watched.gate.clear()
-    app.state.inference.scheduler.places = 1
+    app.state.inference.queue.max_concurrency = 1
     waits, others = [], []
 
-    def wait(seconds):
+    def sleep(seconds):
         waits.append(seconds)
         watched.gate.set()
         for other in others:
@@ -119,9 +118,9 @@ def test_a_busy_service_is_asked_again_when_it_says(listening, watched_app, watc
             others.append(threading.Thread(target=httpx.post, args=(f"{url}/detect",), kwargs={"content": photo()}))
             others[-1].start()
             assert watched.entered.wait(30)
-        while not app.state.inference.scheduler.waiting:
+        while not app.state.inference.queue.waiting:
             httpx.get(f"{url}/livez")
-        with Client(url, wait=wait) as client:
+        with Client(url, sleep=sleep) as client:
             answer = client.detect(photo(), confidence=0.02)
     assert answer.detections
     assert len(waits) == 1
@@ -135,74 +134,78 @@ FOUND = (
 )
 
 
-def test_the_photo_is_sent_again_each_time():
+def test_every_attempt_sends_the_image():
     waits = []
     busy = [(503, {"retry-after": after}, BUSY) for after in ("7", "0", formatdate(0, usegmt=True))]
-    with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, wait=waits.append) as client:
+    with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, sleep=waits.append) as client:
         assert client.detect(b"photo") == DetectAnswer.model_validate_json(FOUND)
     assert waits == [7, 0, 0]
     assert bodies == [b"photo"] * 4
 
 
-def test_patience_ends_before_the_wait_that_would_exceed_it():
+def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
     waits, busy = [], (503, {"retry-after": "4"}, BUSY)
-    with answering(busy, busy, busy) as (url, _), Client(url, patience=10, wait=waits.append) as client:
-        with pytest.raises(StillBusy) as error:
+    with answering(busy, busy, busy) as (url, _), Client(url, max_wait=10, sleep=waits.append) as client:
+        with pytest.raises(ServiceBusy) as error:
             client.detect(b"photo")
-        assert f"{url} is busy: it asks to come again in 4 s, after 8 s of waiting; 10 s were allowed." in str(error.value)
+        assert f"{url} is busy: it asks for another 4 s after 8 s of waiting, but the limit is 10 s." in str(error.value)
     assert waits == [4, 4]
 
 
-def test_503_that_says_no_time_is_not_waited_for():
-    with answering((503, {}, BUSY)) as (url, _), Client(url, wait=pytest.fail) as client, pytest.raises(Refused, match="as many as may"):
+def test_503_without_retry_after_is_an_error():
+    with (
+        answering((503, {}, BUSY)) as (url, _),
+        Client(url, sleep=pytest.fail) as client,
+        pytest.raises(RequestRejected, match="as many as may"),
+    ):
         client.detect(b"photo")
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "body", "words"),
+    ("status", "headers", "body", "message"),
     [
-        (200, {}, b"<html>hello", "is not as Boxwright's service answers"),
-        (200, {}, b'{"models": [{}]}', "is not as Boxwright's service answers"),
-        (502, {}, b"<html>", "answers 502 'Bad Gateway' and no reason"),
-        (302, {"location": "https://me:secret@else/"}, b"", "sends elsewhere .302., to 'https://else/'"),
+        (200, {}, b"<html>hello", "is not an answer of Boxwright's service"),
+        (200, {}, b'{"models": [{}]}', "is not an answer of Boxwright's service"),
+        (502, {}, b"<html>", "answered 502 'Bad Gateway' without a problem"),
+        (302, {"location": "https://me:secret@else/"}, b"", "redirects .302. to 'https://else/'"),
     ],
 )
-def test_an_answer_of_something_else_is_told(status, headers, body, words):
-    with answering((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(NotTheService, match=words):
+def test_answer_of_another_program_is_an_error(status, headers, body, message):
+    with answering((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(UnexpectedResponse, match=message):
         client.models()
 
 
-def test_an_answer_without_end_is_cut_off(monkeypatch):
-    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 100_000)
+def test_endless_answer_is_cut_off(monkeypatch):
+    monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 100_000)
     with (
         answering((200, {}, bytes(200_000))) as (url, _),
         Client(url) as client,
-        pytest.raises(NotTheService, match="more than 100,000 bytes"),
+        pytest.raises(UnexpectedResponse, match="more than 100,000 bytes"),
     ):
         client.models()
 
 
 @pytest.mark.parametrize("length", ["500", "x"])
-def test_an_answer_that_is_cut_short_is_told(length):
+def test_truncated_answer_is_an_error(length):
     with (
         answering((200, {"content-length": length}, b"{")) as (url, _),
         Client(url, timeout=5) as client,
-        pytest.raises((Unreachable, NotTheService)),
+        pytest.raises((ServiceUnreachable, UnexpectedResponse)),
     ):
         client.models()
 
 
-def test_a_service_that_is_not_there_is_told_without_the_password():
+def test_unreachable_service_is_reported_without_its_password():
     with answering() as (url, _):
         pass  # its port is free again
     address = url.replace("http://", "http://me:secret@")
-    with Client(address) as client, pytest.raises(Unreachable) as error:
+    with Client(address) as client, pytest.raises(ServiceUnreachable) as error:
         client.models()
-    assert str(error.value) == f"{url} does not answer: Connection refused. Is the service running, and is this its address?"
+    assert str(error.value) == f"{url} does not answer: Connection refused. Check that the service is running at this address."
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://host:port", "http://host?x=1", "http://[::1"])
-def test_an_address_that_is_none_is_refused(url):
+def test_invalid_address_is_refused(url):
     with pytest.raises(SettingError, match="http://host:port"):
         Client(url)
 
@@ -210,11 +213,11 @@ def test_an_address_that_is_none_is_refused(url):
 @pytest.mark.parametrize(
     ("header", "seconds"), [("3", 3), (" 3 ", 3), ("0", 0), ("9" * 400, float("inf")), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), (None, None)]
 )
-def test_retry_after_is_seconds_or_a_date(header, seconds):
-    assert seconds_of(header) == seconds
+def test_retry_after_is_parsed_as_seconds_or_date(header, seconds):
+    assert parse_retry_after(header) == seconds
 
 
 @given(st.text() | st.datetimes().map(lambda date: f"{date:%a, %d %b %Y %H:%M:%S} -0000") | st.text("-+:, 0123456789JanGMT"))
-def test_retry_after_may_be_anything(header):
-    seconds = seconds_of(header)
+def test_any_retry_after_header_is_parsed_without_an_error(header):
+    seconds = parse_retry_after(header)
     assert seconds is None or seconds >= 0

@@ -1,4 +1,4 @@
-"""A service of its own process that watches a folder of models: swaps under load, and every protocol's word of versions."""
+"""A service process that watches a model folder: swaps under load, and versions in every protocol."""
 
 import base64
 import json
@@ -13,21 +13,21 @@ from cli.commands.serve import load_registry
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import UnknownModel
 from service.app import create_app
-from service.models.memory import needed_bytes
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel, estimate_memory
+from service.models.registry import Registry
 from service.settings import Settings
-from weights.repository.layout import MODEL_FILE
-from weights.repository.publish import add_version, remove_version, rollback_version
+from weights.repository.layout import FILE
+from weights.repository.publish import add, remove, rollback
 
 SWAPS = 20
 CONFIDENCE = 0.02
-PATIENCE = 5000
-"""Questions; one takes some milliseconds."""
+MAX_REQUESTS = 5000
+"""Limit of polling requests, which take some milliseconds each."""
 
 
 @pytest.fixture
 def start(start_service, models):
-    """(environment) -> a running service that watches the folder; stopped in the end."""
+    """(environment) -> a running service that watches the folder. It is stopped at the end of the test."""
     running = []
 
     def run(model=None, **environment):
@@ -39,12 +39,12 @@ def start(start_service, models):
     assert [service.stop() for service in running] == [0] * len(running)
 
 
-def until(ask, wanted):
-    """What `ask()` answers as soon as `wanted` likes it. The service looks at its folder in its own time."""
-    for _ in range(PATIENCE):
-        if wanted(answer := ask()):
+def until(ask, accept):
+    """Poll until `accept` returns True for the answer, because the service scans its folder in intervals; return the answer."""
+    for _ in range(MAX_REQUESTS):
+        if accept(answer := ask()):
             return answer
-    return pytest.fail(f"after {PATIENCE} questions the answer is still {answer}")
+    return pytest.fail(f"after {MAX_REQUESTS} requests the answer is still {answer}")
 
 
 def models_of(service):
@@ -56,12 +56,12 @@ def versions_of(service):
     return {model["name"]: model["version"] for model in models_of(service)["models"]}
 
 
-def without_clock(answer):
+def without_timing(answer):
     return {name: value for name, value in answer.items() if name not in ("timing_ms", "version", "inferenceMs")}
 
 
 class Clients:
-    """Threads that ask without a break, one for each way in, until told to stop; what each was answered."""
+    """Threads that send requests without a pause, one for each endpoint, and their answers."""
 
     def __init__(self, service, photo):
         coded = {"b64": base64.b64encode(photo).decode()}
@@ -95,19 +95,20 @@ class Clients:
             thread.join()
 
     def expected(self, app, ask):
-        """What each way in answers with one model, by name."""
-        return {name: without_clock(ask(app, "POST", path, **request).json()) for name, (path, request) in self.requests.items()}
+        """The answer of each endpoint with the model of `app`."""
+        return {name: without_timing(ask(app, "POST", path, **request).json()) for name, (path, request) in self.requests.items()}
 
 
-def named(answer, version):
-    """As the Open Inference Protocol says it: the version is in the answer."""
+def with_version(answer, version):
+    """Set the version in an answer of the Open Inference Protocol, which contains it."""
     return answer | {"model_version": version} if "model_version" in answer else answer
 
 
+@pytest.mark.slow
 def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models, tiny_model, another_model, photo, ask):
-    """Odd versions know other labels and find other boxes than even ones: an answer is all of one or all of the other."""
+    """Odd and even versions have different labels and boxes: each answer must come from one version only."""
     kinds = (tiny_model, another_model)
-    add_version(models, "mine", kinds[0])
+    add(models, "mine", kinds[0])
     service = start(BOXWRIGHT_QUEUE_SIZE="100")
     clients = Clients(service, photo(120, 90))
     apps = [create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model), name="mine")]), Settings()) for model in kinds]
@@ -115,46 +116,46 @@ def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models
     assert all(expected[0][name] != expected[1][name] for name in clients.requests)
     with clients:
         for swap in range(1, SWAPS + 1):
-            version = str(add_version(models, "mine", kinds[swap % 2]).number)
+            version = str(add(models, "mine", kinds[swap % 2]).number)
             until(lambda: versions_of(service), lambda served, version=version: served == {"mine": version})
-    seen = set()
+    answered_by = set()
     for name, answers in clients.answers.items():
         assert {status for status, _ in answers} == {200}
         for _, answer in answers:
             version = answer.get("version") or answer.get("model_version")
-            kind = (int(version) - 1) % 2 if version else [without_clock(answer) == one[name] for one in expected].index(True)
-            assert without_clock(answer) == named(expected[kind][name], version), name
-            seen.add(version)
-    assert len(seen - {None}) > SWAPS / 2  # requests were answered by most of them
-    told = httpx.get(f"{service.url}/metrics").text
-    assert f"boxwright_model_loads_total {SWAPS + 1}.0" in told
-    assert 'boxwright_model_info{engine="onnxruntime",input_size="64",labels="3",model="mine"' in told
-    assert told.count("boxwright_model_info{") == 1
+            kind = (int(version) - 1) % 2 if version else [without_timing(answer) == each[name] for each in expected].index(True)
+            assert without_timing(answer) == with_version(expected[kind][name], version), name
+            answered_by.add(version)
+    assert len(answered_by - {None}) > SWAPS / 2  # most versions answered requests
+    metrics = httpx.get(f"{service.url}/metrics").text
+    assert f"boxwright_model_loads_total {SWAPS + 1}.0" in metrics
+    assert 'boxwright_model_info{engine="onnxruntime",input_size="64",labels="3",model="mine"' in metrics
+    assert metrics.count("boxwright_model_info{") == 1
     assert len(models_of(service)["models"][0]["versions"]) == 1
 
 
-def test_every_way_in_tells_versions_and_their_states(start, models, tiny_model, another_model, photo):
+def test_every_protocol_reports_versions_and_their_states(start, models, tiny_model, another_model, photo):
     for model in (tiny_model, another_model, tiny_model):
-        add_version(models, "mine", model)
-    (models / "mine" / "3" / MODEL_FILE).write_bytes(b"broken")
+        add(models, "mine", model)
+    (models / "mine" / "3" / FILE).write_bytes(b"broken")
     service = start(BOXWRIGHT_MODEL_VERSIONS="2")
     get = lambda path: httpx.get(service.url + path)  # noqa: E731
     (mine,) = models_of(service)["models"]
     assert (mine["version"], mine["ap"], mine["file"]) == ("2", "0.7500 on set val", "mine/2/model.safetensors")
-    assert [(one["version"], one["state"]) for one in mine["versions"]] == [("3", "END"), ("2", "AVAILABLE"), ("1", "AVAILABLE")]
+    assert [(each["version"], each["state"]) for each in mine["versions"]] == [("3", "END"), ("2", "AVAILABLE"), ("1", "AVAILABLE")]
     assert mine["memory_bytes"] > 1000
     (refused,) = models_of(service)["refused"]
     assert (refused["name"], refused["version"]) == ("mine", "3")
     assert "damaged, cut short" in refused["why"]
 
     status = get("/v1/models/mine").json()["model_version_status"]
-    assert [(one["version"], one["state"], one["status"]["error_code"]) for one in status] == [
+    assert [(each["version"], each["state"], each["status"]["error_code"]) for each in status] == [
         ("3", "END", "INVALID_ARGUMENT"),
         ("2", "AVAILABLE", "OK"),
         ("1", "AVAILABLE", "OK"),
     ]
     assert status[0]["status"]["error_message"] == refused["why"]
-    assert [one["version"] for one in get("/v1/models/mine/versions/1").json()["model_version_status"]] == ["1"]
+    assert [each["version"] for each in get("/v1/models/mine/versions/1").json()["model_version_status"]] == ["1"]
     assert get("/v1/models/mine/versions/1/metadata").json()["model_spec"]["version"] == "1"
     assert get("/v1/models/mine/metadata").json()["model_spec"]["version"] == "2"
     assert get("/v1/models/mine/versions/9").status_code == 404
@@ -174,60 +175,58 @@ def test_every_way_in_tells_versions_and_their_states(start, models, tiny_model,
     assert httpx.post(f"{service.url}/v1/models/mine/versions/3:predict", json=instances).status_code == 404
 
 
-def test_an_empty_folder_is_not_ready_until_a_model_comes_and_again_when_it_goes(start, models, tiny_model, photo):
+def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_model, photo):
     service = start()
     ready = lambda: httpx.get(f"{service.url}/readyz").status_code  # noqa: E731
     assert ready() == 503
     assert httpx.get(f"{service.url}/livez").status_code == 200
     refusal = httpx.post(f"{service.url}/detect", content=photo())
     assert (refusal.status_code, refusal.json()["type"]) == (503, "urn:boxwright:problem:no-model")
-    add_version(models, "mine", tiny_model)
+    add(models, "mine", tiny_model)
     until(ready, lambda status: status == 200)
     assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "mine"
     (models / "broken.safetensors").write_bytes(b"broken")
-    remove_version(models, "mine")
+    remove(models, "mine")
     until(ready, lambda status: status == 503)
     assert not models_of(service)["models"]
     until(lambda: models_of(service)["refused"], bool)
     assert service.stop() == 0
     lines = [json.loads(line) for line in service.log if '"logger": "boxwright.models"' in line]
-    messages = [line["message"].partition(", in ")[0] for line in lines if line["level"] == "info"]
+    messages = [line["message"].partition(" in ")[0] for line in lines if line["level"] == "info"]
     assert messages == [
-        "model mine: version 1 is loaded",
+        "model mine: version 1 loaded",
         "model mine: version 1 answers",
-        "model mine: gone from the folder, unloaded",
+        "model mine: removed from the folder, unloaded",
     ]
     (warning,) = [line for line in lines if line["level"] == "warning"]
     assert (warning["model"], warning["version"]) == ("broken", "1")
 
 
-def test_the_fixed_model_stays_the_default_beside_those_of_the_folder(start, models, model_file, another_model, photo):
-    add_version(models, "aardvark", another_model)
+def test_fixed_model_stays_the_default_beside_models_of_the_folder(start, models, model_file, another_model, photo):
+    add(models, "aardvark", another_model)
     service = start(model_file)
-    told = models_of(service)["models"]
-    assert [(model["name"], model["default"]) for model in told] == [("tiny-random", True), ("aardvark", False)]
+    initial = models_of(service)["models"]
+    assert [(model["name"], model["default"]) for model in initial] == [("tiny-random", True), ("aardvark", False)]
     assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "tiny-random"
-    add_version(models, "tiny-random", another_model)
+    add(models, "tiny-random", another_model)
     until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == list(another_model.spec.labels))
-    remove_version(models, "tiny-random")
-    until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == told[0]["labels"])
+    remove(models, "tiny-random")
+    until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == initial[0]["labels"])
 
 
-def test_a_name_that_only_the_folder_can_know_is_the_default_there(models):
+def test_name_that_is_not_in_the_catalogue_is_the_default_of_the_folder(models):
     assert load_registry(Settings(models=str(models), model="mine")).default_name == "mine"
     assert load_registry(Settings(models=str(models))).default_name is None
     with pytest.raises(UnknownModel, match="there is no such file"):
         load_registry(Settings(models=str(models), model="mine.safetensors"))
 
 
-def test_a_rollback_beyond_the_budget_is_refused_with_a_sentence_and_the_version_set_aside_goes_on(
-    start, models, tiny_model, another_model
-):
+def test_rollback_beyond_the_budget_is_refused_and_the_present_version_stays(start, models, tiny_model, another_model):
     for model in (tiny_model, another_model):
-        add_version(models, "mine", model)
-    needed = needed_bytes(another_model.spec, None)
+        add(models, "mine", model)
+    needed = estimate_memory(another_model.spec, None)
     service = start(BOXWRIGHT_MAX_MODEL_BYTES=str(needed))
-    rollback_version(models, "mine")
+    rollback(models, "mine")
     (refused,) = until(lambda: models_of(service)["refused"], bool)
     assert "BOXWRIGHT_MAX_MODEL_BYTES" in refused["why"]
     assert versions_of(service) == {"mine": "2"}
@@ -236,7 +235,7 @@ def test_a_rollback_beyond_the_budget_is_refused_with_a_sentence_and_the_version
     assert "boxwright_models_refused 1.0" in httpx.get(f"{service.url}/metrics").text
 
 
-def test_a_folder_that_is_none_stops_the_start_with_a_sentence(tmp_path):
+def test_missing_folder_stops_the_start_with_a_message(tmp_path):
     command = [sys.executable, "-m", "cli.main", "serve", "--models", str(tmp_path / "nowhere"), "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2

@@ -1,4 +1,4 @@
-"""`boxwright serve` as a process of its own, over real sockets."""
+"""`boxwright serve` as a process, over real sockets."""
 
 import json
 import select
@@ -10,14 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MIB = 1024**2
 HUGE = 200 * MIB
 LIMIT = 20 * MIB
-UNDERWAY = 24 * MIB  # what is dropped after the answer, and what the buffers of two sockets may hold
+IN_FLIGHT = 24 * MIB  # what the service drops after its answer, and what the buffers of two sockets hold
 
 
-def test_it_starts_answers_and_ends_in_order(start_service, model_file, photo):
+def test_service_starts_answers_ends_and_closes_its_port(start_service, model_file, photo):
     service = start_service(model_file)
     assert httpx.get(f"{service.url}/readyz").status_code == 200
     answer = httpx.post(f"{service.url}/detect", content=photo(), params={"confidence": 0.05})
@@ -25,17 +25,12 @@ def test_it_starts_answers_and_ends_in_order(start_service, model_file, photo):
     assert answer.json()["detections"]
     assert service.stop() == 0
     assert "Traceback" not in "".join(service.log)
-
-
-def test_its_port_is_closed_after_its_end(start_service, model_file):
-    service = start_service(model_file)
-    assert service.stop() == 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", service.port), timeout=5)
 
 
-def pour(port, head, pieces):
-    """Send a request that never minds an answer until it comes; (bytes of body sent, answer)."""
+def send_pieces(port, head, pieces):
+    """Send a body until an answer arrives; return the number of bytes sent and the answer."""
     sent = 0
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(head)
@@ -46,12 +41,12 @@ def pour(port, head, pieces):
                 client.sendall(piece)
                 sent += len(piece)
         except (ConnectionResetError, BrokenPipeError):
-            pass  # the service hung up; what it said before is still there to read
+            pass  # the service closed the connection; its answer can still be read
         return sent, read_answer(client)
 
 
 def read_answer(client):
-    """Head and body of one answer, by its content length."""
+    """Read head and body of one answer."""
     with client.makefile("rb") as file:
         head = b"".join(iter(file.readline, b"\r\n"))
         length = next(int(line.split()[1]) for line in head.splitlines() if line.startswith(b"content-length:"))
@@ -59,7 +54,7 @@ def read_answer(client):
 
 
 def request(*headers):
-    return b"\r\n".join([b"POST /detect HTTP/1.1", b"Host: here", *headers, b"", b""])
+    return b"\r\n".join([b"POST /detect HTTP/1.1", b"Host: localhost", *headers, b"", b""])
 
 
 FORM_HEAD = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
@@ -74,27 +69,27 @@ def chunk(data):
 
 
 @pytest.mark.parametrize(
-    ("head", "pieces", "most"),
+    ("head", "pieces", "limit"),
     [
-        (request(DECLARED), [PIECE] * 200, UNDERWAY),
-        (request(DECLARED, FORM), [FORM_HEAD, *[PIECE] * 200], UNDERWAY),
-        (request(CHUNKED), [chunk(PIECE)] * 200, LIMIT + UNDERWAY),
-        (request(CHUNKED, FORM), [chunk(FORM_HEAD), *[chunk(PIECE)] * 200], LIMIT + UNDERWAY),
+        (request(DECLARED), [PIECE] * 200, IN_FLIGHT),
+        (request(DECLARED, FORM), [FORM_HEAD, *[PIECE] * 200], IN_FLIGHT),
+        (request(CHUNKED), [chunk(PIECE)] * 200, LIMIT + IN_FLIGHT),
+        (request(CHUNKED, FORM), [chunk(FORM_HEAD), *[chunk(PIECE)] * 200], LIMIT + IN_FLIGHT),
     ],
     ids=["declared", "declared form", "chunked", "chunked form"],
 )
-def test_a_body_of_200_mb_is_refused_while_it_is_read(served, head, pieces, most):
+def test_200_mb_body_is_refused_while_it_arrives(served, head, pieces, limit):
     before = served.memory()
-    sent, answer = pour(served.port, head, pieces)
+    sent, answer = send_pieces(served.port, head, pieces)
     assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
     problem = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert problem["type"] == "urn:boxwright:problem:body-too-large"
-    assert sent <= most
+    assert sent <= limit
     assert served.memory() - before < 4 * LIMIT  # far from 200 MB
     assert httpx.get(f"{served.url}/livez").status_code == 200
 
 
-def test_an_ordinary_client_sees_the_refusal(served):
+def test_http_client_receives_the_refusal(served):
     def stream():
         for _ in range(200):
             yield PIECE
@@ -106,13 +101,13 @@ def test_an_ordinary_client_sees_the_refusal(served):
         assert client.get("/livez").status_code == 200
 
 
-def test_a_client_that_asks_first_sends_nothing(served):
-    sent, answer = pour(served.port, request(DECLARED, b"Expect: 100-continue"), [])
+def test_client_that_expects_100_continue_sends_nothing(served):
+    sent, answer = send_pieces(served.port, request(DECLARED, b"Expect: 100-continue"), [])
     assert sent == 0
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_client_that_hangs_up_leaves_no_traceback(start_service, model_file):
+def test_disconnected_client_leaves_no_traceback(start_service, model_file):
     service = start_service(model_file)
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
         client.sendall(request(b"Content-Length: 1000") + b"half a photo")
@@ -122,7 +117,7 @@ def test_a_client_that_hangs_up_leaves_no_traceback(start_service, model_file):
     assert "Traceback" not in "".join(service.log)
 
 
-def test_a_photo_that_claims_too_many_pixels_takes_no_memory(served, png_that_claims):
+def test_image_that_claims_too_many_pixels_takes_no_memory(served, png_that_claims):
     assert httpx.get(f"{served.url}/livez").status_code == 200
     before = served.memory()
     answer = httpx.post(f"{served.url}/detect", content=png_that_claims(60_000, 60_000))
@@ -131,7 +126,7 @@ def test_a_photo_that_claims_too_many_pixels_takes_no_memory(served, png_that_cl
     assert served.memory() - before < 16 * MIB
 
 
-def test_serving_with_the_onnx_engine_imports_no_tensorflow(model_file, photo, tmp_path):
+def test_service_with_the_onnx_engine_does_not_import_tensorflow(model_file, photo, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(photo())
     script = """
 import asyncio, json, sys, httpx
@@ -142,12 +137,12 @@ from service.settings import read_settings
 settings = read_settings(model=sys.argv[1])
 app = create_app(load_registry(settings), settings)
 async def ask():
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         return await client.post("/detect?format=both", content=Path(sys.argv[2]).read_bytes())
 print(json.dumps({"status": asyncio.run(ask()).status_code, "modules": list(sys.modules)}))
 """
     command = [sys.executable, "-c", script, str(model_file), str(tmp_path / "photo.jpg")]
-    said = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
-    assert said["status"] == 200
-    assert "onnxruntime" in said["modules"]
-    assert not {"tensorflow", "keras", "tf_keras", "training"} & set(said["modules"])
+    report = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
+    assert report["status"] == 200
+    assert "onnxruntime" in report["modules"]
+    assert not {"tensorflow", "keras", "tf_keras", "training"} & set(report["modules"])

@@ -1,0 +1,174 @@
+"""Many clients at once: identical results, no forbidden parallel calls, and an event loop that stays responsive."""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field, replace
+
+import httpx
+import pytest
+
+from detector.detector import Detector
+from detector.engines.onnxruntime import OnnxEngine
+from detector.spec import Model
+from service.app import create_app
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.settings import Settings
+
+
+def client(app):
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
+
+
+async def until(condition):
+    """Yield to other tasks until the condition holds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def without_timing(answer):
+    return {name: value for name, value in answer.json().items() if name != "timing_ms"}
+
+
+@pytest.fixture
+def app(watched_app):
+    return watched_app(queue_size=200)
+
+
+@pytest.fixture
+def two_models(watched_engine, tiny_model, random_arrays):
+    """The tiny model and another with the same spec, each with an engine that records its calls."""
+    other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
+    return [LoadedModel.of(model, watched_engine(model)) for model in (tiny_model, other)]
+
+
+@pytest.mark.parametrize("batching", [{}, {"batch_size": 4, "batch_wait_ms": 2}], ids=["sequential", "batches"])
+def test_64_concurrent_requests_get_the_results_of_sequential_requests(two_models, photo, batching):
+    """16 images of different shapes, two models and two answer formats at the same time."""
+    app = create_app(Registry(two_models), Settings(queue_size=64, **batching))
+    for model in two_models:
+        model.detector.engine.threads.clear()
+    images = [photo(30 + 7 * index, 90 - 4 * index, form="PNG") for index in range(16)]
+    queries = [{"confidence": 0.01, "model": model.name, "format": form} for model in two_models for form in ("both", "json")]
+
+    async def ask_all():
+        async with client(app) as http:
+            requests = [(content, query) for content in images for query in queries]
+            sequential = [without_timing(await http.post("/detect", content=content, params=query)) for content, query in requests]
+            pending = [http.post("/detect", content=content, params=query) for content, query in requests]
+            return sequential, [without_timing(answer) for answer in await asyncio.gather(*pending)]
+
+    sequential, concurrent = asyncio.run(ask_all())
+    assert concurrent == sequential
+    assert len({str(answer) for answer in sequential}) == 64
+    for model in two_models:
+        assert model.detector.engine.most == 1
+        assert len(model.detector.engine.threads) == 1
+
+
+def test_64_concurrent_requests_with_parallel_calls_get_the_results_of_sequential_requests(tiny_model, photo):
+    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, lanes=True), max_concurrency=2)
+    app = create_app(Registry([replace(model, cores=2)]), Settings(queue_size=64))
+    images = [photo(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
+
+    async def ask_all():
+        async with client(app) as http:
+            sequential = [without_timing(await http.post("/detect?confidence=0.01", content=content)) for content in images]
+            answers = await asyncio.gather(*(http.post("/detect?confidence=0.01", content=content) for content in images))
+            return sequential, [without_timing(answer) for answer in answers]
+
+    sequential, concurrent = asyncio.run(ask_all())
+    assert concurrent == sequential
+    assert len({str(answer) for answer in sequential}) == 64
+
+
+class ParallelEngineStub:
+    """Records which calls were multi-threaded; these wait for a permit."""
+
+    name = "parallel"
+
+    def __init__(self, model):
+        self.engine, self.calls, self.permits = OnnxEngine.of(model, threads=1), [], threading.Semaphore(1)
+
+    def __call__(self, images):
+        self.calls.append("multi-threaded")
+        assert self.permits.acquire(timeout=30)
+        return self.engine(images)
+
+    def beside(self, images):
+        self.calls.append("single-threaded")
+        return self.engine(images)
+
+
+@dataclass(frozen=True)
+class BlockedDetector(Detector):
+    """Counts the images that it prepares; its post-processing waits for the gate."""
+
+    prepared: list[int] = field(default_factory=list)
+    began: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def prepare(self, image):
+        self.prepared.append(1)
+        return super().prepare(image)
+
+    def select(self, *args, **options):
+        self.began.set()
+        assert self.gate.wait(30)
+        return super().select(*args, **options)
+
+
+def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_network_and_in_postprocessing(tiny_model, photo):
+    engine = ParallelEngineStub(tiny_model)
+    detector = BlockedDetector(tiny_model.spec, engine)
+    model = replace(LoadedModel.of(tiny_model, engine, max_concurrency=8), detector=detector, cores=8)
+    engine.calls.clear()
+    app = create_app(Registry([model]), Settings(queue_size=64), cores=8)
+
+    async def ask_all():
+        async with client(app) as http:
+            requests = [asyncio.create_task(http.post("/detect", content=photo()))]
+            engine.permits.release()
+            await asyncio.to_thread(detector.began.wait, 30)  # the first image is in post-processing,
+            requests.append(asyncio.create_task(http.post("/detect", content=photo())))
+            await until(lambda: len(engine.calls) == 2)  # the second one is in the network,
+            requests += [asyncio.create_task(http.post("/detect", content=photo())) for _ in range(40)]
+            await until(lambda: len(detector.prepared) >= 2 + 8)  # and eight more are ready for it
+            await until(lambda: len(detector.prepared) == app.state.inference.queue.running)
+            engine.permits.release(100)
+            detector.gate.set()
+            return await asyncio.gather(*requests)
+
+    assert {answer.status_code for answer in asyncio.run(ask_all())} == {200}
+    assert engine.calls[:3] == ["multi-threaded", "multi-threaded", "single-threaded"]
+
+
+def test_event_loop_answers_while_the_network_computes(app, watched, photo):
+    watched.gate.clear()
+
+    async def ask():
+        async with client(app) as http:
+            slow = [asyncio.create_task(http.post("/detect", content=photo())) for _ in range(50)]
+            await asyncio.to_thread(watched.entered.wait, 30)
+            alive = await http.get("/livez")
+            models = await http.get("/models")
+            refused = await http.post("/detect", content=photo(), params={"confidence": 2})
+            early = [task.done() for task in slow]
+            watched.gate.set()
+            return [alive, models, refused], early, await asyncio.gather(*slow)
+
+    quick, early, late = asyncio.run(ask())
+    assert [answer.status_code for answer in quick] == [200, 200, 422]
+    assert not any(early)
+    assert {answer.status_code for answer in late} == {200}
+
+
+def test_damaged_images_do_not_affect_other_requests(app, photo):
+    valid, damaged = photo(200, 150), photo(200, 150)[:4000]
+
+    async def ask_all():
+        async with client(app) as http:
+            return await asyncio.gather(*(http.post("/detect", content=content) for content in [valid, damaged, b""] * 20))
+
+    assert [answer.status_code for answer in asyncio.run(ask_all())] == [200, 422, 400] * 20

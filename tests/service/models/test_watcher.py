@@ -1,0 +1,379 @@
+"""The watcher of the model folder, scan by scan."""
+
+import os
+import shutil
+import threading
+import weakref
+from dataclasses import replace
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from detector.errors import UnknownModel
+from detector.spec import Model
+from service.app import create_app
+from service.errors import NoModel
+from service.models.loaded_model import LoadedModel
+from service.models.loader import ModelLoader
+from service.models.registry import Registry
+from service.models.watcher import ModelWatcher
+from service.settings import Settings
+from weights.repository.layout import FILE
+from weights.repository.publish import add, promote, remove, rollback
+
+MIB = 2**20
+
+
+def test_first_scan_serves_the_highest_version_of_each_model(watch, models, write_model, tiny_model, another_model):
+    write_model(models / "fruit" / "9" / FILE, tiny_model)
+    write_model(models / "fruit" / "10" / FILE, another_model)
+    write_model(models / "flat.safetensors", tiny_model)
+    folder = watch()
+    assert folder.served == {"flat": ["1"], "fruit": ["10"]}
+    assert folder.registry.get("fruit").detector.spec.labels == another_model.spec.labels
+    assert folder.registry.get("fruit").name == "fruit"
+    assert folder.registry.default.name == "flat"
+    assert folder.registry.load_count == 2
+
+
+def test_new_version_is_served_after_two_equal_scans(watch, models, tiny_model, another_model):
+    add(models, "fruit", tiny_model)
+    folder = watch()
+    add(models, "fruit", another_model)
+    assert folder.scan(1).served == {"fruit": ["1"]}
+    assert folder.scan(1).served == {"fruit": ["2"]}
+
+
+def test_file_that_is_being_copied_is_not_read(watch, models, write_model, tiny_model, another_model):
+    add(models, "fruit", tiny_model)
+    folder = watch()
+    complete = models.parent / "complete"
+    write_model(complete, another_model)
+    data = complete.read_bytes()
+    copied = models / "fruit" / "2" / FILE
+    copied.parent.mkdir()
+    for part in (data[:100], data[:-1]):
+        copied.write_bytes(part)
+        assert folder.scan(1).served == {"fruit": ["1"]}
+    assert not folder.rejected
+    folder.scan(1)  # the copy has paused before its end
+    assert folder.served == {"fruit": ["1"]}
+    assert "damaged, cut short" in folder.rejected["fruit", "2"]
+    copied.write_bytes(data)
+    assert folder.scan(1).served == {"fruit": ["1"]}
+    assert folder.scan(1).served == {"fruit": ["2"]}
+    assert not folder.rejected
+
+
+@pytest.mark.parametrize("defect", ["damaged", "cut", "foreign", "a folder", "stem", "pipe"])
+def test_broken_version_is_rejected_with_a_reason_and_the_old_version_stays(watch, models, write_model, tiny_model, defect, caplog):
+    add(models, "mine", tiny_model)
+    folder = watch()
+    old = folder.registry.get("mine")
+    path = models / "mine" / "2" / FILE
+    write_model(path, tiny_model)
+    data = path.read_bytes()
+    if defect == "stem":
+        network = tiny_model.spec.network[:2]
+        arrays = {name: array for name, array in tiny_model.arrays.items() if name.startswith("conv1/")}
+        write_model(path, Model("stem", replace(tiny_model.spec, labels=(), anchors=(), network=network), arrays))
+    elif defect in ("a folder", "pipe"):
+        path.unlink()
+        (path.mkdir if defect == "a folder" else lambda: os.mkfifo(path))()
+    else:
+        path.write_bytes({"damaged": data[:-4] + b"oops", "cut": data[:-1], "foreign": b"<html>"}[defect])
+    folder.scan()
+    assert folder.registry.get("mine") is old
+    assert "mine/2/model.safetensors" in folder.rejected["mine", "2"]
+    assert str(models) not in folder.rejected["mine", "2"]
+    assert folder.rejected["mine", "2"] in caplog.text
+    assert folder.scan(5).registry.rejection_count == 1
+    with pytest.raises(
+        UnknownModel, match=r"^Version '2' of model 'mine' is not loaded. Loaded versions: 1\. Refused: .*model\.safetensors"
+    ):
+        folder.registry.get("mine", "2")
+    shutil.rmtree(path.parent)
+    write_model(path, tiny_model)
+    assert folder.scan().served == {"mine": ["2"]}
+    assert not folder.rejected
+
+
+def test_file_that_is_replaced_in_place_is_loaded_unless_it_is_broken(watch, models, write_model, tiny_model, another_model):
+    path = models / "flat.safetensors"
+    write_model(path, tiny_model)
+    folder = watch()
+    first = folder.registry.get("flat")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert folder.scan().registry.get("flat") is first
+    assert folder.rejected
+    write_model(path, another_model)
+    assert folder.scan().registry.get("flat").detector.spec.labels == another_model.spec.labels
+    assert not folder.rejected
+
+
+def test_symbolic_links_are_followed_as_kubernetes_swaps_them(watch, models, write_model, tiny_model, another_model):
+    for number, model in enumerate((tiny_model, another_model)):
+        write_model(models / f"..2026_{number}" / "mine.safetensors", model)
+    (models / "..data").symlink_to("..2026_0")
+    (models / "mine.safetensors").symlink_to("..data/mine.safetensors")
+    folder = watch()
+    assert folder.registry.get("mine").detector.spec.labels == tiny_model.spec.labels
+    (models / "..new").symlink_to("..2026_1")
+    (models / "..new").rename(models / "..data")
+    assert folder.scan().registry.get("mine").detector.spec.labels == another_model.spec.labels
+    assert folder.served == {"mine": ["1"]}
+
+
+def test_removed_model_is_unloaded_after_two_scans(watch, models, tiny_model):
+    for name in ("one", "two"):
+        add(models, name, tiny_model)
+    folder = watch()
+    remove(models, "one")
+    assert folder.scan(1).served == {"one": ["1"], "two": ["1"]}
+    assert folder.scan(1).served == {"two": ["1"]}
+    with pytest.raises(UnknownModel, match="This service has two"):
+        folder.registry.get("one")
+
+
+def test_unreadable_folder_unloads_nothing(watch, models, tiny_model, caplog):
+    add(models, "mine", tiny_model)
+    folder = watch()
+    models.rename(models.with_name("away"))
+    assert folder.scan(5).served == {"mine": ["1"]}
+    assert caplog.text.count("Loaded models stay available") == 1
+    models.with_name("away").rename(models)
+    add(models, "mine", tiny_model)
+    assert folder.scan().served == {"mine": ["2"]}
+
+
+def test_model_that_is_missing_in_one_scan_is_not_loaded_again(watch, models, tiny_model):
+    add(models, "mine", tiny_model)
+    folder = watch()
+    before = folder.registry.get("mine")
+    (models / "mine").rename(models / ".mine")
+    folder.scan(1)
+    (models / ".mine").rename(models / "mine")
+    assert folder.scan().registry.get("mine") is before
+
+
+def test_rollback_and_promote_are_followed(watch, models, tiny_model, another_model):
+    for model in (tiny_model, another_model, tiny_model):
+        add(models, "mine", model)
+    folder = watch()
+    assert folder.served == {"mine": ["3"]}
+    rollback(models, "mine")
+    assert folder.scan().served == {"mine": ["2"]}
+    promote(models, "mine", 1)
+    assert folder.scan().served == {"mine": ["1"]}
+    promote(models, "mine", 3)
+    assert folder.scan().served == {"mine": ["3"]}
+
+
+def test_version_that_was_rolled_back_stays_if_the_previous_one_is_broken(watch, models, tiny_model):
+    for _ in range(2):
+        add(models, "mine", tiny_model)
+    folder = watch()
+    (models / "mine" / "1" / FILE).write_bytes(b"broken")
+    rollback(models, "mine")
+    assert folder.scan(3).served == {"mine": ["2"]}
+    assert ("mine", "1") in folder.rejected
+    remove(models, "mine")
+    assert folder.scan().served == {}
+
+
+def test_first_scan_serves_the_newest_valid_version(watch, models, tiny_model):
+    for _ in range(3):
+        add(models, "mine", tiny_model)
+    (models / "mine" / "3" / FILE).write_bytes(b"broken")
+    folder = watch()
+    assert folder.served == {"mine": ["2"]}
+    assert ("mine", "3") in folder.rejected
+
+
+def test_several_versions_stay_loaded_and_answer_by_number(watch, models, tiny_model, another_model):
+    for model in (tiny_model, another_model, tiny_model):
+        add(models, "mine", model)
+    folder = watch(max_versions=2)
+    assert folder.served == {"mine": ["3", "2"]}
+    assert folder.registry.get("mine", "2").detector.spec.labels == another_model.spec.labels
+    second = folder.registry.get("mine", "2")
+    rollback(models, "mine")
+    assert folder.scan().served == {"mine": ["2", "1"]}
+    assert folder.registry.get("mine") is second  # it was not loaded again
+
+
+def test_model_of_the_folder_replaces_the_fixed_model_of_its_name_until_it_is_removed(watch, models, tiny_model, another_model):
+    fixed = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model), name="mine")
+    folder = watch(Registry([fixed]))
+    add(models, "mine", another_model)
+    add(models, "another", another_model)
+    assert folder.scan().registry.default.detector.spec.labels == another_model.spec.labels
+    assert list(folder.served) == ["mine", "another"]
+    remove(models, "mine")
+    assert folder.scan().registry.default is fixed
+
+
+def test_default_model_may_be_loaded_later(watch, models, tiny_model):
+    add(models, "another", tiny_model)
+    folder = watch(Registry(default="mine"))
+    with pytest.raises(NoModel, match="no model 'mine'"):
+        _ = folder.registry.default
+    add(models, "mine", tiny_model)
+    assert folder.scan().registry.default.name == "mine"
+    assert list(folder.served) == ["mine", "another"]
+
+
+def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, monkeypatch, caplog):
+    def fails(*_, **__):
+        raise RuntimeError("no kernel for this")
+
+    add(models, "mine", tiny_model)
+    monkeypatch.setattr("service.models.loader.load_engine", fails)
+    folder = watch()
+    assert "the engine cannot run this network (RuntimeError)" in folder.rejected["mine", "1"]
+    assert "no kernel for this" in caplog.text
+
+
+def test_file_that_changes_while_it_is_read_is_left_for_the_next_scan(models, write_model, tiny_model, another_model):
+    path = add(models, "mine", tiny_model).path
+    replaced = []
+
+    class ReplacingLoader(ModelLoader):
+        def load(self, *arguments):
+            if path.exists() and not replaced:
+                replaced.append(True)
+                write_model(path, another_model)
+            return super().load(*arguments)
+
+    registry = Registry()
+    watcher = ModelWatcher(models, registry, ReplacingLoader("onnxruntime", 1000 * MIB))
+    watcher.update()
+    assert not registry.loaded
+    assert not registry.rejected
+    for _ in range(2):
+        watcher.update()
+    assert registry.get("mine").detector.spec.labels == another_model.spec.labels
+
+
+def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tiny_model, another_model, photo, ask):
+    add(models, "mine", tiny_model)
+    folder = watch()
+    app = create_app(folder.registry, Settings())
+    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
+    in_flight = folder.registry.get("mine")
+    model, session = weakref.ref(in_flight), weakref.ref(in_flight.detector.engine.session)
+    add(models, "mine", another_model)
+    assert folder.scan().served == {"mine": ["2"]}
+    assert in_flight.thread_pool.submit(int).result() == 0  # a running request keeps the version that it started with
+    assert session()
+    del in_flight
+    assert model() is None
+    for thread in threading.enumerate():
+        if thread.name == "release":
+            thread.join()
+    assert session() is None
+    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"
+
+
+def test_version_without_a_file_is_rejected_until_the_file_arrives(watch, models, write_model, tiny_model):
+    add(models, "mine", tiny_model)
+    (models / "mine" / "2").mkdir()
+    folder = watch()
+    assert folder.served == {"mine": ["1"]}
+    assert "cannot be read: No such file" in folder.rejected["mine", "2"]
+    assert folder.scan(5).registry.rejection_count == 1
+    write_model(models / "mine" / "2" / FILE, tiny_model)
+    assert folder.scan().served == {"mine": ["2"]}
+
+
+class BlockedLoader(ModelLoader):
+    """Waits for the gate before it loads a version."""
+
+    began, gate = threading.Event(), threading.Event()
+
+    def load(self, *arguments):
+        self.began.set()
+        assert self.gate.wait(30)
+        return super().load(*arguments)
+
+
+@pytest.fixture
+def blocked_loader():
+    """A loader whose gate is open."""
+    BlockedLoader.gate.set()
+    yield BlockedLoader("onnxruntime", 1000 * MIB)
+    BlockedLoader.gate.set()
+
+
+def close_gate(loader):
+    loader.gate.clear()
+    loader.began.clear()
+
+
+def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_model, another_model, photo, ask, blocked_loader):
+    registry = Registry()
+    watcher = ModelWatcher(models, registry, blocked_loader)
+    add(models, "mine", tiny_model)
+    watcher.update()
+    app = create_app(registry, Settings())
+    add(models, "mine", another_model)
+    close_gate(blocked_loader)
+    with watcher.running(0.001):
+        try:
+            assert blocked_loader.began.wait(30)
+            assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
+            states = ask(app, "GET", "/v1/models/mine").json()["model_version_status"]
+            assert [(each["version"], each["state"]) for each in states] == [("2", "LOADING"), ("1", "AVAILABLE")]
+            assert ask(app, "GET", "/v2/models/mine/versions/2/ready").status_code == 404
+        finally:
+            blocked_loader.gate.set()
+    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"  # the end of the block waited for it
+
+
+def test_rollback_to_a_loaded_version_does_not_wait_for_another_version(models, tiny_model, another_model, blocked_loader):
+    for model in (tiny_model, another_model, tiny_model):
+        add(models, "mine", model)
+    registry = Registry()
+    watcher = ModelWatcher(models, registry, blocked_loader, max_versions=2)
+    watcher.update()
+    rollback(models, "mine")
+    close_gate(blocked_loader)
+    with watcher.running(0.001):
+        try:
+            assert blocked_loader.began.wait(30)  # version 1 is being loaded
+            assert [model.version for model in registry.versions("mine")] == ["2"]
+        finally:
+            blocked_loader.gate.set()
+    assert [model.version for model in registry.versions("mine")] == ["2", "1"]
+
+
+def test_watcher_continues_after_a_failed_scan_and_ends_with_its_block(models, tiny_model, caplog):
+    registry, scanned = Registry(), threading.Event()
+
+    class FailingOnce(ModelWatcher):
+        failed = False
+
+        def update(self):
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError("an unexpected error")
+            super().update()
+            scanned.set()
+
+    watcher = FailingOnce(models, registry, ModelLoader("onnxruntime", 1000 * MIB))
+    add(models, "mine", tiny_model)
+    with watcher.running(0.001):
+        assert scanned.wait(30)
+    assert registry.get("mine")
+    assert "an unexpected error" in caplog.text
+    assert not [thread for thread in threading.enumerate() if thread.name == "models"]
+
+
+def test_file_whose_name_is_not_a_model_name_is_rejected(watch, models, write_model, tiny_model):
+    write_model(models / "my model.safetensors", tiny_model)
+    folder = watch()
+    assert folder.served == {}
+    assert "is no name for a model" in folder.rejected["my model.safetensors", None]
+    assert folder.scan(3).registry.rejection_count == 1
+    (models / "my model.safetensors").unlink()
+    assert not folder.scan().rejected

@@ -1,0 +1,83 @@
+"""The formats of the log."""
+
+import json
+import logging
+import sys
+
+import pytest
+
+from service.observability.logging import LOG_FORMATTERS, LOGGERS, configure_logging
+
+UNPRINTABLE = "\x9b31m\u202eevil\u2028\x1b[2J\x00"
+"""C1 and C0 control characters, a right-to-left override and a line separator."""
+
+
+@pytest.fixture
+def log_lines(capsys):
+    """(format) -> a function that returns the lines logged since its last call. The loggers are restored afterwards."""
+    loggers = [logging.getLogger(name) for name in ("", *LOGGERS)]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    logging.captureWarnings(False)
+
+    def start(log_format):
+        configure_logging(log_format, "info")
+        return lambda: capsys.readouterr().err.splitlines()
+
+    yield start
+    logging.captureWarnings(False)
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+def test_formats_are_those_of_the_setting():
+    assert set(LOG_FORMATTERS) == {"json", "text"}
+
+
+@pytest.mark.parametrize("log_format", LOG_FORMATTERS)
+def test_error_is_logged_with_its_traceback(log_format):
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        record = logging.LogRecord("boxwright.service", logging.ERROR, "", 1, "%s failed", ("it\nself",), sys.exc_info())
+    line = LOG_FORMATTERS[log_format]().format(record)
+    if log_format == "json":
+        assert "\n" not in line
+        assert "ValueError" in json.loads(line)["exception"]
+    else:
+        assert line.splitlines()[0].endswith("it\\nself failed")
+        assert "ValueError" in line
+
+
+@pytest.mark.parametrize("log_format", LOG_FORMATTERS)
+def test_unprintable_characters_are_escaped_in_messages_facts_and_tracebacks(log_format):
+    try:
+        raise ValueError(UNPRINTABLE)
+    except ValueError:
+        record = logging.LogRecord("boxwright.service", logging.ERROR, "", 1, "path %s", (UNPRINTABLE,), sys.exc_info())
+    record.facts = {"path": UNPRINTABLE}
+    text = LOG_FORMATTERS[log_format]().format(record)
+    assert "evil" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert text.isascii()
+    if log_format == "json":
+        line = json.loads(text)
+        assert (line["message"], line["path"]) == (f"path {UNPRINTABLE}", UNPRINTABLE)
+
+
+@pytest.mark.parametrize("name", ["boxwright.models", "uvicorn.error", "detector.engines", "weights.engines.disk_cache", "training.run"])
+def test_loggers_of_all_packages_use_the_log_level(log_lines, name):
+    read = log_lines("json")
+    logging.getLogger(name).info("a message")
+    logging.getLogger(name).debug("a detail")
+    logging.getLogger("another.library").info("a message of a library")
+    (line,) = read()
+    assert (json.loads(line)["logger"], json.loads(line)["message"]) == (name, "a message")
+
+
+def test_path_with_a_line_break_stays_on_one_line_of_the_text_log(log_lines, ask, tiny_app):
+    read = log_lines("text")
+    ask(tiny_app, "GET", "/a%0aFORGED%1b[31m", headers={"X-Request-ID": "the-id"})
+    (line,) = read()
+    assert line.endswith("[the-id]")
+    assert "\x1b" not in line

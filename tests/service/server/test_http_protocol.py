@@ -1,0 +1,226 @@
+"""The limits of connections, over real sockets: unread answers, upgrades, and the number of connections."""
+
+import logging
+import socket
+import time
+
+import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from detector.errors import SettingError
+from service.server import http_protocol
+from service.server.connection_limit import RESERVED_FILES, effective_limit
+from service.settings import read_settings
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def answering(body, requests=None):
+    """An ASGI application that reads the request and answers this body."""
+
+    async def app(scope, receive, send):
+        content, more = b"", True
+        while more:
+            message = await receive()
+            content, more = content + message.get("body", b""), message.get("more_body", False)
+        if requests is not None:
+            requests.append((scope["method"], scope["path"], content))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def connect(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+def receive_all(client):
+    """Everything that the server sends until it closes the connection."""
+    received = b""
+    try:
+        while part := client.recv(65536):
+            received += part
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def receive_answer(client):
+    with client.makefile("rb") as file:
+        head = b"".join(iter(file.readline, b"\r\n"))
+        length = next(int(line.split()[1]) for line in head.splitlines() if line.startswith(b"content-length:"))
+        return head, file.read(length)
+
+
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_small_answer_that_is_never_read_is_cut_off(serve_protocol):
+    """The rest of the answer in the process is far below the buffer size at which uvicorn would notice."""
+    with serve_protocol(answering(bytes(40_000)), body_seconds=0.3) as (port, server), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        until(lambda: server.server_state.connections)
+        (protocol,) = server.server_state.connections
+        for number in range(1, 1000):
+            client.sendall(GET)
+            until(lambda number=number: server.server_state.total_requests == number)
+            if protocol.transport.get_write_buffer_size():
+                break
+        assert 0 < protocol.transport.get_write_buffer_size() <= 40_000 + 200
+        until(lambda: not server.server_state.connections)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs a socket option of Linux")
+def test_kernel_drops_a_closed_connection_whose_data_is_not_read(serve_protocol):
+    """After the process has closed the connection, the kernel still holds the unread answer."""
+    with serve_protocol(answering(b"ok"), body_seconds=0.3) as (port, server), connect(port) as client:
+        client.sendall(GET)
+        receive_answer(client)
+        (protocol,) = server.server_state.connections
+        connection = protocol.transport.get_extra_info("socket")
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 300
+
+
+def test_slow_reader_is_not_cut_off_while_nothing_is_unsent(serve_protocol):
+    with serve_protocol(answering(b"small"), body_seconds=0.05) as (port, _), connect(port) as client:
+        for _ in range(3):
+            client.sendall(GET)
+            time.sleep(0.1)
+            assert receive_answer(client)[1] == b"small"
+
+
+UPGRADES = [
+    b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+]
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+@pytest.mark.parametrize("framing", [b"Content-Length: 43\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2b\r\n"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_upgrade_with_a_body_is_refused_and_the_body_is_not_parsed_as_a_request(serve_protocol, upgrade, framing, pieces):
+    requests, smuggled = [], b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert len(smuggled) == 43
+    head = b"POST /detect HTTP/1.1\r\nHost: localhost\r\n" + upgrade + framing
+    with serve_protocol(answering(b"ok", requests)) as (port, _), connect(port) as client:
+        client.sendall(head + smuggled if pieces == 1 else head)
+        if pieces == 2:
+            time.sleep(0.05)
+            client.sendall(smuggled)
+        received = receive_all(client)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in received
+    assert requests == []
+
+
+def test_upgrade_without_a_body_is_answered_and_ends_the_connection(serve_protocol):
+    requests = []
+    with serve_protocol(answering(b"ok", requests)) as (port, _), connect(port) as client:
+        client.sendall(b"GET /first HTTP/1.1\r\nHost: localhost\r\n" + UPGRADES[0] + b"\r\n")
+        time.sleep(0.05)
+        client.sendall(b"GET /second HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = receive_all(client)
+    assert received.count(b"HTTP/1.1 200 ") == 1
+    assert requests == [("GET", "/first", b"")]
+
+
+def test_idle_connections_are_closed_for_new_ones(serve_protocol, caplog):
+    with caplog.at_level(logging.WARNING), serve_protocol(answering(b"ok"), max_connections=5) as (port, server):
+        clients = [connect(port) for _ in range(5)]
+        until(lambda: len(server.server_state.connections) == 5)
+        clients += [connect(port) for _ in range(3)]
+        for closed in clients[:3]:
+            assert receive_all(closed) == b""
+        for client in clients[3:]:
+            client.sendall(GET)
+            assert receive_answer(client)[1] == b"ok"
+        for client in clients:
+            client.close()
+    assert caplog.text.count("the limit of 5 open connections is reached") == 1
+
+
+def test_connection_with_a_running_request_is_not_closed_for_a_new_one(serve_protocol):
+    with serve_protocol(answering(b"ok"), max_connections=2) as (port, server):
+        running = connect(port)
+        running.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha")
+        until(lambda: server.server_state.tasks)
+        others = [connect(port) for _ in range(3)]
+        assert [receive_all(client) for client in others[:2]] == [b"", b""]
+        running.sendall(b"lf")
+        assert receive_answer(running)[1] == b"ok"
+        others[2].sendall(GET)
+        assert receive_answer(others[2])[1] == b"ok"
+        for client in (running, *others):
+            client.close()
+
+
+@pytest.mark.parametrize(
+    ("configured", "max_files", "limit"),
+    [
+        (512, 1024, 512),
+        (5000, 1024, 1024 - RESERVED_FILES),
+        (5000, RESERVED_FILES, 1),
+        (5000, 10, 1),
+        (5000, -1, 5000),
+        (5000, 0, 5000),
+    ],
+)
+def test_limit_leaves_file_descriptors_for_the_rest_of_the_process(caplog, configured, max_files, limit):
+    assert effective_limit(configured, max_files) == limit
+    assert ("may open" in caplog.text) == (limit < configured)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [
+        ([], ("http", "127.0.0.1")),
+        (["10.0.0.0/8"], ("http", "127.0.0.1")),
+        (["127.0.0.1"], ("https", "203.0.113.9")),
+        (["*"], ("https", "203.0.113.9")),
+    ],
+)
+def test_forwarded_headers_are_used_from_trusted_proxies_only(serve_protocol, trusted, expected):
+    clients = []
+
+    async def app(scope, receive, send):
+        clients.append((scope["scheme"], scope["client"][0]))
+        await answering(b"ok")(scope, receive, send)
+
+    with serve_protocol(app, trusted_proxies=trusted) as (port, _), connect(port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\r\n")
+        receive_answer(client)
+    assert clients == [expected]
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example", "10.0.0.1/8", "300.0.0.1"])
+def test_trusted_proxy_must_be_an_address_or_a_network(proxy):
+    with pytest.raises(SettingError, match="trusted_proxies"):
+        read_settings(trusted_proxies=proxy)
+
+
+def test_protocol_overrides_public_methods_of_uvicorn_only():
+    """uvicorn does not document its protocol class. This test names what a new version must still have."""
+    ours = {name for name in vars(http_protocol._BoundedProtocol) if not name.startswith("__")}
+    inherited = set(dir(HttpToolsProtocol))
+    assert not {name for name in ours if name.startswith("_")} & inherited
+    assert {name for name in ours if not name.startswith("_")} - {"settings", "connection_limit"} <= inherited
+    assert ours >= {"connection_made", "connection_lost", "data_received", "on_headers_complete", "on_response_complete", "pause_writing"}
+
+
+def test_protocol_reads_existing_attributes_of_uvicorn(serve_protocol):
+    with serve_protocol(answering(b"ok")) as (port, server), connect(port) as client:
+        client.sendall(GET)
+        receive_answer(client)
+        (protocol,) = server.server_state.connections
+        assert protocol.cycle.response_complete is True
+        assert protocol.cycle.keep_alive is True
+        assert protocol.parser.should_upgrade() is False
+        assert (b"host", b"localhost") in protocol.headers
+        assert protocol.loop.is_running()

@@ -1,0 +1,124 @@
+"""SIGTERM under load: the service announces its end, finishes its requests, and ends."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def read_answer(client):
+    """Everything that the service sends until it closes the connection."""
+    with client.makefile("rb") as file:
+        return file.read()
+
+
+@pytest.mark.slow
+def test_every_accepted_request_is_answered(start_service, model_file, photo):
+    image_bytes = photo(1600, 1200)
+    request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes
+    service = start_service(model_file, BOXWRIGHT_NOTICE_SECONDS="3", BOXWRIGHT_QUEUE_SIZE="100")
+    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(30)]
+    for client in clients:
+        client.sendall(request)
+    with httpx.Client(base_url=service.url, timeout=60) as other:
+        service.process.send_signal(signal.SIGTERM)
+        while (ready := other.get("/readyz")).status_code == 200:
+            pass  # the signal has not been handled yet
+        latecomer = other.post("/detect", content=photo())
+    assert ready.status_code == 503
+    assert ready.headers["connection"] == "close"
+    answers = [read_answer(client) for client in clients]
+    for client in clients:
+        client.close()
+    assert latecomer.status_code == 200
+    assert {answer.partition(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+    assert all(answer.endswith(b"}") for answer in answers)
+    assert service.process.wait(timeout=30) == 0
+    assert service.stop() == 0
+    assert "Traceback" not in "".join(service.log)
+
+
+def test_unfinished_request_is_cut_off_after_the_grace_time(start_service, model_file):
+    service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="3")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+        with httpx.Client(base_url=service.url) as other:
+            while "boxwright_requests_in_flight 2.0" not in other.get("/metrics").text:
+                pass
+        code = service.stop()
+    assert code in (0, -signal.SIGALRM)  # the second one if the interpreter takes too long to end on a busy machine
+    assert "timeout graceful shutdown exceeded" in "".join(service.log)
+
+
+BLOCKING = """
+import ctypes, signal, sys
+import service.inference.pipeline as pipeline
+from cli.commands.serve import load_registry
+from service.app import create_app
+from service.server.uvicorn_server import run_server
+from service.settings import read_settings
+
+def block(*_, **__):
+    print("decoding", flush=True)
+    ctypes.CDLL(None).sleep(600)  # native code that releases the interpreter, as decoders do
+
+pipeline.read_reduced = block
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as `boxwright serve` does
+settings = read_settings(model=sys.argv[1], port=0, grace_seconds=3, notice_seconds=0)
+run_server(create_app(load_registry(settings), settings), settings)
+"""
+
+KILLED = """
+import ctypes, sys, time
+from service.server import hard_exit
+
+hard_exit.arm_kill(1)
+print("armed", flush=True)
+ctypes.PyDLL(None).sleep(600)  # native code that keeps the interpreter lock and stops all Python code
+"""
+
+
+def start_script(script, *arguments):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def read_until(process, text):
+    """The line of the process's output that contains the text."""
+    for line in process.stdout:
+        if text in line:
+            return line
+    pytest.fail(f"the process ended without {text!r}")
+
+
+def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(model_file, photo):
+    process = start_script(BLOCKING, model_file)
+    try:
+        port = int(read_until(process, "running on http://").partition("http://")[2].partition(" ")[0].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            image_bytes = photo()
+            client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes)
+            read_until(process, "decoding")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        log = process.communicate()[0]
+    assert "the grace time is over" in log
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers of the kernel")
+def test_kernel_ends_a_process_that_runs_no_python_code():
+    process = start_script(KILLED)
+    try:
+        read_until(process, "armed")
+        assert process.wait(timeout=30) == -signal.SIGALRM
+    finally:
+        process.kill()
+        process.communicate()
