@@ -17,7 +17,7 @@ from detector.detector import Detector
 from detector.errors import ImageError
 from detector.imaging.image import read_reduced
 from service.schemas.detections import Detection
-from service.schemas.problem import KINDS
+from service.schemas.problem_kinds import PROBLEM_KINDS
 from weights.engines.factory import EngineName, load_engine
 from weights.hub.resolve import load
 
@@ -60,7 +60,7 @@ class Worker:
         try:
             return self._found(photo)
         except ImageError as error:
-            return Row(shown(photo), kind=KINDS[type(error)].slug if type(error) in KINDS else "bad-file", problem=str(error))
+            return Row(shown(photo), kind=PROBLEM_KINDS[type(error)].slug if type(error) in PROBLEM_KINDS else "bad-file", problem=str(error))
         except OSError as error:
             return Row(shown(photo), kind="bad-file", problem=error.strerror or str(error))
 
@@ -71,7 +71,7 @@ class Worker:
         prepared = detector.prepare(reduced)
         raw = detector.network(prepared.pixels[None])[0]
         found = detector.select(raw, prepared, score_threshold=asked.confidence, iou_threshold=asked.iou, class_ids=self._class_ids)
-        listed = [one.model_dump() for one in Detection.listed(found, detector.spec.labels)]
+        listed = [one.model_dump() for one in Detection.from_detections(found, detector.spec.labels)]
         boxes = [{"label": one["label"], "score": one["score"], **one["box"]} for one in listed]
         return Row(shown(photo), reduced.width, reduced.height, boxes)
 

@@ -42,4 +42,4 @@ class Finder:
         annotated = None
         if wanted.annotate:
             annotated = encode(draw_detections(reduced.picture if reduced.whole else read_image(data), found, labels))
-        return Found(photo, self.name, reduced.width, reduced.height, Detection.listed(found, labels), annotated)
+        return Found(photo, self.name, reduced.width, reduced.height, Detection.from_detections(found, labels), annotated)

@@ -19,7 +19,9 @@ from detector.errors import SettingError
 from service.auth.api_keys import HEADER
 from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
 from service.client.retry_after import seconds_of
-from service.schemas.detections import DetectAnswer, ModelAnswer, ModelList, Problem
+from service.schemas.detections import DetectResponse
+from service.schemas.models import ModelDescription, ModelList
+from service.schemas.problem import Problem
 from weights.hub.mirrors import without_password
 
 CONNECT_SECONDS = 10
@@ -63,7 +65,7 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._session.close()
 
-    def models(self) -> list[ModelAnswer]:
+    def models(self) -> list[ModelDescription]:
         """The models that are being served, the default first. Raises ClientError."""
         return self._shaped(ModelList, self._ask("GET", "models")).models
 
@@ -77,7 +79,7 @@ class Client:
         classes: Sequence[str] = (),
         max_detections: int | None = None,
         answer: Literal["json", "both"] = "json",
-    ) -> DetectAnswer:
+    ) -> DetectResponse:
         """What is in the bytes of a photo's file; options that are None are the service's. answer="both": with the annotated photo.
 
         Raises Refused where the photo or an option cannot be used, and the other ClientErrors.
@@ -85,7 +87,7 @@ class Client:
         given = {"model": model, "confidence": confidence, "iou": iou, "max_detections": max_detections}
         query = [(name, str(value)) for name, value in given.items() if value is not None]
         query += [("classes", label) for label in classes] + [("format", answer)]
-        return self._shaped(DetectAnswer, self._ask("POST", "detect", query, photo))
+        return self._shaped(DetectResponse, self._ask("POST", "detect", query, photo))
 
     def _shaped(self, shape: type[Shape], body: bytes) -> Shape:
         try:

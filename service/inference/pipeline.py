@@ -26,7 +26,7 @@ from service.inference.executor import Batching, Computed, Turns
 from service.inference.timing import Stopwatch
 from service.models.registry import LoadedModel
 from service.observability.metrics import Metrics
-from service.request.context import current_call
+from service.request.context import current_context
 from service.settings import Settings
 
 MAX_DETECTIONS = 100
@@ -70,10 +70,10 @@ class Inference:
         # Places for what is in those threads, and for as many photos as the network takes next: ready, and small by then.
         self.scheduler: Scheduler[Answer] = Scheduler(2 * cores + settings.batch_size, settings.queue_size)
 
-    async def detect(self, photo: bytes, model: LoadedModel, options: Options) -> Answer:
+    async def detect(self, photo: bytes | ImageArray, model: LoadedModel, options: Options) -> Answer:
         """Raises ImageError for a photo that cannot be used, Overloaded where too many wait, DeadlineMissed where it takes too long."""
         steps = _Steps(photo, self._settings.max_pixels, model, options)
-        call, seconds = current_call(), self._settings.request_seconds
+        call, seconds = current_context(), self._settings.request_seconds
         deadline = call.deadline(seconds) if call else asyncio.get_running_loop().time() + seconds
         try:
             answer = await self.scheduler.run(partial(self._work, model, steps), deadline)
@@ -112,12 +112,16 @@ class Inference:
 class _Steps:
     """What is done for one request in worker threads."""
 
-    def __init__(self, photo: bytes, max_pixels: int, model: LoadedModel, options: Options) -> None:
+    def __init__(self, photo: bytes | ImageArray, max_pixels: int, model: LoadedModel, options: Options) -> None:
         self.photo, self.max_pixels = photo, max_pixels
         self.detector, self.options, self.watch = model.detector, options, Stopwatch()
 
     def read(self) -> tuple[PreparedImage, ImageArray | None]:
         """What the network is shown, the same whatever is asked for; and the whole picture where it is to be drawn upon and can be kept."""
+        if not isinstance(self.photo, bytes):
+            self.watch.note("decode", 0.0)
+            with self.watch.stage("prepare"):
+                return self.detector.prepare(self.photo), self.photo
         with self.watch.stage("decode"):
             reduced = read_reduced(self.photo, self.detector.enough, max_pixels=self.max_pixels)
         with self.watch.stage("prepare"):
@@ -141,5 +145,6 @@ class _Steps:
 
     def _drawn(self, kept: ImageArray | None, found: Detections, wanted: MediaType) -> EncodedPhoto:
         with self.watch.stage("draw"):
-            picture = read_image(self.photo, max_pixels=self.max_pixels) if kept is None else kept
-            return encode(draw_detections(picture, found, self.detector.spec.labels), wanted)
+            if kept is None and isinstance(self.photo, bytes):
+                kept = read_image(self.photo, max_pixels=self.max_pixels)
+            return encode(draw_detections(kept, found, self.detector.spec.labels), wanted)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from detector.errors import ImageError
+from detector.placement import ImageArray
 from service.inference.pipeline import Answer, Inference, Options
 from service.models.registry import LoadedModel
 
@@ -14,11 +15,11 @@ AT_ONCE = 4
 """Photos of one request under way at once: the network is kept busy, and no request fills the queue that others wait in."""
 
 
-async def detect_each(inference: Inference, photos: Sequence[bytes], model: LoadedModel, options: Options) -> list[Answer | ImageError]:
+async def detect_each(inference: Inference, photos: Sequence[bytes | ImageArray], model: LoadedModel, options: Options) -> list[Answer | ImageError]:
     """An answer for each photo, or why it cannot be used. Any other error ends them all."""
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def one(photo: bytes) -> Answer | ImageError:
+    async def one(photo: bytes | ImageArray) -> Answer | ImageError:
         async with places:
             try:
                 return await inference.detect(photo, model, options)
@@ -33,7 +34,7 @@ async def detect_each(inference: Inference, photos: Sequence[bytes], model: Load
     return [task.result() for task in tasks]
 
 
-async def detect_all(inference: Inference, photos: Sequence[bytes], model: LoadedModel, options: Options) -> list[Answer]:
+async def detect_all(inference: Inference, photos: Sequence[bytes | ImageArray], model: LoadedModel, options: Options) -> list[Answer]:
     """An answer for each photo, for protocols where all fail together. Raises the first ImageError, and says which photo it is of."""
     answers = []
     for number, answer in enumerate(await detect_each(inference, photos, model, options), 1):

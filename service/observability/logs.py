@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from service.request.context import current_call
+from service.request.context import current_context
 from service.settings import LogFormat, LogLevel
 
 
@@ -21,7 +21,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if call := current_call():
+        if call := current_context():
             ids = {"request_id": call.request_id, "trace_id": call.trace_id, "parent_id": call.parent_id}
             line |= {name: value for name, value in ids.items() if value}
         line |= getattr(record, "facts", {})
@@ -38,7 +38,7 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`. What a client wrote starts no line of its own."""
-        call = current_call()
+        call = current_context()
         line = super().formatMessage(record) + (f" [{call.request_id}]" if call else "")
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 

@@ -97,7 +97,7 @@ def test_a_large_photo_has_the_scores_that_the_service_gives_it(tiny_model, phot
     detector = Detector(model.spec, OnnxEngine.of(model))
     prepared = detector.prepare(read_reduced(path.read_bytes(), detector.enough))
     expected = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.01)
-    assert list(found.detections) == Detection.listed(expected, model.spec.labels) != []
+    assert list(found.detections) == Detection.from_detections(expected, model.spec.labels) != []
     assert (found.width, found.height) == (900, 700)
 
 

@@ -9,7 +9,7 @@ import yaml
 from kubernetes_validate import ValidationError, validate
 
 from service.auth.api_keys import HashedKey, new_key
-from service.auth.authenticator import Door
+from service.auth.authenticator import ApiKeyAuthenticator
 from service.settings import Settings
 from weights.hub.resolve import DEFAULT
 
@@ -103,7 +103,7 @@ def test_every_probe_asks_a_route_that_there_is(pods, app, which, probe):
 
 @pytest.mark.parametrize("which", CONTAINERS)
 def test_no_probe_needs_a_key(pods, which):
-    door = Door(Settings(key_hashes=str(HashedKey.of("any", new_key()))))
+    door = ApiKeyAuthenticator(Settings(key_hashes=str(HashedKey.of("any", new_key()))))
     probes = [pods[which]["containers"][0][probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
     assert all(door.is_open("GET", path) for path in probes), probes
 

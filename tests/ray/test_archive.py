@@ -128,7 +128,7 @@ def test_the_answers_are_those_of_the_detector_in_this_process(finished, archive
             reduced = read_reduced((archive / row["photo"]).read_bytes(), detector.enough)
             prepared = detector.prepare(reduced)
             found = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.05)
-            listed = [one.model_dump() for one in Detection.listed(found, model.spec.labels)]
+            listed = [one.model_dump() for one in Detection.from_detections(found, model.spec.labels)]
             assert row["detections"] == [{"label": one["label"], "score": one["score"], **one["box"]} for one in listed]
             assert (row["width"], row["height"]) == (reduced.width, reduced.height)
             boxes += len(listed)

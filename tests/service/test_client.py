@@ -15,7 +15,7 @@ from service.client import client as client_module
 from service.client.client import Client
 from service.client.errors import NotTheService, Refused, StillBusy, Unreachable
 from service.client.retry_after import seconds_of
-from service.schemas.detections import DetectAnswer
+from service.schemas.detections import DetectResponse
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_the_photo_is_sent_again_each_time():
     waits = []
     busy = [(503, {"retry-after": after}, BUSY) for after in ("7", "0", formatdate(0, usegmt=True))]
     with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, wait=waits.append) as client:
-        assert client.detect(b"photo") == DetectAnswer.model_validate_json(FOUND)
+        assert client.detect(b"photo") == DetectResponse.model_validate_json(FOUND)
     assert waits == [7, 0, 0]
     assert bodies == [b"photo"] * 4
 

@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
 from service.app import create_app
-from service.auth.api_keys import HashedKey, holder, new_key
+from service.auth.api_keys import HashedKey, key_name, new_key
 from service.client.client import Client
 from service.client.errors import Refused
 from service.models.registry import LoadedModel, Registry
@@ -231,8 +231,8 @@ def test_keys_are_long_and_no_two_are_alike():
 def test_what_is_written_is_read_and_knows_its_key_only(name, key):
     hashed = HashedKey.read(str(HashedKey.of(name, key)))
     assert str(hashed) == str(HashedKey.of(name, key))
-    assert holder([HashedKey.of("first", "x" + key), hashed, HashedKey.of("last", key + "x")], key.encode()) == name
-    assert holder([hashed], (key + "y").encode()) is None
+    assert key_name([HashedKey.of("first", "x" + key), hashed, HashedKey.of("last", key + "x")], key.encode()) == name
+    assert key_name([hashed], (key + "y").encode()) is None
 
 
 def test_several_keys_hold_from_a_file_or_the_environment(monkeypatch, tmp_path):
