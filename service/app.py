@@ -71,7 +71,13 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
 def _include_routers(app: FastAPI, authenticator: ApiKeyAuthenticator, *, metrics_open: bool) -> None:
     """Add all endpoints. Without API keys, everything is open; with keys, the page, its files and the health checks are."""
     open_routers = [health.router, open_inference.health, page.router, *([metrics.router] if metrics_open else [])]
-    protected = [detect.router, open_inference.router, tensorflow_serving.router, models.router, *([] if metrics_open else [metrics.router])]
+    protected = [
+        detect.router,
+        open_inference.router,
+        tensorflow_serving.router,
+        models.router,
+        *([] if metrics_open else [metrics.router]),
+    ]
     for router in open_routers:
         app.include_router(router)
     for router in protected:

@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on. 0.0.0.0 listens on all addresses of the machine.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 picks a free port, which the log names.")
-    queue_size: int = Field(default=32, ge=1, le=10_000, description="Maximum number of waiting images. Further ones are answered 503 at once.")
+    queue_size: int = Field(
+        default=32, ge=1, le=10_000, description="Maximum number of waiting images. Further ones are answered 503 at once."
+    )
     request_seconds: float = Field(
         default=30,
         gt=0,

@@ -60,7 +60,9 @@ class Worker:
         try:
             return self._found(photo)
         except ImageError as error:
-            return Row(shown(photo), kind=PROBLEM_KINDS[type(error)].slug if type(error) in PROBLEM_KINDS else "bad-file", problem=str(error))
+            return Row(
+                shown(photo), kind=PROBLEM_KINDS[type(error)].slug if type(error) in PROBLEM_KINDS else "bad-file", problem=str(error)
+            )
         except OSError as error:
             return Row(shown(photo), kind="bad-file", problem=error.strerror or str(error))
 

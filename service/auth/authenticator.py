@@ -77,7 +77,9 @@ class ApiKeyAuthenticator:
 
 def _invalid(*, key_present: bool) -> InvalidApiKey:
     if key_present:
-        return InvalidApiKey("Unknown API key. Ask the operator of this service for a key.", 'Bearer realm="boxwright", error="invalid_token"')
+        return InvalidApiKey(
+            "Unknown API key. Ask the operator of this service for a key.", 'Bearer realm="boxwright", error="invalid_token"'
+        )
     headers = f"'Authorization: Bearer KEY' or '{HEADER}: KEY'"
     message = f"This service requires an API key. Send it as {headers}. DeepStack clients may send it as the form field {FORM_FIELD!r}."
     return InvalidApiKey(message, 'Bearer realm="boxwright"')

@@ -145,6 +145,8 @@ class _Steps:
 
     def _drawn(self, kept: ImageArray | None, found: Detections, wanted: MediaType) -> EncodedPhoto:
         with self.watch.stage("draw"):
-            if kept is None and isinstance(self.photo, bytes):
-                kept = read_image(self.photo, max_pixels=self.max_pixels)
-            return encode(draw_detections(kept, found, self.detector.spec.labels), wanted)
+            picture = kept
+            if picture is None:
+                assert isinstance(self.photo, bytes)
+                picture = read_image(self.photo, max_pixels=self.max_pixels)
+            return encode(draw_detections(picture, found, self.detector.spec.labels), wanted)

@@ -15,7 +15,9 @@ AT_ONCE = 4
 """Photos of one request under way at once: the network is kept busy, and no request fills the queue that others wait in."""
 
 
-async def detect_each(inference: Inference, photos: Sequence[bytes | ImageArray], model: LoadedModel, options: Options) -> list[Answer | ImageError]:
+async def detect_each(
+    inference: Inference, photos: Sequence[bytes | ImageArray], model: LoadedModel, options: Options
+) -> list[Answer | ImageError]:
     """An answer for each photo, or why it cannot be used. Any other error ends them all."""
     places = asyncio.Semaphore(AT_ONCE)
 

@@ -45,7 +45,9 @@ class AccessLogMiddleware:
             await send(message)
 
         self.metrics.requests_in_flight.inc()
-        routed = scope | {"method": "GET"} if scope["method"] == "HEAD" else scope  # servers drop the body of a response to HEAD themselves
+        routed = dict(scope)
+        if scope["method"] == "HEAD":
+            routed["method"] = "GET"  # the server drops the body of a response to HEAD
         try:
             await self.app(routed, receive, send_and_count)
         finally:

@@ -52,7 +52,9 @@ def check_content_coding(request: Request) -> None:
     """Raise UnsupportedMediaType if the body is compressed."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
-        raise UnsupportedMediaType(f"The body is compressed ({coding[:20]}). Send the image file as it is: its format is compressed already.")
+        raise UnsupportedMediaType(
+            f"The body is compressed ({coding[:20]}). Send the image file as it is: its format is compressed already."
+        )
 
 
 async def read_images(request: Request) -> UploadedImages:
@@ -71,7 +73,7 @@ async def read_images(request: Request) -> UploadedImages:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("multipart/") and media_type != "multipart/form-data":
         raise UnsupportedMediaType(
-            f"{media_type[:80]} is not supported. Send the image file as the body, or as the field {IMAGE_FIELD!r} of a multipart/form-data."
+            f"{media_type[:80]} is not supported. Send the image file as the body or as the field {IMAGE_FIELD!r} of multipart/form-data."
         )
     body = await request.body()
     if media_type == "multipart/form-data":

@@ -74,7 +74,9 @@ def _parse_part(body: bytes, start: int, end: int, number: int) -> FormField:
     headers_end = body.find(2 * LINE_END, start, min(end, start + MAX_HEADER_BYTES))
     headers = body[start + len(LINE_END) : headers_end].split(LINE_END) if headers_end > start else []
     if headers_end < 0 or len(headers) > MAX_PART_HEADERS:
-        raise BadForm(f"Part {number} of the form has more than {MAX_HEADER_BYTES:,} bytes or {MAX_PART_HEADERS} lines of headers, or no end.")
+        raise BadForm(
+            f"Part {number} of the form has more than {MAX_HEADER_BYTES:,} bytes or {MAX_PART_HEADERS} lines of headers, or no end."
+        )
     values = {name.strip().lower(): value for name, _, value in (line.partition(b":") for line in headers)}
     _, options = parse_options_header(values.get(b"content-disposition"))
     if b"name" not in options:

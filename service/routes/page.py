@@ -16,7 +16,9 @@ mimetypes.add_type("text/javascript", ".js")  # some systems map it to text/plai
 class PageFiles(StaticFiles):
     """Static files that browsers revalidate on each use (RFC 9111, no-cache), so that they never show an outdated page."""
 
-    def file_response(self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200) -> Response:
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
         """Add the Cache-Control header to a file, or to the response 304."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["cache-control"] = "no-cache"

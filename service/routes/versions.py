@@ -40,6 +40,7 @@ def path_parameters(*, version: bool) -> dict[str, Any]:
     """Return the OpenAPI declaration of the path parameters `model` and, optionally, `version`."""
     examples = {"model": "everyday"} | ({"version": FIRST_VERSION} if version else {})
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example} for name, example in examples.items()
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+        for name, example in examples.items()
     ]
     return {"parameters": parameters}

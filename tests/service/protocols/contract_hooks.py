@@ -1,4 +1,4 @@
-"""What schemathesis cannot guess from the document: what a photo is, and which names there are."""
+"""Hooks for schemathesis: image files, and the names of the model and its classes."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""DeepStack's way in: requests byte for byte as its clients send them."""
+"""DeepStack's interface: requests byte for byte as its clients send them."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ EDGE = b"0123456789abcdef0123456789abcdef"
 
 
 def check_same(predictions, detections):
-    """The native answer in DeepStack's words; corners to the nearest pixel, of which the native answer tells hundredths."""
+    """Check that predictions are the native detections, with corners rounded to whole pixels."""
     assert [(one["label"], one["confidence"]) for one in predictions] == [(one["label"], one["score"]) for one in detections]
     for one, other in zip(predictions, detections, strict=True):
         for edge, value in other["box"].items():
@@ -18,7 +18,7 @@ def check_same(predictions, detections):
 
 
 def send(served, path, headers, body):
-    """One request as bytes over a socket: (status, JSON)."""
+    """Send one request as bytes over a socket; return (status, JSON)."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
         head = [
             b"POST " + path + b" HTTP/1.1",
@@ -79,14 +79,14 @@ def test_other_clients_are_answered(served, native, photo, body, edge):
     assert answer["count"] > 2
 
 
-def test_the_request_of_home_assistant_s_library_is_what_frigate_s_is(photo):
+def test_home_assistant_sends_the_same_bytes_as_frigate(photo):
     """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}): the bytes above are those that it sends."""
     prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": photo()}).prepare()
     edge = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
     assert prepared.body.replace(edge, EDGE) == frigate(photo())
 
 
-def test_corners_are_whole_pixels_and_the_best_comes_first(served, photo):
+def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, photo):
     with_all = {"min_confidence": "0.01"}
     answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": photo(300, 200)}, data=with_all, timeout=30).json()
     scores = [one["confidence"] for one in answer["predictions"]]
@@ -98,13 +98,13 @@ def test_corners_are_whole_pixels_and_the_best_comes_first(served, photo):
         assert 0 <= one["y_min"] <= one["y_max"] <= 200
 
 
-def test_the_address_may_limit_the_boxes(served, photo):
+def test_the_query_may_limit_the_boxes(served, photo):
     url = f"{served.url}/v1/vision/detection?max_detections=2"
     assert requests.post(url, files={"image": photo()}, data={"min_confidence": 0.01}, timeout=30).json()["count"] == 2
 
 
 @pytest.mark.parametrize("request_", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
-def test_the_list_names_the_models_whatever_comes_with_it(served, request_):
+def test_the_model_list_ignores_the_body(served, request_):
     answer = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_)
     assert answer.json() == {"success": True, "models": ["tiny-random"]}
 
@@ -121,13 +121,13 @@ def test_the_list_names_the_models_whatever_comes_with_it(served, request_):
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "nan"}}, 400, "min_confidence must be a number"),
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "40"}}, 400, "from 0 to 1, got '40'"),
         ("detection?confidence=0.5", {"files": {"image": b"x"}}, 400, "confidence"),
-        ("detection", {"data": b"x" * (20 * 1024**2 + 1)}, 413, "the body"),
+        ("detection", {"data": b"x" * (20 * 1024**2 + 1)}, 413, "The body"),
         ("custom/unheard-of", {"files": {"image": b"x"}}, 404, "tiny-random"),
-        ("face", {"files": {"image": b"x"}}, 404, "nothing at"),
+        ("face", {"files": {"image": b"x"}}, 404, "There is nothing at"),
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_refusals_are_in_deepstack_s_words(served, path, request_, status, says):
+def test_errors_have_the_format_of_deepstack(served, path, request_, status, says):
     answer = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
@@ -136,12 +136,12 @@ def test_refusals_are_in_deepstack_s_words(served, path, request_, status, says)
     assert says in answer.json()["error"]
 
 
-def test_a_wrong_method_is_refused_in_deepstack_s_words(served):
+def test_a_wrong_method_has_the_format_of_deepstack(served):
     answer = requests.get(f"{served.url}/v1/vision/detection", timeout=30)
     assert (answer.status_code, answer.headers["allow"], answer.json()["success"]) == (405, "POST", False)
 
 
-def test_a_region_as_frigate_cuts_it_is_answered(served, native, photo):
+def test_a_square_region_of_frigate_is_answered(served, native, photo):
     region = photo(320, 320)
     answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": region}, data={"api_key": ""}, timeout=30)
     check_same(answer.json()["predictions"], native(region, confidence=0.4))

@@ -1,4 +1,4 @@
-"""More than can be done: refused at once, or in time, and nothing computed for nobody."""
+"""Overload, slow bodies and disconnects: refused early, and no work for clients that have gone."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import pytest
 
 
 class Exchange:
-    """One request as the server hands it to an application: pieces of a body that come when the test says so, and what was sent back."""
+    """One ASGI request whose body arrives in parts when the test sends them, and the messages of its response."""
 
     def __init__(self, app, *, headers=(), length=None):
         declared = [(b"content-length", str(length).encode())] if length is not None else []
@@ -31,7 +31,7 @@ class Exchange:
     def body(self, data, more=False):
         self.incoming.put_nowait({"type": "http.request", "body": data, "more_body": more})
 
-    def hang_up(self):
+    def disconnect(self):
         self.incoming.put_nowait({"type": "http.disconnect"})
 
     async def run(self):
@@ -63,7 +63,7 @@ def client(app):
 
 
 async def until(condition):
-    """Give way until it holds."""
+    """Let other tasks run until `condition()` is true."""
     async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0)
@@ -74,25 +74,25 @@ def value(app, name, **labels):
 
 
 async def fill(app, http, photo, count):
-    """So many requests that wait for the gate."""
+    """Start `count` requests that wait for the gate of the engine."""
     scheduler = app.state.inference.scheduler
     tasks = [asyncio.create_task(http.post("/detect", content=photo)) for _ in range(count)]
     await until(lambda: scheduler.working + scheduler.waiting == count)
     return tasks
 
 
-def places(app):
-    """Photos that are worked on or may wait."""
+def capacity(app):
+    """Return the number of images that are processed or may wait."""
     return app.state.inference.scheduler.places + 2
 
 
-def test_a_full_queue_refuses_before_the_body_is_read(watched_app, watched, photo):
+def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, watched, photo):
     async def test():
         app = watched_app(queue_size=2)
         app.state.inference.scheduler.service_time.seconds = 1.1
         watched.gate.clear()
         async with client(app) as http:
-            tasks = await fill(app, http, photo(), places(app))
+            tasks = await fill(app, http, photo(), capacity(app))
             one_more = Exchange(app, length=1000)
             one_more.body(b"what nobody reads")
             await one_more.run()
@@ -103,15 +103,15 @@ def test_a_full_queue_refuses_before_the_body_is_read(watched_app, watched, phot
 
     app, refused, alive, answers, afterwards = asyncio.run(test())
     assert (refused.status, refused.problem) == (503, "overloaded")
-    assert min(refused.reads) >= 2  # head and body of the answer were on their way already
+    assert min(refused.reads) >= 2  # status and body of the response had been sent
     assert refused.headers["connection"] == "close"
-    assert int(refused.headers["retry-after"]) == -(-11 * places(app) // 10)
+    assert int(refused.headers["retry-after"]) == -(-11 * capacity(app) // 10)
     assert {answer.status_code for answer in answers} == {200}
     assert (alive.status_code, afterwards.status_code) == (200, 200)
     assert value(app, "boxwright_rejected_total", reason="queue") == 1
 
 
-def test_bodies_that_arrived_while_the_queue_filled_are_refused_too(watched_app, watched, photo):
+def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watched, photo):
     async def test():
         app = watched_app(queue_size=2)
         watched.gate.clear()
@@ -119,7 +119,7 @@ def test_bodies_that_arrived_while_the_queue_filled_are_refused_too(watched_app,
             early = Exchange(app)
             arriving = asyncio.create_task(early.run())
             await until(lambda: early.reads)
-            tasks = await fill(app, http, photo(), places(app))
+            tasks = await fill(app, http, photo(), capacity(app))
             early.body(photo())
             await arriving
             watched.gate.set()
@@ -129,10 +129,10 @@ def test_bodies_that_arrived_while_the_queue_filled_are_refused_too(watched_app,
     late = asyncio.run(test())
     assert (late.status, late.problem) == (503, "overloaded")
     assert int(late.headers["retry-after"]) >= 1
-    assert "connection" not in late.headers  # the body was read, so the connection can go on
+    assert "connection" not in late.headers  # the body was read, so the connection can be used again
 
 
-def test_a_request_out_of_time_is_answered_504_and_what_had_not_begun_is_skipped(watched_app, watched, photo):
+def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_app, watched, photo):
     async def test():
         app = watched_app()
         watched.gate.clear()
@@ -150,7 +150,7 @@ def test_a_request_out_of_time_is_answered_504_and_what_had_not_begun_is_skipped
     assert value(app, "boxwright_deadline_missed_total") == 6
 
 
-def test_the_setting_bounds_what_a_client_may_ask_for(watched_app, watched, photo):
+def test_a_client_cannot_extend_the_time_limit(watched_app, watched, photo):
     async def test():
         app = watched_app(request_seconds=0.05)
         watched.gate.clear()
@@ -161,12 +161,12 @@ def test_the_setting_bounds_what_a_client_may_ask_for(watched_app, watched, phot
 
 
 @pytest.mark.parametrize("sent", ["soon", "0", "-1", "nan", "inf", "1e999", ""])
-def test_a_timeout_that_is_no_time_is_refused(detect, photo, sent):
+def test_an_invalid_timeout_header_is_refused(detect, photo, sent):
     answer = detect(photo(), headers={"X-Request-Timeout": sent})
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-header")
 
 
-def test_a_client_that_hangs_up_is_not_computed_for(watched_app, watched, photo, caplog):
+def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched, photo, caplog):
     async def test():
         app = watched_app()
         watched.gate.clear()
@@ -179,7 +179,7 @@ def test_a_client_that_hangs_up_is_not_computed_for(watched_app, watched, photo,
                 exchange.body(photo())
             await until(lambda: app.state.inference.scheduler.working + app.state.inference.scheduler.waiting == 7)
             for exchange in exchanges:
-                exchange.hang_up()
+                exchange.disconnect()
             await asyncio.gather(*tasks)
             watched.gate.set()
             assert (await first).status_code == 200
@@ -192,17 +192,17 @@ def test_a_client_that_hangs_up_is_not_computed_for(watched_app, watched, photo,
     assert not any(exchange.sent for exchange in exchanges)
     assert value(app, "boxwright_disconnected_total") == 6
     assert value(app, "boxwright_requests_total", route="/detect", method="POST", status="499") == 6
-    assert "the client hung up" in caplog.text
+    assert "the client disconnected" in caplog.text
 
 
-def test_a_body_that_takes_too_long_is_cut_off(watched_app, photo):
+def test_a_slow_body_is_refused(watched_app, photo):
     async def test():
         app = watched_app(body_seconds=0.05)
         slow = Exchange(app, length=100_000)
         slow.body(photo()[:10], more=True)
         task = asyncio.create_task(slow.run())
         await until(lambda: slow.sent)
-        slow.hang_up()
+        slow.disconnect()
         await task
         return app, slow
 
@@ -212,7 +212,7 @@ def test_a_body_that_takes_too_long_is_cut_off(watched_app, photo):
     assert value(app, "boxwright_body_bytes") == 0
 
 
-def test_all_bodies_together_are_bounded(watched_app, photo):
+def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
     async def test():
         app = watched_app(max_waiting_bytes=100_000)
         holding, one_more = Exchange(app), Exchange(app)
@@ -222,7 +222,7 @@ def test_all_bodies_together_are_bounded(watched_app, photo):
         one_more.body(bytes(20_000), more=True)
         one_more.body(b"")
         await one_more.run()
-        holding.hang_up()
+        holding.disconnect()
         await held
         async with client(app) as http:
             return app, one_more, await http.post("/detect", content=photo())

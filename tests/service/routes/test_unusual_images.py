@@ -1,4 +1,4 @@
-"""Photos that strangers send, good and bad, over a real socket to one service, which goes on after each of them."""
+"""Unusual and invalid images over a real socket. The service answers a valid image the same way afterwards."""
 
 import io
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-QUARTER_TURN = 6  # EXIF: turn a quarter clockwise to see it upright
+QUARTER_TURN = 6  # EXIF orientation: rotate clockwise to display
 
 
 def encoded(image, form, **options):
@@ -17,7 +17,7 @@ def encoded(image, form, **options):
 
 
 def noise(width, height, mode="RGB", seed=0):
-    """Every pixel of its own; coarse, so that a lossy format keeps it apart from other noise."""
+    """Return coarse noise, which a lossy format keeps distinct from other noise."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST).convert(mode)
 
@@ -59,8 +59,8 @@ def client(served):
 
 
 @pytest.fixture
-def goes_on(client):
-    """After the test the service says of a sound photo what it said before."""
+def unaffected(client):
+    """Check after the test that a valid image is answered as before."""
 
     def ask():
         return client.post("/detect", content=WHOLE, params={"confidence": 0.05}).json()["detections"]
@@ -72,9 +72,9 @@ def goes_on(client):
     assert client.get("/readyz").status_code == 200
 
 
-@pytest.mark.usefixtures("goes_on")
+@pytest.mark.usefixtures("unaffected")
 @pytest.mark.parametrize("name", TAKEN)
-def test_an_unusual_photo_is_answered_with_its_upright_size_and_boxes_within(client, name):
+def test_an_unusual_image_is_answered_with_its_upright_size_and_boxes_inside(client, name):
     data, (width, height) = TAKEN[name]
     for form in ("json", "image", "both"):
         answer = client.post("/detect", content=data, params={"format": form, "confidence": 0})
@@ -87,9 +87,9 @@ def test_an_unusual_photo_is_answered_with_its_upright_size_and_boxes_within(cli
         assert 0 <= box["ymin"] <= box["ymax"] <= height
 
 
-@pytest.mark.usefixtures("goes_on")
+@pytest.mark.usefixtures("unaffected")
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_answered_is_refused_as_a_problem(client, name):
+def test_an_invalid_request_is_answered_with_a_problem(client, name):
     data, query, status, slug = REFUSED[name]
     answer = client.post("/detect", content=data, params=query)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
@@ -97,14 +97,14 @@ def test_what_cannot_be_answered_is_refused_as_a_problem(client, name):
     assert len(answer.json()["detail"]) > 20
 
 
-@pytest.mark.usefixtures("goes_on")
-def test_a_png_that_claims_60000_by_60000_pixels_is_refused_from_its_header(client, png_that_claims):
+@pytest.mark.usefixtures("unaffected")
+def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(client, png_that_claims):
     answer = client.post("/detect", content=png_that_claims(60_000, 60_000))
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:boxwright:problem:photo-too-large")
     assert "60,000 x 60,000" in answer.json()["detail"]
 
 
-def test_of_an_animated_gif_the_first_frame_is_looked_at(client):
+def test_the_first_frame_of_an_animated_gif_is_used(client):
     def found(data):
         return client.post("/detect", content=data, params={"confidence": 0}).json()["detections"]
 
@@ -113,7 +113,7 @@ def test_of_an_animated_gif_the_first_frame_is_looked_at(client):
     assert animated not in single[1:]
 
 
-def test_boxes_of_a_turned_photo_are_those_of_the_upright_one(client):
+def test_boxes_of_a_rotated_image_are_those_of_the_upright_one(client):
     upright = noise(80, 50)
     lying = upright.transpose(Image.Transpose.ROTATE_90)
     answers = [
@@ -125,7 +125,7 @@ def test_boxes_of_a_turned_photo_are_those_of_the_upright_one(client):
 
 
 @pytest.mark.parametrize("path", ["/", "/models", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/detect", "/nowhere"])
-def test_head_is_answered_as_get_is_and_without_a_body(client, path):
+def test_head_has_the_status_of_get_and_no_body(client, path):
     head, get = (client.request(method, path) for method in ("HEAD", "GET"))
     assert head.status_code == get.status_code == {"/detect": 405, "/nowhere": 404}.get(path, 200)
     assert head.content == b""

@@ -1,11 +1,11 @@
-"""Requests that are refused: a status, a sentence, and a service that goes on."""
+"""Error responses of POST /detect: status, kind of problem, and a message."""
 
 import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
 from service.models.registry import LoadedModel, Registry
-from service.schemas.problem import KINDS
+from service.schemas.problem_kinds import PROBLEM_KINDS
 from service.settings import Settings
 
 FORM = "multipart/form-data; boundary=edge"
@@ -16,12 +16,12 @@ def part(name, data):
 
 
 def check(answer, status, slug):
-    """It is a problem of that kind, and says something."""
+    """Check that the response is a problem of this kind with a message."""
     problem = answer.json()
     assert (answer.status_code, problem["type"]) == (status, f"urn:boxwright:problem:{slug}"), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert problem["status"] == status
-    assert problem["title"] in {kind.title for kind in KINDS.values()}
+    assert problem["title"] in {kind.title for kind in PROBLEM_KINDS.values()}
     assert len(problem["detail"]) > 20
     assert "Traceback" not in problem["detail"]
     return problem
@@ -37,24 +37,24 @@ def check(answer, status, slug):
     ],
     ids=["empty", "text", "svg", "zeros"],
 )
-def test_a_body_that_is_no_photo_is_refused(detect, body, status, slug):
+def test_a_body_that_is_not_an_image_is_refused(detect, body, status, slug):
     check(detect(body), status, slug)
 
 
-def test_a_png_that_claims_60000_by_60000_pixels_is_refused_by_its_header(detect, png_that_claims):
+def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(detect, png_that_claims):
     check(detect(png_that_claims(60_000, 60_000)), 413, "photo-too-large")
 
 
-def test_a_png_with_fewer_pixels_than_it_claims_is_refused(detect, png_that_claims):
+def test_a_png_with_fewer_pixels_than_declared_is_refused(detect, png_that_claims):
     check(detect(png_that_claims(100, 100)), 422, "damaged-image")
 
 
-def test_a_photo_cut_short_is_refused(detect, photo):
+def test_a_truncated_jpeg_is_refused(detect, photo):
     whole = photo(200, 150)
     check(detect(whole[: len(whole) // 2]), 422, "damaged-image")
 
 
-def test_a_photo_beyond_the_limit_of_pixels_is_refused(tiny_model, photo, ask):
+def test_an_image_above_the_pixel_limit_is_refused(tiny_model, photo, ask):
     app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_pixels=79 * 50))
     check(ask(app, "POST", "/detect", content=photo(80, 50)), 413, "photo-too-large")
     assert ask(app, "POST", "/detect", content=photo(79, 50)).status_code == 200
@@ -76,25 +76,25 @@ def test_a_photo_beyond_the_limit_of_pixels_is_refused(tiny_model, photo, ask):
     ],
     ids=str,
 )
-def test_a_parameter_that_is_not_valid_is_named(detect, photo, query, names):
+def test_an_invalid_parameter_is_named(detect, photo, query, names):
     problem = check(detect(photo(), **query), 422, "bad-parameter")
     assert [entry["parameter"] for entry in problem["errors"]] == names
     assert all(name in problem["detail"] for name in names)
     assert len(problem["detail"]) < 500
 
 
-def test_an_unknown_class_is_refused_with_the_known_ones(detect, photo):
+def test_an_unknown_class_is_refused_with_a_list_of_the_known_ones(detect, photo):
     problem = check(detect(photo(), classes=["cat", "unicorn"]), 422, "unknown-class")
     assert all(name in problem["detail"] for name in ("unicorn", "cat", "dog", "person"))
 
 
-def test_an_unknown_model_is_refused_with_the_known_ones(detect, photo):
+def test_an_unknown_model_is_refused_with_a_list_of_the_known_ones(detect, photo):
     problem = check(detect(photo(), model="yolov9"), 404, "unknown-model")
     assert "yolov9" in problem["detail"]
     assert "tiny-random" in problem["detail"]
 
 
-def test_a_content_type_that_holds_no_photo_is_refused(detect, photo):
+def test_an_unsupported_content_type_is_refused(detect, photo):
     check(detect(photo(), {"content-type": "multipart/mixed; boundary=edge"}), 415, "unsupported-body")
 
 
@@ -117,15 +117,15 @@ def test_a_content_type_that_holds_no_photo_is_refused(detect, photo):
         pytest.param(FORM, part(b"image", b"x").replace(b"Content", b"X-Y: z\r\n" * 8 + b"Content", 1) + b"--edge--\r\n", id="9 headers"),
     ],
 )
-def test_a_form_that_cannot_be_read_is_refused(detect, content_type, body):
+def test_an_invalid_form_is_refused(detect, content_type, body):
     check(detect(body, {"content-type": content_type}), 400, "bad-form")
 
 
-def test_an_empty_photo_in_a_form_is_an_empty_photo(detect):
+def test_an_empty_file_in_a_form_is_an_empty_image(detect):
     check(detect(part(b"image", b"") + b"--edge--\r\n", {"content-type": FORM}), 400, "empty-photo")
 
 
-def test_a_body_beyond_the_limit_is_refused_and_one_at_the_limit_read(tiny_model, photo, ask):
+def test_a_body_above_the_limit_is_refused_and_one_at_the_limit_is_read(tiny_model, photo, ask):
     body = photo()
     app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_body_bytes=len(body)))
     assert ask(app, "POST", "/detect", content=body).status_code == 200
@@ -141,7 +141,7 @@ def test_a_body_beyond_the_limit_is_refused_and_one_at_the_limit_read(tiny_model
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/detect", 405), ("POST", "/models", 405)])
-def test_a_path_or_method_that_is_not_there_is_a_problem_too(ask, tiny_app, method, path, status):
+def test_an_unknown_path_or_method_is_a_problem_too(ask, tiny_app, method, path, status):
     answer = ask(tiny_app, method, path)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -150,7 +150,7 @@ def test_a_path_or_method_that_is_not_there_is_a_problem_too(ask, tiny_app, meth
     assert ("allow" in answer.headers) == (status == 405)
 
 
-def test_a_fault_is_logged_and_answered_without_its_inside(tiny_model, photo, ask, caplog):
+def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, photo, ask, caplog):
     engine = OnnxEngine.of(tiny_model)
     sound = True
 
@@ -176,7 +176,7 @@ def test_a_fault_is_logged_and_answered_without_its_inside(tiny_model, photo, as
     assert ask(app, "POST", "/detect", content=photo()).status_code == 200
 
 
-def test_what_a_request_says_is_not_sent_back_without_end(detect, photo):
+def test_long_values_are_shortened_in_error_messages(detect, photo):
     long = "x" * 5000
     for query in ({"model": long}, {"classes": long}, {long: "1"}, {f"unknown{number}": "1" for number in range(500)}):
         answer = detect(photo(), **query)
@@ -184,7 +184,7 @@ def test_what_a_request_says_is_not_sent_back_without_end(detect, photo):
         assert len(answer.content) < 4000
 
 
-def test_a_compressed_body_is_refused_as_such(detect, photo):
+def test_a_compressed_body_is_refused(detect, photo):
     answer = detect(photo(), headers={"content-encoding": "gzip"})
     assert (answer.status_code, answer.json()["type"]) == (415, "urn:boxwright:problem:unsupported-body")
     assert "compressed (gzip)" in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""POST /detect with several photos, and with JSON."""
+"""POST /detect with several images, and with JSON."""
 
 import base64
 import json
@@ -20,26 +20,26 @@ def alone(http):
     return lambda photo: without_clock(http.post("/detect?confidence=0.05", content=photo).json())
 
 
-def test_several_photos_of_a_form_are_answered_in_order(http, alone, two_photos):
+def test_several_images_of_a_form_are_answered_in_order(http, alone, two_photos):
     photos = [*two_photos, two_photos[0]] * 5
     answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
     assert list(answer.json()) == ["results"]
     assert [without_clock(result) for result in answer.json()["results"]] == [alone(photo) for photo in photos]
 
 
-def test_json_with_one_photo_is_answered_as_the_photo_itself(http, alone, two_photos):
+def test_json_with_one_image_is_answered_like_a_plain_body(http, alone, two_photos):
     for value in (text(two_photos[0]), "data:image/jpeg;base64," + text(two_photos[0])):
         answer = http.post("/detect?confidence=0.05", json={"image": value})
         assert without_clock(answer.json()) == alone(two_photos[0])
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_json_with_a_list_of_photos_is_answered_by_a_list(http, alone, two_photos, count):
+def test_json_with_a_list_is_answered_with_a_list(http, alone, two_photos, count):
     answer = http.post("/detect?confidence=0.05", json={"images": [text(photo) for photo in two_photos[:count]]})
     assert [without_clock(result) for result in answer.json()["results"]] == [alone(photo) for photo in two_photos[:count]]
 
 
-def test_a_photo_that_cannot_be_used_has_its_problem_in_its_place(http, alone, two_photos):
+def test_an_invalid_image_of_a_batch_has_its_problem_in_its_place(http, alone, two_photos):
     broken = two_photos[0][:-200]
     photos = [two_photos[0], b"no photo", two_photos[1], broken, b""]
     answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
@@ -50,12 +50,12 @@ def test_a_photo_that_cannot_be_used_has_its_problem_in_its_place(http, alone, t
     assert [results[place]["problem"]["status"] for place in (1, 3, 4)] == [415, 422, 400]
 
 
-def test_both_draws_on_every_photo(http, two_photos):
+def test_format_both_draws_on_every_image(http, two_photos):
     answer = http.post("/detect?format=both", json={"images": [text(photo) for photo in two_photos]})
     assert all(result["annotated"]["base64"] for result in answer.json()["results"])
 
 
-def test_one_picture_cannot_answer_several_photos(http, two_photos):
+def test_format_image_is_refused_for_several_images(http, two_photos):
     answer = http.post("/detect?format=image", files=[("image", (None, photo)) for photo in two_photos])
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["parameter"] == "format"
@@ -63,7 +63,7 @@ def test_one_picture_cannot_answer_several_photos(http, two_photos):
 
 
 @pytest.mark.parametrize("query", ["confidence=0.1&confidence=0.9", "model=a&model=b", "format=json&iou=0.1&iou=0.1"])
-def test_a_repeated_parameter_is_refused_rather_than_the_last_one_taken(http, photo, query):
+def test_a_repeated_parameter_is_refused(http, photo, query):
     answer = http.post(f"/detect?{query}", content=photo())
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
     assert "may be given once, got '2 times'" in answer.json()["detail"]
@@ -77,25 +77,25 @@ def test_a_repeated_parameter_is_refused_rather_than_the_last_one_taken(http, ph
         (b"{", "cannot be parsed"),
         (b'{"image": NaN}', "cannot be parsed"),
         (b"[" * 300 + b"]" * 300, "recursion"),
-        (b"[" + b"[]," * 1_000_001 + b"[]]", "at most 2,000,000"),
-        (b"{" + b",".join(b'"%d":0' % key for key in range(10_001)) + b"}", "at most 2,000,000 and 10,000"),
+        (b"[" + b"[]," * 1_000_001 + b"[]]", "limits are 2,000,000"),
+        (b"{" + b",".join(b'"%d":0' % key for key in range(10_001)) + b"}", "limits are 2,000,000 and 10,000"),
         (b"[]", "/docs"),
-        (b"{}", 'wants either "image"'),
-        (b'{"image": null}', 'wants either "image"'),
-        (b'{"image": "", "images": [""]}', 'wants either "image"'),
+        (b"{}", 'must have either "image"'),
+        (b'{"image": null}', 'must have either "image"'),
+        (b'{"image": "", "images": [""]}', 'must have either "image"'),
         (b'{"photo": "AAAA"}', "photo: Extra inputs"),
-        (b'{"image": 7}', "image: wants a photo's file in base64, a string, got int"),
+        (b'{"image": 7}', "image: must be a string with an image file in base64, got int"),
         (b'{"image": "AA=A"}', "image: is not base64"),
         (b'{"image": "AA\\nAA"}', "without line breaks"),
         ('{"image": "ÄÖ=="}'.encode(), "image: is not base64"),
         (b'{"image": "data:image/png,AAAA"}', "data URL"),
         (b'{"images": []}', "at least 1"),
-        (b'{"images": ["AAAA", 5]}', "images.1: wants"),
+        (b'{"images": ["AAAA", 5]}', "images.1: must be"),
         (json.dumps({"images": ["AAAA"] * 17}).encode(), "at most 16"),
     ],
     ids=lambda value: str(value[:30]),
 )
-def test_json_that_cannot_be_used_is_refused_with_the_place(http, body, says):
+def test_invalid_json_is_refused_with_its_place(http, body, says):
     answer = http.post("/detect", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-json")
     assert says in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""What nobody would send in good faith, seeded: the n-th mutated photo and the n-th mutated form are the same in every run."""
+"""Mutated images and forms. They are seeded, so the n-th one is the same in every run."""
 
 import io
 import random
@@ -17,7 +17,7 @@ MODES = {"JPEG": ("RGB", "L", "CMYK"), "PNG": ("RGB", "RGBA", "P", "I;16", "1"),
 
 
 @cache
-def sound_photos():
+def valid_images():
     """Form -> small photos of it, in its modes and compressions."""
     base = Image.merge("RGB", [Image.effect_noise((43, 29), sigma) for sigma in (20, 60, 90)])
     kinds = [(form, mode, options.get(form, {})) for form in FORMS for mode in MODES.get(form, ("RGB", "L")) for options in VARIANTS]
@@ -65,7 +65,7 @@ def _place(body, dice):
 def photo(number):
     """The form comes round every six numbers."""
     dice = random.Random(f"photo {number}")
-    sound = sound_photos()
+    sound = valid_images()
     return mutated(dice.choice(sound[FORMS[number % len(FORMS)]]), dice.choice(sound[dice.choice(FORMS)]), dice)
 
 
@@ -81,7 +81,7 @@ def _part(dice):
     name = dice.choice((b"image", b"image", b"image", b"min_confidence", b"api_key"))
     disposition = dice.choice((b'form-data; name="%s"', b"form-data; name=%s", b'form-data; name="%s"; filename="a;\\"b.jpg"')) % name
     more = dice.choice((b"", b"Content-Type: image/jpeg\r\n", b"X-Other: " + b"a" * 50 + b"\r\n"))
-    value = dice.choice(sound_photos()[dice.choice(FORMS)])[:400] if name == b"image" else dice.choice((b"0.5", b"", b"x"))
+    value = dice.choice(valid_images()[dice.choice(FORMS)])[:400] if name == b"image" else dice.choice((b"0.5", b"", b"x"))
     return b"--" + EDGE + b"\r\nContent-Disposition: " + disposition + b"\r\n" + more + b"\r\n" + value + b"\r\n"
 
 

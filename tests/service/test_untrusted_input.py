@@ -1,6 +1,6 @@
-"""Bodies that nobody would send in good faith: never a 5xx, and the service goes on as before.
+"""Mutated images and forms: never an internal error, and no growth of threads or memory.
 
-python -m pytest tests/service/test_strangers.py --strangers 10000      for so many photos and so many forms, instead of some hundreds
+python -m pytest tests/service/test_untrusted_input.py --strangers 10000      sends 10,000 images and 10,000 forms
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.service import strangers
+from tests.service import untrusted_input
 
 ALLOWED = {200, 400, 413, 415, 422, 503, 504}
 CLIENTS = 8
-FLAT = 1.03
-"""Times the memory after all of them and half of them again, when that half has come once more."""
+MAX_GROWTH = 1.03
+"""Maximum growth of resident memory when the same requests are sent again."""
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,13 @@ def service(start_service, model_file):
 
 
 def state_of(process):
-    """Threads and resident bytes."""
+    """Return the number of threads and the resident bytes."""
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines())
     return int(lines["Threads"]), int(lines["VmRSS"].split()[0]) * 1024
 
 
 def send_all(url, requests):
-    """What the service says to each (path, content, headers), a few at a time: number -> status. A client that waits 30 s fails."""
+    """Send each (path, content, headers), a few at a time; return number -> status. Fails if a response takes 30 s."""
 
     async def run():
         numbered, told = enumerate(requests), {}
@@ -58,8 +58,7 @@ def send_all(url, requests):
 
 
 def check_all(service, requests):
-    """Each is answered or refused; half of them again, and again, take no more threads and no more memory the second time than the first;
-    then all goes on, and nothing was logged."""
+    """Check all statuses, that repeated requests need no more threads and memory, and that nothing unexpected is logged."""
     told = send_all(service.url, requests)
     once_more = {number: told[2 * number] for number in range(len(requests[::2]))}
     assert send_all(service.url, requests[::2]) == once_more
@@ -69,47 +68,47 @@ def check_all(service, requests):
     counted = Counter(told.values())
     assert set(counted) <= ALLOWED, counted
     assert len(counted) > 2
-    assert set(send_all(service.url, [("/detect", strangers.sound_photos()["PNG"][0], {})] * 64).values()) == {200}
-    assert after[0] <= threads  # those that were idle for long have ended
-    assert after[1] < FLAT * resident, (resident, after[1])
+    assert set(send_all(service.url, [("/detect", untrusted_input.valid_images()["PNG"][0], {})] * 64).values()) == {200}
+    assert after[0] <= threads  # idle threads may have ended
+    assert after[1] < MAX_GROWTH * resident, (resident, after[1])
     assert not [line for line in service.log if "boxwright.service" in line or "Traceback" in line]
     print(f"\n{len(requests)} requests: {dict(counted)}; {threads} threads; resident {resident:,} bytes, in the end {after[1]:,}")
 
 
-def test_mutated_photos_never_make_it_fail(service, count):
+def test_mutated_images_cause_no_internal_error(service, count):
     queries, kind = ("", "", "?format=both", "?format=image&confidence=0.01"), {"content-type": "image/jpeg"}
-    check_all(service, [(f"/detect{queries[number % 4]}", strangers.photo(number), kind) for number in range(count)])
+    check_all(service, [(f"/detect{queries[number % 4]}", untrusted_input.photo(number), kind) for number in range(count)])
 
 
-def test_mutated_forms_never_make_it_fail(service, count):
+def test_mutated_forms_cause_no_internal_error(service, count):
     paths = ("/detect", "/v1/vision/detection")
     requests = []
     for number in range(count):
-        body, kind = strangers.form(number)
+        body, kind = untrusted_input.form(number)
         sendable = bytes(byte for byte in kind if 32 <= byte < 127).strip()  # httpx sends no other header
         requests.append((paths[number % 2], body, {"content-type": sendable.decode()}))
     check_all(service, requests)
 
 
-def test_mutated_queries_never_make_it_fail(tiny_app, ask):
+def test_mutated_queries_cause_no_internal_error(tiny_app, ask):
     dice = random.Random(11)
     query = b"confidence=0.5&iou=0.4&classes=dog&classes=cat&max_detections=5&format=both&model=tiny-random"
-    queries = [quote(strangers.mutated(query, query[::-1], dice), safe="&=") for _ in range(150)]
-    photo = strangers.sound_photos()["PNG"][0]
+    queries = [quote(untrusted_input.mutated(query, query[::-1], dice), safe="&=") for _ in range(150)]
+    photo = untrusted_input.valid_images()["PNG"][0]
     statuses = {ask(tiny_app, "POST", f"/detect?{query}", content=photo).status_code for query in queries}
     assert statuses <= {200, 404, 422}
     assert len(statuses) > 1
 
 
-@pytest.mark.parametrize("form", strangers.FORMS)
-def test_the_photos_are_sound_before_they_are_mutated(tiny_app, ask, form):
-    assert len(strangers.sound_photos()[form]) >= 4
-    for photo in strangers.sound_photos()[form]:
+@pytest.mark.parametrize("form", untrusted_input.FORMS)
+def test_the_images_are_valid_before_mutation(tiny_app, ask, form):
+    assert len(untrusted_input.valid_images()[form]) >= 4
+    for photo in untrusted_input.valid_images()[form]:
         assert ask(tiny_app, "POST", "/detect", content=photo).status_code == 200
 
 
-def test_most_of_them_differ_from_a_sound_one_and_from_one_another():
-    sound = {photo for photos in strangers.sound_photos().values() for photo in photos}
-    photos = {strangers.photo(number) for number in range(300)}
+def test_most_mutations_are_distinct():
+    sound = {photo for photos in untrusted_input.valid_images().values() for photo in photos}
+    photos = {untrusted_input.photo(number) for number in range(300)}
     assert len(photos - sound) > 290
-    assert len({strangers.form(number) for number in range(300)}) > 290
+    assert len({untrusted_input.form(number) for number in range(300)}) > 290

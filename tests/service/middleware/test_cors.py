@@ -1,4 +1,4 @@
-"""Scripts of other pages: kept out unless their origin is set, and then let in as the Fetch standard says."""
+"""Cross-origin requests: refused by browsers unless the origin is configured (Fetch standard)."""
 
 import pytest
 
@@ -23,13 +23,13 @@ def cors(answer):
 
 
 @pytest.mark.parametrize(("method", "headers"), [("OPTIONS", PREFLIGHT), ("POST", {}), ("GET", {})])
-def test_no_page_may_ask_unless_that_is_set(ask, tiny_app, photo, method, headers):
+def test_no_origin_is_allowed_by_default(ask, tiny_app, photo, method, headers):
     answer = ask(tiny_app, method, "/detect", headers={"Origin": PAGE} | headers, content=photo())
     assert cors(answer) == {}
     assert (answer.status_code == 200) == (method == "POST")
 
 
-def test_a_page_that_is_named_may_ask_and_read_the_answer(ask, make, photo):
+def test_a_configured_origin_may_send_requests_and_read_responses(ask, make, photo):
     app = make(cors_origins=f"{PAGE}, http://localhost:3000")
     told = ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT)
     assert (told.status_code, told.headers["access-control-allow-origin"]) == (200, PAGE)
@@ -42,7 +42,7 @@ def test_a_page_that_is_named_may_ask_and_read_the_answer(ask, make, photo):
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null"])
-def test_any_other_page_is_kept_out(ask, make, photo, origin):
+def test_other_origins_get_no_cors_headers(ask, make, photo, origin):
     app = make(cors_origins=PAGE)
     told = ask(app, "OPTIONS", "/detect", headers={"Origin": origin} | PREFLIGHT)
     answer = ask(app, "POST", "/detect", headers={"Origin": origin}, content=photo())
@@ -50,12 +50,12 @@ def test_any_other_page_is_kept_out(ask, make, photo, origin):
     assert "access-control-allow-origin" not in cors(told) | cors(answer)
 
 
-def test_any_page_may_ask_where_all_are_let_in(ask, make, photo):
+def test_a_star_allows_every_origin(ask, make, photo):
     answer = ask(make(cors_origins="*"), "POST", "/detect", headers={"Origin": "https://any.example"}, content=photo())
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
-def test_a_preflight_needs_no_key_and_what_follows_does(ask, make, photo):
+def test_a_preflight_needs_no_key_but_the_request_does(ask, make, photo):
     key = new_key()
     app = make(cors_origins=PAGE, key_hashes=str(HashedKey.of("page", key)))
     assert ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT).status_code == 200
@@ -67,6 +67,6 @@ def test_a_preflight_needs_no_key_and_what_follows_does(ask, make, photo):
 @pytest.mark.parametrize(
     "origin", ["app.example", "https://app.example/", "https://App.example", "https://app.example/a", "null", "ftp://a", "https://*.a"]
 )
-def test_what_is_no_origin_is_refused(origin):
+def test_an_invalid_origin_is_refused(origin):
     with pytest.raises(SettingError, match="BOXWRIGHT_CORS_ORIGINS"):
         read_settings(cors_origins=[PAGE, origin])

@@ -1,4 +1,4 @@
-"""POST /detect: what it answers."""
+"""Responses of POST /detect."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ def detector(tiny_model):
     return Detector(tiny_model.spec, OnnxEngine.of(tiny_model))
 
 
-def test_the_answer_has_just_the_fields_that_are_documented(detect, photo):
+def test_the_response_has_exactly_the_documented_fields(detect, photo):
     answer = detect(photo(), confidence=0.05).json()
     assert list(answer) == ["model", "version", "image", "detections", "timing_ms"]
     assert answer["model"] == "tiny-random"
@@ -35,7 +35,7 @@ def test_the_answer_has_just_the_fields_that_are_documented(detect, photo):
     assert list(answer["detections"][0]["box"]) == ["xmin", "ymin", "xmax", "ymax"]
 
 
-def test_the_boxes_are_the_detector_s_own(detect, photo, detector, tiny_model):
+def test_the_boxes_are_those_of_the_detector(detect, photo, detector, tiny_model):
     found = detector.detect(read_image(photo()), score_threshold=0.05)
     answer = detect(photo(), confidence=0.05).json()["detections"]
     assert [one["label"] for one in answer] == [tiny_model.spec.labels[class_id] for class_id in found.class_ids]
@@ -43,7 +43,7 @@ def test_the_boxes_are_the_detector_s_own(detect, photo, detector, tiny_model):
     assert np.allclose([list(one["box"].values()) for one in answer], found.boxes, atol=5e-3)
 
 
-def test_the_best_score_comes_first_and_boxes_lie_in_the_photo(detect, photo):
+def test_the_best_score_comes_first_and_boxes_are_inside_the_image(detect, photo):
     answer = detect(photo(), confidence=0, max_detections=1000).json()["detections"]
     scores = [one["score"] for one in answer]
     assert len(scores) > 3
@@ -53,7 +53,7 @@ def test_the_best_score_comes_first_and_boxes_lie_in_the_photo(detect, photo):
     )
 
 
-def test_the_total_time_covers_every_stage(detect, photo):
+def test_the_total_time_includes_every_stage(detect, photo):
     timing = detect(photo()).json()["timing_ms"]
     assert timing["total"] >= sum(value for stage, value in timing.items() if stage != "total") - 0.05  # each is rounded
     assert min(timing.values()) >= 0
@@ -70,11 +70,11 @@ def test_the_total_time_covers_every_stage(detect, photo):
     ],
     ids=lambda headers: headers.get("content-type", "none"),
 )
-def test_a_raw_body_is_a_photo_whatever_its_content_type(detect, photo, headers):
+def test_a_plain_body_is_an_image_for_any_content_type(detect, photo, headers):
     assert detect(photo(), headers).json()["image"] == {"width": 80, "height": 50}
 
 
-def test_a_form_s_field_answers_as_the_raw_body_does(ask, tiny_app, detect, photo):
+def test_a_form_field_gives_the_same_boxes_as_a_plain_body(ask, tiny_app, detect, photo):
     def form(part):
         return ask(tiny_app, "POST", "/detect?confidence=0.05", files={"image": part}).json()["detections"]
 
@@ -83,13 +83,13 @@ def test_a_form_s_field_answers_as_the_raw_body_does(ask, tiny_app, detect, phot
     assert form(("dog.jpg", photo())) == expected
 
 
-def test_a_form_s_part_may_lack_file_name_and_content_type(detect, photo):
+def test_a_form_part_needs_no_file_name_and_no_content_type(detect, photo):
     body = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + photo() + b"\r\n--edge--\r\n"
     answer = detect(body, {"content-type": "multipart/form-data; boundary=edge"}, confidence=0.05)
     assert answer.json()["detections"] == detect(photo(), confidence=0.05).json()["detections"]
 
 
-def test_confidence_leaves_out_what_scores_less(detect, photo):
+def test_confidence_omits_lower_scores(detect, photo):
     everything = detect(photo(), confidence=0).json()["detections"]
     middle = everything[len(everything) // 2]["score"]
     rest = detect(photo(), confidence=middle + 1e-4).json()["detections"]
@@ -97,7 +97,7 @@ def test_confidence_leaves_out_what_scores_less(detect, photo):
     assert 0 < len(rest) < len(everything)
 
 
-def test_classes_keep_only_their_own(detect, photo):
+def test_classes_keep_only_these_labels(detect, photo):
     everything = detect(photo(), confidence=0.01).json()["detections"]
     some = detect(photo(), confidence=0.01, classes=["dog", "cat"]).json()["detections"]
     assert some == [one for one in everything if one["label"] != "person"]
@@ -114,7 +114,7 @@ def test_an_iou_of_one_suppresses_nothing(detect, photo):
     assert len(few) < len(many)
 
 
-def test_format_image_is_the_drawn_photo(detect, photo, detector, tiny_model):
+def test_format_image_is_the_image_with_boxes(detect, photo, detector, tiny_model):
     picture = read_image(photo())
     drawn = draw_detections(picture, detector.detect(picture, score_threshold=0.05), tiny_model.spec.labels)
     answer = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05)
@@ -129,13 +129,13 @@ def test_format_image_is_a_jpeg_unless_png_is_preferred(detect, photo):
     assert Image.open(io.BytesIO(answer.content)).size == (80, 50)
 
 
-def test_a_photo_too_long_for_a_jpeg_comes_as_png(detect, photo):
+def test_an_image_too_long_for_a_jpeg_is_sent_as_png(detect, photo):
     answer = detect(photo(65_510, 1, form="PNG"), {"accept": "image/jpeg"}, format="image")
     assert answer.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(answer.content)).size == (65_510, 1)
 
 
-def test_format_both_is_the_json_with_the_drawn_photo(detect, photo):
+def test_format_both_is_json_with_the_annotated_image(detect, photo):
     answer = detect(photo(), {"accept": "image/png"}, format="both", confidence=0.05).json()
     assert answer["detections"] == detect(photo(), confidence=0.05).json()["detections"]
     assert answer["annotated"]["media_type"] == "image/png"
@@ -145,13 +145,13 @@ def test_format_both_is_the_json_with_the_drawn_photo(detect, photo):
 
 @pytest.fixture(scope="module")
 def antialiased_app(tiny_model):
-    """The service of a model that is content with a large JPEG at a reduced scale."""
+    """Return the service of a model that accepts large JPEGs decoded at a reduced scale."""
     model = replace(tiny_model, spec=replace(tiny_model.spec, resample="antialiased"))
     return create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), Settings())
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_large_photo_has_the_same_scores_whether_it_is_drawn_upon_or_not(antialiased_app, ask, photo, form):
+def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, ask, photo, form):
     content = photo(900, 700, form=form)
     answers = [
         ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": wanted}).json()
@@ -162,13 +162,13 @@ def test_a_large_photo_has_the_same_scores_whether_it_is_drawn_upon_or_not(antia
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_large_photo_is_drawn_upon_whole(antialiased_app, ask, photo, form):
+def test_a_large_image_is_drawn_at_full_size(antialiased_app, ask, photo, form):
     content = photo(900, 700, form=form)
     answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
 
 
-def test_a_photo_too_large_to_be_kept_while_it_waits_is_drawn_upon_whole(antialiased_app, ask):
+def test_an_image_too_large_to_keep_is_decoded_again_for_drawing(antialiased_app, ask):
     file = io.BytesIO()
     Image.linear_gradient("L").resize((KEPT_PIXELS // 4000 + 1, 4000)).save(file, "PNG")
     headers, content = {"accept": "image/png"}, file.getvalue()
@@ -208,19 +208,19 @@ def test_format_both_runs_the_network_once(tiny_model, photo, ask):
         ("TIFF", "RGB", {}),
     ],
 )
-def test_every_kind_of_photo_is_answered(detect, photo, form, mode, options):
+def test_every_image_format_and_mode_is_accepted(detect, photo, form, mode, options):
     answer = detect(photo(40, 30, form=form, mode=mode, **options))
     assert answer.status_code == 200, answer.text
     assert answer.json()["image"] == {"width": 40, "height": 30}
 
 
-def test_sixteen_bits_are_answered(detect):
+def test_a_16_bit_image_is_accepted(detect):
     file = io.BytesIO()
     Image.fromarray(np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40)).save(file, "PNG")
     assert detect(file.getvalue()).json()["image"] == {"width": 40, "height": 30}
 
 
-def test_an_animation_is_answered_by_its_first_frame(detect):
+def test_the_first_frame_of_an_animation_is_used(detect):
     frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
     moving, still = io.BytesIO(), io.BytesIO()
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
@@ -230,14 +230,14 @@ def test_an_animation_is_answered_by_its_first_frame(detect):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5000), (5000, 1), (2, 3)])
-def test_odd_sizes_are_answered_in_every_format(detect, photo, width, height):
+def test_extreme_sizes_are_answered_in_every_format(detect, photo, width, height):
     for form in ("json", "image", "both"):
         answer = detect(photo(width, height, form="PNG"), format=form, confidence=0.01)
         assert answer.status_code == 200, answer.text
     assert answer.json()["image"] == {"width": width, "height": height}
 
 
-def test_boxes_are_in_the_upright_picture(detect, photo):
+def test_boxes_refer_to_the_upright_image(detect, photo):
     pixels = Image.open(io.BytesIO(photo(80, 50, form="PNG")))
     exif = Image.Exif()
     exif[0x0112] = 6  # turn a quarter clockwise to see it upright
@@ -249,6 +249,6 @@ def test_boxes_are_in_the_upright_picture(detect, photo):
     assert first["detections"] == second["detections"]
 
 
-def test_curl_s_own_request_over_a_socket_is_answered(served, photo):
+def test_a_request_with_curl_s_default_content_type_is_answered(served, photo):
     answer = httpx.post(f"{served.url}/detect", content=photo(), headers={"content-type": "application/x-www-form-urlencoded"})
     assert json.loads(answer.content)["image"] == {"width": 80, "height": 50}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.request.accept import preferred
+from service.request.accept import preferred_media_type
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ from service.request.accept import preferred
         (",;,q=1;;", "image/jpeg"),
     ],
 )
-def test_the_type_with_the_greatest_weight_is_chosen(accept, chosen):
-    assert preferred(accept, ("image/jpeg", "image/png")) == chosen
+def test_the_media_type_with_the_greatest_weight_is_chosen(accept, chosen):
+    assert preferred_media_type(accept, ("image/jpeg", "image/png")) == chosen

@@ -1,4 +1,4 @@
-"""No photo touches the disk or the log, whichever way it comes and whatever becomes of it."""
+"""No image is written to the disk or the log, in any protocol, whether it is valid or not."""
 
 import base64
 import resource
@@ -7,13 +7,13 @@ import struct
 import httpx
 import pytest
 
-SECRET = b"what-only-the-photo-says"
+SECRET = b"bytes-that-only-the-image-has"
 FORMS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
 
 @pytest.fixture
 def writes_nothing(start_service, model_file):
-    """A service that can write to no file: whoever tries fails (EFBIG), and the request with it. Its log goes into a pipe."""
+    """Start a service that cannot write to files: a write fails with EFBIG. Its log goes into a pipe."""
     service = start_service(model_file, BOXWRIGHT_LOG_LEVEL="debug")
     resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (0, 0))
     yield service
@@ -21,12 +21,12 @@ def writes_nothing(start_service, model_file):
 
 
 def with_secret(photo):
-    """A JPEG with a comment, after which it goes on as before."""
+    """Insert a comment into a JPEG."""
     return photo[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(SECRET)) + SECRET + photo[2:]
 
 
 def requests_of(photo):
-    """The photo by every way in."""
+    """Yield a request for each protocol and form of body."""
     text, element = base64.b64encode(photo).decode(), struct.pack("<I", len(photo)) + photo
     form = {"files": [("image", (f"{SECRET.decode()}.jpg", photo))]}
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES"}
@@ -42,7 +42,7 @@ def requests_of(photo):
     yield predict, {"json": {"instances": [{"b64": text}]}}
 
 
-def test_every_way_in_works_where_no_file_can_be_written(writes_nothing, photo):
+def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
     large = photo(1400, 1000, form="BMP")  # 4 MB: what spools to disk would do so
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
         for picture in (large, *(photo(form=form) for form in FORMS), photo(form="TIFF", compression="tiff_lzw")):
@@ -51,7 +51,7 @@ def test_every_way_in_works_where_no_file_can_be_written(writes_nothing, photo):
                 assert answer.status_code == 200, (path, answer.text[:500])
 
 
-def test_nothing_of_a_photo_is_in_the_log(writes_nothing, photo):
+def test_no_part_of_an_image_is_in_the_log(writes_nothing, photo):
     sound = with_secret(photo(200, 100))
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
         for picture in (sound, sound[:-300], SECRET + sound):
