@@ -75,7 +75,7 @@ def test_a_valid_key_opens_every_endpoint(ask, protected_app):
 
 
 def test_the_page_and_the_documentation_need_no_key(ask, protected_app):
-    for path in ("/", "/web/page.js", "/docs", "/docs/static/swagger-ui.css", "/openapi.json"):
+    for path in ("/", "/web/main.js", "/docs", "/docs/static/swagger-ui.css", "/openapi.json"):
         assert ask(protected_app, "GET", path).status_code == 200, path
 
 

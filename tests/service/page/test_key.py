@@ -39,7 +39,7 @@ def enter(page, key):
 
 
 def test_it_asks_for_a_key_and_then_works(page):
-    assert "wants a key" in page.tab.inner_text("#key-words")
+    assert "requires an API key" in page.tab.inner_text("#key-words")
     assert page.tab.evaluate("document.activeElement.id") == "key"
     page.shoot("key")
     page.tab.set_input_files("#files", [str(CAT)])  # it may wait: it is asked about as soon as there is a key
@@ -54,7 +54,7 @@ def test_it_asks_for_a_key_and_then_works(page):
 
 def test_a_wrong_key_is_told_and_another_one_may_be_entered(page):
     enter(page, "wrong")
-    page.tab.wait_for_selector("text=not known here")
+    page.tab.wait_for_selector("text=Unknown API key")
     assert page.tab.is_visible("#key-form")
     enter(page, "wró ng")
     assert page.tab.is_visible("#key-form")

@@ -1,9 +1,9 @@
-// What was found, in words: the labels to choose from, the boxes, the time it took.
+// The results as text: checkboxes for the labels, the list of boxes, and the timing.
 
 import { at, element } from "./dom.js";
-import { paint, percent } from "./picture.js";
+import { labelStyle, percent } from "./overlay.js";
 
-/** A button for each detection, in the same order as the boxes. */
+/** Show a button for each detection, in the order of the boxes. */
 export function showList(detections, labels) {
   at("found").replaceChildren(
     ...detections.map(({ label, score, box }, index) => {
@@ -13,7 +13,7 @@ export function showList(detections, labels) {
         {},
         element(
           "button",
-          { type: "button", ariaPressed: "false", style: paint(labels, label), dataset: { index } },
+          { type: "button", ariaPressed: "false", style: labelStyle(labels, label), dataset: { index } },
           element("span", { className: "swatch" }),
           element("span", { className: "name" }, label),
           element("span", { className: "soft" }, size),
@@ -24,14 +24,14 @@ export function showList(detections, labels) {
   );
 }
 
-/** A checkbox for each label that there is at the lowest confidence, with how many are over the chosen one. */
-export function showLabels(answer, confidence, hidden, labels) {
-  const counts = new Map(answer.detections.map(({ label }) => [label, 0]));
-  for (const { label, score } of answer.detections) if (score > confidence) counts.set(label, counts.get(label) + 1);
-  const key = JSON.stringify([answer.model, ...counts.keys()]);
+/** Show a checkbox for each label found at the lowest confidence, with the number of boxes above the chosen confidence. */
+export function showLabels(response, confidence, hidden, labels) {
+  const counts = new Map(response.detections.map(({ label }) => [label, 0]));
+  for (const { label, score } of response.detections) if (score > confidence) counts.set(label, counts.get(label) + 1);
+  const key = JSON.stringify([response.model, ...counts.keys()]);
   at("labels").hidden = !counts.size;
   if (at("labels").dataset.key !== key) {
-    at("labels").dataset.key = key; // only then made anew: a checkbox that is used must stay the same one
+    at("labels").dataset.key = key; // create checkboxes only for new labels, so that a checkbox keeps the focus
     at("label-boxes").replaceChildren(...[...counts.keys()].map((label) => chip(label, labels)));
   }
   for (const input of at("label-boxes").querySelectorAll("input")) {
@@ -44,7 +44,7 @@ function chip(label, labels) {
   const input = element("input", { type: "checkbox", value: label });
   return element(
     "label",
-    { className: "chip", style: paint(labels, label) },
+    { className: "chip", style: labelStyle(labels, label) },
     input,
     element("span", { className: "swatch" }),
     element("span", {}, label),
@@ -52,10 +52,10 @@ function chip(label, labels) {
   );
 }
 
-/** Where the time went, to scale; what no stage tells of is waiting. */
+/** Show the time of each stage as a bar. The rest of the total is waiting time. */
 export function showTiming({ total, ...stages }) {
-  const spent = Object.values(stages).reduce((sum, stage) => sum + stage, 0);
-  const parts = Object.entries({ ...stages, other: Math.max(total - spent, 0) });
+  const staged = Object.values(stages).reduce((sum, stage) => sum + stage, 0);
+  const parts = Object.entries({ ...stages, other: Math.max(total - staged, 0) });
   at("timing").hidden = false;
   at("total").textContent = milliseconds(total);
   at("bar").replaceChildren(...parts.map(([, time], index) => element("span", { className: `stage-${index}`, style: { "flex-grow": time } })));
@@ -68,12 +68,12 @@ export function showTiming({ total, ...stages }) {
 
 const milliseconds = (time) => `${time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
 
-/** "2 cats" would need grammar; "cat 2, person 1" does not. */
-export function inWords(detections, answer, confidence) {
+/** Summarise the boxes, such as "cat 2, person 1", which needs no plural forms. */
+export function summary(detections, response, confidence) {
   const counts = new Map();
   for (const { label } of detections) counts.set(label, (counts.get(label) ?? 0) + 1);
   if (counts.size) return `Found: ${[...counts].map(([label, count]) => `${label} ${count}`).join(", ")}.`;
-  const over = answer.detections.filter(({ score }) => score > confidence).length;
-  if (over) return `Nothing shown: the labels of ${over} are not ticked.`;
-  return answer.detections.length ? `Nothing over this confidence; ${answer.detections.length} below.` : "Nothing found.";
+  const above = response.detections.filter(({ score }) => score > confidence).length;
+  if (above) return `No boxes shown: ${above} have labels that are not selected.`;
+  return response.detections.length ? `No boxes above this confidence; ${response.detections.length} below.` : "No objects found.";
 }

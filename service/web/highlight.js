@@ -1,4 +1,4 @@
-// A box and its line in the list light up together; a press keeps them lit.
+// Highlights a box together with its list entry. A click keeps the highlight.
 
 import { at } from "./dom.js";
 
@@ -6,13 +6,13 @@ let pinned = null;
 
 const indexOf = (event) => event.target.closest("[data-index]")?.dataset.index ?? null;
 
-/** Forget what was pinned: the boxes are others now. */
-export function forget() {
+/** Remove the highlight, because the boxes have changed. */
+export function clear() {
   pinned = null;
-  light(null);
+  highlight(null);
 }
 
-function light(index) {
+function highlight(index) {
   at("canvas").classList.toggle("choosing", index !== null);
   for (const node of document.querySelectorAll("[data-index]")) {
     node.classList.toggle("lit", node.dataset.index === index);
@@ -22,17 +22,17 @@ function light(index) {
 
 function pin(index) {
   pinned = pinned === index ? null : index;
-  light(pinned);
+  highlight(pinned);
 }
 
 export function listen() {
   for (const area of [at("boxes"), at("found")]) {
-    area.addEventListener("pointerover", (event) => light(indexOf(event) ?? pinned));
-    area.addEventListener("pointerleave", () => light(pinned));
+    area.addEventListener("pointerover", (event) => highlight(indexOf(event) ?? pinned));
+    area.addEventListener("pointerleave", () => highlight(pinned));
     area.addEventListener("click", (event) => pin(indexOf(event)));
   }
-  at("found").addEventListener("focusin", (event) => light(indexOf(event)));
-  at("found").addEventListener("focusout", () => light(pinned));
+  at("found").addEventListener("focusin", (event) => highlight(indexOf(event)));
+  at("found").addEventListener("focusout", () => highlight(pinned));
   at("boxes").addEventListener("click", (event) => {
     at("found").querySelector(`[data-index="${indexOf(event)}"]`)?.scrollIntoView({ block: "nearest" });
   });

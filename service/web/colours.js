@@ -1,4 +1,4 @@
-// The colours of detector/imaging/draw.py, by the same formula; a test compares the two.
+// The class colours of detector/imaging/draw.py. A test compares the two implementations.
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 const LIGHTNESSES = [0.55, 0.7, 0.4];
@@ -6,7 +6,7 @@ const SATURATION = 0.9;
 const BLACK = [0, 0, 0];
 const WHITE = [255, 255, 255];
 
-/** [red, green, blue], 0 to 255: always the same for a class, and unlike its neighbours'. */
+/** Return [red, green, blue], 0 to 255: constant for a class, and distinct from those of adjacent class ids. */
 export function classColour(classId) {
   const lightness = LIGHTNESSES[classId % 3];
   const high = lightness <= 0.5 ? lightness * (1 + SATURATION) : lightness + SATURATION - lightness * SATURATION;
@@ -15,12 +15,12 @@ export function classColour(classId) {
   return [hue + 1 / 3, hue, hue - 1 / 3].map((turned) => Math.round(255 * channel(low, high, turned)));
 }
 
-/** Black or white, whichever stands out more. */
-export function inkOn(colour) {
+/** Return black or white, whichever has more contrast. */
+export function textColourOn(colour) {
   return contrast(BLACK, colour) >= contrast(WHITE, colour) ? BLACK : WHITE;
 }
 
-/** For a style. */
+/** Return the colour for a CSS style. */
 export function css([red, green, blue]) {
   return `rgb(${red}, ${green}, ${blue})`;
 }
