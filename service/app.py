@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Security
+from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from service.auth.authenticator import ApiKeyAuthenticator
+from service.auth.origins import OriginPolicy
 from service.errors import InvalidApiKey
 from service.inference.pipeline import Inference
 from service.middleware.access_log import AccessLogMiddleware
@@ -48,7 +49,8 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
         redoc_url=None,
         static_url="/docs/static",
         swagger_ui_parameters={"validatorUrl": None},  # otherwise Swagger UI contacts a validator on the internet
-        redirect_slashes=False,
+        redirect_slashes=False,  # a redirect would repeat the Host header of the client
+        dependencies=[Depends(OriginPolicy(settings.host, settings.allowed_hosts, settings.cors_origins))],
     )
     app.state.registry = registry
     app.state.lifecycle = lifecycle = Lifecycle()
@@ -56,7 +58,7 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     app.state.metrics = service_metrics = Metrics(registry)
     app.state.inference = inference = Inference(settings, service_metrics, cores)
     app.state.limits = limits = AdmissionLimits(settings, inference.scheduler, service_metrics)
-    _include_routers(app, authenticator, metrics_open=settings.metrics_open)
+    _include_routers(app, authenticator, settings)
     install_error_handlers(app)
     app.add_middleware(RequestLimitsMiddleware, limits=limits)  # the innermost; the one added last is the outermost
     if settings.cors_origins:
@@ -68,21 +70,18 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     return app
 
 
-def _include_routers(app: FastAPI, authenticator: ApiKeyAuthenticator, *, metrics_open: bool) -> None:
+def _include_routers(app: FastAPI, authenticator: ApiKeyAuthenticator, settings: Settings) -> None:
     """Add all endpoints. Without API keys, everything is open; with keys, the page, its files and the health checks are."""
-    open_routers = [health.router, open_inference.health, page.router, *([metrics.router] if metrics_open else [])]
-    protected = [
-        detect.router,
-        open_inference.router,
-        tensorflow_serving.router,
-        models.router,
-        *([] if metrics_open else [metrics.router]),
-    ]
-    for router in open_routers:
+    protected = [detect.router, open_inference.router, tensorflow_serving.router, models.router, metrics.router]
+    if settings.metrics_open:
+        protected.remove(metrics.router)
+        app.include_router(metrics.router)
+    for router in (health.router, open_inference.health, deepstack.status, page.router):
         app.include_router(router)
     for router in protected:
-        _include_protected(app, router, authenticator.__call__ if authenticator.enabled else None)
-    _include_protected(app, deepstack.router, authenticator.allow_form_key if authenticator.enabled else None)
+        _include_protected(app, router, authenticator if authenticator.enabled else None)
+    form_check = authenticator.allow_form_key if settings.keys_in_forms else authenticator
+    _include_protected(app, deepstack.router, form_check if authenticator.enabled else None)
     app.mount("/web", page.page_files)
 
 

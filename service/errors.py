@@ -9,6 +9,8 @@ BoxwrightError
     ├── UnsupportedMediaType     the content type or content coding is not supported
     ├── BadHeader                a header has an invalid value
     ├── InvalidApiKey            the API key is missing or unknown
+    ├── ForbiddenOrigin          the host name or the origin of the request is not allowed
+    ├── ResponseTooLarge         the response would exceed the byte limit
     ├── DeadlineMissed           the deadline of the request passed
     └── Unavailable              try again later
         ├── Overloaded           the queue or the memory budget is full
@@ -57,6 +59,14 @@ class InvalidApiKey(RequestError):
         self.challenge = challenge
 
 
+class ForbiddenOrigin(RequestError):
+    """The host name is not allowed, or the request comes from a web page of another origin."""
+
+
+class ResponseTooLarge(RequestError):
+    """The response would exceed the byte limit."""
+
+
 class DeadlineMissed(RequestError):
     """The deadline of the request passed. Stages that had not started are skipped."""
 
@@ -81,7 +91,7 @@ class ShuttingDown(Unavailable):
     """The service is shutting down. Another instance may answer."""
 
 
-BODY_ERRORS: tuple[type[Exception], ...] = (BadHeader, BodyTimeout, BodyTooLarge, Overloaded)
+BODY_ERRORS: tuple[type[Exception], ...] = (BadHeader, ForbiddenOrigin, BodyTimeout, BodyTooLarge, Overloaded)
 """Errors of every endpoint that reads a body."""
 
 IMAGE_ERRORS = (*BODY_ERRORS, EmptyImage, ImageTooLarge, NotAnImage, DamagedImage, DeadlineMissed)

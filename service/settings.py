@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from detector.errors import SettingError
 from detector.imaging.image import MAX_PIXELS, PILLOW_PIXELS
 from service.auth.api_keys import HashedKey
+from service.auth.origins import check_host
 from service.middleware.cors import check_origin
 from weights.engines.factory import EngineName
 
@@ -57,6 +58,14 @@ class Settings(BaseSettings):
     max_waiting_bytes: int = Field(
         default=512 * 1024**2, ge=1, description="Maximum size of all request bodies in memory together, in bytes, else 503."
     )
+    max_unauthenticated_bytes: int = Field(
+        default=64 * 1024**2,
+        ge=1,
+        description="Maximum size of all bodies of requests whose API key is in the form or missing, in bytes, else 503.",
+    )
+    max_response_bytes: int = Field(
+        default=64 * 1024**2, ge=1, description="Maximum size of the annotated images in one response, in bytes, else 413."
+    )
     max_head_bytes: int = Field(
         default=16 * 1024, ge=1024, le=1024**2, description="Maximum size of the request line and headers in bytes, else 431."
     )
@@ -70,6 +79,9 @@ class Settings(BaseSettings):
         le=3600,
         description="Time limit for receiving a body, else 408, and for sending a response, else the connection is closed.",
     )
+    unauthenticated_seconds: float = Field(
+        default=10, gt=0, le=3600, description="Time limit for receiving a body whose API key is in the form or missing, else 408."
+    )
     notice_seconds: float = Field(
         default=1, ge=0, le=600, description="Seconds after SIGTERM in which /readyz answers 503 while the service still listens."
     )
@@ -79,14 +91,22 @@ class Settings(BaseSettings):
     key_hashes: StringList = Field(
         default=[], description="NAME:SHA256 of each API key, as `boxwright keys new` prints it. Default: no key is required."
     )
+    keys_in_forms: bool = Field(
+        default=True, description="Accept the API key of DeepStack clients in the form. false: only in a header, before the body is read."
+    )
     metrics_open: bool = Field(default=False, description="Serve /metrics without an API key, for a Prometheus that has none.")
+    allowed_hosts: StringList = Field(
+        default=[],
+        description="Host names under which clients may call the service, or *. localhost and IP addresses are always allowed. "
+        "Default: only those if `host` is a loopback address, else *.",
+    )
     cors_origins: StringList = Field(
         default=[], description="Origins from which scripts of web pages may call the service, such as https://app.example, or *."
     )
     log_format: LogFormat = Field(default="json", description="json: one JSON object per line. text: for people.")
     log_level: LogLevel = Field(default="info", description="Least severe level to log.")
 
-    @field_validator("key_hashes", "cors_origins", mode="before")
+    @field_validator("key_hashes", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -105,6 +125,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_origins(cls, origins: list[str]) -> list[str]:
         return [check_origin(origin) for origin in origins]
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: list[str]) -> list[str]:
+        return [check_host(host) for host in hosts]
 
     @model_validator(mode="after")
     def _check_notice(self) -> Self:

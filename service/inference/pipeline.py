@@ -83,6 +83,8 @@ class Inference:
         except DeadlineMissed:
             self._metrics.deadline_missed.inc()
             raise
+        if call and answer.annotated:
+            call.reserve_response(len(answer.annotated.data))
         self._metrics.answered(model, answer.detections, steps.watch.seconds)
         return answer
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +13,7 @@ from service.server.lifecycle import Lifecycle
 
 logger = logging.getLogger("boxwright.access")
 
+REPEATED_SLASHES = re.compile("/{2,}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CLIENT_CLOSED_REQUEST = 499
 """Logged status if the client disconnects before the response, as in nginx."""
@@ -45,7 +47,7 @@ class AccessLogMiddleware:
             await send(message)
 
         self.metrics.requests_in_flight.inc()
-        routed = dict(scope)
+        routed = dict(scope) | {"path": REPEATED_SLASHES.sub("/", scope["path"])}  # some clients join addresses as host/ + /path
         if scope["method"] == "HEAD":
             routed["method"] = "GET"  # the server drops the body of a response to HEAD
         try:

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTimeout, BodyTooLarge, Overloaded
+from service.errors import BodyTimeout, BodyTooLarge, Overloaded, ResponseTooLarge
 from service.inference.admission_queue import Scheduler
 from service.middleware.errors import error_response
 from service.observability.metrics import Metrics
@@ -23,18 +23,24 @@ from service.settings import Settings
 
 logger = logging.getLogger("boxwright.service")
 
+SEND_CHUNK_BYTES = 256 * 1024
+"""A larger part of a response is sent in pieces, so that the server waits until the client reads."""
 DRAIN_BYTES = 8 * 1024**2
 DRAIN_SECONDS = 1.0
 
 
 @dataclass(eq=False)
 class AdmissionLimits:
-    """Queue and memory limits shared by all requests."""
+    """Queue and memory limits shared by all requests.
+
+    Bodies of requests that have no API key yet have a small budget of their own, so that they cannot fill that of all others.
+    """
 
     settings: Settings
     scheduler: Scheduler[Any]
     metrics: Metrics
-    body_bytes: int = 0  # of all bodies in memory
+    body_bytes: int = 0  # of all bodies and annotated images in memory
+    unauthenticated_bytes: int = 0  # of the bodies without an API key
 
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""
@@ -50,17 +56,16 @@ class AdmissionLimits:
         if count > limit:
             raise BodyTooLarge(f"The body {verb} {count:,} bytes. The limit is {limit:,}. Send a smaller image.")
 
-    def reserve(self, count: int) -> None:
-        """Count bytes that are now in memory. Raises Overloaded above the limit; the bytes must be released in any case."""
-        self.body_bytes += count
-        if self.body_bytes > self.settings.max_waiting_bytes:
+    def is_authenticated(self, context: RequestContext) -> bool:
+        """Whether the request has a known API key, or needs none."""
+        return context.key_name is not None or not self.settings.key_hashes
+
+    def check_memory(self) -> None:
+        """Raise Overloaded if one of the memory budgets is exceeded."""
+        if self.body_bytes > self.settings.max_waiting_bytes or self.unauthenticated_bytes > self.settings.max_unauthenticated_bytes:
             self.metrics.rejected.labels("memory").inc()
             seconds = self.scheduler.retry_after()
-            raise Overloaded(f"The memory for request bodies is full. Try again in {seconds} s (Retry-After).", seconds)
-
-    def release(self, count: int) -> None:
-        """Count bytes that are no longer in memory."""
-        self.body_bytes -= count
+            raise Overloaded(f"The memory for requests is full. Try again in {seconds} s (Retry-After).", seconds)
 
 
 class RequestLimitsMiddleware:
@@ -109,6 +114,8 @@ class _Exchange:
         self._drain_body = False
         self._context, self._limits, self._receive, self._send = context, limits, receive, send
         self._watcher: asyncio.Task[None] | None = None
+        self._unauthenticated_bytes = self._response_bytes = 0
+        context.reserve_response = self._reserve_response
 
     async def receive(self) -> Message:
         """Return the next part of the body. Raises BodyTooLarge, BodyTimeout, Overloaded."""
@@ -122,16 +129,38 @@ class _Exchange:
             return message
         self._body_complete = not message.get("more_body", False)
         count = len(message.get("body", b""))
-        self._context.body_bytes += count
-        self._limits.reserve(count)
+        self._reserve_body(count)
         self._limits.check_length(self._context.body_bytes, "has at least")
         if self._body_complete:
             self._context.body_received = asyncio.get_running_loop().time()
             self._watcher = asyncio.create_task(self._watch_for_disconnect())
         return message
 
+    def _reserve_body(self, count: int) -> None:
+        """Count bytes of the body, which `close` releases. Raises Overloaded."""
+        self._context.body_bytes += count
+        if self._limits.is_authenticated(self._context):
+            self._limits.body_bytes += count
+        else:
+            self._unauthenticated_bytes += count
+            self._limits.unauthenticated_bytes += count
+        self._limits.check_memory()
+
+    def _reserve_response(self, count: int) -> None:
+        """Count bytes of annotated images, which `close` releases. Raises ResponseTooLarge, Overloaded."""
+        self._response_bytes += count
+        self._limits.body_bytes += count
+        limit = self._limits.settings.max_response_bytes
+        if self._response_bytes > limit:
+            raise ResponseTooLarge(
+                f"The annotated images have more than {limit:,} bytes. Send smaller or fewer images, or accept image/jpeg."
+            )
+        self._limits.check_memory()
+
     async def _receive_in_time(self) -> Message:
-        seconds = self._limits.settings.body_seconds
+        settings = self._limits.settings
+        authenticated = self._limits.is_authenticated(self._context)
+        seconds = settings.body_seconds if authenticated else min(settings.body_seconds, settings.unauthenticated_seconds)
         try:
             async with asyncio.timeout_at(self._context.arrived + seconds):
                 return await self._receive()
@@ -159,13 +188,18 @@ class _Exchange:
             self._drain_body = message["status"] >= 400 and not self._body_complete
             if self._drain_body:
                 MutableHeaders(scope=message)["connection"] = "close"
-        elif not message.get("more_body", False):
-            if self._drain_body:
-                await self._send({**message, "more_body": True})
-                await self._drain()
-                message = {"type": "http.response.body", "body": b"", "more_body": False}
-            self._context.response_sent = True
-        await self._send(message)
+            await self._send(message)
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        while len(body) > SEND_CHUNK_BYTES:
+            await self._send({**message, "body": bytes(body[:SEND_CHUNK_BYTES]), "more_body": True})
+            body = memoryview(body)[SEND_CHUNK_BYTES:]
+        if self._drain_body and not more:
+            await self._send({**message, "body": bytes(body), "more_body": True})
+            await self._drain()
+            body = b""
+        self._context.response_sent = not more
+        await self._send({**message, "body": bytes(body)})
 
     async def _drain(self) -> None:
         """Read and drop the rest of the body, within limits."""
@@ -184,4 +218,5 @@ class _Exchange:
         """Stop waiting for a disconnect and release the memory of the body."""
         if self._watcher is not None:
             self._watcher.cancel()
-        self._limits.release(self._context.body_bytes)
+        self._limits.unauthenticated_bytes -= self._unauthenticated_bytes
+        self._limits.body_bytes -= self._context.body_bytes - self._unauthenticated_bytes + self._response_bytes

@@ -5,6 +5,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -34,6 +35,8 @@ class RequestContext:
     key_name: str | None = None  # name of the API key
     response_sent: bool = False
     disconnected: bool = False  # the client closed the connection before the response was sent
+    reserve_response: Callable[[int], None] = field(default=lambda _count: None)
+    """Counts bytes of a response that is being built in the memory budget. Raises ResponseTooLarge or Overloaded."""
 
     @classmethod
     def from_headers(cls, headers: Headers, arrived: float) -> "RequestContext":

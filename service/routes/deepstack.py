@@ -19,8 +19,12 @@ from service.request.images import IMAGE_FIELD, check_content_coding
 from service.request.multipart import FormField, parse_form
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, RegistryDep, admit_images, reject_repeated_params
 from service.schemas.error_formats import DEEPSTACK
+from service.version import installed_version
 
 router = APIRouter(tags=["deepstack"], prefix=DEEPSTACK.prefix)
+
+status = APIRouter(tags=["deepstack"], prefix="/v1")
+"""Status endpoints of DeepStack and CodeProject.AI. They need no API key."""
 
 MIN_CONFIDENCE = 0.4
 """DeepStack's default, which its clients rely on."""
@@ -67,6 +71,7 @@ _EXAMPLE: JsonDict = {
     "predictions": [{"label": "dog", "confidence": 0.8712, "x_min": 131, "y_min": 218, "x_max": 310, "y_max": 539}],
     "count": 1,
     "inferenceMs": 62,
+    "processMs": 71,
 }
 
 
@@ -78,7 +83,23 @@ class Predictions(BaseModel):
     success: bool = True
     predictions: list[Prediction]
     count: int
-    inferenceMs: int = Field(description="Milliseconds in the network.")  # the name is CodeProject.AI's
+    inferenceMs: int = Field(description="Milliseconds in the network.")  # CodeProject.AI's names
+    processMs: int = Field(description="Milliseconds in all.")
+
+
+class Ping(BaseModel):
+    """Answer to a ping."""
+
+    success: bool = True
+
+
+class UpdateStatus(BaseModel):
+    """Version of the service. It never offers updates."""
+
+    success: bool = True
+    message: str = Field(examples=["This is the installed version."])
+    version: str = Field(examples=["0.1.0"])
+    updateAvailable: bool = False  # CodeProject.AI's name
 
 
 class ModelNames(BaseModel):
@@ -86,6 +107,20 @@ class ModelNames(BaseModel):
 
     success: bool = True
     models: list[str] = Field(examples=[["everyday"]])
+
+
+@status.get("/server/status/ping", summary="Is the process alive? (CodeProject.AI)")
+@status.get("/status/ping", summary="Is the process alive? (earlier CodeProject.AI)")
+async def ping() -> Ping:
+    """Answers while the process can answer any request."""
+    return Ping()
+
+
+@status.get("/server/status/updateavailable", summary="Is there an update? (CodeProject.AI)")
+@status.get("/status/updateavailable", summary="Is there an update? (earlier CodeProject.AI)")
+async def update_available() -> UpdateStatus:
+    """Clients ask this when they connect. The answer is always no."""
+    return UpdateStatus(message="This is the installed version.", version=installed_version())
 
 
 async def _read_form(request: Request, authenticator: AuthenticatorDep) -> Sequence[FormField]:
@@ -168,7 +203,10 @@ async def _predict(fields: Sequence[FormField], query: DeepStackQuery, model: Lo
     options = Options(_min_confidence(values.get(CONFIDENCE_FIELD, b"")), query.iou, max_detections=query.max_detections)
     answer = await inference.detect(values[IMAGE_FIELD], model, options)
     predictions = Prediction.from_answer(answer, model.detector.spec.labels)
-    return Predictions(predictions=predictions, count=len(predictions), inferenceMs=round(answer.timing_ms["network"]))
+    times = answer.timing_ms
+    return Predictions(
+        predictions=predictions, count=len(predictions), inferenceMs=round(times["network"]), processMs=round(times["total"])
+    )
 
 
 def _known_fields(fields: Sequence[FormField]) -> dict[str, bytes]:

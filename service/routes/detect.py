@@ -1,5 +1,7 @@
 """POST /detect: objects in one image or several."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -8,7 +10,7 @@ from pydantic import Field
 
 from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
-from service.errors import IMAGE_ERRORS, BadForm, BadJson, NoModel, UnsupportedMediaType
+from service.errors import IMAGE_ERRORS, BadForm, BadJson, NoModel, ResponseTooLarge, UnsupportedMediaType
 from service.inference.pipeline import Answer, Options
 from service.inference.several import MAX_PHOTOS, detect_each
 from service.models.registry import LoadedModel
@@ -34,7 +36,17 @@ from service.schemas.problem_kinds import problem_of
 router = APIRouter(tags=["detect"])
 
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
-ERRORS = (*IMAGE_ERRORS, BadForm, BadJson, UnsupportedMediaType, NoModel, UnknownModel, UnknownLabel, RequestValidationError)
+ERRORS = (
+    *IMAGE_ERRORS,
+    ResponseTooLarge,
+    BadForm,
+    BadJson,
+    UnsupportedMediaType,
+    NoModel,
+    UnknownModel,
+    UnknownLabel,
+    RequestValidationError,
+)
 
 
 class DetectQuery(DetectionParameters):
@@ -87,16 +99,20 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()], regis
     if images.is_batch:
         _check_batch_format(query, images)
         answers = await detect_each(inference, images.files, model, options)
-        return _json(BatchDetectResponse(results=[_batch_entry(answer, model) for answer in answers]))
+        return await _respond(query, lambda: BatchDetectResponse(results=[_batch_entry(answer, model) for answer in answers]))
     answer = await inference.detect(images.files[0], model, options)
     if query.format == "image" and answer.annotated:
         return Response(answer.annotated.data, media_type=answer.annotated.media_type)
-    return _json(_response(answer, model))
+    return await _respond(query, lambda: _response(answer, model))
 
 
-def _json(content: DetectResponse | BatchDetectResponse) -> Response:
-    """Serialise directly: FastAPI would validate the response a second time."""
-    return Response(content.model_dump_json(exclude_none=True), media_type="application/json")
+async def _respond(query: DetectQuery, build: Callable[[], DetectResponse | BatchDetectResponse]) -> Response:
+    """Serialise directly: FastAPI would validate the response a second time. Annotated images are large and need a thread."""
+
+    def serialise() -> Response:
+        return Response(build().model_dump_json(exclude_none=True), media_type="application/json")
+
+    return serialise() if query.format == "json" else await asyncio.to_thread(serialise)
 
 
 def _options(query: DetectQuery, model: LoadedModel, accept: str) -> Options:

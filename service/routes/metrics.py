@@ -19,5 +19,8 @@ _RESPONSES: Responses = {
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses=_RESPONSES)
 async def metrics(request: Request, metrics: MetricsDep) -> Response:
     """Requests, time of each stage, the queue, refusals, detections, the process."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    try:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    except (TypeError, ValueError):  # raised for an invalid version in the Accept header
+        encode, media_type = choose_encoder("")
     return Response(encode(metrics.collected), media_type=media_type)

@@ -61,7 +61,7 @@ def ask():
 
     def send(app, method, path, **request):
         async def one():
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
                 return await client.request(method, path, **request)
 
         return asyncio.run(one())

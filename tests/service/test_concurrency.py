@@ -16,7 +16,7 @@ from service.settings import Settings
 
 
 def client(app):
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service", timeout=60)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
 
 
 async def until(condition):

@@ -1,17 +1,17 @@
 """The Open Inference Protocol, version 2 (KServe, Triton): https://github.com/kserve/open-inference-protocol."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from detector.errors import UnknownModel
-from service.errors import IMAGE_ERRORS, BadJson, NoModel, ShuttingDown, UnsupportedMediaType
+from service.errors import IMAGE_ERRORS, BadJson, InvalidApiKey, NoModel, ShuttingDown, UnsupportedMediaType
 from service.inference.padded import Padded
 from service.inference.several import detect_all
-from service.models.registry import FIRST_VERSION
+from service.models.registry import FIRST_VERSION, LoadedModel
 from service.request.images import check_content_coding
-from service.routes.dependencies import InferenceDep, LifecycleDep, ModelDep, RegistryDep, admit_images
+from service.routes.dependencies import AuthenticatorDep, InferenceDep, LifecycleDep, ModelDep, RegistryDep, admit_images
 from service.routes.open_inference import JSON_LENGTH_HEADER
 from service.routes.open_inference.inputs import parse_infer
 from service.routes.open_inference.outputs import write_infer
@@ -109,9 +109,21 @@ async def model_metadata(model: ModelDep, registry: RegistryDep) -> ModelMetadat
     )
 
 
+async def _ready_model(request: Request, registry: RegistryDep, authenticator: AuthenticatorDep) -> LoadedModel:
+    """Return the model that the path names. Without an API key, an error does not reveal names, versions and rejections."""
+    try:
+        return registry.get(request.path_params["model"], request.path_params.get("version"))
+    except UnknownModel:
+        try:
+            await authenticator.check_request(request)
+        except InvalidApiKey:
+            raise UnknownModel("No such model is ready.") from None
+        raise
+
+
 @health.get("/models/{model}/ready", summary="Is a model ready?", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
 @health.get("/models/{model}/versions/{version}/ready", summary="The same, by version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
-async def model_ready(model: ModelDep) -> ModelReady:
+async def model_ready(model: Annotated[LoadedModel, Depends(_ready_model)]) -> ModelReady:
     """A loaded version is ready."""
     return ModelReady(name=model.name, ready=True)
 

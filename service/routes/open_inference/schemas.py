@@ -13,8 +13,6 @@ from service.inference.several import MAX_PHOTOS
 from service.request.base64_image import BASE64_SCHEMA, EXAMPLE_IMAGE
 from service.schemas.parameters import DetectionParameters
 
-STRICT = ConfigDict(extra="forbid", strict=True)
-
 INTEGRAL = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
 """Accepts 2.0 as 2: JSON does not distinguish them."""
 
@@ -34,10 +32,27 @@ OUTPUTS: dict[str, tuple[str, list[int]]] = {
 """Name -> (datatype, shape). The first axis is the image, the second the box; the image with the most boxes sets its length."""
 
 
-class InputParameters(BaseModel):
-    """Form of the data of an input."""
+def _allow_null(schema: dict[str, Any]) -> None:
+    """Document that optional fields may be null."""
+    for name, field in schema["properties"].items():
+        if name not in schema.get("required", []):
+            default = {"default": field.pop("default")} if "default" in field else {}
+            schema["properties"][name] = {"anyOf": [field, {"type": "null"}]} | default
 
-    model_config = STRICT
+
+class RequestPart(BaseModel):
+    """A part of a request. Optional fields may be null, which means that they are absent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_allow_null)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_null(cls, value: Any) -> Any:
+        return {name: field for name, field in value.items() if field is not None} if isinstance(value, dict) else value
+
+
+class InputParameters(RequestPart):
+    """Form of the data of an input."""
 
     binary_data_size: Annotated[int, Field(ge=0, le=MAX_LENGTH), INTEGRAL] | None = Field(
         default=None, description="Bytes of this tensor after the JSON."
@@ -78,10 +93,10 @@ def _use_json_schema(schema: JsonDict) -> None:
     schema.update(_JSON_INPUT_SCHEMA)
 
 
-class InferInput(BaseModel):
+class InferInput(RequestPart):
     """One tensor: `image` BYTES [N], an image file in each element, or `pixels` UINT8 [N, H, W, 3], RGB."""
 
-    model_config = STRICT | ConfigDict(json_schema_extra=_use_json_schema)
+    model_config = ConfigDict(json_schema_extra=_use_json_schema)
 
     name: str
     shape: list[Annotated[int, Field(ge=0, le=MAX_LENGTH), INTEGRAL]] = Field(max_length=4)
@@ -90,27 +105,21 @@ class InferInput(BaseModel):
     data: Any = None
 
 
-class OutputParameters(BaseModel):
+class OutputParameters(RequestPart):
     """Requested form of one output."""
-
-    model_config = STRICT
 
     binary_data: bool | None = None
 
 
-class RequestedOutput(BaseModel):
+class RequestedOutput(RequestPart):
     """One requested output."""
-
-    model_config = STRICT
 
     name: Literal["boxes", "scores", "classes", "labels", "num_detections"]
     parameters: OutputParameters = OutputParameters()
 
 
-class InferParameters(DetectionParameters):
+class InferParameters(RequestPart, DetectionParameters):
     """Thresholds, and the form of the outputs. Parameters about queues and sequences are accepted and ignored."""
-
-    model_config = STRICT
 
     binary_data_output: bool = Field(default=False, description="Send outputs as binary data unless their own parameters differ.")
     max_detections: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = MAX_DETECTIONS
@@ -129,10 +138,15 @@ _EXAMPLE: JsonDict = {
 }
 
 
-class InferRequest(BaseModel):
+def _document_request(schema: dict[str, Any]) -> None:
+    _allow_null(schema)
+    schema["examples"] = [_EXAMPLE]
+
+
+class InferRequest(RequestPart):
     """The JSON part of an inference request."""
 
-    model_config = STRICT | ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra=_document_request)
 
     id: str | None = Field(default=None, max_length=256)
     parameters: InferParameters = InferParameters()

@@ -64,9 +64,9 @@ def _require_one_field(schema: dict[str, Any]) -> None:
 
 
 class PredictRequest(BaseModel):
-    """Images by row (`instances`) or by column (`inputs`)."""
+    """Images by row (`instances`) or by column (`inputs`). Other fields, which some clients send, are ignored."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_require_one_field)
+    model_config = ConfigDict(json_schema_extra=_require_one_field)
 
     signature_name: Literal["serving_default", ""] = SIGNATURE
     instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = None

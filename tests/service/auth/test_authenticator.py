@@ -29,6 +29,7 @@ OPEN = {
     ("get", "/v2/health/ready"),
     ("get", "/v2/models/{model}/ready"),
     ("get", "/v2/models/{model}/versions/{version}/ready"),
+    *(("get", f"/v1{folder}/status/{name}") for folder in ("", "/server") for name in ("ping", "updateavailable")),
 }
 
 
@@ -253,3 +254,19 @@ def test_an_invalid_hash_is_refused_and_not_repeated(given):
         read_settings(key_hashes=given)
     assert "hush" not in str(error.value)
     assert "hush" not in repr(error.value.__cause__)
+
+
+@pytest.mark.parametrize("path", ["/v2/models/other/ready", "/v2/models/tiny-random/versions/7/ready"])
+def test_readiness_of_an_unknown_model_reveals_nothing_without_a_key(ask, protected_app, path):
+    answers = [ask(protected_app, "GET", path, headers=headers) for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY})]
+    assert [answer.status_code for answer in answers] == [404] * 3
+    assert answers[0].json() == answers[1].json() == {"error": "No such model is ready."}
+    assert "tiny-random" in answers[2].json()["error"]
+
+
+def test_keys_in_forms_can_be_disabled(ask, make_protected_app, photo):
+    app = make_protected_app(keys_in_forms=False)
+    form = {"files": {"image": photo()}, "data": {"api_key": KEY}}
+    assert ask(app, "POST", "/v1/vision/detection", **form).status_code == 401
+    assert ask(app, "POST", "/v1/vision/custom/list", data={"api_key": KEY}).status_code == 401
+    assert ask(app, "POST", "/v1/vision/detection", headers={"X-API-Key": KEY}, **form).status_code == 200

@@ -6,11 +6,14 @@ import json
 import httpx
 import pytest
 
+from service.auth.api_keys import HashedKey, new_key
+from service.middleware.limits import SEND_CHUNK_BYTES
+
 
 class Exchange:
     """One ASGI request whose body arrives in parts when the test sends them, and the messages of its response."""
 
-    def __init__(self, app, *, headers=(), length=None):
+    def __init__(self, app, *, path="/detect", headers=(), length=None):
         declared = [(b"content-length", str(length).encode())] if length is not None else []
         self.scope = {
             "type": "http",
@@ -18,8 +21,8 @@ class Exchange:
             "http_version": "1.1",
             "method": "POST",
             "scheme": "http",
-            "path": "/detect",
-            "raw_path": b"/detect",
+            "path": path,
+            "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
             "headers": [*declared, *headers],
@@ -59,7 +62,7 @@ class Exchange:
 
 
 def client(app):
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service", timeout=60)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
 
 
 async def until(condition):
@@ -233,3 +236,128 @@ def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
     assert value(app, "boxwright_rejected_total", reason="memory") == 1
     assert value(app, "boxwright_body_bytes") == 0
     assert afterwards.status_code == 200
+
+
+KEY = new_key()
+KEYS = {"key_hashes": str(HashedKey.of("camera", KEY))}
+FORM = (b"content-type", b"multipart/form-data; boundary=edge")
+
+
+def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, photo):
+    async def test():
+        app = watched_app(max_unauthenticated_bytes=100_000, **KEYS)
+        holding = Exchange(app, path="/v1/vision/detection", headers=[FORM])
+        holding.body(bytes(90_000), more=True)
+        held = asyncio.create_task(holding.run())
+        await until(lambda: app.state.limits.unauthenticated_bytes == 90_000)
+        one_more = Exchange(app, path="/v1/vision/detection", headers=[FORM])
+        one_more.body(bytes(20_000), more=True)
+        one_more.body(b"")
+        await one_more.run()
+        async with client(app) as http:
+            with_key = await http.post("/detect", content=photo(), headers={"X-API-Key": KEY})
+        bytes_of_others = app.state.limits.body_bytes
+        holding.disconnect()
+        await held
+        return app, one_more, with_key, bytes_of_others
+
+    app, refused, with_key, bytes_of_others = asyncio.run(test())
+    assert (refused.status, with_key.status_code, bytes_of_others) == (503, 200, 0)
+    assert app.state.limits.unauthenticated_bytes == app.state.limits.body_bytes == 0
+
+
+def test_a_body_without_a_key_has_less_time(watched_app):
+    async def test():
+        app = watched_app(unauthenticated_seconds=0.05, **KEYS)
+        slow = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
+        slow.body(b"--edge", more=True)
+        task = asyncio.create_task(slow.run())
+        await until(lambda: slow.sent)
+        slow.disconnect()
+        await task
+        patient = Exchange(app, path="/detect", headers=[(b"x-api-key", KEY.encode())], length=100_000)
+        patient.body(b"x", more=True)
+        task = asyncio.create_task(patient.run())
+        await until(lambda: app.state.limits.body_bytes == 1)
+        await asyncio.sleep(0.1)
+        sent = list(patient.sent)
+        patient.disconnect()
+        await task
+        return slow, sent
+
+    slow, sent = asyncio.run(test())
+    assert (slow.status, sent) == (408, [])
+
+
+def test_deepstack_list_is_answered_while_the_queue_is_full(watched_app, watched, photo):
+    async def test():
+        app = watched_app(queue_size=2)
+        watched.gate.clear()
+        async with client(app) as http:
+            tasks = await fill(app, http, photo(), capacity(app))
+            names = await http.post("/v1/vision/custom/list")
+            refused = await http.post("/v1/vision/detection", files={"image": photo()})
+            watched.gate.set()
+            await asyncio.gather(*tasks)
+            return names, refused
+
+    names, refused = asyncio.run(test())
+    assert (names.status_code, refused.status_code) == (200, 503)
+    assert names.json()["models"] == ["tiny-random"]
+
+
+@pytest.mark.parametrize("query", ["format=image", "format=both"])
+def test_an_annotated_image_above_the_limit_is_refused(watched_app, photo, query):
+    async def test():
+        app = watched_app(max_response_bytes=2000)
+        async with client(app) as http:
+            small = await http.post(f"/detect?{query}&confidence=1", content=photo(16, 16))
+            large = await http.post(f"/detect?{query}&confidence=1", content=photo(200, 200))
+            return app, small, large
+
+    app, small, large = asyncio.run(test())
+    assert (small.status_code, large.status_code) == (200, 413)
+    assert large.json()["type"] == "urn:boxwright:problem:response-too-large"
+    assert app.state.limits.body_bytes == 0
+
+
+def test_the_limit_counts_all_annotated_images_of_a_batch(watched_app, photo):
+    async def test():
+        app = watched_app(max_response_bytes=5000)
+        files = [("image", photo(16, 16))]
+        async with client(app) as http:
+            return [(await http.post("/detect?format=both", files=files * count)).status_code for count in (2, 16)]
+
+    assert asyncio.run(test()) == [200, 413]
+
+
+def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched_app, photo):
+    picture = photo(700, 700)
+
+    async def test():
+        app = watched_app(max_waiting_bytes=2_000_000)
+        unread, reading = Exchange(app), asyncio.Event()
+        unread.scope["query_string"] = b"format=image&confidence=1"
+        unread.scope["headers"] = [(b"accept", b"image/png")]
+        unread.body(picture)
+
+        async def send(message):
+            unread.sent.append(message)
+            if message["type"] == "http.response.body":
+                await reading.wait()
+
+        task = asyncio.create_task(app(unread.scope, unread.incoming.get, send))
+        await until(lambda: len(unread.sent) > 1)
+        held = app.state.limits.body_bytes
+        async with client(app) as http:
+            refused = await http.post("/detect?format=image&confidence=1", content=picture, headers={"accept": "image/png"})
+        reading.set()
+        await task
+        return app, unread, held, refused
+
+    app, unread, held, refused = asyncio.run(test())
+    body = b"".join(message["body"] for message in unread.sent[1:])
+    assert held == len(picture) + len(body) > 1_000_000
+    assert max(len(message["body"]) for message in unread.sent[1:]) <= SEND_CHUNK_BYTES
+    assert refused.status_code == 503
+    assert app.state.limits.body_bytes == 0

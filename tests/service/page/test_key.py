@@ -52,9 +52,9 @@ def test_it_asks_for_a_key_and_then_works(page):
     assert download.value.path().read_bytes().startswith(b"\xff\xd8")
 
 
-def test_a_wrong_key_is_told_and_another_one_may_be_entered(page):
+def test_an_unknown_key_is_reported_and_another_one_can_be_entered(page):
     enter(page, "wrong")
-    page.tab.wait_for_selector("text=Unknown API key")
+    page.tab.wait_for_selector("#key-words:has-text('Unknown API key')")
     assert page.tab.is_visible("#key-form")
     enter(page, "wró ng")
     assert page.tab.is_visible("#key-form")

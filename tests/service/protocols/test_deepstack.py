@@ -64,11 +64,12 @@ def test_frigate_is_answered(served, native, photo, path):
     status, answer = send(served, path, headers, frigate(photo()))
     expected = native(photo(), confidence=0.4)
     assert status == 200
-    assert list(answer) == ["success", "predictions", "count", "inferenceMs"]
+    assert list(answer) == ["success", "predictions", "count", "inferenceMs", "processMs"]
     assert answer["success"] is True
     check_same(answer["predictions"], expected)
     assert answer["count"] == len(expected) > 0
-    assert isinstance(answer["inferenceMs"], int)
+    assert 0 <= answer["inferenceMs"] <= answer["processMs"]
+    assert isinstance(answer["processMs"], int)
 
 
 @pytest.mark.parametrize(("body", "edge"), [(blue_iris, b'"' + EDGE + b'"'), (bare, EDGE)])
@@ -145,3 +146,22 @@ def test_a_square_region_of_frigate_is_answered(served, native, photo):
     region = photo(320, 320)
     answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": region}, data={"api_key": ""}, timeout=30)
     check_same(answer.json()["predictions"], native(region, confidence=0.4))
+
+
+@pytest.mark.parametrize("path", ["//v1/vision/detection", "///v1/vision//custom/tiny-random"])
+def test_repeated_slashes_in_the_path_are_ignored(served, native, photo, path):
+    answer = requests.post(served.url + path, files={"image": photo()}, timeout=30)
+    check_same(answer.json()["predictions"], native(photo(), confidence=0.4))
+
+
+def test_errors_of_a_path_with_repeated_slashes_have_the_format_of_deepstack(served):
+    answer = requests.post(f"{served.url}//v1/vision/face", timeout=30)
+    assert (answer.status_code, answer.json()["success"]) == (404, False)
+
+
+@pytest.mark.parametrize("folder", ["/v1", "/v1/server"])
+def test_status_requests_of_codeproject_ai_clients_are_answered(served, folder):
+    assert requests.get(f"{served.url}{folder}/status/ping", timeout=30).json() == {"success": True}
+    update = requests.get(f"{served.url}{folder}/status/updateavailable", timeout=30).json()
+    assert (update["success"], update["updateAvailable"]) == (True, False)
+    assert update["version"]

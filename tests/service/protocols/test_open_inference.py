@@ -275,3 +275,39 @@ def test_pixels_of_too_long_a_side_are_refused_as_photos_are(infer):
 def test_a_compressed_body_and_a_wrong_method_are_refused_in_the_format_of_the_protocol(http):
     answers = [http.post(INFER, content=b"x", headers={"content-encoding": "gzip"}), http.get(INFER), http.get("/v2/nothing")]
     assert [(answer.status_code, list(answer.json())) for answer in answers] == [(400, ["error"]), (405, ["error"]), (404, ["error"])]
+
+
+NULLS = [
+    {"id": None, "parameters": None, "outputs": None},
+    {"parameters": {"confidence": None, "iou": None, "max_detections": None, "binary_data_output": None, "priority": None}},
+    {"outputs": [{"name": "boxes", "parameters": None}, {"name": "scores", "parameters": {"binary_data": None}}]},
+]
+
+
+@pytest.mark.parametrize("nulls", NULLS, ids=str)
+def test_null_in_an_optional_field_means_that_it_is_absent(http, photo, nulls):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(photo()).decode()]}
+    given = http.post(INFER, json={"inputs": [tensor | {"parameters": None}]} | nulls)
+    assert given.status_code == 200, given.text
+    names = [output["name"] for output in nulls.get("outputs") or []]
+    absent = http.post(INFER, json={"inputs": [tensor]} | ({"outputs": [{"name": name} for name in names]} if names else {}))
+    assert given.json() == absent.json()
+
+
+@pytest.mark.parametrize("parameters", [{}, {"binary_data_size": None, "content_type": None}])
+def test_null_in_the_parameters_of_an_input_means_that_they_are_absent(http, photo, parameters):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(photo()).decode()]}
+    assert http.post(INFER, json={"inputs": [tensor | {"parameters": parameters}]}).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["name", "shape", "datatype", "data"])
+def test_null_in_a_required_field_is_refused(http, field):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": ["AAAA"]}
+    assert http.post(INFER, json={"inputs": [tensor | {field: None}]}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["parameters.json", "outputs.json", "input.json"])
+def test_the_reported_requests_with_null_are_answered(http, shared, name):
+    body = (shared / "cases" / "23-kserve-json-null" / name).read_bytes()
+    answer = http.post(INFER, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text

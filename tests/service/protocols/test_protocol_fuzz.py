@@ -40,7 +40,7 @@ def check_all(app, requests, caplog):
     """Check that every (path, content, headers) is answered 200 or refused, and that nothing is logged."""
 
     async def ask():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return [await client.post(path, content=content, headers=headers) for path, content, headers in requests]
 
     with caplog.at_level(logging.ERROR):

@@ -132,3 +132,11 @@ def test_an_unknown_model_is_not_found(http, path):
 def test_an_invalid_query_is_refused(http, photo, query):
     answer = http.post(f"{URL}:predict?{query}", json={"instances": [b64(photo())]})
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+
+def test_unknown_top_level_fields_are_ignored(http, photo):
+    body = {"instances": [b64(photo())]}
+    extended = body | {"model": "resnet", "id": 7, "parameters": {"a": None}, "version": None}
+    answers = [http.post(f"{URL}:predict", json=each) for each in (body, extended)]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].status_code == 200
