@@ -25,6 +25,8 @@ logger = logging.getLogger("boxwright.service")
 
 SEND_CHUNK_BYTES = 256 * 1024
 """A larger part of a response is sent in pieces, so that the server waits until the client reads."""
+RESPONSE_COPIES = 4
+"""An annotated image is in memory as a file, as base64, as JSON and in the buffers of the server."""
 DRAIN_BYTES = 8 * 1024**2
 DRAIN_SECONDS = 1.0
 
@@ -149,7 +151,7 @@ class _Exchange:
     def _reserve_response(self, count: int) -> None:
         """Count bytes of annotated images, which `close` releases. Raises ResponseTooLarge, Overloaded."""
         self._response_bytes += count
-        self._limits.body_bytes += count
+        self._limits.body_bytes += RESPONSE_COPIES * count
         limit = self._limits.settings.max_response_bytes
         if self._response_bytes > limit:
             raise ResponseTooLarge(
@@ -219,4 +221,4 @@ class _Exchange:
         if self._watcher is not None:
             self._watcher.cancel()
         self._limits.unauthenticated_bytes -= self._unauthenticated_bytes
-        self._limits.body_bytes -= self._context.body_bytes - self._unauthenticated_bytes + self._response_bytes
+        self._limits.body_bytes -= self._context.body_bytes - self._unauthenticated_bytes + RESPONSE_COPIES * self._response_bytes

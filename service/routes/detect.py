@@ -1,12 +1,12 @@
 """POST /detect: objects in one image or several."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
@@ -34,6 +34,8 @@ from service.schemas.parameters import DetectionParameters
 from service.schemas.problem_kinds import problem_of
 
 router = APIRouter(tags=["detect"])
+
+ResultT = TypeVar("ResultT")
 
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
 ERRORS = (
@@ -98,19 +100,18 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()], regis
     images = await read_images(request)
     if images.is_batch:
         _check_batch_format(query, images)
-        answers = await detect_each(inference, images.files, model, options)
-        return await _respond(query, lambda: BatchDetectResponse(results=[_batch_entry(answer, model) for answer in answers]))
+        return await _respond(query, _batch_response, await detect_each(inference, images.files, model, options), model)
     answer = await inference.detect(images.files[0], model, options)
     if query.format == "image" and answer.annotated:
         return Response(answer.annotated.data, media_type=answer.annotated.media_type)
-    return await _respond(query, lambda: _response(answer, model))
+    return await _respond(query, _response, answer, model)
 
 
-async def _respond(query: DetectQuery, build: Callable[[], DetectResponse | BatchDetectResponse]) -> Response:
+async def _respond(query: DetectQuery, build: Callable[[ResultT, LoadedModel], BaseModel], result: ResultT, model: LoadedModel) -> Response:
     """Serialise directly: FastAPI would validate the response a second time. Annotated images are large and need a thread."""
 
     def serialise() -> Response:
-        return Response(build().model_dump_json(exclude_none=True), media_type="application/json")
+        return Response(build(result, model).model_dump_json(exclude_none=True), media_type="application/json")
 
     return serialise() if query.format == "json" else await asyncio.to_thread(serialise)
 
@@ -131,8 +132,9 @@ def _check_batch_format(query: DetectQuery, images: UploadedImages) -> None:
         raise RequestValidationError([{"type": "batch", "loc": ("query", "format"), "msg": message, "input": "image"}])
 
 
-def _batch_entry(answer: Answer | ImageError, model: LoadedModel) -> DetectResponse | FailedImage:
-    return FailedImage(problem=problem_of(answer)) if isinstance(answer, ImageError) else _response(answer, model)
+def _batch_response(answers: Sequence[Answer | ImageError], model: LoadedModel) -> BatchDetectResponse:
+    results = [FailedImage(problem=problem_of(each)) if isinstance(each, ImageError) else _response(each, model) for each in answers]
+    return BatchDetectResponse(results=results)
 
 
 def _response(answer: Answer, model: LoadedModel) -> DetectResponse:

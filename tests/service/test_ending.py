@@ -14,7 +14,7 @@ def answer_of(client):
 
 def test_no_accepted_request_is_lost(start_service, model_file, photo):
     picture = photo(1600, 1200)
-    request = b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(picture) + picture
+    request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(picture) + picture
     service = start_service(model_file, BOXWRIGHT_NOTICE_SECONDS="3", BOXWRIGHT_QUEUE_SIZE="100")
     clients = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(30)]
     for client in clients:
@@ -40,7 +40,7 @@ def test_no_accepted_request_is_lost(start_service, model_file, photo):
 def test_a_request_that_does_not_end_is_left_after_the_grace_time(start_service, model_file):
     service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="1")
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
-        client.sendall(b"POST /detect HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf")
+        client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
         with httpx.Client(base_url=service.url) as other:
             while "boxwright_requests_in_flight 2.0" not in other.get("/metrics").text:
                 pass

@@ -52,16 +52,16 @@ def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
 
 
 def test_no_part_of_an_image_is_in_the_log(writes_nothing, photo):
-    sound = with_secret(photo(200, 100))
+    valid = with_secret(photo(200, 100))
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
-        for picture in (sound, sound[:-300], SECRET + sound):
+        for picture in (valid, valid[:-300], SECRET + valid):
             statuses = {client.post(path, **request).status_code for path, request in requests_of(picture)}
-            assert (statuses == {200}) == (picture is sound)
+            assert (statuses == {200}) == (picture is valid)
         client.post("/detect", content=b'{"image": "' + SECRET, headers={"content-type": "application/json"})
-        client.post("/detect", content=sound, params={"confidence": SECRET.decode()}, headers={"X-Request-Timeout": SECRET.decode()})
+        client.post("/detect", content=valid, params={"confidence": SECRET.decode()}, headers={"X-Request-Timeout": SECRET.decode()})
     assert writes_nothing.stop() == 0
     log = "".join(writes_nothing.log)
     assert log.count("boxwright.access") == 26
-    encoded = base64.b64encode(sound).decode()
-    for told in (SECRET.decode(), encoded[40:80], encoded[-80:-40]):
-        assert told not in log
+    encoded = base64.b64encode(valid).decode()
+    for fragment in (SECRET.decode(), encoded[40:80], encoded[-80:-40]):
+        assert fragment not in log

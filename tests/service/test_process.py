@@ -59,7 +59,7 @@ def read_answer(client):
 
 
 def request(*headers):
-    return b"\r\n".join([b"POST /detect HTTP/1.1", b"Host: here", *headers, b"", b""])
+    return b"\r\n".join([b"POST /detect HTTP/1.1", b"Host: localhost", *headers, b"", b""])
 
 
 FORM_HEAD = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'

@@ -108,7 +108,7 @@ def test_flags_override_the_environment_which_overrides_the_file(monkeypatch, tm
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("queue_size = 0", "BOXWRIGHT_QUEUE_SIZE"),
         ("queue_length = 5", "queue_length"),
@@ -117,10 +117,10 @@ def test_flags_override_the_environment_which_overrides_the_file(monkeypatch, tm
         ("model = '\udcff'", "not a TOML file"),
     ],
 )
-def test_an_invalid_file_is_refused_with_its_mistake(tmp_path, text, told):
+def test_an_invalid_file_is_refused_with_its_mistake(tmp_path, text, message):
     file = tmp_path / "boxwright.toml"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(SettingError, match=told):
+    with pytest.raises(SettingError, match=message):
         read_settings(file)
 
 

@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-HEAD = b"POST /detect HTTP/1.1\r\nHost: here\r\n"
+HEAD = b"POST /detect HTTP/1.1\r\nHost: localhost\r\n"
 SHORT = {"BOXWRIGHT_HEAD_SECONDS": "0.4", "BOXWRIGHT_BODY_SECONDS": "0.6"}
 
 
@@ -51,7 +51,7 @@ def test_half_a_body_is_answered_408(hasty, framing):
 
 
 def test_the_rest_of_a_body_that_nobody_reads_is_not_waited_for(hasty):
-    said = said_before_closing(hasty.port, b"POST /livez HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf")
+    said = said_before_closing(hasty.port, b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
     assert said.startswith(b"HTTP/1.1 405 ")
     assert said.count(b"HTTP/1.1") == 1
 
@@ -59,7 +59,7 @@ def test_the_rest_of_a_body_that_nobody_reads_is_not_waited_for(hasty):
 @pytest.mark.parametrize(
     ("sent", "more"),
     [
-        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n", []),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", []),
         (b"GET /", [b"a" * 60_000] * 100),
         (HEAD + b"X-Long: " + b"a" * 20_000 + b"\r\n\r\n", []),
         (HEAD + b"X-Endless: ", [b"a" * 60_000] * 100),
@@ -85,16 +85,16 @@ def test_endless_trailers_end_the_connection(served):
 def test_a_head_of_ordinary_length_in_many_pieces_is_read(served):
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte in b"GET /livez HTTP/1.1\r\nHost: here\r\nCookie: " + b"a" * 400 + b"\r\n\r\n":
+        for byte in b"GET /livez HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"a" * 400 + b"\r\n\r\n":
             client.sendall(bytes([byte]))
-        client.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")  # and the connection goes on
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")  # and the connection goes on
         with client.makefile("rb") as file:
             assert file.read().count(b"HTTP/1.1 200 OK") == 2
 
 
 def test_an_answer_that_nobody_takes_is_dropped(hasty, photo):
     picture = photo(2900, 2900)  # noise: its answer is more than sockets hold
-    head = b"POST /detect?format=image HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(picture)
+    head = b"POST /detect?format=image HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(picture)
     with socket.socket() as client, httpx.Client(base_url=hasty.url) as other:
         before = open_files(other)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

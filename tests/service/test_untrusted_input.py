@@ -42,30 +42,30 @@ def send_all(url, requests):
     """Send each (path, content, headers), a few at a time; return number -> status. Fails if a response takes 30 s."""
 
     async def run():
-        numbered, told = enumerate(requests), {}
+        numbered, statuses_by_request = enumerate(requests), {}
 
         async def client():
             async with httpx.AsyncClient(base_url=url, timeout=30) as session:
                 for number, (path, content, headers) in numbered:
-                    told[number] = (await session.post(path, content=content, headers=headers)).status_code
+                    statuses_by_request[number] = (await session.post(path, content=content, headers=headers)).status_code
 
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
                 group.create_task(client())
-        return told
+        return statuses_by_request
 
     return asyncio.run(run())
 
 
 def check_all(service, requests):
     """Check all statuses, that repeated requests need no more threads and memory, and that nothing unexpected is logged."""
-    told = send_all(service.url, requests)
-    once_more = {number: told[2 * number] for number in range(len(requests[::2]))}
-    assert send_all(service.url, requests[::2]) == once_more
+    statuses_by_request = send_all(service.url, requests)
+    expected = {number: statuses_by_request[2 * number] for number in range(len(requests[::2]))}
+    assert send_all(service.url, requests[::2]) == expected
     threads, resident = state_of(service.process)
-    assert send_all(service.url, requests[::2]) == once_more
+    assert send_all(service.url, requests[::2]) == expected
     after = state_of(service.process)
-    counted = Counter(told.values())
+    counted = Counter(statuses_by_request.values())
     assert set(counted) <= ALLOWED, counted
     assert len(counted) > 2
     assert set(send_all(service.url, [("/detect", untrusted_input.valid_images()["PNG"][0], {})] * 64).values()) == {200}
@@ -108,7 +108,7 @@ def test_the_images_are_valid_before_mutation(tiny_app, ask, form):
 
 
 def test_most_mutations_are_distinct():
-    sound = {photo for photos in untrusted_input.valid_images().values() for photo in photos}
+    valid = {photo for photos in untrusted_input.valid_images().values() for photo in photos}
     photos = {untrusted_input.photo(number) for number in range(300)}
-    assert len(photos - sound) > 290
+    assert len(photos - valid) > 290
     assert len({untrusted_input.form(number) for number in range(300)}) > 290

@@ -18,7 +18,7 @@ MODES = {"JPEG": ("RGB", "L", "CMYK"), "PNG": ("RGB", "RGBA", "P", "I;16", "1"),
 
 @cache
 def valid_images():
-    """Form -> small photos of it, in its modes and compressions."""
+    """Return small images by format, in its modes and compressions."""
     base = Image.merge("RGB", [Image.effect_noise((43, 29), sigma) for sigma in (20, 60, 90)])
     kinds = [(form, mode, options.get(form, {})) for form in FORMS for mode in MODES.get(form, ("RGB", "L")) for options in VARIANTS]
     return {form: [_file(base, *kind) for kind in kinds if kind[0] == form] for form in FORMS}
@@ -35,7 +35,7 @@ def _file(picture, form, mode, options):
 
 
 def mutated(data, other, dice):
-    """Bits flipped, pieces cut out, the end cut off, bytes replaced, or a piece of `other` put in or in the place of the rest."""
+    """Flip bits, cut pieces, truncate, overwrite bytes, or insert or append a piece of `other`."""
     body = bytearray(data)
     for _ in range(dice.choice((1, 1, 2, 4, 12))):
         if len(body) < 8:
@@ -58,22 +58,22 @@ def mutated(data, other, dice):
 
 
 def _place(body, dice):
-    """Half of the time within the first hundred bytes, where sizes stand."""
+    """Return a random position, half of the time within the first hundred bytes, which contain sizes."""
     return dice.randrange(len(body) if dice.random() < 0.5 else min(100, len(body)))
 
 
 def photo(number):
-    """The form comes round every six numbers."""
+    """Return the image with this number. Its format repeats every six numbers."""
     dice = random.Random(f"photo {number}")
-    sound = valid_images()
-    return mutated(dice.choice(sound[FORMS[number % len(FORMS)]]), dice.choice(sound[dice.choice(FORMS)]), dice)
+    valid = valid_images()
+    return mutated(dice.choice(valid[FORMS[number % len(FORMS)]]), dice.choice(valid[dice.choice(FORMS)]), dice)
 
 
 EDGE = b"edge-of-3f2a"
 
 
 def _form(dice):
-    """A sound one, of one to three parts, as clients of various makes write them."""
+    """Return a valid form of one to three parts, as different clients write them."""
     return b"".join(_part(dice) for _ in range(dice.randint(1, 3))) + b"--" + EDGE + b"--\r\n"
 
 
@@ -86,7 +86,7 @@ def _part(dice):
 
 
 def form(number):
-    """(body, content type): either is mutated, or both."""
+    """Return (body, content type), of which one or both are mutated."""
     dice = random.Random(f"form {number}")
     body, kind = _form(dice), b"multipart/form-data; boundary=" + dice.choice((EDGE, b'"' + EDGE + b'"'))
     which = dice.random()

@@ -63,10 +63,10 @@ def fill_in(path):
 
 
 def test_all_endpoints_except_health_require_a_key(ask, protected_app):
-    asked = operations(protected_app)
-    assert len(asked) > 20
-    answered = {(method, path) for method, path in asked if ask(protected_app, method, fill_in(path)).status_code != 401}
-    assert answered == OPEN
+    endpoints = operations(protected_app)
+    assert len(endpoints) > 20
+    open_endpoints = {(method, path) for method, path in endpoints if ask(protected_app, method, fill_in(path)).status_code != 401}
+    assert open_endpoints == OPEN
 
 
 def test_a_valid_key_opens_every_endpoint(ask, protected_app):

@@ -31,10 +31,10 @@ def test_no_origin_is_allowed_by_default(ask, tiny_app, photo, method, headers):
 
 def test_a_configured_origin_may_send_requests_and_read_responses(ask, make, photo):
     app = make(cors_origins=f"{PAGE}, http://localhost:3000")
-    told = ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT)
-    assert (told.status_code, told.headers["access-control-allow-origin"]) == (200, PAGE)
-    assert "POST" in told.headers["access-control-allow-methods"]
-    assert {"x-api-key", "authorization"} <= {name.strip().lower() for name in told.headers["access-control-allow-headers"].split(",")}
+    preflight = ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert {"x-api-key", "authorization"} <= {name.strip().lower() for name in preflight.headers["access-control-allow-headers"].split(",")}
     answer = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
     assert (answer.status_code, answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (200, PAGE, "Origin")
     assert "Retry-After" in answer.headers["access-control-expose-headers"]
@@ -44,10 +44,10 @@ def test_a_configured_origin_may_send_requests_and_read_responses(ask, make, pho
 @pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null"])
 def test_other_origins_get_no_cors_headers(ask, make, photo, origin):
     app = make(cors_origins=PAGE)
-    told = ask(app, "OPTIONS", "/detect", headers={"Origin": origin} | PREFLIGHT)
+    preflight = ask(app, "OPTIONS", "/detect", headers={"Origin": origin} | PREFLIGHT)
     answer = ask(app, "POST", "/detect", headers={"Origin": origin}, content=photo())
-    assert (told.status_code, answer.status_code) == (400, 403)
-    assert "access-control-allow-origin" not in cors(told) | cors(answer)
+    assert (preflight.status_code, answer.status_code) == (400, 403)
+    assert "access-control-allow-origin" not in cors(preflight) | cors(answer)
 
 
 def test_a_star_allows_every_origin(ask, make, photo):

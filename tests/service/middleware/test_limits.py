@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from service.auth.api_keys import HashedKey, new_key
-from service.middleware.limits import SEND_CHUNK_BYTES
+from service.middleware.limits import RESPONSE_COPIES, SEND_CHUNK_BYTES
 
 
 class Exchange:
@@ -335,7 +335,7 @@ def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched
     picture = photo(700, 700)
 
     async def test():
-        app = watched_app(max_waiting_bytes=2_000_000)
+        app = watched_app(max_waiting_bytes=8_000_000)
         unread, reading = Exchange(app), asyncio.Event()
         unread.scope["query_string"] = b"format=image&confidence=1"
         unread.scope["headers"] = [(b"accept", b"image/png")]
@@ -357,7 +357,7 @@ def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched
 
     app, unread, held, refused = asyncio.run(test())
     body = b"".join(message["body"] for message in unread.sent[1:])
-    assert held == len(picture) + len(body) > 1_000_000
+    assert held == len(picture) + RESPONSE_COPIES * len(body) > 4_000_000
     assert max(len(message["body"]) for message in unread.sent[1:]) <= SEND_CHUNK_BYTES
     assert refused.status_code == 503
     assert app.state.limits.body_bytes == 0

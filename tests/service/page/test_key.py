@@ -42,7 +42,7 @@ def test_it_asks_for_a_key_and_then_works(page):
     assert "requires an API key" in page.tab.inner_text("#key-words")
     assert page.tab.evaluate("document.activeElement.id") == "key"
     page.shoot("key")
-    page.tab.set_input_files("#files", [str(CAT)])  # it may wait: it is asked about as soon as there is a key
+    page.tab.set_input_files("#files", [str(CAT)])  # the image waits until there is a key
     enter(page, f" {KEY} ")
     page.answered()
     assert page.boxes()

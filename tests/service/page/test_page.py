@@ -76,19 +76,19 @@ def test_a_photo_that_is_dropped_shows_the_boxes_of_the_api(page, url):
 
 def test_the_slider_shows_what_the_api_would_say_without_asking_it(page, url):
     page.pick(COLLAGE)
-    asked = page.detections()
+    request_count = page.detections()
     for percent in (5, 10, 25, 60, 90):
         page.slide(percent)
         assert_drawn(page, api(url, COLLAGE, confidence=percent / 100))
-    assert page.detections() == asked
+    assert page.detections() == request_count
 
 
 def test_a_label_that_is_unticked_goes_and_the_filter_holds_for_the_next_photo(page, url):
     page.pick(COLLAGE, CAT)
-    asked = page.detections()
+    request_count = page.detections()
     page.tab.uncheck("#labels [value=person]")
     assert_drawn(page, api(url, COLLAGE, classes=["cat", "horse"]))
-    assert page.detections() == asked
+    assert page.detections() == request_count
     page.tab.uncheck("#labels [value=cat]")
     page.tab.locator("#strip button").nth(1).click()
     assert page.boxes() == []
@@ -112,10 +112,10 @@ def test_another_model_answers_with_its_own_boxes_and_its_labels_are_text(page, 
     answer = api(url, CAT, model="odd", confidence=0.05)
     assert ODD_LABEL in {found["label"] for found in answer["detections"]}
     assert_drawn(page, answer)
-    asked = page.detections()
+    request_count = page.detections()
     page.tab.select_option("#model", "everyday")
     assert_drawn(page, api(url, CAT, confidence=0.05))
-    assert page.detections() == asked  # it was known already
+    assert page.detections() == request_count  # it was known already
 
 
 def test_models_that_come_change_and_go_are_seen_when_the_window_is_looked_at_again(page, url, registry, tiny_model):

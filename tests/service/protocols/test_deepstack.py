@@ -104,14 +104,14 @@ def test_the_query_may_limit_the_boxes(served, photo):
     assert requests.post(url, files={"image": photo()}, data={"min_confidence": 0.01}, timeout=30).json()["count"] == 2
 
 
-@pytest.mark.parametrize("request_", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
-def test_the_model_list_ignores_the_body(served, request_):
-    answer = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_)
+@pytest.mark.parametrize("request_arguments", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
+def test_the_model_list_ignores_the_body(served, request_arguments):
+    answer = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_arguments)
     assert answer.json() == {"success": True, "models": ["tiny-random"]}
 
 
 @pytest.mark.parametrize(
-    ("path", "request_", "status", "says"),
+    ("path", "request_arguments", "status", "message"),
     [
         ("detection", {"files": {"image": b"no photo"}}, 400, "no image that can be read"),
         ("detection", {"files": {"image": b""}}, 400, "empty"),
@@ -128,13 +128,13 @@ def test_the_model_list_ignores_the_body(served, request_):
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_errors_have_the_format_of_deepstack(served, path, request_, status, says):
-    answer = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_)
+def test_errors_have_the_format_of_deepstack(served, path, request_arguments, status, message):
+    answer = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_arguments)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert list(answer.json()) == ["success", "error"]
     assert answer.json()["success"] is False
-    assert says in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 def test_a_wrong_method_has_the_format_of_deepstack(served):

@@ -71,7 +71,7 @@ def test_a_repeated_parameter_is_refused(http, photo, query):
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         (b"", "cannot be parsed"),
         (b"{", "cannot be parsed"),
@@ -95,8 +95,8 @@ def test_a_repeated_parameter_is_refused(http, photo, query):
     ],
     ids=lambda value: str(value[:30]),
 )
-def test_invalid_json_is_refused_with_its_place(http, body, says):
+def test_invalid_json_is_refused_with_its_place(http, body, message):
     answer = http.post("/detect", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-json")
-    assert says in answer.json()["detail"]
+    assert message in answer.json()["detail"]
     assert len(answer.content) < 1000

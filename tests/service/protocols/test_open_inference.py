@@ -50,22 +50,22 @@ def check_same(result, row, expected):
     assert [LABELS[class_id] for class_id in result.as_numpy("classes")[row, :count]] == labels
 
 
-@pytest.mark.parametrize("asks", [True, False], ids=["binary data", "base64 in JSON"])
-@pytest.mark.parametrize("answers", [None, True, False], ids=["all outputs", "binary outputs", "JSON outputs"])
-def test_tritonclient_gets_the_native_boxes_for_files(triton, native, two_photos, asks, answers):
-    outputs = None if answers is None else [InferRequestedOutput(name, binary_data=answers) for name in NAMES]
-    result = triton.infer("tiny-random", files(two_photos, asks), outputs=outputs, request_id="seven", parameters=LOW)
+@pytest.mark.parametrize("binary_inputs", [True, False], ids=["binary data", "base64 in JSON"])
+@pytest.mark.parametrize("binary_outputs", [None, True, False], ids=["all outputs", "binary outputs", "JSON outputs"])
+def test_tritonclient_gets_the_native_boxes_for_files(triton, native, two_photos, binary_inputs, binary_outputs):
+    outputs = None if binary_outputs is None else [InferRequestedOutput(name, binary_data=binary_outputs) for name in NAMES]
+    result = triton.infer("tiny-random", files(two_photos, binary_inputs), outputs=outputs, request_id="seven", parameters=LOW)
     for row, photo in enumerate(two_photos):
         check_same(result, row, native(photo))
     assert result.get_response()["id"] == "seven"
     assert (result.get_response()["model_name"], result.get_response()["model_version"]) == ("tiny-random", "1")
-    assert all(("data" in result.get_output(name)) == (answers is False) for name in NAMES)
+    assert all(("data" in result.get_output(name)) == (binary_outputs is False) for name in NAMES)
 
 
-@pytest.mark.parametrize("asks", [True, False], ids=["binary data", "numbers in JSON"])
-def test_tritonclient_gets_the_native_boxes_for_pixels(triton, native, photo, asks):
+@pytest.mark.parametrize("binary_inputs", [True, False], ids=["binary data", "numbers in JSON"])
+def test_tritonclient_gets_the_native_boxes_for_pixels(triton, native, photo, binary_inputs):
     photos = [photo(41, 30, form="PNG"), photo(41, 30, form="JPEG")]
-    result = triton.infer("tiny-random", pixels([read_image(one) for one in photos], asks), model_version="1", parameters=LOW)
+    result = triton.infer("tiny-random", pixels([read_image(one) for one in photos], binary_inputs), model_version="1", parameters=LOW)
     for row, one in enumerate(photos):
         check_same(result, row, native(one))
 
@@ -87,9 +87,9 @@ def test_parameters_have_the_effect_of_the_native_query(triton, native, photo):
 def test_outputs_are_padded_to_the_image_with_the_most_boxes(triton, two_photos):
     result = triton.infer("tiny-random", files(two_photos), parameters=LOW)
     counts = result.as_numpy("num_detections")
-    fewest, most = int(counts.argmin()), int(counts.max())
-    assert counts[fewest] < most
-    assert result.as_numpy("boxes").shape == (2, most, 4)
+    fewest, largest = int(counts.argmin()), int(counts.max())
+    assert counts[fewest] < largest
+    assert result.as_numpy("boxes").shape == (2, largest, 4)
     assert not result.as_numpy("boxes")[fewest, counts[fewest] :].any()
     assert not result.as_numpy("scores")[fewest, counts[fewest] :].any()
     assert set(result.as_numpy("classes")[fewest, counts[fewest] :]) == {-1}
@@ -131,9 +131,9 @@ def test_pixels_in_json_may_be_nested_flat_or_base64(http, photo):
     tensor = {"name": "pixels", "shape": [1, 7, 9, 3], "datatype": "UINT8"}
     text = base64.b64encode(picture.tobytes()).decode()
     forms = [[picture.tolist()], picture.ravel().tolist(), text, [text]]
-    answers = [http.post(INFER, json={"inputs": [tensor | {"data": form}], "parameters": LOW}) for form in forms]
-    assert [answer.status_code for answer in answers] == [200] * 4
-    assert len({answer.text for answer in answers}) == 1
+    binary_outputs = [http.post(INFER, json={"inputs": [tensor | {"data": form}], "parameters": LOW}) for form in forms]
+    assert [answer.status_code for answer in binary_outputs] == [200] * 4
+    assert len({answer.text for answer in binary_outputs}) == 1
 
 
 def test_binary_elements_may_be_base64(triton, native, photo):
@@ -173,7 +173,7 @@ def test_outputs_agree_with_the_metadata(triton, two_photos):
     for one in answer:
         assert one["datatype"] == stated[one["name"]]["datatype"]
         assert len(one["shape"]) == len(stated[one["name"]]["shape"])
-        assert all(says in (-1, is_) for says, is_ in zip(stated[one["name"]]["shape"], one["shape"], strict=True))
+        assert all(expected in (-1, length) for expected, length in zip(stated[one["name"]]["shape"], one["shape"], strict=True))
 
 
 def test_tritonclient_raises_the_error_of_a_refused_request(triton, photo):
@@ -209,7 +209,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
 
 
 @pytest.mark.parametrize(
-    ("head", "rest", "length", "says"),
+    ("head", "rest", "length", "message"),
     [
         (binary(7), ELEMENT, "x", "Inference-Header-Content-Length must be"),
         (binary(7), ELEMENT, "-1", "Inference-Header-Content-Length must be"),
@@ -260,10 +260,10 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_an_invalid_request_is_refused_with_a_message(infer, head, rest, length, says):
+def test_an_invalid_request_is_refused_with_a_message(infer, head, rest, length, message):
     answer = infer(head, rest, length)
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
-    assert says in answer.json()["error"]
+    assert message in answer.json()["error"]
     assert len(answer.content) < 1000
 
 
@@ -273,8 +273,12 @@ def test_pixels_of_too_long_a_side_are_refused_as_photos_are(infer):
 
 
 def test_a_compressed_body_and_a_wrong_method_are_refused_in_the_format_of_the_protocol(http):
-    answers = [http.post(INFER, content=b"x", headers={"content-encoding": "gzip"}), http.get(INFER), http.get("/v2/nothing")]
-    assert [(answer.status_code, list(answer.json())) for answer in answers] == [(400, ["error"]), (405, ["error"]), (404, ["error"])]
+    binary_outputs = [http.post(INFER, content=b"x", headers={"content-encoding": "gzip"}), http.get(INFER), http.get("/v2/nothing")]
+    assert [(answer.status_code, list(answer.json())) for answer in binary_outputs] == [
+        (400, ["error"]),
+        (405, ["error"]),
+        (404, ["error"]),
+    ]
 
 
 NULLS = [

@@ -77,7 +77,7 @@ def test_mutated_json_causes_no_internal_error(tiny_app, small, caplog):
     dice, text = random.Random(4), base64.b64encode(small).decode()
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
     parameters = {"confidence": 0.5, "max_detections": 3, "binary_data_output": False}
-    sound = [
+    valid = [
         ("/detect", {"images": [text, text]}),
         ("/v1/models/tiny-random:predict", {"signature_name": "serving_default", "instances": [{"image_bytes": {"b64": text}}]}),
         ("/v1/models/tiny-random:predict", {"inputs": {"image_bytes": [{"b64": text}]}}),
@@ -85,7 +85,7 @@ def test_mutated_json_causes_no_internal_error(tiny_app, small, caplog):
         (INFER, {"inputs": [{"name": "pixels", "shape": [1, 2, 2, 3], "datatype": "UINT8", "data": list(range(12))}]}),
     ]
     requests = [
-        (path, mutated(json.dumps(body).encode(), dice), {"content-type": "application/json"}) for path, body in sound for _ in range(80)
+        (path, mutated(json.dumps(body).encode(), dice), {"content-type": "application/json"}) for path, body in valid for _ in range(80)
     ]
     check_all(tiny_app, requests, caplog)
 

@@ -55,9 +55,9 @@ def test_columns_of_inputs_get_the_same_as_rows(http, two_photos, named):
 def test_outputs_are_padded_with_zeros(http, two_photos):
     outputs = http.post(f"{URL}:predict?confidence=0.05", json={"inputs": [b64(photo) for photo in two_photos]}).json()["outputs"]
     counts = np.array(outputs["num_detections"], int)
-    most = counts.max()
-    assert counts.min() < most
-    assert np.array(outputs["detection_boxes"]).shape == (2, most, 4)
+    largest = counts.max()
+    assert counts.min() < largest
+    assert np.array(outputs["detection_boxes"]).shape == (2, largest, 4)
     fewest = counts.argmin()
     assert not np.any(outputs["detection_boxes"][fewest][counts[fewest] :])
     assert not np.any(outputs["detection_scores"][fewest][counts[fewest] :])
@@ -92,7 +92,7 @@ def test_the_metadata_names_the_outputs(http, photo):
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ({}, 'either "instances" or "inputs"'),
         ({"instances": [{"b64": "AAAA"}], "inputs": [{"b64": "AAAA"}]}, 'either "instances" or "inputs"'),
@@ -110,10 +110,10 @@ def test_the_metadata_names_the_outputs(http, photo):
     ],
     ids=str,
 )
-def test_an_invalid_request_is_refused_with_a_message(http, body, says):
+def test_an_invalid_request_is_refused_with_a_message(http, body, message):
     answer = http.post(f"{URL}:predict", json=body)
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
-    assert says in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 def test_an_invalid_image_is_named_by_its_place(http, photo):

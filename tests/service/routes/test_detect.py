@@ -154,8 +154,8 @@ def antialiased_app(tiny_model):
 def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, ask, photo, form):
     content = photo(900, 700, form=form)
     answers = [
-        ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": wanted}).json()
-        for wanted in ("json", "both")
+        ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": response_format}).json()
+        for response_format in ("json", "both")
     ]
     assert answers[0]["detections"] == answers[1]["detections"] != []
     assert answers[0]["image"] == answers[1]["image"] == {"width": 900, "height": 700}

@@ -50,8 +50,8 @@ def test_a_png_with_fewer_pixels_than_declared_is_refused(detect, png_that_claim
 
 
 def test_a_truncated_jpeg_is_refused(detect, photo):
-    whole = photo(200, 150)
-    check(detect(whole[: len(whole) // 2]), 422, "damaged-image")
+    complete = photo(200, 150)
+    check(detect(complete[: len(complete) // 2]), 422, "damaged-image")
 
 
 def test_an_image_above_the_pixel_limit_is_refused(tiny_model, photo, ask):
@@ -152,18 +152,18 @@ def test_an_unknown_path_or_method_is_a_problem_too(ask, tiny_app, method, path,
 
 def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, photo, ask, caplog):
     engine = OnnxEngine.of(tiny_model)
-    sound = True
+    working = True
 
     class Failing:
         name = "failing"
 
         def __call__(self, images):
-            if not sound:
+            if not working:
                 raise ZeroDivisionError("secret inside")
             return engine(images)
 
     app = create_app(Registry([LoadedModel.of(tiny_model, Failing())]), Settings())
-    sound = False
+    working = False
     answer = ask(app, "POST", "/detect", content=photo())
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
@@ -172,7 +172,7 @@ def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, pho
     assert "ZeroDivisionError" not in answer.text
     (record,) = [record for record in caplog.records if record.name == "boxwright.service"]
     assert record.exc_info[0] is ZeroDivisionError
-    sound = True
+    working = True
     assert ask(app, "POST", "/detect", content=photo()).status_code == 200
 
 

@@ -53,11 +53,11 @@ def test_no_other_file_is_served(ask, tiny_app, path):
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("said", ["{}", "W/{}", '"other", {}', "*"])
-def test_a_browser_with_the_current_file_gets_304(ask, tiny_app, said):
+@pytest.mark.parametrize("if_none_match", ["{}", "W/{}", '"other", {}', "*"])
+def test_a_browser_with_the_current_file_gets_304(ask, tiny_app, if_none_match):
     first = ask(tiny_app, "GET", "/web/main.js")
     assert first.headers["cache-control"] == "no-cache"
-    again = ask(tiny_app, "GET", "/web/main.js", headers={"if-none-match": said.format(first.headers["etag"])})
+    again = ask(tiny_app, "GET", "/web/main.js", headers={"if-none-match": if_none_match.format(first.headers["etag"])})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
     assert ask(tiny_app, "GET", "/web/style.css", headers={"if-none-match": first.headers["etag"]}).status_code == 200
