@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -91,6 +92,15 @@ class Settings(BaseSettings):
     key_hashes: StringList = Field(
         default=[], description="NAME:SHA256 of each API key, as `boxwright keys new` prints it. Default: no key is required."
     )
+    max_connections: int = Field(
+        default=512,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of open connections. Above it, the connection that has been idle for longest is closed.",
+    )
+    trusted_proxies: StringList = Field(
+        default=[], description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are used, or *."
+    )
     keys_in_forms: bool = Field(
         default=True, description="Accept the API key of DeepStack clients in the form. false: only in a header, before the body is read."
     )
@@ -106,7 +116,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(default="json", description="json: one JSON object per line. text: for people.")
     log_level: LogLevel = Field(default="info", description="Least severe level to log.")
 
-    @field_validator("key_hashes", "allowed_hosts", "cors_origins", mode="before")
+    @field_validator("key_hashes", "allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -130,6 +140,14 @@ class Settings(BaseSettings):
     @classmethod
     def _check_hosts(cls, hosts: list[str]) -> list[str]:
         return [check_host(host) for host in hosts]
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: list[str]) -> list[str]:
+        for proxy in proxies:
+            if proxy != "*":
+                ip_network(proxy)  # raises ValueError
+        return proxies
 
     @model_validator(mode="after")
     def _check_notice(self) -> Self:
