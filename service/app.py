@@ -96,11 +96,15 @@ def _include_protected(app: FastAPI, router: APIRouter, check: Any) -> None:
 def _add_gauges(metrics: Metrics, limits: AdmissionLimits) -> None:
     """Add the metrics that are read when Prometheus asks."""
     scheduler = limits.scheduler
-    metrics.watch("boxwright_queue_length", "Photos that wait.", lambda: scheduler.waiting)
-    metrics.watch("boxwright_queue_limit", "Photos that may wait.", lambda: limits.settings.queue_size)
-    metrics.watch("boxwright_photos_in_flight", "Photos that are worked on.", lambda: scheduler.working)
-    metrics.watch("boxwright_service_seconds", "What one photo keeps the service from the next.", lambda: scheduler.service_time.seconds)
-    metrics.watch("boxwright_body_bytes", "Bytes of bodies that are in memory.", lambda: limits.body_bytes)
+    metrics.watch("boxwright_queue_length", "Images that are waiting.", lambda: scheduler.waiting)
+    metrics.watch("boxwright_queue_limit", "Maximum number of waiting images.", lambda: limits.settings.queue_size)
+    metrics.watch("boxwright_photos_in_flight", "Images that are being processed.", lambda: scheduler.working)
+    metrics.watch(
+        "boxwright_service_seconds",
+        "Estimated seconds between two finished images while the service is busy.",
+        lambda: scheduler.service_time.seconds,
+    )
+    metrics.watch("boxwright_body_bytes", "Bytes of request bodies and annotated images in memory.", lambda: limits.body_bytes)
 
 
 def _complete_openapi(app: FastAPI) -> None:

@@ -62,9 +62,18 @@ class AdmissionLimits:
         """Whether the request has a known API key, or needs none."""
         return context.key_name is not None or not self.settings.key_hashes
 
-    def check_memory(self) -> None:
-        """Raise Overloaded if one of the memory budgets is exceeded."""
-        if self.body_bytes > self.settings.max_waiting_bytes or self.unauthenticated_bytes > self.settings.max_unauthenticated_bytes:
+    def add_bytes(self, count: int) -> None:
+        """Count bytes that are now in memory. Raises Overloaded above the limit; the caller must subtract them in any case."""
+        self.body_bytes += count
+        self._check_budget(self.body_bytes, self.settings.max_waiting_bytes)
+
+    def add_unauthenticated_bytes(self, count: int) -> None:
+        """Like `add_bytes`, for a body without an API key."""
+        self.unauthenticated_bytes += count
+        self._check_budget(self.unauthenticated_bytes, self.settings.max_unauthenticated_bytes)
+
+    def _check_budget(self, used: int, limit: int) -> None:
+        if used > limit:
             self.metrics.rejected.labels("memory").inc()
             seconds = self.scheduler.retry_after()
             raise Overloaded(f"The memory for requests is full. Try again in {seconds} s (Retry-After).", seconds)
@@ -142,22 +151,20 @@ class _Exchange:
         """Count bytes of the body, which `close` releases. Raises Overloaded."""
         self._context.body_bytes += count
         if self._limits.is_authenticated(self._context):
-            self._limits.body_bytes += count
+            self._limits.add_bytes(count)
         else:
             self._unauthenticated_bytes += count
-            self._limits.unauthenticated_bytes += count
-        self._limits.check_memory()
+            self._limits.add_unauthenticated_bytes(count)
 
     def _reserve_response(self, count: int) -> None:
         """Count bytes of annotated images, which `close` releases. Raises ResponseTooLarge, Overloaded."""
-        self._response_bytes += count
-        self._limits.body_bytes += RESPONSE_COPIES * count
         limit = self._limits.settings.max_response_bytes
-        if self._response_bytes > limit:
+        if self._response_bytes + count > limit:
             raise ResponseTooLarge(
                 f"The annotated images have more than {limit:,} bytes. Send smaller or fewer images, or accept image/jpeg."
             )
-        self._limits.check_memory()
+        self._response_bytes += count
+        self._limits.add_bytes(RESPONSE_COPIES * count)
 
     async def _receive_in_time(self) -> Message:
         settings = self._limits.settings

@@ -250,15 +250,16 @@ def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, phot
         holding.body(bytes(90_000), more=True)
         held = asyncio.create_task(holding.run())
         await until(lambda: app.state.limits.unauthenticated_bytes == 90_000)
-        one_more = Exchange(app, path="/v1/vision/detection", headers=[FORM])
+        one_more = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
         one_more.body(bytes(20_000), more=True)
-        one_more.body(b"")
-        await one_more.run()
-        async with client(app) as http:
+        refusing = asyncio.create_task(one_more.run())
+        await until(lambda: one_more.sent)
+        async with client(app) as http:  # the refused request still holds its bytes
             with_key = await http.post("/detect", content=photo(), headers={"X-API-Key": KEY})
         bytes_of_others = app.state.limits.body_bytes
-        holding.disconnect()
-        await held
+        for exchange in (holding, one_more):
+            exchange.disconnect()
+        await asyncio.gather(held, refusing)
         return app, one_more, with_key, bytes_of_others
 
     app, refused, with_key, bytes_of_others = asyncio.run(test())
