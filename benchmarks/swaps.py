@@ -23,7 +23,7 @@ from benchmarks.load_client import ROOT, Server, serving
 from benchmarks.machine import machine, versions
 from service.client.client import Client
 from service.client.errors import ClientError
-from service.schemas.detections import DetectAnswer
+from service.schemas.detections import DetectResponse
 from weights.embedded import EMBEDDED
 from weights.formats.safetensors import load_model, save_model
 from weights.repository.layout import MODEL_FILE
@@ -36,7 +36,7 @@ QUIET_SECONDS = 5.0
 class Asked:
     """What the clients were told so far."""
 
-    answers: list[tuple[float, DetectAnswer]] = field(default_factory=list)  # seconds
+    answers: list[tuple[float, DetectResponse]] = field(default_factory=list)  # seconds
     failed: list[str] = field(default_factory=list)
 
 
@@ -91,7 +91,7 @@ class Bench:
         return took
 
 
-def said(answer: DetectAnswer) -> str:
+def said(answer: DetectResponse) -> str:
     """An answer without what depends on the clock and the swap."""
     return answer.model_dump_json(exclude={"timing_ms", "version"})
 

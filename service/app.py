@@ -1,87 +1,115 @@
-"""The application: models in, HTTP out."""
+"""The HTTP application."""
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
+from starlette.middleware.cors import CORSMiddleware
 
-from service.auth.authenticator import Door
-from service.inference.pipeline import InferencePipeline
-from service.middleware.access_log import Observe
-from service.middleware.admission import Room
-from service.middleware.cors import OtherOrigins
-from service.middleware.dialects import SpeakDialect
-from service.middleware.head import HeadAsGet
-from service.middleware.limits import Intake
-from service.middleware.security_headers import SecurityHeaders
+from service.auth.authenticator import ApiKeyAuthenticator
+from service.auth.origins import OriginPolicy
+from service.errors import InvalidApiKey
+from service.inference.pipeline import Inference
+from service.middleware.access_log import AccessLogMiddleware
+from service.middleware.cors import cors_options
+from service.middleware.errors import install_error_handlers
+from service.middleware.limits import AdmissionLimits, RequestLimitsMiddleware
+from service.middleware.security_headers import SecurityHeadersMiddleware
 from service.models.registry import Registry
-from service.observability.metrics import ServiceMetrics
-from service.request.images import PhotosInJson
+from service.observability.metrics import Metrics
+from service.request.images import ImagesInJson
 from service.request.json_body import json_schemas
 from service.routes import deepstack, detect, health, metrics, models, page
 from service.routes.open_inference import routes as open_inference
 from service.routes.open_inference.schemas import InferRequest
-from service.routes.openapi import declare_keys
 from service.routes.tensorflow_serving import routes as tensorflow_serving
 from service.routes.tensorflow_serving.schemas import PredictRequest
-from service.schemas import problem as problems
-from service.schemas.detections import Problem
+from service.schemas.error_formats import error_format
+from service.schemas.problem import Problem
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from service.version import installed_version
 
-DESCRIPTION = "Object detection: a photo in, boxes out. Every refusal is a problem detail (RFC 9457) with a sentence that says what to do."
+DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that says what to do."
 
 
 def create_app(registry: Registry, settings: Settings, *, cores: int | None = None) -> FastAPI:
-    """The service for the models of `registry`, which are loaded already. /docs works without internet. cores: as in `InferencePipeline`."""
+    """Create the application that serves the models of `registry`.
+
+    Args:
+        registry: The loaded models.
+        settings: Limits, API keys and origins.
+        cores: Number of CPU cores to use. None: all that this process may use.
+    """
     app = FastAPIOffline(
         title="Boxwright",
         version=installed_version(),
         description=DESCRIPTION,
         redoc_url=None,
         static_url="/docs/static",
-        swagger_ui_parameters={"validatorUrl": None},  # else the page asks a server on the internet
+        swagger_ui_parameters={"validatorUrl": None},  # otherwise Swagger UI contacts a validator on the internet
+        redirect_slashes=False,  # a redirect would repeat the Host header of the client
+        dependencies=[Depends(OriginPolicy(settings.host, settings.allowed_hosts, settings.cors_origins))],
     )
     app.state.registry = registry
-    app.state.lifecycle = Lifecycle()
-    app.state.door = door = Door(settings)
-    app.state.metrics = counted = ServiceMetrics(registry)
-    app.state.inference = inference = InferencePipeline(settings, counted, cores)
-    for way_in in (detect, deepstack, open_inference, tensorflow_serving, models, health, metrics, page):
-        app.include_router(way_in.router)
-    problems.install(app)
-    room = Room(settings, inference.queue, counted)
-    _watch(counted, room)
-    app.add_middleware(Intake, room=room, door=door)  # the one added last is outermost
-    app.add_middleware(problems.LastResort)
-    app.add_middleware(SpeakDialect)
+    app.state.lifecycle = lifecycle = Lifecycle()
+    app.state.authenticator = authenticator = ApiKeyAuthenticator(settings)
+    app.state.metrics = service_metrics = Metrics(registry)
+    app.state.inference = inference = Inference(settings, service_metrics, cores)
+    app.state.limits = limits = AdmissionLimits(settings, inference.scheduler, service_metrics)
+    _include_routers(app, authenticator, settings)
+    install_error_handlers(app)
+    app.add_middleware(RequestLimitsMiddleware, limits=limits)  # the innermost; the one added last is the outermost
     if settings.cors_origins:
-        app.add_middleware(OtherOrigins, origins=settings.cors_origins)
-    app.add_middleware(Observe, metrics=counted, lifecycle=app.state.lifecycle, templates=lambda: app.openapi()["paths"])
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(SecurityHeaders)
-    _complete_document(app, door)
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+    app.add_middleware(AccessLogMiddleware, metrics=service_metrics, lifecycle=lifecycle)
+    app.add_middleware(SecurityHeadersMiddleware)
+    _add_gauges(service_metrics, limits)
+    _complete_openapi(app)
     return app
 
 
-def _watch(metrics: ServiceMetrics, room: Room) -> None:
-    """What is not counted but looked up whenever somebody asks."""
-    scheduler = room.scheduler
-    metrics.add_gauge("boxwright_queue_length", "Photos that wait.", lambda: scheduler.waiting)
-    metrics.add_gauge("boxwright_queue_limit", "Photos that may wait.", lambda: room.settings.queue_size)
-    metrics.add_gauge("boxwright_photos_in_flight", "Photos that are worked on.", lambda: scheduler.running)
-    metrics.add_gauge(
-        "boxwright_service_seconds", "What one photo keeps the service from the next.", lambda: scheduler.service_time.seconds
+def _include_routers(app: FastAPI, authenticator: ApiKeyAuthenticator, settings: Settings) -> None:
+    """Add all endpoints. Without API keys, everything is open; with keys, the page, its files and the health checks are."""
+    protected = [detect.router, open_inference.router, tensorflow_serving.router, models.router, metrics.router]
+    if settings.metrics_open:
+        protected.remove(metrics.router)
+        app.include_router(metrics.router)
+    for router in (health.router, open_inference.health, deepstack.status, page.router):
+        app.include_router(router)
+    for router in protected:
+        _include_protected(app, router, authenticator if authenticator.enabled else None)
+    form_check = authenticator.allow_form_key if settings.keys_in_forms else authenticator
+    _include_protected(app, deepstack.router, form_check if authenticator.enabled else None)
+    app.mount("/web", page.page_files)
+
+
+def _include_protected(app: FastAPI, router: APIRouter, check: Any) -> None:
+    if check is None:
+        app.include_router(router)
+    else:
+        responses = error_format(router.prefix).documented(InvalidApiKey)
+        app.include_router(router, dependencies=[Security(check)], responses={401: responses[401]})
+
+
+def _add_gauges(metrics: Metrics, limits: AdmissionLimits) -> None:
+    """Add the metrics that are read when Prometheus asks."""
+    scheduler = limits.scheduler
+    metrics.watch("boxwright_queue_length", "Images that are waiting.", lambda: scheduler.waiting)
+    metrics.watch("boxwright_queue_limit", "Maximum number of waiting images.", lambda: limits.settings.queue_size)
+    metrics.watch("boxwright_photos_in_flight", "Images that are being processed.", lambda: scheduler.working)
+    metrics.watch(
+        "boxwright_service_seconds",
+        "Estimated seconds between two finished images while the service is busy.",
+        lambda: scheduler.service_time.seconds,
     )
-    metrics.add_gauge("boxwright_body_bytes", "Bytes of bodies that are in memory.", lambda: room.body_bytes)
+    metrics.watch("boxwright_body_bytes", "Bytes of request bodies and annotated images in memory.", lambda: limits.body_bytes)
 
 
-def _complete_document(app: FastAPI, door: Door) -> None:
-    """Add to the OpenAPI document what FastAPI cannot know: keys, the schema of a problem, and of the JSON that routes read themselves."""
-    declare_keys(app.openapi(), door)
+def _complete_openapi(app: FastAPI) -> None:
+    """Add the schemas that FastAPI does not see: of problems, and of the JSON that endpoints parse themselves."""
     schemas = app.openapi().setdefault("components", {}).setdefault("schemas", {})
     _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = problem["$defs"]
-    schemas.update(definitions | json_schemas([PhotosInJson, InferRequest, PredictRequest]))
+    schemas.update(definitions | json_schemas([ImagesInJson, InferRequest, PredictRequest]))

@@ -1,79 +1,98 @@
-"""What the service refuses of a request, whatever photo is in it.
+"""Errors of the HTTP service.
 
 BoxwrightError
-└── RequestError
-    ├── BodyTooLarge        more bytes than the service reads
-    ├── BadForm             a multipart form that cannot be read, or without a photo
-    ├── BadJson             JSON that cannot be read, or is not of the shape wanted
-    ├── UnsupportedBody     a body of a kind that holds no photo
-    ├── BadHeader           a header whose value makes no sense
-    ├── KeyWanted           no key, or one that is not known
-    ├── SlowBody            a body that takes too long to arrive
-    ├── DeadlineMissed      no answer within the time there was
-    └── Unavailable         not now, but later
-        ├── Overloaded      as many photos wait as may
-        ├── NoModel         there is nothing to answer with yet
-        └── ShuttingDown    the service is about to end
+└── RequestError                 the request is refused
+    ├── BodyTooLarge             the body exceeds the byte limit
+    ├── BodyTimeout              the body does not arrive in time
+    ├── BadForm                  the multipart form is damaged or has no image
+    ├── BadJson                  the JSON is damaged or does not match the schema
+    ├── UnsupportedMediaType     the content type or content coding is not supported
+    ├── BadHeader                a header has an invalid value
+    ├── InvalidApiKey            the API key is missing or unknown
+    ├── ForbiddenOrigin          the host name or the origin of the request is not allowed
+    ├── ResponseTooLarge         the response would exceed the byte limit
+    ├── DeadlineMissed           the deadline of the request passed
+    └── Unavailable              try again later
+        ├── Overloaded           the queue or the memory budget is full
+        ├── NoModel              no model is loaded yet
+        └── ShuttingDown         the service is shutting down
+
+`service.schemas.problem` maps each error to an HTTP status. Errors about images, models and labels are in `detector.errors`.
 """
 
-from detector.errors import BoxwrightError
+from detector.errors import BoxwrightError, DamagedImage, EmptyImage, ImageTooLarge, NotAnImage
 
 
 class RequestError(BoxwrightError):
-    """The request cannot be read, or not be answered in its time."""
+    """The request is refused."""
 
 
 class BodyTooLarge(RequestError):
-    """The body has more bytes than the service reads."""
+    """The body exceeds the byte limit."""
+
+
+class BodyTimeout(RequestError):
+    """The body does not arrive in time."""
 
 
 class BadForm(RequestError):
-    """The multipart form is damaged, too long, or holds no photo."""
+    """The multipart form is damaged, has too many parts, or has no image."""
 
 
 class BadJson(RequestError):
-    """The JSON is damaged, too large, or not of the shape that the endpoint wants; so is binary data that goes with it."""
+    """The JSON is damaged, too large, or does not match the schema. Also raised for binary tensors after the JSON."""
 
 
-class UnsupportedBody(RequestError):
-    """The body's content type is one that holds no photo."""
+class UnsupportedMediaType(RequestError):
+    """The content type or the content coding of the body is not supported."""
 
 
 class BadHeader(RequestError):
-    """A header's value is not one that it may have."""
+    """A header has an invalid value."""
 
 
-class KeyWanted(RequestError):
-    """There is no key, or one that the service does not know. `challenge` is the header WWW-Authenticate."""
+class InvalidApiKey(RequestError):
+    """The API key is missing or unknown. `challenge` is the value of the WWW-Authenticate header."""
 
-    def __init__(self, sentence: str, challenge: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, challenge: str) -> None:
+        super().__init__(message)
         self.challenge = challenge
 
 
-class SlowBody(RequestError):
-    """The body did not arrive in the time that it may take."""
+class ForbiddenOrigin(RequestError):
+    """The host name is not allowed, or the request comes from a web page of another origin."""
+
+
+class ResponseTooLarge(RequestError):
+    """The response would exceed the byte limit."""
 
 
 class DeadlineMissed(RequestError):
-    """The time that the request had is over; what was not begun of it is left undone."""
+    """The deadline of the request passed. Stages that had not started are skipped."""
 
 
 class Unavailable(RequestError):
-    """Not now; the same request may be answered in `retry_after` seconds."""
+    """The service cannot answer now. The client may try again after `retry_after` seconds."""
 
-    def __init__(self, sentence: str, retry_after: int) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
 class Overloaded(Unavailable):
-    """As many photos wait as may."""
+    """The queue or the memory budget is full."""
 
 
 class NoModel(Unavailable):
-    """The model that would answer is not there yet."""
+    """The default model is not loaded yet."""
 
 
 class ShuttingDown(Unavailable):
-    """The service is about to end; another one may answer."""
+    """The service is shutting down. Another instance may answer."""
+
+
+BODY_ERRORS: tuple[type[Exception], ...] = (BadHeader, ForbiddenOrigin, BodyTimeout, BodyTooLarge, Overloaded)
+"""Errors of every endpoint that reads a body."""
+
+IMAGE_ERRORS = (*BODY_ERRORS, EmptyImage, ImageTooLarge, NotAnImage, DamagedImage, DeadlineMissed)
+"""Errors of every endpoint that reads images."""

@@ -1,4 +1,4 @@
-"""What whoever runs the service may decide: by flag, environment variable (BOXWRIGHT_PORT) or TOML file, in this order."""
+"""Settings of the service: flags, environment variables (BOXWRIGHT_PORT) and a TOML file, in this order of precedence."""
 
 import json
 import tomllib
@@ -7,67 +7,90 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from detector.errors import SettingError
-from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
+from detector.imaging.image import MAX_PIXELS, PILLOW_PIXELS
 from service.auth.api_keys import HashedKey
+from service.auth.origins import check_host
 from service.middleware.cors import check_origin
-from weights.engines.factory import EngineKind
+from weights.engines.factory import EngineName
 
 PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 LogFormat = Literal["json", "text"]
-Words = Annotated[list[str], NoDecode]
-"""A list; as text, words with commas or spaces between them."""
-UNSPOKEN = frozenset({"key_hashes"})
-"""Settings whose value no message repeats: it may be a key by mistake."""
+StringList = Annotated[list[str], NoDecode]
+"""A list. As text, its items are separated by commas or spaces."""
+SECRET_SETTINGS = frozenset({"key_hashes"})
+"""Settings that no message repeats: the value may be an API key by mistake."""
 
 
 class Settings(BaseSettings):
-    """Read once, when the service starts. docs/service.md has the same table."""
+    """Settings of the service, read once when it starts. docs/service.md has the same table."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     model: str | None = Field(
-        default=None, description="The model to serve: a name, or a .safetensors file's path. The one that ships, if there is no folder."
+        default=None, description="Model to serve: a name, or the path of a .safetensors file. Default without a model folder: `everyday`."
     )
-    engine: EngineKind = Field(default="auto", description="What computes the network; auto is onnxruntime.")
+    engine: EngineName = Field(default="auto", description="Engine that computes the network. auto is onnxruntime.")
     models: str | None = Field(
-        default=None, description="A folder of models, which is watched: NAME/VERSION/model.safetensors, or NAME.safetensors."
+        default=None, description="Model folder, which is watched for changes: NAME/VERSION/model.safetensors, or NAME.safetensors."
     )
-    models_seconds: float = Field(default=2, gt=0, le=3600, description="How often that folder is looked at.")
-    model_versions: int = Field(default=1, ge=1, le=100, description="Versions of each model that are kept loaded, the newest.")
+    models_seconds: float = Field(default=2, gt=0, le=3600, description="Seconds between two scans of the model folder.")
+    model_versions: int = Field(default=1, ge=1, le=100, description="Number of versions of each model to keep loaded, newest first.")
     max_model_bytes: int | None = Field(
-        default=None, ge=1, description="Bytes of all loaded models together; a further one is refused. Half of the memory, if not set."
+        default=None, ge=1, description="Memory limit for all loaded models together, in bytes. Default: half of the memory."
     )
-    host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 for all of the machine's.")
-    port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 for a free one, which the log names.")
-    queue_size: int = Field(default=32, ge=1, le=10_000, description="Photos that may wait; one more is answered 503 at once.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on. 0.0.0.0 listens on all addresses of the machine.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 picks a free port, which the log names.")
+    queue_size: int = Field(
+        default=32, ge=1, le=10_000, description="Maximum number of waiting images. Further ones are answered 503 at once."
+    )
     request_seconds: float = Field(
         default=30,
         gt=0,
         le=3600,
-        description="From a body's arrival to its answer, else 504. A client may ask for less: X-Request-Timeout.",
+        description="Time limit from the end of the body to the response, else 504. The header X-Request-Timeout can only shorten it.",
     )
-    batch_size: int = Field(default=1, ge=1, le=64, description="Photos that the network may take at once; 1: one after another.")
-    batch_wait_ms: float = Field(default=0, ge=0, le=1000, description="How long the first photo of a batch waits for the others.")
-    max_body_bytes: int = Field(
-        default=20 * 1024**2, ge=1, description="Bytes of a request's body; a longer one is refused while it is read."
-    )
+    batch_size: int = Field(default=1, ge=1, le=64, description="Maximum number of images in one network call. 1 disables batching.")
+    batch_wait_ms: float = Field(default=0, ge=0, le=1000, description="Milliseconds that the first image of a batch waits for others.")
+    max_body_bytes: int = Field(default=20 * 1024**2, ge=1, description="Maximum size of a request body in bytes, else 413.")
     max_waiting_bytes: int = Field(
-        default=512 * 1024**2, ge=1, description="Bytes of all bodies in memory together; what would go beyond is answered 503."
+        default=512 * 1024**2, ge=1, description="Maximum size of all request bodies in memory together, in bytes, else 503."
     )
-    max_head_bytes: int = Field(default=16 * 1024, ge=1024, le=1024**2, description="Bytes of a request's line and headers; then 431.")
+    max_unauthenticated_bytes: int = Field(
+        default=64 * 1024**2,
+        ge=1,
+        description="Maximum size of all bodies of requests whose API key is in the form or missing, in bytes, else 503.",
+    )
+    max_response_bytes: int = Field(
+        default=64 * 1024**2, ge=1, description="Maximum size of the annotated images in one response, in bytes, else 413."
+    )
+    max_head_bytes: int = Field(
+        default=16 * 1024, ge=1024, le=1024**2, description="Maximum size of the request line and headers in bytes, else 431."
+    )
     max_pixels: int = Field(
-        default=MAX_PIXELS, ge=1, le=PILLOW_MAX_PIXELS, description="Pixels of a photo; a larger one is refused from its header."
+        default=MAX_PIXELS, ge=1, le=PILLOW_PIXELS, description="Maximum number of pixels of an image, checked before decoding, else 413."
     )
-    head_seconds: float = Field(default=10, gt=0, le=3600, description="How long a request's line and headers may take to come, else 408.")
+    head_seconds: float = Field(default=10, gt=0, le=3600, description="Time limit for receiving the request line and headers, else 408.")
     body_seconds: float = Field(
         default=30,
         gt=0,
         le=3600,
-        description="How long a body may take to come, else 408, and an answer to leave, else it is cut off.",
+        description="Time limit for receiving a body, else 408, and for sending a response, else the connection is closed.",
+    )
+    unauthenticated_seconds: float = Field(
+        default=10, gt=0, le=3600, description="Time limit for receiving a body whose API key is in the form or missing, else 408."
+    )
+    notice_seconds: float = Field(
+        default=1, ge=0, le=600, description="Seconds after SIGTERM in which /readyz answers 503 while the service still listens."
+    )
+    grace_seconds: int = Field(
+        default=30, ge=1, description="Seconds after SIGTERM in which running requests may finish, including the notice."
+    )
+    key_hashes: StringList = Field(
+        default=[], description="NAME:SHA256 of each API key, as `boxwright keys new` prints it. Default: no key is required."
     )
     max_connections: int = Field(
         default=512,
@@ -75,40 +98,48 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Maximum number of open connections. Above it, the connection that has been idle for longest is closed.",
     )
-    trusted_proxies: Words = Field(
+    trusted_proxies: StringList = Field(
         default=[], description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are used, or *."
     )
-    notice_seconds: float = Field(
-        default=1, ge=0, le=600, description="After SIGTERM, how long /readyz says no before the service stops listening."
+    keys_in_forms: bool = Field(
+        default=True, description="Accept the API key of DeepStack clients in the form. false: only in a header, before the body is read."
     )
-    grace_seconds: int = Field(default=30, ge=1, description="After SIGTERM, how long requests may take to finish; with the notice.")
-    key_hashes: Words = Field(default=[], description="NAME:SHA256 of each key, as boxwright keys new prints it. Without any, all is open.")
-    metrics_open: bool = Field(default=False, description="Whether /metrics is open where keys are set, for a Prometheus that has none.")
-    cors_origins: Words = Field(
-        default=[], description="Origins whose pages' scripts may ask, such as https://app.example, or *. Without any, none may."
+    metrics_open: bool = Field(default=False, description="Serve /metrics without an API key, for a Prometheus that has none.")
+    allowed_hosts: StringList = Field(
+        default=[],
+        description="Host names under which clients may call the service, or *. localhost and IP addresses are always allowed. "
+        "Default: only those if `host` is a loopback address, else *.",
     )
-    log_format: LogFormat = Field(default="json", description="json: an object a line; text: for people.")
-    log_level: LogLevel = Field(default="info", description="The least serious log line to print.")
+    cors_origins: StringList = Field(
+        default=[], description="Origins from which scripts of web pages may call the service, such as https://app.example, or *."
+    )
+    log_format: LogFormat = Field(default="json", description="json: one JSON object per line. text: for people.")
+    log_level: LogLevel = Field(default="info", description="Least severe level to log.")
 
-    @field_validator("key_hashes", "cors_origins", "trusted_proxies", mode="before")
+    @field_validator("key_hashes", "allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
-    def _words(cls, given: Any) -> Any:
-        if not isinstance(given, str):
-            return given
-        words = given.replace(",", " ").split()
-        if given and not words:
-            raise ValueError("there is nothing but spaces; leave the setting out")
-        return words
+    def _split_list(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        items = value.replace(",", " ").split()
+        if value and not items:
+            raise ValueError("has only spaces; leave the setting out instead")
+        return items
 
     @field_validator("key_hashes")
     @classmethod
-    def _hashes(cls, entries: list[str]) -> list[str]:
+    def _check_hashes(cls, entries: list[str]) -> list[str]:
         return [str(HashedKey.read(entry)) for entry in entries]
 
     @field_validator("cors_origins")
     @classmethod
-    def _origins(cls, origins: list[str]) -> list[str]:
+    def _check_origins(cls, origins: list[str]) -> list[str]:
         return [check_origin(origin) for origin in origins]
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: list[str]) -> list[str]:
+        return [check_host(host) for host in hosts]
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -119,13 +150,13 @@ class Settings(BaseSettings):
         return proxies
 
     @model_validator(mode="after")
-    def _grace_has_room_for_the_notice(self) -> Self:
+    def _check_notice(self) -> Self:
         if self.notice_seconds >= self.grace_seconds:
             raise ValueError(f"notice_seconds ({self.notice_seconds:g}) must be less than grace_seconds ({self.grace_seconds})")
         return self
 
     def as_toml(self) -> str:
-        """A file that sets all of this, with what each setting means."""
+        """Return a TOML file with all settings and their descriptions."""
         lines = ["# boxwright serve --config FILE"]
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -134,37 +165,42 @@ class Settings(BaseSettings):
 
 
 def read_settings(config: Path | None = None, **flags: object) -> Settings:
-    """Settings from the file `config`, over it the environment, over that every flag that is not None.
+    """Read the settings. Flags that are not None override the environment, which overrides the file.
 
-    Raises SettingError, which names the setting, and OSError for a file that cannot be read.
+    Args:
+        config: TOML file.
+        flags: Settings by name.
+
+    Raises:
+        SettingError: A setting is unknown or not valid. The message names it.
+        OSError: The file cannot be read.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return _settings_with(config)(**given)  # type: ignore[arg-type]  # checked by pydantic, which is the point
+        return _settings_class(config)(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if not name:
-            raise SettingError(f"the settings do not fit together: {first['msg']}.") from error
+            raise SettingError(f"Conflicting settings: {first['msg'].removeprefix('Value error, ')}.") from error
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["loc"][0] in UNSPOKEN else f", got {first['input']!r}"
-        raise SettingError(f"setting {name!r} ({PREFIX}{name.upper()}): {message}{got}.") from (None if not got else error)
+        got = "" if first["loc"][0] in SECRET_SETTINGS else f", got {first['input']!r}"
+        raise SettingError(f"Setting {name!r} ({PREFIX}{name.upper()}): {message}{got}.") from (None if not got else error)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{config} is not a TOML file: {error}. 'boxwright serve --print-config' prints one.") from error
 
 
-def _settings_with(config: Path | None) -> type[Settings]:
-    """The class that knows what is in that file too: pydantic-settings wants its sources there."""
+def _settings_class(config: Path | None) -> type[Settings]:
+    """Return a class that reads the file too: pydantic-settings takes its sources from the class."""
     if config is None:
         return Settings
-    try:
-        told = tomllib.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:  # no TOML, or no UTF-8
-        raise SettingError(f"{config}: not a TOML file: {error}. 'boxwright serve --print-config' prints one.") from error
+    config.stat()  # pydantic-settings would ignore a file that does not exist
 
-    class WithFile(Settings):
+    class FileSettings(Settings):
         @classmethod
-        def settings_customise_sources(  # type: ignore[override]  # the sources are given by name
-            cls, settings_cls: type[BaseSettings], **usual: PydanticBaseSettingsSource
+        def settings_customise_sources(  # type: ignore[override]  # pydantic-settings passes the sources by name
+            cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (usual["init_settings"], usual["env_settings"], InitSettingsSource(settings_cls, told))
+            return (sources["init_settings"], sources["env_settings"], TomlConfigSettingsSource(settings_cls, config))
 
-    return WithFile
+    return FileSettings

@@ -1,10 +1,10 @@
-"""Which Boxwright this is."""
+"""Version of the installed distribution."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def installed_version() -> str:
-    """The version of the installed distribution; "0+uninstalled" where the code runs from a folder that nobody installed."""
+    """Return the version of the installed distribution, or "0+uninstalled" if the code runs from a plain folder."""
     try:
         return version("boxwright")
     except PackageNotFoundError:

@@ -7,7 +7,7 @@ from cli.detect.found import Found, Wanted
 from cli.detect.inputs import read_photo
 from detector.errors import UnknownLabel, UnknownModel
 from service.client.client import Client
-from service.schemas.detections import ModelAnswer
+from service.schemas.models import ModelDescription
 
 MOST = 1000
 """Boxes that the service answers at most."""
@@ -45,7 +45,7 @@ class RemoteFinder:
         return Found(photo, answer.model, answer.image.width, answer.image.height, answer.detections, annotated)
 
 
-def _chosen(client: Client, name: str | None) -> ModelAnswer:
+def _chosen(client: Client, name: str | None) -> ModelDescription:
     models = client.models()
     chosen = next((model for model in models if model.name == name or (name is None and model.default)), None)
     if chosen is None:

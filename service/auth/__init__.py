@@ -1,1 +1,1 @@
-"""Auth."""
+"""API keys: creation, hashing and checks."""

@@ -1,77 +1,85 @@
-"""Who is let in. Where keys are set, health and what is the same on every installation is for all, and the rest for who has a key."""
+"""API key checks as FastAPI security dependencies.
 
-import re
-from collections.abc import Iterator
+FastAPI resolves dependencies before an endpoint reads the body, so a request without a key costs nothing. DeepStack's clients send
+the key as a form field; only their endpoints accept that.
+"""
 
-from starlette.datastructures import Headers
+from typing import Annotated
 
-from service.auth.api_keys import HEADER, HashedKey, holder
-from service.errors import KeyWanted
-from service.middleware.dialects import DEEPSTACK
-from service.request.context import Call, current_call
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from service.auth.api_keys import HEADER, HashedKey, key_name
+from service.errors import InvalidApiKey
+from service.request.context import current_context
 from service.settings import Settings
 
 FORM_FIELD = "api_key"
 
-HEALTH = r"/livez|/readyz|/v2/health/(live|ready)|/v2/models/[^/]+(/versions/[^/]+)?/ready"
-SAME_EVERYWHERE = r"/|/web/.+|/docs|/docs/static/.+|/openapi\.json"
-"""The page, which asks for a key, and the documentation."""
-METRICS = r"/metrics"
+_BEARER = HTTPBearer(scheme_name="bearer", description="Authorization: Bearer KEY", auto_error=False)
+_HEADER = APIKeyHeader(name=HEADER, scheme_name="header", description="For clients that cannot set Authorization.", auto_error=False)
+
+BearerCredentials = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+KeyHeader = Annotated[str | None, Security(_HEADER)]
 
 
-class Door:
-    """The keys of one application, and what is open without."""
+class ApiKeyAuthenticator:
+    """Checks API keys. An instance is a FastAPI dependency that raises InvalidApiKey unless a header has a known key."""
 
     def __init__(self, settings: Settings) -> None:
         self._keys = [HashedKey.read(entry) for entry in settings.key_hashes]
-        self._open = re.compile("|".join([HEALTH, SAME_EVERYWHERE, *([METRICS] if settings.metrics_open else [])]))
 
     @property
-    def locked(self) -> bool:
-        """Whether there are keys."""
+    def enabled(self) -> bool:
+        """Whether any keys are configured."""
         return bool(self._keys)
 
-    def is_open(self, method: str, path: str) -> bool:
-        """Whether everybody may ask that."""
-        return not self._keys or (method in ("GET", "HEAD") and self._open.fullmatch(path) is not None)
+    async def __call__(self, bearer: BearerCredentials, header: KeyHeader) -> None:
+        """Raise InvalidApiKey unless the request has a known key in a header."""
+        if not self._check_headers(bearer, header):
+            raise _invalid(key_present=False)
 
-    def check_head(self, method: str, path: str, headers: Headers, call: Call) -> None:
-        """Raises KeyWanted where the head has no valid key and needs one. DeepStack's clients have it in the form: `check_form`."""
-        if self.is_open(method, path):
-            return
-        given = list(_given(headers))
-        call.key = next(filter(None, (holder(self._keys, key.encode("latin-1")) for key in given)), None)
-        in_form = method == "POST" and DEEPSTACK.speaks(path)
-        if call.key is None and (given or not in_form):
-            raise _refusal(wrong=bool(given))
+    async def allow_form_key(self, bearer: BearerCredentials, header: KeyHeader) -> None:
+        """Like `__call__`, but accept a request without a key in its headers: `check_form_key` must follow."""
+        self._check_headers(bearer, header)
 
-    def asks_form(self) -> bool:
-        """Whether this request's key is to be in its form, as none was in the head."""
-        call = current_call()
-        return self.locked and (call is None or call.key is None)
+    async def check_request(self, request: Request) -> None:
+        """Like `__call__`, for requests that match no route."""
+        if self.enabled:
+            await self(await _BEARER(request), await _HEADER(request))
 
-    def check_form(self, field: bytes | bytearray | None) -> None:
-        """Raises KeyWanted where neither the head had a valid key nor the form's field `api_key` has."""
-        if not self.asks_form():
-            return
-        name = holder(self._keys, field or b"")
-        if name is None:
-            raise _refusal(wrong=bool(field))
-        if call := current_call():
-            call.key = name
+    @property
+    def needs_form_key(self) -> bool:
+        """Whether the current request must have its key in the form, because no header has one."""
+        context = current_context()
+        return self.enabled and (context is None or context.key_name is None)
+
+    def check_form_key(self, key: bytes | None) -> None:
+        """Raise InvalidApiKey unless a header or the form field `api_key` has a known key."""
+        if self.needs_form_key and not self._identify(key or b""):
+            raise _invalid(key_present=bool(key))
+
+    def _check_headers(self, bearer: HTTPAuthorizationCredentials | None, header: str | None) -> bool:
+        """Return False if no header has a key. Raises InvalidApiKey if none of the keys is known."""
+        keys = [bearer.credentials.strip()] if bearer else []
+        keys += [header] if header else []
+        if keys and not any(self._identify(key.encode("latin-1")) for key in keys):
+            raise _invalid(key_present=True)
+        return bool(keys)
+
+    def _identify(self, key: bytes) -> bool:
+        """Note the name of a known key in the request context."""
+        name, context = key_name(self._keys, key), current_context()
+        if name and context:
+            context.key_name = name
+        return name is not None
 
 
-def _given(headers: Headers) -> Iterator[str]:
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        yield credentials.strip()
-    if key := headers.get(HEADER):
-        yield key
-
-
-def _refusal(*, wrong: bool) -> KeyWanted:
-    if wrong:
-        sentence = "the key is none that this service knows. Ask whoever runs it for one."
-        return KeyWanted(sentence, 'Bearer realm="boxwright", error="invalid_token"')
-    where = f"'Authorization: Bearer KEY' or '{HEADER}: KEY'; DeepStack's clients as the form's field {FORM_FIELD!r}"
-    return KeyWanted(f"this service wants a key. Send it as {where}.", 'Bearer realm="boxwright"')
+def _invalid(*, key_present: bool) -> InvalidApiKey:
+    if key_present:
+        return InvalidApiKey(
+            "Unknown API key. Ask the operator of this service for a key.", 'Bearer realm="boxwright", error="invalid_token"'
+        )
+    headers = f"'Authorization: Bearer KEY' or '{HEADER}: KEY'"
+    message = f"This service requires an API key. Send it as {headers}. DeepStack clients may send it as the form field {FORM_FIELD!r}."
+    return InvalidApiKey(message, 'Bearer realm="boxwright"')

@@ -1,93 +1,87 @@
-"""Every request gets a name, is counted, and leaves one line in the log: no photo, no query, no key."""
+"""Request ids, request metrics and the access log. A log line has no image, no query and no API key."""
 
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.observability.metrics import ServiceMetrics
-from service.request.context import REQUEST_ID_HEADER, Call, enter_call
+from service.observability.metrics import Metrics
+from service.request.context import REQUEST_ID_HEADER, RequestContext, set_current_context
 from service.server.lifecycle import Lifecycle
 
-access = logging.getLogger("boxwright.access")
+logger = logging.getLogger("boxwright.access")
 
+REPEATED_SLASHES = re.compile("/{2,}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-HUNG_UP = 499
-"""The status that is counted where the client did not wait for one, as nginx does."""
+CLIENT_CLOSED_REQUEST = 499
+"""Logged status if the client disconnects before the response, as in nginx."""
+INTERNAL_ERROR = 500
 
-FAILED = 500
 
+class AccessLogMiddleware:
+    """Creates the request context, counts the request and writes one line to the access log."""
 
-class Observe:
-    """ASGI middleware. `templates` tells the paths that there are ("/models/{name}"); it is asked once, with the first request."""
-
-    def __init__(self, app: ASGIApp, metrics: ServiceMetrics, lifecycle: Lifecycle, templates: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle) -> None:
         self.app = app
         self.metrics = metrics
         self.lifecycle = lifecycle
-        self._templates = templates
-        self._routes: list[tuple[re.Pattern[str], str]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         clock = asyncio.get_running_loop().time
-        call = Call.of(Headers(scope=scope), clock())
-        enter_call(call)
-        status, sent, seconds = 0, 0, 0.0
+        context = RequestContext.from_headers(Headers(scope=scope), clock())
+        set_current_context(context)
+        status, sent_bytes, seconds = 0, 0, 0.0
 
-        async def watched(message: Message) -> None:
-            nonlocal status, sent, seconds
+        async def send_and_count(message: Message) -> None:
+            nonlocal status, sent_bytes, seconds
             if message["type"] == "http.response.start":
-                status, seconds = message["status"], clock() - call.arrived
-                self._add_headers(MutableHeaders(scope=message), call)
-            sent += len(message.get("body", b""))
+                status, seconds = message["status"], clock() - context.arrived
+                self._add_headers(MutableHeaders(scope=message), context)
+            sent_bytes += len(message.get("body", b""))
             await send(message)
 
         self.metrics.requests_in_flight.inc()
+        routed = dict(scope) | {"path": REPEATED_SLASHES.sub("/", scope["path"])}  # some clients join addresses as host/ + /path
+        if scope["method"] == "HEAD":
+            routed["method"] = "GET"  # the server drops the body of a response to HEAD
         try:
-            await self.app(scope, receive, watched)
+            await self.app(routed, receive, send_and_count)
         finally:
             self.metrics.requests_in_flight.dec()
-            status = HUNG_UP if call.gone else status or FAILED
-            self._count(scope, call, status, seconds or clock() - call.arrived)
-            self._log(scope, call, status, sent)
+            status = CLIENT_CLOSED_REQUEST if context.disconnected else status or INTERNAL_ERROR
+            self._count(routed, context, status, seconds or clock() - context.arrived)
+            _log(scope, context, status, sent_bytes, clock() - context.arrived)
 
-    def _add_headers(self, headers: MutableHeaders, call: Call) -> None:
-        headers[REQUEST_ID_HEADER] = call.request_id
-        if self.lifecycle.shutting_down:
-            headers["connection"] = "close"  # the next request is for another instance
+    def _add_headers(self, headers: MutableHeaders, context: RequestContext) -> None:
+        headers[REQUEST_ID_HEADER] = context.request_id
+        if self.lifecycle.ending:
+            headers["connection"] = "close"  # so that the client sends its next request to another instance
 
-    def _count(self, scope: Scope, call: Call, status: int, seconds: float) -> None:
-        route = self._route(scope["path"])
+    def _count(self, scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
+        path = getattr(scope.get("route"), "path", "other")  # the path template, so that the number of label values is bounded
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self.metrics.requests.labels(route, method, status).inc()
-        self.metrics.request_seconds.labels(route).observe(seconds)
-        if call.gone:
+        self.metrics.requests.labels(path, method, status).inc()
+        self.metrics.request_seconds.labels(path).observe(seconds)
+        if context.disconnected:
             self.metrics.disconnected.inc()
 
-    def _route(self, path: str) -> str:
-        """The template that the path fits, so that there are only so many; "other" for the rest."""
-        self._routes = self._routes or [(compile_path(template)[0], template) for template in self._templates()]
-        return next((template for pattern, template in self._routes if pattern.match(path)), "other")
 
-    def _log(self, scope: Scope, call: Call, status: int, sent: int) -> None:
-        took = asyncio.get_running_loop().time() - call.arrived
-        facts = {
-            "method": scope["method"][:20],
-            "path": scope.get("raw_path", b"").decode("latin-1")[:200],
-            "status": status,
-            "ms": round(1000 * took, 1),
-            "bytes_in": call.body_bytes,
-            "bytes_out": sent,
-            "client": scope["client"][0] if scope.get("client") else None,
-        }
-        if call.key:
-            facts["key"] = call.key  # its name
-        access.info("%(method)s %(path)s %(status)d %(ms).1f ms", facts, extra={"facts": facts})
+def _log(scope: Scope, context: RequestContext, status: int, sent_bytes: int, seconds: float) -> None:
+    facts = {
+        "method": scope["method"][:20],
+        "path": scope.get("raw_path", b"").decode("latin-1")[:200],
+        "status": status,
+        "ms": round(1000 * seconds, 1),
+        "bytes_in": context.body_bytes,
+        "bytes_out": sent_bytes,
+        "client": scope["client"][0] if scope.get("client") else None,
+    }
+    if context.key_name:
+        facts["key"] = context.key_name
+    logger.info("%(method)s %(path)s %(status)d %(ms).1f ms", facts, extra={"facts": facts})

@@ -1,174 +1,231 @@
-"""What comes in is let in by the door, and bounded: a body's bytes, its time, all bodies' bytes together, and whether there is room.
+"""Limits of request bodies: bytes and time of each, and the memory of all together.
 
-A body is refused while it arrives, not after, and the connection is closed then: the rest is never taken in. Starlette has such a
-middleware for the length alone; where one is declared it answers in plain text, ours with a problem.
+A body is refused while it arrives, and the connection is closed then. Starlette's own middleware for body limits knows only the
+number of bytes and answers in plain text.
 """
 
 import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
 
-from starlette.datastructures import Headers
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.auth.authenticator import Door
-from service.errors import RequestError, SlowBody
-from service.middleware.admission import Room
-from service.request.context import Call, current_call, read_patience
-from service.schemas.problem import problem_response
+from service.errors import BodyTimeout, BodyTooLarge, Overloaded, ResponseTooLarge
+from service.inference.admission_queue import Scheduler
+from service.middleware.errors import error_response
+from service.observability.metrics import Metrics
+from service.request.context import RequestContext, current_context
+from service.settings import Settings
 
-LINGER_BYTES = 8 * 1024**2
-LINGER_SECONDS = 1.0
+logger = logging.getLogger("boxwright.service")
+
+SEND_CHUNK_BYTES = 256 * 1024
+"""A larger part of a response is sent in pieces, so that the server waits until the client reads."""
+RESPONSE_COPIES = 4
+"""An annotated image is in memory as a file, as base64, as JSON and in the buffers of the server."""
+DRAIN_BYTES = 8 * 1024**2
+DRAIN_SECONDS = 1.0
 
 
-class Intake:
-    """ASGI middleware. Whoever is inside sees bodies within bounds only, and is cancelled when the client hangs up."""
+@dataclass(eq=False)
+class AdmissionLimits:
+    """Queue and memory limits shared by all requests.
 
-    def __init__(self, app: ASGIApp, room: Room, door: Door) -> None:
+    Bodies of requests that have no API key yet have a small budget of their own, so that they cannot fill that of all others.
+    """
+
+    settings: Settings
+    scheduler: Scheduler[Any]
+    metrics: Metrics
+    body_bytes: int = 0  # of all bodies and annotated images in memory
+    unauthenticated_bytes: int = 0  # of the bodies without an API key
+
+    def check_queue(self) -> None:
+        """Raise Overloaded if the queue is full."""
+        try:
+            self.scheduler.check_room()
+        except Overloaded:
+            self.metrics.rejected.labels("queue").inc()
+            raise
+
+    def check_length(self, count: int, verb: str) -> None:
+        """Raise BodyTooLarge for a body that `verb` ("declares", "has at least") too many bytes."""
+        limit = self.settings.max_body_bytes
+        if count > limit:
+            raise BodyTooLarge(f"The body {verb} {count:,} bytes. The limit is {limit:,}. Send a smaller image.")
+
+    def is_authenticated(self, context: RequestContext) -> bool:
+        """Whether the request has a known API key, or needs none."""
+        return context.key_name is not None or not self.settings.key_hashes
+
+    def add_bytes(self, count: int) -> None:
+        """Count bytes that are now in memory. Raises Overloaded above the limit; the caller must subtract them in any case."""
+        self.body_bytes += count
+        self._check_budget(self.body_bytes, self.settings.max_waiting_bytes)
+
+    def add_unauthenticated_bytes(self, count: int) -> None:
+        """Like `add_bytes`, for a body without an API key."""
+        self.unauthenticated_bytes += count
+        self._check_budget(self.unauthenticated_bytes, self.settings.max_unauthenticated_bytes)
+
+    def _check_budget(self, used: int, limit: int) -> None:
+        if used > limit:
+            self.metrics.rejected.labels("memory").inc()
+            seconds = self.scheduler.retry_after()
+            raise Overloaded(f"The memory for requests is full. Try again in {seconds} s (Retry-After).", seconds)
+
+
+class RequestLimitsMiddleware:
+    """Enforces the limits of a body, cancels requests whose client disconnects, and answers unexpected errors."""
+
+    def __init__(self, app: ASGIApp, limits: AdmissionLimits) -> None:
         self.app = app
-        self.room = room
-        self.door = door
+        self.limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request; `current_call` must be that."""
-        call = current_call()
-        if scope["type"] != "http" or call is None:
+        """Handle one request."""
+        context = current_context()
+        if scope["type"] != "http" or context is None:
             await self.app(scope, receive, send)
             return
-        body = _Body(call, self.room, receive)
+        exchange = _Exchange(scope, context, self.limits, receive, send)
         try:
-            self._check_head(scope, call)
-            await self.app(scope, body.receive, body.guarded(send))
-        except _Refused as refused:
-            await _refuse(refused.error, body, receive, send)
-        except asyncio.CancelledError:
-            if not call.gone:
+            await self.app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            logger.info("%s %s: the client disconnected", scope["method"], scope["path"])
+        except Exception as error:
+            if exchange.response_started:
                 raise
-            body.task.uncancel()
-            raise ClientDisconnect from None
+            await error_response(Request(scope), error)(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if not context.disconnected:
+                raise
+            exchange.task.uncancel()
+            logger.info("%s %s: the client disconnected", scope["method"], scope["path"])
         finally:
-            body.done()
-
-    def _check_head(self, scope: Scope, call: Call) -> None:
-        """What can be refused before a byte of the body is read."""
-        headers = Headers(scope=scope)
-        declared = headers.get("content-length", "")
-        try:
-            self.door.check_head(scope["method"], scope["path"], headers, call)
-            call.patience = read_patience(headers)
-            self.room.check_length(int(declared) if declared.isdecimal() else 0, "declares")
-            if scope["method"] == "POST":  # these bring photos; whatever else is asked costs next to nothing
-                self.room.check_queue()
-        except RequestError as error:
-            raise _Refused(error) from error
+            exchange.close()
 
 
-class _Refused(Exception):
-    """Not one of our errors, so that nobody inside makes an ordinary answer of it."""
+class _Exchange:
+    """One request and its response: `receive` enforces the limits, `send` closes the connection if a body was not read."""
 
-    def __init__(self, error: RequestError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class _Body:
-    """A request's body as it arrives, and afterwards the news that the client hung up."""
-
-    def __init__(self, call: Call, room: Room, receive: Receive) -> None:
+    def __init__(self, scope: Scope, context: RequestContext, limits: AdmissionLimits, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.task = task
-        self.ended = False  # its last byte has arrived
-        self._call, self._room, self._receive = call, room, receive
-        self._refused: _Refused | None = None
+        self.response_started = False
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
+        self._declared_bytes = int(declared) if declared.isdecimal() else 0
+        self._body_complete = not self._declared_bytes and "transfer-encoding" not in headers
+        self._drain_body = False
+        self._context, self._limits, self._receive, self._send = context, limits, receive, send
         self._watcher: asyncio.Task[None] | None = None
+        self._unauthenticated_bytes = self._response_bytes = 0
+        context.reserve_response = self._reserve_response
 
     async def receive(self) -> Message:
-        """The next piece. Raises _Refused."""
+        """Return the next part of the body. Raises BodyTooLarge, BodyTimeout, Overloaded."""
         if self._watcher is not None:
             await asyncio.wait([self._watcher])
             return {"type": "http.disconnect"}
-        message = await self._next()
+        self._limits.check_length(self._declared_bytes, "declares")
+        message = await self._receive_in_time()
         if message["type"] == "http.disconnect":
-            self._call.gone = not self._call.answered
+            self._context.disconnected = not self._context.response_sent
             return message
-        self.ended = not message.get("more_body", False)
+        self._body_complete = not message.get("more_body", False)
         count = len(message.get("body", b""))
-        self._call.body_bytes += count
-        try:
-            self._room.take(count)
-            self._room.check_length(self._call.body_bytes, "has at least")
-        except RequestError as error:
-            raise self._refuse(error) from error
-        if self.ended:
-            self._call.body_ended = asyncio.get_running_loop().time()
-            self._watcher = asyncio.create_task(self._watch())
+        self._reserve_body(count)
+        self._limits.check_length(self._context.body_bytes, "has at least")
+        if self._body_complete:
+            self._context.body_received = asyncio.get_running_loop().time()
+            self._watcher = asyncio.create_task(self._watch_for_disconnect())
         return message
 
-    async def _next(self) -> Message:
-        seconds = self._room.settings.body_seconds
+    def _reserve_body(self, count: int) -> None:
+        """Count bytes of the body, which `close` releases. Raises Overloaded."""
+        self._context.body_bytes += count
+        if self._limits.is_authenticated(self._context):
+            self._limits.add_bytes(count)
+        else:
+            self._unauthenticated_bytes += count
+            self._limits.add_unauthenticated_bytes(count)
+
+    def _reserve_response(self, count: int) -> None:
+        """Count bytes of annotated images, which `close` releases. Raises ResponseTooLarge, Overloaded."""
+        limit = self._limits.settings.max_response_bytes
+        if self._response_bytes + count > limit:
+            raise ResponseTooLarge(
+                f"The annotated images have more than {limit:,} bytes. Send smaller or fewer images, or accept image/jpeg."
+            )
+        self._response_bytes += count
+        self._limits.add_bytes(RESPONSE_COPIES * count)
+
+    async def _receive_in_time(self) -> Message:
+        settings = self._limits.settings
+        authenticated = self._limits.is_authenticated(self._context)
+        seconds = settings.body_seconds if authenticated else min(settings.body_seconds, settings.unauthenticated_seconds)
         try:
-            async with asyncio.timeout_at(self._call.arrived + seconds):
+            async with asyncio.timeout_at(self._context.arrived + seconds):
                 return await self._receive()
         except TimeoutError as error:
-            self._room.metrics.slow_bodies.inc()
-            got = f"{self._call.body_bytes:,} bytes"
-            slow = SlowBody(
-                f"after {seconds:g} s the body is not there yet, only {got} of it; send a smaller photo, or over a faster line."
-            )
-            raise self._refuse(slow) from error
+            self._limits.metrics.slow_bodies.inc()
+            count = self._context.body_bytes
+            raise BodyTimeout(
+                f"Only {count:,} bytes of the body arrived within {seconds:g} s. Send a smaller image or use a faster connection."
+            ) from error
 
-    async def _watch(self) -> None:
-        await self._receive()  # after the body there is nothing to come but the client's hanging up
-        if not self._call.answered:
-            self._call.gone = True
+    async def _watch_for_disconnect(self) -> None:
+        await self._receive()  # after the body, only a disconnect can follow
+        if not self._context.response_sent:
+            self._context.disconnected = True
             self.task.cancel()
 
-    def _refuse(self, error: RequestError) -> _Refused:
-        self._refused = _Refused(error)
-        return self._refused
+    async def send(self, message: Message) -> None:
+        """Send a part of the response. An error that comes before the body was read closes the connection.
 
-    def guarded(self, send: Send) -> Send:
-        """`send` that lets no answer out that was made of half a body, and notes when the answer is complete."""
+        It is not closed at once: bytes that arrive at a closed connection reset it, and the client may lose the response
+        (RFC 9112, section 9.6). So a little more of the body is read, until the client has seen the response and stops.
+        """
+        if message["type"] == "http.response.start":
+            self.response_started = True
+            self._drain_body = message["status"] >= 400 and not self._body_complete
+            if self._drain_body:
+                MutableHeaders(scope=message)["connection"] = "close"
+            await self._send(message)
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        while len(body) > SEND_CHUNK_BYTES:
+            await self._send({**message, "body": bytes(body[:SEND_CHUNK_BYTES]), "more_body": True})
+            body = memoryview(body)[SEND_CHUNK_BYTES:]
+        if self._drain_body and not more:
+            await self._send({**message, "body": bytes(body), "more_body": True})
+            await self._drain()
+            body = b""
+        self._context.response_sent = not more
+        await self._send({**message, "body": bytes(body)})
 
-        async def checked(message: Message) -> None:
-            if self._refused is not None:
-                raise self._refused
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                self._call.answered = True
-            await send(message)
+    async def _drain(self) -> None:
+        """Read and drop the rest of the body, within limits."""
+        dropped = 0
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while dropped < DRAIN_BYTES:
+                    message = await self._receive()
+                    if not message.get("more_body", False):  # the end of the body, or a disconnect
+                        return
+                    dropped += len(message["body"])
+        except TimeoutError:
+            return
 
-        return checked
-
-    def done(self) -> None:
-        """Nobody reads any more."""
+    def close(self) -> None:
+        """Stop waiting for a disconnect and release the memory of the body."""
         if self._watcher is not None:
             self._watcher.cancel()
-        self._room.give_back(self._call.body_bytes)
-
-
-async def _refuse(error: RequestError, body: _Body, receive: Receive, send: Send) -> None:
-    """Answer, then close the connection.
-
-    Not at once, though: what is under way when a connection closes resets it, and the client may lose the answer
-    (RFC 9112, section 9.6). So a little more is read and dropped, until the client has seen the answer and stops.
-    """
-    response = problem_response(error)
-    response.headers["connection"] = "close"
-    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    await send({"type": "http.response.body", "body": response.body, "more_body": True})
-    if not body.ended:
-        await _drop_rest(receive)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _drop_rest(receive: Receive) -> None:
-    dropped = 0
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while dropped < LINGER_BYTES:
-                message = await receive()
-                if not message.get("more_body", False):  # the end, or the client hung up
-                    return
-                dropped += len(message["body"])
-    except TimeoutError:
-        return
+        self._limits.unauthenticated_bytes -= self._unauthenticated_bytes
+        self._limits.body_bytes -= self._context.body_bytes - self._unauthenticated_bytes + RESPONSE_COPIES * self._response_bytes

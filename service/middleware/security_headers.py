@@ -1,20 +1,20 @@
-"""What browsers may do with our answers: as little as each needs (W3C Content Security Policy 3, OWASP Secure Headers)."""
+"""Security headers: browsers may do as little as possible with our responses (W3C CSP 3, OWASP Secure Headers)."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-NOWHERE_ELSE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-STRICT = (
+_NO_FRAMES = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+STRICT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    f"require-trusted-types-for 'script'; trusted-types 'none'; {NOWHERE_ELSE}"
+    f"require-trusted-types-for 'script'; trusted-types 'none'; {_NO_FRAMES}"
 )
-"""The page's: nothing inline, nothing from elsewhere, no HTML made of strings. blob: are the photos that it shows."""
+"""For the page: no inline scripts, nothing from other origins, no HTML from strings. blob: is for the images that the page shows."""
 
-SWAGGER = (
+SWAGGER_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
-    f"{NOWHERE_ELSE}"
+    f"{_NO_FRAMES}"
 )
-"""That of /docs: Swagger UI starts from an inline script and has inline styles."""
+"""For /docs: Swagger UI has an inline script and inline styles."""
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -25,23 +25,22 @@ HEADERS = {
 }
 
 
-class SecurityHeaders:
-    """ASGI middleware: every answer has the headers; /docs alone has the looser policy."""
+class SecurityHeadersMiddleware:
+    """Adds the headers to every response. Only /docs gets the less strict policy."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        policy = SWAGGER if f"{scope['path']}/".startswith("/docs/") else STRICT
+        policy = SWAGGER_POLICY if f"{scope['path']}/".startswith("/docs/") else STRICT_POLICY
 
-        async def with_headers(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(HEADERS | {"content-security-policy": policy})
+                MutableHeaders(scope=message).update(HEADERS | {"content-security-policy": policy})
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        await self.app(scope, receive, send_with_headers)

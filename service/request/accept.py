@@ -1,36 +1,36 @@
-"""Which of our media types a client likes best (RFC 9110, section 12.5.1)."""
+"""Choice of a media type by the Accept header (RFC 9110, section 12.5.1)."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-Kind = TypeVar("Kind", bound=str)
+MediaTypeT = TypeVar("MediaTypeT", bound=str)
 
 
-def preferred(accept: str, offered: Sequence[Kind]) -> Kind:
-    """The one of `offered` ("image/png") that an Accept header likes best.
+def preferred_media_type(accept: str, offered: Sequence[MediaTypeT]) -> MediaTypeT:
+    """Return the media type of `offered` that the Accept header prefers.
 
-    The range that names a type most closely decides its weight. Of equal weights the type named more closely goes
-    first, then the order of `offered`. Where none is acceptable the first is sent all the same, as the RFC allows.
+    The most specific range that matches a media type decides its weight. Ties go to the more specific match, then to the order of
+    `offered`. If no media type is acceptable, the first one is returned, as the RFC permits.
     """
-    ranges = list(_ranges(accept))
-    return max(offered, key=lambda kind: _liking(kind, ranges))
+    ranges = list(_parse_ranges(accept))
+    return max(offered, key=lambda media_type: _weight(media_type, ranges))
 
 
-def _liking(kind: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
-    """(weight 0..1, closeness): 2 the type itself, 1 its family, 0 anything, -1 not named."""
-    family = kind.partition("/")[0] + "/*"
-    for closeness, name in ((2, kind), (1, family), (0, "*/*")):
+def _weight(media_type: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
+    """Return (weight 0..1, specificity): 2 for the media type itself, 1 for its family, 0 for */*, -1 for no match."""
+    family = media_type.partition("/")[0] + "/*"
+    for specificity, name in ((2, media_type), (1, family), (0, "*/*")):
         weights = [weight for range_, weight in ranges if range_ == name]
         if weights:
-            return max(weights), closeness
+            return max(weights), specificity
     return 0.0, -1
 
 
-def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+def _parse_ranges(accept: str) -> Iterator[tuple[str, float]]:
     for entry in accept.lower().split(","):
         name, *parameters = (part.strip() for part in entry.split(";"))
         weight = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
         try:
             yield name, min(max(float(weight), 0.0), 1.0)
         except ValueError:
-            continue  # a weight that is no number: the range says nothing
+            continue  # an invalid weight: ignore the range

@@ -1,4 +1,4 @@
-"""Photos in JSON: base64 (RFC 4648), checked to the letter."""
+"""Images in JSON: base64 (RFC 4648), decoded strictly."""
 
 import binascii
 from base64 import b64decode
@@ -9,32 +9,29 @@ from pydantic.config import JsonDict
 
 DATA_URL = "data:"
 
-EXAMPLE = "R0lGODdhAQABAIAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
-"""A GIF of one black pixel, for documents whose examples can be tried."""
+EXAMPLE_IMAGE = "R0lGODdhAQABAIAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
+"""A GIF of one black pixel. The examples in the API documentation use it, so that they can be tried."""
 
 
 def decode_base64(text: Any) -> bytes:
-    """The bytes that `text` stands for; a data URL's head, as a browser's canvas writes it, is left out.
-
-    Raises ValueError where it is no base64: Python by itself would leave out what does not belong and go on.
-    """
+    """Decode base64 or a base64 data URL. Raises ValueError for invalid input: Python would skip invalid characters by default."""
     if not isinstance(text, str):
-        raise ValueError(f"wants a photo's file in base64, a string, got {type(text).__name__}")
+        raise ValueError(f"must be a string with an image file in base64, got {type(text).__name__}")
     if text.startswith(DATA_URL):
-        head, _, text = text.partition(",")
-        if not head.endswith(";base64"):
-            raise ValueError(f"wants a data URL in base64, got one that begins {head[:40]!r}")
+        prefix, _, text = text.partition(",")
+        if not prefix.endswith(";base64"):
+            raise ValueError(f"must be a base64 data URL, got one that begins with {prefix[:40]!r}")
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"is not base64 ({error}); encode the whole file, without line breaks") from error
+        raise ValueError(f"is not base64 ({error}). Encode the whole file, without line breaks") from error
 
 
-SCHEMA: JsonDict = {
+BASE64_SCHEMA: JsonDict = {
     "type": "string",
     "format": "byte",
-    "description": "A photo's file in base64 (RFC 4648), or a data URL of it.",
+    "description": "An image file in base64 (RFC 4648), or a data URL of it.",
 }
 
-Photo64 = Annotated[bytes, BeforeValidator(decode_base64), WithJsonSchema(SCHEMA)]
-"""A photo's file; base64 in JSON."""
+Base64Image = Annotated[bytes, BeforeValidator(decode_base64), WithJsonSchema(BASE64_SCHEMA)]
+"""The content of an image file, which is base64 in JSON."""

@@ -1,10 +1,11 @@
-"""One request as the service sees it: who it is in the logs, and how long it may take.
+"""Per-request state: ids for the log, the deadline, and what happened to the body and the response.
 
-Middleware makes a `Call` where a request comes in; everything done for it finds it with `current_call`.
+`AccessLogMiddleware` creates one `RequestContext` for each request. Code that runs for the request gets it with `current_context`.
 """
 
 import math
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -16,44 +17,53 @@ from service.errors import BadHeader
 TIMEOUT_HEADER = "X-Request-Timeout"
 REQUEST_ID_HEADER = "X-Request-ID"
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,128}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")  # W3C Trace Context, section 3.2
 
 
 @dataclass(eq=False)
-class Call:
-    """One request. Times are the event loop's, in seconds."""
+class RequestContext:
+    """State of one request. Times are those of the event loop, in seconds."""
 
     arrived: float
     request_id: str = field(default_factory=lambda: uuid4().hex)
-    trace_id: str | None = None  # of a W3C traceparent: the whole trace
-    parent_id: str | None = None  # and the span that asked
-    patience: float | None = None  # seconds that the client gives, from the arrival of the head
-    body_bytes: int = 0  # arrived so far
-    body_ended: float | None = None
-    key: str | None = None  # the name of the key that let it in
-    answered: bool = False  # the last byte of the answer is on its way
-    gone: bool = False  # the client hung up before that
+    trace_id: str | None = None  # from the W3C traceparent header
+    parent_id: str | None = None
+    client_timeout: float | None = None  # seconds after `arrived`, from the X-Request-Timeout header
+    body_bytes: int = 0  # received so far
+    body_received: float | None = None  # time of the last byte of the body
+    key_name: str | None = None  # name of the API key
+    response_sent: bool = False
+    disconnected: bool = False  # the client closed the connection before the response was sent
+    reserve_response: Callable[[int], None] = field(default=lambda _count: None)
+    """Counts bytes of a response that is being built in the memory budget. Raises ResponseTooLarge or Overloaded."""
 
     @classmethod
-    def of(cls, headers: Headers, arrived: float) -> "Call":
-        """Takes the client's request id and traceparent if they are sane; makes an id of its own otherwise."""
-        call = cls(arrived)
-        if _SANE_ID.fullmatch(headers.get(REQUEST_ID_HEADER, "")):
-            call.request_id = headers[REQUEST_ID_HEADER]
+    def from_headers(cls, headers: Headers, arrived: float) -> "RequestContext":
+        """Take the request id and the trace ids of the client if they are valid. Otherwise create a new request id."""
+        context = cls(arrived)
+        if _VALID_ID.fullmatch(headers.get(REQUEST_ID_HEADER, "")):
+            context.request_id = headers[REQUEST_ID_HEADER]
         trace = _TRACEPARENT.fullmatch(headers.get("traceparent", "")[:200])
         if trace and int(trace[1], 16) and int(trace[2], 16):
-            call.trace_id, call.parent_id = trace[1], trace[2]
-        return call
+            context.trace_id, context.parent_id = trace[1], trace[2]
+        return context
 
     def deadline(self, seconds: float) -> float:
-        """When the answer must be there: `seconds` after the body was, or when the client's patience ends if that is sooner."""
-        ours = (self.arrived if self.body_ended is None else self.body_ended) + seconds
-        return ours if self.patience is None else min(ours, self.arrived + self.patience)
+        """Return the time by which the response is due.
+
+        Args:
+            seconds: Time limit of the service, counted from the end of the body.
+
+        Returns:
+            The earlier of that limit and the client's own timeout, as a time of the event loop.
+        """
+        limit = (self.arrived if self.body_received is None else self.body_received) + seconds
+        return limit if self.client_timeout is None else min(limit, self.arrived + self.client_timeout)
 
 
-def read_patience(headers: Headers) -> float | None:
-    """Seconds in X-Request-Timeout. Raises BadHeader for what is no positive number."""
+def parse_timeout(headers: Headers) -> float | None:
+    """Return the seconds in the X-Request-Timeout header. Raises BadHeader unless it is a positive number."""
     value = headers.get(TIMEOUT_HEADER)
     if value is None:
         return None
@@ -66,14 +76,14 @@ def read_patience(headers: Headers) -> float | None:
     return seconds
 
 
-_current: ContextVar[Call | None] = ContextVar("call", default=None)
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
-def current_call() -> Call | None:
-    """The request that this code runs for, if it does for one."""
+def current_context() -> RequestContext | None:
+    """Return the context of the request that this code runs for, or None outside of a request."""
     return _current.get()
 
 
-def enter_call(call: Call) -> None:
-    """From here on, in this task and those it starts, `current_call` is this one."""
-    _current.set(call)
+def set_current_context(context: RequestContext) -> None:
+    """Make `current_context` return `context` in this task and in the tasks that it starts."""
+    _current.set(context)

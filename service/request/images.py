@@ -1,4 +1,4 @@
-"""The photos of a request: their bytes, whichever way they came. What they are is for `detector.imaging.image` to say."""
+"""The image files of a request to POST /detect, however they are sent."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,82 +8,89 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from service.errors import BadForm, UnsupportedBody
-from service.inference.types import MAX_REQUEST_IMAGES
-from service.request.base64_image import Photo64
-from service.request.json_body import read_json
-from service.request.multipart import read_form
+from service.errors import BadForm, UnsupportedMediaType
+from service.inference.several import MAX_PHOTOS
+from service.request.base64_image import Base64Image
+from service.request.json_body import parse_json
+from service.request.multipart import parse_form
 
-FIELD = "image"
+IMAGE_FIELD = "image"
 
 
 @dataclass(frozen=True)
-class Photos:
-    """Files in the order in which they came; of `several` the answer is a list, even of one."""
+class UploadedImages:
+    """Image files in the order in which they were sent. The response to a batch is a list, even if the batch has one image."""
 
     files: list[bytes]
-    several: bool
+    is_batch: bool
 
 
-def _of_the_two_one(schema: dict[str, Any]) -> None:
+def _require_one_field(schema: dict[str, Any]) -> None:
     for field in ("image", "images"):
         schema["properties"][field].pop("default")
     schema["oneOf"] = [{"required": ["image"]}, {"required": ["images"]}]
 
 
-class PhotosInJson(BaseModel):
-    """One photo or several, in base64."""
+class ImagesInJson(BaseModel):
+    """One image or several, in base64."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_of_the_two_one)
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_require_one_field)
 
-    image: Photo64 | SkipJsonSchema[None] = Field(default=None, description="One photo's file in base64.")
-    images: Annotated[list[Photo64], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = Field(
-        default=None, description='Several; the answer is {"results": [...]}, in this order.'
+    image: Base64Image | SkipJsonSchema[None] = Field(default=None, description="One image file in base64.")
+    images: Annotated[list[Base64Image], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = Field(
+        default=None, description='Several image files. The response is {"results": [...]}, in the same order.'
     )
 
     @model_validator(mode="after")
-    def _one_of_the_two(self) -> Self:
+    def _check_one_field(self) -> Self:
         if len(self.model_fields_set) != 1 or (self.image is None and self.images is None):
-            raise ValueError('wants either "image", a photo in base64, or "images", a list of them; options go into the query')
+            raise ValueError('must have either "image", an image in base64, or "images", a list of them. Options belong in the query')
         return self
 
 
-def check_coding(request: Request) -> None:
-    """Raises UnsupportedBody for a compressed body."""
+def check_content_coding(request: Request) -> None:
+    """Raise UnsupportedMediaType if the body is compressed."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
-        raise UnsupportedBody(f"the body is compressed ({coding[:20]}); send the photo as it is, its own format has compressed it already.")
-
-
-async def read_photos(request: Request) -> Photos:
-    """The body itself, the form's fields `image`, or what JSON holds in base64.
-
-    Any content type but JSON and the other multipart kinds is taken for a photo's: `curl --data-binary` says
-    application/x-www-form-urlencoded unless told otherwise. Raises BadForm, BadJson and UnsupportedBody.
-    """
-    check_coding(request)
-    content_type = request.headers.get("content-type", "")
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _photos_of_form(request, content_type)
-    if kind == "application/json" or kind.endswith("+json"):
-        given = await asyncio.to_thread(read_json, await request.body(), PhotosInJson)
-        return Photos([given.image], several=False) if given.image is not None else Photos(given.images or [], several=True)
-    if kind.startswith("multipart/"):
-        raise UnsupportedBody(
-            f"{kind[:80]} is not read here; send the photo's bytes as the body, or as the field {FIELD!r} of a multipart/form-data."
+        raise UnsupportedMediaType(
+            f"The body is compressed ({coding[:20]}). Send the image file as it is: its format is compressed already."
         )
-    return Photos([await request.body()], several=False)
 
 
-async def _photos_of_form(request: Request, content_type: str) -> Photos:
-    photos = []
-    for part in await read_form(content_type, request.stream()):
-        if part.name != FIELD:
-            raise BadForm(
-                f"the form's field {part.name[:80]!r} is not read; send each photo as {FIELD!r} and options in the query: ?confidence=0.5."
-            )
-        photos.append(bytes(part.data))
-    if not photos:
-        raise BadForm(f"the form has no field {FIELD!r}; send each photo as one.")
-    return Photos(photos, several=len(photos) > 1)
+async def read_images(request: Request) -> UploadedImages:
+    """Read the image files from a plain body, from the form fields `image`, or from JSON.
+
+    Every content type except JSON and other multipart types counts as an image: `curl --data-binary` sends
+    application/x-www-form-urlencoded by default.
+
+    Raises:
+        BadForm: The multipart form cannot be used.
+        BadJson: The JSON cannot be used.
+        UnsupportedMediaType: The body is compressed, or another multipart type.
+    """
+    check_content_coding(request)
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("multipart/") and media_type != "multipart/form-data":
+        raise UnsupportedMediaType(
+            f"{media_type[:80]} is not supported. Send the image file as the body or as the field {IMAGE_FIELD!r} of multipart/form-data."
+        )
+    body = await request.body()
+    if media_type == "multipart/form-data":
+        return _images_in_form(content_type, body)
+    if media_type == "application/json" or media_type.endswith("+json"):
+        images = await asyncio.to_thread(parse_json, body, ImagesInJson)
+        return UploadedImages(images.images or [], True) if images.image is None else UploadedImages([images.image], False)
+    return UploadedImages([body], is_batch=False)
+
+
+def _images_in_form(content_type: str, body: bytes) -> UploadedImages:
+    fields = parse_form(content_type, body)
+    unknown = next((field.name for field in fields if field.name != IMAGE_FIELD), None)
+    if unknown is not None:
+        raise BadForm(
+            f"Unknown form field {unknown[:80]!r}. Send each image as {IMAGE_FIELD!r} and options in the query, such as ?confidence=0.5."
+        )
+    if not fields:
+        raise BadForm(f"The form has no field {IMAGE_FIELD!r}. Send each image as one.")
+    return UploadedImages([field.data for field in fields], is_batch=len(fields) > 1)

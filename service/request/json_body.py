@@ -1,7 +1,7 @@
-"""JSON bodies: counted before they are parsed, then checked against a model of what the endpoint wants.
+"""JSON bodies: values are counted before they are parsed, then checked against a pydantic model.
 
-Twenty megabytes of `[],[],[]` would become a gigabyte of Python lists. So values and fields are counted in the bytes
-first; commas and colons within strings count as well, and no photo's base64 has any. The parser ends at a depth of 200.
+Twenty megabytes of `[],[],[]` would become a gigabyte of Python lists, so commas, brackets and colons are counted in the bytes first.
+Those inside strings count too, but base64 contains none. The parser itself stops at a depth of 200.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,37 +14,37 @@ from pydantic_core import from_json
 from service.errors import BadJson
 
 MAX_VALUES = 2_000_000
-"""Numbers, strings and lists in one body; about 100 bytes each at the worst. A picture of 800 x 600 has 1,920,000."""
+"""Numbers, strings and lists in one body, at most about 100 bytes of memory each. An image of 800 x 600 pixels has 1,920,000."""
 MAX_FIELDS = 10_000
-MOST_SHOWN = 300
+MAX_MESSAGE_LENGTH = 300
 
-Wanted = TypeVar("Wanted", bound=BaseModel)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def read_json(body: bytes, wanted: type[Wanted]) -> Wanted:
-    """The body as the model `wanted`. Raises BadJson, which names the place and what is wrong there."""
+def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
+    """Parse the body as `model`. Raises BadJson, which names the place and the mistake."""
     values, fields = body.count(b",") + body.count(b"["), body.count(b":")
     if values > MAX_VALUES or fields > MAX_FIELDS:
         raise BadJson(
-            f"the JSON has some {values:,} values and {fields:,} fields; at most {MAX_VALUES:,} and {MAX_FIELDS:,} are read. "
-            "Send the photo's file in base64 instead of its pixels."
+            f"The JSON has about {values:,} values and {fields:,} fields. The limits are {MAX_VALUES:,} and {MAX_FIELDS:,}. "
+            "Send the image file in base64 instead of its pixels."
         )
     try:
-        return wanted.model_validate(from_json(body, allow_inf_nan=False, cache_strings=False))
+        return model.model_validate(from_json(body, allow_inf_nan=False, cache_strings=False))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise BadJson(_sentence(first["loc"], first["msg"])) from error
+        raise BadJson(_message(first["loc"], first["msg"])) from error
     except ValueError as error:
-        raise BadJson(f"the JSON cannot be parsed: {str(error)[:MOST_SHOWN]}.") from error
+        raise BadJson(f"The JSON cannot be parsed: {str(error)[:MAX_MESSAGE_LENGTH]}.") from error
 
 
-def _sentence(place: Sequence[int | str], message: str) -> str:
-    where = ".".join(str(part) for part in place if "[" not in str(part))[:80] or "the JSON"  # pydantic names kinds too: list[...]
-    return f"{where}: {message.removeprefix('Value error, ')[:MOST_SHOWN].rstrip('.')}. /docs shows what is wanted."
+def _message(location: Sequence[int | str], text: str) -> str:
+    path = ".".join(str(part) for part in location if "[" not in str(part))[:80]  # pydantic adds type names such as list[...]
+    return f"{path or 'the JSON'}: {text.removeprefix('Value error, ')[:MAX_MESSAGE_LENGTH].rstrip('.')}. See /docs for the schema."
 
 
 def json_schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """What an OpenAPI document's `components.schemas` says of these models, which FastAPI never sees."""
+    """Return the JSON schemas of `models` by name, for `components.schemas` of an OpenAPI document."""
     _, schemas = models_json_schema([(model, "validation") for model in models], ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = schemas["$defs"]
     return definitions

@@ -1,1 +1,1 @@
-"""The endpoints, one module for each way in."""
+"""HTTP endpoints, one module for each protocol or use."""

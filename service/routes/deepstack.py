@@ -1,4 +1,4 @@
-"""DeepStack's way in, as Frigate, Home Assistant, Blue Iris and CodeProject.AI's clients ask."""
+"""DeepStack's HTTP interface, for Frigate, Home Assistant, Blue Iris and clients of CodeProject.AI."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
@@ -11,35 +11,39 @@ from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
-from service.auth.authenticator import FORM_FIELD, Door
-from service.errors import BadForm, NoModel, UnsupportedBody
-from service.inference.pipeline import InferencePipeline
-from service.inference.types import MAX_DETECTIONS, InferenceOptions, InferenceResult
-from service.middleware.dialects import DEEPSTACK
-from service.models.loaded_model import LoadedModel
-from service.request.images import FIELD, check_coding
-from service.request.multipart import Part, read_form
-from service.routes.dependencies import TheDoor, TheInference, TheRegistry
-from service.routes.refusals import BODY_REFUSALS, PHOTO_REFUSALS
-from service.routes.repeated_params import once_each
+from service.auth.authenticator import FORM_FIELD, ApiKeyAuthenticator
+from service.errors import BODY_ERRORS, IMAGE_ERRORS, BadForm, NoModel, UnsupportedMediaType
+from service.inference.pipeline import MAX_DETECTIONS, Answer, Inference, Options
+from service.models.registry import LoadedModel
+from service.request.images import IMAGE_FIELD, check_content_coding
+from service.request.multipart import FormField, parse_form
+from service.routes.dependencies import AuthenticatorDep, InferenceDep, RegistryDep, admit_images, reject_repeated_params
+from service.schemas.error_formats import DEEPSTACK
+from service.version import installed_version
 
-router = APIRouter(tags=["deepstack"])
+router = APIRouter(tags=["deepstack"], prefix=DEEPSTACK.prefix)
+
+status = APIRouter(tags=["deepstack"], prefix="/v1")
+"""Status endpoints of DeepStack and CodeProject.AI. They need no API key."""
 
 MIN_CONFIDENCE = 0.4
-"""DeepStack's own, where the form names none; its clients count on it."""
+"""DeepStack's default, which its clients rely on."""
+CONFIDENCE_FIELD = "min_confidence"
 
 
 class DeepStackQuery(BaseModel):
-    """What DeepStack's form has no field for; put it into the address that the client is given."""
+    """Options that DeepStack's form lacks. Add them to the address that you configure in the client."""
 
     model_config = ConfigDict(extra="forbid")
 
-    iou: float = Field(default=DEFAULT_IOU, ge=0, le=1, description="Of two boxes of one class that overlap more than this one stays.")
-    max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=1000, description="At most so many boxes. Frigate has room for 20.")
+    iou: float = Field(
+        default=DEFAULT_IOU, ge=0, le=1, description="If two boxes of one class overlap by more than this IoU, keep the better one."
+    )
+    max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=1000, description="Maximum number of boxes. Frigate reads 20.")
 
 
 class Prediction(BaseModel):
-    """One thing found; whole pixels of the upright photo."""
+    """One detected object, in whole pixels of the upright image."""
 
     label: str
     confidence: float
@@ -49,16 +53,16 @@ class Prediction(BaseModel):
     y_max: int
 
     @classmethod
-    def listed(cls, answer: InferenceResult, labels: Sequence[str]) -> list[Self]:
-        """All that was found, best first: Frigate stops reading at the first that scores too little."""
+    def from_answer(cls, answer: Answer, labels: Sequence[str]) -> list[Self]:
+        """Convert all detections, best first: Frigate stops at the first one below its threshold."""
         corners = ("x_min", "y_min", "x_max", "y_max")
         return [
             cls(
-                label=labels[one.class_id],
-                confidence=round(one.score, 4),
-                **dict(zip(corners, (round(edge) for edge in one.box), strict=True)),
+                label=labels[detection.class_id],
+                confidence=round(detection.score, 4),
+                **dict(zip(corners, (round(edge) for edge in detection.box), strict=True)),
             )
-            for one in answer.detections
+            for detection in answer.detections
         ]
 
 
@@ -67,129 +71,161 @@ _EXAMPLE: JsonDict = {
     "predictions": [{"label": "dog", "confidence": 0.8712, "x_min": 131, "y_min": 218, "x_max": 310, "y_max": 539}],
     "count": 1,
     "inferenceMs": 62,
+    "processMs": 71,
 }
 
 
 class Predictions(BaseModel):
-    """What is in the photo, best first."""
+    """The objects in the image, best first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     success: bool = True
     predictions: list[Prediction]
     count: int
-    inferenceMs: int = Field(description="Milliseconds in the network.")  # CodeProject.AI's name
+    inferenceMs: int = Field(description="Milliseconds in the network.")  # CodeProject.AI's names
+    processMs: int = Field(description="Milliseconds in all.")
+
+
+class Ping(BaseModel):
+    """Answer to a ping."""
+
+    success: bool = True
+
+
+class UpdateStatus(BaseModel):
+    """Version of the service. It never offers updates."""
+
+    success: bool = True
+    message: str = Field(examples=["This is the installed version."])
+    version: str = Field(examples=["0.1.0"])
+    updateAvailable: bool = False  # CodeProject.AI's name
 
 
 class ModelNames(BaseModel):
-    """The names that /v1/vision/custom/ takes."""
+    """The model names that /v1/vision/custom/ accepts."""
 
     success: bool = True
     models: list[str] = Field(examples=[["everyday"]])
 
 
-async def _read_form(request: Request, door: TheDoor) -> Sequence[Part]:
-    """The form of a client that has a key, if it needs one. Raises KeyWanted before anything else is told."""
+@status.get("/server/status/ping", summary="Is the process alive? (CodeProject.AI)")
+@status.get("/status/ping", summary="Is the process alive? (earlier CodeProject.AI)")
+async def ping() -> Ping:
+    """Answers while the process can answer any request."""
+    return Ping()
+
+
+@status.get("/server/status/updateavailable", summary="Is there an update? (CodeProject.AI)")
+@status.get("/status/updateavailable", summary="Is there an update? (earlier CodeProject.AI)")
+async def update_available() -> UpdateStatus:
+    """Clients ask this when they connect. The answer is always no."""
+    return UpdateStatus(message="This is the installed version.", version=installed_version())
+
+
+async def _read_form(request: Request, authenticator: AuthenticatorDep) -> Sequence[FormField]:
+    """Return the fields of the form. Raises InvalidApiKey before any error of the form."""
     try:
-        check_coding(request)
-        parts = await read_form(request.headers.get("content-type", ""), request.stream())
-    except (BadForm, UnsupportedBody):
-        door.check_form(None)
+        check_content_coding(request)
+        fields = parse_form(request.headers.get("content-type", ""), await request.body())
+    except (BadForm, UnsupportedMediaType):
+        authenticator.check_form_key(None)
         raise
-    door.check_form(next((part.data for part in parts if part.name == FORM_FIELD), None))
-    return parts
+    authenticator.check_form_key(next((field.data for field in fields if field.name == FORM_FIELD), None))
+    return fields
 
 
-TheForm = Annotated[Sequence[Part], Depends(_read_form)]
+FormDep = Annotated[Sequence[FormField], Depends(_read_form)]
 
 _FORM: dict[str, Any] = {
     "type": "object",
-    "required": [FIELD],
+    "required": [IMAGE_FIELD],
     "properties": {
-        FIELD: {"type": "string", "format": "binary", "description": "The photo; the part needs no file name and no content type."},
-        "min_confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_CONFIDENCE, "example": 0.5},
-        FORM_FIELD: {"type": "string", "example": "", "description": "The key, where the service wants one and no header has it."},
+        IMAGE_FIELD: {"type": "string", "format": "binary", "description": "The image file. A file name and a content type are optional."},
+        CONFIDENCE_FIELD: {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_CONFIDENCE, "example": 0.5},
+        FORM_FIELD: {"type": "string", "example": "", "description": "The API key, if the service requires one and no header has it."},
     },
 }
-_BODY: dict[str, Any] = {"description": "The photo, in a form.", "required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
-_REFUSALS = (*PHOTO_REFUSALS, BadForm, UnsupportedBody, RequestValidationError)
+_BODY: dict[str, Any] = {"description": "The image, in a form.", "required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
+_ERRORS = (*IMAGE_ERRORS, BadForm, UnsupportedMediaType, RequestValidationError)
 
 
 @router.post(
-    "/v1/vision/detection",
-    summary="Detect as DeepStack does, with the default model",
-    responses=DEEPSTACK.documented(*_REFUSALS, NoModel),
+    "/detection",
+    summary="Detect like DeepStack, with the default model",
+    responses=DEEPSTACK.documented(*_ERRORS, NoModel),
     openapi_extra={"requestBody": _BODY},
-    dependencies=[once_each()],
+    dependencies=[admit_images, reject_repeated_params()],
 )
 async def detection(
-    parts: TheForm, query: Annotated[DeepStackQuery, Query()], registry: TheRegistry, inference: TheInference
+    fields: FormDep, query: Annotated[DeepStackQuery, Query()], registry: RegistryDep, inference: InferenceDep
 ) -> Predictions:
-    """Other fields of the form are taken and not read."""
-    return await _predict(parts, query, registry.default, inference)
+    """Unknown form fields are ignored."""
+    return await _predict(fields, query, registry.default, inference)
 
 
-@router.post(
-    "/v1/vision/custom/list", summary="The models' names, as DeepStack's clients ask", responses=DEEPSTACK.documented(*BODY_REFUSALS)
-)
-async def custom_list(request: Request, registry: TheRegistry, door: TheDoor) -> ModelNames:
-    """A body is taken; of a form its api_key is read, where the service has keys and the head has none."""
-    if door.asks_form():
-        await _read_list_form(request, door)
+@router.post("/custom/list", summary="List the model names like DeepStack", responses=DEEPSTACK.documented(*BODY_ERRORS))
+async def custom_list(request: Request, registry: RegistryDep, authenticator: AuthenticatorDep) -> ModelNames:
+    """The body may be empty, or a form. The form is read only for its API key, if the service requires one and no header has it."""
+    if authenticator.needs_form_key:
+        await _check_key_in_form(request, authenticator)
     return ModelNames(models=[model.name for model in registry])
 
 
 @router.post(
-    "/v1/vision/custom/{model}",
-    summary="Detect as DeepStack does, with a model by name",
-    responses=DEEPSTACK.documented(*_REFUSALS, UnknownModel),
+    "/custom/{model}",
+    summary="Detect like DeepStack, with a named model",
+    responses=DEEPSTACK.documented(*_ERRORS, UnknownModel),
     openapi_extra={"requestBody": _BODY},
-    dependencies=[once_each()],
+    dependencies=[admit_images, reject_repeated_params()],
 )
 async def custom(
     model: Annotated[str, Path(examples=["everyday"])],
-    parts: TheForm,
+    fields: FormDep,
     query: Annotated[DeepStackQuery, Query()],
-    registry: TheRegistry,
-    inference: TheInference,
+    registry: RegistryDep,
+    inference: InferenceDep,
 ) -> Predictions:
-    """Other fields of the form are taken and not read."""
-    return await _predict(parts, query, registry.get(model), inference)
+    """Unknown form fields are ignored."""
+    return await _predict(fields, query, registry.get(model), inference)
 
 
-async def _read_list_form(request: Request, door: Door) -> None:
-    """Without a photo some clients send the other kind of form. Raises KeyWanted."""
+async def _check_key_in_form(request: Request, authenticator: ApiKeyAuthenticator) -> None:
+    """Read the key from either kind of form: some clients send no multipart form if they have no image. Raises InvalidApiKey."""
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        door.check_form(dict(parse_qsl(await request.body())).get(FORM_FIELD.encode()))
+        authenticator.check_form_key(dict(parse_qsl(await request.body())).get(FORM_FIELD.encode()))
     else:
-        await _read_form(request, door)
+        await _read_form(request, authenticator)
 
 
-async def _predict(parts: Sequence[Part], query: DeepStackQuery, model: LoadedModel, inference: InferencePipeline) -> Predictions:
-    fields = _fields(parts)
-    options = InferenceOptions(_min_confidence(fields.get("min_confidence", bytearray())), query.iou, max_detections=query.max_detections)
-    answer = await inference.detect(bytes(fields[FIELD]), model, options)
-    predictions = Prediction.listed(answer, model.detector.spec.labels)
-    return Predictions(predictions=predictions, count=len(predictions), inferenceMs=round(answer.timing_ms["network"]))
+async def _predict(fields: Sequence[FormField], query: DeepStackQuery, model: LoadedModel, inference: Inference) -> Predictions:
+    values = _known_fields(fields)
+    options = Options(_min_confidence(values.get(CONFIDENCE_FIELD, b"")), query.iou, max_detections=query.max_detections)
+    answer = await inference.detect(values[IMAGE_FIELD], model, options)
+    predictions = Prediction.from_answer(answer, model.detector.spec.labels)
+    times = answer.timing_ms
+    return Predictions(
+        predictions=predictions, count=len(predictions), inferenceMs=round(times["network"]), processMs=round(times["total"])
+    )
 
 
-def _fields(parts: Sequence[Part]) -> dict[str, bytearray]:
-    """The form's fields by name. Raises BadForm where one that is known is given twice, or the photo is not."""
-    for name in (FIELD, "min_confidence"):
-        count = sum(part.name == name for part in parts)
-        if count > 1 or (name == FIELD and count == 0):
-            raise BadForm(f"the form must have one field {name!r}, got {count}.")
-    return {part.name: part.data for part in parts}
+def _known_fields(fields: Sequence[FormField]) -> dict[str, bytes]:
+    """Return the fields by name. Raises BadForm if a known field is repeated, or the image is missing."""
+    for name in (IMAGE_FIELD, CONFIDENCE_FIELD):
+        count = sum(field.name == name for field in fields)
+        if count > 1 or (name == IMAGE_FIELD and count == 0):
+            raise BadForm(f"The form must have one field {name!r}, got {count}.")
+    return {field.name: field.data for field in fields}
 
 
-def _min_confidence(given: bytearray) -> float:
-    if not given.strip():
+def _min_confidence(data: bytes) -> float:
+    if not data.strip():
         return MIN_CONFIDENCE
-    text = bytes(given[:80]).decode("utf-8", "replace")
+    text = data[:80].decode("utf-8", "replace")
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise BadForm(f"min_confidence must be a number from 0 to 1, got {text!r}.")
+        raise BadForm(f"{CONFIDENCE_FIELD} must be a number from 0 to 1, got {text!r}.")
     return value

@@ -1,14 +1,17 @@
-"""What every endpoint may ask of its application."""
+"""FastAPI dependencies that the endpoints share."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 
-from service.auth.authenticator import Door
-from service.inference.pipeline import InferencePipeline
-from service.models.loaded_model import LoadedModel
-from service.models.registry import Registry
-from service.observability.metrics import ServiceMetrics
+from service.auth.authenticator import ApiKeyAuthenticator
+from service.inference.pipeline import Inference
+from service.middleware.limits import AdmissionLimits
+from service.models.registry import LoadedModel, Registry
+from service.observability.metrics import Metrics
+from service.request.context import current_context, parse_timeout
 from service.server.lifecycle import Lifecycle
 
 
@@ -17,13 +20,13 @@ async def _registry(request: Request) -> Registry:
     return registry
 
 
-async def _inference(request: Request) -> InferencePipeline:
-    inference: InferencePipeline = request.app.state.inference
+async def _inference(request: Request) -> Inference:
+    inference: Inference = request.app.state.inference
     return inference
 
 
-async def _metrics(request: Request) -> ServiceMetrics:
-    metrics: ServiceMetrics = request.app.state.metrics
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
     return metrics
 
 
@@ -32,21 +35,49 @@ async def _lifecycle(request: Request) -> Lifecycle:
     return lifecycle
 
 
-async def _door(request: Request) -> Door:
-    door: Door = request.app.state.door
-    return door
+async def _authenticator(request: Request) -> ApiKeyAuthenticator:
+    authenticator: ApiKeyAuthenticator = request.app.state.authenticator
+    return authenticator
 
 
-TheRegistry = Annotated[Registry, Depends(_registry)]
-TheInference = Annotated[InferencePipeline, Depends(_inference)]
-TheMetrics = Annotated[ServiceMetrics, Depends(_metrics)]
-TheLifecycle = Annotated[Lifecycle, Depends(_lifecycle)]
-TheDoor = Annotated[Door, Depends(_door)]
+RegistryDep = Annotated[Registry, Depends(_registry)]
+InferenceDep = Annotated[Inference, Depends(_inference)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
+LifecycleDep = Annotated[Lifecycle, Depends(_lifecycle)]
+AuthenticatorDep = Annotated[ApiKeyAuthenticator, Depends(_authenticator)]
 
 
-async def model_of_path(request: Request, registry: TheRegistry) -> LoadedModel:
-    """The model whose name, and version if there is one, are in the path. Raises UnknownModel."""
+async def _admit(request: Request) -> None:
+    """Read the client's timeout and refuse the request if the queue is full, before its body is read."""
+    if context := current_context():
+        context.client_timeout = parse_timeout(request.headers)
+    limits: AdmissionLimits = request.app.state.limits
+    limits.check_queue()
+
+
+admit_images = Depends(_admit)
+"""For endpoints that run the network."""
+
+
+async def _model_in_path(request: Request, registry: RegistryDep) -> LoadedModel:
+    """Return the model that the path names. Raises UnknownModel."""
     return registry.get(request.path_params["model"], request.path_params.get("version"))
 
 
-TheModel = Annotated[LoadedModel, Depends(model_of_path)]
+ModelDep = Annotated[LoadedModel, Depends(_model_in_path)]
+
+
+def reject_repeated_params(*, repeatable: tuple[str, ...] = ()) -> Any:
+    """Return a dependency that refuses query parameters that occur twice. FastAPI alone would silently use the last one."""
+
+    async def check(request: Request) -> None:
+        counts = Counter(name for name, _ in request.query_params.multi_items() if name not in repeatable)
+        errors = [
+            {"type": "repeated", "loc": ("query", name), "msg": "may be given once", "input": f"{count} times"}
+            for name, count in counts.items()
+            if count > 1
+        ]
+        if errors:
+            raise RequestValidationError(errors)
+
+    return Depends(check)

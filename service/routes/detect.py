@@ -1,129 +1,149 @@
-"""POST /detect: photos in, boxes out."""
+"""POST /detect: objects in one image or several."""
 
-from typing import Annotated, Any, Literal
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
-from service.errors import BadForm, BadJson, NoModel, UnsupportedBody
-from service.inference.pipeline import detect_each
-from service.inference.types import MAX_REQUEST_IMAGES, InferenceOptions, InferenceResult
-from service.models.loaded_model import LoadedModel
-from service.request.accept import preferred
-from service.request.base64_image import EXAMPLE
-from service.request.images import FIELD, Photos, read_photos
-from service.routes.dependencies import TheInference, TheRegistry
-from service.routes.refusals import PHOTO_REFUSALS
-from service.routes.repeated_params import once_each
-from service.schemas.detections import EXAMPLE as ANSWER
-from service.schemas.detections import FAILED, DetectAnswer, Detection, FailedPhoto, ImageSize, Problem, SeveralAnswer, Timing
-from service.schemas.detections import Annotated as AnnotatedAnswer
-from service.schemas.problem import documented, problem_response
-from service.schemas.selection import Selection
+from service.errors import IMAGE_ERRORS, BadForm, BadJson, NoModel, ResponseTooLarge, UnsupportedMediaType
+from service.inference.pipeline import Answer, Options
+from service.inference.several import MAX_PHOTOS, detect_each
+from service.models.registry import LoadedModel
+from service.request.accept import preferred_media_type
+from service.request.base64_image import EXAMPLE_IMAGE
+from service.request.images import IMAGE_FIELD, UploadedImages, read_images
+from service.routes.dependencies import InferenceDep, RegistryDep, admit_images, reject_repeated_params
+from service.schemas.detections import (
+    EXAMPLE_FAILURE,
+    EXAMPLE_RESPONSE,
+    AnnotatedImage,
+    BatchDetectResponse,
+    Detection,
+    DetectResponse,
+    FailedImage,
+    ImageSize,
+    Timing,
+)
+from service.schemas.error_formats import NATIVE, Responses
+from service.schemas.parameters import DetectionParameters
+from service.schemas.problem_kinds import problem_of
 
 router = APIRouter(tags=["detect"])
 
-OFFERED: tuple[MediaType, ...] = ("image/jpeg", "image/png")
+ResultT = TypeVar("ResultT")
 
-REQUEST_REFUSALS = (BadForm, BadJson, UnsupportedBody, NoModel, UnknownModel, UnknownLabel, RequestValidationError)
+MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
+ERRORS = (
+    *IMAGE_ERRORS,
+    ResponseTooLarge,
+    BadForm,
+    BadJson,
+    UnsupportedMediaType,
+    NoModel,
+    UnknownModel,
+    UnknownLabel,
+    RequestValidationError,
+)
 
 
-class DetectQuery(Selection):
-    """The options of a detection."""
+class DetectQuery(DetectionParameters):
+    """Query parameters of POST /detect."""
 
-    model: str | None = Field(default=None, description="Which model; see GET /models. The default one if not given.")
-    classes: list[str] = Field(default=[], description="Only these labels; repeat the parameter for several. All if not given.")
+    model: str | None = Field(default=None, description="Name of the model, see GET /models. Default: the default model.")
+    classes: list[str] = Field(default=[], description="Keep only these labels. Repeat the parameter for several. Default: all.")
     format: Literal["json", "image", "both"] = Field(
-        default="json", description="The boxes, the photo with the boxes drawn on it (of one photo only), or both in JSON."
+        default="json", description="Answer the boxes, the image with the boxes drawn on it (one image only), or both in JSON."
     )
 
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_REQUEST_IMAGES, "items": _BYTES["schema"]}
-_FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}, "additionalProperties": False}}
+_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_PHOTOS, "items": _BYTES["schema"]}
+_FORM = {"schema": {"type": "object", "required": [IMAGE_FIELD], "properties": {IMAGE_FIELD: _FILES}, "additionalProperties": False}}
 _JSON = {
-    "schema": {"$ref": "#/components/schemas/PhotosInJson"},
-    "examples": {"one photo": {"value": {"image": EXAMPLE}}, "several": {"value": {"images": [EXAMPLE, EXAMPLE]}}},
+    "schema": {"$ref": "#/components/schemas/ImagesInJson"},
+    "examples": {"one image": {"value": {"image": EXAMPLE_IMAGE}}, "several": {"value": {"images": [EXAMPLE_IMAGE, EXAMPLE_IMAGE]}}},
 }
-_BODY: dict[str, Any] = {
-    "description": "JPEG, PNG, GIF (its first frame), WebP, BMP or TIFF. Other content types but JSON are read as a photo too.",
+_REQUEST_BODY: dict[str, Any] = {
+    "description": "JPEG, PNG, GIF (first frame), WebP, BMP or TIFF. A body of any other content type except JSON is read as an image too.",
     "required": True,
     "content": {"image/*": _BYTES, "application/octet-stream": _BYTES, "multipart/form-data": _FORM, "application/json": _JSON},
 }
-_FOUND: dict[int | str, dict[str, Any]] = {
+_JSON_EXAMPLES = {"one image": {"value": EXAMPLE_RESPONSE}, "several": {"value": {"results": [EXAMPLE_RESPONSE, EXAMPLE_FAILURE]}}}
+_RESPONSES: Responses = {
     200: {
-        "description": "What is in the photo",
-        "content": {
-            "application/json": {"examples": {"one photo": {"value": ANSWER}, "several": {"value": {"results": [ANSWER, FAILED]}}}},
-            "image/jpeg": _BYTES,
-            "image/png": _BYTES,
-        },
+        "description": "The detected objects",
+        "content": {"application/json": {"examples": _JSON_EXAMPLES}, "image/jpeg": _BYTES, "image/png": _BYTES},
     },
 }
 
 
 @router.post(
     "/detect",
-    summary="What is in this photo?",
-    response_model=DetectAnswer | SeveralAnswer,
-    responses=_FOUND | documented(*PHOTO_REFUSALS, *REQUEST_REFUSALS),
-    openapi_extra={"requestBody": _BODY},
-    dependencies=[once_each(but=("classes",))],
+    summary="Detect objects in an image",
+    response_model=DetectResponse | BatchDetectResponse,
+    responses=_RESPONSES | NATIVE.documented(*ERRORS),
+    openapi_extra={"requestBody": _REQUEST_BODY},
+    dependencies=[admit_images, reject_repeated_params(repeatable=("classes",))],
 )
-async def detect(request: Request, query: Annotated[DetectQuery, Query()], registry: TheRegistry, inference: TheInference) -> Response:
-    """Boxes in pixels of the upright photo, best score first. format=image answers a JPEG, or a PNG if the Accept header prefers it.
+async def detect(request: Request, query: Annotated[DetectQuery, Query()], registry: RegistryDep, inference: InferenceDep) -> Response:
+    """Boxes are in pixels of the upright image, best score first. format=image answers a JPEG, or a PNG if the Accept header prefers it.
 
-    Several photos are answered in order; one that cannot be used has its problem in its place.
+    Several images are answered in order. An image that cannot be used has its problem in the place of its response.
     """
     model = registry.get(query.model)
     options = _options(query, model, ", ".join(request.headers.getlist("accept")))
-    photos = await read_photos(request)
-    if photos.several:
-        _check_format(query, photos)
-        answers = await detect_each(inference, photos.files, model, options)
-        return _answer(SeveralAnswer(results=[_entry(answer, model) for answer in answers]))
-    answer = await inference.detect(photos.files[0], model, options)
+    images = await read_images(request)
+    if images.is_batch:
+        _check_batch_format(query, images)
+        return await _respond(query, _batch_response, await detect_each(inference, images.files, model, options), model)
+    answer = await inference.detect(images.files[0], model, options)
     if query.format == "image" and answer.annotated:
         return Response(answer.annotated.data, media_type=answer.annotated.media_type)
-    return _answer(_json(answer, model))
+    return await _respond(query, _response, answer, model)
 
 
-def _answer(answer: DetectAnswer | SeveralAnswer) -> Response:
-    """As FastAPI would, which would check it once more."""
-    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+async def _respond(query: DetectQuery, build: Callable[[ResultT, LoadedModel], BaseModel], result: ResultT, model: LoadedModel) -> Response:
+    """Serialise directly: FastAPI would validate the response a second time. Annotated images are large and need a thread."""
+
+    def serialise() -> Response:
+        return Response(build(result, model).model_dump_json(exclude_none=True), media_type="application/json")
+
+    return serialise() if query.format == "json" else await asyncio.to_thread(serialise)
 
 
-def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOptions:
-    return InferenceOptions(
+def _options(query: DetectQuery, model: LoadedModel, accept: str) -> Options:
+    return Options(
         score_threshold=query.confidence,
         iou_threshold=query.iou,
         class_ids=model.detector.class_ids(query.classes) if query.classes else None,
         max_detections=query.max_detections,
-        draw=None if query.format == "json" else preferred(accept, OFFERED),
+        draw=None if query.format == "json" else preferred_media_type(accept, MEDIA_TYPES),
     )
 
 
-def _check_format(query: DetectQuery, photos: Photos) -> None:
+def _check_batch_format(query: DetectQuery, images: UploadedImages) -> None:
     if query.format == "image":
-        message = f"one picture cannot answer {len(photos.files)} photos sent as several; use format=both"
-        raise RequestValidationError([{"type": "several", "loc": ("query", "format"), "msg": message, "input": "image"}])
+        message = f"one image cannot show the boxes of {len(images.files)} images; use format=both"
+        raise RequestValidationError([{"type": "batch", "loc": ("query", "format"), "msg": message, "input": "image"}])
 
 
-def _entry(answer: InferenceResult | ImageError, model: LoadedModel) -> DetectAnswer | FailedPhoto:
-    if isinstance(answer, ImageError):
-        return FailedPhoto(problem=Problem.model_validate_json(bytes(problem_response(answer).body)))
-    return _json(answer, model)
+def _batch_response(answers: Sequence[Answer | ImageError], model: LoadedModel) -> BatchDetectResponse:
+    results = [FailedImage(problem=problem_of(each)) if isinstance(each, ImageError) else _response(each, model) for each in answers]
+    return BatchDetectResponse(results=results)
 
 
-def _json(answer: InferenceResult, model: LoadedModel) -> DetectAnswer:
-    return DetectAnswer(
+def _response(answer: Answer, model: LoadedModel) -> DetectResponse:
+    annotated = answer.annotated
+    return DetectResponse(
         model=model.name,
         version=model.version,
         image=ImageSize(width=answer.width, height=answer.height),
-        detections=Detection.listed(answer.detections, model.detector.spec.labels),
+        detections=Detection.from_detections(answer.detections, model.detector.spec.labels),
         timing_ms=Timing(**answer.timing_ms),
-        annotated=AnnotatedAnswer.of(answer.annotated.media_type, answer.annotated.data) if answer.annotated else None,
+        annotated=AnnotatedImage.from_file(annotated.media_type, annotated.data) if annotated else None,
     )

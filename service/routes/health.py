@@ -1,24 +1,24 @@
-"""Whether the service is there, as Kubernetes asks."""
+"""Health checks, as Kubernetes uses them."""
 
 from fastapi import APIRouter
 
 from service.errors import NoModel, ShuttingDown
-from service.routes.dependencies import TheLifecycle, TheRegistry
-from service.schemas.detections import Health
-from service.schemas.problem import documented
+from service.routes.dependencies import LifecycleDep, RegistryDep
+from service.schemas.error_formats import NATIVE
+from service.schemas.models import Health
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/livez", summary="Is the process alive?")
 async def livez() -> Health:
-    """Answers as long as the process can answer anything."""
+    """Answers while the process can answer any request."""
     return Health(status="alive")
 
 
-@router.get("/readyz", summary="Can it detect?", responses=documented(ShuttingDown, NoModel))
-async def readyz(lifecycle: TheLifecycle, registry: TheRegistry) -> Health:
-    """The default model is loaded and warmed up, as a rule before the service listens; from SIGTERM on it is not ready any more."""
+@router.get("/readyz", summary="Is the service ready to detect?", responses=NATIVE.documented(ShuttingDown, NoModel))
+async def readyz(lifecycle: LifecycleDep, registry: RegistryDep) -> Health:
+    """Ready once the default model is loaded and warmed up, and until SIGTERM."""
     lifecycle.check()
     _ = registry.default
     return Health(status="ready")

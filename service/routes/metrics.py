@@ -1,15 +1,14 @@
-"""GET /metrics: what the service counts, as Prometheus reads it."""
-
-from typing import Any
+"""GET /metrics: metrics for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-from service.routes.dependencies import TheMetrics
+from service.routes.dependencies import MetricsDep
+from service.schemas.error_formats import Responses
 
 router = APIRouter(tags=["health"])
 
-_TEXT: dict[int | str, dict[str, Any]] = {
+_RESPONSES: Responses = {
     200: {
         "description": "Prometheus text, or OpenMetrics if the Accept header prefers it",
         "content": {"text/plain": {"schema": {"type": "string"}}},
@@ -17,8 +16,11 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/metrics", summary="What is counted, for Prometheus", response_class=Response, responses=_TEXT)
-async def metrics(request: Request, counted: TheMetrics) -> Response:
-    """Requests, times by stage, the queue, refusals, detections, the process."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(counted.collector_registry), media_type=media_type)
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses=_RESPONSES)
+async def metrics(request: Request, metrics: MetricsDep) -> Response:
+    """Requests, time of each stage, the queue, refusals, detections, the process."""
+    try:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    except (TypeError, ValueError):  # raised for an invalid version in the Accept header
+        encode, media_type = choose_encoder("")
+    return Response(encode(metrics.collected), media_type=media_type)

@@ -1,30 +1,29 @@
-"""GET /models: what is being served."""
+"""GET /models: the served models."""
 
 from fastapi import APIRouter
 
-from service.models.loaded_model import LoadedModel
-from service.models.registry import Registry
-from service.routes.dependencies import TheRegistry
-from service.routes.versions import known_statuses
-from service.schemas.detections import ModelAnswer, ModelList, RefusedModel, VersionAnswer
-from weights.formats.safetensors import recorded_ap
+from service.models.registry import LoadedModel, Registry
+from service.routes.dependencies import RegistryDep
+from service.routes.versions import version_statuses
+from service.schemas.models import ModelDescription, ModelList, ModelVersion, RejectedModel
+from weights.formats.provenance import average_precision
 
 router = APIRouter(tags=["models"])
 
 
-@router.get("/models", summary="The models that are being served")
-async def models(registry: TheRegistry) -> ModelList:
-    """Each model's labels, size, versions and origin, the default first; and what lies in the folder of models and is refused, with why."""
+@router.get("/models", summary="List the models")
+async def models(registry: RegistryDep) -> ModelList:
+    """Labels, input size, versions and origin of each model, the default first. Also lists the models that were rejected, and why."""
     return ModelList(
         models=[_describe(model, registry) for model in registry],
         refused=[
-            RefusedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.rejected
+            RejectedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.refused
         ],
     )
 
 
-def _describe(model: LoadedModel, registry: Registry) -> ModelAnswer:
-    return ModelAnswer(
+def _describe(model: LoadedModel, registry: Registry) -> ModelDescription:
+    return ModelDescription(
         name=model.name,
         version=model.version,
         labels=list(model.detector.spec.labels),
@@ -32,9 +31,9 @@ def _describe(model: LoadedModel, registry: Registry) -> ModelAnswer:
         parameters=model.parameters,
         engine=model.engine,
         default=model.name == registry.default_name,
-        ap=recorded_ap(model.provenance),
+        ap=average_precision(model.provenance),
         memory_bytes=model.memory,
         file=model.file,
-        versions=[VersionAnswer(version=each.version, state=each.state) for each in known_statuses(registry, model.name)],
+        versions=[ModelVersion(version=each.version, state=each.state) for each in version_statuses(registry, model.name)],
         provenance=model.provenance,
     )

@@ -1,47 +1,46 @@
-"""Models by name and version, as the protocols that have versions ask for them and tell of them."""
+"""State of the versions of a model, for GET /models and for the protocols that have versions."""
 
 from typing import Any, Literal, NamedTuple
 
-from service.models.loaded_model import FIRST_VERSION
-from service.models.registry import Registry
+from service.models.registry import FIRST_VERSION, Registry
 
-Code = Literal["OK", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"]
-State = Literal["AVAILABLE", "LOADING", "END"]
-"""TensorFlow Serving's words; a version whose loading failed has ended there."""
+StatusCode = Literal["OK", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"]
+VersionState = Literal["AVAILABLE", "LOADING", "END"]
+"""Terms of TensorFlow Serving, where a version that cannot be loaded is in the state END."""
 
 
-class Status(NamedTuple):
-    """How one version of a model is."""
+class VersionStatus(NamedTuple):
+    """State of one version."""
 
     version: str
-    state: State
-    code: Code = "OK"
-    why: str = ""  # it is refused
+    state: VersionState
+    code: StatusCode = "OK"
+    message: str = ""  # why the version was rejected
 
 
-def known_statuses(registry: Registry, name: str) -> list[Status]:
-    """Of all versions of that model that are loaded, under way or refused, the newest first."""
-    known = {model.version: Status(model.version, "AVAILABLE") for model in registry.versions(name)}
-    for refused in registry.rejected_versions(name):
+def version_statuses(registry: Registry, name: str) -> list[VersionStatus]:
+    """Return the versions of a model that are loaded, being loaded or rejected, newest first."""
+    known = {model.version: VersionStatus(model.version, "AVAILABLE") for model in registry.versions(name)}
+    for refused in registry.refused_of(name):
         if refused.version is not None:
-            code: Code = "RESOURCE_EXHAUSTED" if refused.out_of_memory else "INVALID_ARGUMENT"
-            known.setdefault(refused.version, Status(refused.version, "END", code, refused.why))
+            code: StatusCode = "RESOURCE_EXHAUSTED" if refused.no_room else "INVALID_ARGUMENT"
+            known.setdefault(refused.version, VersionStatus(refused.version, "END", code, refused.why))
     if registry.loading is not None and registry.loading[0] == name:
-        known.setdefault(registry.loading[1], Status(registry.loading[1], "LOADING"))
+        known.setdefault(registry.loading[1], VersionStatus(registry.loading[1], "LOADING"))
     return sorted(known.values(), key=lambda status: -int(status.version))
 
 
-def statuses(registry: Registry, name: str, version: str | None = None) -> list[Status]:
-    """The same, or of one of them. Raises UnknownModel where there is none."""
-    found = [status for status in known_statuses(registry, name) if version in (None, status.version)]
-    return found or [Status(registry.get(name, version).version, "AVAILABLE")]  # raises it, with what there is
+def require_statuses(registry: Registry, name: str, version: str | None = None) -> list[VersionStatus]:
+    """Return the status of all versions of a model, or of one of them. Raises UnknownModel if there is none."""
+    statuses = [status for status in version_statuses(registry, name) if version in (None, status.version)]
+    return statuses or [VersionStatus(registry.get(name, version).version, "AVAILABLE")]  # `get` raises UnknownModel
 
 
-MODEL_IN_PATH: dict[str, Any] = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}, "example": "everyday"}
-VERSION_IN_PATH: dict[str, Any] = {
-    "name": "version",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string"},
-    "example": FIRST_VERSION,
-}
+def path_parameters(*, version: bool) -> dict[str, Any]:
+    """Return the OpenAPI declaration of the path parameters `model` and, optionally, `version`."""
+    examples = {"model": "everyday"} | ({"version": FIRST_VERSION} if version else {})
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+        for name, example in examples.items()
+    ]
+    return {"parameters": parameters}

@@ -1,1 +1,1 @@
-"""Schemas."""
+"""JSON schemas of requests and responses."""

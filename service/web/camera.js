@@ -1,24 +1,24 @@
-// One picture from the camera, in a dialog. Where there is no camera it says so.
+// A dialog that takes a photo with the camera, or explains why there is no camera.
 
 import { at } from "./dom.js";
 
 const REASONS = {
-  NotAllowedError: "The browser was told not to give the camera to this page. Its address bar can change that.",
-  NotFoundError: "There is no camera on this device.",
-  NotReadableError: "The camera is in use by another program.",
+  NotAllowedError: "The browser denied this page access to the camera. You can change this in the address bar.",
+  NotFoundError: "This device has no camera.",
+  NotReadableError: "Another program is using the camera.",
 };
 
 let stream = null;
-let taken = 0;
+let photoCount = 0;
 
-/** take(files) is called with the picture. */
-export function listen(take) {
+/** addFiles(files) is called with the photo. */
+export function listen(addFiles) {
   const dialog = at("camera");
   at("open-camera").addEventListener("click", open);
   at("close-camera").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", stop);
   at("shoot").addEventListener("click", async () => {
-    take([await shoot()]);
+    addFiles([await shoot()]);
     dialog.close();
   });
 }
@@ -27,12 +27,12 @@ async function open() {
   show("Waiting for the camera…", false);
   at("camera").showModal();
   if (!navigator.mediaDevices?.getUserMedia) {
-    show("The browser gives the camera only to pages over HTTPS or on localhost, and this is neither.", false);
+    show("Browsers allow the camera only on pages from HTTPS or localhost. This page is neither.", false);
     return;
   }
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1920 } } });
-    if (!at("camera").open) return stop(); // it was closed meanwhile
+    if (!at("camera").open) return stop(); // the dialog was closed in the meantime
     at("viewfinder").srcObject = stream;
     await at("viewfinder").play();
     show("", true);
@@ -41,8 +41,8 @@ async function open() {
   }
 }
 
-function show(words, ready) {
-  at("camera-words").textContent = words;
+function show(message, ready) {
+  at("camera-words").textContent = message;
   at("viewfinder").hidden = !ready;
   at("shoot").hidden = !ready;
 }
@@ -58,5 +58,5 @@ async function shoot() {
   const canvas = Object.assign(document.createElement("canvas"), { width: video.videoWidth, height: video.videoHeight });
   canvas.getContext("2d").drawImage(video, 0, 0);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
-  return new File([blob], `camera-${++taken}.jpg`, { type: "image/jpeg" });
+  return new File([blob], `camera-${++photoCount}.jpg`, { type: "image/jpeg" });
 }

@@ -1,9 +1,9 @@
-// Elements, made without any HTML in strings: what a label or a file is called can never become markup.
+// DOM helpers. Elements are created without HTML strings, so the name of a label or a file cannot become markup.
 
-/** The element of that id. */
+/** Return the element with this id. */
 export const at = (id) => document.getElementById(id);
 
-/** A new element; properties are set as they are, `style` and `dataset` entry by entry. */
+/** Create an element. Properties are assigned as they are, `style` and `dataset` entry by entry. */
 export function element(tag, { style = {}, dataset = {}, ...properties } = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   for (const [name, value] of Object.entries(style)) node.style.setProperty(name, value);
@@ -12,20 +12,20 @@ export function element(tag, { style = {}, dataset = {}, ...properties } = {}, .
   return node;
 }
 
-/** Offer a blob as a file. */
+/** Download a blob as a file. */
 export function save(blob, name) {
   const url = URL.createObjectURL(blob);
   element("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser has begun to read it by then
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // by then the browser has started the download
 }
 
-/** Put a node's text on the clipboard; where the browser refuses, select it. Returns what there is to say. */
+/** Copy the text of a node to the clipboard, or select it if the browser refuses. Returns a message. */
 export async function copy(node) {
   try {
     await navigator.clipboard.writeText(node.textContent);
     return "Copied.";
   } catch {
-    getSelection().selectAllChildren(node); // no clipboard outside of HTTPS and localhost
-    return "Selected: press Ctrl+C, or ⌘C, to copy it.";
+    getSelection().selectAllChildren(node); // the clipboard needs HTTPS or localhost
+    return "Selected. Press Ctrl+C or ⌘C to copy.";
   }
 }

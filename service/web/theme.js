@@ -1,10 +1,10 @@
-// Light or dark: what the system says, until the button is pressed; then that, remembered. Runs before anything is shown.
+// The theme: that of the system until the user presses the button, then the stored choice. Runs before the page is shown.
 "use strict";
 
 (() => {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
-  let chosen = remembered();
+  let chosen = load();
 
   const dark = () => (chosen ? chosen === "dark" : system.matches);
 
@@ -14,20 +14,20 @@
     if (button) button.setAttribute("aria-pressed", String(dark()));
   }
 
-  function remembered() {
+  function load() {
     try {
       const theme = localStorage.getItem("theme");
       return theme === "dark" || theme === "light" ? theme : null;
     } catch {
-      return null; // storage is forbidden here: the system decides each time
+      return null; // storage is blocked: use the theme of the system
     }
   }
 
-  function remember() {
+  function store() {
     try {
       localStorage.setItem("theme", chosen);
     } catch {
-      // storage is forbidden here: it holds for this visit
+      // storage is blocked: the choice lasts for this visit
     }
   }
 
@@ -37,7 +37,7 @@
     show();
     document.getElementById("theme").addEventListener("click", () => {
       chosen = dark() ? "light" : "dark";
-      remember();
+      store();
       show();
     });
   });

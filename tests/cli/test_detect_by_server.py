@@ -69,7 +69,7 @@ def test_a_service_that_wants_a_key_gets_it_by_option_or_variable(boxwright, sta
     by_variable = boxwright(*asked)
     service.stop()
     assert (refused.code, refused.out) == (wrong.code, wrong.out) == (2, "")
-    assert "A key is wanted: this service wants a key" in refused.err
+    assert "A valid API key is required: This service requires an API key" in refused.err
     assert key[:-1] not in wrong.err
     assert by_option.code == by_variable.code == 0
     assert by_option.out == by_variable.out != ""

@@ -30,7 +30,7 @@ def detect_locally():
     def detect(photo):
         prepared = detector.prepare(read_reduced(photo, detector.enough))
         raw = detector.network(prepared.pixels[None])[0]
-        return [one.model_dump() for one in Detection.listed(detector.select(raw, prepared), detector.spec.labels)]
+        return [one.model_dump() for one in Detection.from_detections(detector.select(raw, prepared), detector.spec.labels)]
 
     return detect
 

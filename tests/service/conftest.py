@@ -1,4 +1,4 @@
-"""The service with a tiny real model, asked without a socket; and the same as a process of its own."""
+"""The service with a tiny real model, in this process without a socket and as a process of its own."""
 
 import asyncio
 import io
@@ -26,7 +26,7 @@ from weights.formats.safetensors import save_model
 
 @pytest.fixture(scope="session")
 def photo():
-    """(width, height, format, mode) -> the bytes of a colourful picture."""
+    """Return a function (width, height, format, mode) -> an image file with noise."""
 
     def make(width=80, height=50, *, form="JPEG", mode="RGB", **options):
         pixels = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), np.uint8)
@@ -39,7 +39,7 @@ def photo():
 
 @pytest.fixture(scope="session")
 def png_that_claims():
-    """(width, height) -> a PNG whose header says so, with a thousand zeros for pixels."""
+    """Return a function (width, height) -> a PNG with this size in its header and a thousand zero bytes of pixels."""
 
     def make(width, height):
         def chunk(kind, data):
@@ -58,11 +58,11 @@ def tiny_app(tiny_model):
 
 @pytest.fixture(scope="session")
 def ask():
-    """(app, method, path, ...) -> the answer of a service that runs in this process."""
+    """Return a function (app, method, path, ...) -> the response of a service in this process."""
 
     def send(app, method, path, **request):
         async def one():
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
                 return await client.request(method, path, **request)
 
         return asyncio.run(one())
@@ -72,7 +72,7 @@ def ask():
 
 @pytest.fixture(scope="session")
 def listening():
-    """(app) -> a context within which a thread of this process serves it; its address. Its socket listens before it is up: nobody waits."""
+    """Return a context manager (app) -> its address. A thread serves the app; the socket accepts connections from the start."""
 
     @contextmanager
     def serve(app):
@@ -91,7 +91,7 @@ def listening():
 
 @pytest.fixture(scope="session")
 def detect(ask, tiny_app):
-    """(photo, query...) -> the answer of the tiny model's service."""
+    """Return a function (photo, query...) -> the response of the tiny model's service."""
 
     def send(content, headers=None, **query):
         return ask(tiny_app, "POST", "/detect", content=content, params=query, headers=headers)
@@ -108,14 +108,14 @@ def model_file(tiny_model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def served(start_service, model_file):
-    """A running service that tests share."""
+    """Start a service process that tests share."""
     service = start_service(model_file)
     yield service
     service.stop()
 
 
 class Watched:
-    """An engine that notes how and in which threads it is called, and waits for `gate` if that is closed."""
+    """An engine that records its calls and threads, and waits while `gate` is closed."""
 
     name = "watched"
 
@@ -141,7 +141,7 @@ class Watched:
 
 @pytest.fixture(scope="session")
 def watched_engine():
-    """(model) -> an engine of it that can be looked at and held up."""
+    """Return the class of the recording engine."""
     return Watched
 
 
@@ -154,7 +154,7 @@ def watched(tiny_model):
 
 @pytest.fixture
 def watched_app(tiny_model, watched):
-    """(settings) -> the service of the tiny model with that engine, nothing of the warming up noted."""
+    """Return a function (settings) -> the service of the tiny model with the recording engine, without its warm-up call."""
 
     def make(**settings):
         loaded = LoadedModel.of(tiny_model, watched)
@@ -168,7 +168,7 @@ def watched_app(tiny_model, watched):
 
 @pytest.fixture(scope="session")
 def another_model(tiny_model, random_arrays):
-    """Other labels than the tiny model's, and other boxes."""
+    """Return a model with other labels and other boxes than the tiny model."""
     labels = ("apple", "pear", "plum", "quince")
     network = (*tiny_model.spec.network[:-1], replace(tiny_model.spec.network[-1], filters=2 * (5 + len(labels))))
     return Model(
@@ -178,7 +178,7 @@ def another_model(tiny_model, random_arrays):
 
 @pytest.fixture
 def models(tmp_path):
-    """An empty folder of models."""
+    """Return an empty model folder."""
     folder = tmp_path / "models"
     folder.mkdir()
     return folder

@@ -1,4 +1,4 @@
-"""Settings, and that docs/service.md says what the code does."""
+"""Settings, and agreement of docs/service.md with the code."""
 
 import re
 from pathlib import Path
@@ -7,14 +7,14 @@ import pytest
 
 from detector.errors import SettingError
 from service.observability.metrics import STAGES
-from service.schemas.problem import KINDS, UNEXPECTED
+from service.schemas.problem_kinds import PROBLEM_KINDS, UNEXPECTED
 from service.settings import Settings, read_settings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
 
 
 def table(heading):
-    """The rows of the table under that heading of the page, cells as they stand there."""
+    """Return the rows of the table under this heading of the page."""
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")]
     return rows[2:]
@@ -28,14 +28,14 @@ def test_every_setting_is_documented_with_its_default():
     assert table("Settings") == expected
 
 
-def test_every_refusal_is_documented_with_its_status():
-    kinds = sorted((str(kind.status), kind.slug) for kind in (*KINDS.values(), UNEXPECTED))
+def test_every_kind_of_problem_is_documented_with_its_status():
+    kinds = sorted((str(kind.status), kind.slug) for kind in (*PROBLEM_KINDS.values(), UNEXPECTED))
     assert sorted((status, slug) for status, slug, _ in table("Errors")) == kinds
 
 
 def metrics_of(app):
-    """Name, type, labels and help of every metric of ours, as a table's rows."""
-    for family in app.state.metrics.collector_registry.collect():
+    """Yield name, type, labels and help of every metric, as rows of the table."""
+    for family in app.state.metrics.collected.collect():
         if family.name.startswith("boxwright_"):
             labels = [name for name in family.samples[0].labels if name != "le"]
             name = family.name + ("_total" if family.type == "counter" else "")
@@ -72,7 +72,7 @@ def test_every_parameter_of_detect_is_documented_with_its_default(tiny_app):
     }
 
 
-def test_the_environment_sets_and_a_flag_goes_before_it(monkeypatch):
+def test_flags_override_the_environment(monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_PORT", "9000")
     monkeypatch.setenv("BOXWRIGHT_MODEL", "some.safetensors")
     monkeypatch.setenv("BOXWRIGHT_HOST", "")
@@ -91,14 +91,14 @@ def test_the_environment_sets_and_a_flag_goes_before_it(monkeypatch):
         ("LOG_LEVEL", "loud"),
     ],
 )
-def test_a_setting_that_is_not_valid_is_named(monkeypatch, name, value):
+def test_an_invalid_setting_is_named(monkeypatch, name, value):
     monkeypatch.setenv(f"BOXWRIGHT_{name}", value)
     with pytest.raises(SettingError, match=re.escape(f"BOXWRIGHT_{name}")) as error:
         read_settings()
     assert value in str(error.value)
 
 
-def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch, tmp_path):
+def test_flags_override_the_environment_which_overrides_the_file(monkeypatch, tmp_path):
     file = tmp_path / "boxwright.toml"
     file.write_text('port = 7000\nqueue_size = 5\nhost = "::"\n', encoding="utf-8")
     monkeypatch.setenv("BOXWRIGHT_QUEUE_SIZE", "6")
@@ -108,7 +108,7 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("queue_size = 0", "BOXWRIGHT_QUEUE_SIZE"),
         ("queue_length = 5", "queue_length"),
@@ -117,24 +117,24 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch
         ("model = '\udcff'", "not a TOML file"),
     ],
 )
-def test_a_file_that_is_wrong_says_where(tmp_path, text, told):
+def test_an_invalid_file_is_refused_with_its_mistake(tmp_path, text, message):
     file = tmp_path / "boxwright.toml"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(SettingError, match=told):
+    with pytest.raises(SettingError, match=message):
         read_settings(file)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_settings(tmp_path / "none.toml")
 
 
-def test_a_notice_longer_than_the_grace_is_refused():
+def test_a_notice_as_long_as_the_grace_time_is_refused():
     with pytest.raises(SettingError, match=r"notice_seconds \(30\) must be less than grace_seconds \(30\)"):
         read_settings(notice_seconds=30)
 
 
-def test_what_is_printed_is_a_file_that_sets_the_same(tmp_path):
+def test_the_printed_toml_file_sets_the_same_values(tmp_path):
     settings = read_settings(model='a "quoted"\\path.safetensors', queue_size=7, models="m", max_model_bytes=5)
     file = tmp_path / "boxwright.toml"
     file.write_text(settings.as_toml(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, with its binary tensor extension: what is said, apart from the paths."""
+"""The Open Inference Protocol, version 2, with its binary tensor extension."""
 
-JSON_LENGTH = "Inference-Header-Content-Length"
-"""The header that says where the JSON of a body ends, and tensors begin."""
+JSON_LENGTH_HEADER = "Inference-Header-Content-Length"
+"""Number of bytes of JSON at the start of the body. Binary tensors follow."""

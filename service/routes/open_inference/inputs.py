@@ -1,129 +1,142 @@
-"""From the protocol's tensors to photos. Every length that a stranger states is checked before it is used."""
+"""From the protocol's tensors to images. Each length that a client states is checked before it is used."""
 
 import struct
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from itertools import chain
 from math import prod
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from detector.errors import ImageTooLarge
+from detector.imaging.image import MAX_PIXELS, MAX_SIDE
+from detector.placement import ImageArray
 from service.errors import BadJson
-from service.inference.types import MAX_REQUEST_IMAGES
+from service.inference.several import MAX_PHOTOS
 from service.request.base64_image import decode_base64
-from service.request.json_body import read_json
-from service.routes.open_inference.schemas import PHOTOS, PIXELS, InferInput, InferRequest
+from service.request.json_body import parse_json
+from service.routes.open_inference import JSON_LENGTH_HEADER
+from service.routes.open_inference.schemas import FILES_INPUT, PIXELS_INPUT, InferInput, InferRequest
 
-WANTED = f"{PHOTOS!r} BYTES [N] or {PIXELS!r} UINT8 [N, H, W, 3]"
+EXPECTED_INPUT = f"{FILES_INPUT!r} BYTES [N] or {PIXELS_INPUT!r} UINT8 [N, H, W, 3]"
 
 
-def read_infer(body: bytes, json_length: str | None) -> tuple[InferRequest, list[bytes]]:
-    """(the request, its photos as files). `json_length` is the header Inference-Header-Content-Length: so many bytes
-    are JSON, and the rest is tensor data; 0 for a body that is nothing but one photo. Raises BadJson.
+def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXELS) -> tuple[InferRequest, Sequence[bytes | ImageArray]]:
+    """Parse the body of an inference request.
+
+    Args:
+        body: JSON, then binary tensors.
+        json_length: Value of the header Inference-Header-Content-Length, the length of the JSON. 0: the body is one image file.
+        max_pixels: Pixel limit of one image in a `pixels` tensor.
+
+    Returns:
+        The request, and its images: the content of files, or arrays (H, W, 3).
+
+    Raises:
+        BadJson: The JSON or a tensor is not valid.
+        ImageTooLarge: The images of a `pixels` tensor are too large.
     """
-    count = _json_length(json_length, len(body))
-    if count == 0 and body:
-        return InferRequest(inputs=[InferInput(name=PHOTOS, shape=[1], datatype="BYTES")]), [body]
-    request = read_json(body[:count], InferRequest)
+    length = _parse_json_length(json_length, len(body))
+    if length == 0 and body:
+        return InferRequest(inputs=[InferInput(name=FILES_INPUT, shape=[1], datatype="BYTES")]), [body]
+    request = parse_json(body[:length], InferRequest)
     (tensor,) = request.inputs
-    rest = memoryview(body)[count:]
+    rest = memoryview(body)[length:]
     size = tensor.parameters.binary_data_size
     if len(rest) != (size or 0):
         raise BadJson(
-            f"{len(rest):,} bytes come after the JSON, and binary_data_size says {size or 0:,}. "
-            "The header Inference-Header-Content-Length must be the JSON's length."
+            f"{len(rest):,} bytes follow the JSON, but binary_data_size is {size or 0:,}. "
+            f"The header {JSON_LENGTH_HEADER} must be the length of the JSON."
         )
     if (size is None) == (tensor.data is None):
         raise BadJson(f"input {tensor.name[:80]!r} must have either data or binary_data_size.")
-    return request, _photos(tensor, None if size is None else rest)
+    return request, _images(tensor, None if size is None else rest, max_pixels)
 
 
-def _json_length(header: str | None, length: int) -> int:
+def _parse_json_length(header: str | None, body_length: int) -> int:
     if header is None:
-        return length
-    if not header.isdecimal() or len(header) > 12 or int(header) > length:
-        raise BadJson(f"Inference-Header-Content-Length must be the bytes of JSON, 0 to {length:,}, got {header[:20]!r}.")
+        return body_length
+    if not header.isdecimal() or len(header) > 12 or int(header) > body_length:
+        raise BadJson(f"{JSON_LENGTH_HEADER} must be the length of the JSON, 0 to {body_length:,} bytes, got {header[:20]!r}.")
     return int(header)
 
 
-def _photos(tensor: InferInput, binary: memoryview | None) -> list[bytes]:
+def _images(tensor: InferInput, binary: memoryview | None, max_pixels: int) -> Sequence[bytes | ImageArray]:
     kind, shape = (tensor.name, tensor.datatype), tensor.shape
-    if kind == (PHOTOS, "BYTES") and len(shape) in (1, 2) and shape[1:] in ([], [1]):
+    if kind == (FILES_INPUT, "BYTES") and len(shape) in (1, 2) and shape[1:] in ([], [1]):
         _check_count(shape[0])
-        files = _strings(_flat(tensor.data)) if binary is None else list(_elements(binary))
+        files = _decode_strings(_flatten(tensor.data)) if binary is None else list(_split_elements(binary))
         if len(files) != shape[0]:
-            raise BadJson(f"input {PHOTOS!r} has {len(files)} elements; its shape {shape} says {shape[0]}.")
-        return [_decoded(file) for file in files] if binary is not None and tensor.parameters.content_type == "base64" else files
-    if kind == (PIXELS, "UINT8") and len(shape) == 4 and shape[3] == 3 and min(shape[1:3]) >= 1:
+            raise BadJson(f"input {FILES_INPUT!r} has {len(files)} elements, but its shape is {shape}.")
+        return [_decode(file) for file in files] if binary is not None and tensor.parameters.content_type == "base64" else files
+    if kind == (PIXELS_INPUT, "UINT8") and len(shape) == 4 and shape[3] == 3 and min(shape[1:3]) >= 1:
         _check_count(shape[0])
-        return _pictures(shape, _numbers(tensor.data) if binary is None else bytes(binary))
-    raise BadJson(f"the input must be {WANTED}; got {tensor.name[:80]!r} {tensor.datatype[:20]} {shape}.")
+        return _pixel_arrays(shape, _parse_numbers(tensor.data) if binary is None else bytes(binary), max_pixels)
+    raise BadJson(f"the input must be {EXPECTED_INPUT}, got {tensor.name[:80]!r} {tensor.datatype[:20]} {shape}.")
 
 
 def _check_count(count: int) -> None:
-    if not 1 <= count <= MAX_REQUEST_IMAGES:
-        raise BadJson(f"a request has 1 to {MAX_REQUEST_IMAGES} photos, got {count}. Send them in several requests.")
+    if not 1 <= count <= MAX_PHOTOS:
+        raise BadJson(f"a request must have 1 to {MAX_PHOTOS} images, got {count:,}. Send several requests.")
 
 
-def _elements(binary: memoryview) -> Iterator[bytes]:
-    """Each is four bytes, little-endian, that state its length, and so many bytes."""
-    place = 0
-    for _ in range(MAX_REQUEST_IMAGES + 1):
-        if place == len(binary):
+def _split_elements(binary: memoryview) -> Iterator[bytes]:
+    """Yield the elements of a BYTES tensor: a length in 4 bytes, little-endian, then the bytes."""
+    position = 0
+    for _ in range(MAX_PHOTOS + 1):
+        left = len(binary) - position
+        if left == 0:
             return
-        if len(binary) - place < 4:
-            raise BadJson(f"byte {place:,} of input {PHOTOS!r}: an element's length takes 4 bytes, {len(binary) - place} are left.")
-        (length,) = struct.unpack_from("<I", binary, place)
-        if length > len(binary) - place - 4:
+        if left < 4:
+            raise BadJson(f"byte {position:,} of input {FILES_INPUT!r}: the length of an element has 4 bytes, but {left} are left.")
+        (length,) = struct.unpack_from("<I", binary, position)
+        if length > left - 4:
             raise BadJson(
-                f"byte {place:,} of input {PHOTOS!r}: an element says it has {length:,} bytes, {len(binary) - place - 4:,} are left. "
-                "Each element is its length in 4 bytes, little-endian, and then the photo's file."
+                f"byte {position:,} of input {FILES_INPUT!r}: an element states {length:,} bytes, but {left - 4:,} are left. "
+                "Each element is its length in 4 bytes, little-endian, and then the image file."
             )
-        yield bytes(binary[place + 4 : place + 4 + length])
-        place += 4 + length
-    raise BadJson(f"input {PHOTOS!r} has more than {MAX_REQUEST_IMAGES} elements.")
+        yield bytes(binary[position + 4 : position + 4 + length])
+        position += 4 + length
+    raise BadJson(f"input {FILES_INPUT!r} has more than {MAX_PHOTOS} elements.")
 
 
-def _flat(data: Any) -> Sequence[Any]:
-    """Nested lists -> one list; base64 as one string stays as it is."""
+def _flatten(data: Any) -> Sequence[Any]:
+    """Flatten nested lists. A single value, such as base64, becomes a list of one."""
     values = data if isinstance(data, list) else [data]
     while values and all(isinstance(value, list) for value in values):
         values = list(chain.from_iterable(values))
     return values
 
 
-def _strings(values: Sequence[Any]) -> list[bytes]:
-    if len(values) > MAX_REQUEST_IMAGES:
-        raise BadJson(f"a request has 1 to {MAX_REQUEST_IMAGES} photos, got {len(values):,}. Send them in several requests.")
-    return [_decoded(value) for value in values]
+def _decode_strings(values: Sequence[Any]) -> list[bytes]:
+    if len(values) > MAX_PHOTOS:
+        _check_count(len(values))
+    return [_decode(value) for value in values]
 
 
-def _decoded(value: Any) -> bytes:
+def _decode(value: Any) -> bytes:
     try:
         return decode_base64(value.decode("latin-1") if isinstance(value, bytes) else value)
     except ValueError as error:
-        raise BadJson(f"input {PHOTOS!r}: an element {error}.") from error
+        raise BadJson(f"input {FILES_INPUT!r}: an element {error}.") from error
 
 
-def _numbers(data: Any) -> bytes:
-    values = _flat(data)
+def _parse_numbers(data: Any) -> bytes:
+    values = _flatten(data)
     if len(values) == 1 and isinstance(values[0], str):
-        return _decoded(values[0])
+        return _decode(values[0])
     try:
         return bytes(values)
     except (TypeError, ValueError) as error:
-        raise BadJson(f"input {PIXELS!r}: its data must be whole numbers from 0 to 255 ({error}).") from error
+        raise BadJson(f"input {PIXELS_INPUT!r}: the data must be whole numbers from 0 to 255 ({error}).") from error
 
 
-def _pictures(shape: Sequence[int], values: bytes) -> list[bytes]:
-    """Each picture as a file that keeps every pixel as it is: so it goes the one way that photos go, limits and all."""
+def _pixel_arrays(shape: Sequence[int], values: bytes, max_pixels: int) -> Sequence[ImageArray]:
     if prod(shape) != len(values):
-        raise BadJson(f"input {PIXELS!r} has {len(values):,} bytes; its shape {list(shape)} says {prod(shape):,}.")
-    files = []
-    for picture in np.frombuffer(values, np.uint8).reshape(shape):
-        file = BytesIO()
-        Image.fromarray(picture).save(file, "TIFF")  # uncompressed, and the quickest there and back
-        files.append(file.getvalue())
-    return files
+        raise BadJson(f"input {PIXELS_INPUT!r} has {len(values):,} bytes, but its shape {list(shape)} needs {prod(shape):,}.")
+    height, width = shape[1:3]
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        raise ImageTooLarge(
+            f"the images have {width:,} x {height:,} pixels. The limits are {max_pixels:,} in all and {MAX_SIDE:,} along a side."
+        )
+    return list(np.frombuffer(values, np.uint8).reshape(shape))

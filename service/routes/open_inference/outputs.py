@@ -1,4 +1,4 @@
-"""From detections to the protocol's tensors, in JSON or after it."""
+"""From detections to the protocol's tensors, in JSON or as binary data after it."""
 
 import json
 import struct
@@ -7,28 +7,36 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service.inference.types import DetectionTensors
+from service.inference.padded import Padded
 from service.routes.open_inference.schemas import OUTPUTS, InferRequest
 
 
-def write_answer(padded: DetectionTensors, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
-    """(the body, the length of its JSON where tensors come after it). `head` is what comes before the outputs."""
+def write_infer(padded: Padded, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
+    """Write the body of an inference response.
+
+    Args:
+        padded: Outputs of all images.
+        request: States which outputs are requested, and in which form.
+        head: Fields of the JSON before the outputs.
+
+    Returns:
+        The body, and the length of its JSON if binary tensors follow.
+    """
     arrays = _arrays(padded)
-    wanted: dict[str, bool | None] = {output.name: output.parameters.binary_data for output in request.outputs}
-    tensors, rest = [], []
-    for name, said in (wanted or dict.fromkeys(OUTPUTS)).items():
-        binary = request.parameters.binary_data_output if said is None else said
+    requested: dict[str, bool | None] = {output.name: output.parameters.binary_data for output in request.outputs}
+    tensors, binary_parts = [], []
+    for name, binary_data in (requested or dict.fromkeys(OUTPUTS)).items():
         tensor: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name][0], "shape": list(arrays[name].shape)}
-        if binary:
-            rest.append(_bytes(arrays[name]))
-            tensors.append(tensor | {"parameters": {"binary_data_size": len(rest[-1])}})
+        if request.parameters.binary_data_output if binary_data is None else binary_data:
+            binary_parts.append(_binary(arrays[name]))
+            tensors.append(tensor | {"parameters": {"binary_data_size": len(binary_parts[-1])}})
         else:
             tensors.append(tensor | {"data": arrays[name].ravel().tolist()})
     text = json.dumps({**head, **({} if request.id is None else {"id": request.id}), "outputs": tensors}).encode()
-    return b"".join((text, *rest)), len(text) if rest else None
+    return b"".join((text, *binary_parts)), len(text) if binary_parts else None
 
 
-def _arrays(padded: DetectionTensors) -> Mapping[str, NDArray[Any]]:
+def _arrays(padded: Padded) -> Mapping[str, NDArray[Any]]:
     return {
         "boxes": padded.boxes,
         "scores": padded.scores,
@@ -38,8 +46,8 @@ def _arrays(padded: DetectionTensors) -> Mapping[str, NDArray[Any]]:
     }
 
 
-def _bytes(array: NDArray[Any]) -> bytes:
-    """Row by row, little-endian; a string is its length in four bytes, and then itself."""
+def _binary(array: NDArray[Any]) -> bytes:
+    """Write the values row by row, little-endian. A string is its length in 4 bytes, then its UTF-8."""
     if array.dtype != object:
         return array.astype(array.dtype.newbyteorder("<")).tobytes()
     strings = [str(value).encode() for value in array.ravel()]

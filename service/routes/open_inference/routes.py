@@ -1,55 +1,53 @@
 """The Open Inference Protocol, version 2 (KServe, Triton): https://github.com/kserve/open-inference-protocol."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from detector.errors import UnknownModel
-from service.errors import BadJson, NoModel, ShuttingDown, UnsupportedBody
-from service.inference.pipeline import detect_all
-from service.inference.types import DetectionTensors
-from service.middleware.dialects import OPEN_INFERENCE
-from service.models.loaded_model import FIRST_VERSION
-from service.request.images import check_coding
-from service.routes.dependencies import TheInference, TheLifecycle, TheModel, TheRegistry
-from service.routes.open_inference import JSON_LENGTH
-from service.routes.open_inference.inputs import read_infer
-from service.routes.open_inference.outputs import write_answer
+from service.errors import IMAGE_ERRORS, BadJson, InvalidApiKey, NoModel, ShuttingDown, UnsupportedMediaType
+from service.inference.padded import Padded
+from service.inference.several import detect_all
+from service.models.registry import FIRST_VERSION, LoadedModel
+from service.request.images import check_content_coding
+from service.routes.dependencies import AuthenticatorDep, InferenceDep, LifecycleDep, ModelDep, RegistryDep, admit_images
+from service.routes.open_inference import JSON_LENGTH_HEADER
+from service.routes.open_inference.inputs import parse_infer
+from service.routes.open_inference.outputs import write_infer
 from service.routes.open_inference.schemas import (
+    FILES_INPUT,
     OUTPUTS,
-    PHOTOS,
-    PIXELS,
-    Live,
+    PIXELS_INPUT,
     ModelMetadata,
     ModelReady,
-    Ready,
+    ServerLive,
     ServerMetadata,
+    ServerReady,
     TensorMetadata,
 )
-from service.routes.refusals import PHOTO_REFUSALS
-from service.routes.versions import MODEL_IN_PATH, VERSION_IN_PATH
+from service.routes.versions import path_parameters
+from service.schemas.error_formats import OPEN_INFERENCE, Responses
 from service.version import installed_version
 
-router = APIRouter(tags=["open inference protocol"], prefix="/v2")
+TAGS = ["open inference protocol"]
+router = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)
+health = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)
+"""The endpoints that need no API key."""
 
-
-_LENGTH: dict[str, Any] = {
-    "name": JSON_LENGTH,
+_MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
+_UNKNOWN_MODEL = OPEN_INFERENCE.documented(UnknownModel)
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_REQUEST_BODY: dict[str, Any] = {
+    "description": f"JSON, then the tensors that have binary_data_size. {JSON_LENGTH_HEADER} is the length of the JSON then.",
+    "required": True,
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}}, "application/octet-stream": _BYTES},
+}
+_JSON_LENGTH_PARAMETER: dict[str, Any] = {
+    "name": JSON_LENGTH_HEADER,
     "in": "header",
     "schema": {"type": "integer", "minimum": 0},
-    "description": "Bytes of JSON, where tensors come after it; 0: the body is one photo's file.",
-}
-_NEWEST = {"parameters": [MODEL_IN_PATH]}
-_VERSION = {"parameters": [MODEL_IN_PATH, VERSION_IN_PATH]}
-_NO_MODEL = OPEN_INFERENCE.documented(UnknownModel)
-_BYTES = {"schema": {"type": "string", "format": "binary"}}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "description": f"JSON, and after it what inputs say in binary_data_size; {JSON_LENGTH} then says where the JSON ends.",
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}}, "application/octet-stream": _BYTES},
-    }
+    "description": "Bytes of JSON at the start of the body, if tensors follow. 0: the body is one image file.",
 }
 _EXAMPLE = {
     "model_name": "everyday",
@@ -61,83 +59,93 @@ _EXAMPLE = {
         {"name": "labels", "datatype": "BYTES", "shape": [1, 1], "data": ["dog"]},
     ],
 }
-_INFERRED: dict[int | str, dict[str, Any]] = {
+_INFER_RESPONSES: Responses = OPEN_INFERENCE.documented(*IMAGE_ERRORS, BadJson, UnsupportedMediaType, UnknownModel) | {
     200: {
-        "description": "The outputs; boxes xmin, ymin, xmax, ymax in pixels, padded to the photo that has most",
+        "description": "The outputs. Boxes are xmin, ymin, xmax, ymax in pixels, padded to the image with the most boxes",
         "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}, "application/octet-stream": _BYTES},
     }
 }
 
 
-@router.get("", summary="What the server is")
+def _infer_extra(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": _REQUEST_BODY, "parameters": [*parameters["parameters"], _JSON_LENGTH_PARAMETER]}
+
+
+@router.get("", summary="Describe the server")
 async def server() -> ServerMetadata:
-    """Its name, version and extensions."""
+    """Name, version and extensions of the server."""
     return ServerMetadata(name="boxwright", version=installed_version(), extensions=["binary_tensor_data"])
 
 
-@router.get("/health/live", summary="Is the process alive? (Open Inference Protocol)")
-async def live() -> Live:
-    """Answers as long as the process can answer anything."""
-    return Live(live=True)
+@health.get("/health/live", summary="Is the process alive? (Open Inference Protocol)")
+async def live() -> ServerLive:
+    """Answers while the process can answer any request."""
+    return ServerLive(live=True)
 
 
-@router.get("/health/ready", summary="Can it detect? (Open Inference Protocol)", responses=OPEN_INFERENCE.documented(ShuttingDown, NoModel))
-async def ready(lifecycle: TheLifecycle, registry: TheRegistry) -> Ready:
-    """The default model is loaded and warmed up; from SIGTERM on the service is not ready any more."""
+@health.get(
+    "/health/ready", summary="Is the service ready? (Open Inference Protocol)", responses=OPEN_INFERENCE.documented(ShuttingDown, NoModel)
+)
+async def ready(lifecycle: LifecycleDep, registry: RegistryDep) -> ServerReady:
+    """Ready once the default model is loaded and warmed up, and until SIGTERM."""
     lifecycle.check()
     _ = registry.default
-    return Ready(ready=True)
+    return ServerReady(ready=True)
 
 
-@router.get("/models/{model}", summary="What a model takes and gives", responses=_NO_MODEL, openapi_extra=_NEWEST)
-@router.get("/models/{model}/versions/{version}", summary="The same, by version", responses=_NO_MODEL, openapi_extra=_VERSION)
-async def model_metadata(model: TheModel, registry: TheRegistry) -> ModelMetadata:
-    """Of the two inputs a request has one."""
+@router.get("/models/{model}", summary="Describe a model's tensors", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
+@router.get("/models/{model}/versions/{version}", summary="The same, by version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
+async def model_metadata(model: ModelDep, registry: RegistryDep) -> ModelMetadata:
+    """A request has one of the two inputs."""
     return ModelMetadata(
         name=model.name,
         versions=[version.version for version in reversed(registry.versions(model.name))],
         platform=model.engine,
         inputs=[
-            TensorMetadata(name=PHOTOS, datatype="BYTES", shape=[-1]),
-            TensorMetadata(name=PIXELS, datatype="UINT8", shape=[-1, -1, -1, 3]),
+            TensorMetadata(name=FILES_INPUT, datatype="BYTES", shape=[-1]),
+            TensorMetadata(name=PIXELS_INPUT, datatype="UINT8", shape=[-1, -1, -1, 3]),
         ],
         outputs=[TensorMetadata(name=name, datatype=datatype, shape=shape) for name, (datatype, shape) in OUTPUTS.items()],
     )
 
 
-@router.get("/models/{model}/ready", summary="Can a model detect?", responses=_NO_MODEL, openapi_extra=_NEWEST)
-@router.get("/models/{model}/versions/{version}/ready", summary="The same, by version", responses=_NO_MODEL, openapi_extra=_VERSION)
-async def model_ready(model: TheModel) -> ModelReady:
-    """A version that is loaded is ready."""
+async def _ready_model(request: Request, registry: RegistryDep, authenticator: AuthenticatorDep) -> LoadedModel:
+    """Return the model that the path names. Without an API key, an error does not reveal names, versions and rejections."""
+    try:
+        return registry.get(request.path_params["model"], request.path_params.get("version"))
+    except UnknownModel:
+        try:
+            await authenticator.check_request(request)
+        except InvalidApiKey:
+            raise UnknownModel("No such model is ready.") from None
+        raise
+
+
+@health.get("/models/{model}/ready", summary="Is a model ready?", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
+@health.get("/models/{model}/versions/{version}/ready", summary="The same, by version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
+async def model_ready(model: Annotated[LoadedModel, Depends(_ready_model)]) -> ModelReady:
+    """A loaded version is ready."""
     return ModelReady(name=model.name, ready=True)
 
 
-_REFUSALS = OPEN_INFERENCE.documented(*PHOTO_REFUSALS, BadJson, UnsupportedBody, UnknownModel)
-
-
 @router.post(
-    "/models/{model}/infer",
-    summary="Detect",
-    responses=_INFERRED | _REFUSALS,
-    openapi_extra=_BODY | {"parameters": [MODEL_IN_PATH, _LENGTH]},
+    "/models/{model}/infer", summary="Detect", responses=_INFER_RESPONSES, openapi_extra=_infer_extra(_MODEL), dependencies=[admit_images]
 )
 @router.post(
     "/models/{model}/versions/{version}/infer",
     summary="Detect, by version",
-    responses=_INFERRED | _REFUSALS,
-    openapi_extra=_BODY | {"parameters": [MODEL_IN_PATH, VERSION_IN_PATH, _LENGTH]},
+    responses=_INFER_RESPONSES,
+    openapi_extra=_infer_extra(_VERSION),
+    dependencies=[admit_images],
 )
-async def infer(
-    request: Request,
-    model: TheModel,
-    inference: TheInference,
-) -> Response:
-    """Photos as BYTES or pixels as UINT8; parameters confidence, iou and max_detections."""
-    check_coding(request)
-    asked, photos = await asyncio.to_thread(read_infer, await request.body(), request.headers.get(JSON_LENGTH))
-    answers = await detect_all(inference, photos, model, asked.parameters.options())
-    padded = DetectionTensors.from_results(answers, model.detector.spec.labels)
-    body, length = write_answer(padded, asked, {"model_name": model.name, "model_version": model.version})
-    if length is None:
+async def infer(request: Request, model: ModelDep, inference: InferenceDep) -> Response:
+    """Image files as BYTES or pixels as UINT8. The parameters are confidence, iou and max_detections."""
+    check_content_coding(request)
+    max_pixels = request.app.state.limits.settings.max_pixels
+    parsed, images = await asyncio.to_thread(parse_infer, await request.body(), request.headers.get(JSON_LENGTH_HEADER), max_pixels)
+    answers = await detect_all(inference, images, model, parsed.parameters.options())
+    padded = Padded.of(answers, model.detector.spec.labels)
+    body, json_length = write_infer(padded, parsed, {"model_name": model.name, "model_version": model.version})
+    if json_length is None:
         return Response(body, media_type="application/json")
-    return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH: str(length)})
+    return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH_HEADER: str(json_length)})

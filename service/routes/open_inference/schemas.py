@@ -1,6 +1,6 @@
-"""The protocol's JSON: requests, and what the service says of itself and its models.
+"""JSON schemas of the Open Inference Protocol.
 
-Source: the Open Inference Protocol's inference_rest.md, and Triton's extension_binary_data.md.
+Source: inference_rest.md of the Open Inference Protocol, and extension_binary_data.md of Triton.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -8,20 +8,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from service.inference.types import MAX_DETECTIONS, MAX_REQUEST_IMAGES
-from service.request.base64_image import EXAMPLE, SCHEMA
-from service.schemas.selection import Selection
+from service.inference.pipeline import MAX_DETECTIONS
+from service.inference.several import MAX_PHOTOS
+from service.request.base64_image import BASE64_SCHEMA, EXAMPLE_IMAGE
+from service.schemas.parameters import DetectionParameters
 
-STRICT = ConfigDict(extra="forbid", strict=True)
+INTEGRAL = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
+"""Accepts 2.0 as 2: JSON does not distinguish them."""
 
-WHOLE = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
-"""Takes 2.0 for 2: JSON knows no difference."""
+MAX_LENGTH = 2**31
+"""Upper bound of each length in a request."""
 
-MOST = 2**31
-"""Of any length stated."""
-
-PHOTOS, PIXELS = "image", "pixels"
-"""The two inputs, of which a request has one: files, or pictures of one size."""
+FILES_INPUT, PIXELS_INPUT = "image", "pixels"
+"""Names of the two inputs: image files, or pixels of images of one size. A request has one of them."""
 
 OUTPUTS: dict[str, tuple[str, list[int]]] = {
     "boxes": ("FP32", [-1, -1, 4]),
@@ -30,26 +29,45 @@ OUTPUTS: dict[str, tuple[str, list[int]]] = {
     "labels": ("BYTES", [-1, -1]),
     "num_detections": ("INT32", [-1]),
 }
-"""Name -> datatype and shape: photos, then boxes of the photo that has most of them."""
+"""Name -> (datatype, shape). The first axis is the image, the second the box; the image with the most boxes sets its length."""
 
 
-class InputParameters(BaseModel):
-    """How an input's data comes."""
+def _allow_null(schema: dict[str, Any]) -> None:
+    """Document that optional fields may be null."""
+    for name, field in schema["properties"].items():
+        if name not in schema.get("required", []):
+            default = {"default": field.pop("default")} if "default" in field else {}
+            schema["properties"][name] = {"anyOf": [field, {"type": "null"}]} | default
 
-    model_config = STRICT
 
-    binary_data_size: Annotated[int, Field(ge=0, le=MOST), WHOLE] | None = Field(default=None, description="Bytes of it after the JSON.")
-    content_type: Literal["base64"] | None = Field(default=None, description="The elements after the JSON are base64 too.")
+class RequestPart(BaseModel):
+    """A part of a request. Optional fields may be null, which means that they are absent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_allow_null)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_null(cls, value: Any) -> Any:
+        return {name: field for name, field in value.items() if field is not None} if isinstance(value, dict) else value
 
 
-def _input(name: str, datatype: str, sides: int, **data: Any) -> JsonDict:
-    length: JsonDict = {"type": "integer", "minimum": 1, "maximum": MOST}
+class InputParameters(RequestPart):
+    """Form of the data of an input."""
+
+    binary_data_size: Annotated[int, Field(ge=0, le=MAX_LENGTH), INTEGRAL] | None = Field(
+        default=None, description="Bytes of this tensor after the JSON."
+    )
+    content_type: Literal["base64"] | None = Field(default=None, description="The elements after the JSON are base64.")
+
+
+def _input_schema(name: str, datatype: str, rank: int, **data: Any) -> JsonDict:
+    length: JsonDict = {"type": "integer", "minimum": 1, "maximum": MAX_LENGTH}
     return {
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
         "properties": {
             "name": {"const": name},
-            "shape": {"type": "array", "items": length, "minItems": sides, "maxItems": sides},
+            "shape": {"type": "array", "items": length, "minItems": rank, "maxItems": rank},
             "datatype": {"const": datatype},
             "data": data,
         },
@@ -58,56 +76,53 @@ def _input(name: str, datatype: str, sides: int, **data: Any) -> JsonDict:
 
 
 _NUMBERS: JsonDict = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3}
-_INPUT_IN_JSON: JsonDict = {
+_FILES: dict[str, Any] = {"type": "array", "items": BASE64_SCHEMA, "minItems": 1, "maxItems": MAX_PHOTOS, "description": "Image files."}
+_JSON_INPUT_SCHEMA: JsonDict = {
     "anyOf": [
-        _input(PHOTOS, "BYTES", 1, type="array", items=SCHEMA, minItems=1, maxItems=MAX_REQUEST_IMAGES, description="A photo's file in each."),
-        _input(PIXELS, "UINT8", 4, anyOf=[_NUMBERS, SCHEMA], description="N, H, W, 3: pictures of one size, RGB, rows from the top."),
+        _input_schema(FILES_INPUT, "BYTES", 1, **_FILES),
+        _input_schema(
+            PIXELS_INPUT, "UINT8", 4, anyOf=[_NUMBERS, BASE64_SCHEMA], description="N, H, W, 3: RGB images of one size, top row first."
+        ),
     ]
 }
 
 
-def _as_json_says(schema: JsonDict) -> None:
-    """What a body of nothing but JSON may have; `binary_data_size` goes with bytes after it."""
+def _use_json_schema(schema: JsonDict) -> None:
+    """Document the inputs of a body that is only JSON. `binary_data_size` needs bytes after it."""
     schema.clear()
-    schema.update(_INPUT_IN_JSON)
+    schema.update(_JSON_INPUT_SCHEMA)
 
 
-class InferInput(BaseModel):
-    """One tensor: `image` BYTES [N], a photo's file in each element, or `pixels` UINT8 [N, H, W, 3], RGB."""
+class InferInput(RequestPart):
+    """One tensor: `image` BYTES [N], an image file in each element, or `pixels` UINT8 [N, H, W, 3], RGB."""
 
-    model_config = STRICT | ConfigDict(json_schema_extra=_as_json_says)
+    model_config = ConfigDict(json_schema_extra=_use_json_schema)
 
     name: str
-    shape: list[Annotated[int, Field(ge=0, le=MOST), WHOLE]] = Field(max_length=4)
+    shape: list[Annotated[int, Field(ge=0, le=MAX_LENGTH), INTEGRAL]] = Field(max_length=4)
     datatype: str
     parameters: InputParameters = InputParameters()
     data: Any = None
 
 
-class OutputParameters(BaseModel):
-    """How an output is wanted."""
-
-    model_config = STRICT
+class OutputParameters(RequestPart):
+    """Requested form of one output."""
 
     binary_data: bool | None = None
 
 
-class RequestedOutput(BaseModel):
-    """One output that is wanted."""
-
-    model_config = STRICT
+class RequestedOutput(RequestPart):
+    """One requested output."""
 
     name: Literal["boxes", "scores", "classes", "labels", "num_detections"]
     parameters: OutputParameters = OutputParameters()
 
 
-class InferParameters(Selection):
-    """Which boxes stay, and how outputs are wanted. What belongs to queues and sequences is taken and has no effect."""
+class InferParameters(RequestPart, DetectionParameters):
+    """Thresholds, and the form of the outputs. Parameters about queues and sequences are accepted and ignored."""
 
-    model_config = STRICT
-
-    binary_data_output: bool = Field(default=False, description="All outputs after the JSON, but those that say otherwise.")
-    max_detections: Annotated[int, Field(ge=1, le=1000), WHOLE] = MAX_DETECTIONS
+    binary_data_output: bool = Field(default=False, description="Send outputs as binary data unless their own parameters differ.")
+    max_detections: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = MAX_DETECTIONS
     sequence_id: Any = None
     sequence_start: Any = None
     sequence_end: Any = None
@@ -117,69 +132,74 @@ class InferParameters(Selection):
 
 _EXAMPLE: JsonDict = {
     "id": "42",
-    "inputs": [{"name": PHOTOS, "shape": [1], "datatype": "BYTES", "data": [EXAMPLE]}],
+    "inputs": [{"name": FILES_INPUT, "shape": [1], "datatype": "BYTES", "data": [EXAMPLE_IMAGE]}],
     "outputs": [{"name": "boxes"}, {"name": "scores"}, {"name": "labels"}],
     "parameters": {"confidence": 0.5},
 }
 
 
-class InferRequest(BaseModel):
-    """The JSON part of an inference."""
+def _document_request(schema: dict[str, Any]) -> None:
+    _allow_null(schema)
+    schema["examples"] = [_EXAMPLE]
 
-    model_config = STRICT | ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+class InferRequest(RequestPart):
+    """The JSON part of an inference request."""
+
+    model_config = ConfigDict(json_schema_extra=_document_request)
 
     id: str | None = Field(default=None, max_length=256)
     parameters: InferParameters = InferParameters()
     inputs: Annotated[list[InferInput], Field(min_length=1, max_length=1)]
-    outputs: list[RequestedOutput] = Field(default=[], max_length=len(OUTPUTS), description="Each once; all, if empty.")
+    outputs: list[RequestedOutput] = Field(default=[], max_length=len(OUTPUTS), description="Each output once. Default: all.")
 
     @model_validator(mode="after")
-    def _each_output_once(self) -> Self:
+    def _check_unique_outputs(self) -> Self:
         if len({output.name for output in self.outputs}) < len(self.outputs):
-            raise ValueError("each of the outputs may be asked for once")
+            raise ValueError("each output may be requested once")
         return self
 
 
 class TensorMetadata(BaseModel):
-    """A tensor's name, datatype and shape; -1 is any length."""
+    """Name, datatype and shape of a tensor. -1 stands for any length."""
 
-    name: str = Field(examples=[PHOTOS])
+    name: str = Field(examples=[FILES_INPUT])
     datatype: str = Field(examples=["BYTES"])
     shape: list[int] = Field(examples=[[-1]])
 
 
 class ModelMetadata(BaseModel):
-    """What a model takes and gives."""
+    """Inputs and outputs of a model."""
 
     name: str = Field(examples=["everyday"])
     versions: list[str] = Field(examples=[["1"]])
     platform: str = Field(examples=["onnxruntime"])
-    inputs: list[TensorMetadata] = Field(description=f"A request has one of them; at most {MAX_REQUEST_IMAGES} photos.")
+    inputs: list[TensorMetadata] = Field(description=f"A request has one of them, with at most {MAX_PHOTOS} images.")
     outputs: list[TensorMetadata]
 
 
 class ServerMetadata(BaseModel):
-    """What the server is."""
+    """Name and extensions of the server."""
 
     name: str = Field(examples=["boxwright"])
     version: str = Field(examples=["0.1.0"])
     extensions: list[str] = Field(examples=[["binary_tensor_data"]])
 
 
-class Live(BaseModel):
-    """That the process is there."""
+class ServerLive(BaseModel):
+    """Whether the process is alive."""
 
     live: bool = Field(examples=[True])
 
 
-class Ready(BaseModel):
-    """That it can detect."""
+class ServerReady(BaseModel):
+    """Whether the service can detect."""
 
     ready: bool = Field(examples=[True])
 
 
 class ModelReady(BaseModel):
-    """That the model can detect."""
+    """Whether a model can detect."""
 
     name: str = Field(examples=["everyday"])
     ready: bool = Field(examples=[True])

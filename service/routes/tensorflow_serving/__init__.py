@@ -1,1 +1,1 @@
-"""Tensorflow serving."""
+"""The REST interface of TensorFlow Serving."""

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST way in."""
+"""The REST interface of TensorFlow Serving."""
 
 import asyncio
 from typing import Annotated, Any
@@ -7,27 +7,22 @@ from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from detector.errors import UnknownModel
-from service.errors import BadJson, UnsupportedBody
-from service.inference.pipeline import detect_all
-from service.inference.types import DetectionTensors
-from service.middleware.dialects import TENSORFLOW_SERVING
-from service.models.loaded_model import FIRST_VERSION
-from service.request.base64_image import EXAMPLE
-from service.request.images import check_coding
-from service.request.json_body import read_json
-from service.routes.dependencies import TheInference, TheModel, TheRegistry
-from service.routes.refusals import PHOTO_REFUSALS
-from service.routes.repeated_params import once_each
-from service.routes.tensorflow_serving.schemas import INPUT, OUTPUTS, SIGNATURE, PredictRequest, columns, tensor_info
-from service.routes.versions import MODEL_IN_PATH, VERSION_IN_PATH, statuses
-from service.schemas.selection import Selection
+from service.errors import IMAGE_ERRORS, BadJson, UnsupportedMediaType
+from service.inference.padded import Padded
+from service.inference.several import detect_all
+from service.models.registry import FIRST_VERSION
+from service.request.base64_image import EXAMPLE_IMAGE
+from service.request.images import check_content_coding
+from service.request.json_body import parse_json
+from service.routes.dependencies import InferenceDep, ModelDep, RegistryDep, admit_images, reject_repeated_params
+from service.routes.tensorflow_serving.schemas import INPUT, OUTPUTS, SIGNATURE, PredictRequest, output_columns, tensor_info
+from service.routes.versions import path_parameters, require_statuses
+from service.schemas.error_formats import TENSORFLOW_SERVING, Responses
+from service.schemas.parameters import DetectionParameters
 
-router = APIRouter(tags=["tensorflow serving"], prefix="/v1/models")
+router = APIRouter(tags=["tensorflow serving"], prefix=TENSORFLOW_SERVING.prefix)
 
-_NEWEST = {"parameters": [MODEL_IN_PATH]}
-_VERSION = {"parameters": [MODEL_IN_PATH, VERSION_IN_PATH]}
-_NO_MODEL = TENSORFLOW_SERVING.documented(UnknownModel)
-_STATE = {"version": FIRST_VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+_MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
 _SIGNATURE = {
     "inputs": {INPUT: tensor_info(INPUT, "DT_STRING", [-1])},
     "outputs": {name: tensor_info(name, datatype, shape) for name, (datatype, shape) in OUTPUTS.items()},
@@ -42,80 +37,93 @@ def _metadata(name: str, version: str) -> dict[str, Any]:
     }
 
 
-def _answered(example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    return _NO_MODEL | {200: {"description": "", "content": {"application/json": {"example": example}}}}
+def _responses(example: dict[str, Any]) -> Responses:
+    content = {"application/json": {"example": example}}
+    return TENSORFLOW_SERVING.documented(UnknownModel) | {200: {"description": "", "content": content}}
 
 
-_STATUS = _answered({"model_version_status": [_STATE]})
-_METADATA = _answered(_metadata("everyday", FIRST_VERSION))
-_BODY: dict[str, Any] = {
+_STATUS_RESPONSES = _responses(
+    {
+        "model_version_status": [
+            {"version": FIRST_VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}},
+        ]
+    }
+)
+_METADATA_RESPONSES = _responses(_metadata("everyday", FIRST_VERSION))
+_REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
-        "description": "Photos in base64. The answer to instances is predictions, to inputs outputs.",
+        "description": "Images in base64. A request with instances is answered with predictions, one with inputs with outputs.",
         "required": True,
         "content": {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/PredictRequest"},
                 "examples": {
-                    "rows": {"value": {"instances": [{"b64": EXAMPLE}]}},
-                    "rows by name": {"value": {"instances": [{INPUT: {"b64": EXAMPLE}}]}},
-                    "columns": {"value": {"inputs": {INPUT: [{"b64": EXAMPLE}]}}},
+                    "rows": {"value": {"instances": [{"b64": EXAMPLE_IMAGE}]}},
+                    "rows by name": {"value": {"instances": [{INPUT: {"b64": EXAMPLE_IMAGE}}]}},
+                    "columns": {"value": {"inputs": {INPUT: [{"b64": EXAMPLE_IMAGE}]}}},
                 },
             }
         },
     }
 }
-_ROW = {
+_EXAMPLE_ROW = {
     "num_detections": 1.0,
     "detection_boxes": [[0.3792, 0.1708, 0.9356, 0.4035]],
     "detection_scores": [0.8712],
     "detection_classes": [12.0],
     "detection_class_entities": ["dog"],
 }
-_PREDICTED: dict[int | str, dict[str, Any]] = {
+_PREDICT_RESPONSES: Responses = TENSORFLOW_SERVING.documented(
+    *IMAGE_ERRORS, BadJson, UnsupportedMediaType, UnknownModel, RequestValidationError
+) | {
     200: {
-        "description": "Boxes ymin, xmin, ymax, xmax, 0 to 1, padded with zeros to the photo that has most",
-        "content": {"application/json": {"schema": {"type": "object"}, "example": {"predictions": [_ROW]}}},
+        "description": "Boxes are ymin, xmin, ymax, xmax, 0 to 1, padded with zeros to the image with the most boxes",
+        "content": {"application/json": {"schema": {"type": "object"}, "example": {"predictions": [_EXAMPLE_ROW]}}},
     }
 }
-_REFUSALS = TENSORFLOW_SERVING.documented(*PHOTO_REFUSALS, BadJson, UnsupportedBody, UnknownModel, RequestValidationError)
+_PREDICT_CHECKS = [admit_images, reject_repeated_params()]
 
 
 @router.post(
-    "/{model}:predict", summary="Detect", responses=_PREDICTED | _REFUSALS, openapi_extra=_NEWEST | _BODY, dependencies=[once_each()]
+    "/{model}:predict", summary="Detect", responses=_PREDICT_RESPONSES, openapi_extra=_MODEL | _REQUEST_BODY, dependencies=_PREDICT_CHECKS
 )
 @router.post(
     "/{model}/versions/{version}:predict",
     summary="Detect, by version",
-    responses=_PREDICTED | _REFUSALS,
-    openapi_extra=_VERSION | _BODY,
-    dependencies=[once_each()],
+    responses=_PREDICT_RESPONSES,
+    openapi_extra=_VERSION | _REQUEST_BODY,
+    dependencies=_PREDICT_CHECKS,
 )
-async def predict(request: Request, model: TheModel, query: Annotated[Selection, Query()], inference: TheInference) -> dict[str, Any]:
-    """Outputs by the names of TensorFlow's detection models, and detection_class_entities, the labels."""
-    check_coding(request)
-    asked = await asyncio.to_thread(read_json, await request.body(), PredictRequest)
-    answers = await detect_all(inference, asked.photos, model, query.options())
-    outputs = columns(DetectionTensors.from_results(answers, model.detector.spec.labels))
-    if asked.instances is None:
+async def predict(
+    request: Request, model: ModelDep, query: Annotated[DetectionParameters, Query()], inference: InferenceDep
+) -> dict[str, Any]:
+    """Outputs have the names of TensorFlow's detection models. detection_class_entities are the labels."""
+    check_content_coding(request)
+    parsed = await asyncio.to_thread(parse_json, await request.body(), PredictRequest)
+    answers = await detect_all(inference, parsed.images, model, query.options())
+    outputs = output_columns(Padded.of(answers, model.detector.spec.labels))
+    if parsed.instances is None:
         return {"outputs": outputs}
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
 
 
-@router.get("/{model}", summary="A model's versions and their state", responses=_STATUS, openapi_extra=_NEWEST)
-@router.get("/{model}/versions/{version}", summary="The same, of one version", responses=_STATUS, openapi_extra=_VERSION)
-async def status(request: Request, registry: TheRegistry) -> dict[str, Any]:
-    """AVAILABLE: it answers. LOADING: it will. END: it lies in the folder of models and is refused, and the message says why."""
+@router.get("/{model}", summary="State of a model's versions", responses=_STATUS_RESPONSES, openapi_extra=_MODEL)
+@router.get("/{model}/versions/{version}", summary="The same, of one version", responses=_STATUS_RESPONSES, openapi_extra=_VERSION)
+async def status(request: Request, registry: RegistryDep) -> dict[str, Any]:
+    """AVAILABLE: loaded. LOADING: being loaded. END: rejected, and the message has the reason."""
     path = request.path_params
     return {
         "model_version_status": [
-            {"version": each.version, "state": each.state, "status": {"error_code": each.code, "error_message": each.why}}
-            for each in statuses(registry, path["model"], path.get("version"))
+            {"version": each.version, "state": each.state, "status": {"error_code": each.code, "error_message": each.message}}
+            for each in require_statuses(registry, path["model"], path.get("version"))
         ]
     }
 
 
-@router.get("/{model}/metadata", summary="A model's signature", responses=_METADATA, openapi_extra=_NEWEST)
-@router.get("/{model}/versions/{version}/metadata", summary="The same, of one version", responses=_METADATA, openapi_extra=_VERSION)
-async def metadata(model: TheModel) -> dict[str, Any]:
-    """Its one signature, serving_default."""
+@router.get("/{model}/metadata", summary="Signature of a model", responses=_METADATA_RESPONSES, openapi_extra=_MODEL)
+@router.get(
+    "/{model}/versions/{version}/metadata", summary="The same, of one version", responses=_METADATA_RESPONSES, openapi_extra=_VERSION
+)
+async def metadata(model: ModelDep) -> dict[str, Any]:
+    """The only signature, serving_default."""
     return _metadata(model.name, model.version)

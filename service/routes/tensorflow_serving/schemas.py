@@ -1,4 +1,4 @@
-"""TensorFlow Serving's JSON: rows of instances or columns of inputs, and outputs by the names of TensorFlow's detection models.
+"""JSON of TensorFlow Serving: rows of instances or columns of inputs, and outputs with the names of TensorFlow's detection models.
 
 Source: tensorflow.org/tfx/serving/api_rest.
 """
@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from service.inference.types import MAX_REQUEST_IMAGES, DetectionTensors
-from service.request.base64_image import SCHEMA, decode_base64
+from service.inference.padded import Padded
+from service.inference.several import MAX_PHOTOS
+from service.request.base64_image import BASE64_SCHEMA, decode_base64
 
 INPUT = "image_bytes"
 SIGNATURE: Literal["serving_default"] = "serving_default"
@@ -23,73 +24,75 @@ OUTPUTS: dict[str, tuple[str, list[int]]] = {
     "detection_classes": ("DT_FLOAT", [-1, -1]),
     "detection_class_entities": ("DT_STRING", [-1, -1]),
 }
-"""Name -> datatype and shape: photos, then boxes of the photo that has most of them."""
+"""Name -> (datatype, shape). The first axis is the image, the second the box; the image with the most boxes sets its length."""
 
 
-def _photo(value: Any) -> bytes:
+def _decode_image(value: Any) -> bytes:
     """{"b64": ...} -> bytes."""
     if not isinstance(value, dict) or value.keys() != {"b64"}:
-        raise ValueError('wants a photo as {"b64": "<base64>"}')
+        raise ValueError('must be an image as {"b64": "<base64>"}')
     return decode_base64(value["b64"])
 
 
-def _instance(value: Any) -> bytes:
-    """A photo, or a photo by the input's name."""
-    return _photo(value[INPUT] if isinstance(value, dict) and value.keys() == {INPUT} else value)
-
-
-def _columns(value: Any) -> Any:
-    """The input's column, or that by its name."""
+def _unwrap(value: Any) -> Any:
+    """Return the value under the name of the input, or the value itself if it is not named."""
     return value[INPUT] if isinstance(value, dict) and value.keys() == {INPUT} else value
 
 
-_PHOTO = {"type": "object", "required": ["b64"], "properties": {"b64": SCHEMA}, "additionalProperties": False}
-_NAMED = {"type": "object", "required": [INPUT], "properties": {INPUT: _PHOTO}, "additionalProperties": False}
-_COLUMN = {"type": "array", "items": _PHOTO, "minItems": 1, "maxItems": MAX_REQUEST_IMAGES}
+def _decode_instance(value: Any) -> bytes:
+    return _decode_image(_unwrap(value))
+
+
+_IMAGE = {"type": "object", "required": ["b64"], "properties": {"b64": BASE64_SCHEMA}, "additionalProperties": False}
+_NAMED_IMAGE = {"type": "object", "required": [INPUT], "properties": {INPUT: _IMAGE}, "additionalProperties": False}
+_COLUMN = {"type": "array", "items": _IMAGE, "minItems": 1, "maxItems": MAX_PHOTOS}
 _NAMED_COLUMN = {"type": "object", "required": [INPUT], "properties": {INPUT: _COLUMN}, "additionalProperties": False}
 
-Instance = Annotated[bytes, BeforeValidator(_instance), WithJsonSchema({"anyOf": [_PHOTO, _NAMED]})]
+Instance = Annotated[bytes, BeforeValidator(_decode_instance), WithJsonSchema({"anyOf": [_IMAGE, _NAMED_IMAGE]})]
 Column = Annotated[
-    list[Annotated[bytes, BeforeValidator(_photo)]],
-    Field(min_length=1, max_length=MAX_REQUEST_IMAGES),
-    BeforeValidator(_columns),
+    list[Annotated[bytes, BeforeValidator(_decode_image)]],
+    Field(min_length=1, max_length=MAX_PHOTOS),
+    BeforeValidator(_unwrap),
     WithJsonSchema({"anyOf": [_COLUMN, _NAMED_COLUMN]}),
 ]
 
 
-def _of_the_two_one(schema: dict[str, Any]) -> None:
+def _require_one_field(schema: dict[str, Any]) -> None:
     for field in ("instances", "inputs"):
         schema["properties"][field].pop("default")
     schema["oneOf"] = [{"required": ["instances"]}, {"required": ["inputs"]}]
 
 
 class PredictRequest(BaseModel):
-    """Photos by row (`instances`) or by column (`inputs`)."""
+    """Images by row (`instances`) or by column (`inputs`). Other fields, which some clients send, are ignored."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_of_the_two_one)
+    model_config = ConfigDict(json_schema_extra=_require_one_field)
 
     signature_name: Literal["serving_default", ""] = SIGNATURE
-    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = None
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = None
     inputs: Column | SkipJsonSchema[None] = None
 
     @model_validator(mode="after")
-    def _one_of_the_two(self) -> Self:
+    def _check_one_field(self) -> Self:
         if (self.instances is None) == (self.inputs is None) or {"instances", "inputs"} <= self.model_fields_set:
-            raise ValueError('wants either "instances" or "inputs"')
+            raise ValueError('must have either "instances" or "inputs"')
         return self
 
     @property
-    def photos(self) -> list[bytes]:
-        """The files, in order."""
+    def images(self) -> list[bytes]:
+        """The image files, in order."""
         return self.instances or self.inputs or []
 
 
-def columns(padded: DetectionTensors) -> dict[str, list[Any]]:
-    """Output name -> one entry for each photo. Boxes are ymin, xmin, ymax, xmax of 0..1; classes count from 1, 0 where there is none."""
-    edges = padded.boxes / np.tile(padded.sizes, 2)[:, None, :]  # (N, M, 4) xmin, ymin, xmax, ymax, 0..1
+def output_columns(padded: Padded) -> dict[str, list[Any]]:
+    """Return a list with one entry for each image by output name.
+
+    Boxes are ymin, xmin, ymax, xmax from 0 to 1. Class ids start at 1; 0 marks padding.
+    """
+    boxes = padded.boxes / np.tile(padded.sizes, 2)[:, None, :]  # (N, M, 4) xmin, ymin, xmax, ymax, 0..1
     return {
         "num_detections": padded.counts.astype(float).tolist(),
-        "detection_boxes": edges[..., [1, 0, 3, 2]].tolist(),
+        "detection_boxes": boxes[..., [1, 0, 3, 2]].tolist(),
         "detection_scores": padded.scores.tolist(),
         "detection_classes": (padded.class_ids + 1).astype(float).tolist(),
         "detection_class_entities": padded.labels.tolist(),
@@ -97,6 +100,6 @@ def columns(padded: DetectionTensors) -> dict[str, list[Any]]:
 
 
 def tensor_info(name: str, datatype: str, shape: list[int]) -> Mapping[str, Any]:
-    """A tensor as TensorFlow's metadata has it: numbers in JSON strings, as its 64-bit integers are."""
+    """Describe a tensor as TensorFlow's metadata does: 64-bit integers are JSON strings."""
     dimensions = [{"size": str(length), "name": ""} for length in shape]
     return {"dtype": datatype, "name": f"{name}:0", "tensor_shape": {"dim": dimensions, "unknown_rank": False}}

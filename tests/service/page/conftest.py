@@ -1,6 +1,6 @@
-"""The page in a real browser, on a service of this process with two models: the one that ships, and a tiny one with an odd label.
+"""The web page in a real browser, with two models: the default one, and a tiny one with an unusual label.
 
-Playwright keeps an event loop in its thread, in which asyncio.run would refuse: so everything here ends with its module.
+Playwright keeps an event loop in its thread, where asyncio.run would fail, so these fixtures end with each module.
 """
 
 import shutil
@@ -30,7 +30,7 @@ FLAGS = (
 
 
 class Page:
-    """A tab with the page open; what it logged, and what it asked for, so far."""
+    """A browser tab with the page, its console messages and its requests so far."""
 
     def __init__(self, tab, url):
         self.tab, self.url, self.logged, self.requests = tab, url, [], []
@@ -45,7 +45,7 @@ class Page:
         return self
 
     def pick(self, *paths):
-        """Choose files, and wait for the answer to the first."""
+        """Choose files and wait for the response for the first one."""
         self.tab.set_input_files("#files", [str(path) for path in paths])
         self.answered()
 
@@ -54,7 +54,7 @@ class Page:
         self.tab.wait_for_selector("#panel:not([hidden]), #problem:not([hidden])")
 
     def boxes(self):
-        """The texts on the photo, and the edges in parts of its sides, as drawn; sorted."""
+        """Return the labels and the edges of the boxes as fractions of the image, sorted."""
         return sorted(
             self.tab.evaluate(
                 """() => {
@@ -73,19 +73,19 @@ class Page:
         self.tab.locator("#confidence").fill(str(percent))
 
     def detections(self):
-        """How often the service was asked to detect."""
+        """Return the number of detection requests."""
         return sum("/detect" in url for url in self.requests)
 
     def problem(self):
         return self.tab.inner_text("#problem-detail")
 
     def check(self):
-        """Nothing was raised, no content policy broken, nothing loaded from elsewhere."""
+        """Check that there were no errors, no policy violations and no requests to other origins."""
         assert not [line for line in self.logged if "Failed to load resource" not in line], self.logged
         assert all(request.startswith((self.url, "blob:")) for request in self.requests)
 
     def shoot(self, name):
-        """Keep a screenshot to look at, outside of git."""
+        """Save a screenshot in the build folder."""
         folder = ROOT / "build" / "page"
         folder.mkdir(parents=True, exist_ok=True)
         self.tab.screenshot(path=folder / f"{name}.png", full_page=True)
@@ -117,7 +117,7 @@ def browser():
 
 @pytest.fixture
 def new_page(browser, url):
-    """(options of a browser context) -> a `Page` of its own."""
+    """Return a function (options of a browser context) -> a `Page` in its own context."""
     contexts, pages = [], []
 
     def make(**options):
@@ -144,7 +144,7 @@ def shared_page(browser, url):
 
 @pytest.fixture
 def page(shared_page):
-    """The page, loaded anew in a tab that tests share, which takes a tenth of the time of a new one."""
+    """Reload the page in a shared tab, which takes a tenth of the time of a new tab."""
     shared_page.logged.clear()
     shared_page.requests.clear()
     shared_page.tab.set_viewport_size({"width": 1280, "height": 800})

@@ -40,10 +40,10 @@ def enter(page, key):
 
 
 def test_it_asks_for_a_key_and_then_works(page):
-    assert "wants a key" in page.tab.inner_text("#key-words")
+    assert "requires an API key" in page.tab.inner_text("#key-words")
     assert page.tab.evaluate("document.activeElement.id") == "key"
     page.shoot("key")
-    page.tab.set_input_files("#files", [str(CAT)])  # it may wait: it is asked about as soon as there is a key
+    page.tab.set_input_files("#files", [str(CAT)])  # the image waits until there is a key
     enter(page, f" {KEY} ")
     page.answered()
     assert page.boxes()
@@ -53,9 +53,9 @@ def test_it_asks_for_a_key_and_then_works(page):
     assert download.value.path().read_bytes().startswith(b"\xff\xd8")
 
 
-def test_a_wrong_key_is_told_and_another_one_may_be_entered(page):
+def test_an_unknown_key_is_reported_and_another_one_can_be_entered(page):
     enter(page, "wrong")
-    page.tab.wait_for_selector("text=not known here")
+    page.tab.wait_for_selector("#key-words:has-text('Unknown API key')")
     assert page.tab.is_visible("#key-form")
     enter(page, "wró ng")
     assert page.tab.is_visible("#key-form")

@@ -76,23 +76,23 @@ def test_a_photo_that_is_dropped_shows_the_boxes_of_the_api(page, url):
 
 def test_the_slider_shows_what_the_api_would_say_without_asking_it(page, url):
     page.pick(COLLAGE)
-    asked = page.detections()
+    request_count = page.detections()
     for percent in (5, 10, 25, 60, 90):
         page.slide(percent)
         assert_drawn(page, api(url, COLLAGE, confidence=percent / 100))
-    assert page.detections() == asked
+    assert page.detections() == request_count
 
 
 def test_a_label_that_is_unticked_goes_and_the_filter_holds_for_the_next_photo(page, url):
     page.pick(COLLAGE, CAT)
-    asked = page.detections()
+    request_count = page.detections()
     page.tab.uncheck("#labels [value=person]")
     assert_drawn(page, api(url, COLLAGE, classes=["cat", "horse"]))
-    assert page.detections() == asked
+    assert page.detections() == request_count
     page.tab.uncheck("#labels [value=cat]")
     page.tab.locator("#strip button").nth(1).click()
     assert page.boxes() == []
-    assert page.tab.inner_text("#status") == "Nothing shown: the labels of 1 are not ticked."
+    assert page.tab.inner_text("#status") == "No boxes shown: 1 have labels that are not selected."
 
 
 def test_several_photos_make_a_strip_and_each_has_its_boxes(page, url):
@@ -112,10 +112,10 @@ def test_another_model_answers_with_its_own_boxes_and_its_labels_are_text(page, 
     answer = api(url, CAT, model="odd", confidence=0.05)
     assert ODD_LABEL in {found["label"] for found in answer["detections"]}
     assert_drawn(page, answer)
-    asked = page.detections()
+    request_count = page.detections()
     page.tab.select_option("#model", "everyday")
     assert_drawn(page, api(url, CAT, confidence=0.05))
-    assert page.detections() == asked  # it was known already
+    assert page.detections() == request_count  # it was known already
 
 
 def test_models_that_come_change_and_go_are_seen_when_the_window_is_looked_at_again(page, url, registry, tiny_model):
@@ -144,7 +144,7 @@ def test_a_page_without_a_model_says_so_and_finds_one_when_asked_again(page):
     page.tab.route("**/models", lambda route: route.fulfill(json={"models": [], "refused": []}))
     page.tab.reload()
     page.tab.wait_for_selector("#problem:not([hidden])")
-    assert "folder of models" in page.problem()
+    assert "model folder" in page.problem()
     page.tab.unroute("**/models")
     page.tab.click("#again")
     page.tab.wait_for_selector("#model option", state="attached")
@@ -215,7 +215,7 @@ def test_a_service_that_is_gone_is_told_and_tried_again(page):
 
 def test_what_is_dropped_and_no_file_is_told(page):
     hand_over(page, "drop", [])
-    assert "no file" in page.problem()
+    assert "not a file" in page.problem()
 
 
 def test_list_and_boxes_light_each_other_up(page):
@@ -287,11 +287,11 @@ def test_the_camera_takes_a_picture(new_page):
 
 def test_a_camera_that_may_not_be_used_or_is_not_there_is_told(page):
     page.tab.click("#open-camera")
-    page.tab.wait_for_selector("text=was told not to give the camera")
+    page.tab.wait_for_selector("text=denied this page access to the camera")
     page.tab.click("#close-camera")
     page.tab.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")  # as on a page without HTTPS
     page.tab.click("#open-camera")
-    page.tab.wait_for_selector("text=only to pages over HTTPS")
+    page.tab.wait_for_selector("text=only on pages from HTTPS")
 
 
 def test_everything_goes_by_keyboard(page):
@@ -355,8 +355,8 @@ def test_axe_finds_nothing_serious(page):
 def test_its_colours_are_those_of_the_drawing(page):
     colours = page.tab.evaluate(
         """async () => {
-            const {classColour, inkOn} = await import("/web/palette.js");
-            return Array.from({length: 1000}, (_, id) => [classColour(id), inkOn(classColour(id))]);
+            const {classColour, textColourOn} = await import("/web/colours.js");
+            return Array.from({length: 1000}, (_, id) => [classColour(id), textColourOn(classColour(id))]);
         }"""
     )
     assert colours == [[list(class_colour(id_)), list(text_colour_on(class_colour(id_)))] for id_ in range(1000)]
@@ -364,7 +364,7 @@ def test_its_colours_are_those_of_the_drawing(page):
 
 def test_the_documentation_works_under_its_policy(new_page):
     page = new_page().open("/docs")
-    page.tab.wait_for_selector("text=What is in this photo?")
+    page.tab.wait_for_selector("text=Detect objects in an image")
 
 
 def test_a_photo_that_waits_its_turn_looks_like_the_others(page):

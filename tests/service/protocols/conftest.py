@@ -1,4 +1,4 @@
-"""What the tests of the protocols share: a running service and what it answers by its own way in."""
+"""Fixtures of the protocol tests: a running service, and the detections of its native endpoint."""
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ def http(served):
 
 @pytest.fixture(scope="session")
 def native(http):
-    """(photo, query...) -> the detections of POST /detect."""
+    """Return a function (photo, query...) -> the detections of POST /detect."""
 
     def ask(photo, **query):
         answer = http.post("/detect", content=photo, params={"confidence": CONFIDENCE, **query})

@@ -1,4 +1,4 @@
-"""What schemathesis cannot guess from the document: what a photo is, and which names there are."""
+"""Hooks for schemathesis: image files, and the names of the model and its classes."""
 
 import base64
 import io
@@ -22,41 +22,41 @@ schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(photo).dec
 
 @schemathesis.hook
 def map_path_parameters(_context, parameters):
-    """Names that are there; the document cannot know them, and what is not there has tests of its own."""
+    """Use the names of the served model, which the document does not contain."""
     there = {"model": "tiny-random", "version": "1"}
     return {name: there.get(name, value) for name, value in parameters.items()} if parameters else parameters
 
 
 @schemathesis.hook
 def map_query(_context, query):
-    """Likewise the names of the classes and of the model."""
+    """Use the names of the model and its classes."""
     there = {"classes": ["dog", "cat"], "model": "tiny-random"}
     return {name: there.get(name, value) for name, value in query.items()} if isinstance(query, dict) else query
 
 
 @schemathesis.hook
 def filter_body(_context, body):
-    """In a form a list of one value is that value: the same bytes, so no violation."""
+    """Skip lists of one value: in a form they are the same bytes as the value."""
     return not (isinstance(body, dict) and any(isinstance(value, list) and len(value) == 1 for value in body.values()))
 
 
 @schemathesis.hook
 def before_call(_context, case, _kwargs):
-    """What one part of a request has to do with another, which no schema can say."""
+    """Satisfy constraints between parts of a request, which no schema can express."""
     if case.path.endswith("/infer"):
         _fit_tensor(case)
     body = case.body if isinstance(case.body, dict) else {}
     if case.query.get("format") == "image" and ("images" in body or isinstance(body.get("image"), list)):
-        case.query["format"] = "both"  # one picture does not answer several photos
+        case.query["format"] = "both"  # format=image is for one image only
 
 
 def _fit_tensor(case):
-    """A body of bytes is one photo; a shape says how much data there is."""
+    """Make the headers and the shape agree with the data."""
     if case.media_type == "application/octet-stream":
         case.headers["Inference-Header-Content-Length"] = "0"
     elif case.meta.generation.mode.is_positive:
         case.headers.pop("Inference-Header-Content-Length", None)
-        case.body["outputs"] = list({output["name"]: output for output in case.body.get("outputs", [])}.values())
+        case.body["outputs"] = list({output["name"]: output for output in case.body.get("outputs") or []}.values())
         for tensor in case.body["inputs"]:
             files = tensor["name"] == "image"
             tensor["data"] = tensor["data"] if files else [1, 2, 3] if isinstance(tensor["data"], list) else "AAAA"

@@ -1,4 +1,4 @@
-"""DeepStack's way in: requests byte for byte as its clients send them."""
+"""DeepStack's interface: requests byte for byte as its clients send them."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ EDGE = b"0123456789abcdef0123456789abcdef"
 
 
 def check_same(predictions, detections):
-    """The native answer in DeepStack's words; corners to the nearest pixel, of which the native answer tells hundredths."""
+    """Check that predictions are the native detections, with corners rounded to whole pixels."""
     assert [(one["label"], one["confidence"]) for one in predictions] == [(one["label"], one["score"]) for one in detections]
     for one, other in zip(predictions, detections, strict=True):
         for edge, value in other["box"].items():
@@ -18,7 +18,7 @@ def check_same(predictions, detections):
 
 
 def send(served, path, headers, body):
-    """One request as bytes over a socket: (status, JSON)."""
+    """Send one request as bytes over a socket; return (status, JSON)."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
         head = [
             b"POST " + path + b" HTTP/1.1",
@@ -64,11 +64,12 @@ def test_frigate_is_answered(served, native, photo, path):
     status, answer = send(served, path, headers, frigate(photo()))
     expected = native(photo(), confidence=0.4)
     assert status == 200
-    assert list(answer) == ["success", "predictions", "count", "inferenceMs"]
+    assert list(answer) == ["success", "predictions", "count", "inferenceMs", "processMs"]
     assert answer["success"] is True
     check_same(answer["predictions"], expected)
     assert answer["count"] == len(expected) > 0
-    assert isinstance(answer["inferenceMs"], int)
+    assert 0 <= answer["inferenceMs"] <= answer["processMs"]
+    assert isinstance(answer["processMs"], int)
 
 
 @pytest.mark.parametrize(("body", "edge"), [(blue_iris, b'"' + EDGE + b'"'), (bare, EDGE)])
@@ -79,14 +80,14 @@ def test_other_clients_are_answered(served, native, photo, body, edge):
     assert answer["count"] > 2
 
 
-def test_the_request_of_home_assistant_s_library_is_what_frigate_s_is(photo):
+def test_home_assistant_sends_the_same_bytes_as_frigate(photo):
     """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}): the bytes above are those that it sends."""
     prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": photo()}).prepare()
     edge = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
     assert prepared.body.replace(edge, EDGE) == frigate(photo())
 
 
-def test_corners_are_whole_pixels_and_the_best_comes_first(served, photo):
+def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, photo):
     with_all = {"min_confidence": "0.01"}
     answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": photo(300, 200)}, data=with_all, timeout=30).json()
     scores = [one["confidence"] for one in answer["predictions"]]
@@ -98,19 +99,19 @@ def test_corners_are_whole_pixels_and_the_best_comes_first(served, photo):
         assert 0 <= one["y_min"] <= one["y_max"] <= 200
 
 
-def test_the_address_may_limit_the_boxes(served, photo):
+def test_the_query_may_limit_the_boxes(served, photo):
     url = f"{served.url}/v1/vision/detection?max_detections=2"
     assert requests.post(url, files={"image": photo()}, data={"min_confidence": 0.01}, timeout=30).json()["count"] == 2
 
 
-@pytest.mark.parametrize("request_", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
-def test_the_list_names_the_models_whatever_comes_with_it(served, request_):
-    answer = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_)
+@pytest.mark.parametrize("request_arguments", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
+def test_the_model_list_ignores_the_body(served, request_arguments):
+    answer = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_arguments)
     assert answer.json() == {"success": True, "models": ["tiny-random"]}
 
 
 @pytest.mark.parametrize(
-    ("path", "request_", "status", "says"),
+    ("path", "request_arguments", "status", "message"),
     [
         ("detection", {"files": {"image": b"no photo"}}, 400, "no image that can be read"),
         ("detection", {"files": {"image": b""}}, 400, "empty"),
@@ -121,27 +122,46 @@ def test_the_list_names_the_models_whatever_comes_with_it(served, request_):
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "nan"}}, 400, "min_confidence must be a number"),
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "40"}}, 400, "from 0 to 1, got '40'"),
         ("detection?confidence=0.5", {"files": {"image": b"x"}}, 400, "confidence"),
-        ("detection", {"data": b"x" * (20 * 1024**2 + 1)}, 413, "the body"),
+        ("detection", {"data": b"x" * (20 * 1024**2 + 1)}, 413, "The body"),
         ("custom/unheard-of", {"files": {"image": b"x"}}, 404, "tiny-random"),
-        ("face", {"files": {"image": b"x"}}, 404, "nothing at"),
+        ("face", {"files": {"image": b"x"}}, 404, "There is nothing at"),
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_refusals_are_in_deepstack_s_words(served, path, request_, status, says):
-    answer = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_)
+def test_errors_have_the_format_of_deepstack(served, path, request_arguments, status, message):
+    answer = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_arguments)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert list(answer.json()) == ["success", "error"]
     assert answer.json()["success"] is False
-    assert says in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
-def test_a_wrong_method_is_refused_in_deepstack_s_words(served):
+def test_a_wrong_method_has_the_format_of_deepstack(served):
     answer = requests.get(f"{served.url}/v1/vision/detection", timeout=30)
     assert (answer.status_code, answer.headers["allow"], answer.json()["success"]) == (405, "POST", False)
 
 
-def test_a_region_as_frigate_cuts_it_is_answered(served, native, photo):
+def test_a_square_region_of_frigate_is_answered(served, native, photo):
     region = photo(320, 320)
     answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": region}, data={"api_key": ""}, timeout=30)
     check_same(answer.json()["predictions"], native(region, confidence=0.4))
+
+
+@pytest.mark.parametrize("path", ["//v1/vision/detection", "///v1/vision//custom/tiny-random"])
+def test_repeated_slashes_in_the_path_are_ignored(served, native, photo, path):
+    answer = requests.post(served.url + path, files={"image": photo()}, timeout=30)
+    check_same(answer.json()["predictions"], native(photo(), confidence=0.4))
+
+
+def test_errors_of_a_path_with_repeated_slashes_have_the_format_of_deepstack(served):
+    answer = requests.post(f"{served.url}//v1/vision/face", timeout=30)
+    assert (answer.status_code, answer.json()["success"]) == (404, False)
+
+
+@pytest.mark.parametrize("folder", ["/v1", "/v1/server"])
+def test_status_requests_of_codeproject_ai_clients_are_answered(served, folder):
+    assert requests.get(f"{served.url}{folder}/status/ping", timeout=30).json() == {"success": True}
+    update = requests.get(f"{served.url}{folder}/status/updateavailable", timeout=30).json()
+    assert (update["success"], update["updateAvailable"]) == (True, False)
+    assert update["version"]

@@ -1,4 +1,4 @@
-"""The examples of docs/service.md are run as they stand there, and answer."""
+"""The examples of docs/service.md work as they are printed."""
 
 import json
 import re
@@ -26,14 +26,14 @@ def meant_for(served, text):
     return text.replace("localhost:8000", f"127.0.0.1:{served.port}").replace("everyday", "tiny-random").replace("0.5", "0.05")
 
 
-def test_every_way_in_has_an_example():
+def test_every_protocol_has_an_example():
     assert len(SCRIPTS) == 2
     for path in ("/detect", "/v1/vision/detection", "/v1/vision/custom/", "/v2/models/", ":predict"):
         assert any(path in curl for curl in CURLS), path
 
 
 @pytest.mark.parametrize("curl", CURLS)
-def test_a_curl_line_is_answered(served, folder, curl):
+def test_a_curl_example_is_answered(served, folder, curl):
     line = meant_for(served, curl).replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
     ended = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 0, (ended.stdout, ended.stderr)
@@ -41,7 +41,7 @@ def test_a_curl_line_is_answered(served, folder, curl):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_prints_what_it_found(served, folder, script, native):
+def test_a_python_example_prints_the_detections(served, folder, script, native):
     ended = subprocess.run([sys.executable, "-c", meant_for(served, script)], cwd=folder, capture_output=True, text=True, check=True)
     found = native((folder / "dog.jpg").read_bytes())
     assert [line.split()[0] for line in ended.stdout.splitlines()] == [one["label"] for one in found]

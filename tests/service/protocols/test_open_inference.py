@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, asked by tritonclient and by hand."""
+"""The Open Inference Protocol, with tritonclient and with requests written by hand."""
 
 import base64
 import io
@@ -50,28 +50,28 @@ def check_same(result, row, expected):
     assert [LABELS[class_id] for class_id in result.as_numpy("classes")[row, :count]] == labels
 
 
-@pytest.mark.parametrize("asks", [True, False], ids=["binary data", "base64 in JSON"])
-@pytest.mark.parametrize("answers", [None, True, False], ids=["all outputs", "binary outputs", "JSON outputs"])
-def test_tritonclient_gets_the_native_boxes_of_files(triton, native, two_photos, asks, answers):
-    outputs = None if answers is None else [InferRequestedOutput(name, binary_data=answers) for name in NAMES]
-    result = triton.infer("tiny-random", files(two_photos, asks), outputs=outputs, request_id="seven", parameters=LOW)
+@pytest.mark.parametrize("binary_inputs", [True, False], ids=["binary data", "base64 in JSON"])
+@pytest.mark.parametrize("binary_outputs", [None, True, False], ids=["all outputs", "binary outputs", "JSON outputs"])
+def test_tritonclient_gets_the_native_boxes_for_files(triton, native, two_photos, binary_inputs, binary_outputs):
+    outputs = None if binary_outputs is None else [InferRequestedOutput(name, binary_data=binary_outputs) for name in NAMES]
+    result = triton.infer("tiny-random", files(two_photos, binary_inputs), outputs=outputs, request_id="seven", parameters=LOW)
     for row, photo in enumerate(two_photos):
         check_same(result, row, native(photo))
     assert result.get_response()["id"] == "seven"
     assert (result.get_response()["model_name"], result.get_response()["model_version"]) == ("tiny-random", "1")
-    assert all(("data" in result.get_output(name)) == (answers is False) for name in NAMES)
+    assert all(("data" in result.get_output(name)) == (binary_outputs is False) for name in NAMES)
 
 
-@pytest.mark.parametrize("asks", [True, False], ids=["binary data", "numbers in JSON"])
-def test_tritonclient_gets_the_native_boxes_of_pixels(triton, native, photo, asks):
+@pytest.mark.parametrize("binary_inputs", [True, False], ids=["binary data", "numbers in JSON"])
+def test_tritonclient_gets_the_native_boxes_for_pixels(triton, native, photo, binary_inputs):
     photos = [photo(41, 30, form="PNG"), photo(41, 30, form="JPEG")]
-    result = triton.infer("tiny-random", pixels([read_image(one) for one in photos], asks), model_version="1", parameters=LOW)
+    result = triton.infer("tiny-random", pixels([read_image(one) for one in photos], binary_inputs), model_version="1", parameters=LOW)
     for row, one in enumerate(photos):
         check_same(result, row, native(one))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 999), (999, 1), (3, 2)])
-def test_pixels_of_any_size_are_taken_as_they_are(triton, native, height, width):
+def test_pixels_of_any_size_give_the_native_boxes(triton, native, height, width):
     picture = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
@@ -79,17 +79,17 @@ def test_pixels_of_any_size_are_taken_as_they_are(triton, native, height, width)
     check_same(result, 0, native(file.getvalue()))
 
 
-def test_parameters_select_as_the_native_query_does(triton, native, photo):
+def test_parameters_have_the_effect_of_the_native_query(triton, native, photo):
     given = {"confidence": 0.01, "iou": 1.0, "max_detections": 4}
     check_same(triton.infer("tiny-random", files([photo()]), parameters=given), 0, native(photo(), **given))
 
 
-def test_outputs_are_padded_to_the_photo_that_has_most(triton, two_photos):
+def test_outputs_are_padded_to_the_image_with_the_most_boxes(triton, two_photos):
     result = triton.infer("tiny-random", files(two_photos), parameters=LOW)
     counts = result.as_numpy("num_detections")
-    fewest, most = int(counts.argmin()), int(counts.max())
-    assert counts[fewest] < most
-    assert result.as_numpy("boxes").shape == (2, most, 4)
+    fewest, largest = int(counts.argmin()), int(counts.max())
+    assert counts[fewest] < largest
+    assert result.as_numpy("boxes").shape == (2, largest, 4)
     assert not result.as_numpy("boxes")[fewest, counts[fewest] :].any()
     assert not result.as_numpy("scores")[fewest, counts[fewest] :].any()
     assert set(result.as_numpy("classes")[fewest, counts[fewest] :]) == {-1}
@@ -97,20 +97,20 @@ def test_outputs_are_padded_to_the_photo_that_has_most(triton, two_photos):
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_no_box_at_all_is_an_empty_tensor(triton, photo, binary):
+def test_no_boxes_are_an_empty_tensor(triton, photo, binary):
     outputs = [InferRequestedOutput(name, binary_data=binary) for name in NAMES]
     result = triton.infer("tiny-random", files([photo()]), outputs=outputs, parameters={"confidence": 1.0})
     assert [result.as_numpy(name).shape for name in NAMES] == [(1, 0, 4), (1, 0), (1, 0), (1, 0), (1,)]
 
 
-def test_only_the_outputs_asked_for_come_each_in_its_own_way(triton, photo):
+def test_only_requested_outputs_are_sent_each_in_its_form(triton, photo):
     outputs = [InferRequestedOutput("scores", binary_data=True), InferRequestedOutput("labels", binary_data=False)]
     response = triton.infer("tiny-random", files([photo()]), outputs=outputs, parameters=LOW).get_response()
     assert [(output["name"], "data" in output) for output in response["outputs"]] == [("scores", False), ("labels", True)]
     assert "id" not in response
 
 
-def test_a_body_that_is_one_photo_is_taken_as_such(http, native, photo):
+def test_a_body_may_be_one_image_file(http, native, photo):
     answer = http.post(INFER, content=photo(), headers={"Inference-Header-Content-Length": "0"}).json()
     (count,) = answer["outputs"][NAMES.index("num_detections")]["data"]
     assert count == len(native(photo(), confidence=0.25))
@@ -118,7 +118,7 @@ def test_a_body_that_is_one_photo_is_taken_as_such(http, native, photo):
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
 @pytest.mark.parametrize("nested", [False, True])
-def test_json_by_hand_may_be_flat_or_nested(http, native, two_photos, shape, nested):
+def test_data_in_json_may_be_flat_or_nested(http, native, two_photos, shape, nested):
     texts = [base64.b64encode(photo).decode() for photo in two_photos]
     tensor = {"name": "image", "shape": shape, "datatype": "BYTES", "data": [[text] for text in texts] if nested else texts}
     answer = http.post(INFER, json={"inputs": [tensor], "parameters": LOW}).json()
@@ -131,24 +131,24 @@ def test_pixels_in_json_may_be_nested_flat_or_base64(http, photo):
     tensor = {"name": "pixels", "shape": [1, 7, 9, 3], "datatype": "UINT8"}
     text = base64.b64encode(picture.tobytes()).decode()
     forms = [[picture.tolist()], picture.ravel().tolist(), text, [text]]
-    answers = [http.post(INFER, json={"inputs": [tensor | {"data": form}], "parameters": LOW}) for form in forms]
-    assert [answer.status_code for answer in answers] == [200] * 4
-    assert len({answer.text for answer in answers}) == 1
+    binary_outputs = [http.post(INFER, json={"inputs": [tensor | {"data": form}], "parameters": LOW}) for form in forms]
+    assert [answer.status_code for answer in binary_outputs] == [200] * 4
+    assert len({answer.text for answer in binary_outputs}) == 1
 
 
-def test_elements_may_be_base64_after_the_json_too(triton, native, photo):
+def test_binary_elements_may_be_base64(triton, native, photo):
     tensor = InferInput("image", [1], "BYTES")
     tensor.set_data_from_numpy(np.array([base64.b64encode(photo())], object))
     tensor._parameters["content_type"] = "base64"
     check_same(triton.infer("tiny-random", [tensor], parameters=LOW), 0, native(photo()))
 
 
-def test_sequences_and_queues_have_no_effect(triton, native, photo):
+def test_parameters_of_sequences_and_queues_are_ignored(triton, native, photo):
     result = triton.infer("tiny-random", files([photo()]), sequence_id=3, sequence_start=True, priority=1, timeout=10, parameters=LOW)
     check_same(result, 0, native(photo()))
 
 
-def test_health_and_metadata_are_read_by_tritonclient(triton):
+def test_tritonclient_reads_health_and_metadata(triton):
     assert triton.is_server_live()
     assert triton.is_server_ready()
     assert triton.is_model_ready("tiny-random")
@@ -166,17 +166,17 @@ def test_health_and_metadata_are_read_by_tritonclient(triton):
     ]
 
 
-def test_outputs_are_as_the_metadata_says(triton, two_photos):
+def test_outputs_agree_with_the_metadata(triton, two_photos):
     stated = {one["name"]: one for one in triton.get_model_metadata("tiny-random")["outputs"]}
     answer = triton.infer("tiny-random", files(two_photos)).get_response()["outputs"]
     assert [one["name"] for one in answer] == list(stated)
     for one in answer:
         assert one["datatype"] == stated[one["name"]]["datatype"]
         assert len(one["shape"]) == len(stated[one["name"]]["shape"])
-        assert all(says in (-1, is_) for says, is_ in zip(stated[one["name"]]["shape"], one["shape"], strict=True))
+        assert all(expected in (-1, length) for expected, length in zip(stated[one["name"]]["shape"], one["shape"], strict=True))
 
 
-def test_a_refusal_is_the_error_that_tritonclient_reads(triton, photo):
+def test_tritonclient_raises_the_error_of_a_refused_request(triton, photo):
     with pytest.raises(InferenceServerException, match="photo 2 of 2: this is no image") as refused:
         triton.infer("tiny-random", files([photo(), b"no photo"]))
     assert refused.value.status() == "400"
@@ -209,44 +209,44 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
 
 
 @pytest.mark.parametrize(
-    ("head", "rest", "length", "says"),
+    ("head", "rest", "length", "message"),
     [
         (binary(7), ELEMENT, "x", "Inference-Header-Content-Length must be"),
         (binary(7), ELEMENT, "-1", "Inference-Header-Content-Length must be"),
         (binary(7), ELEMENT, "9" * 5000, "Inference-Header-Content-Length must be"),
         (binary(7), ELEMENT, "100000", "Inference-Header-Content-Length must be"),
         (binary(7), ELEMENT, "7", "cannot be parsed"),
-        (binary(8), ELEMENT, None, "7 bytes come after the JSON, and binary_data_size says 8"),
-        (binary(2**31), b"", None, "0 bytes come after"),
+        (binary(8), ELEMENT, None, "7 bytes follow the JSON, but binary_data_size is 8"),
+        (binary(2**31), b"", None, "0 bytes follow the JSON"),
         (binary(2**70), b"", None, "binary_data_size"),
-        (binary(7, shape=[2]), ELEMENT, None, "has 1 elements; its shape [2] says 2"),
-        (binary(7, shape=[17]), ELEMENT, None, "1 to 16 photos, got 17"),
-        (binary(7, shape=[0]), ELEMENT, None, "1 to 16 photos, got 0"),
-        (binary(3), b"abc", None, "takes 4 bytes, 3 are left"),
-        (binary(7), b"\xff\xff\xff\xff" + b"abc", None, "says it has 4,294,967,295 bytes, 3 are left"),
+        (binary(7, shape=[2]), ELEMENT, None, "has 1 elements, but its shape is [2]"),
+        (binary(7, shape=[17]), ELEMENT, None, "1 to 16 images, got 17"),
+        (binary(7, shape=[0]), ELEMENT, None, "1 to 16 images, got 0"),
+        (binary(3), b"abc", None, "has 4 bytes, but 3 are left"),
+        (binary(7), b"\xff\xff\xff\xff" + b"abc", None, "states 4,294,967,295 bytes, but 3 are left"),
         (binary(68), bytes(68), None, "more than 16 elements"),
         (binary(7), ELEMENT, None, "no image that can be read"),
         (binary(4), bytes(4), None, "empty"),
-        (binary(3, "pixels", (1, 1, 2, 3), "UINT8"), b"abc", None, "has 3 bytes; its shape [1, 1, 2, 3] says 6"),
+        (binary(3, "pixels", (1, 1, 2, 3), "UINT8"), b"abc", None, "has 3 bytes, but its shape [1, 1, 2, 3] needs 6"),
         (binary(3, "pixels", (1, 0, 1, 3), "UINT8"), b"abc", None, "the input must be"),
-        (binary(3, "pixels", (1, 2**31, 2**31, 3), "UINT8"), b"abc", None, "says 13,835,058,055,282,163,712"),
+        (binary(3, "pixels", (1, 2**31, 2**31, 3), "UINT8"), b"abc", None, "needs 13,835,058,055,282,163,712"),
         (binary(3, "pixels", (1, 1, 1, 3), "FP32"), b"abc", None, "the input must be 'image' BYTES [N] or 'pixels' UINT8"),
-        (binary(3, "pixels", (1, 65_536, 1, 3), "UINT8"), b"abc", None, "says 196,608"),
+        (binary(3, "pixels", (1, 65_536, 1, 3), "UINT8"), b"abc", None, "needs 196,608"),
         (plain(["AAAA"], name="input_1"), b"", None, "got 'input_1'"),
         (plain(["AAAA"], shape=[-1]), b"", None, "shape.0"),
         (plain(["AAAA"], shape=["1"]), b"", None, "shape.0"),
         (plain(["AAAA"]) | {"inputs": []}, b"", None, "at least 1"),
         ({"inputs": plain(["AAAA"])["inputs"] * 2}, b"", None, "at most 1"),
         (plain(["AAAA"] * 17, shape=[16]), b"", None, "got 17"),
-        (plain([7]), b"", None, "an element wants a photo's file in base64, a string, got int"),
+        (plain([7]), b"", None, "an element must be a string with an image file in base64, got int"),
         (plain(["?"]), b"", None, "an element is not base64"),
         (plain(None), b"", None, "either data or binary_data_size"),
-        (plain([[["AAAA"], "AAAA"]]), b"", None, "an element wants"),
+        (plain([[["AAAA"], "AAAA"]]), b"", None, "an element must be"),
         (plain([0, 1, 256], "pixels", (1, 1, 1, 3), "UINT8"), b"", None, "whole numbers from 0 to 255"),
         (plain([0, 1, 0.5], "pixels", (1, 1, 1, 3), "UINT8"), b"", None, "whole numbers from 0 to 255"),
         (plain([0, 1], "pixels", (1, 1, 1, 3), "UINT8"), b"", None, "has 2 bytes"),
         (plain(["AAAA"], outputs=[{"name": "masks"}]), b"", None, "outputs.0.name: Input should be 'boxes'"),
-        (plain(["AAAA"], outputs=[{"name": "boxes"}] * 2), b"", None, "may be asked for once"),
+        (plain(["AAAA"], outputs=[{"name": "boxes"}] * 2), b"", None, "may be requested once"),
         (plain(["AAAA"], parameters={"confidence": 2}), b"", None, "parameters.confidence"),
         (plain(["AAAA"], parameters={"confidnce": 0.5}), b"", None, "parameters.confidnce: Extra inputs"),
         (plain(["AAAA"], id=7), b"", None, "id"),
@@ -260,10 +260,10 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_what_cannot_be_used_is_refused_with_a_sentence(infer, head, rest, length, says):
+def test_an_invalid_request_is_refused_with_a_message(infer, head, rest, length, message):
     answer = infer(head, rest, length)
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
-    assert says in answer.json()["error"]
+    assert message in answer.json()["error"]
     assert len(answer.content) < 1000
 
 
@@ -272,6 +272,46 @@ def test_pixels_of_too_long_a_side_are_refused_as_photos_are(infer):
     assert (answer.status_code, list(answer.json())) == (413, ["error"])
 
 
-def test_a_compressed_body_and_a_method_that_is_not_there_are_refused_in_the_same_words(http):
-    answers = [http.post(INFER, content=b"x", headers={"content-encoding": "gzip"}), http.get(INFER), http.get("/v2/nothing")]
-    assert [(answer.status_code, list(answer.json())) for answer in answers] == [(400, ["error"]), (405, ["error"]), (404, ["error"])]
+def test_a_compressed_body_and_a_wrong_method_are_refused_in_the_format_of_the_protocol(http):
+    binary_outputs = [http.post(INFER, content=b"x", headers={"content-encoding": "gzip"}), http.get(INFER), http.get("/v2/nothing")]
+    assert [(answer.status_code, list(answer.json())) for answer in binary_outputs] == [
+        (400, ["error"]),
+        (405, ["error"]),
+        (404, ["error"]),
+    ]
+
+
+NULLS = [
+    {"id": None, "parameters": None, "outputs": None},
+    {"parameters": {"confidence": None, "iou": None, "max_detections": None, "binary_data_output": None, "priority": None}},
+    {"outputs": [{"name": "boxes", "parameters": None}, {"name": "scores", "parameters": {"binary_data": None}}]},
+]
+
+
+@pytest.mark.parametrize("nulls", NULLS, ids=str)
+def test_null_in_an_optional_field_means_that_it_is_absent(http, photo, nulls):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(photo()).decode()]}
+    given = http.post(INFER, json={"inputs": [tensor | {"parameters": None}]} | nulls)
+    assert given.status_code == 200, given.text
+    names = [output["name"] for output in nulls.get("outputs") or []]
+    absent = http.post(INFER, json={"inputs": [tensor]} | ({"outputs": [{"name": name} for name in names]} if names else {}))
+    assert given.json() == absent.json()
+
+
+@pytest.mark.parametrize("parameters", [{}, {"binary_data_size": None, "content_type": None}])
+def test_null_in_the_parameters_of_an_input_means_that_they_are_absent(http, photo, parameters):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(photo()).decode()]}
+    assert http.post(INFER, json={"inputs": [tensor | {"parameters": parameters}]}).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["name", "shape", "datatype", "data"])
+def test_null_in_a_required_field_is_refused(http, field):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": ["AAAA"]}
+    assert http.post(INFER, json={"inputs": [tensor | {field: None}]}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["parameters.json", "outputs.json", "input.json"])
+def test_the_reported_requests_with_null_are_answered(http, shared, name):
+    body = (shared / "cases" / "23-kserve-json-null" / name).read_bytes()
+    answer = http.post(INFER, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text

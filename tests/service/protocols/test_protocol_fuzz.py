@@ -1,4 +1,4 @@
-"""Tensors and JSON that nobody would send in good faith: refused in the protocol's words, never a 5xx."""
+"""Mutated tensors and JSON: refused in the format of the protocol, never an internal error."""
 
 import asyncio
 import base64
@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import BadJson
-from service.inference.types import MAX_REQUEST_IMAGES
-from service.routes.open_inference.inputs import read_infer
+from service.inference.several import MAX_PHOTOS
+from service.routes.open_inference.inputs import parse_infer
 
 INFER = "/v2/models/tiny-random/infer"
 LENGTH = "Inference-Header-Content-Length"
@@ -37,10 +37,10 @@ def mutated(data, dice):
 
 
 def check_all(app, requests, caplog):
-    """Every (path, content, headers) is answered 200, or refused with a sentence; the service has nothing to log."""
+    """Check that every (path, content, headers) is answered 200 or refused, and that nothing is logged."""
 
     async def ask():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return [await client.post(path, content=content, headers=headers) for path, content, headers in requests]
 
     with caplog.at_level(logging.ERROR):
@@ -56,7 +56,7 @@ def small(photo):
     return photo(9, 7, form="GIF")
 
 
-def test_mutated_binary_tensors_never_make_it_fail(tiny_app, small, caplog):
+def test_mutated_binary_tensors_cause_no_internal_error(tiny_app, small, caplog):
     dice = random.Random(3)
     element = struct.pack("<I", len(small)) + small
     requests = []
@@ -73,11 +73,11 @@ def test_mutated_binary_tensors_never_make_it_fail(tiny_app, small, caplog):
     check_all(tiny_app, requests, caplog)
 
 
-def test_mutated_json_never_makes_it_fail(tiny_app, small, caplog):
+def test_mutated_json_causes_no_internal_error(tiny_app, small, caplog):
     dice, text = random.Random(4), base64.b64encode(small).decode()
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
     parameters = {"confidence": 0.5, "max_detections": 3, "binary_data_output": False}
-    sound = [
+    valid = [
         ("/detect", {"images": [text, text]}),
         ("/v1/models/tiny-random:predict", {"signature_name": "serving_default", "instances": [{"image_bytes": {"b64": text}}]}),
         ("/v1/models/tiny-random:predict", {"inputs": {"image_bytes": [{"b64": text}]}}),
@@ -85,7 +85,7 @@ def test_mutated_json_never_makes_it_fail(tiny_app, small, caplog):
         (INFER, {"inputs": [{"name": "pixels", "shape": [1, 2, 2, 3], "datatype": "UINT8", "data": list(range(12))}]}),
     ]
     requests = [
-        (path, mutated(json.dumps(body).encode(), dice), {"content-type": "application/json"}) for path, body in sound for _ in range(80)
+        (path, mutated(json.dumps(body).encode(), dice), {"content-type": "application/json"}) for path, body in valid for _ in range(80)
     ]
     check_all(tiny_app, requests, caplog)
 
@@ -106,31 +106,31 @@ JSON = st.recursive(
     rest=st.binary(max_size=40),
     size=st.none() | st.integers(-1, 50),
 )
-def test_any_tensor_is_photos_or_a_sentence(name, kind, shape, data, rest, size):
+def test_any_tensor_is_parsed_or_refused(name, kind, shape, data, rest, size):
     tensor = {"name": name, "datatype": kind, "shape": shape, "data": data}
     tensor |= {} if size is None else {"parameters": {"binary_data_size": size}}
     text = json.dumps({"inputs": [tensor]}).encode()
     try:
-        _, photos = read_infer(text + rest, str(len(text)))
+        _, photos = parse_infer(text + rest, str(len(text)))
     except BadJson as error:
         photos, sentence = [], str(error)
     else:
         sentence = None
-    assert 1 <= len(photos) <= MAX_REQUEST_IMAGES if sentence is None else 20 < len(sentence) < 600
+    assert 1 <= len(photos) <= MAX_PHOTOS if sentence is None else 20 < len(sentence) < 600
 
 
 @settings(max_examples=150)
-@given(elements=st.lists(st.binary(max_size=30), min_size=1, max_size=MAX_REQUEST_IMAGES))
-def test_elements_written_are_elements_read(elements):
+@given(elements=st.lists(st.binary(max_size=30), min_size=1, max_size=MAX_PHOTOS))
+def test_written_elements_are_read_back(elements):
     rest = b"".join(struct.pack("<I", len(element)) + element for element in elements)
     tensor = {"name": "image", "datatype": "BYTES", "shape": [len(elements)], "parameters": {"binary_data_size": len(rest)}}
     text = json.dumps({"inputs": [tensor]}).encode()
-    assert read_infer(text + rest, str(len(text)))[1] == elements
+    assert parse_infer(text + rest, str(len(text)))[1] == elements
 
 
 @pytest.mark.parametrize("unit", [b"[],", b"1,", b'"",', b'{"a":[1]},', b'{"":', b"[", b"1"])
 @pytest.mark.parametrize("path", ["/detect", INFER, "/v1/models/tiny-random:predict"])
-def test_megabytes_of_json_take_little_memory(served, path, unit):
+def test_megabytes_of_json_need_little_memory(served, path, unit):
     body = b'{"inputs": [' + unit * (5_000_000 // len(unit)) + b"0]}"
     before = served.memory()
     answer = httpx.post(f"{served.url}{path}", content=body, headers={"content-type": "application/json"}, timeout=60)

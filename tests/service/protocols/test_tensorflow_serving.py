@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST way in."""
+"""The REST interface of TensorFlow Serving."""
 
 import base64
 
@@ -14,7 +14,7 @@ def b64(data):
 
 
 def as_native(row, size):
-    """A row of predictions in the native words, corners in pixels."""
+    """Convert a row of predictions to labels, scores and corners in pixels."""
     count = int(row["num_detections"])
     corners = np.array(row["detection_boxes"]).reshape(-1, 4)[:count, [1, 0, 3, 2]] * np.tile(size, 2)
     classes = [LABELS[int(one) - 1] for one in row["detection_classes"][:count]]
@@ -52,25 +52,25 @@ def test_columns_of_inputs_get_the_same_as_rows(http, two_photos, named):
     assert [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] == rows
 
 
-def test_outputs_are_rectangles_padded_with_zeros(http, two_photos):
+def test_outputs_are_padded_with_zeros(http, two_photos):
     outputs = http.post(f"{URL}:predict?confidence=0.05", json={"inputs": [b64(photo) for photo in two_photos]}).json()["outputs"]
     counts = np.array(outputs["num_detections"], int)
-    most = counts.max()
-    assert counts.min() < most
-    assert np.array(outputs["detection_boxes"]).shape == (2, most, 4)
+    largest = counts.max()
+    assert counts.min() < largest
+    assert np.array(outputs["detection_boxes"]).shape == (2, largest, 4)
     fewest = counts.argmin()
     assert not np.any(outputs["detection_boxes"][fewest][counts[fewest] :])
     assert not np.any(outputs["detection_scores"][fewest][counts[fewest] :])
     assert not np.any(outputs["detection_classes"][fewest][counts[fewest] :])
 
 
-def test_a_photo_without_a_box_is_a_row_of_empty_lists(http, photo):
+def test_an_image_without_boxes_is_a_row_of_empty_lists(http, photo):
     (row,) = http.post(f"{URL}:predict?confidence=1", json={"instances": [b64(photo())]}).json()["predictions"]
     assert row == {name: 0.0 if name == "num_detections" else [] for name in row}
 
 
 @pytest.mark.parametrize("version", ["", "/versions/1"])
-def test_status_and_metadata_are_as_tensorflow_serving_s(http, version):
+def test_status_and_metadata_have_the_format_of_tensorflow_serving(http, version):
     assert http.get(f"{URL}{version}").json() == {
         "model_version_status": [{"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]
     }
@@ -85,22 +85,22 @@ def test_status_and_metadata_are_as_tensorflow_serving_s(http, version):
     ]
 
 
-def test_the_metadata_names_the_outputs_that_come(http, photo):
+def test_the_metadata_names_the_outputs(http, photo):
     outputs = http.post(f"{URL}:predict", json={"inputs": [b64(photo())]}).json()["outputs"]
     metadata = http.get(f"{URL}/metadata").json()["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert list(outputs) == list(metadata["outputs"])
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ({}, 'either "instances" or "inputs"'),
         ({"instances": [{"b64": "AAAA"}], "inputs": [{"b64": "AAAA"}]}, 'either "instances" or "inputs"'),
         ({"instances": []}, "at least 1"),
         ({"instances": [{"b64": "AAAA"}] * 17}, "at most 16"),
-        ({"instances": ["AAAA"]}, 'instances.0: wants a photo as {"b64"'),
-        ({"instances": [{"image_bytes": "AAAA"}]}, 'instances.0: wants a photo as {"b64"'),
-        ({"instances": [{"b64": "AAAA", "x": 1}]}, 'instances.0: wants a photo as {"b64"'),
+        ({"instances": ["AAAA"]}, 'instances.0: must be an image as {"b64"'),
+        ({"instances": [{"image_bytes": "AAAA"}]}, 'instances.0: must be an image as {"b64"'),
+        ({"instances": [{"b64": "AAAA", "x": 1}]}, 'instances.0: must be an image as {"b64"'),
         ({"instances": [{"b64": "A"}]}, "instances.0: is not base64"),
         ({"inputs": {"pixels": [{"b64": "AAAA"}]}}, "inputs"),
         ({"inputs": {"b64": "AAAA"}}, "inputs"),
@@ -110,25 +110,33 @@ def test_the_metadata_names_the_outputs_that_come(http, photo):
     ],
     ids=str,
 )
-def test_refusals_are_an_error_in_a_sentence(http, body, says):
+def test_an_invalid_request_is_refused_with_a_message(http, body, message):
     answer = http.post(f"{URL}:predict", json=body)
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
-    assert says in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
-def test_a_photo_that_fails_is_named_by_its_place(http, photo):
+def test_an_invalid_image_is_named_by_its_place(http, photo):
     answer = http.post(f"{URL}:predict", json={"instances": [b64(photo()), b64(b"no photo")]})
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("photo 2 of 2: ")
 
 
 @pytest.mark.parametrize("path", ["/v1/models/other", "/v1/models/other:predict", f"{URL}/versions/2", f"{URL}/versions/2:predict"])
-def test_what_is_not_served_is_not_found(http, path):
+def test_an_unknown_model_is_not_found(http, path):
     answer = http.post(path, json={"instances": []}) if path.endswith(":predict") else http.get(path)
     assert (answer.status_code, list(answer.json())) == (404, ["error"])
 
 
 @pytest.mark.parametrize("query", ["confidence=2", "confidnce=0.5", "iou=0.1&iou=0.2"])
-def test_a_query_that_is_not_valid_is_refused(http, photo, query):
+def test_an_invalid_query_is_refused(http, photo, query):
     answer = http.post(f"{URL}:predict?{query}", json={"instances": [b64(photo())]})
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+
+def test_unknown_top_level_fields_are_ignored(http, photo):
+    body = {"instances": [b64(photo())]}
+    extended = body | {"model": "resnet", "id": 7, "parameters": {"a": None}, "version": None}
+    answers = [http.post(f"{URL}:predict", json=each) for each in (body, extended)]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].status_code == 200

@@ -1,0 +1,44 @@
+// The response for use elsewhere: JSON, a curl command, and the image with its boxes.
+
+import { at, copy, save } from "./dom.js";
+import * as apiKey from "./api_key.js";
+import { Problem, annotated, detectUrl } from "./api.js";
+
+/** Quote text as one word of a POSIX shell. */
+export function quote(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Show the response as JSON and the request as a curl command. query: the result of `queryFor`. */
+export function showExport(file, response, detections, query) {
+  at("json").textContent = JSON.stringify({ ...response, detections }, null, 2);
+  at("curl").textContent = query ? curlCommand(file, query) : "Every label is hidden.";
+  at("download").disabled = !query;
+}
+
+function curlCommand(file, query) {
+  const command = `curl ${apiKey.curlOptions()}--data-binary ${quote(`@${file.name}`)} ${quote(detectUrl(query))}`;
+  return file.origin ? `curl --silent --remote-name ${quote(file.origin)} && ${command}` : command;
+}
+
+export function listen() {
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", async () => {
+      at("copied").textContent = await copy(at(button.dataset.copy));
+    });
+  }
+}
+
+/** Download the image with boxes, drawn by the service, as NAME.boxes.jpg. */
+export async function download(file, query) {
+  at("downloaded").textContent = "Drawing…";
+  try {
+    const blob = await annotated(file.file, query);
+    const extension = blob.type === "image/png" ? "png" : "jpg";
+    save(blob, `${file.name.replace(/\.\w+$/, "")}.boxes.${extension}`);
+    at("downloaded").textContent = "";
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    at("downloaded").textContent = error.message;
+  }
+}

@@ -1,0 +1,79 @@
+// The results as text: checkboxes for the labels, the list of boxes, and the timing.
+
+import { at, element } from "./dom.js";
+import { labelStyle, percent } from "./overlay.js";
+
+/** Show a button for each detection, in the order of the boxes. */
+export function showList(detections, labels) {
+  at("found").replaceChildren(
+    ...detections.map(({ label, score, box }, index) => {
+      const size = `${Math.round(box.xmax - box.xmin)} × ${Math.round(box.ymax - box.ymin)} px`;
+      return element(
+        "li",
+        {},
+        element(
+          "button",
+          { type: "button", ariaPressed: "false", style: labelStyle(labels, label), dataset: { index } },
+          element("span", { className: "swatch" }),
+          element("span", { className: "name" }, label),
+          element("span", { className: "soft" }, size),
+          element("span", { className: "score" }, percent(score)),
+        ),
+      );
+    }),
+  );
+}
+
+/** Show a checkbox for each label found at the lowest confidence, with the number of boxes above the chosen confidence. */
+export function showLabels(response, confidence, hidden, labels) {
+  const counts = new Map(response.detections.map(({ label }) => [label, 0]));
+  for (const { label, score } of response.detections) if (score > confidence) counts.set(label, counts.get(label) + 1);
+  const key = JSON.stringify([response.model, ...counts.keys()]);
+  at("labels").hidden = !counts.size;
+  if (at("labels").dataset.key !== key) {
+    at("labels").dataset.key = key; // create checkboxes only for new labels, so that a checkbox keeps the focus
+    at("label-boxes").replaceChildren(...[...counts.keys()].map((label) => chip(label, labels)));
+  }
+  for (const input of at("label-boxes").querySelectorAll("input")) {
+    input.checked = !hidden.has(input.value);
+    input.parentElement.querySelector(".count").textContent = counts.get(input.value);
+  }
+}
+
+function chip(label, labels) {
+  const input = element("input", { type: "checkbox", value: label });
+  return element(
+    "label",
+    { className: "chip", style: labelStyle(labels, label) },
+    input,
+    element("span", { className: "swatch" }),
+    element("span", {}, label),
+    element("span", { className: "count soft" }),
+  );
+}
+
+/** Show the time of each stage as a bar. The rest of the total is waiting time. */
+export function showTiming({ total, ...stages }) {
+  const staged = Object.values(stages).reduce((sum, stage) => sum + stage, 0);
+  const parts = Object.entries({ ...stages, other: Math.max(total - staged, 0) });
+  at("timing").hidden = false;
+  at("total").textContent = milliseconds(total);
+  at("bar").replaceChildren(...parts.map(([, time], index) => element("span", { className: `stage-${index}`, style: { "flex-grow": time } })));
+  at("stages").replaceChildren(
+    ...parts.map(([name, time], index) =>
+      element("div", {}, element("dt", {}, element("span", { className: `dot stage-${index}` }), name), element("dd", {}, milliseconds(time))),
+    ),
+  );
+}
+
+const milliseconds = (time) => `${time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
+
+/** Summarise the boxes, such as "cat 2, person 1", which needs no plural forms. */
+export function summary(detections, response, confidence) {
+  const counts = new Map();
+  for (const { label } of detections) counts.set(label, (counts.get(label) ?? 0) + 1);
+  if (counts.size) return `Found: ${[...counts].map(([label, count]) => `${label} ${count}`).join(", ")}.`;
+  const above = response.detections.filter(({ score }) => score > confidence).length;
+  if (above) return `No boxes shown: ${above} have labels that are not selected.`;
+  return response.detections.length ? `No boxes above this confidence; ${response.detections.length} below.` : "No objects found.";
+}

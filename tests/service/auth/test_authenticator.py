@@ -1,0 +1,272 @@
+"""API keys: which endpoints require one, how each protocol sends it, and that no response or log line repeats one."""
+
+import json
+
+import httpx
+import numpy as np
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from tritonclient.http import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from detector.engines.onnxruntime import OnnxEngine
+from detector.errors import SettingError
+from service.app import create_app
+from service.auth.api_keys import HashedKey, key_name, new_key
+from service.client.client import Client
+from service.client.errors import Refused
+from service.models.registry import LoadedModel, Registry
+from service.settings import Settings, read_settings
+
+KEY, OTHER = new_key(), new_key()
+HASHES = f"{HashedKey.of('frigate', KEY)}, {HashedKey.of('porch', OTHER)}"
+OPEN = {
+    ("get", "/livez"),
+    ("get", "/readyz"),
+    ("get", "/v2/health/live"),
+    ("get", "/v2/health/ready"),
+    ("get", "/v2/models/{model}/ready"),
+    ("get", "/v2/models/{model}/versions/{version}/ready"),
+    *(("get", f"/v1{folder}/status/{name}") for folder in ("", "/server") for name in ("ping", "updateavailable")),
+}
+
+
+@pytest.fixture(scope="module")
+def make_protected_app(tiny_model):
+    """Return a function (settings) -> the service of the tiny model with two API keys."""
+    return lambda **settings: create_app(
+        Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(key_hashes=HASHES, **settings)
+    )
+
+
+@pytest.fixture(scope="module")
+def protected_app(make_protected_app):
+    return make_protected_app()
+
+
+@pytest.fixture(scope="module")
+def protected(start_service, model_file):
+    """Start a service process with the API keys in its environment."""
+    service = start_service(model_file, BOXWRIGHT_KEY_HASHES=HASHES)
+    yield service
+    service.stop()
+
+
+def operations(app):
+    return [(method, path) for path, methods in app.openapi()["paths"].items() for method in methods]
+
+
+def fill_in(path):
+    return path.replace("{model}", "tiny-random").replace("{version}", "1")
+
+
+def test_all_endpoints_except_health_require_a_key(ask, protected_app):
+    endpoints = operations(protected_app)
+    assert len(endpoints) > 20
+    open_endpoints = {(method, path) for method, path in endpoints if ask(protected_app, method, fill_in(path)).status_code != 401}
+    assert open_endpoints == OPEN
+
+
+def test_a_valid_key_opens_every_endpoint(ask, protected_app):
+    for method, path in operations(protected_app):
+        for headers in ({"X-API-Key": KEY}, {"Authorization": f"bearer  {OTHER}"}, {"Authorization": "Basic eDp5", "X-API-Key": KEY}):
+            assert ask(protected_app, method, fill_in(path), headers=headers).status_code != 401, (method, path, headers)
+
+
+def test_the_page_and_the_documentation_need_no_key(ask, protected_app):
+    for path in ("/", "/web/main.js", "/docs", "/docs/static/swagger-ui.css", "/openapi.json"):
+        assert ask(protected_app, "GET", path).status_code == 200, path
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/livez/", "/web", "/web/../models", "/v2/models/a/b/ready", "/docsx", "/metrics/"])
+def test_unknown_paths_are_not_revealed_without_a_key(ask, protected_app, path):
+    assert ask(protected_app, "GET", path).status_code == 401
+
+
+def test_only_get_and_head_are_open(ask, protected_app):
+    assert [ask(protected_app, method, "/livez").status_code for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS")] == [
+        200,
+        200,
+        401,
+        401,
+        401,
+    ]
+
+
+def test_metrics_can_be_opened(ask, make_protected_app):
+    app = make_protected_app(metrics_open=True)
+    assert (ask(app, "GET", "/metrics").status_code, ask(app, "GET", "/models").status_code) == (200, 401)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/detect", lambda answer: (answer["type"], answer["detail"])),
+        ("/v1/vision/detection", lambda answer: (answer.pop("success"), answer["error"])),
+        ("/v2/models/tiny-random/infer", lambda answer: ("", answer["error"])),
+        ("/v1/models/tiny-random:predict", lambda answer: ("", answer["error"])),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "nonsense"}, {"Authorization": f"Bearer {KEY[:-1]}"}], ids=["none", "wrong", "cut"])
+def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, protected_app, path, words, headers):
+    answer = ask(protected_app, "POST", path, headers=headers)
+    assert answer.status_code == 401
+    wrong = ', error="invalid_token"' if headers else ""
+    assert answer.headers["www-authenticate"] == f'Bearer realm="boxwright"{wrong}'
+    kind, sentence = words(answer.json())
+    assert kind in ("urn:boxwright:problem:key-wanted", False, "")
+    assert ("Unknown API key" if headers else "X-API-Key: KEY") in sentence
+
+
+def test_a_body_without_a_key_is_not_read_into_memory(protected):
+    def endless():
+        while True:
+            yield bytes(2**20)
+
+    before = protected.memory()
+    with httpx.Client(timeout=30) as client:
+        answer = client.post(f"{protected.url}/detect", content=endless())
+    assert answer.status_code == 401
+    assert protected.memory() - before < 16 * 2**20
+
+
+@pytest.mark.parametrize("path", ["/v1/vision/detection", "/v1/vision/custom/tiny-random"])
+def test_deepstack_clients_may_send_the_key_in_the_form(protected, photo, path):
+    def ask(**form):
+        return requests.post(protected.url + path, files={"image": photo()}, data=form, timeout=30)
+
+    assert ask(api_key=KEY).json()["success"] is True
+    for form in ({}, {"api_key": ""}, {"api_key": KEY + "x"}, {"admin_key": KEY}, {"api_key": "é"}):
+        answer = ask(**form)
+        assert (answer.status_code, answer.json()["success"]) == (401, False), form
+        assert answer.headers["www-authenticate"].startswith("Bearer ")
+    late = requests.post(protected.url + path, files=[("image", photo()), ("api_key", (None, OTHER))], timeout=30)
+    assert late.json()["success"] is True
+
+
+def test_without_a_key_errors_of_the_form_are_not_revealed(protected):
+    for request in ({"data": b"x"}, {"files": {"picture": b"x"}}, {"data": b"", "headers": {"Content-Encoding": "gzip"}}):
+        assert requests.post(f"{protected.url}/v1/vision/detection", timeout=30, **request).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "form", [{"data": {"api_key": KEY}}, {"files": {"api_key": (None, KEY)}}, {"headers": {"X-API-Key": KEY}}], ids=list
+)
+def test_deepstack_list_accepts_the_key_in_either_kind_of_form(protected, form):
+    assert requests.post(f"{protected.url}/v1/vision/custom/list", timeout=30, **form).json()["models"] == ["tiny-random"]
+
+
+@pytest.mark.parametrize("form", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=list)
+def test_deepstack_list_requires_a_key(protected, form):
+    assert requests.post(f"{protected.url}/v1/vision/custom/list", timeout=30, **form).status_code == 401
+
+
+def test_tritonclient_sends_the_key_as_a_header(protected, photo):
+    client = InferenceServerClient(f"127.0.0.1:{protected.port}")
+    tensor = InferInput("image", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([photo()], object))
+    assert client.is_server_ready()
+    assert client.is_model_ready("tiny-random")
+    with pytest.raises(InferenceServerException, match="requires an API key"):
+        client.infer("tiny-random", [tensor])
+    assert client.infer("tiny-random", [tensor], headers={"Authorization": f"Bearer {KEY}"}).as_numpy("num_detections").size == 1
+    client.close()
+
+
+def test_our_client_sends_the_key_and_reports_a_missing_one(protected, photo):
+    with Client(protected.url, api_key=KEY) as client:
+        assert client.detect(photo()).model == "tiny-random"
+    with Client(protected.url) as client, pytest.raises(Refused, match="requires an API key") as error:
+        client.models()
+    assert error.value.status == 401
+
+
+def test_a_password_in_the_address_does_not_replace_the_key(protected):
+    with Client(protected.url.replace("//", "//user:word@"), api_key=KEY) as client:
+        assert client.models()
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "clé", "a\r\nX-Other: b"], ids=["line", "space", "accent", "header"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key):
+    with pytest.raises(SettingError, match="the key has") as error:
+        Client("http://localhost", api_key=key)
+    assert key.strip() not in str(error.value)
+
+
+def test_the_log_has_the_name_of_the_key_and_never_the_key(start_service, model_file, photo):
+    service = start_service(model_file, BOXWRIGHT_KEY_HASHES=HASHES, BOXWRIGHT_LOG_LEVEL="debug")
+    wrong = KEY[:-4] + "abcd"
+    for key in (KEY, wrong):
+        requests.post(f"{service.url}/detect?api_key={key}", data=photo(), headers={"X-API-Key": key}, timeout=30)
+        requests.get(f"{service.url}/models", headers={"Authorization": f"Bearer {key}", "Cookie": key, "Referer": key}, timeout=30)
+        requests.post(f"{service.url}/v1/vision/detection", files={"image": b"x"}, data={"api_key": key}, timeout=30)
+    assert service.stop() == 0
+    log = "".join(service.log)
+    assert KEY[:20] not in log
+    assert HashedKey.of("x", KEY).digest.hex()[:20] not in log
+    lines = [json.loads(line) for line in service.log if '"boxwright.access"' in line]
+    assert [line.get("key") for line in lines] == ["frigate"] * 3 + [None] * 3
+
+
+def test_openapi_documents_which_endpoints_require_a_key(protected_app, tiny_app):
+    document = protected_app.openapi()
+    assert document["components"]["securitySchemes"].keys() == {"bearer", "header"}
+    for method, path in operations(protected_app):
+        operation = document["paths"][path][method]
+        closed = (method, path) not in OPEN
+        assert operation.get("security") == ([{"bearer": []}, {"header": []}] if closed else None)
+        assert ("401" in operation["responses"]) == closed
+    assert "securitySchemes" not in tiny_app.openapi()["components"]
+    assert not any("401" in tiny_app.openapi()["paths"][path][method]["responses"] for method, path in operations(tiny_app))
+
+
+def test_new_keys_are_long_and_unique():
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert {len(key) for key in keys} == {46}
+
+
+@given(name=st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True), key=st.text())
+def test_a_hash_is_read_back_and_matches_only_its_key(name, key):
+    hashed = HashedKey.read(str(HashedKey.of(name, key)))
+    assert str(hashed) == str(HashedKey.of(name, key))
+    assert key_name([HashedKey.of("first", "x" + key), hashed, HashedKey.of("last", key + "x")], key.encode()) == name
+    assert key_name([hashed], (key + "y").encode()) is None
+
+
+def test_several_keys_are_read_from_a_file_or_the_environment(monkeypatch, tmp_path):
+    entries = [str(HashedKey.of(name, new_key())) for name in ("old", "new")]
+    file = tmp_path / "boxwright.toml"
+    file.write_text(f"key_hashes = {json.dumps(entries)}\n", encoding="utf-8")
+    assert read_settings(file).key_hashes == entries
+    for separator in (",", " ", "\n", ", \n"):
+        monkeypatch.setenv("BOXWRIGHT_KEY_HASHES", separator.join(entries) + "\n")
+        assert read_settings().key_hashes == entries
+
+
+@pytest.mark.parametrize(
+    "given", ["frigate:hush-hush-hush", "hush-hush-hush", ":" + "0" * 64, "a:" + "0" * 63, [5, "hush-hush-hush"], " ", {"a": "hush"}]
+)
+def test_an_invalid_hash_is_refused_and_not_repeated(given):
+    with pytest.raises(SettingError, match="BOXWRIGHT_KEY_HASHES") as error:
+        read_settings(key_hashes=given)
+    assert "hush" not in str(error.value)
+    assert "hush" not in repr(error.value.__cause__)
+
+
+@pytest.mark.parametrize("path", ["/v2/models/other/ready", "/v2/models/tiny-random/versions/7/ready"])
+def test_readiness_of_an_unknown_model_reveals_nothing_without_a_key(ask, protected_app, path):
+    answers = [ask(protected_app, "GET", path, headers=headers) for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY})]
+    assert [answer.status_code for answer in answers] == [404] * 3
+    assert answers[0].json() == answers[1].json() == {"error": "No such model is ready."}
+    assert "tiny-random" in answers[2].json()["error"]
+
+
+def test_keys_in_forms_can_be_disabled(ask, make_protected_app, photo):
+    app = make_protected_app(keys_in_forms=False)
+    form = {"files": {"image": photo()}, "data": {"api_key": KEY}}
+    assert ask(app, "POST", "/v1/vision/detection", **form).status_code == 401
+    assert ask(app, "POST", "/v1/vision/custom/list", data={"api_key": KEY}).status_code == 401
+    assert ask(app, "POST", "/v1/vision/detection", headers={"X-API-Key": KEY}, **form).status_code == 200

@@ -1,0 +1,96 @@
+"""Host and origin checks against DNS rebinding and cross-site requests."""
+
+import pytest
+
+from detector.errors import SettingError
+from service.app import create_app
+from service.models.registry import Registry
+from service.settings import Settings, read_settings
+
+
+def status(ask, settings, method="GET", path="/models", **headers):
+    return ask(create_app(Registry(), settings), method, path, headers=headers).status_code
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", 200),
+        ("localhost:8000", 200),
+        ("LOCALHOST", 200),
+        ("boxwright.localhost:1", 200),
+        ("127.0.0.1:8000", 200),
+        ("192.168.1.7", 200),
+        ("[::1]:8000", 200),
+        ("[::1]", 200),
+        ("rebind.evil.example", 403),
+        ("rebind.evil.example:8000", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.example:8000@localhost", 403),
+        ("[evil]", 403),
+    ],
+)
+@pytest.mark.parametrize("listen", ["127.0.0.1", "::1", "localhost"])
+def test_a_service_on_a_loopback_address_accepts_only_local_names_and_addresses(ask, listen, host, expected):
+    assert status(ask, Settings(host=listen), host=host) == expected
+
+
+def test_a_service_on_other_addresses_accepts_every_name_by_default(ask):
+    assert status(ask, Settings(host="0.0.0.0"), host="boxwright.example") == 200
+
+
+def test_configured_hosts_are_accepted_and_others_refused(ask):
+    settings = Settings(host="0.0.0.0", allowed_hosts="boxwright.example, other")
+    hosts = ("boxwright.example", "boxwright.example:443", "OTHER", "10.0.0.1", "third", "x.other")
+    assert [status(ask, settings, host=host) for host in hosts] == [200, 200, 200, 200, 403, 403]
+
+
+def test_a_star_accepts_every_host(ask):
+    assert status(ask, Settings(allowed_hosts="*"), host="any.example") == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/vision/detection", "/v2/models/m/infer", "/v1/models/m:predict", "/detect"])
+def test_a_foreign_host_is_refused_in_the_format_of_the_protocol_before_the_key_is_checked(ask, path):
+    app = create_app(Registry(), Settings(key_hashes="a:" + "0" * 64))
+    answer = ask(app, "POST", path, headers={"host": "evil.example"})
+    assert answer.status_code == 403
+    assert "evil.example" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Origin": "http://localhost"}, True),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": "https://proxy.example", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "http://localhost:3000"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": ""}, False),
+        ({"Origin": "http://["}, False),
+        ({"Origin": "http://localhost@evil.example"}, False),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+    ],
+    ids=str,
+)
+def test_posts_from_pages_of_other_sites_are_refused(ask, tiny_app, photo, headers, allowed):
+    assert ask(tiny_app, "POST", "/detect", content=photo(), headers=headers).status_code == (200 if allowed else 403)
+    assert ask(tiny_app, "GET", "/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["http://a", "a:80", "A", "", "a b", "*.example"])
+def test_an_invalid_host_is_refused(host):
+    with pytest.raises(SettingError, match="BOXWRIGHT_ALLOWED_HOSTS"):
+        read_settings(allowed_hosts=[host])
+
+
+@pytest.mark.parametrize("path", ["/models/", "/web", "/docs/", "/livez/"])
+def test_no_redirect_repeats_the_host_of_the_client(ask, path):
+    answer = ask(create_app(Registry(), Settings(allowed_hosts="*")), "GET", path, headers={"host": "evil.example"}, follow_redirects=False)
+    assert answer.status_code == 404
+    assert "location" not in answer.headers

@@ -1,0 +1,102 @@
+"""Request ids, trace ids, the access log, and responses during shutdown."""
+
+import json
+import logging
+
+import pytest
+
+from service.observability.logs import set_up_logs
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.fixture
+def lines(capsys):
+    """Return a function (format) that configures logging like the service, and returns a function that reads the lines."""
+    names = ("", "boxwright", "uvicorn")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    logging.captureWarnings(False)
+
+    def start(form):
+        set_up_logs(form, "info")
+        return lambda: capsys.readouterr().err.splitlines()
+
+    yield start
+    logging.captureWarnings(False)
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+@pytest.mark.parametrize("sent", ["abc-123", "A" * 128, "1.2_3~4+/="])
+def test_a_valid_request_id_is_kept(detect, photo, sent):
+    assert detect(photo(), headers={"X-Request-ID": sent}).headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("sent", [None, "", "A" * 129, "a b", "a\tb", "a;b", "<script>"])
+def test_an_invalid_request_id_is_replaced(detect, photo, sent):
+    answers = [detect(photo(), headers={"X-Request-ID": sent} if sent is not None else {}) for _ in range(2)]
+    first, second = (answer.headers["x-request-id"] for answer in answers)
+    assert len(first) == 32
+    assert first.isalnum()
+    assert first != second
+
+
+def test_error_responses_have_a_request_id(ask, tiny_app, detect):
+    assert detect(b"", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+    assert ask(tiny_app, "GET", "/nowhere", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+
+
+def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(lines, ask, tiny_app, photo):
+    read = lines("json")
+    headers = {"X-Request-ID": "the-id", "traceparent": f"00-{TRACE}-{SPAN}-01", "Authorization": "Bearer hush"}
+    content = photo()
+    answer = ask(tiny_app, "POST", "/detect", content=content, params={"api_key": "secret"}, headers=headers)
+    (line,) = [json.loads(line) for line in read()]
+    assert line.pop("time").endswith("+00:00")
+    assert line.pop("ms") > 0
+    assert line.pop("message").startswith("POST /detect 422 ")
+    assert line == {
+        "level": "info",
+        "logger": "boxwright.access",
+        "request_id": "the-id",
+        "trace_id": TRACE,
+        "parent_id": SPAN,
+        "method": "POST",
+        "path": "/detect",
+        "status": 422,
+        "bytes_in": 0,  # the query is checked before the body is read
+        "bytes_out": len(answer.content),
+        "client": "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["", "nonsense", f"ff-{TRACE}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE.upper()}-{SPAN}-01"],
+)
+def test_an_invalid_traceparent_is_ignored(lines, ask, tiny_app, sent):
+    read = lines("json")
+    ask(tiny_app, "GET", "/livez", headers={"traceparent": sent})
+    (line,) = read()
+    assert "trace_id" not in json.loads(line)
+
+
+def test_a_path_cannot_forge_a_line_of_the_text_log(lines, ask, tiny_app):
+    read = lines("text")
+    ask(tiny_app, "GET", "/a%0aFORGED%1b[31m", headers={"X-Request-ID": "the-id"})
+    (line,) = read()
+    assert line.endswith("[the-id]")
+    assert "\x1b" not in line
+
+
+def test_during_shutdown_the_service_answers_but_is_not_ready(watched_app, ask, photo):
+    app = watched_app()
+    app.state.lifecycle.ending = True
+    ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=photo())
+    assert (ready.status_code, ready.json()["type"]) == (503, "urn:boxwright:problem:shutting-down")
+    assert ready.headers["retry-after"] == "1"
+    assert (alive.status_code, detected.status_code) == (200, 200)
+    assert detected.headers["connection"] == "close"
+    assert ask(app, "GET", "/v2/health/ready").status_code == 503

@@ -1,0 +1,73 @@
+"""Cross-origin requests: refused by browsers unless the origin is configured (Fetch standard)."""
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from detector.errors import SettingError
+from service.app import create_app
+from service.auth.api_keys import HashedKey, new_key
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.settings import Settings, read_settings
+
+PAGE = "https://app.example"
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key,authorization"}
+
+
+@pytest.fixture(scope="module")
+def make(tiny_model):
+    return lambda **settings: create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(**settings))
+
+
+def cors(answer):
+    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+
+
+@pytest.mark.parametrize(("method", "headers"), [("OPTIONS", PREFLIGHT), ("POST", {}), ("GET", {})])
+def test_no_origin_is_allowed_by_default(ask, tiny_app, photo, method, headers):
+    answer = ask(tiny_app, method, "/detect", headers={"Origin": PAGE} | headers, content=photo())
+    assert cors(answer) == {}
+    assert answer.status_code == {"OPTIONS": 405, "GET": 405, "POST": 403}[method]
+
+
+def test_a_configured_origin_may_send_requests_and_read_responses(ask, make, photo):
+    app = make(cors_origins=f"{PAGE}, http://localhost:3000")
+    preflight = ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert {"x-api-key", "authorization"} <= {name.strip().lower() for name in preflight.headers["access-control-allow-headers"].split(",")}
+    answer = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
+    assert (answer.status_code, answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (200, PAGE, "Origin")
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null"])
+def test_other_origins_get_no_cors_headers(ask, make, photo, origin):
+    app = make(cors_origins=PAGE)
+    preflight = ask(app, "OPTIONS", "/detect", headers={"Origin": origin} | PREFLIGHT)
+    answer = ask(app, "POST", "/detect", headers={"Origin": origin}, content=photo())
+    assert (preflight.status_code, answer.status_code) == (400, 403)
+    assert "access-control-allow-origin" not in cors(preflight) | cors(answer)
+
+
+def test_a_star_allows_every_origin(ask, make, photo):
+    answer = ask(make(cors_origins="*"), "POST", "/detect", headers={"Origin": "https://any.example"}, content=photo())
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_preflight_needs_no_key_but_the_request_does(ask, make, photo):
+    key = new_key()
+    app = make(cors_origins=PAGE, key_hashes=str(HashedKey.of("page", key)))
+    assert ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT).status_code == 200
+    refused = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, PAGE)  # so that the page can read why
+    assert ask(app, "POST", "/detect", headers={"Origin": PAGE, "X-API-Key": key}, content=photo()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["app.example", "https://app.example/", "https://App.example", "https://app.example/a", "null", "ftp://a", "https://*.a"]
+)
+def test_an_invalid_origin_is_refused(origin):
+    with pytest.raises(SettingError, match="BOXWRIGHT_CORS_ORIGINS"):
+        read_settings(cors_origins=[PAGE, origin])

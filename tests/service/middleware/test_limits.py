@@ -1,0 +1,364 @@
+"""Overload, slow bodies and disconnects: refused early, and no work for clients that have gone."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from service.auth.api_keys import HashedKey, new_key
+from service.middleware.limits import RESPONSE_COPIES, SEND_CHUNK_BYTES
+
+
+class Exchange:
+    """One ASGI request whose body arrives in parts when the test sends them, and the messages of its response."""
+
+    def __init__(self, app, *, path="/detect", headers=(), length=None):
+        declared = [(b"content-length", str(length).encode())] if length is not None else []
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [*declared, *headers],
+            "client": ("127.0.0.1", 1),
+            "server": ("service", 80),
+        }
+        self.app, self.sent, self.reads, self.incoming = app, [], [], asyncio.Queue()
+
+    def body(self, data, more=False):
+        self.incoming.put_nowait({"type": "http.request", "body": data, "more_body": more})
+
+    def disconnect(self):
+        self.incoming.put_nowait({"type": "http.disconnect"})
+
+    async def run(self):
+        async def receive():
+            self.reads.append(len(self.sent))
+            return await self.incoming.get()
+
+        async def send(message):
+            self.sent.append(message)
+
+        await self.app(self.scope, receive, send)
+        return self
+
+    @property
+    def status(self):
+        return self.sent[0]["status"]
+
+    @property
+    def headers(self):
+        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
+
+    @property
+    def problem(self):
+        return json.loads(b"".join(message["body"] for message in self.sent[1:]))["type"].rpartition(":")[2]
+
+
+def client(app):
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
+
+
+async def until(condition):
+    """Let other tasks run until `condition()` is true."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def value(app, name, **labels):
+    return app.state.metrics.collected.get_sample_value(name, labels)
+
+
+async def fill(app, http, photo, count):
+    """Start `count` requests that wait for the gate of the engine."""
+    scheduler = app.state.inference.scheduler
+    tasks = [asyncio.create_task(http.post("/detect", content=photo)) for _ in range(count)]
+    await until(lambda: scheduler.working + scheduler.waiting == count)
+    return tasks
+
+
+def capacity(app):
+    """Return the number of images that are processed or may wait."""
+    return app.state.inference.scheduler.places + 2
+
+
+def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, watched, photo):
+    async def test():
+        app = watched_app(queue_size=2)
+        app.state.inference.scheduler.service_time.seconds = 1.1
+        watched.gate.clear()
+        async with client(app) as http:
+            tasks = await fill(app, http, photo(), capacity(app))
+            one_more = Exchange(app, length=1000)
+            one_more.body(b"what nobody reads")
+            await one_more.run()
+            alive = await http.get("/livez")
+            watched.gate.set()
+            answers = await asyncio.gather(*tasks)
+            return app, one_more, alive, answers, await http.post("/detect", content=photo())
+
+    app, refused, alive, answers, afterwards = asyncio.run(test())
+    assert (refused.status, refused.problem) == (503, "overloaded")
+    assert min(refused.reads) >= 2  # status and body of the response had been sent
+    assert refused.headers["connection"] == "close"
+    assert int(refused.headers["retry-after"]) == -(-11 * capacity(app) // 10)
+    assert {answer.status_code for answer in answers} == {200}
+    assert (alive.status_code, afterwards.status_code) == (200, 200)
+    assert value(app, "boxwright_rejected_total", reason="queue") == 1
+
+
+def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watched, photo):
+    async def test():
+        app = watched_app(queue_size=2)
+        watched.gate.clear()
+        async with client(app) as http:
+            early = Exchange(app)
+            arriving = asyncio.create_task(early.run())
+            await until(lambda: early.reads)
+            tasks = await fill(app, http, photo(), capacity(app))
+            early.body(photo())
+            await arriving
+            watched.gate.set()
+            await asyncio.gather(*tasks)
+            return early
+
+    late = asyncio.run(test())
+    assert (late.status, late.problem) == (503, "overloaded")
+    assert int(late.headers["retry-after"]) >= 1
+    assert "connection" not in late.headers  # the body was read, so the connection can be used again
+
+
+def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_app, watched, photo):
+    async def test():
+        app = watched_app()
+        watched.gate.clear()
+        async with client(app) as http:
+            (first,) = await fill(app, http, photo(), 1)
+            await asyncio.to_thread(watched.entered.wait, 30)
+            late = await asyncio.gather(*(http.post("/detect", content=photo(), headers={"X-Request-Timeout": "0.05"}) for _ in range(6)))
+            watched.gate.set()
+            return app, late, await first, await http.post("/detect", content=photo(), headers={"X-Request-Timeout": "60"})
+
+    app, late, first, next_ = asyncio.run(test())
+    assert {(answer.status_code, answer.json()["type"]) for answer in late} == {(504, "urn:boxwright:problem:deadline-missed")}
+    assert (first.status_code, next_.status_code) == (200, 200)
+    assert watched.calls == 2
+    assert value(app, "boxwright_deadline_missed_total") == 6
+
+
+def test_a_client_cannot_extend_the_time_limit(watched_app, watched, photo):
+    async def test():
+        app = watched_app(request_seconds=0.05)
+        watched.gate.clear()
+        async with client(app) as http:
+            return await http.post("/detect", content=photo(), headers={"X-Request-Timeout": "3600"})
+
+    assert asyncio.run(test()).status_code == 504
+
+
+@pytest.mark.parametrize("sent", ["soon", "0", "-1", "nan", "inf", "1e999", ""])
+def test_an_invalid_timeout_header_is_refused(detect, photo, sent):
+    answer = detect(photo(), headers={"X-Request-Timeout": sent})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-header")
+
+
+def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched, photo, caplog):
+    async def test():
+        app = watched_app()
+        watched.gate.clear()
+        async with client(app) as http:
+            (first,) = await fill(app, http, photo(), 1)
+            await asyncio.to_thread(watched.entered.wait, 30)
+            exchanges = [Exchange(app) for _ in range(6)]
+            tasks = [asyncio.create_task(exchange.run()) for exchange in exchanges]
+            for exchange in exchanges:
+                exchange.body(photo())
+            await until(lambda: app.state.inference.scheduler.working + app.state.inference.scheduler.waiting == 7)
+            for exchange in exchanges:
+                exchange.disconnect()
+            await asyncio.gather(*tasks)
+            watched.gate.set()
+            assert (await first).status_code == 200
+            assert (await http.post("/detect", content=photo())).status_code == 200
+            return app, exchanges
+
+    with caplog.at_level("INFO", logger="boxwright"):
+        app, exchanges = asyncio.run(test())
+    assert watched.calls == 2
+    assert not any(exchange.sent for exchange in exchanges)
+    assert value(app, "boxwright_disconnected_total") == 6
+    assert value(app, "boxwright_requests_total", route="/detect", method="POST", status="499") == 6
+    assert "the client disconnected" in caplog.text
+
+
+def test_a_slow_body_is_refused(watched_app, photo):
+    async def test():
+        app = watched_app(body_seconds=0.05)
+        slow = Exchange(app, length=100_000)
+        slow.body(photo()[:10], more=True)
+        task = asyncio.create_task(slow.run())
+        await until(lambda: slow.sent)
+        slow.disconnect()
+        await task
+        return app, slow
+
+    app, slow = asyncio.run(test())
+    assert (slow.status, slow.problem, slow.headers["connection"]) == (408, "slow-body", "close")
+    assert value(app, "boxwright_slow_bodies_total") == 1
+    assert value(app, "boxwright_body_bytes") == 0
+
+
+def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
+    async def test():
+        app = watched_app(max_waiting_bytes=100_000)
+        holding, one_more = Exchange(app), Exchange(app)
+        holding.body(bytes(90_000), more=True)
+        held = asyncio.create_task(holding.run())
+        await until(lambda: value(app, "boxwright_body_bytes") == 90_000)
+        one_more.body(bytes(20_000), more=True)
+        one_more.body(b"")
+        await one_more.run()
+        holding.disconnect()
+        await held
+        async with client(app) as http:
+            return app, one_more, await http.post("/detect", content=photo())
+
+    app, refused, afterwards = asyncio.run(test())
+    assert (refused.status, refused.problem) == (503, "overloaded")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert value(app, "boxwright_rejected_total", reason="memory") == 1
+    assert value(app, "boxwright_body_bytes") == 0
+    assert afterwards.status_code == 200
+
+
+KEY = new_key()
+KEYS = {"key_hashes": str(HashedKey.of("camera", KEY))}
+FORM = (b"content-type", b"multipart/form-data; boundary=edge")
+
+
+def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, photo):
+    async def test():
+        app = watched_app(max_unauthenticated_bytes=100_000, **KEYS)
+        holding = Exchange(app, path="/v1/vision/detection", headers=[FORM])
+        holding.body(bytes(90_000), more=True)
+        held = asyncio.create_task(holding.run())
+        await until(lambda: app.state.limits.unauthenticated_bytes == 90_000)
+        one_more = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
+        one_more.body(bytes(20_000), more=True)
+        refusing = asyncio.create_task(one_more.run())
+        await until(lambda: one_more.sent)
+        async with client(app) as http:  # the refused request still holds its bytes
+            with_key = await http.post("/detect", content=photo(), headers={"X-API-Key": KEY})
+        bytes_of_others = app.state.limits.body_bytes
+        for exchange in (holding, one_more):
+            exchange.disconnect()
+        await asyncio.gather(held, refusing)
+        return app, one_more, with_key, bytes_of_others
+
+    app, refused, with_key, bytes_of_others = asyncio.run(test())
+    assert (refused.status, with_key.status_code, bytes_of_others) == (503, 200, 0)
+    assert app.state.limits.unauthenticated_bytes == app.state.limits.body_bytes == 0
+
+
+def test_a_body_without_a_key_has_less_time(watched_app):
+    async def test():
+        app = watched_app(unauthenticated_seconds=0.05, **KEYS)
+        slow = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
+        slow.body(b"--edge", more=True)
+        task = asyncio.create_task(slow.run())
+        await until(lambda: slow.sent)
+        slow.disconnect()
+        await task
+        patient = Exchange(app, path="/detect", headers=[(b"x-api-key", KEY.encode())], length=100_000)
+        patient.body(b"x", more=True)
+        task = asyncio.create_task(patient.run())
+        await until(lambda: app.state.limits.body_bytes == 1)
+        await asyncio.sleep(0.1)
+        sent = list(patient.sent)
+        patient.disconnect()
+        await task
+        return slow, sent
+
+    slow, sent = asyncio.run(test())
+    assert (slow.status, sent) == (408, [])
+
+
+def test_deepstack_list_is_answered_while_the_queue_is_full(watched_app, watched, photo):
+    async def test():
+        app = watched_app(queue_size=2)
+        watched.gate.clear()
+        async with client(app) as http:
+            tasks = await fill(app, http, photo(), capacity(app))
+            names = await http.post("/v1/vision/custom/list")
+            refused = await http.post("/v1/vision/detection", files={"image": photo()})
+            watched.gate.set()
+            await asyncio.gather(*tasks)
+            return names, refused
+
+    names, refused = asyncio.run(test())
+    assert (names.status_code, refused.status_code) == (200, 503)
+    assert names.json()["models"] == ["tiny-random"]
+
+
+@pytest.mark.parametrize("query", ["format=image", "format=both"])
+def test_an_annotated_image_above_the_limit_is_refused(watched_app, photo, query):
+    async def test():
+        app = watched_app(max_response_bytes=2000)
+        async with client(app) as http:
+            small = await http.post(f"/detect?{query}&confidence=1", content=photo(16, 16))
+            large = await http.post(f"/detect?{query}&confidence=1", content=photo(200, 200))
+            return app, small, large
+
+    app, small, large = asyncio.run(test())
+    assert (small.status_code, large.status_code) == (200, 413)
+    assert large.json()["type"] == "urn:boxwright:problem:response-too-large"
+    assert app.state.limits.body_bytes == 0
+
+
+def test_the_limit_counts_all_annotated_images_of_a_batch(watched_app, photo):
+    async def test():
+        app = watched_app(max_response_bytes=5000)
+        files = [("image", photo(16, 16))]
+        async with client(app) as http:
+            return [(await http.post("/detect?format=both", files=files * count)).status_code for count in (2, 16)]
+
+    assert asyncio.run(test()) == [200, 413]
+
+
+def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched_app, photo):
+    picture = photo(700, 700)
+
+    async def test():
+        app = watched_app(max_waiting_bytes=8_000_000)
+        unread, reading = Exchange(app), asyncio.Event()
+        unread.scope["query_string"] = b"format=image&confidence=1"
+        unread.scope["headers"] = [(b"accept", b"image/png")]
+        unread.body(picture)
+
+        async def send(message):
+            unread.sent.append(message)
+            if message["type"] == "http.response.body":
+                await reading.wait()
+
+        task = asyncio.create_task(app(unread.scope, unread.incoming.get, send))
+        await until(lambda: len(unread.sent) > 1)
+        held = app.state.limits.body_bytes
+        async with client(app) as http:
+            refused = await http.post("/detect?format=image&confidence=1", content=picture, headers={"accept": "image/png"})
+        reading.set()
+        await task
+        return app, unread, held, refused
+
+    app, unread, held, refused = asyncio.run(test())
+    body = b"".join(message["body"] for message in unread.sent[1:])
+    assert held == len(picture) + RESPONSE_COPIES * len(body) > 4_000_000
+    assert max(len(message["body"]) for message in unread.sent[1:]) <= SEND_CHUNK_BYTES
+    assert refused.status_code == 503
+    assert app.state.limits.body_bytes == 0

@@ -1,0 +1,102 @@
+"""POST /detect with several images, and with JSON."""
+
+import base64
+import json
+
+import pytest
+
+
+def text(data):
+    return base64.b64encode(data).decode()
+
+
+def without_clock(answer):
+    return {name: value for name, value in answer.items() if name != "timing_ms"}
+
+
+@pytest.fixture(scope="module")
+def alone(http):
+    """(photo) -> its answer when it is sent by itself."""
+    return lambda photo: without_clock(http.post("/detect?confidence=0.05", content=photo).json())
+
+
+def test_several_images_of_a_form_are_answered_in_order(http, alone, two_photos):
+    photos = [*two_photos, two_photos[0]] * 5
+    answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
+    assert list(answer.json()) == ["results"]
+    assert [without_clock(result) for result in answer.json()["results"]] == [alone(photo) for photo in photos]
+
+
+def test_json_with_one_image_is_answered_like_a_plain_body(http, alone, two_photos):
+    for value in (text(two_photos[0]), "data:image/jpeg;base64," + text(two_photos[0])):
+        answer = http.post("/detect?confidence=0.05", json={"image": value})
+        assert without_clock(answer.json()) == alone(two_photos[0])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_json_with_a_list_is_answered_with_a_list(http, alone, two_photos, count):
+    answer = http.post("/detect?confidence=0.05", json={"images": [text(photo) for photo in two_photos[:count]]})
+    assert [without_clock(result) for result in answer.json()["results"]] == [alone(photo) for photo in two_photos[:count]]
+
+
+def test_an_invalid_image_of_a_batch_has_its_problem_in_its_place(http, alone, two_photos):
+    broken = two_photos[0][:-200]
+    photos = [two_photos[0], b"no photo", two_photos[1], broken, b""]
+    answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [without_clock(results[place]) for place in (0, 2)] == [alone(two_photos[0]), alone(two_photos[1])]
+    assert [results[place] for place in (1, 3, 4)] == [{"problem": alone(photos[place])} for place in (1, 3, 4)]
+    assert [results[place]["problem"]["status"] for place in (1, 3, 4)] == [415, 422, 400]
+
+
+def test_format_both_draws_on_every_image(http, two_photos):
+    answer = http.post("/detect?format=both", json={"images": [text(photo) for photo in two_photos]})
+    assert all(result["annotated"]["base64"] for result in answer.json()["results"])
+
+
+def test_format_image_is_refused_for_several_images(http, two_photos):
+    answer = http.post("/detect?format=image", files=[("image", (None, photo)) for photo in two_photos])
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["parameter"] == "format"
+    assert "format=both" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("query", ["confidence=0.1&confidence=0.9", "model=a&model=b", "format=json&iou=0.1&iou=0.1"])
+def test_a_repeated_parameter_is_refused(http, photo, query):
+    answer = http.post(f"/detect?{query}", content=photo())
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
+    assert "may be given once, got '2 times'" in answer.json()["detail"]
+    assert http.post("/detect?classes=cat&classes=dog", content=photo()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "cannot be parsed"),
+        (b"{", "cannot be parsed"),
+        (b'{"image": NaN}', "cannot be parsed"),
+        (b"[" * 300 + b"]" * 300, "recursion"),
+        (b"[" + b"[]," * 1_000_001 + b"[]]", "limits are 2,000,000"),
+        (b"{" + b",".join(b'"%d":0' % key for key in range(10_001)) + b"}", "limits are 2,000,000 and 10,000"),
+        (b"[]", "/docs"),
+        (b"{}", 'must have either "image"'),
+        (b'{"image": null}', 'must have either "image"'),
+        (b'{"image": "", "images": [""]}', 'must have either "image"'),
+        (b'{"photo": "AAAA"}', "photo: Extra inputs"),
+        (b'{"image": 7}', "image: must be a string with an image file in base64, got int"),
+        (b'{"image": "AA=A"}', "image: is not base64"),
+        (b'{"image": "AA\\nAA"}', "without line breaks"),
+        ('{"image": "ÄÖ=="}'.encode(), "image: is not base64"),
+        (b'{"image": "data:image/png,AAAA"}', "data URL"),
+        (b'{"images": []}', "at least 1"),
+        (b'{"images": ["AAAA", 5]}', "images.1: must be"),
+        (json.dumps({"images": ["AAAA"] * 17}).encode(), "at most 16"),
+    ],
+    ids=lambda value: str(value[:30]),
+)
+def test_invalid_json_is_refused_with_its_place(http, body, message):
+    answer = http.post("/detect", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-json")
+    assert message in answer.json()["detail"]
+    assert len(answer.content) < 1000

@@ -1,0 +1,255 @@
+"""Responses of POST /detect."""
+
+import base64
+import io
+import json
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.detector import Detector
+from detector.engines.onnxruntime import OnnxEngine
+from detector.imaging.draw import draw_detections
+from detector.imaging.image import read_image
+from service.app import create_app
+from service.inference.pipeline import MAX_KEPT_PIXELS
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_model):
+    return Detector(tiny_model.spec, OnnxEngine.of(tiny_model))
+
+
+def test_the_response_has_exactly_the_documented_fields(detect, photo):
+    answer = detect(photo(), confidence=0.05).json()
+    assert list(answer) == ["model", "version", "image", "detections", "timing_ms"]
+    assert answer["model"] == "tiny-random"
+    assert answer["image"] == {"width": 80, "height": 50}
+    assert list(answer["timing_ms"]) == ["decode", "prepare", "network", "select", "total"]
+    assert list(answer["detections"][0]) == ["label", "score", "box"]
+    assert list(answer["detections"][0]["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+
+
+def test_the_boxes_are_those_of_the_detector(detect, photo, detector, tiny_model):
+    found = detector.detect(read_image(photo()), score_threshold=0.05)
+    answer = detect(photo(), confidence=0.05).json()["detections"]
+    assert [one["label"] for one in answer] == [tiny_model.spec.labels[class_id] for class_id in found.class_ids]
+    assert np.allclose([one["score"] for one in answer], found.scores, atol=5e-5)
+    assert np.allclose([list(one["box"].values()) for one in answer], found.boxes, atol=5e-3)
+
+
+def test_the_best_score_comes_first_and_boxes_are_inside_the_image(detect, photo):
+    answer = detect(photo(), confidence=0, max_detections=1000).json()["detections"]
+    scores = [one["score"] for one in answer]
+    assert len(scores) > 3
+    assert scores == sorted(scores, reverse=True)
+    assert all(
+        0 <= one["box"]["xmin"] <= one["box"]["xmax"] <= 80 and 0 <= one["box"]["ymin"] <= one["box"]["ymax"] <= 50 for one in answer
+    )
+
+
+def test_the_total_time_includes_every_stage(detect, photo):
+    timing = detect(photo()).json()["timing_ms"]
+    assert timing["total"] >= sum(value for stage, value in timing.items() if stage != "total") - 0.05  # each is rounded
+    assert min(timing.values()) >= 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "image/jpeg"},
+        {"content-type": "application/octet-stream"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "text/plain"},
+        {},
+    ],
+    ids=lambda headers: headers.get("content-type", "none"),
+)
+def test_a_plain_body_is_an_image_for_any_content_type(detect, photo, headers):
+    assert detect(photo(), headers).json()["image"] == {"width": 80, "height": 50}
+
+
+def test_a_form_field_gives_the_same_boxes_as_a_plain_body(ask, tiny_app, detect, photo):
+    def form(part):
+        return ask(tiny_app, "POST", "/detect?confidence=0.05", files={"image": part}).json()["detections"]
+
+    expected = detect(photo(), confidence=0.05).json()["detections"]
+    assert form(("dog.jpg", photo(), "image/jpeg")) == expected
+    assert form(("dog.jpg", photo())) == expected
+
+
+def test_a_form_part_needs_no_file_name_and_no_content_type(detect, photo):
+    body = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + photo() + b"\r\n--edge--\r\n"
+    answer = detect(body, {"content-type": "multipart/form-data; boundary=edge"}, confidence=0.05)
+    assert answer.json()["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+
+
+def test_confidence_omits_lower_scores(detect, photo):
+    everything = detect(photo(), confidence=0).json()["detections"]
+    middle = everything[len(everything) // 2]["score"]
+    rest = detect(photo(), confidence=middle + 1e-4).json()["detections"]
+    assert rest == [one for one in everything if one["score"] > middle + 1e-4]
+    assert 0 < len(rest) < len(everything)
+
+
+def test_classes_keep_only_these_labels(detect, photo):
+    everything = detect(photo(), confidence=0.01).json()["detections"]
+    some = detect(photo(), confidence=0.01, classes=["dog", "cat"]).json()["detections"]
+    assert some == [one for one in everything if one["label"] != "person"]
+    assert {one["label"] for one in everything} == {"cat", "dog", "person"}
+
+
+def test_max_detections_keeps_the_best(detect, photo):
+    everything = detect(photo(), confidence=0.01).json()["detections"]
+    assert detect(photo(), confidence=0.01, max_detections=2).json()["detections"] == everything[:2]
+
+
+def test_an_iou_of_one_suppresses_nothing(detect, photo):
+    few, many = (detect(photo(), confidence=0.01, iou=iou).json()["detections"] for iou in (0, 1))
+    assert len(few) < len(many)
+
+
+def test_format_image_is_the_image_with_boxes(detect, photo, detector, tiny_model):
+    picture = read_image(photo())
+    drawn = draw_detections(picture, detector.detect(picture, score_threshold=0.05), tiny_model.spec.labels)
+    answer = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05)
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), drawn)
+    assert not np.array_equal(picture, drawn)
+
+
+def test_format_image_is_a_jpeg_unless_png_is_preferred(detect, photo):
+    answer = detect(photo(), {"accept": "image/jpeg, image/png;q=0.9"}, format="image")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(answer.content)).size == (80, 50)
+
+
+def test_an_image_too_long_for_a_jpeg_is_sent_as_png(detect, photo):
+    answer = detect(photo(65_510, 1, form="PNG"), {"accept": "image/jpeg"}, format="image")
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(answer.content)).size == (65_510, 1)
+
+
+def test_format_both_is_json_with_the_annotated_image(detect, photo):
+    answer = detect(photo(), {"accept": "image/png"}, format="both", confidence=0.05).json()
+    assert answer["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+    assert answer["annotated"]["media_type"] == "image/png"
+    drawn = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05).content
+    assert base64.b64decode(answer["annotated"]["base64"]) == drawn
+
+
+@pytest.fixture(scope="module")
+def antialiased_app(tiny_model):
+    """Return the service of a model that accepts large JPEGs decoded at a reduced scale."""
+    model = replace(tiny_model, spec=replace(tiny_model.spec, resample="antialiased"))
+    return create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), Settings())
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, ask, photo, form):
+    content = photo(900, 700, form=form)
+    answers = [
+        ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": response_format}).json()
+        for response_format in ("json", "both")
+    ]
+    assert answers[0]["detections"] == answers[1]["detections"] != []
+    assert answers[0]["image"] == answers[1]["image"] == {"width": 900, "height": 700}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_large_image_is_drawn_at_full_size(antialiased_app, ask, photo, form):
+    content = photo(900, 700, form=form)
+    answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
+
+
+def test_an_image_too_large_to_keep_is_decoded_again_for_drawing(antialiased_app, ask):
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((MAX_KEPT_PIXELS // 4000 + 1, 4000)).save(file, "PNG")
+    headers, content = {"accept": "image/png"}, file.getvalue()
+    answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers=headers)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
+
+
+def test_format_both_runs_the_network_once(tiny_model, photo, ask):
+    calls = []
+    engine = OnnxEngine.of(tiny_model)
+
+    class Counting:
+        name = "counting"
+
+        def __call__(self, images):
+            calls.append(len(images))
+            return engine(images)
+
+    app = create_app(Registry([LoadedModel.of(tiny_model, Counting())]), Settings())
+    calls.clear()
+    assert ask(app, "POST", "/detect?format=both", content=photo()).status_code == 200
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options"),
+    [
+        ("PNG", "P", {"transparency": 3}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "1", {}),
+        ("PNG", "L", {}),
+        ("JPEG", "CMYK", {}),
+        ("JPEG", "L", {}),
+        ("GIF", "P", {}),
+        ("WEBP", "RGB", {}),
+        ("BMP", "RGB", {}),
+        ("TIFF", "RGB", {}),
+    ],
+)
+def test_every_image_format_and_mode_is_accepted(detect, photo, form, mode, options):
+    answer = detect(photo(40, 30, form=form, mode=mode, **options))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["image"] == {"width": 40, "height": 30}
+
+
+def test_a_16_bit_image_is_accepted(detect):
+    file = io.BytesIO()
+    Image.fromarray(np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40)).save(file, "PNG")
+    assert detect(file.getvalue()).json()["image"] == {"width": 40, "height": 30}
+
+
+def test_the_first_frame_of_an_animation_is_used(detect):
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
+    moving, still = io.BytesIO(), io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(still, "GIF")
+    answers = [detect(file.getvalue(), confidence=0).json()["detections"] for file in (moving, still)]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5000), (5000, 1), (2, 3)])
+def test_extreme_sizes_are_answered_in_every_format(detect, photo, width, height):
+    for form in ("json", "image", "both"):
+        answer = detect(photo(width, height, form="PNG"), format=form, confidence=0.01)
+        assert answer.status_code == 200, answer.text
+    assert answer.json()["image"] == {"width": width, "height": height}
+
+
+def test_boxes_refer_to_the_upright_image(detect, photo):
+    pixels = Image.open(io.BytesIO(photo(80, 50, form="PNG")))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    turned, upright = io.BytesIO(), io.BytesIO()
+    pixels.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG", exif=exif)
+    pixels.save(upright, "PNG")
+    first, second = (detect(file.getvalue(), confidence=0.01).json() for file in (turned, upright))
+    assert first["image"] == {"width": 80, "height": 50}
+    assert first["detections"] == second["detections"]
+
+
+def test_a_request_with_curl_s_default_content_type_is_answered(served, photo):
+    answer = httpx.post(f"{served.url}/detect", content=photo(), headers={"content-type": "application/x-www-form-urlencoded"})
+    assert json.loads(answer.content)["image"] == {"width": 80, "height": 50}

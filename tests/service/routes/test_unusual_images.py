@@ -1,0 +1,132 @@
+"""Unusual and invalid images over a real socket. The service answers a valid image the same way afterwards."""
+
+import io
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+QUARTER_TURN = 6  # EXIF orientation: rotate clockwise to display
+
+
+def encoded(image, form, **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def noise(width, height, mode="RGB", seed=0):
+    """Return coarse noise, which a lossy format keeps distinct from other noise."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST).convert(mode)
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+FRAMES = [noise(80, 50, "P", seed) for seed in range(3)]
+GREY16 = Image.fromarray(np.linspace(0, 65535, 80 * 50).reshape(50, 80).astype(np.uint16))
+TAKEN = {
+    "animated gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), (80, 50)),
+    "cmyk": (encoded(noise(80, 50, "CMYK"), "JPEG"), (80, 50)),
+    "16 bits": (encoded(GREY16, "PNG"), (80, 50)),
+    "palette with transparency": (encoded(noise(80, 50, "P"), "PNG", transparency=0), (80, 50)),
+    "1 x 1": (encoded(noise(1, 1), "PNG"), (1, 1)),
+    "1 x 5000": (encoded(noise(1, 5000), "PNG"), (1, 5000)),
+    "5000 x 1": (encoded(noise(5000, 1), "JPEG"), (5000, 1)),
+    "turned": (encoded(noise(80, 50), "JPEG", exif=exif(QUARTER_TURN)), (50, 80)),
+}
+WHOLE = encoded(noise(200, 150), "JPEG")
+REFUSED = {
+    "empty": (b"", {}, 400, "empty-photo"),
+    "text": (b"no photo at all, only words", {}, 415, "not-an-image"),
+    "a truncated jpeg": (WHOLE[: len(WHOLE) // 2], {}, 422, "damaged-image"),
+    "an unknown class": (WHOLE, {"classes": "unicorn"}, 422, "unknown-class"),
+    "an unknown model": (WHOLE, {"model": "nobody's"}, 404, "unknown-model"),
+    "a confidence of 2": (WHOLE, {"confidence": "2"}, 422, "bad-parameter"),
+    "an unknown parameter": (WHOLE, {"colour": "red"}, 422, "bad-parameter"),
+}
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with httpx.Client(base_url=served.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def unaffected(client):
+    """Check after the test that a valid image is answered as before."""
+
+    def ask():
+        return client.post("/detect", content=WHOLE, params={"confidence": 0.05}).json()["detections"]
+
+    before = ask()
+    assert before
+    yield
+    assert ask() == before
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.usefixtures("unaffected")
+@pytest.mark.parametrize("name", TAKEN)
+def test_an_unusual_image_is_answered_with_its_upright_size_and_boxes_inside(client, name):
+    data, (width, height) = TAKEN[name]
+    for form in ("json", "image", "both"):
+        answer = client.post("/detect", content=data, params={"format": form, "confidence": 0})
+        assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["image"] == {"width": width, "height": height}
+    assert found["detections"]
+    for box in (one["box"] for one in found["detections"]):
+        assert 0 <= box["xmin"] <= box["xmax"] <= width
+        assert 0 <= box["ymin"] <= box["ymax"] <= height
+
+
+@pytest.mark.usefixtures("unaffected")
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_invalid_request_is_answered_with_a_problem(client, name):
+    data, query, status, slug = REFUSED[name]
+    answer = client.post("/detect", content=data, params=query)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["type"] == f"urn:boxwright:problem:{slug}"
+    assert len(answer.json()["detail"]) > 20
+
+
+@pytest.mark.usefixtures("unaffected")
+def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(client, png_that_claims):
+    answer = client.post("/detect", content=png_that_claims(60_000, 60_000))
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:boxwright:problem:photo-too-large")
+    assert "60,000 x 60,000" in answer.json()["detail"]
+
+
+def test_the_first_frame_of_an_animated_gif_is_used(client):
+    def found(data):
+        return client.post("/detect", content=data, params={"confidence": 0}).json()["detections"]
+
+    animated, *single = (found(data) for data in (TAKEN["animated gif"][0], *(encoded(frame, "GIF") for frame in FRAMES)))
+    assert animated == single[0]
+    assert animated not in single[1:]
+
+
+def test_boxes_of_a_rotated_image_are_those_of_the_upright_one(client):
+    upright = noise(80, 50)
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    answers = [
+        client.post("/detect", content=data, params={"confidence": 0}).json()
+        for data in (encoded(upright, "PNG"), encoded(lying, "PNG", exif=exif(QUARTER_TURN)), encoded(lying, "PNG"))
+    ]
+    assert [answer["image"] for answer in answers] == [{"width": 80, "height": 50}] * 2 + [{"width": 50, "height": 80}]
+    assert answers[0]["detections"] == answers[1]["detections"] != answers[2]["detections"]
+
+
+@pytest.mark.parametrize("path", ["/", "/models", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/detect", "/nowhere"])
+def test_head_has_the_status_of_get_and_no_body(client, path):
+    head, get = (client.request(method, path) for method in ("HEAD", "GET"))
+    assert head.status_code == get.status_code == {"/detect": 405, "/nowhere": 404}.get(path, 200)
+    assert head.content == b""
+    assert get.content

@@ -1,0 +1,67 @@
+"""No image is written to the disk or the log, in any protocol, whether it is valid or not."""
+
+import base64
+import resource
+import struct
+
+import httpx
+import pytest
+
+SECRET = b"bytes-that-only-the-image-has"
+FORMS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+
+@pytest.fixture
+def writes_nothing(start_service, model_file):
+    """Start a service that cannot write to files: a write fails with EFBIG. Its log goes into a pipe."""
+    service = start_service(model_file, BOXWRIGHT_LOG_LEVEL="debug")
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (0, 0))
+    yield service
+    service.stop()
+
+
+def with_secret(photo):
+    """Insert a comment into a JPEG."""
+    return photo[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(SECRET)) + SECRET + photo[2:]
+
+
+def requests_of(photo):
+    """Yield a request for each protocol and form of body."""
+    text, element = base64.b64encode(photo).decode(), struct.pack("<I", len(photo)) + photo
+    form = {"files": [("image", (f"{SECRET.decode()}.jpg", photo))]}
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES"}
+    infer, predict = "/v2/models/tiny-random/infer", "/v1/models/tiny-random:predict"
+    yield "/detect?format=both", {"content": photo}
+    yield "/detect", form
+    yield "/detect", {"json": {"images": [text]}}
+    yield "/v1/vision/detection", form
+    yield infer, {"json": {"inputs": [tensor | {"data": [text]}]}}
+    yield infer, {"content": photo, "headers": {"Inference-Header-Content-Length": "0"}}
+    head = b'{"inputs":[{"name":"image","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":%d}}]}' % len(element)
+    yield infer, {"content": head + element, "headers": {"Inference-Header-Content-Length": str(len(head))}}
+    yield predict, {"json": {"instances": [{"b64": text}]}}
+
+
+def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
+    large = photo(1400, 1000, form="BMP")  # 4 MB: what spools to disk would do so
+    with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
+        for picture in (large, *(photo(form=form) for form in FORMS), photo(form="TIFF", compression="tiff_lzw")):
+            for path, request in requests_of(picture):
+                answer = client.post(path, **request)
+                assert answer.status_code == 200, (path, answer.text[:500])
+
+
+def test_no_part_of_an_image_is_in_the_log(writes_nothing, photo):
+    valid = with_secret(photo(200, 100))
+    with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
+        for picture in (valid, valid[:-300], SECRET + valid):
+            statuses = {client.post(path, **request).status_code for path, request in requests_of(picture)}
+            assert (statuses == {200}) == (picture is valid)
+        client.post("/detect", content=b'{"image": "' + SECRET, headers={"content-type": "application/json"})
+        client.post("/detect", content=valid, params={"confidence": SECRET.decode()}, headers={"X-Request-Timeout": SECRET.decode()})
+    assert writes_nothing.stop() == 0
+    log = "".join(writes_nothing.log)
+    assert log.count("boxwright.access") == 26
+    encoded = base64.b64encode(valid).decode()
+    for fragment in (SECRET.decode(), encoded[40:80], encoded[-80:-40]):
+        assert fragment not in log

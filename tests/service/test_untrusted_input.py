@@ -1,0 +1,114 @@
+"""Mutated images and forms: never an internal error, and no growth of threads or memory.
+
+python -m pytest tests/service/test_untrusted_input.py --strangers 10000      sends 10,000 images and 10,000 forms
+"""
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.service import untrusted_input
+
+ALLOWED = {200, 400, 413, 415, 422, 503, 504}
+CLIENTS = 8
+MAX_GROWTH = 1.03
+"""Maximum growth of resident memory when the same requests are sent again."""
+
+
+@pytest.fixture(scope="module")
+def count(request):
+    return request.config.getoption("--strangers")
+
+
+@pytest.fixture(scope="module")
+def service(start_service, model_file):
+    service = start_service(model_file)
+    yield service
+    service.stop()
+
+
+def state_of(process):
+    """Return the number of threads and the resident bytes."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines())
+    return int(lines["Threads"]), int(lines["VmRSS"].split()[0]) * 1024
+
+
+def send_all(url, requests):
+    """Send each (path, content, headers), a few at a time; return number -> status. Fails if a response takes 30 s."""
+
+    async def run():
+        numbered, statuses_by_request = enumerate(requests), {}
+
+        async def client():
+            async with httpx.AsyncClient(base_url=url, timeout=30) as session:
+                for number, (path, content, headers) in numbered:
+                    statuses_by_request[number] = (await session.post(path, content=content, headers=headers)).status_code
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(client())
+        return statuses_by_request
+
+    return asyncio.run(run())
+
+
+def check_all(service, requests):
+    """Check all statuses, that repeated requests need no more threads and memory, and that nothing unexpected is logged."""
+    statuses_by_request = send_all(service.url, requests)
+    expected = {number: statuses_by_request[2 * number] for number in range(len(requests[::2]))}
+    assert send_all(service.url, requests[::2]) == expected
+    threads, resident = state_of(service.process)
+    assert send_all(service.url, requests[::2]) == expected
+    after = state_of(service.process)
+    counted = Counter(statuses_by_request.values())
+    assert set(counted) <= ALLOWED, counted
+    assert len(counted) > 2
+    assert set(send_all(service.url, [("/detect", untrusted_input.valid_images()["PNG"][0], {})] * 64).values()) == {200}
+    assert after[0] <= threads  # idle threads may have ended
+    assert after[1] < MAX_GROWTH * resident, (resident, after[1])
+    assert not [line for line in service.log if "boxwright.service" in line or "Traceback" in line]
+    print(f"\n{len(requests)} requests: {dict(counted)}; {threads} threads; resident {resident:,} bytes, in the end {after[1]:,}")
+
+
+def test_mutated_images_cause_no_internal_error(service, count):
+    queries, kind = ("", "", "?format=both", "?format=image&confidence=0.01"), {"content-type": "image/jpeg"}
+    check_all(service, [(f"/detect{queries[number % 4]}", untrusted_input.photo(number), kind) for number in range(count)])
+
+
+def test_mutated_forms_cause_no_internal_error(service, count):
+    paths = ("/detect", "/v1/vision/detection")
+    requests = []
+    for number in range(count):
+        body, kind = untrusted_input.form(number)
+        sendable = bytes(byte for byte in kind if 32 <= byte < 127).strip()  # httpx sends no other header
+        requests.append((paths[number % 2], body, {"content-type": sendable.decode()}))
+    check_all(service, requests)
+
+
+def test_mutated_queries_cause_no_internal_error(tiny_app, ask):
+    dice = random.Random(11)
+    query = b"confidence=0.5&iou=0.4&classes=dog&classes=cat&max_detections=5&format=both&model=tiny-random"
+    queries = [quote(untrusted_input.mutated(query, query[::-1], dice), safe="&=") for _ in range(150)]
+    photo = untrusted_input.valid_images()["PNG"][0]
+    statuses = {ask(tiny_app, "POST", f"/detect?{query}", content=photo).status_code for query in queries}
+    assert statuses <= {200, 404, 422}
+    assert len(statuses) > 1
+
+
+@pytest.mark.parametrize("form", untrusted_input.FORMS)
+def test_the_images_are_valid_before_mutation(tiny_app, ask, form):
+    assert len(untrusted_input.valid_images()[form]) >= 4
+    for photo in untrusted_input.valid_images()[form]:
+        assert ask(tiny_app, "POST", "/detect", content=photo).status_code == 200
+
+
+def test_most_mutations_are_distinct():
+    valid = {photo for photos in untrusted_input.valid_images().values() for photo in photos}
+    photos = {untrusted_input.photo(number) for number in range(300)}
+    assert len(photos - valid) > 290
+    assert len({untrusted_input.form(number) for number in range(300)}) > 290
