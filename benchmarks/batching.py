@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from cli.output.download_bar import load_model
+from cli.output.progress import load_model
 from detector.engines import Engine
 from weights.engines.factory import load_engine
 

@@ -1,14 +1,14 @@
-"""`boxwright data preview`: what training sees of annotated photos."""
+"""`boxwright data preview`: draw the images as training sees them."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.config_options import with_config_options
-from cli.options import ModelOption
+from cli.finetune.options import with_training_options
+from cli.options import DatasetArgument, ModelOption, TrainingConfigOption
 
-AUGMENTATION = (
+AUGMENTATION_OPTIONS = (
     "seed",
     "labels",
     "sizes",
@@ -25,47 +25,48 @@ AUGMENTATION = (
     "exposure",
     "min_visible",
 )
-"""Options that decide what a picture looks like."""
+"""The training options that change what an image looks like."""
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
 def preview(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="VOC-style: JPEGImages, Annotations, ...")],
+    dataset: DatasetArgument,
     *,
-    image_set: Annotated[str, typer.Option("--set", help="A list in ImageSets/Main.")] = "train",
-    count: Annotated[int, typer.Option(min=1, max=256, help="Pictures on the sheet.")] = 16,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The sheet: .jpg or .png.")] = Path("preview.jpg"),
+    image_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Draw images of this image set of ImageSets/Main.")] = "train",
+    count: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Draw this many images.")] = 16,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Write this .jpg or .png file.")] = Path("preview.jpg"),
     model: ModelOption = None,
-    config: Annotated[
-        str | None, typer.Option("--config", metavar="FILE_OR_RECIPE", help="Options in a TOML file; those given here come on top.")
-    ] = None,
+    config: TrainingConfigOption = None,
     **options: Any,
 ) -> None:
-    """Draw the first pictures of a run as the network sees them, augmented, with the boxes that it learns."""
-    from PIL import Image
-
-    from cli.output.download_bar import load_model
-    from training.config import Config
-    from training.data.batches import Batches
-    from training.data.contact_sheet import contact_sheet, first_sights
-    from training.data.voc_reader import read_set
-    from training.modeling.initial_model import labels_to_learn, model_to_start_with
-    from training.recipes import find_recipe
-    from weights.atomic_files import atomic_write
+    """Draw the first images of a training run as the network sees them: augmented, with their boxes."""
+    from cli.extras import start_tensorflow
+    from cli.finetune.plan import read_config, read_plan
+    from cli.output.progress import load_model
+    from cli.output.terminal import count_of, print_next_step
 
     if out.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"{out} is written as {' or '.join(FORMATS)}; give such a name.", param_hint="--out")
-    given = {name: value for name, value in options.items() if value is not None}
-    settings = Config.read(find_recipe(config), given) if config else Config.of(given)
-    samples = read_set(dataset, image_set)
-    labels = labels_to_learn(settings, samples)
-    spec = model_to_start_with(load_model(model), labels, samples, settings).model.spec
-    sights = list(first_sights(Batches(samples, spec, settings), count))
+        raise typer.BadParameter(f"{out} cannot be written. Give a name that ends in {', '.join(FORMATS)}.", param_hint="--out")
+    plan = read_plan(dataset, (image_set,), model, read_config(config, options))
+    start_tensorflow("boxwright data preview")
+
+    from PIL import Image
+
+    from training.data.batches import Batches
+    from training.data.contact_sheet import contact_sheet, first_sights
+    from training.modeling.initial_model import labels_to_learn, model_to_start_with
+    from weights.atomic_files import atomic_write
+
+    samples = plan.samples[image_set]
+    labels = labels_to_learn(plan.config, samples)
+    spec = model_to_start_with(load_model(model), labels, samples, plan.config).model.spec
+    views = list(first_sights(Batches(samples, spec, plan.config), count))
     with atomic_write(out) as file:
-        Image.fromarray(contact_sheet(sights, labels)).save(file, FORMATS[out.suffix.lower()], quality=90)
-    sizes = sorted({len(sight.pixels) for sight in sights})
-    boxes = sum(len(sight.boxes) for sight in sights)
-    typer.echo(f"{out}: {len(sights)} pictures of {', '.join(map(str, sizes))} pixels a side, {boxes} boxes.")
+        Image.fromarray(contact_sheet(views, labels)).save(file, FORMATS[out.suffix.lower()], quality=90)
+    sizes = ", ".join(map(str, sorted({len(view.pixels) for view in views})))
+    boxes = sum(len(view.boxes) for view in views)
+    typer.echo(f"{out}: {count_of(len(views), 'image')} of {sizes} pixels, {count_of(boxes, 'box')}.")
+    print_next_step(f"boxwright finetune {dataset}")
 
 
-with_config_options(preview, AUGMENTATION)
+with_training_options(preview, AUGMENTATION_OPTIONS)
