@@ -148,7 +148,7 @@ def test_a_finished_run_has_nothing_left_to_do_and_starts_no_ray(finished, archi
     again = detect(archive, model_file, "list.txt", "--out", finished["out"])
     printed, told = again.communicate()
     assert "Started a local Ray" not in told
-    assert f"{SOUND} photos answered" in printed
+    assert f"{SOUND} images processed" in printed
     assert rows_of(finished["out"]) == before
 
 
@@ -180,17 +180,17 @@ def test_folders_without_a_photo_are_told_and_nothing_is_begun(archive, model_fi
     ended = detect(archive, model_file, "empty", "--out", "of-nothing")
     _, said = ended.communicate()
     assert ended.returncode == 1
-    assert said.startswith("empty: no photo in this folder")
+    assert said.startswith("empty: no image in this folder")
     assert not (archive / "of-nothing" / "_plan").exists()
 
 
 KILLER = """
 import os, sys
 from pathlib import Path
-from cli.batch.manifest import Plan
-from cli.batch.worker import Journal
-with Journal(Path("out"), 0) as journal:
-    for photo in journal.each(Plan.read(Path("out")).chunk(0)):
+from cli.batch.manifest import Manifest
+from cli.batch.worker import CrashJournal
+with CrashJournal(Path("out"), 0) as journal:
+    for photo in journal.track(Manifest.read(Path("out")).chunk(0)):
         if photo.name == "killer.jpg":
             os._exit(9)
 """
@@ -198,22 +198,22 @@ with Journal(Path("out"), 0) as journal:
 
 @pytest.fixture
 def make_worker(tmp_path, model_file, monkeypatch):
-    """() -> a Worker of ours. It sets variables of its process, which is this one, so they are taken back: else what later tests train
+    """() -> a BatchWorker. It sets variables of its process, which is this one, so they are taken back: else what later tests train
     in processes of their own would be computed by one thread, and differ in the last bits."""
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.setenv(name, "1")
 
     def make():
-        from cli.batch.worker import Worker
+        from cli.batch.worker import BatchWorker
 
-        return Worker(str(tmp_path / "out"), str(model_file), "auto")
+        return BatchWorker(str(tmp_path / "out"), str(model_file), "auto")
 
     return make
 
 
 def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(tmp_path, make_worker, monkeypatch):
-    from cli.batch.manifest import Asked, Plan
-    from cli.batch.worker import DEATHS
+    from cli.batch.manifest import BatchTask, Manifest
+    from cli.batch.worker import MAX_CRASHES
 
     monkeypatch.chdir(tmp_path)
     names = ("a.jpg", "killer.jpg", "z.jpg")
@@ -221,8 +221,8 @@ def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(
     paths = [tmp_path / name for name in names]
     for seed, path in enumerate(paths):
         path.write_bytes(picture(seed))
-    Plan.begin(tmp_path / "out", Asked("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
-    for _ in range(DEATHS):
+    Manifest.create(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
+    for _ in range(MAX_CRASHES):
         died = subprocess.run([sys.executable, "-c", KILLER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
         assert died.returncode == 9
     make_worker()({"chunk": [0]})
@@ -232,12 +232,12 @@ def test_a_photo_at_which_processes_die_is_left_out_and_the_others_are_answered(
 
 
 def test_a_name_that_is_no_text_comes_out_too(tmp_path, make_worker):
-    from cli.batch.manifest import Asked, Plan
+    from cli.batch.manifest import BatchTask, Manifest
 
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     path.write_bytes(picture(0))
     (tmp_path / "out").mkdir()
-    Plan.begin(tmp_path / "out", Asked("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
+    Manifest.create(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
     make_worker()({"chunk": [0]})
     (row,) = rows_of(tmp_path / "out")
     assert row["photo"].endswith("caf\\xe9.jpg")

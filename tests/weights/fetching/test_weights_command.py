@@ -46,10 +46,11 @@ def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights,
     assert [row[0] for row in rows] == [*EMBEDDED, *entries()]
     assert {row[1] for row in rows} == {"ships", "pulled", "-"}
     assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
-    assert rows[0][1:] == ["ships", "15.6", "288", "object detection, 11 classes of everyday things"]
-    assert rows[1][1:] == ["ships", "8.1", "288", "object detection, 11 classes of everyday things, in 8 bits"]
-    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7"  # nobody has published its size
-    assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7", "416", entry_of("yolov2-voc").description]
+    assert rows[0][1:] == ["ships", "15.6 MB", "11", "-", "Apache-2.0"]
+    assert rows[1][1:] == ["ships", "8.1 MB", "11", "0.801", "Apache-2.0"]
+    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7 MB"  # nobody has published its size
+    assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7 MB", "20", "-", "none stated"]
+    assert {row[0]: row[3] for row in rows}["darknet19"] == "-"  # a backbone has no classes
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])
@@ -97,12 +98,12 @@ def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead,
     assert "nobody has published a sha256 for darknet19" in ended.err
     assert ended.out.count("\n") == 1
     assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
-    assert weights("remove", "darknet19", "--forget").out == "darknet19: removed, and no hash is on record for it now.\n"
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: removed; its recorded hash is forgotten.\n"
 
 
 def test_forgetting_alone_is_told(weights):
-    assert weights("remove", "darknet19").out == "darknet19: was not here.\n"
-    assert weights("remove", "darknet19", "--forget").out == "darknet19: was not here, and no hash is on record for it now.\n"
+    assert weights("remove", "darknet19").out == "darknet19: was not downloaded.\n"
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: was not downloaded; its recorded hash is forgotten.\n"
 
 
 def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_fetches_nothing(weights, internet, monkeypatch):
@@ -130,7 +131,7 @@ def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_
     [
         ("yolov2-voc", ("sizes: 202,704,264 bytes", "hashes: none published")),
         ("tiny-yolov2-voc", ("sizes: 63,471,556 bytes or 63,471,560 bytes", "sha1 24b4bd049fc4fa5f5e95f684a8967e65c625dff9")),
-        ("tensornets-yolov2-voc", ("sizes: not published; about 203 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
+        ("tensornets-yolov2-voc", ("sizes: not published; about 202.7 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
     ],
 )
 def test_info_says_so_where_no_size_or_no_hash_is_published(weights, name, words):
@@ -151,4 +152,10 @@ def test_ctrl_c_says_that_what_has_come_is_kept(home, internet, weights_like, mo
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error == "boxwright: stopped. What has come of darknet19 is kept; the same command goes on from there.\n"
+    assert error == "boxwright: interrupted. The same command continues the download of darknet19.\n"
+
+
+def test_verify_without_downloaded_models_says_so(weights):
+    ended = weights("verify")
+    assert (ended.code, ended.out) == (0, "")
+    assert "There are no downloaded models to verify." in ended.err

@@ -1,4 +1,4 @@
-"""`boxwright models`: a folder of models, from the shell."""
+"""`boxwright models`: managing a folder of model versions."""
 
 import json
 import shutil
@@ -19,56 +19,56 @@ def folder(tmp_path):
 
 @pytest.fixture
 def models(boxwright, folder):
-    """(arguments) -> how `boxwright models ARGUMENTS` ended, in that folder."""
+    """(command, arguments) -> the result of `boxwright models COMMAND ARGUMENTS` for the folder."""
     return lambda command, *arguments: boxwright("models", command, *arguments, "--models", folder)
 
 
 def rows(listed):
-    """Name, version and state of each line."""
+    """Return name, version and state of each line."""
     return [tuple(line.split("\t")[:3]) for line in listed.out.splitlines()]
 
 
-def test_the_life_of_a_model(models, model_file):
-    assert models("add", model_file).out.startswith("tiny: version 1 is the newest now, ")
+def test_versions_are_added_rolled_back_promoted_and_removed(models, model_file):
+    assert models("add", model_file).out.startswith("tiny: version 1 is now the newest (")
     assert models("add", model_file, "--name", "tiny").out.startswith("tiny: version 2")
     assert models("add", model_file, "--name", "other").code == 0
     assert rows(models("list")) == [("other", "1", "newest"), ("tiny", "2", "newest"), ("tiny", "1", "kept")]
-    assert models("rollback", "tiny").out == "tiny: version 1 is the newest now.\n"
+    assert models("rollback", "tiny").out == "tiny: version 1 is now the newest.\n"
     assert rows(models("list"))[1:] == [("tiny", "1", "newest"), ("tiny", "2", "aside")]
-    assert models("promote", "tiny", 2).out == "tiny: version 2 is the newest now.\n"
-    assert models("remove", "tiny", "--version", 1).out == "tiny: removed 1.\n"
-    assert models("remove", "other").out == "other: removed 1.\n"
+    assert models("promote", "tiny", 2).out == "tiny: version 2 is now the newest.\n"
+    assert models("remove", "tiny", "--version", 1).out == "tiny: removed version 1.\n"
+    assert models("remove", "other").out == "other: removed version 1.\n"
     assert rows(models("list")) == [("tiny", "2", "newest")]
 
 
-def test_the_folder_may_come_from_the_environment_as_the_service_s_does(boxwright, folder, model_file, monkeypatch):
+def test_the_folder_can_come_from_the_environment(boxwright, folder, model_file, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MODELS", str(folder))
     assert boxwright("models", "add", model_file).code == 0
     assert rows(boxwright("models", "list")) == [("tiny", "1", "newest")]
 
 
-def test_a_model_that_ships_is_added_by_its_name(models, folder):
+def test_a_model_of_the_package_is_added_by_name(models, folder):
     assert models("add", "everyday").code == 0
     assert (folder / "everyday" / "1" / "model.safetensors").read_bytes() == EVERYDAY.read_bytes()
 
 
-def test_only_so_many_are_kept(models, model_file):
+def test_old_versions_are_deleted_with_keep(models, model_file):
     for _ in range(3):
         assert models("add", model_file, "--keep", 2).code == 0
     assert rows(models("list")) == [("tiny", "3", "newest"), ("tiny", "2", "kept")]
 
 
-def test_list_tells_labels_precision_and_what_is_damaged_as_json(models, folder, tiny_model, model_file):
+def test_json_list_has_labels_precision_and_damaged_files(models, folder, tiny_model, model_file):
     save_model(replace(tiny_model, provenance={"ap50": "0.5000 on set val, 4 photos"}), model_file)
     models("add", model_file)
     (folder / "flat.safetensors").write_bytes(b"no model")
     shutil.copy(model_file, folder / "my model.safetensors")
-    told = json.loads(models("list", "--json").out)
-    flat, tiny = told["versions"]
+    listed = json.loads(models("list", "--json").out)
+    flat, tiny = listed["versions"]
     assert (flat["name"], flat["state"]) == ("flat", "damaged")
     assert (tiny["labels"], tiny["ap"], tiny["state"]) == (3, "0.5000 on set val, 4 photos", "newest")
     assert tiny["file"] == str(folder / "tiny" / "1" / "model.safetensors")
-    assert len(told["troubles"]) == 2
+    assert len(listed["troubles"]) == 2
     assert "my model" in models("list").err
 
 
@@ -83,15 +83,15 @@ def test_list_tells_labels_precision_and_what_is_damaged_as_json(models, folder,
         (("remove", "mine"), "has no model 'mine'"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence(models, model_file, folder, arguments, sentence):
-    ended = models(*(argument.format(file=model_file) for argument in arguments))
-    assert ended.code == 2
-    assert sentence in ended.err
+def test_an_impossible_request_is_one_sentence(models, model_file, folder, arguments, sentence):
+    result = models(*(argument.format(file=model_file) for argument in arguments))
+    assert result.code == 2
+    assert sentence in result.err
     assert not [path for path in folder.iterdir() if path.name != ".lock"]
 
 
-def test_a_folder_that_is_not_there_is_a_sentence(boxwright, tmp_path, model_file):
+def test_a_missing_folder_is_one_sentence(boxwright, tmp_path, model_file):
     for arguments in (("list",), ("add", model_file)):
-        ended = boxwright("models", *arguments, "--models", tmp_path / "nowhere")
-        assert ended.code == 2
-        assert "there is no such folder" in ended.err
+        result = boxwright("models", *arguments, "--models", tmp_path / "nowhere")
+        assert result.code == 2
+        assert "there is no such folder" in result.err
