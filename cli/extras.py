@@ -54,10 +54,9 @@ def missing_extra_message(purpose: str, package: str) -> str:
 
 def _install_command(extra: Extra) -> str:
     clone = Path(__file__).resolve().parents[1]
-    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
-    if not (clone / "pyproject.toml").is_file():
-        return f"{python} -m pip install 'boxwright[{extra}]'"
-    return f"cd {clone} && {python} -m pip install -c constraints.txt -e '.[{extra}]'"
+    if (clone / "pyproject.toml").is_file():
+        return f"cd {clone} && {sys.executable} -m pip install -c constraints.txt -e '.[{extra}]'"
+    return f"{sys.executable} -m pip install 'boxwright[{extra}]'"
 
 
 def start_tensorflow(purpose: str) -> None:

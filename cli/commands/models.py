@@ -45,6 +45,7 @@ def add(
     The copy is read and run on a test image before it becomes a version.
     """
     from cli.output.progress import load_model
+    from cli.output.terminal import print_next_step
     from weights.embedded import EMBEDDED
     from weights.hub.resolve import SUFFIX
     from weights.repository.publish import add as add_version
@@ -53,6 +54,7 @@ def add(
     source = path if path.suffix == SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_model(model)
     version = add_version(folder, name or path.stem, source, keep=keep)
     typer.echo(f"{version.name}: version {version.number} is now the newest ({version.path.stat().st_size:,} bytes).")
+    print_next_step(f"boxwright serve --models {folder}, unless a service watches the folder already")
 
 
 @app.command()

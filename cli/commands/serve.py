@@ -77,8 +77,9 @@ def serve(
 ) -> None:
     """Detect objects over HTTP.
 
-    Every setting can also be an environment variable (BOXWRIGHT_QUEUE_SIZE=64) or in a file. API keys go into
-    BOXWRIGHT_KEY_HASHES; 'boxwright keys new NAME' creates one. --print-config lists all settings.
+    Every setting can also be an environment variable (BOXWRIGHT_QUEUE_SIZE=64) or in a file; --print-config lists them.
+
+    To require API keys, create one with 'boxwright keys new NAME', and put its hash into BOXWRIGHT_KEY_HASHES.
     """
     from cli.checks import check_address, check_model
     from cli.environment import warn_about_unknown_variables

@@ -84,7 +84,7 @@ class TrainingDisplay:
         epoch, left = f"epoch {metrics['epoch'] + 1}/{self._config.epochs}", self._time_left(step)
         if "ap50" in metrics:
             self._ap50 = f" · AP50 {metrics['ap50']:.3f}"
-            line = f"{epoch}{self._ap50} · loss {metrics['loss']:.3f} · validation loss {metrics['val_loss']:.3f} · {left}"
+            line = f"{epoch}, step {step}{self._ap50} · loss {metrics['loss']:.3f} · validation loss {metrics['val_loss']:.3f} · {left}"
             self._console.print(line, highlight=False, soft_wrap=True)
             for sentence in metrics["sentences"]:
                 self._console.print(Text(f"  {sentence}", style="yellow"), soft_wrap=True)

@@ -49,7 +49,7 @@ def test_a_run_writes_a_model_that_detects_and_a_report(boxwright, dataset, mode
     assert result.code == 0
     assert "all epochs are done. Best AP50 0." in result.out
     assert "Starting TensorFlow" not in result.out
-    assert re.search(r"epoch 2/2 · AP50 \d\.\d+ · loss \S+ · validation loss \S+ · 0:00 left\n", result.err)
+    assert re.search(r"epoch 2/2, step 2 · AP50 \d\.\d+ · loss \S+ · validation loss \S+ · 0:00 left\n", result.err)
     assert "the validation set 'val' has only 4 images" in result.err
     folder = tmp_path / "runs" / "things-001"
     assert f"Next: boxwright detect IMAGE --model {folder / 'best.safetensors'}\n" in result.err
