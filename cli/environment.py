@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from cli.checks import did_you_mean
 from cli.output.terminal import print_error
 
-PREFIX = "BOXWRIGHT_"
+VARIABLE_PREFIX = "BOXWRIGHT_"
 OTHER_VARIABLES = ("HOME", "MIRROR", "OFFLINE", "ENGINES", "CONFIG", "API_KEY")
 """Variables that are read outside `service.settings`."""
 SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
@@ -19,7 +19,7 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
     from service.settings import Settings
 
     names = (*Settings.model_fields, *(f"ray_{name}" for name in RaySettings.model_fields))
-    known = {PREFIX + name for name in (*(name.upper() for name in names), *OTHER_VARIABLES)}
+    known = {VARIABLE_PREFIX + name for name in (*(name.upper() for name in names), *OTHER_VARIABLES)}
     for name in unknown_variables(environment, known):
         print_error(f"the environment variable {name} has no effect.{did_you_mean(name, known)}", warning=True)
 
@@ -30,5 +30,7 @@ def unknown_variables(environment: Mapping[str, str], known: Iterable[str]) -> l
     return sorted(
         name
         for name in environment
-        if name.upper().startswith(PREFIX) and name.upper() not in upper_case and not SERVICE_LINK.fullmatch(name.removeprefix(PREFIX))
+        if name.upper().startswith(VARIABLE_PREFIX)
+        and name.upper() not in upper_case
+        and not SERVICE_LINK.fullmatch(name.removeprefix(VARIABLE_PREFIX))
     )

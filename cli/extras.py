@@ -16,7 +16,7 @@ from detector.errors import MissingExtra
 
 Extra = Literal["train", "ray"]
 
-PACKAGES: dict[str, Extra] = {
+OPTIONAL_PACKAGES: dict[str, Extra] = {
     "tensorflow": "train",
     "keras": "train",
     "tf_keras": "train",
@@ -48,7 +48,7 @@ def require_packages(purpose: str, *packages: str) -> None:
 
 def missing_extra_message(purpose: str, package: str) -> str:
     """Return a sentence that names the missing package and the command that installs its extra."""
-    extra = PACKAGES[package]
+    extra = OPTIONAL_PACKAGES[package]
     return f"{purpose} needs {package}, which is not installed. Install the extra {extra!r}: {_install_command(extra)}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.extras import PACKAGES, missing_extra_message
+from cli.extras import OPTIONAL_PACKAGES, missing_extra_message
 from cli.output.terminal import print_error
 from detector.errors import BoxwrightError
 
@@ -51,13 +51,13 @@ class LazyCommands(Mapping[str, Any]):
 @cache
 def _load_command(name: str) -> Any:
     """Import a command and convert it to Typer's command object."""
-    app, module = typer.Typer(add_completion=False, pretty_exceptions_enable=False), import_module(f"cli.commands.{name}")
+    group, module = typer.Typer(add_completion=False, pretty_exceptions_enable=False), import_module(f"cli.commands.{name}")
     if name in GROUPS:
-        app.add_typer(module.app, name=name, rich_help_panel=GROUPS[name])
+        group.add_typer(getattr(module, f"{name}_app"), name=name, rich_help_panel=GROUPS[name])
     else:
-        app.callback()(_boxwright)  # Typer makes an app with a single command and no callback that command itself
-        app.command(name, rich_help_panel=COMMANDS[name])(getattr(module, name))
-    return typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # get_command returns a group here
+        group.callback()(_boxwright)  # Typer makes an app with a single command and no callback that command itself
+        group.command(name, rich_help_panel=COMMANDS[name])(getattr(module, f"{name}_command"))
+    return typer.main.get_command(group).commands[name]  # type: ignore[attr-defined]  # get_command returns a group here
 
 
 class LazyGroup(TyperGroup):
@@ -103,7 +103,7 @@ def run() -> None:
         message = str(error)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in PACKAGES:
+        if package not in OPTIONAL_PACKAGES:
             raise
         message = missing_extra_message("this command", package)
     except OSError as error:

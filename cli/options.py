@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Engine = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
+EngineChoice = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
 """The names in `weights.engines.factory.EngineName`, without importing the engines."""
 
 ModelOption = Annotated[
@@ -19,7 +19,7 @@ ModelOption = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    Engine | None,
+    EngineChoice | None,
     typer.Option(
         "--engine", help="Run the network with this engine. [dim]\\[default: auto, which is onnxruntime][/dim]", rich_help_panel="Model"
     ),

@@ -7,17 +7,17 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from cli.batch.manifest import NAME, Manifest
+from cli.batch.manifest import MANIFEST_NAME, Manifest
 from cli.batch.parquet import BatchSummary, done_chunks, failed_images
 from cli.batch.run import locked_folder, new_task, open_manifest, run_batch
 from cli.detect.backends import DetectionOptions
 from cli.detect.inputs import STDIN, find_images
-from cli.output.progress import load_model
+from cli.output.progress import load_named_model
 from cli.output.terminal import count_of, print_image_error
 from detector.errors import SettingError
 from weights.engines.factory import EngineName
 
-MAX_LISTED = 20
+MAX_LISTED_FAILURES = 20
 """Failed images that are listed on the terminal. The Parquet files list all of them."""
 
 
@@ -40,9 +40,9 @@ def detect_batch(
     if model and Path(model).is_file():
         model = str(Path(model).resolve())  # worker processes have another current folder
     console = Console(stderr=True)
-    task = new_task(load_model(model), options)
+    task = new_task(load_named_model(model), options)
     with locked_folder(folder):
-        paths, messages = ([], []) if (folder / NAME).exists() else find_images(arguments, lists=True)
+        paths, messages = ([], []) if (folder / MANIFEST_NAME).exists() else find_images(arguments, lists=True)
         for message in messages:
             print_image_error(console, message)
         if messages and not paths:
@@ -61,7 +61,7 @@ def _start_message(folder: Path, manifest: Manifest) -> str:
 
 
 def _print_summary(folder: Path, summary: BatchSummary, console: Console, *, as_json: bool) -> None:
-    for image, problem in failed_images(folder, MAX_LISTED):
+    for image, problem in failed_images(folder, MAX_LISTED_FAILURES):
         print_image_error(console, f"{image}: {problem}")
     if as_json:
         facts = {"photos": summary.images, "boxes": summary.boxes, "problems": summary.problems}

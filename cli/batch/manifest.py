@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from detector.errors import SettingError
 from weights.atomic_files import atomic_write
 
-NAME = "_plan"  # pyarrow, pandas and Spark ignore names that start with "_"
+MANIFEST_NAME = "_plan"  # pyarrow, pandas and Spark ignore names that start with "_"
 TARGET_CHUNKS = 1000
 """The number of output files for a large archive."""
 MIN_CHUNK, MAX_CHUNK = 16, 512
@@ -63,7 +63,7 @@ class Manifest:
         names = list(dict.fromkeys(os.fsencode(image) for image in images))
         size = min(MAX_CHUNK, max(MIN_CHUNK, -(-len(names) // TARGET_CHUNKS)))
         schema = _SCHEMA.with_metadata({METADATA_KEY: json.dumps(asdict(task))})
-        with atomic_write(folder / NAME) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        with atomic_write(folder / MANIFEST_NAME) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for start in range(0, len(names), size):
                 writer.write_table(pa.table([pa.array(names[start : start + size], pa.binary())], schema), row_group_size=size)
         return cls.read(folder)
@@ -71,7 +71,7 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         """Read the manifest in a folder. Raises OSError, and SettingError if it is not valid."""
-        path = folder / NAME
+        path = folder / MANIFEST_NAME
         try:
             with pq.ParquetFile(path) as file:
                 schema_metadata, metadata = file.schema_arrow.metadata, file.metadata

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from weights.atomic_files import atomic_write
 
 BOX = pa.struct([("label", pa.string()), *((name, pa.float64()) for name in ("score", "xmin", "ymin", "xmax", "ymax"))])
-SCHEMA = pa.schema(
+RESULT_SCHEMA = pa.schema(
     [
         pa.field("photo", pa.string(), nullable=False),  # the path as given
         ("width", pa.int32()),  # pixels, upright; null if the image could not be read
@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
         ("problem", pa.string()),  # null, or the problem as a sentence
     ]
 )
-PREFIX = "part-"
+CHUNK_PREFIX = "part-"
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ def path_text(path: Path) -> str:
 
 def chunk_path(folder: Path, chunk: int) -> Path:
     """Return the path of the results of a chunk."""
-    return folder / f"{PREFIX}{chunk:08d}.parquet"
+    return folder / f"{CHUNK_PREFIX}{chunk:08d}.parquet"
 
 
 def done_chunks(folder: Path) -> set[int]:
     """Return the chunks whose results are complete."""
-    return {int(path.stem.removeprefix(PREFIX)) for path in folder.glob(f"{PREFIX}*.parquet")}
+    return {int(path.stem.removeprefix(CHUNK_PREFIX)) for path in folder.glob(f"{CHUNK_PREFIX}*.parquet")}
 
 
 def write_chunk(folder: Path, chunk: int, rows: Sequence[BatchRow], metadata: str) -> None:
     """Write all results of a chunk at once, with JSON as metadata. Raises OSError."""
-    table = pa.Table.from_pylist([vars(row) for row in rows], SCHEMA.with_metadata({"boxwright": metadata}))
+    table = pa.Table.from_pylist([vars(row) for row in rows], RESULT_SCHEMA.with_metadata({"boxwright": metadata}))
     with atomic_write(chunk_path(folder, chunk)) as file:
         pq.write_table(table, file, compression="zstd")
 

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.batch.manifest import NAME, BatchTask, Manifest
+from cli.batch.manifest import MANIFEST_NAME, BatchTask, Manifest
 from cli.batch.parquet import BatchSummary, done_chunks, remove_unfinished_files, summarise_batch
 from cli.checks import match_labels
 from cli.detect.backends import DetectionOptions
@@ -38,7 +38,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     if folder.is_file():
         raise SettingError(f"{folder} is a file. The results need a folder: move the file away, or give another name.")
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / NAME).exists() and (others := [path.name for path in folder.iterdir() if not path.name.startswith(".")]):
+    if not (folder / MANIFEST_NAME).exists() and (others := [path.name for path in folder.iterdir() if not path.name.startswith(".")]):
         raise SettingError(f"{folder} has other files, such as {others[0]}. Give a new or empty folder, or that of a run to continue.")
     lock = FileLock(folder / ".lock", timeout=0)
     try:
@@ -50,7 +50,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 def open_manifest(folder: Path, task: BatchTask, images: Sequence[Path]) -> Manifest:
     """Read the folder's manifest, or create one. Raises SettingError if its options are not those of `task`."""
-    if not (folder / NAME).exists():
+    if not (folder / MANIFEST_NAME).exists():
         return Manifest.create(folder, task, images)
     manifest = Manifest.read(folder)
     task.check_same(manifest.task, folder)

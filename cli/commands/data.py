@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.commands.preview import preview
+from cli.commands.data_preview import data_preview
 from cli.options import DatasetArgument, JsonOption
 
-app = typer.Typer(help="Check, split, import and preview annotated images.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, split, import and preview annotated images.", no_args_is_help=True)
 
 
-@app.command()
-def check(
+@data_app.command("check")
+def data_check(
     dataset: DatasetArgument,
     *,
     image_sets: Annotated[
@@ -80,8 +80,8 @@ def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> N
         print_next_step(f"boxwright data preview {dataset}")
 
 
-@app.command()
-def split(
+@data_app.command("split")
+def data_split(
     dataset: DatasetArgument,
     *,
     val: Annotated[
@@ -115,8 +115,8 @@ def split(
     print_next_step(f"boxwright data preview {dataset}")
 
 
-@app.command("import")
-def import_(
+@data_app.command("import")
+def data_import(
     source: Annotated[
         Path,
         typer.Argument(
@@ -164,7 +164,7 @@ def import_(
     print_next_step(f"boxwright data check {out}")
 
 
-app.command()(preview)
+data_app.command("preview")(data_preview)
 
 
 def _print_json(facts: dict[str, object]) -> None:

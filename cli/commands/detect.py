@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Engine, EngineOption, ModelOption
+from cli.options import EngineChoice, EngineOption, ModelOption
 
 if TYPE_CHECKING:
     from cli.detect.backends import DetectionBackend, DetectionOptions
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SERVICE, OUTPUT, FILTERS = "Remote service", "Output", "Filters"
 
 
-def detect(
+def detect_command(
     images: Annotated[
         list[Path],
         typer.Argument(
@@ -111,7 +111,7 @@ def detect(
 
 
 def _detect_with_ray(
-    images: list[Path], out: Path | None, model: str | None, engine: Engine, options: "DetectionOptions", *, as_json: bool
+    images: list[Path], out: Path | None, model: str | None, engine: EngineChoice, options: "DetectionOptions", *, as_json: bool
 ) -> bool:
     """Return whether every image was processed."""
     if out is None:
@@ -128,7 +128,7 @@ def _detect_with_ray(
 
 @contextmanager
 def _backend(
-    server: str | None, api_key: str | None, model: str | None, engine: Engine | None, options: "DetectionOptions"
+    server: str | None, api_key: str | None, model: str | None, engine: EngineChoice | None, options: "DetectionOptions"
 ) -> Iterator["DetectionBackend"]:
     """Load a model, or connect to a service for the duration of the block."""
     from cli.detect.backends import LocalBackend, ServerBackend

@@ -8,7 +8,7 @@ import typer
 from cli.options import DatasetArgument, EngineOption, JsonOption, ModelOption
 
 
-def evaluate(
+def evaluate_command(
     dataset: DatasetArgument,
     *,
     image_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Evaluate on this image set of ImageSets/Main.")] = "val",
@@ -28,7 +28,7 @@ def evaluate(
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
     from cli.output.evaluation import evaluation_facts, print_evaluation
-    from cli.output.progress import load_model, progress_bar
+    from cli.output.progress import load_named_model, progress_bar
     from cli.output.terminal import print_note
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate as evaluate_detector
@@ -37,7 +37,7 @@ def evaluate(
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
     samples = read_samples(dataset, image_set)
-    loaded = load_model(model)
+    loaded = load_named_model(model)
     check_common_labels(samples, loaded.spec.labels, loaded.name)
     if engine in ("tensorflow", "tensornets"):
         start_tensorflow(f"--engine {engine}")

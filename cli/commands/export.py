@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
-Target = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
+ExportFormat = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
 """The names in `weights.formats.export.Target`, without importing the exporters."""
 
 NEED_TENSORFLOW = ("keras", "savedmodel", "tflite")
 
 
-def export(
+def export_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
     *,
-    to: Annotated[Target, typer.Option("--to", help="Convert to this format.", show_default=False)],
+    to: Annotated[ExportFormat, typer.Option("--to", help="Convert to this format.", show_default=False)],
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Write to this path. [dim]\\[default: MODEL with the format's suffix][/dim]")
     ] = None,
@@ -29,14 +29,14 @@ def export(
     Both models are run on an image, and the largest difference of their raw outputs is printed.
     """
     from cli.extras import start_tensorflow
-    from cli.output.progress import load_model
+    from cli.output.progress import load_named_model
     from detector.imaging.image import read_image
     from detector.placement import Placement
     from weights.embedded import SAMPLE_PHOTO
     from weights.formats.export import FORMATS
     from weights.formats.export import export as export_model
 
-    loaded = load_model(model)
+    loaded = load_named_model(model)
     image = read_image((photo or SAMPLE_PHOTO).read_bytes())
     pixels = Placement.fit(loaded.spec, image).apply(image)
     if to in NEED_TENSORFLOW:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PUBLISH, WORKERS = "Publish", "Several workers"
 
 
-def finetune(
+def finetune_command(
     dataset: Annotated[
         Path | None,
         typer.Argument(metavar="[DATASET]", help="A VOC-style folder with image sets; see 'boxwright data split'.", show_default=False),
@@ -177,21 +177,21 @@ def _share_following(team: "Team", following: "list[Config]") -> "list[Config]":
 
 
 def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "Plan":
-    from cli.output.progress import load_model
+    from cli.output.progress import load_named_model
     from training.distributed.synchronise import Plan
     from training.run.folder import Task
 
     weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model))
+    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_named_model(model))
 
 
 def _resumed_plan(run: Path) -> "Plan":
-    from cli.output.progress import load_model
+    from cli.output.progress import load_named_model
     from training.distributed.synchronise import Plan
     from training.run.folder import RunFolder
 
     _, task, settings = RunFolder.open(run)
-    return Plan(task, settings, load_model(task.model))
+    return Plan(task, settings, load_named_model(task.model))
 
 
-with_training_options(finetune)
+with_training_options(finetune_command)

@@ -11,7 +11,7 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """The address to connect to, for a service that listens on every address."""
 
 
-def health(
+def health_command(
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Connect to this address. [dim]\\[default: from the settings, 127.0.0.1][/dim]")
     ] = None,

@@ -8,16 +8,16 @@ import typer
 from cli.options import JsonOption
 from detector.errors import SettingError
 
-app = typer.Typer(help="Create API keys for a service.", no_args_is_help=True)
+keys_app = typer.Typer(help="Create API keys for a service.", no_args_is_help=True)
 
 
-@app.callback()
+@keys_app.callback()
 def _keys() -> None:
     """Makes Typer keep `new` as a subcommand although it is the only one."""
 
 
-@app.command()
-def new(
+@keys_app.command("new")
+def keys_new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The client that gets the key; appears in logs.", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:

@@ -7,17 +7,17 @@ import typer
 
 from cli.options import JsonOption
 
-app = typer.Typer(help="Manage the folder of models that 'boxwright serve --models DIR' watches.", no_args_is_help=True)
+models_app = typer.Typer(help="Manage the folder of models that 'boxwright serve --models DIR' watches.", no_args_is_help=True)
 
 FolderOption = Annotated[
     Path, typer.Option("--models", metavar="DIR", envvar="BOXWRIGHT_MODELS", help="Use this existing folder of models.", show_default=False)
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the folder.", show_default=False)]
-Number = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="The version's number.", show_default=False)]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the folder.", show_default=False)]
+VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="The version's number.", show_default=False)]
 
 
-@app.command("list")
-def list_(folder: FolderOption, as_json: JsonOption = False) -> None:
+@models_app.command("list")
+def models_list(folder: FolderOption, as_json: JsonOption = False) -> None:
     """List all versions: the newest, which is served, those kept, and those set aside.
 
     In a pipe, tab-separated: name, version, state, size, classes, AP50, file.
@@ -27,8 +27,8 @@ def list_(folder: FolderOption, as_json: JsonOption = False) -> None:
     print_model_versions(folder, as_json=as_json)
 
 
-@app.command()
-def add(
+@models_app.command("add")
+def models_add(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a name from 'boxwright weights list'.", show_default=False)
     ],
@@ -44,21 +44,21 @@ def add(
 
     The copy is read and run on a test image before it becomes a version.
     """
-    from cli.output.progress import load_model
+    from cli.output.progress import load_named_model
     from cli.output.terminal import print_next_step
     from weights.embedded import EMBEDDED
     from weights.hub.resolve import SUFFIX
     from weights.repository.publish import add as add_version
 
     path = Path(model)
-    source = path if path.suffix == SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_model(model)
+    source = path if path.suffix == SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_named_model(model)
     version = add_version(folder, name or path.stem, source, keep=keep)
     typer.echo(f"{version.name}: version {version.number} is now the newest ({version.path.stat().st_size:,} bytes).")
     print_next_step(f"boxwright serve --models {folder}, unless a service watches the folder already")
 
 
-@app.command()
-def promote(name: Name, number: Number, folder: FolderOption) -> None:
+@models_app.command("promote")
+def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption) -> None:
     """Serve this version: set newer versions aside, or bring a version back that was set aside."""
     from weights.repository.publish import promote as promote_version
 
@@ -66,8 +66,8 @@ def promote(name: Name, number: Number, folder: FolderOption) -> None:
     typer.echo(f"{version.name}: version {version.number} is now the newest.")
 
 
-@app.command()
-def rollback(name: Name, folder: FolderOption) -> None:
+@models_app.command("rollback")
+def models_rollback(name: ModelName, folder: FolderOption) -> None:
     """Serve the previous version: set the newest version aside."""
     from weights.repository.publish import rollback as rollback_version
 
@@ -75,9 +75,9 @@ def rollback(name: Name, folder: FolderOption) -> None:
     typer.echo(f"{version.name}: version {version.number} is now the newest.")
 
 
-@app.command()
-def remove(
-    name: Name,
+@models_app.command("remove")
+def models_remove(
+    name: ModelName,
     folder: FolderOption,
     *,
     number: Annotated[

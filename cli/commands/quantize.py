@@ -16,7 +16,7 @@ MAX_AP_LOSS = 0.005
 CALIBRATION_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def quantize(
+def quantize_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
     *,
     calibration: Annotated[
@@ -34,7 +34,7 @@ def quantize(
     Value ranges are measured on the calibration images. Layers that lose too much precision stay in float32.
     """
     from cli.extras import require_packages
-    from cli.output.progress import load_model, progress_bar
+    from cli.output.progress import load_named_model, progress_bar
     from cli.output.terminal import print_next_step
     from detector.errors import SettingError
     from weights.formats.safetensors import save_model
@@ -45,7 +45,7 @@ def quantize(
         raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {SUFFIX}.", param_hint="--out")
     if _list_file(calibration, val_set).is_file():
         require_packages("measuring AP", "pycocotools")
-    loaded = load_model(model)
+    loaded = load_named_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} is already in 8 bits. Quantise the float32 model that it was made from.")
     images, samples = _calibration_images(calibration, photos, val_set), _samples(calibration, val_set)

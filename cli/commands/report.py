@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def report(
+def report_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of 'boxwright finetune'.", show_default=False)],
 ) -> None:
     """Write report.html into a run's folder: average precision, images, curves, layers.

@@ -29,7 +29,7 @@ QUIET_SECONDS = 5.0
 logger = logging.getLogger("boxwright.service")
 
 
-def serve(
+def serve_command(
     model: Annotated[
         str | None,
         typer.Option(
@@ -143,7 +143,7 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bo
     if not requested:
         raise typer.BadParameter("needs --ray.", param_hint="--replicas")
     from cli.extras import require_packages
-    from cli.output.progress import load_model
+    from cli.output.progress import load_named_model
     from service.ray.environment import set_up_environment
     from service.ray.settings import read_ray_settings
 
@@ -152,7 +152,7 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bo
     set_up_environment(serving=True)
     from service.ray.server import run_ray_server
 
-    load_model(settings.model)  # reports a bad model here, and downloads it once instead of once per detector
+    load_named_model(settings.model)  # reports a bad model here, and downloads it once instead of once per detector
     run_ray_server(settings, ray_settings)
 
 
@@ -177,14 +177,14 @@ def load_registry(settings: "Settings") -> "Registry":
     Raises:
         UnknownModel, ModelError, MissingExtra: The model cannot be loaded.
     """
-    from cli.output.progress import load_ready
+    from cli.output.progress import load_named_engine
     from service.models.registry import LoadedModel, Registry
     from weights.hub.resolve import is_known
     from weights.repository.layout import NAME
 
     if settings.models and (settings.model is None or (not is_known(settings.model) and NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
-    ready = load_ready(settings.model, settings.engine, lanes=settings.batch_size == 1)
+    ready = load_named_engine(settings.model, settings.engine, lanes=settings.batch_size == 1)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
     _run_later(ready.keep)
     return registry

@@ -7,14 +7,14 @@ import typer
 
 from cli.options import JsonOption
 
-app = typer.Typer(help="Download pretrained models, import Darknet weights, inspect model files.", no_args_is_help=True)
+weights_app = typer.Typer(help="Download pretrained models, import Darknet weights, inspect model files.", no_args_is_help=True)
 
 SourceFile = typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from 'boxwright weights list'.", show_default=False)]
+CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A name from 'boxwright weights list'.", show_default=False)]
 
 
-@app.command("list")
-def list_() -> None:
+@weights_app.command("list")
+def weights_list() -> None:
     """List the models that are known by name. "ships": part of the package; "pulled": downloaded; "~": an estimate.
 
     In a pipe, tab-separated: name, status, size, classes, AP50, licence.
@@ -24,9 +24,9 @@ def list_() -> None:
     print_known_models()
 
 
-@app.command()
-def pull(
-    name: Name,
+@weights_app.command("pull")
+def weights_pull(
+    name: CatalogueName,
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", exists=True, dir_okay=False, help="Use this local file instead of a download."),
@@ -50,8 +50,8 @@ def pull(
     print_next_step(f"boxwright detect IMAGE --model {name}")
 
 
-@app.command()
-def verify(
+@weights_app.command("verify")
+def weights_verify(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A downloaded model. [dim]\\[default: all][/dim]", show_default=False)
     ] = None,
@@ -84,9 +84,9 @@ def verify(
         raise typer.Exit(2)
 
 
-@app.command()
-def remove(
-    name: Name,
+@weights_app.command("remove")
+def weights_remove(
+    name: CatalogueName,
     forget: Annotated[bool, typer.Option("--forget", help="Also forget the recorded hash, so that a different file is accepted.")] = False,
 ) -> None:
     """Delete a downloaded file, or an unfinished download. The recorded hash is kept."""
@@ -101,8 +101,8 @@ def remove(
     typer.echo(f"{name}: {'removed' if existed else 'was not downloaded'}{'; its recorded hash is forgotten' if forget else ''}.")
 
 
-@app.command("import")
-def import_(
+@weights_app.command("import")
+def weights_import(
     cfg: Annotated[Path, SourceFile],
     weights: Annotated[Path, SourceFile],
     *,
@@ -139,8 +139,8 @@ def import_(
         print_next_step(f"boxwright detect IMAGE --model {out}")
 
 
-@app.command()
-def info(
+@weights_app.command("info")
+def weights_info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a model's name.", show_default=False)],
     with_layers: Annotated[bool, typer.Option("--layers", help="Also list the layers.")] = False,
     as_json: JsonOption = False,
@@ -149,10 +149,10 @@ def info(
     import json
 
     from cli.output.model_facts import absent_entry, print_entry, print_summary, summarise, summarise_entry
-    from cli.output.progress import load_model
+    from cli.output.progress import load_named_model
 
     entry = absent_entry(model)
-    summary = summarise_entry(entry) if entry else summarise(load_model(model))
+    summary = summarise_entry(entry) if entry else summarise(load_named_model(model))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     elif entry:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cli.checks import did_you_mean, match_labels
 from cli.detect.inputs import read_image_bytes
-from cli.output.progress import load_ready
+from cli.output.progress import load_named_engine
 from detector.detector import Detector
 from detector.errors import UnknownModel
 from detector.imaging.draw import draw_detections
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from service.client.client import Client
     from service.schemas.detections import ModelAnswer
 
-MAX_DETECTIONS = 1000
+MAX_SERVICE_DETECTIONS = 1000
 """The largest number of detections for an image that a service returns."""
 
 
@@ -84,7 +84,7 @@ class LocalBackend:
     @classmethod
     def load(cls, model: str | None, engine: EngineName, options: DetectionOptions) -> "LocalBackend":
         """Load a model. Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
-        ready = load_ready(model, engine)
+        ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
         classes = match_labels(options.classes, detector.spec.labels, ready.facts.name)
         writer = Thread(target=ready.keep, name="keep")
@@ -128,7 +128,7 @@ class ServerBackend:
             confidence=options.confidence,
             iou=options.iou,
             classes=options.classes,
-            max_detections=MAX_DETECTIONS,
+            max_detections=MAX_SERVICE_DETECTIONS,
             answer="both" if options.annotate else "json",
         )
         annotated = answer.annotated.decoded() if answer.annotated else None

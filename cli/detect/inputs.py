@@ -17,9 +17,9 @@ LIST_SUFFIX = ".txt"
 """A text file with the path of an image in each line."""
 COPY_MARK = ".boxes"
 """What the name of an annotated copy has before its suffix."""
-MAX_BYTES = 512 * 2**20
+MAX_IMAGE_FILE_BYTES = 512 * 2**20
 """64 million pixels of four 16-bit channels, uncompressed."""
-_TOO_LONG = ImageError(f"the file has more than {MAX_BYTES:,} bytes. No image of an allowed size is that large.")
+_TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
 
 
 def find_images(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
@@ -93,7 +93,7 @@ def read_image_bytes(path: Path) -> bytes:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ImageError("this is not a regular file but a pipe, socket or device, which may never end. To read a pipe, use '-'.")
-    if status.st_size > MAX_BYTES:
+    if status.st_size > MAX_IMAGE_FILE_BYTES:
         raise _TOO_LONG
     with path.open("rb") as file:
         return _read(file)
@@ -103,6 +103,6 @@ def _read(file: BinaryIO) -> bytes:
     data = bytearray()
     while chunk := file.read(2**20):
         data += chunk
-        if len(data) > MAX_BYTES:
+        if len(data) > MAX_IMAGE_FILE_BYTES:
             raise _TOO_LONG
     return bytes(data)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.checks import check_model, did_you_mean, match_labels, read_samples
-from cli.output.progress import load_model
+from cli.output.progress import load_named_model
 from cli.output.terminal import count_of, print_error
 from detector.errors import UnknownLabel
 from training.config import Config
@@ -74,7 +74,7 @@ def check_freeze(freeze: str, model: str | None) -> None:
     """Check that `freeze` is a keyword or a layer of the model. Raises ConfigError."""
     if freeze in FREEZE_KEYWORDS:
         return
-    layers = [layer.name for layer in load_model(model).spec.network]
+    layers = [layer.name for layer in load_named_model(model).spec.network]
     if freeze not in layers:
         hint = did_you_mean(freeze, (*FREEZE_KEYWORDS, *layers))
         raise ConfigError(

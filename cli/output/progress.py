@@ -44,14 +44,14 @@ def download_bar(name: str) -> Iterator[ReportDownload]:
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
-def load_model(name_or_file: str | None) -> Model:
+def load_named_model(name_or_file: str | None) -> Model:
     """Load a model as `weights.hub.resolve.load` does, with a bar for the download."""
     check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT) as report:
         return resolve.load(name_or_file, progress=report)
 
 
-def load_ready(name_or_file: str | None, engine: EngineName, *, lanes: bool = False) -> Ready:
+def load_named_engine(name_or_file: str | None, engine: EngineName, *, lanes: bool = False) -> Ready:
     """Load an engine as `weights.engines.ready.load_ready` does, with a bar for the download."""
     check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT) as report:

@@ -12,10 +12,12 @@ from cli.output.terminal import escape_control_characters
 
 NO_VALUE = "-"
 
-Row = Sequence[object]
+TableRow = Sequence[object]
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Row], *, numeric: Collection[str] = (), footer: Iterable[Row] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[TableRow], *, numeric: Collection[str] = (), footer: Iterable[TableRow] = ()
+) -> None:
     """Print rows to stdout: as a table on a terminal, else as tab-separated lines without a heading.
 
     Args:
@@ -36,7 +38,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], *, numeric: Collect
     console.print(table)
 
 
-def _build(columns: Sequence[str], unfolded: Collection[str], numeric: Collection[str], body: list[Row], totals: list[Row]) -> Table:
+def _build(
+    columns: Sequence[str], unfolded: Collection[str], numeric: Collection[str], body: list[TableRow], totals: list[TableRow]
+) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in numeric else "left", no_wrap=name in unfolded, overflow="fold")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.extras import PACKAGES
+from cli.extras import OPTIONAL_PACKAGES
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_a_missing_package_is_one_sentence_that_names_the_extra(
     (run / "run.json").write_text('{"dataset": "", "train_set": "", "val_set": "", "model": null}')
     (run / "config.toml").write_text("")
     data = make_flat_dataset({"a": [("dog", 1, 1, 30, 40)]})
-    hide_packages(*PACKAGES)
+    hide_packages(*OPTIONAL_PACKAGES)
     result = boxwright(*(argument.format(data=data, run=run) for argument in arguments))
     assert (result.code, result.out) == (2, "")
-    assert f"needs {package}, which is not installed. Install the extra {PACKAGES[package]!r}: " in result.err
+    assert f"needs {package}, which is not installed. Install the extra {OPTIONAL_PACKAGES[package]!r}: " in result.err
     assert result.err.count("\n") == 1

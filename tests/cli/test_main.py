@@ -10,7 +10,7 @@ import pytest
 
 from cli import main
 from cli.main import COMMANDS
-from cli.options import Engine
+from cli.options import EngineChoice
 from service.version import installed_version
 from weights.engines.factory import EngineName
 
@@ -41,7 +41,7 @@ def test_version_is_printed(boxwright):
 
 
 def test_the_engine_option_has_every_engine():
-    assert get_args(Engine) == get_args(EngineName)
+    assert get_args(EngineChoice) == get_args(EngineName)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ AUGMENTATION_OPTIONS = (
     "min_visible",
 )
 """The training options that change what an image looks like."""
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+PREVIEW_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
-def preview(
+def data_preview(
     dataset: DatasetArgument,
     *,
     image_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Draw images of this image set of ImageSets/Main.")] = "train",
@@ -42,11 +42,11 @@ def preview(
     """Draw the first images of a training run as the network sees them: augmented, with their boxes."""
     from cli.extras import start_tensorflow
     from cli.finetune.plan import read_config, read_plan
-    from cli.output.progress import load_model
+    from cli.output.progress import load_named_model
     from cli.output.terminal import count_of, print_next_step
 
-    if out.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"{out} cannot be written. Give a name that ends in {', '.join(FORMATS)}.", param_hint="--out")
+    if out.suffix.lower() not in PREVIEW_FORMATS:
+        raise typer.BadParameter(f"{out} cannot be written. Give a name that ends in {', '.join(PREVIEW_FORMATS)}.", param_hint="--out")
     plan = read_plan(dataset, (image_set,), model, read_config(config, options))
     start_tensorflow("boxwright data preview")
 
@@ -59,14 +59,14 @@ def preview(
 
     samples = plan.samples[image_set]
     labels = labels_to_learn(plan.config, samples)
-    spec = model_to_start_with(load_model(model), labels, samples, plan.config).model.spec
+    spec = model_to_start_with(load_named_model(model), labels, samples, plan.config).model.spec
     views = list(first_sights(Batches(samples, spec, plan.config), count))
     with atomic_write(out) as file:
-        Image.fromarray(contact_sheet(views, labels)).save(file, FORMATS[out.suffix.lower()], quality=90)
+        Image.fromarray(contact_sheet(views, labels)).save(file, PREVIEW_FORMATS[out.suffix.lower()], quality=90)
     sizes = ", ".join(map(str, sorted({len(view.pixels) for view in views})))
     boxes = sum(len(view.boxes) for view in views)
     typer.echo(f"{out}: {count_of(len(views), 'image')} of {sizes} pixels, {count_of(boxes, 'box')}.")
     print_next_step(f"boxwright finetune {dataset}")
 
 
-with_training_options(preview, AUGMENTATION_OPTIONS)
+with_training_options(data_preview, AUGMENTATION_OPTIONS)
