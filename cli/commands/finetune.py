@@ -24,7 +24,13 @@ PUBLISH, WORKERS = "Publish", "Several workers"
 def finetune_command(
     dataset: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATASET]", help="A VOC-style folder with image sets; see 'boxwright data split'.", show_default=False),
+        typer.Argument(
+            metavar="[DATASET]",
+            exists=True,
+            file_okay=False,
+            help="A VOC-style folder with image sets; see 'boxwright data split'.",
+            show_default=False,
+        ),
     ] = None,
     *,
     model: ModelOption = None,
@@ -114,6 +120,7 @@ def _check_arguments(
     then: list[str],
 ) -> "tuple[Config, list[Config]]":
     """Check everything that needs no TensorFlow. Return the options of the run, and of those that follow it."""
+    from cli.checks import check_model
     from cli.extras import require_packages
     from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set
     from training.run.folder import RunFolder
@@ -121,7 +128,8 @@ def _check_arguments(
     require_packages("boxwright finetune", "tensorflow", "keras", "pycocotools", "matplotlib")
     settings, following = read_config(config, given), [read_config(recipe, given) for recipe in then]
     if resume:
-        _, _, settings = RunFolder.open(resume)
+        _, task, settings = RunFolder.open(resume)
+        check_model(task.model)
     elif dataset:
         plan = read_plan(dataset, image_sets, model, settings)
         warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])

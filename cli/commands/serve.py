@@ -87,8 +87,7 @@ def serve_command(
     from service.settings import read_settings
 
     flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = read_settings(config, **(_parse_settings(others or []) | given))
+    settings = read_settings(config, **(_parse_settings(others or []) | {key: value for key, value in flags.items() if value is not None}))
     warn_about_unknown_variables(os.environ)
     if print_config:
         typer.echo(settings.as_toml())

@@ -3,14 +3,18 @@
 from collections.abc import Collection, Iterable, Sequence
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from cli.output.terminal import escape_control_characters
 
 NO_VALUE = "-"
+GAP = 2
+"""Spaces between two columns."""
+MIN_LAST_COLUMN = 10
+"""Characters. Narrower terminals fold every column but the first."""
 
 TableRow = Sequence[object]
 
@@ -32,16 +36,15 @@ def print_table(
         for row in (*body, *totals):
             typer.echo("\t".join(_text(cell).replace("\n", "; ") for cell in row))
         return
-    table = _build(columns, columns[:-1], numeric, body, totals)
-    if Measurement.get(console, console.options, table).minimum > console.width:
-        table = _build(columns, columns[:1], numeric, body, totals)
-    console.print(table)
+    width = sum(max(cell_len(_text(row[index])) for row in (columns, *body, *totals)) + GAP for index in range(len(columns) - 1))
+    unfolded = columns[:-1] if width + MIN_LAST_COLUMN <= console.width else columns[:1]
+    console.print(_build(columns, unfolded, numeric, body, totals))
 
 
 def _build(
     columns: Sequence[str], unfolded: Collection[str], numeric: Collection[str], body: list[TableRow], totals: list[TableRow]
 ) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in numeric else "left", no_wrap=name in unfolded, overflow="fold")
     for row in body:
