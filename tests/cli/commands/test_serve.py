@@ -1,9 +1,13 @@
 """`boxwright serve`: its settings and checks before the service starts, and the line that describes it."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,3 +83,33 @@ def test_the_log_describes_the_service(start_service, model_file):
     service = start_service(model_file)
     service.stop()
     assert any("serving tiny-random (3 classes)" in line for line in service.log)
+
+
+def test_ctrl_c_ends_the_service_with_exit_code_130(model_file):
+    command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", "--model", str(model_file), "--set", "notice_seconds=0"]
+    # Shells start background processes with SIGINT ignored.
+    restore = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=restore) as service:
+        log = []
+        for line in service.stderr:
+            log.append(line)
+            if "running on http://" in line:
+                service.send_signal(signal.SIGINT)
+        assert service.wait(timeout=30) == 130
+    assert "Traceback" not in "".join(log)
+
+
+def test_a_terminal_gets_text_logs_and_a_pipe_json(model_file, start_service):
+    piped = start_service(model_file)
+    piped.stop()
+    assert all(line.startswith("{") for line in piped.log)
+    terminal, end = os.openpty()
+    command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", "--model", str(model_file), "--set", "notice_seconds=0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=end) as service:
+        os.close(end)
+        with os.fdopen(terminal) as file:
+            line = next(line for line in file if "serving tiny-random" in line)
+            service.terminate()
+            with suppress(OSError):  # the terminal is closed when the process ends
+                file.read()
+    assert "INFO    serving tiny-random (3 classes) at" in line
