@@ -28,6 +28,7 @@ COPY weights weights
 COPY training training
 COPY service service
 COPY cli cli
+COPY boxwright boxwright
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
 
 

@@ -1,1 +1,1 @@
-"""The one command, `boxwright`, and its subcommands. Each imports what it needs when it runs, so that help is quick."""
+"""The `boxwright` command line. Each command imports its packages when it runs, so that `--help` is fast."""

@@ -1,66 +1,87 @@
-"""`boxwright`: the command and its subcommands."""
+"""The `boxwright` command and its subcommands."""
 
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from cli.output.shown import shown
+from cli.extras import OPTIONAL_PACKAGES, missing_extra_message
+from cli.output.terminal import print_error
 from detector.errors import BoxwrightError
 
-COMMANDS = ("serve", "health", "detect", "evaluate", "export", "finetune", "quantize", "report")
-GROUPS = ("models", "weights", "data", "keys")
+DETECT, TRAIN, MODELS = "Detect and serve", "Data and training", "Models"
+
+COMMANDS = {
+    "detect": DETECT,
+    "serve": DETECT,
+    "health": DETECT,
+    "finetune": TRAIN,
+    "evaluate": TRAIN,
+    "report": TRAIN,
+    "export": MODELS,
+    "quantize": MODELS,
+}
+GROUPS = {"keys": DETECT, "data": TRAIN, "weights": MODELS, "models": MODELS}
+"""Commands with subcommands. Each value is the command's panel in `boxwright --help`."""
 
 
-class _Imported(Mapping[str, Any]):
-    """The commands by name, each imported when it is asked for: a service that starts has no use for the sixty options of training."""
+class LazyCommands(Mapping[str, Any]):
+    """The commands by name, each imported at its first use: `boxwright serve` does not import the options of training."""
 
     def __getitem__(self, name: str) -> Any:
-        if name not in (*COMMANDS, *GROUPS):
+        if name not in self._names():
             raise KeyError(name)
-        return _command(name)
+        return _load_command(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*COMMANDS, *GROUPS))
+        return iter(self._names())
 
     def __len__(self) -> int:
-        return len(COMMANDS) + len(GROUPS)
+        return len(self._names())
+
+    @staticmethod
+    def _names() -> tuple[str, ...]:
+        return (*COMMANDS, *GROUPS)
 
 
 @cache
-def _command(name: str) -> Any:
-    """What typer makes of it, for the group that is `boxwright`."""
+def _load_command(name: str) -> Any:
+    """Import a command and convert it to Typer's command object."""
     group, module = typer.Typer(add_completion=False, pretty_exceptions_enable=False), import_module(f"cli.commands.{name}")
     if name in GROUPS:
-        group.add_typer(module.app, name=name)
+        group.add_typer(getattr(module, f"{name}_app"), name=name, rich_help_panel=GROUPS[name])
     else:
-        group.callback()(_main)  # without one, it would be no group but its only command
-        group.command(name)(getattr(module, name))
-    return typer.main.get_command(group).commands[name]  # type: ignore[attr-defined]  # it is a group
+        group.callback()(_boxwright)  # Typer makes an app with a single command and no callback that command itself
+        group.command(name, rich_help_panel=COMMANDS[name])(getattr(module, f"{name}_command"))
+    return typer.main.get_command(group).commands[name]  # type: ignore[attr-defined]  # get_command returns a group here
 
 
-class _Boxwright(TyperGroup):
+class LazyGroup(TyperGroup):
+    """The group `boxwright`."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = _Imported()  # type: ignore[assignment]  # nobody adds to it
+        self.commands = LazyCommands()  # type: ignore[assignment]  # nothing is ever added to it
 
 
 app = typer.Typer(
     name="boxwright",
-    cls=_Boxwright,
-    help="Object detection with YOLOv2-type networks: over HTTP, or from the command line.",
+    cls=LazyGroup,
+    help="Detect objects in images, serve a detector over HTTP, and fine-tune it on your own data.",
+    epilog="Run 'boxwright COMMAND --help' for the options of a command.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from service.version import installed_version
 
         typer.echo(f"boxwright {installed_version()}")
@@ -68,24 +89,26 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")] = False,
+def _boxwright(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")] = False,
 ) -> None:
-    """The options of `boxwright` itself."""
+    """Options of `boxwright` itself."""
 
 
 def run() -> None:
-    """Run the command; what Boxwright or the system refuses ends as one sentence on stderr and exit code 2."""
+    """Run the command. An expected error becomes one sentence on stderr and exit code 2."""
     try:
         app()
     except BoxwrightError as error:
-        _refuse(str(error))
+        message = str(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in OPTIONAL_PACKAGES:
+            raise
+        message = missing_extra_message("this command", package)
     except OSError as error:
-        _refuse(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error))
-
-
-def _refuse(sentence: str) -> NoReturn:
-    typer.secho(f"boxwright: {shown(sentence)}", fg="red", err=True)
+        message = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
+    print_error(message)
     sys.exit(2)
 
 

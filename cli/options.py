@@ -1,11 +1,52 @@
-"""Options that several commands have."""
+"""Arguments and options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-Engine = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
-"""The same names as `weights.engines.factory.EngineKind`, without importing what is behind them."""
+EngineChoice = Literal["auto", "onnxruntime", "tensorflow", "tensornets"]
+"""The names in `weights.engines.factory.EngineName`, without importing the engines."""
 
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="NAME_OR_FILE", help="A model's .safetensors file, or its name.")]
-EngineOption = Annotated[Engine | None, typer.Option("--engine", help="What computes the network; auto is onnxruntime.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME_OR_FILE",
+        help="Use this model: a name from 'boxwright weights list', or a .safetensors file. [dim]\\[default: everyday][/dim]",
+        rich_help_panel="Model",
+    ),
+]
+EngineOption = Annotated[
+    EngineChoice | None,
+    typer.Option(
+        "--engine", help="Run the network with this engine. [dim]\\[default: auto, which is onnxruntime][/dim]", rich_help_panel="Model"
+    ),
+]
+DatasetArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATASET",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+        help="A VOC-style folder (JPEGImages, Annotations, ImageSets), or a folder of images with .xml files beside them.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+SettingsFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", envvar="BOXWRIGHT_CONFIG", metavar="FILE", help="Read settings from this TOML file.", rich_help_panel="Settings"
+    ),
+]
+TrainingConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE_OR_RECIPE", help="Read training options from a TOML file or recipe. Options given here win."),
+]
+
+
+def help_with_default(text: str, default: object) -> str:
+    """Return help text that ends with a default. The bracket is escaped: Rich would read it as markup."""
+    return f"{text} [dim]\\[default: {default}][/dim]"

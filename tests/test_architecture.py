@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "training": {"detector", "weights"},
     "service": {"detector", "weights"},
     "cli": {"detector", "weights", "training", "service"},
+    "boxwright": {"detector", "weights", "service"},
 }
 MODULES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {"tensorflow", "keras", "tf_keras", "tensornets"}

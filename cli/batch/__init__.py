@@ -1,1 +1,1 @@
-"""`boxwright detect --ray`: an archive of any number of photos, answered into a folder of Parquet files; interrupted, it goes on."""
+"""`boxwright detect --ray`: detect objects in a large archive, with results in a folder of Parquet files."""

@@ -1,61 +1,73 @@
-"""`boxwright detect --ray` on the terminal: what is asked, what came of it."""
+"""`boxwright detect --ray` on the terminal: arguments and messages."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from cli.batch.manifest import NAME, Plan
-from cli.batch.parquet import Summary, done_chunks, unread
-from cli.batch.run import asked_of, claimed, planned, run
-from cli.detect.found import Wanted
-from cli.detect.inputs import STDIN
-from cli.detect.photo_paths import photo_paths
-from cli.output.download_bar import load_model
+from cli.batch.manifest import MANIFEST_NAME, Manifest
+from cli.batch.parquet import BatchSummary, done_chunks, failed_images
+from cli.batch.run import locked_folder, new_task, open_manifest, run_batch
+from cli.detect.backends import DetectionOptions
+from cli.detect.inputs import STDIN, find_images
+from cli.output.progress import load_named_model
+from cli.output.terminal import count_of, print_image_error
 from detector.errors import SettingError
-from weights.engines.factory import EngineKind
+from weights.engines.factory import EngineName
 
-SHOWN = 20
-"""Photos that could not be read are told of, one by one, up to so many; the answers have them all."""
+MAX_LISTED_FAILURES = 20
+"""Failed images that are listed on the terminal. The Parquet files list all of them."""
 
 
-def detect_archive(photos: Sequence[Path], folder: Path, model: str | None, engine: EngineKind, *, wanted: Wanted, as_json: bool) -> bool:
-    """Whether every photo was answered. Raises SettingError, UnknownModel, UnknownLabel, Interrupted, OSError."""
-    if STDIN in photos:
-        raise SettingError("--ray reads no photo from standard input; name files, folders, patterns or a list (NAME.txt).")
+def detect_batch(
+    arguments: Sequence[Path], folder: Path, model: str | None, engine: EngineName, options: DetectionOptions, *, as_json: bool
+) -> bool:
+    """Process an archive, or continue where an earlier run ended.
+
+    Returns:
+        Whether every image was processed.
+
+    Raises:
+        SettingError: The arguments do not fit one another, or the run that is continued.
+        UnknownModel, UnknownLabel: There is no such model or label.
+        BatchInterrupted: Ray ended the run.
+        OSError: A file cannot be read or written.
+    """
+    if STDIN in arguments:
+        raise SettingError("--ray cannot read from standard input. Give files, folders, patterns or a list (NAME.txt).")
     if model and Path(model).is_file():
-        model = str(Path(model).resolve())  # for processes that are somewhere else
+        model = str(Path(model).resolve())  # worker processes have another current folder
     console = Console(stderr=True)
-    asked = asked_of(load_model(model), wanted)
-    with claimed(folder):
-        paths, missing = ([], []) if (folder / NAME).exists() else photo_paths(photos, lists=True)
-        for sentence in missing:
-            console.print(Text(sentence, style="red"), soft_wrap=True)
-        if missing and not paths:
+    task = new_task(load_named_model(model), options)
+    with locked_folder(folder):
+        paths, messages = ([], []) if (folder / MANIFEST_NAME).exists() else find_images(arguments, lists=True)
+        for message in messages:
+            print_image_error(console, message)
+        if messages and not paths:
             return False
-        plan = planned(folder, asked, paths)
-        console.print(_beginning(folder, plan), soft_wrap=True)
-        summary = run(folder, plan, model, engine, console=console)
-    _tell(folder, summary, console, as_json=as_json)
-    return not summary.unread and not missing
+        manifest = open_manifest(folder, task, paths)
+        console.print(_start_message(folder, manifest), soft_wrap=True, highlight=False)
+        summary = run_batch(folder, manifest, model, engine, console=console)
+    _print_summary(folder, summary, console, as_json=as_json)
+    return not summary.failed and not messages
 
 
-def _beginning(folder: Path, plan: Plan) -> str:
+def _start_message(folder: Path, manifest: Manifest) -> str:
     done = len(done_chunks(folder))
-    return f"{folder}: {plan.photos:,} photos in {plan.chunks:,} files" + (f", {done:,} of which are there already" if done else "")
+    total = f"{count_of(manifest.images, 'image')} in {count_of(manifest.chunks, 'file')}"
+    return f"{folder}: {total}" + (f", {done:,} of them done already" if done else "")
 
 
-def _tell(folder: Path, summary: Summary, console: Console, *, as_json: bool) -> None:
-    for photo, problem in unread(folder, SHOWN):
-        console.print(Text(f"{photo}: {problem}", style="red"), soft_wrap=True)
+def _print_summary(folder: Path, summary: BatchSummary, console: Console, *, as_json: bool) -> None:
+    for image, problem in failed_images(folder, MAX_LISTED_FAILURES):
+        print_image_error(console, f"{image}: {problem}")
     if as_json:
-        typer.echo(json.dumps(asdict(summary) | {"unread": summary.unread, "out": str(folder)}))
+        facts = {"photos": summary.images, "boxes": summary.boxes, "problems": summary.problems}
+        typer.echo(json.dumps(facts | {"unread": summary.failed, "out": str(folder)}))
         return
-    typer.echo(f"{summary.photos - summary.unread:,} photos answered, {summary.boxes:,} boxes, in {folder}.")
-    if summary.unread:
+    typer.echo(f"{count_of(summary.images - summary.failed, 'image')} processed, {count_of(summary.boxes, 'box')} found: {folder}")
+    if summary.failed:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in summary.problems.items())
-        typer.echo(f"{summary.unread:,} photos could not be read ({kinds}); their rows have the reason in the column 'problem'.")
+        typer.echo(f"{count_of(summary.failed, 'image')} could not be read ({kinds}). The column 'problem' has the reasons.")

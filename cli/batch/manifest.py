@@ -1,7 +1,7 @@
-"""What an archive run has to do, written down before it begins: every photo once, in chunks that are done or not.
+"""The manifest of a batch run: its options, and every image once, in chunks.
 
-The plan is a Parquet file in the folder of the answers, a row group for each chunk. A run that goes on reads it, and lists no folder
-again: what was to be done stays what it was.
+The manifest is a Parquet file in the output folder with a row group for each chunk. A run that is continued reads it and lists no
+folder again, so that its images stay the same.
 """
 
 import json
@@ -16,76 +16,77 @@ import pyarrow.parquet as pq
 from detector.errors import SettingError
 from weights.atomic_files import atomic_write
 
-NAME = "_plan"  # neither pyarrow, pandas nor Spark takes it for data, nor is it a *.parquet
-PARTS = 1000
-"""About so many files in the end,"""
-LEAST, MOST = 16, 512
-"""each with so many photos: what is lost when a process dies is small, and so is the number of files."""
+MANIFEST_NAME = "_plan"  # pyarrow, pandas and Spark ignore names that start with "_"
+TARGET_CHUNKS = 1000
+"""The number of output files for a large archive."""
+MIN_CHUNK, MAX_CHUNK = 16, 512
+"""Images in a chunk: few are lost when a process dies, and the number of files stays small."""
+METADATA_KEY = "asked"
+"""The key of the options in the file's metadata."""
 
-_SCHEMA = pa.schema([("photo", pa.binary())])  # a path may be any bytes
+_SCHEMA = pa.schema([("photo", pa.binary())])  # a path can be any bytes
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of every photo, and of which model: the same from the first run to the last."""
+class BatchTask:
+    """The model and the options, the same from the first run to the last. The fields are the keys of the JSON in the file."""
 
     model: str
     fingerprint: str  # of the model's layers and arrays
     confidence: float
     iou: float
     classes: Sequence[str]
-    folder: str  # that relative paths start from
+    folder: str  # relative paths start here
 
-    def check_same(self, other: "Asked", where: Path) -> None:
-        """Raises SettingError for answers of another kind: they would stand side by side with these."""
+    def check_same(self, before: "BatchTask", folder: Path) -> None:
+        """Raise SettingError if the run that is continued has other options: its results would differ from the new ones."""
         for name in ("model", "fingerprint", "confidence", "iou", "classes"):
-            was, wanted = getattr(other, name), getattr(self, name)
-            if was != wanted:
+            old, new = getattr(before, name), getattr(self, name)
+            if old != new:
                 raise SettingError(
-                    f"{where} was begun with {name} {was!r}, and now it is {wanted!r}. "
-                    "Give the options that it was begun with, or another folder."
+                    f"{folder} has results with {name} {old!r}, and {name} is now {new!r}. Give the same options, or another folder."
                 )
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A plan that is on the disk."""
+class Manifest:
+    """A manifest on disk."""
 
     path: Path
-    asked: Asked
-    photos: int
+    task: BatchTask
+    images: int
     chunks: int
 
     @classmethod
-    def begin(cls, folder: Path, asked: Asked, photos: Iterable[Path]) -> "Plan":
-        """Writes it. A photo that is named twice is there once. Raises OSError."""
-        names = list(dict.fromkeys(os.fsencode(photo) for photo in photos))
-        size = min(MOST, max(LEAST, -(-len(names) // PARTS)))
-        schema = _SCHEMA.with_metadata({"asked": json.dumps(asdict(asked))})
-        with atomic_write(folder / NAME) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    def create(cls, folder: Path, task: BatchTask, images: Iterable[Path]) -> "Manifest":
+        """Write a manifest. An image that is named twice is processed once. Raises OSError."""
+        names = list(dict.fromkeys(os.fsencode(image) for image in images))
+        size = min(MAX_CHUNK, max(MIN_CHUNK, -(-len(names) // TARGET_CHUNKS)))
+        schema = _SCHEMA.with_metadata({METADATA_KEY: json.dumps(asdict(task))})
+        with atomic_write(folder / MANIFEST_NAME) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for start in range(0, len(names), size):
                 writer.write_table(pa.table([pa.array(names[start : start + size], pa.binary())], schema), row_group_size=size)
         return cls.read(folder)
 
     @classmethod
-    def read(cls, folder: Path) -> "Plan":
-        """The one that is there. Raises OSError, SettingError."""
-        path = folder / NAME
+    def read(cls, folder: Path) -> "Manifest":
+        """Read the manifest in a folder. Raises OSError, and SettingError if it is not valid."""
+        path = folder / MANIFEST_NAME
         try:
             with pq.ParquetFile(path) as file:
-                about, metadata = file.schema_arrow.metadata, file.metadata
-            told = json.loads(about[b"asked"])
-            asked = Asked(**told | {"classes": tuple(told["classes"])})
+                schema_metadata, metadata = file.schema_arrow.metadata, file.metadata
+            facts = json.loads(schema_metadata[METADATA_KEY.encode()])
+            task = BatchTask(**facts | {"classes": tuple(facts["classes"])})
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-            raise SettingError(f"{path}: not the plan of an archive ({error}). Give another folder.") from error
-        return cls(path, asked, metadata.num_rows, metadata.num_row_groups)
+            raise SettingError(f"{path}: not the manifest of a batch run ({error}). Give another folder.") from error
+        return cls(path, task, metadata.num_rows, metadata.num_row_groups)
 
     def count(self, chunks: Iterable[int]) -> int:
-        """Photos in these chunks."""
+        """Return the number of images in these chunks."""
         with pq.ParquetFile(self.path) as file:
             return sum(file.metadata.row_group(chunk).num_rows for chunk in chunks)
 
     def chunk(self, number: int) -> list[Path]:
-        """The photos of one chunk."""
+        """Return the images of one chunk."""
         with pq.ParquetFile(self.path) as file:
             return [Path(os.fsdecode(name)) for name in file.read_row_group(number)["photo"].to_pylist()]

@@ -1,4 +1,4 @@
-"""A process for each core, of this machine or of a cluster, and Ray Data that gives them chunk after chunk."""
+"""One process per core, on this machine or on a cluster; Ray Data distributes the chunks."""
 
 import logging
 import re
@@ -8,35 +8,35 @@ from pathlib import Path
 import ray.data
 from ray.exceptions import RayError
 
-from cli.batch.errors import Interrupted
-from cli.batch.worker import Worker
+from cli.batch.worker import BatchWorker
+from cli.errors import BatchInterrupted
 from service.ray.cluster import started
-from weights.engines.factory import EngineKind
+from weights.engines.factory import EngineName
 
 
-def answered(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineKind) -> Iterator[int]:
-    """How many photos, each time that some more are on the disk. Of all that is under way, no more than a chunk for each process."""
+def process_chunks(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineName) -> Iterator[int]:
+    """Process chunks, at most one per process at a time. Yields the number of images of each chunk that is on disk."""
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # there is one
+    context.enable_progress_bars = False  # the command shows its own
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         with started() as cores:
             numbers = ray.data.from_items([{"chunk": chunk} for chunk in chunks], override_num_blocks=len(chunks))
-            answers = numbers.map_batches(
-                Worker,
+            results = numbers.map_batches(
+                BatchWorker,
                 fn_constructor_args=(str(folder.resolve()), model, engine),
                 compute=ray.data.ActorPoolStrategy(size=max(1, min(cores, len(chunks)))),
                 num_cpus=1,
                 batch_size=1,
             )
-            for row in answers.iter_rows():
+            for row in results.iter_rows():
                 yield int(row["photos"])
     except RayError as error:
-        raise Interrupted(f"the run ended early: {_cause(error)} What is done is kept: the same command goes on.") from error
+        raise BatchInterrupted(f"the run ended early: {_cause(error)} The same command continues it.") from error
 
 
 def _cause(error: RayError) -> str:
-    """What came first, of the tracebacks that Ray packs into an error's words."""
+    """Return the first exception in the tracebacks that Ray puts into a message."""
     first = re.search(r"^[\w.]*(?:Error|Exception)\b: .+", str(error), re.MULTILINE)
     return first[0].rstrip(".") + "." if first else f"{type(error).__name__}."

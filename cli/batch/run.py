@@ -1,4 +1,4 @@
-"""An archive run from its beginning, or from where it was interrupted, to its summary."""
+"""A batch run, from its beginning or from where it was interrupted, to its summary."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,73 +10,71 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.batch.errors import Interrupted
-from cli.batch.manifest import NAME, Asked, Plan
-from cli.batch.parquet import Summary, done_chunks, remove_unfinished, summarise
-from cli.detect.found import Wanted
-from detector.errors import NetworkError, SettingError, UnknownLabel
+from cli.batch.manifest import MANIFEST_NAME, BatchTask, Manifest
+from cli.batch.parquet import BatchSummary, done_chunks, remove_unfinished_files, summarise_batch
+from cli.checks import match_labels
+from cli.detect.backends import DetectionOptions
+from cli.errors import BatchInterrupted
+from detector.errors import NetworkError, SettingError
 from detector.spec import Model
-from weights.engines.factory import EngineKind
+from weights.engines.factory import EngineName
 from weights.formats.spec_json import spec_to_json
 
 
-def asked_of(model: Model, wanted: Wanted) -> Asked:
-    """What is asked of every photo. Raises UnknownLabel, and NetworkError for a stem."""
+def new_task(model: Model, options: DetectionOptions) -> BatchTask:
+    """Describe model and options. Raises UnknownLabel, and NetworkError for a model without a detection head."""
     if not model.spec.is_detector:
-        raise NetworkError(f"{model.name} has no anchors: it is a stem to train upon, not a detector.")
-    if unknown := set(wanted.classes) - set(model.spec.labels):
-        raise UnknownLabel(f"{model.name} has no class {min(unknown)[:80]!r}; it knows {', '.join(model.spec.labels)}.")
+        raise NetworkError(f"{model.name} is a backbone without a detection head. Fine-tune it first.")
+    classes = match_labels(options.classes, model.spec.labels, model.name)
     digest = hashlib.sha256(spec_to_json(model.spec).encode())
     for name in sorted(model.arrays):
         digest.update(name.encode() + model.arrays[name].tobytes())
-    return Asked(model.name, digest.hexdigest(), wanted.confidence, wanted.iou, tuple(wanted.classes), str(Path.cwd()))
+    return BatchTask(model.name, digest.hexdigest(), options.confidence, options.iou, tuple(classes), str(Path.cwd()))
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """The folder of answers, made, and this run's alone. Raises SettingError where another run has it, OSError."""
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Create the output folder, and lock it against other runs. Raises SettingError, OSError."""
     if folder.is_file():
-        raise SettingError(f"{folder} is a file; the answers want a folder of that name. Move it away, or give another name.")
+        raise SettingError(f"{folder} is a file. The results need a folder: move the file away, or give another name.")
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / NAME).exists() and (others := [path.name for path in folder.iterdir() if not path.name.startswith(".")]):
-        raise SettingError(
-            f"{folder} has other files in it, such as {others[0]}. Give a folder that is new or empty, or one to go on with."
-        )
+    if not (folder / MANIFEST_NAME).exists() and (others := [path.name for path in folder.iterdir() if not path.name.startswith(".")]):
+        raise SettingError(f"{folder} has other files, such as {others[0]}. Give a new or empty folder, or that of a run to continue.")
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         with lock:
             yield
     except Timeout as error:
-        raise SettingError(f"another run writes to {folder}. Wait for it, or give another folder.") from error
+        raise SettingError(f"another run is writing to {folder}. Wait for it, or give another folder.") from error
 
 
-def planned(folder: Path, asked: Asked, photos: Sequence[Path]) -> Plan:
-    """The plan that is there, or a new one. Raises SettingError where the one that is there asks for something else."""
-    if not (folder / NAME).exists():
-        return Plan.begin(folder, asked, photos)
-    plan = Plan.read(folder)
-    asked.check_same(plan.asked, folder)
-    remove_unfinished(folder)
-    return plan
+def open_manifest(folder: Path, task: BatchTask, images: Sequence[Path]) -> Manifest:
+    """Read the folder's manifest, or create one. Raises SettingError if its options are not those of `task`."""
+    if not (folder / MANIFEST_NAME).exists():
+        return Manifest.create(folder, task, images)
+    manifest = Manifest.read(folder)
+    task.check_same(manifest.task, folder)
+    remove_unfinished_files(folder)
+    return manifest
 
 
-def run(folder: Path, plan: Plan, model: str | None, engine: EngineKind, *, console: Console) -> Summary:
-    """Answers every photo that has no answer yet. Raises Interrupted where Ray cannot go on."""
-    from cli.batch.ray_pool import answered  # not before there is something to do: it takes seconds
+def run_batch(folder: Path, manifest: Manifest, model: str | None, engine: EngineName, *, console: Console) -> BatchSummary:
+    """Process every chunk that has no results yet. Raises BatchInterrupted if Ray cannot continue."""
+    from cli.batch.ray_pool import process_chunks  # importing Ray takes seconds
 
     done = done_chunks(folder)
-    left = [chunk for chunk in range(plan.chunks) if chunk not in done]
-    with _bar(console) as bar:
-        task = bar.add_task("detecting", total=plan.photos)
-        bar.update(task, completed=plan.photos - plan.count(left))
-        for photos in answered(folder, left, model, engine) if left else ():
-            bar.advance(task, photos)
-    summary = summarise(folder)
-    if summary.photos != plan.photos:
-        raise Interrupted(f"{folder} has {summary.photos:,} answers and should have {plan.photos:,}. The same command goes on.")
+    remaining = [chunk for chunk in range(manifest.chunks) if chunk not in done]
+    with _progress_bar(console) as bar:
+        task = bar.add_task("detecting", total=manifest.images)
+        bar.update(task, completed=manifest.images - manifest.count(remaining))
+        for images in process_chunks(folder, remaining, model, engine) if remaining else ():
+            bar.advance(task, images)
+    summary = summarise_batch(folder)
+    if summary.images != manifest.images:
+        raise BatchInterrupted(f"{folder} has {summary.images:,} of {manifest.images:,} results. The same command continues the run.")
     return summary
 
 
-def _bar(console: Console) -> Any:
+def _progress_bar(console: Console) -> Any:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False)

@@ -1,4 +1,4 @@
-"""What one process of an archive run does: load the model once, then chunk after chunk."""
+"""One process of a batch run: it loads the model once, then processes chunk after chunk."""
 
 import json
 import os
@@ -10,99 +10,100 @@ from typing import Any
 
 import numpy as np
 
-from cli.batch.manifest import Plan
-from cli.batch.parquet import Row, part_path, shown, write_part
-from cli.detect.inputs import read_photo
+from cli.batch.manifest import Manifest
+from cli.batch.parquet import BatchRow, chunk_path, path_text, write_chunk
+from cli.detect.inputs import read_image_bytes
 from detector.detector import Detector
 from detector.errors import ImageError
-from detector.imaging.image import decode_image
+from detector.imaging.image import read_reduced
 from service.schemas.detections import Detection
 from service.schemas.problem import KINDS
-from weights.engines.factory import EngineKind, build_engine
-from weights.hub.resolve import resolve_model
+from weights.engines.factory import EngineName, load_engine
+from weights.hub.resolve import load
 
-DEATHS = 3
-"""A photo at which so many processes have died is taken for the reason, and left out: the others shall be answered."""
+MAX_CRASHES = 3
+"""An image that was being read when this many processes died is skipped, so that the others are processed."""
 
 
-class Worker:
-    """A model with one thread, and the plan."""
+class BatchWorker:
+    """A model with one thread, and the manifest of the run."""
 
-    def __init__(self, folder: str, model: str | None, engine: EngineKind) -> None:
+    def __init__(self, folder: str, model: str | None, engine: EngineName) -> None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         self._folder = Path(folder)
-        self._plan = Plan.read(self._folder)
-        loaded = resolve_model(model)
-        self._detector = Detector(loaded.spec, build_engine(loaded, engine, threads=1))
-        asked = self._plan.asked
-        self._class_ids = self._detector.class_ids(asked.classes) if asked.classes else None
-        self._about = json.dumps(asdict(asked))
+        self._manifest = Manifest.read(self._folder)
+        loaded = load(model)
+        self._detector = Detector(loaded.spec, load_engine(loaded, engine, threads=1))
+        task = self._manifest.task
+        self._class_ids = self._detector.class_ids(task.classes) if task.classes else None
+        self._metadata = json.dumps(asdict(task))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """{"chunk": numbers} -> {"photos": how many that was, for each}, when their answers are on the disk."""
-        return {"photos": np.array([self._answer(int(chunk)) for chunk in batch["chunk"]])}
+        """Process chunks: {"chunk": numbers} -> {"photos": the number of images of each}."""
+        return {"photos": np.array([self._process_chunk(int(chunk)) for chunk in batch["chunk"]])}
 
-    def _answer(self, chunk: int) -> int:
-        photos = self._plan.chunk(chunk)
-        if not part_path(self._folder, chunk).exists():
-            with Journal(self._folder, chunk) as journal:
-                rows = [self._killer(photo, journal) or self._row(photo) for photo in journal.each(photos)]
-                write_part(self._folder, chunk, rows, self._about)
-        return len(photos)
+    def _process_chunk(self, chunk: int) -> int:
+        images = self._manifest.chunk(chunk)
+        if not chunk_path(self._folder, chunk).exists():
+            with CrashJournal(self._folder, chunk) as journal:
+                rows = [self._poison_image(image, journal) or self._row(image) for image in journal.track(images)]
+                write_chunk(self._folder, chunk, rows, self._metadata)
+        return len(images)
 
-    def _killer(self, photo: Path, journal: "Journal") -> Row | None:
-        if journal.deaths < DEATHS:
+    def _poison_image(self, image: Path, journal: "CrashJournal") -> BatchRow | None:
+        """Return the row of an image that is skipped."""
+        if journal.crashes < MAX_CRASHES:
             return None
-        sentence = f"{journal.deaths} processes have died while they read it; it may take too much memory, or find a fault of ours."
-        return Row(shown(photo), kind="killer", problem=sentence)
+        problem = f"{journal.crashes} processes died while reading it. It may need too much memory, or trigger a bug in Boxwright."
+        return BatchRow(path_text(image), kind="killer", problem=problem)
 
-    def _row(self, photo: Path) -> Row:
+    def _row(self, image: Path) -> BatchRow:
         try:
-            return self._found(photo)
+            return self._detect(image)
         except ImageError as error:
-            return Row(shown(photo), kind=KINDS[type(error)].slug if type(error) in KINDS else "bad-file", problem=str(error))
+            return BatchRow(path_text(image), kind=KINDS[type(error)].slug if type(error) in KINDS else "bad-file", problem=str(error))
         except OSError as error:
-            return Row(shown(photo), kind="bad-file", problem=error.strerror or str(error))
+            return BatchRow(path_text(image), kind="bad-file", problem=error.strerror or str(error))
 
-    def _found(self, photo: Path) -> Row:
-        """As the service does it. Raises OSError, ImageError."""
-        asked, detector = self._plan.asked, self._detector
-        reduced = decode_image(read_photo(Path(asked.folder) / photo), detector.min_decode_side)
-        prepared = detector.preprocess(reduced)
-        raw = detector.forward(prepared.pixels[None])[0]
-        found = detector.postprocess(raw, prepared, score_threshold=asked.confidence, iou_threshold=asked.iou, class_ids=self._class_ids)
-        listed = [one.model_dump() for one in Detection.listed(found, detector.spec.labels)]
-        boxes = [{"label": one["label"], "score": one["score"], **one["box"]} for one in listed]
-        return Row(shown(photo), reduced.width, reduced.height, boxes)
+    def _detect(self, image: Path) -> BatchRow:
+        """Detect objects exactly as the service does. Raises OSError, ImageError."""
+        task, detector = self._manifest.task, self._detector
+        reduced = read_reduced(read_image_bytes(Path(task.folder) / image), detector.enough)
+        prepared = detector.prepare(reduced)
+        logits = detector.network(prepared.pixels[None])[0]
+        found = detector.select(logits, prepared, score_threshold=task.confidence, iou_threshold=task.iou, class_ids=self._class_ids)
+        detections = [each.model_dump() for each in Detection.listed(found, detector.spec.labels)]
+        boxes = [{"label": each["label"], "score": each["score"], **each["box"]} for each in detections]
+        return BatchRow(path_text(image), reduced.width, reduced.height, boxes)
 
 
-class Journal:
-    """Which photo of a chunk is being read, beside its answers-to-be: it survives the process, which the photo may not let."""
+class CrashJournal:
+    """A file that names the image of a chunk that is being read. It survives the process, which the image may crash."""
 
-    _FORM = struct.Struct("<qq")  # the photo's place in the chunk, and how many processes have died there
+    _FORM = struct.Struct("<qq")  # the image's index in the chunk, and the number of processes that died there
 
     def __init__(self, folder: Path, chunk: int) -> None:
         self._path = folder / f".{chunk:08d}.journal"
-        self._died_at, self._died = -1, 0
-        self.deaths = 0
-        """How many processes have died at the photo that is being read."""
+        self._crash_index, self._crash_count = -1, 0
+        self.crashes = 0
+        """The number of processes that died while reading the current image."""
 
-    def __enter__(self) -> "Journal":
-        """What an earlier process has left there counts as one death more."""
+    def __enter__(self) -> "CrashJournal":
+        """Count one more crash if an earlier process left its journal."""
         if self._path.is_file() and len(left := self._path.read_bytes()) == self._FORM.size:
-            self._died_at, before = self._FORM.unpack(left)
-            self._died = before + 1
+            self._crash_index, before = self._FORM.unpack(left)
+            self._crash_count = before + 1
         self._file = self._path.open("wb", buffering=0)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """The process lives."""
+        """Delete the journal: the process has not crashed."""
         self._file.close()
         self._path.unlink()
 
-    def each(self, photos: Iterable[Path]) -> Iterable[Path]:
-        """The photos, one after another, each noted before it is read."""
-        for place, photo in enumerate(photos):
-            self.deaths = self._died if place == self._died_at else 0
-            os.pwrite(self._file.fileno(), self._FORM.pack(place, self.deaths), 0)
-            yield photo
+    def track(self, images: Iterable[Path]) -> Iterable[Path]:
+        """Yield the images; write each to the journal before it is read."""
+        for index, image in enumerate(images):
+            self.crashes = self._crash_count if index == self._crash_index else 0
+            os.pwrite(self._file.fileno(), self._FORM.pack(index, self.crashes), 0)
+            yield image

@@ -1,141 +1,171 @@
-"""`boxwright data`: annotated photos looked through, parted, and brought in from other formats."""
+"""`boxwright data`: check, split, import and preview annotated images."""
 
-from collections.abc import Sequence
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from cli.commands.preview import preview
+from cli.commands.data_preview import data_preview
+from cli.options import DatasetArgument, JsonOption
 
-if TYPE_CHECKING:
-    from training.datasets.check import Check
-
-app = typer.Typer(help="Annotated photos: check, split, import, preview.", no_args_is_help=True)
-
-Dataset = Annotated[
-    Path,
-    typer.Argument(metavar="DIR", exists=True, file_okay=False, help="VOC-style: JPEGImages, Annotations, ...; or photos and .xml files."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+data_app = typer.Typer(help="Check, split, import and preview annotated images.", no_args_is_help=True)
 
 
-@app.command()
-def check(
-    dataset: Dataset,
+@data_app.command("check")
+def data_check(
+    dataset: DatasetArgument,
     *,
     image_sets: Annotated[
-        list[str] | None, typer.Option("--set", help="A list in ImageSets/Main; again for more. Every list, if not given.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="Check this image set of ImageSets/Main. Can be repeated. [dim]\\[default: all][/dim]"),
     ] = None,
-    labels: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The labels allowed, one on each line.")] = None,
-    fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a repaired copy to this new folder.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write classes.png and boxes.png to this folder.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Report labels that are not in this file, one label per line."),
+    ] = None,
+    fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a repaired copy to this new folder.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the plots classes.png and boxes.png to this folder.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look through annotated photos for what spoils a training. Exit code 1 on errors, 0 with warnings only."""
-    from cli.output.data_report import as_facts, print_check
+    """Find problems that spoil training. Exit code 1 on errors, 0 on warnings.
+
+    In a pipe, stdout has tab-separated lines.
+    """
+    from cli.checks import check_output_folder
+    from cli.extras import require_packages
+    from cli.output.data_report import check_facts, print_check
+    from cli.output.progress import progress_bar
     from training.data.voc_writer import check_free
+    from training.datasets.check import check_dataset
     from weights.formats.darknet.weights import read_labels
 
+    check_output_folder("--out", out)
     if fix:
         check_free(fix)
-    found = _looked_through(dataset, image_sets or (), read_labels(labels) if labels else ())
+    if out:
+        require_packages("boxwright data check --out", "matplotlib")
+    allowed = read_labels(labels) if labels else ()
+    with progress_bar("checking") as advance:
+        result = check_dataset(dataset, image_sets or (), labels=allowed, advance=advance)
     notes = []
     if out:
         from training.datasets.plots import write_plots
 
-        notes += [f"{path}: written." for path in write_plots(found, out)]
+        notes += [f"{path}: written." for path in write_plots(result, out)]
     if fix:
         from training.datasets.repair import repair
 
-        made = repair(found, fix)
-        notes.append(f"{fix}: {made.photos} photos, {made.rewritten} annotations changed, {made.left_out} names left out.")
+        copy = repair(result, fix)
+        notes.append(f"{fix}: {copy.photos} images, {copy.rewritten} annotations changed, {copy.left_out} names left out.")
     if as_json:
-        _print_json(as_facts(found) | {"notes": notes})
+        _print_json(check_facts(result) | {"notes": notes})
     else:
-        print_check(found)
+        print_check(result)
         for note in notes:
             typer.echo(note)
-    raise typer.Exit(1 if found.errors else 0)
+        _suggest_after_check(dataset, errors=result.errors, fixed=fix)
+    raise typer.Exit(1 if result.errors else 0)
 
 
-def _looked_through(dataset: Path, image_sets: Sequence[str], labels: Sequence[str]) -> "Check":
-    """The check, with a bar on stderr."""
-    from rich.console import Console
-    from rich.progress import Progress
+def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> None:
+    from cli.output.terminal import print_next_step
 
-    from training.datasets.check import check_dataset
+    lists = dataset / "ImageSets" / "Main"
+    if errors and not fixed:
+        print_next_step(f"boxwright data check {dataset} --fix {dataset}-fixed")
+    elif fixed or not (lists / "train.txt").is_file():
+        print_next_step(f"boxwright data split {fixed or dataset}")
+    else:
+        print_next_step(f"boxwright data preview {dataset}")
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("looking through", total=None)
-        return check_dataset(dataset, image_sets, labels=labels, advance=lambda total: progress.update(task, total=total, advance=1))
 
-
-@app.command()
-def split(
-    dataset: Dataset,
+@data_app.command("split")
+def data_split(
+    dataset: DatasetArgument,
     *,
-    val: Annotated[float, typer.Option(min=0, max=1, help="The share of photos, and of each class's boxes, that val gets.")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another split; the same seed, the same.")] = 0,
-    image_set: Annotated[str, typer.Option("--set", help="What to split: a list in ImageSets/Main, or all annotations.")] = "all",
-    force: Annotated[bool, typer.Option("--force", help="Replace lists that are there already.")] = False,
+    val: Annotated[
+        float, typer.Option(metavar="SHARE", min=0, max=1, help="Move this share of the images, and of each class, to val.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Use this random seed. The same seed gives the same split.")] = 0,
+    image_set: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="Split this image set of ImageSets/Main, or all annotations.")
+    ] = "all",
+    force: Annotated[bool, typer.Option("--force", help="Replace existing lists.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write ImageSets/Main/train.txt and val.txt, every class in the same proportion; copies of a photo stay on one side."""
+    """Divide the images into train and val, with the same share of every class.
+
+    Writes ImageSets/Main/train.txt and val.txt. Copies of one image stay together.
+    """
+    from cli.checks import read_samples
     from cli.output.data_report import print_split
-    from training.data.voc_reader import read_set
-    from training.datasets.split import split as part
+    from cli.output.terminal import print_next_step
+    from training.datasets.split import split as split_samples
     from training.datasets.split import write_split
 
-    parts = part(read_set(dataset, image_set), val=val, seed=seed)
-    paths = write_split(dataset, parts, force=force)
+    result = split_samples(read_samples(dataset, image_set), val=val, seed=seed)
+    paths = write_split(dataset, result, force=force)
     if as_json:
-        boxes = {label: {"train": count - parts.val_boxes[label], "val": parts.val_boxes[label]} for label, count in parts.boxes.items()}
-        _print_json({"photos": {"train": len(parts.train), "val": len(parts.val)}, "boxes": boxes})
-    else:
-        print_split(parts)
-        typer.echo(f"{' and '.join(str(path) for path in paths)}: written.")
+        boxes = {label: {"train": count - result.val_boxes[label], "val": result.val_boxes[label]} for label, count in result.boxes.items()}
+        _print_json({"photos": {"train": len(result.train), "val": len(result.val)}, "boxes": boxes})
+        return
+    print_split(result)
+    typer.echo(f"Wrote {' and '.join(str(path) for path in paths)}")
+    print_next_step(f"boxwright data preview {dataset}")
 
 
-@app.command("import")
-def import_(
+@data_app.command("import")
+def data_import(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", exists=True, help="COCO: the .json; YOLO: the folder with images, labels, data.yaml.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            exists=True,
+            help="COCO: the .json file. YOLO: the folder with images, labels and data.yaml.",
+            show_default=False,
+        ),
     ],
     *,
-    format_: Annotated[Literal["coco", "yolo"], typer.Option("--from", help="The format.")],
+    format_: Annotated[Literal["coco", "yolo"], typer.Option("--from", help="Read this format.", show_default=False)],
     photos: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="COCO: where its photos are. Beside SOURCE, if not given.")
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="COCO: find the images here. [dim]\\[default: beside SOURCE][/dim]"),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to write.")],
-    image_set: Annotated[str, typer.Option("--set", help="The list to write, for photos of which the source does not tell.")] = "train",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the data set to this new folder.", show_default=False)],
+    image_set: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="Put images into this image set if the source does not name one.")
+    ] = "train",
 ) -> None:
-    """Make a VOC-style data set of one in another format; photos are copied."""
+    """Convert a COCO or YOLO data set to VOC style. Images are copied."""
+    from cli.extras import require_packages
+    from cli.output.terminal import count_of, print_next_step
     from training.datasets.importers.base import write_imported
 
     if photos and format_ != "coco":
-        raise typer.BadParameter("is for COCO; YOLO's photos lie in its folder.", param_hint="--photos")
-    absent = 0
+        raise typer.BadParameter("is for COCO only; YOLO's images are in its folder.", param_hint="--photos")
+    missing = 0
     if format_ == "coco":
         from training.datasets.importers.coco import read_coco
 
-        pictures, absent = read_coco(source, photos or source.parent, image_set=image_set)
-        made = write_imported(pictures, out)
+        pictures, missing = read_coco(source, photos or source.parent, image_set=image_set)
+        written = write_imported(pictures, out)
     else:
+        require_packages("boxwright data import --from yolo", "yaml")
         from training.datasets.importers.yolo import read_yolo
 
-        made = write_imported(read_yolo(source, image_set=image_set), out)
-    lists = ", ".join(f"{count} in {name}" for name, count in made.photos.items())
-    typer.echo(f"{out}: {sum(made.photos.values())} photos ({lists}), {made.boxes} boxes of {', '.join(made.labels) or 'nothing'}.")
-    if absent:
-        typer.echo(f"{absent} photos that the file names are not there and were left out.")
+        written = write_imported(read_yolo(source, image_set=image_set), out)
+    total, lists = sum(written.photos.values()), ", ".join(f"{count} in {name}" for name, count in written.photos.items())
+    typer.echo(
+        f"{out}: {count_of(total, 'image')} ({lists}), {count_of(written.boxes, 'box')}; labels: {', '.join(written.labels) or 'none'}."
+    )
+    if missing:
+        typer.echo(f"{count_of(missing, 'image')} named in {source} not found and left out.")
+    print_next_step(f"boxwright data check {out}")
 
 
-app.command()(preview)
+data_app.command("preview")(data_preview)
 
 
 def _print_json(facts: dict[str, object]) -> None:
-    import json
-
     typer.echo(json.dumps(facts, indent=2))

@@ -1,4 +1,4 @@
-"""`boxwright detect`: what is in these photos?"""
+"""`boxwright detect`: find objects in images."""
 
 import sys
 from collections.abc import Iterator
@@ -8,102 +8,153 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Engine, EngineOption, ModelOption
+from cli.options import EngineChoice, EngineOption, ModelOption
 
 if TYPE_CHECKING:
-    from cli.detect.found import Finds, Wanted
-    from service.client.client import Client
+    from cli.detect.backends import DetectionBackend, DetectionOptions
+
+SERVICE, OUTPUT, FILTERS = "Remote service", "Output", "Filters"
 
 
-def detect(
-    photos: Annotated[
+def detect_command(
+    images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PHOTO...",
-            help="Photos (JPEG, PNG, GIF, WebP, BMP or TIFF), folders of them, patterns in quotes; - reads one from standard input.",
+            metavar="IMAGE...",
+            help="Image files (JPEG, PNG, GIF, WebP, BMP, TIFF), folders, or quoted patterns. '-' reads one image from standard input.",
             show_default=False,
         ),
     ],
     *,
     model: ModelOption = None,
     engine: EngineOption = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask a running service, with its model of that name, instead of computing here.")
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Drop boxes with this score or a lower one.", rich_help_panel=FILTERS)
+    ] = 0.25,
+    iou: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Drop a box that overlaps a better box of its class by more than this IoU.", rich_help_panel=FILTERS
+        ),
+    ] = 0.45,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL,...", help="Detect only these classes. Can be repeated.", rich_help_panel=FILTERS),
     ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(metavar="KEY", envvar="BOXWRIGHT_API_KEY", help="The service's key, where it wants one.")
-    ] = None,
-    confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave out boxes that score no more than this.")] = 0.25,
-    iou: Annotated[float, typer.Option(min=0, max=1, help="Of two boxes of one class that overlap more the better one stays.")] = 0.45,
-    classes: Annotated[list[str] | None, typer.Option(metavar="LABEL", help="Only this label; repeat for several.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write annotated copies there, as NAME.boxes.jpg; with --ray, the answers.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write copies with boxes to DIR/NAME.boxes.jpg. With --ray: write results.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     voc: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write VOC annotations there, as NAME.xml, to correct in a labelling tool.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write VOC annotations to DIR/NAME.xml, for a labelling tool.", rich_help_panel=OUTPUT),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", "--jsonl", help="Print one JSON object per image.", rich_help_panel=OUTPUT)] = False,
     ray: Annotated[
         bool,
-        typer.Option("--ray", help="For archives: on all cores or a cluster, into Parquet files (--out); interrupted, it goes on."),
+        typer.Option(
+            "--ray",
+            help="Process a large archive with Ray into Parquet files (--out); continue an interrupted run.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", "--jsonl", help="Print JSON, one line for each photo, and nothing else.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Send the images to a running service instead of loading a model.", rich_help_panel=SERVICE),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar="BOXWRIGHT_API_KEY",
+            help="Authenticate with this API key. Other users can see command lines: prefer the variable or --api-key-file.",
+            rich_help_panel=SERVICE,
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Read the API key from this file.", rich_help_panel=SERVICE),
+    ] = None,
 ) -> None:
-    """Find things in photos.
+    """Detect objects in images.
 
-    A photo that cannot be read is reported, and the others go on; the exit code is then 1.
+    Prints one line per detection: label, score, box in pixels. In a pipe, tab-separated: image, label, score, xmin, ymin, xmax, ymax.
+
+    An image that cannot be read is reported, the others are processed, and the exit code is 1.
     """
-    from cli.detect.found import Wanted
-    from cli.detect.photo_paths import photo_paths
-    from cli.detect.run import Outputs, run
+    from cli.checks import check_output_folder
+    from cli.detect.backends import DetectionOptions
+    from cli.detect.inputs import find_images
+    from cli.detect.run import DetectionOutputs, detect_images
 
+    check_output_folder("--out", out)
+    check_output_folder("--voc", voc)
+    options = DetectionOptions(confidence, iou, classes or [], annotate=out is not None)
     if ray:
-        for option, given in (("--server", server), ("--voc", voc)):
-            if given:
-                raise typer.BadParameter("it cannot go with --ray.", param_hint=option)
-        wanted = Wanted(confidence, iou, classes or [], annotate=False)
-        raise typer.Exit(0 if _archive(photos, out, model, engine or "auto", wanted=wanted, as_json=as_json) else 1)
-    with _finder(_service(server, api_key), model, engine, Wanted(confidence, iou, classes or [], annotate=out is not None)) as finder:
-        paths, missing = photo_paths(photos)
-        for sentence in missing:
-            typer.secho(sentence, fg="red", err=True)
-        outputs = Outputs.into(out, voc, paths, as_json=as_json)
-        failed = run(finder, paths, outputs, hide_bar=as_json and sys.stdout.isatty())
-    if failed or missing:
+        for option, value in (("--server", server), ("--voc", voc)):
+            if value:
+                raise typer.BadParameter("cannot be combined with --ray.", param_hint=option)
+        raise typer.Exit(0 if _detect_with_ray(images, out, model, engine or "auto", options, as_json=as_json) else 1)
+    paths, messages = find_images(images)
+    for message in messages:
+        typer.secho(message, fg="red", err=True)
+    failed = 0
+    if paths:
+        key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else api_key
+        with _backend(server, key, model, engine, options) as backend:
+            outputs = DetectionOutputs.create(out, voc, paths, as_json=as_json)
+            failed = detect_images(backend, paths, outputs, hide_bar=sys.stdout.isatty())
+    if messages or failed:
         raise typer.Exit(1)
 
 
-def _archive(photos: list[Path], out: Path | None, model: str | None, engine: Engine, *, wanted: "Wanted", as_json: bool) -> bool:
+def _detect_with_ray(
+    images: list[Path], out: Path | None, model: str | None, engine: EngineChoice, options: "DetectionOptions", *, as_json: bool
+) -> bool:
+    """Return whether every image was processed."""
     if out is None:
-        raise typer.BadParameter("it wants a folder for the answers: --out detections.parquet.", param_hint="--ray")
-    from cli.batch.ray_extra import check_ray
-    from service.ray.environment import configure_ray_environment
+        raise typer.BadParameter("needs a folder for the results: --out detections.parquet.", param_hint="--ray")
+    from cli.extras import require_packages
+    from service.ray.environment import set_up_environment
 
-    check_ray()
-    configure_ray_environment(serving=False)
-    from cli.batch.command import detect_archive
+    require_packages("boxwright detect --ray", "ray", "pyarrow")
+    set_up_environment(serving=False)
+    from cli.batch.command import detect_batch
 
-    return detect_archive(photos, out, model, engine, wanted=wanted, as_json=as_json)
-
-
-def _service(url: str | None, api_key: str | None) -> "Client | None":
-    if url is None:
-        return None
-    from service.client.client import Client
-
-    return Client(url, api_key=api_key)
+    return detect_batch(images, out, model, engine, options, as_json=as_json)
 
 
 @contextmanager
-def _finder(service: "Client | None", model: str | None, engine: Engine | None, wanted: "Wanted") -> Iterator["Finds"]:
-    """The model of that name, loaded here; or a service's, connected for as long as the block lasts."""
-    if service is None:
-        from cli.detect.backends import Finder
+def _backend(
+    server: str | None, api_key: str | None, model: str | None, engine: EngineChoice | None, options: "DetectionOptions"
+) -> Iterator["DetectionBackend"]:
+    """Load a model, or connect to a service for the duration of the block."""
+    from cli.detect.backends import LocalBackend, ServerBackend
 
-        yield Finder.load(model, engine or "auto", wanted)
+    if server is None:
+        if engine in ("tensorflow", "tensornets"):
+            from cli.extras import start_tensorflow
+
+            start_tensorflow(f"--engine {engine}")
+        backend = LocalBackend.load(model, engine or "auto", options)
+        try:
+            yield backend
+        finally:
+            backend.engine_writer.join()
         return
     if engine is not None:
-        raise typer.BadParameter("a service has the engine that it was started with; leave this out with --server.", param_hint="--engine")
-    from cli.detect.remote_finder import RemoteFinder
+        raise typer.BadParameter("cannot be combined with --server: the service has its own engine.", param_hint="--engine")
+    from detector.errors import SettingError
+    from service.client.client import Client
+    from service.client.errors import Refused
 
-    with service as client:
-        yield RemoteFinder.connect(client, model, wanted)
+    try:
+        with Client(server, api_key=api_key) as client:
+            yield ServerBackend.connect(client, model, options)
+    except Refused as error:
+        if error.status != 401:
+            raise
+        problem = "does not accept this API key" if api_key else "requires an API key"
+        raise SettingError(f"{server} {problem}. Set BOXWRIGHT_API_KEY, or give --api-key-file FILE or --api-key KEY.") from error

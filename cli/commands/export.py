@@ -1,36 +1,56 @@
-"""`boxwright export`: a model in another program's format, compared with the model before it is handed over."""
+"""`boxwright export`: convert a model to another format, and compare the result with the model."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-Target = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
-"""The same names as `weights.formats.export.ExportFormat`, without importing what is behind them."""
+ExportFormat = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
+"""The names in `weights.formats.export.Target`, without importing the exporters."""
+
+NEED_TENSORFLOW = ("keras", "savedmodel", "tflite")
 
 
-def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or its .safetensors file.")],
+def export_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
     *,
-    to: Annotated[Target, typer.Option("--to", help="The format.")],
-    out: Annotated[Path | None, typer.Option(help="What to write; MODEL with the format's suffix, if not given.")] = None,
-    photo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Compare on this photo, not on one of a cat.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    to: Annotated[ExportFormat, typer.Option("--to", help="Convert to this format.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write to this path. [dim]\\[default: MODEL with the format's suffix][/dim]")
+    ] = None,
+    photo: Annotated[
+        Path | None,
+        typer.Option(metavar="IMAGE", exists=True, dir_okay=False, help="Compare on this image. [dim]\\[default: a photo of a cat][/dim]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
-    """Write a model for Darknet, ONNX, Keras, TensorFlow or TFLite, and print how far its raw output is from ours."""
-    from cli.output.download_bar import load_model
+    """Convert a model to Darknet, ONNX, Keras, TensorFlow or TFLite.
+
+    Both models are run on an image, and the largest difference of their raw outputs is printed.
+    """
+    from cli.extras import start_tensorflow
+    from cli.output.progress import load_named_model
     from detector.imaging.image import read_image
     from detector.placement import Placement
     from weights.embedded import SAMPLE_PHOTO
-    from weights.formats.export import EXPORTERS, export_model
+    from weights.formats.export import FORMATS
+    from weights.formats.export import export as export_model
 
-    loaded = load_model(model)
-    picture = read_image((photo or SAMPLE_PHOTO).read_bytes())
-    pixels = Placement.fit(loaded.spec, picture).apply(picture)
-    path = out or Path(f"{Path(model).stem}{EXPORTERS[to].suffix[0]}")  # not the name within the file, which a stranger may have chosen
+    loaded = load_named_model(model)
+    image = read_image((photo or SAMPLE_PHOTO).read_bytes())
+    pixels = Placement.fit(loaded.spec, image).apply(image)
+    if to in NEED_TENSORFLOW:
+        start_tensorflow(f"boxwright export --to {to}")
+    path = out or Path(f"{Path(model).stem}{FORMATS[to].suffix[0]}")  # the name inside the file is not trusted
     written = export_model(loaded, to, path, pixels=pixels, force=force)
-    typer.echo(f"{', '.join(str(each) for each in written.paths)}: the raw output is within {written.difference:.1e} of the model's")
-    typer.echo(f"on {photo or 'a photo of a cat'} (its largest value is {written.largest:.1f}).")
+    typer.echo(f"Wrote {', '.join(str(each) for each in written.paths)}")
+    typer.echo(
+        f"Largest difference of the raw output on {photo or 'a photo of a cat'}: "
+        f"{written.difference:.1e} (largest value {written.largest:.1f})."
+    )
     placement = (loaded.spec.fit, loaded.spec.resample, loaded.spec.edges)
     if to == "darknet" and placement != ("letterbox", "darknet", "inclusive"):
-        typer.echo(f"This model wants photos placed by {', '.join(placement)}; a .cfg cannot say that, and Darknet does it its own way.")
+        typer.echo(
+            f"This model expects images prepared with {', '.join(placement)}. A .cfg file cannot express this; "
+            "Darknet prepares images in its own way, and its scores differ."
+        )

@@ -1,17 +1,16 @@
-"""`boxwright finetune`: a better detector from your own photos."""
+"""`boxwright finetune`: train a detector on annotated images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cli.config_options import with_config_options
+from cli.finetune.options import with_training_options
 from cli.finetune.publish import check_publish, publish_best, published_name
-from cli.finetune.run import find_rate, go
-from cli.finetune.workers import ended_at_once, join_team
-from cli.options import ModelOption
+from cli.finetune.workers import exit_without_cleanup, join_workers
+from cli.options import ModelOption, TrainingConfigOption
 
 if TYPE_CHECKING:
     from training.config import Config
@@ -19,81 +18,147 @@ if TYPE_CHECKING:
     from training.distributed.synchronise import Plan
     from training.run.run import Outcome, Run
 
+PUBLISH, WORKERS = "Publish", "Several workers"
 
-def finetune(
-    dataset: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="VOC-style: JPEGImages, Annotations, ImageSets.")] = None,
+
+def finetune_command(
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DATASET]",
+            exists=True,
+            file_okay=False,
+            help="A VOC-style folder with image sets; see 'boxwright data split'.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     model: ModelOption = None,
-    train_set: Annotated[str, typer.Option("--set", help="The list in ImageSets/Main to train on.")] = "train",
-    val_set: Annotated[str, typer.Option("--val-set", help="The list to check on.")] = "val",
-    out: Annotated[Path, typer.Option("--out", help="Where the run's folder is made.")] = Path("runs"),
-    config: Annotated[
-        str | None, typer.Option("--config", metavar="FILE_OR_RECIPE", help="Options in a TOML file; those given here come on top.")
-    ] = None,
+    train_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Train on this image set of ImageSets/Main.")] = "train",
+    val_set: Annotated[str, typer.Option("--val-set", metavar="NAME", help="Validate on this image set.")] = "val",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Create the run's folder here: DIR/DATASET-001.")] = Path("runs"),
+    config: TrainingConfigOption = None,
     then: Annotated[
         list[str] | None,
-        typer.Option("--then", metavar="FILE_OR_RECIPE", help="Another run with these options, from the best weights; again for more."),
+        typer.Option(
+            "--then", metavar="FILE_OR_RECIPE", help="Then train again with these options, from the best weights. Can be repeated."
+        ),
     ] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
-    publish: Annotated[
-        Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models, as `models add` does.")
-    ] = None,
-    publish_as: Annotated[str | None, typer.Option("--publish-as", metavar="NAME", help="Its name there; the data set's folder's.")] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Continue a run from its last checkpoint.")] = None,
     find_learning_rate: Annotated[
         bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")
     ] = False,
-    workers: Annotated[
-        str | None, typer.Option("--workers", metavar="HOST:PORT,...", help="Train on several at once; the same list on each of them.")
+    publish: Annotated[
+        Path | None,
+        typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models.", rich_help_panel=PUBLISH),
     ] = None,
-    worker_index: Annotated[int | None, typer.Option("--worker-index", help="Which of the workers this one is; 0 writes the run.")] = None,
+    publish_as: Annotated[
+        str | None,
+        typer.Option(
+            "--publish-as", metavar="NAME", help="Publish under this name. [dim]\\[default: DATASET][/dim]", rich_help_panel=PUBLISH
+        ),
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            "--workers", metavar="HOST:PORT,...", help="Train on these workers; give each the same list.", rich_help_panel=WORKERS
+        ),
+    ] = None,
+    worker_index: Annotated[
+        int | None,
+        typer.Option(
+            "--worker-index", metavar="N", help="This worker's position in --workers. Worker 0 writes the run.", rich_help_panel=WORKERS
+        ),
+    ] = None,
     **options: Any,
 ) -> None:
-    """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
+    """Fine-tune a model on annotated images.
+
+    The run's folder gets best.safetensors, which 'boxwright detect' and 'boxwright serve' accept, and report.html.
+
+    Ctrl-C saves a checkpoint; the exit code is then 130.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     if resume and (dataset or config or given or find_learning_rate):
-        raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
+        raise typer.BadParameter("--resume continues a run with its own options. Give no data set and no other options but --then.")
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
-    following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
-    team = join_team(workers, worker_index, alone=find_learning_rate)
+    settings, following = _check_arguments(dataset, (train_set, val_set), model, resume, config, given, then or [])
 
-    def asked() -> "Plan":
-        return _new_plan(dataset, (train_set, val_set), model, _settings(config, given)) if dataset else _old_plan(cast(Path, resume))
+    from cli.extras import start_tensorflow
+    from cli.finetune.display import find_rate
 
-    with ended_at_once(team):
+    start_tensorflow("boxwright finetune")
+    team = join_workers(workers, worker_index, single_process=find_learning_rate)
+
+    def chief_plan() -> "Plan":
+        return _new_plan(dataset, (train_set, val_set), model, settings) if dataset else _resumed_plan(cast(Path, resume))
+
+    with exit_without_cleanup(team):
         with team.together():
             if publish and team.is_chief:
                 check_publish(publish, published_name(publish_as, dataset, resume))
-            run = _begun(team, asked, out, dataset=dataset, resume=resume, settings=_settings(config, given) if given or config else None)
-            following = _chiefs(team, following)
+            run = _begin(team, chief_plan, out, dataset=dataset, resume=resume, settings=settings if given or config else None)
+            following = _share_following(team, following)
         if find_learning_rate:
             find_rate(run)
             return
-        outcome = _gone(run, following)
+        outcome = _train_all(run, following)
         if publish and team.is_chief:
             publish_best(outcome, publish, published_name(publish_as, dataset, resume))
+        if outcome.interrupted:
+            raise typer.Exit(130)
 
 
-def _gone(run: "Run", following: "list[Config]") -> "Outcome":
-    """The run, and those after it, each from the best weights of the one before, until one is interrupted."""
-    outcome = go(run)
+def _check_arguments(
+    dataset: Path | None,
+    image_sets: tuple[str, str],
+    model: str | None,
+    resume: Path | None,
+    config: str | None,
+    given: dict[str, Any],
+    then: list[str],
+) -> "tuple[Config, list[Config]]":
+    """Check everything that needs no TensorFlow. Return the options of the run, and of those that follow it."""
+    from cli.checks import check_model
+    from cli.extras import require_packages
+    from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set
+    from training.run.folder import RunFolder
+
+    require_packages("boxwright finetune", "tensorflow", "keras", "pycocotools", "matplotlib")
+    settings, following = read_config(config, given), [read_config(recipe, given) for recipe in then]
+    if resume:
+        _, task, settings = RunFolder.open(resume)
+        check_model(task.model)
+    elif dataset:
+        plan = read_plan(dataset, image_sets, model, settings)
+        warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])
+        settings = plan.config
+    return settings, following
+
+
+def _train_all(run: "Run", following: "list[Config]") -> "Outcome":
+    """Train the run and those after it, each from the best weights of the one before, until one is interrupted."""
+    from cli.finetune.display import train
+
+    outcome = train(run)
     for settings in following:
         if outcome.interrupted:
             break
-        run = _followed(run, outcome.folder, settings)
-        outcome = go(run)
+        run = _next_run(run, outcome.folder, settings)
+        outcome = train(run)
     return outcome
 
 
-def _begun(
-    team: "Team", asked: Callable[[], "Plan"], out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
+def _begin(
+    team: "Team", chief_plan: "Callable[[], Plan]", out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
 ) -> "Run":
-    """The run that the chief was asked for. settings: what this worker was told of it, if it was told anything."""
+    """Start or resume the chief's run on every worker. settings: this worker's options, if it was given any."""
     from training.distributed.synchronise import check_same_options, same_plan
     from training.run.folder import RunFolder
     from training.run.run import Run
 
-    plan = same_plan(team, asked)
+    plan = same_plan(team, chief_plan)
     if settings:
         check_same_options(plan.config, settings)
     task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
@@ -102,45 +167,39 @@ def _begun(
     return Run.new(task, plan.config, plan.model, out, team)
 
 
-def _followed(run: "Run", folder: Path, settings: "Config") -> "Run":
-    """The run after that one, from its best weights."""
-    task, sets = Path(run.task.dataset), (run.task.train_set, run.task.val_set)
+def _next_run(run: "Run", folder: Path, settings: "Config") -> "Run":
+    """Start the run that follows, from the best weights in `folder`."""
+    dataset, sets = Path(run.task.dataset), (run.task.train_set, run.task.val_set)
     with run.team.together():
         best = str(folder / "best.safetensors")
-        return _begun(run.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings)
+        return _begin(
+            run.team, lambda: _new_plan(dataset, sets, best, settings), folder.parent, dataset=dataset, resume=None, settings=settings
+        )
 
 
-def _chiefs(team: "Team", following: "list[Config]") -> "list[Config]":
-    """The runs that are to follow: the chief's word holds."""
+def _share_following(team: "Team", following: "list[Config]") -> "list[Config]":
+    """Return the chief's list of following runs on every worker."""
     from training.config import Config
 
     return [Config.of(each) for each in team.told(lambda: [settings.model_dump() for settings in following])]
 
 
 def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "Plan":
-    from cli.output.download_bar import load_model
+    from cli.output.progress import load_named_model
     from training.distributed.synchronise import Plan
     from training.run.folder import Task
 
     weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model))
+    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_named_model(model))
 
 
-def _old_plan(run: Path) -> "Plan":
-    from cli.output.download_bar import load_model
+def _resumed_plan(run: Path) -> "Plan":
+    from cli.output.progress import load_named_model
     from training.distributed.synchronise import Plan
     from training.run.folder import RunFolder
 
     _, task, settings = RunFolder.open(run)
-    return Plan(task, settings, load_model(task.model))
+    return Plan(task, settings, load_named_model(task.model))
 
 
-def _settings(name_or_file: str | None, given: Mapping[str, Any]) -> "Config":
-    """The options of a recipe or file, with those given on top."""
-    from training.config import Config
-    from training.recipes import find_recipe
-
-    return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
-
-
-with_config_options(finetune)
+with_training_options(finetune_command)

@@ -1,38 +1,40 @@
-"""`boxwright health`: can the service detect? For a container's health check, where there is no curl."""
+"""`boxwright health`: ask a service on this machine whether it is ready. For health checks of containers without curl."""
 
 from http.client import HTTPConnection, HTTPException
 from typing import Annotated
 
 import typer
 
-from cli.commands.serve import ConfigOption
+from cli.options import SettingsFileOption
 
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Addresses to listen on which are no addresses to ask."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""The address to connect to, for a service that listens on every address."""
 
 
-def health(
-    host: Annotated[str | None, typer.Option(help="The address to ask: the one that the settings listen on, if not given.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to ask: the settings', if not given.")] = None,
-    config: ConfigOption = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for the answer.")] = 3.0,
+def health_command(
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Connect to this address. [dim]\\[default: from the settings, 127.0.0.1][/dim]")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Connect to this port. [dim]\\[default: from the settings, 8000][/dim]")] = None,
+    config: SettingsFileOption = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Wait this long for the answer.")] = 3.0,
 ) -> None:
-    """Ask the service on this machine whether it can detect (GET /readyz).
+    """Check whether the service on this machine is ready (GET /readyz).
 
-    It is looked for where the same settings would make `boxwright serve` listen. Exit code 0 if it can, 1 if it cannot.
+    Uses the same settings as 'boxwright serve'. Exit code 0: ready; 1: not ready.
     """
     from service.settings import read_settings
 
     settings = read_settings(config, host=host, port=port)
-    address = EVERYWHERE.get(settings.host, settings.host)
-    where = f"http://{f'[{address}]' if ':' in address else address}:{settings.port}/readyz"
-    said, ready = _ask(HTTPConnection(address, settings.port, timeout=timeout))
-    typer.echo(f"{where}: {said}", err=not ready)
+    address = LOOPBACK.get(settings.host, settings.host)
+    url = f"http://{f'[{address}]' if ':' in address else address}:{settings.port}/readyz"
+    status, ready = _request_status(HTTPConnection(address, settings.port, timeout=timeout))
+    typer.echo(f"{url}: {status}", err=not ready)
     raise typer.Exit(0 if ready else 1)
 
 
-def _ask(connection: HTTPConnection) -> tuple[str, bool]:
-    """What the service says of itself, or why it says nothing; and whether that is a yes."""
+def _request_status(connection: HTTPConnection) -> tuple[str, bool]:
+    """Return a description of the answer, and whether the service is ready."""
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status

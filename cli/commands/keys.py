@@ -1,26 +1,30 @@
-"""`boxwright keys`: keys that open a service."""
+"""`boxwright keys`: API keys for a service."""
 
 import json
 from typing import Annotated
 
 import typer
 
+from cli.options import JsonOption
 from detector.errors import SettingError
 
-app = typer.Typer(help="Keys that open a service.", no_args_is_help=True)
+keys_app = typer.Typer(help="Create API keys for a service.", no_args_is_help=True)
 
 
-@app.callback()
+@keys_app.callback()
 def _keys() -> None:
-    """Keeps `new` a command of its own, as long as it is the only one."""
+    """Makes Typer keep `new` as a subcommand although it is the only one."""
 
 
-@app.command()
-def new(
-    name: Annotated[str, typer.Argument(help="Whose key it is, for the log and the settings: frigate.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The client that gets the key; appears in logs.", show_default=False)],
+    as_json: JsonOption = False,
 ) -> None:
-    """Make a key. It is shown once and kept nowhere; the service gets its hash."""
+    """Create an API key and its hash.
+
+    The key is printed once and stored nowhere. The service only needs the hash.
+    """
     from service.auth.api_keys import HashedKey, new_key
 
     key = new_key()
@@ -31,4 +35,5 @@ def new(
     if as_json:
         typer.echo(json.dumps({"name": name, "key": key, "hash": hashed}))
         return
-    typer.echo(f"The key, shown this once, for {name}:\n  {key}\nIts hash, for the service:\n  BOXWRIGHT_KEY_HASHES={hashed}")
+    typer.echo(f"Key for {name}, printed only once:\n  {key}\nIts hash, for the service:\n  BOXWRIGHT_KEY_HASHES={hashed}")
+    typer.echo("Clients send the key as the header X-API-Key; 'boxwright detect --server' reads it from BOXWRIGHT_API_KEY.")

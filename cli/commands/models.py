@@ -1,80 +1,91 @@
-"""`boxwright models`: a folder of models by name and version, which `boxwright serve --models` watches."""
+"""`boxwright models`: manage a folder of model versions that `boxwright serve --models` watches."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The models in a folder that `boxwright serve --models DIR` watches.", no_args_is_help=True)
+from cli.options import JsonOption
 
-FolderOption = Annotated[Path, typer.Option("--models", metavar="DIR", envvar="BOXWRIGHT_MODELS", help="The folder; it must be there.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the folder.")]
-Number = Annotated[int, typer.Argument(metavar="VERSION", min=0)]
+models_app = typer.Typer(help="Manage the folder of models that 'boxwright serve --models DIR' watches.", no_args_is_help=True)
 
-
-@app.command("list")
-def list_(
-    folder: FolderOption,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-) -> None:
-    """Show each version: which one is served, which are kept, which were set aside. In a pipe: a line each, with tabs between."""
-    from cli.output.models_table import print_json, print_table
-
-    (print_json if as_json else print_table)(folder)
+FolderOption = Annotated[
+    Path, typer.Option("--models", metavar="DIR", envvar="BOXWRIGHT_MODELS", help="Use this existing folder of models.", show_default=False)
+]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the folder.", show_default=False)]
+VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="The version's number.", show_default=False)]
 
 
-@app.command()
-def add(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a name that `boxwright weights list` shows.")],
+@models_app.command("list")
+def models_list(folder: FolderOption, as_json: JsonOption = False) -> None:
+    """List all versions: the newest, which is served, those kept, and those set aside.
+
+    In a pipe, tab-separated: name, version, state, size, classes, AP50, file.
+    """
+    from cli.output.model_lists import print_model_versions
+
+    print_model_versions(folder, as_json=as_json)
+
+
+@models_app.command("add")
+def models_add(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a name from 'boxwright weights list'.", show_default=False)
+    ],
     folder: FolderOption,
     *,
-    name: Annotated[str | None, typer.Option("--name", help="The name to serve it under; the file's own, if not given.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Serve it under this name. [dim]\\[default: the name of MODEL][/dim]")] = None,
     keep: Annotated[
-        int | None, typer.Option("--keep", min=1, help="Delete all but the newest so many versions; none, if not given.")
+        int | None,
+        typer.Option("--keep", metavar="N", min=1, help="Delete all but the newest N versions. [dim]\\[default: keep all][/dim]"),
     ] = None,
 ) -> None:
-    """Make a model the newest version of its name, which a running service takes up by itself.
+    """Add a model as the newest version of its name. A running service loads it without a restart.
 
-    A copy is made, read and run on a picture first; only then is it a version.
+    The copy is read and run on a test image before it becomes a version.
     """
-    from cli.output.download_bar import load_model
+    from cli.output.progress import load_named_model
+    from cli.output.terminal import print_next_step
     from weights.embedded import EMBEDDED
-    from weights.hub.resolve import MODEL_SUFFIX
-    from weights.repository.publish import add_version
+    from weights.hub.resolve import SUFFIX
+    from weights.repository.publish import add as add_version
 
     path = Path(model)
-    source = path if path.suffix == MODEL_SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_model(model)
+    source = path if path.suffix == SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_named_model(model)
     version = add_version(folder, name or path.stem, source, keep=keep)
-    typer.echo(f"{version.name}: version {version.number} is the newest now, {version.path.stat().st_size:,} bytes.")
+    typer.echo(f"{version.name}: version {version.number} is now the newest ({version.path.stat().st_size:,} bytes).")
+    print_next_step(f"boxwright serve --models {folder}, unless a service watches the folder already")
 
 
-@app.command()
-def promote(name: Name, number: Number, folder: FolderOption) -> None:
-    """Make that version the one to serve. Those above it are set aside, and it comes back if it was itself."""
-    from weights.repository.publish import promote_version
+@models_app.command("promote")
+def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption) -> None:
+    """Serve this version: set newer versions aside, or bring a version back that was set aside."""
+    from weights.repository.publish import promote as promote_version
 
     version = promote_version(folder, name, number)
-    typer.echo(f"{version.name}: version {version.number} is the newest now.")
+    typer.echo(f"{version.name}: version {version.number} is now the newest.")
 
 
-@app.command()
-def rollback(name: Name, folder: FolderOption) -> None:
-    """Go back to the version before the newest, which is set aside."""
-    from weights.repository.publish import rollback_version
+@models_app.command("rollback")
+def models_rollback(name: ModelName, folder: FolderOption) -> None:
+    """Serve the previous version: set the newest version aside."""
+    from weights.repository.publish import rollback as rollback_version
 
     version = rollback_version(folder, name)
-    typer.echo(f"{version.name}: version {version.number} is the newest now.")
+    typer.echo(f"{version.name}: version {version.number} is now the newest.")
 
 
-@app.command()
-def remove(
-    name: Name,
+@models_app.command("remove")
+def models_remove(
+    name: ModelName,
     folder: FolderOption,
     *,
-    number: Annotated[int | None, typer.Option("--version", min=0, help="Only this version, set aside or not.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--version", metavar="N", min=0, help="Delete only this version. [dim]\\[default: all versions][/dim]")
+    ] = None,
 ) -> None:
-    """Delete a model, or one version of it. A running service unloads it."""
-    from weights.repository.publish import remove_version
+    """Delete a model, or one of its versions. A running service unloads it."""
+    from weights.repository.publish import remove as remove_version
 
     numbers = ", ".join(str(version.number) for version in remove_version(folder, name, number))
-    typer.echo(f"{name}: removed {numbers}.")
+    typer.echo(f"{name}: removed version {numbers}.")

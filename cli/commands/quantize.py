@@ -1,4 +1,4 @@
-"""`boxwright quantize`: a model that computes in 8 bits."""
+"""`boxwright quantize`: convert a model to 8-bit integers."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,87 +11,110 @@ if TYPE_CHECKING:
     from detector.spec import Model, ModelSpec
     from training.data.voc_reader import Sample
 
-WORTH_TELLING = 0.005
-"""AP50 that a model may lose in 8 bits without a word."""
+MAX_AP_LOSS = 0.005
+"""A larger loss of AP50 is reported."""
+CALIBRATION_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def quantize(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or its .safetensors file.")],
+def quantize_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
     *,
-    calibration: Annotated[Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Photos, or VOC-style data.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
-    photos: Annotated[int, typer.Option(min=1, max=4096, help="So many of the photos, evenly spread, are looked at.")] = 256,
-    val_set: Annotated[str, typer.Option("--val-set", help="AP before and after is measured on this list, if the data has it.")] = "val",
+    calibration: Annotated[
+        Path,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Calibrate on the images of this folder.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
+    photos: Annotated[int, typer.Option(metavar="N", min=1, max=4096, help="Use at most N images, evenly spread.")] = 256,
+    val_set: Annotated[
+        str, typer.Option("--val-set", metavar="NAME", help="Measure AP before and after on this image set, if the folder has it.")
+    ] = "val",
 ) -> None:
-    """Make a model that computes in 8 bits: a quarter of the size, and quicker on processors with VNNI.
+    """Convert a model to 8 bits: a quarter of the size, and faster on processors with VNNI.
 
-    Ranges are taken from the calibration photos. Layers that suffer by it are left in float32.
+    Value ranges are measured on the calibration images. Layers that lose too much precision stay in float32.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from cli.output.download_bar import load_model
+    from cli.extras import require_packages
+    from cli.output.progress import load_named_model, progress_bar
+    from cli.output.terminal import print_next_step
     from detector.errors import SettingError
-    from training.data.calibration_images import calibration_images
     from weights.formats.safetensors import save_model
-    from weights.hub.resolve import MODEL_SUFFIX
-    from weights.quantization.quantize import quantize_model
+    from weights.hub.resolve import SUFFIX
+    from weights.quantization.quantize import quantize as quantize_model
 
-    if out.suffix != MODEL_SUFFIX:
-        raise typer.BadParameter(f"{out} is not the name of a model file; give one that ends in {MODEL_SUFFIX}.", param_hint="--out")
-    loaded = load_model(model)
+    if out.suffix != SUFFIX:
+        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {SUFFIX}.", param_hint="--out")
+    if _list_file(calibration, val_set).is_file():
+        require_packages("measuring AP", "pycocotools")
+    loaded = load_named_model(model)
     if loaded.quantization is not None:
-        raise SettingError(f"{model} computes in 8 bits already; quantise the float32 model that it was made from.")
-    chosen, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("calibrating", total=len(chosen))
-        result = quantize_model(loaded, list(_pixels(loaded.spec, chosen)), on_image=lambda: progress.advance(task))
-    named = _with_facts(result.model, out.stem, {"quantised_from": loaded.name, "calibration_photos": str(len(chosen))})
-    facts = {"logits_over_error_db": f"{result.snr_db:.1f}", "left_in_float32": ", ".join(result.float_layers) or "none"}
-    facts |= _measured(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
-    named = _with_facts(named, out.stem, facts)
-    save_model(named, out)
-    for fact, text in facts.items():
-        typer.echo(f"{fact}: {text}")
+        raise SettingError(f"{model} is already in 8 bits. Quantise the float32 model that it was made from.")
+    images, samples = _calibration_images(calibration, photos, val_set), _samples(calibration, val_set)
+    with progress_bar("calibrating", len(images)) as advance:
+        result = quantize_model(loaded, list(_pixels(loaded.spec, images)), advance=advance)
+    origin = {"quantised_from": loaded.name, "calibration_photos": str(len(images))}
+    quantised = _with_provenance(result.model, out.stem, origin)
+    facts = {"logits_over_error_db": f"{result.decibels:.1f}", "left_in_float32": ", ".join(result.left) or "none"}
+    facts |= _compare_precision(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
+    save_model(_with_provenance(quantised, out.stem, facts), out)
+    for name, text in facts.items():
+        typer.echo(f"{name}: {text}")
     typer.echo(f"{out}: {out.stat().st_size:,} bytes.")
+    print_next_step(f"boxwright detect IMAGE --model {out}")
 
 
-def _with_facts(model: "Model", name: str, facts: dict[str, str]) -> "Model":
+def _with_provenance(model: "Model", name: str, facts: dict[str, str]) -> "Model":
     from dataclasses import replace
 
     return replace(model, name=name, provenance={**model.provenance, **facts})
 
 
-def _pixels(spec: "ModelSpec", photos: Sequence[Path]) -> Iterator["Pixels"]:
+def _list_file(folder: Path, image_set: str) -> Path:
+    return folder / "ImageSets" / "Main" / f"{image_set}.txt"
+
+
+def _calibration_images(folder: Path, count: int, val_set: str) -> Sequence[Path]:
+    """Return images of the folder, or of its JPEGImages, without those of `val_set`: they are used to measure AP."""
+    from detector.errors import SettingError
+
+    root = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
+    listed = _list_file(folder, val_set)
+    held_out = {line.split()[0] for line in listed.read_text().splitlines() if line.strip()} if listed.is_file() else set()
+    found = sorted(path for path in root.iterdir() if path.suffix.lower() in CALIBRATION_SUFFIXES and path.stem not in held_out)
+    if not found:
+        raise SettingError(f"{root}: there is no .jpg or .png to calibrate on. Give a folder with some hundred images.")
+    return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
+
+
+def _pixels(spec: "ModelSpec", paths: Sequence[Path]) -> Iterator["Pixels"]:
     from detector.imaging.image import read_image
     from detector.placement import Placement
 
-    for photo in photos:
-        picture = read_image(photo.read_bytes())
-        yield Placement.fit(spec, picture).apply(picture)
+    for path in paths:
+        image = read_image(path.read_bytes())
+        yield Placement.fit(spec, image).apply(image)
 
 
 def _samples(folder: Path, val_set: str) -> "Sequence[Sample]":
-    """What AP is measured on: the data's `val_set`, or nothing where the data is but photos."""
+    """Return the samples to measure AP on; none if the folder has no such image set."""
     from training.data.voc_reader import read_set
 
-    listed = folder / "ImageSets" / "Main" / f"{val_set}.txt"
-    return read_set(folder, val_set) if listed.is_file() else ()
+    return read_set(folder, val_set) if _list_file(folder, val_set).is_file() else ()
 
 
-def _measured(before: "Model", after: "Model", samples: "Sequence[Sample]", name: str) -> dict[str, str]:
-    """AP50 of both models. Says so on stderr where the second has lost much of it."""
+def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sample]", name: str) -> dict[str, str]:
+    """Return AP50 of both models. Print a warning if the difference exceeds MAX_AP_LOSS."""
+    from cli.output.terminal import print_error
+
     if not samples:
         return {}
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate
-    from weights.engines.factory import build_engine
+    from weights.engines.factory import load_engine
 
     models = {"ap50_before": before, "ap50_after": after}
-    measured = {fact: evaluate(Detector(model.spec, build_engine(model)), samples).ap50 for fact, model in models.items()}
-    first, second = measured.values()
-    if first - second > WORTH_TELLING:
-        lost = f"in 8 bits it loses {100 * (first - second):.1f} AP points ({first:.4f} before, {second:.4f} after)"
-        typer.echo(f"{before.name}: {lost}; more photos to calibrate on, more like those it is for, may help.", err=True)
-    return {fact: f"{ap:.4f} on {len(samples)} photos ({name})" for fact, ap in measured.items()}
+    precision = {fact: evaluate(Detector(model.spec, load_engine(model)), samples).ap50 for fact, model in models.items()}
+    first, second = precision.values()
+    if first - second > MAX_AP_LOSS:
+        loss = f"in 8 bits {before.name} loses {100 * (first - second):.1f} AP points ({first:.4f} before, {second:.4f} after)"
+        print_error(f"{loss}. Calibrate on more images that resemble those of the task.", warning=True)
+    return {fact: f"{ap:.4f} on {len(samples)} photos ({name})" for fact, ap in precision.items()}

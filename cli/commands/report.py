@@ -1,4 +1,4 @@
-"""`boxwright report`: a run on one page."""
+"""`boxwright report`: the report of a training run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,17 +6,21 @@ from typing import Annotated
 import typer
 
 
-def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, as `boxwright finetune` made it.")],
+def report_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of 'boxwright finetune'.", show_default=False)],
 ) -> None:
-    """Write report.html into a run's folder: curves, layers, precision, photos. Of a run that was killed or still goes on, too."""
-    from rich.console import Console
-    from rich.progress import Progress
+    """Write report.html into a run's folder: average precision, images, curves, layers.
 
+    Also works for a run that is still running or was interrupted.
+    """
+    from cli.extras import start_tensorflow
+    from training.run.folder import RunFolder
+
+    RunFolder.open(run)
+    start_tensorflow("boxwright report")
+    from cli.output.progress import progress_bar
     from training.report.report import write_report
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("measuring best.safetensors", total=None)
-        path = write_report(run, lambda: progress.advance(task))
+    with progress_bar("evaluating best.safetensors") as advance:
+        path = write_report(run, advance)
     typer.echo(path)

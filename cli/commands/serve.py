@@ -1,5 +1,7 @@
-"""`boxwright serve`: answer photos over HTTP."""
+"""`boxwright serve`: detect objects over HTTP."""
 
+import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,56 +14,95 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import EngineOption, ModelOption
+from cli.options import EngineOption, SettingsFileOption
 from detector.errors import SettingError
 
 if TYPE_CHECKING:
     from service.models.registry import Registry
     from service.settings import Settings
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", envvar="BOXWRIGHT_CONFIG", metavar="FILE", help="A TOML file of settings.")]
-RayOption = Annotated[bool, typer.Option("--ray", help="With Ray Serve: several detectors behind one address.")]
-ReplicasOption = Annotated[
-    str | None,
-    typer.Option(metavar="N|MIN-MAX", help="With --ray, how many detectors: one a core if not given; MIN to MAX as the load asks."),
-]
-OthersOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; repeat it for several.")]
+SERVED, NETWORK, SETTINGS, RAY = "Model", "Network", "Settings", "Ray"
 
 QUIET_SECONDS = 5.0
-"""After which a start is over, and its engine is kept for the next."""
+"""Seconds after the start until the engine is written to the disk cache."""
+
+logger = logging.getLogger("boxwright.service")
 
 
-def serve(
-    model: ModelOption = None,
-    models: Annotated[str | None, typer.Option("--models", metavar="DIR", help="A folder of models, which is watched.")] = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on: 127.0.0.1 if not given, 0.0.0.0 for all.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on: 8000 if not given, 0 for a free one.")] = None,
+def serve_command(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME_OR_FILE",
+            help="Serve this model: a name from 'boxwright weights list', or a .safetensors file. [dim]\\[default: everyday][/dim]",
+            rich_help_panel=SERVED,
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option("--models", metavar="DIR", help="Serve the models in this folder, and watch it for changes.", rich_help_panel=SERVED),
+    ] = None,
     engine: EngineOption = None,
-    config: ConfigOption = None,
-    others: OthersOption = None,
-    ray: RayOption = False,
-    replicas: ReplicasOption = None,
-    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as a TOML file and stop.")] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Listen on this address; 0.0.0.0 means all addresses. [dim]\\[default: 127.0.0.1][/dim]",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Listen on this port; 0 chooses a free port. [dim]\\[default: 8000][/dim]", rich_help_panel=NETWORK),
+    ] = None,
+    config: SettingsFileOption = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change any other setting. Can be repeated.", rich_help_panel=SETTINGS),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print all settings as a TOML file and exit.", rich_help_panel=SETTINGS)
+    ] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Run several detectors with Ray Serve.", rich_help_panel=RAY)] = False,
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|MIN-MAX",
+            help="With --ray: run this many detectors, or as many as the load needs. [dim]\\[default: one per core][/dim]",
+            rich_help_panel=RAY,
+        ),
+    ] = None,
 ) -> None:
-    """Answer photos over HTTP.
+    """Detect objects over HTTP.
 
-    Every setting can be given by --set, by environment variable (BOXWRIGHT_QUEUE_SIZE=64) or in a file; docs/service.md lists them.
+    Every setting can also be an environment variable (BOXWRIGHT_QUEUE_SIZE=64) or in a file; --print-config lists them.
+
+    To require API keys, create one with 'boxwright keys new NAME', and put its hash into BOXWRIGHT_KEY_HASHES.
     """
+    from cli.checks import check_address, check_model
+    from cli.environment import warn_about_unknown_variables
     from service.models.native_memory import give_memory_back
     from service.settings import read_settings
 
-    given = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
-    settings = read_settings(config, **(_named(others or []) | {name: value for name, value in given.items() if value is not None}))
+    flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
+    settings = read_settings(config, **(_parse_settings(others or []) | {key: value for key, value in flags.items() if value is not None}))
+    warn_about_unknown_variables(os.environ)
     if print_config:
         typer.echo(settings.as_toml())
         return
-    signal.signal(signal.SIGTERM, _leave)
+    settings = _with_log_format(settings)
+    if not settings.models:
+        check_model(settings.model)
+    check_address(settings.host, settings.port)
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
     if ray or replicas is not None:
-        _serve_with_ray(settings, replicas, asked=ray)
+        _serve_with_ray(settings, replicas, requested=ray)
         return
 
     give_memory_back()
-    # What answers is imported beside the model's loading, most of which is not Python: a second core has something to do.
+    # The web framework is imported while the model is loaded, which mostly runs outside Python on another core.
     Thread(target=import_module, args=("service.app",), daemon=True).start()
     registry = load_registry(settings)
 
@@ -70,69 +111,94 @@ def serve(
     from service.server.uvicorn_server import run_server
 
     set_up_logs(settings.log_format, settings.log_level)
-    with _folder_watched(registry, settings):  # the models are loaded before the socket opens
-        run_server(create_app(registry, settings), settings)
+    with _watch_models(registry, settings):  # all models are loaded before the socket opens
+        app = create_app(registry, settings)
+        logger.info("%s", describe_service(registry, settings))
+        run_server(app, settings)
 
 
-def _serve_with_ray(settings: "Settings", replicas: str | None, *, asked: bool) -> None:
-    """Raises SettingError, MissingExtra, NotStarted, and what loading the model raises."""
-    if not asked:
-        raise typer.BadParameter("it is Ray that has replicas; add --ray.", param_hint="--replicas")
-    from cli.batch.ray_extra import check_ray
-    from cli.output.download_bar import load_model
+def _with_log_format(settings: "Settings") -> "Settings":
+    """Log text on a terminal, unless a format is set."""
+    if "log_format" in settings.model_fields_set or not sys.stderr.isatty():
+        return settings
+    return settings.model_copy(update={"log_format": "text"})
+
+
+def describe_service(registry: "Registry", settings: "Settings") -> str:
+    """Return one line for the log: models, number of classes, address, and who may use the service."""
+    models = ", ".join(f"{model.name} ({len(model.detector.spec.labels)} classes)" for model in registry) or "no model yet"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{settings.port}" if settings.port else f"a free port of {host}"
+    if settings.key_hashes:
+        access = f"API keys required ({len(settings.key_hashes)})"
+    else:
+        reach = "this machine" if settings.host in ("127.0.0.1", "localhost", "::1") else "everyone who can reach this address"
+        access = f"open to {reach}, no API keys"
+    return f"serving {models} at {address}; {access}"
+
+
+def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bool) -> None:
+    """Run Ray Serve until a signal. Raises SettingError, MissingExtra, NotStarted, and the errors of loading the model."""
+    if not requested:
+        raise typer.BadParameter("needs --ray.", param_hint="--replicas")
+    from cli.extras import require_packages
+    from cli.output.progress import load_named_model
     from service.ray.environment import set_up_environment
     from service.ray.settings import read_ray_settings
 
     ray_settings = read_ray_settings(settings, replicas)
-    check_ray()
+    require_packages("boxwright serve --ray", "ray", "pyarrow")
     set_up_environment(serving=True)
     from service.ray.server import run_ray_server
 
-    load_model(settings.model)  # what is wrong with it is told here, and what has to be downloaded is there before several ask for it
+    load_named_model(settings.model)  # reports a bad model here, and downloads it once instead of once per detector
     run_ray_server(settings, ray_settings)
 
 
-def _named(others: Iterable[str]) -> dict[str, str]:
-    """["queue_size=64"] -> {"queue_size": "64"}. Raises SettingError for what has no "=", and for an unknown name."""
+def _parse_settings(entries: Iterable[str]) -> dict[str, str]:
+    """["queue_size=64"] -> {"queue_size": "64"}. Raises SettingError for an entry without "=", and for an unknown name."""
+    from cli.checks import did_you_mean
     from service.settings import Settings
 
-    named = {}
-    for entry in others:
+    settings = {}
+    for entry in entries:
         name, equals, value = entry.partition("=")
         if not equals or name not in Settings.model_fields:
-            raise SettingError(f"--set {entry[:80]!r}: wanted NAME=VALUE, NAME one of {', '.join(Settings.model_fields)}.")
-        named[name] = value
-    return named
+            hint = did_you_mean(name, Settings.model_fields)
+            raise SettingError(f"--set {entry[:80]!r}: give NAME=VALUE.{hint} NAME is one of {', '.join(Settings.model_fields)}.")
+        settings[name] = value
+    return settings
 
 
 def load_registry(settings: "Settings") -> "Registry":
-    """The model that the settings name, loaded and warmed up. Where they have a folder of models, it may be one of that, and not there yet.
+    """Load and warm up the model that the settings name. With a folder of models, it may be one of that folder and missing so far.
 
-    Raises UnknownModel, ModelError, MissingExtra.
+    Raises:
+        UnknownModel, ModelError, MissingExtra: The model cannot be loaded.
     """
-    from cli.output.download_bar import load_ready
+    from cli.output.progress import load_named_engine
     from service.models.registry import LoadedModel, Registry
-    from weights.hub.resolve import is_known_model
-    from weights.repository.layout import MODEL_NAME
+    from weights.hub.resolve import is_known
+    from weights.repository.layout import NAME
 
-    if settings.models and (settings.model is None or (not is_known_model(settings.model) and MODEL_NAME.fullmatch(settings.model))):
+    if settings.models and (settings.model is None or (not is_known(settings.model) and NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
-    ready = load_ready(settings.model, settings.engine, lanes=settings.batch_size == 1)
+    ready = load_named_engine(settings.model, settings.engine, lanes=settings.batch_size == 1)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
-    _when_quiet(ready.persist)
+    _run_later(ready.keep)
     return registry
 
 
-def _when_quiet(work: Callable[[], object]) -> None:
-    """Do it beside the first requests, once the start is over. What has begun is finished before the process ends, what has not is left."""
+def _run_later(work: Callable[[], object]) -> None:
+    """Run `work` in a thread after QUIET_SECONDS. The process waits for work that has begun, and drops work that has not."""
     timer = Timer(QUIET_SECONDS, Thread(target=work, name="keep").start)
     timer.daemon = True
     timer.start()
 
 
 @contextmanager
-def _folder_watched(registry: "Registry", settings: "Settings") -> Iterator[None]:
-    """Load what lies in the folder of models, if there is one, and follow it within the block. Raises SettingError where it is none."""
+def _watch_models(registry: "Registry", settings: "Settings") -> Iterator[None]:
+    """Load the folder of models, if the settings name one, and watch it inside the block. Raises SettingError if it does not exist."""
     if not settings.models:
         yield
         return
@@ -141,13 +207,13 @@ def _folder_watched(registry: "Registry", settings: "Settings") -> Iterator[None
 
     path = Path(settings.models)
     if not path.is_dir():
-        raise SettingError(f"setting 'models' (BOXWRIGHT_MODELS): {path} is no folder. Make it, even if it is empty.")
+        raise SettingError(f"setting 'models' (BOXWRIGHT_MODELS): the folder {path} does not exist. Create it; it may be empty.")
     folder = ModelFolder(path, registry, Loading.of(settings), settings.model_versions)
     folder.look()
     with folder.watched(settings.models_seconds):
         yield
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM is an orderly end. Uvicorn finishes its requests first and then raises the signal again, which comes here."""
+def _exit_on_sigterm(_signal: int, _frame: FrameType | None) -> None:
+    """Exit with code 0. Uvicorn finishes its requests first and then raises the signal again, which is handled here."""
     sys.exit(0)

@@ -1,127 +1,161 @@
-"""`boxwright weights`: pretrained models by name, and models as files."""
+"""`boxwright weights`: download pretrained models, import Darknet files, and inspect model files."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(help="Pretrained models by name, and models as files.", no_args_is_help=True)
+from cli.options import JsonOption
 
-SourceFile = typer.Argument(exists=True, dir_okay=False, readable=True)
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `boxwright weights list` shows.")]
+weights_app = typer.Typer(help="Download pretrained models, import Darknet weights, inspect model files.", no_args_is_help=True)
 
-
-@app.command("list")
-def list_() -> None:
-    """Show the models that are known by name, and which of them are here. In a pipe: a line each, with tabs between."""
-    from cli.output.weights_table import print_list
-
-    print_list()
+SourceFile = typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)
+CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A name from 'boxwright weights list'.", show_default=False)]
 
 
-@app.command()
-def pull(
-    name: Name,
+@weights_app.command("list")
+def weights_list() -> None:
+    """List the models that are known by name. "ships": part of the package; "pulled": downloaded; "~": an estimate.
+
+    In a pipe, tab-separated: name, status, size, classes, AP50, licence.
+    """
+    from cli.output.model_lists import print_known_models
+
+    print_known_models()
+
+
+@weights_app.command("pull")
+def weights_pull(
+    name: CatalogueName,
     source: Annotated[
-        Path | None, typer.Option("--from", exists=True, dir_okay=False, help="Take this file instead of a download, verified likewise.")
+        Path | None,
+        typer.Option("--from", metavar="FILE", exists=True, dir_okay=False, help="Use this local file instead of a download."),
     ] = None,
 ) -> None:
-    """Fetch a model's file and verify it. A download that broke off goes on where it stopped."""
-    from cli.output.download_bar import download_bar
+    """Download a model and verify it. Continues an interrupted download."""
+    from cli.checks import check_catalogue_name
+    from cli.output.progress import download_bar
+    from cli.output.terminal import print_error, print_next_step
     from weights.hub import fetch
 
+    check_catalogue_name(name)
     try:
-        with download_bar(name) as progress:
-            path = fetch.pull(name, source=source, on_progress=progress)
+        with download_bar(name) as report:
+            path = fetch.pull(name, source=source, progress=report)
     except KeyboardInterrupt:
-        kept = "Nothing was copied." if source else f"What has come of {name} is kept; the same command goes on from there."
-        typer.secho(f"boxwright: stopped. {kept}", fg="red", err=True)
+        kept = "Nothing was copied." if source else f"The same command continues the download of {name}."
+        print_error(f"interrupted. {kept}")
         raise typer.Exit(130) from None
     typer.echo(f"{path}: {path.stat().st_size:,} bytes.")
+    print_next_step(f"boxwright detect IMAGE --model {name}")
 
 
-@app.command()
-def verify(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="All that are here, if not given.")] = None) -> None:
-    """Read pulled files again and compare them with their hashes. All are read, even if one is bad; exit code 2 if any is."""
-    from cli.output.messages import messages_shown
-    from cli.output.shown import shown
+@weights_app.command("verify")
+def weights_verify(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A downloaded model. [dim]\\[default: all][/dim]", show_default=False)
+    ] = None,
+) -> None:
+    """Compare downloaded files with their hashes. Exit code 2 if a file is damaged."""
+    from cli.checks import check_catalogue_name
+    from cli.output.terminal import print_error, print_note, show_log_messages
     from detector.errors import BoxwrightError
     from weights.hub.catalogue import entry_of
-    from weights.hub.pulled import list_pulled, verify_pulled
+    from weights.hub.upkeep import pulled
+    from weights.hub.upkeep import verify as verify_file
 
-    bad = 0
-    for each in [name] if name else list_pulled():
+    if name:
+        check_catalogue_name(name)
+    names = [name] if name else pulled()
+    if not names:
+        print_note("There are no downloaded models to verify. 'boxwright weights pull NAME' downloads one.")
+    damaged = 0
+    for each in names:
         try:
-            with messages_shown():
-                found = verify_pulled(entry_of(each))
+            with show_log_messages():
+                found = verify_file(entry_of(each))
         except (BoxwrightError, OSError) as error:
-            typer.secho(f"boxwright: {shown(str(error))}", fg="red", err=True)
-            bad += 1
+            print_error(str(error))
+            damaged += 1
         else:
-            agrees = " and ".join(found.checked_against) or "its size and layout"
-            typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {agrees}.")
-    if bad:
+            evidence = " and ".join(found.against) or "its size and layout"
+            typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {evidence}.")
+    if damaged:
         raise typer.Exit(2)
 
 
-@app.command()
-def remove(
-    name: Name,
-    forget: Annotated[bool, typer.Option("--forget", help="Forget its recorded hash too: the next file may be another.")] = False,
+@weights_app.command("remove")
+def weights_remove(
+    name: CatalogueName,
+    forget: Annotated[bool, typer.Option("--forget", help="Also forget the recorded hash, so that a different file is accepted.")] = False,
 ) -> None:
-    """Delete a pulled file, and what an unfinished download left. The hash seen first stays on record, unless --forget."""
-    from cli.output.messages import messages_shown
+    """Delete a downloaded file, or an unfinished download. The recorded hash is kept."""
+    from cli.checks import check_catalogue_name
+    from cli.output.terminal import show_log_messages
     from weights.hub.catalogue import entry_of
-    from weights.hub.pulled import remove_pulled
+    from weights.hub.upkeep import remove as remove_file
 
-    with messages_shown():
-        there = remove_pulled(entry_of(name), forget=forget)
-    typer.echo(f"{name}: {'removed' if there else 'was not here'}{', and no hash is on record for it now' if forget else ''}.")
+    check_catalogue_name(name)
+    with show_log_messages():
+        existed = remove_file(entry_of(name), forget=forget)
+    typer.echo(f"{name}: {'removed' if existed else 'was not downloaded'}{'; its recorded hash is forgotten' if forget else ''}.")
 
 
-@app.command("import")
-def import_(
+@weights_app.command("import")
+def weights_import(
     cfg: Annotated[Path, SourceFile],
     weights: Annotated[Path, SourceFile],
     *,
-    labels: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A label on each line (Darknet's .names).")] = None,
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
-    float16: Annotated[bool, typer.Option("--float16", help="Store half the bits: half the size, scores within some thousandths.")] = False,
-    layers: Annotated[int | None, typer.Option(min=1, help="Read the first N layers only, as a stem to train upon.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Read the class names from this file, one per line (.names)."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
+    float16: Annotated[bool, typer.Option("--float16", help="Store float16: half the size; scores change by about 0.001.")] = False,
+    layers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Read only the first N layers, as a backbone for fine-tuning.")
+    ] = None,
     edges: Annotated[
-        Literal["inclusive", "continuous"], typer.Option(help="Where boxes end; continuous for weights evaluated with eval=coco.")
+        Literal["inclusive", "continuous"],
+        typer.Option(help="Interpret box edges as inclusive pixels, or as continuous (weights evaluated with eval=coco)."),
     ] = "inclusive",
 ) -> None:
-    """Make one model file of Darknet's .cfg and .weights."""
+    """Convert Darknet's CFG and WEIGHTS files to one model file."""
+    from cli.output.terminal import print_next_step, print_note
     from weights.formats.darknet.weights import read_darknet, read_labels
     from weights.formats.safetensors import save_model
-    from weights.hub.resolve import MODEL_SUFFIX
+    from weights.hub.resolve import SUFFIX
 
-    if out.suffix != MODEL_SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
-        raise typer.BadParameter(f"{out} is not the name of a new model file; give one that ends in {MODEL_SUFFIX}.", param_hint="--out")
+    if out.suffix != SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
+        raise typer.BadParameter(f"{out} is not the name of a new model file. Give a name that ends in {SUFFIX}.", param_hint="--out")
     names = read_labels(labels) if labels else ()
     model = read_darknet(cfg, weights, labels=names, layers=layers, edges=edges, name=out.stem)
     save_model(model, out, dtype="float16" if float16 else "float32")
-    typer.echo(f"{out}: {out.stat().st_size:,} bytes, {len(model.spec.labels)} labels, {len(model.spec.network)} layers.")
+    labels_of_model = model.spec.labels
+    if labels_of_model and not labels:
+        print_note(f"No --labels file was given: the classes are named {labels_of_model[0]!r} to {labels_of_model[-1]!r}.")
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes, {len(labels_of_model)} labels, {len(model.spec.network)} layers.")
+    if labels_of_model:
+        print_next_step(f"boxwright detect IMAGE --model {out}")
 
 
-@app.command()
-def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a model's name.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+@weights_app.command("info")
+def weights_info(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a model's name.", show_default=False)],
+    with_layers: Annotated[bool, typer.Option("--layers", help="Also list the layers.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Tell a model's layers, parameters, operations and origin; of one that is not here, what the catalogue knows. Fetches nothing."""
+    """Show a model's size, labels, operations and origin. Downloads nothing."""
     import json
 
-    from cli.output.download_bar import load_model
-    from cli.output.entry_facts import absent_entry, print_facts, summarise_entry
-    from cli.output.summary import print_summary, summarise
+    from cli.output.model_facts import absent_entry, print_entry, print_summary, summarise, summarise_entry
+    from cli.output.progress import load_named_model
 
     entry = absent_entry(model)
-    summary = summarise_entry(entry) if entry else summarise(load_model(model))
+    summary = summarise_entry(entry) if entry else summarise(load_named_model(model))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     elif entry:
-        print_facts(summary)
+        print_entry(summary)
     else:
-        print_summary(summary)
+        print_summary(summary, with_layers=with_layers)

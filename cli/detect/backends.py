@@ -1,45 +1,145 @@
-"""Finds things in photos with a model that is loaded here."""
+"""Detection in this process, or by a running service, with the same result."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cli.detect.found import Found, Wanted
-from cli.detect.inputs import read_photo
-from cli.output.download_bar import load_ready
+from cli.checks import did_you_mean, match_labels
+from cli.detect.inputs import read_image_bytes
+from cli.output.progress import load_named_engine
 from detector.detector import Detector
+from detector.errors import UnknownModel
 from detector.imaging.draw import draw_detections
-from detector.imaging.encode import encode_image
-from detector.imaging.image import decode_image, read_image
+from detector.imaging.encode import EncodedPhoto, encode
+from detector.imaging.image import read_image, read_reduced
 from service.schemas.detections import Detection
-from weights.engines.factory import EngineKind
+from weights.engines.factory import EngineName
+
+if TYPE_CHECKING:
+    from service.client.client import Client
+    from service.schemas.detections import ModelAnswer
+
+MAX_SERVICE_DETECTIONS = 1000
+"""The largest number of detections for an image that a service returns."""
 
 
 @dataclass(frozen=True)
-class Finder:
-    """A detector and what is asked of it."""
+class DetectionOptions:
+    """What to detect in every image."""
+
+    confidence: float
+    iou: float
+    classes: Sequence[str]  # only these labels; empty: all labels
+    annotate: bool = False  # also draw the boxes into a copy
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionResult:
+    """The detections in one image."""
+
+    path: Path
+    model: str
+    width: int  # pixels, upright
+    height: int  # pixels, upright
+    detections: Sequence[Detection]
+    annotated: EncodedPhoto | None = None  # the copy with boxes, if requested
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the service's answer with the image's path in front."""
+        return {
+            "photo": str(self.path),
+            "model": self.model,
+            "image": {"width": self.width, "height": self.height},
+            "detections": [detection.model_dump() for detection in self.detections],
+        }
+
+
+class DetectionBackend(Protocol):
+    """Detects objects in image files."""
+
+    def detect(self, path: Path) -> DetectionResult:
+        """Detect objects in one file.
+
+        Raises:
+            OSError: The file cannot be read.
+            ImageError: The file is not a valid image.
+            Refused: The service does not accept the image. Any other error would recur with the next image.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """Runs a model in this process."""
 
     name: str
     detector: Detector
-    wanted: Wanted
+    options: DetectionOptions
     class_ids: Collection[int] | None
+    engine_writer: Thread
+    """Writes the engine to the disk cache while images are processed. Join it before the process ends."""
 
     @classmethod
-    def load(cls, model: str | None, engine: EngineKind, wanted: Wanted) -> "Finder":
-        """Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
-        ready = load_ready(model, engine)
-        Thread(target=ready.persist, name="persist-engine").start()  # beside the photos
+    def load(cls, model: str | None, engine: EngineName, options: DetectionOptions) -> "LocalBackend":
+        """Load a model. Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
+        ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
-        return cls(ready.facts.name, detector, wanted, detector.class_ids(wanted.classes) if wanted.classes else None)
+        classes = match_labels(options.classes, detector.spec.labels, ready.facts.name)
+        writer = Thread(target=ready.keep, name="keep")
+        writer.start()
+        return cls(ready.facts.name, detector, options, detector.class_ids(classes) if classes else None, writer)
 
-    def find(self, photo: Path) -> Found:
-        """Raises OSError and ImageError for a photo that cannot be read."""
-        data = read_photo(photo)
-        reduced = decode_image(data, self.detector.min_decode_side)
-        wanted, labels = self.wanted, self.detector.spec.labels
-        found = self.detector.detect(reduced, score_threshold=wanted.confidence, iou_threshold=wanted.iou, class_ids=self.class_ids)
+    def detect(self, path: Path) -> DetectionResult:
+        """See `DetectionBackend.detect`."""
+        image_bytes = read_image_bytes(path)
+        reduced = read_reduced(image_bytes, self.detector.enough)
+        options, labels = self.options, self.detector.spec.labels
+        found = self.detector.detect(reduced, score_threshold=options.confidence, iou_threshold=options.iou, class_ids=self.class_ids)
         annotated = None
-        if wanted.annotate:
-            annotated = encode_image(draw_detections(reduced.array if reduced.is_full_size else read_image(data), found, labels))
-        return Found(photo, self.name, reduced.width, reduced.height, Detection.listed(found, labels), annotated)
+        if options.annotate:
+            image = reduced.picture if reduced.whole else read_image(image_bytes)
+            annotated = encode(draw_detections(image, found, labels))
+        return DetectionResult(path, self.name, reduced.width, reduced.height, Detection.listed(found, labels), annotated)
+
+
+@dataclass(frozen=True)
+class ServerBackend:
+    """Sends images to a running service."""
+
+    client: "Client"
+    model: str
+    options: DetectionOptions
+
+    @classmethod
+    def connect(cls, client: "Client", model: str | None, options: DetectionOptions) -> "ServerBackend":
+        """Check model and labels before the first image is sent. Raises ClientError, UnknownModel, UnknownLabel."""
+        chosen = _choose_model(client, model)
+        classes = match_labels(options.classes, chosen.labels, f"{chosen.name} at {client.shown}")
+        return cls(client, chosen.name, replace(options, classes=classes))
+
+    def detect(self, path: Path) -> DetectionResult:
+        """See `DetectionBackend.detect`."""
+        options = self.options
+        answer = self.client.detect(
+            read_image_bytes(path),
+            model=self.model,
+            confidence=options.confidence,
+            iou=options.iou,
+            classes=options.classes,
+            max_detections=MAX_SERVICE_DETECTIONS,
+            answer="both" if options.annotate else "json",
+        )
+        annotated = answer.annotated.decoded() if answer.annotated else None
+        return DetectionResult(path, answer.model, answer.image.width, answer.image.height, answer.detections, annotated)
+
+
+def _choose_model(client: "Client", name: str | None) -> "ModelAnswer":
+    models = client.models()
+    chosen = next((model for model in models if model.name == name or (name is None and model.default)), None)
+    if chosen is None:
+        names = [model.name for model in models]
+        hint = did_you_mean(name, names) if name else ""
+        raise UnknownModel(f"{client.shown} serves no model {str(name)[:80]!r}.{hint} It serves {', '.join(names)}.")
+    return chosen

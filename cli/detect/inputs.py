@@ -1,28 +1,99 @@
-"""The bytes of a photo that is named on the command line."""
+"""The images named on the command line: from arguments to files, and from a file to its bytes."""
 
+import os
+import re
 import stat
 import sys
+from collections.abc import Iterable
+from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO
 
-from detector.errors import ImageError
+from cli.checks import IMAGE_SUFFIXES
+from detector.errors import ImageError, SettingError
 
 STDIN = Path("-")
-MAX_BYTES = 512 * 2**20
-"""64 million pixels of four times 16 bits, uncompressed."""
-_TOO_LONG = ImageError(f"more than {MAX_BYTES:,} bytes, which no photo that can be read has.")
+LIST_SUFFIX = ".txt"
+"""A text file with the path of an image in each line."""
+COPY_MARK = ".boxes"
+"""What the name of an annotated copy has before its suffix."""
+MAX_IMAGE_FILE_BYTES = 512 * 2**20
+"""64 million pixels of four 16-bit channels, uncompressed."""
+_TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
 
 
-def read_photo(path: Path) -> bytes:
-    """The whole file; "-" is standard input. Raises OSError, and ImageError for what is no plain file or beyond any photo's size."""
+def find_images(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
+    """Expand files, folders and patterns to image files, in the order of the arguments.
+
+    Args:
+        arguments: A file is used as it is. A folder means the images in it and below, chosen by suffix; hidden files and
+            annotated copies are left out. A pattern ("**/*.png") means the files that match it, unless a file has that very name.
+        lists: Read NAME.txt as a list of paths, relative to the current folder.
+
+    Returns:
+        The files, and a message for each argument that matches none.
+
+    Raises:
+        SettingError: A list is not text.
+        OSError: A list cannot be read.
+    """
+    paths: list[Path] = []
+    messages: list[str] = []
+    for argument in arguments:
+        if url := re.match(r"(https?):/(.*)", str(argument)):
+            found, message = [], _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
+        elif argument.is_dir():
+            found = _images_below(argument)
+            message = f"{argument}: no image in this folder or below it. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        elif not argument.exists() and has_magic(str(argument)):
+            matches = map(Path, glob(str(argument), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
+            found = sorted(path for path in matches if not path.is_dir())
+            message = f"{argument}: no file matches this pattern."
+        elif lists and argument.suffix.lower() == LIST_SUFFIX and argument.is_file():
+            found, message = _read_list(argument), f"{argument}: the list has no path."
+        else:
+            found, message = [argument], ""
+        paths += found
+        if not found:
+            messages.append(message)
+    return paths, messages
+
+
+def _url_message(url: str) -> str:
+    return f"{url}: URLs are not downloaded. Run: curl --silent --location '{url}' | boxwright detect -"
+
+
+def _read_list(file: Path) -> list[Path]:
+    data = file.read_bytes()
+    if b"\0" in data:
+        raise SettingError(
+            f"{file}: a {LIST_SUFFIX} file is read as a list of paths, and this file is binary. Rename it if it is an image."
+        )
+    return [Path(os.fsdecode(line.strip())) for line in data.splitlines() if line.strip()]
+
+
+def _images_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if _is_image(path.relative_to(folder)) and path.is_file())
+
+
+def _is_image(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(COPY_MARK) and not hidden
+
+
+def read_image_bytes(path: Path) -> bytes:
+    """Read a whole file; "-" is standard input.
+
+    Raises:
+        ImageError: The path is not a regular file, or the file is too large for any image.
+        OSError: The file cannot be read.
+    """
     if path == STDIN:
         return _read(sys.stdin.buffer)
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise ImageError(
-            "not a plain file but a pipe, socket or device, which may never end. To read a photo from a pipe, pipe it into '-'."
-        )
-    if about.st_size > MAX_BYTES:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("this is not a regular file but a pipe, socket or device, which may never end. To read a pipe, use '-'.")
+    if status.st_size > MAX_IMAGE_FILE_BYTES:
         raise _TOO_LONG
     with path.open("rb") as file:
         return _read(file)
@@ -32,6 +103,6 @@ def _read(file: BinaryIO) -> bytes:
     data = bytearray()
     while chunk := file.read(2**20):
         data += chunk
-        if len(data) > MAX_BYTES:
+        if len(data) > MAX_IMAGE_FILE_BYTES:
             raise _TOO_LONG
     return bytes(data)

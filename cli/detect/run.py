@@ -1,4 +1,4 @@
-"""Photo after photo through a finder, and what is made of each answer."""
+"""Detect objects in one image after the other, and print or write each result."""
 
 import json
 from collections.abc import Sequence
@@ -8,64 +8,87 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.text import Text
 
-from cli.detect.copies import Copies
-from cli.detect.found import Finds, Found
-from cli.detect.pre_annotations import PreAnnotations
-from cli.output.detections_table import FoundTable
-from cli.output.shown import shown
+from cli.detect.backends import DetectionBackend, DetectionResult
+from cli.detect.writers import AnnotatedCopyWriter, VocAnnotationWriter
+from cli.output.detections import DetectionPrinter
+from cli.output.terminal import count_of, print_image_error, print_note
 from detector.errors import ImageError
-from service.client.errors import RequestRejected
+from service.client.errors import Refused
 from training.errors import DatasetError
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where answers go to."""
+@dataclass
+class DetectionOutputs:
+    """The destinations of results, and how many files were written."""
 
-    copies: Copies | None
-    annotations: PreAnnotations | None
-    table: FoundTable | None  # else JSON
+    out: Path | None
+    voc: Path | None
+    copies: AnnotatedCopyWriter | None
+    annotations: VocAnnotationWriter | None
+    printer: DetectionPrinter | None  # None: print JSON
+    copies_written: int = 0
+    annotations_written: int = 0
 
     @classmethod
-    def into(cls, out: Path | None, voc: Path | None, photos: Sequence[Path], *, as_json: bool) -> "Outputs":
-        """Makes the folders. Raises OSError."""
+    def create(cls, out: Path | None, voc: Path | None, images: Sequence[Path], *, as_json: bool) -> "DetectionOutputs":
+        """Create the folders. Raises OSError."""
         for folder in filter(None, (out, voc)):
             folder.mkdir(parents=True, exist_ok=True)
-        return cls(Copies(out, photos) if out else None, PreAnnotations(voc) if voc else None, None if as_json else FoundTable())
+        copies = AnnotatedCopyWriter(out, images) if out else None
+        return cls(out, voc, copies, VocAnnotationWriter(voc) if voc else None, None if as_json else DetectionPrinter())
 
-    def add(self, found: Found) -> None:
-        """One photo's answer. Raises OSError and DatasetError where a file cannot be written."""
+    def add(self, result: DetectionResult) -> None:
+        """Write the files for one result and print it. Raises OSError and DatasetError if a file cannot be written."""
         files = {}
-        if self.copies and found.annotated:
-            files["annotated"] = str(self.copies.write(found.photo, found.annotated))
+        if self.copies and result.annotated:
+            files["annotated"] = str(self.copies.write(result.path, result.annotated))
+            self.copies_written += 1
         if self.annotations:
-            files["voc"] = str(self.annotations.write(found))
-        if self.table:
-            self.table.add(found)
+            files["voc"] = str(self.annotations.write(result))
+            self.annotations_written += 1
+        if self.printer:
+            self.printer.print(result)
         else:
-            typer.echo(json.dumps(found.as_json() | files))
+            typer.echo(json.dumps(result.to_json() | files))
+
+    def print_written_files(self) -> None:
+        """Print how many files are in which folder. JSON names them already."""
+        if self.printer is None:
+            return
+        if self.out:
+            print_note(f"{self.copies_written:,} annotated {'copy' if self.copies_written == 1 else 'copies'} in {self.out}")
+        if self.voc:
+            print_note(f"{count_of(self.annotations_written, 'VOC annotation')} in {self.voc}")
 
 
-def run(finder: Finds, photos: Sequence[Path], outputs: Outputs, *, hide_bar: bool) -> int:
-    """How many photos had no answer, or one that could not be written; each is told of on stderr. Many show a bar on a terminal."""
+def detect_images(backend: DetectionBackend, paths: Sequence[Path], outputs: DetectionOutputs, *, hide_bar: bool) -> int:
+    """Process every image; report those that fail on stderr and continue.
+
+    Args:
+        backend: Detects the objects.
+        paths: Image files.
+        outputs: Receives the results.
+        hide_bar: Show no progress bar even if stderr is a terminal.
+
+    Returns:
+        The number of images that failed.
+    """
     console, failed = Console(stderr=True), 0
-    disable = hide_bar or len(photos) < 2 or not console.is_terminal
+    disable = hide_bar or len(paths) < 2 or not console.is_terminal
     with Progress(console=console, transient=True, disable=disable, redirect_stdout=False) as progress:
-        for photo in progress.track(photos, description="detecting"):
+        for path in progress.track(paths, description="detecting"):
             try:
-                outputs.add(finder.find(photo))
-            except (OSError, ImageError, RequestRejected, DatasetError) as error:
+                outputs.add(backend.detect(path))
+            except (OSError, ImageError, Refused, DatasetError) as error:
                 failed += 1
-                console.print(Text(shown(_complaint(photo, error)), style="red"), soft_wrap=True)
-    if outputs.table:
-        outputs.table.print()
+                print_image_error(console, _failure_message(path, error))
+    outputs.print_written_files()
     return failed
 
 
-def _complaint(photo: Path, error: Exception) -> str:
+def _failure_message(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        elsewhere = error.filename is not None and Path(error.filename) != photo
-        return f"{error.filename}: cannot be written: {error.strerror}." if elsewhere else f"{photo}: {error.strerror}"
-    return f"{photo}: {error}"
+        output = error.filename is not None and Path(error.filename) != path
+        return f"{error.filename}: cannot be written: {error.strerror}." if output else f"{path}: {error.strerror}."
+    return f"{path}: {error}"

@@ -1,1 +1,1 @@
-"""Finetune."""
+"""`boxwright finetune`: its options, the checks before it starts, its display, and publishing the result."""

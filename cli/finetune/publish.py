@@ -1,4 +1,4 @@
-"""What `boxwright finetune --publish` adds to a folder of models that a service may be watching."""
+"""Adding the best model of a run to a folder of models that a service may watch (--publish)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def published_name(publish_as: str | None, dataset: Path | None, resume: Path | None) -> str:
-    """The name given, else that of the data set's folder."""
+    """Return the given name, or the name of the data set's folder."""
     from training.run.folder import RunFolder
 
     if publish_as or dataset:
@@ -20,21 +20,22 @@ def published_name(publish_as: str | None, dataset: Path | None, resume: Path | 
 
 
 def check_publish(folder: Path, name: str) -> None:
-    """What would fail after hours of training fails before. Raises typer.BadParameter."""
-    from weights.repository.layout import MODEL_NAME
+    """Check folder and name before the run starts. Raises typer.BadParameter."""
+    from weights.repository.layout import NAME
 
     if not folder.is_dir():
-        raise typer.BadParameter(f"{folder}: there is no such folder. Make it first.", param_hint="--publish")
-    if not MODEL_NAME.fullmatch(name):
-        raise typer.BadParameter(f"{name!r} is no name for a model: letters, digits, '.', '_' and '-'.", param_hint="--publish-as")
+        raise typer.BadParameter(f"the folder {folder} does not exist. Create it first.", param_hint="--publish")
+    if not NAME.fullmatch(name):
+        raise typer.BadParameter(f"{name!r} is not a valid model name. Use letters, digits, '.', '_' and '-'.", param_hint="--publish-as")
 
 
 def publish_best(outcome: "Outcome", folder: Path, name: str) -> None:
-    """Add the best model, unless the run was cut short; say which version it is. Raises what `store_changes.add` does."""
-    from weights.repository.publish import add_version
+    """Add the best model as a new version, unless the run was interrupted. Raises what `weights.repository.publish.add` raises."""
+    from weights.repository.publish import add
 
     if outcome.interrupted or outcome.best is None:
-        typer.echo(f"{folder}: nothing is published, as the run {'was interrupted' if outcome.interrupted else 'was never checked'}.")
+        reason = "the run was interrupted" if outcome.interrupted else "the run was never validated"
+        typer.echo(f"{folder}: nothing was published, because {reason}.")
         return
-    version = add_version(folder, name, outcome.folder / "best.safetensors")
-    typer.echo(f"{folder}: {name} has version {version.number} now.")
+    version = add(folder, name, outcome.folder / "best.safetensors")
+    typer.echo(f"{folder}: published {name} version {version.number}.")

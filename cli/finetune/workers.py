@@ -1,4 +1,4 @@
-"""Who trains together with this process, by options or TF_CONFIG, and how one of several ends."""
+"""Training with several processes: joining them, and leaving without waiting for lost ones."""
 
 import atexit
 import os
@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from training.distributed.process_group import Team
 
 
-def join_team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
-    """This process alone, or with the others, when all of them are there. TensorFlow is imported not before here.
+def join_workers(workers: str | None, index: int | None, *, single_process: bool) -> "Team":
+    """Return a group of this process alone, or of all workers, after all of them have connected.
 
-    alone: what is asked for is for one process. Raises ConfigError, TrainingError, typer.BadParameter.
+    Args:
+        workers: The option --workers; None: read TF_CONFIG.
+        index: The option --worker-index.
+        single_process: The requested operation does not support several workers.
+
+    Raises:
+        ConfigError: The options or TF_CONFIG are invalid.
+        TrainingError: The other workers do not answer.
+        typer.BadParameter: There are several workers, and `single_process` is set.
     """
     from training.distributed.cluster import Cluster
 
@@ -27,18 +35,17 @@ def join_team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
         from training.distributed.process_group import ALONE
 
         return ALONE
-    if alone:
-        raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow writes of a worker that is gone, we say in a sentence
+    if single_process:
+        raise typer.BadParameter("--find-learning-rate uses one worker. Leave out --workers.")
     from training.distributed.multi_worker import Workers
 
-    typer.echo(f"worker {cluster.index} of {', '.join(cluster.addresses)}: waiting for the others", err=True)
+    typer.echo(f"Worker {cluster.index} of {', '.join(cluster.addresses)}: waiting for the other workers.", err=True)
     return Workers.joined(cluster)
 
 
 @contextmanager
-def ended_at_once(team: "Team") -> Iterator[None]:
-    """One of several workers ends without TensorFlow's tidying up, which was seen to wait for ever for a worker that is gone."""
+def exit_without_cleanup(team: "Team") -> Iterator[None]:
+    """End one of several workers without TensorFlow's cleanup, which can wait forever for a lost worker."""
     code = 1
 
     def end() -> None:
@@ -51,6 +58,9 @@ def ended_at_once(team: "Team") -> Iterator[None]:
     try:
         yield
         code = 0
-    except (BoxwrightError, OSError):  # as `cli.main` ends them
+    except typer.Exit as exit_request:
+        code = exit_request.exit_code
+        raise
+    except (BoxwrightError, OSError):  # `cli.main` ends with the same code
         code = 2
         raise

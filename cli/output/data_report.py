@@ -1,11 +1,12 @@
-"""What `boxwright data` found, for people and for programs. Names are `Text`: one in brackets is not to be read as a style."""
+"""What `boxwright data check` and `boxwright data split` print, for people and as JSON."""
 
 from collections import defaultdict
 
-from rich.console import Console
-from rich.table import Column, Table
+import typer
 from rich.text import Text
 
+from cli.output.tables import print_table
+from cli.output.terminal import count_of
 from training.datasets.check import Check
 from training.datasets.findings import KINDS, Finding
 from training.datasets.split import Split
@@ -14,8 +15,8 @@ MAX_EXAMPLES = 3
 STYLES = {"error": "red", "warning": "yellow"}
 
 
-def as_facts(check: Check) -> dict[str, object]:
-    """For --json: everything that was found."""
+def check_facts(check: Check) -> dict[str, object]:
+    """Return every finding and the counts of each image set, for JSON."""
     sets = {
         image_set: {
             "photos": len(check.seen(image_set)),
@@ -32,51 +33,45 @@ def as_facts(check: Check) -> dict[str, object]:
 
 
 def print_check(check: Check) -> None:
-    """Three tables: what is there by class and set, and what is wrong, the worst first."""
-    console = Console()
-    console.print(_contents(check))
+    """Print the boxes by class and image set, the findings, and their number."""
+    _print_contents(check)
     if check.findings:
-        console.print(_findings(check))
-    console.print(f"{_count(check.errors, 'error')}, {_count(check.warnings, 'warning')}.", highlight=False)
+        typer.echo()
+        _print_findings(check)
+    typer.echo(f"{count_of(check.errors, 'error')}, {count_of(check.warnings, 'warning')}.")
 
 
-def _contents(check: Check) -> Table:
+def _print_contents(check: Check) -> None:
     counts = {image_set: check.boxes_by_label(image_set) for image_set in check.sets}
-    every = sorted({label for each in counts.values() for label in each})
-    table = Table(Column("class", overflow="fold"), *(Column(Text(image_set), justify="right") for image_set in counts))
-    for label in every:
-        table.add_row(Text(label), *(f"{each[label]:,}" for each in counts.values()))
-    table.add_section()
-    table.add_row("boxes", *(f"{each.total():,}" for each in counts.values()))
-    table.add_row("photos", *(f"{len(check.seen(image_set)):,}" for image_set in counts))
-    return table
+    labels = sorted({label for each in counts.values() for label in each})
+    footer = [
+        ("boxes", *(f"{each.total():,}" for each in counts.values())),
+        ("images", *(f"{len(check.seen(image_set)):,}" for image_set in counts)),
+    ]
+    rows = [(label, *(f"{each[label]:,}" for each in counts.values())) for label in labels]
+    print_table(("class", *counts), rows, numeric=tuple(counts), footer=footer)
 
 
-def _findings(check: Check) -> Table:
+def _print_findings(check: Check) -> None:
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in check.findings:
         by_kind[finding.kind].append(finding)
-    table = Table("", "finding", Column("count", justify="right"), Column("for instance", overflow="fold"))
+    rows = []
     for kind, (severity, title) in KINDS.items():
         if found := by_kind.get(kind):
             examples = "\n".join(f"{each.where}: {each.detail}" for each in found[:MAX_EXAMPLES])
             more = f"\nand {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else ""
             total = sum(each.count for each in found)
-            table.add_row(Text(severity, style=STYLES[severity]), title, f"{total:,}", Text(examples + more))
-    return table
+            rows.append((Text(severity, style=STYLES[severity]), title, f"{total:,}", examples + more))
+    print_table(("severity", "finding", "count", "examples"), rows, numeric=("count",))
 
 
-def print_split(parts: Split) -> None:
-    """Boxes of each class on either side, and the share that val has."""
-    table = Table(Column("class", overflow="fold"), *(Column(name, justify="right") for name in ("train", "val", "val's share")))
-    for label, count in sorted(parts.boxes.items()):
-        val = parts.val_boxes[label]
-        table.add_row(Text(label), f"{count - val:,}", f"{val:,}", f"{val / count:.1%}")
-    table.add_section()
-    share = len(parts.val) / (len(parts.train) + len(parts.val))
-    table.add_row("photos", f"{len(parts.train):,}", f"{len(parts.val):,}", f"{share:.1%}")
-    Console().print(table)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def print_split(split: Split) -> None:
+    """Print the boxes of each class in train and val, and val's share."""
+    rows = []
+    for label, count in sorted(split.boxes.items()):
+        val = split.val_boxes[label]
+        rows.append((label, f"{count - val:,}", f"{val:,}", f"{val / count:.1%}"))
+    share = len(split.val) / (len(split.train) + len(split.val))
+    footer = [("images", f"{len(split.train):,}", f"{len(split.val):,}", f"{share:.1%}")]
+    print_table(("class", "train", "val", "share of val"), rows, numeric=("train", "val", "share of val"), footer=footer)

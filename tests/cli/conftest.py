@@ -1,6 +1,7 @@
-"""The command, run in this process: what it prints and its exit code."""
+"""Fixtures for tests of the command line."""
 
 import io
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,20 @@ from weights.formats.safetensors import save_model
 
 
 @dataclass
-class Ended:
+class CommandResult:
     code: int
     out: str
     err: str
 
+    @property
+    def rows(self):
+        """The cells of tab-separated lines on standard output."""
+        return [line.split("\t") for line in self.out.splitlines()]
+
 
 @pytest.fixture
 def boxwright(monkeypatch, capfd):
-    """(arguments) -> exit code, standard output and standard error of `boxwright ARGUMENTS`."""
+    """(arguments) -> exit code and output of `boxwright ARGUMENTS`, run in this process."""
     monkeypatch.setenv("COLUMNS", "160")
 
     def run(*arguments):
@@ -28,7 +34,7 @@ def boxwright(monkeypatch, capfd):
         with pytest.raises(SystemExit) as ended:
             main.run()
         captured = capfd.readouterr()
-        return Ended(ended.value.code or 0, captured.out, captured.err)
+        return CommandResult(ended.value.code or 0, captured.out, captured.err)
 
     return run
 
@@ -41,8 +47,8 @@ def model_file(tiny_model, tmp_path):
 
 
 @pytest.fixture
-def photo(tmp_path):
-    """(name) -> the path of a colourful picture of 80 x 50 pixels."""
+def make_image(tmp_path):
+    """(name, width, height) -> the path of a file with random pixels."""
 
     def make(name, width=80, height=50):
         path = tmp_path / name
@@ -54,3 +60,32 @@ def photo(tmp_path):
         return path
 
     return make
+
+
+OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+
+
+@pytest.fixture
+def make_flat_dataset(tmp_path, make_image):
+    """({name: objects}) -> a folder of images of 80 x 50 pixels with .xml files beside them, as LabelImg writes them."""
+
+    def make(samples):
+        for number, (name, objects) in enumerate(samples.items()):
+            path = make_image(f"flat/{name}.png", 80, 50)
+            path.write_bytes(path.read_bytes() + bytes([number]))  # a byte after the end makes files with equal pixels differ
+            size = "<size><width>80</width><height>50</height></size>"
+            path.with_suffix(".xml").write_text(f"<annotation>{size}{''.join(OBJECT.format(*thing) for thing in objects)}</annotation>")
+        return tmp_path / "flat"
+
+    return make
+
+
+@pytest.fixture
+def hide_packages(monkeypatch):
+    """(names) -> these packages look as if they were not installed."""
+
+    def hide(*names):
+        for name in names:
+            monkeypatch.setitem(sys.modules, name, None)
+
+    return hide

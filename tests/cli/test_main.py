@@ -1,5 +1,6 @@
-"""The command itself: help, version, and how refusals end."""
+"""The `boxwright` command: help, version, errors and exit codes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,38 +8,40 @@ from typing import get_args
 
 import pytest
 
-from cli.options import Engine
+from cli import main
+from cli.main import COMMANDS
+from cli.options import EngineChoice
 from service.version import installed_version
-from weights.engines.factory import EngineKind
+from weights.engines.factory import EngineName
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"numpy", "PIL", "fastapi", "uvicorn", "onnx", "onnxruntime", "safetensors", "tensorflow", "keras"}
 
 
-def test_help_names_every_command(boxwright):
-    ended = boxwright("--help")
-    assert ended.code == 0
-    assert all(name in ended.out for name in ("serve", "detect", "weights", "--version"))
+def test_help_lists_every_command(boxwright):
+    result = boxwright("--help")
+    assert result.code == 0
+    assert all(name in result.out for name in ("serve", "detect", "weights", "--version"))
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["serve", "--help"], ["detect", "--help"], ["weights", "import", "--help"]], ids=" ".join
 )
-def test_help_imports_nothing_heavy(arguments):
+def test_help_imports_no_slow_package(arguments):
     script = "import sys\nfrom cli.main import app\ntry: app(sys.argv[1:])\nfinally: print(*sys.modules, file=sys.stderr)"
-    ended = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, check=True, text=True)
-    assert "Usage" in ended.stdout
-    assert "typer" in ended.stderr.split()
-    assert not HEAVY & set(ended.stderr.split())
+    result = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, check=True, text=True)
+    assert "Usage" in result.stdout
+    assert "typer" in result.stderr.split()
+    assert not HEAVY & set(result.stderr.split())
 
 
 def test_version_is_printed(boxwright):
-    ended = boxwright("--version")
-    assert (ended.code, ended.out) == (0, f"boxwright {installed_version()}\n")
+    result = boxwright("--version")
+    assert (result.code, result.out) == (0, f"boxwright {installed_version()}\n")
 
 
-def test_the_engines_offered_are_the_detector_s():
-    assert get_args(Engine) == get_args(EngineKind)
+def test_the_engine_option_has_every_engine():
+    assert get_args(EngineChoice) == get_args(EngineName)
 
 
 @pytest.mark.parametrize(
@@ -54,20 +57,62 @@ def test_the_engines_offered_are_the_detector_s():
     ],
     ids=lambda arguments: " ".join(Path(argument).name for argument in arguments),
 )
-def test_a_refusal_is_one_sentence_and_exit_code_two(boxwright, monkeypatch, arguments):
+def test_an_error_is_one_sentence_and_exit_code_2(boxwright, monkeypatch, arguments):
     monkeypatch.setattr("signal.signal", lambda *_: None)  # `serve` would change this process
-    ended = boxwright(*arguments)
-    assert ended.code == 2
-    assert ended.out == ""
-    assert ended.err.startswith("boxwright: ")
-    assert ended.err.count("\n") == 1
-    assert len(ended.err) > 40
+    result = boxwright(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("boxwright: ")
+    assert result.err.count("\n") == 1
+    assert len(result.err) > 40
 
 
 @pytest.mark.parametrize(
     "arguments", [["detect"], ["detect", "x.jpg", "--confidence", "2"], ["serve", "--engine", "abacus"], ["fly"]], ids=" ".join
 )
-def test_a_wrong_usage_is_explained_with_exit_code_two(boxwright, arguments):
-    ended = boxwright(*arguments)
-    assert ended.code == 2
-    assert "Usage" in ended.err
+def test_wrong_usage_is_explained_with_exit_code_2(boxwright, arguments):
+    result = boxwright(*arguments)
+    assert result.code == 2
+    assert "Usage" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"), [(["detct"], "'detect'"), (["weights", "lst"], "'list'"), (["serve", "--prot", "1"], "--port")]
+)
+def test_a_misspelt_command_or_option_gets_a_suggestion(boxwright, arguments, suggestion):
+    result = boxwright(*arguments)
+    assert result.code == 2
+    assert suggestion in result.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["detect"], ["data", "split"], ["weights"]], ids=" ".join)
+def test_h_is_short_for_help(boxwright, arguments):
+    short, long = boxwright(*arguments, "-h"), boxwright(*arguments, "--help")
+    assert (short.code, short.out) == (0, long.out)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "data check", "data split", "data import", "data preview", "weights pull", "models add"])
+def test_help_shows_no_markup(boxwright, name):
+    page = boxwright(*name.split(), "--help").out
+    assert "Usage" in page
+    assert not re.search(r"\[/?dim\]|\\\[", page)
+    assert "[default: None]" not in page
+
+
+def test_an_unexpected_missing_module_keeps_its_traceback(monkeypatch):
+    def fail():
+        raise ModuleNotFoundError("No module named 'nothing'", name="nothing")
+
+    monkeypatch.setattr("cli.main.app", fail)
+    with pytest.raises(ModuleNotFoundError):
+        main.run()
+
+
+def test_a_missing_optional_module_is_one_sentence(boxwright, monkeypatch):
+    def fail():
+        raise ModuleNotFoundError("No module named 'matplotlib.axes'", name="matplotlib.axes")
+
+    monkeypatch.setattr("cli.main.app", fail)
+    result = boxwright()
+    assert result.code == 2
+    assert result.err.startswith("boxwright: this command needs matplotlib, which is not installed.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.commands.weights import app
+from cli.commands.weights import weights_app
 from cli.main import app as boxwright
 from weights.formats.export import EXPORTERS
 from weights.hub.catalogue import entries
@@ -37,7 +37,7 @@ def test_every_format_is_documented(target):
 
 
 def test_every_command_is_documented():
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    commands = {command.name or command.callback.__name__ for command in weights_app.registered_commands}
     assert {"pull", "verify"} <= commands
     for command in commands:
         assert f"boxwright weights {command.rstrip('_')}" in TEXT

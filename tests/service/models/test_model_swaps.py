@@ -239,4 +239,4 @@ def test_missing_folder_stops_the_start_with_a_message(tmp_path):
     command = [sys.executable, "-m", "cli.main", "serve", "--models", str(tmp_path / "nowhere"), "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "nowhere is no folder. Make it, even if it is empty." in ended.stderr
+    assert "nowhere does not exist. Create it; it may be empty." in ended.stderr

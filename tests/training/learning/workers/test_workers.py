@@ -98,7 +98,7 @@ def test_a_run_that_follows_goes_from_the_best_weights_and_the_chief_publishes_i
 def test_a_killed_worker_ends_the_run_with_a_sentence_and_any_number_goes_on_with_it(alone, workers, rectangles, model_file):
     command = [rectangles, "--model", model_file, *words(KEPT)]
     with workers(command, command) as (chief, other):
-        chief.until("step 8,")
+        chief.until("step 8 ·")
         other.process.send_signal(signal.SIGKILL)
         code, told = chief.end(timeout=60)
     run = chief.folder / "runs" / f"{rectangles.name}-001"
@@ -111,10 +111,10 @@ def test_a_killed_worker_ends_the_run_with_a_sentence_and_any_number_goes_on_wit
 
     resume = ["--resume", run]
     with workers(resume, [rectangles], resume) as three:
-        three[1].until("step 8,")
+        three[1].until("step 8 ·")
         three[1].process.send_signal(signal.SIGINT)
         for code, told in [worker.end() for worker in three]:
-            assert code == 0, told
+            assert code == 130, told
             assert "interrupted" in told
     folder, task, config = RunFolder.open(run)
     Run.resumed(folder, task, config, load_model(model_file)).go()

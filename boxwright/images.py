@@ -1,0 +1,53 @@
+"""The kinds of images that `detect` accepts, and their conversion."""
+
+import io
+import os
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from detector.errors import NotAnImage
+
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of an image file, a binary file object, a PIL image, or a (H, W, 3) uint8 RGB array."""
+ImageList: TypeAlias = list[Any] | tuple[Any, ...]
+"""Several sources. `list[ImageSource]` would not accept a `list[Path]`, because lists are invariant."""
+
+
+def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:
+    """Return the bytes of an image file, or a (H, W, 3) uint8 RGB array if the source is decoded already.
+
+    Raises:
+        OSError: The file cannot be read.
+        NotAnImage: The source is of none of the accepted kinds.
+    """
+    match source:
+        case str() | os.PathLike():
+            return Path(source).read_bytes()
+        case bytes() | bytearray() | memoryview():
+            return bytes(source)
+        case Image.Image():
+            return np.asarray(ImageOps.exif_transpose(source).convert("RGB"))
+        case np.ndarray():
+            if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
+                raise NotAnImage(f"an array must be (height, width, 3) uint8 RGB, got {source.shape} {source.dtype}.")
+            return source
+    if not hasattr(source, "read"):
+        raise NotAnImage(f"an image is a path, bytes, a binary file, a PIL image or an array, got {type(source).__name__}.")
+    content = source.read()
+    if not isinstance(content, bytes):
+        raise NotAnImage("the file is open in text mode. Open it in binary mode: open(path, 'rb').")
+    return content
+
+
+def to_bytes(source: ImageSource) -> bytes:
+    """Return the bytes of an image file; a decoded image becomes a PNG file. Raises as `to_bytes_or_array` does."""
+    content = to_bytes_or_array(source)
+    if isinstance(content, bytes):
+        return content
+    file = io.BytesIO()
+    Image.fromarray(content).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,85 @@
+"""Detection with a model in this process."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from boxwright.images import ImageList, ImageSource, to_bytes_or_array
+from boxwright.results import Detections
+from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
+from detector.detector import Detector as CoreDetector
+from detector.imaging.image import read_reduced
+from service.schemas.detections import Detection
+from weights.engines.factory import EngineName
+from weights.engines.ready import load_ready
+
+
+def load(model: str | os.PathLike[str] | None = None, *, engine: EngineName = "auto") -> "Detector":
+    """Load a model.
+
+    Args:
+        model: A name that `boxwright weights list` shows, or the path of a .safetensors file. None is the default model. A model of
+            the catalogue is downloaded at its first use.
+        engine: What runs the network; "auto" is ONNX Runtime.
+
+    Returns:
+        A detector that is ready to use. Several threads may share it.
+
+    Raises:
+        BoxwrightError: There is no such model, or it cannot be downloaded or read.
+    """
+    ready = load_ready(None if model is None else os.fspath(model), engine)
+    ready.keep()  # writes the engine to the disk cache; later calls return at once
+    return Detector(ready.facts.name, CoreDetector(ready.facts.spec, ready.engine))
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A loaded model. `load` creates it."""
+
+    name: str
+    core: CoreDetector
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that the model can detect."""
+        return self.core.spec.labels
+
+    @overload
+    def detect(self, image: ImageSource, *, confidence: float = ..., iou: float = ..., classes: Sequence[str] = ...) -> Detections: ...
+    @overload
+    def detect(self, image: ImageList, *, confidence: float = ..., iou: float = ..., classes: Sequence[str] = ...) -> list[Detections]: ...
+    def detect(
+        self,
+        image: ImageSource | ImageList,
+        *,
+        confidence: float = DEFAULT_SCORE,
+        iou: float = DEFAULT_IOU,
+        classes: Sequence[str] = (),
+    ) -> Detections | list[Detections]:
+        """Detect objects in an image, or in each image of a list.
+
+        Args:
+            image: A path, the bytes of an image file, a binary file object, a PIL image, a (H, W, 3) uint8 RGB array, or a list.
+            confidence: Drop boxes with this score or a lower one.
+            iou: Drop a box that overlaps a better one of its class by more than this IoU.
+            classes: Detect only these labels; all if empty.
+
+        Returns:
+            The result for the image; a list of results for a list.
+
+        Raises:
+            BoxwrightError: The image is not valid, an option is out of range, or the model has no such label.
+            OSError: The file cannot be read.
+        """
+        if isinstance(image, list | tuple):
+            return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
+        source = to_bytes_or_array(image)
+        pixels = read_reduced(source, self.core.enough) if isinstance(source, bytes) else source
+        size = (pixels.width, pixels.height) if not isinstance(pixels, np.ndarray) else (pixels.shape[1], pixels.shape[0])
+        class_ids = self.core.class_ids(classes) if classes else None
+        found = self.core.detect(pixels, score_threshold=confidence, iou_threshold=iou, class_ids=class_ids)
+        return Detections.of(Detection.listed(found, self.labels), self.name, size, self.labels, source)

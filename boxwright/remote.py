@@ -1,0 +1,71 @@
+"""Detection by a running service."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, overload
+
+from boxwright.images import ImageList, ImageSource, to_bytes
+from boxwright.results import Detections
+from detector.errors import UnknownModel
+from service.client.client import Client as ServiceClient
+
+
+class Client:
+    """Sends images to a service that `boxwright serve` runs. Use it in one thread at a time; `with` closes its connection."""
+
+    def __init__(self, url: str, *, model: str | None = None, api_key: str | None = None) -> None:
+        """Create a client without connecting.
+
+        Args:
+            url: The service's address, such as "http://localhost:8000".
+            model: The name of one of its models; None is its default model.
+            api_key: The service's API key, if it requires one.
+
+        Raises:
+            BoxwrightError: The address or the key is not valid.
+        """
+        self._client = ServiceClient(url, api_key=api_key)
+        self._model = model
+        self._labels: dict[str, list[str]] = {}  # by model, as of the last request for models
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._client.__exit__(kind, error, trace)
+
+    @overload
+    def detect(
+        self, image: ImageSource, *, confidence: float | None = ..., iou: float | None = ..., classes: Sequence[str] = ...
+    ) -> Detections: ...
+    @overload
+    def detect(
+        self, image: ImageList, *, confidence: float | None = ..., iou: float | None = ..., classes: Sequence[str] = ...
+    ) -> list[Detections]: ...
+    def detect(
+        self,
+        image: ImageSource | ImageList,
+        *,
+        confidence: float | None = None,
+        iou: float | None = None,
+        classes: Sequence[str] = (),
+    ) -> Detections | list[Detections]:
+        """Detect objects as `Detector.detect` does; an option that is None has the service's default.
+
+        Raises:
+            BoxwrightError: The service does not answer, or does not accept the image or an option.
+            OSError: The file cannot be read.
+        """
+        if isinstance(image, list | tuple):
+            return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
+        image_bytes = to_bytes(image)
+        answer = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=classes)
+        size = (answer.image.width, answer.image.height)
+        return Detections.of(answer.detections, answer.model, size, self._labels_of(answer.model), image_bytes)
+
+    def _labels_of(self, model: str) -> list[str]:
+        if model not in self._labels:
+            self._labels = {each.name: each.labels for each in self._client.models()}
+        if model not in self._labels:
+            raise UnknownModel(f"{self._client.shown} no longer serves the model {model!r}.")
+        return self._labels[model]

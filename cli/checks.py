@@ -1,0 +1,135 @@
+"""Checks of arguments that run before anything slow: each names the closest valid value."""
+
+import errno
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.errors import AddressInUse
+from detector.errors import SettingError, UnknownLabel, UnknownModel, join_names
+
+if TYPE_CHECKING:
+    from training.data.voc_reader import Sample
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mpo"})
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the known name that is closest in spelling, or an empty string."""
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    close = get_close_matches(name.lower(), by_lower_case, n=1)
+    return f" Did you mean {by_lower_case[close[0]]!r}?" if close else ""
+
+
+def check_model(name_or_file: str | None) -> None:
+    """Check that a model of that name or path can exist. A model of the catalogue is not downloaded.
+
+    Raises:
+        UnknownModel: It is a folder, or neither a path nor a known name.
+    """
+    from weights.embedded import EMBEDDED
+    from weights.hub.catalogue import entries
+    from weights.hub.resolve import SUFFIX, is_known
+
+    if name_or_file is None:
+        return
+    path = Path(name_or_file)
+    if path.is_dir() and name_or_file not in {*EMBEDDED, *entries()}:
+        best = path / f"best{SUFFIX}"
+        hint = f"It is a training run; use its model file {best}." if best.is_file() else f"Give the path of a {SUFFIX} file."
+        raise UnknownModel(f"{name_or_file} is a folder, not a model. {hint}")
+    if not is_known(name_or_file):
+        names = (*EMBEDDED, *entries())
+        raise UnknownModel(
+            f"there is no model {name_or_file!r}.{did_you_mean(name_or_file, names)} "
+            f"Known names: {', '.join(names)}. You can also give the path of a {SUFFIX} file."
+        )
+
+
+def check_catalogue_name(name: str) -> None:
+    """Check that the catalogue, or the package, has a model of that name. Raises UnknownModel."""
+    from weights.embedded import EMBEDDED
+    from weights.hub.catalogue import entries
+
+    names = (*EMBEDDED, *entries())
+    if name not in names:
+        raise UnknownModel(f"the catalogue has no model {name!r}.{did_you_mean(name, names)} It has {', '.join(entries())}.")
+
+
+def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) -> list[str]:
+    """Find labels by name, in upper or lower case; an argument may name several, separated by commas.
+
+    Args:
+        requested: Labels as the user wrote them.
+        labels: The valid labels.
+        owner: Whose labels these are; the subject of the error message.
+
+    Returns:
+        Valid labels, in the order of `requested`.
+
+    Raises:
+        UnknownLabel: A label is not among `labels`.
+    """
+    by_lower_case = {label.lower(): label for label in labels}
+    names = [name for argument in requested for name in ([argument] if argument in labels else argument.split(","))]
+    matched = []
+    for name in filter(None, (name.strip() for name in names)):
+        label = name if name in labels else by_lower_case.get(name.lower())
+        if label is None:
+            hint = did_you_mean(name, labels)
+            raise UnknownLabel(f"{owner} has no class {name[:80]!r}.{hint} Its classes are {join_names(labels)}.")
+        matched.append(label)
+    return matched
+
+
+def read_samples(dataset: Path, image_set: str) -> "list[Sample]":
+    """Read the annotations of one image set.
+
+    Raises:
+        DatasetError: The image set is missing, or an annotation cannot be read.
+    """
+    from training.data.voc_reader import read_set
+    from training.errors import DatasetError
+
+    folder = dataset / "ImageSets" / "Main"
+    if image_set != "all" and not (folder / f"{image_set}.txt").is_file():
+        existing = sorted(path.stem for path in folder.glob("*.txt"))
+        hint = f"Existing image sets: {', '.join(existing)}." if existing else f"To make train and val, run: boxwright data split {dataset}"
+        raise DatasetError(f"{dataset}: there is no image set {image_set!r} (ImageSets/Main/{image_set}.txt). {hint}")
+    return read_set(dataset, image_set)
+
+
+def check_common_labels(samples: "Sequence[Sample]", labels: Sequence[str], model: str) -> None:
+    """Check that the model knows at least one label of the samples. Raises DatasetError with both lists."""
+    from training.errors import DatasetError
+
+    annotated = sorted({label for sample in samples for label in sample.labels})
+    if annotated and not set(annotated) & set(labels):
+        raise DatasetError(
+            f"the model and the data set have no label in common. {model} knows {join_names(labels)}. "
+            f"The data set has {join_names(annotated)}. Give a model that was trained on these labels with --model."
+        )
+
+
+def check_output_folder(option: str, folder: Path | None) -> None:
+    """Refuse the name of an image file where a folder is expected. Raises SettingError."""
+    if folder is not None and folder.suffix.lower() in IMAGE_SUFFIXES and not folder.is_dir():
+        raise SettingError(f"{option} takes a folder, and {folder} looks like an image file. Give a folder, such as {folder.stem}.")
+
+
+def check_address(host: str, port: int) -> None:
+    """Check that a server can listen on the address; port 0 always can. Raises AddressInUse."""
+    if not port:
+        return
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AddressInUse(f"{address} is in use by another program. Choose another port with --port.") from error
+            raise AddressInUse(f"the service cannot listen on {address}: {error.strerror}. Check --host and --port.") from error

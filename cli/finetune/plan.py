@@ -1,0 +1,92 @@
+"""Checks of a training run that need no TensorFlow, so that a typing error is reported at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.checks import check_model, did_you_mean, match_labels, read_samples
+from cli.output.progress import load_named_model
+from cli.output.terminal import count_of, print_error
+from detector.errors import UnknownLabel
+from training.config import Config
+from training.data.voc_reader import Sample
+from training.errors import ConfigError, DatasetError
+from training.recipes import find_recipe, recipe_names
+
+FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
+SMALL_VALIDATION_SET = 20
+"""Images. Average precision on fewer images says little about new images."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A checked configuration, and the samples of each image set."""
+
+    config: Config
+    samples: Mapping[str, Sequence[Sample]]
+
+
+def read_config(name_or_file: str | None, options: Mapping[str, Any]) -> Config:
+    """Read a recipe or TOML file; options that are not None win. Raises ConfigError, OSError."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not name_or_file:
+        return Config.of(given)
+    if not Path(name_or_file).is_file() and (hint := did_you_mean(name_or_file, recipe_names())):
+        raise ConfigError(f"{name_or_file}: no such TOML file, and no recipe.{hint} Recipes: {', '.join(recipe_names())}.")
+    return Config.read(find_recipe(name_or_file), given)
+
+
+def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, config: Config) -> TrainingPlan:
+    """Check data set, labels, model and frozen layer.
+
+    Args:
+        dataset: The folder of the data set.
+        image_sets: Names of image sets; the first is trained on.
+        model: Name or path of the initial model.
+        config: Its labels may be in upper or lower case; those of the plan's configuration are the data set's.
+
+    Raises:
+        DatasetError: An image set is missing or has no boxes.
+        UnknownModel: There is no such model.
+        ConfigError: The training set has no box of a label, or the network has no layer of that name.
+    """
+    check_model(model)
+    samples = {name: read_samples(dataset, name) for name in image_sets}
+    config = _with_known_labels(config, samples[image_sets[0]], dataset)
+    if config.network == "model":
+        check_freeze(config.freeze, model)
+    return TrainingPlan(config, samples)
+
+
+def _with_known_labels(config: Config, train: Sequence[Sample], dataset: Path) -> Config:
+    annotated = sorted({label for sample in train for label in sample.labels})
+    if not annotated:
+        raise DatasetError(f"{dataset}: the training set has no boxes. 'boxwright data check {dataset}' lists what it has.")
+    try:
+        labels = match_labels([config.labels], annotated, "the training set")
+    except UnknownLabel as error:
+        raise ConfigError(f"--labels: {error}") from error
+    return Config.of(config.model_dump() | {"labels": ",".join(labels)}) if labels else config
+
+
+def check_freeze(freeze: str, model: str | None) -> None:
+    """Check that `freeze` is a keyword or a layer of the model. Raises ConfigError."""
+    if freeze in FREEZE_KEYWORDS:
+        return
+    layers = [layer.name for layer in load_named_model(model).spec.network]
+    if freeze not in layers:
+        hint = did_you_mean(freeze, (*FREEZE_KEYWORDS, *layers))
+        raise ConfigError(
+            f"--freeze: the network has no layer {freeze!r}.{hint} Give {', '.join(FREEZE_KEYWORDS)}, "
+            f"or a layer that 'boxwright weights info {model or 'everyday'} --layers' lists."
+        )
+
+
+def warn_about_small_validation_set(samples: Sequence[Sample], image_set: str) -> None:
+    """Print a warning if the validation set is too small for a reliable average precision."""
+    if len(samples) < SMALL_VALIDATION_SET:
+        print_error(
+            f"the validation set {image_set!r} has only {count_of(len(samples), 'image')}: its AP50 says little about new images.",
+            warning=True,
+        )

@@ -1,0 +1,39 @@
+"""Detections as text: boxes below the image's name on a terminal, tab-separated lines in a pipe."""
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.detect.backends import DetectionResult
+from cli.output.tables import NO_VALUE
+from cli.output.terminal import escape_control_characters
+
+
+class DetectionPrinter:
+    """Prints the detections of one image after the other to stdout."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+
+    def print(self, result: DetectionResult) -> None:
+        """Print one line for each detection; in a pipe image, label, score, xmin, ymin, xmax, ymax."""
+        name = escape_control_characters(str(result.path))
+        rows = [
+            (escape_control_characters(found.label), f"{found.score:.3f}", *(f"{edge:.1f}" for edge in found.box.model_dump().values()))
+            for found in result.detections
+        ]
+        if not self._console.is_terminal:
+            for row in rows or [(NO_VALUE,) * 6]:
+                typer.echo("\t".join((name, *row)))
+            return
+        self._console.print(Text(name, style="bold"), soft_wrap=True)
+        if not rows:
+            self._console.print(Text("  nothing found", style="dim"))
+            return
+        table = Table("label", *("score", "xmin", "ymin", "xmax", "ymax"), box=None, padding=(0, 0, 0, 2), header_style="dim")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self._console.print(table)

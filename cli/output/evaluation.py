@@ -1,0 +1,51 @@
+"""What `boxwright evaluate` prints, for people and as JSON."""
+
+from dataclasses import asdict
+from math import isnan
+
+from cli.output.tables import NO_VALUE, print_table
+from cli.output.terminal import count_of, print_note
+from training.evaluation.evaluate import Evaluation
+
+
+def evaluation_facts(result: Evaluation) -> dict[str, object]:
+    """Return every measure for JSON. A measure without a value is null."""
+    classes = {
+        label: {
+            "ap50": each.ap,
+            "ap50_11_point": each.ap_11_point,
+            "boxes": each.boxes,
+            "curve": {name: getattr(each, name).round(6).tolist() for name in ("scores", "precision", "recall")},
+        }
+        for label, each in result.classes.items()
+    }
+    return {
+        "photos": len(result.found),
+        "photos_per_second": result.photos_per_second,
+        "ap50": result.ap50,
+        "ap50_11_point": result.ap50_11_point,
+        "coco": {name: None if isnan(value) else value for name, value in asdict(result.coco).items()},
+        "classes": classes,
+        "confusion": {"labels": [*result.labels, "nothing"], "confusion_matrix": result.confusion.tolist()},
+        "boxes_of_other_labels": result.other_boxes,
+    }
+
+
+def print_evaluation(result: Evaluation) -> None:
+    """Print AP50 of each class, and their mean, to stdout; on stderr COCO's measures and the speed."""
+    columns = ("class", "boxes", "AP50", "AP50 (11 points)")
+    rows = [(label, each.boxes, _decimal(each.ap), _decimal(each.ap_11_point)) for label, each in result.classes.items()]
+    total = sum(each.boxes for each in result.classes.values())
+    footer = [("mean", total, _decimal(result.ap50), _decimal(result.ap50_11_point))]
+    print_table(columns, rows, numeric=columns[1:], footer=footer)
+    coco = {"AP": result.coco.ap, "AP50": result.coco.ap50, "AP75": result.coco.ap75}
+    sizes = {"small": result.coco.small, "medium": result.coco.medium, "large": result.coco.large}
+    measures = ", ".join(f"{name} {_decimal(value) or NO_VALUE}" for name, value in (coco | sizes).items())
+    print_note(f"COCO: {measures}.")
+    print_note(f"{count_of(len(result.found), 'image')}, {result.photos_per_second:.1f} images per second.")
+    if result.other_boxes:
+        print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were left out.")
+
+
+def _decimal(value: float) -> str | None:
+    return None if isnan(value) else f"{value:.3f}"

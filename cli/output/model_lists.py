@@ -1,0 +1,120 @@
+"""The tables of `boxwright weights list` and `boxwright models list`."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from cli.output.tables import megabytes, print_table
+from cli.output.terminal import print_error
+from detector.errors import ModelError
+from weights.embedded import EMBEDDED
+from weights.errors import StoreError
+from weights.formats.provenance import average_precision
+from weights.formats.safetensors import read_header
+from weights.hub.catalogue import Entry, entries, size_about
+from weights.hub.upkeep import pulled
+from weights.repository.layout import StoredVersion, scan
+from weights.repository.publish import stored
+
+NUMERIC = ("size", "classes", "AP50", "version")
+
+
+class KnownModel(NamedTuple):
+    """A row of `boxwright weights list`: a model known by name."""
+
+    name: str
+    status: str | None  # "ships" with the package, "pulled", or None
+    size: str  # "~" in front of an estimate
+    classes: int | None  # None for a backbone without a head
+    ap50: str | None
+    licence: str
+
+
+class ModelVersion(NamedTuple):
+    """A row of `boxwright models list`: one version of a model; the fields are the keys of the JSON."""
+
+    name: str
+    version: int
+    state: str  # "newest", "kept", "aside" or "damaged"
+    megabytes: float
+    labels: int
+    ap: str | None
+    file: str
+
+
+def print_known_models() -> None:
+    """Print every model that is known by name."""
+    rows = [_embedded_model(name, path) for name, path in EMBEDDED.items()]
+    available = pulled()
+    rows += [_catalogue_model(entry, available=name in available) for name, entry in entries().items()]
+    print_table(("name", "status", "size", "classes", "AP50", "licence"), rows, numeric=NUMERIC)
+
+
+def _embedded_model(name: str, path: Path) -> KnownModel:
+    header = read_header(path)
+    ap50 = _number(average_precision(header.provenance))
+    licence = header.provenance.get("licence", "Apache-2.0")
+    return KnownModel(name, "ships", megabytes(path.stat().st_size), len(header.spec.labels), ap50, licence)
+
+
+def _catalogue_model(entry: Entry, *, available: bool) -> KnownModel:
+    size = megabytes(size_about(entry), approximate=not entry.sizes)
+    licence = entry.licence.partition(" for the file")[0]  # `weights info` prints all of it
+    return KnownModel(entry.name, "pulled" if available else None, size, len(entry.labels) or None, None, licence)
+
+
+def _number(precision: str | None) -> str | None:
+    """Return "0.804" of "0.8043 on set val, 301 photos"."""
+    return f"{float(precision.split()[0]):.3f}" if precision else None
+
+
+def print_model_versions(folder: Path, *, as_json: bool) -> None:
+    """Print the versions in a folder of models to stdout, and files that are not valid models to stderr.
+
+    Raises:
+        StoreError: The folder does not exist.
+    """
+    versions, problems = _model_versions(folder)
+    if as_json:
+        rows = [version._asdict() | {"ap": version.ap or "-"} for version in versions]
+        typer.echo(json.dumps({"versions": rows, "troubles": problems}, indent=2))
+        return
+    columns = ("name", "version", "state", "size", "classes", "AP50", "file")
+    print_table(columns, [_shown(version) for version in versions], numeric=NUMERIC)
+    for sentence in problems:
+        print_error(sentence, warning=True)
+
+
+def _shown(version: ModelVersion) -> tuple[object, ...]:
+    damaged = version.state == "damaged"
+    size, classes = (None, None) if damaged else (f"{version.megabytes:.1f} MB", version.labels)
+    return version.name, version.version, version.state, size, classes, _number(version.ap), version.file
+
+
+def _model_versions(folder: Path) -> tuple[list[ModelVersion], list[str]]:
+    """Return every version, including those set aside, and a sentence for each file that cannot be served."""
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: there is no such folder. Create it, or give another folder with --models.")
+    found = scan(folder)
+    problems = list(found.troubles.values())
+    with_versions_aside = {path.parent.name for path in folder.glob("*/aside") if any(path.iterdir())}
+    rows = []
+    for name in sorted({version.name for version in found.versions} | with_versions_aside):
+        newest = True
+        for version in stored(folder, name):
+            rows.append(_model_version(version, "aside" if version.aside else "newest" if newest else "kept", problems))
+            newest = False
+    return rows, problems
+
+
+def _model_version(version: StoredVersion, state: str, problems: list[str]) -> ModelVersion:
+    try:
+        header = read_header(version.path)
+    except ModelError as error:
+        problems.append(str(error))
+        return ModelVersion(version.name, version.number, "damaged", 0, 0, None, str(version.path))
+    size = round(version.path.stat().st_size / 1e6, 1)
+    ap = average_precision(header.provenance)
+    return ModelVersion(version.name, version.number, state, size, len(header.spec.labels), ap, str(version.path))

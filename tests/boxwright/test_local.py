@@ -1,0 +1,149 @@
+"""`boxwright.load(...).detect(...)`: every kind of image, and the same results as the command line."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import boxwright
+from cli.detect.backends import DetectionOptions, LocalBackend
+from detector.imaging.image import read_image
+
+ROOT = Path(__file__).resolve().parents[2]
+CAT = ROOT / "docs" / "photos" / "cat.jpg"
+ASTRONAUT = ROOT / "docs" / "photos" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return boxwright.load("everyday")
+
+
+def test_the_example_of_the_documentation_finds_the_cat(model):
+    result = model.detect(CAT)
+    (found,) = result
+    label, score, box = found
+    assert (found.label, found.score, found.box) == (label, score, box)
+    assert label == "cat"
+    assert 0.5 < score <= 1
+    assert box == pytest.approx((0, 0, 438, 257), abs=2)
+    assert (result.model, result.width, result.height) == ("everyday", 451, 300)
+
+
+def test_results_are_those_of_the_command_line(model):
+    backend = LocalBackend.load("everyday", "auto", DetectionOptions(0.1, 0.45, ()))
+    backend.engine_writer.join()
+    for path in (CAT, ASTRONAUT):
+        expected = {name: value for name, value in backend.detect(path).to_json().items() if name != "photo"}
+        assert model.detect(path, confidence=0.1).to_dict() == expected
+
+
+def test_every_kind_of_encoded_image_gives_the_same_result(model):
+    expected = model.detect(str(CAT)).to_dict()
+    content = CAT.read_bytes()
+    with CAT.open("rb") as file:
+        for source in (CAT, content, bytearray(content), io.BytesIO(content), file):
+            assert model.detect(source).to_dict() == expected
+
+
+def test_decoded_images_give_the_same_result_as_a_lossless_file(model):
+    array = read_image(CAT.read_bytes())
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    expected = model.detect(file.getvalue()).to_dict()
+    assert model.detect(array).to_dict() == model.detect(Image.fromarray(array)).to_dict() == expected
+
+
+def test_a_pil_image_is_rotated_as_its_exif_data_says(model):
+    file = io.BytesIO()
+    with Image.open(CAT) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # rotated by 90 degrees
+        image.save(file, "PNG", exif=exif)
+    with Image.open(file) as rotated:
+        result = model.detect(rotated)
+    assert (result.width, result.height) == (300, 451)
+    assert result.to_dict() == model.detect(file.getvalue()).to_dict()
+
+
+def test_a_list_gives_a_list(model):
+    results = model.detect([CAT, ASTRONAUT.read_bytes()])
+    assert [[found.label for found in result] for result in results] == [["cat"], ["person"]]
+    assert model.detect([]) == []
+
+
+def test_classes_and_thresholds_select_detections(model):
+    assert len(model.detect(CAT, classes=["dog"])) == 0
+    assert len(model.detect(CAT, confidence=0.999)) == 0
+    assert len(model.detect(CAT, confidence=0.01)) > 1
+    assert set(model.labels) >= {"cat", "dog"}
+
+
+def test_drawing_returns_a_copy_with_boxes(model):
+    result = model.detect(CAT)
+    image = result.draw()
+    assert image.size == (result.width, result.height)
+    assert image.tobytes() != Image.fromarray(read_image(CAT.read_bytes())).tobytes()
+    with Image.open(ROOT / "docs" / "photos" / "cat.boxes.jpg") as expected:
+        difference = np.asarray(expected, np.int16) - np.asarray(image)
+    assert np.abs(difference).mean() < 3  # a JPEG file of the same drawing
+
+
+def test_to_dict_is_json(model):
+    facts = json.loads(json.dumps(model.detect(CAT).to_dict()))
+    assert facts["detections"][0]["box"].keys() == {"xmin", "ymin", "xmax", "ymax"}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"", "empty"),
+        (b"text", "image"),
+        (3, "got int"),
+        (np.zeros((4, 4), np.uint8), r"\(height, width, 3\) uint8 RGB, got \(4, 4\) uint8"),
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (io.StringIO("text"), "binary mode"),
+    ],
+    ids=["no bytes", "text", "number", "two axes", "floats", "text file"],
+)
+def test_what_is_not_an_image_is_an_error(model, source, message):
+    with pytest.raises(boxwright.BoxwrightError, match=message):
+        model.detect(source)
+
+
+def test_unknown_models_and_labels_are_errors(model):
+    with pytest.raises(boxwright.BoxwrightError, match="nothing-of-that-name"):
+        boxwright.load("nothing-of-that-name")
+    with pytest.raises(boxwright.BoxwrightError, match="unicorn"):
+        model.detect(CAT, classes=["unicorn"])
+
+
+def test_a_model_file_is_loaded_by_its_path(tiny_model, tmp_path):
+    from weights.formats.safetensors import save_model
+
+    save_model(tiny_model, tmp_path / "tiny.safetensors")
+    assert boxwright.load(tmp_path / "tiny.safetensors").labels == ("cat", "dog", "person")
+
+
+def test_importing_the_package_imports_no_dependency_and_detecting_no_tensorflow():
+    script = f"""
+import sys, boxwright
+assert not {{"numpy", "PIL", "onnxruntime", "pydantic", "requests"}} & set(sys.modules)
+assert sorted(boxwright.__all__) == dir(boxwright)
+assert len(boxwright.load().detect({str(CAT)!r})) == 1
+assert not {{"tensorflow", "keras", "fastapi", "requests", "training", "cli"}} & set(sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_every_public_name_can_be_imported():
+    for name in boxwright.__all__:
+        assert getattr(boxwright, name) is not None
+    with pytest.raises(AttributeError):
+        _ = boxwright.nothing

@@ -1,0 +1,44 @@
+"""`boxwright.Client(url).detect(...)`: the same results as with a local model."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import boxwright
+from detector.imaging.image import read_image
+from service.auth.api_keys import HashedKey, new_key
+
+CAT = Path(__file__).resolve().parents[2] / "docs" / "photos" / "cat.jpg"
+KEY = new_key()
+
+
+@pytest.fixture(scope="module")
+def service(start_service):
+    service = start_service(BOXWRIGHT_KEY_HASHES=str(HashedKey.of("api", KEY)))
+    yield service
+    service.stop()
+
+
+def test_a_service_gives_the_same_results_and_drawings_as_a_local_model(service):
+    model = boxwright.load("everyday")
+    array = read_image(CAT.read_bytes())
+    with boxwright.Client(service.url, api_key=KEY) as client:
+        for source in (CAT, CAT.read_bytes(), array, Image.fromarray(array)):
+            here, there = model.detect(source), client.detect(source)
+            assert there.to_dict() == here.to_dict()
+            assert there.draw().tobytes() == here.draw().tobytes()
+        first, second = client.detect([CAT, CAT], confidence=0.01, iou=0.3, classes=["cat", "dog"])
+        assert first.to_dict() == second.to_dict() == model.detect(CAT, confidence=0.01, iou=0.3, classes=["cat", "dog"]).to_dict()
+
+
+def test_a_missing_key_and_an_unknown_model_are_errors(service):
+    with boxwright.Client(service.url) as client, pytest.raises(boxwright.BoxwrightError, match="key"):
+        client.detect(CAT)
+    with boxwright.Client(service.url, api_key=KEY, model="missing") as client, pytest.raises(boxwright.BoxwrightError, match="missing"):
+        client.detect(CAT)
+
+
+def test_an_invalid_address_is_an_error():
+    with pytest.raises(boxwright.BoxwrightError, match="address"):
+        boxwright.Client("localhost")

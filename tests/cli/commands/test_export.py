@@ -1,0 +1,61 @@
+"""`boxwright export`: the files it writes, and the difference it prints."""
+
+import re
+
+import pytest
+
+from weights.formats.export import FORMATS
+from weights.formats.safetensors import save_model
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)  # raised inside TensorFlow
+
+PARITY = re.compile(
+    r"Wrote (.*)\n"
+    r"Largest difference of the raw output on a photo of a cat: (\S+) \(largest value (\S+)\)\.\n"
+    r"(This model expects .*\n)?"
+)
+
+
+@pytest.fixture
+def model_folder(tmp_path, tiny_model, monkeypatch):
+    """The current folder, with a model file."""
+    save_model(tiny_model, tmp_path / "mine.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", [target for target in FORMATS if target != "safetensors"])
+def test_every_export_prints_the_largest_difference_on_an_image(boxwright, model_folder, target):
+    result = boxwright("export", "mine.safetensors", "--to", target)
+    assert result.code == 0, result.err
+    written = [f"mine{suffix}" for suffix in FORMATS[target].suffix]
+    assert all((model_folder / name).exists() for name in written)
+    report = PARITY.fullmatch(result.out)
+    assert set(report[1].split(", ")) == set(written)
+    assert 0 <= float(report[2]) <= 1e-3
+    assert float(report[3]) > 0.5
+    assert bool(report[4]) == (target == "darknet")
+
+
+def test_an_export_to_safetensors_needs_another_name(boxwright, model_folder, make_image):
+    before = (model_folder / "mine.safetensors").read_bytes()
+    assert boxwright("export", "mine.safetensors", "--to", "safetensors").code == 2
+    result = boxwright("export", "mine.safetensors", "--to", "safetensors", "--out", "copy.safetensors", "--photo", make_image("a.png"))
+    assert f"Largest difference of the raw output on {model_folder / 'a.png'}: 0.0e+00" in result.out
+    assert (model_folder / "copy.safetensors").read_bytes() == before == (model_folder / "mine.safetensors").read_bytes()
+
+
+def test_nothing_is_written_if_the_image_is_invalid(boxwright, model_folder):
+    (model_folder / "photo.jpg").write_text("no photo")
+    result = boxwright("export", "mine.safetensors", "--to", "onnx", "--photo", "photo.jpg")
+    assert result.code == 2
+    assert "this is no image" in result.err
+    assert not (model_folder / "mine.onnx").exists()
+
+
+@pytest.mark.usefixtures("model_folder")
+def test_an_export_to_darknet_warns_about_other_image_preparation(boxwright):
+    assert "A .cfg file cannot express this" in boxwright("export", "everyday", "--to", "darknet").out
+    assert "This model expects" not in boxwright("export", "mine.safetensors", "--to", "onnx").out

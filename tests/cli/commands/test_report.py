@@ -1,0 +1,8 @@
+"""`boxwright report`: what it checks before TensorFlow starts. tests/cli/commands/test_finetune.py runs it on a run."""
+
+
+def test_a_folder_without_a_run_is_reported_before_tensorflow_starts(boxwright, tmp_path):
+    result = boxwright("report", tmp_path)
+    assert result.code == 2
+    assert "not the folder of a run" in result.err
+    assert "TensorFlow" not in result.err
