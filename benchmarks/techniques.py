@@ -68,7 +68,7 @@ def _measured(data: Path, settings: Row) -> Row:
     import keras
 
     from training.config import Config
-    from training.run.folder import Task
+    from training.task import Task
     from training.run.run import Run
     from weights.hub.resolve import load
 
@@ -76,7 +76,7 @@ def _measured(data: Path, settings: Row) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         run = Run.new(Task(str(data), "train", "val", None), Config.of(settings), load(None), Path(folder))
         started = time.process_time()
-        if run.go().interrupted:
+        if run.train().interrupted:
             sys.exit("interrupted: this run does not count.")
         seconds = time.process_time() - started
         checks = [row for row in run.folder.rows() if "ap50" in row]

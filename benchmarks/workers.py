@@ -40,16 +40,15 @@ def train(arguments: argparse.Namespace) -> None:
     from training.data.batches import Batches, stream
     from training.data.voc_reader import read_set
     from training.distributed.cluster import Cluster
-    from training.distributed.multi_worker import Workers
+    from training.distributed.multi_worker import MultiWorkerGroup
     from training.distributed.process_group import ALONE
-    from training.distributed.synchronise import same_moment
+    from training.distributed.synchronise import broadcast_arrays
     from training.modeling.transfer import frozen_layers, transfer
-    from training.optimization.early_stopping import Progress
-    from training.run.trainer import Trainer
+        from training.run.trainer import Trainer
     from weights.hub.resolve import load
 
-    cluster = Cluster.of(arguments.workers, arguments.index, {}) if arguments.workers else None
-    team = Workers.joined(cluster) if cluster else ALONE
+    cluster = Cluster.from_options(arguments.workers, arguments.index, {}) if arguments.workers else None
+    team = MultiWorkerGroup.connect(cluster) if cluster else ALONE
     samples, model = read_set(arguments.data, "train"), load(None)
     labels = sorted({label for sample in samples for label in sample.labels})
     steps = arguments.block * (arguments.rounds + 1)
@@ -59,7 +58,7 @@ def train(arguments: argparse.Namespace) -> None:
     start = transfer(model, labels, model.spec.anchors, config)
     batches = Batches(samples, start.model.spec, config, share=team.share)
     trainer = Trainer(start, config, frozen_layers(start.model.spec.network, config.freeze), team)
-    same_moment(team, trainer, Progress())
+    broadcast_arrays(team, trainer)
     trained = sum(int(variable.value.shape.num_elements()) for variable in trainer.network.trainable_variables)
     for turn, _ in enumerate(sys.stdin):
         wall, processor = time.perf_counter(), time.process_time()

@@ -16,8 +16,8 @@ from cli.options import ModelOption
 if TYPE_CHECKING:
     from training.config import Config
     from training.distributed.process_group import Team
-    from training.distributed.synchronise import Plan
-    from training.run.run import Outcome, Run
+    from training.distributed.synchronise import RunPlan
+    from training.run.run import Run, RunOutcome
 
 
 def finetune(
@@ -57,7 +57,7 @@ def finetune(
     following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
     team = join_team(workers, worker_index, alone=find_learning_rate)
 
-    def asked() -> "Plan":
+    def asked() -> "RunPlan":
         return _new_plan(dataset, (train_set, val_set), model, _settings(config, given)) if dataset else _old_plan(cast(Path, resume))
 
     with ended_at_once(team):
@@ -74,7 +74,7 @@ def finetune(
             publish_best(outcome, publish, published_name(publish_as, dataset, resume))
 
 
-def _gone(run: "Run", following: "list[Config]") -> "Outcome":
+def _gone(run: "Run", following: "list[Config]") -> "RunOutcome":
     """The run, and those after it, each from the best weights of the one before, until one is interrupted."""
     outcome = go(run)
     for settings in following:
@@ -86,28 +86,28 @@ def _gone(run: "Run", following: "list[Config]") -> "Outcome":
 
 
 def _begun(
-    team: "Team", asked: Callable[[], "Plan"], out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
+    team: "Team", asked: Callable[[], "RunPlan"], out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
 ) -> "Run":
     """The run that the chief was asked for. settings: what this worker was told of it, if it was told anything."""
-    from training.distributed.synchronise import check_same_options, same_plan
+    from training.distributed.synchronise import check_same_options, broadcast_plan
     from training.run.folder import RunFolder
     from training.run.run import Run
 
-    plan = same_plan(team, asked)
+    plan = broadcast_plan(team, asked)
     if settings:
         check_same_options(plan.config, settings)
     task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
     if resume and team.is_chief:
-        return Run.resumed(RunFolder(resume), task, plan.config, plan.model, team)
+        return Run.resume(RunFolder(resume), task, plan.config, plan.model, team)
     return Run.new(task, plan.config, plan.model, out, team)
 
 
 def _followed(run: "Run", folder: Path, settings: "Config") -> "Run":
     """The run after that one, from its best weights."""
-    task, sets = Path(run.task.dataset), (run.task.train_set, run.task.val_set)
-    with run.team.together():
+    task, sets = Path(run.setup.task.dataset), (run.setup.task.train_set, run.setup.task.val_set)
+    with run.setup.team.together():
         best = str(folder / "best.safetensors")
-        return _begun(run.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings)
+        return _begun(run.setup.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings)
 
 
 def _chiefs(team: "Team", following: "list[Config]") -> "list[Config]":
@@ -117,22 +117,22 @@ def _chiefs(team: "Team", following: "list[Config]") -> "list[Config]":
     return [Config.of(each) for each in team.told(lambda: [settings.model_dump() for settings in following])]
 
 
-def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "Plan":
+def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "RunPlan":
     from cli.output.download_bar import load_model
-    from training.distributed.synchronise import Plan
-    from training.run.folder import Task
+    from training.distributed.synchronise import RunPlan
+    from training.task import Task
 
     weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model))
+    return RunPlan(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model))
 
 
-def _old_plan(run: Path) -> "Plan":
+def _old_plan(run: Path) -> "RunPlan":
     from cli.output.download_bar import load_model
-    from training.distributed.synchronise import Plan
+    from training.distributed.synchronise import RunPlan
     from training.run.folder import RunFolder
 
     _, task, settings = RunFolder.open(run)
-    return Plan(task, settings, load_model(task.model))
+    return RunPlan(task, settings, load_model(task.model))
 
 
 def _settings(name_or_file: str | None, given: Mapping[str, Any]) -> "Config":

@@ -13,10 +13,16 @@ def report(
     from rich.console import Console
     from rich.progress import Progress
 
-    from training.report.report import write_report
+    from training.events import Events
+    from training.report.write import write_report
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("measuring best.safetensors", total=None)
-        path = write_report(run, lambda: progress.advance(task))
+
+        class EvaluationProgress(Events):
+            def image_evaluated(self) -> None:
+                progress.advance(task)
+
+        path = write_report(run, EvaluationProgress())
     typer.echo(path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from training.run.run import Outcome
+    from training.run.run import RunOutcome
 
 
 def published_name(publish_as: str | None, dataset: Path | None, resume: Path | None) -> str:
@@ -29,7 +29,7 @@ def check_publish(folder: Path, name: str) -> None:
         raise typer.BadParameter(f"{name!r} is no name for a model: letters, digits, '.', '_' and '-'.", param_hint="--publish-as")
 
 
-def publish_best(outcome: "Outcome", folder: Path, name: str) -> None:
+def publish_best(outcome: "RunOutcome", folder: Path, name: str) -> None:
     """Add the best model, unless the run was cut short; say which version it is. Raises what `store_changes.add` does."""
     from weights.repository.publish import add
 

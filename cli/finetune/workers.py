@@ -22,7 +22,7 @@ def join_team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
     """
     from training.distributed.cluster import Cluster
 
-    cluster = Cluster.of(workers, index, os.environ)
+    cluster = Cluster.from_options(workers, index, os.environ)
     if cluster is None or len(cluster.addresses) == 1:
         from training.distributed.process_group import ALONE
 
@@ -30,10 +30,10 @@ def join_team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
     if alone:
         raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow writes of a worker that is gone, we say in a sentence
-    from training.distributed.multi_worker import Workers
+    from training.distributed.multi_worker import MultiWorkerGroup
 
     typer.echo(f"worker {cluster.index} of {', '.join(cluster.addresses)}: waiting for the others", err=True)
-    return Workers.joined(cluster)
+    return MultiWorkerGroup.connect(cluster)
 
 
 @contextmanager

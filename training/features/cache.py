@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,12 @@ from detector.shapes import array_shapes, trace
 from detector.spec import Model
 from training.data.batches import Batches, Kind, Sight, ViewId
 from training.data.targets import Targets
+from training.environment import package_versions
 from training.errors import ConfigError, FeatureFileError
+from training.events import CacheProgress
 from training.features.file import FeatureFile
 from training.features.split_point import cut_layers
 from training.modeling.transfer import hidden_of_head
-from training.run.folder import versions
 from weights.hub.cache import locked
 
 OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
@@ -42,16 +42,7 @@ AT_ONCE = 8
 _log = logging.getLogger("boxwright.training")
 
 
-class Filling(NamedTuple):
-    """How far the computation of features is."""
-
-    done: int  # views
-    views: int
-    bytes: int  # of all
-    path: Path
-
-
-Told = Callable[[Filling], object]
+Told = Callable[[CacheProgress], object]
 Stopped = Callable[[], bool]
 
 
@@ -134,14 +125,14 @@ class FeatureCache:
     def _rows(self, kind: Kind, file: FeatureFile, told: Told, stopped: Stopped) -> Iterator[NDArray[Any]]:
         stem = OnnxFeatureExtractor.of(replace(self.model, spec=replace(self.model.spec, input_size=kind.size)), self.layers)
         views = self._kinds[kind]
-        told(Filling(0, len(views), file.size, file.path))
+        told(CacheProgress(0, len(views), file.size, file.path))
         with ThreadPoolExecutor(2) as pool:
             sights: list[Any] = []
             for first in range(0, len(views) + AT_ONCE, AT_ONCE):
                 ahead = [pool.submit(self.batches.view, kind, which) for which in views[first : first + AT_ONCE]]  # while the stem computes
                 if sights:
                     yield self._computed(stem, [sight.result() for sight in sights], file.type)
-                    told(Filling(min(first, len(views)), len(views), file.size, file.path))
+                    told(CacheProgress(min(first, len(views)), len(views), file.size, file.path))
                 if stopped():
                     raise _Stopped
                 sights = ahead
@@ -161,7 +152,7 @@ class FeatureCache:
         below = spec.network[: [layer.name for layer in spec.network].index(self.layers[-1]) + 1]
         facts = {
             "format": FORMAT,
-            "versions": versions(PACKAGES),
+            "versions": package_versions(PACKAGES),
             "options": {name: getattr(self.batches.config, name) for name in OPTIONS} if self.batches.augmented else {},
             "kind": kind,
             "views": self._kinds[kind],

@@ -24,11 +24,11 @@ def assert_same(first, second):
         np.testing.assert_array_equal(array, second.arrays[name])
 
 
-def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+def test_a_loaded_checkpoint_equals_the_saved_one(tmp_path):
     assert_same(load_checkpoint(save_checkpoint(checkpoint(7), tmp_path)), checkpoint(7))
 
 
-def test_two_are_kept_and_the_newest_is_used(tmp_path):
+def test_the_newest_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path):
     for step in (5, 20, 100):
         save_checkpoint(checkpoint(step), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000020.safetensors", "step-00000100.safetensors"]
@@ -36,28 +36,28 @@ def test_two_are_kept_and_the_newest_is_used(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
-def test_a_checkpoint_cut_short_is_noticed_and_the_one_before_is_used(tmp_path, share, caplog):
+def test_a_truncated_checkpoint_is_detected_and_the_previous_one_is_loaded(tmp_path, share, caplog):
     save_checkpoint(checkpoint(1), tmp_path)
     path = save_checkpoint(checkpoint(2), tmp_path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
     assert_same(newest_checkpoint(tmp_path), checkpoint(1))
-    assert "step-00000002.safetensors: damaged" in caplog.text
+    assert "step-00000002.safetensors: the checkpoint is damaged or truncated" in caplog.text
 
 
-def test_any_bit_that_is_turned_is_noticed(tmp_path):
+def test_every_flipped_bit_is_detected(tmp_path):
     path = save_checkpoint(checkpoint(3), tmp_path)
-    whole = path.read_bytes()
-    for place in np.random.default_rng(0).choice(len(whole), 60, replace=False):
-        if whole[place : place + 1] == b" ":
+    content = path.read_bytes()
+    for place in np.random.default_rng(0).choice(len(content), 60, replace=False):
+        if content[place : place + 1] == b" ":
             continue  # the header's padding
-        damaged = bytearray(whole)
+        damaged = bytearray(content)
         damaged[place] ^= 1 << int(place) % 8
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError):
             load_checkpoint(path)
 
 
-def test_a_folder_without_a_checkpoint_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint that can be read"):
+def test_a_folder_without_checkpoints_is_an_error(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint can be read"):
         newest_checkpoint(tmp_path)

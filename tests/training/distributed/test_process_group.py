@@ -1,4 +1,4 @@
-"""What workers share out, without a process of their own: addresses, photos, noise."""
+"""Worker addresses, and the shards that workers have of batches and of dropout noise."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from training.errors import ConfigError
 from training.modeling.layers.shared_dropout import shared_dropout
 from training.modeling.transfer import transfer
 
-DOCUMENTED = (Path(__file__).resolve().parents[4] / "docs" / "training.md").read_text(encoding="utf-8")
+DOCUMENTED = (Path(__file__).resolve().parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
 TWO = "one:2222,two:2222"
 
 
@@ -41,39 +41,39 @@ def tf_config(cluster, kind, index):
         ((None, None), tf_config({"chief": ["one:1"], "worker": ["two:2"]}, "worker", 0), Cluster(("one:1", "two:2"), 1)),
     ],
 )
-def test_options_and_tf_config_say_who_one_is(options, environment, expected):
-    assert Cluster.of(*options, environment) == expected
+def test_cluster_comes_from_options_or_tf_config(options, environment, expected):
+    assert Cluster.from_options(*options, environment) == expected
 
 
 @pytest.mark.parametrize(
     ("options", "environment", "sentence"),
     [
-        (("one:2222,two", 0), {}, "'two' is no HOST:PORT"),
-        (("one:2222,two:70000", 0), {}, "'two:70000' is no HOST:PORT"),
-        (("one:2222,one:2222", 0), {}, "an address is there twice"),
-        ((TWO, 2), {}, "2 is none of 0 to 1"),
-        ((TWO, -1), {}, "-1 is none of 0 to 1"),
+        (("one:2222,two", 0), {}, "'two' is not HOST:PORT"),
+        (("one:2222,two:70000", 0), {}, "'two:70000' is not HOST:PORT"),
+        (("one:2222,one:2222", 0), {}, "an address appears twice"),
+        ((TWO, 2), {}, "2 is not between 0 and 1"),
+        ((TWO, -1), {}, "-1 is not between 0 and 1"),
         ((TWO, None), {}, "add --worker-index"),
-        ((None, 1), {}, "give those too"),
-        ((None, None), {"TF_CONFIG": "{"}, "no cluster of workers"),
-        ((None, None), {"TF_CONFIG": "[]"}, "no cluster of workers"),
-        ((None, None), tf_config({"worker": ["one:1"]}, "ps", 0), "is a 'ps'"),
+        ((None, 1), {}, "it needs --workers"),
+        ((None, None), {"TF_CONFIG": "{"}, "expected a cluster of workers"),
+        ((None, None), {"TF_CONFIG": "[]"}, "expected a cluster of workers"),
+        ((None, None), tf_config({"worker": ["one:1"]}, "ps", 0), "task type 'ps' is not supported"),
     ],
 )
-def test_a_cluster_that_makes_no_sense_is_refused(options, environment, sentence):
+def test_an_invalid_cluster_is_refused(options, environment, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        Cluster.of(*options, environment)
+        Cluster.from_options(*options, environment)
 
 
 @pytest.mark.parametrize(("photos", "workers"), [(8, 2), (7, 2), (7, 3), (3, 3), (8, 1)])
-def test_all_shares_together_are_the_batch_in_its_order(photos, workers):
+def test_the_shards_in_order_are_the_batch(photos, workers):
     shares = [Share(index, workers).of(photos) for index in range(workers)]
     assert [place for share in shares for place in share] == list(range(photos))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 @pytest.mark.parametrize("options", [{"multi_scale": 1}, {"cache_features": 2, "unfreeze_at": 2.0}])
-def test_workers_see_the_photos_the_order_and_the_augmentation_that_one_would_see(rectangles, tiny_model, options):
+def test_the_shards_of_all_workers_equal_the_batch_of_one_process(rectangles, tiny_model, options):
     config = Config(batch_size=7, epochs=9, sizes="64:0.5,96", freeze="conv1", **options)
     spec = transfer(tiny_model, ("blue", "red"), tiny_model.spec.anchors, config).model.spec
     whole = Batches(read_set(rectangles, "train"), spec, config)
@@ -87,7 +87,7 @@ def test_workers_see_the_photos_the_order_and_the_augmentation_that_one_would_se
 
 
 @pytest.mark.parametrize("kind", [keras.layers.SpatialDropout2D, keras.layers.AlphaDropout])
-def test_workers_drop_what_one_would_drop_of_their_photos(kind):
+def test_dropout_on_shards_equals_dropout_on_the_batch(kind):
     images = np.random.default_rng(0).standard_normal((5, 4, 4, 8)).astype(np.float32)
     whole = kind(0.4, seed=3)
     shares = [Share(index, 2) for index in range(2)]
@@ -98,8 +98,8 @@ def test_workers_drop_what_one_would_drop_of_their_photos(kind):
     np.testing.assert_array_equal(parts[0](images[:2], training=False), images[:2])
 
 
-def test_the_documented_commands_are_those_of_two_workers():
+def test_the_documented_commands_start_two_workers():
     lines = re.findall(r"^\$ boxwright finetune mydata --workers (\S+) --worker-index (\d)$", DOCUMENTED, re.MULTILINE)
-    clusters = [Cluster.of(workers, int(index), {}) for workers, index in lines]
+    clusters = [Cluster.from_options(workers, int(index), {}) for workers, index in lines]
     assert [cluster.index for cluster in clusters] == [0, 1]
     assert clusters[0].addresses == clusters[1].addresses

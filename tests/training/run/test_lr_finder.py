@@ -7,21 +7,21 @@ from training.config import Config
 from training.data.batches import Batches
 from training.data.voc_reader import read_set
 from training.modeling.transfer import transfer
-from training.optimization.lr_finder import Search, find_learning_rate
+from training.run.lr_finder import LearningRateTest, find_learning_rate
 from training.run.trainer import Trainer
 
 
-def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested(tmp_path):
-    search = Search((1e-4, 1e-3, 1e-2, 1e-1), (3.0, 2.0, 1.0, 5.0))
+def test_suggests_a_tenth_of_the_rate_with_the_lowest_loss(tmp_path):
+    search = LearningRateTest((1e-4, 1e-3, 1e-2, 1e-1), (3.0, 2.0, 1.0, 5.0))
     assert search.suggestion == pytest.approx(1e-3)
     table, plot = search.write(tmp_path)
     with table.open(encoding="utf-8", newline="") as file:
         assert [float(row["loss"]) for row in csv.DictReader(file)] == [3, 2, 1, 5]
-    with Image.open(plot) as picture:
-        assert picture.size == (840, 600)
+    with Image.open(plot) as image:
+        assert image.size == (840, 600)
 
 
-def test_rates_rise_until_the_loss_climbs(rectangles, small_model):
+def test_raises_the_rate_until_the_loss_increases(rectangles, small_model):
     config = Config(batch_size=3, epochs=40, sizes="64", optimizer="sgd", clip="none", mosaic=0.0)
     start = transfer(small_model, ("blue", "red"), small_model.spec.anchors, config)
     batches = Batches(read_set(rectangles, "train"), start.model.spec, config)
