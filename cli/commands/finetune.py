@@ -107,7 +107,9 @@ def _followed(run: "Run", folder: Path, settings: "Config") -> "Run":
     task, sets = Path(run.setup.task.dataset), (run.setup.task.train_set, run.setup.task.val_set)
     with run.setup.team.together():
         best = str(folder / "best.safetensors")
-        return _begun(run.setup.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings)
+        return _begun(
+            run.setup.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings
+        )
 
 
 def _chiefs(team: "Team", following: "list[Config]") -> "list[Config]":

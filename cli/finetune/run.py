@@ -41,7 +41,11 @@ def _told_of(run: "Run", outcome: "RunOutcome") -> str:
     """Where a run's results are; its report is written."""
     from training.report.write import write_report
 
-    best = "no check was made" if outcome.best is None else f"best {run.setup.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
+    best = (
+        "no check was made"
+        if outcome.best is None
+        else f"best {run.setup.config.watch} {abs(outcome.best):.3f} at step {outcome.best_step}"
+    )
     return f"{best}: {outcome.folder / 'best.safetensors'}; all of it: {write_report(outcome.folder)}"
 
 

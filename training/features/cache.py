@@ -1,6 +1,6 @@
 """What frozen layers say of a photo does not change: it is computed once per view, kept on disk, and only the rest of the network runs.
 
-A photo has `--cache-features K` views, each a function of the seed (`Batches.view`). The part that is cut off (`stem.cut_layers`) runs in
+A photo has `--cache-features K` views, each a function of the seed (`Batches.view`). The part that is cut off (`split_point.feature_layers`) runs in
 onnxruntime. A file of features belongs to a hash of all that they depend on: photos, boxes, options, versions and frozen weights.
 """
 
@@ -25,7 +25,7 @@ from training.environment import package_versions
 from training.errors import ConfigError, FeatureFileError
 from training.events import CacheProgress
 from training.features.file import FeatureFile
-from training.features.split_point import cut_layers
+from training.features.split_point import feature_layers
 from training.modeling.transfer import hidden_of_head
 from weights.hub.cache import locked
 
@@ -60,7 +60,7 @@ class FeatureCache:
         """For a run that starts with that model. Raises ConfigError where there is nothing to keep or too much."""
         network = model.spec.network
         dropped = hidden_of_head(network) if batches.config.dropout else ()  # what they say changes from step to step
-        made = cls(model, batches, cut_layers(network, frozen - {layer.name for layer in dropped}))
+        made = cls(model, batches, feature_layers(network, frozen - {layer.name for layer in dropped}))
         if not made.layers or not batches.viewed_steps:
             raise ConfigError("cache_features: no layer is frozen below one that trains, or in no step of the run.")
         size, most = sum(made._row(kind).itemsize * len(views) for kind, views in made._kinds.items()), batches.config.cache_gigabytes

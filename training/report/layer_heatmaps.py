@@ -32,9 +32,7 @@ def has_dead_units(validations: Sequence[Metrics], kind: str) -> bool:
 
 def dead_units_figure(validations: Sequence[Metrics], kind: str) -> Figure:
     """Draw the share of each layer's channels that is "dead" or "saturated"."""
-    layers, values = _matrix(
-        [{layer: shares[kind] for layer, shares in metrics["layers"]["flat"].items()} for metrics in validations]
-    )
+    layers, values = _matrix([{layer: shares[kind] for layer, shares in metrics["layers"]["flat"].items()} for metrics in validations])
     return _heatmap(validations, layers, values, Normalize(0, 1), f"share of channels that are {kind}")
 
 

@@ -71,7 +71,10 @@ def _summary(record: RunRecord) -> list[tuple[str, str]]:
     done = record.metrics[-1]["step"] if record.metrics else 0
     facts = [(f"{done:,}", f"steps of {record.steps:,}" if record.steps else "steps")]
     if best := record.best:
-        facts += [(f"{best['ap50']:.3f}", f"AP50 of best.safetensors (step {best['step']:,})"), (f"{best['val_loss']:.3f}", "its validation loss")]
+        facts += [
+            (f"{best['ap50']:.3f}", f"AP50 of best.safetensors (step {best['step']:,})"),
+            (f"{best['val_loss']:.3f}", "its validation loss"),
+        ]
     if record.outcome:
         facts.append((_duration(record.outcome["seconds"]), "since the run began or was last resumed"))
     return facts
@@ -106,7 +109,9 @@ def _layers(record: RunRecord) -> dict[str, Any]:
     validations = record.validations
     if not validations:
         return {"heatmaps": [], "flat_kinds_absent": []}
-    caption = "Gradient norm divided by weight norm of each layer: median of the 50 steps before each validation. Empty: the layer was frozen."
+    caption = (
+        "Gradient norm divided by weight norm of each layer: median of the 50 steps before each validation. Empty: the layer was frozen."
+    )
     heatmaps, absent = [Plot(figure_svg("ratios", lambda: ratio_figure(validations)), caption)], []
     for kind in ("dead", "saturated"):
         if has_dead_units(validations, kind):

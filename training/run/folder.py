@@ -93,7 +93,9 @@ class RunFolder:
             _write(self._environment_path, _json(now))
         for key, description in (("data", "the data set"), ("start", "the initial model")):
             if recorded.get(key, now[key]) != now[key]:
-                raise TrainingError(f"{self.path}: {description} has changed since this run began, so it cannot be resumed. Start a new run.")
+                raise TrainingError(
+                    f"{self.path}: {description} has changed since this run began, so it cannot be resumed. Start a new run."
+                )
         self._warn_of_changes(recorded, now)
 
     def _warn_of_changes(self, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -62,7 +62,9 @@ class RunSetup:
         batches = Batches(train, start.model.spec, config, augmented=not config.overfit, share=team.share)
         frozen = frozen_layers(start.model.spec.network, config.freeze)
         if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.new]:
-            raise ConfigError(f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers.")
+            raise ConfigError(
+                f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers."
+            )
         features = FeatureCache.of(start.model, frozen, batches) if config.cache_features else None
         return cls(task, config, team, start, frozen, batches, val, features)
 

@@ -17,10 +17,9 @@ from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.distributed.process_group import ALONE, Team
 from training.errors import CheckpointError
-from training.modeling.layers.alpha_dropout import SpatialAlphaDropout
-from training.modeling.layers.batch_norm import FusedBatchNorm, SharedBatchNorm
-from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_norms
-from training.modeling.layers.shared_dropout import shared_dropout
+from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatchNorm
+from training.modeling.layers.dropout import SpatialAlphaDropout, shard_dropout
+from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_batch_norms
 from training.modeling.transfer import Start, hidden_of_head
 from training.optimization.loss import Loss
 from training.optimization.optimizers import make_optimizer
@@ -52,7 +51,7 @@ class Trainer:
         self.loss = Loss(self.spec, config)
         self._dropouts = _dropouts(start.model, config, team)
         self.network = self._made(self.spec)
-        fold_norms(self.network, self.spec.network)
+        fold_batch_norms(self.network, self.spec.network)
         assign(self.network, start.model)
         self.freeze(frozenset())
         self.optimizer = make_optimizer(config)
@@ -112,7 +111,7 @@ class Trainer:
         return self._networks[size, given]
 
     def _made(self, spec: ModelSpec, **options: Any) -> Any:
-        batch_norm = FusedBatchNorm if self.team.count == 1 else partial(SharedBatchNorm, team=self.team)
+        batch_norm = FusedBatchNorm if self.team.count == 1 else partial(SynchronizedBatchNorm, team=self.team)
         with _arithmetic(self.config.precision):
             kinds = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
             network = empty_keras(spec, after=self._dropouts, kinds=kinds, **options)
@@ -226,5 +225,5 @@ def _dropouts(model: Model, config: Config, team: Team) -> dict[str, Any]:
 def _dropout(layer: Conv, config: Config, index: int, team: Team) -> Any:
     kind = SpatialAlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
     if team.count > 1:
-        kind = shared_dropout(kind, team.share, config.batch_size)
+        kind = shard_dropout(kind, team.share, config.batch_size)
     return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")

@@ -15,7 +15,7 @@ from training.data.voc_reader import read_set
 from training.distributed.cluster import Cluster
 from training.distributed.process_group import Share
 from training.errors import ConfigError
-from training.modeling.layers.shared_dropout import shared_dropout
+from training.modeling.layers.dropout import shard_dropout
 from training.modeling.transfer import transfer
 
 DOCUMENTED = (Path(__file__).resolve().parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_dropout_on_shards_equals_dropout_on_the_batch(kind):
     images = np.random.default_rng(0).standard_normal((5, 4, 4, 8)).astype(np.float32)
     whole = kind(0.4, seed=3)
     shares = [Share(index, 2) for index in range(2)]
-    parts = [shared_dropout(kind, share, 5)(0.4, seed=3) for share in shares]
+    parts = [shard_dropout(kind, share, 5)(0.4, seed=3) for share in shares]
     for _ in range(2):
         dropped = np.concatenate([part(images[list(share.of(5))], training=True) for part, share in zip(parts, shares, strict=True)])
         np.testing.assert_array_equal(dropped, whole(images, training=True))

@@ -186,7 +186,9 @@ def test_text_from_data_is_escaped(run, rectangles, best, tmp_path):
     folder = run(Task(str(copy), "train", "val", HOSTILE), pieces="0.5:0.1 ")
     labels = ("<b>$\\frac<!--", "red")
     save_model(replace(best, spec=replace(best.spec, labels=labels)), folder.path / "best.safetensors")
-    folder.metrics.append(step_metrics(7, val_loss=1.0, ap50=0.5, layers=LAYERS, sentences=[f"sentence {HOSTILE}", "</style><script>alert(1)</script>"]))
+    folder.metrics.append(
+        step_metrics(7, val_loss=1.0, ap50=0.5, layers=LAYERS, sentences=[f"sentence {HOSTILE}", "</style><script>alert(1)</script>"])
+    )
     folder.write_outcome(HOSTILE, step=7, seconds=1)
     page = report_of(folder)
     assert "</style><script>alert(1)</script>" in page.text

@@ -179,7 +179,9 @@ def test_validation_loss_is_the_mean_over_the_images(new_run):
 def test_nan_validation_loss_ends_the_run_and_is_not_saved_as_best(new_run, monkeypatch):
     run = new_run(watch="loss")
     monkeypatch.setattr(Validator, "loss", lambda *_: math.nan)
-    with pytest.raises(TrainingError, match=r"step 3: the validation loss is NaN or infinite\. Start a new run with a lower --learning-rate"):
+    with pytest.raises(
+        TrainingError, match=r"step 3: the validation loss is NaN or infinite\. Start a new run with a lower --learning-rate"
+    ):
         run.train()
     assert not (run.folder.path / "best.safetensors").exists()
 
@@ -328,7 +330,9 @@ def test_running_out_of_memory_ends_the_run_with_advice(new_run):
     save_checkpoint_of(run)
     command = [sys.executable, "-c", LIMITED_MEMORY, str(run.folder.path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ended.stdout.startswith("out of memory after step 0. Start a new run with a smaller --batch-size or smaller --sizes"), ended.stderr
+    assert ended.stdout.startswith("out of memory after step 0. Start a new run with a smaller --batch-size or smaller --sizes"), (
+        ended.stderr
+    )
     assert f"--resume {run.folder.path}" in ended.stdout
     assert json.loads((run.folder.path / "outcome.json").read_text(encoding="utf-8"))["why"].startswith("out of memory")
 

@@ -9,8 +9,8 @@ from detector.imaging.image import read_image
 from training.data.exif_orientation import PhotoFrame
 
 
-def turned_photo(box, orientation, size=(48, 32)):
-    """A black photo with a white box, drawn before anybody thinks of EXIF."""
+def rotated_image_file(box, orientation, size=(48, 32)):
+    """A black image with a white box in the stored frame."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     x0, y0, x1, y1 = box
     pixels[y0:y1, x0:x1] = 255
@@ -22,18 +22,18 @@ def turned_photo(box, orientation, size=(48, 32)):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_box_turns_as_the_pixels_do(orientation):
+def test_a_box_is_rotated_like_the_pixels(orientation):
     box = (3, 5, 20, 11)
-    data = turned_photo(box, orientation)
+    data = rotated_image_file(box, orientation)
     frame, upright = PhotoFrame.of(data), read_image(data)
     assert frame.orientation == orientation
     assert frame.upright == (upright.shape[1], upright.shape[0])
     rows, columns = np.nonzero(upright[..., 0])
-    seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    np.testing.assert_array_equal(frame.to_upright(np.array([box], np.float32)), [seen])
+    expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    np.testing.assert_array_equal(frame.to_upright(np.array([box], np.float32)), [expected])
 
 
-def test_only_the_eight_orientations_of_exif_turn_anything():
+def test_invalid_orientations_are_upright():
     boxes = np.array([[1, 2, 3, 4]], np.float32)
     for orientation in (0, 1, 9, 65535):
         frame = PhotoFrame((48, 32), orientation)
@@ -41,10 +41,10 @@ def test_only_the_eight_orientations_of_exif_turn_anything():
         np.testing.assert_array_equal(frame.to_upright(boxes), boxes)
 
 
-def test_no_boxes_stay_no_boxes():
+def test_an_empty_array_of_boxes_stays_empty():
     assert PhotoFrame((48, 32), 6).to_upright(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
-def test_what_is_no_photo_has_no_frame():
+def test_a_file_that_is_not_an_image_is_refused():
     with pytest.raises(NotAnImage):
-        PhotoFrame.of(b"nothing of the kind")
+        PhotoFrame.of(b"not an image")

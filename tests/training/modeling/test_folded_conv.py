@@ -28,8 +28,8 @@ def trainer(model, frozen=frozenset(), **settings):
     return Trainer(Start(model, frozenset()), Config(**settings), frozen)
 
 
-def seen(network, images, weights, variables, *, training):
-    """Outputs, and the gradients of what is trained."""
+def outputs_and_gradients(network, images, weights, variables, *, training):
+    """Return the outputs and the gradients of the variables."""
     with tf.GradientTape() as tape:
         outputs = network(images, training=training)
         total = tf.reduce_sum(weights * outputs)
@@ -38,7 +38,7 @@ def seen(network, images, weights, variables, *, training):
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "train"])
 @pytest.mark.parametrize("training", [False, True])
-def test_the_network_in_training_says_and_learns_what_kerass_own_layers_do(model, batch_norm, training):
+def test_outputs_and_gradients_equal_those_of_kerass_layers(model, batch_norm, training):
     ours = trainer(model, batch_norm=batch_norm).network
     theirs = build_keras(model)
     for layer in theirs.layers:
@@ -47,52 +47,54 @@ def test_the_network_in_training_says_and_learns_what_kerass_own_layers_do(model
     rng = np.random.default_rng(0)
     images = tf.constant(rng.uniform(0, 255, (3, 64, 64, 3)), tf.float32)
     weights = tf.constant(rng.standard_normal((3, 16, 16, 4)), tf.float32)
-    first, second = (seen(network, images, weights, network.trainable_variables, training=training) for network in (ours, theirs))
+    first, second = (
+        outputs_and_gradients(network, images, weights, network.trainable_variables, training=training) for network in (ours, theirs)
+    )
     np.testing.assert_allclose(first[0], second[0], rtol=1e-4, atol=1e-4 * np.abs(second[0]).max())
-    for mine, kerass in zip(first[1], second[1], strict=True):
-        np.testing.assert_allclose(mine, kerass, rtol=1e-3, atol=1e-4 * np.abs(kerass).max())
+    for actual, expected in zip(first[1], second[1], strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_norm_that_trains_again_is_no_part_of_the_kernel_any_more(model):
-    one = trainer(model, frozenset({"a"}), batch_norm="train")
-    scales = {layer.name: one.network.get_layer(layer.name).scale() for layer in LAYERS}
+def test_only_a_frozen_batch_norm_is_folded_into_the_kernel(model):
+    trained = trainer(model, frozenset({"a"}), batch_norm="train")
+    scales = {layer.name: trained.network.get_layer(layer.name).kernel_scale() for layer in LAYERS}
     assert [name for name, scale in scales.items() if scale is not None] == ["a"]
     expected = model.arrays["a/gamma"] / np.sqrt(model.arrays["a/variance"] + LAYERS[0].epsilon)
     np.testing.assert_allclose(scales["a"], expected, rtol=1e-6)
-    one.freeze(frozenset())
-    assert one.network.get_layer("a").scale() is None
+    trained.freeze(frozenset())
+    assert trained.network.get_layer("a").kernel_scale() is None
 
 
-def test_the_norm_is_no_part_of_the_convolution_for_keras(model):
+def test_keras_does_not_track_the_batch_norm_as_part_of_the_convolution(model):
     network = trainer(model).network
     assert [weight.name for weight in network.get_layer("a").weights] == ["kernel"]
     assert isinstance(network.get_layer("a_bn"), FusedBatchNorm)
 
 
-def test_in_bfloat16_it_has_them_too():
+def test_depthwise_gradients_in_bfloat16_are_close_to_float32():
     rng = np.random.default_rng(0)
     images, kernel = (tf.constant(rng.standard_normal(shape), tf.float32) for shape in ((2, 11, 12, 3), (3, 3, 3, 1)))
-    found = []
+    results = []
     for kind in (tf.float32, tf.bfloat16):
-        read = [tf.cast(images, kind), tf.cast(kernel, kind)]
+        inputs = [tf.cast(images, kind), tf.cast(kernel, kind)]
         with tf.GradientTape() as tape:
-            tape.watch(read)
-            total = tf.reduce_sum(tf.sin(tf.cast(depthwise(*read, 1, "same"), tf.float32)))
-        found.append([tf.cast(gradient, tf.float32) for gradient in tape.gradient(total, read)])
-    for exact, rounded in zip(*found, strict=True):
+            tape.watch(inputs)
+            total = tf.reduce_sum(tf.sin(tf.cast(depthwise(*inputs, 1, "same"), tf.float32)))
+        results.append([tf.cast(gradient, tf.float32) for gradient in tape.gradient(total, inputs)])
+    for exact, rounded in zip(*results, strict=True):
         np.testing.assert_allclose(rounded, exact, atol=0.05 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, "same"), (4, 1, "same"), (5, 1, "valid"), (3, 2, "valid"), (5, 2, "valid")])
-def test_a_depthwise_convolution_has_tensorflows_gradients(size, stride, padding):
+def test_depthwise_gradients_equal_tensorflows(size, stride, padding):
     rng = np.random.default_rng(size)
     images, kernel = (tf.constant(rng.standard_normal(shape), tf.float32) for shape in ((2, 11, 12, 3), (size, size, 3, 1)))
-    found = []
+    results = []
     for convolution in (depthwise, lambda x, k, s, p: tf.nn.depthwise_conv2d(x, k, [1, s, s, 1], p.upper())):
         with tf.GradientTape() as tape:
             tape.watch([images, kernel])
             outputs = convolution(images, kernel, stride, padding)
             total = tf.reduce_sum(tf.sin(outputs))
-        found.append([outputs, *tape.gradient(total, [images, kernel])])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([outputs, *tape.gradient(total, [images, kernel])])
+    for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
