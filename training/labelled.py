@@ -78,13 +78,15 @@ def _parse(path: Path) -> Any:
 
 def _labels(path: Path, folder: Path, name: str, labels: Any) -> frozenset[str]:
     check_name(folder, name)
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, list):
         raise DatasetError(f"{path}: {name[:80]!r}: expected a list of labels, got {_kind(labels)}.")
+    if wrong := [label for label in labels if not isinstance(label, str)]:
+        raise DatasetError(f"{path}: {name[:80]!r}: expected a list of labels, got {_kind(wrong[0])} in the list.")
     if blank := [label for label in labels if not label.strip() or label != label.strip()]:
         raise DatasetError(f"{path}: {name[:80]!r}: the label {blank[0][:40]!a} is blank or has blanks around it.")
     return frozenset(labels)
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", str: "a text", bool: "a truth value", int: "a number", float: "a number", type(None): "null"}
-    return "a list with other values" if isinstance(value, list) else names[type(value)]
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    return names[type(value)]
