@@ -68,8 +68,8 @@ def _measured(data: Path, settings: Row) -> Row:
     import keras
 
     from training.config import Config
-    from training.task import Task
     from training.run.run import Run
+    from training.task import Task
     from weights.hub.resolve import load
 
     keras.utils.clear_session()

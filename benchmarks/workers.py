@@ -44,7 +44,7 @@ def train(arguments: argparse.Namespace) -> None:
     from training.distributed.process_group import ALONE
     from training.distributed.synchronise import broadcast_arrays
     from training.modeling.transfer import frozen_layers, transfer
-        from training.run.trainer import Trainer
+    from training.run.trainer import Trainer
     from weights.hub.resolve import load
 
     cluster = Cluster.from_options(arguments.workers, arguments.index, {}) if arguments.workers else None

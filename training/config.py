@@ -87,6 +87,9 @@ class Config(BaseModel):
     class_scale: float = Field(1.0, ge=0, description="Weight of the classes.")
     coord_scale: float = Field(1.0, ge=0, description="Weight of the boxes.")
     rescore: bool = Field(True, description="Objectness learns the box's IoU with the truth, not 1.")
+    difficult: Literal["ignore", "train", "background"] = Field(
+        "ignore", description="Treat difficult and crowd boxes as neither object nor background, as objects, or as background."
+    )
     ignore_iou: float = Field(
         0.6, ge=0, le=1, description="A box that overlaps a truth by more is no mistake, though another is responsible."
     )

@@ -89,7 +89,7 @@ def _begun(
     team: "Team", asked: Callable[[], "RunPlan"], out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
 ) -> "Run":
     """The run that the chief was asked for. settings: what this worker was told of it, if it was told anything."""
-    from training.distributed.synchronise import check_same_options, broadcast_plan
+    from training.distributed.synchronise import broadcast_plan, check_same_options
     from training.run.folder import RunFolder
     from training.run.run import Run
 

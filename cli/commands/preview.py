@@ -48,6 +48,7 @@ def preview(
     from training.config import Config
     from training.data.batches import Batches
     from training.data.contact_sheet import contact_sheet, first_sights
+    from training.data.targets import Role
     from training.data.voc_reader import read_set
     from training.modeling.initial_model import labels_to_learn, model_to_start_with
     from training.recipes import find_recipe
@@ -64,7 +65,7 @@ def preview(
     with atomic_write(out) as file:
         Image.fromarray(contact_sheet(sights, labels)).save(file, FORMATS[out.suffix.lower()], quality=90)
     sizes = sorted({len(sight.pixels) for sight in sights})
-    boxes = sum(len(sight.boxes) for sight in sights)
+    boxes = sum(int((sight.truth.roles == Role.OBJECT).sum()) for sight in sights)
     typer.echo(f"{out}: {len(sights)} pictures of {', '.join(map(str, sizes))} pixels a side, {boxes} boxes.")
 
 

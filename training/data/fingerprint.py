@@ -16,6 +16,8 @@ def data_fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
     for sample in samples:
         digest.update(f"{sample.name}\0{sample.photo.stat().st_size}\0{sample.labels}\0".encode())
         digest.update(sample.boxes.tobytes() + sample.difficult.tobytes())
+        if sample.labelled is not None or sample.crowd.any():  # otherwise the digest equals that of earlier versions
+            digest.update(f"{sample.labelled and sorted(sample.labelled)}".encode() + sample.crowd.tobytes())
     return {"photos": len(samples), "boxes": sum(len(sample.boxes) for sample in samples), "sha256": digest.hexdigest()}
 
 

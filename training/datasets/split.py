@@ -92,7 +92,7 @@ def _random(count: int, val: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _improved(shares: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
-    """shares (groups, columns): the part of each column's total that a group has. A move changes each column's error by it."""
+    """Shares (groups, columns): the part of each column's total that a group has. A move changes each column's error by it."""
     in_val = in_val.copy()
     own = (shares**2).sum(axis=1)  # (groups,)
     error = shares[in_val].sum(axis=0) - val  # (columns,)

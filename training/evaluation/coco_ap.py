@@ -46,7 +46,7 @@ def coco_ap(found: Sequence[Detections], truths: Sequence[Truth], classes: int) 
 
 
 def _ignore_difficult(evaluation: Any) -> None:
-    """pycocotools ignores crowds only, whose IoU is another; so what it has prepared is marked afterwards."""
+    """Pycocotools ignores crowds only, whose IoU is another; so what it has prepared is marked afterwards."""
     prepare = evaluation._prepare
 
     def prepare_and_mark() -> None:

@@ -16,6 +16,7 @@ from training.data.voc_reader import Sample, read_set
 from training.distributed.process_group import WHOLE, Team
 from training.distributed.synchronise import check_same_data
 from training.errors import ConfigError, DatasetError
+from training.evaluation.evaluate import truth_of
 from training.features.cache import FeatureCache
 from training.modeling.initial_model import labels_to_learn, model_to_start_with
 from training.modeling.transfer import Start, frozen_layers
@@ -56,6 +57,7 @@ class RunSetup:
             train = val = train[: config.overfit]
         else:
             _warn_of_shared_images(train, val)
+        _warn_of_unused_labels(train)
         labels = labels_to_learn(config, train)
         _check_validation_labels(task, val, labels)
         start = model_to_start_with(model, labels, train, config)
@@ -75,10 +77,10 @@ class RunSetup:
 
 
 def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence[str]) -> None:
-    for sample in val:
-        if any(label in labels and not difficult for label, difficult in zip(sample.labels, sample.difficult, strict=True)):
-            return
-    raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}, so precision cannot be measured. Choose another --val-set.")
+    if all(truth_of(sample, labels).difficult.all() for sample in val):
+        raise DatasetError(
+            f"set {task.val_set} has no box of {', '.join(labels)}, so precision cannot be measured. Choose another --val-set."
+        )
 
 
 def _warn_of_shared_images(train: Sequence[Sample], val: Sequence[Sample]) -> None:
@@ -88,3 +90,11 @@ def _warn_of_shared_images(train: Sequence[Sample], val: Sequence[Sample]) -> No
             "%d of the %d validation images are also training images, such as %s: the AP overestimates the quality on new images.",
             len(shared), len(val), min(shared).name,
         )  # fmt: skip
+
+
+def _warn_of_unused_labels(train: Sequence[Sample]) -> None:
+    """A misspelled label in labelled.json makes its class unknown in that image, which no other message would show."""
+    used = {label for sample in train for label in sample.labels}
+    unused = {label for sample in train for label in sample.labelled or ()} - used
+    if unused:
+        _log.warning("labelled.json names %s, which no box of the training set has. Check the spelling.", ", ".join(sorted(unused)))

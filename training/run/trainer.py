@@ -144,7 +144,7 @@ class Trainer:
         self._move_averages(number)
 
     def _move_averages(self, number: Any) -> None:
-        """average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
+        """Average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
         age = tf.cast(number, tf.float32)
         decay = tf.minimum(self.config.ema, (1 + age) / (10 + age))
         for variable in self._moving if self._averages else ():

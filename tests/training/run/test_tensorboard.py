@@ -1,6 +1,5 @@
 """The event files contain the values of metrics.jsonl exactly once."""
 
-import pytest
 import tensorflow as tf
 
 from training.run.tensorboard import EventFiles
