@@ -223,13 +223,14 @@ class Run:
         return replace(self.batches, samples=self.val, augmented=False, share=WHOLE)
 
     def _val_loss(self, engine: Engine) -> float:
-        """The mean over the photos."""
-        total, batch = 0.0, self.config.batch_size
+        """The loss of the whole validation set, normalised as in training."""
+        total, divisor, batch = 0.0, 0.0, self.config.batch_size
         for first in range(0, len(self.val), batch):
             images, targets = self._val_batches.batch(first // batch)
             count = min(batch, len(self.val) - first)  # the last batch goes on with photos that were counted already
-            total += count * self.trainer.loss_of_raw(engine(images[:count]), _first(count, targets))
-        return total / len(self.val)
+            loss, share = self.trainer.loss_of_raw(engine(images[:count]), _first(count, targets))
+            total, divisor = total + loss, divisor + share
+        return total / divisor
 
     def _save_model(self, name: str, ap50: float | None = None) -> None:
         """best.safetensors or last.safetensors: the averaged weights as a model that `boxwright serve` takes."""

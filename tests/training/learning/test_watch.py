@@ -73,12 +73,16 @@ def test_a_network_of_leaky_layers_has_nothing_to_look_at(small_model):
     assert Probe.of(model.spec).flat(model, np.zeros((1, 64, 64, 3), np.float32)) == {}
 
 
+PER_IMAGE = {"loss_norm": "images", "object_scale": 5.0, "noobject_scale": 1.0, "coord_scale": 1.0, "backbone_rate": 1.0}
+"""A loss large enough for the rates that these tests choose."""
+
+
 def said_of_a_real_run(*, depth, activation, rate, normalize=False, **settings):
     """What the watcher says after a window of steps of a network of `depth` layers of 8 filters that begins anew."""
     stem = tuple(Conv(f"conv{number}", 8, activation=activation, normalize=normalize) for number in range(depth))
     network = (*stem, MaxPool("pool", 2), Conv("linear", 7, size=1, normalize=False, activation="linear"))
     spec = ModelSpec(("a", "b"), ((2.0, 2.0),), network, input_size=16)
-    config = Config(**({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | settings))
+    config = Config(**({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | PER_IMAGE | settings))
     trainer = Trainer(Start(Model("anew", spec, fresh_arrays(network, config)), frozenset()), config, frozenset())
     one = dense_targets(np.array([[2, 2, 10, 12]], np.float32), np.array([1]), spec, 2)
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
