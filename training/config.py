@@ -46,7 +46,7 @@ class Config(BaseModel):
 
     # what the network sees
     sizes: str = Field("224:0.5,288", description="Input sizes: '224:0.5,288' is 224 pixels for half of the run, then 288.")
-    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches a size up to this many strides smaller or larger. 0: off.")
+    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches choose a size up to this many times 32 pixels smaller or larger. 0: off.")
     mosaic: float = Field(0.3, ge=0, le=1, description="Share of training pictures that are made of four photos.")
     mosaic_until: float = Field(0.8, ge=0, le=1, description="Share of the run after which there is no mosaic any more.")
     scale: float = Field(
@@ -66,7 +66,11 @@ class Config(BaseModel):
         "model", description="The network of the model one starts from; or this stem, untrained, with YOLOv2's head upon it."
     )
     width: float = Field(1.0, gt=0, le=4, description="darknet19, untrained: filters of its layers are multiplied by this.")
-    head_filters: int = Field(384, ge=1, le=4096, description="Width of a head that is put upon a stem.")
+    head: Literal["keep", "yolov2", "fine"] = Field(
+        "keep",
+        description="Keep the model's head, or put a new one on its backbone: yolov2's (stride 32), or fine (stride 16), for small objects.",
+    )
+    head_filters: int = Field(384, ge=1, le=4096, description="Width of a new head.")
     freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
     unfreeze_at: float = Field(
         4.0, ge=0, description="Epoch after which what was frozen trains too; as many as there are epochs, or more: never."
@@ -93,6 +97,11 @@ class Config(BaseModel):
     )
     anchors: Literal["keep", "kmeans"] = Field(
         "keep", description="Keep the model's, or cluster the training boxes (IoU k-means), as for a new head."
+    )
+
+    anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
+    assign_iou: float = Field(
+        1.0, gt=0, le=1, description="Train other anchors of an object's cell, too, if their shape's IoU with it is above this. 1: only the best."
     )
 
     # what is minimised

@@ -87,7 +87,13 @@ class Loss:
 
 
 def best_iou(boxes: Any, truth: Any) -> Any:
-    """(N, G, G, A, 4) and (N, M, 4) xyxy -> (N, G, G, A) each box's IoU with the truth it overlaps most."""
+    """(N, G, G, A, 4) and (N, M, 4) xyxy -> (N, G, G, A) each box's IoU with the truth it overlaps most.
+
+    Empty boxes fill each image's truth up to M. Those at the end that all images have in common are left out: M is the most of the whole
+    data set, and this is the largest tensor of the loss.
+    """
+    occupied = tf.reduce_any(truth[..., 2] > truth[..., 0], axis=0)  # (M,)
+    truth = truth[:, : tf.maximum(tf.reduce_max(tf.where(occupied, tf.range(1, tf.shape(truth)[1] + 1), 0)), 1)]
     return tf.reduce_max(broadcast_iou(boxes[..., None, :], truth[:, None, None, None], keras.ops), axis=-1)
 
 

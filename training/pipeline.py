@@ -98,7 +98,8 @@ class Batches:
         if not around:
             return size
         rng = np.random.default_rng([self.config.seed, _SIZE, step // BATCHES_PER_SIZE])
-        return max(self.spec.stride, size + self.spec.stride * int(rng.integers(-around, around + 1)))
+        step_size = self.spec.size_multiple
+        return max(step_size, size + step_size * int(rng.integers(-around, around + 1)))
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
         """Images (B, S, S, 3), 0..255, and targets (B, ...) of our share of batch `step`. Raises DatasetError, ImageError, OSError."""
@@ -113,7 +114,7 @@ class Batches:
     def targets(self, truths: Sequence[tuple[Boxes, NDArray[np.int64]]], size: int) -> Targets:
         """What the network should say of pictures of that size with these boxes and classes."""
         spec = replace(self.spec, input_size=size)
-        made = [dense_targets(boxes, class_ids, spec, self.most_boxes) for boxes, class_ids in truths]
+        made = [dense_targets(boxes, class_ids, spec, self.most_boxes, self.config.assign_iou) for boxes, class_ids in truths]
         return cast(Targets, {name: np.stack([one[name] for one in made]) for name in made[0]})  # type: ignore[literal-required]
 
     def _places(self, step: int) -> range:
