@@ -41,6 +41,10 @@ def _told_of(run: "Run", outcome: "Outcome") -> str:
     return f"{best}: {outcome.folder / 'best.safetensors'}; all of it: {write_report(outcome.folder)}"
 
 
+def _aps(row: dict[str, Any]) -> str:
+    return f"AP50 {row['ap50']:.3f} (frequent classes {row['ap50_frequent']:.3f}, weighted by boxes {row['ap50_weighted']:.3f})"
+
+
 def _of_layers(layers: dict[str, Any]) -> str:
     """The layers that learn least and most, and the one with most channels that are dead or saturated."""
     ratios, flat = layers["gradient_to_weight"], layers["flat"]
@@ -71,7 +75,7 @@ def _shown(run: "Run") -> "Outcome":
             bar.update(task, completed=row["step"], description=f"loss {row['loss']:.2f}")
             if "ap50" in row:
                 facts = f"step {row['step']}, epoch {row['epoch'] + 1}: loss {row['loss']:.3f}"
-                console.print(f"{facts}, val loss {row['val_loss']:.3f}, AP50 {row['ap50']:.3f}", highlight=False, soft_wrap=True)
+                console.print(f"{facts}, val loss {row['val_loss']:.3f}, {_aps(row)}", highlight=False, soft_wrap=True)
                 console.print(f"  {_of_layers(row['layers'])}", style="dim", highlight=False, soft_wrap=True)
                 for sentence in row["sentences"]:
                     console.print(f"  {sentence}", style="yellow", highlight=False, soft_wrap=True)

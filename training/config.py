@@ -40,13 +40,19 @@ class Config(BaseModel):
     labels: str = Field("", description="The new model's labels, separated by commas. Empty: those of the training set, sorted.")
     check_every: int = Field(2, ge=1, description="Epochs from one check on the validation set to the next.")
     patience: int = Field(0, ge=0, description="Stop after this many checks without progress. 0: never.")
-    watch: Literal["ap", "loss"] = Field("ap", description="What progress is measured by: AP50 on the validation set, or its loss.")
+    watch: Literal["ap", "ap-frequent", "ap-weighted", "loss"] = Field(
+        "ap",
+        description="Choose checkpoints by AP50: mean over all classes, over those with at least 19 boxes, or weighted by boxes; or by loss.",
+    )
     checkpoint_steps: int = Field(100, ge=1, description="Steps from one checkpoint to the next.")
     tensorboard: bool = Field(True, description="Write what is measured for TensorBoard too, into the run's folder.")
 
     # what the network sees
     sizes: str = Field("224:0.5,288", description="Input sizes: '224:0.5,288' is 224 pixels for half of the run, then 288.")
     multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches choose a size up to this many times 32 pixels smaller or larger. 0: off.")
+    repeat_rare: float = Field(
+        0.0, ge=0, le=1, description="Show images with a class that fewer than this share of the images have more often. 0: off."
+    )
     mosaic: float = Field(0.3, ge=0, le=1, description="Share of training pictures that are made of four photos.")
     mosaic_until: float = Field(0.8, ge=0, le=1, description="Share of the run after which there is no mosaic any more.")
     scale: float = Field(

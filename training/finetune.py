@@ -25,7 +25,7 @@ from training.interrupt import Interrupt
 from training.joining import same_moment
 from training.pipeline import Batches, stream
 from training.prepared import Prepared, prepare
-from training.progress import Progress
+from training.progress import Progress, measured
 from training.run_folder import NoFolder, Row, RunFolder, Task
 from training.schedules import Schedule, make_schedule
 from training.step import StepReport, Trainer
@@ -193,7 +193,7 @@ class Run:
         row: Row = self.team.told(self._measured)
         if not math.isfinite(row["val_loss"]):
             raise TrainingError(f"step {self.progress.step}: the loss on val is no number any more. Lower --learning-rate. {self._last()}")
-        if self.progress.observe(row["ap50"] if self.config.watch == "ap" else -row["val_loss"], self.config):
+        if self.progress.observe(measured(row, self.config.watch), self.config):
             self._save_model("best", row["ap50"])
         return row
 
@@ -201,11 +201,13 @@ class Run:
         with self.trainer.averaged():
             model = self.trainer.model(self.folder.path.name, {})
         engine = load_engine(model)
-        ap50, loss = evaluate(Detector(model.spec, engine), self.val).ap50, self._val_loss(engine)
+        evaluation, loss = evaluate(Detector(model.spec, engine), self.val), self._val_loss(engine)
         flat = self._flat(model)
         sentences = [*self.watcher.sentences(), *flat_sentences(flat, self._flat_before)]
         layers = {"gradient_to_weight": self.watcher.medians(), "flat": {layer: asdict(share) for layer, share in flat.items()}}
-        return {"val_loss": loss, "ap50": ap50, "layers": layers, "sentences": sentences}
+        aps = {"ap50": evaluation.ap50, "ap50_frequent": evaluation.ap50_frequent, "ap50_weighted": evaluation.ap50_weighted}
+        by_class = {label: result.ap for label, result in evaluation.classes.items()}
+        return {"val_loss": loss, **aps, "ap50_by_class": by_class, "layers": layers, "sentences": sentences}
 
     def _flat(self, model: Model) -> dict[str, Flat]:
         return self._probe.flat(model, self._val_batches.batch(0)[0])

@@ -28,8 +28,8 @@ from weights.atomic import replacing
 
 PACKAGES = ("boxwright", "numpy", "pillow", "tensorflow", "keras", "onnxruntime")
 COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object", "no_object", "class", "prior", "l2", "gradient")
-CHECKED = ("val_loss", "ap50")
-"""Columns of metrics.csv; these two are filled where a check followed the step. metrics.jsonl says more then."""
+CHECKED = ("val_loss", "ap50", "ap50_frequent", "ap50_weighted")
+"""Columns of metrics.csv; these are filled where a check followed the step. metrics.jsonl says more then."""
 
 _log = logging.getLogger("boxwright.training")
 
@@ -72,6 +72,10 @@ class RunFolder:
         except (OSError, ValueError, TypeError) as error:
             raise TrainingError(f"{path}: not the folder of a run ({error}). Give one that `boxwright finetune` made.") from error
         return cls(path), task, Config.read(path / "config.toml")
+
+    def relocate(self, task: Task) -> None:
+        """Note where the data and the model are now, after the run has been moved to another machine."""
+        _write(self.path / "run.json", json.dumps(asdict(task), indent=2) + "\n")
 
     @property
     def checkpoints(self) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import Config
+from training.progress import measured
 from training.run_folder import Row, RunFolder, Task, fingerprint
 from training.voc import Sample, read_set
 
@@ -41,8 +42,7 @@ class RunRecord:
     @property
     def best(self) -> Row | None:
         """The check whose weights are best.safetensors: of equals the first."""
-        measure = (lambda row: row["ap50"]) if self.config.watch == "ap" else (lambda row: -row["val_loss"])
-        return max(self.checks, key=measure, default=None)
+        return max(self.checks, key=lambda row: measured(row, self.config.watch), default=None)
 
     @property
     def steps_per_epoch(self) -> int | None:
