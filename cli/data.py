@@ -1,4 +1,4 @@
-"""`boxwright data`: annotated photos looked through, parted, and brought in from other formats."""
+"""`boxwright data`: check, split, import and merge annotated photos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from cli.preview import preview
 if TYPE_CHECKING:
     from training.dataset_check import Check
 
-app = typer.Typer(help="Annotated photos: check, split, import, preview.", no_args_is_help=True)
+app = typer.Typer(help="Annotated photos: check, split, import, merge, preview.", no_args_is_help=True)
 
 Dataset = Annotated[
     Path,
@@ -130,6 +130,27 @@ def import_(
     typer.echo(f"{out}: {sum(made.photos.values())} photos ({lists}), {made.boxes} boxes of {', '.join(made.labels) or 'nothing'}.")
     if absent:
         typer.echo(f"{absent} photos that the file names are not there and were left out.")
+
+
+@app.command()
+def merge(
+    sources: Annotated[list[Path], typer.Argument(metavar="DIR...", exists=True, file_okay=False, help="Two or more VOC-style data sets.")],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to write.")],
+) -> None:
+    """Join data sets with different labels: train with train, val with val. labelled.json lists the exhaustive labels of each image."""
+    from training.dataset_merge import merge as join
+
+    if len(sources) < 2:
+        raise typer.BadParameter("give two or more data sets.", param_hint="DIR...")
+    made = join(sources, out)
+    lists = ", ".join(f"{count} in {name}" for name, count in made.by_set.items())
+    typer.echo(f"{out}: {made.images} images ({lists}), {made.boxes} boxes of {', '.join(made.labels) or 'nothing'}.")
+    if made.renamed:
+        typer.echo(f"{made.renamed} images have a new name, because an earlier data set has an image of the same name.")
+    if made.partial:
+        typer.echo(f"{made.partial} images are labelled for some of these labels only: ImageSets/labelled.json lists them.")
+    typer.echo(f"Next: boxwright data check {out}")
 
 
 app.command()(preview)

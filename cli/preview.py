@@ -50,6 +50,7 @@ def preview(
     from training.preview import contact_sheet, first_sights
     from training.recipes import find_recipe
     from training.start import labels_to_learn, model_to_start_with
+    from training.targets import Role
     from training.voc import read_set
     from weights.atomic import replacing
 
@@ -64,7 +65,7 @@ def preview(
     with replacing(out) as file:
         Image.fromarray(contact_sheet(sights, labels)).save(file, FORMATS[out.suffix.lower()], quality=90)
     sizes = sorted({len(sight.pixels) for sight in sights})
-    boxes = sum(len(sight.boxes) for sight in sights)
+    boxes = sum(int((sight.truth.roles == Role.OBJECT).sum()) for sight in sights)
     typer.echo(f"{out}: {len(sights)} pictures of {', '.join(map(str, sizes))} pixels a side, {boxes} boxes.")
 
 

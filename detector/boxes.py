@@ -32,11 +32,18 @@ def box_area(boxes: Any, xp: Any = np) -> Any:
 
 def broadcast_iou(first: Any, second: Any, xp: Any = np) -> Any:
     """(..., 4) and (..., 4) xyxy -> (...) intersection over union, 0..1, by numpy's rules of broadcasting; two empty boxes have 0."""
-    low = xp.maximum(first[..., 0:2], second[..., 0:2])
-    high = xp.minimum(first[..., 2:4], second[..., 2:4])
-    sides = xp.maximum(high - low, 0)  # (..., 2)
-    shared = sides[..., 0] * sides[..., 1]
+    shared = _shared(first, second, xp)
     return shared / xp.maximum(box_area(first, xp) + box_area(second, xp) - shared, SMALLEST_UNION)
+
+
+def broadcast_coverage(first: Any, second: Any, xp: Any = np) -> Any:
+    """(..., 4) and (..., 4) xyxy -> (...) the part of the first box's area that the second covers, 0..1; 0 for an empty first box."""
+    return _shared(first, second, xp) / xp.maximum(box_area(first, xp), SMALLEST_UNION)
+
+
+def _shared(first: Any, second: Any, xp: Any) -> Any:
+    sides = xp.maximum(xp.minimum(first[..., 2:4], second[..., 2:4]) - xp.maximum(first[..., 0:2], second[..., 0:2]), 0)  # (..., 2)
+    return sides[..., 0] * sides[..., 1]
 
 
 def box_iou(first: Boxes, second: Boxes) -> Boxes:

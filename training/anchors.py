@@ -42,12 +42,12 @@ def _spread(sizes: NDArray[np.float32], count: int, rng: np.random.Generator) ->
 
 
 def box_sizes(samples: Sequence[Sample], spec: ModelSpec, stride: int) -> NDArray[np.float32]:
-    """(N, 2) widths and heights of all boxes as the model sees them, in grid cells of `stride` pixels; empty ones left out."""
+    """(N, 2) widths and heights of all boxes as the model sees them, in grid cells of `stride` pixels; crowds and empty boxes are left out."""
     sizes = [_placed(sample, spec) for sample in samples if len(sample.boxes)]
     return np.concatenate([np.zeros((0, 2), np.float32), *sizes]).astype(np.float32) / np.float32(stride)
 
 
 def _placed(sample: Sample, spec: ModelSpec) -> NDArray[np.float32]:
-    boxes = Placement.fit(spec, sample.picture()).to_network(sample.boxes)
+    boxes = Placement.fit(spec, sample.picture()).to_network(sample.boxes[~sample.crowd])
     sizes: NDArray[np.float32] = boxes[:, 2:4] - boxes[:, 0:2]
     return sizes[(sizes > 0).all(axis=1)]

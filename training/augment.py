@@ -11,9 +11,12 @@ from detector.detections import Boxes
 from detector.placement import GREY, Picture, Pixels
 from detector.resample import RESIZE
 from training.config import Config
+from training.targets import PartialRegion, Role
 
 SMALLEST_SIDE = 1.0
 """Image pixels. A box cut narrower than this is no longer an object."""
+EVERYWHERE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
+"""The region of a photo: all of it, whatever part a view shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +26,8 @@ class View:
     picture: Picture
     boxes: Boxes  # (N, 4) xyxy
     class_ids: NDArray[np.int64]  # (N,)
+    roles: NDArray[np.int8]  # (N,) a Role each
+    partial: tuple[PartialRegion, ...] = ()  # of a photo: one region EVERYWHERE, or none; of a mosaic: one for each partial tile
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,16 @@ def crop(view: View, window: Window, min_visible: float) -> View:
     if left < right and top < bottom:
         shown = view.picture[top:bottom, left:right]
         picture[top - window.top : bottom - window.top, left - window.left : right - window.left] = shown
-    return _cut(View(picture, view.boxes - np.array([window.left, window.top] * 2, np.float32), view.class_ids), min_visible)
+    return _cut(replace(view, picture=picture, boxes=view.boxes - np.array([window.left, window.top] * 2, np.float32)), min_visible)
 
 
 def _cut(view: View, min_visible: float) -> View:
-    """Boxes cut at the picture's border, without those that are mostly outside, empty or reversed."""
+    """Boxes cut at the picture's border, without objects that are mostly outside, and without empty and reversed boxes."""
     height, width = view.picture.shape[:2]
     boxes = np.clip(view.boxes, 0, np.array([width, height, width, height], np.float32))
     whole = (boxes[:, 2:4] - boxes[:, 0:2] >= SMALLEST_SIDE).all(axis=1)
-    kept = whole & (box_area(boxes) >= min_visible * box_area(view.boxes))
-    return View(view.picture, boxes[kept], view.class_ids[kept])
+    kept = whole & ((box_area(boxes) >= min_visible * box_area(view.boxes)) | (view.roles != Role.OBJECT))
+    return replace(view, boxes=boxes[kept], class_ids=view.class_ids[kept], roles=view.roles[kept])
 
 
 def flip(view: View) -> View:
@@ -87,13 +92,15 @@ def mosaic(views: tuple[View, View, View, View], size: int, centre: tuple[int, i
     x, y = centre
     picture = np.empty((size, size, 3), np.uint8)
     quarters = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
-    boxes, class_ids = [], []
+    boxes, class_ids, partial = [], [], []
     for view, (left, top, right, bottom) in zip(views, quarters, strict=True):
         tile = scaled(view, right - left, bottom - top)
         picture[top:bottom, left:right] = tile.picture
         boxes.append(tile.boxes + np.array([left, top, left, top], np.float32))
         class_ids.append(tile.class_ids)
-    return _cut(View(picture, np.concatenate(boxes), np.concatenate(class_ids)), 0.0)
+        partial += [replace(region, box=np.array([left, top, right, bottom], np.float32)) for region in view.partial]
+    roles = np.concatenate([view.roles for view in views])
+    return _cut(View(picture, np.concatenate(boxes), np.concatenate(class_ids), roles, tuple(partial)), 0.0)
 
 
 def distort_colour(pixels: Pixels, *, hue: float, saturation: float, exposure: float) -> Pixels:

@@ -120,6 +120,9 @@ class Config(BaseModel):
     class_scale: float | None = Field(None, ge=0, description="Weight of the classes. None: 1.")
     coord_scale: float | None = Field(None, ge=0, description="Weight of the boxes. None: 2.5 (darknet 1).")
     rescore: bool = Field(True, description="Objectness learns the box's IoU with the truth, not 1.")
+    difficult: Literal["ignore", "train", "background"] = Field(
+        "ignore", description="Difficult and crowd boxes: neither object nor background, objects, or background."
+    )
     ignore_iou: float = Field(
         0.6, ge=0, le=1, description="A box that overlaps a truth by more is no mistake, though another is responsible."
     )

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from training.dataset_findings import Finding, label_key, total
 from training.dataset_look import Look, Seen, look
+from training.dataset_partial import labelled_findings
 from training.errors import DatasetError
 from training.voc_folder import every_annotation, find_photos, names, sets
 
@@ -69,6 +70,7 @@ def check_dataset(
     findings += _label_findings(looks.values(), spelling, labels)
     findings += _list_findings(listed)
     findings += _photo_findings(listed, looks)
+    findings += labelled_findings(folder, looks, spelling, labels, whole=not image_sets)
     if not image_sets:
         findings += _left_over(folder, looks)
     return Check(folder, listed, looks, spelling, tuple(findings))

@@ -8,6 +8,8 @@ Severity = Literal["error", "warning"]
 Kind = Literal[
     "annotation",
     "photo",
+    "labelled-file",
+    "labelled-name",
     "turned",
     "size",
     "reversed",
@@ -22,6 +24,7 @@ Kind = Literal[
     "no-size",
     "orientation",
     "no-box",
+    "labelled-label",
     "same-box",
     "same-photo",
     "listed-twice",
@@ -32,6 +35,8 @@ Kind = Literal[
 KINDS: dict[Kind, tuple[Severity, str]] = {
     "annotation": ("error", "annotation missing or unreadable"),
     "photo": ("error", "photo missing or unreadable"),
+    "labelled-file": ("error", "labelled.json unreadable"),
+    "labelled-name": ("error", "labelled.json names an image that does not exist"),
     "turned": ("error", "boxes drawn before the photo was turned upright"),
     "size": ("error", "size in the XML is not the photo's"),
     "reversed": ("error", "box reversed"),
@@ -46,6 +51,7 @@ KINDS: dict[Kind, tuple[Severity, str]] = {
     "no-size": ("warning", "no size in the XML"),
     "orientation": ("warning", "photo stored turned; boxes are taken as upright"),
     "no-box": ("warning", "photo without a box"),
+    "labelled-label": ("warning", "labelled.json has a label that no box has"),
     "same-box": ("warning", "box there twice"),
     "same-photo": ("warning", "same photo under several names"),
     "listed-twice": ("warning", "name listed twice"),

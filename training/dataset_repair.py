@@ -5,7 +5,7 @@ their boxes are brought into the upright frame. Of an annotation that needs mend
 
 - boxes: reversed ones put right, those over the border clipped, empty ones and repetitions dropped;
 - boxes drawn at another size than the photo has are scaled if only the size differs, not the shape; <size> becomes the photo's;
-- labels: one spelling each; unknown ones stay;
+- labels: one spelling each, in labelled.json, too; unknown ones stay;
 - left out: samples whose photo or annotation is missing or unreadable;
 - names and photos in two sets that are to be apart stay in the later of train, val, test.
 """
@@ -17,6 +17,7 @@ from xml.etree.ElementTree import tostring
 
 from training.dataset_check import Check, pairs_apart
 from training.dataset_look import Seen
+from training.dataset_partial import repaired_labelled
 from training.errors import DatasetError
 from training.voc import parse_annotation
 from training.voc_folder import ALL, LISTS, inside
@@ -52,6 +53,7 @@ def repair(check: Check, out: Path) -> Repaired:
         for image_set, names in lists.items():
             if image_set != ALL or inside(check.folder, LISTS / f"{ALL}.txt"):
                 new.write_list(image_set, names)
+        new.write_labelled(repaired_labelled(check.folder, set(wanted), check.spelling))
     return Repaired(len(wanted), rewritten, len(check.looks) - len(wanted))
 
 

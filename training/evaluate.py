@@ -82,6 +82,7 @@ class Evaluation:
 def evaluate(detector: Detector, samples: Sequence[Sample], *, advance: Callable[[], object] = lambda: None) -> Evaluation:
     """Run the detector over the samples (score 0.005, NMS 0.45) and compare. `advance` is called after each photo.
 
+    Detections of classes that are not labelled in an image are left out, and boxes of these classes count as difficult.
     Raises DatasetError without samples, ImageError for a photo that cannot be read.
     """
     if not samples:
@@ -89,6 +90,7 @@ def evaluate(detector: Detector, samples: Sequence[Sample], *, advance: Callable
     started = time.perf_counter()
     found = list(_found(detector, samples, advance))
     seconds = time.perf_counter() - started
+    found = [_of_labelled(detections, sample, detector.spec.labels) for detections, sample in zip(found, samples, strict=True)]
     truths = [truth_of(sample, detector.spec.labels) for sample in samples]
     if all(truth.difficult.all() for truth in truths):
         labels = ", ".join(sorted({label for sample in samples for label in sample.labels})) or "none"
@@ -104,8 +106,17 @@ def _found(detector: Detector, samples: Sequence[Sample], advance: Callable[[], 
         advance()
 
 
+def _of_labelled(detections: Detections, sample: Sample, labels: Sequence[str]) -> Detections:
+    if sample.labelled is None:
+        return detections
+    labelled = np.array([label in sample.labelled for label in labels], np.bool_)
+    return detections[labelled[detections.class_ids]]
+
+
 def truth_of(sample: Sample, labels: Sequence[str]) -> Truth:
-    """The sample's boxes of known labels, as class ids."""
+    """The sample's boxes of known labels, as class ids. Boxes whose class is not exhaustively labelled in the image are difficult."""
     known = np.array([label in labels for label in sample.labels], np.bool_)
     class_ids = np.array([labels.index(label) for label in sample.labels if label in labels], np.int64)
-    return Truth(sample.boxes[known], class_ids, sample.difficult[known])
+    partial = np.array([sample.labelled is not None and label not in sample.labelled for label in sample.labels], np.bool_)
+    uncounted = sample.difficult | partial
+    return Truth(sample.boxes[known], class_ids, uncounted[known])

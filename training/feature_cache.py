@@ -25,19 +25,21 @@ from training.feature_file import FeatureFile
 from training.pipeline import Batches, Kind, Sight, ViewId
 from training.run_folder import versions
 from training.stem import cut_layers
-from training.targets import Targets
+from training.targets import GroundTruth, PartialRegion, Targets
 from training.transfer import hidden_of_head
 from weights.cache import locked
 
 OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
 """Those that a view depends on."""
 PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
-FORMAT = 1
+FORMAT = 2
 NUMBERS = np.float32
 """Of kept features. float16 takes half the disk and no less time, but after 30 steps of everyday on raccoon the weights were 4 % of their
 way from where uncached training brings them (float32: 0.06 %), for Adam makes as much of a small gradient as of a large one."""
 AT_ONCE = 8
 """Views that are computed together."""
+MAX_TILES = 4
+"""Partially labelled regions of a view: the tiles of a mosaic."""
 
 _log = logging.getLogger("boxwright.training")
 
@@ -98,8 +100,7 @@ class FeatureCache:
     def _batch(self, step: int, kind: Kind) -> tuple[dict[str, NDArray[Any]], Targets]:
         places = self._places[kind]
         rows = self._opened[kind][[places[which] for which in self.batches.view_ids(step)]]
-        truths = [(row["/boxes"][row["/class_ids"] >= 0], row["/class_ids"][row["/class_ids"] >= 0]) for row in rows]
-        return {layer: rows[layer] for layer in self.layers}, self.batches.targets(truths, kind.size)
+        return {layer: rows[layer] for layer in self.layers}, self.batches.targets([_truth(row) for row in rows], kind.size)
 
     @cached_property
     def _kinds(self) -> dict[Kind, list[ViewId]]:
@@ -113,8 +114,10 @@ class FeatureCache:
         """What is kept of a view. A layer has no '/' in its name."""
         shapes = trace(self.model.spec.network, kind.size)
         features = [(layer, NUMBERS, (shapes[layer].side, shapes[layer].side, shapes[layer].channels)) for layer in self.layers]
-        most = self.batches.most_boxes
-        return np.dtype([*features, ("/boxes", np.float32, (most, 4)), ("/class_ids", np.int64, (most,))])  # -1: no box
+        most, labels = self.batches.most_boxes, len(self.model.spec.labels)
+        boxes = [("/boxes", np.float32, (most, 4)), ("/class_ids", np.int64, (most,)), ("/roles", np.int8, (most,))]  # class -1: no box
+        regions = [("/regions", np.float32, (MAX_TILES, 4)), ("/labelled", np.bool_, (MAX_TILES, labels))]  # empty box: no region
+        return np.dtype([*features, *boxes, *regions])
 
     def _open(self, kind: Kind, told: Told, stopped: Stopped) -> NDArray[Any] | None:
         file = FeatureFile(self._key(kind), len(self._kinds[kind]), self._row(kind))
@@ -152,8 +155,12 @@ class FeatureCache:
             rows[layer] = features
         rows["/class_ids"] = -1
         for index, sight in enumerate(sights):
-            rows["/boxes"][index, : len(sight.boxes)] = sight.boxes
-            rows["/class_ids"][index, : len(sight.boxes)] = sight.class_ids
+            truth = sight.truth
+            rows["/boxes"][index, : len(truth.boxes)] = truth.boxes
+            rows["/class_ids"][index, : len(truth.boxes)] = truth.class_ids
+            rows["/roles"][index, : len(truth.boxes)] = truth.roles
+            for place, region in enumerate(truth.partial):
+                rows["/regions"][index, place], rows["/labelled"][index, place] = region.box, region.labelled
         return rows
 
     def _key(self, kind: Kind) -> str:
@@ -167,6 +174,7 @@ class FeatureCache:
             "views": self._kinds[kind],
             "row": str(self._row(kind)),
             "labels": spec.labels,
+            "difficult": self.batches.config.difficult,
             "placed": [spec.fit, spec.resample, spec.edges, spec.pixel_scale, spec.pixel_offset],
             "network": repr(below),
         }
@@ -178,13 +186,23 @@ class FeatureCache:
 
     @cached_property
     def _data(self) -> str:
-        """A sha256 of the photos' bytes, of boxes and labels."""
+        """A sha256 of the photos' bytes and of everything in their annotations that training uses."""
         digest = hashlib.sha256()
         for sample in self.batches.samples:
             with sample.photo.open("rb") as photo:
                 digest.update(hashlib.file_digest(photo, "sha256").digest())
-            digest.update(f"{sample.boxes.shape}{sample.labels}".encode() + sample.boxes.tobytes())
+            labelled = None if sample.labelled is None else sorted(sample.labelled)
+            digest.update(f"{sample.boxes.shape}{sample.labels}{labelled}".encode() + sample.boxes.tobytes())
+            digest.update(sample.difficult.tobytes() + sample.crowd.tobytes())
         return digest.hexdigest()
+
+
+def _truth(row: Any) -> GroundTruth:
+    """The annotations in a row of the file."""
+    there = row["/class_ids"] >= 0
+    used = row["/regions"][:, 2] > row["/regions"][:, 0]
+    partial = tuple(PartialRegion(*each) for each in zip(row["/regions"][used], row["/labelled"][used], strict=True))
+    return GroundTruth(row["/boxes"][there], row["/class_ids"][there], row["/roles"][there], partial)
 
 
 class _Stopped(Exception):

@@ -25,6 +25,7 @@ class Imported:
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
     difficult: NDArray[np.bool_]  # (N,)
+    crowd: NDArray[np.bool_]  # (N,) COCO's iscrowd
     image_set: str
 
 
@@ -47,7 +48,8 @@ def write_imported(pictures: Iterable[Imported], out: Path) -> ImportSummary:
     with new_dataset(out) as new:
         for picture in pictures:
             filename = f"{PurePosixPath(picture.name).name}{picture.photo.suffix}"
-            xml = annotation_xml(filename, picture.size, picture.boxes, picture.labels, difficult=picture.difficult)
+            flags = {"difficult": picture.difficult, "crowd": picture.crowd}
+            xml = annotation_xml(filename, picture.size, picture.boxes, picture.labels, **flags)
             new.add(picture.name, picture.photo, xml)
             lists.setdefault(picture.image_set, []).append(picture.name)
             labels += picture.labels

@@ -1,7 +1,7 @@
 """COCO's JSON -> VOC's layout (cocodataset.org, format-data: object detection).
 
 A box is [x, y, width, height] in continuous pixels, which is our frame but for its third and fourth number. Crowds (iscrowd) become
-difficult: counted neither for nor against a detector. Masks and keypoints are left out.
+difficult and crowd: counted neither for nor against a detector. Masks and keypoints are left out.
 """
 
 from collections import defaultdict
@@ -96,9 +96,9 @@ def _picture(image: _Image, found: list[_Annotation], labels: dict[_Id, str], ph
     size: Size = (image.width, image.height) if image.width > 0 and image.height > 0 else upright_size(photo)
     corners = np.array([each.bbox for each in found], np.float64).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
-    difficult = np.array([each.iscrowd for each in found], np.bool_)
+    crowd = np.array([each.iscrowd for each in found], np.bool_)
     names = tuple(labels[each.category_id] for each in found)
-    return Imported(name_of(photos, relative), photo, size, corners.astype(np.float32), names, difficult, image_set)
+    return Imported(name_of(photos, relative), photo, size, corners.astype(np.float32), names, crowd, crowd, image_set)
 
 
 def _places(file_name: str) -> Iterator[PurePosixPath]:

@@ -42,7 +42,8 @@ def read_yolo(folder: Path, *, image_set: str) -> Iterator[Imported]:
         names = tuple(_label(labels, class_id, relative) for class_id in class_ids)
         own = next((SETS[part] for part in relative.parts[:-1] if part in SETS), image_set)
         pixels = (boxes * np.tile(np.array(size, np.float64), 2)).astype(np.float32)  # (N, 4)
-        yield Imported(name_of(folder, _without_images(relative)), photo, size, pixels, names, np.zeros(len(names), np.bool_), own)
+        none = np.zeros(len(names), np.bool_)
+        yield Imported(name_of(folder, _without_images(relative)), photo, size, pixels, names, none, none, own)
 
 
 def _without_images(relative: PurePosixPath) -> PurePosixPath:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from detector.boxes import box_xyxy_to_cxcywh, broadcast_iou
+from detector.boxes import box_xyxy_to_cxcywh, broadcast_coverage, broadcast_iou
 from detector.grid import decode_boxes, sigmoid
 from detector.spec import ModelSpec
 from training.config import Config
@@ -65,7 +65,7 @@ class Loss:
         return {
             "box": scales.coord * coordinates_squared(raw, targets, self.spec.stride),
             "object": scales.object * objectness_squared(raw, wanted, targets["responsible"]),
-            "no_object": scales.noobject * objectness_squared(raw, tf.zeros_like(wanted), self._vacant(boxes, targets)),
+            "no_object": scales.noobject * objectness_squared(raw, tf.zeros_like(wanted), self._vacant(raw, boxes, targets)),
             "class": scales.class_ * class_cross_entropy(raw, targets),
             "prior": early * PRIOR_SCALE * pull_to_anchors(raw, 1 - targets["responsible"]),
         }
@@ -76,14 +76,19 @@ class Loss:
         return {
             "box": scales.coord * box_ciou(boxes, targets),
             "object": scales.object * objectness_cross_entropy(raw, wanted, targets["responsible"]),
-            "no_object": scales.noobject * objectness_cross_entropy(raw, tf.zeros_like(wanted), self._vacant(boxes, targets)),
+            "no_object": scales.noobject * objectness_cross_entropy(raw, tf.zeros_like(wanted), self._vacant(raw, boxes, targets)),
             "class": scales.class_ * class_cross_entropy(raw, targets),
         }
 
-    def _vacant(self, boxes: Any, targets: Tensors) -> Any:
-        """(N, G, G, A) 1 where there shall be no object: not responsible, and no truth overlapped by more than `ignore_iou`."""
-        far = tf.cast(best_iou(boxes, targets["truth"]) <= self.config.ignore_iou, boxes.dtype)
-        return tf.stop_gradient(far * (1 - targets["responsible"]))
+    def _vacant(self, raw: Any, boxes: Any, targets: Tensors) -> Any:
+        """(N, G, G, A) 1 where objectness is penalised.
+
+        It is not where a box is responsible, overlaps a ground-truth box or is inside a crowd region by more than `ignore_iou`, or where
+        the class that the prediction ranks first is not labelled in its cell.
+        """
+        limit = self.config.ignore_iou
+        far = (best_iou(boxes, targets["truth"]) <= limit) & (best_coverage(boxes, targets["crowds"]) <= limit)
+        return tf.stop_gradient(tf.cast(far, boxes.dtype) * (1 - targets["responsible"]) * top_class_labelled(raw, targets["labelled"]))
 
 
 def best_iou(boxes: Any, truth: Any) -> Any:
@@ -95,6 +100,16 @@ def best_iou(boxes: Any, truth: Any) -> Any:
     occupied = tf.reduce_any(truth[..., 2] > truth[..., 0], axis=0)  # (M,)
     truth = truth[:, : tf.maximum(tf.reduce_max(tf.where(occupied, tf.range(1, tf.shape(truth)[1] + 1), 0)), 1)]
     return tf.reduce_max(broadcast_iou(boxes[..., None, :], truth[:, None, None, None], keras.ops), axis=-1)
+
+
+def best_coverage(boxes: Any, regions: Any) -> Any:
+    """(N, G, G, A, 4) and (N, K, 4) xyxy -> (N, G, G, A) the largest part of each box's area that one region covers; -inf if K is 0."""
+    return tf.reduce_max(broadcast_coverage(boxes[..., None, :], regions[:, None, None, None], keras.ops), axis=-1)
+
+
+def top_class_labelled(raw: Any, labelled: Any) -> Any:
+    """(N, G, G, A, 5 + C) logits and (N, G, G, C) -> (N, G, G, A) 1 where each prediction's highest class is labelled, else 0."""
+    return tf.gather(labelled, tf.argmax(raw[..., 5:], axis=-1), axis=-1, batch_dims=3)
 
 
 def _overlap(boxes: Any, targets: Tensors) -> Any:

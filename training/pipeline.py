@@ -21,10 +21,9 @@ from detector.detections import Boxes
 from detector.engines.cores import usable_cores
 from detector.placement import Pixels, Placement
 from detector.spec import ModelSpec
-from training.augment import View, mosaic, random_colour, random_view
+from training.augment import EVERYWHERE, View, mosaic, random_colour, random_view
 from training.config import Config
-from training.evaluate import truth_of
-from training.targets import Targets, dense_targets
+from training.targets import GroundTruth, PartialRegion, Role, Targets, dense_targets
 from training.team import WHOLE, Share
 from training.voc import Sample
 
@@ -40,8 +39,7 @@ class Sight:
     """What the network sees."""
 
     pixels: Pixels  # (S, S, 3), 0..255
-    boxes: Boxes  # (N, 4) xyxy, network pixels, none of them empty
-    class_ids: NDArray[np.int64]  # (N,)
+    truth: GroundTruth  # network pixels, no box empty
 
 
 class Kind(NamedTuple):
@@ -63,7 +61,7 @@ class Batches:
     """The training set as batches 0, 1, 2, ... of `steps` in all.
 
     Photos come in a new random order each time all have been seen; the last batch of one order goes on with the next.
-    Boxes marked difficult are learned like the others: they are objects.
+    Boxes marked difficult, and crowds, are what `config.difficult` makes of them.
     """
 
     samples: Sequence[Sample]
@@ -86,8 +84,17 @@ class Batches:
     @cached_property
     def most_boxes(self) -> int:
         """What no picture has more boxes than."""
-        most = max((len(sample.boxes) for sample in self.samples), default=0)
-        return max(1, most * (4 if self.augmented and self.config.mosaic else 1))
+        return max(1, self._tiles * max((len(sample.boxes) for sample in self.samples), default=0))
+
+    @cached_property
+    def most_crowds(self) -> int:
+        """The largest number of crowd regions in a picture."""
+        ignored = self.config.difficult == "ignore"
+        return self._tiles * max((int(sample.crowd.sum()) for sample in self.samples if ignored), default=0)
+
+    @property
+    def _tiles(self) -> int:
+        return 4 if self.augmented and self.config.mosaic else 1
 
     def size_of(self, step: int) -> int:
         """Input size of a batch: from the plan, or near it with multi-scale; unaugmented, always the model's."""
@@ -105,17 +112,21 @@ class Batches:
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
         """Images (B, S, S, 3), 0..255, and targets (B, ...) of our share of batch `step`. Raises DatasetError, ImageError, OSError."""
         sights = self.sights(step)
-        targets = self.targets([(sight.boxes, sight.class_ids) for sight in sights], self.size_of(step))
+        targets = self.targets([sight.truth for sight in sights], self.size_of(step))
         return np.stack([sight.pixels for sight in sights]), targets
 
     def sights(self, step: int) -> list[Sight]:
         """What the network sees in batch number `step`, with the boxes it learns. Raises what `batch` does."""
         return [self._sight(place) for place in self._places(step)]
 
-    def targets(self, truths: Sequence[tuple[Boxes, NDArray[np.int64]]], size: int) -> Targets:
-        """What the network should say of pictures of that size with these boxes and classes."""
-        spec = replace(self.spec, input_size=size)
-        made = [dense_targets(boxes, class_ids, spec, self.most_boxes, self.config.assign_iou) for boxes, class_ids in truths]
+    def targets(self, truths: Sequence[GroundTruth], size: int) -> Targets:
+        """Return the training targets of pictures of `size` network pixels."""
+        spec, assign_iou = replace(self.spec, input_size=size), self.config.assign_iou
+        sizes = {"most": self.most_boxes, "most_crowds": self.most_crowds}
+        made = [
+            dense_targets(one.boxes, one.class_ids, spec, roles=one.roles, partial=one.partial, assign_iou=assign_iou, **sizes)
+            for one in truths
+        ]
         return cast(Targets, {name: np.stack([one[name] for one in made]) for name in made[0]})  # type: ignore[literal-required]
 
     def _places(self, step: int) -> range:
@@ -173,7 +184,8 @@ class Batches:
         if self.augmented:
             pixels = random_colour(rng, pixels, self.config)
         boxes, inside = _within(placement.to_network(view.boxes), kind.size)
-        return Sight(pixels, boxes[inside], view.class_ids[inside])
+        partial = tuple(replace(each, box=_within(placement.to_network(each.box[None]), kind.size)[0][0]) for each in view.partial)
+        return Sight(pixels, GroundTruth(boxes[inside], view.class_ids[inside], view.roles[inside], partial))
 
     def _shown(self, rng: np.random.Generator, photo: int, kind: Kind) -> View:
         if not kind.mosaic or rng.random() >= self.config.mosaic:
@@ -186,8 +198,8 @@ class Batches:
 
     def _photo(self, index: int) -> View:
         sample = self.samples[index]
-        truth = truth_of(sample, self.spec.labels)
-        return View(sample.picture(), truth.boxes, truth.class_ids)
+        truth = ground_truth(sample, self.spec.labels, self.config.difficult)
+        return View(sample.picture(), truth.boxes, truth.class_ids, truth.roles, truth.partial)
 
     def _index(self, place: int) -> int:
         """Index of the image at a place of the endless stream."""
@@ -221,6 +233,21 @@ def _epoch_order(count: int, weights: NDArray[np.float64] | None, seed: int, epo
     return rng.permutation(np.minimum(np.searchsorted(upto, places, side="right"), count - 1))
 
 
+def ground_truth(sample: Sample, labels: Sequence[str], difficult: str) -> GroundTruth:
+    """Return what training learns from a sample: its boxes of these labels, image pixels. difficult: see `Config`."""
+    kept = np.array([label in labels for label in sample.labels], np.bool_)
+    if difficult == "background":
+        kept &= ~sample.difficult
+    roles = np.zeros(len(kept), np.int8)
+    if difficult == "ignore":
+        roles = np.where(sample.crowd, Role.CROWD, np.where(sample.difficult, Role.IGNORED, Role.OBJECT)).astype(np.int8)
+    class_ids = np.array([labels.index(label) for label, keep in zip(sample.labels, kept, strict=True) if keep], np.int64)
+    partial: tuple[PartialRegion, ...] = ()
+    if sample.labelled is not None and not sample.labelled.issuperset(labels):
+        partial = (PartialRegion(EVERYWHERE, np.array([label in sample.labelled for label in labels], np.bool_)),)
+    return GroundTruth(sample.boxes[kept], class_ids, roles[kept], partial)
+
+
 def _within(boxes: Boxes, size: int) -> tuple[Boxes, NDArray[np.bool_]]:
     """Boxes cut at the network's square, and which of them are not empty then."""
     cut = np.clip(boxes, 0, size)
@@ -234,8 +261,8 @@ def stream(batches: Batches, first: int, last: int, *, threads: int | None = Non
     """
     failures: list[Exception] = []
     lock = threading.Lock()
-    types = (tf.float32, tf.float32, tf.float32, tf.float32, tf.int32, tf.float32)
     names = list(Targets.__annotations__)
+    types = (tf.float32, *(tf.int32 if name == "class_ids" else tf.float32 for name in names))
 
     def make(step: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         try:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from detector.spec import Model
 from training.config import Config
 from training.errors import ConfigError, DatasetError
+from training.evaluate import truth_of
 from training.feature_cache import FeatureCache
 from training.joining import check_fits
 from training.pipeline import Batches
@@ -45,10 +46,9 @@ def prepare(task: Task, config: Config, model: Model, team: Team) -> Prepared:
         train = val = train[: config.overfit]
     else:
         _tell_of_known(train, val)
+    _warn_of_unused_labels(train)
     labels = labels_to_learn(config, train)
-    if not any(
-        label in labels and not difficult for sample in val for label, difficult in zip(sample.labels, sample.difficult, strict=True)
-    ):
+    if all(truth_of(sample, labels).difficult.all() for sample in val):
         raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
     start = model_to_start_with(model, labels, train, config)
     batches = Batches(train, start.model.spec, config, augmented=not config.overfit, share=team.share)
@@ -66,3 +66,11 @@ def _tell_of_known(train: Sequence[Sample], val: Sequence[Sample]) -> None:
             "%d of the %d photos to check on are among those to learn from, such as %s: the AP says less of other photos.",
             len(known), len(val), min(known).name,
         )  # fmt: skip
+
+
+def _warn_of_unused_labels(train: Sequence[Sample]) -> None:
+    """A misspelled label in labelled.json makes its class unknown in that image, which nothing else would show."""
+    used = {label for sample in train for label in sample.labels}
+    unused = {label for sample in train for label in sample.labelled or ()} - used
+    if unused:
+        _log.warning("labelled.json names %s, which no box of the training set has. Check the spelling.", ", ".join(sorted(unused)))

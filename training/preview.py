@@ -10,6 +10,7 @@ from PIL import Image
 from detector.draw import draw_boxes
 from detector.placement import Picture
 from training.pipeline import Batches, Sight
+from training.targets import Role
 
 GAP = 8
 """Pixels between pictures."""
@@ -46,4 +47,6 @@ def _tile(sight: Sight, labels: Sequence[str], most: int) -> Picture:
     image = Image.fromarray(np.rint(sight.pixels).astype(np.uint8))
     side = min(max(image.width, LEAST), most)
     shown = image.resize((side, side))
-    return draw_boxes(np.asarray(shown), sight.boxes * np.float32(side / image.width), sight.class_ids, labels)
+    learned = sight.truth.roles == Role.OBJECT
+    boxes, class_ids = sight.truth.boxes[learned], sight.truth.class_ids[learned]
+    return draw_boxes(np.asarray(shown), boxes * np.float32(side / image.width), class_ids, labels)

@@ -224,6 +224,8 @@ def fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
     for sample in samples:
         digest.update(f"{sample.name}\0{sample.photo.stat().st_size}\0{sample.labels}\0".encode())
         digest.update(sample.boxes.tobytes() + sample.difficult.tobytes())
+        if sample.labelled is not None or sample.crowd.any():  # otherwise the digest is that of runs that began without these
+            digest.update(f"{sample.labelled and sorted(sample.labelled)}".encode() + sample.crowd.tobytes())
     return {"photos": len(samples), "boxes": sum(len(sample.boxes) for sample in samples), "sha256": digest.hexdigest()}
 
 

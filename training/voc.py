@@ -4,7 +4,7 @@ A file says 1-based inclusive pixels; a sample says continuous pixel edges: xmin
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -16,6 +16,7 @@ from detector.errors import ImageError, MissingExtra
 from detector.image import read_image
 from detector.placement import Picture
 from training.errors import DatasetError
+from training.labelled import check_names_exist, read_labelled
 from training.voc_folder import PHOTO_FOLDERS, check_name, find_annotation, find_photo, names, sets
 
 try:
@@ -29,7 +30,7 @@ __all__ = ["Annotation", "Sample", "parse_annotation", "photo_of", "read_annotat
 MAX_XML_BYTES = 8 * 2**20
 MAX_DEPTH = 20
 MAX_PIXELS_A_SIDE = 1e6
-DIFFICULT = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,8 @@ class Annotation:
     size: tuple[int, int] | None  # width, height of the photo; None where none above 0 is written
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
-    difficult: NDArray[np.bool_]  # (N,) counted neither for nor against a detector
+    difficult: NDArray[np.bool_]  # (N,) counted neither for nor against a detector; crowds are difficult, too
+    crowd: NDArray[np.bool_]  # (N,) a region with several objects instead of one object (COCO's iscrowd)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,9 @@ class Sample:
     photo: Path
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
-    difficult: NDArray[np.bool_]  # (N,) counted neither for nor against a detector
+    difficult: NDArray[np.bool_]  # (N,) counted neither for nor against a detector; crowds are difficult, too
+    crowd: NDArray[np.bool_]  # (N,) a region with several objects instead of one object
+    labelled: frozenset[str] | None = None  # the labels that are exhaustive in this image; None: every label
 
     def picture(self) -> Picture:
         """(H, W, 3) uint8 RGB. Raises the ImageError that `read_image` raises, with the photo's name; OSError."""
@@ -66,15 +70,19 @@ class Sample:
 def read_set(folder: Path, name: str) -> list[Sample]:
     """The samples that ImageSets/Main/<name>.txt lists, in its order; of "all", those of every annotation in the folder.
 
-    Raises DatasetError where the list, an annotation or a photo is missing or cannot be read as such.
+    Raises DatasetError where the list, an annotation or a photo is missing or cannot be read as such, or labelled.json names an image
+    that does not exist.
     """
-    return [read_sample(folder, listed) for listed in names(folder, name)]
+    labelled = read_labelled(folder)
+    samples = [replace(read_sample(folder, listed), labelled=labelled.get(listed)) for listed in names(folder, name)]
+    check_names_exist(folder, labelled.keys() - {sample.name for sample in samples})
+    return samples
 
 
 def read_sample(folder: Path, name: str) -> Sample:
     """One annotation with its photo; `name` as an image set lists it. Raises DatasetError."""
     annotation = read_annotation(folder, name)
-    return Sample(name, photo_of(folder, annotation), annotation.boxes, annotation.labels, annotation.difficult)
+    return Sample(name, photo_of(folder, annotation), annotation.boxes, annotation.labels, annotation.difficult, annotation.crowd)
 
 
 def read_annotation(folder: Path, name: str) -> Annotation:
@@ -85,6 +93,7 @@ def read_annotation(folder: Path, name: str) -> Annotation:
         raise DatasetError(f"{folder / 'Annotations' / name}.xml: the annotation is missing.")
     root = parse_annotation(xml)
     objects = root.findall("object")
+    crowd = np.array([_flag(thing, "crowd", xml) for thing in objects], np.bool_)
     return Annotation(
         name,
         xml,
@@ -92,7 +101,8 @@ def read_annotation(folder: Path, name: str) -> Annotation:
         _size(root),
         np.array([_box(thing, xml) for thing in objects], np.float32).reshape(-1, 4),
         tuple(_text(thing, "name", xml) for thing in objects),
-        np.array([_difficult(thing, xml) for thing in objects], np.bool_),
+        np.array([_flag(thing, "difficult", xml) for thing in objects], np.bool_) | crowd,
+        crowd,
     )
 
 
@@ -158,11 +168,11 @@ def _number(thing: Element, corner: str, xml: Path) -> float:
     return value
 
 
-def _difficult(thing: Element, xml: Path) -> bool:
-    text = (thing.findtext("difficult") or "0").strip().lower()
-    if text not in DIFFICULT:
-        raise DatasetError(f"{xml}: <difficult> is {text[:40]!r}; it is 0 or 1.")
-    return DIFFICULT[text]
+def _flag(thing: Element, tag: str, xml: Path) -> bool:
+    text = (thing.findtext(tag) or "0").strip().lower()
+    if text not in FLAGS:
+        raise DatasetError(f"{xml}: <{tag}> is {text[:40]!r}; it is 0 or 1.")
+    return FLAGS[text]
 
 
 def _text(thing: Element, path: str, xml: Path) -> str:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from detector.detections import Boxes
 from training.errors import DatasetError
+from training.labelled import FILE as LABELLED
+from training.labelled import Labelled, labelled_text
 from training.photo_frame import Size
 from training.voc_folder import LISTS, check_name
 from weights.atomic import sync_folder
@@ -26,8 +28,16 @@ _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # w
 DECIMALS = 4
 
 
-def annotation_xml(filename: str, size: Size, boxes: Boxes, labels: Sequence[str], *, difficult: NDArray[np.bool_] | None = None) -> bytes:
-    """The .xml of a photo, UTF-8. boxes: (N, 4) xyxy, image pixels; labels and difficult: (N,), none difficult if not given.
+def annotation_xml(
+    filename: str,
+    size: Size,
+    boxes: Boxes,
+    labels: Sequence[str],
+    *,
+    difficult: NDArray[np.bool_] | None = None,
+    crowd: NDArray[np.bool_] | None = None,
+) -> bytes:
+    """The .xml of a photo, UTF-8. boxes: (N, 4) xyxy, image pixels; labels, difficult and crowd: (N,), no such box if not given.
 
     Raises DatasetError for a label that XML cannot hold or that is blank.
     """
@@ -36,11 +46,14 @@ def annotation_xml(filename: str, size: Size, boxes: Boxes, labels: Sequence[str
     sides = SubElement(root, "size")
     for tag, value in zip(("width", "height", "depth"), (*size, 3), strict=True):
         _add(sides, tag, str(value))
-    hard = np.zeros(len(boxes), np.bool_) if difficult is None else difficult
-    for box, label, is_hard in zip(boxes, labels, hard, strict=True):
+    none = np.zeros(len(boxes), np.bool_)
+    flags = zip(none if difficult is None else difficult, none if crowd is None else crowd, strict=True)
+    for box, label, (is_difficult, is_crowd) in zip(boxes, labels, flags, strict=True):
         thing = SubElement(root, "object")
         _add(thing, "name", checked_label(label))
-        _add(thing, "difficult", str(int(is_hard)))
+        _add(thing, "difficult", str(int(is_difficult)))
+        if is_crowd:
+            _add(thing, "crowd", "1")
         write_box(SubElement(thing, "bndbox"), box)
     indent(root)
     return bytes(tostring(root, encoding="utf-8")) + b"\n"
@@ -83,8 +96,11 @@ class NewDataset:
 
     folder: Path
 
-    def add(self, name: str, photo: Path, xml: bytes) -> None:
-        """A sample: its photo is copied byte for byte. Raises DatasetError for a name that is unfit or there already, OSError."""
+    def add(self, name: str, photo: Path, xml: bytes, *, link: bool = False) -> None:
+        """Add a sample: its photo is copied byte for byte, or with `link` becomes a hard link where the file system allows it.
+
+        Raises DatasetError for a name that is unfit or there already, OSError.
+        """
         check_name(self.folder, name)
         annotation = self.folder / "Annotations" / f"{name}.xml"
         if annotation.exists():
@@ -93,7 +109,8 @@ class NewDataset:
         for path in (annotation, copy):
             path.parent.mkdir(parents=True, exist_ok=True)
         annotation.write_bytes(xml)
-        shutil.copyfile(photo, copy)
+        if not (link and _linked(photo, copy)):
+            shutil.copyfile(photo, copy)
 
     def write_list(self, image_set: str, names: Iterable[str]) -> None:
         """ImageSets/Main/<image_set>.txt. Raises DatasetError for a name that is no plain one."""
@@ -102,6 +119,21 @@ class NewDataset:
         lists = self.folder / LISTS
         lists.mkdir(parents=True, exist_ok=True)
         (lists / f"{image_set}.txt").write_bytes(list_text(names))
+
+    def write_labelled(self, labelled: Labelled) -> None:
+        """ImageSets/labelled.json: which labels are exhaustive in which partially labelled image; nothing if there is no such image."""
+        if labelled:
+            path = self.folder / LABELLED
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(labelled_text(labelled))
+
+
+def _linked(photo: Path, copy: Path) -> bool:
+    try:
+        copy.hardlink_to(photo.resolve())
+    except OSError:  # another file system, or one without hard links
+        return False
+    return True
 
 
 def list_text(names: Iterable[str]) -> bytes:

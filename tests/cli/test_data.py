@@ -125,6 +125,27 @@ def test_coco_and_yolo_are_imported(boxwright, photo, tmp_path):
         assert (sample.labels, sample.boxes.tolist()) == (("dog",), [[20, 10, 60, 40]])
 
 
+def test_data_sets_are_merged_and_the_next_command_is_named(boxwright, flat, tmp_path):
+    folders = []
+    for name, thing in (("dogs", DOG), ("cats", ("cat", 1, 1, 9, 9))):
+        flat({"a": [thing]}).rename(tmp_path / name)
+        folders.append(tmp_path / name)
+    out = tmp_path / "merged"
+    ended = boxwright("data", "merge", *folders, "--out", out)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines() == [
+        f"{out}: 2 images (2 in train), 2 boxes of cat, dog.",
+        "1 images have a new name, because an earlier data set has an image of the same name.",
+        "2 images are labelled for some of these labels only: ImageSets/labelled.json lists them.",
+        f"Next: boxwright data check {out}",
+    ]
+    assert json.loads((out / "ImageSets/labelled.json").read_text()) == {"a": ["dog"], "a-2": ["cat"]}
+    assert boxwright("data", "merge", *folders, "--out", out).code == 2
+    ended = boxwright("data", "merge", folders[0], "--out", tmp_path / "other")
+    assert ended.code == 2
+    assert "give two or more data sets" in ended.err
+
+
 def test_a_preview_shows_pictures_as_training_sees_them(boxwright, flat, model_file, tmp_path):
     folder, out = flat({"a": [DOG], "b": [("cat", 1, 1, 9, 9), DOG]}), tmp_path / "sheet.png"
     options = ("--set", "all", "--model", model_file, "--out", out, "--mosaic", 0, "--count", 3, "--sizes", 96)

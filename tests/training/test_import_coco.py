@@ -83,7 +83,7 @@ def test_broken_numbers_crowds_subfolders_and_absent_photos(small, tmp_path):
     assert sets(tmp_path / "made") == ("train",)
     first, second = read_set(tmp_path / "made", "train")
     np.testing.assert_allclose(first.boxes, [[10.28, 5.5, 30.403, 35.75], [0, 0, 60, 40]], atol=1e-3)
-    assert first.difficult.tolist() == [False, True]
+    assert first.difficult.tolist() == first.crowd.tolist() == [False, True]
     assert (second.name, second.photo.name, second.labels) == ("sub/b.v1", "b.v1.png", ())
     assert read_annotation(tmp_path / "made", "sub/b.v1").size == (60, 40)
 

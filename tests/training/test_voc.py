@@ -81,8 +81,9 @@ def test_a_missing_photo_annotation_or_set_is_named(dataset):
 
 
 def test_real_data_sets_are_read(shared):
-    sizes = {name: len(read_set(shared / "data" / name, "train")) for name in ("animals", "raccoon", "bccd", "coco128")}
-    assert sizes == {"animals": 3680, "raccoon": 130, "bccd": 205, "coco128": 128}
+    expected = {"everyday": ("val", 418), "raccoon": ("train", 130), "bccd": ("train", 205), "coco128": ("train", 128)}
+    for name, (image_set, count) in expected.items():
+        assert len(read_set(shared / "data" / name, image_set)) == count
     assert sum(len(sample.boxes) for sample in read_set(shared / "data" / "coco128", "train")) == 452
 
 
@@ -90,6 +91,14 @@ def test_real_data_sets_are_read(shared):
 def test_difficult_is_said_in_several_ways(dataset, written, meant):
     (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult=written))
     assert read_annotation(dataset, "a").difficult.tolist() == [meant]
+
+
+@pytest.mark.parametrize(("written", "difficult", "crowd"), [("0", True, True), ("1", True, True), (None, False, False)])
+def test_a_crowd_is_difficult_whatever_the_difficult_flag_is(dataset, written, difficult, crowd):
+    text = ANNOTATION.format(filename="a.jpg", difficult=written or 0)
+    (dataset / "Annotations" / "a.xml").write_text(text.replace("<bndbox>", "<crowd>1</crowd><bndbox>") if written else text)
+    annotation = read_annotation(dataset, "a")
+    assert (annotation.difficult.tolist(), annotation.crowd.tolist()) == ([difficult], [crowd])
 
 
 def test_difficult_as_something_else_is_refused(dataset):

@@ -5,15 +5,16 @@ import pytest
 
 from training.augment import View, Window, crop, distort_colour, flip, flip_vertical, mosaic, random_view, scaled
 from training.config import Config
+from training.targets import Role
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
 
 
-def view(width=60, height=40, box=(10, 5, 30, 25), colour=COLOURS[0], class_id=0):
+def view(width=60, height=40, box=(10, 5, 30, 25), colour=COLOURS[0], class_id=0, role=Role.OBJECT):
     picture = np.zeros((height, width, 3), np.uint8)
     x0, y0, x1, y1 = box
     picture[y0:y1, x0:x1] = colour
-    return View(picture, np.array([box], np.float32), np.array([class_id]))
+    return View(picture, np.array([box], np.float32), np.array([class_id]), np.array([role], np.int8))
 
 
 def found(picture, colour):
@@ -43,9 +44,8 @@ def test_a_box_of_which_too_little_is_shown_is_dropped(min_visible, kept):
 
 
 def test_empty_and_reversed_boxes_are_dropped():
-    bad = View(
-        np.zeros((40, 60, 3), np.uint8), np.array([[10, 10, 10, 20], [30, 20, 10, 30], [1, 1, 9, 9]], np.float32), np.array([0, 1, 2])
-    )
+    boxes = np.array([[10, 10, 10, 20], [30, 20, 10, 30], [1, 1, 9, 9]], np.float32)
+    bad = View(np.zeros((40, 60, 3), np.uint8), boxes, np.array([0, 1, 2]), np.zeros(3, np.int8))
     assert crop(bad, Window(0, 0, 60, 40), 0.0).class_ids.tolist() == [2]
 
 

@@ -10,7 +10,7 @@ from detector.spec import ModelSpec
 from training import loss as terms
 from training.config import Config
 from training.loss import Loss
-from training.targets import dense_targets
+from training.targets import PartialRegion, Role, dense_targets
 
 LABELS, ANCHORS = ("a", "b", "c"), ((1.0, 1.5), (2.5, 2.0))
 LAYERS = (Conv("stem", 4, size=32, stride=32, padding=(0, 0)), Conv("linear", 16, size=1, normalize=False, activation="linear"))
@@ -207,3 +207,72 @@ def test_each_form_of_the_loss_has_weights_and_a_divisor_of_its_own():
 def test_a_batch_without_objects_has_a_finite_loss():
     targets = batch([(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))] * 2)
     assert np.isfinite([float(value) for value in Loss(SPEC, Config())(logits(), targets, 0).values()]).all()
+
+
+def objectness_gradient(form, targets, raw, **settings):
+    """(N, 3, 3, 2) the gradient of all terms with respect to the objectness logits."""
+    with tf.GradientTape() as tape:
+        tape.watch(raw)
+        total = tf.add_n(list(Loss(SPEC, Config(loss=form, **settings))(raw, targets, 0).values()))
+    return tape.gradient(total, raw).numpy()[..., 4]
+
+
+def labelled_batch(partial, boxes=BOXES[1], **options):
+    """Targets of one picture in float64."""
+    made = dense_targets(*boxes, SPEC, 3, partial=partial, **options)
+    return {name: tf.constant(value[None], tf.int32 if name == "class_ids" else tf.float64) for name, value in made.items()}
+
+
+FORMS = ["darknet", "modern"]
+ALL = np.array([0, 0, 96, 96], np.float32)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_prediction_of_an_unlabelled_class_gets_no_objectness_gradient_and_one_of_a_labelled_class_does(form):
+    targets = labelled_batch([PartialRegion(ALL, np.array([True, True, False]))])
+    raw = logits(photos=1)
+    gradient = objectness_gradient(form, targets, raw, ignore_iou=1.0)
+    unlabelled = raw.numpy()[..., 5:].argmax(axis=-1) == 2
+    responsible = targets["responsible"].numpy() > 0
+    assert 3 < unlabelled.sum() < 15
+    assert (gradient[unlabelled & ~responsible] == 0).all()
+    assert (np.abs(gradient[~unlabelled | responsible]) > 1e-3).all()
+    assert (np.abs(objectness_gradient(form, labelled_batch([]), raw, ignore_iou=1.0)) > 1e-3).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_tile_of_a_mosaic_has_its_own_labelled_classes(form):
+    left, right = (np.array(box, np.float32) for box in ([0, 0, 40, 96], [40, 0, 96, 96]))
+    partial = [PartialRegion(left, np.array([True, False, False])), PartialRegion(right, np.array([True, True, False]))]
+    targets = labelled_batch(partial, (np.zeros((0, 4), np.float32), np.zeros(0, np.int64)))
+    penalised = {}
+    for class_id in range(3):
+        raw = logits(photos=1).numpy()
+        raw[..., 5 + class_id] = 9
+        penalised[class_id] = (objectness_gradient(form, targets, tf.constant(raw)) != 0).all(axis=(0, 1, 3)).tolist()  # by column
+    assert penalised == {0: [True] * 3, 1: [False, False, True], 2: [False] * 3}  # column 1, 32 to 64 px, is in both tiles
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("role", "box", "penalised"), [
+    (Role.IGNORED, [32, 32, 64, 80], False),  # exactly the prediction in the middle cell
+    (Role.IGNORED, [16, 16, 96, 96], True),  # IoU 0.24
+    (Role.CROWD, [16, 16, 96, 96], False),  # the prediction is inside
+    (Role.CROWD, [0, 0, 48, 96], True),  # half of it is inside
+])  # fmt: skip
+def test_predictions_on_ignored_boxes_and_inside_crowds_get_no_objectness_gradient(form, role, box, penalised):
+    boxes = np.array([box], np.float32), np.array([1])
+    targets = labelled_batch([], boxes, roles=np.array([role], np.int8), most_crowds=2)
+    assert targets["responsible"].numpy().sum() == 0
+    raw = np.zeros((1, 3, 3, 2, 8))
+    raw[0, 1, 1, 0, 1] = np.log(3)  # y 0.75: the anchor of 32 x 48 px is at [32, 32, 64, 80]
+    gradient = objectness_gradient(form, targets, tf.constant(raw))
+    assert (gradient[0, 1, 1, 0] != 0) == penalised
+    assert gradient[0, 0, 2, 0] != 0
+
+
+def test_a_difficult_box_takes_no_cell_from_an_object():
+    box = np.array([[30, 10, 62, 50], [30, 10, 63, 51]], np.float32)
+    targets = dense_targets(box, np.array([1, 0]), SPEC, 3, roles=np.array([Role.OBJECT, Role.IGNORED], np.int8))
+    assert targets["class_ids"][targets["responsible"] > 0].tolist() == [1]
+    np.testing.assert_array_equal(targets["truth"], [box[0], box[1], [0] * 4])

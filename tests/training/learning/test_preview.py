@@ -7,6 +7,7 @@ from detector.draw import class_colour
 from training.config import Config
 from training.pipeline import Batches, Sight
 from training.preview import GAP, LEAST, WIDEST, contact_sheet, first_sights
+from training.targets import GroundTruth
 from training.voc import read_set
 
 
@@ -14,7 +15,8 @@ def sight(side, *boxes, shade=128):
     """(box, class id), ... on grey."""
     corners, classes = ([each[part] for each in boxes] for part in range(2))
     pixels = np.full((side, side, 3), shade, np.float32)
-    return Sight(pixels, np.array(corners, np.float32).reshape(-1, 4), np.array(classes, np.int64))
+    truth = GroundTruth(np.array(corners, np.float32).reshape(-1, 4), np.array(classes, np.int64), np.zeros(len(classes), np.int8))
+    return Sight(pixels, truth)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_boxes_lie_where_they_are_learned():
     scale = LEAST / 64
     for place, one in enumerate((left, right)):
         offset = np.array([GAP + place * (LEAST + GAP), GAP])
-        x0, y0, x1, y1 = (one.boxes[0].reshape(2, 2) * scale + offset).round().astype(int).ravel()
+        x0, y0, x1, y1 = (one.truth.boxes[0].reshape(2, 2) * scale + offset).round().astype(int).ravel()
         colour = class_colour(place)
         for x, y in ((x0, (y0 + y1) // 2), (x1 - 1, (y0 + y1) // 2), ((x0 + x1) // 2, y1 - 1)):
             assert np.abs(sheet[y - 1 : y + 2, x - 1 : x + 2] - colour).sum(axis=2).min() == 0

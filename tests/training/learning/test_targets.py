@@ -35,4 +35,5 @@ def test_of_two_boxes_in_one_place_the_larger_is_told_and_both_are_known():
 
 def test_no_boxes_leave_every_place_vacant():
     targets = dense_targets(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), SPEC, 2)
-    assert not any(targets[name].any() for name in targets)
+    assert not any(target.any() for name, target in targets.items() if name != "labelled")
+    assert targets["labelled"].all()
