@@ -96,7 +96,7 @@ class Run:
         """Train to the end, until patience is over, or until Ctrl-C, which saves first. `report` is told of every step, `filling` of
         the features that are computed beforehand.
 
-        Raises TrainingError where the loss is no number any more or memory is out, WorkerLost where another worker is gone; the last
+        Raises TrainingError where the loss is NaN or infinite or memory is out, WorkerLost where another worker is gone; the last
         checkpoint stays.
         """
         started = time.monotonic()
@@ -173,7 +173,7 @@ class Run:
         rate = self.schedule(step) * self.progress.rate_factor
         report = self.trainer.step(seen, targets, number=step, rate=rate)
         if not math.isfinite(report.loss + sum(report.gradients.values())):
-            raise TrainingError(f"{_not_a_number(step, report)} Lower --learning-rate or --clip-at. {self._last()}")
+            raise TrainingError(f"{_not_a_number(step, report)} {self._restart_advice()}")
         self.progress.step = step + 1
         self.watcher.observe(report)
         norm = math.sqrt(sum(gradient**2 for gradient in report.gradients.values()))
@@ -192,7 +192,7 @@ class Run:
         """Measure the averaged weights on the validation set; keep them if they are the best so far. Look at each layer."""
         row: Row = self.team.told(self._measured)
         if not math.isfinite(row["val_loss"]):
-            raise TrainingError(f"step {self.progress.step}: the loss on val is no number any more. Lower --learning-rate. {self._last()}")
+            raise TrainingError(f"step {self.progress.step}: the loss on val is NaN or infinite. {self._restart_advice()}")
         if self.progress.observe(measured(row, self.config.watch), self.config):
             self._save_model("best", row["ap50"])
         return row
@@ -255,11 +255,19 @@ class Run:
         state = self.trainer.state()
         for name, array in state.items():
             if not np.isfinite(array).all():
-                raise TrainingError(f"step {self.progress.step}: {name} is no number any more. Lower --learning-rate. {self._last()}")
+                raise TrainingError(f"step {self.progress.step}: {name} is NaN or infinite. {self._restart_advice()}")
         save_checkpoint(Checkpoint(self.progress.to_json(), state), self.folder.checkpoints)
 
     def _last(self) -> str:
         return self.folder.how_to_go_on
+
+    def _restart_advice(self) -> str:
+        """What to do after a NaN. A resumed run would repeat its steps bit by bit, up to the same NaN."""
+        best = self.folder.path / "best.safetensors"
+        model = str(best) if best.is_file() else self.task.model
+        clip = " --clip global-norm" if self.config.clip == "none" else ""
+        options = f"--learning-rate {self.config.learning_rate / 10:.1g}{clip}{f' --model {model}' if model else ''}"
+        return f"Start a new run with {options}; --resume would come to the same error."
 
 
 def _first(count: int, targets: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,5 +278,5 @@ def _not_a_number(step: int, report: StepReport) -> str:
     layers = [layer for layer, gradient in report.gradients.items() if not math.isfinite(gradient)]
     terms = [name for name, term in report.terms.items() if not math.isfinite(term)]
     return (
-        f"step {step}: the loss is no number any more (terms {', '.join(terms)}; gradients of {', '.join(layers[:3]) or 'no layer'} first)."
+        f"step {step}: the loss is NaN or infinite (terms {', '.join(terms)}; gradients of {', '.join(layers[:3]) or 'no layer'} first)."
     )
