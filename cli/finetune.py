@@ -34,7 +34,10 @@ def finetune(
         list[str] | None,
         typer.Option("--then", metavar="FILE_OR_RECIPE", help="Another run with these options, from the best weights; again for more."),
     ] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Continue a run from its last checkpoint. Give DIR and --model if they have moved.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Continue a run from its last checkpoint. Give DIR and --model if they have moved."),
+    ] = None,
     publish: Annotated[
         Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models, as `models add` does.")
     ] = None,
@@ -51,7 +54,9 @@ def finetune(
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
     given = {name: value for name, value in options.items() if value is not None}
     if resume and (config or given or find_learning_rate):
-        raise typer.BadParameter("--resume continues the run with its own options; give only DIR and --model, if they have moved, and --then.")
+        raise typer.BadParameter(
+            "--resume continues the run with its own options; give only DIR and --model, if they have moved, and --then."
+        )
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run

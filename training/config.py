@@ -42,14 +42,14 @@ class Config(BaseModel):
     patience: int = Field(0, ge=0, description="Stop after this many checks without progress. 0: never.")
     watch: Literal["ap", "ap-frequent", "ap-weighted", "loss"] = Field(
         "ap",
-        description="Choose checkpoints by AP50: mean over all classes, over those with at least 19 boxes, or weighted by boxes; or by loss.",
+        description="Choose the best by AP50: mean of all classes, of those with 19 boxes or more, or weighted by boxes; or by loss.",
     )
     checkpoint_steps: int = Field(100, ge=1, description="Steps from one checkpoint to the next.")
     tensorboard: bool = Field(True, description="Write what is measured for TensorBoard too, into the run's folder.")
 
     # what the network sees
     sizes: str = Field("224:0.5,288", description="Input sizes: '224:0.5,288' is 224 pixels for half of the run, then 288.")
-    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches choose a size up to this many times 32 pixels smaller or larger. 0: off.")
+    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches choose a size up to this many times 32 pixels away. 0: off.")
     repeat_rare: float = Field(
         0.0, ge=0, le=1, description="Show images with a class that fewer than this share of the images have more often. 0: off."
     )
@@ -74,7 +74,7 @@ class Config(BaseModel):
     width: float = Field(1.0, gt=0, le=4, description="darknet19, untrained: filters of its layers are multiplied by this.")
     head: Literal["keep", "yolov2", "fine"] = Field(
         "keep",
-        description="Keep the model's head, or put a new one on its backbone: yolov2's (stride 32), or fine (stride 16), for small objects.",
+        description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
     )
     head_filters: int = Field(384, ge=1, le=4096, description="Width of a new head.")
     freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
@@ -107,7 +107,10 @@ class Config(BaseModel):
 
     anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
     assign_iou: float = Field(
-        1.0, gt=0, le=1, description="Train other anchors of an object's cell, too, if their shape's IoU with it is above this. 1: only the best."
+        1.0,
+        gt=0,
+        le=1,
+        description="Train all anchors of an object's cell whose shape has an IoU with it above this. 1: only the best anchor.",
     )
 
     # what is minimised

@@ -277,6 +277,4 @@ def _first(count: int, targets: Mapping[str, Any]) -> dict[str, Any]:
 def _not_a_number(step: int, report: StepReport) -> str:
     layers = [layer for layer, gradient in report.gradients.items() if not math.isfinite(gradient)]
     terms = [name for name, term in report.terms.items() if not math.isfinite(term)]
-    return (
-        f"step {step}: the loss is NaN or infinite (terms {', '.join(terms)}; gradients of {', '.join(layers[:3]) or 'no layer'} first)."
-    )
+    return f"step {step}: the loss is NaN or infinite (terms {', '.join(terms)}; gradients of {', '.join(layers[:3]) or 'no layer'} first)."

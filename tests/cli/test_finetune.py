@@ -41,7 +41,10 @@ def test_a_run_from_the_shell_gives_a_model_that_detects(boxwright, data, model_
     ended = boxwright("finetune", data, "--model", model_file, "--out", tmp_path / "runs", *quick)
     assert ended.code == 0
     assert "all epochs are done. best ap" in ended.out
-    assert re.search(r"AP50 0\.\d+ \(frequent classes 0\.\d+, weighted by boxes 0\.\d+\)\n  gradients \S+ \(\w+\) to \S+ \(\w+\) of the weights\n", ended.err)
+    assert re.search(
+        r"AP50 0\.\d+ \(frequent classes 0\.\d+, weighted by boxes 0\.\d+\)\n  gradients \S+ \(\w+\) to \S+ \(\w+\) of the weights\n",
+        ended.err,
+    )
     folder = tmp_path / "runs" / "things-001"
     assert boxwright("detect", data / "JPEGImages" / "0.png", "--model", folder / "best.safetensors").code == 0
     page = folder / "report.html"

@@ -11,7 +11,19 @@ import pytest
 from detector.detector import Detector
 from detector.engines import ParallelEngine, load_engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
-from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, Upsample, darknet19, efficientnet_lite0, upsampling_head, yolov2
+from detector.network import (
+    ACTIVATIONS,
+    Conv,
+    MaxPool,
+    Reorg,
+    Route,
+    Shortcut,
+    Upsample,
+    darknet19,
+    efficientnet_lite0,
+    upsampling_head,
+    yolov2,
+)
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 

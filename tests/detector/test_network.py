@@ -1,7 +1,20 @@
 import pytest
 
 from detector.errors import ArraysError, NetworkError
-from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, Upsample, darknet19, efficientnet_lite0, tiny, tiny_yolov2, upsampling_head, yolov2
+from detector.network import (
+    Conv,
+    MaxPool,
+    Reorg,
+    Route,
+    Shortcut,
+    Upsample,
+    darknet19,
+    efficientnet_lite0,
+    tiny,
+    tiny_yolov2,
+    upsampling_head,
+    yolov2,
+)
 from detector.shapes import Shape, array_shapes, check_arrays, operations, parameters, trace
 from detector.spec import ModelSpec
 

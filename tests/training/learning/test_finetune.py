@@ -5,8 +5,8 @@ import dataclasses
 import json
 import math
 import os
-import re
 import random
+import re
 import shutil
 import signal
 import subprocess

@@ -143,7 +143,10 @@ def test_a_box_that_overlaps_a_truth_enough_is_no_mistake():
     raw = np.full((2, 3, 3, 2, 8), -20.0)
     raw[..., 2:4] = 0
     raw[:, 0, 1, 1, 0:5] = [*targets["logits"][0, 0, 1, 0, :2].numpy(), np.log(32 / 80), np.log(40 / 64), 20]  # the other anchor says it
-    strict, mild = (Loss(SPEC, Config(ignore_iou=limit, noobject_scale=1.0, loss_norm="images"))(tf.constant(raw), targets, 0)["no_object"] for limit in (1.0, 0.6))
+    strict, mild = (
+        Loss(SPEC, Config(ignore_iou=limit, noobject_scale=1.0, loss_norm="images"))(tf.constant(raw), targets, 0)["no_object"]
+        for limit in (1.0, 0.6)
+    )
     assert float(strict) == pytest.approx(20, abs=1e-3)
     assert float(mild) == pytest.approx(0, abs=1e-3)
 

@@ -82,7 +82,9 @@ def said_of_a_real_run(*, depth, activation, rate, normalize=False, **settings):
     stem = tuple(Conv(f"conv{number}", 8, activation=activation, normalize=normalize) for number in range(depth))
     network = (*stem, MaxPool("pool", 2), Conv("linear", 7, size=1, normalize=False, activation="linear"))
     spec = ModelSpec(("a", "b"), ((2.0, 2.0),), network, input_size=16)
-    config = Config(**({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | PER_IMAGE | settings))
+    config = Config(
+        **({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | PER_IMAGE | settings)
+    )
     trainer = Trainer(Start(Model("anew", spec, fresh_arrays(network, config)), frozenset()), config, frozenset())
     one = dense_targets(np.array([[2, 2, 10, 12]], np.float32), np.array([1]), spec, 2)
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
