@@ -15,7 +15,7 @@ TERMS = ("box", "object", "no_object", "class", "prior", "l2")
 PLAIN = {"loss": "loss/sum", "learning_rate": "learning_rate", "gradient": "gradient", "size": "input_size"} | {
     term: f"loss/{term}" for term in TERMS
 }
-CHECKED = {"val_loss": "check/val_loss", "ap50": "check/ap50"}
+CHECKED = {name: f"check/{name}" for name in ("val_loss", "ap50", "ap50_frequent", "ap50_weighted")}
 """Names in metrics.jsonl -> names in TensorBoard."""
 
 
