@@ -56,20 +56,20 @@ class Encoded:
 
     rows: NDArray[np.intp]  # (N,) cell of the box's centre
     columns: NDArray[np.intp]  # (N,)
-    anchors: NDArray[np.intp]  # (N,) the anchor of most alike shape
+    anchors: NDArray[np.intp]  # (N,) the anchor of most alike shape, or the one chosen
     logits: NDArray[np.float32]  # (N, 4) x, y, w, h
 
 
-def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int) -> Encoded:
+def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int, chosen: NDArray[np.intp] | None = None) -> Encoded:
     """(N, 4) xyxy in network pixels, not empty, centre inside the square -> responsible cells and anchors, and logits.
 
     `decode` undoes it. The anchor is the one with the highest IoU when both are centred on one point (YOLO9000, section 2).
-    Two boxes may be given the same place; who wins is for the caller to say.
+    Two boxes may be given the same place; who wins is for the caller to say. chosen: (N,) other anchors than the best ones.
     """
     cxcywh: Boxes = box_xyxy_to_cxcywh(boxes) / np.float32(stride)  # grid cells
     prior = np.array(anchors, np.float32)  # (A, 2)
     columns, rows = np.clip(np.floor(cxcywh[:, 0:2]).astype(np.intp), 0, grid - 1).T
-    best = np.argmax(shape_iou(cxcywh[:, 2:4], prior), axis=1)
+    best = np.argmax(shape_iou(cxcywh[:, 2:4], prior), axis=1) if chosen is None else chosen
     inside = cxcywh[:, 0:2] - np.stack([columns, rows], axis=-1)  # 0..1
     logits = np.concatenate([logit(inside), np.log(cxcywh[:, 2:4] / prior[best])], axis=-1)
     return Encoded(rows, columns, best, logits.astype(np.float32))

@@ -5,13 +5,26 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import ConfigError
 
 Number = TypeVar("Number", int, float)
+
+
+class Scales(NamedTuple):
+    """Weights of the loss's terms."""
+
+    object: float
+    noobject: float
+    class_: float
+    coord: float
+
+
+DEFAULT_SCALES = {"modern": Scales(1.0, 0.5, 1.0, 2.5), "darknet": Scales(5.0, 1.0, 1.0, 1.0)}
+"""Darknet's weights suit its squared errors. Under cross-entropies they would let objectness drown boxes and classes."""
 
 
 class Config(BaseModel):
@@ -27,13 +40,19 @@ class Config(BaseModel):
     labels: str = Field("", description="The new model's labels, separated by commas. Empty: those of the training set, sorted.")
     check_every: int = Field(2, ge=1, description="Epochs from one check on the validation set to the next.")
     patience: int = Field(0, ge=0, description="Stop after this many checks without progress. 0: never.")
-    watch: Literal["ap", "loss"] = Field("ap", description="What progress is measured by: AP50 on the validation set, or its loss.")
+    watch: Literal["ap", "ap-frequent", "ap-weighted", "loss"] = Field(
+        "ap",
+        description="Choose the best by AP50: mean of all classes, of those with 19 boxes or more, or weighted by boxes; or by loss.",
+    )
     checkpoint_steps: int = Field(100, ge=1, description="Steps from one checkpoint to the next.")
     tensorboard: bool = Field(True, description="Write what is measured for TensorBoard too, into the run's folder.")
 
     # what the network sees
     sizes: str = Field("224:0.5,288", description="Input sizes: '224:0.5,288' is 224 pixels for half of the run, then 288.")
-    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches a size up to this many strides smaller or larger. 0: off.")
+    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches choose a size up to this many times 32 pixels away. 0: off.")
+    repeat_rare: float = Field(
+        0.0, ge=0, le=1, description="Show images with a class that fewer than this share of the images have more often. 0: off."
+    )
     mosaic: float = Field(0.3, ge=0, le=1, description="Share of training pictures that are made of four photos.")
     mosaic_until: float = Field(0.8, ge=0, le=1, description="Share of the run after which there is no mosaic any more.")
     scale: float = Field(
@@ -53,7 +72,11 @@ class Config(BaseModel):
         "model", description="The network of the model one starts from; or this stem, untrained, with YOLOv2's head upon it."
     )
     width: float = Field(1.0, gt=0, le=4, description="darknet19, untrained: filters of its layers are multiplied by this.")
-    head_filters: int = Field(384, ge=1, le=4096, description="Width of a head that is put upon a stem.")
+    head: Literal["keep", "yolov2", "fine"] = Field(
+        "keep",
+        description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
+    )
+    head_filters: int = Field(384, ge=1, le=4096, description="Width of a new head.")
     freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
     unfreeze_at: float = Field(
         4.0, ge=0, description="Epoch after which what was frozen trains too; as many as there are epochs, or more: never."
@@ -62,7 +85,9 @@ class Config(BaseModel):
         0, ge=0, le=1000, description="Views of each photo of which the frozen layers' outputs are kept on disk, not computed anew. 0: off."
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="The most that kept features, of all runs, may take on disk.")
-    batch_norm: Literal["train", "frozen", "off"] = Field("frozen", description="Statistics move; nothing moves; or no batch norm at all.")
+    batch_norm: Literal["frozen", "head", "train", "off"] = Field(
+        "head", description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs."
+    )
     new_layers: Literal["output", "head", "all"] = Field("output", description="What starts anew: outputs of new labels, head, everything.")
     init: Literal["he", "glorot", "lecun"] = Field("he", description="How new layers are initialised.")
     init_mode: Literal["default", "fan_in", "fan_avg"] = Field(
@@ -80,12 +105,23 @@ class Config(BaseModel):
         "keep", description="Keep the model's, or cluster the training boxes (IoU k-means), as for a new head."
     )
 
+    anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
+    assign_iou: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Train all anchors of an object's cell whose shape has an IoU with it above this. 1: only the best anchor.",
+    )
+
     # what is minimised
     loss: Literal["darknet", "modern"] = Field("modern", description="Darknet's squared errors, or CIoU and cross-entropies.")
-    object_scale: float = Field(5.0, ge=0, description="Weight of objectness where there is an object.")
-    noobject_scale: float = Field(1.0, ge=0, description="Weight of objectness where there is none.")
-    class_scale: float = Field(1.0, ge=0, description="Weight of the classes.")
-    coord_scale: float = Field(1.0, ge=0, description="Weight of the boxes.")
+    loss_norm: Literal["auto", "objects", "images"] = Field(
+        "auto", description="Divide the loss by the objects or by the images of the batch. auto: objects if modern, images if darknet."
+    )
+    object_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is an object. None: 1 (darknet 5).")
+    noobject_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is none. None: 0.5 (darknet 1).")
+    class_scale: float | None = Field(None, ge=0, description="Weight of the classes. None: 1.")
+    coord_scale: float | None = Field(None, ge=0, description="Weight of the boxes. None: 2.5 (darknet 1).")
     rescore: bool = Field(True, description="Objectness learns the box's IoU with the truth, not 1.")
     difficult: Literal["ignore", "train", "background"] = Field(
         "ignore", description="Treat difficult and crowd boxes as neither object nor background, as objects, or as background."
@@ -99,6 +135,8 @@ class Config(BaseModel):
     # how it is minimised
     optimizer: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = Field("adamw", description="Keras's own.")
     learning_rate: float = Field(0.0003, gt=0, le=10, description="The highest of the schedule.")
+    head_rate: float = Field(1.0, ge=0, le=10, description="Multiply the learning rate of the head by this; new outputs train at 1.")
+    backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Kernels shrink by this times the learning rate in each step (decoupled).")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -161,9 +199,23 @@ class Config(BaseModel):
         return cls.of(values | dict(changed or {}), str(path))
 
     def to_toml(self) -> str:
-        """Every option with its description; `read` takes it back."""
-        values = {name: _in_toml(getattr(self, name)) for name in type(self).model_fields}
-        return "".join(f"# {field.description}\n{name} = {values[name]}\n" for name, field in type(self).model_fields.items())
+        """Every option with its description; `read` takes it back. TOML has no null, so an option that is None is a comment."""
+        lines = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            lines += [f"# {field.description}\n", f"# {name} is None\n" if value is None else f"{name} = {_in_toml(value)}\n"]
+        return "".join(lines)
+
+    @property
+    def scales(self) -> Scales:
+        """Weights of the loss's terms, with the loss form's defaults for those that are None."""
+        given = (self.object_scale, self.noobject_scale, self.class_scale, self.coord_scale)
+        return Scales(*(default if scale is None else scale for scale, default in zip(given, DEFAULT_SCALES[self.loss], strict=True)))
+
+    @property
+    def normalises_by_images(self) -> bool:
+        """Whether sums over a batch are divided by its images, and not by its objects."""
+        return self.loss == "darknet" if self.loss_norm == "auto" else self.loss_norm == "images"
 
     def size_plan(self) -> tuple[tuple[float, int], ...]:
         """((share of the run until which, input size), ...), the last share 1."""

@@ -34,7 +34,10 @@ def finetune(
         list[str] | None,
         typer.Option("--then", metavar="FILE_OR_RECIPE", help="Another run with these options, from the best weights; again for more."),
     ] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Continue a run from its last checkpoint. Give DIR and --model if they have moved."),
+    ] = None,
     publish: Annotated[
         Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models, as `models add` does.")
     ] = None,
@@ -50,15 +53,19 @@ def finetune(
 ) -> None:
     """Fine-tune a model on annotated photos. best.safetensors in the run's folder is a model that `boxwright serve` takes."""
     given = {name: value for name, value in options.items() if value is not None}
-    if resume and (dataset or config or given or find_learning_rate):
-        raise typer.BadParameter("--resume goes on with the run as it was begun; give no folder and no other options but --then.")
+    if resume and (config or given or find_learning_rate):
+        raise typer.BadParameter(
+            "--resume continues the run with its own options; give only DIR and --model, if they have moved, and --then."
+        )
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
     team = join_team(workers, worker_index, alone=find_learning_rate)
 
     def asked() -> "RunPlan":
-        return _new_plan(dataset, (train_set, val_set), model, _settings(config, given)) if dataset else _old_plan(cast(Path, resume))
+        if resume:
+            return _old_plan(resume, model)
+        return _new_plan(cast(Path, dataset), (train_set, val_set), model, _settings(config, given))
 
     with ended_at_once(team):
         with team.together():
@@ -98,7 +105,9 @@ def _begun(
         check_same_options(plan.config, settings)
     task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
     if resume and team.is_chief:
-        return Run.resume(RunFolder(resume), task, plan.config, plan.model, team)
+        run = Run.resume(RunFolder(resume), task, plan.config, plan.model, team)
+        run.folder.relocate(task)
+        return run
     return Run.new(task, plan.config, plan.model, out, team)
 
 
@@ -124,16 +133,21 @@ def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings:
     from training.distributed.synchronise import RunPlan
     from training.task import Task
 
-    weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return RunPlan(Task(str(dataset.resolve()), *sets, weights), settings, load_model(model))
+    return RunPlan(Task(str(dataset.resolve()), *sets, _absolute(model)), settings, load_model(model))
 
 
-def _old_plan(run: Path) -> "RunPlan":
+def _absolute(model: str | None) -> str | None:
+    """A model's name, or the absolute path of its file."""
+    return str(Path(model).resolve()) if model and Path(model).is_file() else model
+
+
+def _old_plan(run: Path, model: str | None) -> "RunPlan":
     from cli.output.download_bar import load_model
     from training.distributed.synchronise import RunPlan
     from training.run.folder import RunFolder
 
     _, task, settings = RunFolder.open(run)
+    task = replace(task, model=_absolute(model)) if model else task
     return RunPlan(task, settings, load_model(task.model))
 
 

@@ -49,6 +49,10 @@ def _told_of(run: "Run", outcome: "RunOutcome") -> str:
     return f"{best}: {outcome.folder / 'best.safetensors'}; all of it: {write_report(outcome.folder)}"
 
 
+def _aps(row: Mapping[str, Any]) -> str:
+    return f"AP50 {row['ap50']:.3f} (frequent classes {row['ap50_frequent']:.3f}, weighted by boxes {row['ap50_weighted']:.3f})"
+
+
 def _of_layers(layers: dict[str, Any]) -> str:
     """The layers that learn least and most, and the one with most channels that are dead or saturated."""
     ratios, flat = layers["gradient_to_weight"], layers["flat"]
@@ -87,7 +91,7 @@ def _progress_on(console: "Console", bar: "Progress", task: "TaskID") -> "Events
             bar.update(task, completed=metrics["step"], description=f"loss {metrics['loss']:.2f}")
             if "ap50" in metrics:
                 facts = f"step {metrics['step']}, epoch {metrics['epoch'] + 1}: loss {metrics['loss']:.3f}"
-                console.print(f"{facts}, val loss {metrics['val_loss']:.3f}, AP50 {metrics['ap50']:.3f}", highlight=False, soft_wrap=True)
+                console.print(f"{facts}, val loss {metrics['val_loss']:.3f}, {_aps(metrics)}", highlight=False, soft_wrap=True)
                 console.print(f"  {_of_layers(metrics['layers'])}", style="dim", highlight=False, soft_wrap=True)
                 for sentence in metrics["sentences"]:
                     console.print(f"  {sentence}", style="yellow", highlight=False, soft_wrap=True)

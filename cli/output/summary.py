@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cli.output.shown import shown
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.shapes import operations_by_layer, parameters_by_layer, trace
 from detector.spec import Model
 
@@ -89,3 +89,5 @@ def _what(layer: Layer) -> str:
             return f"route of {', '.join(layer.layers)}"
         case Shortcut():
             return f"plus {layer.source}, {layer.activation}"
+        case Upsample():
+            return f"upsample x {layer.stride}"

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from detector.quantization import Quantization, Range, kernel_steps
 
-_KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth"}  # no number comes out that did not go in
+_KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth", "Resize"}  # no number comes out that did not go in
 _FLOWS = {"Concat", "Add", "LeakyRelu"}  # done in 8 bits if all that goes in is
 _CUTS = {"Relu", "Clip"}  # an unsigned range that ends where they cut does the same: they vanish into the convolution before them
 

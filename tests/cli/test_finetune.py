@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tomllib
 
 import numpy as np
@@ -40,7 +41,10 @@ def test_a_run_from_the_shell_gives_a_model_that_detects(boxwright, data, model_
     ended = boxwright("finetune", data, "--model", model_file, "--out", tmp_path / "runs", *quick)
     assert ended.code == 0
     assert "all epochs are done. best ap" in ended.out
-    assert re.search(r"AP50 0\.\d+\n  gradients \S+ \(\w+\) to \S+ \(\w+\) of the weights\n", ended.err)
+    assert re.search(
+        r"AP50 0\.\d+ \(frequent classes 0\.\d+, weighted by boxes 0\.\d+\)\n  gradients \S+ \(\w+\) to \S+ \(\w+\) of the weights\n",
+        ended.err,
+    )
     folder = tmp_path / "runs" / "things-001"
     assert boxwright("detect", data / "JPEGImages" / "0.png", "--model", folder / "best.safetensors").code == 0
     page = folder / "report.html"
@@ -85,6 +89,19 @@ def test_a_run_publishes_its_best_model_into_a_folder_of_models(boxwright, data,
     assert (models / "other" / "1" / "model.safetensors").is_file()
 
 
+def test_a_run_that_was_moved_with_its_data_and_model_can_be_resumed(boxwright, data, model_file, tmp_path):
+    quick = ("--epochs", 1, "--sizes", "64", "--batch-size", 4)
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(data, here / "things")
+    shutil.copy(model_file, here / "model.safetensors")
+    assert boxwright("finetune", here / "things", "--model", here / "model.safetensors", "--out", here / "runs", *quick).code == 0
+    here.rename(there)
+    run = there / "runs" / "things-001"
+    assert boxwright("finetune", "--resume", run).code == 2
+    assert boxwright("finetune", there / "things", "--model", there / "model.safetensors", "--resume", run).code == 0
+    assert boxwright("finetune", "--resume", run).code == 0
+
+
 def test_what_could_not_be_published_is_refused_before_the_run_begins(boxwright, data, model_file, tmp_path):
     common = (data, "--model", model_file, "--out", tmp_path / "runs")
     for publish in (("--publish", tmp_path / "nowhere"), ("--publish", tmp_path, "--publish-as", "a b")):
@@ -97,15 +114,15 @@ def test_a_run_that_breaks_off_has_a_report_that_says_why(boxwright, data, model
     quick = ("--epochs", 50, "--sizes", "64", "--batch-size", 4, "--check-every", 50)
     ended = boxwright("finetune", data, "--model", model_file, "--out", tmp_path / "runs", *quick, *wild)
     assert ended.code == 2
-    assert "the loss is no number any more" in ended.err
-    assert "the loss is no number any more" in (tmp_path / "runs" / "things-001" / "report.html").read_text(encoding="utf-8")
+    assert "the loss is NaN or infinite" in ended.err
+    assert "the loss is NaN or infinite" in (tmp_path / "runs" / "things-001" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ((), "give the folder of the data set"),
-        (("{data}", "--resume", "x"), "give no folder and no other options but --then"),
+        (("--resume", "x", "--epochs", "3"), "--resume continues the run with its own options"),
         (("{data}", "--learning-rate", "-1"), "learning_rate: Input should be greater than 0, got -1.0"),
         (("{data}", "--then", "bcd"), "bcd: no such TOML file, and no recipe"),
         (("--resume", "{data}"), "not the folder of a run"),

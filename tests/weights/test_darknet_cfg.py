@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ModelError, ModelFileError, NetworkError, SettingError
-from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, tiny_yolov2, yolov2
+from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, Upsample, darknet19, tiny_yolov2, upsampling_head, yolov2
 from detector.shapes import operations, parameters
 from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
 from weights.formats.layer_names import named
+from detector.spec import ModelSpec
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"  # four lines
 CONV = "[convolutional]\nactivation=leaky\n"
@@ -67,6 +68,19 @@ def test_every_cfg_is_written_as_it_was_read(shared):
 def test_parse_undoes_format(darknet_models, data):
     spec = data.draw(darknet_models).spec
     assert parse_cfg(format_cfg(spec)) == spec
+
+
+def test_an_upsampling_layer_is_read_and_written():
+    spec = parse_cfg(NET + "[maxpool]\nsize=4\nstride=4\n[upsample]\nstride=2\n[upsample]\n")
+    assert spec.network[1:] == (Upsample("upsample1", 2), Upsample("upsample2", 2))
+    assert format_cfg(spec).count("[upsample]\nstride=2\n") == 2
+    head = ModelSpec(VOC, ((1.0, 1.0),) * 5, upsampling_head(VOC, filters=8), 64)
+    assert [type(layer) for layer in parse_cfg(format_cfg(head)).network] == [type(layer) for layer in head.network]
+
+
+def test_an_upsampling_layer_that_scales_its_input_is_refused():
+    with pytest.raises(NetworkError, match=r"\[upsample\] scale=2 is not supported"):
+        parse_cfg(NET + "[upsample]\nscale=2\n")
 
 
 def test_defaults_are_those_of_darknets_parser():

@@ -6,10 +6,11 @@ Where features are cached (see `feature_cache`) a photo is not shown anew each t
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from math import ceil
+from functools import cached_property, lru_cache, partial
+from math import ceil, sqrt
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -105,7 +106,8 @@ class Batches:
         if not around:
             return size
         rng = np.random.default_rng([self.config.seed, _SIZE, step // BATCHES_PER_SIZE])
-        return max(self.spec.stride, size + self.spec.stride * int(rng.integers(-around, around + 1)))
+        step_size = self.spec.size_multiple
+        return max(step_size, size + step_size * int(rng.integers(-around, around + 1)))
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
         """Images (B, S, S, 3), 0..255, and targets (B, ...) of our share of batch `step`. Raises DatasetError, ImageError, OSError."""
@@ -119,9 +121,11 @@ class Batches:
 
     def targets(self, truths: Sequence[GroundTruth], size: int) -> Targets:
         """Return the training targets of pictures of `size` network pixels."""
-        spec, most, crowds = replace(self.spec, input_size=size), self.most_boxes, self.most_crowds
+        spec, assign_iou = replace(self.spec, input_size=size), self.config.assign_iou
+        sizes = {"most": self.most_boxes, "most_crowds": self.most_crowds}
         made = [
-            dense_targets(one.boxes, one.class_ids, spec, most, roles=one.roles, partial=one.partial, most_crowds=crowds) for one in truths
+            dense_targets(one.boxes, one.class_ids, spec, roles=one.roles, partial=one.partial, assign_iou=assign_iou, **sizes)
+            for one in truths
         ]
         return cast(Targets, {name: np.stack([one[name] for one in made]) for name in made[0]})  # type: ignore[literal-required]
 
@@ -198,14 +202,35 @@ class Batches:
         return View(sample.picture(), truth.boxes, truth.class_ids, truth.roles, truth.partial)
 
     def _index(self, place: int) -> int:
-        """Which photo is at a place of the endless stream."""
+        """Index of the image at a place of the endless stream."""
         count = len(self.samples)
-        return int(_order(count, self.config.seed, place // count)[place % count]) if self.augmented else place % count
+        return int(self._order(place // count)[place % count]) if self.augmented else place % count
+
+    @cached_property
+    def _order(self) -> Callable[[int], NDArray[np.intp]]:
+        """Epoch -> indices of its images."""
+        weights = repeat_factors(self.samples, self.config.repeat_rare) if self.config.repeat_rare else None
+        return lru_cache(maxsize=4)(partial(_epoch_order, len(self.samples), weights, self.config.seed))
 
 
-@lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
-    return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)
+def repeat_factors(samples: Sequence[Sample], share: float) -> NDArray[np.float64]:
+    """(N,) how much more often than others to show each image: by the rarest of its classes (Gupta et al., arXiv 1908.03195, section 5).
+
+    A class that a share f of the images have counts sqrt(share / f), and at least 1.
+    """
+    images = Counter(label for sample in samples for label in set(sample.labels))
+    factors = {label: max(1.0, sqrt(share * len(samples) / count)) for label, count in images.items()}
+    return np.array([max((factors[label] for label in sample.labels), default=1.0) for sample in samples])
+
+
+def _epoch_order(count: int, weights: NDArray[np.float64] | None, seed: int, epoch: int) -> NDArray[np.intp]:
+    """`count` indices in random order: each once or, with weights, in proportion to them to within one."""
+    rng = np.random.default_rng([seed, _ORDER, epoch])
+    if weights is None:
+        return rng.permutation(count)
+    upto = np.cumsum(weights)
+    places = (np.arange(count) + rng.random()) / count * upto[-1]  # systematic sampling
+    return rng.permutation(np.minimum(np.searchsorted(upto, places, side="right"), count - 1))
 
 
 def ground_truth(sample: Sample, labels: Sequence[str], difficult: str) -> GroundTruth:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detector.boxes import box_area
 from detector.detections import Boxes
-from detector.grid import encode
+from detector.grid import encode, shape_iou
 from detector.spec import ModelSpec
 
 
@@ -65,6 +65,7 @@ def dense_targets(
     roles: NDArray[np.int8] | None = None,
     partial: Sequence[PartialRegion] = (),
     most_crowds: int = 0,
+    assign_iou: float = 1.0,
 ) -> Targets:
     """(N, 4) xyxy, network pixels, and (N,) classes, N at most `most` -> targets for the spec's grid and anchors.
 
@@ -72,6 +73,9 @@ def dense_targets(
 
     Of two boxes that want the same cell and anchor the larger one gets it, as the smaller is more often hidden by it. The other
     one is not told to the network; it is still in `truth`, so that finding it is no mistake.
+
+    assign_iou: Other anchors of a box's cell are responsible for it, too, if their shape's IoU with it is above this and no other box
+    has them for its best anchor.
     """
     grid, anchors = spec.grid, len(spec.anchors)
     targets: Targets = {
@@ -90,12 +94,16 @@ def dense_targets(
         boxes, class_ids = learned, class_ids[roles == Role.OBJECT]
     rising = np.argsort(box_area(boxes), kind="stable")  # of several writes to one place the last stays
     boxes, class_ids = boxes[rising], class_ids[rising]
-    encoded = encode(boxes, spec.anchors, grid=grid, stride=spec.stride)
-    place = (encoded.rows, encoded.columns, encoded.anchors)
-    targets["responsible"][place] = 1
-    targets["boxes"][place] = boxes
-    targets["logits"][place] = encoded.logits
-    targets["class_ids"][place] = class_ids
+    best = encode(boxes, spec.anchors, grid=grid, stride=spec.stride)
+    sizes = (boxes[:, 2:4] - boxes[:, 0:2]) / np.float32(spec.stride)
+    alike, others = np.nonzero(shape_iou(sizes, np.array(spec.anchors, np.float32)) > assign_iou)  # box, anchor
+    more = encode(boxes[alike], spec.anchors, grid=grid, stride=spec.stride, chosen=others)
+    for index, encoded in ((alike, more), (np.arange(len(boxes)), best)):  # the best anchors are written last
+        place = (encoded.rows, encoded.columns, encoded.anchors)
+        targets["responsible"][place] = 1
+        targets["boxes"][place] = boxes[index]
+        targets["logits"][place] = encoded.logits
+        targets["class_ids"][place] = class_ids[index]
     targets["truth"][: len(boxes)] = boxes
     return targets
 

@@ -18,6 +18,8 @@ from training.evaluation.voc_ap import ClassResult, Truth, evaluate_class, mean
 
 SCORE_THRESHOLD = 0.005
 """Low, so that the curve is whole; Darknet's `detector valid` uses it too (examples/detector.c)."""
+FREQUENT = 19
+"""Boxes of a class from which on one box more or less moves its AP by about five points at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,21 @@ class Evaluation:
     def ap50(self) -> float:
         """Mean of the classes' areas under the curve."""
         return mean([result.ap for result in self.classes.values()])
+
+    @property
+    def ap50_frequent(self) -> float:
+        """Mean over the classes with at least FREQUENT boxes, or over all if none has as many."""
+        return mean([result.ap for result in self.classes.values() if result.boxes >= FREQUENT]) if self._has_frequent else self.ap50
+
+    @property
+    def _has_frequent(self) -> bool:
+        return any(result.boxes >= FREQUENT for result in self.classes.values())
+
+    @property
+    def ap50_weighted(self) -> float:
+        """Mean of the classes' areas under the curve, each weighted by its number of boxes."""
+        boxes = [result.boxes for result in self.classes.values()]
+        return float(np.average([result.ap for result in self.classes.values()], weights=boxes)) if boxes else float("nan")
 
     @property
     def ap50_11_point(self) -> float:

@@ -41,10 +41,10 @@ def _spread(sizes: NDArray[np.float32], count: int, rng: np.random.Generator) ->
     return centres
 
 
-def box_sizes(samples: Sequence[Sample], spec: ModelSpec) -> NDArray[np.float32]:
-    """(N, 2) widths and heights of all boxes as the model sees them, in grid cells; crowds and empty boxes are left out."""
+def box_sizes(samples: Sequence[Sample], spec: ModelSpec, stride: int) -> NDArray[np.float32]:
+    """(N, 2) widths and heights of all boxes as the model sees them, in grid cells of `stride` pixels; no crowds, no empty boxes."""
     sizes = [_placed(sample, spec) for sample in samples if len(sample.boxes)]
-    return np.concatenate([np.zeros((0, 2), np.float32), *sizes]).astype(np.float32) / np.float32(spec.stride)
+    return np.concatenate([np.zeros((0, 2), np.float32), *sizes]).astype(np.float32) / np.float32(stride)
 
 
 def _placed(sample: Sample, spec: ModelSpec) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from training.config import Config
 from training.data.voc_reader import Sample
 from training.errors import ConfigError, DatasetError
 from training.modeling.anchors import box_sizes, cluster_anchors
-from training.modeling.new_heads import ANCHORS, untrained_backbone, with_head
+from training.modeling.new_heads import head_stride, untrained_backbone, with_head, without_head
 from training.modeling.transfer import Start, transfer
 
 
@@ -29,15 +29,17 @@ def model_to_start_with(model: Model, labels: tuple[str, ...], train: Sequence[S
     if config.network != "model":
         model = untrained_backbone(config)
     sizes = [size for _, size in config.size_plan()]
-    if wrong := [size for size in sizes if size % model.spec.stride]:
-        raise ConfigError(f"sizes: {wrong[0]} pixels are no multiple of the network's stride {model.spec.stride}.")
+    if wrong := [size for size in sizes if size % model.spec.size_multiple]:
+        raise ConfigError(f"sizes: {wrong[0]} is not a multiple of {model.spec.size_multiple}, as the network's input size must be.")
     model = replace(model, spec=replace(model.spec, input_size=sizes[-1]))
-    anchors = model.spec.anchors
+    if model.spec.is_detector and config.head != "keep":
+        model = without_head(model)
+    anchors, reinitialised = model.spec.anchors, frozenset[str]()
     if config.anchors == "kmeans" or not anchors:
-        anchors = cluster_anchors(box_sizes(train, model.spec), len(anchors) or ANCHORS, config.seed)
-    untaught: frozenset[str] = frozenset()
+        stride = model.spec.stride if model.spec.is_detector else head_stride(model, config)
+        anchors = cluster_anchors(box_sizes(train, model.spec, stride), len(anchors) or config.anchor_count, config.seed)
     if not model.spec.is_detector:
-        model, untaught = with_head(model, labels, anchors, config)
+        model, reinitialised = with_head(model, labels, anchors, config)
     if config.network != "model":
-        untaught = frozenset(layer.name for layer in model.spec.network if isinstance(layer, Conv))
-    return transfer(model, labels, anchors, config, untaught)
+        reinitialised = frozenset(layer.name for layer in model.spec.network if isinstance(layer, Conv))
+    return transfer(model, labels, anchors, config, reinitialised)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from detector.grid import Anchors, shape_iou
-from detector.network import Activation, Conv, Network, Route
+from detector.network import Activation, Conv, Network, Route, Upsample
 from detector.onnx.graph import fold
 from detector.shapes import Array, array_shapes
 from detector.spec import Model, ModelSpec
@@ -17,6 +17,8 @@ from training.errors import ConfigError
 
 BOX_OUTPUTS = 5
 """x, y, w, h, objectness: the outputs of an anchor that come before the classes."""
+OBJECTNESS_PRIOR = 0.01
+"""Objectness of every prediction of a new output layer. At 0.5 the background would dominate the first steps."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def transfer(model: Model, labels: Sequence[str], anchors: Anchors, config: Conf
     network = tuple(outputs if layer.name == output.name else layer for layer in network)
     spec = replace(model.spec, labels=tuple(labels), anchors=anchors, network=network)
     arrays = fresh_arrays(spec.network, config)
+    arrays[f"{output.name}/bias"] = _with_objectness_prior(arrays[f"{output.name}/bias"], spec)
     for layer in model.spec.network:
         if isinstance(layer, Conv) and layer.name not in new and layer.name != output.name:
             arrays |= _kept(layer, model, folded=config.batch_norm == "off")
@@ -59,13 +62,17 @@ def output_layer(network: Network) -> Conv:
 
 
 def backbone(network: Network) -> tuple[str, ...]:
-    """The layers before the head. YOLOv2's head starts with the two convolutions before the passthrough's route (YOLO9000,
-    section 3; Darknet cfg/yolov2-voc.cfg); without a passthrough it is the last two convolutions."""
+    """Return the names of the layers before the head.
+
+    YOLOv2's head starts with the two convolutions before the passthrough's route (YOLO9000, section 3; Darknet cfg/yolov2-voc.cfg);
+    without a passthrough it is the last two convolutions. A head that upsamples starts with the convolution before its first Upsample.
+    """
     names = [layer.name for layer in network]
+    upsamples = [index for index, layer in enumerate(network) if isinstance(layer, Upsample)]
     routes = [index for index, layer in enumerate(network) if isinstance(layer, Route) and len(layer.layers) == 1]
-    end = routes[-1] if routes else len(network)
+    end, own = (upsamples[0], 1) if upsamples else (routes[-1] if routes else len(network), 2)
     convolutions = [layer.name for layer in network[:end] if isinstance(layer, Conv)]
-    return tuple(names[: names.index(convolutions[-2])]) if len(convolutions) > 2 else ()
+    return tuple(names[: names.index(convolutions[-own])]) if len(convolutions) > own else ()
 
 
 def hidden_of_head(network: Network) -> tuple[Conv, ...]:
@@ -160,6 +167,13 @@ def _remade(model: Model, spec: ModelSpec, name: str, fresh: dict[str, Array]) -
     # size = exp(logit) * anchor: the logarithm of the ratio keeps the size when the anchor changes
     made["bias"][:, 2:4] += np.log(np.array(model.spec.anchors, np.float32)[sources] / anchors)
     return {f"{name}/{part}": array.reshape(*array.shape[:-2], -1) for part, array in made.items()}
+
+
+def _with_objectness_prior(bias: Array, spec: ModelSpec) -> Array:
+    """The bias of a new output layer: objects are rare (Lin et al., arXiv 1708.02002, section 3.3)."""
+    bias = _by_anchor(bias, spec)
+    bias[..., 4] = np.log(OBJECTNESS_PRIOR / (1 - OBJECTNESS_PRIOR))
+    return bias.reshape(-1)
 
 
 def _by_anchor(array: Array, spec: ModelSpec) -> Array:

@@ -1,9 +1,16 @@
 """What a run remembers from check to check: the best so far, patience, and how often the learning rate was cut."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from training.config import Config
+
+
+def measured(row: Mapping[str, Any], watch: str) -> float:
+    """Return the number of a check that `Config.watch` names; larger is better, so the loss is negative."""
+    keys = {"ap": "ap50", "ap-frequent": "ap50_frequent", "ap-weighted": "ap50_weighted"}
+    return float(row[keys[watch]]) if watch in keys else -float(row["val_loss"])
 
 
 @dataclass
@@ -11,7 +18,7 @@ class Progress:
     """Where a run stands. Goes into checkpoints as JSON."""
 
     step: int = 0  # steps made
-    best: float | None = None  # AP50, or minus the loss
+    best: float | None = None  # see `measured`
     best_step: int = 0
     stale: int = 0  # checks since the best
     waited: int = 0  # checks since the best or the last cut of the learning rate

@@ -1,4 +1,4 @@
-"""YOLOv2's loss, one function per term. Every term is a sum over a photo's outputs; the loss is their mean over the photos.
+"""YOLOv2's loss, one function per term. Every term is a sum over a batch; the loss divides it by the batch's objects or images.
 
 In all of them `raw` is (N, G, G, A, 5 + C) logits, `targets` as in `training.data.targets` with N in front, and the answer a scalar.
 
@@ -33,36 +33,51 @@ class Loss:
     spec: ModelSpec  # its input size does not matter
     config: Config
 
-    def __call__(self, raw: Any, targets: Tensors, seen: Any, photos: int | None = None) -> dict[str, Any]:
-        """The terms by name, weighted; their sum is what is minimised.
+    def __call__(self, raw: Any, targets: Tensors, seen: Any, divisor: Any = None) -> dict[str, Any]:
+        """Return the weighted terms by name; training minimises their sum.
 
-        seen: photos before this batch. photos: what the sums are divided by; the batch, unless it is shared out among replicas.
+        Args:
+            raw: (N, G, G, A, 5 + C) logits.
+            targets: Of this batch or, with several replicas, of this replica's share.
+            seen: Number of images before this batch.
+            divisor: What the sums are divided by, the same for all replicas. None computes it from this batch.
         """
+        if divisor is None:
+            divisor = self.divisor(tf.shape(raw)[0], self.objects(targets))
         boxes = decode_boxes(raw, self.spec.anchors, self.spec.stride, keras.ops)  # (N, G, G, A, 4) xyxy, network pixels
         forms: dict[str, Callable[[Any, Any, Tensors, Any], dict[str, Any]]] = {"darknet": self._darknet, "modern": self._modern}
         terms = forms[self.config.loss](raw, boxes, targets, seen)
-        return {name: term / tf.cast(photos or tf.shape(raw)[0], raw.dtype) for name, term in terms.items()}
+        return {name: term / tf.cast(divisor, raw.dtype) for name, term in terms.items()}
+
+    @staticmethod
+    def objects(targets: Tensors) -> Any:
+        """Number of predictions that are responsible for an object."""
+        return tf.reduce_sum(targets["responsible"])
+
+    def divisor(self, images: Any, objects: Any) -> Any:
+        """What sums over a batch of that many images and objects are divided by; at least 1."""
+        return tf.maximum(tf.cast(images if self.config.normalises_by_images else objects, tf.float32), 1)
 
     def _darknet(self, raw: Any, boxes: Any, targets: Tensors, seen: Any) -> dict[str, Any]:
-        config = self.config
+        config, scales = self.config, self.config.scales
         wanted = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
         early = tf.cast(seen < config.prior_photos, raw.dtype)
         return {
-            "box": config.coord_scale * coordinates_squared(raw, targets, self.spec.stride),
-            "object": config.object_scale * objectness_squared(raw, wanted, targets["responsible"]),
-            "no_object": config.noobject_scale * objectness_squared(raw, tf.zeros_like(wanted), self._vacant(raw, boxes, targets)),
-            "class": config.class_scale * class_cross_entropy(raw, targets),
+            "box": scales.coord * coordinates_squared(raw, targets, self.spec.stride),
+            "object": scales.object * objectness_squared(raw, wanted, targets["responsible"]),
+            "no_object": scales.noobject * objectness_squared(raw, tf.zeros_like(wanted), self._vacant(raw, boxes, targets)),
+            "class": scales.class_ * class_cross_entropy(raw, targets),
             "prior": early * PRIOR_SCALE * pull_to_anchors(raw, 1 - targets["responsible"]),
         }
 
     def _modern(self, raw: Any, boxes: Any, targets: Tensors, _seen: Any) -> dict[str, Any]:
-        config = self.config
+        config, scales = self.config, self.config.scales
         wanted = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
         return {
-            "box": config.coord_scale * box_ciou(boxes, targets),
-            "object": config.object_scale * objectness_cross_entropy(raw, wanted, targets["responsible"]),
-            "no_object": config.noobject_scale * objectness_cross_entropy(raw, tf.zeros_like(wanted), self._vacant(raw, boxes, targets)),
-            "class": config.class_scale * class_cross_entropy(raw, targets),
+            "box": scales.coord * box_ciou(boxes, targets),
+            "object": scales.object * objectness_cross_entropy(raw, wanted, targets["responsible"]),
+            "no_object": scales.noobject * objectness_cross_entropy(raw, tf.zeros_like(wanted), self._vacant(raw, boxes, targets)),
+            "class": scales.class_ * class_cross_entropy(raw, targets),
         }
 
     def _vacant(self, raw: Any, boxes: Any, targets: Tensors) -> Any:
@@ -77,7 +92,13 @@ class Loss:
 
 
 def best_iou(boxes: Any, truth: Any) -> Any:
-    """(N, G, G, A, 4) and (N, M, 4) xyxy -> (N, G, G, A) each box's IoU with the truth it overlaps most."""
+    """(N, G, G, A, 4) and (N, M, 4) xyxy -> (N, G, G, A) each box's IoU with the truth it overlaps most.
+
+    Empty boxes fill each image's truth up to M. Those at the end that all images have in common are left out: M is the most of the whole
+    data set, and this is the largest tensor of the loss.
+    """
+    occupied = tf.reduce_any(truth[..., 2] > truth[..., 0], axis=0)  # (M,)
+    truth = truth[:, : tf.maximum(tf.reduce_max(tf.where(occupied, tf.range(1, tf.shape(truth)[1] + 1), 0)), 1)]
     return tf.reduce_max(broadcast_iou(boxes[..., None, :], truth[:, None, None, None], keras.ops), axis=-1)
 
 

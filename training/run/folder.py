@@ -52,6 +52,10 @@ class RunFolder:
             raise TrainingError(f"{path}: not a run folder ({error}). Give a folder that `boxwright finetune` created.") from error
         return cls(path), task, Config.read(path / "config.toml")
 
+    def relocate(self, task: Task) -> None:
+        """Rewrite run.json with the present paths of data and model, after the run has been moved to another machine."""
+        _write(self.path / "run.json", _json(asdict(task)))
+
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""

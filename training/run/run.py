@@ -17,7 +17,7 @@ from training.distributed.process_group import ALONE, Team
 from training.distributed.synchronise import broadcast_arrays
 from training.errors import TrainingError
 from training.events import SILENT, Events
-from training.optimization.early_stopping import Progress
+from training.optimization.early_stopping import Progress, measured
 from training.optimization.schedules import make_schedule
 from training.run.callbacks import Callback, default_callbacks
 from training.run.checkpoints import newest_checkpoint
@@ -191,7 +191,7 @@ class Run:
         metrics: Metrics = self.setup.team.told(self._measure)
         if not math.isfinite(metrics["val_loss"]):
             raise TrainingError(f"step {self.progress.step}: the validation loss is NaN or infinite. {self.divergence_advice}")
-        if self.progress.observe(metrics["ap50"] if config.watch == "ap" else -metrics["val_loss"], config):
+        if self.progress.observe(measured(metrics, config.watch), config):
             for callback in self.callbacks:
                 callback.on_improvement(self, metrics)
         return metrics
@@ -207,9 +207,11 @@ class Run:
     @property
     def divergence_advice(self) -> str:
         """What to do after NaN. Resuming would repeat the same steps and reach the same NaN."""
-        best = self.folder.path / "best.safetensors"
-        start = f" To continue from the best weights so far, add --model {best}." if best.is_file() else ""
-        return f"Start a new run with a lower --learning-rate or a lower --clip-at.{start}"
+        config, best = self.setup.config, self.folder.path / "best.safetensors"
+        model = str(best) if best.is_file() else self.setup.task.model
+        clip = " --clip global-norm" if config.clip == "none" else ""
+        options = f"--learning-rate {config.learning_rate / 10:.1g}{clip}{f' --model {model}' if model else ''}"
+        return f"Start a new run with {options}; --resume would repeat the same steps and fail again."
 
     @contextmanager
     def _memory_errors_explained(self) -> Iterator[None]:

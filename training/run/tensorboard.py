@@ -8,13 +8,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from training.run.metrics_log import Metrics
+from training.run.metrics_log import VALIDATION_COLUMNS, Metrics
 
 LOSS_TERMS = ("box", "object", "no_object", "class", "prior", "l2")
 _STEP_TAGS = {"loss": "loss/sum", "learning_rate": "learning_rate", "gradient": "gradient", "size": "input_size"} | {
     term: f"loss/{term}" for term in LOSS_TERMS
 }
-_VALIDATION_TAGS = {"val_loss": "check/val_loss", "ap50": "check/ap50"}
+_VALIDATION_TAGS = {key: f"check/{key}" for key in VALIDATION_COLUMNS}
 """Key in metrics.jsonl -> tag in TensorBoard."""
 
 

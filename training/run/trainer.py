@@ -20,9 +20,9 @@ from training.errors import CheckpointError
 from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatchNorm
 from training.modeling.layers.dropout import SpatialAlphaDropout, shard_dropout
 from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_batch_norms
-from training.modeling.transfer import Start, hidden_of_head
+from training.modeling.transfer import Start, backbone, hidden_of_head
 from training.optimization.loss import Loss
-from training.optimization.optimizers import make_optimizer
+from training.optimization.optimizers import Part, PartOptimizer
 
 Reads = tuple[int, tuple[str, ...]]
 """What a network reads: photos of an input size, or the outputs of layers that saw them."""
@@ -32,7 +32,7 @@ Reads = tuple[int, tuple[str, ...]]
 class StepReport:
     """What one step says of itself."""
 
-    terms: dict[str, float]  # of the loss, weighted, mean over the photos
+    terms: dict[str, float]  # of the loss, weighted and normalised
     gradients: dict[str, float]  # norm of each trained kernel's gradient before clipping, by layer
     weights: dict[str, float]  # norm of each trained kernel before the step, by layer
 
@@ -49,14 +49,13 @@ class Trainer:
         self.start, self.config, self.team = start, config, team
         self.spec = start.model.spec
         self.loss = Loss(self.spec, config)
+        self._backbone = frozenset(backbone(self.spec.network))
         self._dropouts = _dropouts(start.model, config, team)
         self.network = self._made(self.spec)
         fold_batch_norms(self.network, self.spec.network)
         assign(self.network, start.model)
         self.freeze(frozenset())
-        self.optimizer = make_optimizer(config)
-        self.optimizer.exclude_from_weight_decay([variable for variable in self._trained if variable.name != "kernel"])
-        self.optimizer.build(self._trained)
+        self.optimizer = PartOptimizer(config, self._parts(frozen))
         self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged} if config.ema else {}
         self.freeze(frozen)
 
@@ -67,8 +66,7 @@ class Trainer:
             if isinstance(layer, Conv):
                 self.network.get_layer(layer.name).trainable = layer.name not in names
                 if layer.normalize:
-                    still = self.config.batch_norm == "frozen" and layer.name not in self.start.new
-                    self.network.get_layer(f"{layer.name}_bn").trainable = layer.name not in names and not still
+                    self.network.get_layer(f"{layer.name}_bn").trainable = layer.name not in names and self._batch_norm_trains(layer.name)
         self._trained = list(self.network.trainable_variables)
         self._kernels = [
             layer.name for layer in self.spec.network if isinstance(layer, Conv) and self.network.get_layer(layer.name).trainable
@@ -77,13 +75,31 @@ class Trainer:
         self._compiled: dict[Reads, Any] = {}
         self._move = tf.function(self._moved, autograph=False)  # apart, as it is the same at every size: half of what there is to compile
 
+    def _batch_norm_trains(self, layer: str) -> bool:
+        trains = {"train": True, "head": layer not in self._backbone, "frozen": False, "off": False}
+        return layer in self.start.new or trains[self.config.batch_norm]
+
+    def _parts(self, frozen: frozenset[str]) -> list[Part]:
+        """The trained variables by learning rate and by whether they are frozen at first."""
+        rates = {"new": 1.0, "head": self.config.head_rate, "backbone": self.config.backbone_rate}
+        groups: dict[tuple[str, bool], list[Any]] = {(place, late): [] for place in rates for late in (False, True)}
+        for layer in self.spec.network:
+            if isinstance(layer, Conv):
+                place = "new" if layer.name in self.start.new else "backbone" if layer.name in self._backbone else "head"
+                groups[place, layer.name in frozen] += self._variables_of(layer)
+        return [Part(variables, rates[place], starts_frozen=late) for (place, late), variables in groups.items()]
+
+    def _variables_of(self, layer: Conv) -> list[Any]:
+        names = [layer.name, f"{layer.name}_bn"] if layer.normalize else [layer.name]
+        return [variable for name in names for variable in self.network.get_layer(name).trainable_variables]
+
     def step(self, seen: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
         """Move the weights once. number: of this step, from 0; rate: the learning rate.
 
         seen: images (B, S, S, 3), 0..255, or our share of a batch's; or what the layers that the rest of the network reads say of
         them, by name, in its order.
         """
-        self.optimizer.learning_rate.assign(rate)
+        self.optimizer.set_rate(rate)
         size = int(targets["responsible"].shape[1]) * self.spec.stride
         reads: Reads = (size, tuple(seen) if isinstance(seen, Mapping) else ())
         if reads not in self._compiled:
@@ -97,11 +113,13 @@ class Trainer:
 
     def loss_of(self, images: Any, targets: Mapping[str, Any]) -> float:
         """The loss on a batch without training, with the weights as they are now."""
-        return self.loss_of_raw(self._raw(self._network_of(int(images.shape[1])), images, training=False), targets)
+        total, divisor = self.loss_of_raw(self._raw(self._network_of(int(images.shape[1])), images, training=False), targets)
+        return total / divisor
 
-    def loss_of_raw(self, raw: Any, targets: Mapping[str, Any]) -> float:
-        """The loss of what a network said of a batch: logits (B, G, G, A, 5 + C)."""
-        return float(sum(self.loss(tf.convert_to_tensor(raw), targets, self.config.prior_photos).values()))
+    def loss_of_raw(self, raw: Any, targets: Mapping[str, Any]) -> tuple[float, float]:
+        """The loss of logits (B, G, G, A, 5 + C), summed over the batch, and what to divide it by."""
+        terms = self.loss(tf.convert_to_tensor(raw), targets, self.config.prior_photos, 1)
+        return float(sum(terms.values())), float(self.loss.divisor(len(raw), self.loss.objects(targets)))
 
     def _network_of(self, size: int, given: tuple[str, ...] = ()) -> Any:
         """The network for an input size, or what of it comes after the layers given; all of them share their weights."""
@@ -125,10 +143,12 @@ class Trainer:
     def _differentiated(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
         """The loss's terms, norms as in a StepReport, and the gradients of all that is trained."""
         batch = self.config.batch_size
+        objects = self.loss.objects(targets)
+        divisor = self.loss.divisor(batch, *self.team.sum([objects]))
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
             raw = self._raw(network, seen, training=True)
-            terms = self.loss(raw, targets, number * batch, batch)
+            terms = self.loss(raw, targets, number * batch, divisor)
             if self.config.l2:
                 terms["l2"] = self.config.l2 / self.team.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
             total = tf.add_n(list(terms.values()))

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, darknet19, tiny, tiny_yolov2, yolov2
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample, darknet19, tiny, tiny_yolov2, yolov2
 
 
 def named(network: Network) -> Network:
     """The same network with the names of our own YOLOv2, Tiny YOLOv2 or Darknet19 if it is one of them (whatever its widths) or
     begins as one of them does (with its widths), and else with names by stage: conv3_1, pool3, route1.
 
-    A stage ends at each max pool, reorg and strided convolution; the strided convolution is the first of the next.
+    A stage ends at each max pool, reorg, upsample and strided convolution; the strided convolution is the first of the next.
     """
     known = (yolov2(()), tiny_yolov2(()), tiny_yolov2((), filters=512), darknet19().layers, tiny().layers)
     twin = next((other for other in known if _alike(network, other)), None)
@@ -74,7 +74,7 @@ def _stages(network: Network) -> list[int]:
     stages: list[int] = []
     stage, convolutions = 1, 0
     for layer in network:
-        ends = isinstance(layer, MaxPool | Reorg) or (isinstance(layer, Conv) and layer.stride > 1)
+        ends = isinstance(layer, MaxPool | Reorg | Upsample) or (isinstance(layer, Conv) and layer.stride > 1)
         if ends and convolutions:
             stage, convolutions = stage + 1, 0
         convolutions += isinstance(layer, Conv)
@@ -82,4 +82,4 @@ def _stages(network: Network) -> list[int]:
     return stages
 
 
-_KINDS: dict[type[Layer], str] = {MaxPool: "pool", Reorg: "reorg", Route: "route", Shortcut: "shortcut"}
+_KINDS: dict[type[Layer], str] = {MaxPool: "pool", Reorg: "reorg", Route: "route", Shortcut: "shortcut", Upsample: "upsample"}

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from detector.errors import ModelFileError
-from detector.network import ACTIVATIONS, Conv, Layer, MaxPool, Reorg, ReorgOrder, Route, Shortcut
+from detector.network import ACTIVATIONS, Conv, Layer, MaxPool, Reorg, ReorgOrder, Route, Shortcut, Upsample
 from detector.quantization import Quantization
 from detector.spec import Edges, Fit, ModelSpec, Resample
 from weights.formats.bounded_io import INTEGER_LIMIT, MAX_LAYERS
@@ -16,7 +16,14 @@ from weights.formats.bounded_io import INTEGER_LIMIT, MAX_LAYERS
 Check = Callable[[object, str], Any]
 """Gives the value in the type that the field has, or raises ModelFileError naming the place."""
 
-_TYPES: dict[str, type[Layer]] = {"conv": Conv, "maxpool": MaxPool, "reorg": Reorg, "route": Route, "shortcut": Shortcut}
+_TYPES: dict[str, type[Layer]] = {
+    "conv": Conv,
+    "maxpool": MaxPool,
+    "reorg": Reorg,
+    "route": Route,
+    "shortcut": Shortcut,
+    "upsample": Upsample,
+}
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
@@ -155,6 +162,7 @@ _LAYERS: dict[str, dict[str, Check]] = {
     "reorg": {"name": _text, "stride": _integer, "order": _one_of(get_args(ReorgOrder))},
     "route": {"name": _text, "layers": _tuple_of(_text)},
     "shortcut": {"name": _text, "source": _text, "activation": _one_of(ACTIVATIONS)},
+    "upsample": {"name": _text, "stride": _integer},
 }
 MAX_TENSORS = 4 * MAX_LAYERS  # a layer's output, and what comes before its activation
 _QUANTIZATION: dict[str, Check] = {"layers": _tuple_of(_text), "ranges": _ranges}

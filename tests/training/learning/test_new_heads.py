@@ -9,8 +9,10 @@ from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
 from training.modeling.new_heads import untrained_backbone, with_head
+from training.modeling.transfer import backbone
 from training.run.folder import Task
 from training.run.run import Run
+from weights.formats.safetensors import load_model
 
 ANCHORS = ((1.0, 1.2), (2.0, 2.5), (3.0, 3.0))
 
@@ -28,6 +30,28 @@ def test_a_stem_with_a_head_is_yolov2_upon_its_own_arrays(stem):
     for name, array in stem.arrays.items():
         np.testing.assert_array_equal(model.arrays[name], array)
     assert load_engine(model)(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 2, 2, 3, 7)
+
+
+def test_a_fine_head_replaces_that_of_a_detector_on_the_same_backbone(stem, rectangles, tmp_path):
+    detector, _ = with_head(stem, ("a", "b"), ANCHORS, Config(head_filters=16))
+    task = Task(str(rectangles), "train", "val", None)
+    settings = {"epochs": 1, "sizes": "64", "batch_size": 3, "head": "fine", "head_filters": 8, "anchor_count": 4}
+    run = Run.new(task, Config.of(settings), detector, tmp_path)
+    spec = run.trainer.spec
+    assert (spec.stride, spec.size_multiple, len(spec.anchors), spec.labels) == (16, 32, 4, ("blue", "red"))
+    assert run.trainer.start.new == {"conv7", "conv5a", "conv8", "conv9", "linear"}
+    assert set(backbone(spec.network)) == {layer.name for layer in stem.spec.network} == run.trainer.frozen
+    bias = run.trainer.start.model.arrays["linear/bias"].reshape(4, 7)
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias[:, 4])), 0.01, rtol=1e-5)
+    outcome = run.go()
+    best = load_model(outcome.folder / "last.safetensors")
+    assert load_engine(best)(np.zeros((1, 96, 96, 3), np.float32)[:, :64, :64]).shape == (1, 4, 4, 4, 7)
+
+
+def test_a_size_that_is_no_multiple_of_the_coarsest_cell_is_refused(stem, rectangles, tmp_path):
+    task = Task(str(rectangles), "train", "val", None)
+    with pytest.raises(ConfigError, match="sizes: 80 is not a multiple of 32, as the network's input size must be"):
+        Run.new(task, Config.of({"sizes": "80", "head": "fine"}), stem, tmp_path)
 
 
 def test_a_stem_of_one_resolution_has_nothing_to_pass_through(random_arrays):

@@ -1,20 +1,29 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from training.config import Config
-from training.optimization.optimizers import make_optimizer
+from training.optimization.optimizers import Part, PartOptimizer
+
+
+def variable(name, value):
+    """A kernel, which weight decay shrinks."""
+    with keras.name_scope(name):
+        return keras.Variable(np.array([value], np.float32), name="kernel")
+
 
 PLAIN = {"learning_rate": 0.1, "weight_decay": 0.0, "clip": "none", "momentum": 0.9}
 
 
 def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
     """The weights after a step for each gradient."""
-    made = make_optimizer(Config(**(PLAIN | {"optimizer": optimizer} | settings)))
-    variables = [keras.Variable(np.array([weight], np.float32)) for weight in weights]
+    variables = [variable(f"layer{index}", weight) for index, weight in enumerate(weights)]
+    made = PartOptimizer(Config(**(PLAIN | {"optimizer": optimizer} | settings)), [Part([each]) for each in variables])
     for gradient in gradients:
-        made.apply([np.array([part], np.float32) for part in gradient], variables)
-    return np.array([float(variable.numpy()[0]) for variable in variables])
+        made.set_rate(0.1)
+        made.apply([tf.constant([part], tf.float32) for part in gradient], variables)
+    return np.array([float(each.numpy()[0]) for each in variables])
 
 
 @pytest.mark.parametrize(
@@ -43,3 +52,39 @@ def test_gradients_are_clipped_by_value_by_norm_and_by_the_norm_of_all(clip, exp
 
 def test_weight_decay_shrinks_weights_without_a_gradient():
     np.testing.assert_allclose(moved("adamw", [(0, 0)], weight_decay=0.5), [0.95, -1.9], rtol=1e-6)
+
+
+def lengths_of_steps(made, variables, count):
+    """How far each of `count` steps with a constant gradient of 1 moves the last of the variables."""
+    places = []
+    for _ in range(count):
+        made.set_rate(0.1)
+        made.apply([tf.ones(1) for _ in variables], variables)
+        places.append(float(variables[-1].numpy()[0]))
+    return -np.diff([1.0, *places])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_a_layer_that_is_unfrozen_late_makes_steps_of_the_learning_rate_from_the_first_on(optimizer):
+    early, late = variable("early", 1.0), variable("late", 1.0)
+    parts = [Part([early]), Part([late], starts_frozen=True)]
+    made = PartOptimizer(Config(**(PLAIN | {"optimizer": optimizer, "warmup_steps": 0})), parts)
+    lengths_of_steps(made, [early], 200)
+    np.testing.assert_allclose(lengths_of_steps(made, [early, late], 30), 0.1, rtol=1e-4)
+
+
+def test_a_layer_that_is_unfrozen_late_warms_up_on_its_own():
+    early, late = variable("early", 1.0), variable("late", 1.0)
+    parts = [Part([early]), Part([late], starts_frozen=True)]
+    made = PartOptimizer(Config(**(PLAIN | {"optimizer": "adam", "warmup_steps": 3})), parts)
+    lengths_of_steps(made, [early], 50)
+    np.testing.assert_allclose(lengths_of_steps(made, [early, late], 5), [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-4)
+
+
+def test_parts_have_learning_rates_of_their_own_and_are_clipped_together():
+    variables = [variable("first", 1.0), variable("second", 1.0)]
+    parts = [Part([variables[0]]), Part([variables[1]], rate_factor=0.5)]
+    made = PartOptimizer(Config(**(PLAIN | {"optimizer": "sgd", "clip": "global-norm", "clip_at": 2.0})), parts)
+    made.set_rate(0.1)
+    made.apply([tf.constant([3.0]), tf.constant([4.0])], variables)
+    np.testing.assert_allclose([float(each.numpy()[0]) for each in variables], [1 - 0.12, 1 - 0.08], rtol=1e-6)

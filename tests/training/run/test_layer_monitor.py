@@ -75,12 +75,18 @@ def test_a_network_of_leaky_layers_has_no_dead_units(small_model):
     assert ActivationProbe.of(model.spec).dead_units(model, np.zeros((1, 64, 64, 3), np.float32)) == {}
 
 
+PER_IMAGE = {"loss_norm": "images", "object_scale": 5.0, "noobject_scale": 1.0, "coord_scale": 1.0, "backbone_rate": 1.0}
+"""A loss large enough for the learning rates of these tests."""
+
+
 def warnings_of_training(*, depth, activation, rate, normalize=False, **settings):
     """Train a new network of `depth` layers with 8 filters for one window of steps and return the warnings."""
     stem = tuple(Conv(f"conv{number}", 8, activation=activation, normalize=normalize) for number in range(depth))
     network = (*stem, MaxPool("pool", 2), Conv("linear", 7, size=1, normalize=False, activation="linear"))
     spec = ModelSpec(("a", "b"), ((2.0, 2.0),), network, input_size=16)
-    config = Config(**({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | settings))
+    config = Config(
+        **({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | PER_IMAGE | settings)
+    )
     trainer = Trainer(Start(Model("new", spec, fresh_arrays(network, config)), frozenset()), config, frozenset())
     one = dense_targets(np.array([[2, 2, 10, 12]], np.float32), np.array([1]), spec, 2)
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from detector.errors import NetworkError, SettingError
-from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
+from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut, Upsample
 from detector.spec import Edges, ModelSpec
 from weights.formats.bounded_io import MAX_LAYERS, read_text
 from weights.formats.darknet.sections import Section, parse_sections
@@ -139,6 +139,11 @@ def _shortcut(section: Section, index: int) -> Shortcut:
     return Shortcut(str(index), _reference(section, "from", sources[0], index), _activation(section, "linear"))
 
 
+def _upsample(section: Section, index: int) -> Upsample:
+    section.allow(("stride",), {"scale": 1})
+    return Upsample(str(index), section.integer("stride", 2, at_least=1))
+
+
 def _activation(section: Section, default: str) -> Activation:
     name, line = section.option("activation", default)
     if name not in ACTIVATIONS:
@@ -178,6 +183,7 @@ _LAYERS: dict[str, Callable[[Section, int], Layer]] = {
     "reorg": _reorg,
     "route": _route,
     "shortcut": _shortcut,
+    "upsample": _upsample,
 }
 
 
@@ -221,6 +227,8 @@ def _layer_text(layer: Layer, positions: Mapping[str, int]) -> str:
             return _text("route", {"layers": ",".join(str(positions[name] - here) for name in layer.layers)})
         case Shortcut():
             return _text("shortcut", {"from": positions[layer.source] - here, "activation": layer.activation})
+        case Upsample():
+            return _text("upsample", {"stride": layer.stride})
 
 
 def _conv_text(layer: Conv) -> str:

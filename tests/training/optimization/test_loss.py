@@ -143,7 +143,10 @@ def test_a_box_that_overlaps_a_truth_enough_is_no_mistake():
     raw = np.full((2, 3, 3, 2, 8), -20.0)
     raw[..., 2:4] = 0
     raw[:, 0, 1, 1, 0:5] = [*targets["logits"][0, 0, 1, 0, :2].numpy(), np.log(32 / 80), np.log(40 / 64), 20]  # the other anchor says it
-    strict, mild = (Loss(SPEC, Config(ignore_iou=limit))(tf.constant(raw), targets, 0)["no_object"] for limit in (1.0, 0.6))
+    strict, mild = (
+        Loss(SPEC, Config(ignore_iou=limit, noobject_scale=1.0, loss_norm="images"))(tf.constant(raw), targets, 0)["no_object"]
+        for limit in (1.0, 0.6)
+    )
     assert float(strict) == pytest.approx(20, abs=1e-3)
     assert float(mild) == pytest.approx(0, abs=1e-3)
 
@@ -180,6 +183,33 @@ def test_the_tensors_boxes_are_those_of_the_detector():
 
     raw = logits(7, photos=1)
     np.testing.assert_allclose(boxes_of(raw)[0].numpy().reshape(-1, 4), decode(raw[0].numpy(), ANCHORS, SPEC.stride)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_the_modern_loss_is_divided_by_the_objects_of_the_whole_batch(shares):
+    targets, raw = batch(), logits()
+    loss = Loss(SPEC, Config())
+    sums = loss(raw, targets, 0, 1)
+    objects = float(loss.objects(targets))
+    assert objects == 3
+    parts = [slice(0, 1), slice(1, 2)] if shares == 2 else [slice(0, 2)]
+    divided = [loss(raw[part], {name: array[part] for name, array in targets.items()}, 0, loss.divisor(2, objects)) for part in parts]
+    for name, value in sums.items():
+        np.testing.assert_allclose(sum(float(each[name]) for each in divided), float(value) / 3, rtol=1e-6)
+
+
+def test_each_form_of_the_loss_has_weights_and_a_divisor_of_its_own():
+    assert Config(loss="darknet").scales == (5.0, 1.0, 1.0, 1.0)
+    assert Config().scales == (1.0, 0.5, 1.0, 2.5)
+    assert Config(object_scale=0.0).scales == (0.0, 0.5, 1.0, 2.5)
+    divisors = [float(Loss(SPEC, Config(loss=form, loss_norm=norm)).divisor(2, 3)) for form, norm in
+                [("darknet", "auto"), ("modern", "auto"), ("darknet", "objects"), ("modern", "images")]]  # fmt: skip
+    assert divisors == [2, 3, 3, 2]
+
+
+def test_a_batch_without_objects_has_a_finite_loss():
+    targets = batch([(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))] * 2)
+    assert np.isfinite([float(value) for value in Loss(SPEC, Config())(logits(), targets, 0).values()]).all()
 
 
 def objectness_gradient(form, targets, raw, **settings):

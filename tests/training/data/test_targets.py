@@ -37,3 +37,22 @@ def test_no_boxes_leave_every_place_vacant():
     targets = dense_targets(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), SPEC, 2)
     assert not any(target.any() for name, target in targets.items() if name != "labelled")
     assert targets["labelled"].all()
+
+
+def test_other_anchors_of_a_cell_whose_shape_is_alike_are_responsible_too():
+    box = np.array([[70, 60, 102, 108]], np.float32)  # 1 x 1.5 cells: exactly the first anchor; IoU 0.3 with the second
+    for assign_iou, expected in ((1.0, [0]), (0.31, [0]), (0.29, [0, 1])):
+        targets = dense_targets(box, np.array([1]), SPEC, 2, assign_iou=assign_iou)
+        rows, columns, anchors = np.nonzero(targets["responsible"])
+        assert anchors.tolist() == expected
+        assert set(rows) == set(columns) == {2}
+        raw = np.concatenate([targets["logits"], np.zeros((5, 5, 2, 3), np.float32)], axis=-1)
+        decoded = decode(raw, SPEC.anchors, SPEC.stride)[0].reshape(5, 5, 2, 4)
+        np.testing.assert_allclose(decoded[rows, columns, anchors], np.repeat(box, len(expected), axis=0), atol=1e-2)
+        assert (targets["class_ids"][rows, columns, anchors] == 1).all()
+
+
+def test_the_best_anchor_of_a_box_is_never_taken_by_another_box():
+    boxes = np.array([[70, 60, 102, 108], [46, 52, 126, 116]], np.float32)  # one centre cell; the second box is the second anchor
+    targets = dense_targets(boxes, np.array([0, 1]), SPEC, 2, assign_iou=0.2)
+    assert targets["class_ids"][2, 2].tolist() == [0, 1]

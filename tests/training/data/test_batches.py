@@ -48,6 +48,20 @@ def test_every_photo_is_seen_as_often_as_there_are_epochs(rectangles, small_mode
     assert places[:9] != places[9:18]
 
 
+def test_images_of_rare_classes_are_shown_more_often_and_epochs_stay_as_long(rectangles, small_model):
+    made = batches(rectangles, small_model, augmented=True, repeat_rare=1.0)
+    common = replace(made.samples[0], labels=("red",), boxes=made.samples[0].boxes[:1], difficult=made.samples[0].difficult[:1])
+    many = replace(made, samples=[*[common] * 80, *[replace(common, labels=("blue",))] * 20])
+    counts = np.bincount([many._index(place) for place in range(100 * 50)], minlength=100)
+    assert counts.sum() == 100 * 50
+    rare, frequent = counts[80:], counts[:80]
+    assert rare.mean() / frequent.mean() == pytest.approx(np.sqrt(0.8 / 0.2), rel=0.02)
+    assert set(frequent) <= set(range(34, 50))
+    assert [many._index(place) for place in range(100)] != [many._index(place) for place in range(100, 200)]
+    again = replace(many, samples=list(many.samples))
+    assert [again._index(place) for place in (7, 512, 4999)] == [many._index(place) for place in (7, 512, 4999)]
+
+
 def test_the_size_follows_the_plan(rectangles, small_model):
     made = batches(rectangles, small_model)
     assert (made.steps_per_epoch, made.steps) == (3, 12)

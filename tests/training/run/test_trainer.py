@@ -51,6 +51,22 @@ def test_a_frozen_batch_norm_keeps_its_moving_statistics_where_kernels_move(rect
     assert moved == {name for name in before if name.endswith(("/kernel", "/bias"))}
 
 
+def test_by_default_the_batch_norm_of_the_head_trains_and_that_of_the_backbone_does_not(rectangles, small_model):
+    trainer, batches = make(rectangles, small_model)
+    before = trainer.model("before", {}).arrays
+    train(trainer, batches, 2)
+    still = set(before) - changed(trainer, before)
+    backbone = {"conv1", "conv2", "conv3", "conv4", "conv5"}
+    assert still == {name for name in before if name.partition("/")[0] in backbone and not name.endswith("/kernel")}
+
+
+def test_the_backbone_trains_at_a_rate_of_its_own(rectangles, small_model):
+    trainer, batches = make(rectangles, small_model, backbone_rate=0.0, weight_decay=0.0)
+    before = trainer.model("before", {}).arrays
+    train(trainer, batches, 2)
+    assert {name.partition("/")[0] for name in changed(trainer, before)} == {"conv6", "conv7", "conv4a", "conv8", "linear"}
+
+
 def test_the_loss_of_a_batch_falls_when_it_is_shown_again_and_again(rectangles, small_model):
     trainer, batches = make(rectangles, small_model)
     images, targets = batches.batch(0)
@@ -85,7 +101,7 @@ def test_the_moving_average_is_that_of_the_weights(rectangles, small_model):
 
 def test_weight_decay_shrinks_kernels_and_nothing_else(rectangles, small_model):
     silent = {"object_scale": 0.0, "noobject_scale": 0.0, "class_scale": 0.0, "coord_scale": 0.0}
-    trainer, batches = make(rectangles, small_model, weight_decay=0.5, **silent)
+    trainer, batches = make(rectangles, small_model, weight_decay=0.5, backbone_rate=1.0, batch_norm="frozen", **silent)
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 1, rate=0.1)
     after = trainer.model("after", {}).arrays
