@@ -10,9 +10,6 @@ from training.config import Config
 from training.errors import ConfigError
 from training.modeling.transfer import backbone, fresh_arrays
 
-ANCHORS = 5
-"""Of a new head (YOLO9000, section 2, figure 2)."""
-
 
 def untrained_backbone(config: Config) -> Model:
     """The stem that `config.network` names, with initial weights."""

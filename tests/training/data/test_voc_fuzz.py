@@ -13,7 +13,7 @@ from PIL import Image
 from training.data.voc_reader import parse_annotation, read_sample, read_set
 from training.errors import DatasetError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COUNT = 2000
 SENTINEL = "the sentinel's secret"
 
