@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.commands.preview import preview
+from detector.errors import BoxwrightError
 
 if TYPE_CHECKING:
-    from training.datasets.check import Check
+    from training.datasets.check import DatasetCheck
 
 app = typer.Typer(help="Annotated photos: check, split, import, merge, preview.", no_args_is_help=True)
 
@@ -40,36 +41,52 @@ def check(
     if fix:
         check_free(fix)
     found = _looked_through(dataset, image_sets or (), read_labels(labels) if labels else ())
-    notes = []
+    notes, failure = [], None
     if out:
         from training.datasets.plots import write_plots
 
         notes += [f"{path}: written." for path in write_plots(found, out)]
     if fix:
-        from training.datasets.repair import repair
-
-        made = repair(found, fix)
-        notes.append(f"{fix}: {made.photos} photos, {made.rewritten} annotations changed, {made.left_out} names left out.")
+        try:
+            notes.append(_repaired(found, fix))
+        except BoxwrightError as error:
+            failure = error
     if as_json:
         _print_json(as_facts(found) | {"notes": notes})
     else:
         print_check(found)
         for note in notes:
             typer.echo(note)
+    if failure:
+        raise failure
     raise typer.Exit(1 if found.errors else 0)
 
 
-def _looked_through(dataset: Path, image_sets: Sequence[str], labels: Sequence[str]) -> "Check":
+def _repaired(check: "DatasetCheck", out: Path) -> str:
+    """Write a repaired copy and return a summary."""
+    from training.datasets.repair import repair
+
+    made = repair(check, out)
+    return f"{out}: {made.photos} images, {made.rewritten} annotations changed, {made.left_out} names omitted."
+
+
+def _looked_through(dataset: Path, image_sets: Sequence[str], labels: Sequence[str]) -> "DatasetCheck":
     """The check, with a bar on stderr."""
     from rich.console import Console
     from rich.progress import Progress
 
     from training.datasets.check import check_dataset
+    from training.events import Events
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("looking through", total=None)
-        return check_dataset(dataset, image_sets, labels=labels, advance=lambda total: progress.update(task, total=total, advance=1))
+
+        class CheckProgress(Events):
+            def image_checked(self, total: int) -> None:
+                progress.update(task, total=total, advance=1)
+
+        return check_dataset(dataset, image_sets, labels=labels, events=CheckProgress())
 
 
 @app.command()
@@ -106,30 +123,30 @@ def import_(
     *,
     format_: Annotated[Literal["coco", "yolo"], typer.Option("--from", help="The format.")],
     photos: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="COCO: where its photos are. Beside SOURCE, if not given.")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="COCO: the folder of the images. Default: next to SOURCE, or in images/."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to write.")],
-    image_set: Annotated[str, typer.Option("--set", help="The list to write, for photos of which the source does not tell.")] = "train",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder, or an existing data set to add an image set to.")],
+    image_set: Annotated[str, typer.Option("--set", help="The list for images that the source assigns to no set.")] = "train",
 ) -> None:
     """Make a VOC-style data set of one in another format; photos are copied."""
     from training.datasets.importers.base import write_imported
 
     if photos and format_ != "coco":
         raise typer.BadParameter("is for COCO; YOLO's photos lie in its folder.", param_hint="--photos")
-    absent = 0
     if format_ == "coco":
         from training.datasets.importers.coco import read_coco
 
-        pictures, absent = read_coco(source, photos or source.parent, image_set=image_set)
-        made = write_imported(pictures, out)
+        imported = read_coco(source, photos, image_set=image_set)
     else:
         from training.datasets.importers.yolo import read_yolo
 
-        made = write_imported(read_yolo(source, image_set=image_set), out)
+        imported = read_yolo(source, image_set=image_set)
+    made = write_imported(imported, out)
     lists = ", ".join(f"{count} in {name}" for name, count in made.photos.items())
-    typer.echo(f"{out}: {sum(made.photos.values())} photos ({lists}), {made.boxes} boxes of {', '.join(made.labels) or 'nothing'}.")
-    if absent:
-        typer.echo(f"{absent} photos that the file names are not there and were left out.")
+    typer.echo(f"{out}: {len(imported.images)} images ({lists}), {made.boxes} boxes of {', '.join(made.labels) or 'nothing'}.")
+    for note in imported.notes:
+        typer.echo(note)
 
 
 @app.command()

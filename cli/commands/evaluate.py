@@ -30,6 +30,7 @@ def evaluate(
     from detector.detector import Detector
     from training.data.voc_reader import read_set
     from training.evaluation.evaluate import evaluate as measure
+    from training.events import Events
     from weights.engines.factory import load_engine
 
     samples = read_set(dataset, image_set)
@@ -38,7 +39,14 @@ def evaluate(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("evaluating", total=len(samples))
-        result = measure(detector, samples, advance=lambda: progress.advance(task))
+
+        class EvaluationProgress(Events):
+            def image_evaluated(self) -> None:
+                progress.advance(task)
+
+        result = measure(detector, samples, events=EvaluationProgress())
+    if result.warning:
+        typer.echo(result.warning, err=True)
     if plots is not None:
         from training.evaluation.plots import plot_evaluation
 
@@ -64,8 +72,8 @@ def _facts(result: "Evaluation") -> dict[str, object]:
         for label, each in result.classes.items()
     }
     return {
-        "photos": len(result.found),
-        "photos_per_second": result.photos_per_second,
+        "photos": len(result.detections),
+        "photos_per_second": result.images_per_second,
         "ap50": result.ap50,
         "ap50_11_point": result.ap50_11_point,
         "coco": {name: None if isnan(value) else value for name, value in asdict(result.coco).items()},
@@ -92,4 +100,4 @@ def _print(result: "Evaluation") -> None:
     typer.echo(f"COCO: AP {coco.ap:.3f}, AP50 {coco.ap50:.3f}, AP75 {coco.ap75:.3f}; ", nl=False)
     typer.echo(f"small {coco.small:.3f}, medium {coco.medium:.3f}, large {coco.large:.3f}.")
     others = f"; {result.other_boxes} boxes of labels that the model does not know were left out" if result.other_boxes else ""
-    typer.echo(f"{len(result.found)} photos, {result.photos_per_second:.1f} a second{others}.")
+    typer.echo(f"{len(result.detections)} photos, {result.images_per_second:.1f} a second{others}.")

@@ -6,8 +6,8 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from detector.errors import SettingError
+from detector.imaging.suffixes import IMAGE_SUFFIXES
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mpo"})
 LIST = ".txt"
 """The ending of a list of photos, a path in each line."""
 COPY = ".boxes"
@@ -27,7 +27,7 @@ def photo_paths(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list
     for argument in arguments:
         if argument.is_dir():
             found = _within(argument)
-            sentence = f"{argument}: no photo in this folder or below it; photos end in {', '.join(sorted(ENDINGS))}."
+            sentence = f"{argument}: no photo in this folder or below it; photos end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         elif not argument.exists() and has_magic(str(argument)):
             matches = map(Path, glob(str(argument), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
             found = sorted(path for path in matches if not path.is_dir())
@@ -56,4 +56,4 @@ def _within(folder: Path) -> list[Path]:
 
 def _is_photo(path: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix.lower() in ENDINGS and not path.stem.endswith(COPY) and not hidden
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(COPY) and not hidden

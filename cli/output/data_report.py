@@ -6,19 +6,19 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from training.datasets.check import Check
-from training.datasets.findings import KINDS, Finding
+from training.datasets.check import DatasetCheck
+from training.datasets.findings import FINDING_KINDS, Finding
 from training.datasets.split import Split
 
 MAX_EXAMPLES = 3
 STYLES = {"error": "red", "warning": "yellow"}
 
 
-def as_facts(check: Check) -> dict[str, object]:
+def as_facts(check: DatasetCheck) -> dict[str, object]:
     """For --json: everything that was found."""
     sets = {
         image_set: {
-            "photos": len(check.seen(image_set)),
+            "photos": len(check.samples(image_set)),
             "boxes": check.boxes_by_label(image_set).total(),
             "classes": dict(sorted(check.boxes_by_label(image_set).items())),
         }
@@ -31,7 +31,7 @@ def as_facts(check: Check) -> dict[str, object]:
     return {"folder": str(check.folder), "sets": sets, "errors": check.errors, "warnings": check.warnings, "findings": findings}
 
 
-def print_check(check: Check) -> None:
+def print_check(check: DatasetCheck) -> None:
     """Three tables: what is there by class and set, and what is wrong, the worst first."""
     console = Console()
     console.print(_contents(check))
@@ -40,7 +40,7 @@ def print_check(check: Check) -> None:
     console.print(f"{_count(check.errors, 'error')}, {_count(check.warnings, 'warning')}.", highlight=False)
 
 
-def _contents(check: Check) -> Table:
+def _contents(check: DatasetCheck) -> Table:
     counts = {image_set: check.boxes_by_label(image_set) for image_set in check.sets}
     every = sorted({label for each in counts.values() for label in each})
     table = Table(Column("class", overflow="fold"), *(Column(Text(image_set), justify="right") for image_set in counts))
@@ -48,16 +48,16 @@ def _contents(check: Check) -> Table:
         table.add_row(Text(label), *(f"{each[label]:,}" for each in counts.values()))
     table.add_section()
     table.add_row("boxes", *(f"{each.total():,}" for each in counts.values()))
-    table.add_row("photos", *(f"{len(check.seen(image_set)):,}" for image_set in counts))
+    table.add_row("photos", *(f"{len(check.samples(image_set)):,}" for image_set in counts))
     return table
 
 
-def _findings(check: Check) -> Table:
+def _findings(check: DatasetCheck) -> Table:
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in check.findings:
         by_kind[finding.kind].append(finding)
     table = Table("", "finding", Column("count", justify="right"), Column("for instance", overflow="fold"))
-    for kind, (severity, title) in KINDS.items():
+    for kind, (severity, title) in FINDING_KINDS.items():
         if found := by_kind.get(kind):
             examples = "\n".join(f"{each.where}: {each.detail}" for each in found[:MAX_EXAMPLES])
             more = f"\nand {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else ""

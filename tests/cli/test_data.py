@@ -39,7 +39,7 @@ def test_a_sound_data_set_ends_with_0(boxwright, flat):
 def test_warnings_alone_end_with_0_and_errors_with_1(boxwright, flat):
     ended = boxwright("data", "check", flat({"a": [DOG], "b": []}))
     assert ended.code == 0
-    assert "photo without a box" in ended.out
+    assert "image without a box" in ended.out
     assert "0 errors, 1 warning." in ended.out
     ended = boxwright("data", "check", flat({"a": [DOG], "b": [], "c": [("dog", 5, 5, 5, 5)]}))
     assert ended.code == 1
@@ -65,14 +65,14 @@ def test_allowed_labels_come_from_a_file(boxwright, flat, tmp_path):
     (tmp_path / "labels.txt").write_text("cat\nbird\n")
     ended = boxwright("data", "check", flat({"a": [DOG]}), "--labels", tmp_path / "labels.txt")
     assert ended.code == 1
-    assert "'dog' is none of cat, bird." in ended.out
+    assert "'dog' is not among the allowed labels: cat, bird." in ended.out
 
 
 def test_a_repaired_copy_and_plots_are_written_on_request(boxwright, flat, tmp_path):
     folder = flat({"a": [DOG, ("dog", 70, 1, 90, 9)], "b": [("dog", 5, 5, 5, 5), DOG]})
     ended = boxwright("data", "check", folder, "--fix", tmp_path / "fixed", "--out", tmp_path / "plots")
     assert ended.code == 1
-    assert f"{tmp_path / 'fixed'}: 2 photos, 2 annotations changed, 0 names left out." in ended.out
+    assert f"{tmp_path / 'fixed'}: 2 images, 2 annotations changed, 0 names omitted." in ended.out
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"classes.png", "boxes.png"}
     assert [len(sample.boxes) for sample in read_set(tmp_path / "fixed", "all")] == [2, 1]
     assert boxwright("data", "check", tmp_path / "fixed").code == 0
@@ -81,7 +81,7 @@ def test_a_repaired_copy_and_plots_are_written_on_request(boxwright, flat, tmp_p
 def test_a_copy_is_never_written_over_anything(boxwright, flat, tmp_path):
     ended = boxwright("data", "check", flat({"a": [DOG]}), "--fix", tmp_path)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith(f"boxwright: {tmp_path} is there already")
+    assert ended.err.startswith(f"boxwright: {tmp_path} exists already")
 
 
 def test_a_split_is_written_and_only_replaced_by_force(boxwright, flat):
@@ -119,8 +119,8 @@ def test_coco_and_yolo_are_imported(boxwright, photo, tmp_path):
     for source, arguments in options.items():
         ended = boxwright("data", "import", "--from", source, *arguments, "--out", tmp_path / source / "made")
         assert (ended.code, ended.err) == (0, "")
-        assert "1 photos (1 in val), 1 boxes of dog." in ended.out
-        assert ("1 photos that the file names are not there" in ended.out) == (source == "coco")
+        assert "1 images (1 in val), 1 boxes of dog." in ended.out
+        assert ("1 image named in the file but missing" in ended.out) == (source == "coco")
         (sample,) = read_set(tmp_path / source / "made", "val")
         assert (sample.labels, sample.boxes.tolist()) == (("dog",), [[20, 10, 60, 40]])
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from training.data.voc_layout import check_name, find_annotation, inside
+from training.data.voc_layout import check_name, file_inside, find_annotation
 from training.errors import DatasetError
 
 FILE = PurePosixPath("ImageSets/labelled.json")
@@ -29,7 +29,7 @@ def read_labelled(folder: Path) -> dict[str, frozenset[str]]:
     Raises:
         DatasetError: The file is too large, is not valid JSON, repeats a name, or has another structure.
     """
-    path = inside(folder, FILE)
+    path = file_inside(folder, FILE)
     if path is None:
         return {}
     content = _parse(path)

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import tostring
 
 from training.data.labelled import check_names_exist, read_labelled
-from training.data.voc_layout import ALL, names, sets
-from training.data.voc_reader import Annotation, parse_annotation, photo_of, read_annotation
+from training.data.voc_layout import ALL, image_names, image_sets
+from training.data.voc_reader import Annotation, image_of, parse_annotation, read_annotation
 from training.data.voc_writer import NewDataset, new_dataset, set_text
 from training.errors import DatasetError
 
@@ -44,8 +44,8 @@ class _Source:
 
     @classmethod
     def read(cls, folder: Path) -> "_Source":
-        known = [image_set for image_set in sets(folder) if image_set != ALL]
-        listed = {image_set: names(folder, image_set) for image_set in known} or {DEFAULT_SET: names(folder, ALL)}
+        known = [image_set for image_set in image_sets(folder) if image_set != ALL]
+        listed = {image_set: image_names(folder, image_set) for image_set in known} or {DEFAULT_SET: image_names(folder, ALL)}
         annotations = {name: read_annotation(folder, name) for each in listed.values() for name in dict.fromkeys(each)}
         labelled = read_labelled(folder)
         check_names_exist(folder, labelled.keys() - annotations.keys())
@@ -108,10 +108,10 @@ def _free(name: str, number: int, taken: set[str]) -> str:
 
 
 def _copy(new: NewDataset, folder: Path, annotation: Annotation, name: str) -> None:
-    photo = photo_of(folder, annotation)
+    image = image_of(folder, annotation)
     xml = annotation.path.read_bytes()
     if name != annotation.name:
         root = parse_annotation(annotation.path)
-        set_text(root, "filename", f"{PurePosixPath(name).name}{photo.suffix}")
+        set_text(root, "filename", f"{PurePosixPath(name).name}{image.suffix}")
         xml = bytes(tostring(root, encoding="utf-8")) + b"\n"
-    new.add(name, photo, xml, link=True)
+    new.add(name, image, xml, link=True)

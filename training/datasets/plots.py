@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.datasets.check import Check
+from training.datasets.check import DatasetCheck
 from training.plotting import COLOURS, MAX_LABEL_LENGTH, escape_label, save_png
 
 MAX_BARS = 60
@@ -17,7 +17,7 @@ MAX_POINTS = 20_000
 """Boxes in the scatter plot, sampled evenly. More boxes do not change the picture."""
 
 
-def write_plots(check: Check, folder: Path) -> tuple[Path, ...]:
+def write_plots(check: DatasetCheck, folder: Path) -> tuple[Path, ...]:
     """Write classes.png (boxes per label and set) and boxes.png (widths and heights). Creates the folder. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = {image_set: check.boxes_by_label(image_set) for image_set in check.sets}
@@ -25,10 +25,10 @@ def write_plots(check: Check, folder: Path) -> tuple[Path, ...]:
     return save_png(_histogram(counts), folder / "classes.png"), save_png(_box_sizes(sizes), folder / "boxes.png")
 
 
-def _relative_sizes(check: Check, image_set: str) -> NDArray[np.float64]:
+def _relative_sizes(check: DatasetCheck, image_set: str) -> NDArray[np.float64]:
     """(N, 2) widths and heights of the set's boxes, in percent of the image."""
-    found = [(seen.boxes[seen.kept, 2:] - seen.boxes[seen.kept, :2]) / np.array(seen.size) * 100 for seen in check.seen(image_set)]
-    return np.concatenate([np.zeros((0, 2)), *found])
+    sizes = [(each.boxes[each.usable, 2:] - each.boxes[each.usable, :2]) / np.array(each.size) * 100 for each in check.samples(image_set)]
+    return np.concatenate([np.zeros((0, 2)), *sizes])
 
 
 def _histogram(counts: Mapping[str, Counter[str]]) -> Figure:

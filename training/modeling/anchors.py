@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from detector.grid import Anchors, shape_iou
 from detector.placement import Placement
 from detector.spec import ModelSpec
+from training.data.unusable_boxes import upright_size
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 
@@ -48,6 +49,6 @@ def box_sizes(samples: Sequence[Sample], spec: ModelSpec, stride: int) -> NDArra
 
 
 def _placed(sample: Sample, spec: ModelSpec) -> NDArray[np.float32]:
-    boxes = Placement.fit(spec, sample.picture()).to_network(sample.boxes[~sample.crowd])
+    boxes = Placement.of(spec, *upright_size(sample)).to_network(sample.boxes[~sample.crowd])
     sizes: NDArray[np.float32] = boxes[:, 2:4] - boxes[:, 0:2]
     return sizes[(sizes > 0).all(axis=1)]

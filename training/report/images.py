@@ -9,7 +9,7 @@ from PIL import Image
 
 from detector.imaging.draw import draw_detections, draw_ground_truth
 from training.data.voc_reader import Sample
-from training.evaluation.per_image import Verdict, telling
+from training.evaluation.per_image import ImageResult, select_examples
 from training.report.content import ImageSheet, ReportImage
 
 MAX_IMAGES = 6
@@ -25,23 +25,23 @@ TITLES = {
 }
 
 
-def image_sheets(samples: Sequence[Sample], verdicts: Sequence[Verdict], labels: Sequence[str]) -> list[ImageSheet]:
+def image_sheets(samples: Sequence[Sample], results: Sequence[ImageResult], labels: Sequence[str]) -> list[ImageSheet]:
     """Return a sheet for each kind that has images. Raises ImageError, OSError."""
-    selected = telling(verdicts, MAX_IMAGES)
+    selected = select_examples(results, MAX_IMAGES)
     return [
-        ImageSheet(TITLES[kind], [_draw(samples[verdict.place], verdict, labels) for verdict in chosen])
+        ImageSheet(TITLES[kind], [_draw(samples[result.index], result, labels) for result in chosen])
         for kind, chosen in selected.items()
         if chosen
     ]
 
 
-def _draw(sample: Sample, verdict: Verdict, labels: Sequence[str]) -> ReportImage:
+def _draw(sample: Sample, result: ImageResult, labels: Sequence[str]) -> ReportImage:
     image = Image.fromarray(sample.picture())
     width, height = image.size
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     scale = np.array([image.width / width, image.height / height] * 2, np.float32)
-    detections = verdict.found.moved(lambda boxes: boxes * scale)
-    drawn = draw_detections(draw_ground_truth(np.asarray(image), verdict.truth.boxes * scale), detections, labels)
+    detections = result.detections.moved(lambda boxes: boxes * scale)
+    drawn = draw_detections(draw_ground_truth(np.asarray(image), result.truth.boxes * scale), detections, labels)
     file = BytesIO()
     Image.fromarray(drawn).save(file, "JPEG", quality=JPEG_QUALITY)
-    return ReportImage(b64encode(file.getvalue()).decode(), image.width, image.height, f"{sample.name}: {verdict.sentence(labels)}")
+    return ReportImage(b64encode(file.getvalue()).decode(), image.width, image.height, f"{sample.name}: {result.describe(labels)}")

@@ -10,9 +10,9 @@ from detector.detector import Detector
 from detector.engines import load_engine
 from training.evaluation.coco_ap import CocoAp
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.evaluation.per_image import verdicts
+from training.evaluation.per_image import image_results
 from training.evaluation.plots import confusion_figure, precision_recall_figure
-from training.evaluation.voc_ap import Truth
+from training.evaluation.voc_ap import ImageTruth
 from training.events import Events
 from training.report.content import Plot, Results, Table
 from training.report.images import image_sheets
@@ -28,7 +28,7 @@ def measure_results(record: RunRecord, events: Events) -> Results:
     """Evaluate the best model. Raises BoxwrightError or OSError if the model, the data or an image cannot be read."""
     model = load_model(record.folder.path / "best.safetensors")
     samples = record.val_samples()
-    evaluation = evaluate(Detector(model.spec, load_engine(model)), samples, advance=events.image_evaluated)
+    evaluation = evaluate(Detector(model.spec, load_engine(model)), samples, events=events)
     coco = evaluation.coco
     omitted = f" {evaluation.other_boxes} boxes with labels that the model does not know are ignored." if evaluation.other_boxes else ""
     return Results(
@@ -38,9 +38,9 @@ def measure_results(record: RunRecord, events: Events) -> Results:
             (_number(evaluation.ap50), "AP50 (area under the curve)"),
             (_number(coco.ap), "COCO AP (IoU 0.50 to 0.95)"),
             (_number(coco.ap75), "AP75"),
-            (f"{len(evaluation.found)}", "images"),
+            (f"{len(evaluation.detections)}", "images"),
         ],
-        speed=f"Detection took {1 / evaluation.photos_per_second * 1000:.0f} ms per image, including reading the file.{omitted}",
+        speed=f"Detection took {1 / evaluation.images_per_second * 1000:.0f} ms per image, including reading the file.{omitted}",
         classes=_classes(evaluation),
         sizes=_sizes(coco, evaluation.truths),
         plots=[
@@ -53,7 +53,7 @@ def measure_results(record: RunRecord, events: Events) -> Results:
                 "Row: class of the ground truth; last row: detections without one. Column: detected class; last column: missed objects.",
             ),
         ],
-        sheets=image_sheets(samples, verdicts(evaluation), model.spec.labels),
+        sheets=image_sheets(samples, image_results(evaluation), model.spec.labels),
     )
 
 
@@ -64,7 +64,7 @@ def _classes(evaluation: Evaluation) -> Table:
     return Table(("class", "boxes", "AP50", "AP50, 11 points"), [*rows, mean], numeric=(1, 2, 3))
 
 
-def _sizes(coco: CocoAp, truths: Sequence[Truth]) -> Table:
+def _sizes(coco: CocoAp, truths: Sequence[ImageTruth]) -> Table:
     areas = np.concatenate([box_area(truth.boxes[~truth.difficult]) for truth in truths])
     counts, _ = np.histogram(areas, AREA_EDGES)
     rows = zip(("small", "medium", "large"), counts, (coco.small, coco.medium, coco.large), strict=True)

@@ -12,6 +12,7 @@ from detector.spec import Model
 from training.config import Config
 from training.data.batches import Batches
 from training.data.fingerprint import data_fingerprint
+from training.data.unusable_boxes import check_boxes
 from training.data.voc_reader import Sample, read_set
 from training.distributed.process_group import WHOLE, Team
 from training.distributed.synchronise import check_same_data
@@ -59,6 +60,9 @@ class RunSetup:
             _warn_of_shared_images(train, val)
         _warn_of_unused_labels(train)
         labels = labels_to_learn(config, train)
+        for name, samples in ((task.train_set, train), (task.val_set, val)):
+            if warning := check_boxes(name, samples, labels):
+                _log.warning("%s", warning)
         _check_validation_labels(task, val, labels)
         start = model_to_start_with(model, labels, train, config)
         batches = Batches(train, start.model.spec, config, augmented=not config.overfit, share=team.share)

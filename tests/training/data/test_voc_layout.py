@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from training.data.voc_layout import find_photos, names
-from training.data.voc_reader import read_sample, read_set, sets
+from training.data.voc_layout import find_images, image_names, image_sets
+from training.data.voc_reader import read_sample, read_set
 from training.errors import DatasetError
 
 DOG = [("dog", 1, 2, 30, 40)]
@@ -14,12 +14,12 @@ DOG = [("dog", 1, 2, 30, 40)]
 
 def test_the_sets_are_the_lists_without_those_of_single_classes(make_dataset):
     folder = make_dataset({"a": DOG, "b": []}, {"train": ["a"], "val_2024": ["b"], "dog_train": ["a  1"], "cat_train": ["a -1"]})
-    assert sets(folder) == ("train", "val_2024")
+    assert image_sets(folder) == ("train", "val_2024")
 
 
 def test_a_set_named_like_another_with_a_prefix_is_still_a_set(make_dataset):
     folder = make_dataset({"a": DOG}, {"train": ["a"], "small_train": ["a"]})
-    assert sets(folder) == ("small_train", "train")
+    assert image_sets(folder) == ("small_train", "train")
 
 
 def test_any_set_name_is_read(make_dataset):
@@ -33,7 +33,7 @@ def test_labelimg_leaves_xml_beside_photos(tmp_path, annotated, save_photo):
         stem = name.rpartition(".")[0]
         (tmp_path / f"{stem}.xml").write_text(annotated(DOG, filename=name))
     (tmp_path / "._IMG_2.xml").write_bytes(b"\x00\x05\x16\x07")  # what macOS puts into archives
-    assert sets(tmp_path) == ("all",)
+    assert image_sets(tmp_path) == ("all",)
     samples = read_set(tmp_path, "all")
     assert [(sample.name, sample.photo.name) for sample in samples] == [
         ("IMG 10", "IMG 10.png"),
@@ -60,7 +60,7 @@ def test_cvat_has_a_default_list_with_subfolders_blanks_and_floats(make_dataset)
     objects = [("dog", 0.0, 1.53, 29.7, 39.99)]
     folder = make_dataset({"cam 1/frame 1": objects, "cam 2/frame 1": []}, {"default": ["cam 1/frame 1", "cam 2/frame 1"]})
     (folder / "labelmap.txt").write_text("# label:color_rgb:parts:actions\ndog:128,0,0::\n")
-    assert sets(folder) == ("default",)
+    assert image_sets(folder) == ("default",)
     first, second = read_set(folder, "default")
     assert first.photo == folder / "JPEGImages" / "cam 1" / "frame 1.jpg"
     np.testing.assert_allclose(first.boxes, [[-1, 0.53, 29.7, 39.99]], rtol=1e-6)
@@ -80,7 +80,7 @@ def test_label_studio_keeps_photos_in_images_and_filenames_without_ending(tmp_pa
     save_photo(tmp_path / "images" / "7f3a-raccoon.v2.png", 1)
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "7f3a-raccoon.v2.xml").write_text(annotated(DOG, filename="7f3a-raccoon.v2"))
-    assert sets(tmp_path) == ("all",)
+    assert image_sets(tmp_path) == ("all",)
     (sample,) = read_set(tmp_path, "all")
     assert (sample.name, sample.photo) == ("7f3a-raccoon.v2", tmp_path / "images" / "7f3a-raccoon.v2.png")
 
@@ -89,18 +89,18 @@ def test_a_line_of_a_list_may_have_a_flag_or_an_ending_and_a_file_windows_habits
     folder = make_dataset({"a": DOG, "b": DOG, "c": DOG, "d 1": DOG})
     (folder / "ImageSets" / "Main").mkdir(parents=True)
     (folder / "ImageSets" / "Main" / "train.txt").write_bytes("\ufeffa -1\r\nb.jpg\r\n\r\n  c  \r\nd 1\r\n".encode())
-    assert names(folder, "train") == ["a", "b", "c", "d 1"]
+    assert image_names(folder, "train") == ["a", "b", "c", "d 1"]
 
 
 def test_a_list_called_all_is_that_list(make_dataset):
-    assert names(make_dataset({"a": DOG, "b": DOG}, {"all": ["b"]}), "all") == ["b"]
+    assert image_names(make_dataset({"a": DOG, "b": DOG}, {"all": ["b"]}), "all") == ["b"]
 
 
 def test_a_folder_of_other_things_is_no_data_set(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(DatasetError, match="no VOC-style data is here"):
-        sets(tmp_path)
-    with pytest.raises(DatasetError, match="no VOC-style data is here"):
+    with pytest.raises(DatasetError, match="no VOC-style data found"):
+        image_sets(tmp_path)
+    with pytest.raises(DatasetError, match="no VOC-style data found"):
         read_set(tmp_path, "all")
 
 
@@ -153,7 +153,7 @@ def test_a_linked_folder_that_leads_out_is_not_followed(make_dataset, secret):
     (folder / "Annotations" / "outside").symlink_to(secret)
     with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
         read_set(folder, "train")
-    assert names(folder, "all") == ["b"]
+    assert image_names(folder, "all") == ["b"]
 
 
 def test_links_within_the_folder_and_to_the_folder_are_followed(make_dataset, tmp_path):
@@ -173,7 +173,7 @@ def test_links_in_circles_pipes_and_folders_are_no_files(make_dataset):
     os.mkfifo(folder / "Annotations" / "b.xml")
     (folder / "Annotations" / "c.xml").mkdir()
     os.mkfifo(folder / "ImageSets" / "Main" / "x_train.txt")
-    assert sets(folder) == ("train",)
+    assert image_sets(folder) == ("train",)
     for name in "abc":
         with pytest.raises(DatasetError, match="annotation is missing"):
             read_sample(folder, name)
@@ -184,7 +184,7 @@ def test_a_filename_leads_nowhere(make_dataset, annotated, secret, filename):
     folder = make_dataset({"b": DOG})
     (folder / "JPEGImages" / "b.jpg").unlink()
     (folder / "Annotations" / "b.xml").write_text(annotated(DOG, filename=filename.format(secret.parent)))
-    with pytest.raises(DatasetError, match=r"b\.xml: its photo is in none of"):
+    with pytest.raises(DatasetError, match=r"b\.xml: its image is in none of"):
         read_sample(folder, "b")
 
 
@@ -192,4 +192,4 @@ def test_photos_are_found_without_hidden_ones(make_dataset, save_photo):
     folder = make_dataset({"a": DOG, "sub/b": []})
     save_photo(folder / "JPEGImages" / ".c.jpg", 3)
     (folder / "JPEGImages" / "notes.txt").write_text("x")
-    assert [path.relative_to(folder).as_posix() for path in find_photos(folder)] == ["JPEGImages/a.jpg", "JPEGImages/sub/b.jpg"]
+    assert [path.relative_to(folder).as_posix() for path in find_images(folder)] == ["JPEGImages/a.jpg", "JPEGImages/sub/b.jpg"]

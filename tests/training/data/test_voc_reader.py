@@ -69,14 +69,14 @@ def test_names_that_lead_out_of_the_folder_are_refused(dataset, name):
 
 
 def test_a_missing_photo_annotation_or_set_is_named(dataset):
-    with pytest.raises(DatasetError, match=r"no image set 'val'.*there is train"):
+    with pytest.raises(DatasetError, match=r"no image set 'val'.*Existing sets: train\. Run `boxwright data split"):
         read_set(dataset, "val")
     with pytest.raises(DatasetError, match="plain name"):
         read_set(dataset, "../train")
     with pytest.raises(DatasetError, match=r"b\.xml: the annotation is missing"):
         read_sample(dataset, "b")
     (dataset / "JPEGImages" / "a.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"a\.xml: its photo is in none of"):
+    with pytest.raises(DatasetError, match=r"a\.xml: its image is in none of"):
         read_sample(dataset, "a")
 
 
@@ -103,7 +103,7 @@ def test_a_crowd_is_difficult_whatever_the_difficult_flag_is(dataset, written, d
 
 def test_difficult_as_something_else_is_refused(dataset):
     (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult="2"))
-    with pytest.raises(DatasetError, match="<difficult> is '2'; it is 0 or 1"):
+    with pytest.raises(DatasetError, match="<difficult> is '2'; expected 0 or 1"):
         read_annotation(dataset, "a")
 
 
@@ -112,5 +112,5 @@ def test_numbers_that_only_python_reads_are_refused(dataset, number):
     annotation = ANNOTATION.format(filename="a.jpg", difficult=0)
     before, _, after = annotation.partition("<xmin>")
     (dataset / "Annotations" / "a.xml").write_text(f"{before}<xmin>{number}{after[after.index('</xmin>') :]}", encoding="utf-8")
-    with pytest.raises(DatasetError, match="a number of pixels is wanted"):
+    with pytest.raises(DatasetError, match="expected a number of pixels"):
         read_annotation(dataset, "a")

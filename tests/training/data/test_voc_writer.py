@@ -96,7 +96,7 @@ def test_a_data_set_that_breaks_off_leaves_nothing(tmp_path, save_photo):
 def test_nothing_that_is_there_is_written_over(tmp_path, kind):
     out = tmp_path / "set"
     {"folder": out.mkdir, "file": out.touch, "broken link": lambda: out.symlink_to("nowhere")}[kind]()
-    with pytest.raises(DatasetError, match="is there already"), new_dataset(out):
+    with pytest.raises(DatasetError, match="exists already"), new_dataset(out):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
@@ -109,7 +109,7 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(tmp_path):
             out.mkdir()
             (out / "mine").touch()
 
-    with pytest.raises(DatasetError, match="is there already"):
+    with pytest.raises(DatasetError, match="exists already"):
         overtaken()
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert [path.name for path in out.iterdir()] == ["mine"]

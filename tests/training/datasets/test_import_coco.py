@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from training.data.voc_reader import read_annotation, read_set, sets
+from training.data.voc_layout import image_sets
+from training.data.voc_reader import read_annotation, read_set
 from training.datasets.check import check_dataset
 from training.datasets.importers.base import ImportSummary, write_imported
 from training.datasets.importers.coco import read_coco
@@ -40,16 +41,16 @@ def coco_of(samples, sizes):
 def imported(folder, content, photos, image_set="train"):
     path = folder / "instances.json"
     path.write_text(json.dumps(content))
-    pictures, absent = read_coco(path, photos, image_set=image_set)
-    return write_imported(pictures, folder / "made"), absent
+    dataset = read_coco(path, photos, image_set=image_set)
+    return write_imported(dataset, folder / "made"), dataset.notes
 
 
 def test_real_samples_come_back_exactly(shared, tmp_path):
     folder = shared / "data" / "bccd"
     samples = read_set(folder, "val")
     sizes = [read_annotation(folder, sample.name).size for sample in samples]
-    summary, absent = imported(tmp_path, coco_of(samples, sizes), folder / "JPEGImages", "val")
-    assert (summary, absent) == (ImportSummary({"val": 87}, 1138, ("Platelets", "RBC", "WBC")), 0)
+    summary, notes = imported(tmp_path, coco_of(samples, sizes), folder / "JPEGImages", "val")
+    assert (summary, notes) == (ImportSummary({"val": 87}, 1138, ("Platelets", "RBC", "WBC")), ())
     for ours, theirs in zip(read_set(tmp_path / "made", "val"), samples, strict=True):
         assert (ours.name, ours.labels) == (theirs.name, theirs.labels)
         np.testing.assert_array_equal(ours.boxes, theirs.boxes)
@@ -78,9 +79,9 @@ def small(tmp_path, save_photo):
 
 
 def test_broken_numbers_crowds_subfolders_and_absent_photos(small, tmp_path):
-    summary, absent = imported(tmp_path, small, tmp_path / "photos")
-    assert (summary, absent) == (ImportSummary({"train": 2}, 2, ("traffic light",)), 1)
-    assert sets(tmp_path / "made") == ("train",)
+    summary, notes = imported(tmp_path, small, tmp_path / "photos")
+    assert (summary, notes) == (ImportSummary({"train": 2}, 2, ("traffic light",)), ("1 image named in the file but missing: skipped.",))
+    assert image_sets(tmp_path / "made") == ("train",)
     first, second = read_set(tmp_path / "made", "train")
     np.testing.assert_allclose(first.boxes, [[10.28, 5.5, 30.403, 35.75], [0, 0, 60, 40]], atol=1e-3)
     assert first.difficult.tolist() == first.crowd.tolist() == [False, True]
@@ -108,9 +109,9 @@ def test_of_a_file_name_that_leads_elsewhere_the_last_part_counts(small, tmp_pat
         (lambda file: file["annotations"][0].update(category_id=8), "category 8, which is not in the file"),
         (lambda file: file["annotations"][0].update(image_id=8), "image 8, which is not in the file"),
         (lambda file: file["images"][1].update(id=1), "two images have the same id"),
-        (lambda file: file["images"][1].update(file_name="a.jpg"), "two photos would have the name 'a'"),
+        (lambda file: file["images"][1].update(file_name="a.jpg"), "two images would have the name 'a'"),
         (lambda file: file["categories"][0].update(name="\x01"), "the label .* has characters that XML cannot hold"),
-        (lambda file: file.update(images=[], annotations=[]), "of its 0 photos none"),
+        (lambda file: file.update(images=[], annotations=[]), "none of its 0 images"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(small, tmp_path, change, message):
@@ -138,8 +139,7 @@ def test_mutated_files_are_read_or_refused(small, tmp_path):
             )
         (tmp_path / "mutated.json").write_bytes(bytes(body))
         try:
-            pictures, _ = read_coco(tmp_path / "mutated.json", tmp_path / "photos", image_set="train")
-            write_imported(pictures, tmp_path / f"made{number}")
+            write_imported(read_coco(tmp_path / "mutated.json", tmp_path / "photos", image_set="train"), tmp_path / f"made{number}")
         except DatasetError:
             refused += 1
     assert 50 < refused < 300

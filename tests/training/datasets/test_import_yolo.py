@@ -5,12 +5,13 @@ import pytest
 from PIL import Image
 
 from detector.boxes import box_xyxy_to_cxcywh
-from training.data.voc_reader import read_annotation, read_set, sets
+from training.data.voc_layout import image_sets
+from training.data.voc_reader import read_annotation, read_set
 from training.datasets.importers.base import ImportSummary, write_imported
 from training.datasets.importers.yolo import read_yolo
 from training.errors import DatasetError
 
-YAML = "path: ../datasets/x\ntrain: images/train\nval: images/val\nnames:\n  0: dog\n  1: traffic light\n"
+YAML = "path: ../datasets/x\nnames:\n  0: dog\n  1: traffic light\n"
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_sets_come_from_folders_and_a_photo_without_labels_has_no_boxes(yolo):
     root = yolo({"images/train/a.jpg": "0 0.5 0.5 0.5 0.5\n\n1 0.25 0.25 0.5 0.5\n", "images/val/a.png": None, "images/b.jpg": ""})
     assert imported(root) == ImportSummary({"train": 2, "val": 1}, 2, ("dog", "traffic light"))
     made = root.parent / "made"
-    assert sets(made) == ("train", "val")
+    assert image_sets(made) == ("train", "val")
     b, a = read_set(made, "train")
     assert (b.name, b.labels) == ("b", ())
     assert (a.name, a.labels) == ("train/a", ("dog", "traffic light"))
@@ -103,7 +104,7 @@ def test_shares_are_of_the_upright_photo(yolo, save_photo):
     exif[0x0112] = 6
     save_photo(root / "images" / "a.jpg", 1, (60, 40), exif=exif)
     imported(root)
-    assert read_annotation(root.parent / "made", "a").size == (40, 60)
+    assert read_annotation(root.parent / "made", "a").size is None  # so that `data check` warns of the orientation
     np.testing.assert_array_equal(read_set(root.parent / "made", "train")[0].boxes, [[0, 0, 20, 60]])
 
 
@@ -114,14 +115,14 @@ def test_shares_are_of_the_upright_photo(yolo, save_photo):
         ("0 0.5 0.5 1 1 0.9", "line 1 has 6 numbers"),
         ("0", "line 1 has 1 numbers"),
         ("0 0.5 0.5 1 1\n\ndog 0.5 0.5 1 1", "line 3 is 'dog 0.5"),
-        ("0 0.5 0.5 1.5 1", "shares of the photo, 0 to 1"),
-        ("0 30 20 10 10", "shares of the photo, 0 to 1"),
-        ("0 nan 0.5 1 1", "shares of the photo, 0 to 1"),
+        ("0 0.5 0.5 1.5 1", "fractions of the image from 0 to 1"),
+        ("0 30 20 10 10", "fractions of the image from 0 to 1"),
+        ("0 nan 0.5 1 1", "fractions of the image from 0 to 1"),
         ("0.5 0.5 0.5 1 1", "a whole number"),
         ("nan 0.5 0.5 1 1", "a whole number"),
         ("inf 0.5 0.5 1 1", "a whole number"),
-        ("2 0.5 0.5 1 1", "have class 2; the data set names 2: dog, traffic light"),
-        ("-1 0.5 0.5 1 1", "have class -1"),
+        ("2 0.5 0.5 1 1", "has class 2, but the data set names 2 classes: dog, traffic light"),
+        ("-1 0.5 0.5 1 1", "has class -1"),
         ("0 0.5 0.5 1 ä", "is not UTF-8"),
     ],
 )
@@ -155,7 +156,7 @@ def test_yaml_without_names_is_refused(yolo, text):
 
 def test_missing_names_photos_and_links_out_are_refused(yolo, tmp_path, save_photo):
     root = yolo({"images/a.jpg": ""}, "notes.txt")
-    with pytest.raises(DatasetError, match="names of the classes are missing"):
+    with pytest.raises(DatasetError, match="class names are missing"):
         imported(root)
     (root / "data.yaml").write_text(YAML)
     (root / "images" / "b.jpg").write_text("no photo")
@@ -167,5 +168,5 @@ def test_missing_names_photos_and_links_out_are_refused(yolo, tmp_path, save_pho
         imported(root)
     for photo in root.rglob("*.jpg"):
         photo.unlink()
-    with pytest.raises(DatasetError, match="no photo was found"):
+    with pytest.raises(DatasetError, match="no image was found"):
         imported(root)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from training.data.labelled import FILE, read_labelled
-from training.data.voc_reader import parse_annotation, read_annotation, read_set, sets
+from training.data.voc_layout import image_sets
+from training.data.voc_reader import parse_annotation, read_annotation, read_set
 from training.datasets.check import check_dataset
 from training.datasets.merge import MergeSummary, merge
 from training.errors import DatasetError
@@ -38,7 +39,7 @@ def test_every_image_is_labelled_for_the_labels_of_its_own_source(sources, tmp_p
 
 def test_image_sets_join_in_the_order_of_the_sources_and_boxes_stay(sources, tmp_path):
     merge(sources, tmp_path / "merged")
-    assert sets(tmp_path / "merged") == ("test", "train", "val")
+    assert image_sets(tmp_path / "merged") == ("test", "train", "val")
     train = read_set(tmp_path / "merged", "train")
     assert [(sample.name, sample.labels) for sample in train] == [("b", ()), ("a", ("dog",)), ("a-3", ("cat",)), ("a-2", ("cow",))]
     for name, (source, old) in {"a": (0, "a"), "a-3": (1, "a"), "a-2": (1, "a-2")}.items():
@@ -85,12 +86,12 @@ def test_an_image_in_two_sets_is_written_once(make_dataset, tmp_path):
 
 
 def test_what_exists_is_not_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
-    with pytest.raises(DatasetError, match="is there already"):
+    with pytest.raises(DatasetError, match="exists already"):
         merge(sources, sources[0])
     with pytest.raises(DatasetError, match=r"dogs is given twice\. Give every data set once"):
         merge([sources[0], sources[1], sources[0] / "." / "../dogs"], tmp_path / "merged")
     (sources[1] / "JPEGImages" / "d.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"d\.xml: its photo is in none of"):
+    with pytest.raises(DatasetError, match=r"d\.xml: its image is in none of"):
         merge(sources, tmp_path / "merged")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dogs", "others"]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.voc_reader import parse_annotation, read_sample, read_set, sets
+from training.data.voc_layout import image_sets
+from training.data.voc_reader import parse_annotation, read_sample, read_set
 from training.datasets.check import check_dataset
 from training.datasets.repair import Repaired, repair
 from training.errors import DatasetError
@@ -123,7 +124,7 @@ def test_a_flat_folder_becomes_vocs_layout_without_lists(tmp_path, annotated, sa
     save_photo(tmp_path / "flat" / "a.png", 1)
     (tmp_path / "flat" / "b.xml").write_text(annotated([("dog", 0, 1, 9, 9)], filename="a.png"))
     repair(check_dataset(tmp_path / "flat"), tmp_path / "fixed")
-    assert sets(tmp_path / "fixed") == ("all",)
+    assert image_sets(tmp_path / "fixed") == ("all",)
     assert sorted(files(tmp_path / "fixed")) == ["Annotations/b.xml", "JPEGImages/b.png"]
     np.testing.assert_array_equal(read_sample(tmp_path / "fixed", "b").boxes, [[0, 0, 9, 9]])
 
@@ -137,7 +138,7 @@ def test_unknown_labels_stay(make_dataset, tmp_path):
 def test_an_existing_folder_is_never_written_to(make_dataset, tmp_path):
     found = check_dataset(make_dataset({"a": [DOG]}))
     (tmp_path / "fixed").mkdir()
-    with pytest.raises(DatasetError, match="is there already"):
+    with pytest.raises(DatasetError, match="exists already"):
         repair(found, tmp_path / "fixed")
     assert not list((tmp_path / "fixed").iterdir())
 
@@ -145,7 +146,7 @@ def test_an_existing_folder_is_never_written_to(make_dataset, tmp_path):
 def test_nothing_is_written_where_nothing_is_left(make_dataset, tmp_path):
     folder = make_dataset({"a": [DOG]})
     (folder / "JPEGImages" / "a.jpg").unlink()
-    with pytest.raises(DatasetError, match="no sample is left"):
+    with pytest.raises(DatasetError, match="no sample can be repaired"):
         repair(check_dataset(folder), tmp_path / "fixed")
     assert not (tmp_path / "fixed").exists()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import SettingError
-from training.data.voc_layout import names
+from training.data.voc_layout import image_names
 from training.data.voc_reader import read_sample, read_set
 from training.datasets.check import check_dataset
 from training.datasets.split import _improved, split, write_split
@@ -73,7 +73,7 @@ def test_no_single_move_would_improve_a_split(seed, photos, columns, val):
 
 def test_real_classes_are_parted_evenly(shared):
     everyday = shared / "data" / "everyday"
-    every_tenth = [read_sample(everyday, name) for name in names(everyday, "train")[::10]]
+    every_tenth = [read_sample(everyday, name) for name in image_names(everyday, "train")[::10]]
     for samples in (read_set(shared / "data" / "bccd", "all"), every_tenth):
         parts = split(samples, val=0.2)
         for label, count in parts.boxes.items():
@@ -82,14 +82,14 @@ def test_real_classes_are_parted_evenly(shared):
 
 @pytest.mark.parametrize("val", [0, 1, -0.5, 2, float("nan")])
 def test_a_share_is_between_0_and_1(varied, val):
-    with pytest.raises(SettingError, match="share of val"):
+    with pytest.raises(SettingError, match="fraction of val"):
         split(read_set(varied, "all"), val=val)
 
 
 def test_too_few_photos_are_refused(make_dataset):
-    with pytest.raises(DatasetError, match="1 photos, 1 of them different, are too few"):
+    with pytest.raises(DatasetError, match="1 images \\(1 different ones\\) are too few"):
         split(read_set(make_dataset({"a": [DOG]}), "all"))
-    with pytest.raises(DatasetError, match="0 photos"):
+    with pytest.raises(DatasetError, match="0 images"):
         split([])
 
 
@@ -105,7 +105,7 @@ def test_lists_that_are_there_are_replaced_by_force_only(varied):
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text("p00\n")
     parts = split(read_set(varied, "all"))
-    with pytest.raises(DatasetError, match=r"val\.txt: there already.*--force"):
+    with pytest.raises(DatasetError, match=r"val\.txt: exists already.*--force"):
         write_split(varied, parts)
     assert [path.name for path in lists.iterdir()] == ["val.txt"]
     assert (lists / "val.txt").read_text() == "p00\n"

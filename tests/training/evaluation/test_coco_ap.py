@@ -4,7 +4,7 @@ import pytest
 from detector.detections import Detections
 from training.evaluation.coco_ap import coco_ap, interpolated_ap
 from training.evaluation.confusion import confusion_matrix
-from training.evaluation.voc_ap import Truth, evaluate_class
+from training.evaluation.voc_ap import ImageTruth, evaluate_class
 
 CLASSES = 3
 
@@ -21,7 +21,7 @@ def random_photos(seed, photos=20):
         places = corners[rng.random(16) < 0.4]
         boxes = np.concatenate([places, places + rng.uniform(25, 90, places.shape)], axis=1)
         class_ids = rng.integers(0, CLASSES, len(boxes))
-        truths.append(Truth(boxes.astype(np.float32), class_ids, rng.random(len(boxes)) < 0.1))
+        truths.append(ImageTruth(boxes.astype(np.float32), class_ids, rng.random(len(boxes)) < 0.1))
         moved = boxes + rng.normal(0, 4, boxes.shape)
         noise = rng.uniform(1000, 1300, (5, 2))
         all_boxes = np.concatenate([moved, np.concatenate([noise, noise + 50], axis=1)])
@@ -49,7 +49,7 @@ def test_the_very_boxes_score_one_and_nothing_scores_zero():
 
 
 def test_a_size_of_which_there_is_nothing_has_no_number():
-    truth = Truth(np.array([[0, 0, 200, 200]], np.float32), np.array([0]), np.array([False]))
+    truth = ImageTruth(np.array([[0, 0, 200, 200]], np.float32), np.array([0]), np.array([False]))
     result = coco_ap([Detections(truth.boxes, np.ones(1, np.float32), truth.class_ids)], [truth], 1)
     assert (result.large, result.ap) == (pytest.approx(1), pytest.approx(1))
     assert np.isnan(result.small)
@@ -57,7 +57,7 @@ def test_a_size_of_which_there_is_nothing_has_no_number():
 
 def test_confusion_counts_hits_mistakes_misses_and_inventions():
     boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], np.float32)
-    truth = Truth(boxes, np.array([0, 1, 1, 0]), np.array([False, False, False, True]))
+    truth = ImageTruth(boxes, np.array([0, 1, 1, 0]), np.array([False, False, False, True]))
     seen = np.array([[0, 0, 10, 10], [20, 0, 30, 11], [90, 0, 99, 10], [60, 0, 70, 10], [0, 0, 10, 10]], np.float32)
     found = Detections(seen, np.array([0.9, 0.8, 0.7, 0.6, 0.1], np.float32), np.array([0, 0, 1, 0, 1]))
     np.testing.assert_array_equal(confusion_matrix([found], [truth], 2), [[1, 0, 0], [1, 0, 1], [0, 1, 0]])

@@ -10,7 +10,7 @@ from detector.detections import Detections
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 from training.evaluation.evaluate import evaluate
-from training.evaluation.per_image import verdicts
+from training.evaluation.per_image import image_results
 
 LABELS = ("cat", "dog")
 BOX, FAR = [10, 10, 40, 40], [50, 10, 90, 40]
@@ -47,8 +47,8 @@ def test_a_detection_of_an_unlabelled_class_is_no_mistake(sample, labelled, wron
     assert (dogs.boxes, len(dogs.scores) - 1) == (1, wrong)
     assert result.confusion[2].tolist() == [0, wrong, 0]
     assert result.confusion[:2, :2].tolist() == [[1, 0], [0, 1]]
-    assert [len(verdict.invented) for verdict in verdicts(result)] == [wrong, 0]
-    assert len(result.found[0]) == 1 + wrong
+    assert [len(each.false_positives) for each in image_results(result)] == [wrong, 0]
+    assert len(result.detections[0]) == 1 + wrong
     assert result.coco.ap50 == pytest.approx(1 - wrong / 4)  # of two classes one has an equally sure mistake before its box
 
 
@@ -56,7 +56,7 @@ def test_a_box_of_an_unlabelled_class_counts_as_difficult(sample):
     result = evaluate(FixedDetector(), [sample(frozenset({"cat"}), (BOX, FAR), ("cat", "dog"))])
     assert result.classes.keys() == {"cat"}
     assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
-    assert (verdicts(result)[0].missed, result.coco.ap50) == ((), pytest.approx(1.0))
+    assert (image_results(result)[0].missed, result.coco.ap50) == ((), pytest.approx(1.0))
 
 
 def test_a_set_whose_boxes_are_all_of_unlabelled_classes_cannot_be_measured(sample):

@@ -3,8 +3,8 @@ import pytest
 
 from detector.detections import Detections
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.per_image import telling, verdicts
-from training.evaluation.voc_ap import Truth
+from training.evaluation.per_image import image_results, select_examples
+from training.evaluation.voc_ap import ImageTruth
 
 LABELS = ("cat", "dog")
 LEFT, RIGHT, FAR = (0, 0, 10, 10), (20, 0, 30, 10), (60, 60, 70, 70)
@@ -16,45 +16,45 @@ def found(*boxes):
     return Detections(np.array(corners, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(classes, np.int64))
 
 
-def there(*boxes, difficult=()):
+def truth_of_image(*boxes, difficult=()):
     """(box, class id), ..."""
     corners, classes = ([each[part] for each in boxes] for part in range(2))
-    marks = np.array([place in difficult for place in range(len(boxes))], np.bool_)
-    return Truth(np.array(corners, np.float32).reshape(-1, 4), np.array(classes, np.int64), marks)
+    marks = np.array([index in difficult for index in range(len(boxes))], np.bool_)
+    return ImageTruth(np.array(corners, np.float32).reshape(-1, 4), np.array(classes, np.int64), marks)
 
 
-def judged(*photos):
-    return verdicts(Evaluation(LABELS, [one for one, _ in photos], [other for _, other in photos], 1.0, 0))
+def results_of(*images):
+    return image_results(Evaluation(LABELS, [one for one, _ in images], [other for _, other in images], 1.0, 0))
 
 
 @pytest.mark.parametrize(
     ("detections", "truth", "sentence"),
     [
-        (found((LEFT, 0.9, 0)), there((LEFT, 0)), "found"),
-        (found((LEFT, 0.9, 0), (RIGHT, 0.8, 1)), there((LEFT, 0), (RIGHT, 1)), "all 2 found"),
-        (found((LEFT, 0.2, 0)), there((LEFT, 0)), "cat missed"),  # below 0.25: not said
-        (found((LEFT, 0.9, 1)), there((LEFT, 0)), "cat taken for dog (90%)"),
-        (found((FAR, 0.5, 1)), there((LEFT, 0)), "dog (50%) where none is, cat missed"),
-        (found(), there(), "nothing there, nothing found"),
-        (found((LEFT, 0.9, 1)), there((LEFT, 0), difficult=(0,)), "nothing there, nothing found"),  # counts neither way
-        (found(), there(*[(LEFT, 0)] * 8), "cat missed, cat missed, cat missed, cat missed, cat missed and 3 more"),
+        (found((LEFT, 0.9, 0)), truth_of_image((LEFT, 0)), "found"),
+        (found((LEFT, 0.9, 0), (RIGHT, 0.8, 1)), truth_of_image((LEFT, 0), (RIGHT, 1)), "all 2 found"),
+        (found((LEFT, 0.2, 0)), truth_of_image((LEFT, 0)), "cat missed"),  # the score is below 0.25
+        (found((LEFT, 0.9, 1)), truth_of_image((LEFT, 0)), "cat detected as dog (90%)"),
+        (found((FAR, 0.5, 1)), truth_of_image((LEFT, 0)), "dog (50%) without an object, cat missed"),
+        (found(), truth_of_image(), "no object, no detection"),
+        (found((LEFT, 0.9, 1)), truth_of_image((LEFT, 0), difficult=(0,)), "no object, no detection"),  # ignored
+        (found(), truth_of_image(*[(LEFT, 0)] * 8), "cat missed, cat missed, cat missed, cat missed, cat missed and 3 more"),
     ],
 )
-def test_a_photo_is_told_of_in_a_sentence(detections, truth, sentence):
-    (verdict,) = judged((detections, truth))
-    assert verdict.sentence(LABELS) == sentence
+def test_description_of_an_image(detections, truth, sentence):
+    (result,) = results_of((detections, truth))
+    assert result.describe(LABELS) == sentence
 
 
-def test_photos_are_chosen_by_what_they_show_and_none_twice():
-    every = judged(
-        (found((LEFT, 0.6, 0)), there((LEFT, 0))),
-        (found((LEFT, 0.9, 0)), there((LEFT, 0))),
-        (found((FAR, 0.4, 0)), there()),
-        (found((FAR, 0.7, 0)), there((LEFT, 0), (RIGHT, 0))),
-        (found(), there((LEFT, 0))),
-        (found(), there((LEFT, 0), (RIGHT, 0))),
-        (found(), there()),
+def test_examples_are_selected_by_kind_and_no_image_twice():
+    results = results_of(
+        (found((LEFT, 0.6, 0)), truth_of_image((LEFT, 0))),
+        (found((LEFT, 0.9, 0)), truth_of_image((LEFT, 0))),
+        (found((FAR, 0.4, 0)), truth_of_image()),
+        (found((FAR, 0.7, 0)), truth_of_image((LEFT, 0), (RIGHT, 0))),
+        (found(), truth_of_image((LEFT, 0))),
+        (found(), truth_of_image((LEFT, 0), (RIGHT, 0))),
+        (found(), truth_of_image()),
     )
-    chosen = {kind: [one.place for one in some] for kind, some in telling(every, 6).items()}
+    chosen = {kind: [each.index for each in examples] for kind, examples in select_examples(results, 6).items()}
     assert chosen == {"worst": [3, 2], "missed": [5, 4], "best": [1, 0]}
-    assert [len(some) for some in telling(every, 1).values()] == [1, 1, 1]
+    assert [len(examples) for examples in select_examples(results, 1).values()] == [1, 1, 1]
