@@ -199,7 +199,7 @@ LAYOUTS = [
     Layout(
         "label files that belong to no image",
         images("images/a.jpg") | {"elsewhere/deep/b.txt": BOX, "data.yaml": NAMES},
-        error="there are 1 label file, such as elsewhere/deep/b.txt, but none belongs to an image",
+        error="1 label file found, such as elsewhere/deep/b.txt, but none belongs to an image",
     ),
     Layout(
         "one image without labels, and one label file without an image",

@@ -7,7 +7,7 @@ from PIL import Image
 from training.data.voc_layout import image_sets
 from training.data.voc_reader import parse_annotation, read_sample, read_set
 from training.datasets.check import check_dataset
-from training.datasets.repair import Repaired, repair
+from training.datasets.repair import RepairSummary, repair
 from training.errors import DatasetError
 
 DOG = ("dog", 1, 1, 30, 40)
@@ -55,7 +55,7 @@ def test_the_copy_has_no_errors_and_the_original_is_as_it_was(blemished, tmp_pat
     found = check_dataset(blemished)
     made = repair(found, tmp_path / "fixed")
     assert found.errors > 0
-    assert made == Repaired(photos=7, rewritten=4, left_out=3)
+    assert made == RepairSummary(photos=7, rewritten=4, left_out=3)
     again = check_dataset(tmp_path / "fixed")
     assert (again.errors, again.warnings) == (0, 0)
     assert files(blemished) == before
@@ -116,7 +116,7 @@ def test_what_needs_no_mending_in_an_annotation_stays_in_it(make_dataset, tmp_pa
 def test_repairing_a_repaired_copy_changes_nothing(blemished, tmp_path):
     repair(check_dataset(blemished), tmp_path / "fixed")
     made = repair(check_dataset(tmp_path / "fixed"), tmp_path / "again")
-    assert made == Repaired(photos=7, rewritten=0, left_out=0)
+    assert made == RepairSummary(photos=7, rewritten=0, left_out=0)
     assert files(tmp_path / "again") == files(tmp_path / "fixed")
 
 
@@ -152,6 +152,6 @@ def test_nothing_is_written_where_nothing_is_left(make_dataset, tmp_path):
 
 
 def test_real_data_sets_come_out_without_errors(shared, tmp_path):
-    for name, wanted in {"raccoon": Repaired(161, 0, 1), "bccd": Repaired(292, 2, 0)}.items():
+    for name, wanted in {"raccoon": RepairSummary(161, 0, 1), "bccd": RepairSummary(292, 2, 0)}.items():
         assert repair(check_dataset(shared / "data" / name), tmp_path / name) == wanted
         assert check_dataset(tmp_path / name).errors == 0

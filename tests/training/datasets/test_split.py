@@ -112,3 +112,16 @@ def test_lists_that_are_there_are_replaced_by_force_only(varied):
     write_split(varied, parts, force=True)
     assert sorted(path.name for path in lists.iterdir()) == ["train.txt", "val.txt"]
     assert tuple((lists / "val.txt").read_text().split()) == parts.val
+
+
+def test_a_list_that_cannot_be_written_leaves_the_other_unchanged(varied):
+    lists = varied / "ImageSets" / "Main"
+    (lists / "val.txt").mkdir(parents=True)
+    parts = split(read_set(varied, "all"))
+    for before in (None, "p00\n"):
+        if before:
+            (lists / "train.txt").write_text(before)
+        with pytest.raises(IsADirectoryError):
+            write_split(varied, parts, force=True)
+        assert [path.name for path in sorted(lists.iterdir())] == (["train.txt", "val.txt"] if before else ["val.txt"])
+    assert (lists / "train.txt").read_text() == "p00\n"

@@ -67,7 +67,7 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
     unused = files.unused_label_files
     if unused and not any(image.labels for image in imported):
         raise DatasetError(
-            f"{files.folder}: there are {count(len(unused), 'label file')}, such as {unused[0]}, but none belongs to an image. "
+            f"{files.folder}: {count(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
             "Put the label files next to the images, or in a folder `labels` beside the folder `images`."
         )
 
