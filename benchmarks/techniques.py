@@ -79,7 +79,7 @@ def _measured(data: Path, settings: Row) -> Row:
         if run.train().interrupted:
             sys.exit("interrupted: this run does not count.")
         seconds = time.process_time() - started
-        checks = [row for row in run.folder.rows() if "ap50" in row]
+        checks = [row for row in run.folder.metrics.read() if "ap50" in row]
         coco = _coco_ap(run.folder.path / "last.safetensors", data)
     curves = {key: [check[key] for check in checks] for key in ("step", "ap50", "val_loss")}
     return curves | {"coco_ap": coco, "processor_seconds": round(seconds, 1)}

@@ -53,15 +53,15 @@ class Config(BaseModel):
     repeat_rare: float = Field(
         0.0, ge=0, le=1, description="Show images with a class that fewer than this share of the images have more often. 0: off."
     )
-    mosaic: float = Field(0.3, ge=0, le=1, description="Share of training pictures that are made of four photos.")
-    mosaic_until: float = Field(0.8, ge=0, le=1, description="Share of the run after which there is no mosaic any more.")
+    mosaic: float = Field(0.3, ge=0, le=1, description="Shard of training pictures that are made of four photos.")
+    mosaic_until: float = Field(0.8, ge=0, le=1, description="Shard of the run after which there is no mosaic any more.")
     scale: float = Field(
         0.4, ge=0, le=2, description="The part of a photo that is shown is up to e^scale larger or smaller than the photo."
     )
     aspect: float = Field(0.15, ge=0, le=1, description="Its sides are stretched against each other by up to e^aspect.")
     translate: float = Field(0.15, ge=0, le=1, description="It is moved by up to this share of the photo's sides.")
-    flip: float = Field(0.5, ge=0, le=1, description="Share of pictures that are mirrored.")
-    flip_vertical: float = Field(0.0, ge=0, le=1, description="Share of pictures that are turned upside down: for microscopes and maps.")
+    flip: float = Field(0.5, ge=0, le=1, description="Shard of pictures that are mirrored.")
+    flip_vertical: float = Field(0.0, ge=0, le=1, description="Shard of pictures that are turned upside down: for microscopes and maps.")
     hue: float = Field(0.05, ge=0, le=0.5, description="Hue is turned by up to this share of the colour circle.")
     saturation: float = Field(1.5, ge=1, le=10, description="Saturation is multiplied or divided by up to this.")
     exposure: float = Field(1.5, ge=1, le=10, description="Brightness is multiplied or divided by up to this.")

@@ -10,12 +10,12 @@ import typer
 from cli.config_options import with_config_options
 from cli.finetune.publish import check_publish, publish_best, published_name
 from cli.finetune.run import find_rate, go
-from cli.finetune.workers import ended_at_once, join_team
+from cli.finetune.workers import ended_at_once, join_group
 from cli.options import ModelOption
 
 if TYPE_CHECKING:
     from training.config import Config
-    from training.distributed.process_group import Team
+    from training.distributed.process_group import ProcessGroup
     from training.distributed.synchronise import RunPlan
     from training.run.run import Run, RunOutcome
 
@@ -60,24 +60,24 @@ def finetune(
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     following = [_settings(recipe, given) for recipe in then or ()]  # a misspelled one is told of before the first run
-    team = join_team(workers, worker_index, alone=find_learning_rate)
+    group = join_group(workers, worker_index, alone=find_learning_rate)
 
     def asked() -> "RunPlan":
         if resume:
             return _old_plan(resume, model)
         return _new_plan(cast(Path, dataset), (train_set, val_set), model, _settings(config, given))
 
-    with ended_at_once(team):
-        with team.together():
-            if publish and team.is_chief:
+    with ended_at_once(group):
+        with group.fail_together():
+            if publish and group.is_chief:
                 check_publish(publish, published_name(publish_as, dataset, resume))
-            run = _begun(team, asked, out, dataset=dataset, resume=resume, settings=_settings(config, given) if given or config else None)
-            following = _chiefs(team, following)
+            run = _begun(group, asked, out, dataset=dataset, resume=resume, settings=_settings(config, given) if given or config else None)
+            following = _chiefs(group, following)
         if find_learning_rate:
             find_rate(run)
             return
         outcome = _gone(run, following)
-        if publish and team.is_chief:
+        if publish and group.is_chief:
             publish_best(outcome, publish, published_name(publish_as, dataset, resume))
 
 
@@ -93,39 +93,45 @@ def _gone(run: "Run", following: "list[Config]") -> "RunOutcome":
 
 
 def _begun(
-    team: "Team", asked: Callable[[], "RunPlan"], out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
+    group: "ProcessGroup",
+    asked: Callable[[], "RunPlan"],
+    out: Path,
+    *,
+    dataset: Path | None,
+    resume: Path | None,
+    settings: "Config | None",
 ) -> "Run":
     """The run that the chief was asked for. settings: what this worker was told of it, if it was told anything."""
     from training.distributed.synchronise import broadcast_plan, check_same_options
     from training.run.folder import RunFolder
     from training.run.run import Run
 
-    plan = broadcast_plan(team, asked)
+    plan = broadcast_plan(group, asked)
     if settings:
         check_same_options(plan.config, settings)
     task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
-    if resume and team.is_chief:
-        run = Run.resume(RunFolder(resume), task, plan.config, plan.model, team)
+    if resume and group.is_chief:
+        run = Run.resume(RunFolder(resume), task, plan.config, plan.model, group)
         run.folder.relocate(task)
         return run
-    return Run.new(task, plan.config, plan.model, out, team)
+    return Run.new(task, plan.config, plan.model, out, group)
 
 
 def _followed(run: "Run", folder: Path, settings: "Config") -> "Run":
     """The run after that one, from its best weights."""
     task, sets = Path(run.setup.task.dataset), (run.setup.task.train_set, run.setup.task.val_set)
-    with run.setup.team.together():
+    with run.setup.group.fail_together():
         best = str(folder / "best.safetensors")
         return _begun(
-            run.setup.team, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings
+            run.setup.group, lambda: _new_plan(task, sets, best, settings), folder.parent, dataset=task, resume=None, settings=settings
         )
 
 
-def _chiefs(team: "Team", following: "list[Config]") -> "list[Config]":
+def _chiefs(group: "ProcessGroup", following: "list[Config]") -> "list[Config]":
     """The runs that are to follow: the chief's word holds."""
     from training.config import Config
 
-    return [Config.of(each) for each in team.told(lambda: [settings.model_dump() for settings in following])]
+    return [Config.of(each) for each in group.broadcast(lambda: [settings.model_dump() for settings in following])]
 
 
 def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "RunPlan":

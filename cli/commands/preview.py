@@ -47,10 +47,10 @@ def preview(
     from cli.output.download_bar import load_model
     from training.config import Config
     from training.data.batches import Batches
-    from training.data.contact_sheet import contact_sheet, first_sights
-    from training.data.targets import Role
+    from training.data.contact_sheet import contact_sheet, first_examples
+    from training.data.ground_truth import Role
     from training.data.voc_reader import read_set
-    from training.modeling.initial_model import labels_to_learn, model_to_start_with
+    from training.modeling.initial_model import build_initial_model, labels_to_learn
     from training.recipes import find_recipe
     from weights.atomic_files import atomic_write
 
@@ -60,8 +60,8 @@ def preview(
     settings = Config.read(find_recipe(config), given) if config else Config.of(given)
     samples = read_set(dataset, image_set)
     labels = labels_to_learn(settings, samples)
-    spec = model_to_start_with(load_model(model), labels, samples, settings).model.spec
-    sights = list(first_sights(Batches(samples, spec, settings), count))
+    spec = build_initial_model(load_model(model), labels, samples, settings).model.spec
+    sights = list(first_examples(Batches(samples, spec, settings), count))
     with atomic_write(out) as file:
         Image.fromarray(contact_sheet(sights, labels)).save(file, FORMATS[out.suffix.lower()], quality=90)
     sizes = sorted({len(sight.pixels) for sight in sights})

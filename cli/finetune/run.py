@@ -21,10 +21,10 @@ def go(run: "Run") -> "RunOutcome":
     try:
         outcome = _shown(run)
     except TrainingError:  # a run that broke off: its report is wanted most
-        if run.setup.team.is_chief:
+        if run.setup.group.is_chief:
             write_report(run.folder.path)
         raise
-    typer.echo(f"{outcome.reason} {_told_of(run, outcome) if run.setup.team.is_chief else 'All of it is with worker 0.'}")
+    typer.echo(f"{outcome.reason} {_told_of(run, outcome) if run.setup.group.is_chief else 'All of it is with worker 0.'}")
     return outcome
 
 
@@ -73,11 +73,11 @@ def _shown(run: "Run") -> "RunOutcome":
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    where = run.folder.path if run.setup.team.is_chief else f"worker {run.setup.team.share.index}"
+    where = run.folder.path if run.setup.group.is_chief else f"worker {run.setup.group.shard.index}"
     console.print(f"{where}: {run.setup.batches.steps} steps, {run.setup.batches.steps_per_epoch} an epoch", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=run.setup.batches.steps, completed=run.progress.step)
+        task = bar.add_task("training", total=run.setup.batches.steps, completed=run.state.step)
 
         return run.train(_progress_on(console, bar, task))
 

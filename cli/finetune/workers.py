@@ -12,10 +12,10 @@ import typer
 from detector.errors import BoxwrightError
 
 if TYPE_CHECKING:
-    from training.distributed.process_group import Team
+    from training.distributed.process_group import ProcessGroup
 
 
-def join_team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
+def join_group(workers: str | None, index: int | None, *, alone: bool) -> "ProcessGroup":
     """This process alone, or with the others, when all of them are there. TensorFlow is imported not before here.
 
     alone: what is asked for is for one process. Raises ConfigError, TrainingError, typer.BadParameter.
@@ -24,9 +24,9 @@ def join_team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
 
     cluster = Cluster.from_options(workers, index, os.environ)
     if cluster is None or len(cluster.addresses) == 1:
-        from training.distributed.process_group import ALONE
+        from training.distributed.process_group import SINGLE_PROCESS
 
-        return ALONE
+        return SINGLE_PROCESS
     if alone:
         raise typer.BadParameter("--find-learning-rate is for one worker; give no --workers.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow writes of a worker that is gone, we say in a sentence
@@ -37,7 +37,7 @@ def join_team(workers: str | None, index: int | None, *, alone: bool) -> "Team":
 
 
 @contextmanager
-def ended_at_once(team: "Team") -> Iterator[None]:
+def ended_at_once(group: "ProcessGroup") -> Iterator[None]:
     """One of several workers ends without TensorFlow's tidying up, which was seen to wait for ever for a worker that is gone."""
     code = 1
 
@@ -46,7 +46,7 @@ def ended_at_once(team: "Team") -> Iterator[None]:
         sys.stderr.flush()
         os._exit(code)
 
-    if team.count > 1:
+    if group.count > 1:
         atexit.register(end)
     try:
         yield

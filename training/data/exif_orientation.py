@@ -19,7 +19,7 @@ _Coordinates = tuple[Boxes, Boxes, Boxes, Boxes]
 
 
 @dataclass(frozen=True)
-class PhotoFrame:
+class ExifFrame:
     """Stored size and EXIF orientation of an image file.
 
     Orientation 1 is upright; 2 to 8 are rotated or mirrored (CIPA DC-008, tag 0x0112).
@@ -29,7 +29,7 @@ class PhotoFrame:
     orientation: int = 1
 
     @classmethod
-    def of(cls, data: bytes) -> "PhotoFrame":
+    def of(cls, data: bytes) -> "ExifFrame":
         """Read the header of an image file. Raises ImageError."""
         photo = open_photo(data)
         return cls(photo.size, photo.orientation)
@@ -41,7 +41,7 @@ class PhotoFrame:
         return (height, width) if 5 <= self.orientation <= 8 else (width, height)
 
     @property
-    def is_turned(self) -> bool:
+    def is_rotated(self) -> bool:
         """True if the stored pixels are rotated or mirrored."""
         return self.orientation in _TO_UPRIGHT
 

@@ -14,7 +14,7 @@ def data_fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
     """Return the number of images and boxes, and a SHA-256 of names, image file sizes, boxes and labels. Raises OSError."""
     digest = hashlib.sha256()
     for sample in samples:
-        digest.update(f"{sample.name}\0{sample.photo.stat().st_size}\0{sample.labels}\0".encode())
+        digest.update(f"{sample.name}\0{sample.image_path.stat().st_size}\0{sample.labels}\0".encode())
         digest.update(sample.boxes.tobytes() + sample.difficult.tobytes())
         if sample.labelled is not None or sample.crowd.any():  # otherwise the digest equals that of earlier versions
             digest.update(f"{sample.labelled and sorted(sample.labelled)}".encode() + sample.crowd.tobytes())

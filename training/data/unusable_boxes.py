@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.detections import Boxes
 from detector.errors import ImageError
-from training.data.exif_orientation import PhotoFrame, Size
+from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 
@@ -85,6 +85,6 @@ def report_unusable(what: str, unusable: Counter[str], total: int) -> str | None
 def upright_size(sample: Sample) -> Size:
     """Read the size of a sample's image from its header. Raises DatasetError, OSError."""
     try:
-        return PhotoFrame.of(sample.photo.read_bytes()).upright
+        return ExifFrame.of(sample.image_path.read_bytes()).upright
     except ImageError as error:
-        raise DatasetError(f"{sample.photo}: {error}") from error
+        raise DatasetError(f"{sample.image_path}: {error}") from error

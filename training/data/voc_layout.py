@@ -1,4 +1,6 @@
-"""Where a VOC-style data set keeps its files. Five layouts are recognised by their content:
+"""Where a VOC-style data set keeps its files.
+
+Five layouts are recognised by their content:
 
     VOC, CVAT       Annotations/NAME.xml   JPEGImages/NAME.jpg   ImageSets/Main/SET.txt   (CVAT: NAME may have subfolders and spaces)
     Label Studio    Annotations/NAME.xml   images/NAME.jpg       no lists

@@ -51,19 +51,19 @@ class Sample:
     """An image and its ground truth as annotated. Boxes are neither clipped nor filtered."""
 
     name: str  # of the annotation, without suffix, as an image set lists it
-    photo: Path
+    image_path: Path
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
     difficult: NDArray[np.bool_]  # (N,) ignored in evaluation; crowds are difficult, too
     crowd: NDArray[np.bool_]  # (N,) a region with several objects instead of one object
     labelled: frozenset[str] | None = None  # the labels that are exhaustive in this image; None: all labels
 
-    def picture(self) -> ImageArray:
+    def load_image(self) -> ImageArray:
         """Decode the image to (H, W, 3) uint8 RGB. Raises ImageError with the name of the file, OSError."""
         try:
-            return read_image(self.photo.read_bytes())
+            return read_image(self.image_path.read_bytes())
         except ImageError as error:
-            raise type(error)(f"{self.photo}: {error}") from error
+            raise type(error)(f"{self.image_path}: {error}") from error
 
 
 def read_set(folder: Path, name: str) -> list[Sample]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detector.detections import Boxes
 from detector.errors import ImageError
 from detector.imaging.image import read_image
-from training.data.exif_orientation import PhotoFrame, Size
+from training.data.exif_orientation import ExifFrame, Size
 from training.data.unusable_boxes import TOLERANCE, too_thin
 from training.data.voc_reader import Annotation, image_of, read_annotation
 from training.datasets.findings import Finding, FindingKind, label_key
@@ -61,7 +61,7 @@ def inspect_sample(folder: Path, name: str) -> Inspection:
         return Inspection(name, (Finding("photo", name, str(error)),))
     except ImageError as error:
         return Inspection(name, (Finding("photo", name, f"{path}: {error}"),))
-    frame = PhotoFrame.of(data)
+    frame = ExifFrame.of(data)
     findings = list(_size_findings(annotation, frame))
     boxes, usable, box_findings = _correct_boxes(annotation, frame)
     findings += box_findings
@@ -72,7 +72,7 @@ def inspect_sample(folder: Path, name: str) -> Inspection:
     )
 
 
-def _size_findings(annotation: Annotation, frame: PhotoFrame) -> Iterator[Finding]:
+def _size_findings(annotation: Annotation, frame: ExifFrame) -> Iterator[Finding]:
     name, annotated, upright = annotation.name, annotation.size, frame.upright
     if annotated is None:
         yield Finding("no-size", name, f"the XML has no size; the image has {_text(upright)} pixels.")
@@ -81,7 +81,7 @@ def _size_findings(annotation: Annotation, frame: PhotoFrame) -> Iterator[Findin
     elif annotated != upright:
         scaled = "; a repaired copy has its boxes scaled to it" if _is_scaled(annotation, upright) else ""
         yield Finding("size", name, f"the XML has size {_text(annotated)}; the image has {_text(upright)} pixels{scaled}.")
-    if frame.is_turned and (annotated is None or annotated == frame.stored == upright):
+    if frame.is_rotated and (annotated is None or annotated == frame.stored == upright):
         yield Finding("orientation", name, f"EXIF orientation {frame.orientation}: check that the boxes fit the upright image.")
 
 
@@ -98,7 +98,7 @@ def _is_scaled(annotation: Annotation, upright: Size) -> bool:
     return same_shape and bool((annotation.boxes <= np.array([width, height, width, height]) + 1).all())
 
 
-def _correct_boxes(annotation: Annotation, frame: PhotoFrame) -> tuple[Boxes, _Mask, list[Finding]]:
+def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Mask, list[Finding]]:
     """The corrected boxes (N, 4), which of them (N,) are usable, and the findings."""
     boxes, is_reversed = _ordered(annotation.boxes)
     empty = too_thin(boxes)
@@ -139,7 +139,7 @@ def _ordered(boxes: Boxes) -> tuple[Boxes, _Mask]:
     return np.concatenate(ends, axis=1).astype(np.float32), swapped[:, 0] | swapped[:, 1]
 
 
-def _to_upright(boxes: Boxes, annotation: Annotation, frame: PhotoFrame) -> Boxes:
+def _to_upright(boxes: Boxes, annotation: Annotation, frame: ExifFrame) -> Boxes:
     annotated, upright = annotation.size, frame.upright
     if annotated == frame.stored != upright:
         return frame.to_upright(boxes)

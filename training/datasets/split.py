@@ -94,7 +94,7 @@ def write_split(folder: Path, parts: Split, *, force: bool = False) -> tuple[Pat
 def _groups(samples: Sequence[Sample]) -> list[int]:
     """Return a number for each sample's image; identical files have the same number."""
     numbers: dict[bytes, int] = {}
-    return [numbers.setdefault(hashlib.sha256(sample.photo.read_bytes()).digest(), len(numbers)) for sample in samples]
+    return [numbers.setdefault(hashlib.sha256(sample.image_path.read_bytes()).digest(), len(numbers)) for sample in samples]
 
 
 def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.float64]:

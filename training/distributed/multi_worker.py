@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from training.distributed.cluster import Cluster
-from training.distributed.process_group import Share, Team
+from training.distributed.process_group import ProcessGroup, Shard
 from training.errors import TrainingError, WorkerLost
 
 _CONNECTION_ERRORS = (
@@ -38,12 +38,12 @@ _WORD = 4  # bytes
 _log = logging.getLogger("boxwright.training")
 
 
-class MultiWorkerGroup(Team):
+class MultiWorkerGroup(ProcessGroup):
     """This worker, connected to the others."""
 
     def __init__(self, cluster: Cluster, strategy: Any) -> None:
         self.cluster, self._strategy = cluster, strategy
-        self.share = Share(cluster.index, len(cluster.addresses))
+        self.shard = Shard(cluster.index, len(cluster.addresses))
 
     @classmethod
     def connect(cls, cluster: Cluster) -> "MultiWorkerGroup":
@@ -75,12 +75,12 @@ class MultiWorkerGroup(Team):
         """Return True if `flag` is true in at least one worker."""
         return bool(self._sum_array(np.array([flag], np.int32))[0])
 
-    def told(self, tell: Callable[[], Any]) -> Any:
-        """Call `tell` on the chief and return its result on all workers. See `Team.told`."""
-        return json.loads(self.told_bytes(lambda: json.dumps(tell()).encode()))
+    def broadcast(self, tell: Callable[[], Any]) -> Any:
+        """Call `tell` on the chief and return its result on all workers. See `ProcessGroup.broadcast`."""
+        return json.loads(self.broadcast_bytes(lambda: json.dumps(tell()).encode()))
 
-    def told_bytes(self, tell: Callable[[], bytes]) -> bytes:
-        """Broadcast bytes as a sum of integers to which the other workers contribute zeros. See `Team.told_bytes`."""
+    def broadcast_bytes(self, tell: Callable[[], bytes]) -> bytes:
+        """Broadcast bytes as a sum of integers to which the other workers contribute zeros. See `ProcessGroup.broadcast_bytes`."""
         data = tell() if self.is_chief else b""
         length = int(self._sum_array(np.array([len(data)], np.int64))[0])
         words = np.zeros(-(-length // _WORD) * _WORD, np.uint8)
@@ -96,8 +96,8 @@ class MultiWorkerGroup(Team):
         return tf.function(lambda numbers: self.sum([numbers]), reduce_retracing=True, autograph=False)
 
     @contextmanager
-    def together(self, advice: str = "") -> Iterator[None]:
-        """End all workers if an exception ends one inside. See `Team.together`."""
+    def fail_together(self, advice: str = "") -> Iterator[None]:
+        """End all workers if an exception ends one inside. See `ProcessGroup.fail_together`."""
         try:
             yield
         except _CONNECTION_ERRORS as error:
@@ -114,7 +114,7 @@ class MultiWorkerGroup(Team):
             _log.info("The other workers could not be informed: %s", error)
 
     def _reason(self, message: str) -> str:
-        tasks = sorted({int(number) for number in re.findall(r"/task:(\d+)", message)} - {self.share.index})
+        tasks = sorted({int(number) for number in re.findall(r"/task:(\d+)", message)} - {self.shard.index})
         names = ", ".join(f"worker {task} ({self.cluster.addresses[task]})" for task in tasks if task < self.count) or "another worker"
         _, mark, reason = message.partition(_REASON_MARK)
         if mark:

@@ -1,7 +1,7 @@
 """The processes that take each training step together. This module has the group of one; `multi_worker` has the group of several.
 
-Each process has the complete network and processes a shard of every batch. Gradients, loss terms and batch-norm statistics are summed over
-the group, so that all processes apply the same update. The chief (worker 0) validates and writes files, and broadcasts what the others need.
+Each process has the complete network and handles a shard of every batch. Gradients, loss terms and batch-norm statistics are summed over
+the group, so that all processes apply the same update. The chief (worker 0) validates, writes files, and broadcasts what the others need.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The part of every batch that one process handles."""
 
     index: int = 0
@@ -22,23 +22,23 @@ class Share:
         return range(photos * self.index // self.count, photos * (self.index + 1) // self.count)
 
 
-WHOLE = Share()
+WHOLE_BATCH = Shard()
 
 
-class Team:
+class ProcessGroup:
     """A process that trains alone. `multi_worker.MultiWorkerGroup` is a group of several processes."""
 
-    share = WHOLE
+    shard = WHOLE_BATCH
 
     @property
     def count(self) -> int:
         """Number of processes."""
-        return self.share.count
+        return self.shard.count
 
     @property
     def is_chief(self) -> bool:
         """True for the process that validates and writes files."""
-        return self.share.index == 0
+        return self.shard.index == 0
 
     def sum(self, tensors: Sequence[Any]) -> list[Any]:
         """Return each tensor's sum over all processes. All processes call this at the same place of a compiled function."""
@@ -48,18 +48,18 @@ class Team:
         """Return True if `flag` is true in at least one process."""
         return flag
 
-    def told(self, tell: Callable[[], Any]) -> Any:
+    def broadcast(self, tell: Callable[[], Any]) -> Any:
         """Call `tell` on the chief and return its result, which must be serialisable as JSON, on all processes."""
         return tell()
 
-    def told_bytes(self, tell: Callable[[], bytes]) -> bytes:
+    def broadcast_bytes(self, tell: Callable[[], bytes]) -> bytes:
         """Call `tell` on the chief and return its bytes on all processes."""
         return tell()
 
     @contextmanager
-    def together(self, advice: str = "") -> Iterator[None]:  # noqa: ARG002
+    def fail_together(self, advice: str = "") -> Iterator[None]:  # noqa: ARG002
         """End all processes if an exception ends one inside. The others raise WorkerLost with the reason, followed by `advice`."""
         yield
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()

@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 
 from detector.spec import Model
 from training.config import Config
-from training.distributed.process_group import Team
+from training.distributed.process_group import ProcessGroup
 from training.errors import ConfigError, TrainingError
 from training.task import Task
 from weights.formats.safetensors import load_model, save_model
@@ -36,17 +36,17 @@ class Stateful(Protocol):
         """Replace all arrays."""
 
 
-def broadcast_plan(team: Team, make_plan: Callable[[], RunPlan]) -> RunPlan:
+def broadcast_plan(group: ProcessGroup, make_plan: Callable[[], RunPlan]) -> RunPlan:
     """Call `make_plan` on the chief and return its result on all workers. Raises what `make_plan` raises."""
-    if team.count == 1:
+    if group.count == 1:
         return make_plan()
-    plan = make_plan() if team.is_chief else None
-    task, config = team.told(lambda: [asdict(plan.task), plan.config.model_dump()] if plan else None)
+    plan = make_plan() if group.is_chief else None
+    task, config = group.broadcast(lambda: [asdict(plan.task), plan.config.model_dump()] if plan else None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         if plan:
             save_model(plan.model, path)
-        data = team.told_bytes(path.read_bytes)
+        data = group.broadcast_bytes(path.read_bytes)
         if plan:
             return plan
         path.write_bytes(data)
@@ -59,15 +59,15 @@ def check_same_options(chief_config: Config, config: Config) -> None:
     for name in local:
         if local[name] != chief[name]:
             raise ConfigError(
-                f"{name}: worker 0 has {chief[name]!r}, this worker has {local[name]!r}. Give all workers the same options, or only worker 0."
+                f"{name}: worker 0 has {chief[name]!r}, this worker has {local[name]!r}. Give all workers the same options, or none."
             )
 
 
-def check_same_data(team: Team, config: Config, fingerprints: Mapping[str, Any]) -> None:
+def check_same_data(group: ProcessGroup, config: Config, fingerprints: Mapping[str, Any]) -> None:
     """Check that the batch is large enough for all workers and that they have the chief's data.
 
     Args:
-        team: All workers.
+        group: All workers.
         config: Options of the run.
         fingerprints: `data_fingerprint` of each image set.
 
@@ -75,11 +75,11 @@ def check_same_data(team: Team, config: Config, fingerprints: Mapping[str, Any])
         ConfigError: There are more workers than images in a batch.
         TrainingError: This worker's data differ from the chief's.
     """
-    if team.count == 1:
+    if group.count == 1:
         return
-    if team.count > config.batch_size:
-        raise ConfigError(f"batch_size: {config.batch_size} images per step, over all workers, are too few for {team.count} workers.")
-    chief_fingerprints = team.told(lambda: fingerprints)
+    if group.count > config.batch_size:
+        raise ConfigError(f"batch_size: {config.batch_size} images per step, over all workers, are too few for {group.count} workers.")
+    chief_fingerprints = group.broadcast(lambda: fingerprints)
     for name, fingerprint in fingerprints.items():
         chief = chief_fingerprints[name]
         if fingerprint != chief:
@@ -93,7 +93,7 @@ def _counts(fingerprint: Mapping[str, Any]) -> str:
     return f"{fingerprint['photos']} images with {fingerprint['boxes']} boxes"
 
 
-def broadcast_arrays(team: Team, trainer: Stateful) -> None:
+def broadcast_arrays(group: ProcessGroup, trainer: Stateful) -> None:
     """Give every worker the chief's arrays, bit for bit."""
-    if team.count > 1:
-        trainer.restore(load(team.told_bytes(lambda: save(trainer.state()))))
+    if group.count > 1:
+        trainer.restore(load(group.broadcast_bytes(lambda: save(trainer.state()))))

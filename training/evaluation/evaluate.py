@@ -112,7 +112,7 @@ def evaluate(detector: Detector, samples: Sequence[Sample], *, events: Events = 
     detections, unusable = [], Counter[str]()
     started = time.perf_counter()
     for sample, truth in zip(samples, truths, strict=True):
-        image = sample.picture()
+        image = sample.load_image()
         found = detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU)
         detections.append(_of_labelled_classes(found, sample, labels))
         unusable += count_unusable(truth.boxes, (image.shape[1], image.shape[0]))

@@ -36,7 +36,7 @@ def image_sheets(samples: Sequence[Sample], results: Sequence[ImageResult], labe
 
 
 def _draw(sample: Sample, result: ImageResult, labels: Sequence[str]) -> ReportImage:
-    image = Image.fromarray(sample.picture())
+    image = Image.fromarray(sample.load_image())
     width, height = image.size
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     scale = np.array([image.width / width, image.height / height] * 2, np.float32)

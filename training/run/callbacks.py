@@ -14,7 +14,7 @@ from training.run.checkpoints import Checkpoint, save_checkpoint
 from training.run.layer_monitor import ActivationProbe, DeadUnits, LayerMonitor, dead_unit_warnings
 from training.run.metrics_log import Metrics
 from training.run.tensorboard import EventFiles
-from training.run.trainer import StepReport
+from training.run.trainer import StepResult
 from weights.formats.safetensors import save_model
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Callback:
     def on_start(self, run: "Run") -> None:
         """The run begins or is resumed."""
 
-    def on_step(self, run: "Run", report: StepReport) -> None:
+    def on_step(self, run: "Run", result: StepResult) -> None:
         """The weights have been updated."""
 
     def measure(self, run: "Run", model: Model) -> Metrics:  # noqa: ARG002
@@ -63,12 +63,12 @@ class CheckpointWriter(Callback):
 
     def on_start(self, run: "Run") -> None:
         """Save the initial state, so that a run killed at once can be resumed."""
-        if run.progress.step == 0:
+        if run.state.step == 0:
             self.save(run)
 
     def on_step_end(self, run: "Run") -> None:
         """Save if a checkpoint is due."""
-        if run.progress.step % run.setup.config.checkpoint_steps == 0:
+        if run.state.step % run.setup.config.checkpoint_steps == 0:
             self.save(run)
 
     def on_end(self, run: "Run") -> None:
@@ -80,8 +80,8 @@ class CheckpointWriter(Callback):
         arrays = run.trainer.state()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                raise TrainingError(f"step {run.progress.step}: {name} is NaN or infinite. {run.divergence_advice}")
-        save_checkpoint(Checkpoint(run.progress.to_json(), arrays), run.folder.checkpoints)
+                raise TrainingError(f"step {run.state.step}: {name} is NaN or infinite. {run.divergence_advice}")
+        save_checkpoint(Checkpoint(run.state.to_json(), arrays), run.folder.checkpoints)
 
 
 class ModelWriter(Callback):
@@ -100,11 +100,11 @@ class ModelWriter(Callback):
         provenance = {
             "fine-tuned from": setup.start.model.name,
             "data": f"{Path(setup.task.dataset).name}, set {setup.task.train_set}, {len(batches.samples)} photos",
-            "step": f"{run.progress.step} of {batches.steps}",
+            "step": f"{run.state.step} of {batches.steps}",
             "config": setup.config.model_dump_json(exclude_defaults=True),
             **measured,
         }
-        with run.trainer.averaged():
+        with run.trainer.averaged_weights():
             save_model(run.trainer.model(run.folder.path.name, provenance), run.folder.path / f"{name}.safetensors")
 
 
@@ -135,9 +135,9 @@ class LayerDiagnostics(Callback):
     def __init__(self, run: "Run") -> None:
         self._setup, self._monitor = run.setup, LayerMonitor()
 
-    def on_step(self, run: "Run", report: StepReport) -> None:  # noqa: ARG002
+    def on_step(self, run: "Run", result: StepResult) -> None:  # noqa: ARG002
         """Record the gradients."""
-        self._monitor.observe(report)
+        self._monitor.observe(result)
 
     def measure(self, run: "Run", model: Model) -> Metrics:  # noqa: ARG002
         """Return `layers` and `sentences`."""
@@ -162,7 +162,7 @@ def default_callbacks(run: "Run") -> list[Callback]:
 
     MetricsWriter precedes CheckpointWriter: a checkpoint's metrics are on disk before it.
     """
-    if not run.setup.team.is_chief:
+    if not run.setup.group.is_chief:
         return []
     tensorboard = [TensorBoardWriter()] if run.setup.config.tensorboard else []
     return [LayerDiagnostics(run), ModelWriter(), MetricsWriter(), *tensorboard, CheckpointWriter()]

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from detector.keras_model import assign, empty_keras
 from detector.network import Activation, Conv, Shortcut
 from detector.spec import Model, ModelSpec
-from training.run.trainer import StepReport
+from training.run.trainer import StepResult
 
 WINDOW = 50
 """Number of recent steps that a ratio is the median of."""
 VANISHING, EXPLODING = 1e-7, 10.0
 """Gradient norm divided by weight norm, below which a layer does not learn and above which it diverges."""
 MAX_FLAT_SHARE = 0.5
-"""Share of a layer's channels above which a warning is given."""
+"""Shard of a layer's channels above which a warning is given."""
 MIN_FLAT_INCREASE = 0.1
-"""Share of a layer's channels that training must have added: a pretrained network has harmless dead channels from the start."""
+"""Shard of a layer's channels that training must have added: a pretrained network has harmless dead channels from the start."""
 
 _FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "relu": (0.0, None),
@@ -40,11 +40,11 @@ class LayerMonitor:
 
     ratios: dict[str, deque[float]] = field(default_factory=dict)
 
-    def observe(self, report: StepReport) -> None:
+    def observe(self, result: StepResult) -> None:
         """Record a step. Layers that are frozen now are dropped; the rest is in network order."""
-        self.ratios = {layer: self.ratios.get(layer, deque(maxlen=WINDOW)) for layer in report.gradients}
-        for layer, gradient in report.gradients.items():
-            self.ratios[layer].append(gradient / max(report.weights[layer], 1e-30))
+        self.ratios = {layer: self.ratios.get(layer, deque(maxlen=WINDOW)) for layer in result.gradients}
+        for layer, gradient in result.gradients.items():
+            self.ratios[layer].append(gradient / max(result.weights[layer], 1e-30))
 
     def median_ratios(self) -> dict[str, float]:
         """Return the median ratio over the window, by layer."""

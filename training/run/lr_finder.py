@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.data.batches import Batches, stream
+from training.data.batches import Batches
+from training.data.tf_dataset import stream_batches
 from training.errors import TrainingError
 from training.plotting import save_png
 from training.run.trainer import Trainer
@@ -57,13 +58,13 @@ def find_learning_rate(trainer: Trainer, batches: Batches) -> LearningRateTest:
     """
     steps = min(MAX_STEPS, batches.steps)
     fixed_batch = replace(batches, augmented=False).batch(0)
-    initial_loss = trainer.loss_of(*fixed_batch)
+    initial_loss = trainer.loss_on_batch(*fixed_batch)
     rates: list[float] = []
     losses: list[float] = []
-    for step, (images, targets) in enumerate(stream(batches, 0, steps)):
+    for step, (images, targets) in enumerate(stream_batches(batches, 0, steps)):
         rate = MIN_RATE * (MAX_RATE / MIN_RATE) ** (step / max(1, steps - 1))
-        trainer.step(images, targets, number=step, rate=rate)
-        loss = trainer.loss_of(*fixed_batch)
+        trainer.step(images, targets, number=step, learning_rate=rate)
+        loss = trainer.loss_on_batch(*fixed_batch)
         if not math.isfinite(loss) or loss > MAX_LOSS_RATIO * initial_loss:
             break
         rates.append(rate)

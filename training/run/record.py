@@ -11,7 +11,7 @@ from typing import Any
 from training.config import Config
 from training.data.fingerprint import data_fingerprint
 from training.data.voc_reader import Sample, read_set
-from training.optimization.early_stopping import measured
+from training.optimization.early_stopping import watched_value
 from training.run.folder import RunFolder
 from training.run.metrics_log import Metrics
 from training.task import Task
@@ -45,7 +45,7 @@ class RunRecord:
     @property
     def best(self) -> Metrics | None:
         """Metrics of the step whose weights are best.safetensors: the first among equals."""
-        return max(self.validations, key=lambda metrics: measured(metrics, self.config.watch), default=None)
+        return max(self.validations, key=lambda metrics: watched_value(metrics, self.config.watch), default=None)
 
     @property
     def steps_per_epoch(self) -> int | None:

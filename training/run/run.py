@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from detector.spec import Model
 from training.config import Config
-from training.data.batches import stream
-from training.distributed.process_group import ALONE, Team
+from training.data.tf_dataset import stream_batches
+from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from training.distributed.synchronise import broadcast_arrays
 from training.errors import TrainingError
 from training.events import SILENT, Events
-from training.optimization.early_stopping import Progress, measured
+from training.optimization.early_stopping import TrainingState, watched_value
 from training.optimization.schedules import make_schedule
 from training.run.callbacks import Callback, default_callbacks
 from training.run.checkpoints import newest_checkpoint
@@ -25,7 +25,7 @@ from training.run.folder import RunFolder, WorkerFolder
 from training.run.metrics_log import Metrics
 from training.run.setup import RunSetup
 from training.run.signals import InterruptHandler
-from training.run.trainer import StepReport, Trainer
+from training.run.trainer import StepResult, Trainer
 from training.run.validation import Validator
 from training.task import Task
 
@@ -47,18 +47,18 @@ class Run:
 
     setup: RunSetup
     folder: RunFolder
-    progress: Progress = field(default_factory=Progress)
+    state: TrainingState = field(default_factory=TrainingState)
 
     def __post_init__(self) -> None:
         setup = self.setup
         self.folder.record_environment(setup.batches.samples, setup.val, setup.start.model.arrays)
-        self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.team)
+        self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group)
         self.validator = Validator(setup, self.trainer)
         self.callbacks: list[Callback] = default_callbacks(self)
         self._schedule = make_schedule(setup.config, setup.batches.steps)
 
     @classmethod
-    def new(cls, task: Task, config: Config, model: Model, out: Path, team: Team = ALONE) -> "Run":
+    def new(cls, task: Task, config: Config, model: Model, out: Path, group: ProcessGroup = SINGLE_PROCESS) -> "Run":
         """Prepare a run in a new folder.
 
         Args:
@@ -66,7 +66,7 @@ class Run:
             config: Options.
             model: Model to start from.
             out: Folder in which the run's folder is created.
-            team: This process, or all workers. The chief decides whether the run is new or resumed; the others use `new` in both cases.
+            group: This process, or all workers. The chief decides whether the run is new or resumed; the others use `new` in both cases.
 
         Raises:
             DatasetError: The data set cannot be used.
@@ -75,23 +75,23 @@ class Run:
             TrainingError: The workers' data differ.
             OSError: The folder cannot be written.
         """
-        setup = RunSetup.prepare(task, config, model, team)
-        return cls(setup, RunFolder.create(out, task, config) if team.is_chief else WorkerFolder())
+        setup = RunSetup.prepare(task, config, model, group)
+        return cls(setup, RunFolder.create(out, task, config) if group.is_chief else WorkerFolder())
 
     @classmethod
-    def resume(cls, folder: RunFolder, task: Task, config: Config, model: Model, team: Team = ALONE) -> "Run":
+    def resume(cls, folder: RunFolder, task: Task, config: Config, model: Model, group: ProcessGroup = SINGLE_PROCESS) -> "Run":
         """Prepare a run, on the chief, to continue from its newest checkpoint.
 
         Raises:
             CheckpointError: No checkpoint can be read.
             TrainingError: The data or the initial model have changed.
         """
-        run = cls(RunSetup.prepare(task, config, model, team), folder)
+        run = cls(RunSetup.prepare(task, config, model, group), folder)
         if folder.has_checkpoint:  # otherwise the run ended before its first step
             checkpoint = newest_checkpoint(folder.checkpoints)
             run.trainer.restore(checkpoint.arrays)
-            run.progress = Progress(**checkpoint.state)
-        folder.metrics.truncate(run.progress.step)
+            run.state = TrainingState(**checkpoint.state)
+        folder.metrics.truncate(run.state.step)
         return run
 
     def train(self, events: Events = SILENT) -> RunOutcome:
@@ -106,25 +106,25 @@ class Run:
         """
         started = time.monotonic()
         self.folder.clear_outcome()
-        team = self.setup.team
+        group = self.setup.group
         try:
-            with team.together(self.folder.resume_hint), self._memory_errors_explained():
-                broadcast_arrays(team, self.trainer)
-                self.progress = Progress(**team.told(self.progress.to_json))
+            with group.fail_together(self.folder.resume_hint), self._memory_errors_explained():
+                broadcast_arrays(group, self.trainer)
+                self.state = TrainingState(**group.broadcast(self.state.to_json))
                 outcome = self._train(events)
         except TrainingError as error:
-            self.folder.write_outcome(str(error), step=self.progress.step, seconds=time.monotonic() - started)
+            self.folder.write_outcome(str(error), step=self.state.step, seconds=time.monotonic() - started)
             raise
         finally:
             for callback in self.callbacks:
                 callback.close()
-        self.folder.write_outcome(outcome.reason, step=self.progress.step, seconds=time.monotonic() - started)
+        self.folder.write_outcome(outcome.reason, step=self.state.step, seconds=time.monotonic() - started)
         return outcome
 
     def _train(self, events: Events) -> RunOutcome:
-        config, progress = self.setup.config, self.progress
-        end = progress.step if progress.out_of_patience(config) else self.setup.batches.steps
-        with InterruptHandler(self.setup.team) as interrupt:
+        config, state = self.setup.config, self.state
+        end = state.step if state.should_stop(config) else self.setup.batches.steps
+        with InterruptHandler(self.setup.group) as interrupt:
             for callback in self.callbacks:
                 callback.on_start(self)
             for inputs, targets in self._inputs(end, events, interrupt):
@@ -134,70 +134,70 @@ class Run:
                 for callback in self.callbacks:
                     callback.on_metrics(self, metrics)
                 events.step_finished(metrics)
-                if interrupt.agree() or progress.out_of_patience(config):
+                if interrupt.agree() or state.should_stop(config):
                     break
                 for callback in self.callbacks:
                     callback.on_step_end(self)
             for callback in self.callbacks:
                 callback.on_end(self)
-        interrupted = interrupt.requested and end > progress.step and not progress.out_of_patience(config)
-        return RunOutcome(self.folder.path, self._reason(interrupted=interrupted), progress.best, progress.best_step, interrupted)
+        interrupted = interrupt.requested and end > state.step and not state.should_stop(config)
+        return RunOutcome(self.folder.path, self._reason(interrupted=interrupted), state.best, state.best_step, interrupted)
 
     def _reason(self, *, interrupted: bool) -> str:
         if interrupted:
             return f"interrupted. Resume with --resume {self.folder.path}."
-        if self.progress.out_of_patience(self.setup.config):
+        if self.state.should_stop(self.setup.config):
             return f"stopped early: no improvement in the last {self.setup.config.patience} validations."
         return "all epochs are done."
 
     def _inputs(self, end: int, events: Events, interrupt: InterruptHandler) -> Iterator[tuple[Any, Any]]:
         """The batches from the current step: cached features while layers are frozen, if they are cached, then images."""
-        batches, features, first = self.setup.batches, self.setup.features, self.progress.step
+        batches, features, first = self.setup.batches, self.setup.features, self.state.step
         if features:
-            yield from features.stream(first, min(end, batches.viewed_steps), events.features_cached, lambda: interrupt.requested)
-            first = max(first, batches.viewed_steps)
+            yield from features.stream(first, min(end, batches.view_steps), events, lambda: interrupt.requested)
+            first = max(first, batches.view_steps)
         if not interrupt.requested:
-            yield from stream(batches, first, end)
+            yield from stream_batches(batches, first, end)
 
     def _step(self, inputs: Any, targets: Any) -> Metrics:
         """Update the weights once and return the metrics of the step."""
-        step, batches = self.progress.step, self.setup.batches
+        step, batches = self.state.step, self.setup.batches
         if self.trainer.frozen and step >= batches.unfreezing_step:
             self.trainer.freeze(frozenset())
-        learning_rate = self._schedule(step) * self.progress.rate_factor
-        report = self.trainer.step(inputs, targets, number=step, rate=learning_rate)
-        if not math.isfinite(report.loss + sum(report.gradients.values())):
-            raise TrainingError(f"{_describe_divergence(step, report)} {self.divergence_advice}")
-        self.progress.step = step + 1
+        learning_rate = self._schedule(step) * self.state.rate_factor
+        result = self.trainer.step(inputs, targets, number=step, learning_rate=learning_rate)
+        if not math.isfinite(result.loss + sum(result.gradients.values())):
+            raise TrainingError(f"{_describe_divergence(step, result)} {self.divergence_advice}")
+        self.state.step = step + 1
         for callback in self.callbacks:
-            callback.on_step(self, report)
+            callback.on_step(self, result)
         return {
             "step": step + 1,
             "epoch": step // batches.steps_per_epoch,
-            "size": batches.size_of(step),
+            "size": batches.input_size_of(step),
             "learning_rate": learning_rate,
-            "loss": report.loss,
-            **report.terms,
-            "gradient": math.sqrt(sum(gradient**2 for gradient in report.gradients.values())),
+            "loss": result.loss,
+            **result.terms,
+            "gradient": math.sqrt(sum(gradient**2 for gradient in result.gradients.values())),
         }
 
     def _is_validation_due(self) -> bool:
         batches = self.setup.batches
-        return self.progress.step % (self.setup.config.check_every * batches.steps_per_epoch) == 0 or self.progress.step == batches.steps
+        return self.state.step % (self.setup.config.check_every * batches.steps_per_epoch) == 0 or self.state.step == batches.steps
 
     def _validate(self) -> Metrics:
         """Measure the averaged weights on the chief, and note on all workers whether they are the best so far."""
         config = self.setup.config
-        metrics: Metrics = self.setup.team.told(self._measure)
+        metrics: Metrics = self.setup.group.broadcast(self._measure)
         if not math.isfinite(metrics["val_loss"]):
-            raise TrainingError(f"step {self.progress.step}: the validation loss is NaN or infinite. {self.divergence_advice}")
-        if self.progress.observe(measured(metrics, config.watch), config):
+            raise TrainingError(f"step {self.state.step}: the validation loss is NaN or infinite. {self.divergence_advice}")
+        if self.state.observe(watched_value(metrics, config.watch), config):
             for callback in self.callbacks:
                 callback.on_improvement(self, metrics)
         return metrics
 
     def _measure(self) -> Metrics:
-        with self.trainer.averaged():
+        with self.trainer.averaged_weights():
             model = self.trainer.model(self.folder.path.name, {})
         metrics = self.validator.measure(model)
         for callback in self.callbacks:
@@ -220,12 +220,12 @@ class Run:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
             advice = f"Start a new run with a smaller --batch-size or smaller --sizes, or free some memory. {self.folder.resume_hint}"
-            raise TrainingError(f"out of memory after step {self.progress.step}. {advice}") from error
+            raise TrainingError(f"out of memory after step {self.state.step}. {advice}") from error
 
 
-def _describe_divergence(step: int, report: StepReport) -> str:
-    layers = [layer for layer, gradient in report.gradients.items() if not math.isfinite(gradient)]
-    terms = [name for name, term in report.terms.items() if not math.isfinite(term)]
+def _describe_divergence(step: int, result: StepResult) -> str:
+    layers = [layer for layer, gradient in result.gradients.items() if not math.isfinite(gradient)]
+    terms = [name for name, term in result.terms.items() if not math.isfinite(term)]
     return (
         f"step {step}: the loss is NaN or infinite (loss terms: {', '.join(terms) or 'none'}; "
         f"first layers with such gradients: {', '.join(layers[:3]) or 'none'})."

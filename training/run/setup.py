@@ -14,13 +14,13 @@ from training.data.batches import Batches
 from training.data.fingerprint import data_fingerprint
 from training.data.unusable_boxes import check_boxes
 from training.data.voc_reader import Sample, read_set
-from training.distributed.process_group import WHOLE, Team
+from training.distributed.process_group import WHOLE_BATCH, ProcessGroup
 from training.distributed.synchronise import check_same_data
 from training.errors import ConfigError, DatasetError
 from training.evaluation.evaluate import truth_of
 from training.features.cache import FeatureCache
-from training.modeling.initial_model import labels_to_learn, model_to_start_with
-from training.modeling.transfer import Start, frozen_layers
+from training.modeling.initial_model import build_initial_model, labels_to_learn
+from training.modeling.transfer import InitialModel, frozen_layers
 from training.task import Task
 
 _log = logging.getLogger("boxwright.training")
@@ -32,15 +32,15 @@ class RunSetup:
 
     task: Task
     config: Config
-    team: Team
-    start: Start  # initial model
+    group: ProcessGroup
+    start: InitialModel  # initial model
     frozen: frozenset[str]  # layers
     batches: Batches
     val: Sequence[Sample]
     features: FeatureCache | None
 
     @classmethod
-    def prepare(cls, task: Task, config: Config, model: Model, team: Team) -> "RunSetup":
+    def prepare(cls, task: Task, config: Config, model: Model, group: ProcessGroup) -> "RunSetup":
         """Seed the random generators, read the data and build the initial model.
 
         Raises:
@@ -52,8 +52,8 @@ class RunSetup:
         keras.utils.set_random_seed(config.seed)
         tf.config.experimental.enable_op_determinism()
         train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
-        if team.count > 1:
-            check_same_data(team, config, {"train": data_fingerprint(train), "val": data_fingerprint(val)})
+        if group.count > 1:
+            check_same_data(group, config, {"train": data_fingerprint(train), "val": data_fingerprint(val)})
         if config.overfit:
             train = val = train[: config.overfit]
         else:
@@ -64,20 +64,20 @@ class RunSetup:
             if warning := check_boxes(name, samples, labels):
                 _log.warning("%s", warning)
         _check_validation_labels(task, val, labels)
-        start = model_to_start_with(model, labels, train, config)
-        batches = Batches(train, start.model.spec, config, augmented=not config.overfit, share=team.share)
+        start = build_initial_model(model, labels, train, config)
+        batches = Batches(train, start.model.spec, config, augmented=not config.overfit, shard=group.shard)
         frozen = frozen_layers(start.model.spec.network, config.freeze)
-        if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.new]:
+        if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.reinitialised]:
             raise ConfigError(
                 f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers."
             )
-        features = FeatureCache.of(start.model, frozen, batches) if config.cache_features else None
-        return cls(task, config, team, start, frozen, batches, val, features)
+        features = FeatureCache.create(start.model, frozen, batches) if config.cache_features else None
+        return cls(task, config, group, start, frozen, batches, val, features)
 
     @property
     def val_batches(self) -> Batches:
         """The complete validation set as batches without augmentation."""
-        return replace(self.batches, samples=self.val, augmented=False, share=WHOLE)
+        return replace(self.batches, samples=self.val, augmented=False, shard=WHOLE_BATCH)
 
 
 def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence[str]) -> None:
@@ -88,7 +88,7 @@ def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence
 
 
 def _warn_of_shared_images(train: Sequence[Sample], val: Sequence[Sample]) -> None:
-    shared = {sample.photo for sample in train} & {sample.photo for sample in val}
+    shared = {sample.image_path for sample in train} & {sample.image_path for sample in val}
     if shared:
         _log.warning(
             "%d of the %d validation images are also training images, such as %s: the AP overestimates the quality on new images.",

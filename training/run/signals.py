@@ -5,7 +5,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from training.distributed.process_group import ALONE, Team
+from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 
 class InterruptHandler:
@@ -14,8 +14,8 @@ class InterruptHandler:
     Several workers must stop after the same step. They agree on it in `agree`.
     """
 
-    def __init__(self, team: Team = ALONE) -> None:
-        self._team = team
+    def __init__(self, group: ProcessGroup = SINGLE_PROCESS) -> None:
+        self._team = group
         self._received = self._agreed = False
         self._previous: dict[signal.Signals, Any] = {}
 

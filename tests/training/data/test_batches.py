@@ -9,7 +9,8 @@ from detector.errors import ImageError
 from detector.imaging.image import read_image
 from detector.placement import Placement
 from training.config import Config
-from training.data.batches import Batches, stream
+from training.data.batches import Batches
+from training.data.tf_dataset import stream_batches
 from training.data.voc_reader import read_set
 
 SETTINGS = {"epochs": 4, "batch_size": 4, "sizes": "32:0.5,64", "mosaic": 0.5}
@@ -30,7 +31,7 @@ def test_batches_are_the_same_whatever_the_number_of_threads_and_wherever_one_st
     made = batches(rectangles, small_model)
     expected = [made.batch(step) for step in range(made.steps)]
     for first in (0, 5):
-        streamed = list(stream(made, first, made.steps, threads=threads))
+        streamed = list(stream_batches(made, first, made.steps, threads=threads))
         assert len(streamed) == made.steps - first
         for one, other in zip(streamed, expected[first:], strict=True):
             same((one[0].numpy(), {name: value.numpy() for name, value in one[1].items()}), other)
@@ -65,7 +66,7 @@ def test_images_of_rare_classes_are_shown_more_often_and_epochs_stay_as_long(rec
 def test_the_size_follows_the_plan(rectangles, small_model):
     made = batches(rectangles, small_model)
     assert (made.steps_per_epoch, made.steps) == (3, 12)
-    assert [made.size_of(step) for step in range(12)] == [32] * 6 + [64] * 6
+    assert [made.input_size_of(step) for step in range(12)] == [32] * 6 + [64] * 6
     images, targets = made.batch(0)
     assert images.shape == (4, 32, 32, 3)
     assert targets["responsible"].shape == (4, 2, 2, 2)
@@ -73,7 +74,7 @@ def test_the_size_follows_the_plan(rectangles, small_model):
 
 def test_multi_scale_keeps_a_size_for_ten_batches(rectangles, small_model):
     made = batches(rectangles, small_model, multi_scale=2, epochs=40, sizes="96")
-    sizes = np.array([made.size_of(step) for step in range(120)]).reshape(12, 10)
+    sizes = np.array([made.input_size_of(step) for step in range(120)]).reshape(12, 10)
     assert (sizes == sizes[:, :1]).all()
     assert set(sizes.ravel()) == {64, 80, 96, 112, 128}
 
@@ -82,7 +83,7 @@ def test_an_unaugmented_photo_is_what_the_detector_sees(rectangles, small_model)
     made = batches(rectangles, small_model, augmented=False, sizes="64")
     images, targets = made.batch(0)
     for pixels, truth, sample in zip(images, targets["truth"], made.samples, strict=False):
-        image = read_image(sample.photo.read_bytes())
+        image = read_image(sample.image_path.read_bytes())
         np.testing.assert_array_equal(pixels, Detector(small_model.spec, load_engine(small_model)).prepare(image).pixels)
         boxes = Placement.fit(small_model.spec, image).to_network(sample.boxes[[label == "red" for label in sample.labels]])
         assert sorted(map(tuple, truth[truth[:, 2] > 0])) == sorted(map(tuple, boxes))
@@ -94,4 +95,4 @@ def test_a_damaged_photo_is_named_as_such(rectangles, small_model, tmp_path):
     broken.write_bytes(b"no photo")
     samples = [replace(sample, photo=broken) for sample in made.samples]
     with pytest.raises(ImageError, match=r"broken\.jpg: .*no image that can be read"):
-        list(stream(replace(made, samples=samples), 0, 1))
+        list(stream_batches(replace(made, samples=samples), 0, 1))

@@ -6,7 +6,7 @@ from PIL import Image
 
 from detector.errors import NotAnImage
 from detector.imaging.image import read_image
-from training.data.exif_orientation import PhotoFrame
+from training.data.exif_orientation import ExifFrame
 
 
 def rotated_image_file(box, orientation, size=(48, 32)):
@@ -25,7 +25,7 @@ def rotated_image_file(box, orientation, size=(48, 32)):
 def test_a_box_is_rotated_like_the_pixels(orientation):
     box = (3, 5, 20, 11)
     data = rotated_image_file(box, orientation)
-    frame, upright = PhotoFrame.of(data), read_image(data)
+    frame, upright = ExifFrame.of(data), read_image(data)
     assert frame.orientation == orientation
     assert frame.upright == (upright.shape[1], upright.shape[0])
     rows, columns = np.nonzero(upright[..., 0])
@@ -36,15 +36,15 @@ def test_a_box_is_rotated_like_the_pixels(orientation):
 def test_invalid_orientations_are_upright():
     boxes = np.array([[1, 2, 3, 4]], np.float32)
     for orientation in (0, 1, 9, 65535):
-        frame = PhotoFrame((48, 32), orientation)
-        assert not frame.is_turned
+        frame = ExifFrame((48, 32), orientation)
+        assert not frame.is_rotated
         np.testing.assert_array_equal(frame.to_upright(boxes), boxes)
 
 
 def test_an_empty_array_of_boxes_stays_empty():
-    assert PhotoFrame((48, 32), 6).to_upright(np.zeros((0, 4), np.float32)).shape == (0, 4)
+    assert ExifFrame((48, 32), 6).to_upright(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
 def test_a_file_that_is_not_an_image_is_refused():
     with pytest.raises(NotAnImage):
-        PhotoFrame.of(b"not an image")
+        ExifFrame.of(b"not an image")

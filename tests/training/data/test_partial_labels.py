@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 from training.config import Config
-from training.data.batches import Batches, Kind, ViewId, ground_truth, stream
+from training.data.batches import Batches, ViewId, ViewKind
+from training.data.ground_truth import Role, ground_truth
 from training.data.labelled import FILE
-from training.data.targets import Role
+from training.data.tf_dataset import stream_batches
 from training.data.voc_reader import read_set
 from training.errors import TrainingError
+from training.events import SILENT
 from training.features.cache import FeatureCache
 from training.modeling.transfer import frozen_layers, transfer
 from training.optimization.loss import Loss
-from training.run.folder import RunFolder, Task
+from training.run.folder import RunFolder
 from training.run.run import Run
+from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 
 SETTINGS = {"batch_size": 3, "epochs": 2, "sizes": "64", "freeze": "backbone", "unfreeze_at": 2, "cache_features": 2, "mosaic": 0.6}
@@ -85,7 +88,7 @@ def test_without_the_file_every_class_is_labelled(rectangles, made):
 
 def test_the_tiles_of_a_mosaic_meet_in_its_centre_and_keep_the_labels_of_their_images(partial, made):
     batches, _ = made(partial, mosaic=1.0)
-    views = [batches.view(Kind(64, True), ViewId(photo, 0)).truth for photo in range(9)]
+    views = [batches.view(ViewKind(64, True), ViewId(photo, 0)).truth for photo in range(9)]
     regions = [region for view in views for region in view.partial]
     assert len({len(view.partial) for view in views}) > 1
     assert all(region.labelled.tolist() == [False, True] for region in regions)
@@ -118,10 +121,10 @@ def test_difficult_boxes_and_crowds_are_ignored_learned_or_background(partial, d
 
 def test_cached_features_come_with_the_same_targets(partial, made):
     batches, start = made(partial)
-    cache = FeatureCache.of(start.model, frozen_layers(start.model.spec.network, "backbone"), batches)
-    kept = list(cache.stream(0, batches.steps, lambda _: None, lambda: False))
+    cache = FeatureCache.create(start.model, frozen_layers(start.model.spec.network, "backbone"), batches)
+    kept = list(cache.stream(0, batches.steps, SILENT, lambda: False))
     assert len(kept) == batches.steps == 6
-    for (_, targets), (_, streamed), step in zip(kept, stream(batches, 0, batches.steps, threads=2), range(6), strict=True):
+    for (_, targets), (_, streamed), step in zip(kept, stream_batches(batches, 0, batches.steps, threads=2), range(6), strict=True):
         for name, expected in batches.batch(step)[1].items():
             np.testing.assert_array_equal(targets[name], expected)
             np.testing.assert_array_equal(streamed[name], expected)
@@ -132,8 +135,8 @@ def test_cached_features_come_with_the_same_targets(partial, made):
 def test_the_key_of_cached_features_covers_labels_roles_and_the_option(partial, made):
     def key(**settings):
         batches, start = made(partial, **settings)
-        cache = FeatureCache.of(start.model, frozen_layers(start.model.spec.network, "backbone"), batches)
-        return cache._key(Kind(64, True))
+        cache = FeatureCache.create(start.model, frozen_layers(start.model.spec.network, "backbone"), batches)
+        return cache._key(ViewKind(64, True))
 
     keys = [key(), key(difficult="train")]
     write_labelled(partial, {RED_ONLY[0]: []})
@@ -148,16 +151,15 @@ def test_a_run_measures_its_validation_loss_with_the_masks_and_resumes_with_the_
     task = Task(str(partial), "train", "val", str(tmp_path / "small.safetensors"))
     config = Config(**(SETTINGS | {"epochs": 1, "check_every": 1, "unfreeze_at": 1}))
     run = Run.new(task, config, small_model, tmp_path / "runs")
-    rows = []
-    run.go(rows.append)
-    assert np.isfinite(rows[-1]["val_loss"])
-    masked = sum(run._val_batches.batch(0)[1]["labelled"][:, 0, 0, 0] == 0)
-    assert masked == sum(sample.name in RED_ONLY for sample in run.val) > 0
+    run.train()
+    assert np.isfinite(run.folder.metrics.read()[-1]["val_loss"])
+    masked = sum(run.setup.val_batches.batch(0)[1]["labelled"][:, 0, 0, 0] == 0)
+    assert masked == sum(sample.name in RED_ONLY for sample in run.setup.val) > 0
     folder, task, config = RunFolder.open(run.folder.path)
-    Run.resumed(folder, task, config, load_model(tmp_path / "small.safetensors"))
+    Run.resume(folder, task, config, load_model(tmp_path / "small.safetensors"))
     write_labelled(partial, {RED_ONLY[0]: ["blue"]})
     with pytest.raises(TrainingError, match="the data set has changed"):
-        Run.resumed(folder, task, config, load_model(tmp_path / "small.safetensors"))
+        Run.resume(folder, task, config, load_model(tmp_path / "small.safetensors"))
 
 
 def test_the_loss_of_a_batch_is_that_of_the_labelled_classes(partial, made):

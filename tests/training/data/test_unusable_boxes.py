@@ -6,7 +6,7 @@ import pytest
 from training.config import Config
 from training.data.unusable_boxes import check_boxes, count_unusable
 from training.data.voc_reader import read_set
-from training.distributed.process_group import ALONE
+from training.distributed.process_group import SINGLE_PROCESS
 from training.errors import DatasetError
 from training.modeling.anchors import box_sizes
 from training.run.setup import RunSetup
@@ -39,7 +39,8 @@ def test_an_empty_array_has_no_problems():
 def test_a_warning_counts_the_problems(make_dataset):
     samples = read_set(make_dataset({"a": [DOG, ("dog", 30, 1, 5, 40)], "b": [("dog", 5, 5, 5, 40), ("cat", 9, 9, 1, 1)]}), "all")
     assert check_boxes("train", samples, ["dog"]) == (
-        "set train: 2 of 3 boxes cannot be used (1 reversed, 1 empty). `boxwright data check` lists them, and --fix repairs what can be repaired."
+        "set train: 2 of 3 boxes cannot be used (1 reversed, 1 empty). "
+        "`boxwright data check` lists them, and --fix repairs what can be repaired."
     )
     assert check_boxes("train", samples[:1], ["bird"]) is None
 
@@ -49,12 +50,12 @@ def test_a_warning_counts_the_problems(make_dataset):
 def test_a_run_without_a_usable_box_is_refused(make_dataset, small_model, box, image_set):
     folder = make_dataset({"train": [DOG], "val": [DOG], image_set: [box]}, {"train": ["train"], "val": ["val"]})
     with pytest.raises(DatasetError, match=f"set {image_set}: 1 of 1 boxes cannot be used .* No box is left"):
-        RunSetup.prepare(Task(str(folder), "train", "val", None), Config(batch_size=1, sizes="64"), small_model, ALONE)
+        RunSetup.prepare(Task(str(folder), "train", "val", None), Config(batch_size=1, sizes="64"), small_model, SINGLE_PROCESS)
 
 
 def test_a_run_with_some_unusable_boxes_logs_a_warning(make_dataset, small_model, caplog):
     folder = make_dataset({"a": [DOG, ("dog", 30, 1, 5, 40)], "b": [DOG]}, {"train": ["a"], "val": ["b"]})
-    RunSetup.prepare(Task(str(folder), "train", "val", None), Config(batch_size=1, sizes="64", freeze="none"), small_model, ALONE)
+    RunSetup.prepare(Task(str(folder), "train", "val", None), Config(batch_size=1, sizes="64", freeze="none"), small_model, SINGLE_PROCESS)
     assert "set train: 1 of 2 boxes cannot be used (1 reversed)" in caplog.text
 
 

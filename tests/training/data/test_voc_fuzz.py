@@ -151,13 +151,13 @@ answers, refusals, strangers = 0, [], []
 for number in range(int(sys.argv[3])):
     try:
         sample = read_sample(folder, f"{number:04}")
-        sample.photo.read_bytes()
+        sample.image_path.read_bytes()
     except DatasetError as error:
         refusals.append(str(error))
     else:
         answers += 1
-        if not sample.photo.resolve().is_relative_to(folder.resolve()):
-            strangers.append(str(sample.photo))
+        if not sample.image_path.resolve().is_relative_to(folder.resolve()):
+            strangers.append(str(sample.image_path))
 found = check_dataset(folder)
 repair(found, Path(out))
 again = check_dataset(Path(out))

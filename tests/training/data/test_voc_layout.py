@@ -35,25 +35,25 @@ def test_labelimg_leaves_xml_beside_photos(tmp_path, annotated, save_photo):
     (tmp_path / "._IMG_2.xml").write_bytes(b"\x00\x05\x16\x07")  # what macOS puts into archives
     assert image_sets(tmp_path) == ("all",)
     samples = read_set(tmp_path, "all")
-    assert [(sample.name, sample.photo.name) for sample in samples] == [
+    assert [(sample.name, sample.image_path.name) for sample in samples] == [
         ("IMG 10", "IMG 10.png"),
         ("IMG_1", "IMG_1.jpeg"),
         ("IMG_2", "IMG_2.JPG"),
     ]
-    assert all(sample.photo.parent == tmp_path for sample in samples)
+    assert all(sample.image_path.parent == tmp_path for sample in samples)
 
 
 def test_of_two_photos_that_differ_in_their_ending_the_filename_decides(tmp_path, annotated, save_photo):
     for seed, ending in enumerate(("jpg", "png")):
         save_photo(tmp_path / f"a.{ending}", seed)
     (tmp_path / "a.xml").write_text(annotated(DOG, filename="a.png"))
-    assert read_sample(tmp_path, "a").photo.name == "a.png"
+    assert read_sample(tmp_path, "a").image_path.name == "a.png"
 
 
 def test_a_stale_filename_does_not_beat_the_photo_of_the_same_name(make_dataset, annotated):
     folder = make_dataset({"a": DOG, "b": DOG})
     (folder / "Annotations" / "a.xml").write_text(annotated(DOG, filename="b.jpg"))
-    assert read_sample(folder, "a").photo.name == "a.jpg"
+    assert read_sample(folder, "a").image_path.name == "a.jpg"
 
 
 def test_cvat_has_a_default_list_with_subfolders_blanks_and_floats(make_dataset):
@@ -62,9 +62,9 @@ def test_cvat_has_a_default_list_with_subfolders_blanks_and_floats(make_dataset)
     (folder / "labelmap.txt").write_text("# label:color_rgb:parts:actions\ndog:128,0,0::\n")
     assert image_sets(folder) == ("default",)
     first, second = read_set(folder, "default")
-    assert first.photo == folder / "JPEGImages" / "cam 1" / "frame 1.jpg"
+    assert first.image_path == folder / "JPEGImages" / "cam 1" / "frame 1.jpg"
     np.testing.assert_allclose(first.boxes, [[-1, 0.53, 29.7, 39.99]], rtol=1e-6)
-    assert second.photo == folder / "JPEGImages" / "cam 2" / "frame 1.jpg"
+    assert second.image_path == folder / "JPEGImages" / "cam 2" / "frame 1.jpg"
     assert [sample.name for sample in read_set(folder, "all")] == ["cam 1/frame 1", "cam 2/frame 1"]
 
 
@@ -73,7 +73,7 @@ def test_cvat_names_the_file_with_its_subfolder(make_dataset, annotated, save_ph
     save_photo(folder / "JPEGImages" / "cam" / "b.png", 7)
     (folder / "Annotations" / "cam" / "a.xml").write_text(annotated(DOG, filename="cam/b.png"))
     (folder / "JPEGImages" / "cam" / "a.jpg").unlink()
-    assert read_sample(folder, "cam/a").photo == folder / "JPEGImages" / "cam" / "b.png"
+    assert read_sample(folder, "cam/a").image_path == folder / "JPEGImages" / "cam" / "b.png"
 
 
 def test_label_studio_keeps_photos_in_images_and_filenames_without_ending(tmp_path, annotated, save_photo):
@@ -82,7 +82,7 @@ def test_label_studio_keeps_photos_in_images_and_filenames_without_ending(tmp_pa
     (tmp_path / "Annotations" / "7f3a-raccoon.v2.xml").write_text(annotated(DOG, filename="7f3a-raccoon.v2"))
     assert image_sets(tmp_path) == ("all",)
     (sample,) = read_set(tmp_path, "all")
-    assert (sample.name, sample.photo) == ("7f3a-raccoon.v2", tmp_path / "images" / "7f3a-raccoon.v2.png")
+    assert (sample.name, sample.image_path) == ("7f3a-raccoon.v2", tmp_path / "images" / "7f3a-raccoon.v2.png")
 
 
 def test_a_line_of_a_list_may_have_a_flag_or_an_ending_and_a_file_windows_habits(make_dataset):
@@ -162,7 +162,7 @@ def test_links_within_the_folder_and_to_the_folder_are_followed(make_dataset, tm
     (folder / "JPEGImages" / "a.jpg").symlink_to("b.jpg")
     (tmp_path / "link").symlink_to(folder)
     (sample,) = read_set(tmp_path / "link", "train")
-    assert sample.photo.read_bytes() == (folder / "JPEGImages" / "b.jpg").read_bytes()
+    assert sample.image_path.read_bytes() == (folder / "JPEGImages" / "b.jpg").read_bytes()
 
 
 def test_links_in_circles_pipes_and_folders_are_no_files(make_dataset):

@@ -24,12 +24,12 @@ def test_one_based_inclusive_pixels_become_continuous_edges(dataset):
     np.testing.assert_array_equal(sample.boxes, [[0, 1, 30, 40]])
     assert sample.labels == ("dog",)
     assert sample.difficult.tolist() == [True]
-    assert sample.photo == dataset / "JPEGImages" / "a.jpg"
+    assert sample.image_path == dataset / "JPEGImages" / "a.jpg"
 
 
 def test_a_photo_may_be_named_by_the_file_alone(dataset):
     (dataset / "Annotations" / "b.xml").write_text(ANNOTATION.format(filename="C:\\photos\\a.jpg", difficult=0))
-    assert read_sample(dataset, "b").photo.name == "a.jpg"
+    assert read_sample(dataset, "b").image_path.name == "a.jpg"
 
 
 def test_an_annotation_without_objects_has_no_boxes(dataset):

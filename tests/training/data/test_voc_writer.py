@@ -8,7 +8,7 @@ from training.data.voc_writer import annotation_xml, new_dataset
 from training.errors import DatasetError
 
 LABELS = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Cn")), min_size=1, max_size=12).filter(lambda text: text.strip() == text)
-WHOLE = st.integers(-2000, 60_000)
+WHOLE_BATCH = st.integers(-2000, 60_000)
 BROKEN = st.floats(-2000, 9000, width=32)
 
 
@@ -27,7 +27,7 @@ def parts(things):
     return boxes, [label for _, label, _ in things], np.array([hard for _, _, hard in things], np.bool_)
 
 
-@given(objects(WHOLE))
+@given(objects(WHOLE_BATCH))
 def test_whole_pixels_come_back_exactly(tmp_path_factory, things):
     boxes, labels, difficult = parts(things)
     read = written_and_read(tmp_path_factory.mktemp("there"), boxes, labels, difficult)
@@ -75,7 +75,7 @@ def test_a_data_set_appears_when_it_is_whole(tmp_path, save_photo):
         new.write_list("train", ["cam/a b"])
         assert not out.exists()
     (sample,) = read_set(out, "train")
-    assert sample.photo.read_bytes() == photo.read_bytes()
+    assert sample.image_path.read_bytes() == photo.read_bytes()
     assert [path.name for path in out.parent.iterdir()] == ["set"]
 
 

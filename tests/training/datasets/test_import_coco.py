@@ -18,7 +18,7 @@ def coco_of(samples, sizes):
     """Samples in COCO's words, as its own documentation has them."""
     labels = sorted({label for sample in samples for label in sample.labels})
     images = [
-        {"id": number, "file_name": sample.photo.name, "width": size[0], "height": size[1]}
+        {"id": number, "file_name": sample.image_path.name, "width": size[0], "height": size[1]}
         for number, (sample, size) in enumerate(zip(samples, sizes, strict=True), 1)
     ]
     annotations = [
@@ -54,7 +54,7 @@ def test_real_samples_come_back_exactly(shared, tmp_path):
     for ours, theirs in zip(read_set(tmp_path / "made", "val"), samples, strict=True):
         assert (ours.name, ours.labels) == (theirs.name, theirs.labels)
         np.testing.assert_array_equal(ours.boxes, theirs.boxes)
-        assert ours.photo.read_bytes() == theirs.photo.read_bytes()
+        assert ours.image_path.read_bytes() == theirs.image_path.read_bytes()
     assert {each.kind for each in check_dataset(tmp_path / "made").findings} == {"empty"}  # the blemish that it had before
 
 
@@ -85,7 +85,7 @@ def test_broken_numbers_crowds_subfolders_and_absent_photos(small, tmp_path):
     first, second = read_set(tmp_path / "made", "train")
     np.testing.assert_allclose(first.boxes, [[10.28, 5.5, 30.403, 35.75], [0, 0, 60, 40]], atol=1e-3)
     assert first.difficult.tolist() == first.crowd.tolist() == [False, True]
-    assert (second.name, second.photo.name, second.labels) == ("sub/b.v1", "b.v1.png", ())
+    assert (second.name, second.image_path.name, second.labels) == ("sub/b.v1", "b.v1.png", ())
     assert read_annotation(tmp_path / "made", "sub/b.v1").size == (60, 40)
 
 
@@ -94,7 +94,7 @@ def test_of_a_file_name_that_leads_elsewhere_the_last_part_counts(small, tmp_pat
     outside = save_photo(tmp_path / "outside" / "a.jpg", 9)
     small["images"][0]["file_name"] = file_name
     imported(tmp_path, small, tmp_path / "photos")
-    copy = read_set(tmp_path / "made", "train")[0].photo
+    copy = read_set(tmp_path / "made", "train")[0].image_path
     assert copy.read_bytes() == (tmp_path / "photos" / "a.jpg").read_bytes() != outside.read_bytes()
 
 

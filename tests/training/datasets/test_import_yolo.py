@@ -46,7 +46,7 @@ def test_real_samples_come_back_to_a_thousandth(shared, tmp_path):
     (tmp_path / "yolo" / "classes.txt").write_text("\n".join(names))
     for sample in samples:
         width, height = read_annotation(folder, sample.name).size
-        (tmp_path / "yolo" / "images" / sample.photo.name).write_bytes(sample.photo.read_bytes())
+        (tmp_path / "yolo" / "images" / sample.image_path.name).write_bytes(sample.image_path.read_bytes())
         shares = box_xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / [width, height, width, height]
         rows = [
             f"{names.index(label)} {' '.join(f'{part:.8f}' for part in row)}\n" for label, row in zip(sample.labels, shares, strict=True)
@@ -56,7 +56,7 @@ def test_real_samples_come_back_to_a_thousandth(shared, tmp_path):
     for ours, theirs in zip(read_set(tmp_path / "made", "train"), samples, strict=True):
         assert (ours.name, ours.labels) == (theirs.name, theirs.labels)
         np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=1e-3, rtol=0)
-        assert ours.photo.read_bytes() == theirs.photo.read_bytes()
+        assert ours.image_path.read_bytes() == theirs.image_path.read_bytes()
 
 
 def test_sets_come_from_folders_and_a_photo_without_labels_has_no_boxes(yolo):

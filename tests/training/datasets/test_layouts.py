@@ -397,7 +397,7 @@ def test_roboflows_voc_export(tmp_path, annotated, save_photo):
         (tmp_path / f"{name}.xml").write_text(annotated([("dog", 1, 1, 30, 40)], filename=f"{name[-1]}.jpg"))
     assert image_sets(tmp_path) == ("test", "train", "val")
     assert [sample.name for sample in read_set(tmp_path, "train")] == ["train/a", "train/b"]
-    assert [sample.photo.name for sample in read_set(tmp_path, "val")] == ["c.jpg"]
+    assert [sample.image_path.name for sample in read_set(tmp_path, "val")] == ["c.jpg"]
     assert image_names(tmp_path, "all") == ["test/d", "train/a", "train/b", "valid/c"]
     assert check_dataset(tmp_path).errors == 0
 
@@ -412,7 +412,7 @@ def test_lists_with_paths(make_dataset, line):
 def test_voc_images_with_suffixes_in_any_case(make_dataset, name):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
     (folder / "JPEGImages" / "a.jpg").rename(folder / "JPEGImages" / name)
-    assert read_set(folder, "all")[0].photo.name == name
+    assert read_set(folder, "all")[0].image_path.name == name
     assert read_annotation(folder, "a").size == (60, 40)
 
 

@@ -46,7 +46,7 @@ def test_image_sets_join_in_the_order_of_the_sources_and_boxes_stay(sources, tmp
         merged, original = read_annotation(tmp_path / "merged", name), read_annotation(sources[source], old)
         assert merged.boxes.tolist() == original.boxes.tolist()
         (sample,) = (sample for sample in train if sample.name == name)
-        assert sample.photo.read_bytes() == (sources[source] / "JPEGImages" / f"{old}.jpg").read_bytes()
+        assert sample.image_path.read_bytes() == (sources[source] / "JPEGImages" / f"{old}.jpg").read_bytes()
     assert read_annotation(tmp_path / "merged", "a-3").filename == "a-3.jpg"
 
 

@@ -13,7 +13,7 @@ from training.config import Config
 from training.data.batches import Batches
 from training.data.voc_reader import read_set
 from training.distributed.cluster import Cluster
-from training.distributed.process_group import Share
+from training.distributed.process_group import Shard
 from training.errors import ConfigError
 from training.modeling.layers.dropout import shard_dropout
 from training.modeling.transfer import transfer
@@ -67,7 +67,7 @@ def test_an_invalid_cluster_is_refused(options, environment, sentence):
 
 @pytest.mark.parametrize(("photos", "workers"), [(8, 2), (7, 2), (7, 3), (3, 3), (8, 1)])
 def test_the_shards_in_order_are_the_batch(photos, workers):
-    shares = [Share(index, workers).of(photos) for index in range(workers)]
+    shares = [Shard(index, workers).of(photos) for index in range(workers)]
     assert [place for share in shares for place in share] == list(range(photos))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -77,7 +77,7 @@ def test_the_shards_of_all_workers_equal_the_batch_of_one_process(rectangles, ti
     config = Config(batch_size=7, epochs=9, sizes="64:0.5,96", freeze="conv1", **options)
     spec = transfer(tiny_model, ("blue", "red"), tiny_model.spec.anchors, config).model.spec
     whole = Batches(read_set(rectangles, "train"), spec, config)
-    parts = [replace(whole, share=Share(index, 3)) for index in range(3)]
+    parts = [replace(whole, shard=Shard(index, 3)) for index in range(3)]
     for step in (0, 1, 5, 17):
         images, targets = whole.batch(step)
         shared = [part.batch(step) for part in parts]
@@ -90,7 +90,7 @@ def test_the_shards_of_all_workers_equal_the_batch_of_one_process(rectangles, ti
 def test_dropout_on_shards_equals_dropout_on_the_batch(kind):
     images = np.random.default_rng(0).standard_normal((5, 4, 4, 8)).astype(np.float32)
     whole = kind(0.4, seed=3)
-    shares = [Share(index, 2) for index in range(2)]
+    shares = [Shard(index, 2) for index in range(2)]
     parts = [shard_dropout(kind, share, 5)(0.4, seed=3) for share in shares]
     for _ in range(2):
         dropped = np.concatenate([part(images[list(share.of(5))], training=True) for part, share in zip(parts, shares, strict=True)])

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from training.evaluation.evaluate import Evaluation
-from training.optimization.early_stopping import measured
+from training.optimization.early_stopping import watched_value
 
 
 def evaluation(**classes):
@@ -28,4 +28,4 @@ def test_without_a_frequent_class_all_classes_count():
 
 @pytest.mark.parametrize(("watch", "value"), [("ap", 0.1), ("ap-frequent", 0.2), ("ap-weighted", 0.3), ("loss", -4.0)])
 def test_a_check_is_measured_by_what_watch_names(watch, value):
-    assert measured({"ap50": 0.1, "ap50_frequent": 0.2, "ap50_weighted": 0.3, "val_loss": 4.0}, watch) == value
+    assert watched_value({"ap50": 0.1, "ap50_frequent": 0.2, "ap50_weighted": 0.3, "val_loss": 4.0}, watch) == value

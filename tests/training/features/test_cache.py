@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 
 from training.config import Config
-from training.data.batches import Batches, Kind, ViewId
+from training.data.batches import Batches, ViewId, ViewKind
 from training.data.voc_reader import read_set
 from training.errors import ConfigError, TrainingError
+from training.events import Events
 from training.features.cache import OPTIONS, FeatureCache
 from training.features.file import FeatureFile, features_folder
 from training.modeling.transfer import frozen_layers, transfer
-from training.run.folder import RunFolder, Task
+from training.run.folder import RunFolder
 from training.run.run import Run
 from training.run.trainer import Trainer
+from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 
 SETTINGS = {"batch_size": 3, "epochs": 6, "sizes": "32:0.4,64", "freeze": "backbone", "unfreeze_at": 6, "cache_features": 2}
@@ -40,16 +42,24 @@ def parts(rectangles, small_model):
         start = transfer(model, ("blue", "red"), model.spec.anchors, config)
         batches = Batches(read_set(dataset, "train"), start.model.spec, config, augmented=not config.overfit)
         frozen = frozen_layers(start.model.spec.network, config.freeze)
-        return (lambda: Trainer(start, config, frozen)), batches, FeatureCache.of(start.model, frozen, batches)
+        return (lambda: Trainer(start, config, frozen)), batches, FeatureCache.create(start.model, frozen, batches)
 
     return make
 
 
+class RecordProgress(Events):
+    def __init__(self):
+        self.progress = []
+
+    def features_cached(self, progress):
+        self.progress.append(progress)
+
+
 def fill(cache, first=0, last=None):
-    """All batches, and what was told of filling."""
-    told = []
-    last = cache.batches.viewed_steps if last is None else last
-    return list(cache.stream(first, last, told.append, lambda: False)), told
+    """Return all batches and the reported progress."""
+    events = RecordProgress()
+    last = cache.batches.view_steps if last is None else last
+    return list(cache.stream(first, last, events, lambda: False)), events.progress
 
 
 CASES = [{"freeze": "backbone"}, {"freeze": "all-but-head", "l2": 0.1}, {"freeze": "conv7", "dropout": 0.3}]
@@ -66,8 +76,8 @@ def test_steps_on_kept_features_are_the_steps_on_the_views_themselves(parts, set
         images, same_targets = batches.batch(step)
         for name, target in same_targets.items():
             np.testing.assert_array_equal(targets[name], target)
-        one = first.step(images, targets, number=step, rate=1e-4)
-        other = second.step(features, targets, number=step, rate=1e-4)
+        one = first.step(images, targets, number=step, learning_rate=1e-4)
+        other = second.step(features, targets, number=step, learning_rate=1e-4)
         assert other.loss == pytest.approx(one.loss, rel=1e-4)
         assert other.gradients == pytest.approx(one.gradients, rel=1e-3)
     on_images, on_features = first.model("m", {}).arrays, second.model("m", {}).arrays
@@ -83,32 +93,32 @@ def test_views_are_functions_of_the_seed_and_take_turns(parts):
     _, batches, _ = parts()
     (images, _), count = batches.batch(4), len(batches.samples)
     for index, which in enumerate(batches.view_ids(4)):
-        np.testing.assert_array_equal(images[index], batches.view(batches.kind_of(4), which).pixels)
+        np.testing.assert_array_equal(images[index], batches.view(batches.view_kind(4), which).pixels)
     other = parts()[1]
     np.testing.assert_array_equal(other.batch(4)[0], images)
     shown = [which for step in range(batches.steps) for which in batches.view_ids(step)]
     for epoch in range(batches.config.epochs):
         assert sorted(shown[epoch * count : (epoch + 1) * count]) == [ViewId(photo, epoch % 2) for photo in range(count)]
-    assert list(batches.kinds()) == [Kind(32, True), Kind(64, True), Kind(64, False)]
-    first, second = (batches.view(Kind(64, False), ViewId(0, view)).pixels for view in (0, 1))
+    assert list(batches.views_by_kind()) == [ViewKind(32, True), ViewKind(64, True), ViewKind(64, False)]
+    first, second = (batches.view(ViewKind(64, False), ViewId(0, view)).pixels for view in (0, 1))
     assert (first != second).any()
 
 
 def test_only_views_that_are_shown_are_computed(parts):
     _, batches, cache = parts(cache_features=100, sizes="64", mosaic=0.0)
-    _, told = fill(cache)
-    assert told[-1].done == told[-1].views == batches.steps * 3
+    _, progress = fill(cache)
+    assert progress[-1].done == progress[-1].total == batches.steps * 3
     _, batches, cache = parts(overfit=4, sizes="64")
-    _, told = fill(cache)
-    assert told[-1].views == len(batches.samples)
+    _, progress = fill(cache)
+    assert progress[-1].total == len(batches.samples)
 
 
 def test_features_are_computed_once(parts):
-    first, told = fill(parts()[2])
-    assert [stand.done for stand in told if stand.done == 0] == [0, 0, 0]
-    assert {path.stat().st_size for path in features_folder().glob("*.features")} == {stand.bytes for stand in told}
-    second, told = fill(parts(learning_rate=0.1, l2=0.5)[2])
-    assert told == []
+    first, progress = fill(parts()[2])
+    assert [each.done for each in progress if each.done == 0] == [0, 0, 0]
+    assert {path.stat().st_size for path in features_folder().glob("*.features")} == {each.file_size for each in progress}
+    second, progress = fill(parts(learning_rate=0.1, l2=0.5)[2])
+    assert progress == []
     for (features, targets), (same, same_targets) in zip(first, second, strict=True):
         for kept, again in ((features, same), (targets, same_targets)):
             assert all(kept[name].tobytes() == again[name].tobytes() for name in kept)
@@ -123,15 +133,15 @@ def test_a_damaged_file_is_noticed_and_computed_anew(parts, damage, caplog):
     flipped = data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
     path.write_bytes({"flipped": flipped, "cut": data[:-100], "longer": data + b"x", "foreign": b"GIF89a"}[damage])
     with caplog.at_level(logging.WARNING):
-        _, told = fill(parts(**settings)[2])
+        _, progress = fill(parts(**settings)[2])
     assert f"{path}: " in caplog.text
     assert "damaged or another program's. The features are computed anew." in caplog.text
-    assert told[-1].done == told[-1].views
+    assert progress[-1].done == progress[-1].total
     assert path.read_bytes() == data
 
 
 def key(cache):
-    return [cache._key(kind) for kind in cache.batches.kinds()]
+    return [cache._key(kind) for kind in cache.batches.views_by_kind()]
 
 
 def test_other_weights_photos_or_labels_are_other_features(parts, small_model, rectangles, tmp_path):
@@ -153,24 +163,24 @@ def test_other_weights_photos_or_labels_are_other_features(parts, small_model, r
 def test_every_option_that_changes_a_view_is_in_its_key(rectangles, small_model):
     samples = read_set(rectangles, "val")
 
-    def looks(**settings):
+    def views(**settings):
         batches = Batches(samples, small_model.spec, Config.model_construct(**(SETTINGS | settings)))
-        return [batches.view(Kind(64, True), ViewId(0, view)).pixels.tobytes() for view in range(4)]
+        return [batches.view(ViewKind(64, True), ViewId(0, view)).pixels.tobytes() for view in range(4)]
 
-    usual = looks()
+    default = views()
     changed = set()
     for name, field in Config.model_fields.items():
         value = SETTINGS.get(name, field.default)
         if name in ("cache_features", "cache_gigabytes", "overfit", "multi_scale") or not isinstance(value, int | float):
             continue
-        if looks(**{name: another(value, field)}) != usual:
+        if views(**{name: another(value, field)}) != default:
             changed.add(name)
     assert changed - set(OPTIONS) == set()
     assert {"seed", "scale", "flip", "hue", "mosaic"} <= changed
 
 
 def another(value, field):
-    """A value that the option may have too."""
+    """Return another valid value of an option."""
     if isinstance(value, bool):
         return not value
     upper = min((rule.le for rule in field.metadata if hasattr(rule, "le")), default=1)
@@ -179,25 +189,25 @@ def another(value, field):
     return larger if value < larger <= upper * 0.9 or isinstance(value, int) else smaller
 
 
-def test_how_large_the_features_would_be_is_said_before_anything_is_computed(parts):
-    with pytest.raises(ConfigError, match=r"cache_features: \d+ views would take 0\.\d\d GB on disk, more than cache_gigabytes 1e-05"):
+def test_too_large_features_are_refused_before_they_are_computed(parts):
+    with pytest.raises(ConfigError, match=r"cache_features: \d+ views need 0\.\d\d GB on disk, more than cache_gigabytes 1e-05"):
         parts(cache_gigabytes=1e-5)
     assert not features_folder().exists()
 
 
 @pytest.mark.parametrize("settings", [{"freeze": "linear"}, {"epochs": 1, "unfreeze_at": 0.01}])
-def test_there_must_be_something_to_keep(parts, settings):
-    with pytest.raises(ConfigError, match="no layer is frozen below one that trains, or in no step of the run"):
+def test_a_cache_without_frozen_steps_is_refused(parts, settings):
+    with pytest.raises(ConfigError, match="the run has no step in which the first layers of the network are frozen"):
         parts(**settings)
 
 
 @pytest.mark.parametrize("settings", [{"freeze": "none"}, {"unfreeze_at": 0.0}, {"multi_scale": 2}])
-def test_options_that_do_not_go_with_kept_features_are_refused(settings):
+def test_options_that_do_not_fit_cached_features_are_refused(settings):
     with pytest.raises(ConfigError, match="cache_features keeps what frozen layers say at the sizes of the plan"):
         Config.of(SETTINGS | settings)
 
 
-def test_what_was_used_longest_ago_makes_room():
+def test_the_least_recently_used_file_is_deleted_to_make_room():
     def rows(key):
         return FeatureFile(key * 64, 10, np.dtype([("conv1", np.float32, (4, 4, 2))]))
 
@@ -206,24 +216,24 @@ def test_what_was_used_longest_ago_makes_room():
         rows(name).write([np.zeros(10, rows(name).type)])
         os.utime(rows(name).path, (1000 + age, 1000 + age))
     rows("a").open()
-    killed = features_folder() / ".0123.part"
-    killed.write_bytes(b"half")
-    os.utime(killed, (1000, 1000))
+    abandoned = features_folder() / ".0123.part"
+    abandoned.write_bytes(b"half")
+    os.utime(abandoned, (1000, 1000))
     rows("d").make_room(3 * rows("d").size)
     assert [rows(name).path.exists() for name in "abc"] == [True, False, True]
-    assert not killed.exists()
+    assert not abandoned.exists()
 
 
-def test_a_full_disk_is_said_before_it_is_full(monkeypatch):
+def test_too_little_disk_space_is_refused_in_advance(monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, 5))
-    with pytest.raises(TrainingError, match=r"the features of 10 views need 0\.00 GB and the disk has 0\.00 GB left"):
+    with pytest.raises(TrainingError, match=r"the features of 10 views need 0\.00 GB but the disk has 0\.00 GB left"):
         FeatureFile("a" * 64, 10, np.dtype([("conv1", np.float32, (4, 4, 2))])).make_room(10**6)
 
 
 @pytest.fixture
-def begin(rectangles, small_model, tmp_path):
-    """(settings) -> a new run of 12 steps: six of them on features, then six of the whole network."""
+def new_run(rectangles, small_model, tmp_path):
+    """(settings) -> a new run of 12 steps: six on cached features, then six on the complete network."""
     save_model(small_model, tmp_path / "small.safetensors")
     task = Task(str(rectangles), "train", "val", str(tmp_path / "small.safetensors"))
     short = {"epochs": 4, "checkpoint_steps": 2, "check_every": 4, "unfreeze_at": 2, "sizes": "32"}
@@ -231,28 +241,42 @@ def begin(rectangles, small_model, tmp_path):
     return lambda **settings: Run.new(task, Config(**(SETTINGS | short | settings)), load_model(Path(task.model)), tmp_path / "runs")
 
 
+class OnStep(Events):
+    def __init__(self, action):
+        self.step_finished = action
+
+
 def last_arrays(path):
     return load_model(path / "last.safetensors").arrays
 
 
-def test_a_run_trains_the_rest_on_features_and_then_all_and_goes_on_to_the_bit(begin):
-    whole, changed = begin(), []
-    before = whole.trainer.model("m", {}).arrays["conv1/kernel"]
-    whole.go(lambda _: changed.append((whole.trainer.model("m", {}).arrays["conv1/kernel"] != before).any()))
+def test_a_run_with_cached_features_resumes_bit_for_bit(new_run):
+    uninterrupted, changed = new_run(), []
+    before = uninterrupted.trainer.model("m", {}).arrays["conv1/kernel"]
+
+    def record_change(_):
+        changed.append((uninterrupted.trainer.model("m", {}).arrays["conv1/kernel"] != before).any())
+
+    uninterrupted.train(OnStep(record_change))
     assert changed == [False] * 6 + [True] * 6
-    stopped = begin()
-    stopped.go(lambda row: os.kill(os.getpid(), signal.SIGINT) if row["step"] == 3 else None)
-    shutil.rmtree(features_folder())  # what is computed anew is the same
+    stopped = new_run()
+    stopped.train(OnStep(lambda metrics: os.kill(os.getpid(), signal.SIGINT) if metrics["step"] == 3 else None))
+    shutil.rmtree(features_folder())  # computing them again gives the same features
     folder, task, config = RunFolder.open(stopped.folder.path)
-    Run.resumed(folder, task, config, load_model(Path(task.model))).go()
-    for name, array in last_arrays(whole.folder.path).items():
+    Run.resume(folder, task, config, load_model(Path(task.model))).train()
+    for name, array in last_arrays(uninterrupted.folder.path).items():
         assert array.tobytes() == last_arrays(stopped.folder.path)[name].tobytes()
 
 
-def test_ctrl_c_while_features_are_computed_leaves_none_and_a_run_that_can_go_on(begin):
-    run = begin()
-    outcome = run.go(filling=lambda stand: os.kill(os.getpid(), signal.SIGINT) if stand.done == 0 else None)
-    assert outcome.why.startswith("interrupted")
-    assert run.progress.step == 0
+def test_ctrl_c_while_features_are_computed_leaves_no_file(new_run):
+    class InterruptAtOnce(Events):
+        def features_cached(self, progress):
+            if progress.done == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run = new_run()
+    outcome = run.train(InterruptAtOnce())
+    assert outcome.reason.startswith("interrupted")
+    assert run.state.step == 0
     assert not list(features_folder().glob("*.features"))
     assert not list(features_folder().glob(".*.part"))

@@ -24,6 +24,6 @@ def test_sizes_are_those_that_the_network_sees_in_cells(rectangles, small_model)
     samples = read_set(rectangles, "train")
     sizes = box_sizes(samples, small_model.spec, small_model.spec.stride)
     assert len(sizes) == sum(len(sample.boxes) for sample in samples)
-    height, width = read_image(samples[0].photo.read_bytes()).shape[:2]
+    height, width = read_image(samples[0].image_path.read_bytes()).shape[:2]
     first = (samples[0].boxes[0, 2:4] - samples[0].boxes[0, 0:2]) * (64 / max(width, height)) / small_model.spec.stride
     np.testing.assert_allclose(sizes[0], first, rtol=0.03)  # a letterbox has whole pixels

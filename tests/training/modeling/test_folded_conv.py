@@ -8,7 +8,7 @@ from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.modeling.layers.batch_norm import FusedBatchNorm
 from training.modeling.layers.folded_conv import depthwise
-from training.modeling.transfer import Start
+from training.modeling.transfer import InitialModel
 from training.run.trainer import Trainer
 
 LAYERS = (
@@ -25,7 +25,7 @@ def model(random_arrays):
 
 
 def trainer(model, frozen=frozenset(), **settings):
-    return Trainer(Start(model, frozenset()), Config(**settings), frozen)
+    return Trainer(InitialModel(model, frozenset()), Config(**settings), frozen)
 
 
 def outputs_and_gradients(network, images, weights, variables, *, training):

@@ -9,9 +9,9 @@ from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
 from training.modeling.new_heads import untrained_backbone, with_head
-from training.modeling.transfer import backbone
-from training.run.folder import Task
+from training.modeling.transfer import backbone_layers
 from training.run.run import Run
+from training.task import Task
 from weights.formats.safetensors import load_model
 
 ANCHORS = ((1.0, 1.2), (2.0, 2.5), (3.0, 3.0))
@@ -39,11 +39,11 @@ def test_a_fine_head_replaces_that_of_a_detector_on_the_same_backbone(stem, rect
     run = Run.new(task, Config.of(settings), detector, tmp_path)
     spec = run.trainer.spec
     assert (spec.stride, spec.size_multiple, len(spec.anchors), spec.labels) == (16, 32, 4, ("blue", "red"))
-    assert run.trainer.start.new == {"conv7", "conv5a", "conv8", "conv9", "linear"}
-    assert set(backbone(spec.network)) == {layer.name for layer in stem.spec.network} == run.trainer.frozen
+    assert run.trainer.start.reinitialised == {"conv7", "conv5a", "conv8", "conv9", "linear"}
+    assert set(backbone_layers(spec.network)) == {layer.name for layer in stem.spec.network} == run.trainer.frozen
     bias = run.trainer.start.model.arrays["linear/bias"].reshape(4, 7)
     np.testing.assert_allclose(1 / (1 + np.exp(-bias[:, 4])), 0.01, rtol=1e-5)
-    outcome = run.go()
+    outcome = run.train()
     best = load_model(outcome.folder / "last.safetensors")
     assert load_engine(best)(np.zeros((1, 96, 96, 3), np.float32)[:, :64, :64]).shape == (1, 4, 4, 4, 7)
 
@@ -85,12 +85,12 @@ def test_a_run_goes_from_a_stem_and_from_nothing(stem, rectangles, tmp_path):
     settings = {"epochs": 1, "sizes": "64", "batch_size": 3, "head_filters": 8}
     trained = Run.new(task, Config.of(settings), stem, tmp_path)
     assert trained.trainer.frozen >= {"conv1", "conv6_5"}
-    assert trained.trainer.start.new == {"conv7", "conv8", "conv5a", "conv9", "linear"}
+    assert trained.trainer.start.reinitialised == {"conv7", "conv8", "conv5a", "conv9", "linear"}
     nothing = {"network": "darknet19", "width": 1 / 32, "freeze": "none", "activation": "elu", "batch_norm": "off"}
     run = Run.new(task, Config.of(settings | nothing), replace(stem, name="ignored"), tmp_path)
     convolutions = [layer for layer in run.trainer.spec.network if isinstance(layer, Conv)]
     assert {layer.activation for layer in convolutions[:-1]} == {"elu"}
     assert not any(layer.normalize for layer in convolutions)
-    assert run.trainer.start.new == {layer.name for layer in convolutions}
-    outcome = run.go()
+    assert run.trainer.start.reinitialised == {layer.name for layer in convolutions}
+    outcome = run.train()
     assert (outcome.folder / "best.safetensors").is_file()

@@ -9,7 +9,7 @@ from detector.grid import decode
 from detector.network import Conv, darknet19, efficientnet_lite0, tiny_yolov2, yolov2
 from training.config import Config
 from training.errors import ConfigError
-from training.modeling.transfer import backbone, frozen_layers, initializer, transfer
+from training.modeling.transfer import backbone_layers, frozen_layers, initializer, transfer
 
 
 def images(size=64, count=2):
@@ -27,12 +27,12 @@ def test_classes_that_both_know_keep_their_outputs_and_so_do_boxes_and_objectnes
     np.testing.assert_allclose(after[..., 6], before[..., 5], atol=1e-5)  # red
     assert np.abs(after[..., 5]).max() > 0
     assert start.model.spec.labels == ("blue", "red")
-    assert start.new == {"linear"}
+    assert start.reinitialised == {"linear"}
 
 
 def test_with_the_same_labels_nothing_is_new(small_model):
     start = transfer(small_model, small_model.spec.labels, small_model.spec.anchors, Config())
-    assert start.new == frozenset()
+    assert start.reinitialised == frozenset()
     for name, array in small_model.arrays.items():
         np.testing.assert_array_equal(start.model.arrays[name], array)
 
@@ -65,7 +65,7 @@ def test_a_new_head_has_the_wanted_activation_and_keeps_the_backbone(small_model
     assert activations == {"conv1": "leaky", "conv2": "leaky", "conv3": "leaky", "conv4": "relu", "conv5": "leaky"} | dict.fromkeys(
         ("conv6", "conv7", "conv4a", "conv8"), "elu"
     ) | {"linear": "linear"}
-    assert start.new == {"conv6", "conv7", "conv4a", "conv8", "linear"}
+    assert start.reinitialised == {"conv6", "conv7", "conv4a", "conv8", "linear"}
     np.testing.assert_array_equal(start.model.arrays["conv5/kernel"], small_model.arrays["conv5/kernel"])
     assert (start.model.arrays["conv6/gamma"] == 1).all()
     Detector(start.model.spec, load_engine(start.model)).detect(np.zeros((9, 7, 3), np.uint8))
@@ -99,7 +99,7 @@ def test_new_kernels_have_the_variance_of_their_initialiser(settings, variance, 
     ],
 )
 def test_the_backbone_ends_where_the_head_begins(network, last):
-    assert backbone(network)[-1] == last
+    assert backbone_layers(network)[-1] == last
 
 
 def test_what_freezing_means(small_model):
@@ -109,7 +109,7 @@ def test_what_freezing_means(small_model):
     assert not frozen_layers(network, "backbone") & {"conv6", "conv4a", "linear"}
     assert frozen_layers(network, "conv2") == {"conv1", "pool1", "conv2"}
     assert frozen_layers(network, "all-but-head") == {layer.name for layer in network} - {"linear"}
-    with pytest.raises(ConfigError, match="no layer 'conv99'; there are none, backbone, all-but-head, conv1, "):
+    with pytest.raises(ConfigError, match=r"no layer 'conv99'\. Possible values: none, backbone, all-but-head, conv1, "):
         frozen_layers(network, "conv99")
 
 

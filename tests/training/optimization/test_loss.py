@@ -8,7 +8,8 @@ from detector.grid import decode_boxes
 from detector.network import Conv
 from detector.spec import ModelSpec
 from training.config import Config
-from training.data.targets import PartialRegion, Role, dense_targets
+from training.data.ground_truth import GroundTruth, PartialRegion, Role
+from training.data.targets import dense_targets
 from training.optimization import loss as terms
 from training.optimization.loss import Loss
 
@@ -24,7 +25,7 @@ STEP = 1e-6
 
 def batch(boxes=BOXES):
     """Targets of a batch in float64."""
-    made = [dense_targets(corners, class_ids, SPEC, 3) for corners, class_ids in boxes]
+    made = [dense_targets(GroundTruth.of_objects(corners, class_ids), SPEC, max_boxes=3) for corners, class_ids in boxes]
     stacked = {name: np.stack([each[name] for each in made]) for name in made[0]}
     return {name: tf.constant(value, tf.int32 if name == "class_ids" else tf.float64) for name, value in stacked.items()}
 
@@ -63,7 +64,7 @@ def check_gradient(function, raw, by_differences=None):
 
 TERMS = {
     "coordinates_squared": lambda raw, t: terms.coordinates_squared(raw, t, SPEC.stride),
-    "pull_to_anchors": lambda raw, t: terms.pull_to_anchors(raw, 1 - t["responsible"]),
+    "pull_to_anchors": lambda raw, t: terms.anchor_prior(raw, 1 - t["responsible"]),
     "objectness_squared": lambda raw, t: terms.objectness_squared(raw, 0.8 * t["responsible"], t["responsible"]),
     "no_objectness_squared": lambda raw, t: terms.objectness_squared(raw, 0 * t["responsible"], 1 - t["responsible"]),
     "objectness_cross_entropy": lambda raw, t: terms.objectness_cross_entropy(raw, 0.8 * t["responsible"], t["responsible"]),
@@ -80,10 +81,10 @@ def test_the_gradient_of_a_term_is_its_slope(name):
 def test_the_gradient_of_ciou_is_its_slope_with_the_trade_off_held():
     targets, raw = batch(), logits(2)
     responsible = targets["responsible"]
-    held = [terms.trade_off(*terms.ciou_parts(boxes_of(raw), terms.filled(targets))[::2])]
+    held = [terms.trade_off(*terms.ciou_parts(boxes_of(raw), terms.responsible_boxes(targets))[::2])]
 
     def with_weight_held(moved):
-        iou, apart, shape = terms.ciou_parts(boxes_of(moved), terms.filled(targets))
+        iou, apart, shape = terms.ciou_parts(boxes_of(moved), terms.responsible_boxes(targets))
         return tf.reduce_sum(responsible * (1 - (iou - apart - held[0] * shape)))
 
     check_gradient(lambda moved: terms.box_ciou(boxes_of(moved), targets), raw, with_weight_held)
@@ -220,9 +221,10 @@ def objectness_gradient(form, targets, raw, **settings):
     return tape.gradient(total, raw).numpy()[..., 4]
 
 
-def labelled_batch(partial, boxes=BOXES[1], **options):
-    """Targets of one picture in float64."""
-    made = dense_targets(*boxes, SPEC, 3, partial=partial, **options)
+def labelled_batch(partial, boxes=BOXES[1], roles=None, **options):
+    """Targets of one image in float64."""
+    roles = np.full(len(boxes[0]), Role.OBJECT, np.int8) if roles is None else roles
+    made = dense_targets(GroundTruth(*boxes, roles, tuple(partial)), SPEC, max_boxes=3, **options)
     return {name: tf.constant(value[None], tf.int32 if name == "class_ids" else tf.float64) for name, value in made.items()}
 
 
@@ -265,7 +267,7 @@ def test_each_tile_of_a_mosaic_has_its_own_labelled_classes(form):
 ])  # fmt: skip
 def test_predictions_on_ignored_boxes_and_inside_crowds_get_no_objectness_gradient(form, role, box, penalised):
     boxes = np.array([box], np.float32), np.array([1])
-    targets = labelled_batch([], boxes, roles=np.array([role], np.int8), most_crowds=2)
+    targets = labelled_batch([], boxes, roles=np.array([role], np.int8), max_crowds=2)
     assert targets["responsible"].numpy().sum() == 0
     raw = np.zeros((1, 3, 3, 2, 8))
     raw[0, 1, 1, 0, 1] = np.log(3)  # y 0.75: the anchor of 32 x 48 px is at [32, 32, 64, 80]
@@ -276,6 +278,6 @@ def test_predictions_on_ignored_boxes_and_inside_crowds_get_no_objectness_gradie
 
 def test_a_difficult_box_takes_no_cell_from_an_object():
     box = np.array([[30, 10, 62, 50], [30, 10, 63, 51]], np.float32)
-    targets = dense_targets(box, np.array([1, 0]), SPEC, 3, roles=np.array([Role.OBJECT, Role.IGNORED], np.int8))
+    targets = dense_targets(GroundTruth(box, np.array([1, 0]), np.array([Role.OBJECT, Role.IGNORED], np.int8)), SPEC, max_boxes=3)
     assert targets["class_ids"][targets["responsible"] > 0].tolist() == [1]
     np.testing.assert_array_equal(targets["truth"], [box[0], box[1], [0] * 4])

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from training.config import Config
-from training.optimization.optimizers import Part, PartOptimizer
+from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
 
 
 def variable(name, value):
@@ -19,9 +19,9 @@ PLAIN = {"learning_rate": 0.1, "weight_decay": 0.0, "clip": "none", "momentum": 
 def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
     """The weights after a step for each gradient."""
     variables = [variable(f"layer{index}", weight) for index, weight in enumerate(weights)]
-    made = PartOptimizer(Config(**(PLAIN | {"optimizer": optimizer} | settings)), [Part([each]) for each in variables])
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer} | settings)), [ParameterGroup([each]) for each in variables])
     for gradient in gradients:
-        made.set_rate(0.1)
+        made.set_learning_rate(0.1)
         made.apply([tf.constant([part], tf.float32) for part in gradient], variables)
     return np.array([float(each.numpy()[0]) for each in variables])
 
@@ -58,7 +58,7 @@ def lengths_of_steps(made, variables, count):
     """How far each of `count` steps with a constant gradient of 1 moves the last of the variables."""
     places = []
     for _ in range(count):
-        made.set_rate(0.1)
+        made.set_learning_rate(0.1)
         made.apply([tf.ones(1) for _ in variables], variables)
         places.append(float(variables[-1].numpy()[0]))
     return -np.diff([1.0, *places])
@@ -67,24 +67,24 @@ def lengths_of_steps(made, variables, count):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_a_layer_that_is_unfrozen_late_makes_steps_of_the_learning_rate_from_the_first_on(optimizer):
     early, late = variable("early", 1.0), variable("late", 1.0)
-    parts = [Part([early]), Part([late], starts_frozen=True)]
-    made = PartOptimizer(Config(**(PLAIN | {"optimizer": optimizer, "warmup_steps": 0})), parts)
+    parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer, "warmup_steps": 0})), parts)
     lengths_of_steps(made, [early], 200)
     np.testing.assert_allclose(lengths_of_steps(made, [early, late], 30), 0.1, rtol=1e-4)
 
 
 def test_a_layer_that_is_unfrozen_late_warms_up_on_its_own():
     early, late = variable("early", 1.0), variable("late", 1.0)
-    parts = [Part([early]), Part([late], starts_frozen=True)]
-    made = PartOptimizer(Config(**(PLAIN | {"optimizer": "adam", "warmup_steps": 3})), parts)
+    parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "adam", "warmup_steps": 3})), parts)
     lengths_of_steps(made, [early], 50)
     np.testing.assert_allclose(lengths_of_steps(made, [early, late], 5), [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-4)
 
 
 def test_parts_have_learning_rates_of_their_own_and_are_clipped_together():
     variables = [variable("first", 1.0), variable("second", 1.0)]
-    parts = [Part([variables[0]]), Part([variables[1]], rate_factor=0.5)]
-    made = PartOptimizer(Config(**(PLAIN | {"optimizer": "sgd", "clip": "global-norm", "clip_at": 2.0})), parts)
-    made.set_rate(0.1)
+    parts = [ParameterGroup([variables[0]]), ParameterGroup([variables[1]], rate_factor=0.5)]
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "sgd", "clip": "global-norm", "clip_at": 2.0})), parts)
+    made.set_learning_rate(0.1)
     made.apply([tf.constant([3.0]), tf.constant([4.0])], variables)
     np.testing.assert_allclose([float(each.numpy()[0]) for each in variables], [1 - 0.12, 1 - 0.08], rtol=1e-6)

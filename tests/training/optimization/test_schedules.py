@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.config import Config
-from training.optimization.early_stopping import Progress
+from training.optimization.early_stopping import TrainingState
 from training.optimization.schedules import make_schedule
 
 STEPS = 200
@@ -34,19 +34,19 @@ def test_a_warm_up_rises_evenly_to_the_schedule():
 
 
 def test_a_plateau_cuts_the_rate_each_time_patience_is_over():
-    config, progress = Config(schedule="performance", plateau_patience=2, plateau_factor=0.5, patience=5), Progress()
+    config, state = Config(schedule="performance", plateau_patience=2, plateau_factor=0.5, patience=5), TrainingState()
     factors = []
     for value in (0.5, 0.6, 0.6, 0.4, 0.5, 0.5, 0.7, 0.1):
-        progress.observe(value, config)
-        factors.append(progress.rate_factor)
+        state.observe(value, config)
+        factors.append(state.rate_factor)
     assert factors == [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25]
-    assert (progress.best, progress.stale) == (0.7, 1)
+    assert (state.best, state.stale) == (0.7, 1)
 
 
 def test_patience_ends_after_checks_without_progress():
-    config, progress = Config(patience=2), Progress()
+    config, state = Config(patience=2), TrainingState()
     ended = []
     for value in (0.5, 0.4, 0.6, 0.6, 0.6):
-        progress.observe(value, config)
-        ended.append(progress.out_of_patience(config))
+        state.observe(value, config)
+        ended.append(state.should_stop(config))
     assert ended == [False, False, False, False, True]

@@ -14,8 +14,8 @@ from training.data.voc_reader import read_set
 from training.data.voc_writer import annotation_xml, new_dataset
 from training.datasets.merge import merge
 from training.evaluation.evaluate import evaluate
-from training.run.folder import Task
 from training.run.run import Run
+from training.task import Task
 from weights.formats.safetensors import load_model
 from weights.hub.resolve import load
 
@@ -71,7 +71,7 @@ def test_both_classes_are_found_everywhere_with_labelled_json_and_not_without_it
     recall = {}
     for name in ("merged", "forgotten"):
         run = Run.new(Task(str(tmp_path / name), "train", "val", None), Config(**SETTINGS), load(None), tmp_path / "runs")
-        run.go()
+        run.train()
         model = load_model(run.folder.path / "last.safetensors")
         detector = Detector(model.spec, load_engine(model))
         recall[name] = [recall_of(result) for test in tests for result in evaluate(detector, read_set(test, "test")).classes.values()]

@@ -8,16 +8,17 @@ import pytest
 from detector.network import Conv, MaxPool
 from detector.spec import Model, ModelSpec
 from training.config import Config
+from training.data.ground_truth import GroundTruth
 from training.data.targets import dense_targets
-from training.modeling.transfer import Start, fresh_arrays
+from training.modeling.transfer import InitialModel, fresh_arrays
 from training.run.layer_monitor import WINDOW, ActivationProbe, DeadUnits, LayerMonitor, dead_unit_warnings
-from training.run.trainer import StepReport, Trainer
+from training.run.trainer import StepResult, Trainer
 
 
 def monitor_after(gradient, steps=WINDOW, weight=2.0):
     monitor = LayerMonitor()
     for _ in range(steps):
-        monitor.observe(StepReport({"box": 1.0}, {"conv3_2": gradient, "fine": 0.01}, {"conv3_2": weight, "fine": 1.0}))
+        monitor.observe(StepResult({"box": 1.0}, {"conv3_2": gradient, "fine": 0.01}, {"conv3_2": weight, "fine": 1.0}))
     return monitor
 
 
@@ -41,7 +42,7 @@ def test_healthy_layers_and_incomplete_windows_give_no_warning():
 
 def test_a_layer_that_becomes_frozen_is_dropped():
     monitor = monitor_after(4e-8)
-    monitor.observe(StepReport({}, {"fine": 0.01}, {"fine": 1.0}))
+    monitor.observe(StepResult({}, {"fine": 0.01}, {"fine": 1.0}))
     assert set(monitor.median_ratios()) == {"fine"}
 
 
@@ -87,13 +88,13 @@ def warnings_of_training(*, depth, activation, rate, normalize=False, **settings
     config = Config(
         **({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | PER_IMAGE | settings)
     )
-    trainer = Trainer(Start(Model("new", spec, fresh_arrays(network, config)), frozenset()), config, frozenset())
-    one = dense_targets(np.array([[2, 2, 10, 12]], np.float32), np.array([1]), spec, 2)
+    trainer = Trainer(InitialModel(Model("new", spec, fresh_arrays(network, config)), frozenset()), config, frozenset())
+    one = dense_targets(GroundTruth.of_objects(np.array([[2, 2, 10, 12]], np.float32), np.array([1])), spec, max_boxes=2)
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
     probe, monitor = ActivationProbe.of(spec), LayerMonitor()
     before = probe.dead_units(trainer.model("before", {}), images)
     for step in range(WINDOW):
-        monitor.observe(trainer.step(images, {name: np.stack([part] * 2) for name, part in one.items()}, number=step, rate=rate))
+        monitor.observe(trainer.step(images, {name: np.stack([part] * 2) for name, part in one.items()}, number=step, learning_rate=rate))
     return [*monitor.warnings(), *dead_unit_warnings(probe.dead_units(trainer.model("after", {}), images), before)]
 
 

@@ -124,7 +124,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(new_run, finished)
     for _ in range(2):
         kill_after(killed.folder.path, rng.randint(3, 5))
     resumed = resume(killed.folder.path)
-    assert 0 < resumed.progress.step < resumed.setup.batches.steps
+    assert 0 < resumed.state.step < resumed.setup.batches.steps
     resumed.train()
     assert_same_end(finished[1].folder, killed.folder.path)
     assert step_metrics(finished[1].folder) == step_metrics(killed.folder.path)
@@ -230,7 +230,7 @@ def test_early_stopping_ends_a_run(new_run):
     assert outcome.reason == "stopped early: no improvement in the last 2 validations."
     assert outcome.best_step == 3
     again = resume(outcome.folder)
-    assert again.progress.step == 9
+    assert again.state.step == 9
     assert again.train() == outcome
 
 
@@ -297,7 +297,7 @@ def test_the_service_detects_a_raccoon_with_the_trained_model(memorised, start_s
     outcome, sample = memorised
     service = start_service(outcome.folder / "best.safetensors")
     try:
-        answer = httpx.post(f"{service.url}/detect", content=sample.photo.read_bytes()).json()
+        answer = httpx.post(f"{service.url}/detect", content=sample.image_path.read_bytes()).json()
     finally:
         service.stop()
     assert answer["model"] == outcome.folder.name

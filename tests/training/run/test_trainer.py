@@ -20,7 +20,7 @@ def make(rectangles, small_model, freeze="none", **settings):
 
 
 def train(trainer, batches, steps, rate=0.01, first=0):
-    return [trainer.step(*batches.batch(step), number=step, rate=rate) for step in range(first, first + steps)]
+    return [trainer.step(*batches.batch(step), number=step, learning_rate=rate) for step in range(first, first + steps)]
 
 
 def changed(trainer, before):
@@ -36,7 +36,7 @@ def test_what_is_frozen_stays_to_the_bit_and_the_rest_moves(rectangles, small_mo
     moved = changed(trainer, before)
     frozen = {name for name in before if name.partition("/")[0] in ("conv1", "conv2", "conv3")}
     assert moved == set(before) - frozen
-    with trainer.averaged():
+    with trainer.averaged_weights():
         assert not changed(trainer, before) & frozen
     trainer.freeze(frozenset())
     train(trainer, batches, 1, first=3)
@@ -70,7 +70,7 @@ def test_the_backbone_trains_at_a_rate_of_its_own(rectangles, small_model):
 def test_the_loss_of_a_batch_falls_when_it_is_shown_again_and_again(rectangles, small_model):
     trainer, batches = make(rectangles, small_model)
     images, targets = batches.batch(0)
-    reports = [trainer.step(images, targets, number=step, rate=0.01) for step in range(80)]
+    reports = [trainer.step(images, targets, number=step, learning_rate=0.01) for step in range(80)]
     assert reports[-1].loss < 0.3 * reports[0].loss
     assert set(reports[0].gradients) == {"conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv7", "conv4a", "conv8", "linear"}
 
@@ -79,7 +79,7 @@ def test_the_trained_network_is_the_model_that_is_saved_at_every_size(rectangles
     trainer, batches = make(rectangles, small_model, batch_norm="train", sizes="32:0.5,64")
     train(trainer, batches, 2)
     train(trainer, batches, 1, first=20)
-    assert {batches.size_of(0), batches.size_of(20)} == {32, 64}
+    assert {batches.input_size_of(0), batches.input_size_of(20)} == {32, 64}
     images = batches.batch(20)[0]
     theirs = trainer._raw(trainer.network, images, training=False).numpy()
     np.testing.assert_allclose(load_engine(trainer.model("m", {}))(images), theirs, atol=1e-3)
@@ -94,7 +94,7 @@ def test_the_moving_average_is_that_of_the_weights(rectangles, small_model):
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * trainer.model("m", {}).arrays[name]
     last = trainer.model("m", {}).arrays[name]
-    with trainer.averaged():
+    with trainer.averaged_weights():
         np.testing.assert_allclose(trainer.model("m", {}).arrays[name], expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(trainer.model("m", {}).arrays[name], last)
 
@@ -131,7 +131,7 @@ def test_dropout_is_there_in_training_only(rectangles, small_model, activation):
 def test_in_bfloat16_weights_are_float32_and_learn_the_same(rectangles, small_model):
     first, batches = make(rectangles, small_model, batch_norm="train")
     second, _ = make(rectangles, small_model, batch_norm="train", precision="bfloat16")
-    reports = [[trainer.step(*batches.batch(0), number=step, rate=0.003) for step in range(20)] for trainer in (first, second)]
+    reports = [[trainer.step(*batches.batch(0), number=step, learning_rate=0.003) for step in range(20)] for trainer in (first, second)]
     assert reports[1][0].loss == pytest.approx(reports[0][0].loss, rel=0.02)
     assert reports[1][0].loss != reports[0][0].loss
     assert reports[1][-1].loss < 0.7 * reports[1][0].loss

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detector.detections import Boxes
 from detector.errors import ImageError
 from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.exif_orientation import PhotoFrame, Size
+from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_layout import check_name
 from training.data.voc_writer import add_to_dataset, annotation_xml
 from training.errors import DatasetError
@@ -80,10 +80,10 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
     return name
 
 
-def frame_of(image: Path) -> PhotoFrame:
+def frame_of(image: Path) -> ExifFrame:
     """Read size and orientation of an image. Raises DatasetError if it is not an image, OSError."""
     try:
-        return PhotoFrame.of(image.read_bytes())
+        return ExifFrame.of(image.read_bytes())
     except ImageError as error:
         raise DatasetError(f"{image}: {error}") from error
 

@@ -53,7 +53,7 @@ def _read_image(
     boxes, names = read_label_file(files.folder / label_file, config.labels, problems) if label_file else (np.zeros((0, 4)), [])
     pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)
     none = np.zeros(len(names), np.bool_)
-    size = None if frame.is_turned else frame.upright  # without a size, `boxwright data check` warns of the orientation
+    size = None if frame.is_rotated else frame.upright  # without a size, `boxwright data check` warns of the orientation
     name = name_of(files.folder, _without_image_folders(path))
     return ImportedImage(name, files.folder / path, size, pixels, tuple(names), none, none, image_sets)
 

@@ -129,7 +129,7 @@ class YoloConfig:
                 labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
                 return cls(labels, str(relative), _sets_of_lists(files))
             content = _parse_yaml(files.folder / relative, text)
-            if isinstance(content, dict) and "names" in content or str(relative) in CLASS_FILES:
+            if (isinstance(content, dict) and "names" in content) or str(relative) in CLASS_FILES:
                 sets = _sets_of_yaml(content if isinstance(content, dict) else {}) or _sets_of_lists(files)
                 root = content.get("path", "") if isinstance(content, dict) else ""
                 return cls(_labels_of_yaml(files.folder / relative, content), str(relative), sets, root if isinstance(root, str) else "")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from training.distributed.process_group import Team
+from training.distributed.process_group import ProcessGroup
 
 
 class FusedBatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -50,9 +50,9 @@ class SynchronizedBatchNorm(FusedBatchNorm):
     Keras's `synchronized=True` sums over tf.distribute replicas inside `strategy.run`; our training step runs outside of it.
     """
 
-    def __init__(self, *, team: Team, **options: Any) -> None:
+    def __init__(self, *, group: ProcessGroup, **options: Any) -> None:
         super().__init__(**options)
-        self._team = team
+        self._team = group
 
     def _normalise(self, inputs: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
         normalised: tuple[Any, Any, Any] = self._with_gradient(inputs, gamma, beta)
@@ -90,7 +90,7 @@ class SynchronizedBatchNorm(FusedBatchNorm):
         """
         mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), (0, 1, 2))
         count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)
-        row = tf.one_hot(self._team.share.index, self._team.count)[:, None]
+        row = tf.one_hot(self._team.shard.index, self._team.count)[:, None]
         counts, means, variances = self._team.sum([row * count, row * mean, row * variance])  # (workers, 1), (workers, C), (workers, C)
         total = tf.reduce_sum(counts)
         total_mean = tf.reduce_sum(counts * means, 0) / total

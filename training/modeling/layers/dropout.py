@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from training.distributed.process_group import Share
+from training.distributed.process_group import Shard
 
 
 class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
@@ -15,17 +15,17 @@ class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
         super().__init__(rate, noise_shape=(None, 1, 1, None), **options)
 
 
-def shard_dropout(kind: type, share: Share, batch_size: int) -> type:
+def shard_dropout(kind: type, shard: Shard, batch_size: int) -> type:
     """Return a dropout layer class for one worker's shard that drops what `kind` would drop of these images in the complete batch.
 
     Every worker draws the same noise for the complete batch from the same seed, and uses its part.
 
     Args:
         kind: A Keras dropout layer class.
-        share: The worker's part of each batch.
+        shard: The worker's part of each batch.
         batch_size: Images of the complete batch.
     """
-    positions = share.of(batch_size)
+    positions = shard.of(batch_size)
 
     class ShardDropout(kind):  # type: ignore[misc]
         """Dropout on one worker's images."""
