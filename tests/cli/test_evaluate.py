@@ -65,4 +65,4 @@ def test_a_set_of_which_every_box_is_difficult_is_refused(boxwright, dataset):
         path.write_text(path.read_text().replace("</name>", "</name><difficult>1</difficult>"))
     ended = boxwright("evaluate", dataset, "--json")
     assert ended.code == 2
-    assert "nothing to be found that the model knows and that is not difficult" in ended.err
+    assert "there is nothing to evaluate: no box that is not difficult has a label of the model" in ended.err

@@ -9,7 +9,6 @@ _SETS = {
     "val": "val",
     "valid": "val",
     "validation": "val",
-    "dev": "val",
     "test": "test",
     "testing": "test",
 }

@@ -110,7 +110,7 @@ class RunFolder:
             changes.append(f"{threads} threads -> {now['threads']} (set TF_NUM_INTRAOP_THREADS={threads} to restore)")
         if changes:
             _log.warning(
-                "%s: the environment has changed since the run began: %s. The weights may differ in their last bits from an uninterrupted run.",
+                "%s: the environment has changed since the run began: %s. The last bits of the weights may differ.",
                 self.path, "; ".join(changes),
             )  # fmt: skip
 

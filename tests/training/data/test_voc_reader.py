@@ -44,7 +44,7 @@ def test_an_annotation_without_objects_has_no_boxes(dataset):
     [
         ("<annotation>", "not readable as XML"),
         ("", "not readable as XML"),
-        ("<html/>", "first element is <html>"),
+        ("<html/>", "root element is <html>"),
         ('<!DOCTYPE a [<!ENTITY e "x">]><annotation>&e;</annotation>', "not readable as XML"),
         ('<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><annotation>&e;</annotation>', "not readable as XML"),
         ('<?xml version="1.0" encoding="klingon"?><annotation/>', "not readable as XML"),

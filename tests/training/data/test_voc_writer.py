@@ -116,7 +116,7 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("../a", "leads out"), ("/a", "leads out"), ("a\nb", "cannot hold"), ("twice", "two photos")]
+    ("name", "message"), [("../a", "leads out"), ("/a", "leads out"), ("a\nb", "cannot hold"), ("twice", "two images")]
 )
 def test_names_that_cannot_be_written_are_refused(tmp_path, save_photo, name, message):
     photo = save_photo(tmp_path / "p.png", 0)

@@ -60,5 +60,5 @@ def test_a_box_of_an_unlabelled_class_counts_as_difficult(sample):
 
 
 def test_a_set_whose_boxes_are_all_of_unlabelled_classes_cannot_be_measured(sample):
-    with pytest.raises(DatasetError, match="nothing to be found"):
+    with pytest.raises(DatasetError, match="there is nothing to evaluate"):
         evaluate(FixedDetector(), [sample(frozenset({"dog"}))])
