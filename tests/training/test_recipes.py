@@ -22,5 +22,5 @@ def test_a_file_of_ones_own_is_taken_as_it_is(tmp_path):
 
 
 def test_what_is_neither_file_nor_recipe_is_refused():
-    with pytest.raises(ConfigError, match=r"^racoon: no such TOML file, and no recipe; there are bccd, .*raccoon\."):
+    with pytest.raises(ConfigError, match=r"^racoon: neither a TOML file nor a recipe\. Recipes: bccd, .*raccoon\."):
         find_recipe("racoon")

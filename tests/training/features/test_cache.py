@@ -203,7 +203,7 @@ def test_a_cache_without_frozen_steps_is_refused(parts, settings):
 
 @pytest.mark.parametrize("settings", [{"freeze": "none"}, {"unfreeze_at": 0.0}, {"multi_scale": 2}])
 def test_options_that_do_not_fit_cached_features_are_refused(settings):
-    with pytest.raises(ConfigError, match="cache_features keeps what frozen layers say at the sizes of the plan"):
+    with pytest.raises(ConfigError, match="cache_features stores the outputs of frozen layers at the planned input sizes"):
         Config.of(SETTINGS | settings)
 
 

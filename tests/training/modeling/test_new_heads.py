@@ -72,7 +72,7 @@ def test_an_untrained_stem_has_the_initialisers_variance():
     ("settings", "message"),
     [
         ({"network": "tiny"}, "network tiny is untrained: .* Add --freeze none"),
-        ({"width": 0.5}, "width is that of an untrained darknet19"),
+        ({"width": 0.5}, "width changes an untrained darknet19 only"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(settings, message):
