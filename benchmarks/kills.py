@@ -45,14 +45,23 @@ import json, sys
 from pathlib import Path
 from training.config import Config
 from training.run.run import Run
-from training.run.folder import RunFolder, Task
+from training.task import Task
+from training.events import Events
+from training.run.folder import RunFolder
 from weights.hub.resolve import load
 data, run, options = sys.argv[1:]
 if Path(run).is_dir():  # else it was killed before it had begun
-    going = Run.resumed(*RunFolder.open(Path(run)), load(None))
+    going = Run.resume(*RunFolder.open(Path(run)), load(None))
 else:
     going = Run.new(Task(data, "train", "val", None), Config.of(json.loads(options)), load(None), Path(run).parent)
-going.go(lambda row: print(row["step"], flush=True))
+
+
+class PrintSteps(Events):
+    def step_finished(self, metrics):
+        print(metrics["step"], flush=True)
+
+
+going.train(PrintSteps())
 """
 
 

@@ -68,18 +68,18 @@ def _measured(data: Path, settings: Row) -> Row:
     import keras
 
     from training.config import Config
-    from training.run.folder import Task
     from training.run.run import Run
+    from training.task import Task
     from weights.hub.resolve import resolve_model
 
     keras.utils.clear_session()
     with tempfile.TemporaryDirectory() as folder:
         run = Run.new(Task(str(data), "train", "val", None), Config.of(settings), resolve_model(None), Path(folder))
         started = time.process_time()
-        if run.go().interrupted:
+        if run.train().interrupted:
             sys.exit("interrupted: this run does not count.")
         seconds = time.process_time() - started
-        checks = [row for row in run.folder.rows() if "ap50" in row]
+        checks = [row for row in run.folder.metrics.read() if "ap50" in row]
         coco = _coco_ap(run.folder.path / "last.safetensors", data)
     curves = {key: [check[key] for check in checks] for key in ("step", "ap50", "val_loss")}
     return curves | {"coco_ap": coco, "processor_seconds": round(seconds, 1)}

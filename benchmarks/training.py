@@ -86,8 +86,10 @@ def made_photos(folder: Path, count: int = 64) -> Path:
 def kept(data: Path, rounds: int) -> dict[str, Any]:
     """Blocks of steps with kept features and without, in turns."""
     from training.config import Config
-    from training.data.batches import Batches, stream
+    from training.data.batches import Batches
+    from training.data.tf_dataset import stream_batches
     from training.data.voc_reader import read_set
+    from training.events import CacheProgress, Events
     from training.features.cache import FeatureCache
     from training.modeling.transfer import frozen_layers, transfer
     from training.run.trainer import Trainer
@@ -102,21 +104,32 @@ def kept(data: Path, rounds: int) -> dict[str, Any]:
     frozen = frozen_layers(start.model.spec.network, configs["kept"].freeze)
     batches = {name: Batches(samples, start.model.spec, config) for name, config in configs.items()}
     trainers = {name: Trainer(start, config, frozen) for name, config in configs.items()}
-    cache, told, times = FeatureCache.of(start.model, frozen, batches["kept"]), list[Any](), Times()
+    progress: list[CacheProgress] = []
+
+    class RecordProgress(Events):
+        def features_cached(self, progress_: CacheProgress) -> None:
+            progress.append(progress_)
+
+    cache, events, times = FeatureCache.create(start.model, frozen, batches["kept"]), RecordProgress(), Times()
     with times.of("filling"):
-        next(cache.stream(0, 1, told.append, lambda: False))
+        next(cache.stream(0, 1, events, lambda: False))
     inputs: dict[str, Callable[[int, int], Any]] = {
-        "kept": lambda first, last: cache.stream(first, last, told.append, lambda: False),
-        "computed": lambda first, last: stream(batches["computed"], first, last),
+        "kept": lambda first, last: cache.stream(first, last, events, lambda: False),
+        "computed": lambda first, last: stream_batches(batches["computed"], first, last),
     }
     for block in range(rounds + 1):
         for name in inputs:
             first = block * BLOCK
             with times.of(name if block else "warming up"):
                 for step, (seen, targets) in enumerate(inputs[name](first, first + BLOCK), start=first):
-                    trainers[name].step(seen, targets, number=step, rate=1e-4)
+                    trainers[name].step(seen, targets, number=step, learning_rate=1e-4)
     photos = {name: round(BLOCK * BATCH / statistics.median(times.wall[name]), 1) for name in inputs}
-    facts = {"photos": len(samples), "views": told[-1].views, "megabytes": round(told[-1].bytes / 1e6, 1), "photos_a_second": photos}
+    facts = {
+        "photos": len(samples),
+        "views": progress[-1].total,
+        "megabytes": round(progress[-1].file_size / 1e6, 1),
+        "photos_a_second": photos,
+    }
     return facts | {"times": times.medians(), "ratio": times.ratio("computed", "kept")}
 
 
@@ -137,18 +150,20 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
     from detector.network import yolov2
     from detector.spec import Model, ModelSpec
     from training.config import Config
+    from training.data.ground_truth import GroundTruth
     from training.data.targets import dense_targets
-    from training.modeling.transfer import Start, fresh_arrays
+    from training.modeling.transfer import InitialModel, fresh_arrays
     from training.run.trainer import Trainer
 
     labels = tuple(f"label{number}" for number in range(20))
     spec = ModelSpec(labels, ANCHORS, yolov2(labels), input_size=SIZE)
     options: dict[str, Any] = {"batch_size": BATCH, "batch_norm": "train", "loss": "darknet", "optimizer": "momentum", "l2": 5e-4}
     config = Config(**options, weight_decay=0.0, clip="none", ema=0.0, precision=precision)
-    trainer = Trainer(Start(Model("random", spec, fresh_arrays(spec.network, config)), frozenset()), config, frozenset())
-    one = dense_targets(np.array([[50, 60, 200, 300], [220, 100, 400, 250]], np.float32), np.array([1, 2]), spec, 4)
+    trainer = Trainer(InitialModel(Model("random", spec, fresh_arrays(spec.network, config)), frozenset()), config, frozenset())
+    boxes = np.array([[50, 60, 200, 300], [220, 100, 400, 250]], np.float32)
+    one = dense_targets(GroundTruth.of_objects(boxes, np.array([1, 2])), spec, max_boxes=4)
     targets: dict[str, Any] = {name: np.stack([part] * BATCH) for name, part in cast(dict[str, Any], one).items()}
-    return lambda: trainer.step(images, targets, number=0, rate=1e-6)
+    return lambda: trainer.step(images, targets, number=0, learning_rate=1e-6)
 
 
 def _tensornets_step(images: Any) -> Callable[[], object]:

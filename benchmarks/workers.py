@@ -6,7 +6,7 @@ everyday is fine-tuned with batches of the same size by both, so that they take 
 batch. The reading of photos and their augmentation count, and so does the sum of the gradients over loopback; checks on the validation set
 do not. DIR is VOC-style (set train); if not given, photos of rectangles are made.
 
-One worker, and the team of two, take turns in blocks of steps; who has no turn waits for its input. Each process is held to one core
+One worker, and the group of two, take turns in blocks of steps; who has no turn waits for its input. Each process is held to one core
 (sched_setaffinity) and one thread for arithmetic. The ratio is the median of the rounds' ratios; processor seconds, which other programs
 disturb less, are given as well. --sharing-core puts both workers on one core: what is lost against a ratio of 1 is what the work together
 costs.
@@ -37,19 +37,19 @@ def train(arguments: argparse.Namespace) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     from training.config import Config
-    from training.data.batches import Batches, stream
+    from training.data.batches import Batches
+    from training.data.tf_dataset import stream_batches
     from training.data.voc_reader import read_set
     from training.distributed.cluster import Cluster
-    from training.distributed.multi_worker import Workers
-    from training.distributed.process_group import ALONE
-    from training.distributed.synchronise import same_moment
+    from training.distributed.multi_worker import MultiWorkerGroup
+    from training.distributed.process_group import SINGLE_PROCESS
+    from training.distributed.synchronise import broadcast_arrays
     from training.modeling.transfer import frozen_layers, transfer
-    from training.optimization.early_stopping import Progress
     from training.run.trainer import Trainer
     from weights.hub.resolve import resolve_model
 
-    cluster = Cluster.of(arguments.workers, arguments.index, {}) if arguments.workers else None
-    team = Workers.joined(cluster) if cluster else ALONE
+    cluster = Cluster.from_options(arguments.workers, arguments.index, {}) if arguments.workers else None
+    group = MultiWorkerGroup.connect(cluster) if cluster else SINGLE_PROCESS
     samples, model = read_set(arguments.data, "train"), resolve_model(None)
     labels = sorted({label for sample in samples for label in sample.labels})
     steps = arguments.block * (arguments.rounds + 1)
@@ -57,15 +57,15 @@ def train(arguments: argparse.Namespace) -> None:
     options = {"batch_size": arguments.batch, "sizes": str(arguments.size), "freeze": arguments.freeze}
     config = Config.of(options | {"epochs": epochs, "mosaic_until": 1.0})
     start = transfer(model, labels, model.spec.anchors, config)
-    batches = Batches(samples, start.model.spec, config, share=team.share)
-    trainer = Trainer(start, config, frozen_layers(start.model.spec.network, config.freeze), team)
-    same_moment(team, trainer, Progress())
+    batches = Batches(samples, start.model.spec, config, shard=group.shard)
+    trainer = Trainer(start, config, frozen_layers(start.model.spec.network, config.freeze), group)
+    broadcast_arrays(group, trainer)
     trained = sum(int(variable.value.shape.num_elements()) for variable in trainer.network.trainable_variables)
     for turn, _ in enumerate(sys.stdin):
         wall, processor = time.perf_counter(), time.process_time()
         first = turn * arguments.block
-        for step, (seen, targets) in enumerate(stream(batches, first, first + arguments.block, threads=1), start=first):
-            report = trainer.step(seen, targets, number=step, rate=1e-4)
+        for step, (seen, targets) in enumerate(stream_batches(batches, first, first + arguments.block, threads=1), start=first):
+            report = trainer.step(seen, targets, number=step, learning_rate=1e-4)
         facts = {"seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
         print(json.dumps(facts | {"loss": report.loss, "trained": trained}), flush=True)
 

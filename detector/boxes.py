@@ -32,11 +32,18 @@ def box_area(boxes: Any, xp: Any = np) -> Any:
 
 def broadcast_iou(first: Any, second: Any, xp: Any = np) -> Any:
     """(..., 4) and (..., 4) xyxy -> (...) intersection over union, 0..1, with numpy broadcasting. Two empty boxes have IoU 0."""
-    low = xp.maximum(first[..., 0:2], second[..., 0:2])
-    high = xp.minimum(first[..., 2:4], second[..., 2:4])
-    sides = xp.maximum(high - low, 0)  # (..., 2)
-    intersection = sides[..., 0] * sides[..., 1]
+    intersection = _intersection(first, second, xp)
     return intersection / xp.maximum(box_area(first, xp) + box_area(second, xp) - intersection, MIN_UNION)
+
+
+def broadcast_coverage(first: Any, second: Any, xp: Any = np) -> Any:
+    """(..., 4) and (..., 4) xyxy -> (...) share of the first box's area that the second box covers, 0..1. An empty first box has 0."""
+    return _intersection(first, second, xp) / xp.maximum(box_area(first, xp), MIN_UNION)
+
+
+def _intersection(first: Any, second: Any, xp: Any) -> Any:
+    sides = xp.maximum(xp.minimum(first[..., 2:4], second[..., 2:4]) - xp.maximum(first[..., 0:2], second[..., 0:2]), 0)  # (..., 2)
+    return sides[..., 0] * sides[..., 1]
 
 
 def box_iou(first: Boxes, second: Boxes) -> Boxes:

@@ -71,11 +71,13 @@ class EncodedBoxes:
 
     rows: NDArray[np.intp]  # (N,) cell of the box's centre
     columns: NDArray[np.intp]  # (N,)
-    anchors: NDArray[np.intp]  # (N,) the anchor of most similar shape
+    anchors: NDArray[np.intp]  # (N,) the anchor of most similar shape, or the chosen one
     logits: NDArray[np.float32]  # (N, 4) x, y, w, h
 
 
-def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int) -> EncodedBoxes:
+def encode(
+    boxes: Boxes, anchors: Anchors, *, grid: int, stride: int, chosen: NDArray[np.intp] | None = None
+) -> EncodedBoxes:
     """Assign ground-truth boxes to cells and anchors; the inverse of `decode`.
 
     The anchor is the one with the highest IoU when both are centred on one point (YOLO9000, section 2). Two boxes may get the
@@ -86,11 +88,12 @@ def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int) -> Encoded
         anchors: A anchors, (w, h) in grid cells.
         grid: Cells along a side.
         stride: Side of a cell in network pixels.
+        chosen: (N,) indices of anchors to use instead of the most similar ones.
     """
     cxcywh: Boxes = box_xyxy_to_cxcywh(boxes) / np.float32(stride)  # grid cells
     prior = np.array(anchors, np.float32)  # (A, 2)
     columns, rows = np.clip(np.floor(cxcywh[:, 0:2]).astype(np.intp), 0, grid - 1).T
-    best = np.argmax(shape_iou(cxcywh[:, 2:4], prior), axis=1)
+    best = np.argmax(shape_iou(cxcywh[:, 2:4], prior), axis=1) if chosen is None else chosen
     inside = cxcywh[:, 0:2] - np.stack([columns, rows], axis=-1)  # 0..1
     logits = np.concatenate([logit(inside), np.log(cxcywh[:, 2:4] / prior[best])], axis=-1)
     return EncodedBoxes(rows, columns, best, logits.astype(np.float32))

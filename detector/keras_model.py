@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from detector.network import LEAKY_SLOPE, Conv, Layer, MaxPool, Reorg, Route, Shortcut
+from detector.network import LEAKY_SLOPE, Conv, Layer, MaxPool, Reorg, Route, Shortcut, Upsample
 from detector.shapes import Array, Arrays, Shape, input_shapes, output_shapes
 from detector.spec import Model, ModelSpec
 
@@ -111,6 +111,8 @@ def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owne
             return keras.layers.Concatenate(name=layer.name)([outputs[name] for name in layer.layers])
         case Shortcut():
             return _activated(layer, keras.layers.Add(name=layer.name)([last, outputs[layer.source]]), owners.layer_types)
+        case Upsample():
+            return keras.layers.UpSampling2D(layer.stride, interpolation="nearest", name=layer.name)(last)
 
 
 def _padded(layer: Conv | MaxPool, last: Any, value: float) -> Any:

@@ -78,7 +78,15 @@ class Shortcut:
     activation: Activation = "linear"
 
 
-Layer = Conv | MaxPool | Reorg | Route | Shortcut
+@dataclass(frozen=True)
+class Upsample:
+    """Repeats every cell `stride` times on both axes (nearest neighbour; Darknet's [upsample])."""
+
+    name: str
+    stride: int = 2
+
+
+Layer = Conv | MaxPool | Reorg | Route | Shortcut | Upsample
 Network = tuple[Layer, ...]
 
 
@@ -185,6 +193,35 @@ def yolov2(
         Route("concat", ("reorg", f"conv{first + 1}")),
         Conv(f"conv{first + 2}", filters),
         Conv("linear", outputs, size=1, normalize=False, activation="linear"),
+    )
+
+
+def upsampling_head(
+    labels: Sequence[str], *, stem: Backbone | None = None, anchors: int = 5, filters: int = 256, lateral: int = 128
+) -> Network:
+    """A stem and a head of stride 16, for small objects: coarse features upsampled to the finer ones of the passthrough.
+
+    As in a feature pyramid (Lin et al., arXiv 1612.03144) with its finer level only.
+
+    Args:
+        labels: Classes; the head has `anchors * (5 + len(labels))` outputs.
+        stem: Darknet19 if not given.
+        anchors: Number of anchors.
+        filters: Width of the head's three 3x3 convolutions.
+        lateral: Filters of the 1x1 convolution that reads the finer features.
+    """
+    stem = stem or darknet19()
+    first = 8 if any(layer.name == "conv7" for layer in stem.layers) else 7  # the tiny stem has a conv7 of its own
+    return (
+        *stem.layers,
+        Conv(f"conv{first}", filters),
+        Upsample("upsample"),
+        Route("lateral", (stem.passthrough,)),
+        Conv("conv5a", lateral, size=1),
+        Route("concat", ("conv5a", "upsample")),
+        Conv(f"conv{first + 1}", filters),
+        Conv(f"conv{first + 2}", filters),
+        Conv("linear", anchors * (5 + len(labels)), size=1, normalize=False, activation="linear"),
     )
 
 

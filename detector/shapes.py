@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import ArraysError, NetworkError, join_names
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 
 LAYER_NAME = re.compile(r"(?!(images|pixels_scaled|logits)$)[A-Za-z0-9_.-]+", re.ASCII)
 """Pattern of layer names. The three excluded names are inputs and outputs of the engines' graphs; '/' is for arrays and tensors."""
@@ -93,6 +93,10 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
             if source != before:
                 raise NetworkError(f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {before}; they must be equal.")
             return before
+        case Upsample():
+            if layer.stride < 1:
+                raise NetworkError(f"layer {layer.name!r}: the stride is at least 1; got {layer}.")
+            return Shape(before.side * layer.stride, before.channels)
 
 
 T = TypeVar("T")
@@ -161,7 +165,7 @@ def _channels_read(network: Network) -> dict[str, int]:
                 channels *= layer.stride**2
             case Route():
                 channels = sum(_lookup(layer, name, written) for name in layer.layers)
-            case MaxPool() | Shortcut():
+            case MaxPool() | Shortcut() | Upsample():
                 pass
         written[layer.name] = channels
     return read

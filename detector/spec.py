@@ -82,6 +82,14 @@ class ModelSpec:
         """Network pixels along a side of a cell."""
         return self.input_size // self.grid
 
+    @cached_property
+    def size_multiple(self) -> int:
+        """Input sizes are multiples of this: network pixels along a side of the coarsest layer's cell, 32 for all shipped networks.
+
+        It is larger than `stride` if the network upsamples.
+        """
+        return self.input_size // min(shape.side for shape in trace(self.network, self.input_size).values())
+
 
 class ModelDescription(Protocol):
     """The properties of a model that do not need its arrays."""

@@ -1,5 +1,5 @@
-"""Fine-tuning on VOC-style data."""
+"""Fine-tune detectors on VOC-style data sets."""
 
 import os
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before any module here imports TensorFlow: on AMD CPUs it is off, and training slower
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow disables oneDNN on AMD CPUs; must be set before TensorFlow is imported

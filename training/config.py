@@ -1,11 +1,11 @@
-"""Every option of a training run, its range and what it means: written once, read by the command line, by TOML and by the code."""
+"""The options of a training run with ranges and descriptions, used by the command line, TOML files and the code."""
 
 import json
 import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,106 +14,169 @@ from training.errors import ConfigError
 Number = TypeVar("Number", int, float)
 
 
+class Scales(NamedTuple):
+    """Weights of the loss terms."""
+
+    object: float
+    noobject: float
+    class_: float
+    coord: float
+
+
+DEFAULT_SCALES = {"modern": Scales(1.0, 0.5, 1.0, 2.5), "darknet": Scales(5.0, 1.0, 1.0, 1.0)}
+"""Darknet's weights suit its squared errors. With cross-entropies, objectness would dominate boxes and classes."""
+
+
 class Config(BaseModel):
-    """The options of one run. Raises ConfigError through `of` and `read`; see each field's description."""
+    """The options of one run. `of` and `read` raise ConfigError for invalid values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # the run
-    epochs: int = Field(20, ge=1, le=10_000, description="How often every photo is seen.")
-    batch_size: int = Field(8, ge=1, le=1024, description="Photos in a step.")
-    seed: int = Field(0, ge=0, le=2**31, description="The same seed gives the same weights, bit by bit.")
-    overfit: int = Field(0, ge=0, description="Train and check on this many photos, unaugmented: a self-check. 0: off.")
-    labels: str = Field("", description="The new model's labels, separated by commas. Empty: those of the training set, sorted.")
-    check_every: int = Field(2, ge=1, description="Epochs from one check on the validation set to the next.")
-    patience: int = Field(0, ge=0, description="Stop after this many checks without progress. 0: never.")
-    watch: Literal["ap", "loss"] = Field("ap", description="What progress is measured by: AP50 on the validation set, or its loss.")
-    checkpoint_steps: int = Field(100, ge=1, description="Steps from one checkpoint to the next.")
-    tensorboard: bool = Field(True, description="Write what is measured for TensorBoard too, into the run's folder.")
-
-    # what the network sees
-    sizes: str = Field("224:0.5,288", description="Input sizes: '224:0.5,288' is 224 pixels for half of the run, then 288.")
-    multi_scale: int = Field(0, ge=0, le=10, description="Every 10 batches a size up to this many strides smaller or larger. 0: off.")
-    mosaic: float = Field(0.3, ge=0, le=1, description="Share of training pictures that are made of four photos.")
-    mosaic_until: float = Field(0.8, ge=0, le=1, description="Share of the run after which there is no mosaic any more.")
-    scale: float = Field(
-        0.4, ge=0, le=2, description="The part of a photo that is shown is up to e^scale larger or smaller than the photo."
+    epochs: int = Field(20, ge=1, le=10_000, description="Number of passes over the training set.")
+    batch_size: int = Field(8, ge=1, le=1024, description="Images per step, over all workers.")
+    seed: int = Field(0, ge=0, le=2**31, description="The same seed gives the same weights, bit for bit.")
+    overfit: int = Field(
+        0, ge=0, description="Train and validate on this many images without augmentation, as a self-check. 0 disables it."
     )
-    aspect: float = Field(0.15, ge=0, le=1, description="Its sides are stretched against each other by up to e^aspect.")
-    translate: float = Field(0.15, ge=0, le=1, description="It is moved by up to this share of the photo's sides.")
-    flip: float = Field(0.5, ge=0, le=1, description="Share of pictures that are mirrored.")
-    flip_vertical: float = Field(0.0, ge=0, le=1, description="Share of pictures that are turned upside down: for microscopes and maps.")
-    hue: float = Field(0.05, ge=0, le=0.5, description="Hue is turned by up to this share of the colour circle.")
-    saturation: float = Field(1.5, ge=1, le=10, description="Saturation is multiplied or divided by up to this.")
-    exposure: float = Field(1.5, ge=1, le=10, description="Brightness is multiplied or divided by up to this.")
-    min_visible: float = Field(0.3, ge=0, le=1, description="A box of which less than this share is shown is left out.")
+    labels: str = Field("", description="Labels of the new model, separated by commas. Empty: the labels of the training set, sorted.")
+    check_every: int = Field(2, ge=1, description="Validate every N epochs.")
+    patience: int = Field(0, ge=0, description="Stop after N validations without improvement. 0 disables it.")
+    watch: Literal["ap", "ap-frequent", "ap-weighted", "loss"] = Field(
+        "ap",
+        description="Choose the best weights by AP50 of all classes, of classes with at least 19 boxes, or weighted by boxes; or by loss.",
+    )
+    checkpoint_steps: int = Field(100, ge=1, description="Save a checkpoint every N steps.")
+    tensorboard: bool = Field(True, description="Write TensorBoard event files to the run's folder.")
 
-    # what is kept of the model one starts from
+    # network input
+    sizes: str = Field("224:0.5,288", description="Input sizes. '224:0.5,288' trains with 224 pixels for half of the run, then with 288.")
+    multi_scale: int = Field(
+        0, ge=0, le=10, description="Every 10 batches, change the input size by up to N times 32 pixels. 0 disables it."
+    )
+    repeat_rare: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Show images more often if they have a class that is in less than this fraction of the images. 0 disables it.",
+    )
+    mosaic: float = Field(0.3, ge=0, le=1, description="Fraction of the training images that are mosaics of four images.")
+    mosaic_until: float = Field(0.8, ge=0, le=1, description="Fraction of the run after which no more mosaics are made.")
+    scale: float = Field(0.4, ge=0, le=2, description="Zoom in or out by a random factor of up to e^scale.")
+    aspect: float = Field(0.15, ge=0, le=1, description="Change the aspect ratio by a random factor of up to e^aspect.")
+    translate: float = Field(0.15, ge=0, le=1, description="Shift the image by up to this fraction of its sides.")
+    flip: float = Field(0.5, ge=0, le=1, description="Fraction of the training images that are mirrored.")
+    flip_vertical: float = Field(
+        0.0, ge=0, le=1, description="Fraction of the training images that are turned upside down, for microscopy and aerial images."
+    )
+    hue: float = Field(0.05, ge=0, le=0.5, description="Shift the hue by up to this fraction of the colour circle.")
+    saturation: float = Field(1.5, ge=1, le=10, description="Multiply or divide the saturation by up to this factor.")
+    exposure: float = Field(1.5, ge=1, le=10, description="Multiply or divide the brightness by up to this factor.")
+    min_visible: float = Field(0.3, ge=0, le=1, description="Drop a box of which less than this fraction remains after augmentation.")
+
+    # initial model
     network: Literal["model", "darknet19", "tiny", "efficientnet-lite0"] = Field(
-        "model", description="The network of the model one starts from; or this stem, untrained, with YOLOv2's head upon it."
+        "model", description="Network of the initial model, or an untrained backbone with a new YOLOv2 head."
     )
-    width: float = Field(1.0, gt=0, le=4, description="darknet19, untrained: filters of its layers are multiplied by this.")
-    head_filters: int = Field(384, ge=1, le=4096, description="Width of a head that is put upon a stem.")
-    freeze: str = Field("backbone", description="none, backbone, all-but-head, or a layer: it and all before it stay as they are.")
+    width: float = Field(1.0, gt=0, le=4, description="Multiply the filters of an untrained darknet19 by this factor.")
+    head: Literal["keep", "yolov2", "fine"] = Field(
+        "keep",
+        description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
+    )
+    head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
+    freeze: str = Field(
+        "backbone", description="Layers that are not trained at first: none, backbone, all-but-head, or a layer with all layers before it."
+    )
     unfreeze_at: float = Field(
-        4.0, ge=0, description="Epoch after which what was frozen trains too; as many as there are epochs, or more: never."
+        4.0, ge=0, description="Epoch from which frozen layers are trained. The number of epochs, or more, never unfreezes them."
     )
     cache_features: int = Field(
-        0, ge=0, le=1000, description="Views of each photo of which the frozen layers' outputs are kept on disk, not computed anew. 0: off."
+        0, ge=0, le=1000, description="Augmented views per image whose frozen features are cached on disk. 0 disables the cache."
     )
-    cache_gigabytes: float = Field(8.0, gt=0, description="The most that kept features, of all runs, may take on disk.")
-    batch_norm: Literal["train", "frozen", "off"] = Field("frozen", description="Statistics move; nothing moves; or no batch norm at all.")
-    new_layers: Literal["output", "head", "all"] = Field("output", description="What starts anew: outputs of new labels, head, everything.")
-    init: Literal["he", "glorot", "lecun"] = Field("he", description="How new layers are initialised.")
+    cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
+    batch_norm: Literal["frozen", "head", "train", "off"] = Field(
+        "head", description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs."
+    )
+    new_layers: Literal["output", "head", "all"] = Field(
+        "output", description="Layers that start with new weights: outputs of new labels, head, or all."
+    )
+    init: Literal["he", "glorot", "lecun"] = Field("he", description="Initialisation of new layers.")
     init_mode: Literal["default", "fan_in", "fan_avg"] = Field(
-        "default", description="Fan that is counted. default: glorot avg, others in."
+        "default", description="Fan that the initialisation counts. default: fan_avg for glorot, else fan_in."
     )
     init_distribution: Literal["normal", "uniform"] = Field("normal", description="Distribution of new weights.")
-    activation: Literal["keep", "leaky", "relu", "elu", "selu"] = Field("keep", description="Of new layers; selu wants init=lecun.")
+    activation: Literal["keep", "leaky", "relu", "elu", "selu"] = Field(
+        "keep", description="Activation of new layers. selu requires init lecun."
+    )
     dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Channels dropped after each hidden convolution of the head (spatial dropout; after selu, alpha dropout).",
+        description="Fraction of channels dropped after each hidden convolution of the head (spatial dropout; alpha dropout after selu).",
     )
     anchors: Literal["keep", "kmeans"] = Field(
-        "keep", description="Keep the model's, or cluster the training boxes (IoU k-means), as for a new head."
+        "keep", description="Keep the model's anchors, or cluster the training boxes (k-means by IoU), as for a new head."
     )
 
-    # what is minimised
-    loss: Literal["darknet", "modern"] = Field("modern", description="Darknet's squared errors, or CIoU and cross-entropies.")
-    object_scale: float = Field(5.0, ge=0, description="Weight of objectness where there is an object.")
-    noobject_scale: float = Field(1.0, ge=0, description="Weight of objectness where there is none.")
-    class_scale: float = Field(1.0, ge=0, description="Weight of the classes.")
-    coord_scale: float = Field(1.0, ge=0, description="Weight of the boxes.")
-    rescore: bool = Field(True, description="Objectness learns the box's IoU with the truth, not 1.")
+    anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
+    assign_iou: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Train all anchors of an object's cell whose shape has an IoU with it above this. 1: only the best anchor.",
+    )
+
+    # loss
+    loss: Literal["darknet", "modern"] = Field(
+        "modern", description="Darknet's squared errors (darknet), or CIoU and cross-entropies (modern)."
+    )
+    loss_norm: Literal["auto", "objects", "images"] = Field(
+        "auto", description="Divide the loss by the objects or by the images of the batch. auto: objects if modern, images if darknet."
+    )
+    object_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is an object. None: 1 (darknet 5).")
+    noobject_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is no object. None: 0.5 (darknet 1).")
+    class_scale: float | None = Field(None, ge=0, description="Weight of the class loss. None: 1.")
+    coord_scale: float | None = Field(None, ge=0, description="Weight of the box loss. None: 2.5 (darknet 1).")
+    rescore: bool = Field(True, description="Train objectness towards the IoU of the predicted box instead of 1.")
+    difficult: Literal["ignore", "train", "background"] = Field(
+        "ignore", description="Treat difficult and crowd boxes as neither object nor background, as objects, or as background."
+    )
     ignore_iou: float = Field(
-        0.6, ge=0, le=1, description="A box that overlaps a truth by more is no mistake, though another is responsible."
+        0.6, ge=0, le=1, description="Predictions above this IoU with any ground-truth box are not penalised as background."
     )
-    prior_photos: int = Field(12_800, ge=0, description="darknet: over the first photos every box is drawn to its anchor.")
-    l2: float = Field(0.0, ge=0, description="Half of this times the squared kernels is added to the loss.")
+    prior_photos: int = Field(
+        12_800, ge=0, description="darknet: number of images during which all boxes are also drawn towards their anchors."
+    )
+    l2: float = Field(0.0, ge=0, description="Add half of this times the squared kernels to the loss.")
 
-    # how it is minimised
-    optimizer: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = Field("adamw", description="Keras's own.")
-    learning_rate: float = Field(0.0003, gt=0, le=10, description="The highest of the schedule.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of momentum and nesterov.")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="Kernels shrink by this times the learning rate in each step (decoupled).")
+    # optimization
+    optimizer: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = Field(
+        "adamw", description="Keras optimizer."
+    )
+    learning_rate: float = Field(0.0003, gt=0, le=10, description="Maximum learning rate of the schedule.")
+    head_rate: float = Field(1.0, ge=0, le=10, description="Multiply the learning rate of the head by this; new outputs train at 1.")
+    backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Decay of kernels per step, multiplied by the learning rate (decoupled).")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Of the arithmetic; weights and output stay float32. bfloat16: quicker with AVX512_BF16 or AMX.",
+        description="Precision of the computation; weights and outputs are float32. bfloat16 is faster with AVX512_BF16 or AMX.",
     )
-    clip: Literal["none", "value", "norm", "global-norm"] = Field("global-norm", description="How gradients are clipped.")
-    clip_at: float = Field(10.0, gt=0, description="The largest value, norm of one array, or norm of all.")
+    clip: Literal["none", "value", "norm", "global-norm"] = Field("global-norm", description="Gradient clipping.")
+    clip_at: float = Field(10.0, gt=0, description="Maximum value, norm of one array, or norm of all gradients.")
     schedule: Literal["constant", "piecewise", "power", "exponential", "performance", "cosine", "one-cycle"] = Field(
-        "cosine", description="How the learning rate goes over the run."
+        "cosine", description="Learning-rate schedule."
     )
-    decay_share: float = Field(0.25, gt=0, le=1, description="power, exponential: share of the run after which it is 1/2, 1/10.")
-    pieces: str = Field("0.6:0.1,0.85:0.01", description="piecewise: '0.6:0.1' is a tenth after 60 % of the run.")
-    plateau_patience: int = Field(3, ge=1, description="performance: checks without progress before the rate is cut.")
-    plateau_factor: float = Field(0.5, gt=0, lt=1, description="performance: what it is multiplied by.")
-    warmup_steps: int = Field(30, ge=0, description="Steps over which the learning rate rises from 0.")
+    decay_share: float = Field(0.25, gt=0, le=1, description="power, exponential: fraction of the run after which the rate is 1/2 or 1/10.")
+    pieces: str = Field("0.6:0.1,0.85:0.01", description="piecewise: '0.6:0.1' multiplies the rate by 0.1 after 60 % of the run.")
+    plateau_patience: int = Field(3, ge=1, description="performance: validations without improvement before the rate is lowered.")
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="performance: factor by which the rate is lowered.")
+    warmup_steps: int = Field(30, ge=0, description="Steps in which the learning rate rises from 0.")
     ema: float = Field(
-        0.99, ge=0, lt=1, description="Checked and saved are moving averages of the weights with this decay. 0: the weights."
+        0.99,
+        ge=0,
+        lt=1,
+        description="Decay of the moving averages of the weights, which are validated and saved. 0 uses the weights themselves.",
     )
 
     @model_validator(mode="after")
@@ -121,25 +184,33 @@ class Config(BaseModel):
         self.size_plan()
         self.rate_pieces()
         if self.activation == "selu" and self.init != "lecun":
-            raise ValueError("activation selu keeps its mean and variance only with init lecun; add --init lecun.")
+            raise ValueError("activation selu requires init lecun, which keeps mean and variance. Add --init lecun.")
         if self.network != "model" and self.freeze != "none":
-            raise ValueError(f"network {self.network} is untrained: frozen layers would stay at random. Add --freeze none.")
+            raise ValueError(f"network {self.network} is untrained, so no layer can be frozen. Add --freeze none.")
         if self.width != 1 and self.network != "darknet19":
-            raise ValueError("width is that of an untrained darknet19; add --network darknet19.")
+            raise ValueError("width changes an untrained darknet19 only. Add --network darknet19.")
         if self.activation != "keep" and self.new_layers == "output" and self.network == "model":
-            raise ValueError("activation is that of new hidden layers; with new_layers output there are none. Add --new-layers head.")
+            raise ValueError("activation changes new hidden layers only, and new_layers output has none. Add --new-layers head.")
         if self.cache_features and (self.freeze == "none" or self.unfreeze_at == 0 or self.multi_scale):
             raise ValueError(
-                "cache_features keeps what frozen layers say at the sizes of the plan: "
-                "it goes with a freeze other than none, an unfreeze_at above 0, and multi_scale 0."
+                "cache_features stores the outputs of frozen layers at the planned input sizes. "
+                "It requires frozen layers (freeze, unfreeze_at above 0) and multi_scale 0."
             )
         return self
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str = "options") -> "Config":
-        """Values by name -> a checked Config. Raises ConfigError, which names the option, what it got and what it wants."""
+        """Validate option values.
+
+        Args:
+            values: Values by option name.
+            where: Source of the values, for error messages.
+
+        Raises:
+            ConfigError: An option is unknown or its value is invalid.
+        """
         if unknown := sorted(set(values) - set(cls.model_fields)):
-            raise ConfigError(f"{where}: there is no option {unknown[0]!r}; there are {', '.join(cls.model_fields)}.")
+            raise ConfigError(f"{where}: unknown option {unknown[0]!r}. Options: {', '.join(cls.model_fields)}.")
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -150,7 +221,7 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, path: Path, changed: Mapping[str, Any] | None = None) -> "Config":
-        """The options in a TOML file, with some of them changed. Raises ConfigError, OSError."""
+        """Read the options of a TOML file and replace those in `changed`. Raises ConfigError, OSError."""
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -158,23 +229,41 @@ class Config(BaseModel):
         return cls.of(values | dict(changed or {}), str(path))
 
     def to_toml(self) -> str:
-        """Every option with its description; `read` takes it back."""
-        values = {name: _in_toml(getattr(self, name)) for name in type(self).model_fields}
-        return "".join(f"# {field.description}\n{name} = {values[name]}\n" for name, field in type(self).model_fields.items())
+        """Return all options with descriptions, for `read`. TOML has no null, so an option that is None becomes a comment."""
+        lines = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            lines += [f"# {field.description}\n", f"# {name} is None\n" if value is None else f"{name} = {_in_toml(value)}\n"]
+        return "".join(lines)
+
+    @property
+    def scales(self) -> Scales:
+        """Weights of the loss terms. Those that are None have the default of the loss."""
+        given = (self.object_scale, self.noobject_scale, self.class_scale, self.coord_scale)
+        return Scales(*(default if scale is None else scale for scale, default in zip(given, DEFAULT_SCALES[self.loss], strict=True)))
+
+    @property
+    def normalises_by_images(self) -> bool:
+        """True if the loss is divided by the images of a batch, False if by its objects."""
+        return self.loss == "darknet" if self.loss_norm == "auto" else self.loss_norm == "images"
 
     def size_plan(self) -> tuple[tuple[float, int], ...]:
-        """((share of the run until which, input size), ...), the last share 1."""
+        """Return ((end, input size), ...), where `end` is a fraction of the run and the last one is 1."""
         *before, last = self.sizes.split(",")
         plan = (*((share, size) for size, share in _pairs("sizes", ",".join(before), int)), (1.0, _number("sizes", last, int)))
         if any(not 0 < size <= 2048 or not 0 < share <= 1 for share, size in plan) or list(plan) != sorted(plan, key=lambda pair: pair[0]):
-            raise ValueError(f"sizes are 1 to 2048 pixels with rising shares of the run, such as 224:0.5,288; got {self.sizes!r}.")
+            raise ValueError(
+                f"sizes must be 1 to 2048 pixels with increasing fractions of the run, such as 224:0.5,288; got {self.sizes!r}."
+            )
         return plan
 
     def rate_pieces(self) -> tuple[tuple[float, float], ...]:
-        """((share of the run from which, factor), ...)."""
+        """Return ((start, factor), ...), where `start` is a fraction of the run."""
         pieces = _pairs("pieces", self.pieces, float)
         if list(pieces) != sorted(pieces) or any(not 0 <= share <= 1 or factor < 0 for share, factor in pieces):
-            raise ValueError(f"pieces are factors with rising shares of the run, such as 0.6:0.1,0.85:0.01; got {self.pieces!r}.")
+            raise ValueError(
+                f"pieces must be factors with increasing fractions of the run, such as 0.6:0.1,0.85:0.01; got {self.pieces!r}."
+            )
         return pieces
 
 
@@ -188,12 +277,12 @@ def _number(name: str, text: str, kind: type[Number]) -> Number:
     try:
         number = kind(text)
     except ValueError as error:
-        raise ValueError(f"{name}: {text.strip()!r} is no number; see the option's help for its form.") from error
+        raise ValueError(f"{name}: {text.strip()!r} is not a number. See the help of the option.") from error
     if not math.isfinite(number):
-        raise ValueError(f"{name}: {text.strip()!r} is no number of use; see the option's help for its form.")
+        raise ValueError(f"{name}: {text.strip()!r} is not a finite number. See the help of the option.")
     return number
 
 
 def _in_toml(value: Any) -> str:
-    """JSON's numbers, booleans and strings are TOML's too, but for characters beyond ASCII and the one that JSON does not escape."""
+    """TOML accepts JSON's numbers, booleans and strings, except for the character U+007F, which JSON does not escape."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

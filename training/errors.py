@@ -1,27 +1,27 @@
-"""What training and evaluation refuse."""
+"""Errors of training and evaluation."""
 
 from detector.errors import BoxwrightError
 
 
 class DatasetError(BoxwrightError):
-    """A data set, or one file of it, cannot be used."""
+    """A data set, or a file of it, cannot be used."""
 
 
 class ConfigError(BoxwrightError):
-    """An option of a training run is unknown, outside its range, or at odds with another."""
+    """An option of a training run is unknown, out of range, or incompatible with another option."""
 
 
 class TrainingError(BoxwrightError):
-    """A run cannot start or go on."""
+    """A run cannot start or continue."""
 
 
 class WorkerLost(TrainingError):
-    """Another of the workers that train together is gone, or has ended the run."""
+    """Another worker of the run has ended."""
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint is damaged, cut short, or of another run."""
+    """A checkpoint is damaged, truncated, or belongs to another run."""
 
 
 class FeatureFileError(TrainingError):
-    """A file of kept features is damaged, cut short, or of other photos, weights or options."""
+    """A feature file is damaged, truncated, or belongs to other images, weights or options."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detector.engines.cores import usable_cores
-from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.network import Activation, Conv, LEAKY_SLOPE, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
 from detector.onnx.quantized import Kernels, quantize_graph
 from detector.shapes import Arrays, Shape, input_shapes, output_shapes
@@ -147,6 +147,10 @@ def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Ma
             output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
             graph.add("Add", [last, layer.source], output)
             return _add_activation(graph, layer.activation, output, layer.name)
+        case Upsample():
+            scales = graph.constant(f"{layer.name}/scales", np.array([1, 1, layer.stride, layer.stride], np.float32))
+            options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return graph.add("Resize", [last, "", scales], layer.name, **options)
 
 
 def fold_batch_norm(layer: Conv, arrays: Arrays) -> FoldedConv:

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from detector.quantization import Quantization, Range, quantize_kernel
 
-_KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth"}  # the output has only values of the input
+_KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth", "Resize"}  # the output has only values of the input
 _FOLLOWS_INPUTS = {"Concat", "Add", "LeakyRelu"}  # in 8 bits if all inputs are
 _CLIPS = {"Relu", "Clip"}  # onnxruntime merges them into the convolution, because an unsigned range clips at the same values
 

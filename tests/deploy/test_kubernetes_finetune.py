@@ -46,7 +46,7 @@ def test_every_pod_is_the_worker_of_its_number_under_the_name_that_the_cluster_g
     assert [each["containerPort"] for each in pod["containers"][0]["ports"]] == [port]
     assert given["worker_index"] is None
     for index in range(job["spec"]["completions"]):
-        cluster = Cluster.of(given["workers"], None, {"JOB_COMPLETION_INDEX": str(index)})
+        cluster = Cluster.from_options(given["workers"], None, {"JOB_COMPLETION_INDEX": str(index)})
         assert cluster.index == index
         assert cluster.addresses[index] == f"{job['metadata']['name']}-{index}.{pod['subdomain']}:{port}"
     assert len(cluster.addresses) == job["spec"]["completions"]

@@ -1,7 +1,20 @@
 import pytest
 
 from detector.errors import ArraysError, NetworkError
-from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, efficientnet_lite0, tiny_backbone, tiny_yolov2, yolov2
+from detector.network import (
+    Conv,
+    MaxPool,
+    Reorg,
+    Route,
+    Shortcut,
+    Upsample,
+    darknet19,
+    efficientnet_lite0,
+    tiny_backbone,
+    tiny_yolov2,
+    upsampling_head,
+    yolov2,
+)
 from detector.shapes import Shape, array_shapes, check_arrays, operations, output_shapes, parameters
 from detector.spec import ModelSpec
 
@@ -39,6 +52,20 @@ def test_tiny_yolov2_has_the_parameter_and_operation_counts_of_darknet():
     assert operations(tiny_yolov2(range(80), filters=512), 416) / 1e9 == pytest.approx(5.41, abs=0.005)
 
 
+@pytest.mark.parametrize("backbone", [darknet19(), tiny_backbone(), efficientnet_lite0()])
+def test_an_upsampling_head_has_twice_as_many_cells_as_its_backbone_on_each_axis(backbone):
+    network = upsampling_head(VOC, backbone=backbone, filters=64)
+    assert list(output_shapes(network, 416).values())[-1] == Shape(26, 125)
+    spec = ModelSpec(VOC, ANCHORS, network, input_size=416)
+    assert (spec.grid, spec.stride, spec.size_multiple) == (26, 16, 32)
+
+
+def test_an_input_size_that_the_coarsest_layer_does_not_divide_is_refused():
+    network = upsampling_head(VOC, backbone=efficientnet_lite0(), filters=64)
+    with pytest.raises(NetworkError, match="routed layers must be of one side, got conv5a 19, upsample 18"):
+        ModelSpec(VOC, ANCHORS, network, input_size=304)
+
+
 @pytest.mark.parametrize("backbone", [darknet19(), darknet19(0.5), tiny_backbone(), efficientnet_lite0()])
 def test_the_head_accepts_any_backbone(backbone):
     network = yolov2(VOC, backbone=backbone, filters=64)
@@ -70,6 +97,7 @@ def test_max_pooling_pads_like_darknet():
         ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b") * 100_000)), r"a 64, b 32 and 199,900 more\.$"),
         ((Conv("a", 4), Conv("b", 5), Shortcut("c", "a")), "'c': adds 'a'"),
         ((Conv("a", 4, groups=2),), "3 channels and 4 filters are not multiples of 2 groups"),
+        ((Upsample("a", 0),), "'a': the stride is at least 1"),
         ((Conv("a", 0),), "'a': filters, size, stride"),
         ((Conv("a", 4), Reorg("b", stride=3)), "'b': a side of 64 cells is not a multiple of its stride 3"),
         ((Reorg("b", order="darknet"),), "multiple of 4 channels, got 3"),

@@ -1,1 +1,1 @@
-"""Data."""
+"""Read VOC-style data sets and make training batches."""

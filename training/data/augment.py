@@ -1,4 +1,4 @@
-"""Pictures changed at random, and their boxes with them. Every function is pure: what is random comes in as a number or a generator."""
+"""Random changes of images and their boxes. Every function is pure: randomness is an argument."""
 
 from dataclasses import dataclass, replace
 
@@ -11,23 +11,26 @@ from detector.detections import Boxes
 from detector.imaging.resample import RESIZE
 from detector.placement import GREY, ImageArray, Pixels
 from training.config import Config
+from training.data.ground_truth import PartialRegion, Role
 
-SMALLEST_SIDE = 1.0
-"""Image pixels. A box cut narrower than this is no longer an object."""
+MIN_SIDE = 1.0
+"""Image pixels. A box that is clipped to less than this is dropped."""
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is shown of a photo, and the boxes in it: image pixels of this picture."""
+    """A part of an image, or a mosaic, with its ground truth in pixels of this view."""
 
-    picture: ImageArray
+    image: ImageArray
     boxes: Boxes  # (N, 4) xyxy
     class_ids: NDArray[np.int64]  # (N,)
+    roles: NDArray[np.int8]  # (N,) a Role each
+    partial: tuple[PartialRegion, ...] = ()  # of an image: one region EVERYWHERE, or none; of a mosaic: one per partial tile
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the plane that a photo lies in, image pixels; what lies outside the photo is grey."""
+    """A rectangle in image pixels. It may extend beyond the image; that part becomes grey."""
 
     left: int
     top: int
@@ -36,70 +39,79 @@ class Window:
 
 
 def crop(view: View, window: Window, min_visible: float) -> View:
-    """What the window shows. Boxes are cut at its border; those of which less than `min_visible` of the area is left are dropped."""
-    height, width = view.picture.shape[:2]
-    picture = np.full((window.height, window.width, 3), round(GREY), np.uint8)
+    """Return the part of the view in a window.
+
+    Boxes are clipped to the window. Objects of which less than the fraction `min_visible` of the area remains are dropped.
+    """
+    height, width = view.image.shape[:2]
+    image = np.full((window.height, window.width, 3), round(GREY), np.uint8)
     left, right = max(window.left, 0), min(window.left + window.width, width)
     top, bottom = max(window.top, 0), min(window.top + window.height, height)
     if left < right and top < bottom:
-        shown = view.picture[top:bottom, left:right]
-        picture[top - window.top : bottom - window.top, left - window.left : right - window.left] = shown
-    return _cut(View(picture, view.boxes - np.array([window.left, window.top] * 2, np.float32), view.class_ids), min_visible)
+        visible = view.image[top:bottom, left:right]
+        image[top - window.top : bottom - window.top, left - window.left : right - window.left] = visible
+    return _clip(replace(view, image=image, boxes=view.boxes - np.array([window.left, window.top] * 2, np.float32)), min_visible)
 
 
-def _cut(view: View, min_visible: float) -> View:
-    """Boxes cut at the picture's border, without those that are mostly outside, empty or reversed."""
-    height, width = view.picture.shape[:2]
+def _clip(view: View, min_visible: float) -> View:
+    """Clip boxes to the view; drop objects that are mostly outside of it, and empty and reversed boxes."""
+    height, width = view.image.shape[:2]
     boxes = np.clip(view.boxes, 0, np.array([width, height, width, height], np.float32))
-    whole = (boxes[:, 2:4] - boxes[:, 0:2] >= SMALLEST_SIDE).all(axis=1)
-    kept = whole & (box_area(boxes) >= min_visible * box_area(view.boxes))
-    return View(view.picture, boxes[kept], view.class_ids[kept])
+    is_large_enough = (boxes[:, 2:4] - boxes[:, 0:2] >= MIN_SIDE).all(axis=1)
+    visible = is_large_enough & ((box_area(boxes) >= min_visible * box_area(view.boxes)) | (view.roles != Role.OBJECT))
+    return replace(view, boxes=boxes[visible], class_ids=view.class_ids[visible], roles=view.roles[visible])
 
 
 def flip(view: View) -> View:
-    """Mirrored left to right."""
+    """Return the view mirrored left to right."""
     return _mirrored(view, axis=1)
 
 
 def flip_vertical(view: View) -> View:
-    """Mirrored top to bottom."""
+    """Return the view mirrored top to bottom."""
     return _mirrored(view, axis=0)
 
 
 def _mirrored(view: View, axis: int) -> View:
-    first = 1 - axis  # rows are y, which comes second in a box
+    first = 1 - axis  # axis 0 of the image is y, which is the second coordinate of a box
     boxes = view.boxes.copy()
-    boxes[:, [first, first + 2]] = view.picture.shape[axis] - view.boxes[:, [first + 2, first]]
-    return replace(view, picture=np.flip(view.picture, axis), boxes=boxes)
+    boxes[:, [first, first + 2]] = view.image.shape[axis] - view.boxes[:, [first + 2, first]]
+    return replace(view, image=np.flip(view.image, axis), boxes=boxes)
 
 
-def scaled(view: View, width: int, height: int) -> View:
-    """The whole picture at another size, each side by its own factor."""
-    across, down = width / view.picture.shape[1], height / view.picture.shape[0]
-    shown = np.empty((height, width, 3), np.float32)
-    RESIZE["antialiased"](view.picture, shown)
-    picture = np.rint(shown).astype(np.uint8)
-    return replace(view, picture=picture, boxes=view.boxes * np.array([across, down, across, down], np.float32))
+def resize(view: View, width: int, height: int) -> View:
+    """Return the view resized to width x height, without keeping the aspect ratio."""
+    scale_x, scale_y = width / view.image.shape[1], height / view.image.shape[0]
+    resized = np.empty((height, width, 3), np.float32)
+    RESIZE["antialiased"](view.image, resized)
+    image = np.rint(resized).astype(np.uint8)
+    return replace(view, image=image, boxes=view.boxes * np.array([scale_x, scale_y, scale_x, scale_y], np.float32))
 
 
 def mosaic(views: tuple[View, View, View, View], size: int, centre: tuple[int, int]) -> View:
-    """Four pictures fill the quarters of a square that meet in `centre` (x, y): left top, right top, left bottom, right bottom."""
+    """Return a square of four views that meet at `centre` (x, y): top left, top right, bottom left, bottom right."""
     x, y = centre
-    picture = np.empty((size, size, 3), np.uint8)
+    image = np.empty((size, size, 3), np.uint8)
     quarters = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
-    boxes, class_ids = [], []
+    boxes, class_ids, partial = [], [], []
     for view, (left, top, right, bottom) in zip(views, quarters, strict=True):
-        tile = scaled(view, right - left, bottom - top)
-        picture[top:bottom, left:right] = tile.picture
+        tile = resize(view, right - left, bottom - top)
+        image[top:bottom, left:right] = tile.image
         boxes.append(tile.boxes + np.array([left, top, left, top], np.float32))
         class_ids.append(tile.class_ids)
-    return _cut(View(picture, np.concatenate(boxes), np.concatenate(class_ids)), 0.0)
+        partial += [replace(region, box=np.array([left, top, right, bottom], np.float32)) for region in view.partial]
+    roles = np.concatenate([view.roles for view in views])
+    return _clip(View(image, np.concatenate(boxes), np.concatenate(class_ids), roles, tuple(partial)), 0.0)
 
 
 def distort_colour(pixels: Pixels, *, hue: float, saturation: float, exposure: float) -> Pixels:
-    """(S, S, 3) float32, 0..255 -> the same with hue turned by a share of the circle, saturation and value multiplied.
+    """Change the colours of pixels (S, S, 3) float32 in 0..255. (0, 1, 1) changes nothing.
 
-    In HSV, as Darknet does (src/image.c, distort_image); in 8 bits. (0, 1, 1) changes nothing.
+    Args:
+        pixels: The image. It is converted to HSV with 8 bits, as in Darknet (src/image.c, distort_image).
+        hue: Shift of the hue, as a fraction of the colour circle.
+        saturation: Factor of the saturation.
+        exposure: Factor of the value.
     """
     if (hue, saturation, exposure) == (0.0, 1.0, 1.0):
         return pixels
@@ -110,27 +122,27 @@ def distort_colour(pixels: Pixels, *, hue: float, saturation: float, exposure: f
     return np.asarray(Image.fromarray(changed, "HSV").convert("RGB"), np.float32)
 
 
-def random_window(rng: np.random.Generator, view: View, config: Config, shape: float = 1.0) -> Window:
-    """A window of about the photo's size. shape: by how much wider than the photo's proportions it shall be."""
-    height, width = view.picture.shape[:2]
+def random_window(rng: np.random.Generator, view: View, config: Config) -> Window:
+    """Return a random window of about the size of the view."""
+    height, width = view.image.shape[:2]
     zoom, aspect = rng.uniform(-config.scale, config.scale), rng.uniform(-config.aspect, config.aspect)
-    stretch = np.sqrt(shape) * np.exp(aspect / 2)
-    shown_width = max(8, round(width * np.exp(zoom) * stretch))
-    shown_height = max(8, round(height * np.exp(zoom) / stretch))
-    moved = rng.uniform(-config.translate, config.translate, 2) * (width, height)
-    left, top = (width - shown_width) / 2 + moved[0], (height - shown_height) / 2 + moved[1]
-    return Window(round(left), round(top), shown_width, shown_height)
+    stretch = np.exp(aspect / 2)
+    window_width = max(8, round(width * np.exp(zoom) * stretch))
+    window_height = max(8, round(height * np.exp(zoom) / stretch))
+    shift = rng.uniform(-config.translate, config.translate, 2) * (width, height)
+    left, top = (width - window_width) / 2 + shift[0], (height - window_height) / 2 + shift[1]
+    return Window(round(left), round(top), window_width, window_height)
 
 
-def random_view(rng: np.random.Generator, view: View, config: Config, shape: float = 1.0) -> View:
-    """A random part of the photo, mirrored or not."""
-    shown = crop(view, random_window(rng, view, config, shape), config.min_visible)
-    shown = flip(shown) if rng.random() < config.flip else shown
-    return flip_vertical(shown) if config.flip_vertical and rng.random() < config.flip_vertical else shown
+def random_view(rng: np.random.Generator, view: View, config: Config) -> View:
+    """Return a random part of the view, randomly mirrored."""
+    part = crop(view, random_window(rng, view, config), config.min_visible)
+    part = flip(part) if rng.random() < config.flip else part
+    return flip_vertical(part) if config.flip_vertical and rng.random() < config.flip_vertical else part
 
 
 def random_colour(rng: np.random.Generator, pixels: Pixels, config: Config) -> Pixels:
-    """Colours distorted at random; factors are as often above 1 as below (Darknet src/utils.c, rand_scale)."""
+    """Change colours at random. Factors are as often above 1 as below (Darknet src/utils.c, rand_scale)."""
     hue = rng.uniform(-config.hue, config.hue)
     logs = [rng.uniform(-np.log(limit), np.log(limit)) for limit in (config.saturation, config.exposure)]
     return distort_colour(pixels, hue=hue, saturation=float(np.exp(logs[0])), exposure=float(np.exp(logs[1])))

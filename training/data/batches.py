@@ -1,236 +1,223 @@
-"""Photos on disk -> batches for training. A batch is a function of the seed and its number alone.
+"""Training batches. A batch is a function of the seed and its step alone.
 
-So it does not matter how many threads make batches, and a resumed run sees what the uninterrupted one would have seen.
+The number of threads that prepare batches therefore does not matter, and a resumed run sees the batches of an uninterrupted one.
 
-Where features are cached (see `feature_cache`) a photo is not shown anew each time: it has so many views, numbered, and they take turns.
+While features are cached (see `training.features.cache`), an image has a fixed number of augmented views, which take turns.
 """
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import ceil
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.engines.cores import usable_cores
 from detector.placement import Pixels, Placement
 from detector.spec import ModelSpec
 from training.config import Config
 from training.data.augment import View, mosaic, random_colour, random_view
+from training.data.ground_truth import GroundTruth, ground_truth
+from training.data.sampling import random_order, repeat_factors
 from training.data.targets import Targets, dense_targets
 from training.data.voc_reader import Sample
-from training.distributed.process_group import WHOLE, Share
-from training.evaluation.evaluate import truth_of
+from training.distributed.process_group import WHOLE_BATCH, Shard
 
 BATCHES_PER_SIZE = 10
-"""Multi-scale training keeps a size for so many batches (YOLO9000, section 2)."""
+"""Multi-scale training keeps an input size for this many batches (YOLO9000, section 2)."""
 
-_ORDER, _SIZE, _PICTURE, _VIEW = range(4)
-"""What a random stream is for: streams of one seed must not coincide."""
+_ORDER, _SIZE, _IMAGE, _VIEW = range(4)
+"""Purposes of random streams. Streams with the same seed must not coincide."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
-    """What the network sees."""
+class TrainingExample:
+    """One input of the network and what it learns from it."""
 
     pixels: Pixels  # (S, S, 3), 0..255
-    boxes: Boxes  # (N, 4) xyxy, network pixels, none of them empty
-    class_ids: NDArray[np.int64]  # (N,)
+    truth: GroundTruth  # network pixels; no box is empty
 
 
-class Kind(NamedTuple):
-    """What the views of a part of the run have in common."""
+class ViewKind(NamedTuple):
+    """Properties that all views of a part of the run share."""
 
     size: int  # network pixels
-    mosaic: bool  # some are made of four photos
+    mosaic: bool  # some views are mosaics of four images
 
 
 class ViewId(NamedTuple):
-    """One of the views of a photo."""
+    """One of the views of an image."""
 
-    photo: int
+    image: int  # index of the sample
     view: int
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """The training set as batches 0, 1, 2, ... of `steps` in all.
+    """The training set as batches 0, 1, 2, ..., `steps` - 1.
 
-    Photos come in a new random order each time all have been seen; the last batch of one order goes on with the next.
-    Boxes marked difficult are learned like the others: they are objects.
+    Batches consume an endless stream of images: epoch after epoch, each in a new random order. A batch may span two epochs. Boxes marked
+    difficult, and crowds, are used according to `config.difficult`.
     """
 
     samples: Sequence[Sample]
     spec: ModelSpec
     config: Config
     augmented: bool = True
-    share: Share = WHOLE
-    """Which part of every batch is made here; the others are other workers'."""
+    shard: Shard = WHOLE_BATCH  # the part of every batch that is made here
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches until every photo has been seen."""
+        """Number of batches with as many images as the training set, rounded up."""
         return ceil(len(self.samples) / self.config.batch_size)
 
     @property
     def steps(self) -> int:
-        """Batches of the whole run."""
+        """Number of batches of the complete run."""
         return self.steps_per_epoch * self.config.epochs
 
     @cached_property
-    def most_boxes(self) -> int:
-        """What no picture has more boxes than."""
-        most = max((len(sample.boxes) for sample in self.samples), default=0)
-        return max(1, most * (4 if self.augmented and self.config.mosaic else 1))
+    def max_boxes(self) -> int:
+        """The largest number of boxes in a network input."""
+        return max(1, self._tiles * max((len(sample.boxes) for sample in self.samples), default=0))
 
-    def size_of(self, step: int) -> int:
-        """Input size of a batch: from the plan, or near it with multi-scale; unaugmented, always the model's."""
+    @cached_property
+    def max_crowds(self) -> int:
+        """The largest number of crowd regions in a network input."""
+        ignored = self.config.difficult == "ignore"
+        return self._tiles * max((int(sample.crowd.sum()) for sample in self.samples if ignored), default=0)
+
+    @property
+    def _tiles(self) -> int:
+        return 4 if self.augmented and self.config.mosaic else 1
+
+    def input_size_of(self, step: int) -> int:
+        """Return the input size of a batch: as planned, or varied around it by multi-scale; the model's without augmentation."""
         if not self.augmented:
             return self.spec.input_size
-        share = step / self.steps
-        size = next(size for until, size in self.config.size_plan() if share < until)
-        around = self.config.multi_scale
-        if not around:
+        fraction = step / self.steps
+        size = next(size for until, size in self.config.size_plan() if fraction < until)
+        variation = self.config.multi_scale
+        if not variation:
             return size
         rng = np.random.default_rng([self.config.seed, _SIZE, step // BATCHES_PER_SIZE])
-        return max(self.spec.stride, size + self.spec.stride * int(rng.integers(-around, around + 1)))
+        unit = self.spec.size_multiple
+        return max(unit, size + unit * int(rng.integers(-variation, variation + 1)))
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
-        """Images (B, S, S, 3), 0..255, and targets (B, ...) of our share of batch `step`. Raises DatasetError, ImageError, OSError."""
-        sights = self.sights(step)
-        targets = self.targets([(sight.boxes, sight.class_ids) for sight in sights], self.size_of(step))
-        return np.stack([sight.pixels for sight in sights]), targets
+        """Return images (B, S, S, 3) in 0..255 and targets (B, ...) of this shard of a batch.
 
-    def sights(self, step: int) -> list[Sight]:
-        """What the network sees in batch number `step`, with the boxes it learns. Raises what `batch` does."""
-        return [self._sight(place) for place in self._places(step)]
+        Raises:
+            ImageError: An image cannot be decoded.
+            OSError: A file cannot be read.
+        """
+        examples = self.examples(step)
+        targets = self.targets([example.truth for example in examples], self.input_size_of(step))
+        return np.stack([example.pixels for example in examples]), targets
 
-    def targets(self, truths: Sequence[tuple[Boxes, NDArray[np.int64]]], size: int) -> Targets:
-        """What the network should say of pictures of that size with these boxes and classes."""
-        spec = replace(self.spec, input_size=size)
-        made = [dense_targets(boxes, class_ids, spec, self.most_boxes) for boxes, class_ids in truths]
-        return cast(Targets, {name: np.stack([one[name] for one in made]) for name in made[0]})  # type: ignore[literal-required]
+    def examples(self, step: int) -> list[TrainingExample]:
+        """Return the network inputs of a batch, with ground truth. Raises what `batch` raises."""
+        return [self._example(position) for position in self._positions(step)]
 
-    def _places(self, step: int) -> range:
-        """Those of a batch's pictures, or of our share of them, in the endless stream."""
-        first, ours = step * self.config.batch_size, self.share.of(self.config.batch_size)
-        return range(first + ours.start, first + ours.stop)
+    def targets(self, truths: Sequence[GroundTruth], size: int) -> Targets:
+        """Return the training targets of network inputs of `size` pixels."""
+        spec, assign_iou = replace(self.spec, input_size=size), self.config.assign_iou
+        limits = {"max_boxes": self.max_boxes, "max_crowds": self.max_crowds}
+        single = [dense_targets(truth, spec, assign_iou=assign_iou, **limits) for truth in truths]
+        return cast(Targets, {name: np.stack([each[name] for each in single]) for name in single[0]})  # type: ignore[literal-required]
+
+    def _positions(self, step: int) -> range:
+        """Positions of this shard of a batch in the endless stream of images."""
+        first, local = step * self.config.batch_size, self.shard.of(self.config.batch_size)
+        return range(first + local.start, first + local.stop)
 
     @property
     def unfreezing_step(self) -> int:
-        """The first step in which what was frozen trains too; that of the end, if it never does."""
+        """The first step that trains all layers; the number of steps if there is none."""
         return min(self.steps, round(self.config.unfreeze_at * self.steps_per_epoch))
 
     @property
-    def viewed_steps(self) -> int:
-        """How many batches, from the first, are of numbered views: those of the time in which layers are frozen."""
+    def view_steps(self) -> int:
+        """Number of batches, from the first, that consist of numbered views: while layers are frozen and features are cached."""
         return self.unfreezing_step if self.config.cache_features else 0
 
-    def kinds(self) -> dict[Kind, list[ViewId]]:
-        """All views that the run shows, sorted, by kind, in the order in which their time comes."""
-        seen: dict[Kind, set[ViewId]] = {}
-        for step in range(self.viewed_steps):
-            seen.setdefault(self.kind_of(step), set()).update(self.view_ids(step))
-        return {kind: sorted(views) for kind, views in seen.items()}
+    def views_by_kind(self) -> dict[ViewKind, list[ViewId]]:
+        """Return all views of the run, sorted, by kind. The kinds are in the order of their first use."""
+        views: dict[ViewKind, set[ViewId]] = {}
+        for step in range(self.view_steps):
+            views.setdefault(self.view_kind(step), set()).update(self.view_ids(step))
+        return {kind: sorted(each) for kind, each in views.items()}
 
-    def kind_of(self, step: int) -> Kind:
-        """Of a batch of numbered views."""
-        return Kind(self.size_of(step), self.augmented and self.config.mosaic > 0 and step / self.steps < self.config.mosaic_until)
+    def view_kind(self, step: int) -> ViewKind:
+        """Return the kind of the views in a batch."""
+        has_mosaics = self.augmented and self.config.mosaic > 0 and step / self.steps < self.config.mosaic_until
+        return ViewKind(self.input_size_of(step), has_mosaics)
 
     def view_ids(self, step: int) -> list[ViewId]:
-        """Which views are in a batch: a photo's take turns from epoch to epoch."""
-        return [self._view_id(place) for place in self._places(step)]
+        """Return the views in this shard of a batch. The views of an image take turns from epoch to epoch."""
+        return [self._view_id(position) for position in self._positions(step)]
 
-    def _view_id(self, place: int) -> ViewId:
+    def _view_id(self, position: int) -> ViewId:
         views = self.config.cache_features if self.augmented else 1
-        return ViewId(self._index(place), place // len(self.samples) % views)
+        return ViewId(self._index(position), position // len(self.samples) % views)
 
-    def view(self, kind: Kind, which: ViewId) -> Sight:
-        """A numbered view of a photo: a function of the seed. Raises what `batch` does."""
-        rng = np.random.default_rng([self.config.seed, _VIEW, kind.size, *which])
-        return self._seen(rng, which.photo, kind)
+    def view(self, kind: ViewKind, view_id: ViewId) -> TrainingExample:
+        """Return a numbered view of an image, which depends only on the seed. Raises what `batch` raises."""
+        rng = np.random.default_rng([self.config.seed, _VIEW, kind.size, *view_id])
+        return self._make_example(rng, view_id.image, kind)
 
-    def _sight(self, place: int) -> Sight:
-        """The picture at a place of the endless stream."""
-        step = place // self.config.batch_size
-        if step < self.viewed_steps:
-            return self.view(self.kind_of(step), self._view_id(place))
-        rng = np.random.default_rng([self.config.seed, _PICTURE, place])
-        share = place / (self.steps * self.config.batch_size)
-        return self._seen(rng, self._index(place), Kind(self.size_of(step), share < self.config.mosaic_until))
+    def _example(self, position: int) -> TrainingExample:
+        step = position // self.config.batch_size
+        if step < self.view_steps:
+            return self.view(self.view_kind(step), self._view_id(position))
+        rng = np.random.default_rng([self.config.seed, _IMAGE, position])
+        fraction = position / (self.steps * self.config.batch_size)
+        return self._make_example(rng, self._index(position), ViewKind(self.input_size_of(step), fraction < self.config.mosaic_until))
 
-    def _seen(self, rng: np.random.Generator, photo: int, kind: Kind) -> Sight:
-        view = self._shown(rng, photo, kind) if self.augmented else self._photo(photo)
-        placement = Placement.fit(replace(self.spec, input_size=kind.size), view.picture)
-        pixels = placement.apply(view.picture)
+    def _make_example(self, rng: np.random.Generator, index: int, kind: ViewKind) -> TrainingExample:
+        view = self._augmented(rng, index, kind) if self.augmented else self._load(index)
+        placement = Placement.fit(replace(self.spec, input_size=kind.size), view.image)
+        pixels = placement.apply(view.image)
         if self.augmented:
             pixels = random_colour(rng, pixels, self.config)
-        boxes, inside = _within(placement.to_network(view.boxes), kind.size)
-        return Sight(pixels, boxes[inside], view.class_ids[inside])
+        boxes, visible = _clip(placement.to_network(view.boxes), kind.size)
+        partial = tuple(replace(each, box=_clip(placement.to_network(each.box[None]), kind.size)[0][0]) for each in view.partial)
+        return TrainingExample(pixels, GroundTruth(boxes[visible], view.class_ids[visible], view.roles[visible], partial))
 
-    def _shown(self, rng: np.random.Generator, photo: int, kind: Kind) -> View:
+    def _augmented(self, rng: np.random.Generator, index: int, kind: ViewKind) -> View:
         if not kind.mosaic or rng.random() >= self.config.mosaic:
-            return random_view(rng, self._photo(photo), self.config)
-        x, y = (round(part) for part in (rng.uniform(0.3, 0.7, 2) * kind.size).tolist())
+            return random_view(rng, self._load(index), self.config)
+        x, y = (round(coordinate) for coordinate in (rng.uniform(0.3, 0.7, 2) * kind.size).tolist())
         others = rng.integers(0, len(self.samples), 3)
-        views = [self._photo(index) for index in (photo, *others.tolist())]
+        views = [self._load(each) for each in (index, *others.tolist())]
         first, second, third, fourth = (random_view(rng, view, self.config) for view in views)
         return mosaic((first, second, third, fourth), kind.size, (x, y))
 
-    def _photo(self, index: int) -> View:
+    def _load(self, index: int) -> View:
         sample = self.samples[index]
-        truth = truth_of(sample, self.spec.labels)
-        return View(sample.picture(), truth.boxes, truth.class_ids)
+        truth = ground_truth(sample, self.spec.labels, self.config.difficult)
+        return View(sample.load_image(), truth.boxes, truth.class_ids, truth.roles, truth.partial)
 
-    def _index(self, place: int) -> int:
-        """Which photo is at a place of the endless stream."""
+    def _index(self, position: int) -> int:
+        """Index of the image at a position of the endless stream."""
         count = len(self.samples)
-        return int(_order(count, self.config.seed, place // count)[place % count]) if self.augmented else place % count
+        return int(self._order(position // count)[position % count]) if self.augmented else position % count
+
+    @cached_property
+    def _order(self) -> Callable[[int], NDArray[np.intp]]:
+        """Epoch -> indices of its images."""
+        weights = repeat_factors(self.samples, self.config.repeat_rare) if self.config.repeat_rare else None
+
+        @lru_cache(maxsize=4)
+        def order(epoch: int) -> NDArray[np.intp]:
+            return random_order(np.random.default_rng([self.config.seed, _ORDER, epoch]), len(self.samples), weights)
+
+        return order
 
 
-@lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
-    return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)
-
-
-def _within(boxes: Boxes, size: int) -> tuple[Boxes, NDArray[np.bool_]]:
-    """Boxes cut at the network's square, and which of them are not empty then."""
-    cut = np.clip(boxes, 0, size)
-    return cut, np.all(cut[:, 2:4] > cut[:, 0:2], axis=1)
-
-
-def stream(batches: Batches, first: int, last: int, *, threads: int | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Batches first, first + 1, ... last - 1 as tensors, in order, made ahead of time in `threads` threads by tf.data; None: one a core.
-
-    What goes wrong with a photo is raised as it is, not as TensorFlow's account of it.
-    """
-    failures: list[Exception] = []
-    lock = threading.Lock()
-    types = (tf.float32, tf.float32, tf.float32, tf.float32, tf.int32, tf.float32)
-    names = list(Targets.__annotations__)
-
-    def make(step: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        try:
-            images, targets = batches.batch(int(step))
-        except Exception as error:
-            with lock:
-                failures.append(error)
-            raise
-        return images, *(targets[name] for name in names)  # type: ignore[literal-required]
-
-    def from_step(step: Any) -> Any:
-        return tf.numpy_function(make, [step], types, stateful=False)  # not stateful: it may run in parallel and still be deterministic
-
-    data = tf.data.Dataset.range(first, last).map(from_step, num_parallel_calls=threads or usable_cores(), deterministic=True).prefetch(2)
-    try:
-        for images, *targets in data:
-            yield images, dict(zip(names, targets, strict=True))
-    except tf.errors.OpError as error:
-        if failures:
-            raise failures[0] from error
-        raise
+def _clip(boxes: Boxes, size: int) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Boxes clipped to the network's input, and which of them are not empty."""
+    clipped = np.clip(boxes, 0, size)
+    return clipped, np.all(clipped[:, 2:4] > clipped[:, 0:2], axis=1)

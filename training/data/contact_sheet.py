@@ -1,4 +1,4 @@
-"""What training sees, on one sheet: augmented pictures with the boxes that are learned from them."""
+"""A sheet of augmented training images with the boxes that the network learns."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -9,41 +9,44 @@ from PIL import Image
 
 from detector.imaging.draw import draw_boxes
 from detector.placement import ImageArray
-from training.data.batches import Batches, Sight
+from training.data.batches import Batches, TrainingExample
+from training.data.ground_truth import Role
 
 GAP = 8
-"""Pixels between pictures."""
-WIDEST = 4096
-"""Pixels of a sheet's longer side; larger pictures are shrunk so that they fit."""
-LEAST = 448
-"""Pixels of a picture's side; smaller ones are enlarged, or labels would cover them."""
-PAPER = (255, 255, 255)
+"""Pixels between images."""
+MAX_SIDE = 4096
+"""Pixels of the sheet's longer side. Images are reduced to fit."""
+MIN_TILE = 448
+"""Pixels. Smaller images are enlarged, because labels would cover them."""
+BACKGROUND = (255, 255, 255)
 
 
-def first_sights(batches: Batches, count: int) -> Iterator[Sight]:
-    """The first `count` pictures of a run, or all where it has fewer. Raises what `Batches.batch` does."""
-    return islice((sight for step in range(batches.steps) for sight in batches.sights(step)), count)
+def first_examples(batches: Batches, count: int) -> Iterator[TrainingExample]:
+    """Yield the first `count` network inputs of a run, or all if it has fewer. Raises what `Batches.batch` raises."""
+    return islice((example for step in range(batches.steps) for example in batches.examples(step)), count)
 
 
-def contact_sheet(sights: Sequence[Sight], labels: Sequence[str]) -> ImageArray:
-    """(H, W, 3): at least one picture, side by side in rows, their boxes drawn. Each is in the middle of its square."""
-    columns = ceil(sqrt(len(sights)))
-    rows = ceil(len(sights) / columns)
-    most = (WIDEST - GAP) // columns - GAP
-    tiles = [_tile(sight, labels, most) for sight in sights]
+def contact_sheet(examples: Sequence[TrainingExample], labels: Sequence[str]) -> ImageArray:
+    """Return (H, W, 3): the images with their boxes in rows, each centred in a square. There must be at least one."""
+    columns = ceil(sqrt(len(examples)))
+    rows = ceil(len(examples) / columns)
+    max_side = (MAX_SIDE - GAP) // columns - GAP
+    tiles = [_tile(example, labels, max_side) for example in examples]
     side = max(len(tile) for tile in tiles)
-    sheet = np.full((rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3), PAPER, np.uint8)
-    for place, tile in enumerate(tiles):
-        row, column = divmod(place, columns)
+    sheet = np.full((rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3), BACKGROUND, np.uint8)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
         inset = GAP + (side - len(tile)) // 2
         top, left = row * (side + GAP) + inset, column * (side + GAP) + inset
         sheet[top : top + len(tile), left : left + len(tile)] = tile
     return sheet
 
 
-def _tile(sight: Sight, labels: Sequence[str], most: int) -> ImageArray:
-    """One picture with its boxes, at most `most` pixels a side."""
-    image = Image.fromarray(np.rint(sight.pixels).astype(np.uint8))
-    side = min(max(image.width, LEAST), most)
-    shown = image.resize((side, side))
-    return draw_boxes(np.asarray(shown), sight.boxes * np.float32(side / image.width), sight.class_ids, labels)
+def _tile(example: TrainingExample, labels: Sequence[str], max_side: int) -> ImageArray:
+    """One image with its boxes, at most `max_side` pixels per side."""
+    image = Image.fromarray(np.rint(example.pixels).astype(np.uint8))
+    side = min(max(image.width, MIN_TILE), max_side)
+    resized = image.resize((side, side))
+    learned = example.truth.roles == Role.OBJECT
+    boxes, class_ids = example.truth.boxes[learned], example.truth.class_ids[learned]
+    return draw_boxes(np.asarray(resized), boxes * np.float32(side / image.width), class_ids, labels)

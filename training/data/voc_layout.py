@@ -1,12 +1,13 @@
-"""Where a VOC-style data set keeps its files, and that none of them lies elsewhere.
+"""Where a VOC-style data set keeps its files.
 
-Four layouts, told apart by what is there:
+Five layouts are recognised by their content:
 
-    VOC, CVAT       Annotations/NAME.xml   JPEGImages/NAME.jpg   ImageSets/Main/SET.txt   (CVAT: NAME may have subfolders and blanks)
+    VOC, CVAT       Annotations/NAME.xml   JPEGImages/NAME.jpg   ImageSets/Main/SET.txt   (CVAT: NAME may have subfolders and spaces)
     Label Studio    Annotations/NAME.xml   images/NAME.jpg       no lists
-    LabelImg        NAME.xml beside NAME.jpg                     no lists
+    LabelImg        NAME.xml next to NAME.jpg                    no lists
+    Roboflow        train/NAME.xml next to train/NAME.jpg, valid/, test/
 
-A name comes from a stranger's list or file. It is checked before it is made a path, and a link is followed before it is trusted.
+Names come from files that are not trusted. Each is checked before it becomes a path, and links are resolved before they are followed.
 """
 
 import errno
@@ -15,152 +16,191 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from detector.imaging.suffixes import IMAGE_SUFFIXES
+from training.data.set_names import set_of_name
 from training.errors import DatasetError
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
-PHOTO_FOLDERS = ("JPEGImages", "images", ".")
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-PHOTO_ENDINGS = (*_ENDINGS, *(ending.upper() for ending in _ENDINGS))
+IMAGE_FOLDERS = ("JPEGImages", "images", ".")
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"
-"""Every annotation of the folder, unless there is a list of that name."""
+"""The set of all annotations, unless there is a list of that name."""
 MAX_LIST_BYTES = 64 * 2**20
 
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
-_FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is on the photo (VOC devkit, section 6.3; 0: difficult)
-_UNSPEAKABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what a line of a list or XML cannot hold
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is in the image (VOC devkit, section 6.3; 0: difficult)
+_NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML
 
 
-def sets(folder: Path) -> tuple[str, ...]:
-    """The names of its image sets, sorted; ("all",) where there are no lists.
+def image_sets(folder: Path) -> tuple[str, ...]:
+    """Return the names of the image sets, sorted: lists, or else folders such as train and valid, or else ("all",).
 
-    VOC's and CVAT's lists for single classes (dog_train.txt beside train.txt) are none of them. Raises DatasetError where there
-    is neither a list nor an annotation.
+    Lists of single classes (dog_train.txt next to train.txt) are omitted.
+
+    Raises:
+        DatasetError: There is neither a list nor an annotation.
     """
-    lists = {path.stem: inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("*.txt"))}
-    known = tuple(name for name, path in lists.items() if path and not _is_of_one_class(name, path, lists))
+    lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("*.txt"))}
+    known = tuple(name for name, path in lists.items() if path and not _is_single_class(name, path, lists))
     if known:
         return known
-    if not every_annotation(folder):
+    annotations = all_annotations(folder)
+    if not annotations:
         raise DatasetError(
-            f"{folder}: no VOC-style data is here, neither {LISTS}/*.txt nor an annotation (.xml). "
-            "Give the folder that has Annotations, or photos and .xml files side by side."
+            f"{folder}: no VOC-style data found: neither {LISTS}/*.txt nor an annotation (.xml). "
+            "Give the folder that contains Annotations, or images and .xml files side by side."
         )
-    return (ALL,)
+    return tuple(sorted(_names_by_folder(folder, annotations))) or (ALL,)
 
 
-def _is_of_one_class(name: str, path: Path, lists: Iterable[str]) -> bool:
+def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:
     head, _, tail = name.rpartition("_")
     return bool(head) and tail in lists and all(_FLAG.search(line) for line in _lines(path))
 
 
-def names(folder: Path, image_set: str) -> list[str]:
-    """The names that ImageSets/Main/<image_set>.txt lists, in its order; of "all", every annotation's, sorted.
+def _names_by_folder(folder: Path, annotations: Iterable[str]) -> dict[str, list[str]]:
+    """Names by set in Roboflow's layout; empty in other layouts."""
+    by_set: dict[str, list[str]] = {}
+    if any((folder / place).is_dir() for place in ANNOTATION_FOLDERS if place != "."):
+        return {}
+    for name in annotations:
+        if (image_set := set_of_name(PurePosixPath(name).parts[0])) and "/" in name:
+            by_set.setdefault(image_set, []).append(name)
+    return by_set
 
-    Raises DatasetError where there is no such set, or a name cannot be that of a file within the folder.
+
+def image_names(folder: Path, image_set: str) -> list[str]:
+    """Return the names in an image set, in the order of its list; sorted if there is no list.
+
+    Raises:
+        DatasetError: There is no such set, or a name is not that of a file inside the folder.
     """
     if PurePosixPath(image_set).name != image_set:
         raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
-    listed = inside(folder, LISTS / f"{image_set}.txt")
-    if listed:
-        return [_listed_name(folder, line) for line in _lines(listed)]
-    found = every_annotation(folder) if image_set == ALL else []
-    if not found:
-        known = ", ".join(sets(folder))
-        raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt); there is {known}.")
-    for name in found:
+    image_list = file_inside(folder, LISTS / f"{image_set}.txt")
+    if image_list:
+        return [_name_of_line(folder, line) for line in _lines(image_list)]
+    annotations = all_annotations(folder)
+    names = annotations if image_set == ALL else _names_by_folder(folder, annotations).get(image_set, [])
+    if not names:
+        known = ", ".join(image_sets(folder))
+        advice = f" Run `boxwright data split {folder}` first." if image_set in ("train", "val") else ""
+        raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")
+    for name in names:
         check_name(folder, name)
-    return found
+    return names
 
 
-def _lines(listed: Path) -> Iterator[str]:
+def _lines(image_list: Path) -> Iterator[str]:
     try:
-        if listed.stat().st_size > MAX_LIST_BYTES:
-            raise DatasetError(f"{listed}: {listed.stat().st_size} bytes are more than a list of photos has.")
-        text = listed.read_text(encoding="utf-8-sig")
+        if image_list.stat().st_size > MAX_LIST_BYTES:
+            raise DatasetError(f"{image_list}: the list has {image_list.stat().st_size} bytes; at most {MAX_LIST_BYTES} are read.")
+        text = image_list.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DatasetError(f"{listed} cannot be read: {error.strerror or error}.") from error
+        raise DatasetError(f"{image_list} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{listed} is not UTF-8 text: byte {error.start} does not fit. Save it as UTF-8.") from error
+        raise DatasetError(f"{image_list} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
     return (line.strip() for line in text.split("\n") if line.strip())
 
 
-def _listed_name(folder: Path, line: str) -> str:
-    """A whole line, as CVAT lists names with blanks; or without the flag of a list for one class, or the photo's ending."""
+def _name_of_line(folder: Path, line: str) -> str:
+    """Return the annotation's name in a line of a list.
+
+    A line is a name, which may have spaces (CVAT). It may end with the flag of a single-class list or with an image suffix. With an image
+    suffix it may also be a path such as JPEGImages/a.jpg.
+    """
     without_flag = _FLAG.sub("", line)
-    ending = PurePosixPath(line).suffix
-    for name in (line, without_flag, line.removesuffix(ending if ending in PHOTO_ENDINGS else "")):
+    path = PurePosixPath(line)
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES
+    for name in (line, without_flag, line.removesuffix(path.suffix) if is_image else line):
         check_name(folder, name)
+        if find_annotation(folder, name):
+            return name
+    for start in range(1, len(path.parts)) if is_image else ():
+        name = str(PurePosixPath(*path.parts[start:]).with_suffix(""))
         if find_annotation(folder, name):
             return name
     return without_flag
 
 
 def check_name(folder: Path, name: str) -> None:
-    """Raises DatasetError for a name that leads out of the folder, or cannot stand in a list and in XML."""
+    """Raise DatasetError if the name leads out of the folder, or cannot be part of a list or of XML."""
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
-    if name != name.strip() or _UNSPEAKABLE.search(name):
+    if name != name.strip() or _NOT_PRINTABLE.search(name):
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
 
 
 def find_annotation(folder: Path, name: str) -> Path | None:
-    """The .xml of that name, checked before."""
-    found = (inside(folder, PurePosixPath(place) / f"{name}.xml") for place in ANNOTATION_FOLDERS)
-    return next((path for path in found if path), None)
+    """Return the annotation file of a checked name."""
+    candidates = (file_inside(folder, PurePosixPath(place) / f"{name}.xml") for place in ANNOTATION_FOLDERS)
+    return next((path for path in candidates if path), None)
 
 
-def find_photo(folder: Path, name: str, filename: str = "") -> Path | None:
-    """The photo called as the annotation `name` is, or else as its <filename> says.
+def find_image(folder: Path, name: str, filename: str = "") -> Path | None:
+    """Return the image of an annotation: the one with the annotation's name, or else the one that its <filename> names.
 
-    Of a filename only the last part counts, so it leads nowhere. Where it is the name and an ending, it decides between a.jpg and
-    a.png.
+    Only the last part of `filename` is used, so it cannot lead out of the folder. If it is the name plus a suffix, it decides between
+    a.jpg and a.png.
     """
-    for place in PHOTO_FOLDERS:
-        for candidate in _photo_names(name, filename):
-            if candidate.endswith(PHOTO_ENDINGS) and (found := inside(folder, PurePosixPath(place) / candidate)):
-                return found
+    for place in IMAGE_FOLDERS:
+        for candidate in _image_candidates(name, filename):
+            relative = PurePosixPath(place) / candidate
+            if relative.suffix.lower() in IMAGE_SUFFIXES and (image := file_inside(folder, relative)):
+                return image
+    for place in IMAGE_FOLDERS:  # suffixes in mixed case
+        parent = folder / place / PurePosixPath(name).parent
+        for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if path.stem == PurePosixPath(name).name and path.suffix.lower() in IMAGE_SUFFIXES:
+                return file_inside(folder, PurePosixPath(path.relative_to(folder).as_posix()))
     return None
 
 
-def _photo_names(name: str, filename: str) -> Iterator[str]:
+def _image_candidates(name: str, filename: str) -> Iterator[str]:
     file, path = PurePosixPath(filename.replace("\\", "/")).name, PurePosixPath(name)
     beside = str(path.with_name(file)) if file else name
     if PurePosixPath(file).stem == path.name:
         yield beside
+    suffixes = sorted(IMAGE_SUFFIXES)
     for candidate in dict.fromkeys((name, beside, file or name)):
-        yield from (f"{candidate}{ending}" for ending in ("", *PHOTO_ENDINGS))
+        yield from (f"{candidate}{suffix}" for suffix in ("", ".jpg", *suffixes, *(suffix.upper() for suffix in suffixes)))
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """Every photo there is, sorted, hidden files and links to folders left out."""
-    place = next((place for place in PHOTO_FOLDERS if (folder / place).is_dir()), ".")
-    found = (folder / place).glob("[!.]*" if place == "." else "**/[!.]*")
-    return sorted(path for path in found if path.suffix in PHOTO_ENDINGS and path.is_file())
+def find_images(folder: Path) -> list[Path]:
+    """Return all images, sorted. Hidden files and linked folders are omitted."""
+    place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
+    paths = (folder / place).glob("[!.]*" if place == "." else "**/[!.]*")
+    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def every_annotation(folder: Path) -> list[str]:
-    """The name of every .xml there is, sorted, hidden ones left out; none of them checked."""
+def all_annotations(folder: Path) -> list[str]:
+    """Return the names of all annotations, sorted and unchecked. Hidden files, which macOS adds to archives, are omitted."""
     for place in ANNOTATION_FOLDERS:
         root = folder / place
-        found = root.glob("[!.]*.xml" if place == "." else "**/[!.]*.xml")  # hidden: what macOS leaves beside files in archives
-        if listed := sorted(path.relative_to(root).as_posix().removesuffix(".xml") for path in found):
-            return listed
-    return []
+        paths = root.glob("[!.]*.xml" if place == "." else "**/[!.]*.xml")
+        if names := sorted(path.relative_to(root).as_posix().removesuffix(".xml") for path in paths):
+            return names
+    set_folders = [path for path in folder.glob("[!.]*") if path.is_dir() and not path.is_symlink() and set_of_name(path.name)]
+    return sorted(path.relative_to(folder).as_posix().removesuffix(".xml") for each in set_folders for path in each.glob("[!.]*.xml"))
 
 
-def inside(folder: Path, relative: PurePosixPath) -> Path | None:
-    """The plain file at that place; None if there is none. Raises DatasetError for a link that leads out of the folder."""
+def linked_folders(folder: Path) -> list[Path]:
+    """Return symbolic links to folders below `folder`, sorted. `find_images` and `all_annotations` do not follow them."""
+    return sorted(path for path in folder.rglob("[!.]*") if path.is_symlink() and path.is_dir())
+
+
+def file_inside(folder: Path, relative: PurePosixPath) -> Path | None:
+    """Return the regular file at a relative path, or None if there is none. Raises DatasetError if a link leads out of the folder."""
     path = folder / relative
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
-        within = path.resolve().is_relative_to(folder.resolve())
+        is_inside = path.resolve().is_relative_to(folder.resolve())
     except OSError as error:
-        if error.errno in _NOT_THERE:
+        if error.errno in _ABSENT:
             return None
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not within:
+    if not is_inside:
         raise DatasetError(f"{path} is a link that leads out of the folder. Put the file itself there.")
     return path

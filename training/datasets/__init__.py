@@ -1,1 +1,1 @@
-"""Datasets."""
+"""Check, repair, split, plot and import data sets."""

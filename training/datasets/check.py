@@ -1,86 +1,94 @@
-"""A whole data set looked through: every photo decoded, every box compared with its photo, every name with its lists."""
+"""Check a complete data set: decode every image, compare every box with its image, and every name with the lists."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
-from training.data.voc_layout import every_annotation, find_photos, names, sets
+from training.data.voc_layout import all_annotations, find_images, image_names, image_sets, linked_folders
 from training.datasets.findings import Finding, label_key, total
-from training.datasets.inspect_sample import Look, Seen, look
+from training.datasets.inspect_sample import InspectedSample, Inspection, inspect_sample
+from training.datasets.partial import labelled_findings
+from training.datasets.similar_labels import similar_labels
 from training.errors import DatasetError
+from training.events import SILENT, Events
 
-APART = ("train", "val", "valid", "validation", "test")
-"""Sets that must share no photo, whatever the case of their letters; one that shares with a later one gives way (`dataset_repair`)."""
+DISJOINT_SETS = ("train", "val", "valid", "validation", "test")
+"""Sets, in any case, that must not share an image. Repairing removes a shared image from the earlier one (`training.datasets.repair`)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Check:
-    """What was found in a data set."""
+class DatasetCheck:
+    """The content of a data set and what is wrong with it."""
 
     folder: Path
     sets: Mapping[str, Sequence[str]]  # names as listed
-    looks: Mapping[str, Look]  # by name, of all sets
-    spelling: Mapping[str, str]  # each label as written -> as it is to be
+    inspections: Mapping[str, Inspection]  # by name, of all sets
+    spelling: Mapping[str, str]  # label as written -> correct spelling
     findings: Sequence[Finding]
 
     @property
     def errors(self) -> int:
-        """Boxes and photos with an error."""
+        """Number of boxes and images with an error."""
         return total(self.findings, "error")
 
     @property
     def warnings(self) -> int:
-        """Boxes and photos with a warning."""
+        """Number of boxes and images with a warning."""
         return total(self.findings, "warning")
 
-    def seen(self, image_set: str) -> list[Seen]:
-        """The readable samples of a set, each once."""
-        looks = (self.looks[name] for name in dict.fromkeys(self.sets[image_set]))
-        return [each.seen for each in looks if each.seen]
+    def samples(self, image_set: str) -> list[InspectedSample]:
+        """Return the readable samples of a set, without repetitions."""
+        inspections = (self.inspections[name] for name in dict.fromkeys(self.sets[image_set]))
+        return [each.sample for each in inspections if each.sample]
 
     def boxes_by_label(self, image_set: str) -> Counter[str]:
-        """How many boxes to keep a set has of each label, spelled as it is to be."""
-        return Counter(self.spelling[label] for seen in self.seen(image_set) for label in _labels(seen))
+        """Return the number of usable boxes of each label, in its correct spelling."""
+        return Counter(self.spelling[label] for sample in self.samples(image_set) for label in _usable_labels(sample))
 
 
-def check_dataset(
-    folder: Path, image_sets: Iterable[str] = (), *, labels: Sequence[str] = (), advance: Callable[[int], object] = lambda _: None
-) -> Check:
-    """Look through `image_sets`, or all there are if none is given.
+def check_dataset(folder: Path, selected_sets: Iterable[str] = (), *, labels: Sequence[str] = (), events: Events = SILENT) -> DatasetCheck:
+    """Check image sets of a data set.
 
-    labels: the only ones allowed, if given. advance: called with the number of photos after each of them. Raises DatasetError
-    where a set does not exist or its list is not to be trusted; what is wrong with photos and annotations becomes findings.
+    Args:
+        folder: The data set.
+        selected_sets: Names of sets. Default: all.
+        labels: The only labels allowed. Default: any.
+        events: Receives an event for each checked image.
+
+    Raises:
+        DatasetError: A set does not exist, or its list is unreadable. Problems of images and annotations become findings.
     """
-    chosen = tuple(image_sets) or sets(folder)
-    listed = {image_set: names(folder, image_set) for image_set in chosen}
-    every = list(dict.fromkeys(name for each in listed.values() for name in each))
-    if not every:
-        raise DatasetError(f"{folder}: {', '.join(chosen)}: nothing is listed.")
-    looks = {}
-    with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
-        for each in pool.map(lambda name: look(folder, name), every):
-            looks[each.name] = each
-            advance(len(every))
-    spelling = _spelling((each.seen for each in looks.values() if each.seen), labels)
-    findings = [finding for each in looks.values() for finding in each.findings]
-    findings += _label_findings(looks.values(), spelling, labels)
+    chosen = tuple(selected_sets)
+    listed = {each: image_names(folder, each) for each in chosen or image_sets(folder)}
+    names = list(dict.fromkeys(name for each in listed.values() for name in each))
+    if not names:
+        raise DatasetError(f"{folder}: {', '.join(listed)}: the list is empty.")
+    inspections = {}
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        for each in pool.map(lambda name: inspect_sample(folder, name), names):
+            inspections[each.name] = each
+            events.image_checked(len(names))
+    spelling = _spelling((each.sample for each in inspections.values() if each.sample), labels)
+    findings = [finding for each in inspections.values() for finding in each.findings]
+    findings += _label_findings(inspections.values(), spelling, labels)
     findings += _list_findings(listed)
-    findings += _photo_findings(listed, looks)
-    if not image_sets:
-        findings += _left_over(folder, looks)
-    return Check(folder, listed, looks, spelling, tuple(findings))
+    findings += _image_findings(listed, inspections)
+    findings += labelled_findings(folder, inspections, spelling, labels, complete=not chosen)
+    if not chosen:
+        findings += _unused_file_findings(folder, inspections)
+    return DatasetCheck(folder, listed, inspections, spelling, tuple(findings))
 
 
-def _labels(seen: Seen) -> Iterator[str]:
-    return (label for label, kept in zip(seen.annotation.labels, seen.kept, strict=True) if kept)
+def _usable_labels(sample: InspectedSample) -> Iterator[str]:
+    return (label for label, usable in zip(sample.annotation.labels, sample.usable, strict=True) if usable)
 
 
-def _spelling(samples: Iterable[Seen], known: Sequence[str]) -> dict[str, str]:
-    """Each label -> the known label that means the same, or else the commonest spelling of it (of two, the first by alphabet)."""
-    counts = Counter(label for seen in samples for label in seen.annotation.labels)
+def _spelling(samples: Iterable[InspectedSample], known: Sequence[str]) -> dict[str, str]:
+    """Each label -> the known label with the same key, or else its most frequent spelling (of equals, the first in the alphabet)."""
+    counts = Counter(label for sample in samples for label in sample.annotation.labels)
     best: dict[str, str] = {}
     for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         best.setdefault(label_key(label), label)
@@ -88,14 +96,19 @@ def _spelling(samples: Iterable[Seen], known: Sequence[str]) -> dict[str, str]:
     return {label: label if label in known else best[label_key(label)] for label in counts}
 
 
-def _label_findings(looks: Iterable[Look], spelling: Mapping[str, str], known: Sequence[str]) -> Iterator[Finding]:
-    for each in looks:
-        for label, count in Counter(each.seen.annotation.labels if each.seen else ()).items():
-            wanted = spelling[label]
-            if label != wanted:
-                yield Finding("spelling", each.name, f"{label[:40]!r} is elsewhere {wanted[:40]!r}.", count)
-            if known and wanted not in known:
-                yield Finding("unknown-label", each.name, f"{label[:40]!r} is none of {', '.join(known)}.", count)
+def _label_findings(inspections: Iterable[Inspection], spelling: Mapping[str, str], known: Sequence[str]) -> Iterator[Finding]:
+    counts: Counter[str] = Counter()
+    for each in inspections:
+        for label, count in Counter(each.sample.annotation.labels if each.sample else ()).items():
+            correct = spelling[label]
+            counts[correct] += count
+            if label != correct:
+                yield Finding("spelling", each.name, f"{label[:40]!r} is spelled {correct[:40]!r} elsewhere.", count)
+            if known and correct not in known:
+                yield Finding("unknown-label", each.name, f"{label[:40]!r} is not among the allowed labels: {', '.join(known)}.", count)
+    for first, second in similar_labels(label for label in counts if label not in known):
+        detail = f"{first[:40]!r} ({counts[first]} boxes) and {second[:40]!r} ({counts[second]} boxes)."
+        yield Finding("similar-label", first, detail, min(counts[first], counts[second]))
 
 
 def _list_findings(listed: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
@@ -103,40 +116,47 @@ def _list_findings(listed: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
         for name, count in Counter(members).items():
             if count > 1:
                 yield Finding("listed-twice", image_set, f"{name} is listed {count} times.", count - 1)
-    for first, second in pairs_apart(listed):
+    for first, second in disjoint_pairs(listed):
         for name in sorted(set(listed[first]) & set(listed[second])):
             yield Finding("shared-name", name, f"is in {first} and in {second}.")
 
 
-def pairs_apart(image_sets: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Every two sets that must share no photo, the one that gives way first."""
-    return combinations(sorted((each for each in image_sets if each.casefold() in APART), key=lambda each: APART.index(each.casefold())), 2)
+def disjoint_pairs(image_sets: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield every two sets that must not share an image; repairing removes a shared image from the first of the two."""
+
+    def rank(name: str) -> int:
+        return DISJOINT_SETS.index(name.casefold())
+
+    return combinations(sorted((each for each in image_sets if each.casefold() in DISJOINT_SETS), key=rank), 2)
 
 
-def _photo_findings(listed: Mapping[str, Sequence[str]], looks: Mapping[str, Look]) -> Iterator[Finding]:
+def _image_findings(listed: Mapping[str, Sequence[str]], inspections: Mapping[str, Inspection]) -> Iterator[Finding]:
     groups: dict[bytes, list[str]] = defaultdict(list)
-    for name, each in looks.items():
-        if each.seen:
-            groups[each.seen.digest].append(name)
+    for name, each in inspections.items():
+        if each.sample:
+            groups[each.sample.digest].append(name)
     members = {image_set: set(each) for image_set, each in listed.items()}
     for group in (group for group in groups.values() if len(group) > 1):
         where = [(name, ", ".join(image_set for image_set in listed if name in members[image_set])) for name in group]
-        detail = "; ".join(f"{name} ({image_sets})" for name, image_sets in where)
-        leaks = any(a != b for one, two in pairs_apart(listed) for a in members[one] & set(group) for b in members[two] & set(group))
-        yield Finding("shared-photo" if leaks else "same-photo", group[0], f"the same bytes: {detail}.", len(group) - 1)
+        detail = "; ".join(f"{name} ({sets})" for name, sets in where)
+        leaks = any(a != b for one, two in disjoint_pairs(listed) for a in members[one] & set(group) for b in members[two] & set(group))
+        yield Finding("shared-photo" if leaks else "same-photo", group[0], f"identical files: {detail}.", len(group) - 1)
 
 
-def _left_over(folder: Path, looks: Mapping[str, Look]) -> Iterator[Finding]:
-    """What is in the folder and in no set."""
-    unlisted = [name for name in every_annotation(folder) if name not in looks]
+def _unused_file_findings(folder: Path, inspections: Mapping[str, Inspection]) -> Iterator[Finding]:
+    """Files that belong to no set."""
+    unlisted = [name for name in all_annotations(folder) if name not in inspections]
     for name in unlisted:
         yield Finding("unlisted", _printable(name), "is in no list.")
-    used = {each.seen.photo for each in looks.values() if each.seen}
-    claimed = {PurePosixPath(name).name for name in (*unlisted, *(each.name for each in looks.values() if not each.seen))}
-    for photo in find_photos(folder):
-        if photo not in used and photo.stem not in claimed:
-            where = _printable(photo.relative_to(folder).as_posix())
-            yield Finding("unannotated", where, "has no annotation; where nothing is to be found, one without an <object> says so.")
+    used = {each.sample.image_path for each in inspections.values() if each.sample}
+    claimed = {PurePosixPath(name).name for name in (*unlisted, *(each.name for each in inspections.values() if not each.sample))}
+    for image in find_images(folder):
+        if image not in used and image.stem not in claimed:
+            where = _printable(image.relative_to(folder).as_posix())
+            yield Finding("unannotated", where, "has no annotation. If it shows no object, add an annotation without <object>.")
+    for link in linked_folders(folder):
+        where = _printable(link.relative_to(folder).as_posix())
+        yield Finding("linked-folder", where, "is a link. Put the files themselves there if they belong to the data set.")
 
 
 def _printable(name: str) -> str:

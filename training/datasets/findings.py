@@ -1,13 +1,15 @@
-"""What can be wrong with a data set, and how bad it is."""
+"""The kinds of problems that a data set can have, and their severity."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
-Kind = Literal[
+FindingKind = Literal[
     "annotation",
     "photo",
+    "labelled-file",
+    "labelled-name",
     "turned",
     "size",
     "reversed",
@@ -22,64 +24,72 @@ Kind = Literal[
     "no-size",
     "orientation",
     "no-box",
+    "similar-label",
+    "labelled-label",
     "same-box",
     "same-photo",
     "listed-twice",
+    "linked-folder",
     "unlisted",
     "unannotated",
 ]
 
-KINDS: dict[Kind, tuple[Severity, str]] = {
+FINDING_KINDS: dict[FindingKind, tuple[Severity, str]] = {
     "annotation": ("error", "annotation missing or unreadable"),
-    "photo": ("error", "photo missing or unreadable"),
-    "turned": ("error", "boxes drawn before the photo was turned upright"),
-    "size": ("error", "size in the XML is not the photo's"),
+    "photo": ("error", "image missing or unreadable"),
+    "labelled-file": ("error", "labelled.json unreadable"),
+    "labelled-name": ("error", "labelled.json names an image that does not exist"),
+    "turned": ("error", "boxes refer to the image before EXIF rotation"),
+    "size": ("error", "size in the XML differs from the image"),
     "reversed": ("error", "box reversed"),
-    "empty": ("error", "box empty, or a pixel wide or high at most"),
-    "elsewhere": ("error", "box outside the photo"),
+    "empty": ("error", "box at most one pixel wide or high"),
+    "elsewhere": ("error", "box outside of the image"),
     "spelling": ("error", "label spelled in several ways"),
     "unknown-label": ("error", "unknown label"),
-    "shared-name": ("error", "name in sets that are to be apart"),
-    "shared-photo": ("error", "same photo in sets that are to be apart"),
-    "outside": ("warning", "box reaches out of the photo: clipped"),
-    "from-zero": ("warning", "box begins at 0, VOC counts from 1: clipped"),
+    "shared-name": ("error", "name in two sets that must be disjoint"),
+    "shared-photo": ("error", "same image in two sets that must be disjoint"),
+    "outside": ("warning", "box extends beyond the image: clipped"),
+    "from-zero": ("warning", "box starts at 0, but VOC counts from 1: clipped"),
     "no-size": ("warning", "no size in the XML"),
-    "orientation": ("warning", "photo stored turned; boxes are taken as upright"),
-    "no-box": ("warning", "photo without a box"),
-    "same-box": ("warning", "box there twice"),
-    "same-photo": ("warning", "same photo under several names"),
+    "orientation": ("warning", "image stored rotated; boxes are taken as upright"),
+    "no-box": ("warning", "image without a box"),
+    "similar-label": ("warning", "labels that differ by one letter"),
+    "labelled-label": ("warning", "labelled.json has a label that no box has"),
+    "same-box": ("warning", "box annotated twice"),
+    "same-photo": ("warning", "same image under several names"),
     "listed-twice": ("warning", "name listed twice"),
+    "linked-folder": ("warning", "linked folder, not followed"),
     "unlisted": ("warning", "annotation in no list"),
-    "unannotated": ("warning", "photo without an annotation"),
+    "unannotated": ("warning", "image without an annotation"),
 }
-"""Errors spoil a training or its measurement; warnings may be meant."""
+"""Errors harm training or evaluation; warnings may be intended."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong."""
+    """One problem."""
 
-    kind: Kind
-    where: str  # the name of a sample, a photo or a set
+    kind: FindingKind
+    where: str  # name of a sample, an image or a set
     detail: str  # a sentence with the numbers
-    count: int = 1  # of boxes or photos
+    count: int = 1  # of boxes or images
 
     @property
     def severity(self) -> Severity:
         """Error or warning."""
-        return KINDS[self.kind][0]
+        return FINDING_KINDS[self.kind][0]
 
     @property
     def title(self) -> str:
-        """What all findings of this kind are."""
-        return KINDS[self.kind][1]
+        """Description of all findings of this kind."""
+        return FINDING_KINDS[self.kind][1]
 
 
 def label_key(label: str) -> str:
-    """The same for spellings that mean the same: Raccoon, raccoon; traffic light, Traffic  Light."""
+    """Return a key that is equal for spellings of one label: Raccoon, raccoon; traffic light, Traffic  Light."""
     return " ".join(label.split()).casefold()
 
 
 def total(findings: Iterable[Finding], severity: Severity) -> int:
-    """How many boxes and photos have one of that severity."""
+    """Return the number of boxes and images with a finding of that severity."""
     return sum(finding.count for finding in findings if finding.severity == severity)

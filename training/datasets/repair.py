@@ -1,13 +1,14 @@
-"""A repaired copy of a checked data set.
+"""Write a repaired copy of a checked data set.
 
-Photos are copied byte for byte, turned ones too: encoding them anew would cost quality, and every reader here turns them. Instead
-their boxes are brought into the upright frame. Of an annotation that needs mending only that is changed; sound ones are copied.
+Images are copied byte for byte, also rotated ones: encoding them again would reduce their quality, and every reader here rotates them.
+Their boxes are transformed to the upright frame instead. Annotations that need no correction are copied; in others only the faulty parts
+change.
 
-- boxes: reversed ones put right, those over the border clipped, empty ones and repetitions dropped;
-- boxes drawn at another size than the photo has are scaled if only the size differs, not the shape; <size> becomes the photo's;
-- labels: one spelling each; unknown ones stay;
-- left out: samples whose photo or annotation is missing or unreadable;
-- names and photos in two sets that are to be apart stay in the later of train, val, test.
+- Boxes: reversed ones are corrected, those beyond the border clipped, empty ones and repetitions removed.
+- Boxes annotated at another image size are scaled if the aspect ratio is the same. <size> becomes the size of the image.
+- Labels: one spelling each, also in labelled.json. Unknown labels stay.
+- Samples with a missing or unreadable image or annotation are omitted.
+- Names and images in two sets that must be disjoint stay in the later one of train, val, test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,85 +16,89 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import tostring
 
-from training.data.voc_layout import ALL, LISTS, inside
+from training.data.voc_layout import ALL, LISTS, file_inside
 from training.data.voc_reader import parse_annotation
 from training.data.voc_writer import new_dataset, set_text, write_box
-from training.datasets.check import Check, pairs_apart
-from training.datasets.inspect_sample import Seen
+from training.datasets.check import DatasetCheck, disjoint_pairs
+from training.datasets.inspect_sample import InspectedSample
+from training.datasets.partial import repaired_labelled
 from training.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class Repaired:
-    """What a repaired copy has."""
+class RepairSummary:
+    """Contents of a repaired copy."""
 
     photos: int
-    rewritten: int  # annotations that were changed
-    left_out: int  # names listed in the original and in no list of the copy
+    rewritten: int  # changed annotations
+    left_out: int  # names of the original that are in no list of the copy
 
 
-def repair(check: Check, out: Path) -> Repaired:
-    """Write the repaired copy of what was checked to the new folder `out`.
+def repair(check: DatasetCheck, out: Path) -> RepairSummary:
+    """Write a repaired copy of a checked data set to the new folder `out`.
 
-    Raises DatasetError where `out` is there already or nothing would be left, OSError where the disk refuses.
+    Raises:
+        DatasetError: `out` exists, or no sample can be repaired.
+        OSError: A file cannot be read or written.
     """
     lists = _lists(check)
-    wanted = list(dict.fromkeys(name for names in lists.values() for name in names))
-    if not wanted:
-        raise DatasetError(f"{check.folder}: no sample is left that could be repaired.")
+    names = list(dict.fromkeys(name for members in lists.values() for name in members))
+    if not names:
+        raise DatasetError(f"{check.folder}: no sample can be repaired.")
     rewritten = 0
     with new_dataset(out) as new:
-        for name in wanted:
-            seen = check.looks[name].seen
-            assert seen is not None
-            xml = _mended(seen, check.spelling)
+        for name in names:
+            sample = _sample(check, name)
+            xml = _corrected(sample, check.spelling)
             rewritten += xml is not None
-            new.add(name, seen.photo, seen.annotation.path.read_bytes() if xml is None else xml)
-        for image_set, names in lists.items():
-            if image_set != ALL or inside(check.folder, LISTS / f"{ALL}.txt"):
-                new.write_list(image_set, names)
-    return Repaired(len(wanted), rewritten, len(check.looks) - len(wanted))
+            new.add(name, sample.image_path, sample.annotation.path.read_bytes() if xml is None else xml)
+        for image_set, members in lists.items():
+            if image_set != ALL or file_inside(check.folder, LISTS / f"{ALL}.txt"):
+                new.write_list(image_set, members)
+        new.write_labelled(repaired_labelled(check.folder, set(names), check.spelling))
+    return RepairSummary(len(names), rewritten, len(check.inspections) - len(names))
 
 
-def _lists(check: Check) -> dict[str, list[str]]:
-    """Each set without its repetitions, without what is broken, and without what a set has that is to be apart from it."""
-    lists = {each: [seen.annotation.name for seen in check.seen(each)] for each in check.sets}
-    for first, second in pairs_apart(lists):
-        taken = {_digest(check, name) for name in lists[second]}
-        lists[first] = [name for name in lists[first] if _digest(check, name) not in taken]
+def _lists(check: DatasetCheck) -> dict[str, list[str]]:
+    """The readable names of each set, without repetitions and without images of a later set that must be disjoint."""
+    lists = {image_set: [sample.annotation.name for sample in check.samples(image_set)] for image_set in check.sets}
+    for first, second in disjoint_pairs(lists):
+        taken = {_sample(check, name).digest for name in lists[second]}
+        lists[first] = [name for name in lists[first] if _sample(check, name).digest not in taken]
     return lists
 
 
-def _digest(check: Check, name: str) -> bytes:
-    seen = check.looks[name].seen
-    assert seen is not None
-    return seen.digest
+def _sample(check: DatasetCheck, name: str) -> InspectedSample:
+    sample = check.inspections[name].sample
+    assert sample is not None
+    return sample
 
 
-def _mended(seen: Seen, spelling: Mapping[str, str]) -> bytes | None:
-    """The annotation as it should be, everything else in it kept; None if it is so already."""
-    labels = [spelling[label] for label in seen.annotation.labels]
-    if seen.is_sound and labels == list(seen.annotation.labels):
+def _corrected(sample: InspectedSample, spelling: Mapping[str, str]) -> bytes | None:
+    """The corrected annotation, or None if it needs no correction."""
+    labels = [spelling[label] for label in sample.annotation.labels]
+    if sample.is_correct and labels == list(sample.annotation.labels):
         return None
-    return _rewritten(seen, labels)
+    return _rewritten(sample, labels)
 
 
-def _rewritten(seen: Seen, labels: Sequence[str]) -> bytes:
-    root = parse_annotation(seen.annotation.path)
-    set_text(root, "filename", f"{Path(seen.annotation.name).name}{seen.photo.suffix}")
+def _rewritten(sample: InspectedSample, labels: Sequence[str]) -> bytes:
+    root = parse_annotation(sample.annotation.path)
+    set_text(root, "filename", f"{Path(sample.annotation.name).name}{sample.image_path.suffix}")
     if root.find("size") is None:
         root.append(root.makeelement("size", {}))
     size = root.find("size")
     assert size is not None
-    for side, pixels in zip(("width", "height"), seen.size, strict=True):
+    for side, pixels in zip(("width", "height"), sample.size, strict=True):
         set_text(size, side, str(pixels))
-    for thing, label, box, written, kept in zip(root.findall("object"), labels, seen.boxes, seen.annotation.boxes, seen.kept, strict=True):
-        if not kept:
-            root.remove(thing)
+    corrections = zip(root.findall("object"), labels, sample.boxes, sample.annotation.boxes, sample.usable, strict=True)
+    for element, label, box, annotated_box, usable in corrections:
+        if not usable:
+            root.remove(element)
             continue
-        set_text(thing, "name", label)
-        bndbox = thing.find("bndbox")
+        set_text(element, "name", label)
+        bndbox = element.find("bndbox")
         assert bndbox is not None
-        if (box != written).any():
+        if (box != annotated_box).any():
             write_box(bndbox, box)
     return bytes(tostring(root, encoding="utf-8")) + b"\n"

@@ -1,9 +1,8 @@
-"""A data set parted into train and val, each class in the same proportion, no photo in both."""
+"""Split a data set into train and val, with the same proportion of every class, and copies of an image on one side."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,67 +14,91 @@ from training.data.voc_layout import LISTS
 from training.data.voc_reader import Sample
 from training.data.voc_writer import list_text
 from training.errors import DatasetError
-from weights.atomic_files import atomic_write
+from weights.atomic_files import atomic_write_all
 
 SETS = ("train", "val")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Names in the order of the samples."""
+    """Names of both sets, in the order of the samples."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
-    boxes: Counter[str]  # by label, of all
+    boxes: Counter[str]  # by label, in both sets
     val_boxes: Counter[str]
 
 
 def split(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0) -> Split:
-    """About `val` of the photos, and of each label's boxes, go to val; the same samples, share and seed give the same split.
+    """Assign about the fraction `val` of the images, and of each label's boxes, to val. The result depends only on the arguments.
 
-    A random split is improved by moving photos, always the one that helps most, until none helps. What is made small is the
-    sum of squares over photos, and over the boxes of each label, of (part in val / all - `val`); so rare labels count as much as common
-    ones. Copies of a photo (same bytes) stay together. Raises SettingError for a share outside 0..1, DatasetError where a side
-    would be empty.
+    A random split is improved by moving the image that helps most until no move helps. The objective is the sum of squares, over images
+    and over the boxes of each label, of (fraction in val - `val`), so rare labels count as much as frequent ones. Identical image files
+    stay together.
+
+    Raises:
+        SettingError: `val` is not between 0 and 1.
+        DatasetError: One side would be empty.
     """
     if not 0 < val < 1:
-        raise SettingError(f"the share of val must be above 0 and below 1, got {val}.")
+        raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")
     groups = _groups(samples)
     counts = _counts(samples, groups)
     in_val = _improved(counts / counts.sum(axis=0), _random(len(counts), val, seed), val)
     if in_val.all() or not in_val.any():
-        raise DatasetError(f"{len(samples)} photos, {len(counts)} of them different, are too few to give val a share of {val}.")
-    chosen = [(sample, bool(in_val[group])) for sample, group in zip(samples, groups, strict=True)]
+        raise DatasetError(f"{len(samples)} images ({len(counts)} different ones) are too few for a val fraction of {val}.")
+    assigned = [(sample, bool(in_val[group])) for sample, group in zip(samples, groups, strict=True)]
     return Split(
-        tuple(sample.name for sample, is_val in chosen if not is_val),
-        tuple(sample.name for sample, is_val in chosen if is_val),
+        tuple(sample.name for sample, is_val in assigned if not is_val),
+        tuple(sample.name for sample, is_val in assigned if is_val),
         Counter(label for sample in samples for label in sample.labels),
-        Counter(label for sample, is_val in chosen if is_val for label in sample.labels),
+        Counter(label for sample, is_val in assigned if is_val for label in sample.labels),
     )
 
 
 def write_split(folder: Path, parts: Split, *, force: bool = False) -> tuple[Path, ...]:
-    """ImageSets/Main/train.txt and val.txt, both or neither. Raises DatasetError where one is there already, unless `force`; OSError."""
+    """Write ImageSets/Main/train.txt and val.txt: both, or neither.
+
+    Args:
+        folder: The data set.
+        parts: The split.
+        force: Replace existing lists.
+
+    Returns:
+        The paths of the lists.
+
+    Raises:
+        DatasetError: A list exists and `force` is False.
+        OSError: A list cannot be written. Existing lists keep their content.
+    """
     paths = tuple(folder / LISTS / f"{name}.txt" for name in SETS)
-    taken = [str(path) for path in paths if path.exists() or path.is_symlink()]
-    if taken and not force:
-        raise DatasetError(f"{', '.join(taken)}: there already, and not replaced unless forced (--force).")
+    existing = [str(path) for path in paths if path.exists() or path.is_symlink()]
+    if existing and not force:
+        raise DatasetError(f"{', '.join(existing)}: exists already. Use --force to replace it.")
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        files = [stack.enter_context(atomic_write(path)) for path in paths]
-        for file, names in zip(files, (parts.train, parts.val), strict=True):
-            file.write(list_text(names))
+    before = [path.read_bytes() if path.is_file() else None for path in paths]
+    try:
+        with atomic_write_all(*paths) as files:
+            for file, names in zip(files, (parts.train, parts.val), strict=True):
+                file.write(list_text(names))
+    except OSError:  # the first list may have been replaced before the second one failed
+        for path, content in zip(paths, before, strict=True):
+            if content is not None:
+                path.write_bytes(content)
+            elif path.is_file():
+                path.unlink()
+        raise
     return paths
 
 
 def _groups(samples: Sequence[Sample]) -> list[int]:
-    """The number of each sample's photo; copies have the same."""
+    """Return a number for each sample's image; identical files have the same number."""
     numbers: dict[bytes, int] = {}
-    return [numbers.setdefault(hashlib.sha256(sample.photo.read_bytes()).digest(), len(numbers)) for sample in samples]
+    return [numbers.setdefault(hashlib.sha256(sample.image_path.read_bytes()).digest(), len(numbers)) for sample in samples]
 
 
 def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.float64]:
-    """(groups, 1 + labels): how many photos a group has, and how many boxes of each label."""
+    """(groups, 1 + labels): number of images, and number of boxes of each label."""
     columns = {label: index for index, label in enumerate(sorted({label for sample in samples for label in sample.labels}), start=1)}
     counts = np.zeros((max(groups, default=-1) + 1, 1 + len(columns)))
     for sample, group in zip(samples, groups, strict=True):
@@ -91,17 +114,17 @@ def _random(count: int, val: float, seed: int) -> NDArray[np.bool_]:
     return in_val
 
 
-def _improved(shares: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
-    """shares (groups, columns): the part of each column's total that a group has. A move changes each column's error by it."""
+def _improved(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
+    """fractions: (groups, columns), each group's part of the column's total. Moving a group changes the errors of the columns by it."""
     in_val = in_val.copy()
-    own = (shares**2).sum(axis=1)  # (groups,)
-    error = shares[in_val].sum(axis=0) - val  # (columns,)
-    while len(shares):
+    squares = (fractions**2).sum(axis=1)  # (groups,)
+    error = fractions[in_val].sum(axis=0) - val  # (columns,)
+    while len(fractions):
         sign = np.where(in_val, -1.0, 1.0)
-        change = 2 * sign * (shares * error).sum(axis=1) + own  # (groups,) of the sum of squares, if the group moved
+        change = 2 * sign * (fractions * error).sum(axis=1) + squares  # (groups,) of the objective, if the group moved
         best = int(np.argmin(change))
         if change[best] > -1e-12:
             break
-        error = error + sign[best] * shares[best]
+        error = error + sign[best] * fractions[best]
         in_val[best] = not in_val[best]
     return in_val

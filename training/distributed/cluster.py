@@ -1,4 +1,4 @@
-"""Which processes train together, and which of them this one is: from options, or from TF_CONFIG as TensorFlow's own tools set it."""
+"""Addresses of the worker processes that train together, from command-line options or from TF_CONFIG."""
 
 import json
 import re
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from training.errors import ConfigError
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):(\d{1,5})")
-HIGHEST_PORT = 65_535
+MAX_PORT = 65_535
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers by address, the same in the same order for all of them. Number 0 is the chief, which alone writes."""
+    """The workers' addresses, in the same order on every worker. Worker 0 is the chief: it alone writes files."""
 
     addresses: tuple[str, ...]  # host:port
     index: int  # of this process
@@ -21,40 +21,50 @@ class Cluster:
     def __post_init__(self) -> None:
         for address in self.addresses:
             match = _ADDRESS.fullmatch(address)
-            if not match or not 0 < int(match[2]) <= HIGHEST_PORT:
-                raise ConfigError(f"workers: {address!r} is no HOST:PORT; give those of all workers, separated by commas.")
+            if not match or not 0 < int(match[2]) <= MAX_PORT:
+                raise ConfigError(f"workers: {address!r} is not HOST:PORT. List the addresses of all workers, separated by commas.")
         if len(set(self.addresses)) < len(self.addresses):
-            raise ConfigError(f"workers: an address is there twice in {','.join(self.addresses)}; each worker has its own.")
+            raise ConfigError(f"workers: an address appears twice in {','.join(self.addresses)}. Each worker needs its own address.")
         if not 0 <= self.index < len(self.addresses):
-            raise ConfigError(f"worker_index: {self.index} is none of 0 to {len(self.addresses) - 1}, the {len(self.addresses)} workers.")
+            raise ConfigError(f"worker_index: {self.index} is not between 0 and {len(self.addresses) - 1}.")
 
     @classmethod
-    def of(cls, workers: str | None, index: int | None, environment: Mapping[str, str]) -> "Cluster | None":
-        """What the options say, or else TF_CONFIG; None where neither says anything. Raises ConfigError.
+    def from_options(cls, workers: str | None, index: int | None, environment: Mapping[str, str]) -> "Cluster | None":
+        """Read the cluster from the options, or from TF_CONFIG if there are none.
 
-        A worker without an index is the one that JOB_COMPLETION_INDEX counts, as in a Kubernetes job with completionMode Indexed.
+        Args:
+            workers: HOST:PORT of all workers, separated by commas.
+            index: Which of them this process is. Default: JOB_COMPLETION_INDEX, which Kubernetes sets in a job with completionMode
+                Indexed.
+            environment: Environment variables.
+
+        Returns:
+            The cluster, or None if neither the options nor TF_CONFIG name one.
+
+        Raises:
+            ConfigError: The options or TF_CONFIG are invalid.
         """
         if workers is None:
             if index is not None:
-                raise ConfigError("worker_index: it says which of --workers this one is; give those too.")
-            return cls._of_tf_config(environment["TF_CONFIG"]) if environment.get("TF_CONFIG") else None
-        counted = environment.get("JOB_COMPLETION_INDEX", "")
-        if index is None and not counted.isdigit():
-            raise ConfigError("worker_index: --workers names all of them; add --worker-index, 0 for the first, to say which this one is.")
+                raise ConfigError("worker_index: it needs --workers, which lists the addresses of all workers.")
+            return cls._from_tf_config(environment["TF_CONFIG"]) if environment.get("TF_CONFIG") else None
+        completion_index = environment.get("JOB_COMPLETION_INDEX", "")
+        if index is None and not completion_index.isdigit():
+            raise ConfigError("worker_index: add --worker-index to say which of --workers this process is. The first is 0.")
         addresses = tuple(address.strip() for address in workers.split(","))
-        return cls(addresses, int(counted) if index is None else index)
+        return cls(addresses, int(completion_index) if index is None else index)
 
     @classmethod
-    def _of_tf_config(cls, text: str) -> "Cluster":
-        """{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}; a "chief" comes before the workers."""
+    def _from_tf_config(cls, text: str) -> "Cluster":
+        """{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}; a "chief" precedes the workers."""
         try:
-            told = json.loads(text)
-            jobs, task = told["cluster"], told["task"]
+            config = json.loads(text)
+            jobs, task = config["cluster"], config["task"]
             chief, workers = jobs.get("chief", []), jobs.get("worker", [])
-            place = int(task["index"]) + (len(chief) if task["type"] == "worker" else 0)
-            known = task["type"] in ("chief", "worker")
+            index = int(task["index"]) + (len(chief) if task["type"] == "worker" else 0)
+            supported = task["type"] in ("chief", "worker")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"TF_CONFIG: no cluster of workers and a task among them ({error!r}): {text[:200]}") from error
-        if not known:
-            raise ConfigError(f"TF_CONFIG: this task is a {task['type']!r}; Boxwright trains on workers, of which one may be called chief.")
-        return cls((*chief, *workers), place)
+            raise ConfigError(f"TF_CONFIG: expected a cluster of workers and a task in it ({error!r}): {text[:200]}") from error
+        if not supported:
+            raise ConfigError(f"TF_CONFIG: the task type {task['type']!r} is not supported. Use 'worker', or 'chief' for one of them.")
+        return cls((*chief, *workers), index)

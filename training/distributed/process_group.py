@@ -1,7 +1,7 @@
-"""Who takes a training step together: one process alone, or several workers of which each sees its share of every batch.
+"""The processes that take each training step together. This module has the group of one; `multi_worker` has the group of several.
 
-Each worker has the whole network. Gradients, the terms of the loss and the statistics of batch norm are summed over all of them, so that
-every one takes the same step, from the same numbers. The chief, worker 0, measures and writes; the others learn of it what they need.
+Each process has the complete network and handles a shard of every batch. Gradients, loss terms and batch-norm statistics are summed over
+the group, so that all processes apply the same update. The chief (worker 0) validates, writes files, and broadcasts what the others need.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,55 +11,55 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which part of every batch is one's own."""
+class Shard:
+    """The part of every batch that one process handles."""
 
     index: int = 0
-    count: int = 1  # of all parts
+    count: int = 1  # of shards
 
     def of(self, photos: int) -> range:
-        """The places of a batch of so many photos that belong to it. All parts together are the batch, in its order."""
+        """Return the positions of a batch of `photos` images that belong to this shard. All shards in order are the batch."""
         return range(photos * self.index // self.count, photos * (self.index + 1) // self.count)
 
 
-WHOLE = Share()
+WHOLE_BATCH = Shard()
 
 
-class Team:
-    """One process, which trains alone. `workers.Workers` is a team of several."""
+class ProcessGroup:
+    """A process that trains alone. `multi_worker.MultiWorkerGroup` is a group of several processes."""
 
-    share = WHOLE
+    shard = WHOLE_BATCH
 
     @property
     def count(self) -> int:
-        """Of its members."""
-        return self.share.count
+        """Number of processes."""
+        return self.shard.count
 
     @property
     def is_chief(self) -> bool:
-        """Whether this one measures and writes."""
-        return self.share.index == 0
+        """True for the process that validates and writes files."""
+        return self.shard.index == 0
 
     def sum(self, tensors: Sequence[Any]) -> list[Any]:
-        """In a compiled function: each tensor's sum over the workers, which all call this at the same place."""
+        """Return each tensor's sum over all processes. All processes call this at the same place of a compiled function."""
         return list(tensors)
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so for one of the workers at least."""
+        """Return True if `flag` is true in at least one process."""
         return flag
 
-    def told(self, tell: Callable[[], Any]) -> Any:
-        """What the chief says, for all: `tell` is called there only. Anything that JSON can say."""
+    def broadcast(self, tell: Callable[[], Any]) -> Any:
+        """Call `tell` on the chief and return its result, which must be serialisable as JSON, on all processes."""
         return tell()
 
-    def told_bytes(self, tell: Callable[[], bytes]) -> bytes:
-        """The same of bytes."""
+    def broadcast_bytes(self, tell: Callable[[], bytes]) -> bytes:
+        """Call `tell` on the chief and return its bytes on all processes."""
         return tell()
 
     @contextmanager
-    def together(self, advice: str = "") -> Iterator[None]:  # noqa: ARG002
-        """Inside, whatever ends one worker ends all of them. The others raise WorkerLost, which says why, with the advice behind it."""
+    def fail_together(self, advice: str = "") -> Iterator[None]:  # noqa: ARG002
+        """End all processes if an exception ends one inside. The others raise WorkerLost with the reason, followed by `advice`."""
         yield
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()

@@ -1,81 +1,99 @@
-"""How workers come to the same: one plan, the same data, the same moment of the run. The chief tells, the others take it from it."""
+"""Give all workers the same plan, and the same weights to continue from; check that they have the same data."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from detector.spec import Model
 from training.config import Config
-from training.data.voc_reader import Sample
-from training.distributed.process_group import Team
+from training.distributed.process_group import ProcessGroup
 from training.errors import ConfigError, TrainingError
-from training.optimization.early_stopping import Progress
-from training.run.folder import Task, fingerprint
-from training.run.trainer import Trainer
+from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is learned from what, how, and from which model on."""
+class RunPlan:
+    """All inputs of a run."""
 
     task: Task
     config: Config
-    model: Model
+    model: Model  # to start from
 
 
-def same_plan(team: Team, plan: Callable[[], Plan]) -> Plan:
-    """The chief's, for all; `plan` is called there only. Raises what it raises."""
-    if team.count == 1:
-        return plan()
-    made = plan() if team.is_chief else None
-    task, config = team.told(lambda: [asdict(made.task), made.config.model_dump()] if made else None)
+class Stateful(Protocol):
+    """An object whose arrays can be read and replaced, such as `training.run.trainer.Trainer`."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all arrays."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Replace all arrays."""
+
+
+def broadcast_plan(group: ProcessGroup, make_plan: Callable[[], RunPlan]) -> RunPlan:
+    """Call `make_plan` on the chief and return its result on all workers. Raises what `make_plan` raises."""
+    if group.count == 1:
+        return make_plan()
+    plan = make_plan() if group.is_chief else None
+    task, config = group.broadcast(lambda: [asdict(plan.task), plan.config.model_dump()] if plan else None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        if made:
-            save_model(made.model, path)
-        data = team.told_bytes(path.read_bytes)
-        if made:
-            return made
+        if plan:
+            save_model(plan.model, path)
+        data = group.broadcast_bytes(path.read_bytes)
+        if plan:
+            return plan
         path.write_bytes(data)
-        return Plan(Task(**task), Config.of(config), load_model(path))
+        return RunPlan(Task(**task), Config.of(config), load_model(path))
 
 
-def check_same_options(chiefs: Config, config: Config) -> None:
-    """Raises ConfigError where a worker was given other options than the chief."""
-    ours, theirs = config.model_dump(), chiefs.model_dump()
-    for name in ours:
-        if ours[name] != theirs[name]:
-            raise ConfigError(f"{name}: {theirs[name]!r} for worker 0, {ours[name]!r} here. Give all the same options, or worker 0 alone.")
-
-
-def check_fits(team: Team, config: Config, train: Sequence[Sample], val: Sequence[Sample]) -> None:
-    """Raises ConfigError where there are more workers than photos in a batch, TrainingError where their data are not the same."""
-    if team.count == 1:
-        return
-    if team.count > config.batch_size:
-        raise ConfigError(f"batch_size: {config.batch_size} photos, of all workers together, are too few for {team.count} workers.")
-    ours = {"train": fingerprint(train), "val": fingerprint(val)}
-    theirs = team.told(lambda: ours)
-    for name, facts in ours.items():
-        if facts != theirs[name]:
-            raise TrainingError(
-                f"set {name} is not that of worker 0: {_counted(facts)} here, {_counted(theirs[name])} there, or other names, boxes or "
-                "photos. Every worker needs the same data."
+def check_same_options(chief_config: Config, config: Config) -> None:
+    """Raise ConfigError if this worker's options differ from the chief's."""
+    local, chief = config.model_dump(), chief_config.model_dump()
+    for name in local:
+        if local[name] != chief[name]:
+            raise ConfigError(
+                f"{name}: worker 0 has {chief[name]!r}, this worker has {local[name]!r}. Give all workers the same options, or none."
             )
 
 
-def _counted(facts: Mapping[str, Any]) -> str:
-    return f"{facts['photos']} photos with {facts['boxes']} boxes"
+def check_same_data(group: ProcessGroup, config: Config, fingerprints: Mapping[str, Any]) -> None:
+    """Check that the batch is large enough for all workers and that they have the chief's data.
+
+    Args:
+        group: All workers.
+        config: Options of the run.
+        fingerprints: `data_fingerprint` of each image set.
+
+    Raises:
+        ConfigError: There are more workers than images in a batch.
+        TrainingError: This worker's data differ from the chief's.
+    """
+    if group.count == 1:
+        return
+    if group.count > config.batch_size:
+        raise ConfigError(f"batch_size: {config.batch_size} images per step, over all workers, are too few for {group.count} workers.")
+    chief_fingerprints = group.broadcast(lambda: fingerprints)
+    for name, fingerprint in fingerprints.items():
+        chief = chief_fingerprints[name]
+        if fingerprint != chief:
+            raise TrainingError(
+                f"set {name} differs from that of worker 0: {_counts(fingerprint)} here, {_counts(chief)} there, or other names, boxes or "
+                "image files. Every worker needs the same data."
+            )
 
 
-def same_moment(team: Team, trainer: Trainer, progress: Progress) -> Progress:
-    """Give every worker the chief's numbers to train on from, to the bit; the chief's progress."""
-    if team.count == 1:
-        return progress
-    trainer.restore(load(team.told_bytes(lambda: save(trainer.state()))))
-    return Progress(**team.told(progress.to_json))
+def _counts(fingerprint: Mapping[str, Any]) -> str:
+    return f"{fingerprint['photos']} images with {fingerprint['boxes']} boxes"
+
+
+def broadcast_arrays(group: ProcessGroup, trainer: Stateful) -> None:
+    """Give every worker the chief's arrays, bit for bit."""
+    if group.count > 1:
+        trainer.restore(load(group.broadcast_bytes(lambda: save(trainer.state()))))

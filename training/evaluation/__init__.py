@@ -1,1 +1,1 @@
-"""Evaluation."""
+"""Measure detectors: average precision, confusion matrix, results per image."""

@@ -1,4 +1,4 @@
-"""Average precision as COCO defines it: the mean over IoU 0.50, 0.55, ..., 0.95, by pycocotools, which is the definition."""
+"""Average precision as defined by COCO: the mean over IoU 0.50, 0.55, ..., 0.95, computed by pycocotools."""
 
 import contextlib
 import io
@@ -10,34 +10,40 @@ import numpy as np
 
 from detector.detections import Detections
 from detector.errors import MissingExtra
-from training.evaluation.voc_ap import Truth
+from training.evaluation.voc_ap import ImageTruth
 
 
 @dataclass(frozen=True)
 class CocoAp:
-    """COCO's summary; nan where there is nothing of that size to be found. Areas in image pixels."""
+    """COCO's summary. NaN if there is no ground truth of that size. Areas in square image pixels."""
 
     ap: float
     ap50: float
     ap75: float
-    small: float  # boxes of less than 32 x 32
+    small: float  # boxes smaller than 32 x 32
     medium: float
     large: float  # 96 x 96 and more
 
 
-def coco_ap(found: Sequence[Detections], truths: Sequence[Truth], classes: int) -> CocoAp:
-    """Detections and truths, photo by photo in the same order -> COCO's AP over `classes` classes.
+def coco_ap(detections: Sequence[Detections], truths: Sequence[ImageTruth], classes: int) -> CocoAp:
+    """Compute COCO's AP. Boxes marked difficult are ignored, as in VOC.
 
-    Boxes marked difficult count neither for nor against, as in VOC. Raises MissingExtra where pycocotools is not installed.
+    Args:
+        detections: Of each image.
+        truths: Of each image, in the same order.
+        classes: Number of classes.
+
+    Raises:
+        MissingExtra: pycocotools is not installed.
     """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ModuleNotFoundError as error:
         raise MissingExtra("COCO's AP needs pycocotools, which is not installed: pip install 'boxwright[train]'.") from error
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = _index(COCO(), truths, classes)
-        evaluation = COCOeval(truth, _results(truth, found), "bbox")
+        evaluation = COCOeval(truth, _results(truth, detections), "bbox")
         _ignore_difficult(evaluation)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -46,7 +52,7 @@ def coco_ap(found: Sequence[Detections], truths: Sequence[Truth], classes: int) 
 
 
 def _ignore_difficult(evaluation: Any) -> None:
-    """pycocotools ignores crowds only, whose IoU is another; so what it has prepared is marked afterwards."""
+    """Mark difficult boxes after preparation: pycocotools itself only ignores crowds, whose IoU is computed differently."""
     prepare = evaluation._prepare
 
     def prepare_and_mark() -> None:
@@ -58,15 +64,15 @@ def _ignore_difficult(evaluation: Any) -> None:
     evaluation._prepare = prepare_and_mark
 
 
-def _index(coco: Any, truths: Sequence[Truth], classes: int) -> Any:
+def _index(coco: Any, truths: Sequence[ImageTruth], classes: int) -> Any:
     annotations = [
-        {**_box(box), "image_id": photo, "category_id": int(class_id), "iscrowd": 0, "difficult": int(difficult)}
-        for photo, truth in enumerate(truths)
+        {**_box(box), "image_id": image, "category_id": int(class_id), "iscrowd": 0, "difficult": int(difficult)}
+        for image, truth in enumerate(truths)
         for box, class_id, difficult in zip(truth.boxes.tolist(), truth.class_ids, truth.difficult, strict=True)
     ]
     coco.dataset = {
         "info": {},
-        "images": [{"id": photo} for photo in range(len(truths))],
+        "images": [{"id": image} for image in range(len(truths))],
         "categories": [{"id": class_id} for class_id in range(classes)],
         "annotations": [{"id": number} | annotation for number, annotation in enumerate(annotations, start=1)],
     }
@@ -74,11 +80,11 @@ def _index(coco: Any, truths: Sequence[Truth], classes: int) -> Any:
     return coco
 
 
-def _results(truth: Any, found: Sequence[Detections]) -> Any:
+def _results(truth: Any, detections: Sequence[Detections]) -> Any:
     results = [
-        {**_box(list(one.box)), "image_id": photo, "category_id": one.class_id, "score": one.score}
-        for photo, detections in enumerate(found)
-        for one in detections
+        {**_box(list(one.box)), "image_id": image, "category_id": one.class_id, "score": one.score}
+        for image, found in enumerate(detections)
+        for one in found
     ]
     return truth.loadRes(results) if results else _index(type(truth)(), [], 0)
 
@@ -89,6 +95,6 @@ def _box(box: list[float]) -> dict[str, Any]:
 
 
 def interpolated_ap(precision: np.ndarray[Any, np.dtype[np.float64]], recall: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Mean over recall 0, 0.01, ..., 1 of the best precision at that recall or more: COCO's AP at one IoU (pycocotools, accumulate)."""
+    """Return the mean, over recall 0, 0.01, ..., 1, of the best precision at that recall or more: COCO's AP at one IoU threshold."""
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     return float(np.mean(envelope[np.searchsorted(recall, np.linspace(0, 1, 101), side="left")]))

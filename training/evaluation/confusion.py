@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""Confusion matrix of a detector."""
 
 from collections.abc import Sequence
 
@@ -7,40 +7,54 @@ from numpy.typing import NDArray
 
 from detector.boxes import box_iou
 from detector.detections import Detections
-from training.evaluation.voc_ap import Truth
+from training.evaluation.voc_ap import ImageTruth
 
 
 def confusion_matrix(
-    found: Sequence[Detections], truths: Sequence[Truth], classes: int, *, score_threshold: float = 0.25, iou_threshold: float = 0.5
+    detections: Sequence[Detections],
+    truths: Sequence[ImageTruth],
+    classes: int,
+    *,
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.5,
 ) -> NDArray[np.int64]:
-    """Detections and truths, photo by photo in the same order -> counts (classes + 1, classes + 1).
+    """Count which class is detected as which.
 
-    Row: what is there; column: what was found; the last of each is "nothing". A detection and a box go together, whatever their
-    classes, if their IoU is at least `iou_threshold`; pairs are made from the highest IoU down, each side once. Boxes marked
-    difficult, and what is found on them, are left out.
+    Detections and boxes are matched regardless of their classes, from the highest IoU down, each at most once. Boxes marked difficult, and
+    detections of them, are ignored.
+
+    Args:
+        detections: Of each image.
+        truths: Of each image, in the same order.
+        classes: Number of classes.
+        score_threshold: Minimum score of a detection.
+        iou_threshold: Minimum IoU of a match.
+
+    Returns:
+        Counts (classes + 1, classes + 1). Row: true class; column: detected class; the last of each is "nothing".
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
-    for detections, truth in zip(found, truths, strict=True):
-        sure = detections[detections.scores >= score_threshold]
-        matched = pairs(box_iou(truth.boxes, sure.boxes), iou_threshold)
-        for there, here in matched:
-            if not truth.difficult[there]:
-                matrix[truth.class_ids[there], sure.class_ids[here]] += 1
-        missed = set(np.flatnonzero(~truth.difficult).tolist()) - {there for there, _ in matched}
-        invented = set(range(len(sure))) - {here for _, here in matched}
-        for there in missed:
-            matrix[truth.class_ids[there], classes] += 1
-        for here in invented:
-            matrix[classes, sure.class_ids[here]] += 1
+    for found, truth in zip(detections, truths, strict=True):
+        confident = found[found.scores >= score_threshold]
+        matches = match_boxes(box_iou(truth.boxes, confident.boxes), iou_threshold)
+        for truth_index, index in matches:
+            if not truth.difficult[truth_index]:
+                matrix[truth.class_ids[truth_index], confident.class_ids[index]] += 1
+        missed = set(np.flatnonzero(~truth.difficult).tolist()) - {truth_index for truth_index, _ in matches}
+        false_positives = set(range(len(confident))) - {index for _, index in matches}
+        for truth_index in missed:
+            matrix[truth.class_ids[truth_index], classes] += 1
+        for index in false_positives:
+            matrix[classes, confident.class_ids[index]] += 1
     return matrix
 
 
-def pairs(overlaps: NDArray[np.float32], iou_threshold: float) -> list[tuple[int, int]]:
-    """(N, M) IoU -> pairs (row, column), the best first."""
-    found: list[tuple[int, int]] = []
-    left = np.where(overlaps >= iou_threshold, overlaps, 0)
-    while left.size and left.max() > 0:
-        row, column = np.unravel_index(int(np.argmax(left)), left.shape)
-        found.append((int(row), int(column)))
-        left[row], left[:, column] = 0, 0
-    return found
+def match_boxes(overlaps: NDArray[np.float32], iou_threshold: float) -> list[tuple[int, int]]:
+    """Match rows and columns of an IoU matrix (N, M) greedily. Returns pairs (row, column), highest IoU first."""
+    matches: list[tuple[int, int]] = []
+    remaining = np.where(overlaps >= iou_threshold, overlaps, 0)
+    while remaining.size and remaining.max() > 0:
+        row, column = np.unravel_index(int(np.argmax(remaining)), remaining.shape)
+        matches.append((int(row), int(column)))
+        remaining[row], remaining[:, column] = 0, 0
+    return matches

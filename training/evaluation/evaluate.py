@@ -1,8 +1,9 @@
-"""How good a detector is on a data set: the measurement behind every AP that we quote."""
+"""Evaluate a detector on a data set: the measurement behind every AP that the project states."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -10,85 +11,130 @@ from numpy.typing import NDArray
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, Detector
+from training.data.unusable_boxes import count_unusable, report_unusable
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 from training.evaluation.coco_ap import CocoAp, coco_ap
 from training.evaluation.confusion import confusion_matrix
-from training.evaluation.voc_ap import ClassResult, Truth, evaluate_class, mean
+from training.evaluation.voc_ap import ClassResult, ImageTruth, evaluate_class, mean_known
+from training.events import SILENT, Events
 
 SCORE_THRESHOLD = 0.005
-"""Low, so that the curve is whole; Darknet's `detector valid` uses it too (examples/detector.c)."""
+"""Low, so that the precision-recall curve is complete. Darknet's `detector valid` uses the same (examples/detector.c)."""
+FREQUENT = 19
+"""Number of boxes of a class from which one box changes its AP by about five points at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One detector on one data set: what it found and what there was, photo by photo, and the measures of that."""
+    """A detector's detections on a data set, the ground truth, and metrics of both."""
 
     labels: tuple[str, ...]
-    found: Sequence[Detections]
-    truths: Sequence[Truth]
-    seconds: float  # of detection, reading of files included
-    other_boxes: int  # boxes of labels that the model does not know, left out
+    detections: Sequence[Detections]  # of each image
+    truths: Sequence[ImageTruth]  # of each image
+    seconds: float  # of detection, including reading the files
+    other_boxes: int  # boxes with labels that the model does not know; ignored
+    unusable: Counter[str] = field(default_factory=Counter)  # boxes by problem, see `training.data.unusable_boxes`; they count as missed
 
     @cached_property
     def classes(self) -> dict[str, ClassResult]:
-        """By label, those of which there is something to be found; IoU at least 0.5."""
-        results = {label: evaluate_class(self.found, self.truths, class_id) for class_id, label in enumerate(self.labels)}
+        """Results by label at IoU 0.5, of the classes with ground truth."""
+        results = {label: evaluate_class(self.detections, self.truths, class_id) for class_id, label in enumerate(self.labels)}
         return {label: result for label, result in results.items() if result.boxes}
 
     @property
     def ap50(self) -> float:
-        """Mean of the classes' areas under the curve."""
-        return mean([result.ap for result in self.classes.values()])
+        """Mean over the classes of the area under the precision-recall curve."""
+        return mean_known([result.ap for result in self.classes.values()])
+
+    @property
+    def ap50_frequent(self) -> float:
+        """Mean over the classes with at least FREQUENT boxes, or over all classes if none has as many."""
+        frequent = [result.ap for result in self.classes.values() if result.boxes >= FREQUENT]
+        return mean_known(frequent) if frequent else self.ap50
+
+    @property
+    def ap50_weighted(self) -> float:
+        """Mean over the classes, each weighted by its number of boxes."""
+        boxes = [result.boxes for result in self.classes.values()]
+        return float(np.average([result.ap for result in self.classes.values()], weights=boxes)) if boxes else float("nan")
 
     @property
     def ap50_11_point(self) -> float:
-        """Mean of the classes' eleven-point AP (VOC 2007)."""
-        return mean([result.ap_11_point for result in self.classes.values()])
+        """Mean over the classes of the eleven-point AP (VOC 2007)."""
+        return mean_known([result.ap_11_point for result in self.classes.values()])
 
     @cached_property
     def coco(self) -> CocoAp:
         """COCO's AP. Raises MissingExtra without pycocotools."""
-        return coco_ap(self.found, self.truths, len(self.labels))
+        return coco_ap(self.detections, self.truths, len(self.labels))
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
-        """What was taken for what at a score of 0.25, see `confusion_matrix`."""
-        return confusion_matrix(self.found, self.truths, len(self.labels))
+        """Confusion matrix at score 0.25, see `confusion_matrix`."""
+        return confusion_matrix(self.detections, self.truths, len(self.labels))
 
     @property
-    def photos_per_second(self) -> float:
-        """Detection one photo at a time, reading of files included."""
-        return len(self.found) / self.seconds
+    def images_per_second(self) -> float:
+        """Throughput of detection on one image at a time, including reading the files."""
+        return len(self.detections) / self.seconds
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence about unusable ground-truth boxes, or None if there are none."""
+        total = sum(len(truth.boxes) for truth in self.truths)
+        return report_unusable("the data set", self.unusable, total) if self.unusable else None
 
 
-def evaluate(detector: Detector, samples: Sequence[Sample], *, advance: Callable[[], object] = lambda: None) -> Evaluation:
-    """Run the detector over the samples (score 0.005, NMS 0.45) and compare. `advance` is called after each photo.
+def evaluate(detector: Detector, samples: Sequence[Sample], *, events: Events = SILENT) -> Evaluation:
+    """Run a detector on a data set (score threshold 0.005, NMS IoU 0.45) and compare with the ground truth.
 
-    Raises DatasetError without samples, ImageError for a photo that cannot be read.
+    Detections of classes that are not exhaustively labelled in an image are ignored, and boxes of these classes count as difficult.
+
+    Args:
+        detector: The detector.
+        samples: The data set.
+        events: Receives an event for each image.
+
+    Raises:
+        DatasetError: There are no samples, no boxes of the model's labels, or none that can be used.
+        ImageError: An image cannot be decoded.
     """
     if not samples:
-        raise DatasetError("there is no sample to evaluate on.")
-    started = time.perf_counter()
-    found = list(_found(detector, samples, advance))
-    seconds = time.perf_counter() - started
-    truths = [truth_of(sample, detector.spec.labels) for sample in samples]
+        raise DatasetError("there are no samples to evaluate on.")
+    labels = detector.spec.labels
+    truths = [truth_of(sample, labels) for sample in samples]
     if all(truth.difficult.all() for truth in truths):
-        labels = ", ".join(sorted({label for sample in samples for label in sample.labels})) or "none"
-        raise DatasetError(f"there is nothing to be found that the model knows and that is not difficult: the boxes' labels are {labels}.")
-    others = sum(len(sample.labels) for sample in samples) - sum(len(truth.boxes) for truth in truths)
-    return Evaluation(detector.spec.labels, found, truths, seconds, others)
+        present = ", ".join(sorted({label for sample in samples for label in sample.labels})) or "none"
+        raise DatasetError(
+            f"there is nothing to evaluate: no box that is not difficult has a label of the model. Labels of the data set: {present}."
+        )
+    detections, unusable = [], Counter[str]()
+    started = time.perf_counter()
+    for sample, truth in zip(samples, truths, strict=True):
+        image = sample.load_image()
+        found = detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU)
+        detections.append(_of_labelled_classes(found, sample, labels))
+        unusable += count_unusable(truth.boxes, (image.shape[1], image.shape[0]))
+        events.image_evaluated()
+    seconds = time.perf_counter() - started
+    known_boxes = sum(len(truth.boxes) for truth in truths)
+    report_unusable("the data set", unusable, known_boxes)  # raises if none can be used
+    other_boxes = sum(len(sample.labels) for sample in samples) - known_boxes
+    return Evaluation(labels, detections, truths, seconds, other_boxes, unusable)
 
 
-def _found(detector: Detector, samples: Sequence[Sample], advance: Callable[[], object]) -> Iterable[Detections]:
-    for sample in samples:
-        image = sample.picture()
-        yield detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU)
-        advance()
+def _of_labelled_classes(detections: Detections, sample: Sample, labels: Sequence[str]) -> Detections:
+    if sample.labelled is None:
+        return detections
+    labelled = np.array([label in sample.labelled for label in labels], np.bool_)
+    return detections[labelled[detections.class_ids]]
 
 
-def truth_of(sample: Sample, labels: Sequence[str]) -> Truth:
-    """The sample's boxes of known labels, as class ids."""
+def truth_of(sample: Sample, labels: Sequence[str]) -> ImageTruth:
+    """Return a sample's boxes of known labels. Boxes of classes that are not exhaustively labelled in the image are difficult."""
     known = np.array([label in labels for label in sample.labels], np.bool_)
     class_ids = np.array([labels.index(label) for label in sample.labels if label in labels], np.int64)
-    return Truth(sample.boxes[known], class_ids, sample.difficult[known])
+    partial = np.array([sample.labelled is not None and label not in sample.labelled for label in sample.labels], np.bool_)
+    ignored = sample.difficult | partial
+    return ImageTruth(sample.boxes[known], class_ids, ignored[known])

@@ -1,4 +1,4 @@
-"""What a detector got right and wrong on each photo, and which photos show it best."""
+"""A detector's result on each image, and the images that illustrate it best."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,72 +8,75 @@ import numpy as np
 from detector.boxes import box_iou
 from detector.detections import Detections
 from detector.detector import DEFAULT_SCORE
-from training.evaluation.confusion import pairs
+from training.evaluation.confusion import match_boxes
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.voc_ap import Truth
+from training.evaluation.voc_ap import ImageTruth
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
-    """One photo: what was found (scores of at least 0.25) against what is there, paired as in the confusion matrix."""
+class ImageResult:
+    """Detections with a score of at least 25 % in one image, matched to the ground truth as in the confusion matrix."""
 
-    place: int  # of the photo in the set
-    found: Detections
-    truth: Truth
-    right: tuple[float, ...]  # of each box that was found with its class: score times IoU
-    mistaken: tuple[tuple[int, int], ...]  # (truth, found) whose classes differ
-    missed: tuple[int, ...]  # truths that nothing was found on
-    invented: tuple[int, ...]  # found where nothing is
+    index: int  # of the image in the set
+    detections: Detections
+    truth: ImageTruth
+    correct: tuple[float, ...]  # of each box detected with its class: score times IoU
+    confused: tuple[tuple[int, int], ...]  # (ground truth, detection) with different classes
+    missed: tuple[int, ...]  # ground truth without a detection
+    false_positives: tuple[int, ...]  # detections without ground truth
 
     @property
-    def surest_mistake(self) -> float:
-        """The highest score of a detection that is wrong; 0 if none is."""
-        wrong = [*self.invented, *(here for _, here in self.mistaken)]
-        return float(self.found.scores[wrong].max()) if wrong else 0.0
+    def worst_score(self) -> float:
+        """The highest score of a wrong detection, or 0."""
+        wrong = [*self.false_positives, *(index for _, index in self.confused)]
+        return float(self.detections.scores[wrong].max()) if wrong else 0.0
 
-    def sentence(self, labels: Sequence[str], most: int = 5) -> str:
-        """What is wrong, or how well it was found."""
-        scores, found, there = self.found.scores, self.found.class_ids, self.truth.class_ids
-        said = [f"{labels[there[one]]} taken for {labels[found[other]]} ({scores[other]:.0%})" for one, other in self.mistaken]
-        said += [f"{labels[found[one]]} ({scores[one]:.0%}) where none is" for one in self.invented]
-        said += [f"{labels[there[one]]} missed" for one in self.missed]
-        if not said:
-            return f"all {len(self.right)} found" if len(self.right) > 1 else "found" if self.right else "nothing there, nothing found"
-        return ", ".join(said[:most]) + (f" and {len(said) - most} more" if len(said) > most else "")
-
-
-def verdicts(evaluation: Evaluation) -> list[Verdict]:
-    """One for each photo, in their order. Boxes marked difficult, and what is found on them, count neither way."""
-    both = zip(evaluation.found, evaluation.truths, strict=True)
-    return [_verdict(place, found[found.scores >= DEFAULT_SCORE], truth) for place, (found, truth) in enumerate(both)]
+    def describe(self, labels: Sequence[str], max_parts: int = 5) -> str:
+        """Return what is wrong, or how many objects were found."""
+        scores, detected, true = self.detections.scores, self.detections.class_ids, self.truth.class_ids
+        parts = [f"{labels[true[one]]} detected as {labels[detected[other]]} ({scores[other]:.0%})" for one, other in self.confused]
+        parts += [f"{labels[detected[one]]} ({scores[one]:.0%}) without an object" for one in self.false_positives]
+        parts += [f"{labels[true[one]]} missed" for one in self.missed]
+        if not parts:
+            return f"all {len(self.correct)} found" if len(self.correct) > 1 else "found" if self.correct else "no object, no detection"
+        return ", ".join(parts[:max_parts]) + (f" and {len(parts) - max_parts} more" if len(parts) > max_parts else "")
 
 
-def _verdict(place: int, found: Detections, truth: Truth, iou_threshold: float = 0.5) -> Verdict:
-    overlaps = box_iou(truth.boxes, found.boxes)
-    matched = pairs(overlaps, iou_threshold)
-    counted = [(there, here) for there, here in matched if not truth.difficult[there]]
-    alike = [(there, here) for there, here in counted if truth.class_ids[there] == found.class_ids[here]]
-    missed = set(np.flatnonzero(~truth.difficult).tolist()) - {there for there, _ in matched}
-    invented = set(range(len(found))) - {here for _, here in matched}
-    return Verdict(
-        place,
-        found,
+def image_results(evaluation: Evaluation) -> list[ImageResult]:
+    """Return the result of each image, in order. Boxes marked difficult, and detections of them, are ignored."""
+    pairs = zip(evaluation.detections, evaluation.truths, strict=True)
+    return [_result(index, found[found.scores >= DEFAULT_SCORE], truth) for index, (found, truth) in enumerate(pairs)]
+
+
+def _result(index: int, detections: Detections, truth: ImageTruth, iou_threshold: float = 0.5) -> ImageResult:
+    overlaps = box_iou(truth.boxes, detections.boxes)
+    matches = match_boxes(overlaps, iou_threshold)
+    counted = [(one, other) for one, other in matches if not truth.difficult[one]]
+    same_class = [(one, other) for one, other in counted if truth.class_ids[one] == detections.class_ids[other]]
+    missed = set(np.flatnonzero(~truth.difficult).tolist()) - {one for one, _ in matches}
+    false_positives = set(range(len(detections))) - {other for _, other in matches}
+    return ImageResult(
+        index,
+        detections,
         truth,
-        tuple(float(found.scores[here] * overlaps[there, here]) for there, here in alike),
-        tuple(pair for pair in counted if pair not in alike),
+        tuple(float(detections.scores[other] * overlaps[one, other]) for one, other in same_class),
+        tuple(pair for pair in counted if pair not in same_class),
         tuple(sorted(missed)),
-        tuple(sorted(invented)),
+        tuple(sorted(false_positives)),
     )
 
 
-def telling(every: Sequence[Verdict], most: int) -> dict[str, list[Verdict]]:
-    """At most `most` photos of each kind, no photo twice: worst (the surest mistakes), missed (the most boxes), best."""
-    worst = _first(every, most, lambda one: one.surest_mistake)
-    missed = _first([one for one in every if one not in worst], most, lambda one: len(one.missed))
-    flawless = [one for one in every if one.right and not (one.missed or one.surest_mistake)]
-    return {"worst": worst, "missed": missed, "best": _first(flawless, most, lambda one: float(np.mean(one.right)))}
+def select_examples(results: Sequence[ImageResult], count: int) -> dict[str, list[ImageResult]]:
+    """Return up to `count` images of each kind, no image twice.
+
+    worst: wrong detections with the highest scores; missed: most objects missed; best: flawless, with high scores and exact boxes.
+    """
+    worst = _highest(results, count, lambda result: result.worst_score)
+    missed = _highest([result for result in results if result not in worst], count, lambda result: len(result.missed))
+    flawless = [result for result in results if result.correct and not (result.missed or result.worst_score)]
+    return {"worst": worst, "missed": missed, "best": _highest(flawless, count, lambda result: float(np.mean(result.correct)))}
 
 
-def _first(some: Sequence[Verdict], most: int, measure: Callable[[Verdict], float]) -> list[Verdict]:
-    """Those with the highest measure above 0."""
-    return [one for one in sorted(some, key=measure, reverse=True)[:most] if measure(one) > 0]
+def _highest(results: Sequence[ImageResult], count: int, measure: Callable[[ImageResult], float]) -> list[ImageResult]:
+    """The results with the highest measure above 0."""
+    return [result for result in sorted(results, key=measure, reverse=True)[:count] if measure(result) > 0]

@@ -1,7 +1,7 @@
-"""Average precision as the PASCAL VOC challenges define it (Everingham et al., IJCV 2010; devkit VOCevaldet.m).
+"""Average precision as defined by the PASCAL VOC challenges (Everingham et al., IJCV 2010; devkit VOCevaldet.m).
 
-A detection is right if its IoU with a box of its class is at least the threshold and no better detection has taken that
-box. Boxes marked difficult count neither for nor against.
+A detection is correct if its IoU with a ground-truth box of its class reaches the threshold and no better detection has been matched to
+that box. Boxes marked difficult, and detections of them, are ignored.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ Curve = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """What is to be found on one photo."""
+class ImageTruth:
+    """Ground truth of one image."""
 
     boxes: Boxes  # (N, 4) xyxy, image pixels
     class_ids: NDArray[np.int64]  # (N,)
@@ -27,61 +27,70 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class ClassResult:
-    """One class over all photos, detections from the best score down."""
+    """One class over all images; detections in order of decreasing score."""
 
-    boxes: int  # to be found, difficult ones left out
+    boxes: int  # ground truth, without difficult boxes
     precision: Curve  # (D,) after each detection
     recall: Curve  # (D,)
     scores: Curve  # (D,)
 
     @property
     def ap(self) -> float:
-        """Area under the curve of VOC 2010 and later; nan for a class of which there is nothing to be found."""
+        """Area under the precision-recall curve (VOC 2010 and later). NaN for a class without ground truth."""
         return area_ap(self.precision, self.recall) if self.boxes else float("nan")
 
     @property
     def ap_11_point(self) -> float:
-        """The mean of eleven points, of VOC 2007; nan likewise."""
+        """Mean precision at eleven points (VOC 2007). NaN for a class without ground truth."""
         return eleven_point_ap(self.precision, self.recall) if self.boxes else float("nan")
 
 
-def evaluate_class(found: Sequence[Detections], truths: Sequence[Truth], class_id: int, *, iou_threshold: float = 0.5) -> ClassResult:
-    """Detections and truths, photo by photo in the same order -> the class's curve. IoU at least `iou_threshold` is a match."""
-    verdicts = [_verdicts(detections, truth, class_id, iou_threshold) for detections, truth in zip(found, truths, strict=True)]
-    scores = np.concatenate([np.zeros(0), *(scores for scores, _ in verdicts)])
-    right = np.concatenate([np.zeros(0), *(right for _, right in verdicts)])
+def evaluate_class(
+    detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int, *, iou_threshold: float = 0.5
+) -> ClassResult:
+    """Compute the precision-recall curve of a class.
+
+    Args:
+        detections: Of each image.
+        truths: Of each image, in the same order.
+        class_id: The class.
+        iou_threshold: Minimum IoU of a match.
+    """
+    matches = [_match(found, truth, class_id, iou_threshold) for found, truth in zip(detections, truths, strict=True)]
+    scores = np.concatenate([np.zeros(0), *(scores for scores, _ in matches)])
+    correct = np.concatenate([np.zeros(0), *(correct for _, correct in matches)])
     order = np.argsort(-scores, kind="stable")
-    scores, right = scores[order], right[order]
-    counted = ~np.isnan(right)  # those on difficult boxes are left out
-    scores, right = scores[counted], right[counted]
+    scores, correct = scores[order], correct[order]
+    counted = ~np.isnan(correct)  # detections of difficult boxes are ignored
+    scores, correct = scores[counted], correct[counted]
     boxes = sum(int(((truth.class_ids == class_id) & ~truth.difficult).sum()) for truth in truths)
-    hits = np.cumsum(right)
+    hits = np.cumsum(correct)
     return ClassResult(boxes, hits / np.arange(1, len(hits) + 1), hits / max(boxes, 1), scores)
 
 
-def _verdicts(found: Detections, truth: Truth, class_id: int, iou_threshold: float) -> tuple[Curve, Curve]:
-    """Scores (D,) and 1 right, 0 wrong, nan not counted, (D,), for one photo and class."""
-    mine = found[found.class_ids == class_id]
-    mine = mine[np.argsort(-mine.scores, kind="stable")]
-    wanted = truth.class_ids == class_id
-    overlaps, difficult = box_iou(mine.boxes, truth.boxes[wanted]), truth.difficult[wanted]
-    taken = np.zeros(len(difficult), np.bool_)
-    right = np.zeros(len(mine))
-    for place, row in enumerate(overlaps if len(difficult) else ()):
+def _match(detections: Detections, truth: ImageTruth, class_id: int, iou_threshold: float) -> tuple[Curve, Curve]:
+    """Scores (D,), and (D,) 1 for correct, 0 for wrong and NaN for ignored detections of one class in one image."""
+    of_class = detections[detections.class_ids == class_id]
+    of_class = of_class[np.argsort(-of_class.scores, kind="stable")]
+    is_class = truth.class_ids == class_id
+    overlaps, difficult = box_iou(of_class.boxes, truth.boxes[is_class]), truth.difficult[is_class]
+    matched = np.zeros(len(difficult), np.bool_)
+    correct = np.zeros(len(of_class))
+    for index, row in enumerate(overlaps if len(difficult) else ()):
         best = int(np.argmax(row))
         if row[best] < iou_threshold:
             continue
         if difficult[best]:
-            right[place] = np.nan
-        elif not taken[best]:
-            right[place] = taken[best] = True
-    return mine.scores.astype(np.float64), right
+            correct[index] = np.nan
+        elif not matched[best]:
+            correct[index] = matched[best] = True
+    return of_class.scores.astype(np.float64), correct
 
 
 def area_ap(precision: Curve, recall: Curve) -> float:
-    """Area under precision over recall, precision made falling first.
+    """Return the area under precision over recall, after making precision monotonically decreasing.
 
-    Two boxes; of three detections the first and the third are right. Recall reaches 0.5 at precision 1 and 1.0 at 2/3:
+    Example: two boxes; of three detections the first and the third are correct. Recall reaches 0.5 at precision 1 and 1.0 at 2/3:
 
     >>> round(area_ap(np.array([1, 1 / 2, 2 / 3]), np.array([0.5, 0.5, 1.0])), 4)
     0.8333
@@ -92,9 +101,9 @@ def area_ap(precision: Curve, recall: Curve) -> float:
 
 
 def eleven_point_ap(precision: Curve, recall: Curve) -> float:
-    """Mean over recall 0, 0.1, ..., 1 of the best precision at that recall or more.
+    """Return the mean, over recall 0, 0.1, ..., 1, of the best precision at that recall or more.
 
-    The same detections: precision 1 at the six points up to 0.5, 2/3 at the five above it: (6 + 5 * 2/3) / 11.
+    Example, with the same detections: precision 1 at the six points up to 0.5, 2/3 at the five above: (6 + 5 * 2/3) / 11.
 
     >>> round(eleven_point_ap(np.array([1, 1 / 2, 2 / 3]), np.array([0.5, 0.5, 1.0])), 4)
     0.8485
@@ -103,7 +112,7 @@ def eleven_point_ap(precision: Curve, recall: Curve) -> float:
     return float(np.mean([max(precision[recall >= point - 1e-12], default=0.0) for point in points]))
 
 
-def mean(values: Sequence[float]) -> float:
-    """Mean over the classes that have something to be found; nan if none has."""
+def mean_known(values: Sequence[float]) -> float:
+    """Return the mean of the values that are not NaN, or NaN if there are none."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")

@@ -1,1 +1,1 @@
-"""Features."""
+"""Cache the outputs of frozen layers."""

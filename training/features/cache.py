@@ -1,7 +1,8 @@
-"""What frozen layers say of a photo does not change: it is computed once per view, kept on disk, and only the rest of the network runs.
+"""Cache of the frozen layers' outputs: they are computed once per view and stored on disk, and only the rest of the network is trained.
 
-A photo has `--cache-features K` views, each a function of the seed (`Batches.view`). The part that is cut off (`stem.cut_layers`) runs in
-onnxruntime. A file of features belongs to a hash of all that they depend on: photos, boxes, options, versions and frozen weights.
+An image has `--cache-features K` views, each a function of the seed (`Batches.view`). The frozen part of the network
+(`split_point.feature_layers`) runs in onnxruntime. The key of a feature file is a hash of everything that the features depend on: images,
+annotations, options, versions and frozen weights.
 """
 
 import hashlib
@@ -11,181 +12,206 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.shapes import array_shapes, output_shapes
+from detector.shapes import array_shapes, trace
 from detector.spec import Model
-from training.data.batches import Batches, Kind, Sight, ViewId
+from training.data.batches import Batches, TrainingExample, ViewId, ViewKind
+from training.data.ground_truth import GroundTruth, PartialRegion
 from training.data.targets import Targets
+from training.environment import package_versions
 from training.errors import ConfigError, FeatureFileError
+from training.events import CacheProgress, Events
 from training.features.file import FeatureFile
-from training.features.split_point import cut_layers
-from training.modeling.transfer import hidden_of_head
-from training.run.folder import versions
-from weights.atomic_files import file_lock
+from training.features.split_point import feature_layers
+from training.modeling.transfer import hidden_head_layers
+from weights.hub.cache import locked
 
 OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
-"""Those that a view depends on."""
+"""Options that a view depends on."""
 PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
-FORMAT = 1
-NUMBERS = np.float32
-"""Of kept features. float16 takes half the disk and no less time, but after 30 steps of everyday on raccoon the weights were 4 % of their
-way from where uncached training brings them (float32: 0.06 %), for Adam makes as much of a small gradient as of a large one."""
-AT_ONCE = 8
+FORMAT = 2
+FEATURE_TYPE = np.float32
+"""Type of stored features. float16 needs half the disk space and the same time, but changes the result: after 30 steps of everyday on
+raccoon the weights differed from uncached training by 4 % of their change (float32: 0.06 %), because Adam normalises small gradients."""
+VIEWS_PER_CALL = 8
 """Views that are computed together."""
+MAX_REGIONS = 4
+"""Partially labelled regions of a view: the tiles of a mosaic."""
 
 _log = logging.getLogger("boxwright.training")
-
-
-class Filling(NamedTuple):
-    """How far the computation of features is."""
-
-    done: int  # views
-    views: int
-    bytes: int  # of all
-    path: Path
-
-
-Told = Callable[[Filling], object]
-Stopped = Callable[[], bool]
+StopRequested = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureCache:
-    """The features of a run's frozen time, made when they are needed."""
+    """Features for the steps in which layers are frozen, computed when they are first needed."""
 
-    model: Model  # that the run starts with
+    model: Model  # initial model of the run
     batches: Batches
-    layers: tuple[str, ...]  # whose outputs are kept
-    _opened: dict[Kind, NDArray[Any]] = field(default_factory=dict)
+    layers: tuple[str, ...]  # whose outputs are stored
+    _features: dict[ViewKind, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, frozen: frozenset[str], batches: Batches) -> "FeatureCache":
-        """For a run that starts with that model. Raises ConfigError where there is nothing to keep or too much."""
+    def create(cls, model: Model, frozen: frozenset[str], batches: Batches) -> "FeatureCache":
+        """Return the cache of a run.
+
+        Args:
+            model: The run's initial model.
+            frozen: Names of its frozen layers.
+            batches: Its batches.
+
+        Raises:
+            ConfigError: No layer is frozen at any step, or the features need more disk space than allowed.
+        """
         network = model.spec.network
-        dropped = hidden_of_head(network) if batches.config.dropout else ()  # what they say changes from step to step
-        made = cls(model, batches, cut_layers(network, frozen - {layer.name for layer in dropped}))
-        if not made.layers or not batches.viewed_steps:
-            raise ConfigError("cache_features: no layer is frozen below one that trains, or in no step of the run.")
-        size, most = sum(made._row(kind).itemsize * len(views) for kind, views in made._kinds.items()), batches.config.cache_gigabytes
-        if size > most * 1e9:
+        with_dropout = hidden_head_layers(network) if batches.config.dropout else ()  # their outputs change from step to step
+        cache = cls(model, batches, feature_layers(network, frozen - {layer.name for layer in with_dropout}))
+        if not cache.layers or not batches.view_steps:
+            raise ConfigError("cache_features: the run has no step in which the first layers of the network are frozen.")
+        size = sum(cache._row_type(kind).itemsize * len(views) for kind, views in cache._views.items())
+        if size > batches.config.cache_gigabytes * 1e9:
             raise ConfigError(
-                f"cache_features: {sum(map(len, made._kinds.values())):,} views would take {size / 1e9:.2f} GB on disk, more than "
-                f"cache_gigabytes {most:g}. Take fewer views or smaller --sizes, or allow more."
+                f"cache_features: {sum(map(len, cache._views.values())):,} views need {size / 1e9:.2f} GB on disk, more than "
+                f"cache_gigabytes {batches.config.cache_gigabytes:g}. Use fewer views, smaller --sizes, or a higher limit."
             )
-        return made
+        return cache
 
-    def stream(self, first: int, last: int, told: Told, stopped: Stopped) -> Iterator[tuple[dict[str, NDArray[Any]], Targets]]:
-        """Batches as `Batches.batch` gives them, with features by layer (B, side, side, channels) in place of images.
+    def stream(
+        self, first: int, last: int, events: Events, stop_requested: StopRequested
+    ) -> Iterator[tuple[dict[str, NDArray[Any]], Targets]]:
+        """Yield the batches first, ..., last - 1 with features by layer (B, side, side, channels) instead of images.
 
-        Features that are not there yet are computed first; `told` hears of it, `stopped` says whether to end early instead.
-        Raises TrainingError where they cannot be kept, and what `Batches.batch` raises.
+        Args:
+            first: First step.
+            last: Step after the last one.
+            events: Receives the progress of computing features.
+            stop_requested: Asked while features are computed. True ends the iteration early.
+
+        Raises:
+            TrainingError: The features cannot be stored.
+            DatasetError, ImageError, OSError: As raised by `Batches.batch`.
         """
         for step in range(first, last):
-            kind = self.batches.kind_of(step)
-            if kind not in self._opened:
-                rows = self._open(kind, told, stopped)
-                if rows is None:
+            kind = self.batches.view_kind(step)
+            if kind not in self._features:
+                features = self._open(kind, events, stop_requested)
+                if features is None:
                     return
-                self._opened[kind] = rows
+                self._features[kind] = features
             yield self._batch(step, kind)
 
-    def _batch(self, step: int, kind: Kind) -> tuple[dict[str, NDArray[Any]], Targets]:
-        places = self._places[kind]
-        rows = self._opened[kind][[places[which] for which in self.batches.view_ids(step)]]
-        truths = [(row["/boxes"][row["/class_ids"] >= 0], row["/class_ids"][row["/class_ids"] >= 0]) for row in rows]
-        return {layer: rows[layer] for layer in self.layers}, self.batches.targets(truths, kind.size)
+    def _batch(self, step: int, kind: ViewKind) -> tuple[dict[str, NDArray[Any]], Targets]:
+        indices = self._row_indices[kind]
+        rows = self._features[kind][[indices[view_id] for view_id in self.batches.view_ids(step)]]
+        return {layer: rows[layer] for layer in self.layers}, self.batches.targets([_ground_truth(row) for row in rows], kind.size)
 
     @cached_property
-    def _kinds(self) -> dict[Kind, list[ViewId]]:
-        return self.batches.kinds()
+    def _views(self) -> dict[ViewKind, list[ViewId]]:
+        return self.batches.views_by_kind()
 
     @cached_property
-    def _places(self) -> dict[Kind, dict[ViewId, int]]:
-        return {kind: {which: row for row, which in enumerate(views)} for kind, views in self._kinds.items()}
+    def _row_indices(self) -> dict[ViewKind, dict[ViewId, int]]:
+        return {kind: {view_id: index for index, view_id in enumerate(views)} for kind, views in self._views.items()}
 
-    def _row(self, kind: Kind) -> np.dtype[Any]:
-        """What is kept of a view. A layer has no '/' in its name."""
-        shapes = output_shapes(self.model.spec.network, kind.size)
-        features = [(layer, NUMBERS, (shapes[layer].side, shapes[layer].side, shapes[layer].channels)) for layer in self.layers]
-        most = self.batches.most_boxes
-        return np.dtype([*features, ("/boxes", np.float32, (most, 4)), ("/class_ids", np.int64, (most,))])  # -1: no box
+    def _row_type(self, kind: ViewKind) -> np.dtype[Any]:
+        """Record of one view. Layer names contain no '/'."""
+        shapes = trace(self.model.spec.network, kind.size)
+        features = [(layer, FEATURE_TYPE, (shapes[layer].side, shapes[layer].side, shapes[layer].channels)) for layer in self.layers]
+        count, labels = self.batches.max_boxes, len(self.model.spec.labels)
+        boxes = [("/boxes", np.float32, (count, 4)), ("/class_ids", np.int64, (count,)), ("/roles", np.int8, (count,))]  # class -1: no box
+        regions = [("/regions", np.float32, (MAX_REGIONS, 4)), ("/labelled", np.bool_, (MAX_REGIONS, labels))]  # empty box: no region
+        return np.dtype([*features, *boxes, *regions])
 
-    def _open(self, kind: Kind, told: Told, stopped: Stopped) -> NDArray[Any] | None:
-        file = FeatureFile(self._key(kind), len(self._kinds[kind]), self._row(kind))
-        with file_lock(file.path):
+    def _open(self, kind: ViewKind, events: Events, stop_requested: StopRequested) -> NDArray[Any] | None:
+        file = FeatureFile(self._key(kind), len(self._views[kind]), self._row_type(kind))
+        with locked(file.path):
             if file.path.exists():
                 try:
                     return file.open()
                 except FeatureFileError as error:
-                    _log.warning("%s The features are computed anew.", error)
+                    _log.warning("%s The features are computed again.", error)
             file.make_room(int(self.batches.config.cache_gigabytes * 1e9))
             try:
-                file.write(self._rows(kind, file, told, stopped))
+                file.write(self._compute(kind, file, events, stop_requested))
             except _Stopped:
                 return None
             return file.open()
 
-    def _rows(self, kind: Kind, file: FeatureFile, told: Told, stopped: Stopped) -> Iterator[NDArray[Any]]:
-        stem = OnnxFeatureExtractor.of(replace(self.model, spec=replace(self.model.spec, input_size=kind.size)), self.layers)
-        views = self._kinds[kind]
-        told(Filling(0, len(views), file.size, file.path))
+    def _compute(self, kind: ViewKind, file: FeatureFile, events: Events, stop_requested: StopRequested) -> Iterator[NDArray[Any]]:
+        extractor = OnnxFeatureExtractor.of(replace(self.model, spec=replace(self.model.spec, input_size=kind.size)), self.layers)
+        views = self._views[kind]
+        events.features_cached(CacheProgress(0, len(views), file.size, file.path))
         with ThreadPoolExecutor(2) as pool:
-            sights: list[Any] = []
-            for first in range(0, len(views) + AT_ONCE, AT_ONCE):
-                ahead = [pool.submit(self.batches.view, kind, which) for which in views[first : first + AT_ONCE]]  # while the stem computes
-                if sights:
-                    yield self._computed(stem, [sight.result() for sight in sights], file.type)
-                    told(Filling(min(first, len(views)), len(views), file.size, file.path))
-                if stopped():
+            pending: list[Any] = []
+            for first in range(0, len(views) + VIEWS_PER_CALL, VIEWS_PER_CALL):
+                # the next views are prepared while the features of the current ones are computed
+                prepared = [pool.submit(self.batches.view, kind, view_id) for view_id in views[first : first + VIEWS_PER_CALL]]
+                if pending:
+                    yield self._rows(extractor, [example.result() for example in pending], file.type)
+                    events.features_cached(CacheProgress(min(first, len(views)), len(views), file.size, file.path))
+                if stop_requested():
                     raise _Stopped
-                sights = ahead
+                pending = prepared
 
-    def _computed(self, stem: OnnxFeatureExtractor, sights: list[Sight], row: np.dtype[Any]) -> NDArray[Any]:
-        rows = np.zeros(len(sights), row)
-        for layer, features in stem(np.stack([sight.pixels for sight in sights])).items():
+    def _rows(self, extractor: OnnxFeatureExtractor, examples: list[TrainingExample], row_type: np.dtype[Any]) -> NDArray[Any]:
+        rows = np.zeros(len(examples), row_type)
+        for layer, features in extractor(np.stack([example.pixels for example in examples])).items():
             rows[layer] = features
         rows["/class_ids"] = -1
-        for index, sight in enumerate(sights):
-            rows["/boxes"][index, : len(sight.boxes)] = sight.boxes
-            rows["/class_ids"][index, : len(sight.boxes)] = sight.class_ids
+        for index, example in enumerate(examples):
+            truth = example.truth
+            rows["/boxes"][index, : len(truth.boxes)] = truth.boxes
+            rows["/class_ids"][index, : len(truth.boxes)] = truth.class_ids
+            rows["/roles"][index, : len(truth.boxes)] = truth.roles
+            for number, region in enumerate(truth.partial):
+                rows["/regions"][index, number], rows["/labelled"][index, number] = region.box, region.labelled
         return rows
 
-    def _key(self, kind: Kind) -> str:
+    def _key(self, kind: ViewKind) -> str:
         spec = replace(self.model.spec, input_size=kind.size)
-        below = spec.network[: [layer.name for layer in spec.network].index(self.layers[-1]) + 1]
-        facts = {
+        frozen_part = spec.network[: [layer.name for layer in spec.network].index(self.layers[-1]) + 1]
+        content = {
             "format": FORMAT,
-            "versions": versions(PACKAGES),
+            "versions": package_versions(PACKAGES),
             "options": {name: getattr(self.batches.config, name) for name in OPTIONS} if self.batches.augmented else {},
             "kind": kind,
-            "views": self._kinds[kind],
-            "row": str(self._row(kind)),
+            "views": self._views[kind],
+            "row": str(self._row_type(kind)),
             "labels": spec.labels,
+            "difficult": self.batches.config.difficult,
             "placed": [spec.fit, spec.resample, spec.edges, spec.pixel_scale, spec.pixel_offset],
-            "network": repr(below),
+            "network": repr(frozen_part),
         }
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for name in array_shapes(below):
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        for name in array_shapes(frozen_part):
             digest.update(np.ascontiguousarray(self.model.arrays[name]).tobytes())
-        digest.update(self._data.encode())
+        digest.update(self._data_digest.encode())
         return digest.hexdigest()
 
     @cached_property
-    def _data(self) -> str:
-        """A sha256 of the photos' bytes, of boxes and labels."""
+    def _data_digest(self) -> str:
+        """SHA-256 of the image files and of everything in the annotations that training uses."""
         digest = hashlib.sha256()
         for sample in self.batches.samples:
-            with sample.photo.open("rb") as photo:
-                digest.update(hashlib.file_digest(photo, "sha256").digest())
-            digest.update(f"{sample.boxes.shape}{sample.labels}".encode() + sample.boxes.tobytes())
+            with sample.image_path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+            labelled = None if sample.labelled is None else sorted(sample.labelled)
+            digest.update(f"{sample.boxes.shape}{sample.labels}{labelled}".encode() + sample.boxes.tobytes())
+            digest.update(sample.difficult.tobytes() + sample.crowd.tobytes())
         return digest.hexdigest()
 
 
+def _ground_truth(row: Any) -> GroundTruth:
+    is_box = row["/class_ids"] >= 0
+    is_region = row["/regions"][:, 2] > row["/regions"][:, 0]
+    partial = tuple(PartialRegion(*each) for each in zip(row["/regions"][is_region], row["/labelled"][is_region], strict=True))
+    return GroundTruth(row["/boxes"][is_box], row["/class_ids"][is_box], row["/roles"][is_box], partial)
+
+
 class _Stopped(Exception):
-    """Somebody does not want to wait for the features."""
+    """Computing features was interrupted."""

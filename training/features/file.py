@@ -1,7 +1,7 @@
-"""Rows of numbers on disk, memory-mapped: a NumPy .npy of one record per row, and behind it a sha256.
+"""Feature files: fixed-size records in a memory-mapped NumPy .npy file, followed by a SHA-256.
 
-The sha256 is of the key (what the rows were made from, see `feature_cache`), the header and the rows. A file appears when it is whole;
-one that is not to the bit what was written under that key is refused.
+The SHA-256 covers the key (a hash of everything that the features depend on, see `training.features.cache`), the header and the records. A
+file gets its final name only when it is complete. A file whose content differs from what was written under its key is rejected.
 """
 
 import hashlib
@@ -22,27 +22,27 @@ from weights.atomic_files import atomic_write
 from weights.hub import cache
 
 SUFFIX = ".features"
-ABANDONED = 3600
-"""Seconds after which a file that was being written and has not grown is one whose writer was killed."""
-_READ = 2**22  # bytes at once
+ABANDONED_AFTER = 3600
+"""Seconds without growth after which a temporary file is deleted: its writer was killed."""
+_BLOCK = 2**22  # bytes
 
 
 def features_folder() -> Path:
-    """Where kept features lie: `features` in BOXWRIGHT_HOME, or in the platform's cache folder."""
-    return cache.weights_folder().parent / "features"
+    """Return the folder of feature files: `features` in BOXWRIGHT_HOME, or in the platform's cache folder."""
+    return cache.folder().parent / "features"
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureFile:
-    """Where certain rows are, or will be."""
+    """A feature file, which may exist already."""
 
-    key: str  # sha256 in hex
-    rows: int
-    type: np.dtype[Any]  # of a row
+    key: str  # SHA-256, hexadecimal
+    rows: int  # records
+    type: np.dtype[Any]  # of a record
 
     @property
     def path(self) -> Path:
-        """Named after the key."""
+        """The file, named after the key."""
         return features_folder() / f"{self.key[:40]}{SUFFIX}"
 
     @property
@@ -53,12 +53,12 @@ class FeatureFile:
     @property
     def _header(self) -> bytes:
         file = io.BytesIO()
-        facts = {"descr": np.lib.format.dtype_to_descr(self.type), "fortran_order": False, "shape": (self.rows,)}
-        np.lib.format.write_array_header_2_0(file, facts)
+        header = {"descr": np.lib.format.dtype_to_descr(self.type), "fortran_order": False, "shape": (self.rows,)}
+        np.lib.format.write_array_header_2_0(file, header)
         return file.getvalue()
 
     def write(self, parts: Iterable[NDArray[Any]]) -> None:
-        """Parts of the rows, as they come. Raises what `parts` raises, leaving nothing behind, and OSError where the disk refuses."""
+        """Write the records in parts. If `parts` raises, no file remains. Raises OSError if the disk is full."""
         digest = hashlib.sha256(self.key.encode())
         with atomic_write(self.path) as file:
             for data in chain([self._header], (part.tobytes() for part in parts)):
@@ -67,34 +67,43 @@ class FeatureFile:
             file.write(digest.digest())
 
     def open(self) -> NDArray[Any]:
-        """The rows, read-only, in memory as far as they are used. Raises FeatureFileError for any other file, OSError."""
+        """Return the records as a read-only memory map.
+
+        Raises:
+            FeatureFileError: The file is damaged, or another program's.
+            OSError: The file cannot be read.
+        """
         header, digest = self._header, hashlib.sha256(self.key.encode())
-        found = self.path.stat().st_size
-        if found != self.size:
-            raise FeatureFileError(f"{self.path}: {found} bytes instead of {self.size}; it is damaged or another program's.")
+        actual_size = self.path.stat().st_size
+        if actual_size != self.size:
+            raise FeatureFileError(f"{self.path}: the file is damaged: it has {actual_size} bytes instead of {self.size}.")
         with self.path.open("rb") as file:
-            left = self.size - digest.digest_size
-            while left:
-                data = file.read(min(left, _READ))
+            remaining = self.size - digest.digest_size
+            while remaining:
+                data = file.read(min(remaining, _BLOCK))
                 digest.update(data)
-                left -= len(data)
+                remaining -= len(data)
             if file.read() != digest.digest():
-                raise FeatureFileError(f"{self.path}: its contents are not those that were written; it is damaged or another program's.")
-        self.path.touch()  # the last to be removed when room is needed
+                raise FeatureFileError(f"{self.path}: the file is damaged: its checksum does not match its content.")
+        self.path.touch()  # `make_room` deletes the files that were used longest ago
         return np.memmap(self.path, self.type, "r", offset=len(header), shape=(self.rows,))
 
     def make_room(self, limit: int) -> None:
-        """Remove what was used longest ago until this file fits in, so that all take `limit` bytes at most; it is smaller than that.
+        """Delete the least recently used feature files until all files, including this one, fit into `limit` bytes.
 
-        Raises TrainingError where the disk has not that much left.
+        Args:
+            limit: Bytes; at least the size of this file.
+
+        Raises:
+            TrainingError: The disk has too little free space.
         """
         folder = features_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        for part in folder.glob(".*.part"):
-            if part.stat().st_mtime < time.time() - ABANDONED:
-                part.unlink(missing_ok=True)
-        kept = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
-        sizes = {path: path.stat().st_size for path in kept if path != self.path}
+        for temporary in folder.glob(".*.part"):
+            if temporary.stat().st_mtime < time.time() - ABANDONED_AFTER:
+                temporary.unlink(missing_ok=True)
+        oldest_first = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+        sizes = {path: path.stat().st_size for path in oldest_first if path != self.path}
         for path in list(sizes):
             if sum(sizes.values()) + self.size <= limit:
                 break
@@ -103,6 +112,6 @@ class FeatureFile:
         free = shutil.disk_usage(folder).free
         if free < self.size:
             raise TrainingError(
-                f"{folder}: the features of {self.rows:,} views need {self.size / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB left. "
-                "Make room, set BOXWRIGHT_HOME to a folder elsewhere, or take a smaller --cache-features."
+                f"{folder}: the features of {self.rows:,} views need {self.size / 1e9:.2f} GB, but the disk has {free / 1e9:.2f} GB left. "
+                "Free some space, set BOXWRIGHT_HOME to a folder on another disk, or lower --cache-features."
             )

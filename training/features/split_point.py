@@ -1,26 +1,33 @@
-"""Where a network is cut in two: a part that stays as it is, and the rest, which trains on what the first part says."""
+"""Where a network is split into a frozen part, which runs once per image, and a trained part, which reads its features."""
 
 from detector.network import Conv, Network, Route, Shortcut
 
 
-def cut_layers(network: Network, still: frozenset[str]) -> tuple[str, ...]:
-    """The layers whose outputs are all that the first convolution that is not `still`, and all that comes after it, read of what lies
-    before; in the network's order. None where there is no such convolution, or where it is the first layer.
+def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
+    """Return the layers of the frozen part whose outputs the trained part reads.
 
-    They are several where upper layers read the lower part by name, as the passthrough does.
+    The trained part begins at the first convolution that is not frozen. There are several feature layers if later layers read earlier ones
+    by name, as the passthrough does.
+
+    Args:
+        network: All layers.
+        frozen: Names of the layers that are not trained.
+
+    Returns:
+        Layer names in network order. Empty if no convolution is trained, or if the first layer is.
     """
     names = [layer.name for layer in network]
-    moving = [index for index, layer in enumerate(network) if isinstance(layer, Conv) and layer.name not in still]
-    first = moving[0] if moving else 0
+    trained = [index for index, layer in enumerate(network) if isinstance(layer, Conv) and layer.name not in frozen]
+    first = trained[0] if trained else 0
     if not first:
         return ()
-    read = {names[first - 1]}
+    sources = {names[first - 1]}
     for layer in network[first:]:
         match layer:
             case Route():
-                read.update(layer.layers)
+                sources.update(layer.layers)
             case Shortcut():
-                read.add(layer.source)
+                sources.add(layer.source)
             case _:
                 pass
-    return tuple(name for name in names[:first] if name in read)
+    return tuple(name for name in names[:first] if name in sources)

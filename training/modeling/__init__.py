@@ -1,1 +1,1 @@
-"""Modeling."""
+"""Prepare a model for training: labels, anchors, new heads."""

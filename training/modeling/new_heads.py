@@ -1,44 +1,60 @@
-"""A detector where there was none: YOLOv2's head upon a stem that was trained for something else, or upon one never trained."""
+"""Detectors with a new head, on a backbone that was trained for another task, on an untrained one, or on that of a detector."""
 
 from dataclasses import replace
 
 from detector.grid import Anchors
-from detector.network import Backbone, Conv, darknet19, efficientnet_lite0, tiny_backbone, yolov2
-from detector.shapes import output_shapes
+from detector.network import Backbone, Conv, darknet19, efficientnet_lite0, tiny, upsampling_head, yolov2
+from detector.shapes import array_shapes, trace
 from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
-from training.modeling.transfer import fresh_arrays
-
-ANCHORS = 5
-"""Of a new head (YOLO9000, section 2, figure 2)."""
+from training.modeling.transfer import backbone_layers, fresh_arrays
 
 
 def untrained_backbone(config: Config) -> Model:
-    """The stem that `config.network` names, with initial weights."""
-    stems = {"darknet19": lambda: darknet19(config.width), "tiny": tiny_backbone, "efficientnet-lite0": efficientnet_lite0}
-    layers = stems[config.network]().layers
+    """Return the backbone that `config.network` names, with initial weights."""
+    backbones = {"darknet19": lambda: darknet19(config.width), "tiny": tiny, "efficientnet-lite0": efficientnet_lite0}
+    layers = backbones[config.network]().layers
     spec = ModelSpec((), (), layers, resample="antialiased")
     return Model(f"untrained-{config.network}", spec, fresh_arrays(layers, config))
 
 
-def with_head(stem: Model, labels: tuple[str, ...], anchors: Anchors, config: Config) -> tuple[Model, frozenset[str]]:
-    """A detector of the stem and a new head, and the new convolutions' names.
+def with_head(backbone: Model, labels: tuple[str, ...], anchors: Anchors, config: Config) -> tuple[Model, frozenset[str]]:
+    """Return a detector with a new head on the backbone, and the names of the new convolutions.
 
-    Raises ConfigError where the stem has nothing for the passthrough, NetworkError where the parts do not fit.
+    Raises:
+        ConfigError: The backbone has no layer for the passthrough.
+        NetworkError: Backbone and head do not fit together.
     """
-    layers = stem.spec.network
-    network = yolov2(labels, backbone=Backbone(layers, _finer(stem)), anchors=len(anchors), filters=config.head_filters)
-    spec = replace(stem.spec, labels=labels, anchors=anchors, network=network)
+    layers = backbone.spec.network
+    make = upsampling_head if config.head == "fine" else yolov2
+    network = make(labels, stem=Backbone(layers, _passthrough_layer(backbone)), anchors=len(anchors), filters=config.head_filters)
+    spec = replace(backbone.spec, labels=labels, anchors=anchors, network=network)
     head = frozenset(layer.name for layer in network[len(layers) :] if isinstance(layer, Conv))
-    return Model(stem.name, spec, fresh_arrays(network, config) | dict(stem.arrays), stem.provenance), head
+    return Model(backbone.name, spec, fresh_arrays(network, config) | dict(backbone.arrays), backbone.provenance), head
 
 
-def _finer(stem: Model) -> str:
-    """The last layer with twice as many cells a side as the stem's output: what the passthrough takes."""
-    shapes = output_shapes(stem.spec.network, stem.spec.input_size)
+def without_head(model: Model) -> Model:
+    """Return the backbone of a detector."""
+    names = set(backbone_layers(model.spec.network))
+    layers = tuple(layer for layer in model.spec.network if layer.name in names)
+    spec = replace(model.spec, labels=(), anchors=(), network=layers)
+    arrays = {name: array for name, array in model.arrays.items() if name in array_shapes(layers)}
+    return Model(model.name, spec, arrays, model.provenance)
+
+
+def head_stride(backbone: Model, config: Config) -> int:
+    """Return the stride, in network pixels, of the new head that the config describes."""
+    return backbone.spec.stride // 2 if config.head == "fine" else backbone.spec.stride
+
+
+def _passthrough_layer(backbone: Model) -> str:
+    """The last layer with twice as many cells per side as the backbone's output."""
+    shapes = trace(backbone.spec.network, backbone.spec.input_size)
     cells = list(shapes.values())[-1].side
-    finer = [name for name, shape in shapes.items() if shape.side == 2 * cells]
-    if not finer:
-        raise ConfigError(f"{stem.name}: no layer has twice as many cells as the last, so there is nothing to pass through to a head.")
-    return finer[-1]
+    candidates = [name for name, shape in shapes.items() if shape.side == 2 * cells]
+    if not candidates:
+        raise ConfigError(
+            f"{backbone.name}: no layer has twice as many cells per side as the last one, which the head's passthrough needs."
+        )
+    return candidates[-1]

@@ -1,1 +1,1 @@
-"""Optimization."""
+"""Loss, optimizers, learning-rate schedules and early stopping."""

@@ -1,24 +1,31 @@
-"""What a run remembers from check to check: the best so far, patience, and how often the learning rate was cut."""
+"""The state of a run that validations change: the best result, early stopping, and cuts of the learning rate."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from training.config import Config
 
 
-@dataclass
-class Progress:
-    """Where a run stands. Goes into checkpoints as JSON."""
+def watched_value(metrics: Mapping[str, Any], watch: str) -> float:
+    """Return the metric of a validation that `Config.watch` names. Larger is better, so the loss is negated."""
+    keys = {"ap": "ap50", "ap-frequent": "ap50_frequent", "ap-weighted": "ap50_weighted"}
+    return float(metrics[keys[watch]]) if watch in keys else -float(metrics["val_loss"])
 
-    step: int = 0  # steps made
-    best: float | None = None  # AP50, or minus the loss
+
+@dataclass
+class TrainingState:
+    """Progress of a run. Checkpoints store it as JSON."""
+
+    step: int = 0  # completed steps
+    best: float | None = None  # see `watched_value`
     best_step: int = 0
-    stale: int = 0  # checks since the best
-    waited: int = 0  # checks since the best or the last cut of the learning rate
-    rate_factor: float = 1.0
+    stale: int = 0  # validations since the best
+    waited: int = 0  # validations since the best or the last cut of the learning rate
+    rate_factor: float = 1.0  # of the learning rate
 
     def observe(self, value: float, config: Config) -> bool:
-        """Note a check's value, larger is better; whether it is the best so far."""
+        """Record the watched value of a validation and return True if it is the best so far."""
         if self.best is None or value > self.best:
             self.best, self.best_step, self.stale, self.waited = value, self.step, 0, 0
             return True
@@ -29,10 +36,10 @@ class Progress:
             self.waited = 0
         return False
 
-    def out_of_patience(self, config: Config) -> bool:
-        """Whether early stopping ends the run now."""
+    def should_stop(self, config: Config) -> bool:
+        """Return True if early stopping ends the run now."""
         return 0 < config.patience <= self.stale
 
     def to_json(self) -> dict[str, Any]:
-        """For a checkpoint; `Progress(**...)` takes it back."""
+        """Return the fields for a checkpoint. `TrainingState(**fields)` restores them."""
         return asdict(self)

@@ -1,9 +1,9 @@
-"""YOLOv2's loss, one function per term. Every term is a sum over a photo's outputs; the loss is their mean over the photos.
+"""YOLOv2's loss, one function per term. Every term is a sum over a batch; the loss divides it by the batch's objects or images.
 
-In all of them `raw` is (N, G, G, A, 5 + C) logits, `targets` as in `training.data.targets` with N in front, and the answer a scalar.
+In all functions `logits` has shape (N, G, G, A, 5 + C), and `targets` is as in `training.data.targets` with a batch dimension N.
 
-darknet: half the squared errors whose gradients are the deltas of Darknet's region layer (src/region_layer.c, forward_region_layer);
-    for the classes that delta is the gradient of a cross-entropy, so this term is one in both forms.
+darknet: half the squared errors whose gradients are the deltas of Darknet's region layer (src/region_layer.c, forward_region_layer). The
+    delta of the classes is the gradient of a cross-entropy, so both forms share that term.
 modern: CIoU for boxes (arXiv 1911.08287), cross-entropies for the rest.
 """
 
@@ -15,134 +15,171 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from detector.boxes import box_xyxy_to_cxcywh, broadcast_iou
+from detector.boxes import box_xyxy_to_cxcywh, broadcast_coverage, broadcast_iou
 from detector.grid import decode_boxes, sigmoid
 from detector.spec import ModelSpec
 from training.config import Config
 
 PRIOR_SCALE = 0.01
-"""Weight of the pull to the anchors in the first photos (src/region_layer.c)."""
+"""Weight of the attraction to the anchors in the first images (src/region_layer.c)."""
 
 Tensors = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a network with that spec, as the config wants it."""
+    """The loss function of a network, as configured."""
 
-    spec: ModelSpec  # its input size does not matter
+    spec: ModelSpec  # any input size
     config: Config
 
-    def __call__(self, raw: Any, targets: Tensors, seen: Any, photos: int | None = None) -> dict[str, Any]:
-        """The terms by name, weighted; their sum is what is minimised.
+    def __call__(self, logits: Any, targets: Tensors, seen: Any, divisor: Any = None) -> dict[str, Any]:
+        """Return the weighted terms by name; training minimises their sum.
 
-        seen: photos before this batch. photos: what the sums are divided by; the batch, unless it is shared out among replicas.
+        Args:
+            logits: (N, G, G, A, 5 + C) logits.
+            targets: Of this batch or, with several workers, of this worker's shard.
+            seen: Number of images before this batch.
+            divisor: What the sums are divided by, the same on all workers. None computes it from this batch.
         """
-        boxes = decode_boxes(raw, self.spec.anchors, self.spec.stride, keras.ops)  # (N, G, G, A, 4) xyxy, network pixels
+        if divisor is None:
+            divisor = self.divisor(tf.shape(logits)[0], self.objects(targets))
+        boxes = decode_boxes(logits, self.spec.anchors, self.spec.stride, keras.ops)  # (N, G, G, A, 4) xyxy, network pixels
         forms: dict[str, Callable[[Any, Any, Tensors, Any], dict[str, Any]]] = {"darknet": self._darknet, "modern": self._modern}
-        terms = forms[self.config.loss](raw, boxes, targets, seen)
-        return {name: term / tf.cast(photos or tf.shape(raw)[0], raw.dtype) for name, term in terms.items()}
+        terms = forms[self.config.loss](logits, boxes, targets, seen)
+        return {name: term / tf.cast(divisor, logits.dtype) for name, term in terms.items()}
 
-    def _darknet(self, raw: Any, boxes: Any, targets: Tensors, seen: Any) -> dict[str, Any]:
-        config = self.config
-        wanted = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
-        early = tf.cast(seen < config.prior_photos, raw.dtype)
+    @staticmethod
+    def objects(targets: Tensors) -> Any:
+        """Number of predictions that are responsible for an object."""
+        return tf.reduce_sum(targets["responsible"])
+
+    def divisor(self, images: Any, objects: Any) -> Any:
+        """What sums over a batch of that many images and objects are divided by; at least 1."""
+        return tf.maximum(tf.cast(images if self.config.normalises_by_images else objects, tf.float32), 1)
+
+    def _darknet(self, logits: Any, boxes: Any, targets: Tensors, seen: Any) -> dict[str, Any]:
+        config, scales = self.config, self.config.scales
+        objectness = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
+        early = tf.cast(seen < config.prior_photos, logits.dtype)
         return {
-            "box": config.coord_scale * coordinates_squared(raw, targets, self.spec.stride),
-            "object": config.object_scale * objectness_squared(raw, wanted, targets["responsible"]),
-            "no_object": config.noobject_scale * objectness_squared(raw, tf.zeros_like(wanted), self._vacant(boxes, targets)),
-            "class": config.class_scale * class_cross_entropy(raw, targets),
-            "prior": early * PRIOR_SCALE * pull_to_anchors(raw, 1 - targets["responsible"]),
+            "box": scales.coord * coordinates_squared(logits, targets, self.spec.stride),
+            "object": scales.object * objectness_squared(logits, objectness, targets["responsible"]),
+            "no_object": scales.noobject * objectness_squared(logits, tf.zeros_like(objectness), self._background(logits, boxes, targets)),
+            "class": scales.class_ * class_cross_entropy(logits, targets),
+            "prior": early * PRIOR_SCALE * anchor_prior(logits, 1 - targets["responsible"]),
         }
 
-    def _modern(self, raw: Any, boxes: Any, targets: Tensors, _seen: Any) -> dict[str, Any]:
-        config = self.config
-        wanted = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
+    def _modern(self, logits: Any, boxes: Any, targets: Tensors, _seen: Any) -> dict[str, Any]:
+        config, scales = self.config, self.config.scales
+        objectness = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
         return {
-            "box": config.coord_scale * box_ciou(boxes, targets),
-            "object": config.object_scale * objectness_cross_entropy(raw, wanted, targets["responsible"]),
-            "no_object": config.noobject_scale * objectness_cross_entropy(raw, tf.zeros_like(wanted), self._vacant(boxes, targets)),
-            "class": config.class_scale * class_cross_entropy(raw, targets),
+            "box": scales.coord * box_ciou(boxes, targets),
+            "object": scales.object * objectness_cross_entropy(logits, objectness, targets["responsible"]),
+            "no_object": scales.noobject
+            * objectness_cross_entropy(logits, tf.zeros_like(objectness), self._background(logits, boxes, targets)),
+            "class": scales.class_ * class_cross_entropy(logits, targets),
         }
 
-    def _vacant(self, boxes: Any, targets: Tensors) -> Any:
-        """(N, G, G, A) 1 where there shall be no object: not responsible, and no truth overlapped by more than `ignore_iou`."""
-        far = tf.cast(best_iou(boxes, targets["truth"]) <= self.config.ignore_iou, boxes.dtype)
-        return tf.stop_gradient(far * (1 - targets["responsible"]))
+    def _background(self, logits: Any, boxes: Any, targets: Tensors) -> Any:
+        """(N, G, G, A) 1 where objectness is penalised.
+
+        It is not penalised where a prediction is responsible for an object, where it overlaps a ground-truth box or is covered by a crowd
+        region by more than `ignore_iou`, or where its highest class is not labelled in its cell.
+        """
+        limit = self.config.ignore_iou
+        far = (best_iou(boxes, targets["truth"]) <= limit) & (best_coverage(boxes, targets["crowds"]) <= limit)
+        return tf.stop_gradient(tf.cast(far, boxes.dtype) * (1 - targets["responsible"]) * top_class_labelled(logits, targets["labelled"]))
 
 
 def best_iou(boxes: Any, truth: Any) -> Any:
-    """(N, G, G, A, 4) and (N, M, 4) xyxy -> (N, G, G, A) each box's IoU with the truth it overlaps most."""
+    """Return (N, G, G, A): the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4) of its image.
+
+    Empty boxes pad the ground truth of each image to M, the maximum of the whole data set. Padding that all images of the batch share is
+    cut off, because the IoU of all pairs is the largest tensor of the loss.
+    """
+    occupied = tf.reduce_any(truth[..., 2] > truth[..., 0], axis=0)  # (M,)
+    truth = truth[:, : tf.maximum(tf.reduce_max(tf.where(occupied, tf.range(1, tf.shape(truth)[1] + 1), 0)), 1)]
     return tf.reduce_max(broadcast_iou(boxes[..., None, :], truth[:, None, None, None], keras.ops), axis=-1)
 
 
+def best_coverage(boxes: Any, regions: Any) -> Any:
+    """Return (N, G, G, A): the largest fraction of each box's area that one of the regions (N, K, 4) covers; -inf if K is 0."""
+    return tf.reduce_max(broadcast_coverage(boxes[..., None, :], regions[:, None, None, None], keras.ops), axis=-1)
+
+
+def top_class_labelled(logits: Any, labelled: Any) -> Any:
+    """Return (N, G, G, A): 1 where the highest class of a prediction is labelled in its cell (N, G, G, C), else 0."""
+    return tf.gather(labelled, tf.argmax(logits[..., 5:], axis=-1), axis=-1, batch_dims=3)
+
+
 def _overlap(boxes: Any, targets: Tensors) -> Any:
-    """(N, G, G, A) IoU of each box with the one it is responsible for; 0 where there is none."""
+    """(N, G, G, A) IoU of each prediction with the object it is responsible for; 0 without an object."""
     return broadcast_iou(boxes, targets["boxes"], keras.ops) * targets["responsible"]
 
 
-def coordinates_squared(raw: Any, targets: Tensors, stride: int) -> Any:
-    """Half the squared errors of sigmoid x and y, and of the w and h logits; small boxes count up to twice as much."""
-    side = raw.shape[-4] * stride
-    sizes = (targets["boxes"][..., 2:4] - targets["boxes"][..., 0:2]) / side  # shares of the picture
+def coordinates_squared(logits: Any, targets: Tensors, stride: int) -> Any:
+    """Return half the squared errors of sigmoid x and y, and of the w and h logits. Small boxes are weighted up to twice as much."""
+    side = logits.shape[-4] * stride
+    sizes = (targets["boxes"][..., 2:4] - targets["boxes"][..., 0:2]) / side  # fractions of the image
     weight = targets["responsible"] * (2 - sizes[..., 0] * sizes[..., 1])
-    places = sigmoid(raw[..., 0:2], keras.ops) - sigmoid(targets["logits"][..., 0:2], keras.ops)
-    shapes = raw[..., 2:4] - targets["logits"][..., 2:4]
-    return 0.5 * tf.reduce_sum(weight[..., None] * (tf.square(places) + tf.square(shapes)))
+    centres = sigmoid(logits[..., 0:2], keras.ops) - sigmoid(targets["logits"][..., 0:2], keras.ops)
+    sizes_error = logits[..., 2:4] - targets["logits"][..., 2:4]
+    return 0.5 * tf.reduce_sum(weight[..., None] * (tf.square(centres) + tf.square(sizes_error)))
 
 
-def pull_to_anchors(raw: Any, where: Any) -> Any:
-    """Half the squared errors of boxes that ought to be their anchor in the middle of their cell."""
-    places = sigmoid(raw[..., 0:2], keras.ops) - 0.5
-    return 0.5 * tf.reduce_sum(where[..., None] * (tf.square(places) + tf.square(raw[..., 2:4])))
+def anchor_prior(logits: Any, where: Any) -> Any:
+    """Return half the squared differences of the boxes from their anchors, centred in their cells. where: (N, G, G, A) weights."""
+    centres = sigmoid(logits[..., 0:2], keras.ops) - 0.5
+    return 0.5 * tf.reduce_sum(where[..., None] * (tf.square(centres) + tf.square(logits[..., 2:4])))
 
 
-def objectness_squared(raw: Any, wanted: Any, where: Any) -> Any:
-    """Half the squared errors of objectness. wanted: (N, G, G, A) 0..1; where: (N, G, G, A) weights."""
-    return 0.5 * tf.reduce_sum(where * tf.square(sigmoid(raw[..., 4], keras.ops) - wanted))
+def objectness_squared(logits: Any, expected: Any, where: Any) -> Any:
+    """Return half the squared errors of objectness. expected: (N, G, G, A) 0..1; where: (N, G, G, A) weights."""
+    return 0.5 * tf.reduce_sum(where * tf.square(sigmoid(logits[..., 4], keras.ops) - expected))
 
 
-def objectness_cross_entropy(raw: Any, wanted: Any, where: Any) -> Any:
-    """Cross-entropy of objectness. wanted: (N, G, G, A) 0..1; where: (N, G, G, A) weights."""
-    return tf.reduce_sum(where * tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=raw[..., 4]))
+def objectness_cross_entropy(logits: Any, expected: Any, where: Any) -> Any:
+    """Return the cross-entropy of objectness. expected: (N, G, G, A) 0..1; where: (N, G, G, A) weights."""
+    return tf.reduce_sum(where * tf.nn.sigmoid_cross_entropy_with_logits(labels=expected, logits=logits[..., 4]))
 
 
-def class_cross_entropy(raw: Any, targets: Tensors) -> Any:
-    """Cross-entropy of the softmax over classes, where there is an object."""
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets["class_ids"], logits=raw[..., 5:])
+def class_cross_entropy(logits: Any, targets: Tensors) -> Any:
+    """Return the cross-entropy of the softmax over classes at the responsible predictions."""
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets["class_ids"], logits=logits[..., 5:])
     return tf.reduce_sum(targets["responsible"] * entropy)
 
 
 def box_ciou(boxes: Any, targets: Tensors) -> Any:
-    """1 - CIoU of each box that is responsible for a truth."""
-    lost = 1 - complete_iou(boxes, filled(targets))
-    return tf.reduce_sum(tf.where(targets["responsible"] > 0, lost, tf.zeros_like(lost)))
+    """Return the sum of 1 - CIoU over the responsible predictions."""
+    distance = 1 - complete_iou(boxes, responsible_boxes(targets))
+    return tf.reduce_sum(tf.where(targets["responsible"] > 0, distance, tf.zeros_like(distance)))
 
 
-def filled(targets: Tensors) -> Any:
-    """The responsible boxes; a unit box in all other places, so that no 0 / 0 comes up there, not even in a gradient."""
+def responsible_boxes(targets: Tensors) -> Any:
+    """Return the boxes of the responsible predictions, and a unit box elsewhere: empty boxes would give 0 / 0 and NaN gradients."""
     unit = tf.constant([0.0, 0.0, 1.0, 1.0], targets["boxes"].dtype)
     return tf.where(targets["responsible"][..., None] > 0, targets["boxes"], unit)
 
 
 def complete_iou(first: Any, second: Any) -> Any:
-    """(..., 4) xyxy, none of them empty -> (...) CIoU, -1.5..1: IoU less the distance of the centres and the difference of the shapes.
+    """Return the CIoU of boxes (..., 4) xyxy, none of them empty: IoU minus centre distance minus difference in shape, -1.5..1.
 
-    Zheng et al., arXiv 1911.08287, equations 8 to 11; the trade-off's weight is a constant for the gradient, as there.
+    Source: Zheng et al., arXiv 1911.08287, equations 8 to 11. As there, the gradient treats the trade-off weight as a constant.
     """
-    iou, apart, shape = ciou_parts(first, second)
-    return iou - apart - tf.stop_gradient(trade_off(iou, shape)) * shape
+    iou, distance, shape = ciou_parts(first, second)
+    return iou - distance - tf.stop_gradient(trade_off(iou, shape)) * shape
 
 
 def trade_off(iou: Any, shape: Any) -> Any:
-    """How much the difference of the shapes counts: the more, the more the boxes overlap."""
+    """Return the weight of the difference in shape, which grows with the overlap."""
     return tf.math.divide_no_nan(shape, 1 - iou + shape)
 
 
 def ciou_parts(first: Any, second: Any) -> tuple[Any, Any, Any]:
-    """IoU; squared distance of the centres over that of the enclosing corners; difference of the shapes' angles, 0..1."""
+    """Return IoU, squared centre distance relative to the diagonal of the enclosing box, and difference in shape 0..1."""
     corners = tf.maximum(first[..., 2:4], second[..., 2:4]) - tf.minimum(first[..., 0:2], second[..., 0:2])
     a, b = box_xyxy_to_cxcywh(first, keras.ops), box_xyxy_to_cxcywh(second, keras.ops)
-    apart = tf.reduce_sum(tf.square(a[..., 0:2] - b[..., 0:2]), axis=-1) / tf.reduce_sum(tf.square(corners), axis=-1)
+    distance = tf.reduce_sum(tf.square(a[..., 0:2] - b[..., 0:2]), axis=-1) / tf.reduce_sum(tf.square(corners), axis=-1)
     angle = tf.atan2(a[..., 2], a[..., 3]) - tf.atan2(b[..., 2], b[..., 3])
-    return broadcast_iou(first, second, keras.ops), apart, tf.square(angle) * (4 / np.pi**2)
+    return broadcast_iou(first, second, keras.ops), distance, tf.square(angle) * (4 / np.pi**2)

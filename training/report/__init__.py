@@ -1,1 +1,1 @@
-"""Report."""
+"""Write a run's report as one HTML page."""

@@ -1,5 +1,6 @@
-"""The photos that show a detector at its worst and at its best, small, with what is there and what was found drawn on them."""
+"""Small images with ground truth and detections: the worst and the best results of a detector."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -8,39 +9,39 @@ from PIL import Image
 
 from detector.imaging.draw import draw_detections, draw_ground_truth
 from training.data.voc_reader import Sample
-from training.evaluation.per_image import Verdict, telling
-from training.report import html as html
+from training.evaluation.per_image import ImageResult, select_examples
+from training.report.content import ImageSheet, ReportImage
 
-MOST = 6
-"""Photos of a kind."""
-SIDE = 480
-"""Pixels of a photo's longer side."""
-QUALITY = 80
+MAX_IMAGES = 6
+"""Images of each kind."""
+MAX_SIDE = 480
+"""Pixels."""
+JPEG_QUALITY = 80
 
 TITLES = {
-    "worst": "Worst: the surest mistakes",
-    "missed": "Missed: where something was not found",
-    "best": "Best: all found, the surest and most exact",
+    "worst": "Worst: mistakes with the highest scores",
+    "missed": "Missed: most objects without a detection",
+    "best": "Best: all objects found, with the highest scores and the most exact boxes",
 }
 
 
-def photo_sheets(samples: Sequence[Sample], verdicts: Sequence[Verdict], labels: Sequence[str]) -> list[str]:
-    """HTML: a sheet for each kind of which there are any. Raises ImageError, OSError."""
-    parts = []
-    for kind, chosen in telling(verdicts, MOST).items():
-        if chosen:
-            photos = (_photo(samples[one.place], one, labels) for one in chosen)
-            parts += [html.heading(TITLES[kind], 3), html.grid("photos", photos)]
-    return parts
+def image_sheets(samples: Sequence[Sample], results: Sequence[ImageResult], labels: Sequence[str]) -> list[ImageSheet]:
+    """Return a sheet for each kind that has images. Raises ImageError, OSError."""
+    selected = select_examples(results, MAX_IMAGES)
+    return [
+        ImageSheet(TITLES[kind], [_draw(samples[result.index], result, labels) for result in chosen])
+        for kind, chosen in selected.items()
+        if chosen
+    ]
 
 
-def _photo(sample: Sample, verdict: Verdict, labels: Sequence[str]) -> str:
-    image = Image.fromarray(sample.picture())
+def _draw(sample: Sample, result: ImageResult, labels: Sequence[str]) -> ReportImage:
+    image = Image.fromarray(sample.load_image())
     width, height = image.size
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
     scale = np.array([image.width / width, image.height / height] * 2, np.float32)
-    found = verdict.found.moved(lambda boxes: boxes * scale)
-    drawn = draw_detections(draw_ground_truth(np.asarray(image), verdict.truth.boxes * scale), found, labels)
+    detections = result.detections.moved(lambda boxes: boxes * scale)
+    drawn = draw_detections(draw_ground_truth(np.asarray(image), result.truth.boxes * scale), detections, labels)
     file = BytesIO()
-    Image.fromarray(drawn).save(file, "JPEG", quality=QUALITY)
-    return html.photo(file.getvalue(), image.size, f"{sample.name}: {verdict.sentence(labels)}")
+    Image.fromarray(drawn).save(file, "JPEG", quality=JPEG_QUALITY)
+    return ReportImage(b64encode(file.getvalue()).decode(), image.width, image.height, f"{sample.name}: {result.describe(labels)}")

@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG that stands in a page: it takes the page's colour of text, and nothing from outside."""
+"""Convert a matplotlib figure to an inline SVG element that uses the text colour of the page and no external resources."""
 
 import re
 from collections.abc import Callable
@@ -7,19 +7,15 @@ from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
 from defusedxml.ElementTree import fromstring
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
-from detector.errors import MissingExtra
+from training.plotting import glyph_warnings_ignored
 
-try:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-except ModuleNotFoundError as error:
-    raise MissingExtra("plots need matplotlib, which is not installed: pip install 'boxwright[train]'.") from error
-
-INK = "#010203"
-"""Stands for the page's colour of text until the figure is SVG."""
-_INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "grid.color")
-_STYLE: Any = dict.fromkeys(_INKED, INK) | {
+PLACEHOLDER_COLOUR = "#010203"
+"""Replaced by `currentColor` in the SVG."""
+_TEXT_COLOURS = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "grid.color")
+_STYLE: Any = dict.fromkeys(_TEXT_COLOURS, PLACEHOLDER_COLOUR) | {
     "font.size": 9,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -29,17 +25,22 @@ _STYLE: Any = dict.fromkeys(_INKED, INK) | {
     "axes.titlesize": 10,
     "grid.alpha": 0.15,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # letters stay letters
-    "svg.hashsalt": "boxwright",  # the same figure, the same file
+    "svg.fonttype": "none",  # keep text as text
+    "svg.hashsalt": "boxwright",  # reproducible ids
 }
 _REFERENCE = re.compile(r"url\(#|^#")
-PIXELS_AN_INCH = 96
+PIXELS_PER_INCH = 96
 
 
 def figure_svg(name: str, draw: Callable[[], Figure]) -> str:
-    """What `draw` draws, as an <svg> element. name: a word of its own in the page, in front of every id."""
+    """Return the figure as an <svg> element.
+
+    Args:
+        name: Prefix of every id. Must be unique in the page.
+        draw: Creates the figure. It is called with the report's matplotlib style.
+    """
     file = BytesIO()
-    with rc_context(_STYLE):
+    with rc_context(_STYLE), glyph_warnings_ignored():  # the browser draws the text
         figure = draw()
         figure.savefig(file, format="svg", transparent=True, dpi=150, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     root = fromstring(file.getvalue())
@@ -48,16 +49,16 @@ def figure_svg(name: str, draw: Callable[[], Figure]) -> str:
             if _local(child.tag) in ("metadata", "style"):
                 parent.remove(child)
     for element in root.iter():
-        _settle(element, name)
-    width, height = (round(float(side) * PIXELS_AN_INCH) for side in figure.get_size_inches())
+        _make_inline(element, name)
+    width, height = (round(float(side) * PIXELS_PER_INCH) for side in figure.get_size_inches())
     root.attrib |= {"role": "img", "width": str(width), "height": str(height)}
     return tostring(root, encoding="unicode")
 
 
-def _settle(element: Element, name: str) -> None:
-    """Plain names, as HTML has them; ids of its own; the page's colour."""
+def _make_inline(element: Element, name: str) -> None:
+    """Remove XML namespaces, make ids unique and use the colour of the page."""
     element.tag = _local(element.tag)
-    attributes = {_local(key): value.replace(INK, "currentColor") for key, value in element.attrib.items()}
+    attributes = {_local(key): value.replace(PLACEHOLDER_COLOUR, "currentColor") for key, value in element.attrib.items()}
     for key, value in attributes.items():
         if key == "id":
             attributes[key] = f"{name}-{value}"

@@ -1,1 +1,1 @@
-"""Run."""
+"""Run, resume and record training."""

@@ -1,8 +1,8 @@
-"""All that a run needs to go on to bitwise the same weights, in one file that appears when it is whole. No pickle: safetensors.
+"""Checkpoints: the complete state of a run in one safetensors file, so that a resumed run reaches the same weights bit for bit.
 
-arrays      by name, as `Trainer.state` gives them
+arrays      by name, as `Trainer.state` returns them
 state       JSON: step, best value, patience, ...
-sha256      of the state and of the arrays: name, zero byte, bytes, in the order of their names
+sha256      of the state and of the arrays: name, zero byte, content, sorted by name
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from training.errors import CheckpointError
 from weights.atomic_files import atomic_write
 
-KEPT = 2
+MAX_CHECKPOINTS = 2
 """Checkpoints in a run folder: the newest, and the one before in case the newest is damaged."""
 
 _log = logging.getLogger("boxwright.training")
@@ -29,50 +29,49 @@ _log = logging.getLogger("boxwright.training")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A moment of a run."""
+    """The state of a run after a step."""
 
-    state: dict[str, Any]  # what JSON can say; has "step"
+    state: dict[str, Any]  # serialisable as JSON; has "step"
     arrays: Mapping[str, NDArray[Any]]
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write it to the folder as step-<number>.safetensors and remove those before the last two. Raises OSError."""
+    """Write step-<number>.safetensors and delete all but the newest two checkpoints. Raises OSError."""
     arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in sorted(checkpoint.arrays.items())}
     state = json.dumps(checkpoint.state, sort_keys=True)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{checkpoint.state['step']:08d}.safetensors"
     with atomic_write(path) as file:
         file.write(save(arrays, {"state": state, "sha256": _digest(state, arrays)}))
-    for old in _paths(folder)[KEPT:]:
-        old.unlink()
+    for outdated in _newest_first(folder)[MAX_CHECKPOINTS:]:
+        outdated.unlink()
     return path
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Raises CheckpointError where the file is damaged or cut short."""
+    """Read a checkpoint. Raises CheckpointError if the file is damaged or truncated."""
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({error}).") from error
+        raise CheckpointError(f"{path}: the checkpoint is damaged or truncated ({error}).") from error
     if metadata.get("sha256") != _digest(metadata.get("state", ""), arrays):
-        raise CheckpointError(f"{path}: damaged: its contents are not those that were saved.")
+        raise CheckpointError(f"{path}: the checkpoint is damaged: its checksum does not match its content.")
     return Checkpoint(json.loads(metadata["state"]), arrays)
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint:
-    """The newest one that is whole; a damaged one is passed over, with a warning. Raises CheckpointError where there is none."""
-    for path in _paths(folder):
+    """Read the newest intact checkpoint and log a warning for each damaged one. Raises CheckpointError if none is intact."""
+    for path in _newest_first(folder):
         try:
             return load_checkpoint(path)
         except CheckpointError as error:
-            _log.warning("%s The checkpoint before it is used.", error)
-    raise CheckpointError(f"{folder}: there is no checkpoint that can be read. Start the run anew.")
+            _log.warning("%s The previous checkpoint is used.", error)
+    raise CheckpointError(f"{folder}: no checkpoint can be read. Start a new run.")
 
 
-def _paths(folder: Path) -> list[Path]:
-    """Newest first."""
+def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 

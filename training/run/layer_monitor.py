@@ -1,4 +1,4 @@
-"""Is every layer learning? Gradients against weights, dead and saturated units, and a sentence where something is wrong."""
+"""Per-layer diagnostics of training: gradient-to-weight ratios, dead and saturated units, and warnings with advice."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -9,21 +9,21 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.keras_model import assign_arrays, build_untrained_keras
+from detector.keras_model import assign, empty_keras
 from detector.network import Activation, Conv, Shortcut
 from detector.spec import Model, ModelSpec
-from training.run.trainer import StepReport
+from training.run.trainer import StepResult
 
 WINDOW = 50
-"""Steps that are looked at together."""
+"""Number of recent steps that a ratio is the median of."""
 VANISHING, EXPLODING = 1e-7, 10.0
-"""A kernel's gradient, as a share of its weights, below or above which a layer does not learn or falls apart."""
-TOO_MANY_DEAD = 0.5
-"""Share of a layer's channels."""
-MORE_DEAD = 0.1
-"""Share of a layer's channels by which it must have grown: a trained network brings dead channels along, and they do no harm."""
+"""Gradient norm divided by weight norm, below which a layer does not learn and above which it diverges."""
+MAX_FLAT_SHARE = 0.5
+"""Shard of a layer's channels above which a warning is given."""
+MIN_FLAT_INCREASE = 0.1
+"""Shard of a layer's channels that training must have added: a pretrained network has harmless dead channels from the start."""
 
-_BOUNDS: dict[Activation, tuple[float | None, float | None]] = {
+_FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "relu": (0.0, None),
     "relu6": (0.0, 6.0),
     "elu": (-0.99, None),
@@ -31,87 +31,86 @@ _BOUNDS: dict[Activation, tuple[float | None, float | None]] = {
     "logistic": (0.01, 0.99),
     "tanh": (-0.99, 0.99),
 }
-"""Where an activation is flat: at or below the first, at or above the second. A leaky one is flat nowhere."""
+"""An activation's gradient is nearly zero at outputs up to the first value and from the second value. Leaky ReLU has no such region."""
 
 
 @dataclass
-class Watcher:
-    """The last steps' gradients and weights, by layer."""
+class LayerMonitor:
+    """Gradient-to-weight ratios of the most recent steps, by layer."""
 
     ratios: dict[str, deque[float]] = field(default_factory=dict)
 
-    def observe(self, report: StepReport) -> None:
-        """Note a step."""
-        # in the network's order, without what is frozen now
-        self.ratios = {layer: self.ratios.get(layer, deque(maxlen=WINDOW)) for layer in report.gradients}
-        for layer, gradient in report.gradients.items():
-            self.ratios[layer].append(gradient / max(report.weights[layer], 1e-30))
+    def observe(self, result: StepResult) -> None:
+        """Record a step. Layers that are frozen now are dropped; the rest is in network order."""
+        self.ratios = {layer: self.ratios.get(layer, deque(maxlen=WINDOW)) for layer in result.gradients}
+        for layer, gradient in result.gradients.items():
+            self.ratios[layer].append(gradient / max(result.weights[layer], 1e-30))
 
-    def medians(self) -> dict[str, float]:
-        """Gradient as a share of the weights: the median of the last steps, by layer."""
+    def median_ratios(self) -> dict[str, float]:
+        """Return the median ratio over the window, by layer."""
         return {layer: float(np.median(ratios)) for layer, ratios in self.ratios.items()}
 
-    def sentences(self) -> Iterator[str]:
-        """What is wrong with which layer; nothing before a whole window has been seen."""
-        for layer, ratio in self.medians().items():
+    def warnings(self) -> Iterator[str]:
+        """Yield a sentence for each layer that has a complete window and a ratio out of range."""
+        for layer, ratio in self.median_ratios().items():
             if len(self.ratios[layer]) < WINDOW:
                 continue
             if ratio == 0:
-                cure = "a smaller --learning-rate or --activation leaky, from the beginning, may help"
-                yield f"{layer} has had no gradient at all for {WINDOW} steps: what lies above passes none on, being dead; {cure}."
+                advice = "Start again with a smaller --learning-rate or with --activation leaky."
+                yield f"{layer} has had no gradient for {WINDOW} steps because all units of a later layer are dead. {advice}"
             elif ratio < VANISHING:
-                cure = "a larger --learning-rate, batch norm or another --activation may help"
-                yield f"{layer}'s gradient has been {ratio:.0e} of its weights for {WINDOW} steps: it is not learning; {cure}."
+                advice = "Try a larger --learning-rate, batch norm or another --activation."
+                yield f"{layer}'s gradient has been {ratio:.0e} of its weights for {WINDOW} steps: it vanishes. {advice}"
             elif ratio > EXPLODING:
-                cure = "a smaller --learning-rate or --clip global-norm may help"
-                yield f"{layer}'s gradient has been {ratio:.0f} times its weights for {WINDOW} steps: it explodes; {cure}."
+                advice = "Try a smaller --learning-rate or --clip global-norm."
+                yield f"{layer}'s gradient has been {ratio:.0f} times its weights for {WINDOW} steps: it explodes. {advice}"
 
 
 @dataclass(frozen=True)
-class Flat:
-    """Shares of a layer's channels, 0..1."""
+class DeadUnits:
+    """Shares of a layer's channels whose activation is in a flat region on every pixel of a batch, 0..1."""
 
-    dead: float  # at the lower end of their activation wherever one looks
-    saturated: float  # at its upper end
+    dead: float  # in the lower region
+    saturated: float  # in the upper region
 
 
 @dataclass(frozen=True, eq=False)
-class Probe:
-    """A network that also says what its activations are."""
+class ActivationProbe:
+    """A network that also returns the outputs of its activations."""
 
     network: Any
-    layers: Mapping[str, Activation]  # that can be flat
+    layers: Mapping[str, Activation]  # those with a flat region
     outputs: Any  # images -> activations by layer
 
     @classmethod
-    def of(cls, spec: ModelSpec) -> "Probe":
-        """For models of that spec."""
-        activated = [layer for layer in spec.network if isinstance(layer, Conv | Shortcut) and layer.activation in _BOUNDS]
-        network = build_untrained_keras(spec)
+    def of(cls, spec: ModelSpec) -> "ActivationProbe":
+        """Build a probe for models of this spec."""
+        activated = [layer for layer in spec.network if isinstance(layer, Conv | Shortcut) and layer.activation in _FLAT_REGIONS]
+        network = empty_keras(spec)
         if not activated:
             return cls(network, {}, lambda *_, **__: {})
         tensors = {layer.name: network.get_layer(f"{layer.name}_{layer.activation}").output for layer in activated}
         return cls(network, {layer.name: layer.activation for layer in activated}, keras.Model(network.inputs[0], tensors))
 
-    def flat(self, model: Model, images: NDArray[np.float32]) -> dict[str, Flat]:
-        """Images (N, S, S, 3), 0..255 -> how many channels are flat on all of them, by layer."""
-        assign_arrays(self.network, model)
+    def dead_units(self, model: Model, images: NDArray[np.float32]) -> dict[str, DeadUnits]:
+        """Return the shares of dead and saturated channels on images (N, S, S, 3) in 0..255, by layer."""
+        assign(self.network, model)
         values = self.outputs(images, training=False)
-        return {name: _flat(np.asarray(values[name]), *_BOUNDS[kind]) for name, kind in self.layers.items()}
+        return {name: _dead_units(np.asarray(values[name]), *_FLAT_REGIONS[kind]) for name, kind in self.layers.items()}
 
 
-def _flat(values: NDArray[np.float32], low: float | None, high: float | None) -> Flat:
-    """(N, H, W, C) activations and where they are flat."""
+def _dead_units(values: NDArray[np.float32], low: float | None, high: float | None) -> DeadUnits:
+    """values: (N, H, W, C) activations."""
     dead = float(np.mean(values.max(axis=(0, 1, 2)) <= low)) if low is not None else 0.0
     saturated = float(np.mean(values.min(axis=(0, 1, 2)) >= high)) if high is not None else 0.0
-    return Flat(dead, saturated)
+    return DeadUnits(dead, saturated)
 
 
-def flat_sentences(flat: Mapping[str, Flat], before: Mapping[str, Flat]) -> Iterator[str]:
-    """A sentence for each layer of which too many channels are flat, and more than `before` training."""
-    for layer, share in flat.items():
-        for word in ("dead", "saturated"):
-            now, then = getattr(share, word), getattr(before[layer], word)
-            if now > TOO_MANY_DEAD and now > then + MORE_DEAD:
-                cure = "a smaller --learning-rate or another --activation may help"
-                yield f"{now:.0%} of {layer}'s channels are {word}, {then:.0%} were before training: {cure}."
+def dead_unit_warnings(now: Mapping[str, DeadUnits], before: Mapping[str, DeadUnits]) -> Iterator[str]:
+    """Yield a sentence for each layer with many dead or saturated channels that were not so before training."""
+    for layer, units in now.items():
+        for kind in ("dead", "saturated"):
+            share, share_before = getattr(units, kind), getattr(before[layer], kind)
+            if share > MAX_FLAT_SHARE and share > share_before + MIN_FLAT_INCREASE:
+                advice = "Try a smaller --learning-rate or another --activation."
+                yield f"{share:.0%} of {layer}'s channels are {kind}; before training {share_before:.0%} were. {advice}"

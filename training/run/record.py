@@ -1,4 +1,4 @@
-"""What a run has left behind so far, read back: enough for a report, whether it ended, goes on or was killed."""
+"""A run read back from its folder, for reports. The run may be finished, in progress, or killed."""
 
 import re
 from collections.abc import Sequence
@@ -9,84 +9,89 @@ from pathlib import Path
 from typing import Any
 
 from training.config import Config
+from training.data.fingerprint import data_fingerprint
 from training.data.voc_reader import Sample, read_set
-from training.run.folder import Row, RunFolder, Task, fingerprint
+from training.optimization.early_stopping import watched_value
+from training.run.folder import RunFolder
+from training.run.metrics_log import Metrics
+from training.task import Task
 
 _NUMBERS = re.compile(r"\b\d+(?:%|e-\d+| times)")
-"""In the watcher's sentences: what is another from check to check."""
+"""Numbers in warnings of the layer monitor. They change from validation to validation."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as its folder tells of it."""
+    """The content of a run folder."""
 
     folder: RunFolder
     task: Task
     config: Config
     environment: dict[str, Any]
     outcome: dict[str, Any] | None
-    rows: Sequence[Row]  # one for each step
+    metrics: Sequence[Metrics]  # of each step
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":
-        """Raises TrainingError where the folder is none of a run, ConfigError."""
+        """Read a run folder. Raises TrainingError if it is not a run folder, ConfigError."""
         folder, task, config = RunFolder.open(path)
-        return cls(folder, task, config, folder.environment(), folder.outcome(), folder.rows())
+        return cls(folder, task, config, folder.environment(), folder.outcome(), folder.metrics.read())
 
     @property
-    def checks(self) -> list[Row]:
-        """The steps that a check on the validation set followed."""
-        return [row for row in self.rows if "ap50" in row]
+    def validations(self) -> list[Metrics]:
+        """Metrics of the steps that a validation followed."""
+        return [metrics for metrics in self.metrics if "ap50" in metrics]
 
     @property
-    def best(self) -> Row | None:
-        """The check whose weights are best.safetensors: of equals the first."""
-        measure = (lambda row: row["ap50"]) if self.config.watch == "ap" else (lambda row: -row["val_loss"])
-        return max(self.checks, key=measure, default=None)
+    def best(self) -> Metrics | None:
+        """Metrics of the step whose weights are best.safetensors: the first among equals."""
+        return max(self.validations, key=lambda metrics: watched_value(metrics, self.config.watch), default=None)
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """None where it was killed before it knew."""
-        photos = self.environment.get("data", {}).get("train", {}).get("photos")
-        return None if photos is None else ceil(photos / self.config.batch_size)
+        """None if the run was killed before environment.json was written."""
+        images = self.environment.get("data", {}).get("train", {}).get("photos")
+        return None if images is None else ceil(images / self.config.batch_size)
 
     @property
     def steps(self) -> int | None:
-        """Of the whole run."""
+        """Planned number of steps."""
         return self.steps_per_epoch and self.steps_per_epoch * self.config.epochs
 
     @property
-    def unfrozen_at(self) -> int | None:
-        """The step from which what was frozen trains too; None where nothing was, or nothing of it does."""
+    def unfreezing_step(self) -> int | None:
+        """The step from which frozen layers are trained, or None if no layer is frozen or unfrozen."""
         if not self.steps_per_epoch or self.config.freeze == "none" or not 0 < self.config.unfreeze_at < self.config.epochs:
             return None
         return round(self.config.unfreeze_at * self.steps_per_epoch)
 
     @property
     def ending(self) -> str:
-        """How it ended, as a sentence."""
+        """How the run ended, as a sentence."""
         if self.outcome:
             return f"{self.outcome['why'][:1].upper()}{self.outcome['why'][1:]}"
-        return f"It has not told of an end: it goes on at this moment, or was killed. --resume {self.folder.path} goes on."
+        return f"The run is still in progress, or it was killed. Resume it with --resume {self.folder.path}."
 
     @cached_property
-    def sentences(self) -> dict[str, list[int]]:
-        """What the watcher said, in the order in which it was first said, and after which steps; of what only its numbers changed,
-        the last."""
-        said: dict[str, tuple[str, list[int]]] = {}
-        for row in self.checks:
-            for sentence in row["sentences"]:
-                what = _NUMBERS.sub("", sentence)
-                said[what] = sentence, [*said.get(what, ("", []))[1], row["step"]]
-        return dict(said.values())
+    def warnings(self) -> dict[str, list[int]]:
+        """The layer monitor's warnings and the steps at which each was given, in order of first appearance.
+
+        Warnings that differ only in their numbers are merged; the last one is quoted.
+        """
+        merged: dict[str, tuple[str, list[int]]] = {}
+        for metrics in self.validations:
+            for sentence in metrics["sentences"]:
+                key = _NUMBERS.sub("", sentence)
+                merged[key] = sentence, [*merged.get(key, ("", []))[1], metrics["step"]]
+        return dict(merged.values())
 
     def val_samples(self) -> list[Sample]:
-        """What the run is checked on. Raises DatasetError where the data are not there any more."""
+        """Read the validation set. Raises DatasetError if the data are gone."""
         if self.config.overfit:
             return read_set(Path(self.task.dataset), self.task.train_set)[: self.config.overfit]
         return read_set(Path(self.task.dataset), self.task.val_set)
 
-    def is_as_trained(self, val: Sequence[Sample]) -> bool:
-        """Whether the validation set is the one that the run was begun with. Raises OSError."""
-        told = self.environment.get("data", {}).get("val")
-        return bool(told == fingerprint(val))
+    def is_validation_set_unchanged(self, val: Sequence[Sample]) -> bool:
+        """Compare the validation set with the one at the start of the run. Raises OSError."""
+        recorded = self.environment.get("data", {}).get("val")
+        return bool(recorded == data_fingerprint(val))

@@ -1,271 +1,232 @@
-"""A run from beginning to end: data and a model in, best.safetensors out."""
+"""A training run: data and a model in, best.safetensors out."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from detector.detector import Detector
-from detector.engines import Engine, load_engine
 from detector.spec import Model
 from training.config import Config
-from training.data.batches import Batches, stream
-from training.data.voc_reader import Sample
-from training.distributed.process_group import ALONE, WHOLE, Team
-from training.distributed.synchronise import same_moment
+from training.data.tf_dataset import stream_batches
+from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from training.distributed.synchronise import broadcast_arrays
 from training.errors import TrainingError
-from training.evaluation.evaluate import evaluate
-from training.features.cache import FeatureCache, Filling
-from training.optimization.early_stopping import Progress
-from training.optimization.schedules import Schedule, make_schedule
-from training.run.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
-from training.run.folder import NoFolder, Row, RunFolder, Task
-from training.run.layer_monitor import Flat, Probe, Watcher, flat_sentences
-from training.run.setup import Prepared, prepare
-from training.run.signals import Interrupt
-from training.run.tensorboard import event_files
-from training.run.threads import arithmetic_threads
-from training.run.trainer import StepReport, Trainer
-from weights.formats.safetensors import save_model
+from training.events import SILENT, Events
+from training.optimization.early_stopping import TrainingState, watched_value
+from training.optimization.schedules import make_schedule
+from training.run.callbacks import Callback, default_callbacks
+from training.run.checkpoints import newest_checkpoint
+from training.run.folder import RunFolder, WorkerFolder
+from training.run.metrics_log import Metrics
+from training.run.setup import RunSetup
+from training.run.signals import InterruptHandler
+from training.run.trainer import StepResult, Trainer
+from training.run.validation import Validator
+from training.task import Task
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended."""
 
     folder: Path
-    why: str  # a sentence
-    best: float | None  # AP50, or minus the loss
+    reason: str  # a sentence
+    best: float | None  # AP50, or minus the validation loss
     best_step: int
-    interrupted: bool = False  # it can go on
+    interrupted: bool = False  # can be resumed
 
 
 @dataclass
 class Run:
-    """A run that is ready to go, or to go on."""
+    """A run that can be started or resumed with `train`."""
 
+    setup: RunSetup
     folder: RunFolder
-    task: Task
-    config: Config
-    trainer: Trainer
-    batches: Batches
-    val: Sequence[Sample]
-    schedule: Schedule
-    features: FeatureCache | None = None
-    team: Team = ALONE
-    progress: Progress = field(default_factory=Progress)
-    watcher: Watcher = field(default_factory=Watcher)
+    state: TrainingState = field(default_factory=TrainingState)
+
+    def __post_init__(self) -> None:
+        setup = self.setup
+        self.folder.record_environment(setup.batches.samples, setup.val, setup.start.model.arrays)
+        self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group)
+        self.validator = Validator(setup, self.trainer)
+        self.callbacks: list[Callback] = default_callbacks(self)
+        self._schedule = make_schedule(setup.config, setup.batches.steps)
 
     @classmethod
-    def new(cls, task: Task, config: Config, model: Model, out: Path, team: Team = ALONE) -> "Run":
-        """A new run in a folder of its own under `out`; of several workers the chief's, which others join, whatever it is.
+    def new(cls, task: Task, config: Config, model: Model, out: Path, group: ProcessGroup = SINGLE_PROCESS) -> "Run":
+        """Prepare a run in a new folder.
 
-        Raises DatasetError, ConfigError, NetworkError, OSError; TrainingError where workers' data differ.
+        Args:
+            task: Data set and image sets.
+            config: Options.
+            model: Model to start from.
+            out: Folder in which the run's folder is created.
+            group: This process, or all workers. The chief decides whether the run is new or resumed; the others use `new` in both cases.
+
+        Raises:
+            DatasetError: The data set cannot be used.
+            ConfigError: The options do not fit the data or the model.
+            NetworkError: The network cannot be trained at these options.
+            TrainingError: The workers' data differ.
+            OSError: The folder cannot be written.
         """
-        prepared = prepare(task, config, model, team)
-        folder = RunFolder.create(out, task, config) if team.is_chief else NoFolder()
-        return cls._of(folder, task, config, prepared)
+        setup = RunSetup.prepare(task, config, model, group)
+        return cls(setup, RunFolder.create(out, task, config) if group.is_chief else WorkerFolder())
 
     @classmethod
-    def resumed(cls, folder: RunFolder, task: Task, config: Config, model: Model, team: Team = ALONE) -> "Run":
-        """The run as its newest checkpoint left it, on the chief. Raises CheckpointError; TrainingError where its data or its first model
-        have changed."""
-        run = cls._of(folder, task, config, prepare(task, config, model, team))
-        if folder.was_saved:  # else it ended before its first step
+    def resume(cls, folder: RunFolder, task: Task, config: Config, model: Model, group: ProcessGroup = SINGLE_PROCESS) -> "Run":
+        """Prepare a run, on the chief, to continue from its newest checkpoint.
+
+        Raises:
+            CheckpointError: No checkpoint can be read.
+            TrainingError: The data or the initial model have changed.
+        """
+        run = cls(RunSetup.prepare(task, config, model, group), folder)
+        if folder.has_checkpoint:  # otherwise the run ended before its first step
             checkpoint = newest_checkpoint(folder.checkpoints)
             run.trainer.restore(checkpoint.arrays)
-            run.progress = Progress(**checkpoint.state)
-        folder.forget_after(run.progress.step)
+            run.state = TrainingState(**checkpoint.state)
+        folder.metrics.truncate(run.state.step)
         return run
 
-    @classmethod
-    def _of(cls, folder: RunFolder, task: Task, config: Config, prepared: "Prepared") -> "Run":
-        folder.describe(prepared.batches.samples, prepared.val, prepared.start.model.arrays, arithmetic_threads())
-        trainer = Trainer(prepared.start, config, prepared.frozen, prepared.team)
-        schedule = make_schedule(config, prepared.batches.steps)
-        return cls(folder, task, config, trainer, prepared.batches, prepared.val, schedule, prepared.features, prepared.team)
+    def train(self, events: Events = SILENT) -> RunOutcome:
+        """Train until the last epoch, until early stopping, or until Ctrl-C.
 
-    def go(self, report: Callable[[Row], object] = lambda _: None, filling: Callable[[Filling], object] = lambda _: None) -> Outcome:
-        """Train to the end, until patience is over, or until Ctrl-C, which saves first. `report` is told of every step, `filling` of
-        the features that are computed beforehand.
+        Args:
+            events: Receives progress: every step, and the features that are computed beforehand.
 
-        Raises TrainingError where the loss is no number any more or memory is out, WorkerLost where another worker is gone; the last
-        checkpoint stays.
+        Raises:
+            TrainingError: The loss is NaN or infinite, or memory is exhausted. The last checkpoint remains.
+            WorkerLost: Another worker has ended.
         """
         started = time.monotonic()
-        self.folder.begin()
+        self.folder.clear_outcome()
+        group = self.setup.group
         try:
-            with self.team.together(self._last()), self._out_of_memory_told():
-                self.progress = same_moment(self.team, self.trainer, self.progress)
-                outcome = self._train(report, filling)
+            with group.fail_together(self.folder.resume_hint), self._memory_errors_explained():
+                broadcast_arrays(group, self.trainer)
+                self.state = TrainingState(**group.broadcast(self.state.to_json))
+                outcome = self._train(events)
         except TrainingError as error:
-            self.folder.end(str(error), step=self.progress.step, seconds=time.monotonic() - started)
+            self.folder.write_outcome(str(error), step=self.state.step, seconds=time.monotonic() - started)
             raise
-        self.folder.end(outcome.why, step=self.progress.step, seconds=time.monotonic() - started)
+        finally:
+            for callback in self.callbacks:
+                callback.close()
+        self.folder.write_outcome(outcome.reason, step=self.state.step, seconds=time.monotonic() - started)
         return outcome
 
-    def _train(self, report: Callable[[Row], object], filling: Callable[[Filling], object]) -> Outcome:
-        with Interrupt(self.team) as interrupt, self._event_files() as tell_events:
-            if self.progress.step == 0:
-                self._save_checkpoint()
-            end = self.progress.step if self.progress.out_of_patience(self.config) else self.batches.steps
-            for seen, targets in self._inputs(end, filling, interrupt):
-                row = self._advance(seen, targets)
-                due = self.progress.step % self._steps_per_check == 0 or self.progress.step == self.batches.steps
-                if due:
-                    row |= self._check()
-                self.folder.add(row)
-                tell_events(row)
-                report(row)
-                if interrupt.agreed() or self.progress.out_of_patience(self.config):
+    def _train(self, events: Events) -> RunOutcome:
+        config, state = self.setup.config, self.state
+        end = state.step if state.should_stop(config) else self.setup.batches.steps
+        with InterruptHandler(self.setup.group) as interrupt:
+            for callback in self.callbacks:
+                callback.on_start(self)
+            for inputs, targets in self._inputs(end, events, interrupt):
+                metrics = self._step(inputs, targets)
+                if self._is_validation_due():
+                    metrics |= self._validate()
+                for callback in self.callbacks:
+                    callback.on_metrics(self, metrics)
+                events.step_finished(metrics)
+                if interrupt.agree() or state.should_stop(config):
                     break
-                if self.progress.step % self.config.checkpoint_steps == 0:
-                    self._save_checkpoint()
-            self._save_checkpoint()
-            self._save_model("last")
-        cut = interrupt.asked and end > self.progress.step and not self.progress.out_of_patience(self.config)
-        return Outcome(self.folder.path, self._why(interrupted=cut), self.progress.best, self.progress.best_step, cut)
+                for callback in self.callbacks:
+                    callback.on_step_end(self)
+            for callback in self.callbacks:
+                callback.on_end(self)
+        interrupted = interrupt.requested and end > state.step and not state.should_stop(config)
+        return RunOutcome(self.folder.path, self._reason(interrupted=interrupted), state.best, state.best_step, interrupted)
+
+    def _reason(self, *, interrupted: bool) -> str:
+        if interrupted:
+            return f"interrupted. Resume with --resume {self.folder.path}."
+        if self.state.should_stop(self.setup.config):
+            return f"stopped early: no improvement in the last {self.setup.config.patience} validations."
+        return "all epochs are done."
+
+    def _inputs(self, end: int, events: Events, interrupt: InterruptHandler) -> Iterator[tuple[Any, Any]]:
+        """The batches from the current step: cached features while layers are frozen, if they are cached, then images."""
+        batches, features, first = self.setup.batches, self.setup.features, self.state.step
+        if features:
+            yield from features.stream(first, min(end, batches.view_steps), events, lambda: interrupt.requested)
+            first = max(first, batches.view_steps)
+        if not interrupt.requested:
+            yield from stream_batches(batches, first, end)
+
+    def _step(self, inputs: Any, targets: Any) -> Metrics:
+        """Update the weights once and return the metrics of the step."""
+        step, batches = self.state.step, self.setup.batches
+        if self.trainer.frozen and step >= batches.unfreezing_step:
+            self.trainer.freeze(frozenset())
+        learning_rate = self._schedule(step) * self.state.rate_factor
+        result = self.trainer.step(inputs, targets, number=step, learning_rate=learning_rate)
+        if not math.isfinite(result.loss + sum(result.gradients.values())):
+            raise TrainingError(f"{_describe_divergence(step, result)} {self.divergence_advice}")
+        self.state.step = step + 1
+        for callback in self.callbacks:
+            callback.on_step(self, result)
+        return {
+            "step": step + 1,
+            "epoch": step // batches.steps_per_epoch,
+            "size": batches.input_size_of(step),
+            "learning_rate": learning_rate,
+            "loss": result.loss,
+            **result.terms,
+            "gradient": math.sqrt(sum(gradient**2 for gradient in result.gradients.values())),
+        }
+
+    def _is_validation_due(self) -> bool:
+        batches = self.setup.batches
+        return self.state.step % (self.setup.config.check_every * batches.steps_per_epoch) == 0 or self.state.step == batches.steps
+
+    def _validate(self) -> Metrics:
+        """Measure the averaged weights on the chief, and note on all workers whether they are the best so far."""
+        config = self.setup.config
+        metrics: Metrics = self.setup.group.broadcast(self._measure)
+        if not math.isfinite(metrics["val_loss"]):
+            raise TrainingError(f"step {self.state.step}: the validation loss is NaN or infinite. {self.divergence_advice}")
+        if self.state.observe(watched_value(metrics, config.watch), config):
+            for callback in self.callbacks:
+                callback.on_improvement(self, metrics)
+        return metrics
+
+    def _measure(self) -> Metrics:
+        with self.trainer.averaged_weights():
+            model = self.trainer.model(self.folder.path.name, {})
+        metrics = self.validator.measure(model)
+        for callback in self.callbacks:
+            metrics |= callback.measure(self, model)
+        return metrics
+
+    @property
+    def divergence_advice(self) -> str:
+        """What to do after NaN. Resuming would repeat the same steps and reach the same NaN."""
+        config, best = self.setup.config, self.folder.path / "best.safetensors"
+        model = str(best) if best.is_file() else self.setup.task.model
+        clip = " --clip global-norm" if config.clip == "none" else ""
+        options = f"--learning-rate {config.learning_rate / 10:.1g}{clip}{f' --model {model}' if model else ''}"
+        return f"Start a new run with {options}; --resume would repeat the same steps and fail again."
 
     @contextmanager
-    def _out_of_memory_told(self) -> Iterator[None]:
-        """Inside, the threads that make batches, the step and the check may find no memory left."""
+    def _memory_errors_explained(self) -> Iterator[None]:
+        """Memory may run out in the threads that make batches, in the training step and in the validation."""
         try:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-            cure = "Take a smaller --batch-size or smaller --sizes."
-            raise TrainingError(f"out of memory after step {self.progress.step}. {cure} {self._last()}") from error
-
-    def _event_files(self) -> AbstractContextManager[Callable[[Row], None]]:
-        if not (self.config.tensorboard and self.team.is_chief):
-            return nullcontext(lambda _: None)
-        return event_files(self.folder.path / "tensorboard", self.folder.rows())
-
-    def _why(self, *, interrupted: bool) -> str:
-        if interrupted:
-            return f"interrupted; --resume {self.folder.path} goes on."
-        return "no progress for as long as patience lasts." if self.progress.out_of_patience(self.config) else "all epochs are done."
-
-    @property
-    def _steps_per_check(self) -> int:
-        return self.config.check_every * self.batches.steps_per_epoch
-
-    def _inputs(self, end: int, filling: Callable[[Filling], object], interrupt: Interrupt) -> Iterator[tuple[Any, Any]]:
-        """The batches from where the run stands: first, where they are kept, of features, then of images."""
-        begin = self.progress.step
-        if self.features:
-            yield from self.features.stream(begin, min(end, self.batches.viewed_steps), filling, lambda: interrupt.asked)
-            begin = max(begin, self.batches.viewed_steps)
-        if not interrupt.asked:
-            yield from stream(self.batches, begin, end)
-
-    def _advance(self, seen: Any, targets: Any) -> Row:
-        """One step, and what there is to tell of it."""
-        step = self.progress.step
-        if self.trainer.frozen and step >= self.batches.unfreezing_step:
-            self.trainer.freeze(frozenset())
-        rate = self.schedule(step) * self.progress.rate_factor
-        report = self.trainer.step(seen, targets, number=step, rate=rate)
-        if not math.isfinite(report.loss + sum(report.gradients.values())):
-            raise TrainingError(f"{_not_a_number(step, report)} Lower --learning-rate or --clip-at. {self._last()}")
-        self.progress.step = step + 1
-        self.watcher.observe(report)
-        norm = math.sqrt(sum(gradient**2 for gradient in report.gradients.values()))
-        epoch, size = step // self.batches.steps_per_epoch, self.batches.size_of(step)
-        return {
-            "step": step + 1,
-            "epoch": epoch,
-            "size": size,
-            "learning_rate": rate,
-            "loss": report.loss,
-            **report.terms,
-            "gradient": norm,
-        }
-
-    def _check(self) -> Row:
-        """Measure the averaged weights on the validation set; keep them if they are the best so far. Look at each layer."""
-        row: Row = self.team.told(self._measured)
-        if not math.isfinite(row["val_loss"]):
-            raise TrainingError(f"step {self.progress.step}: the loss on val is no number any more. Lower --learning-rate. {self._last()}")
-        if self.progress.observe(row["ap50"] if self.config.watch == "ap" else -row["val_loss"], self.config):
-            self._save_model("best", row["ap50"])
-        return row
-
-    def _measured(self) -> Row:
-        with self.trainer.averaged():
-            model = self.trainer.model(self.folder.path.name, {})
-        engine = load_engine(model)
-        ap50, loss = evaluate(Detector(model.spec, engine), self.val).ap50, self._val_loss(engine)
-        flat = self._flat(model)
-        sentences = [*self.watcher.sentences(), *flat_sentences(flat, self._flat_before)]
-        layers = {"gradient_to_weight": self.watcher.medians(), "flat": {layer: asdict(share) for layer, share in flat.items()}}
-        return {"val_loss": loss, "ap50": ap50, "layers": layers, "sentences": sentences}
-
-    def _flat(self, model: Model) -> dict[str, Flat]:
-        return self._probe.flat(model, self._val_batches.batch(0)[0])
-
-    @cached_property
-    def _flat_before(self) -> dict[str, Flat]:
-        return self._flat(self.trainer.start.model)
-
-    @cached_property
-    def _probe(self) -> Probe:
-        return Probe.of(self.trainer.spec)
-
-    @cached_property
-    def _val_batches(self) -> Batches:
-        return replace(self.batches, samples=self.val, augmented=False, share=WHOLE)
-
-    def _val_loss(self, engine: Engine) -> float:
-        """The mean over the photos."""
-        total, batch = 0.0, self.config.batch_size
-        for first in range(0, len(self.val), batch):
-            images, targets = self._val_batches.batch(first // batch)
-            count = min(batch, len(self.val) - first)  # the last batch goes on with photos that were counted already
-            total += count * self.trainer.loss_of_raw(engine(images[:count]), _first(count, targets))
-        return total / len(self.val)
-
-    def _save_model(self, name: str, ap50: float | None = None) -> None:
-        """best.safetensors or last.safetensors: the averaged weights as a model that `boxwright serve` takes."""
-        if not self.team.is_chief:
-            return
-        provenance = {
-            "fine-tuned from": self.trainer.start.model.name,
-            "data": f"{Path(self.task.dataset).name}, set {self.task.train_set}, {len(self.batches.samples)} photos",
-            "step": f"{self.progress.step} of {self.batches.steps}",
-            "config": self.config.model_dump_json(exclude_defaults=True),
-        }
-        if ap50 is not None:
-            provenance["ap50"] = f"{ap50:.4f} on set {self.task.val_set}, {len(self.val)} photos"
-        with self.trainer.averaged():
-            save_model(self.trainer.model(self.folder.path.name, provenance), self.folder.path / f"{name}.safetensors")
-
-    def _save_checkpoint(self) -> None:
-        if not self.team.is_chief:
-            return
-        state = self.trainer.state()
-        for name, array in state.items():
-            if not np.isfinite(array).all():
-                raise TrainingError(f"step {self.progress.step}: {name} is no number any more. Lower --learning-rate. {self._last()}")
-        save_checkpoint(Checkpoint(self.progress.to_json(), state), self.folder.checkpoints)
-
-    def _last(self) -> str:
-        return self.folder.how_to_go_on
+            advice = f"Start a new run with a smaller --batch-size or smaller --sizes, or free some memory. {self.folder.resume_hint}"
+            raise TrainingError(f"out of memory after step {self.state.step}. {advice}") from error
 
 
-def _first(count: int, targets: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part[:count] for name, part in targets.items()}
-
-
-def _not_a_number(step: int, report: StepReport) -> str:
-    layers = [layer for layer, gradient in report.gradients.items() if not math.isfinite(gradient)]
-    terms = [name for name, term in report.terms.items() if not math.isfinite(term)]
+def _describe_divergence(step: int, result: StepResult) -> str:
+    layers = [layer for layer, gradient in result.gradients.items() if not math.isfinite(gradient)]
+    terms = [name for name, term in result.terms.items() if not math.isfinite(term)]
     return (
-        f"step {step}: the loss is no number any more (terms {', '.join(terms)}; gradients of {', '.join(layers[:3]) or 'no layer'} first)."
+        f"step {step}: the loss is NaN or infinite (loss terms: {', '.join(terms) or 'none'}; "
+        f"first layers with such gradients: {', '.join(layers[:3]) or 'none'})."
     )

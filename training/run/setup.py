@@ -1,8 +1,8 @@
-"""All of a run that does not change while it runs: data, and the model to start with."""
+"""The fixed parts of a run: data, initial model and options."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -11,58 +11,94 @@ import tensorflow as tf
 from detector.spec import Model
 from training.config import Config
 from training.data.batches import Batches
+from training.data.fingerprint import data_fingerprint
+from training.data.unusable_boxes import check_boxes
 from training.data.voc_reader import Sample, read_set
-from training.distributed.process_group import Team
-from training.distributed.synchronise import check_fits
+from training.distributed.process_group import WHOLE_BATCH, ProcessGroup
+from training.distributed.synchronise import check_same_data
 from training.errors import ConfigError, DatasetError
+from training.evaluation.evaluate import truth_of
 from training.features.cache import FeatureCache
-from training.modeling.initial_model import labels_to_learn, model_to_start_with
-from training.modeling.transfer import Start, frozen_layers
-from training.run.folder import Task
+from training.modeling.initial_model import build_initial_model, labels_to_learn
+from training.modeling.transfer import InitialModel, frozen_layers
+from training.task import Task
 
 _log = logging.getLogger("boxwright.training")
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All of a run that does not change while it runs."""
+class RunSetup:
+    """Everything about a run that does not change while it trains."""
 
-    start: Start
-    frozen: frozenset[str]
+    task: Task
+    config: Config
+    group: ProcessGroup
+    start: InitialModel  # initial model
+    frozen: frozenset[str]  # layers
     batches: Batches
     val: Sequence[Sample]
     features: FeatureCache | None
-    team: Team
+
+    @classmethod
+    def prepare(cls, task: Task, config: Config, model: Model, group: ProcessGroup) -> "RunSetup":
+        """Seed the random generators, read the data and build the initial model.
+
+        Raises:
+            DatasetError: The data set cannot be read, or has nothing to learn or to validate.
+            ConfigError: The options do not fit the data or the model.
+            NetworkError: The model's network cannot be trained at these options.
+            TrainingError: The workers' data differ.
+        """
+        keras.utils.set_random_seed(config.seed)
+        tf.config.experimental.enable_op_determinism()
+        train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
+        if group.count > 1:
+            check_same_data(group, config, {"train": data_fingerprint(train), "val": data_fingerprint(val)})
+        if config.overfit:
+            train = val = train[: config.overfit]
+        else:
+            _warn_of_shared_images(train, val)
+        _warn_of_unused_labels(train)
+        labels = labels_to_learn(config, train)
+        for name, samples in ((task.train_set, train), (task.val_set, val)):
+            if warning := check_boxes(name, samples, labels):
+                _log.warning("%s", warning)
+        _check_validation_labels(task, val, labels)
+        start = build_initial_model(model, labels, train, config)
+        batches = Batches(train, start.model.spec, config, augmented=not config.overfit, shard=group.shard)
+        frozen = frozen_layers(start.model.spec.network, config.freeze)
+        if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.reinitialised]:
+            raise ConfigError(
+                f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers."
+            )
+        features = FeatureCache.create(start.model, frozen, batches) if config.cache_features else None
+        return cls(task, config, group, start, frozen, batches, val, features)
+
+    @property
+    def val_batches(self) -> Batches:
+        """The complete validation set as batches without augmentation."""
+        return replace(self.batches, samples=self.val, augmented=False, shard=WHOLE_BATCH)
 
 
-def prepare(task: Task, config: Config, model: Model, team: Team) -> Prepared:
-    """Data and the model to start with. Raises what `Run.new` does."""
-    keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
-    train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
-    check_fits(team, config, train, val)
-    if config.overfit:
-        train = val = train[: config.overfit]
-    else:
-        _tell_of_known(train, val)
-    labels = labels_to_learn(config, train)
-    if not any(
-        label in labels and not difficult for sample in val for label, difficult in zip(sample.labels, sample.difficult, strict=True)
-    ):
-        raise DatasetError(f"set {task.val_set} has no box of {', '.join(labels)}: nothing could be measured. Give another --val-set.")
-    start = model_to_start_with(model, labels, train, config)
-    batches = Batches(train, start.model.spec, config, augmented=not config.overfit, share=team.share)
-    frozen = frozen_layers(start.model.spec.network, config.freeze)
-    if random := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.new]:
-        raise ConfigError(f"freeze {config.freeze}: {random[0]} starts anew and would stay at random. Freeze less, or nothing.")
-    features = FeatureCache.of(start.model, frozen, batches) if config.cache_features else None
-    return Prepared(start, frozen, batches, val, features, team)
+def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence[str]) -> None:
+    if all(truth_of(sample, labels).difficult.all() for sample in val):
+        raise DatasetError(
+            f"set {task.val_set} has no box of {', '.join(labels)}, so precision cannot be measured. Choose another --val-set."
+        )
 
 
-def _tell_of_known(train: Sequence[Sample], val: Sequence[Sample]) -> None:
-    known = {sample.photo for sample in train} & {sample.photo for sample in val}
-    if known:
+def _warn_of_shared_images(train: Sequence[Sample], val: Sequence[Sample]) -> None:
+    shared = {sample.image_path for sample in train} & {sample.image_path for sample in val}
+    if shared:
         _log.warning(
-            "%d of the %d photos to check on are among those to learn from, such as %s: the AP says less of other photos.",
-            len(known), len(val), min(known).name,
+            "%d of the %d validation images are also training images, such as %s: the AP overestimates the quality on new images.",
+            len(shared), len(val), min(shared).name,
         )  # fmt: skip
+
+
+def _warn_of_unused_labels(train: Sequence[Sample]) -> None:
+    """A misspelled label in labelled.json makes its class unknown in that image, which no other message would show."""
+    used = {label for sample in train for label in sample.labels}
+    unused = {label for sample in train for label in sample.labelled or ()} - used
+    if unused:
+        _log.warning("labelled.json names %s, which no box of the training set has. Check the spelling.", ", ".join(sorted(unused)))

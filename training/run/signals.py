@@ -1,43 +1,46 @@
-"""Ctrl-C that waits for the end of a step, so that what is saved is whole; of several workers, for one that all have made."""
+"""Ctrl-C that takes effect at the end of a training step, so that the saved state is complete."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from training.distributed.process_group import ALONE, Team
+from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 
-class Interrupt:
-    """Inside `with`, SIGINT and SIGTERM are noted in `asked`. A second one ends the program as usual."""
+class InterruptHandler:
+    """Context manager that records SIGINT and SIGTERM in `requested`. A second signal ends the program as usual.
 
-    def __init__(self, team: Team = ALONE) -> None:
-        self._team = team
-        self._noted = self._agreed = False
-        self._before: dict[signal.Signals, Any] = {}
+    Several workers must stop after the same step. They agree on it in `agree`.
+    """
 
-    def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python does not allow it
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+    def __init__(self, group: ProcessGroup = SINGLE_PROCESS) -> None:
+        self._team = group
+        self._received = self._agreed = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "InterruptHandler":
+        if threading.current_thread() is threading.main_thread():  # Python allows signal handlers only there
+            self._previous = {number: signal.signal(number, self._record) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._restore()
 
     @property
-    def asked(self) -> bool:
-        """Whether to end. Several workers do not before they have agreed on it."""
-        return self._noted if self._team.count == 1 else self._agreed
+    def requested(self) -> bool:
+        """True if the run should stop now. With several workers: if all have agreed on it."""
+        return self._received if self._team.count == 1 else self._agreed
 
-    def agreed(self) -> bool:
-        """The same, where all workers are at the same place and ask: a signal to one of them is one to all."""
-        self._agreed = self._team.any(self._noted)
+    def agree(self) -> bool:
+        """Return True if any worker received a signal. All workers call this after the same step."""
+        self._agreed = self._team.any(self._received)
         return self._agreed
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self._noted = True
+    def _record(self, _number: int, _frame: FrameType | None) -> None:
+        self._received = True
         self._restore()
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)

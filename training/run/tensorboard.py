@@ -1,54 +1,54 @@
-"""What metrics.jsonl says, as TensorBoard reads it.
+"""TensorBoard event files with the same values as metrics.jsonl.
 
-TensorFlow writes the files; tensorboard, the package, is needed only to look at them: tensorboard --logdir RUN
+TensorFlow writes the files. The tensorboard package is only needed to display them: tensorboard --logdir RUN
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
-from training.run.folder import Row
+from training.run.metrics_log import VALIDATION_COLUMNS, Metrics
 
-TERMS = ("box", "object", "no_object", "class", "prior", "l2")
-PLAIN = {"loss": "loss/sum", "learning_rate": "learning_rate", "gradient": "gradient", "size": "input_size"} | {
-    term: f"loss/{term}" for term in TERMS
+LOSS_TERMS = ("box", "object", "no_object", "class", "prior", "l2")
+_STEP_TAGS = {"loss": "loss/sum", "learning_rate": "learning_rate", "gradient": "gradient", "size": "input_size"} | {
+    term: f"loss/{term}" for term in LOSS_TERMS
 }
-CHECKED = {"val_loss": "check/val_loss", "ap50": "check/ap50"}
-"""Names in metrics.jsonl -> names in TensorBoard."""
+_VALIDATION_TAGS = {key: f"check/{key}" for key in VALIDATION_COLUMNS}
+"""Key in metrics.jsonl -> tag in TensorBoard."""
 
 
-@contextmanager
-def event_files(folder: Path, before: Sequence[Row]) -> Iterator[Callable[[Row], None]]:
-    """What writes a step's numbers to the folder, which is made. `before`: those of the steps that were made already.
+class EventFiles:
+    """Writer of the event files of one run."""
 
-    A resumed run makes the steps after its checkpoint again, and two histories in one folder look like one that jumps back. So
-    the event files that are there are removed and `before` is written anew: 0.2 ms a step.
-    """
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    writer = tf.summary.create_file_writer(str(folder))
-    try:
-        for row in before:
-            _write(writer, row)
-        yield lambda row: _write(writer, row)
-    finally:
-        writer.close()
+    def __init__(self, folder: Path, history: Sequence[Metrics]) -> None:
+        """Replace the event files in `folder` by new ones with the steps of `history`.
+
+        A resumed run repeats the steps after its checkpoint. Two histories in one folder would be drawn as one line that jumps back.
+        """
+        folder.mkdir(exist_ok=True)
+        for outdated in folder.glob("events.out.tfevents.*"):
+            outdated.unlink()
+        self._writer = tf.summary.create_file_writer(str(folder))
+        for metrics in history:
+            self.write(metrics)
+
+    def write(self, metrics: Metrics) -> None:
+        """Write the metrics of one step."""
+        with self._writer.as_default():
+            tf.summary.experimental.write_raw_pb(_summary(_scalars(metrics)), step=metrics["step"])
+        if "ap50" in metrics:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        self._writer.close()
 
 
-def _write(writer: tf.summary.SummaryWriter, row: Row) -> None:
-    with writer.as_default():
-        tf.summary.experimental.write_raw_pb(_summary(_scalars(row)), step=row["step"])
-    if "ap50" in row:
-        writer.flush()
-
-
-def _scalars(row: Row) -> dict[str, float]:
-    """All numbers of a step by the names that TensorBoard groups them by."""
-    scalars = {tag: row[name] for name, tag in (PLAIN | CHECKED).items() if name in row}
-    layers = row.get("layers", {"gradient_to_weight": {}, "flat": {}})
+def _scalars(metrics: Metrics) -> dict[str, float]:
+    """All values of a step, by TensorBoard tag."""
+    scalars = {tag: metrics[key] for key, tag in (_STEP_TAGS | _VALIDATION_TAGS).items() if key in metrics}
+    layers = metrics.get("layers", {"gradient_to_weight": {}, "flat": {}})
     scalars |= {f"gradient_to_weight/{layer}": ratio for layer, ratio in layers["gradient_to_weight"].items()}
     for layer, shares in layers["flat"].items():
         scalars |= {f"{kind}/{layer}": share for kind, share in shares.items()}
@@ -56,13 +56,13 @@ def _scalars(row: Row) -> dict[str, float]:
 
 
 def _summary(scalars: dict[str, float]) -> bytes:
-    """A step in one record; `tf.summary.scalar` writes one for each number, and wants tensorboard installed."""
-    scalar = tf.compat.v1.SummaryMetadata(
+    """One record for all values of a step. `tf.summary.scalar` writes one record per value and needs the tensorboard package."""
+    metadata = tf.compat.v1.SummaryMetadata(
         plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class="DATA_CLASS_SCALAR"
     )
     values = [
-        tf.compat.v1.Summary.Value(tag=tag, tensor=tf.make_tensor_proto(value, tf.float32), metadata=scalar)
+        tf.compat.v1.Summary.Value(tag=tag, tensor=tf.make_tensor_proto(value, tf.float32), metadata=metadata)
         for tag, value in scalars.items()
     ]
-    bytes_: bytes = tf.compat.v1.Summary(value=values).SerializeToString()
-    return bytes_
+    serialised: bytes = tf.compat.v1.Summary(value=values).SerializeToString()
+    return serialised

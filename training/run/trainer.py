@@ -1,4 +1,4 @@
-"""One training step: the same function whatever is trained, at whatever input size, by one worker or several."""
+"""The training step: one implementation for every configuration, input size and number of workers."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,161 +11,188 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from detector.keras_model import LayerTypes, assign_arrays, build_untrained_keras, read_keras_arrays
+from detector.keras_model import LayerTypes, assign, empty_keras, read_back
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
 from training.config import Config
-from training.distributed.process_group import ALONE, Team
+from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from training.errors import CheckpointError
-from training.modeling.layers.alpha_dropout import SpatialAlphaDropout
-from training.modeling.layers.batch_norm import FusedBatchNorm, SharedBatchNorm
-from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_norms
-from training.modeling.layers.shared_dropout import shared_dropout
-from training.modeling.transfer import Start, hidden_of_head
+from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatchNorm
+from training.modeling.layers.dropout import SpatialAlphaDropout, shard_dropout
+from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_batch_norms
+from training.modeling.transfer import InitialModel, backbone_layers, hidden_head_layers
 from training.optimization.loss import Loss
-from training.optimization.optimizers import make_optimizer
+from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
 
-Reads = tuple[int, tuple[str, ...]]
-"""What a network reads: photos of an input size, or the outputs of layers that saw them."""
+_InputKind = tuple[int, tuple[str, ...]]
+"""Input of a network: images of an input size, or the outputs of these layers for such images."""
 
 
 @dataclass(frozen=True, eq=False)
-class StepReport:
-    """What one step says of itself."""
+class StepResult:
+    """Measurements of one training step."""
 
-    terms: dict[str, float]  # of the loss, weighted, mean over the photos
+    terms: dict[str, float]  # of the loss, weighted and normalised
     gradients: dict[str, float]  # norm of each trained kernel's gradient before clipping, by layer
     weights: dict[str, float]  # norm of each trained kernel before the step, by layer
 
     @property
     def loss(self) -> float:
-        """What was minimised."""
+        """The minimised value."""
         return sum(self.terms.values())
 
 
 class Trainer:
-    """A network in training: its variables, their moving averages, the optimiser, and the step that moves them."""
+    """A network in training: its variables, their moving averages, the optimizer, and the training step."""
 
-    def __init__(self, start: Start, config: Config, frozen: frozenset[str], team: Team = ALONE) -> None:
-        self.start, self.config, self.team = start, config, team
+    def __init__(self, start: InitialModel, config: Config, frozen: frozenset[str], group: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.start, self.config, self.group = start, config, group
         self.spec = start.model.spec
         self.loss = Loss(self.spec, config)
-        self._dropouts = _dropouts(start.model, config, team)
-        self.network = self._made(self.spec)
-        fold_norms(self.network, self.spec.network)
-        assign_arrays(self.network, start.model)
+        self._backbone = frozenset(backbone_layers(self.spec.network))
+        self._dropouts = _dropout_layers(start.model, config, group)
+        self.network = self._build_network(self.spec)
+        fold_batch_norms(self.network, self.spec.network)
+        assign(self.network, start.model)
         self.freeze(frozenset())
-        self.optimizer = make_optimizer(config)
-        self.optimizer.exclude_from_weight_decay([variable for variable in self._trained if variable.name != "kernel"])
-        self.optimizer.build(self._trained)
-        self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged} if config.ema else {}
+        self.optimizer = GroupedOptimizer(config, self._parameter_groups(frozen))
+        self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged_variables} if config.ema else {}
         self.freeze(frozen)
 
     def freeze(self, names: frozenset[str]) -> None:
-        """Train all layers but these. A frozen batch norm uses its moving statistics and leaves them as they are."""
+        """Train all layers except these. A frozen batch norm uses its moving statistics and does not update them."""
         self.frozen = names
         for layer in self.spec.network:
             if isinstance(layer, Conv):
                 self.network.get_layer(layer.name).trainable = layer.name not in names
                 if layer.normalize:
-                    still = self.config.batch_norm == "frozen" and layer.name not in self.start.new
-                    self.network.get_layer(f"{layer.name}_bn").trainable = layer.name not in names and not still
+                    trains = layer.name not in names and self._trains_batch_norm(layer.name)
+                    self.network.get_layer(f"{layer.name}_bn").trainable = trains
         self._trained = list(self.network.trainable_variables)
         self._kernels = [
             layer.name for layer in self.spec.network if isinstance(layer, Conv) and self.network.get_layer(layer.name).trainable
         ]
-        self._networks: dict[Reads, Any] = {(self.spec.input_size, ()): self.network}
-        self._compiled: dict[Reads, Any] = {}
-        self._move = tf.function(self._moved, autograph=False)  # apart, as it is the same at every size: half of what there is to compile
+        self._networks: dict[_InputKind, Any] = {(self.spec.input_size, ()): self.network}
+        self._compiled: dict[_InputKind, Any] = {}
+        # the update is compiled separately: it is half of the step's graph and the same for every input size
+        self._compiled_update = tf.function(self._update, autograph=False)
 
-    def step(self, seen: Any, targets: Mapping[str, Any], *, number: int, rate: float) -> StepReport:
-        """Move the weights once. number: of this step, from 0; rate: the learning rate.
+    def _trains_batch_norm(self, layer: str) -> bool:
+        trains = {"train": True, "head": layer not in self._backbone, "frozen": False, "off": False}
+        return layer in self.start.reinitialised or trains[self.config.batch_norm]
 
-        seen: images (B, S, S, 3), 0..255, or our share of a batch's; or what the layers that the rest of the network reads say of
-        them, by name, in its order.
+    def _parameter_groups(self, frozen: frozenset[str]) -> list[ParameterGroup]:
+        """The trained variables, grouped by learning rate and by whether they are frozen at first."""
+        factors = {"new": 1.0, "head": self.config.head_rate, "backbone": self.config.backbone_rate}
+        groups: dict[tuple[str, bool], list[Any]] = {(part, late): [] for part in factors for late in (False, True)}
+        for layer in self.spec.network:
+            if isinstance(layer, Conv):
+                part = "new" if layer.name in self.start.reinitialised else "backbone" if layer.name in self._backbone else "head"
+                groups[part, layer.name in frozen] += self._trainable_variables_of(layer)
+        return [ParameterGroup(variables, factors[part], starts_frozen=late) for (part, late), variables in groups.items()]
+
+    def _trainable_variables_of(self, layer: Conv) -> list[Any]:
+        names = [layer.name, f"{layer.name}_bn"] if layer.normalize else [layer.name]
+        return [variable for name in names for variable in self.network.get_layer(name).trainable_variables]
+
+    def step(self, inputs: Any, targets: Mapping[str, Any], *, number: int, learning_rate: float) -> StepResult:
+        """Update the weights once.
+
+        Args:
+            inputs: Images (B, S, S, 3) in 0..255, or the outputs of frozen layers by name. With several workers: this worker's shard.
+            targets: The targets of these images.
+            number: Number of the step, from 0.
+            learning_rate: Learning rate, before the factors of the parameter groups.
         """
-        self.optimizer.learning_rate.assign(rate)
+        self.optimizer.set_learning_rate(learning_rate)
         size = int(targets["responsible"].shape[1]) * self.spec.stride
-        reads: Reads = (size, tuple(seen) if isinstance(seen, Mapping) else ())
-        if reads not in self._compiled:
-            network = self._network_of(*reads)  # made outside of the compiled function
-            self._compiled[reads] = tf.function(partial(self._differentiated, network), autograph=False)
-        terms, norms, gradients = self._compiled[reads](seen, dict(targets), tf.constant(number))
-        self._move(gradients, tf.constant(number))
+        kind: _InputKind = (size, tuple(inputs) if isinstance(inputs, Mapping) else ())
+        if kind not in self._compiled:
+            network = self._network_of(*kind)  # created outside of the compiled function
+            self._compiled[kind] = tf.function(partial(self._differentiate, network), autograph=False)
+        terms, norms, gradients = self._compiled[kind](inputs, dict(targets), tf.constant(number))
+        self._compiled_update(gradients, tf.constant(number))
         values = {name: float(term) for name, term in terms.items()}
-        gradients, weights = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
-        return StepReport(values, gradients, weights)
+        gradient_norms, weight_norms = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
+        return StepResult(values, gradient_norms, weight_norms)
 
-    def loss_of(self, images: Any, targets: Mapping[str, Any]) -> float:
-        """The loss on a batch without training, with the weights as they are now."""
-        return self.loss_of_raw(self._raw(self._network_of(int(images.shape[1])), images, training=False), targets)
+    def loss_on_batch(self, images: Any, targets: Mapping[str, Any]) -> float:
+        """Return the loss of a batch with the current weights, without training."""
+        total, divisor = self.loss_of_logits(self._logits(self._network_of(int(images.shape[1])), images, training=False), targets)
+        return total / divisor
 
-    def loss_of_raw(self, raw: Any, targets: Mapping[str, Any]) -> float:
-        """The loss of what a network said of a batch: logits (B, G, G, A, 5 + C)."""
-        return float(sum(self.loss(tf.convert_to_tensor(raw), targets, self.config.prior_photos).values()))
+    def loss_of_logits(self, logits: Any, targets: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the loss of logits (B, G, G, A, 5 + C), summed over the batch, and its divisor."""
+        terms = self.loss(tf.convert_to_tensor(logits), targets, self.config.prior_photos, 1)
+        return float(sum(terms.values())), float(self.loss.divisor(len(logits), self.loss.objects(targets)))
 
     def _network_of(self, size: int, given: tuple[str, ...] = ()) -> Any:
-        """The network for an input size, or what of it comes after the layers given; all of them share their weights."""
+        """The network for an input size, or its part after the `given` layers. All networks share their weights."""
         if (size, given) not in self._networks:
             spec = replace(self.spec, input_size=size)
-            self._networks[size, given] = self._made(spec, share_weights_with=self.network, feature_inputs=given)
+            self._networks[size, given] = self._build_network(spec, shared=self.network, given=given)
         return self._networks[size, given]
 
-    def _made(self, spec: ModelSpec, **options: Any) -> Any:
-        batch_norm = FusedBatchNorm if self.team.count == 1 else partial(SharedBatchNorm, team=self.team)
-        with _arithmetic(self.config.precision):
+    def _build_network(self, spec: ModelSpec, **options: Any) -> Any:
+        batch_norm = FusedBatchNorm if self.group.count == 1 else partial(SynchronizedBatchNorm, group=self.group)
+        with _dtype_policy(self.config.precision):
             kinds = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
-            network = build_untrained_keras(spec, extra_layers=self._dropouts, layer_types=kinds, **options)
+            network = empty_keras(spec, after=self._dropouts, kinds=kinds, **options)
         network.get_layer(spec.network[-1].name).dtype_policy = "float32"
         return network
 
-    def _raw(self, network: Any, seen: Any, *, training: bool) -> Any:
-        raw = tf.cast(network(seen, training=training), tf.float32)
-        return tf.reshape(raw, (-1, *raw.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
+    def _logits(self, network: Any, inputs: Any, *, training: bool) -> Any:
+        logits = tf.cast(network(inputs, training=training), tf.float32)
+        return tf.reshape(logits, (-1, *logits.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
 
-    def _differentiated(self, network: Any, seen: Any, targets: Any, number: Any) -> Any:
-        """The loss's terms, norms as in a StepReport, and the gradients of all that is trained."""
+    def _differentiate(self, network: Any, inputs: Any, targets: Any, number: Any) -> Any:
+        """The loss terms, the norms for a StepResult, and the gradients of all trained variables."""
         batch = self.config.batch_size
+        objects = self.loss.objects(targets)
+        divisor = self.loss.divisor(batch, *self.group.sum([objects]))
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
-            raw = self._raw(network, seen, training=True)
-            terms = self.loss(raw, targets, number * batch, batch)
+            logits = self._logits(network, inputs, training=True)
+            terms = self.loss(logits, targets, number * batch, divisor)
             if self.config.l2:
-                terms["l2"] = self.config.l2 / self.team.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
+                terms["l2"] = self.config.l2 / self.group.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
             total = tf.add_n(list(terms.values()))
         gradients = tape.gradient(total, [variable.value for variable in self._trained])
-        *gradients, summed = self.team.sum([*gradients, tf.stack(list(terms.values()))])  # before anything is clipped
-        terms = dict(zip(terms, tf.unstack(summed), strict=True))
+        *gradients, summed_terms = self.group.sum([*gradients, tf.stack(list(terms.values()))])  # before clipping
+        terms = dict(zip(terms, tf.unstack(summed_terms), strict=True))
         by_path = {variable.path: gradient for variable, gradient in zip(self._trained, gradients, strict=True)}
         norms = tf.stack([[_norm(by_path[kernel.path]) for kernel in kernels], [_norm(kernel.value) for kernel in kernels]])
         return terms, norms, gradients
 
-    def _moved(self, gradients: Any, number: Any) -> None:
+    def _update(self, gradients: Any, number: Any) -> None:
         self.optimizer.apply(gradients, self._trained)
-        self._move_averages(number)
+        self._update_averages(number)
 
-    def _move_averages(self, number: Any) -> None:
-        """Average += (1 - decay) * (weight - average): what does not move stays as it is to the bit. Young averages forget faster."""
+    def _update_averages(self, number: Any) -> None:
+        """Apply average += (1 - decay) * (weight - average). Variables that do not change keep their exact average.
+
+        The decay is lower in the first steps.
+        """
         age = tf.cast(number, tf.float32)
         decay = tf.minimum(self.config.ema, (1 + age) / (10 + age))
-        for variable in self._moving if self._averages else ():
+        for variable in self._changing_variables if self._averages else ():
             average = self._averages[variable.path]
             average.assign_add((1 - decay) * (variable.value - average))
 
     @property
-    def _moving(self) -> list[Any]:
-        """Of the averaged variables those that a step changes: what is trained, and the statistics of a batch norm that trains."""
-        still = {variable.path for layer in self.network.layers if not layer.trainable for variable in layer.variables}
-        return [variable for variable in self._averaged if variable.path not in still]
+    def _changing_variables(self) -> list[Any]:
+        """The averaged variables that a step changes: trained ones, and the statistics of trained batch norms."""
+        frozen = {variable.path for layer in self.network.layers if not layer.trainable for variable in layer.variables}
+        return [variable for variable in self._averaged_variables if variable.path not in frozen]
 
     @property
-    def _averaged(self) -> list[Any]:
+    def _averaged_variables(self) -> list[Any]:
         return [variable for variable in self.network.variables if keras.backend.is_float_dtype(variable.dtype)]
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the network has its moving averages for weights."""
-        weights = [(variable, variable.numpy()) for variable in self._averaged]
+    def averaged_weights(self) -> Iterator[None]:
+        """Inside the context, the network's weights are their moving averages."""
+        weights = [(variable, variable.numpy()) for variable in self._averaged_variables]
         for variable, _ in weights:
             if self._averages:
                 variable.assign(self._averages[variable.path])
@@ -176,56 +203,58 @@ class Trainer:
                 variable.assign(value)
 
     def model(self, name: str, provenance: Mapping[str, str]) -> Model:
-        """The model as it is now; inside `averaged`, of the moving averages."""
-        return Model(name, self.spec, read_keras_arrays(self.network, self.spec), dict(provenance))
+        """Return the current model. Inside `averaged_weights` it has the averaged weights."""
+        return Model(name, self.spec, read_back(self.network, self.spec), dict(provenance))
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All numbers that training goes on from."""
+        """Return all arrays that determine the further training."""
         return {name: np.asarray(variable) for name, variable in self._variables().items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave. Raises CheckpointError where it belongs to another network or optimiser."""
+        """Restore what `state` returned. Raises CheckpointError if it belongs to another network or optimizer."""
         variables = self._variables()
         for name in variables.keys() | state.keys():
             if name not in state or name not in variables or tuple(state[name].shape) != tuple(variables[name].shape):
-                raise CheckpointError(f"the checkpoint is of another run: {name!r} does not fit. Start a new run.")
+                raise CheckpointError(f"the checkpoint belongs to another run: {name!r} does not fit. Start a new run.")
         for name, variable in variables.items():
             variable.assign(state[name])
 
     def _variables(self) -> dict[str, Any]:
-        """By names that do not count how many networks and optimisers a process has made, as Keras's paths do."""
+        """All variables by names that, unlike Keras's paths, do not depend on other networks created in this process."""
         named = {f"network/{index}/{variable.name}": variable for index, variable in enumerate(self.network.variables)}
         named |= {f"optimizer/{index}/{variable.name}": variable for index, variable in enumerate(self.optimizer.variables)}
         return named | {f"average/{path}": variable for path, variable in self._averages.items()}
 
 
 def _norm(array: Any) -> Any:
-    """Euclid's, in one pass, where tf.norm writes all squares first."""
+    """Euclidean norm in one pass; tf.norm stores all squares first."""
     return tf.sqrt(2 * tf.nn.l2_loss(array))
 
 
 @contextmanager
-def _arithmetic(precision: str) -> Iterator[None]:
-    """Inside, Keras layers are made that compute in that type; their weights are float32."""
-    before = keras.config.dtype_policy()
+def _dtype_policy(precision: str) -> Iterator[None]:
+    """Inside the context, new Keras layers compute with this precision. Their weights are float32."""
+    previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
 
 
-def _dropouts(model: Model, config: Config, team: Team) -> dict[str, Any]:
-    """Dropout after each hidden convolution of the head, by layer. Convolutions: neighbours in a channel are alike, so whole
-    channels are dropped (arXiv 1411.4280); after selu, by alpha dropout, which keeps mean and variance (arXiv 1706.02515).
+def _dropout_layers(model: Model, config: Config, group: ProcessGroup) -> dict[str, Any]:
+    """Dropout after each hidden convolution of the head, by layer.
+
+    Complete channels are dropped, because neighbours in a channel are similar (arXiv 1411.4280). After SELU, alpha dropout keeps mean and
+    variance (arXiv 1706.02515).
     """
     if not config.dropout:
         return {}
-    return {layer.name: _dropout(layer, config, index, team) for index, layer in enumerate(hidden_of_head(model.spec.network))}
+    return {layer.name: _dropout(layer, config, index, group) for index, layer in enumerate(hidden_head_layers(model.spec.network))}
 
 
-def _dropout(layer: Conv, config: Config, index: int, team: Team) -> Any:
+def _dropout(layer: Conv, config: Config, index: int, group: ProcessGroup) -> Any:
     kind = SpatialAlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
-    if team.count > 1:
-        kind = shared_dropout(kind, team.share, config.batch_size)
+    if group.count > 1:
+        kind = shard_dropout(kind, group.shard, config.batch_size)
     return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, darknet19, tiny, tiny_yolov2, yolov2
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample, darknet19, tiny, tiny_yolov2, yolov2
 
 
 def name_layers(network: Network) -> Network:
@@ -75,7 +75,7 @@ def _stages(network: Network) -> list[int]:
     stages: list[int] = []
     stage, convolutions = 1, 0
     for layer in network:
-        starts_new = isinstance(layer, MaxPool | Reorg) or (isinstance(layer, Conv) and layer.stride > 1)
+        starts_new = isinstance(layer, MaxPool | Reorg | Upsample) or (isinstance(layer, Conv) and layer.stride > 1)
         if starts_new and convolutions:
             stage, convolutions = stage + 1, 0
         convolutions += isinstance(layer, Conv)
@@ -83,4 +83,4 @@ def _stages(network: Network) -> list[int]:
     return stages
 
 
-_PREFIXES: dict[type[Layer], str] = {MaxPool: "pool", Reorg: "reorg", Route: "route", Shortcut: "shortcut"}
+_PREFIXES: dict[type[Layer], str] = {MaxPool: "pool", Reorg: "reorg", Route: "route", Shortcut: "shortcut", Upsample: "upsample"}

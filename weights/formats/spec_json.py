@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from detector.errors import ModelFileError
-from detector.network import ACTIVATIONS, Conv, Layer, MaxPool, Reorg, ReorgOrder, Route, Shortcut
+from detector.network import ACTIVATIONS, Conv, Layer, MaxPool, Reorg, ReorgOrder, Route, Shortcut, Upsample
 from detector.quantization import Quantization
 from detector.spec import Edges, Fit, ModelSpec, Resample
 from weights.formats.bounded_io import MAX_INTEGER, MAX_LAYERS
@@ -19,7 +19,14 @@ from weights.formats.bounded_io import MAX_INTEGER, MAX_LAYERS
 FieldCheck = Callable[[object, str], Any]
 """(value, its path in the document) -> the value in the field's type. Raises ModelFileError, naming the path."""
 
-_TYPES: dict[str, type[Layer]] = {"conv": Conv, "maxpool": MaxPool, "reorg": Reorg, "route": Route, "shortcut": Shortcut}
+_TYPES: dict[str, type[Layer]] = {
+    "conv": Conv,
+    "maxpool": MaxPool,
+    "reorg": Reorg,
+    "route": Route,
+    "shortcut": Shortcut,
+    "upsample": Upsample,
+}
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
@@ -168,6 +175,7 @@ _LAYERS: dict[str, dict[str, FieldCheck]] = {
     "reorg": {"name": _text, "stride": _integer, "order": _one_of(get_args(ReorgOrder))},
     "route": {"name": _text, "layers": _tuple_of(_text)},
     "shortcut": {"name": _text, "source": _text, "activation": _one_of(ACTIVATIONS)},
+    "upsample": {"name": _text, "stride": _integer},
 }
 MAX_TENSORS = 4 * MAX_LAYERS  # each layer has its output and the tensors before its activation
 _QUANTIZATION: dict[str, FieldCheck] = {"layers": _tuple_of(_text), "ranges": _ranges}

@@ -11,7 +11,19 @@ import pytest
 from detector.detector import Detector
 from detector.engines import ConcurrentEngine, load_engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
-from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, darknet19, efficientnet_lite0, yolov2
+from detector.network import (
+    ACTIVATIONS,
+    Conv,
+    MaxPool,
+    Reorg,
+    Route,
+    Shortcut,
+    Upsample,
+    darknet19,
+    efficientnet_lite0,
+    upsampling_head,
+    yolov2,
+)
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 
@@ -32,6 +44,22 @@ def assert_engines_agree(model, tolerance=1e-4):
     scale = max(1.0, float(np.abs(first).max()))
     np.testing.assert_allclose(second, first, atol=tolerance * scale)
     return first
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_upsampling_repeats_every_cell_on_both_axes(engine, stride):
+    model = Model("layers", ModelSpec((), (), (MaxPool("pool", 6, 6, padding=0), Upsample("a", stride)), 24), {})
+    pixels = images(24)
+    pooled = (pixels / 255).reshape(2, 4, 6, 4, 6, 3).max(axis=(2, 4))
+    repeated = pooled.repeat(stride, axis=1).repeat(stride, axis=2)
+    np.testing.assert_allclose(load_engine(model, engine)(pixels), repeated, rtol=1e-6)
+
+
+def test_a_network_with_an_upsampling_head_is_the_same_in_both_engines(random_arrays):
+    network = upsampling_head(("a", "b"), stem=efficientnet_lite0(), filters=16, lateral=8, anchors=2)
+    model = Model("fine", ModelSpec(("a", "b"), ((1.0, 1.0), (2.0, 3.0)), network, 64), random_arrays(network, 3))
+    assert agree(model).shape == (2, 4, 4, 2, 7)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

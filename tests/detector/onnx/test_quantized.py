@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from detector.engines import load_engine
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import ModelError
-from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
+from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, Upsample
 from detector.onnx.graph import build_onnx
 from detector.quantization import Quantization, quantize_kernel
 from detector.spec import Model, ModelSpec
@@ -186,3 +186,15 @@ def test_an_invalid_quantisation_is_refused(random_arrays):
         load_engine(replace(model, quantization=Quantization(("a",), {})))
     with pytest.raises(ModelError, match="the range of 'a' must go from a lower to a higher number"):
         Quantization((), {"a": (1.0, float("nan"))})
+
+
+def test_upsampling_between_convolutions_stays_in_8_bits(random_arrays):
+    layers = (Conv("a", 8, stride=2), Upsample("up"), Conv("b", 8), Route("both", ("up", "b")), Conv("c", 4))
+    model = of_layers(random_arrays, *layers)
+    quantised = quantize(model, list(images(64, 4)), enough=10.0).model
+    graph = build_onnx(quantised)
+    resized = next(node for node in graph.graph.node if node.op_type == "Resize")
+    assert resized.input[0] == "a/dequantised"
+    assert any(node.op_type == "QuantizeLinear" and node.input[0] == "up" for node in graph.graph.node)
+    exact, found = load_engine(model)(images(64)), load_engine(quantised)(images(64))
+    assert np.abs(found - exact).mean() < 0.05 * np.abs(exact).mean()

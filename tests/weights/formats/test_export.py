@@ -9,7 +9,7 @@ import pytest
 
 from detector.engines import load_engine
 from detector.errors import NetworkError
-from detector.network import Conv, MaxPool, Reorg, Route, Shortcut
+from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, Upsample
 from detector.spec import Model, ModelSpec
 from weights.embedded import EVERYDAY
 from weights.errors import ExportError
@@ -69,6 +69,7 @@ def test_a_keras_export_opens_without_boxwright(everyday, tmp_path):
         (Conv("a", 4, activation="relu6"), Conv("b", 2, normalize=False, activation="relu6")),
         (Conv("a", 6, groups=3, activation="relu6"), Conv("b", 6, groups=6, stride=2, padding=(0, 1), activation="relu6")),
         (Conv("a", 4, size=5, stride=2, padding=(1, 2)), Reorg("b"), Conv("c", 3), Reorg("d", stride=4)),
+        (MaxPool("a", 4, 4), Conv("b", 4, activation="relu6"), Upsample("c"), Route("d", ("b",)), Upsample("e"), Route("f", ("c", "e"))),
         (Conv("a", 4), MaxPool("b"), Route("c", ("a",)), Reorg("d"), Route("e", ("d", "b")), Conv("f", 20), Shortcut("g", "e")),
     ],
 )
@@ -77,7 +78,7 @@ def test_a_lowered_network_computes_the_same_function(layers, random_arrays, tmp
     model = Model("ours", spec, random_arrays(layers, 2))
     export_model(model, "darknet", tmp_path / "a.cfg", pixels=noise(model))
     again = read_darknet(tmp_path / "a.cfg", tmp_path / "a.weights")
-    assert {type(layer) for layer in again.spec.network} <= {Conv, MaxPool, Route, Shortcut}
+    assert {type(layer) for layer in again.spec.network} <= {Conv, MaxPool, Route, Shortcut, Upsample}
     images = noise(model)[None]
     expected = load_engine(model)(images)
     np.testing.assert_allclose(load_engine(again)(images), expected, atol=1e-4 * max(1, np.abs(expected).max()))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ModelError, ModelFileError
-from detector.network import efficientnet_lite0, yolov2
+from detector.network import efficientnet_lite0, upsampling_head, yolov2
 from detector.spec import ModelSpec
 from weights.formats.spec_json import spec_from_json, spec_to_json
 
@@ -22,6 +22,11 @@ def test_unusual_labels_and_numbers_survive_a_round_trip():
     labels = ("Straße", "犬", "a / b")
     network = yolov2(labels, backbone=efficientnet_lite0(), filters=8)
     spec = ModelSpec(labels, ((0.1, 1e-3),) * 5, network, 64, "stretch", "antialiased", 1 / 128, -127 / 128)
+    assert spec_from_json(spec_to_json(spec)) == spec
+
+
+def test_a_spec_with_an_upsampling_head_comes_back():
+    spec = ModelSpec(("a",), ((1.0, 1.0),) * 5, upsampling_head(("a",), stem=efficientnet_lite0(), filters=8), 64)
     assert spec_from_json(spec_to_json(spec)) == spec
 
 
@@ -59,7 +64,7 @@ def test_an_invalid_spec_is_refused_and_the_message_names_the_field(small_model,
 @pytest.mark.parametrize(
     ("layer", "edit", "message"),
     [
-        (0, {"type": "dense"}, r"spec.network\[0\].type must be one of conv, maxpool, reorg, route, shortcut, got 'dense'"),
+        (0, {"type": "dense"}, r"spec.network\[0\].type must be one of conv, maxpool, reorg, route, shortcut, upsample, got 'dense'"),
         (0, {"type": None}, r"spec.network\[0\].type must be one of"),
         (0, {"filters": "4"}, r"spec.network\[0\].filters must be a whole number"),
         (0, {"filters": 0}, "filters, size, stride, groups are at least 1"),

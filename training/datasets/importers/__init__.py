@@ -1,1 +1,1 @@
-"""Importers."""
+"""Readers for data sets in other formats."""

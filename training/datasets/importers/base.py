@@ -1,6 +1,7 @@
-"""What the importers of other formats have in common: pictures of a data set on their way to VOC's layout."""
+"""Shared by all importers: images of another format, and how they are written in VOC layout."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -9,23 +10,33 @@ from numpy.typing import NDArray
 
 from detector.detections import Boxes
 from detector.errors import ImageError
-from training.data.exif_orientation import PhotoFrame, Size
-from training.data.voc_layout import PHOTO_ENDINGS, check_name
-from training.data.voc_writer import annotation_xml, new_dataset
+from detector.imaging.suffixes import IMAGE_SUFFIXES
+from training.data.exif_orientation import ExifFrame, Size
+from training.data.voc_layout import check_name
+from training.data.voc_writer import add_to_dataset, annotation_xml
 from training.errors import DatasetError
 
 
 @dataclass(frozen=True, eq=False)
-class Imported:
-    """A photo and its boxes, as another format has them."""
+class ImportedImage:
+    """An image and its boxes from another format."""
 
-    name: str  # without ending, with subfolders
-    photo: Path
-    size: Size  # that the boxes refer to
+    name: str  # without suffix, with subfolders
+    path: Path
+    size: Size | None  # that the boxes refer to; None if the format does not tell whether they fit the stored or the upright image
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
     difficult: NDArray[np.bool_]  # (N,)
-    image_set: str
+    crowd: NDArray[np.bool_]  # (N,) COCO's iscrowd
+    image_sets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImportedDataset:
+    """A data set in another format, ready to be written."""
+
+    images: Sequence[ImportedImage]
+    notes: tuple[str, ...] = ()  # sentences about what was skipped or changed
 
 
 @dataclass(frozen=True)
@@ -37,37 +48,46 @@ class ImportSummary:
     labels: tuple[str, ...]  # sorted
 
 
-def write_imported(pictures: Iterable[Imported], out: Path) -> ImportSummary:
-    """The pictures as a new data set in VOC's layout, with a list for each image set; photos are copied byte for byte.
+def write_imported(dataset: ImportedDataset, out: Path) -> ImportSummary:
+    """Write a data set in VOC layout, or add image sets to an existing one. Images are copied byte for byte.
 
-    Raises DatasetError where `out` is there already, a name or label cannot be written, or there are no pictures; OSError.
+    Raises:
+        DatasetError: `out` exists and is not a data set, or has one of the image sets or images already; a name or a label cannot be
+            written; there are no images.
+        OSError: A file cannot be read or written.
     """
+    if not dataset.images:
+        raise DatasetError("no image was found to import.")
     lists: dict[str, list[str]] = {}
-    labels: list[str] = []
-    with new_dataset(out) as new:
-        for picture in pictures:
-            filename = f"{PurePosixPath(picture.name).name}{picture.photo.suffix}"
-            xml = annotation_xml(filename, picture.size, picture.boxes, picture.labels, difficult=picture.difficult)
-            new.add(picture.name, picture.photo, xml)
-            lists.setdefault(picture.image_set, []).append(picture.name)
-            labels += picture.labels
-        if not lists:
-            raise DatasetError("no photo was found to import.")
+    for image in dataset.images:
+        for image_set in image.image_sets:
+            lists.setdefault(image_set, []).append(image.name)
+    with add_to_dataset(out, lists) as new:
+        for image in dataset.images:
+            filename = f"{PurePosixPath(image.name).name}{image.path.suffix}"
+            flags = {"difficult": image.difficult, "crowd": image.crowd}
+            new.add(image.name, image.path, annotation_xml(filename, image.size, image.boxes, image.labels, **flags))
         for image_set, names in lists.items():
             new.write_list(image_set, names)
-    return ImportSummary({image_set: len(names) for image_set, names in lists.items()}, len(labels), tuple(sorted(set(labels))))
+    labels = Counter(label for image in dataset.images for label in image.labels)
+    return ImportSummary({image_set: len(names) for image_set, names in lists.items()}, labels.total(), tuple(sorted(labels)))
 
 
 def name_of(folder: Path, relative: PurePosixPath) -> str:
-    """The photo's path without its ending. Raises DatasetError where an image set could not list it."""
-    name = str(relative).removesuffix(relative.suffix if relative.suffix in PHOTO_ENDINGS else "")
+    """Return the image's path without suffix. Raises DatasetError if an image set could not list it."""
+    name = str(relative).removesuffix(relative.suffix if relative.suffix.lower() in IMAGE_SUFFIXES else "")
     check_name(folder, name)
     return name
 
 
-def upright_size(photo: Path) -> Size:
-    """width, height of a photo as it is shown. Raises DatasetError for a file that is none, OSError."""
+def frame_of(image: Path) -> ExifFrame:
+    """Read size and orientation of an image. Raises DatasetError if it is not an image, OSError."""
     try:
-        return PhotoFrame.of(photo.read_bytes()).upright
+        return ExifFrame.of(image.read_bytes())
     except ImageError as error:
-        raise DatasetError(f"{photo}: {error}") from error
+        raise DatasetError(f"{image}: {error}") from error
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 image", "2 images"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

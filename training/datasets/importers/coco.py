@@ -1,24 +1,27 @@
-"""COCO's JSON -> VOC's layout (cocodataset.org, format-data: object detection).
+"""Import COCO annotation files (cocodataset.org, format-data: object detection).
 
-A box is [x, y, width, height] in continuous pixels, which is our frame but for its third and fourth number. Crowds (iscrowd) become
-difficult: counted neither for nor against a detector. Masks and keypoints are left out.
+A box is [x, y, width, height] in continuous pixels. Crowds (iscrowd) become difficult and crowd: they are ignored in evaluation. Masks and
+keypoints are not imported; a missing box is derived from the polygon.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from training.data.exif_orientation import Size
-from training.data.voc_layout import inside
-from training.datasets.importers.base import Imported, name_of, upright_size
+from training.data.set_names import set_of_name
+from training.data.voc_layout import file_inside
+from training.datasets.importers.base import ImportedDataset, ImportedImage, count, frame_of, name_of
 from training.errors import DatasetError
 
 _Id = int | str
 _Pixels = Annotated[float, Field(ge=-5e5, le=5e5, allow_inf_nan=False)]
+_Box = tuple[_Pixels, _Pixels, _Pixels, _Pixels]  # x, y, width, height
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _Part(BaseModel):
@@ -28,15 +31,29 @@ class _Part(BaseModel):
 class _Image(_Part):
     id: _Id
     file_name: str
-    width: int = Field(0, le=1_000_000)
-    height: int = Field(0, le=1_000_000)
+    width: Annotated[int, Field(le=1_000_000)] | None = None
+    height: Annotated[int, Field(le=1_000_000)] | None = None
 
 
 class _Annotation(_Part):
     image_id: _Id
     category_id: _Id
-    bbox: tuple[_Pixels, _Pixels, _Pixels, _Pixels]  # x, y, width, height
+    bbox: Annotated[_Box | None, BeforeValidator(lambda value: value or None)] = None
+    segmentation: Any = None
     iscrowd: bool = False
+
+    @property
+    def corners(self) -> tuple[float, float, float, float] | None:
+        """xmin, ymin, xmax, ymax of the box, or else of the polygons; None if there are neither."""
+        if self.bbox:
+            x, y, width, height = self.bbox
+            return x, y, x + width, y + height
+        polygons = self.segmentation if isinstance(self.segmentation, list) else []
+        numbers = [value for polygon in polygons if isinstance(polygon, list) for value in polygon]
+        if not numbers or len(numbers) % 2 or not all(isinstance(value, int | float) and abs(value) < 5e5 for value in numbers):
+            return None
+        xs, ys = numbers[0::2], numbers[1::2]
+        return min(xs), min(ys), max(xs), max(ys)
 
 
 class _Category(_Part):
@@ -50,27 +67,59 @@ class _CocoFile(_Part):
     categories: tuple[_Category, ...]
 
 
-def read_coco(annotations: Path, photos: Path, *, image_set: str) -> tuple[list[Imported], int]:
-    """The pictures of a COCO file whose photos are in the folder `photos`, and how many others the file names.
+def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> ImportedDataset:
+    """Read a COCO file.
 
-    A photo is at `photos`/file_name, or else there under the last part of file_name. Raises DatasetError for a file that is not COCO's,
-    refers to what it does not have, or has none of its photos there; OSError.
+    Args:
+        annotations: The JSON file.
+        photos: The folder of the images. Each is at `photos`/file_name, or else there under the last part of file_name. Default: the
+            file's folder, its `images` folder, and the same of the parent folder.
+        image_set: The set of all images.
+
+    Returns:
+        The images in the order of the file, and notes about what was skipped.
+
+    Raises:
+        DatasetError: The file is not a COCO file of boxes, has broken references, or none of its images exists.
+        OSError: A file cannot be read.
     """
     file = _parse(annotations)
     labels = {category.id: category.name for category in file.categories}
-    boxes: dict[_Id, list[_Annotation]] = defaultdict(list)
+    objects: dict[_Id, list[_Annotation]] = defaultdict(list)
     for each in file.annotations:
-        boxes[each.image_id].append(each)
+        objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
-    pictures = [picture for image in file.images if (picture := _picture(image, boxes[image.id], labels, photos, image_set))]
-    if not pictures:
-        raise DatasetError(f"{annotations}: of its {len(file.images)} photos none is in {photos}.")
-    return pictures, len(file.images) - len(pictures)
+    folders = [photos] if photos else _image_folders(annotations, image_set)
+    read = (_read_image(image, objects[image.id], labels, folders, image_set) for image in file.images)
+    imported = [image for image in read if image]
+    if not imported:
+        places = " and ".join(str(folder) for folder in folders)
+        raise DatasetError(
+            f"{annotations}: none of its {len(file.images)} images is in {places}. Name the folder of the images with --photos."
+        )
+    notes = []
+    if absent := len(file.images) - len(imported):
+        notes.append(f"{count(absent, 'image')} named in the file but missing: skipped.")
+    if boxless := sum(each.corners is None for each in file.annotations):
+        notes.append(f"{count(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
+    return ImportedDataset(imported, tuple(notes))
+
+
+def _image_folders(annotations: Path, image_set: str) -> list[Path]:
+    """Usual places of the images: next to the file, in `images`, in the folder of the set (train2017), and the same one level up."""
+    roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
+    folders = []
+    for root in roots:
+        for parent in (root, root / "images"):
+            wanted = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
+            of_set = sorted(path for path in parent.glob("*") if path.is_dir() and set_of_name(path.name) in wanted) if wanted else []
+            folders += [parent, *of_set]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def _parse(path: Path) -> _CocoFile:
     try:
-        return _CocoFile.model_validate_json(path.read_bytes())
+        return _CocoFile.model_validate_json(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
@@ -83,25 +132,36 @@ def _check_references(path: Path, file: _CocoFile, labels: dict[_Id, str]) -> No
         raise DatasetError(f"{path}: two images have the same id.")
     for number, each in enumerate(file.annotations):
         if each.image_id not in known:
-            raise DatasetError(f"{path}: annotations.{number} is of image {each.image_id!r}, which is not in the file.")
+            raise DatasetError(f"{path}: annotations.{number} refers to image {each.image_id!r}, which is not in the file.")
         if each.category_id not in labels:
-            raise DatasetError(f"{path}: annotations.{number} is of category {each.category_id!r}, which is not in the file.")
+            raise DatasetError(f"{path}: annotations.{number} refers to category {each.category_id!r}, which is not in the file.")
 
 
-def _picture(image: _Image, found: list[_Annotation], labels: dict[_Id, str], photos: Path, image_set: str) -> Imported | None:
-    place = next(((relative, path) for relative in _places(image.file_name) if (path := inside(photos, relative))), None)
-    if place is None:
+def _read_image(
+    image: _Image, objects: Sequence[_Annotation], labels: dict[_Id, str], folders: Sequence[Path], image_set: str
+) -> ImportedImage | None:
+    found = next(
+        (
+            (folder, relative, path)
+            for folder in folders
+            for relative in _candidates(image.file_name)
+            if (path := file_inside(folder, relative))
+        ),
+        None,
+    )
+    if found is None:
         return None
-    relative, photo = place
-    size: Size = (image.width, image.height) if image.width > 0 and image.height > 0 else upright_size(photo)
-    corners = np.array([each.bbox for each in found], np.float64).reshape(-1, 4)
-    corners[:, 2:] += corners[:, :2]
-    difficult = np.array([each.iscrowd for each in found], np.bool_)
-    names = tuple(labels[each.category_id] for each in found)
-    return Imported(name_of(photos, relative), photo, size, corners.astype(np.float32), names, difficult, image_set)
+    folder, relative, path = found
+    has_size = image.width and image.height and image.width > 0 and image.height > 0
+    size: Size = (image.width or 0, image.height or 0) if has_size else frame_of(path).upright
+    boxed = [each for each in objects if each.corners is not None]
+    corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
+    crowd = np.array([each.iscrowd for each in boxed], np.bool_)
+    names = tuple(labels[each.category_id] for each in boxed)
+    return ImportedImage(name_of(folder, relative), path, size, corners, names, crowd, crowd, (image_set,))
 
 
-def _places(file_name: str) -> Iterator[PurePosixPath]:
+def _candidates(file_name: str) -> Iterator[PurePosixPath]:
     path = PurePosixPath(file_name.replace("\\", "/"))
     if path.name and "\0" not in file_name:
         if not path.is_absolute() and ".." not in path.parts:

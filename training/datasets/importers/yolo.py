@@ -1,111 +1,92 @@
-"""YOLO's text files -> VOC's layout (docs.ultralytics.com/datasets/detect).
+"""Import YOLO data sets (docs.ultralytics.com/datasets/detect, and Darknet's own layout)."""
 
-A line is `class x y width height`, centre and sides as shares of the upright photo; a line with more numbers is a polygon, of which the
-box is kept. Photos lie in folders called images, their .txt in the same place under labels (images/train/a.jpg, labels/train/a.txt; or
-train/images, train/labels), or beside them. A photo without .txt has nothing on it.
-"""
-
-from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detector.errors import MissingExtra
-from training.data.voc_layout import PHOTO_ENDINGS, inside
-from training.datasets.importers.base import Imported, name_of, upright_size
+from training.data.set_names import set_of_path
+from training.datasets.importers.base import ImportedDataset, ImportedImage, count, frame_of, name_of
+from training.datasets.importers.yolo_labels import LabelProblems, read_label_file
+from training.datasets.importers.yolo_layout import IMAGE_FOLDERS, YoloConfig, YoloFolder, resolve_sets
 from training.errors import DatasetError
 
-try:
-    import yaml
-except ModuleNotFoundError as error:
-    raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed: pip install 'boxwright[train]'.") from error
 
-LABEL_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "labels/classes.txt", "obj.names")
-SETS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-MAX_TEXT_BYTES = 2 * 2**20
-_SLACK = 0.01  # shares beyond 0..1 that rounding may leave
+def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
+    """Read a YOLO data set.
 
+    Args:
+        folder: The folder with images, label files and data.yaml or a file of class names.
+        image_set: The set of images that neither data.yaml, nor lists, nor folder names assign to one.
 
-def read_yolo(folder: Path, *, image_set: str) -> Iterator[Imported]:
-    """The pictures of a YOLO data set, in the order of their paths.
+    Returns:
+        The images in path order, and notes about what was skipped or changed. An image without a label file has no objects.
 
-    A photo is of the set that a part of its path names (train, val or valid, test), or else of `image_set`. Raises DatasetError for labels
-    and photos that cannot be read; OSError.
+    Raises:
+        DatasetError: A file is unreadable, a named image set cannot be found, lines of label files are invalid, or no label file
+            belongs to an image.
+        OSError: A file cannot be read.
     """
-    labels = _labels(folder)
-    for photo in sorted(path for path in folder.rglob("[!.]*") if path.suffix in PHOTO_ENDINGS and path.is_file()):
-        relative = PurePosixPath(photo.relative_to(folder).as_posix())
-        inside(folder, relative)  # raises where it is a link that leads out
-        size = upright_size(photo)
-        boxes, class_ids = _boxes(folder, relative)
-        names = tuple(_label(labels, class_id, relative) for class_id in class_ids)
-        own = next((SETS[part] for part in relative.parts[:-1] if part in SETS), image_set)
-        pixels = (boxes * np.tile(np.array(size, np.float64), 2)).astype(np.float32)  # (N, 4)
-        yield Imported(name_of(folder, _without_images(relative)), photo, size, pixels, names, np.zeros(len(names), np.bool_), own)
+    files = YoloFolder.scan(folder)
+    config = YoloConfig.read(files)
+    images, foreign = files.images()
+    sets, notes = resolve_sets(files, config)
+    if config.sets:
+        images, unlisted = tuple(sorted(sets)), len(set(images) - set(sets))
+        notes += [f"{count(unlisted, 'image')} in none of the named sets: skipped."] if unlisted else []
+    elif foreign:
+        notes.append(f"{count(foreign, 'image')} outside of the image folders, without labels: skipped.")
+    problems = LabelProblems()
+    imported = []
+    for path in images:
+        own_sets = tuple(sets.get(path, ())) or (set_of_path(path.parts[:-1]) or image_set,)
+        imported.append(_read_image(files, config, path, own_sets, problems))
+    problems.raise_errors()
+    _check_labels_used(files, imported)
+    return ImportedDataset(imported, (*notes, *_notes(files, images, imported, problems)))
 
 
-def _without_images(relative: PurePosixPath) -> PurePosixPath:
+def _read_image(
+    files: YoloFolder, config: YoloConfig, path: PurePosixPath, image_sets: tuple[str, ...], problems: LabelProblems
+) -> ImportedImage:
+    frame = frame_of(files.folder / path)
+    label_file = files.label_files.get(path)
+    boxes, names = read_label_file(files.folder / label_file, config.labels, problems) if label_file else (np.zeros((0, 4)), [])
+    pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)
+    none = np.zeros(len(names), np.bool_)
+    size = None if frame.is_rotated else frame.upright  # without a size, `boxwright data check` warns of the orientation
+    name = name_of(files.folder, _without_image_folders(path))
+    return ImportedImage(name, files.folder / path, size, pixels, tuple(names), none, none, image_sets)
+
+
+def _without_image_folders(path: PurePosixPath) -> PurePosixPath:
     """images/train/a.jpg -> train/a.jpg; train/images/a.jpg -> train/a.jpg."""
-    return PurePosixPath(*(part for part in relative.parts[:-1] if part != "images"), relative.name)
+    return PurePosixPath(*(part for part in path.parts[:-1] if part.lower() not in IMAGE_FOLDERS), path.name)
 
 
-def _labels(folder: Path) -> dict[int, str]:
-    """Class number -> label."""
-    path = next((path for name in LABEL_FILES if (path := inside(folder, PurePosixPath(name)))), None)
-    if path is None:
-        raise DatasetError(f"{folder}: the names of the classes are missing; wanted is one of {', '.join(LABEL_FILES)}.")
-    text = _text(path)
-    if path.suffix != ".yaml":
-        return {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
-    try:
-        found = yaml.load(text, Loader=yaml.BaseLoader)  # makes nothing but texts, lists and mappings: a class called "no" stays one
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is not readable as YAML: {error}.") from error
-    names = found.get("names") if isinstance(found, dict) else None
-    pairs = list(names.items() if isinstance(names, dict) else enumerate(names)) if isinstance(names, dict | list) else []
-    if not pairs or not all(str(number).isdecimal() and isinstance(name, str) for number, name in pairs):
-        raise DatasetError(f"{path}: 'names' must list the labels, or give each number a label.")
-    return {int(number): name for number, name in pairs}
+def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None:
+    unused = files.unused_label_files
+    if unused and not any(image.labels for image in imported):
+        raise DatasetError(
+            f"{files.folder}: {count(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
+            "Put the label files next to the images, or in a folder `labels` beside the folder `images`."
+        )
 
 
-def _label(labels: dict[int, str], class_id: int, relative: PurePosixPath) -> str:
-    if class_id not in labels:
-        raise DatasetError(f"{relative}: its labels have class {class_id}; the data set names {len(labels)}: {', '.join(labels.values())}.")
-    return labels[class_id]
-
-
-def _boxes(folder: Path, relative: PurePosixPath) -> tuple[NDArray[np.float64], list[int]]:
-    """Boxes (N, 4) xyxy as shares of the photo, and class numbers (N,)."""
-    parts = list(relative.parent.parts)
-    if "images" in parts:
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    path = inside(folder, PurePosixPath(*parts, f"{relative.stem}.txt"))
-    rows = [_row(path, number, line.split()) for number, line in enumerate(_text(path).split("\n"), 1) if line.strip()] if path else []
-    return np.array([box for _, box in rows], np.float64).reshape(-1, 4), [class_id for class_id, _ in rows]
-
-
-def _row(path: Path, number: int, words: Sequence[str]) -> tuple[int, tuple[float, ...]]:
-    place = f"{path}: line {number}"
-    try:
-        class_id, *values = (float(word) for word in words)
-    except ValueError as error:
-        raise DatasetError(f"{place} is {' '.join(words)[:60]!r}; wanted are numbers: class x y width height.") from error
-    if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        raise DatasetError(f"{place} has {len(words)} numbers; wanted are 5 (class x y width height), or a class and a polygon.")
-    if not all(-_SLACK <= value <= 1 + _SLACK for value in values) or not class_id.is_integer():
-        raise DatasetError(f"{place} is {' '.join(words)[:60]!r}; wanted are a whole number and then shares of the photo, 0 to 1.")
-    if len(values) == 4:
-        x, y, width, height = values
-        return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    across, down = values[0::2], values[1::2]
-    return int(class_id), (min(across), min(down), max(across), max(down))
-
-
-def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise DatasetError(f"{path}: {path.stat().st_size} bytes are more than labels have.")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text: byte {error.start} does not fit.") from error
+def _notes(files: YoloFolder, images: tuple[PurePosixPath, ...], imported: list[ImportedImage], problems: LabelProblems) -> list[str]:
+    notes = []
+    unlabelled = [path for path in images if path not in files.label_files]
+    if unlabelled:
+        notes.append(f"{count(len(unlabelled), 'image')} without a label file, such as {unlabelled[0]}: imported without boxes.")
+    if unused := files.unused_label_files:
+        notes.append(f"{count(len(unused), 'label file')} without an image, such as {unused[0]}: skipped.")
+    if problems.clipped:
+        notes.append(f"{count(problems.clipped, 'box').replace('boxs', 'boxes')} clipped to the image.")
+    if turned := [image.path.name for image in imported if image.size is None]:
+        notes.append(
+            f"{count(len(turned), 'image')} stored rotated (EXIF), such as {turned[0]}: check that the boxes fit the upright image."
+        )
+    if several := [image.path.name for image in imported if len(image.image_sets) > 1]:
+        notes.append(f"{count(len(several), 'image')} in several sets, such as {several[0]}.")
+    if files.linked_folders:
+        notes.append(f"{count(len(files.linked_folders), 'linked folder')} not followed: {', '.join(files.linked_folders[:3])}.")
+    return notes

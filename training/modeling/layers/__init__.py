@@ -1,1 +1,1 @@
-"""Layers."""
+"""Keras layers for training."""

@@ -1,89 +1,97 @@
-"""Batch norm of training as one operation of TensorFlow's in each direction, where Keras's own makes a pass over the numbers for each of
-moments, differences, squares and products. Same variables, same numbers up to rounding.
+"""Batch normalisation for training: one fused TensorFlow operation in each direction, with the variables and results of Keras's layer.
 
-Where a batch is shared out among workers, mean and variance are those of the whole batch."""
+Keras's own layer makes a separate pass over the activations for each of moments, differences, squares and products.
+"""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from training.distributed.process_group import Team
+from training.distributed.process_group import ProcessGroup
 
 
 class FusedBatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Keras's layer over the last axis, quicker where its statistics move. folded: where it does not train, the kernel before has its scale
-    (`training.modeling.layers.folded_conv`), and what is left of it is a bias."""
+    """Batch normalisation over the last axis with a fused operation.
+
+    Attributes:
+        folded: If True and the layer is frozen, the convolution before it applies the scale (`training.modeling.layers.folded_conv`) and
+            this layer only adds a bias.
+    """
 
     folded = False
 
-    def scale_of_kernel(self) -> Any:
-        """(C,): what the kernel before is to be multiplied by; None where this layer does it."""
+    def kernel_scale(self) -> Any:
+        """Return the factor (C,) for the kernel of the convolution before, or None if this layer scales the activations itself."""
         return None if self.trainable or not self.folded else self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """(N, H, W, C) -> the same; without a mask, which no image has."""
-        if (scale := self.scale_of_kernel()) is not None:
+        """Normalise (N, H, W, C). The mask must be None."""
+        if (scale := self.kernel_scale()) is not None:
             return tf.nn.bias_add(inputs, tf.cast(self.beta - self.moving_mean * scale, inputs.dtype))
         if not (training and self.trainable):
             return super().call(inputs, training=False, mask=mask)
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        outputs, mean, variance = self._normalised(inputs, gamma, beta)
-        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + now * (1 - self.momentum))
+        outputs, mean, variance = self._normalise(inputs, gamma, beta)
+        for moving, current in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + current * (1 - self.momentum))
         return outputs
 
-    def _normalised(self, inputs: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
-        """The outputs; mean (C,) and biased variance (C,) of the batch."""
+    def _normalise(self, inputs: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
+        """Return the outputs, and mean (C,) and biased variance (C,) of the batch."""
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, gamma, beta, epsilon=self.epsilon, is_training=True)
         count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)
         return outputs, mean, variance * (tf.maximum(count - 1, 1) / count)  # the operation divides by count - 1
 
 
-class SharedBatchNorm(FusedBatchNorm):
-    """The same on one worker's share of a batch, with the statistics of the whole: one sum over the workers in each direction."""
+class SynchronizedBatchNorm(FusedBatchNorm):
+    """Batch normalisation of one worker's shard with the statistics of the complete batch.
 
-    def __init__(self, *, team: Team, **options: Any) -> None:
+    Keras's `synchronized=True` sums over tf.distribute replicas inside `strategy.run`; our training step runs outside of it.
+    """
+
+    def __init__(self, *, group: ProcessGroup, **options: Any) -> None:
         super().__init__(**options)
-        self._team = team
+        self._team = group
 
-    def _normalised(self, inputs: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
+    def _normalise(self, inputs: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
         normalised: tuple[Any, Any, Any] = self._with_gradient(inputs, gamma, beta)
         return normalised
 
     @property
     def _with_gradient(self) -> Any:
-        """TensorFlow's own operation takes a mean that it is given for a constant."""
+        """The gradient must be written out: TensorFlow's operation treats a given mean as a constant."""
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def normalised(inputs: Any, gamma: Any, beta: Any) -> Any:
+        def normalise(inputs: Any, gamma: Any, beta: Any) -> Any:
             count, mean, variance = self._moments(inputs)
             outputs, *_ = tf.compat.v1.nn.fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon=self.epsilon, is_training=False)
 
             def gradient(upstream: Any, *_: Any) -> tuple[Any, Any, Any]:
-                """Ioffe & Szegedy, arXiv 1502.03167, section 3, with the sums over all workers."""
+                """Ioffe & Szegedy, arXiv 1502.03167, section 3, with sums over all workers."""
                 scale = tf.math.rsqrt(variance + self.epsilon)
-                apart = (tf.cast(inputs, tf.float32) - mean) * scale
-                steep = tf.cast(upstream, tf.float32)
-                ours = [tf.reduce_sum(steep, (0, 1, 2)), tf.reduce_sum(steep * apart, (0, 1, 2))]
-                of_beta, of_gamma = self._team.sum(ours)
-                of_inputs = gamma * scale * (steep - (of_beta + apart * of_gamma) / count)
-                return tf.cast(of_inputs, inputs.dtype), ours[1], ours[0]  # of gamma and beta: summed with the other gradients
+                normalised = (tf.cast(inputs, tf.float32) - mean) * scale
+                upstream = tf.cast(upstream, tf.float32)
+                local_sums = [tf.reduce_sum(upstream, (0, 1, 2)), tf.reduce_sum(upstream * normalised, (0, 1, 2))]
+                beta_sum, gamma_sum = self._team.sum(local_sums)
+                input_gradient = gamma * scale * (upstream - (beta_sum + normalised * gamma_sum) / count)
+                # the local sums: the training step sums the gradients of gamma and beta over all workers
+                return tf.cast(input_gradient, inputs.dtype), local_sums[1], local_sums[0]
 
             return (outputs, mean, variance), gradient
 
-        return normalised
+        return normalise
 
     def _moments(self, inputs: Any) -> tuple[Any, Any, Any]:
-        """How many numbers a channel has in the whole batch, their mean and their biased variance.
+        """Return the number of values per channel, their mean and their biased variance, over the complete batch.
 
-        Workers' shares may differ by a photo. Variances of shares are joined by their means' distances (Chan et al. 1979): a sum of
-        squares less the squared mean would lose the digits that count.
+        The shards' variances are combined through the distances of their means (Chan et al. 1979). The mean of squares minus the squared
+        mean would lose the significant digits. Shards may differ in size by one image.
         """
         mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), (0, 1, 2))
         count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)
-        place = tf.one_hot(self._team.share.index, self._team.count)[:, None]
-        counts, means, variances = self._team.sum([place * count, place * mean, place * variance])  # (workers, 1), (workers, C) twice
-        whole = tf.reduce_sum(counts)
-        middle = tf.reduce_sum(counts * means, 0) / whole
-        return whole, middle, tf.reduce_sum(counts * (variances + tf.square(means - middle)), 0) / whole
+        row = tf.one_hot(self._team.shard.index, self._team.count)[:, None]
+        counts, means, variances = self._team.sum([row * count, row * mean, row * variance])  # (workers, 1), (workers, C), (workers, C)
+        total = tf.reduce_sum(counts)
+        total_mean = tf.reduce_sum(counts * means, 0) / total
+        return total, total_mean, tf.reduce_sum(counts * (variances + tf.square(means - total_mean)), 0) / total

@@ -1,7 +1,8 @@
-"""Convolutions of training, quicker than Keras's own: same variables, same numbers up to rounding.
+"""Convolutions and activations for training, faster than Keras's own, with the same variables and the same results up to rounding.
 
-A batch norm that does not train is a number for each filter, and a bias. The number goes into the kernel, which is small: to multiply all
-outputs by it, and on the way back all their gradients, was a fifth of a step."""
+A frozen batch norm multiplies each filter's output by a constant and adds a bias. Multiplying the small kernel instead of all outputs, and
+of their gradients, saves a fifth of the time of a training step.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,42 +12,42 @@ import tensorflow as tf
 
 from detector.network import Conv, Network
 
-Scale = Callable[[], Any]
-"""() -> (filters,), or None where the kernel is to stay as it is."""
+KernelScale = Callable[[], Any]
+"""() -> factor (filters,), or None if the kernel is not scaled."""
 
 
 class FoldingConv2D(keras.layers.Conv2D):  # type: ignore[misc]
-    """Keras's layer, by a kernel that has the scale of the batch norm after it."""
+    """Convolution whose kernel is multiplied by the scale of a frozen batch norm."""
 
-    scale: Scale | None = None
+    kernel_scale: KernelScale | None = None
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        """(N, H, W, C), (h, w, C, filters) -> (N, H', W', filters)."""
-        return super().convolution_op(inputs, _scaled(kernel, self.scale))
+        """Convolve (N, H, W, C) with (h, w, C, filters)."""
+        return super().convolution_op(inputs, _scaled(kernel, self.kernel_scale))
 
 
 class FoldingDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-    """The same for a kernel (h, w, C, 1), whose gradient comes by the quicker of TensorFlow's two kernels."""
+    """Depthwise convolution with a scaled kernel (h, w, C, 1) and the faster of TensorFlow's two gradient implementations."""
 
-    scale: Scale | None = None
+    kernel_scale: KernelScale | None = None
 
     def call(self, inputs: Any) -> Any:
-        """(N, H, W, C) -> (N, H', W', C)."""
+        """Convolve (N, H, W, C)."""
         if self.use_bias:
             return super().call(inputs)
-        kernel = _scaled(self.kernel[..., 0], self.scale)[..., None]
+        kernel = _scaled(self.kernel[..., 0], self.kernel_scale)[..., None]
         return depthwise(inputs, kernel, self.strides[0], self.padding)
 
 
 class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
-    """Keras's layer, whose gradient reads its outputs, which have the signs of its inputs.
+    """Leaky ReLU whose gradient reads the outputs, which have the same signs as the inputs.
 
-    The inputs need not be kept then, and TensorFlow makes convolution, bias and activation one operation; where the gradient reads the
-    inputs its optimiser fails at that, and leaves the whole step as it is.
+    The inputs need not be stored, and TensorFlow's graph optimiser can fuse convolution, bias and activation. If the gradient reads the
+    inputs, that fusion fails and the optimiser leaves the complete step unchanged.
     """
 
     def call(self, inputs: Any) -> Any:
-        """(N, H, W, C) -> the same."""
+        """Apply the activation to (N, H, W, C)."""
         slope = self.negative_slope
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -58,36 +59,45 @@ class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
 
 
 def depthwise(images: Any, kernel: Any, stride: int, padding: str) -> Any:
-    """Images (N, H, W, C), each channel by its kernel (h, w, C, 1); padding: "same", at stride 1 only, or "valid".
+    """Convolve each channel with its own kernel, with a fast gradient.
 
-    Of the gradient of such a kernel oneDNN takes two to four times as long as TensorFlow's own code, and of everything else a half to a
-    fifth. With padding that is written out, TensorFlow does not pass the operation on to oneDNN (mkl_layout_pass.cc).
+    oneDNN computes the kernel's gradient two to four times more slowly than TensorFlow's own code, and everything else two to five times
+    faster. TensorFlow does not pass an operation with explicit padding to oneDNN (mkl_layout_pass.cc), so only that gradient uses it.
+
+    Args:
+        images: (N, H, W, C).
+        kernel: (h, w, C, 1).
+        stride: In both directions.
+        padding: "valid", or "same" with stride 1.
     """
     size = int(kernel.shape[0])
     before, after = ((size - 1) // 2, size // 2) if padding == "same" else (0, 0)
-    written_out = [[0, 0], [before, after], [before, after], [0, 0]]
-    strides, named = [1, stride, stride, 1], padding.upper()
+    explicit_padding = [[0, 0], [before, after], [before, after], [0, 0]]
+    strides, padding_name = [1, stride, stride, 1], padding.upper()
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def convolution(images: Any, kernel: Any) -> Any:
+    def convolve(images: Any, kernel: Any) -> Any:
         def gradient(upstream: Any) -> tuple[Any, Any]:
-            of_images = tf.nn.depthwise_conv2d_backprop_input(tf.shape(images), kernel, upstream, strides, named)
-            return of_images, tf.nn.depthwise_conv2d_backprop_filter(images, kernel.shape, upstream, strides, written_out)
+            image_gradient = tf.nn.depthwise_conv2d_backprop_input(tf.shape(images), kernel, upstream, strides, padding_name)
+            return image_gradient, tf.nn.depthwise_conv2d_backprop_filter(images, kernel.shape, upstream, strides, explicit_padding)
 
-        return tf.nn.depthwise_conv2d(images, kernel, strides, named), gradient
+        return tf.nn.depthwise_conv2d(images, kernel, strides, padding_name), gradient
 
-    return convolution(images, kernel)
+    return convolve(images, kernel)
 
 
-def fold_norms(keras_network: Any, network: Network) -> None:
-    """Let convolutions know of the batch norms after them. Bound methods, as Keras would take a layer for a part of the other."""
+def fold_batch_norms(keras_network: Any, network: Network) -> None:
+    """Connect each convolution to the scale of its batch norm.
+
+    A bound method is stored instead of the layer, which Keras would track as a part of the convolution.
+    """
     for layer in network:
         if isinstance(layer, Conv) and layer.normalize:
             norm = keras_network.get_layer(f"{layer.name}_bn")
             norm.folded = True
-            keras_network.get_layer(layer.name).scale = norm.scale_of_kernel
+            keras_network.get_layer(layer.name).kernel_scale = norm.kernel_scale
 
 
-def _scaled(kernel: Any, scale: Scale | None) -> Any:
+def _scaled(kernel: Any, scale: KernelScale | None) -> Any:
     factor = None if scale is None else scale()
     return kernel if factor is None else kernel * tf.cast(factor, kernel.dtype)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from detector.errors import ModelFileError, NetworkError, SettingError
-from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut
+from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut, Upsample
 from detector.spec import Edges, ModelSpec
 from weights.formats.bounded_io import MAX_LAYERS, read_small_text
 from weights.formats.darknet.sections import Section, parse_sections
@@ -158,6 +158,11 @@ def _shortcut(section: Section, index: int) -> Shortcut:
     return Shortcut(str(index), _reference(section, "from", sources[0], index), _activation(section, "linear"))
 
 
+def _upsample(section: Section, index: int) -> Upsample:
+    section.allow(("stride",), {"scale": 1})
+    return Upsample(str(index), section.integer("stride", 2, at_least=1))
+
+
 def _activation(section: Section, default: str) -> Activation:
     option = section.text("activation", default)
     if option.value not in ACTIVATIONS:
@@ -199,6 +204,7 @@ _LAYERS: dict[str, Callable[[Section, int], Layer]] = {
     "reorg3d": _reorg3d,
     "route": _route,
     "shortcut": _shortcut,
+    "upsample": _upsample,
 }
 
 

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ModelError, ModelFileError, NetworkError, SettingError
-from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, darknet19, tiny_yolov2, yolov2
+from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, Upsample, darknet19, tiny_yolov2, upsampling_head, yolov2
 from detector.shapes import operations, parameters
 from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
+from detector.spec import ModelSpec
 from weights.formats.darknet.weights import read_darknet
 from weights.formats.layer_names import name_layers
 
@@ -69,6 +70,19 @@ def test_every_official_cfg_survives_a_round_trip(shared):
 def test_parse_undoes_format(darknet_models, data):
     spec = data.draw(darknet_models).spec
     assert parse_cfg(format_cfg(spec)) == spec
+
+
+def test_an_upsampling_layer_is_read_and_written():
+    spec = parse_cfg(NET + "[maxpool]\nsize=4\nstride=4\n[upsample]\nstride=2\n[upsample]\n")
+    assert spec.network[1:] == (Upsample("upsample1", 2), Upsample("upsample2", 2))
+    assert format_cfg(spec).count("[upsample]\nstride=2\n") == 2
+    head = ModelSpec(VOC, ((1.0, 1.0),) * 5, upsampling_head(VOC, filters=8), 64)
+    assert [type(layer) for layer in parse_cfg(format_cfg(head)).network] == [type(layer) for layer in head.network]
+
+
+def test_an_upsampling_layer_that_scales_its_input_is_refused():
+    with pytest.raises(NetworkError, match=r"\[upsample\] scale=2 is not supported"):
+        parse_cfg(NET + "[upsample]\nscale=2\n")
 
 
 def test_defaults_are_those_of_darknets_parser():

@@ -1,0 +1,298 @@
+"""2,000 damaged annotations: an answer or a clear error each time, and not a byte read from outside the folder."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from training.data.voc_reader import parse_annotation, read_sample, read_set
+from training.errors import DatasetError
+
+ROOT = Path(__file__).resolve().parents[3]
+COUNT = 2000
+SENTINEL = "the sentinel's secret"
+
+LABELIMG = """<annotation verified="yes">
+	<folder>photos</folder>
+	<filename>photo.jpg</filename>
+	<path>/home/somebody/photos/photo.jpg</path>
+	<source><database>Unknown</database></source>
+	<size><width>60</width><height>40</height><depth>3</depth></size>
+	<segmented>0</segmented>
+	<object>
+		<name>raccoon</name>
+		<pose>Unspecified</pose>
+		<truncated>0</truncated>
+		<difficult>1</difficult>
+		<bndbox><xmin>8</xmin><ymin>7</ymin><xmax>52</xmax><ymax>33</ymax></bndbox>
+	</object>
+	<object><name>Käfer &amp; Co</name><bndbox><xmin>1.5</xmin><ymin>2e0</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>
+</annotation>
+"""
+NUMBERS = ["0", "-1", "-99999", "1e5", "1e6", "1e400", "nan", "-inf", "0x10", "1_000", "٣", "", " 7 ", "9" * 5000, "12,5", "true"]
+NAMES = [
+    "{out}/secret.jpg",
+    "../outside/secret.jpg",
+    "..\\outside\\secret.jpg",
+    "file://{out}/secret.jpg",
+    "secret.jpg",
+    "..",
+    "/",
+    "x" * 300,
+    "%2e%2e/secret.jpg",
+]
+ENTITIES = [
+    '<!DOCTYPE annotation [<!ENTITY e SYSTEM "file://{out}/secret.txt">]>',
+    '<!DOCTYPE annotation [<!ENTITY % e SYSTEM "file://{out}/secret.dtd"> %e;]>',
+    '<!DOCTYPE annotation SYSTEM "{out}/secret.dtd">',
+    '<!DOCTYPE annotation [<!ENTITY e "raccoon">]>',
+    '<!DOCTYPE annotation [<!ENTITY a "ha"><!ENTITY e "&a;&a;&a;&a;&a;&a;&a;&a;">]>',
+]
+INCLUDES = [
+    '<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file://{out}/secret.txt" parse="text"/>',
+    '<?xml-stylesheet href="{out}/secret.txt"?>',
+]
+ENCODINGS = [
+    "utf-8",
+    "latin-1",
+    "utf-16",
+    "utf-16-le",
+    "utf-32",
+    "cp1252",
+    "koi8-r",
+    "ascii",
+    "utf-7",
+    "shift_jis",
+    "klingon",
+    "zlib",
+    "../../x",
+]
+
+
+def mutated(dice, out):
+    """Bytes of an annotation after one to four accidents or attacks."""
+    text = LABELIMG
+    for _ in range(dice.randint(0, 2)):
+        text = dice.choice((_number, _name, _entity, _include, _element, _deep))(text, dice, out)
+    encoding = dice.choice(ENCODINGS) if dice.random() < 0.3 else "utf-8"
+    if dice.random() < 0.3:
+        text = f'<?xml version="1.0" encoding="{dice.choice((encoding, dice.choice(ENCODINGS)))}"?>{text}'
+    try:
+        data = bytearray(text, encoding, errors="replace")
+    except LookupError:
+        data = bytearray(text, "utf-8")
+    for _ in range(dice.choice((0, 0, 1, 3, 12))):
+        place = dice.randrange(max(len(data), 1))
+        kind = dice.random()
+        if kind < 0.5 and data:
+            data[place % len(data)] ^= 1 << dice.randrange(8)
+        elif kind < 0.7:
+            del data[place : place + dice.randint(1, 40)]
+        elif kind < 0.8:
+            del data[place:]
+        else:
+            data[place:place] = dice.choice(
+                [b"<", b">", b"&", b"&e;", b"&#0;", b"&#xFFFF;", b"]]>", b"<!--", b"\0", b"\xff\xfe", b"</annotation>"]
+            )
+    return bytes(data)
+
+
+def _number(text, dice, _):
+    corner = dice.choice(("xmin", "ymin", "xmax", "ymax", "width", "height", "difficult"))
+    head, found, tail = text.partition(f"<{corner}>")
+    return f"{head}{found}{dice.choice(NUMBERS)}<{tail.partition('<')[2]}" if found else text
+
+
+def _name(text, dice, out):
+    tag = dice.choice(("filename", "filename", "path", "folder", "name"))
+    head, found, tail = text.partition(f"<{tag}>")
+    return f"{head}{found}{dice.choice(NAMES).format(out=out)}<{tail.partition('<')[2]}" if found else text
+
+
+def _entity(text, dice, out):
+    place = dice.choice(("raccoon", "photo.jpg", "<xmin>8"))
+    return dice.choice(ENTITIES).replace("{out}", str(out)) + text.replace(place, "&e;" if place != "<xmin>8" else "<xmin>&e;", 1)
+
+
+def _include(text, dice, out):
+    return text.replace("<folder>", dice.choice(INCLUDES).replace("{out}", str(out)) + "<folder>", 1)
+
+
+def _element(text, dice, _):
+    lines = text.splitlines(keepends=True)
+    place = dice.randrange(len(lines))
+    lines[place : place + 1] = dice.choice(([], [lines[place]] * 2, [lines[place]] * 50, [lines[place].replace("<", "<x:", 1)]))
+    return "".join(lines)
+
+
+def _deep(text, dice, _):
+    depth = dice.choice((10, 5000))
+    return text.replace("<segmented>", "<deep>" * depth + "</deep>" * depth + "<segmented>", 1)
+
+
+READ_ALL = """
+import json, sys, warnings
+from pathlib import Path
+warnings.simplefilter("error")
+folder, out = Path(sys.argv[1]), sys.argv[2]
+from training.datasets.check import check_dataset
+from training.datasets.repair import repair
+from training.errors import DatasetError
+from training.data.voc_reader import read_sample
+
+opened = []
+sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+answers, refusals, outside = 0, [], []
+for number in range(int(sys.argv[3])):
+    try:
+        sample = read_sample(folder, f"{number:04}")
+        sample.image_path.read_bytes()
+    except DatasetError as error:
+        refusals.append(str(error))
+    else:
+        answers += 1
+        if not sample.image_path.resolve().is_relative_to(folder.resolve()):
+            outside.append(str(sample.image_path))
+found = check_dataset(folder)
+repair(found, Path(out))
+again = check_dataset(Path(out))
+texts = [finding.detail for finding in found.findings] + [label for label in found.spelling]
+print(json.dumps({"answers": answers, "refusals": refusals, "outside": outside, "opened": sorted(set(opened)), "texts": texts,
+                  "left": len(again.inspections), "errors": [finding.detail for finding in again.findings if finding.severity == "error"]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    """A data set of damaged annotations, the folder beside it that they point at, and what a process of its own made of them."""
+    place = tmp_path_factory.mktemp("fuzz")
+    folder, out = place / "data", place / "outside"
+    for each in (folder / "Annotations", folder / "JPEGImages", out):
+        each.mkdir(parents=True)
+    Image.new("RGB", (60, 40), "red").save(folder / "JPEGImages" / "photo.jpg")
+    Image.new("RGB", (60, 40), "blue").save(out / "secret.jpg")
+    (out / "secret.txt").write_text(SENTINEL)
+    (out / "secret.dtd").write_text(f'<!ENTITY e "{SENTINEL}">')
+    dice = random.Random(2026)
+    for number in range(COUNT):
+        (folder / "Annotations" / f"{number:04}.xml").write_bytes(mutated(dice, out))
+    (out / "secret.xml").write_text(LABELIMG)
+    (folder / "Annotations" / "0000.xml").unlink()
+    (folder / "Annotations" / "0000.xml").symlink_to(out / "secret.xml")
+    (folder / "Annotations" / "0001.xml").write_text(LABELIMG.replace("photo.jpg", "linked.jpg"))
+    (folder / "JPEGImages" / "linked.jpg").symlink_to(out / "secret.jpg")
+    command = [sys.executable, "-c", READ_ALL, str(folder), str(place / "fixed"), str(COUNT)]
+    ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return place, json.loads(ended.stdout)
+
+
+def test_each_is_answered_or_refused_in_a_sentence(fuzzed):
+    _, result = fuzzed
+    assert result["answers"] + len(result["refusals"]) == COUNT
+    assert result["answers"] > COUNT / 5
+    assert len(result["refusals"]) > COUNT / 5
+    assert all(message.endswith(".") and "/data/" in message for message in result["refusals"])
+    assert ["leads out of the folder" in message for message in result["refusals"][:3]] == [True, True, False]
+    assert max(len(message) for message in result["refusals"]) < 600
+
+
+def test_nothing_outside_the_folder_is_opened(fuzzed):
+    place, result = fuzzed
+    mine = [path for path in result["opened"] if path.startswith(str(place))]
+    allowed = (str(place / "data"), str(place / "fixed"), str(place / "."))
+    assert len(mine) > COUNT / 2
+    assert [path for path in mine if not path.startswith(allowed) or "outside" in path] == []
+    elsewhere = [path for path in result["opened"] if path not in mine]
+    assert [path for path in elsewhere if not path.endswith((".py", ".pyc", ".so")) and not path.isdecimal()] == []
+    assert result["outside"] == []
+
+
+def test_no_entity_is_expanded_and_no_secret_is_revealed(fuzzed):
+    _, result = fuzzed
+    assert not [text for text in result["texts"] + result["refusals"] if SENTINEL in text or "haha" in text]
+
+
+def test_the_repaired_copy_is_sound(fuzzed):
+    _, result = fuzzed
+    assert result["left"] > COUNT / 10
+    assert result["errors"] == []
+
+
+@pytest.fixture
+def read_one(make_dataset):
+    """(bytes or text) -> the sample of an annotation that has these."""
+    folder = make_dataset({"a": []})
+
+    def read(data):
+        (folder / "Annotations" / "a.xml").write_bytes(data if isinstance(data, bytes) else data.encode())
+        return read_sample(folder, "a")
+
+    return read
+
+
+def test_billion_laughs_are_not_laughed(read_one):
+    entities = '<!ENTITY l0 "lol">' + "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
+    with pytest.raises(DatasetError, match="not readable as XML"):
+        read_one(f"<!DOCTYPE annotation [{entities}]><annotation><filename>&l9;</filename></annotation>")
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_no_document_type_is_read_in_any_encoding(read_one, tmp_path, entity, encoding):
+    head = f'<?xml version="1.0" encoding="{encoding}"?>' + entity.replace("{out}", str(tmp_path))
+    text = f"{head}<annotation><filename>&e;</filename></annotation>"
+    with pytest.raises(DatasetError, match="not readable as XML"):
+        read_one(text.encode(encoding))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
+def test_odd_encodings_are_read_where_they_are_declared(read_one, encoding):
+    label = "Käfer"
+    text = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>' + LABELIMG.replace("raccoon", label)
+    sample = read_one(text.encode(encoding))
+    assert sample.labels == (label, "Käfer & Co")
+    assert sample.boxes.tolist() == [[7, 6, 52, 33], [0.5, 1, 30, 40]]
+    assert sample.difficult.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-32", "cp500"])
+def test_an_encoding_that_is_not_declared_is_refused(read_one, encoding):
+    with pytest.raises(DatasetError, match="not readable as XML"):
+        read_one(LABELIMG.encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("number", "edge"), [("1.5", 0.5), ("-3", -4), (" 7\n", 6), ("1e3", 999), ("+8.", 7), ("-0", -1), ("999999", 999998)]
+)
+def test_floats_negative_and_large_numbers_are_read(read_one, number, edge):
+    assert read_one(LABELIMG.replace("<xmin>8<", f"<xmin>{number}<")).boxes[0, 0] == edge
+
+
+@pytest.mark.parametrize("number", ["1e6", "-1e6", "1e400", "9" * 5000, "inf", "nan", "0x10", "12,5", "eight", "1 2"])
+def test_numbers_that_no_photo_has_are_refused(read_one, number):
+    with pytest.raises(DatasetError, match=r"<xmin> is '.{1,40}'; expected a number of pixels"):
+        read_one(LABELIMG.replace("<xmin>8<", f"<xmin>{number}<"))
+
+
+def test_a_deep_and_a_long_file_are_survived(read_one):
+    with pytest.raises(DatasetError, match="nested more than 20 levels deep"):
+        read_one(LABELIMG.replace("<folder>", "<d>" * 200_000 + "</d>" * 200_000 + "<folder>"))
+    assert len(read_one(LABELIMG.replace("<folder>", "<d>" * 18 + "</d>" * 18 + "<folder>")).boxes) == 2
+    one = LABELIMG[LABELIMG.index("<object>") : LABELIMG.index("</object>") + 9]
+    assert len(read_one(LABELIMG.replace("<folder>", one * 5000 + "<folder>")).boxes) == 5002
+    with pytest.raises(DatasetError, match=r"the annotation has \d+ bytes; at most"):
+        read_one(LABELIMG + " " * 8 * 2**20)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.xml").mkdir()
+    with pytest.raises(DatasetError, match=r"a\.xml: the annotation is missing"):
+        parse_annotation(tmp_path / "a.xml")
+    with pytest.raises(DatasetError, match="no VOC-style data"):
+        read_set(tmp_path / "nowhere", "all")

@@ -1,0 +1,195 @@
+"""The layouts that labelling tools write, and that nothing outside a data set's folder is reached."""
+
+import os
+
+import numpy as np
+import pytest
+
+from training.data.voc_layout import find_images, image_names, image_sets
+from training.data.voc_reader import read_sample, read_set
+from training.errors import DatasetError
+
+DOG = [("dog", 1, 2, 30, 40)]
+
+
+def test_the_sets_are_the_lists_without_those_of_single_classes(make_dataset):
+    folder = make_dataset({"a": DOG, "b": []}, {"train": ["a"], "val_2024": ["b"], "dog_train": ["a  1"], "cat_train": ["a -1"]})
+    assert image_sets(folder) == ("train", "val_2024")
+
+
+def test_a_set_named_like_another_with_a_prefix_is_still_a_set(make_dataset):
+    folder = make_dataset({"a": DOG}, {"train": ["a"], "small_train": ["a"]})
+    assert image_sets(folder) == ("small_train", "train")
+
+
+def test_any_set_name_is_read(make_dataset):
+    folder = make_dataset({"a": DOG, "b": DOG}, {"Entraînement 1": ["b", "a"]})
+    assert [sample.name for sample in read_set(folder, "Entraînement 1")] == ["b", "a"]
+
+
+def test_labelimg_leaves_xml_beside_photos(tmp_path, annotated, save_photo):
+    for seed, name in enumerate(("IMG_2.JPG", "IMG 10.png", "IMG_1.jpeg")):
+        save_photo(tmp_path / name, seed)
+        stem = name.rpartition(".")[0]
+        (tmp_path / f"{stem}.xml").write_text(annotated(DOG, filename=name))
+    (tmp_path / "._IMG_2.xml").write_bytes(b"\x00\x05\x16\x07")  # what macOS puts into archives
+    assert image_sets(tmp_path) == ("all",)
+    samples = read_set(tmp_path, "all")
+    assert [(sample.name, sample.image_path.name) for sample in samples] == [
+        ("IMG 10", "IMG 10.png"),
+        ("IMG_1", "IMG_1.jpeg"),
+        ("IMG_2", "IMG_2.JPG"),
+    ]
+    assert all(sample.image_path.parent == tmp_path for sample in samples)
+
+
+def test_of_two_photos_that_differ_in_their_ending_the_filename_decides(tmp_path, annotated, save_photo):
+    for seed, ending in enumerate(("jpg", "png")):
+        save_photo(tmp_path / f"a.{ending}", seed)
+    (tmp_path / "a.xml").write_text(annotated(DOG, filename="a.png"))
+    assert read_sample(tmp_path, "a").image_path.name == "a.png"
+
+
+def test_a_stale_filename_does_not_beat_the_photo_of_the_same_name(make_dataset, annotated):
+    folder = make_dataset({"a": DOG, "b": DOG})
+    (folder / "Annotations" / "a.xml").write_text(annotated(DOG, filename="b.jpg"))
+    assert read_sample(folder, "a").image_path.name == "a.jpg"
+
+
+def test_cvat_has_a_default_list_with_subfolders_blanks_and_floats(make_dataset):
+    objects = [("dog", 0.0, 1.53, 29.7, 39.99)]
+    folder = make_dataset({"cam 1/frame 1": objects, "cam 2/frame 1": []}, {"default": ["cam 1/frame 1", "cam 2/frame 1"]})
+    (folder / "labelmap.txt").write_text("# label:color_rgb:parts:actions\ndog:128,0,0::\n")
+    assert image_sets(folder) == ("default",)
+    first, second = read_set(folder, "default")
+    assert first.image_path == folder / "JPEGImages" / "cam 1" / "frame 1.jpg"
+    np.testing.assert_allclose(first.boxes, [[-1, 0.53, 29.7, 39.99]], rtol=1e-6)
+    assert second.image_path == folder / "JPEGImages" / "cam 2" / "frame 1.jpg"
+    assert [sample.name for sample in read_set(folder, "all")] == ["cam 1/frame 1", "cam 2/frame 1"]
+
+
+def test_cvat_names_the_file_with_its_subfolder(make_dataset, annotated, save_photo):
+    folder = make_dataset({"cam/a": DOG})
+    save_photo(folder / "JPEGImages" / "cam" / "b.png", 7)
+    (folder / "Annotations" / "cam" / "a.xml").write_text(annotated(DOG, filename="cam/b.png"))
+    (folder / "JPEGImages" / "cam" / "a.jpg").unlink()
+    assert read_sample(folder, "cam/a").image_path == folder / "JPEGImages" / "cam" / "b.png"
+
+
+def test_label_studio_keeps_photos_in_images_and_filenames_without_ending(tmp_path, annotated, save_photo):
+    save_photo(tmp_path / "images" / "7f3a-raccoon.v2.png", 1)
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "7f3a-raccoon.v2.xml").write_text(annotated(DOG, filename="7f3a-raccoon.v2"))
+    assert image_sets(tmp_path) == ("all",)
+    (sample,) = read_set(tmp_path, "all")
+    assert (sample.name, sample.image_path) == ("7f3a-raccoon.v2", tmp_path / "images" / "7f3a-raccoon.v2.png")
+
+
+def test_a_line_of_a_list_may_have_a_flag_or_an_ending_and_a_file_windows_habits(make_dataset):
+    folder = make_dataset({"a": DOG, "b": DOG, "c": DOG, "d 1": DOG})
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "train.txt").write_bytes("\ufeffa -1\r\nb.jpg\r\n\r\n  c  \r\nd 1\r\n".encode())
+    assert image_names(folder, "train") == ["a", "b", "c", "d 1"]
+
+
+def test_a_list_called_all_is_that_list(make_dataset):
+    assert image_names(make_dataset({"a": DOG, "b": DOG}, {"all": ["b"]}), "all") == ["b"]
+
+
+def test_a_folder_of_other_things_is_no_data_set(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(DatasetError, match="no VOC-style data found"):
+        image_sets(tmp_path)
+    with pytest.raises(DatasetError, match="no VOC-style data found"):
+        read_set(tmp_path, "all")
+
+
+@pytest.mark.parametrize("data", [b"caf\xe9\n", "ä".encode("utf-16")], ids=["latin-1", "utf-16"])
+def test_a_list_that_is_not_utf_8_is_refused(make_dataset, data):
+    folder = make_dataset({"a": DOG}, {"train": ["a"]})
+    (folder / "ImageSets" / "Main" / "train.txt").write_bytes(data)
+    with pytest.raises(DatasetError, match=r"train\.txt is not UTF-8"):
+        read_set(folder, "train")
+
+
+@pytest.mark.parametrize("name", ["a\x07", "a\x1bb", "a\x85b"])
+def test_names_with_control_characters_are_refused(make_dataset, name):
+    folder = make_dataset({"a": DOG}, {"train": [name]})
+    with pytest.raises(DatasetError, match="characters that a list of names cannot hold"):
+        read_set(folder, "train")
+
+
+def test_a_file_name_that_is_no_text_is_refused_in_printable_words(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.xml")).write_text("<annotation/>")
+    with pytest.raises(DatasetError, match="Rename") as caught:
+        read_set(tmp_path, "all")
+    assert str(caught.value).isprintable()
+
+
+@pytest.fixture
+def secret(tmp_path, save_photo):
+    """A folder beside the data set, with everything that one could want to read."""
+    folder = tmp_path / "outside"
+    save_photo(folder / "a.jpg", 99)
+    (folder / "a.xml").write_text("<annotation/>")
+    (folder / "train.txt").write_text("a\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "target"),
+    [("Annotations/a.xml", "a.xml"), ("JPEGImages/a.jpg", "a.jpg"), ("ImageSets/Main/train.txt", "train.txt")],
+)
+def test_links_that_lead_out_are_not_followed(make_dataset, secret, place, target):
+    folder = make_dataset({"a": DOG}, {"train": ["a"]})
+    (folder / place).unlink()
+    (folder / place).symlink_to(secret / target)
+    with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
+        read_set(folder, "train")
+
+
+def test_a_linked_folder_that_leads_out_is_not_followed(make_dataset, secret):
+    folder = make_dataset({"b": DOG}, {"train": ["outside/a"]})
+    (folder / "Annotations" / "outside").symlink_to(secret)
+    with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
+        read_set(folder, "train")
+    assert image_names(folder, "all") == ["b"]
+
+
+def test_links_within_the_folder_and_to_the_folder_are_followed(make_dataset, tmp_path):
+    folder = make_dataset({"a": DOG, "b": DOG}, {"train": ["a"]})
+    (folder / "JPEGImages" / "a.jpg").unlink()
+    (folder / "JPEGImages" / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "link").symlink_to(folder)
+    (sample,) = read_set(tmp_path / "link", "train")
+    assert sample.image_path.read_bytes() == (folder / "JPEGImages" / "b.jpg").read_bytes()
+
+
+def test_links_in_circles_pipes_and_folders_are_no_files(make_dataset):
+    folder = make_dataset({"a": DOG, "b": DOG, "c": DOG}, {"train": ["a"]})
+    for name in "abc":
+        (folder / "Annotations" / f"{name}.xml").unlink()
+    (folder / "Annotations" / "a.xml").symlink_to("a.xml")
+    os.mkfifo(folder / "Annotations" / "b.xml")
+    (folder / "Annotations" / "c.xml").mkdir()
+    os.mkfifo(folder / "ImageSets" / "Main" / "x_train.txt")
+    assert image_sets(folder) == ("train",)
+    for name in "abc":
+        with pytest.raises(DatasetError, match="annotation is missing"):
+            read_sample(folder, name)
+
+
+@pytest.mark.parametrize("filename", ["../outside/a.jpg", "{}/outside/a.jpg", "..\\outside\\a.jpg", "..", ".", "/", "x" * 300, "a.jpg/"])
+def test_a_filename_leads_nowhere(make_dataset, annotated, secret, filename):
+    folder = make_dataset({"b": DOG})
+    (folder / "JPEGImages" / "b.jpg").unlink()
+    (folder / "Annotations" / "b.xml").write_text(annotated(DOG, filename=filename.format(secret.parent)))
+    with pytest.raises(DatasetError, match=r"b\.xml: its image is in none of"):
+        read_sample(folder, "b")
+
+
+def test_photos_are_found_without_hidden_ones(make_dataset, save_photo):
+    folder = make_dataset({"a": DOG, "sub/b": []})
+    save_photo(folder / "JPEGImages" / ".c.jpg", 3)
+    (folder / "JPEGImages" / "notes.txt").write_text("x")
+    assert [path.relative_to(folder).as_posix() for path in find_images(folder)] == ["JPEGImages/a.jpg", "JPEGImages/sub/b.jpg"]

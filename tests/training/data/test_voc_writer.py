@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.data.voc_reader import parse_annotation, read_annotation, read_set
+from training.data.voc_writer import annotation_xml, new_dataset
+from training.errors import DatasetError
+
+LABELS = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Cn")), min_size=1, max_size=12).filter(lambda text: text.strip() == text)
+WHOLE_BATCH = st.integers(-2000, 60_000)
+BROKEN = st.floats(-2000, 9000, width=32)
+
+
+def written_and_read(folder, boxes, labels, difficult):
+    xml = annotation_xml("a.jpg", (640, 480), boxes, labels, difficult=difficult)
+    (folder / "a.xml").write_bytes(xml)
+    return read_annotation(folder, "a")
+
+
+def objects(numbers):
+    return st.lists(st.tuples(st.tuples(*[numbers] * 4), LABELS, st.booleans()), max_size=5)
+
+
+def parts(things):
+    boxes = np.array([box for box, _, _ in things], np.float32).reshape(-1, 4)
+    return boxes, [label for _, label, _ in things], np.array([hard for _, _, hard in things], np.bool_)
+
+
+@given(objects(WHOLE_BATCH))
+def test_whole_pixels_come_back_exactly(tmp_path_factory, things):
+    boxes, labels, difficult = parts(things)
+    read = written_and_read(tmp_path_factory.mktemp("there"), boxes, labels, difficult)
+    np.testing.assert_array_equal(read.boxes, boxes)
+    assert list(read.labels) == labels
+    np.testing.assert_array_equal(read.difficult, difficult)
+    assert (read.size, read.filename) == ((640, 480), "a.jpg")
+
+
+@given(objects(BROKEN))
+def test_broken_pixels_come_back_to_a_thousandth(tmp_path_factory, things):
+    boxes, labels, difficult = parts(things)
+    read = written_and_read(tmp_path_factory.mktemp("there"), boxes, labels, difficult)
+    np.testing.assert_allclose(read.boxes, boxes, atol=1e-3, rtol=0)
+
+
+def test_the_file_counts_from_one_and_includes_the_last_pixel(tmp_path):
+    (tmp_path / "a.xml").write_bytes(annotation_xml("a.jpg", (30, 40), np.array([[0, 1, 30, 40]], np.float32), ["dog"]))
+    root = parse_annotation(tmp_path / "a.xml")
+    assert [root.findtext(f"object/bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")] == ["1", "2", "30", "40"]
+
+
+def test_a_real_annotation_survives(shared, tmp_path):
+    for sample in read_set(shared / "data" / "bccd", "val"):
+        read = written_and_read(tmp_path, sample.boxes, sample.labels, sample.difficult)
+        np.testing.assert_array_equal(read.boxes, sample.boxes)
+        assert read.labels == sample.labels
+
+
+@pytest.mark.parametrize("label", ["", "  ", "a\x00b", "a\x0bb", "\ud800", "\ufffe"])
+def test_labels_that_xml_cannot_hold_are_refused(label):
+    with pytest.raises(DatasetError, match="is blank, or has characters") as caught:
+        annotation_xml("a.jpg", (30, 40), np.zeros((1, 4), np.float32), [label])
+    assert str(caught.value).isascii()
+
+
+def test_blanks_around_a_label_are_left_out(tmp_path):
+    assert written_and_read(tmp_path, np.zeros((1, 4), np.float32), [" traffic light "], None).labels == ("traffic light",)
+
+
+def test_a_data_set_appears_when_it_is_whole(tmp_path, save_photo):
+    photo, out = save_photo(tmp_path / "p.png", 0), tmp_path / "new" / "set"
+    with new_dataset(out) as new:
+        new.add("cam/a b", photo, annotation_xml("a b.png", (60, 40), np.array([[0, 0, 5, 5]], np.float32), ["dog"]))
+        new.write_list("train", ["cam/a b"])
+        assert not out.exists()
+    (sample,) = read_set(out, "train")
+    assert sample.image_path.read_bytes() == photo.read_bytes()
+    assert [path.name for path in out.parent.iterdir()] == ["set"]
+
+
+def test_a_data_set_that_breaks_off_leaves_nothing(tmp_path, save_photo):
+    photo = save_photo(tmp_path / "p.png", 0)
+
+    def interrupted():
+        with new_dataset(tmp_path / "set") as new:
+            new.add("a", photo, b"<annotation/>")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "broken link"])
+def test_nothing_that_is_there_is_written_over(tmp_path, kind):
+    out = tmp_path / "set"
+    {"folder": out.mkdir, "file": out.touch, "broken link": lambda: out.symlink_to("nowhere")}[kind]()
+    with pytest.raises(DatasetError, match="exists already"), new_dataset(out):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_folder_that_appears_meanwhile_is_left_alone(tmp_path):
+    out = tmp_path / "set"
+
+    def overtaken():
+        with new_dataset(out):
+            out.mkdir()
+            (out / "mine").touch()
+
+    with pytest.raises(DatasetError, match="exists already"):
+        overtaken()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("../a", "leads out"), ("/a", "leads out"), ("a\nb", "cannot hold"), ("twice", "two images")]
+)
+def test_names_that_cannot_be_written_are_refused(tmp_path, save_photo, name, message):
+    photo = save_photo(tmp_path / "p.png", 0)
+
+    def add():
+        with new_dataset(tmp_path / "set") as new:
+            new.add("twice", photo, b"<annotation/>")
+            new.add(name, photo, b"<annotation/>")
+
+    with pytest.raises(DatasetError, match=message):
+        add()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_a_list_has_a_plain_name(tmp_path):
+    with pytest.raises(DatasetError, match="plain name"), new_dataset(tmp_path / "set") as new:
+        new.write_list("../train", ["a"])
+    assert not list(tmp_path.iterdir())

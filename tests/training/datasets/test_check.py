@@ -1,0 +1,197 @@
+"""Every kind of finding, in data sets made for it; and the findings of real data sets."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.datasets.check import check_dataset
+from training.datasets.findings import FINDING_KINDS
+from training.errors import DatasetError
+from training.events import Events
+
+DOG = ("dog", 1, 1, 30, 40)
+
+
+def kinds(check):
+    return {kind: count for kind in FINDING_KINDS if (count := sum(each.count for each in check.findings if each.kind == kind))}
+
+
+def test_a_correct_data_set_has_no_findings(make_dataset):
+    found = check_dataset(make_dataset({"a": [DOG], "b": [DOG, ("cat", 31, 1, 60, 40)]}, {"train": ["a"], "val": ["b"]}))
+    assert kinds(found) == {}
+    assert (found.errors, found.warnings) == (0, 0)
+    assert found.boxes_by_label("val") == Counter({"dog": 1, "cat": 1})
+    assert [sample.image_path.name for sample in found.samples("train")] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        ([("dog", 5, 5, 5, 20)], {"empty": 1, "no-box": 1}),
+        ([("dog", 5, 5, 20, 5), DOG], {"empty": 1}),
+        ([("dog", 5.2, 5, 5.1, 20), DOG], {"empty": 1}),
+        ([("dog", 20, 5, 5, 30)], {"reversed": 1}),
+        ([("dog", 5, 30, 20, 5), ("dog", 50, 30, 40, 5)], {"reversed": 2}),
+        ([("dog", 61, 1, 90, 30), DOG], {"elsewhere": 1}),
+        ([("dog", -50, 1, -10, 30), DOG], {"elsewhere": 1}),
+        ([("dog", 60, 1, 90, 30), DOG], {"elsewhere": 1}),  # one of its 31 pixels is inside
+        ([("dog", 59, 1, 90, 30)], {"outside": 1}),
+        ([("dog", -5, 1, 30, 45)], {"outside": 1}),
+        ([("dog", 0, 0, 30, 30)], {"from-zero": 1}),
+        ([("dog", 0, 1, 30, 30), ("dog", 5, 0.4, 61, 30)], {"from-zero": 1, "outside": 1}),
+        ([DOG, DOG, ("dog", 2, 1, 30, 40)], {"same-box": 1}),
+        ([DOG, ("cat", 1, 1, 30, 40)], {}),
+        ([], {"no-box": 1}),
+        ([("dog", 1, 1, 60, 40)], {}),
+    ],
+)
+def test_findings_of_boxes(make_dataset, objects, expected):
+    assert kinds(check_dataset(make_dataset({"a": objects}))) == expected
+
+
+def test_a_finding_quotes_the_file_and_the_numbers_in_it(make_dataset):
+    found = check_dataset(make_dataset({"a": [DOG, ("dog", 0, 5, 20, 41.5), ("dog", 2, 5, 20, 42)]}))
+    assert [(each.kind, each.where, each.count, each.detail) for each in found.findings] == [
+        ("outside", "a", 2, "dog at xmin 0, ymin 5, xmax 20, ymax 41.5 and 1 more.")
+    ]
+
+
+def test_missing_and_unreadable_files_are_findings(make_dataset):
+    folder = make_dataset({name: [DOG] for name in "abcdefg"}, {"train": list("abcdefg")})
+    (folder / "Annotations" / "a.xml").unlink()
+    (folder / "Annotations" / "b.xml").write_text("<annotation>")
+    (folder / "JPEGImages" / "c.jpg").unlink()
+    (folder / "JPEGImages" / "d.jpg").write_bytes(b"")
+    (folder / "JPEGImages" / "e.jpg").write_bytes((folder / "JPEGImages" / "e.jpg").read_bytes()[:-400])
+    (folder / "JPEGImages" / "f.jpg").write_text("<html>404</html>")
+    found = check_dataset(folder)
+    assert kinds(found) == {"annotation": 2, "photo": 4}
+    assert [each.where for each in found.findings] == list("abcdef")
+    assert all(f"{each.where}." in each.detail for each in found.findings)
+    assert len(found.samples("train")) == 1
+
+
+@pytest.mark.parametrize(
+    ("annotated_size", "expected"),
+    [((60, 40), {}), ((40, 60), {"size": 1}), ((120, 80), {"size": 1}), ((0, 0), {"no-size": 1}), (None, {"no-size": 1})],
+)
+def test_the_size_in_the_xml_is_compared_with_the_image(make_dataset, annotated, annotated_size, expected):
+    folder = make_dataset({"a": [DOG]})
+    (folder / "Annotations" / "a.xml").write_text(annotated([DOG], size=annotated_size))
+    assert kinds(check_dataset(folder)) == expected
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored", "annotated_size", "expected"),
+    [
+        (6, (40, 60), (60, 40), {}),  # annotated upright
+        (6, (40, 60), (40, 60), {"turned": 1}),
+        (6, (40, 60), None, {"no-size": 1, "orientation": 1}),
+        (8, (40, 60), (30, 30), {"size": 1}),
+        (3, (60, 40), (60, 40), {"orientation": 1}),
+        (6, (60, 60), (60, 60), {"orientation": 1}),
+        (1, (60, 40), (60, 40), {}),
+    ],
+)
+def test_findings_of_rotated_images(make_dataset, annotated, save_photo, orientation, stored, annotated_size, expected):
+    folder = make_dataset({"a": []})
+    save_photo(folder / "JPEGImages" / "a.jpg", 1, stored, exif=exif(orientation))
+    (folder / "Annotations" / "a.xml").write_text(annotated([("dog", 3, 3, 20, 30)], size=annotated_size))
+    assert kinds(check_dataset(folder)) == expected
+
+
+def test_the_most_frequent_spelling_of_a_label_is_correct(make_dataset):
+    names = ("raccoon", "Raccoon", "raccoon", " RACCOON ", "traffic light", "Traffic  Light")
+    found = check_dataset(make_dataset({f"a{index}": [(name, 1, 1, 30, 40)] for index, name in enumerate(names)}))
+    assert kinds(found) == {"spelling": 3}
+    assert found.boxes_by_label("all") == Counter({"raccoon": 4, "Traffic  Light": 2})  # of equals, the first in the alphabet
+
+
+def test_allowed_labels_decide_the_spelling_and_what_is_unknown(make_dataset):
+    folder = make_dataset({"a": [("raccoon", 1, 1, 30, 40)], "b": [("raccoon", 1, 1, 20, 20), ("racoon", 1, 1, 30, 40)]})
+    found = check_dataset(folder, labels=("Raccoon", "fox"))
+    assert kinds(found) == {"spelling": 2, "unknown-label": 1}
+    (unknown,) = (each for each in found.findings if each.kind == "unknown-label")
+    assert (unknown.where, unknown.detail) == ("b", "'racoon' is not among the allowed labels: Raccoon, fox.")
+
+
+def test_names_listed_twice_or_in_two_sets(make_dataset):
+    sets = {"train": ["a", "b", "a"], "val": ["b", "c"], "trainval": ["a", "b", "c"], "test": ["c"]}
+    found = check_dataset(make_dataset({name: [DOG] for name in "abc"}, sets))
+    assert kinds(found) == {"listed-twice": 1, "shared-name": 2}
+    assert [(each.where, each.detail) for each in found.findings if each.kind == "shared-name"] == [
+        ("b", "is in train and in val."),
+        ("c", "is in val and in test."),
+    ]
+
+
+def test_identical_images_are_an_error_across_sets(make_dataset):
+    folder = make_dataset({name: [DOG] for name in "abcde"}, {"Train": ["a", "b", "c"], "Validation": ["d", "e"]})
+    photos = folder / "JPEGImages"
+    (photos / "b.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "d.jpg").write_bytes((photos / "c.jpg").read_bytes())
+    found = check_dataset(folder)
+    assert kinds(found) == {"same-photo": 1, "shared-photo": 1}
+    assert {each.detail for each in found.findings} == {
+        "identical files: a (Train); b (Train).",
+        "identical files: c (Train); d (Validation).",
+    }
+
+
+def test_unlisted_files_are_findings_only_if_all_sets_are_checked(make_dataset, save_photo):
+    folder = make_dataset({name: [DOG] for name in "abc"}, {"train": ["a"], "val": ["b"]})
+    save_photo(folder / "JPEGImages" / "lonely.png", 9)
+    found = check_dataset(folder)
+    assert {(each.kind, each.where) for each in found.findings} == {("unlisted", "c"), ("unannotated", "JPEGImages/lonely.png")}
+    assert kinds(check_dataset(folder, ["train"])) == {}
+    assert list(check_dataset(folder, ["train"]).inspections) == ["a"]
+
+
+def test_an_unknown_or_empty_set_is_refused(make_dataset):
+    folder = make_dataset({"a": [DOG]}, {"train": ["a"], "val": []})
+    with pytest.raises(DatasetError, match="no image set 'test'"):
+        check_dataset(folder, ["test"])
+    with pytest.raises(DatasetError, match="val: the list is empty"):
+        check_dataset(folder, ["val"])
+
+
+def test_progress_is_reported_once_per_image(make_dataset):
+    totals = []
+
+    class RecordTotals(Events):
+        def image_checked(self, total):
+            totals.append(total)
+
+    check_dataset(make_dataset({name: [DOG] for name in "abc"}, {"train": list("abc"), "val": ["a"]}), events=RecordTotals())
+    assert totals == [3, 3, 3]
+
+
+def test_corrected_boxes_of_a_rotated_image_enclose_the_same_pixels(make_dataset, annotated):
+    folder = make_dataset({"a": []})
+    pixels = np.zeros((60, 40, 3), np.uint8)
+    pixels[9:31, 4:17] = 255  # rows, columns, as stored
+    Image.fromarray(pixels).save(folder / "JPEGImages" / "a.png", exif=exif(6))
+    (folder / "Annotations" / "a.xml").write_text(annotated([("dog", 5, 10, 17, 31)], size=(40, 60), filename="a.png"))
+    (sample,) = check_dataset(folder).samples("all")
+    upright = np.rot90(pixels[..., 0], -1)  # 6: to be turned clockwise
+    rows, columns = np.nonzero(upright)
+    np.testing.assert_array_equal(sample.boxes, [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
+
+
+def test_the_blemishes_of_real_data_sets(shared):
+    found = {name: check_dataset(shared / "data" / name) for name in ("raccoon", "bccd", "coco128")}
+    assert kinds(found["raccoon"]) == {"shared-photo": 1, "same-photo": 3}
+    assert kinds(found["bccd"]) == {"empty": 2}
+    assert kinds(found["coco128"]) == {"no-box": 31}
+    assert {each.detail for each in found["bccd"].findings} == {
+        "RBC at xmin 181, ymin 329, xmax 181, ymax 329.",
+        "RBC at xmin 504, ymin 337, xmax 504, ymax 337.",
+    }

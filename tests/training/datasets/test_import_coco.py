@@ -1,0 +1,145 @@
+"""COCO's JSON: there and back, and what is refused."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from training.data.voc_layout import image_sets
+from training.data.voc_reader import read_annotation, read_set
+from training.datasets.check import check_dataset
+from training.datasets.importers.base import ImportSummary, write_imported
+from training.datasets.importers.coco import read_coco
+from training.errors import DatasetError
+
+
+def coco_of(samples, sizes):
+    """Samples in COCO's words, as its own documentation has them."""
+    labels = sorted({label for sample in samples for label in sample.labels})
+    images = [
+        {"id": number, "file_name": sample.image_path.name, "width": size[0], "height": size[1]}
+        for number, (sample, size) in enumerate(zip(samples, sizes, strict=True), 1)
+    ]
+    annotations = [
+        {
+            "id": 100 * number + place,
+            "image_id": number,
+            "category_id": 10 + labels.index(label),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": (x1 - x0) * (y1 - y0),
+            "segmentation": [],
+            "iscrowd": int(hard),
+        }
+        for number, sample in enumerate(samples, 1)
+        for place, ((x0, y0, x1, y1), label, hard) in enumerate(zip(sample.boxes.tolist(), sample.labels, sample.difficult, strict=True))
+    ]
+    categories = [{"id": 10 + index, "name": label, "supercategory": "none"} for index, label in enumerate(labels)]
+    return {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
+
+
+def imported(folder, content, photos, image_set="train"):
+    path = folder / "instances.json"
+    path.write_text(json.dumps(content))
+    dataset = read_coco(path, photos, image_set=image_set)
+    return write_imported(dataset, folder / "made"), dataset.notes
+
+
+def test_real_samples_come_back_exactly(shared, tmp_path):
+    folder = shared / "data" / "bccd"
+    samples = read_set(folder, "val")
+    sizes = [read_annotation(folder, sample.name).size for sample in samples]
+    summary, notes = imported(tmp_path, coco_of(samples, sizes), folder / "JPEGImages", "val")
+    assert (summary, notes) == (ImportSummary({"val": 87}, 1138, ("Platelets", "RBC", "WBC")), ())
+    for ours, theirs in zip(read_set(tmp_path / "made", "val"), samples, strict=True):
+        assert (ours.name, ours.labels) == (theirs.name, theirs.labels)
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+        assert ours.image_path.read_bytes() == theirs.image_path.read_bytes()
+    assert {each.kind for each in check_dataset(tmp_path / "made").findings} == {"empty"}  # the blemish that it had before
+
+
+@pytest.fixture
+def small(tmp_path, save_photo):
+    """Two photos, one in a subfolder; a crowd, a box with broken numbers, a photo that is not there."""
+    save_photo(tmp_path / "photos" / "a.jpg", 1)
+    save_photo(tmp_path / "photos" / "sub" / "b.v1.png", 2)
+    return {
+        "images": [
+            {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40},
+            {"id": 2, "file_name": "sub/b.v1.png"},
+            {"id": 3, "file_name": "gone.jpg", "width": 60, "height": 40},
+        ],
+        "annotations": [
+            {"image_id": 1, "category_id": 7, "bbox": [10.28, 5.5, 20.123, 30.25]},
+            {"image_id": 1, "category_id": 7, "bbox": [0, 0, 60, 40], "iscrowd": 1},
+            {"image_id": 3, "category_id": 7, "bbox": [0, 0, 60, 40]},
+        ],
+        "categories": [{"id": 7, "name": "traffic light"}, {"id": 9, "name": "unused"}],
+    }
+
+
+def test_broken_numbers_crowds_subfolders_and_absent_photos(small, tmp_path):
+    summary, notes = imported(tmp_path, small, tmp_path / "photos")
+    assert (summary, notes) == (ImportSummary({"train": 2}, 2, ("traffic light",)), ("1 image named in the file but missing: skipped.",))
+    assert image_sets(tmp_path / "made") == ("train",)
+    first, second = read_set(tmp_path / "made", "train")
+    np.testing.assert_allclose(first.boxes, [[10.28, 5.5, 30.403, 35.75], [0, 0, 60, 40]], atol=1e-3)
+    assert first.difficult.tolist() == first.crowd.tolist() == [False, True]
+    assert (second.name, second.image_path.name, second.labels) == ("sub/b.v1", "b.v1.png", ())
+    assert read_annotation(tmp_path / "made", "sub/b.v1").size == (60, 40)
+
+
+@pytest.mark.parametrize("file_name", ["/content/data/a.jpg", "..\\..\\a.jpg", "C:\\photos\\a.jpg", "../outside/a.jpg"])
+def test_of_a_file_name_that_leads_elsewhere_the_last_part_counts(small, tmp_path, save_photo, file_name):
+    outside = save_photo(tmp_path / "outside" / "a.jpg", 9)
+    small["images"][0]["file_name"] = file_name
+    imported(tmp_path, small, tmp_path / "photos")
+    copy = read_set(tmp_path / "made", "train")[0].image_path
+    assert copy.read_bytes() == (tmp_path / "photos" / "a.jpg").read_bytes() != outside.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file.pop("categories"), "categories: Field required"),
+        (lambda file: file["annotations"][0].update(bbox=[1, 2, 3]), r"annotations\.0\.bbox"),
+        (lambda file: file["annotations"][0].update(bbox=[1, 2, 3, "wide"]), r"annotations\.0\.bbox\.3"),
+        (lambda file: file["annotations"][0].update(bbox=[1, 2, 3, float("nan")]), r"annotations\.0\.bbox\.3"),
+        (lambda file: file["annotations"][0].update(bbox=[1, 2, 3, 1e300]), r"annotations\.0\.bbox\.3"),
+        (lambda file: file["annotations"][0].update(category_id=8), "category 8, which is not in the file"),
+        (lambda file: file["annotations"][0].update(image_id=8), "image 8, which is not in the file"),
+        (lambda file: file["images"][1].update(id=1), "two images have the same id"),
+        (lambda file: file["images"][1].update(file_name="a.jpg"), "two images would have the name 'a'"),
+        (lambda file: file["categories"][0].update(name="\x01"), "the label .* has characters that XML cannot hold"),
+        (lambda file: file.update(images=[], annotations=[]), "none of its 0 images"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(small, tmp_path, change, message):
+    change(small)
+    with pytest.raises(DatasetError, match=message):
+        imported(tmp_path, small, tmp_path / "photos")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_photo_that_is_a_link_out_is_refused(small, tmp_path, save_photo):
+    (tmp_path / "photos" / "a.jpg").unlink()
+    (tmp_path / "photos" / "a.jpg").symlink_to(save_photo(tmp_path / "outside.jpg", 9))
+    with pytest.raises(DatasetError, match="link that leads out"):
+        imported(tmp_path, small, tmp_path / "photos")
+
+
+def test_mutated_files_are_read_or_refused(small, tmp_path):
+    dice, sound, refused = random.Random(5), json.dumps(small).encode(), 0
+    for number in range(300):
+        body = bytearray(sound)
+        for _ in range(dice.randint(1, 4)):
+            place = dice.randrange(len(body))
+            body[place : place + dice.randint(0, 3)] = dice.choice(
+                [b"", b"-", b"9", b"[", b"}", b'"', b"null", b"1e400", b"\xff", b"[" * 5000]
+            )
+        (tmp_path / "mutated.json").write_bytes(bytes(body))
+        try:
+            write_imported(read_coco(tmp_path / "mutated.json", tmp_path / "photos", image_set="train"), tmp_path / f"made{number}")
+        except DatasetError:
+            refused += 1
+    assert 50 < refused < 300

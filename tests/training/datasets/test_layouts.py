@@ -1,0 +1,450 @@
+"""Layouts and quirks of data sets from public tools and bug reports: what is imported, and what is refused with which advice."""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data.voc_layout import image_names, image_sets
+from training.data.voc_reader import read_annotation, read_set
+from training.datasets.check import check_dataset
+from training.datasets.importers.base import write_imported
+from training.datasets.importers.coco import read_coco
+from training.datasets.importers.yolo import read_yolo
+from training.errors import DatasetError
+
+BOX = "0 0.5 0.5 0.5 0.5\n"
+NAMES = "names: [dog, cat]\n"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Files of a YOLO data set, and the expected import."""
+
+    name: str
+    files: dict[str, str | None]  # path -> text; None: an image
+    sets: dict[str, int] = field(default_factory=dict)  # images by set
+    boxes: int = 0
+    notes: tuple[str, ...] = ()  # parts of notes
+    error: str = ""  # part of the message
+
+
+def images(*paths):
+    return dict.fromkeys(paths)
+
+
+LAYOUTS = [
+    # image sets from data.yaml
+    Layout(
+        "sets in data.yaml with folders train2017 and val2017",
+        images("images/train2017/a.jpg", "images/val2017/b.jpg")
+        | {"labels/train2017/a.txt": BOX, "labels/val2017/b.txt": BOX}
+        | {"data.yaml": f"path: ../datasets/coco8\ntrain: images/train2017\nval: images/val2017\ntest:\n{NAMES}"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "a list of folders with names that are not sets",
+        images("day1/images/a.jpg", "day2/images/b.jpg")
+        | {"day1/labels/a.txt": BOX, "day2/labels/b.txt": BOX, "data.yaml": f"train: [day1/images]\nval: day2/images\n{NAMES}"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "list files in data.yaml",
+        images("images/a.jpg", "images/b.jpg")
+        | {"labels/a.txt": BOX, "labels/b.txt": BOX, "train.txt": "./images/a.jpg\n", "val.txt": "./images/b.jpg\n"}
+        | {"data.yaml": f"path: .\ntrain: train.txt\nval: val.txt\n{NAMES}"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "Roboflow's paths, which are wrong by one level",
+        images("train/images/a.jpg", "valid/images/b.jpg", "test/images/c.jpg")
+        | {"train/labels/a.txt": BOX, "valid/labels/b.txt": BOX, "test/labels/c.txt": BOX}
+        | {"data.yaml": f"train: ../train/images\nval: ../valid/images\ntest: ../test/images\n{NAMES}", "README.roboflow.txt": "hello\n"},
+        {"train": 1, "val": 1, "test": 1},
+        3,
+    ),
+    Layout(
+        "a test set that was not exported",
+        images("train/images/a.jpg", "valid/images/b.jpg")
+        | {"train/labels/a.txt": BOX, "valid/labels/b.txt": BOX}
+        | {"data.yaml": f"train: ../train/images\nval: ../valid/images\ntest: ../test/images\n{NAMES}"},
+        {"train": 1, "val": 1},
+        2,
+        ("The test set (../test/images) does not exist",),
+    ),
+    Layout(
+        "absolute paths of another machine",
+        images("images/train/a.jpg", "images/val/b.jpg")
+        | {"labels/train/a.txt": BOX, "labels/val/b.txt": BOX}
+        | {"data.yaml": f"train: /home/me/data/images/train\nval: /home/me/data/images/val\n{NAMES}"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "one folder for train and val, as in coco8",
+        images("images/train/a.jpg") | {"labels/train/a.txt": BOX, "data.yaml": f"train: images/train\nval: images/train\n{NAMES}"},
+        {"train": 1, "val": 1},
+        1,
+        ("1 image in several sets",),
+    ),
+    Layout(
+        "images outside of the named sets",
+        images("images/train/a.jpg", "images/val/b.jpg", "images/extra/c.jpg")
+        | {"labels/train/a.txt": BOX, "labels/val/b.txt": BOX, "data.yaml": f"train: images/train\nval: images/val\n{NAMES}"},
+        {"train": 1, "val": 1},
+        2,
+        ("1 image in none of the named sets",),
+    ),
+    Layout(
+        "a validation set that does not exist",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": f"train: images\nval: elsewhere\n{NAMES}"},
+        error="name val: elsewhere, but no image was found there",
+    ),
+    Layout(
+        "a list file whose images do not exist",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "train.txt": "images/x.jpg\n", "data.yaml": f"train: train.txt\n{NAMES}"},
+        error="name train: train.txt, but no image was found there",
+    ),
+    Layout(
+        "a list file with some images that do not exist",
+        images("images/a.jpg")
+        | {"labels/a.txt": BOX, "train.txt": "images/a.jpg\nimages/x.jpg\n", "data.yaml": f"train: train.txt\n{NAMES}"},
+        {"train": 1},
+        1,
+        ("1 images in the list of train do not exist",),
+    ),
+    # Darknet and CVAT
+    Layout(
+        "Darknet's obj.data",
+        images("obj/0.jpg", "obj/1.jpg")
+        | {"obj/0.txt": BOX, "obj/1.txt": BOX, "obj.names": "dog\n", "train.txt": "data/obj/0.jpg\n", "test.txt": "data/obj/1.jpg\n"}
+        | {"obj.data": "classes=1\ntrain=data/train.txt\nvalid=data/test.txt\nnames=data/obj.names\nbackup=backup/\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "CVAT's YOLO 1.1",
+        images("obj_train_data/a.jpg", "obj_valid_data/b.jpg")
+        | {"obj_train_data/a.txt": BOX, "obj_valid_data/b.txt": BOX, "obj.names": "dog\n"}
+        | {"train.txt": "data/obj_train_data/a.jpg\n", "valid.txt": "data/obj_valid_data/b.jpg\n"}
+        | {"obj.data": "classes = 1\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\nbackup = backup/\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "list files without a configuration",
+        images("img/a.jpg", "img/b.jpg")
+        | {"labels/a.txt": BOX, "labels/b.txt": BOX, "classes.txt": "dog\n", "train.txt": "img/a.jpg\n", "val.txt": "img/b.jpg\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "lists with backslashes",
+        images("images/a.jpg")
+        | {"labels/a.txt": BOX, "train.txt": "C:\\data\\images\\a.jpg\r\n", "data.yaml": f"train: train.txt\n{NAMES}"},
+        {"train": 1},
+        1,
+    ),
+    # image sets from folder names
+    Layout(
+        "folder names in capitals",
+        images("Train/images/a.jpg", "Val/images/b.jpg") | {"Train/labels/a.txt": BOX, "Val/labels/b.txt": BOX, "data.yaml": NAMES},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "folder names training and testing",
+        images("training/images/a.jpg", "testing/images/b.jpg")
+        | {"training/labels/a.txt": BOX, "testing/labels/b.txt": BOX, "data.yaml": NAMES},
+        {"train": 1, "test": 1},
+        2,
+    ),
+    Layout(
+        "folder names with suffixes",
+        images("images/train2017/a.jpg", "images/val2017/b.jpg", "images/test-dev2017/c.jpg")
+        | {"labels/train2017/a.txt": BOX, "labels/val2017/b.txt": BOX, "data.yaml": NAMES},
+        {"train": 1, "val": 1, "test": 1},
+        2,
+        ("1 image without a label file",),
+    ),
+    Layout(
+        "a folder trainval is neither train nor val",
+        images("images/trainval/a.jpg") | {"labels/trainval/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+    ),
+    # places of label files
+    Layout("labels next to the images", images("a.jpg") | {"a.txt": BOX, "classes.txt": "dog\n"}, {"default": 1}, 1),
+    Layout("labels next to the images in images", images("images/a.jpg") | {"images/a.txt": BOX, "data.yaml": NAMES}, {"default": 1}, 1),
+    Layout(
+        "labels next to the images, inside and outside of images",
+        images("p/a.jpg", "q/images/b.jpg") | {"p/a.txt": BOX, "q/images/b.txt": BOX, "data.yaml": NAMES},
+        {"default": 2},
+        2,
+    ),
+    Layout(
+        "JPEGImages and labels, as Darknet's voc_label.py writes them",
+        images("VOC/JPEGImages/a.jpg") | {"VOC/labels/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+    ),
+    Layout("Images and Labels", images("Images/a.jpg") | {"Labels/a.txt": BOX, "data.yaml": NAMES}, {"default": 1}, 1),
+    Layout("img and txt", images("img/a.jpg") | {"txt/a.txt": BOX, "data.yaml": NAMES}, {"default": 1}, 1),
+    Layout("label files in a subfolder of the images", images("a.jpg") | {"labels/a.txt": BOX, "classes.txt": "dog\n"}, {"default": 1}, 1),
+    Layout(
+        "label files that belong to no image",
+        images("images/a.jpg") | {"elsewhere/deep/b.txt": BOX, "data.yaml": NAMES},
+        error="1 label file found, such as elsewhere/deep/b.txt, but none belongs to an image",
+    ),
+    Layout(
+        "one image without labels, and one label file without an image",
+        images("images/a.jpg", "images/b.jpg") | {"labels/a.txt": BOX, "labels/c.txt": BOX, "data.yaml": NAMES},
+        {"default": 2},
+        1,
+        ("1 image without a label file, such as images/b.jpg", "1 label file without an image, such as labels/c.txt"),
+    ),
+    Layout("an empty label file", images("images/a.jpg") | {"labels/a.txt": "", "data.yaml": NAMES}, {"default": 1}, 0),
+    # file names
+    Layout(
+        "suffixes in any case",
+        images("images/a.Jpg", "images/b.JPEG", "images/c.Png", "images/d.jfif")
+        | {f"labels/{name}.txt": BOX for name in "abcd"}
+        | {"data.yaml": NAMES},
+        {"default": 4},
+        4,
+    ),
+    Layout("label files with a suffix in capitals", images("images/a.jpg") | {"labels/a.TXT": BOX, "data.yaml": NAMES}, {"default": 1}, 1),
+    # files of other programs
+    Layout(
+        "hidden folders and thumbnails",
+        images("images/a.jpg", "images/.ipynb_checkpoints/a-checkpoint.jpg", "images/@eaDir/a.jpg/THUMB.jpg", "__MACOSX/images/._a.jpg")
+        | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+    ),
+    Layout(
+        "results of YOLO runs",
+        images("images/a.jpg", "runs/detect/train/results.png") | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+    ),
+    Layout(
+        "copies with boxes of boxwright detect",
+        images("images/a.jpg", "images/a.boxes.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+    ),
+    Layout(
+        "a plot beside the image folder",
+        images("images/a.jpg", "overview.png") | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+        ("1 image outside of the image folders",),
+    ),
+    # class names
+    Layout("classes.txt of LabelImg among the labels", images("a.jpg") | {"a.txt": BOX, "sub/classes.txt": "dog\n"}, {"default": 1}, 1),
+    Layout("Roboflow's _darknet.labels", images("train/a.jpg") | {"train/a.txt": BOX, "train/_darknet.labels": "dog\n"}, {"train": 1}, 1),
+    Layout("another name of the YAML file", images("images/a.jpg") | {"labels/a.txt": BOX, "coco8.yaml": NAMES}, {"default": 1}, 1),
+    Layout("no class names", images("images/a.jpg") | {"labels/a.txt": BOX}, error="the class names are missing"),
+    # lines of label files
+    Layout(
+        "a polygon slightly outside of the image",
+        images("images/a.jpg") | {"labels/a.txt": "0 0.1 0.1 1.02 0.1 0.5 0.9\n", "data.yaml": NAMES},
+        {"default": 1},
+        1,
+        ("1 box clipped to the image",),
+    ),
+    Layout(
+        "a box slightly outside of the image",
+        images("images/a.jpg") | {"labels/a.txt": "0 -0.02 0.5 0.1 0.5\n", "data.yaml": NAMES},
+        {"default": 1},
+        1,
+        ("1 box clipped to the image",),
+    ),
+    Layout(
+        "a sixth column with confidences",
+        images("images/a.jpg") | {"labels/a.txt": "0 0.5 0.5 0.5 0.5 0.91\n", "data.yaml": NAMES},
+        error="The sixth looks like a confidence",
+    ),
+    Layout(
+        "several invalid lines",
+        images("images/a.jpg", "images/b.jpg")
+        | {"labels/a.txt": "0 7 7 1 1\n0 0.5\n", "labels/b.txt": "9 0.5 0.5 1 1\n", "data.yaml": NAMES},
+        error="3 lines of label files cannot be used",
+    ),
+    Layout(
+        "a byte order mark", images("images/a.jpg") | {"labels/a.txt": f"\ufeff{BOX}", "data.yaml": f"\ufeff{NAMES}"}, {"default": 1}, 1
+    ),
+]
+
+
+def write_files(root, files, save_photo):
+    for seed, (path, text) in enumerate(files.items()):
+        if text is None:
+            save_photo(root / path, seed, format="PNG" if path.lower().endswith("png") else "JPEG")
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_yolo_layouts(tmp_path, save_photo, layout):
+    root = tmp_path / "source"
+    write_files(root, layout.files, save_photo)
+    if layout.error:
+        with pytest.raises(DatasetError) as caught:
+            read_yolo(root, image_set="default")
+        assert layout.error in str(caught.value)
+        return
+    dataset = read_yolo(root, image_set="default")
+    summary = write_imported(dataset, tmp_path / "made")
+    assert (summary.photos, summary.boxes) == (layout.sets, layout.boxes)
+    for part, note in zip(layout.notes, dataset.notes, strict=True):
+        assert part in note
+
+
+def test_there_are_at_least_40_layouts():
+    assert len(LAYOUTS) >= 40
+
+
+def test_linked_folders_are_named(tmp_path, save_photo):
+    write_files(tmp_path / "source", images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES}, save_photo)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "source" / "images" / "more").symlink_to(tmp_path / "other")
+    assert "1 linked folder not followed: images/more." in read_yolo(tmp_path / "source", image_set="train").notes
+
+
+def test_rotated_yolo_images_give_a_note_and_a_warning_of_the_check(tmp_path, save_photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write_files(tmp_path / "source", {"labels/a.txt": BOX, "data.yaml": NAMES}, save_photo)
+    save_photo(tmp_path / "source" / "images" / "a.jpg", 1, exif=exif)
+    dataset = read_yolo(tmp_path / "source", image_set="train")
+    write_imported(dataset, tmp_path / "made")
+    assert "1 image stored rotated (EXIF), such as a.jpg" in dataset.notes[0]
+    assert "orientation" in {finding.kind for finding in check_dataset(tmp_path / "made").findings}
+
+
+def coco(tmp_path, save_photo, annotation, *, place="instances.json", photo="a.jpg", mark=b"", **image):
+    save_photo(tmp_path / photo, 1)
+    entry = {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40} | image
+    content = {"images": [entry], "annotations": [{"image_id": 1, "category_id": 1} | annotation], "categories": [{"id": 1, "name": "dog"}]}
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(mark + json.dumps(content).encode())
+    return path
+
+
+TRIANGLE = [[1, 2, 5, 2, 5, 8]]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "options", "boxes"),
+    [
+        ({"bbox": [10, 5, 20, 30]}, {}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"mark": b"\xef\xbb\xbf"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"width": None, "height": None}, [[10, 5, 30, 35]]),
+        ({"segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": [], "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": None, "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": [], "segmentation": {"counts": "abc", "size": [40, 60]}}, {}, []),
+        ({"bbox": [], "segmentation": [[1, 2, 5]]}, {}, []),
+        ({"bbox": [10, 5, 20, 30]}, {"photo": "images/a.jpg"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"photo": "train2017/a.jpg", "place": "annotations/instances_train2017.json"}, [[10, 5, 30, 35]]),
+        (
+            {"bbox": [10, 5, 20, 30]},
+            {"photo": "images/train2017/a.jpg", "place": "annotations/instances_train2017.json"},
+            [[10, 5, 30, 35]],
+        ),
+    ],
+)
+def test_coco_quirks(tmp_path, save_photo, annotation, options, boxes):
+    dataset = read_coco(coco(tmp_path, save_photo, annotation, **options), None, image_set="train")
+    np.testing.assert_array_equal(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4))
+    assert dataset.images[0].size == (60, 40)
+    assert any("neither a box nor a polygon" in note for note in dataset.notes) == (not boxes)
+
+
+def test_missing_coco_images_suggest_the_option(tmp_path, save_photo):
+    path = coco(tmp_path, save_photo, {"bbox": [1, 2, 3, 4]}, photo="far/away/a.jpg", place="json/a.json")
+    with pytest.raises(DatasetError, match="Name the folder of the images with --photos"):
+        read_coco(path, None, image_set="train")
+
+
+def test_a_second_image_set_is_added_to_an_existing_data_set(tmp_path, save_photo):
+    out = tmp_path / "made"
+    for name, image_set in (("one", "train"), ("two", "val")):
+        path = coco(tmp_path / name, save_photo, {"bbox": [1, 2, 3, 4]}, photo=f"{name}.jpg", file_name=f"{name}.jpg")
+        write_imported(read_coco(path, None, image_set=image_set), out)
+    assert image_sets(out) == ("train", "val")
+    assert [sample.name for sample in read_set(out, "val")] == ["two"]
+    before = sorted(path.relative_to(out) for path in out.rglob("*"))
+    for image_set, message in (("val", "there is an image set 'val' already"), ("test", "two.xml exists already")):
+        with pytest.raises(DatasetError, match=message):
+            write_imported(read_coco(tmp_path / "two" / "instances.json", None, image_set=image_set), out)
+    assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_roboflows_voc_export(tmp_path, annotated, save_photo):
+    for seed, name in enumerate(("train/a", "train/b", "valid/c", "test/d")):
+        save_photo(tmp_path / f"{name}.jpg", seed)
+        (tmp_path / f"{name}.xml").write_text(annotated([("dog", 1, 1, 30, 40)], filename=f"{name[-1]}.jpg"))
+    assert image_sets(tmp_path) == ("test", "train", "val")
+    assert [sample.name for sample in read_set(tmp_path, "train")] == ["train/a", "train/b"]
+    assert [sample.image_path.name for sample in read_set(tmp_path, "val")] == ["c.jpg"]
+    assert image_names(tmp_path, "all") == ["test/d", "train/a", "train/b", "valid/c"]
+    assert check_dataset(tmp_path).errors == 0
+
+
+@pytest.mark.parametrize("line", ["JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"])
+def test_lists_with_paths(make_dataset, line):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
+    assert [sample.name for sample in read_set(folder, "train")] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a.Jpg", "a.JFIF", "a.jPeG"])
+def test_voc_images_with_suffixes_in_any_case(make_dataset, name):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
+    (folder / "JPEGImages" / "a.jpg").rename(folder / "JPEGImages" / name)
+    assert read_set(folder, "all")[0].image_path.name == name
+    assert read_annotation(folder, "a").size == (60, 40)
+
+
+@pytest.mark.parametrize("image_set", ["train", "val"])
+def test_a_folder_without_lists_leads_to_data_split(tmp_path, annotated, save_photo, image_set):
+    save_photo(tmp_path / "a.jpg", 1)
+    (tmp_path / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    with pytest.raises(DatasetError, match=f"Run `boxwright data split {tmp_path}` first"):
+        read_set(tmp_path, image_set)
+
+
+@pytest.mark.parametrize(
+    ("labels", "pairs"),
+    [
+        (("raccoon", "racoon"), 1),
+        (("bicycle", "bycicle"), 0),
+        (("bicycle", "bicylce"), 1),
+        (("persons", "person"), 1),
+        (("cat", "car"), 0),
+        (("class1", "class2"), 0),
+        (("lizard", "wizard"), 1),
+        (("raccoon", "elephant"), 0),
+    ],
+)
+def test_labels_that_differ_by_one_letter(make_dataset, labels, pairs):
+    check = check_dataset(make_dataset({"a": [(label, 1, 1, 30 + index, 40) for index, label in enumerate(labels)]}))
+    assert sum(finding.kind == "similar-label" for finding in check.findings) == pairs
+    assert check.errors == 0
+
+
+def test_linked_folders_are_a_finding(make_dataset, tmp_path):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
+    (tmp_path / "other").mkdir()
+    (folder / "JPEGImages" / "more").symlink_to(tmp_path / "other")
+    assert [(finding.kind, finding.where) for finding in check_dataset(folder).findings] == [("linked-folder", "JPEGImages/more")]

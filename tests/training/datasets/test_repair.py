@@ -1,0 +1,157 @@
+"""A repaired copy: checked again it has no errors, and what was sound is as it was."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data.voc_layout import image_sets
+from training.data.voc_reader import parse_annotation, read_sample, read_set
+from training.datasets.check import check_dataset
+from training.datasets.repair import RepairSummary, repair
+from training.errors import DatasetError
+
+DOG = ("dog", 1, 1, 30, 40)
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def blemished(make_dataset, annotated, save_photo):
+    """One of everything."""
+    folder = make_dataset(
+        {
+            "sound": [DOG],
+            "boxes": [("dog", -5, 3, 70, 30), ("dog", 5, 5, 5, 5), ("dog", 80, 1, 90, 9), ("dog", 20, 30, 10, 12), DOG, DOG],
+            "case": [("Dog", 1, 1, 9, 9)],
+            "no-photo": [DOG],
+            "no-xml": [DOG],
+            "resized": [],
+            "turned": [],
+            "both": [DOG],
+            "copy": [DOG],
+            "sub/deep": [DOG],
+        },
+        {
+            "train": ["sound", "boxes", "case", "no-photo", "both", "sound", "resized", "copy"],
+            "val": ["no-xml", "turned", "both", "sub/deep"],
+        },
+    )
+    photos, annotations = folder / "JPEGImages", folder / "Annotations"
+    (photos / "no-photo.jpg").unlink()
+    (annotations / "no-xml.xml").write_text("<annotation>")
+    (annotations / "resized.xml").write_text(annotated([("dog", 11, 21, 60, 80)], size=(120, 80)))
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    save_photo(photos / "turned.jpg", 50, (40, 60), exif=tags)
+    (annotations / "turned.xml").write_text(annotated([("dog", 5, 10, 17, 31)], size=(40, 60)))
+    (photos / "copy.jpg").write_bytes((photos / "sub" / "deep.jpg").read_bytes())
+    return folder
+
+
+def test_the_copy_has_no_errors_and_the_original_is_as_it_was(blemished, tmp_path):
+    before = files(blemished)
+    found = check_dataset(blemished)
+    made = repair(found, tmp_path / "fixed")
+    assert found.errors > 0
+    assert made == RepairSummary(photos=7, rewritten=4, left_out=3)
+    again = check_dataset(tmp_path / "fixed")
+    assert (again.errors, again.warnings) == (0, 0)
+    assert files(blemished) == before
+
+
+def test_lists_keep_their_order_without_what_is_broken_or_in_the_other(blemished, tmp_path):
+    repair(check_dataset(blemished), tmp_path / "fixed")
+    assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["sound", "boxes", "case", "resized"]
+    assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["turned", "both", "sub/deep"]
+
+
+def test_boxes_are_clipped_dropped_put_right_scaled_and_turned(blemished, tmp_path):
+    repair(check_dataset(blemished), tmp_path / "fixed")
+    boxes = {name: read_sample(tmp_path / "fixed", name).boxes.tolist() for name in ("boxes", "resized", "turned", "sound")}
+    assert boxes == {
+        "boxes": [[0, 2, 60, 30], [9, 11, 20, 30], [0, 0, 30, 40]],
+        "resized": [[5, 10, 30, 40]],
+        "turned": [[60 - 31, 4, 60 - 9, 17]],  # clockwise: the distance from below becomes that from the left
+        "sound": [[0, 0, 30, 40]],
+    }
+    assert read_sample(tmp_path / "fixed", "case").labels == ("dog",)
+    size = parse_annotation(tmp_path / "fixed" / "Annotations" / "turned.xml").find("size")
+    assert [size.findtext(side) for side in ("width", "height")] == ["60", "40"]
+
+
+def test_photos_and_sound_annotations_are_the_same_bytes(blemished, tmp_path):
+    repair(check_dataset(blemished), tmp_path / "fixed")
+    before, after = files(blemished), files(tmp_path / "fixed")
+    photos = [name for name in after if name.startswith("JPEGImages/")]
+    assert len(photos) == 7
+    for name in [*photos, "Annotations/sound.xml", "Annotations/sub/deep.xml"]:
+        assert after[name] == before[name]
+
+
+def test_what_needs_no_mending_in_an_annotation_stays_in_it(make_dataset, tmp_path):
+    folder = make_dataset({"a": [DOG]})
+    (folder / "Annotations" / "a.xml").write_text(
+        "<?xml version='1.0' encoding='ISO-8859-1'?><annotation verified='yes'><source><database>Käfer</database></source>"
+        "<object><name>dog</name><pose>Left</pose><truncated>1</truncated><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>30.25</xmax>"
+        "<ymax>99</ymax></bndbox><part><name>head</name></part></object></annotation>",
+        encoding="latin-1",
+    )
+    repair(check_dataset(folder), tmp_path / "fixed")
+    root = parse_annotation(tmp_path / "fixed" / "Annotations" / "a.xml")
+    thing = root.find("object")
+    assert root.get("verified") == "yes"
+    assert root.findtext("source/database") == "Käfer"
+    assert [thing.findtext(tag) for tag in ("pose", "truncated", "part/name", "bndbox/xmax", "bndbox/ymax")] == [
+        "Left",
+        "1",
+        "head",
+        "30.25",
+        "40",
+    ]
+    assert [root.findtext(tag) for tag in ("filename", "size/width", "size/height")] == ["a.jpg", "60", "40"]
+
+
+def test_repairing_a_repaired_copy_changes_nothing(blemished, tmp_path):
+    repair(check_dataset(blemished), tmp_path / "fixed")
+    made = repair(check_dataset(tmp_path / "fixed"), tmp_path / "again")
+    assert made == RepairSummary(photos=7, rewritten=0, left_out=0)
+    assert files(tmp_path / "again") == files(tmp_path / "fixed")
+
+
+def test_a_flat_folder_becomes_vocs_layout_without_lists(tmp_path, annotated, save_photo):
+    save_photo(tmp_path / "flat" / "a.png", 1)
+    (tmp_path / "flat" / "b.xml").write_text(annotated([("dog", 0, 1, 9, 9)], filename="a.png"))
+    repair(check_dataset(tmp_path / "flat"), tmp_path / "fixed")
+    assert image_sets(tmp_path / "fixed") == ("all",)
+    assert sorted(files(tmp_path / "fixed")) == ["Annotations/b.xml", "JPEGImages/b.png"]
+    np.testing.assert_array_equal(read_sample(tmp_path / "fixed", "b").boxes, [[0, 0, 9, 9]])
+
+
+def test_unknown_labels_stay(make_dataset, tmp_path):
+    folder = make_dataset({"a": [DOG, ("cta", 1, 1, 9, 9)]})
+    repair(check_dataset(folder, labels=["dog", "cat"]), tmp_path / "fixed")
+    assert read_sample(tmp_path / "fixed", "a").labels == ("dog", "cta")
+
+
+def test_an_existing_folder_is_never_written_to(make_dataset, tmp_path):
+    found = check_dataset(make_dataset({"a": [DOG]}))
+    (tmp_path / "fixed").mkdir()
+    with pytest.raises(DatasetError, match="exists already"):
+        repair(found, tmp_path / "fixed")
+    assert not list((tmp_path / "fixed").iterdir())
+
+
+def test_nothing_is_written_where_nothing_is_left(make_dataset, tmp_path):
+    folder = make_dataset({"a": [DOG]})
+    (folder / "JPEGImages" / "a.jpg").unlink()
+    with pytest.raises(DatasetError, match="no sample can be repaired"):
+        repair(check_dataset(folder), tmp_path / "fixed")
+    assert not (tmp_path / "fixed").exists()
+
+
+def test_real_data_sets_come_out_without_errors(shared, tmp_path):
+    for name, wanted in {"raccoon": RepairSummary(161, 0, 1), "bccd": RepairSummary(292, 2, 0)}.items():
+        assert repair(check_dataset(shared / "data" / name), tmp_path / name) == wanted
+        assert check_dataset(tmp_path / name).errors == 0

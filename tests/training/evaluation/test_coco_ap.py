@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from detector.detections import Detections
+from training.evaluation.coco_ap import coco_ap, interpolated_ap
+from training.evaluation.confusion import confusion_matrix
+from training.evaluation.voc_ap import ImageTruth, evaluate_class
+
+CLASSES = 3
+
+
+def random_photos(seed, photos=20):
+    """Boxes on a lattice, which do not overlap one another; detections are these, moved, and some far from all of them.
+
+    So the two definitions agree: they differ where a detection overlaps two boxes, and where two find one difficult box.
+    """
+    rng = np.random.default_rng(seed)
+    corners = np.stack(np.meshgrid(np.arange(4), np.arange(4)), axis=-1).reshape(-1, 2) * 100.0
+    found, truths = [], []
+    for _ in range(photos):
+        places = corners[rng.random(16) < 0.4]
+        boxes = np.concatenate([places, places + rng.uniform(25, 90, places.shape)], axis=1)
+        class_ids = rng.integers(0, CLASSES, len(boxes))
+        truths.append(ImageTruth(boxes.astype(np.float32), class_ids, rng.random(len(boxes)) < 0.1))
+        moved = boxes + rng.normal(0, 4, boxes.shape)
+        noise = rng.uniform(1000, 1300, (5, 2))
+        all_boxes = np.concatenate([moved, np.concatenate([noise, noise + 50], axis=1)])
+        scores = rng.permutation(len(all_boxes)) / len(all_boxes) * 0.9 + rng.random() * 0.1
+        labels = np.concatenate([class_ids, rng.integers(0, CLASSES, 5)])
+        found.append(Detections(all_boxes.astype(np.float32), scores.astype(np.float32), labels))
+    return found, truths
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_our_matching_is_pycocotools_to_one_in_a_million(seed):
+    found, truths = random_photos(seed)
+    for threshold, part in ((0.5, "ap50"), (0.75, "ap75")):
+        ours = [evaluate_class(found, truths, class_id, iou_threshold=threshold) for class_id in range(CLASSES)]
+        mean = np.mean([interpolated_ap(result.precision, result.recall) for result in ours])
+        assert 0.05 < mean < 0.95
+        assert getattr(coco_ap(found, truths, CLASSES), part) == pytest.approx(mean, abs=1e-6)
+
+
+def test_the_very_boxes_score_one_and_nothing_scores_zero():
+    _, truths = random_photos(1)
+    perfect = [Detections(truth.boxes, np.ones(len(truth.boxes), np.float32), truth.class_ids) for truth in truths]
+    assert coco_ap(perfect, truths, CLASSES).ap == pytest.approx(1)
+    assert coco_ap([Detections.empty() for _ in truths], truths, CLASSES).ap == 0
+
+
+def test_a_size_of_which_there_is_nothing_has_no_number():
+    truth = ImageTruth(np.array([[0, 0, 200, 200]], np.float32), np.array([0]), np.array([False]))
+    result = coco_ap([Detections(truth.boxes, np.ones(1, np.float32), truth.class_ids)], [truth], 1)
+    assert (result.large, result.ap) == (pytest.approx(1), pytest.approx(1))
+    assert np.isnan(result.small)
+
+
+def test_confusion_counts_hits_mistakes_misses_and_inventions():
+    boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], np.float32)
+    truth = ImageTruth(boxes, np.array([0, 1, 1, 0]), np.array([False, False, False, True]))
+    seen = np.array([[0, 0, 10, 10], [20, 0, 30, 11], [90, 0, 99, 10], [60, 0, 70, 10], [0, 0, 10, 10]], np.float32)
+    found = Detections(seen, np.array([0.9, 0.8, 0.7, 0.6, 0.1], np.float32), np.array([0, 0, 1, 0, 1]))
+    np.testing.assert_array_equal(confusion_matrix([found], [truth], 2), [[1, 0, 0], [1, 0, 1], [0, 1, 0]])
+
+
+def test_each_row_of_the_confusion_sums_to_what_is_there():
+    found, truths = random_photos(2)
+    matrix = confusion_matrix(found, truths, CLASSES)
+    there = np.bincount(np.concatenate([truth.class_ids[~truth.difficult] for truth in truths]), minlength=CLASSES)
+    np.testing.assert_array_equal(matrix[:CLASSES].sum(axis=1), there)
+    assert matrix[CLASSES, CLASSES] == 0

@@ -1,0 +1,283 @@
+"""The gradient of every term against finite differences in float64, and values that can be worked out by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from detector.grid import decode_boxes
+from detector.network import Conv
+from detector.spec import ModelSpec
+from training.config import Config
+from training.data.ground_truth import GroundTruth, PartialRegion, Role
+from training.data.targets import dense_targets
+from training.optimization import loss as terms
+from training.optimization.loss import Loss
+
+LABELS, ANCHORS = ("a", "b", "c"), ((1.0, 1.5), (2.5, 2.0))
+LAYERS = (Conv("stem", 4, size=32, stride=32, padding=(0, 0)), Conv("linear", 16, size=1, normalize=False, activation="linear"))
+SPEC = ModelSpec(LABELS, ANCHORS, LAYERS, input_size=96)
+BOXES = [
+    (np.array([[5, 8, 40, 60], [50, 40, 95, 90]], np.float32), np.array([0, 2])),
+    (np.array([[30, 10, 62, 50]], np.float32), np.array([1])),
+]
+STEP = 1e-6
+
+
+def batch(boxes=BOXES):
+    """Targets of a batch in float64."""
+    made = [dense_targets(GroundTruth.of_objects(corners, class_ids), SPEC, max_boxes=3) for corners, class_ids in boxes]
+    stacked = {name: np.stack([each[name] for each in made]) for name in made[0]}
+    return {name: tf.constant(value, tf.int32 if name == "class_ids" else tf.float64) for name, value in stacked.items()}
+
+
+def logits(seed=0, photos=2):
+    return tf.constant(np.random.default_rng(seed).normal(0, 0.7, (photos, 3, 3, 2, 8)))
+
+
+def boxes_of(raw):
+    from keras import ops
+
+    return decode_boxes(raw, ANCHORS, SPEC.stride, ops)
+
+
+def slope(function, raw, place):
+    """Central difference of a scalar function at one number of `raw`."""
+    moved = np.zeros(raw.shape)
+    moved[place] = STEP
+    return float(function(raw + moved) - function(raw - moved)) / (2 * STEP)
+
+
+def check_gradient(function, raw, by_differences=None):
+    """At all numbers of the cells that matter, which are few enough."""
+    with tf.GradientTape() as tape:
+        tape.watch(raw)
+        value = function(raw)
+    gradient = tape.gradient(value, raw)
+    assert np.isfinite(gradient.numpy()).all()
+    assert np.abs(gradient).max() > 1e-3
+    strongest = np.argsort(-np.abs(gradient.numpy()), axis=None)
+    others = np.random.default_rng(1).choice(strongest.size, 6, replace=False)
+    for place in [*strongest[:12], *others]:
+        index = np.unravel_index(place, raw.shape)
+        np.testing.assert_allclose(gradient[index], slope(by_differences or function, raw, index), rtol=1e-5, atol=1e-8)
+
+
+TERMS = {
+    "coordinates_squared": lambda raw, t: terms.coordinates_squared(raw, t, SPEC.stride),
+    "pull_to_anchors": lambda raw, t: terms.anchor_prior(raw, 1 - t["responsible"]),
+    "objectness_squared": lambda raw, t: terms.objectness_squared(raw, 0.8 * t["responsible"], t["responsible"]),
+    "no_objectness_squared": lambda raw, t: terms.objectness_squared(raw, 0 * t["responsible"], 1 - t["responsible"]),
+    "objectness_cross_entropy": lambda raw, t: terms.objectness_cross_entropy(raw, 0.8 * t["responsible"], t["responsible"]),
+    "class_cross_entropy": terms.class_cross_entropy,
+}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_the_gradient_of_a_term_is_its_slope(name):
+    targets = batch()
+    check_gradient(lambda raw: TERMS[name](raw, targets), logits())
+
+
+def test_the_gradient_of_ciou_is_its_slope_with_the_trade_off_held():
+    targets, raw = batch(), logits(2)
+    responsible = targets["responsible"]
+    held = [terms.trade_off(*terms.ciou_parts(boxes_of(raw), terms.responsible_boxes(targets))[::2])]
+
+    def with_weight_held(moved):
+        iou, apart, shape = terms.ciou_parts(boxes_of(moved), terms.responsible_boxes(targets))
+        return tf.reduce_sum(responsible * (1 - (iou - apart - held[0] * shape)))
+
+    check_gradient(lambda moved: terms.box_ciou(boxes_of(moved), targets), raw, with_weight_held)
+
+
+@pytest.mark.parametrize("form", ["darknet", "modern"])
+def test_the_gradient_of_the_whole_loss_is_finite_and_no_answer_of_the_network_breaks_it(form):
+    targets = batch([(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)), BOXES[1]])
+    for scale in (1, 30, 1e4):
+        raw = logits(3) * scale
+        with tf.GradientTape() as tape:
+            tape.watch(raw)
+            values = Loss(SPEC, Config(loss=form))(raw, targets, 0)
+            total = tf.add_n(list(values.values()))
+        assert np.isfinite(total.numpy())
+        assert np.isfinite(tape.gradient(total, raw).numpy()).all()
+
+
+def perfect(targets):
+    """Logits that say exactly the boxes of the targets, surely."""
+    raw = np.zeros((2, 3, 3, 2, 8))
+    responsible = targets["responsible"].numpy()
+    raw[..., 0:4] = targets["logits"]
+    raw[..., 4] = 40 * (2 * responsible - 1)
+    raw[..., 5:] = 60 * np.eye(3)[targets["class_ids"]]
+    return tf.constant(raw)
+
+
+@pytest.mark.parametrize("form", ["darknet", "modern"])
+def test_a_perfect_answer_costs_nothing(form):
+    targets = batch()
+    values = Loss(SPEC, Config(loss=form))(perfect(targets), targets, 10**6)
+    np.testing.assert_allclose([float(value) for value in values.values()], 0, atol=1e-4)
+
+
+def test_known_values_of_a_network_that_says_nothing():
+    targets = batch([BOXES[1], BOXES[1]])
+    values = Loss(SPEC, Config(loss="darknet", rescore=False, ignore_iou=1.0))(tf.zeros((2, 3, 3, 2, 8), tf.float64), targets, 0)
+    assert float(values["object"]) == pytest.approx(5 * 0.5 * 0.5**2)
+    assert float(values["no_object"]) == pytest.approx(17 * 0.5 * 0.5**2)  # of 3 x 3 x 2 places one is responsible
+    assert float(values["class"]) == pytest.approx(np.log(3))
+    assert float(values["prior"]) == 0
+    # centre (46, 30), size 32 x 40 px: cell (1, 0), anchor 32 x 48 px
+    weight = 2 - (32 / 96) * (40 / 96)
+    errors = (46 / 32 - 1 - 0.5) ** 2 + (30 / 32 - 0.5) ** 2 + np.log(40 / 48) ** 2
+    assert float(values["box"]) == pytest.approx(0.5 * weight * errors, rel=1e-5)
+
+
+def test_the_pull_to_the_anchors_ends_after_the_first_photos():
+    loss, targets = Loss(SPEC, Config(loss="darknet")), batch()
+    assert float(loss(logits(), targets, 12_799)["prior"]) > 0
+    assert float(loss(logits(), targets, 12_800)["prior"]) == 0
+
+
+def test_a_box_that_overlaps_a_truth_enough_is_no_mistake():
+    targets = batch([BOXES[1], BOXES[1]])
+    raw = np.full((2, 3, 3, 2, 8), -20.0)
+    raw[..., 2:4] = 0
+    raw[:, 0, 1, 1, 0:5] = [*targets["logits"][0, 0, 1, 0, :2].numpy(), np.log(32 / 80), np.log(40 / 64), 20]  # the other anchor says it
+    strict, mild = (
+        Loss(SPEC, Config(ignore_iou=limit, noobject_scale=1.0, loss_norm="images"))(tf.constant(raw), targets, 0)["no_object"]
+        for limit in (1.0, 0.6)
+    )
+    assert float(strict) == pytest.approx(20, abs=1e-3)
+    assert float(mild) == pytest.approx(0, abs=1e-3)
+
+
+def test_objectness_learns_the_overlap_and_not_one():
+    targets = batch()
+    raw = tf.Variable(logits(5))
+    with tf.GradientTape() as tape:
+        value = Loss(SPEC, Config(loss="darknet", object_scale=1.0))(raw, targets, 10**6)["object"]
+    gradient = tape.gradient(value, raw).numpy()
+    assert np.abs(gradient[..., 0:4]).max() == 0  # the overlap is a target, not something to be moved
+    responsible = targets["responsible"].numpy() > 0
+    from detector.boxes import broadcast_iou
+
+    overlap = broadcast_iou(boxes_of(raw.value()).numpy(), targets["boxes"].numpy())[responsible]
+    objectness = 1 / (1 + np.exp(-raw.numpy()[..., 4][responsible]))
+    assert float(value) == pytest.approx(0.5 * ((objectness - overlap) ** 2).sum() / 2)
+
+
+def test_ciou_of_known_boxes():
+    def ciou(first, second):
+        return float(terms.complete_iou(tf.constant([first], tf.float64), tf.constant([second], tf.float64))[0])
+
+    assert ciou([0, 0, 2, 2], [0, 0, 2, 2]) == pytest.approx(1)
+    # side by side, of one shape: IoU 0, centres 2 apart, enclosing 4 x 2
+    assert ciou([0, 0, 2, 2], [2, 0, 4, 2]) == pytest.approx(-4 / 20)
+    # of one centre: IoU 1/2, no distance; v = 4/pi^2 (atan 1 - atan 2)^2
+    v = 4 / np.pi**2 * (np.arctan(1) - np.arctan(2)) ** 2
+    assert ciou([0, 0, 2, 2], [-1, 0, 3, 2]) == pytest.approx(0.5 - v * v / (0.5 + v))
+
+
+def test_the_tensors_boxes_are_those_of_the_detector():
+    from detector.grid import decode
+
+    raw = logits(7, photos=1)
+    np.testing.assert_allclose(boxes_of(raw)[0].numpy().reshape(-1, 4), decode(raw[0].numpy(), ANCHORS, SPEC.stride)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_the_modern_loss_is_divided_by_the_objects_of_the_whole_batch(shares):
+    targets, raw = batch(), logits()
+    loss = Loss(SPEC, Config())
+    sums = loss(raw, targets, 0, 1)
+    objects = float(loss.objects(targets))
+    assert objects == 3
+    parts = [slice(0, 1), slice(1, 2)] if shares == 2 else [slice(0, 2)]
+    divided = [loss(raw[part], {name: array[part] for name, array in targets.items()}, 0, loss.divisor(2, objects)) for part in parts]
+    for name, value in sums.items():
+        np.testing.assert_allclose(sum(float(each[name]) for each in divided), float(value) / 3, rtol=1e-6)
+
+
+def test_each_form_of_the_loss_has_weights_and_a_divisor_of_its_own():
+    assert Config(loss="darknet").scales == (5.0, 1.0, 1.0, 1.0)
+    assert Config().scales == (1.0, 0.5, 1.0, 2.5)
+    assert Config(object_scale=0.0).scales == (0.0, 0.5, 1.0, 2.5)
+    divisors = [float(Loss(SPEC, Config(loss=form, loss_norm=norm)).divisor(2, 3)) for form, norm in
+                [("darknet", "auto"), ("modern", "auto"), ("darknet", "objects"), ("modern", "images")]]  # fmt: skip
+    assert divisors == [2, 3, 3, 2]
+
+
+def test_a_batch_without_objects_has_a_finite_loss():
+    targets = batch([(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))] * 2)
+    assert np.isfinite([float(value) for value in Loss(SPEC, Config())(logits(), targets, 0).values()]).all()
+
+
+def objectness_gradient(form, targets, raw, **settings):
+    """(N, 3, 3, 2) the gradient of all terms with respect to the objectness logits."""
+    with tf.GradientTape() as tape:
+        tape.watch(raw)
+        total = tf.add_n(list(Loss(SPEC, Config(loss=form, **settings))(raw, targets, 0).values()))
+    return tape.gradient(total, raw).numpy()[..., 4]
+
+
+def labelled_batch(partial, boxes=BOXES[1], roles=None, **options):
+    """Targets of one image in float64."""
+    roles = np.full(len(boxes[0]), Role.OBJECT, np.int8) if roles is None else roles
+    made = dense_targets(GroundTruth(*boxes, roles, tuple(partial)), SPEC, max_boxes=3, **options)
+    return {name: tf.constant(value[None], tf.int32 if name == "class_ids" else tf.float64) for name, value in made.items()}
+
+
+FORMS = ["darknet", "modern"]
+ALL = np.array([0, 0, 96, 96], np.float32)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_prediction_of_an_unlabelled_class_gets_no_objectness_gradient_and_one_of_a_labelled_class_does(form):
+    targets = labelled_batch([PartialRegion(ALL, np.array([True, True, False]))])
+    raw = logits(photos=1)
+    gradient = objectness_gradient(form, targets, raw, ignore_iou=1.0)
+    unlabelled = raw.numpy()[..., 5:].argmax(axis=-1) == 2
+    responsible = targets["responsible"].numpy() > 0
+    assert 3 < unlabelled.sum() < 15
+    assert (gradient[unlabelled & ~responsible] == 0).all()
+    assert (np.abs(gradient[~unlabelled | responsible]) > 1e-3).all()
+    assert (np.abs(objectness_gradient(form, labelled_batch([]), raw, ignore_iou=1.0)) > 1e-3).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_tile_of_a_mosaic_has_its_own_labelled_classes(form):
+    left, right = (np.array(box, np.float32) for box in ([0, 0, 40, 96], [40, 0, 96, 96]))
+    partial = [PartialRegion(left, np.array([True, False, False])), PartialRegion(right, np.array([True, True, False]))]
+    targets = labelled_batch(partial, (np.zeros((0, 4), np.float32), np.zeros(0, np.int64)))
+    penalised = {}
+    for class_id in range(3):
+        raw = logits(photos=1).numpy()
+        raw[..., 5 + class_id] = 9
+        penalised[class_id] = (objectness_gradient(form, targets, tf.constant(raw)) != 0).all(axis=(0, 1, 3)).tolist()  # by column
+    assert penalised == {0: [True] * 3, 1: [False, False, True], 2: [False] * 3}  # column 1, 32 to 64 px, is in both tiles
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("role", "box", "penalised"), [
+    (Role.IGNORED, [32, 32, 64, 80], False),  # exactly the prediction in the middle cell
+    (Role.IGNORED, [16, 16, 96, 96], True),  # IoU 0.24
+    (Role.CROWD, [16, 16, 96, 96], False),  # the prediction is inside
+    (Role.CROWD, [0, 0, 48, 96], True),  # half of it is inside
+])  # fmt: skip
+def test_predictions_on_ignored_boxes_and_inside_crowds_get_no_objectness_gradient(form, role, box, penalised):
+    boxes = np.array([box], np.float32), np.array([1])
+    targets = labelled_batch([], boxes, roles=np.array([role], np.int8), max_crowds=2)
+    assert targets["responsible"].numpy().sum() == 0
+    raw = np.zeros((1, 3, 3, 2, 8))
+    raw[0, 1, 1, 0, 1] = np.log(3)  # y 0.75: the anchor of 32 x 48 px is at [32, 32, 64, 80]
+    gradient = objectness_gradient(form, targets, tf.constant(raw))
+    assert (gradient[0, 1, 1, 0] != 0) == penalised
+    assert gradient[0, 0, 2, 0] != 0
+
+
+def test_a_difficult_box_takes_no_cell_from_an_object():
+    box = np.array([[30, 10, 62, 50], [30, 10, 63, 51]], np.float32)
+    targets = dense_targets(GroundTruth(box, np.array([1, 0]), np.array([Role.OBJECT, Role.IGNORED], np.int8)), SPEC, max_boxes=3)
+    assert targets["class_ids"][targets["responsible"] > 0].tolist() == [1]
+    np.testing.assert_array_equal(targets["truth"], [box[0], box[1], [0] * 4])

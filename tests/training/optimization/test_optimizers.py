@@ -1,0 +1,90 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.config import Config
+from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
+
+
+def variable(name, value):
+    """A kernel, which weight decay shrinks."""
+    with keras.name_scope(name):
+        return keras.Variable(np.array([value], np.float32), name="kernel")
+
+
+PLAIN = {"learning_rate": 0.1, "weight_decay": 0.0, "clip": "none", "momentum": 0.9}
+
+
+def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
+    """The weights after a step for each gradient."""
+    variables = [variable(f"layer{index}", weight) for index, weight in enumerate(weights)]
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer} | settings)), [ParameterGroup([each]) for each in variables])
+    for gradient in gradients:
+        made.set_learning_rate(0.1)
+        made.apply([tf.constant([part], tf.float32) for part in gradient], variables)
+    return np.array([float(each.numpy()[0]) for each in variables])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        ("sgd", (1 - 0.1 * (3 + 1), -2)),
+        ("momentum", (1 - 0.3 - (0.9 * 0.3 + 0.1), -2)),
+        ("nesterov", (1 - 0.3 * 1.9 - (0.9 * (0.9 * 0.3 + 0.1) + 0.1), -2)),
+        ("adagrad", (1 - 0.1 * (3 / np.sqrt(9.1) + 1 / np.sqrt(10.1)), -2)),
+        ("rmsprop", (1 - 0.1 * (3 / np.sqrt(0.9) + 1 / np.sqrt(0.81 + 0.1)), -2)),
+        ("adam", (1 - 0.1 * (1 + ((0.27 + 0.1) / 0.19) / np.sqrt((0.008991 + 0.001) / 0.001999)), -2)),
+        ("adamw", (1 - 0.1 * (1 + ((0.27 + 0.1) / 0.19) / np.sqrt((0.008991 + 0.001) / 0.001999)), -2)),
+    ],
+)
+def test_two_steps_worked_out_by_hand(optimizer, expected):
+    np.testing.assert_allclose(moved(optimizer, [(3, 0), (1, 0)]), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("clip", "expected"),
+    [("none", (0.7, -2.4)), ("value", (0.8, -2.2)), ("norm", (0.8, -2.2)), ("global-norm", (1 - 0.12, -2 - 0.16))],
+)
+def test_gradients_are_clipped_by_value_by_norm_and_by_the_norm_of_all(clip, expected):
+    np.testing.assert_allclose(moved("sgd", [(3, 4)], clip=clip, clip_at=2.0), expected, rtol=1e-6)
+
+
+def test_weight_decay_shrinks_weights_without_a_gradient():
+    np.testing.assert_allclose(moved("adamw", [(0, 0)], weight_decay=0.5), [0.95, -1.9], rtol=1e-6)
+
+
+def lengths_of_steps(made, variables, count):
+    """How far each of `count` steps with a constant gradient of 1 moves the last of the variables."""
+    places = []
+    for _ in range(count):
+        made.set_learning_rate(0.1)
+        made.apply([tf.ones(1) for _ in variables], variables)
+        places.append(float(variables[-1].numpy()[0]))
+    return -np.diff([1.0, *places])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_a_layer_that_is_unfrozen_late_makes_steps_of_the_learning_rate_from_the_first_on(optimizer):
+    early, late = variable("early", 1.0), variable("late", 1.0)
+    parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer, "warmup_steps": 0})), parts)
+    lengths_of_steps(made, [early], 200)
+    np.testing.assert_allclose(lengths_of_steps(made, [early, late], 30), 0.1, rtol=1e-4)
+
+
+def test_a_layer_that_is_unfrozen_late_warms_up_on_its_own():
+    early, late = variable("early", 1.0), variable("late", 1.0)
+    parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "adam", "warmup_steps": 3})), parts)
+    lengths_of_steps(made, [early], 50)
+    np.testing.assert_allclose(lengths_of_steps(made, [early, late], 5), [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-4)
+
+
+def test_parts_have_learning_rates_of_their_own_and_are_clipped_together():
+    variables = [variable("first", 1.0), variable("second", 1.0)]
+    parts = [ParameterGroup([variables[0]]), ParameterGroup([variables[1]], rate_factor=0.5)]
+    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "sgd", "clip": "global-norm", "clip_at": 2.0})), parts)
+    made.set_learning_rate(0.1)
+    made.apply([tf.constant([3.0]), tf.constant([4.0])], variables)
+    np.testing.assert_allclose([float(each.numpy()[0]) for each in variables], [1 - 0.12, 1 - 0.08], rtol=1e-6)

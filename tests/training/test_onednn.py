@@ -1,0 +1,34 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK = """
+import os, sys
+class Look:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("tensorflow", "keras"):
+            print(name, os.environ.get("TF_ENABLE_ONEDNN_OPTS"), flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Look())
+import {}
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "training.run.run",
+        "training.distributed.multi_worker",
+        "training.run.trainer",
+        "training.optimization.lr_finder",
+        "detector.keras_model",
+    ],
+)
+def test_onednn_is_asked_for_before_tensorflow_is_imported(module):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    seen = subprocess.run([sys.executable, "-c", LOOK.format(module)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert seen.stdout.split()[1:] == ["1"], seen.stderr

@@ -1,0 +1,90 @@
+"""Ground-truth boxes that no training can use: reversed, empty, or outside of their image."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.detections import Boxes
+from detector.errors import ImageError
+from training.data.exif_orientation import ExifFrame, Size
+from training.data.voc_reader import Sample
+from training.errors import DatasetError
+
+TOLERANCE = 1e-3
+"""Image pixels. Boxes that differ by less are equal."""
+MIN_SIDE = 1.0
+"""Image pixels. No object is that small: from 5 to 5 is one pixel in VOC, nothing in 0-based tools, and an accidental click."""
+
+Problem = Literal["reversed", "empty", "outside of the image"]
+
+
+def too_thin(boxes: Boxes) -> NDArray[np.bool_]:
+    """(N,) whether a side of a box (N, 4) xyxy is at most one pixel long."""
+    thin: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) <= MIN_SIDE + TOLERANCE
+    return thin
+
+
+def unusable_boxes(boxes: Boxes, size: Size) -> dict[Problem, NDArray[np.bool_]]:
+    """Return which boxes (N, 4) xyxy have which problem, as masks (N,). A box has at most one problem.
+
+    Args:
+        boxes: Image pixels.
+        size: Width and height of the upright image.
+    """
+    is_reversed = np.any(boxes[:, 2:] < boxes[:, :2], axis=1)
+    is_empty = too_thin(boxes) & ~is_reversed
+    clipped = np.clip(boxes, 0, np.array([*size, *size], np.float32))
+    return {"reversed": is_reversed, "empty": is_empty, "outside of the image": too_thin(clipped) & ~is_reversed & ~is_empty}
+
+
+def count_unusable(boxes: Boxes, size: Size) -> Counter[str]:
+    """Return the number of boxes with each problem."""
+    return Counter({problem: int(mask.sum()) for problem, mask in unusable_boxes(boxes, size).items() if mask.any()})
+
+
+def check_boxes(name: str, samples: Sequence[Sample], labels: Sequence[str]) -> str | None:
+    """Check the boxes of an image set.
+
+    Args:
+        name: Of the set.
+        samples: Its samples.
+        labels: Only boxes of these labels count.
+
+    Returns:
+        A warning with the number of unusable boxes, or None if all can be used.
+
+    Raises:
+        DatasetError: None of the boxes can be used, or an image cannot be read.
+        OSError: An image cannot be read.
+    """
+    unusable: Counter[str] = Counter()
+    total = 0
+    for sample in samples:
+        boxes = sample.boxes[np.array([label in labels for label in sample.labels], np.bool_)]
+        if len(boxes):
+            unusable += count_unusable(boxes, upright_size(sample))
+            total += len(boxes)
+    return report_unusable(f"set {name}", unusable, total)
+
+
+def report_unusable(what: str, unusable: Counter[str], total: int) -> str | None:
+    """Return a warning about unusable boxes, or None if there are none. Raises DatasetError if all boxes are unusable."""
+    if not unusable:
+        return None
+    details = ", ".join(f"{number} {problem}" for problem, number in unusable.items())
+    sentence = f"{what}: {unusable.total()} of {total} boxes cannot be used ({details})."
+    advice = "`boxwright data check` lists them, and --fix repairs what can be repaired."
+    if unusable.total() == total:
+        raise DatasetError(f"{sentence} No box is left. {advice}")
+    return f"{sentence} {advice}"
+
+
+def upright_size(sample: Sample) -> Size:
+    """Read the size of a sample's image from its header. Raises DatasetError, OSError."""
+    try:
+        return ExifFrame.of(sample.image_path.read_bytes()).upright
+    except ImageError as error:
+        raise DatasetError(f"{sample.image_path}: {error}") from error

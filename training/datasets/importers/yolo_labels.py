@@ -1,0 +1,99 @@
+"""Parse YOLO label files: one object per line, `class x y width height`, or `class` and a polygon, as fractions of the image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import DatasetError
+
+MAX_BYTES = 2 * 2**20
+MAX_OUTSIDE = 0.1
+"""Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
+CLIPPING_TOLERANCE = 1e-3
+"""Fractions of the image. Smaller changes are rounding."""
+MAX_REPORTED = 10
+"""Errors quoted in a message."""
+
+
+@dataclass
+class LabelProblems:
+    """Errors and clipped boxes of all label files, to be reported together."""
+
+    errors: list[str] = field(default_factory=list)
+    clipped: int = 0
+
+    def raise_errors(self) -> None:
+        """Raise DatasetError with the first errors and their number, if there are any."""
+        if self.errors:
+            more = len(self.errors) - MAX_REPORTED
+            quoted = "\n".join(self.errors[:MAX_REPORTED]) + (f"\nand {more} more." if more > 0 else "")
+            raise DatasetError(quoted if len(self.errors) == 1 else f"{len(self.errors)} lines of label files cannot be used:\n{quoted}")
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a text file. Raises DatasetError if it is too large or not UTF-8, OSError."""
+    if path.stat().st_size > MAX_BYTES:
+        raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_BYTES} are read.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}).") from error
+
+
+def read_label_file(path: Path, labels: Mapping[int, str], problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
+    """Return boxes (N, 4) xyxy as fractions of the image, clipped to it, and their labels. Invalid lines are added to `problems`."""
+    boxes, names = [], []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            label, box = _parse_line(line.split(), labels)
+        except ValueError as error:
+            problems.errors.append(f"{path}: line {number} {error}")
+            continue
+        clipped = np.clip(box, 0.0, 1.0)
+        problems.clipped += bool(np.abs(clipped - box).max() > CLIPPING_TOLERANCE)
+        boxes.append(clipped)
+        names.append(label)
+    return np.array(boxes, np.float64).reshape(-1, 4), names
+
+
+def _parse_line(words: list[str], labels: Mapping[int, str]) -> tuple[str, NDArray[np.float64]]:
+    """Raises ValueError with the rest of a sentence that begins with "line 7"."""
+    quoted = repr(" ".join(words)[:60])
+    try:
+        class_id, *values = (float(word) for word in words)
+    except ValueError:
+        raise ValueError(f"is {quoted}; expected numbers: class x y width height.") from None
+    if len(values) == 5 and 0 <= values[4] <= 1:
+        raise ValueError(
+            "has 6 numbers. The sixth looks like a confidence: these are predictions of a detector, not labels. "
+            "Remove the sixth column to import them."
+        )
+    if len(values) != 4 and (len(values) < 6 or len(values) % 2):
+        raise ValueError(f"has {len(words)} numbers; expected 5 (class x y width height), or a class and a polygon.")
+    if not all(-MAX_OUTSIDE <= value <= 1 + MAX_OUTSIDE for value in values) or not class_id.is_integer():
+        raise ValueError(f"is {quoted}; expected a whole number, then fractions of the image from 0 to 1.")
+    if int(class_id) not in labels:
+        raise ValueError(f"has class {int(class_id)}, but the data set names {len(labels)} classes: {', '.join(labels.values())}.")
+    if len(values) == 4:
+        x, y, width, height = values
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    else:
+        xs, ys = values[0::2], values[1::2]
+        box = (min(xs), min(ys), max(xs), max(ys))
+    return labels[int(class_id)], np.array(box, np.float64)
+
+
+def looks_like_labels(path: Path) -> bool:
+    """Return True if the first line of a text file is a line of a label file. Raises OSError."""
+    if path.stat().st_size > MAX_BYTES:
+        return False
+    first = next((line.split() for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()), [])
+    try:
+        return len([float(word) for word in first]) >= 5
+    except ValueError:
+        return False

@@ -1,0 +1,117 @@
+"""Join data sets with different labels into a new one, and record which labels are exhaustive in each image.
+
+- Image sets stay: train joins train, val joins val. Images of a data set without image sets go to train.
+- The first data set keeps its names. A later image whose name is taken gets its data set's number: a, a-2, a-3.
+- Annotations are copied byte for byte; only <filename> changes where an image gets another name.
+- An image is labelled for the labels that its source's labelled.json names, else for every label of its source.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.etree.ElementTree import tostring
+
+from training.data.labelled import check_names_exist, read_labelled
+from training.data.voc_layout import ALL, image_names, image_sets
+from training.data.voc_reader import Annotation, image_of, parse_annotation, read_annotation
+from training.data.voc_writer import NewDataset, new_dataset, set_text
+from training.errors import DatasetError
+
+DEFAULT_SET = "train"
+
+
+@dataclass(frozen=True)
+class MergeSummary:
+    """Contents of a merged data set."""
+
+    images: int
+    by_set: dict[str, int]
+    boxes: int
+    labels: tuple[str, ...]  # sorted
+    partial: int  # images in which some of these labels are not exhaustive
+    renamed: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A data set to be merged."""
+
+    folder: Path
+    sets: Mapping[str, Sequence[str]]  # names as listed, by the image set that they join
+    annotations: Mapping[str, Annotation]  # by name
+    labelled: Mapping[str, frozenset[str]]  # by name, of its partially labelled images
+    labels: frozenset[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Source":
+        known = [image_set for image_set in image_sets(folder) if image_set != ALL]
+        listed = {image_set: image_names(folder, image_set) for image_set in known} or {DEFAULT_SET: image_names(folder, ALL)}
+        annotations = {name: read_annotation(folder, name) for each in listed.values() for name in dict.fromkeys(each)}
+        labelled = read_labelled(folder)
+        check_names_exist(folder, labelled.keys() - annotations.keys())
+        used = (label for annotation in annotations.values() for label in annotation.labels)
+        return cls(folder, listed, annotations, labelled, frozenset(used).union(*labelled.values()))
+
+
+def merge(folders: Sequence[Path], out: Path) -> MergeSummary:
+    """Write the images of all `folders` to the new data set `out`. Images are hard links where the file system allows it, else copies.
+
+    Raises:
+        DatasetError: `out` exists, a folder is given twice, or an annotation or an image is missing or unreadable.
+        OSError: The disk refuses.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    if repeated := [folder for place, folder in enumerate(folders) if resolved[place] in resolved[:place]]:
+        raise DatasetError(f"{repeated[0]} is given twice. Give every data set once.")
+    sources = [_Source.read(folder) for folder in folders]
+    every = frozenset[str]().union(*(source.labels for source in sources))
+    new_names = _new_names([source.annotations for source in sources])
+    lists: dict[str, list[str]] = {}
+    labelled: dict[str, frozenset[str]] = {}
+    with new_dataset(out) as new:
+        for source, renamed in zip(sources, new_names, strict=True):
+            for name, annotation in source.annotations.items():
+                _copy(new, source.folder, annotation, renamed[name])
+                if not (own := source.labelled.get(name, source.labels)) >= every:
+                    labelled[renamed[name]] = own
+            for image_set, listed in source.sets.items():
+                lists.setdefault(image_set, []).extend(renamed[name] for name in listed)
+        for image_set, listed in lists.items():
+            new.write_list(image_set, listed)
+        new.write_labelled(labelled)
+    return MergeSummary(
+        sum(len(source.annotations) for source in sources),
+        {image_set: len(listed) for image_set, listed in lists.items()},
+        sum(len(annotation.labels) for source in sources for annotation in source.annotations.values()),
+        tuple(sorted(every)),
+        len(labelled),
+        sum(old != new for renamed in new_names for old, new in renamed.items()),
+    )
+
+
+def _new_names(listed: Sequence[Iterable[str]]) -> list[dict[str, str]]:
+    """Each source's names -> names that are unique in all of them."""
+    originals = {name for names in listed for name in names}
+    taken: set[str] = set()
+    made = []
+    for number, names_ in enumerate(listed, start=1):
+        renamed = {name: name if name not in taken else _free(name, number, originals | taken) for name in names_}
+        taken |= set(renamed.values())
+        made.append(renamed)
+    return made
+
+
+def _free(name: str, number: int, taken: set[str]) -> str:
+    while f"{name}-{number}" in taken:
+        number += 1
+    return f"{name}-{number}"
+
+
+def _copy(new: NewDataset, folder: Path, annotation: Annotation, name: str) -> None:
+    image = image_of(folder, annotation)
+    xml = annotation.path.read_bytes()
+    if name != annotation.name:
+        root = parse_annotation(annotation.path)
+        set_text(root, "filename", f"{PurePosixPath(name).name}{image.suffix}")
+        xml = bytes(tostring(root, encoding="utf-8")) + b"\n"
+    new.add(name, image, xml, link=True)

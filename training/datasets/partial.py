@@ -1,0 +1,55 @@
+"""What can be wrong with labelled.json, and its corrected copy."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from training.data.labelled import FILE, Labelled, read_labelled
+from training.data.voc_layout import find_annotation
+from training.datasets.findings import Finding, label_key
+from training.errors import DatasetError
+
+
+def labelled_findings(
+    folder: Path, checked: Collection[str], spelling: Mapping[str, str], known: Sequence[str], *, complete: bool
+) -> Iterator[Finding]:
+    """Yield the findings of labelled.json; none if the data set has no such file.
+
+    Args:
+        folder: The data set.
+        checked: The names of the samples that were checked.
+        spelling: Each label of their boxes as written -> its correct spelling.
+        known: The only labels allowed; any if empty.
+        complete: All image sets were checked, so a label that no box has is unused.
+    """
+    try:
+        labelled = read_labelled(folder)
+    except DatasetError as error:
+        yield Finding("labelled-file", FILE.name, str(error))
+        return
+    for name in labelled:
+        if name not in checked and find_annotation(folder, name) is None:
+            yield Finding("labelled-name", name, f"{FILE} names it, and it has no annotation.")
+    for label, count in sorted(Counter(label for labels in labelled.values() for label in labels).items()):
+        correct = _correct_spelling(label, spelling)
+        images = f"{count} image{'' if count == 1 else 's'}"
+        if correct is not None and correct != label:
+            yield Finding("spelling", FILE.name, f"{label[:40]!r} ({images}) is spelled {correct[:40]!r} elsewhere.", count)
+        elif known and label not in known:
+            yield Finding(
+                "unknown-label", FILE.name, f"{label[:40]!r} ({images}) is not among the allowed labels: {', '.join(known)}.", count
+            )
+        elif correct is None and complete:
+            yield Finding("labelled-label", FILE.name, f"{label[:40]!r} ({images}) is the label of no box.", count)
+
+
+def repaired_labelled(folder: Path, kept: Collection[str], spelling: Mapping[str, str]) -> Labelled:
+    """Return labelled.json without images other than `kept`, with corrected spelling of labels. Raises DatasetError."""
+    labelled = read_labelled(folder)
+    return {name: frozenset(_correct_spelling(label, spelling) or label for label in labelled[name]) for name in labelled if name in kept}
+
+
+def _correct_spelling(label: str, spelling: Mapping[str, str]) -> str | None:
+    """The correct spelling of a label, or None if no box has it."""
+    by_key = {label_key(correct): correct for correct in spelling.values()}
+    return by_key.get(label_key(label))

@@ -1,0 +1,35 @@
+"""Progress of long operations, for whoever displays it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CacheProgress:
+    """How much of a feature file is computed."""
+
+    done: int  # views
+    total: int  # views
+    file_size: int  # bytes, of the complete file
+    path: Path
+
+
+class Events:
+    """Receives progress. Every method does nothing; override the ones you need."""
+
+    def step_finished(self, metrics: Mapping[str, Any]) -> None:
+        """A training step is done. metrics: the step's line of metrics.jsonl."""
+
+    def features_cached(self, progress: CacheProgress) -> None:
+        """Features of some more views are computed. Called first with 0 views done."""
+
+    def image_evaluated(self) -> None:
+        """The detector has processed one more image."""
+
+    def image_checked(self, total: int) -> None:
+        """One more image of a data set is checked. total: images in the data set."""
+
+
+SILENT = Events()

@@ -1,0 +1,43 @@
+"""Measure a model on the validation set during training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detector.detector import Detector
+from detector.engines import Engine, load_engine
+from detector.spec import Model
+from training.evaluation.evaluate import evaluate
+from training.run.metrics_log import Metrics
+from training.run.setup import RunSetup
+from training.run.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Validator:
+    """AP50 and loss on the validation set of a run."""
+
+    setup: RunSetup
+    trainer: Trainer  # for its loss function
+
+    def measure(self, model: Model) -> Metrics:
+        """Return the loss, three means of AP50, and AP50 by class."""
+        engine = load_engine(model)
+        evaluation = evaluate(Detector(model.spec, engine), self.setup.val)
+        means = {"ap50": evaluation.ap50, "ap50_frequent": evaluation.ap50_frequent, "ap50_weighted": evaluation.ap50_weighted}
+        by_class = {label: result.ap for label, result in evaluation.classes.items()}
+        return {"val_loss": self.loss(engine), **means, "ap50_by_class": by_class}
+
+    def loss(self, engine: Engine) -> float:
+        """Return the loss of the complete validation set, normalised as in training."""
+        total, divisor, batch_size, images_count = 0.0, 0.0, self.setup.config.batch_size, len(self.setup.val)
+        for first in range(0, images_count, batch_size):
+            images, targets = self.setup.val_batches.batch(first // batch_size)
+            count = min(batch_size, images_count - first)  # the last batch is filled up with images from the beginning
+            loss, batch_divisor = self.trainer.loss_of_logits(engine(images[:count]), _head(targets, count))
+            total, divisor = total + loss, divisor + batch_divisor
+        return total / divisor
+
+
+def _head(targets: Mapping[str, Any], count: int) -> dict[str, Any]:
+    return {name: array[:count] for name, array in targets.items()}
