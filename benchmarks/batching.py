@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from cli.output.download_bar import load_model
+from cli.output.progress import load_named_model
 from detector.engines import Engine
 from weights.engines.factory import build_engine
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    model = load_model(arguments.model)
+    model = load_named_model(arguments.model)
     seconds = seconds_by_photo(build_engine(model, "onnxruntime"), model.spec.input_size, arguments.batches, arguments.rounds)
     alone = seconds[arguments.batches[0]]
     result = {

@@ -24,8 +24,8 @@ from benchmarks.machine import machine, versions
 from detector.detector import Detector
 from detector.imaging.image import read_image
 from weights.embedded import SAMPLE_PHOTO
-from weights.engines.factory import load_engine
-from weights.hub.resolve import load
+from weights.engines.factory import build_engine
+from weights.hub.resolve import resolve_model
 
 PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
 
@@ -44,8 +44,8 @@ def main() -> None:
 def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, object]:
     """The line."""
     data = _photo()
-    loaded = load(model)
-    detector = Detector(loaded.spec, load_engine(loaded))
+    loaded = resolve_model(model)
+    detector = Detector(loaded.spec, build_engine(loaded))
     pixels = detector.preprocess(read_image(data)).pixels[None]
     together: list[float] = []
     engine: list[float] = []

@@ -11,10 +11,9 @@ from boxwright.images import ImageList, ImageSource, to_bytes_or_array
 from boxwright.results import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
 from detector.detector import Detector as CoreDetector
-from detector.imaging.image import read_reduced
+from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
-from weights.engines.factory import EngineName
-from weights.engines.ready import load_ready
+from weights.engines.factory import prepare_engine
 
 
 def load(model: str | os.PathLike[str] | None = None, *, engine: EngineName = "auto") -> "Detector":
@@ -31,7 +30,7 @@ def load(model: str | os.PathLike[str] | None = None, *, engine: EngineName = "a
     Raises:
         BoxwrightError: There is no such model, or it cannot be downloaded or read.
     """
-    ready = load_ready(None if model is None else os.fspath(model), engine)
+    ready = prepare_engine(None if model is None else os.fspath(model), engine)
     ready.keep()  # writes the engine to the disk cache; later calls return at once
     return Detector(ready.facts.name, CoreDetector(ready.facts.spec, ready.engine))
 
@@ -78,7 +77,7 @@ class Detector:
         if isinstance(image, list | tuple):
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         source = to_bytes_or_array(image)
-        pixels = read_reduced(source, self.core.enough) if isinstance(source, bytes) else source
+        pixels = decode_image(source, self.core.enough) if isinstance(source, bytes) else source
         size = (pixels.width, pixels.height) if not isinstance(pixels, np.ndarray) else (pixels.shape[1], pixels.shape[0])
         class_ids = self.core.class_ids(classes) if classes else None
         found = self.core.detect(pixels, score_threshold=confidence, iou_threshold=iou, class_ids=class_ids)

@@ -31,7 +31,7 @@ def check_model(name_or_file: str | None) -> None:
     """
     from weights.embedded import EMBEDDED
     from weights.hub.catalogue import entries
-    from weights.hub.resolve import SUFFIX, is_known
+    from weights.hub.resolve import is_known_model
 
     if name_or_file is None:
         return
@@ -40,7 +40,7 @@ def check_model(name_or_file: str | None) -> None:
         best = path / f"best{SUFFIX}"
         hint = f"It is a training run; use its model file {best}." if best.is_file() else f"Give the path of a {SUFFIX} file."
         raise UnknownModel(f"{name_or_file} is a folder, not a model. {hint}")
-    if not is_known(name_or_file):
+    if not is_known_model(name_or_file):
         names = (*EMBEDDED, *entries())
         raise UnknownModel(
             f"there is no model {name_or_file!r}.{did_you_mean(name_or_file, names)} "

@@ -75,9 +75,7 @@ class EncodedBoxes:
     logits: NDArray[np.float32]  # (N, 4) x, y, w, h
 
 
-def encode(
-    boxes: Boxes, anchors: Anchors, *, grid: int, stride: int, chosen: NDArray[np.intp] | None = None
-) -> EncodedBoxes:
+def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int, chosen: NDArray[np.intp] | None = None) -> EncodedBoxes:
     """Assign ground-truth boxes to cells and anchors; the inverse of `decode`.
 
     The anchor is the one with the highest IoU when both are centred on one point (YOLO9000, section 2). Two boxes may get the

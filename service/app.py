@@ -10,14 +10,14 @@ from starlette.middleware.cors import CORSMiddleware
 from service.auth.authenticator import ApiKeyAuthenticator
 from service.auth.origins import OriginPolicy
 from service.errors import InvalidApiKey
-from service.inference.pipeline import Inference
+from service.inference.pipeline import InferencePipeline
 from service.middleware.access_log import AccessLogMiddleware
 from service.middleware.cors import cors_options
 from service.middleware.errors import install_error_handlers
 from service.middleware.limits import AdmissionLimits, RequestLimitsMiddleware
 from service.middleware.security_headers import SecurityHeadersMiddleware
 from service.models.registry import Registry
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.request.images import ImagesInJson
 from service.request.json_body import json_schemas
 from service.routes import deepstack, detect, health, metrics, models, page
@@ -55,9 +55,9 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
     app.state.registry = registry
     app.state.lifecycle = lifecycle = Lifecycle()
     app.state.authenticator = authenticator = ApiKeyAuthenticator(settings)
-    app.state.metrics = service_metrics = Metrics(registry)
-    app.state.inference = inference = Inference(settings, service_metrics, cores)
-    app.state.limits = limits = AdmissionLimits(settings, inference.scheduler, service_metrics)
+    app.state.metrics = service_metrics = ServiceMetrics(registry)
+    app.state.inference = inference = InferencePipeline(settings, service_metrics, cores)
+    app.state.limits = limits = AdmissionLimits(settings, inference.queue, service_metrics)
     _include_routers(app, authenticator, settings)
     install_error_handlers(app)
     app.add_middleware(RequestLimitsMiddleware, limits=limits)  # the innermost; the one added last is the outermost
@@ -93,18 +93,18 @@ def _include_protected(app: FastAPI, router: APIRouter, check: Any) -> None:
         app.include_router(router, dependencies=[Security(check)], responses={401: responses[401]})
 
 
-def _add_gauges(metrics: Metrics, limits: AdmissionLimits) -> None:
+def _add_gauges(metrics: ServiceMetrics, limits: AdmissionLimits) -> None:
     """Add the metrics that are read when Prometheus asks."""
     scheduler = limits.scheduler
-    metrics.watch("boxwright_queue_length", "Images that are waiting.", lambda: scheduler.waiting)
-    metrics.watch("boxwright_queue_limit", "Maximum number of waiting images.", lambda: limits.settings.queue_size)
-    metrics.watch("boxwright_photos_in_flight", "Images that are being processed.", lambda: scheduler.working)
-    metrics.watch(
+    metrics.add_gauge("boxwright_queue_length", "Images that are waiting.", lambda: scheduler.waiting)
+    metrics.add_gauge("boxwright_queue_limit", "Maximum number of waiting images.", lambda: limits.settings.queue_size)
+    metrics.add_gauge("boxwright_photos_in_flight", "Images that are being processed.", lambda: scheduler.running)
+    metrics.add_gauge(
         "boxwright_service_seconds",
         "Estimated seconds between two finished images while the service is busy.",
         lambda: scheduler.service_time.seconds,
     )
-    metrics.watch("boxwright_body_bytes", "Bytes of request bodies and annotated images in memory.", lambda: limits.body_bytes)
+    metrics.add_gauge("boxwright_body_bytes", "Bytes of request bodies and annotated images in memory.", lambda: limits.body_bytes)
 
 
 def _complete_openapi(app: FastAPI) -> None:

@@ -10,11 +10,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from detector.errors import SettingError
-from detector.imaging.image import MAX_PIXELS, PILLOW_PIXELS
+from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
 from service.auth.api_keys import HashedKey
 from service.auth.origins import check_host
 from service.middleware.cors import check_origin
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     model: str | None = Field(
         default=None, description="Model to serve: a name, or the path of a .safetensors file. Default without a model folder: `everyday`."
     )
-    engine: EngineName = Field(default="auto", description="Engine that computes the network. auto is onnxruntime.")
+    engine: EngineKind = Field(default="auto", description="Engine that computes the network. auto is onnxruntime.")
     models: str | None = Field(
         default=None, description="Model folder, which is watched for changes: NAME/VERSION/model.safetensors, or NAME.safetensors."
     )
@@ -71,7 +71,10 @@ class Settings(BaseSettings):
         default=16 * 1024, ge=1024, le=1024**2, description="Maximum size of the request line and headers in bytes, else 431."
     )
     max_pixels: int = Field(
-        default=MAX_PIXELS, ge=1, le=PILLOW_PIXELS, description="Maximum number of pixels of an image, checked before decoding, else 413."
+        default=MAX_PIXELS,
+        ge=1,
+        le=PILLOW_MAX_PIXELS,
+        description="Maximum number of pixels of an image, checked before decoding, else 413.",
     )
     head_seconds: float = Field(default=10, gt=0, le=3600, description="Time limit for receiving the request line and headers, else 408.")
     body_seconds: float = Field(

@@ -15,14 +15,14 @@ from cli.detect.inputs import STDIN, find_images
 from cli.output.progress import load_named_model
 from cli.output.terminal import count_of, print_image_error
 from detector.errors import SettingError
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 MAX_LISTED_FAILURES = 20
 """Failed images that are listed on the terminal. The Parquet files list all of them."""
 
 
 def detect_batch(
-    arguments: Sequence[Path], folder: Path, model: str | None, engine: EngineName, options: DetectionOptions, *, as_json: bool
+    arguments: Sequence[Path], folder: Path, model: str | None, engine: EngineKind, options: DetectionOptions, *, as_json: bool
 ) -> bool:
     """Process an archive, or continue where an earlier run ended.
 

@@ -10,18 +10,18 @@ from ray.exceptions import RayError
 
 from cli.batch.worker import BatchWorker
 from cli.errors import BatchInterrupted
-from service.ray.cluster import started
-from weights.engines.factory import EngineName
+from service.ray.cluster import ray_cluster
+from weights.engines.factory import EngineKind
 
 
-def process_chunks(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineName) -> Iterator[int]:
+def process_chunks(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineKind) -> Iterator[int]:
     """Process chunks, at most one per process at a time. Yields the number of images of each chunk that is on disk."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command shows its own
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        with started() as cores:
+        with ray_cluster() as cores:
             numbers = ray.data.from_items([{"chunk": chunk} for chunk in chunks], override_num_blocks=len(chunks))
             results = numbers.map_batches(
                 BatchWorker,

@@ -17,7 +17,7 @@ from cli.detect.backends import DetectionOptions
 from cli.errors import BatchInterrupted
 from detector.errors import NetworkError, SettingError
 from detector.spec import Model
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 from weights.formats.spec_json import spec_to_json
 
 
@@ -58,7 +58,7 @@ def open_manifest(folder: Path, task: BatchTask, images: Sequence[Path]) -> Mani
     return manifest
 
 
-def run_batch(folder: Path, manifest: Manifest, model: str | None, engine: EngineName, *, console: Console) -> BatchSummary:
+def run_batch(folder: Path, manifest: Manifest, model: str | None, engine: EngineKind, *, console: Console) -> BatchSummary:
     """Process every chunk that has no results yet. Raises BatchInterrupted if Ray cannot continue."""
     from cli.batch.ray_pool import process_chunks  # importing Ray takes seconds
 

@@ -15,11 +15,11 @@ from cli.batch.parquet import BatchRow, chunk_path, path_text, write_chunk
 from cli.detect.inputs import read_image_bytes
 from detector.detector import Detector
 from detector.errors import ImageError
-from detector.imaging.image import read_reduced
+from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from service.schemas.problem import KINDS
-from weights.engines.factory import EngineName, load_engine
-from weights.hub.resolve import load
+from weights.engines.factory import EngineKind, build_engine
+from weights.hub.resolve import resolve_model
 
 MAX_CRASHES = 3
 """An image that was being read when this many processes died is skipped, so that the others are processed."""
@@ -28,12 +28,12 @@ MAX_CRASHES = 3
 class BatchWorker:
     """A model with one thread, and the manifest of the run."""
 
-    def __init__(self, folder: str, model: str | None, engine: EngineName) -> None:
+    def __init__(self, folder: str, model: str | None, engine: EngineKind) -> None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         self._folder = Path(folder)
         self._manifest = Manifest.read(self._folder)
-        loaded = load(model)
-        self._detector = Detector(loaded.spec, load_engine(loaded, engine, threads=1))
+        loaded = resolve_model(model)
+        self._detector = Detector(loaded.spec, build_engine(loaded, engine, threads=1))
         task = self._manifest.task
         self._class_ids = self._detector.class_ids(task.classes) if task.classes else None
         self._metadata = json.dumps(asdict(task))
@@ -68,10 +68,10 @@ class BatchWorker:
     def _detect(self, image: Path) -> BatchRow:
         """Detect objects exactly as the service does. Raises OSError, ImageError."""
         task, detector = self._manifest.task, self._detector
-        reduced = read_reduced(read_image_bytes(Path(task.folder) / image), detector.enough)
-        prepared = detector.prepare(reduced)
-        logits = detector.network(prepared.pixels[None])[0]
-        found = detector.select(logits, prepared, score_threshold=task.confidence, iou_threshold=task.iou, class_ids=self._class_ids)
+        reduced = decode_image(read_image_bytes(Path(task.folder) / image), detector.min_decode_side)
+        prepared = detector.preprocess(reduced)
+        logits = detector.forward(prepared.pixels[None])[0]
+        found = detector.postprocess(logits, prepared, score_threshold=task.confidence, iou_threshold=task.iou, class_ids=self._class_ids)
         detections = [each.model_dump() for each in Detection.listed(found, detector.spec.labels)]
         boxes = [{"label": each["label"], "score": each["score"], **each["box"]} for each in detections]
         return BatchRow(path_text(image), reduced.width, reduced.height, boxes)

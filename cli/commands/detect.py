@@ -117,10 +117,10 @@ def _detect_with_ray(
     if out is None:
         raise typer.BadParameter("needs a folder for the results: --out detections.parquet.", param_hint="--ray")
     from cli.extras import require_packages
-    from service.ray.environment import set_up_environment
+    from service.ray.environment import configure_ray_environment
 
     require_packages("boxwright detect --ray", "ray", "pyarrow")
-    set_up_environment(serving=False)
+    configure_ray_environment(serving=False)
     from cli.batch.command import detect_batch
 
     return detect_batch(images, out, model, engine, options, as_json=as_json)
@@ -148,12 +148,12 @@ def _backend(
         raise typer.BadParameter("cannot be combined with --server: the service has its own engine.", param_hint="--engine")
     from detector.errors import SettingError
     from service.client.client import Client
-    from service.client.errors import Refused
+    from service.client.errors import RequestRejected
 
     try:
         with Client(server, api_key=api_key) as client:
             yield ServerBackend.connect(client, model, options)
-    except Refused as error:
+    except RequestRejected as error:
         if error.status != 401:
             raise
         problem = "does not accept this API key" if api_key else "requires an API key"

@@ -32,7 +32,7 @@ def evaluate_command(
     from cli.output.terminal import print_note
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate as evaluate_detector
-    from weights.engines.factory import load_engine
+    from weights.engines.factory import build_engine
 
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
@@ -41,7 +41,7 @@ def evaluate_command(
     check_common_labels(samples, loaded.spec.labels, loaded.name)
     if engine in ("tensorflow", "tensornets"):
         start_tensorflow(f"--engine {engine}")
-    detector = Detector(loaded.spec, load_engine(loaded, engine or "auto"))
+    detector = Detector(loaded.spec, build_engine(loaded, engine or "auto"))
     with progress_bar("evaluating", len(samples)) as advance:
         result = evaluate_detector(detector, samples, advance=advance)
     if as_json:

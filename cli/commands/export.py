@@ -33,8 +33,7 @@ def export_command(
     from detector.imaging.image import read_image
     from detector.placement import Placement
     from weights.embedded import SAMPLE_PHOTO
-    from weights.formats.export import FORMATS
-    from weights.formats.export import export as export_model
+    from weights.formats.export import export_model as export_model
 
     loaded = load_named_model(model)
     image = read_image((photo or SAMPLE_PHOTO).read_bytes())

@@ -38,10 +38,10 @@ def quantize_command(
     from cli.output.terminal import print_next_step
     from detector.errors import SettingError
     from weights.formats.safetensors import save_model
-    from weights.hub.resolve import SUFFIX
-    from weights.quantization.quantize import quantize as quantize_model
+    from weights.hub.resolve import MODEL_SUFFIX
+    from weights.quantization.quantize import quantize_model as quantize_model
 
-    if out.suffix != SUFFIX:
+    if out.suffix != MODEL_SUFFIX:
         raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {SUFFIX}.", param_hint="--out")
     if _list_file(calibration, val_set).is_file():
         require_packages("measuring AP", "pycocotools")
@@ -109,10 +109,10 @@ def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sampl
         return {}
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate
-    from weights.engines.factory import load_engine
+    from weights.engines.factory import build_engine
 
     models = {"ap50_before": before, "ap50_after": after}
-    precision = {fact: evaluate(Detector(model.spec, load_engine(model)), samples).ap50 for fact, model in models.items()}
+    precision = {fact: evaluate(Detector(model.spec, build_engine(model)), samples).ap50 for fact, model in models.items()}
     first, second = precision.values()
     if first - second > MAX_AP_LOSS:
         loss = f"in 8 bits {before.name} loses {100 * (first - second):.1f} AP points ({first:.4f} before, {second:.4f} after)"

@@ -18,8 +18,9 @@ def report_command(
 
     RunFolder.open(run)
     start_tensorflow("boxwright report")
-    from cli.output.progress import progress_bar
     from training.report.report import write_report
+
+    from cli.output.progress import progress_bar
 
     with progress_bar("evaluating best.safetensors") as advance:
         path = write_report(run, advance)

@@ -83,7 +83,7 @@ def serve_command(
     """
     from cli.checks import check_address, check_model
     from cli.environment import warn_about_unknown_variables
-    from service.models.native_memory import give_memory_back
+    from service.models.native_memory import configure_allocator
     from service.settings import read_settings
 
     flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
@@ -101,16 +101,16 @@ def serve_command(
         _serve_with_ray(settings, replicas, requested=ray)
         return
 
-    give_memory_back()
+    configure_allocator()
     # The web framework is imported while the model is loaded, which mostly runs outside Python on another core.
     Thread(target=import_module, args=("service.app",), daemon=True).start()
     registry = load_registry(settings)
 
     from service.app import create_app
-    from service.observability.logs import set_up_logs
+    from service.observability.logging import configure_logging
     from service.server.uvicorn_server import run_server
 
-    set_up_logs(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level)
     with _watch_models(registry, settings):  # all models are loaded before the socket opens
         app = create_app(registry, settings)
         logger.info("%s", describe_service(registry, settings))
@@ -143,12 +143,12 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bo
         raise typer.BadParameter("needs --ray.", param_hint="--replicas")
     from cli.extras import require_packages
     from cli.output.progress import load_named_model
-    from service.ray.environment import set_up_environment
+    from service.ray.environment import configure_ray_environment
     from service.ray.settings import read_ray_settings
 
     ray_settings = read_ray_settings(settings, replicas)
     require_packages("boxwright serve --ray", "ray", "pyarrow")
-    set_up_environment(serving=True)
+    configure_ray_environment(serving=True)
     from service.ray.server import run_ray_server
 
     load_named_model(settings.model)  # reports a bad model here, and downloads it once instead of once per detector
@@ -177,11 +177,12 @@ def load_registry(settings: "Settings") -> "Registry":
         UnknownModel, ModelError, MissingExtra: The model cannot be loaded.
     """
     from cli.output.progress import load_named_engine
-    from service.models.registry import LoadedModel, Registry
-    from weights.hub.resolve import is_known
-    from weights.repository.layout import NAME
+    from service.models.loaded_model import LoadedModel
+    from service.models.registry import Registry
+    from weights.hub.resolve import is_known_model
+    from weights.repository.layout import MODEL_NAME
 
-    if settings.models and (settings.model is None or (not is_known(settings.model) and NAME.fullmatch(settings.model))):
+    if settings.models and (settings.model is None or (not is_known_model(settings.model) and MODEL_NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
     ready = load_named_engine(settings.model, settings.engine, lanes=settings.batch_size == 1)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
@@ -202,15 +203,15 @@ def _watch_models(registry: "Registry", settings: "Settings") -> Iterator[None]:
     if not settings.models:
         yield
         return
-    from service.models.loader import Loading
-    from service.models.watcher import ModelFolder
+    from service.models.loader import ModelLoader
+    from service.models.watcher import ModelWatcher
 
     path = Path(settings.models)
     if not path.is_dir():
         raise SettingError(f"setting 'models' (BOXWRIGHT_MODELS): the folder {path} does not exist. Create it; it may be empty.")
-    folder = ModelFolder(path, registry, Loading.of(settings), settings.model_versions)
-    folder.look()
-    with folder.watched(settings.models_seconds):
+    folder = ModelWatcher(path, registry, ModelLoader.of(settings), settings.model_versions)
+    folder.update()
+    with folder.running(settings.models_seconds):
         yield
 
 

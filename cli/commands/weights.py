@@ -61,12 +61,12 @@ def weights_verify(
     from cli.output.terminal import print_error, print_note, show_log_messages
     from detector.errors import BoxwrightError
     from weights.hub.catalogue import entry_of
-    from weights.hub.upkeep import pulled
-    from weights.hub.upkeep import verify as verify_file
+    from weights.hub.pulled import list_pulled
+    from weights.hub.pulled import verify_pulled as verify_file
 
     if name:
         check_catalogue_name(name)
-    names = [name] if name else pulled()
+    names = [name] if name else list_pulled()
     if not names:
         print_note("There are no downloaded models to verify. 'boxwright weights pull NAME' downloads one.")
     damaged = 0
@@ -93,7 +93,7 @@ def weights_remove(
     from cli.checks import check_catalogue_name
     from cli.output.terminal import show_log_messages
     from weights.hub.catalogue import entry_of
-    from weights.hub.upkeep import remove as remove_file
+    from weights.hub.pulled import remove_pulled as remove_file
 
     check_catalogue_name(name)
     with show_log_messages():
@@ -124,9 +124,9 @@ def weights_import(
     from cli.output.terminal import print_next_step, print_note
     from weights.formats.darknet.weights import read_darknet, read_labels
     from weights.formats.safetensors import save_model
-    from weights.hub.resolve import SUFFIX
+    from weights.hub.resolve import MODEL_SUFFIX
 
-    if out.suffix != SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
+    if out.suffix != MODEL_SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
         raise typer.BadParameter(f"{out} is not the name of a new model file. Give a name that ends in {SUFFIX}.", param_hint="--out")
     names = read_labels(labels) if labels else ()
     model = read_darknet(cfg, weights, labels=names, layers=layers, edges=edges, name=out.stem)

@@ -12,10 +12,10 @@ from cli.output.progress import load_named_engine
 from detector.detector import Detector
 from detector.errors import UnknownModel
 from detector.imaging.draw import draw_detections
-from detector.imaging.encode import EncodedPhoto, encode
-from detector.imaging.image import read_image, read_reduced
+from detector.imaging.encode import EncodedImage, encode_image
+from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 if TYPE_CHECKING:
     from service.client.client import Client
@@ -44,7 +44,7 @@ class DetectionResult:
     width: int  # pixels, upright
     height: int  # pixels, upright
     detections: Sequence[Detection]
-    annotated: EncodedPhoto | None = None  # the copy with boxes, if requested
+    annotated: EncodedImage | None = None  # the copy with boxes, if requested
 
     def to_json(self) -> dict[str, Any]:
         """Return the service's answer with the image's path in front."""
@@ -82,7 +82,7 @@ class LocalBackend:
     """Writes the engine to the disk cache while images are processed. Join it before the process ends."""
 
     @classmethod
-    def load(cls, model: str | None, engine: EngineName, options: DetectionOptions) -> "LocalBackend":
+    def load(cls, model: str | None, engine: EngineKind, options: DetectionOptions) -> "LocalBackend":
         """Load a model. Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
         ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
@@ -94,13 +94,13 @@ class LocalBackend:
     def detect(self, path: Path) -> DetectionResult:
         """See `DetectionBackend.detect`."""
         image_bytes = read_image_bytes(path)
-        reduced = read_reduced(image_bytes, self.detector.enough)
+        reduced = decode_image(image_bytes, self.detector.min_decode_side)
         options, labels = self.options, self.detector.spec.labels
         found = self.detector.detect(reduced, score_threshold=options.confidence, iou_threshold=options.iou, class_ids=self.class_ids)
         annotated = None
         if options.annotate:
-            image = reduced.picture if reduced.whole else read_image(image_bytes)
-            annotated = encode(draw_detections(image, found, labels))
+            image = reduced.array if reduced.is_full_size else read_image(image_bytes)
+            annotated = encode_image(draw_detections(image, found, labels))
         return DetectionResult(path, self.name, reduced.width, reduced.height, Detection.listed(found, labels), annotated)
 
 
@@ -116,7 +116,7 @@ class ServerBackend:
     def connect(cls, client: "Client", model: str | None, options: DetectionOptions) -> "ServerBackend":
         """Check model and labels before the first image is sent. Raises ClientError, UnknownModel, UnknownLabel."""
         chosen = _choose_model(client, model)
-        classes = match_labels(options.classes, chosen.labels, f"{chosen.name} at {client.shown}")
+        classes = match_labels(options.classes, chosen.labels, f"{chosen.name} at {client.display_url}")
         return cls(client, chosen.name, replace(options, classes=classes))
 
     def detect(self, path: Path) -> DetectionResult:
@@ -129,7 +129,7 @@ class ServerBackend:
             iou=options.iou,
             classes=options.classes,
             max_detections=MAX_SERVICE_DETECTIONS,
-            answer="both" if options.annotate else "json",
+            include_annotated=options.annotate,
         )
         annotated = answer.annotated.decoded() if answer.annotated else None
         return DetectionResult(path, answer.model, answer.image.width, answer.image.height, answer.detections, annotated)
@@ -141,5 +141,5 @@ def _choose_model(client: "Client", name: str | None) -> "ModelAnswer":
     if chosen is None:
         names = [model.name for model in models]
         hint = did_you_mean(name, names) if name else ""
-        raise UnknownModel(f"{client.shown} serves no model {str(name)[:80]!r}.{hint} It serves {', '.join(names)}.")
+        raise UnknownModel(f"{client.display_url} serves no model {str(name)[:80]!r}.{hint} It serves {', '.join(names)}.")
     return chosen

@@ -14,7 +14,7 @@ from cli.detect.writers import AnnotatedCopyWriter, VocAnnotationWriter
 from cli.output.detections import DetectionPrinter
 from cli.output.terminal import count_of, print_image_error, print_note
 from detector.errors import ImageError
-from service.client.errors import Refused
+from service.client.errors import RequestRejected
 from training.errors import DatasetError
 
 
@@ -80,7 +80,7 @@ def detect_images(backend: DetectionBackend, paths: Sequence[Path], outputs: Det
         for path in progress.track(paths, description="detecting"):
             try:
                 outputs.add(backend.detect(path))
-            except (OSError, ImageError, Refused, DatasetError) as error:
+            except (OSError, ImageError, RequestRejected, DatasetError) as error:
                 failed += 1
                 print_image_error(console, _failure_message(path, error))
     outputs.print_written_files()

@@ -8,7 +8,7 @@ import numpy as np
 
 from cli.detect.backends import DetectionResult
 from cli.detect.inputs import COPY_MARK, STDIN
-from detector.imaging.encode import EncodedPhoto
+from detector.imaging.encode import EncodedImage
 from training.data.voc_writer import annotation_xml
 from training.errors import DatasetError
 from weights.atomic_files import atomic_write
@@ -26,7 +26,7 @@ class AnnotatedCopyWriter:
         self._folder = folder
         self._taken = {image.resolve() for image in images}  # an input file is never overwritten, whatever its name is
 
-    def write(self, image: Path, copy: EncodedPhoto) -> Path:
+    def write(self, image: Path, copy: EncodedImage) -> Path:
         """Write the copy of `image` and return its path. Raises OSError."""
         path = self._free_path("stdin" if image == STDIN else image.stem, SUFFIXES[copy.media_type])
         with atomic_write(path) as file:

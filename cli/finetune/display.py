@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 def train(run: "Run") -> "Outcome":
     """Train to the end, write the report, and print where the results are. Raises what `Run.go` raises."""
-    from training.errors import TrainingError
     from training.report.report import write_report
+
+    from training.errors import TrainingError
 
     try:
         outcome = _train_with_display(run)

@@ -21,21 +21,21 @@ def published_name(publish_as: str | None, dataset: Path | None, resume: Path | 
 
 def check_publish(folder: Path, name: str) -> None:
     """Check folder and name before the run starts. Raises typer.BadParameter."""
-    from weights.repository.layout import NAME
+    from weights.repository.layout import MODEL_NAME
 
     if not folder.is_dir():
         raise typer.BadParameter(f"the folder {folder} does not exist. Create it first.", param_hint="--publish")
-    if not NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise typer.BadParameter(f"{name!r} is not a valid model name. Use letters, digits, '.', '_' and '-'.", param_hint="--publish-as")
 
 
 def publish_best(outcome: "Outcome", folder: Path, name: str) -> None:
     """Add the best model as a new version, unless the run was interrupted. Raises what `weights.repository.publish.add` raises."""
-    from weights.repository.publish import add
+    from weights.repository.publish import add_version
 
     if outcome.interrupted or outcome.best is None:
         reason = "the run was interrupted" if outcome.interrupted else "the run was never validated"
         typer.echo(f"{folder}: nothing was published, because {reason}.")
         return
-    version = add(folder, name, outcome.folder / "best.safetensors")
+    version = add_version(folder, name, outcome.folder / "best.safetensors")
     typer.echo(f"{folder}: published {name} version {version.number}.")

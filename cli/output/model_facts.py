@@ -9,10 +9,10 @@ from rich.text import Text
 from cli.output.tables import megabytes, print_table
 from cli.output.terminal import escape_control_characters
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
-from detector.shapes import operations_by_layer, parameters_by_layer, trace
+from detector.shapes import operations_by_layer, output_shapes, parameters_by_layer
 from detector.spec import Model
 from weights.hub import cache
-from weights.hub.catalogue import Entry, entries, size_about
+from weights.hub.catalogue import Entry, approximate_size, entries
 
 
 def absent_entry(name: str) -> Entry | None:
@@ -27,7 +27,7 @@ def summarise_entry(entry: Entry) -> dict[str, Any]:
     return {
         "pulled": False,
         **{name: getattr(entry, name) for name in names},
-        "size_about": size_about(entry),
+        "size_about": approximate_size(entry),
         "hashes": dict(entry.hashes),
     }
 
@@ -111,7 +111,7 @@ def _layers(network: Network, input_size: int) -> list[dict[str, Any]]:
             "parameters": parameters[layer.name],
             "operations": operations[layer.name],
         }
-        for layer, shape in zip(network, trace(network, input_size).values(), strict=True)
+        for layer, shape in zip(network, output_shapes(network, input_size).values(), strict=True)
     ]
 
 

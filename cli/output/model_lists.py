@@ -10,13 +10,12 @@ from cli.output.tables import megabytes, print_table
 from cli.output.terminal import print_error
 from detector.errors import ModelError
 from weights.embedded import EMBEDDED
-from weights.errors import StoreError
-from weights.formats.provenance import average_precision
-from weights.formats.safetensors import read_header
-from weights.hub.catalogue import Entry, entries, size_about
-from weights.hub.upkeep import pulled
-from weights.repository.layout import StoredVersion, scan
-from weights.repository.publish import stored
+from weights.errors import RepositoryError
+from weights.formats.safetensors import read_header, recorded_ap
+from weights.hub.catalogue import Entry, approximate_size, entries
+from weights.hub.pulled import list_pulled
+from weights.repository.layout import StoredVersion, scan_repository
+from weights.repository.publish import list_versions
 
 NUMERIC = ("size", "classes", "AP50", "version")
 
@@ -47,20 +46,20 @@ class ModelVersion(NamedTuple):
 def print_known_models() -> None:
     """Print every model that is known by name."""
     rows = [_embedded_model(name, path) for name, path in EMBEDDED.items()]
-    available = pulled()
+    available = list_pulled()
     rows += [_catalogue_model(entry, available=name in available) for name, entry in entries().items()]
     print_table(("name", "status", "size", "classes", "AP50", "licence"), rows, numeric=NUMERIC)
 
 
 def _embedded_model(name: str, path: Path) -> KnownModel:
     header = read_header(path)
-    ap50 = _number(average_precision(header.provenance))
+    ap50 = _number(recorded_ap(header.provenance))
     licence = header.provenance.get("licence", "Apache-2.0")
     return KnownModel(name, "ships", megabytes(path.stat().st_size), len(header.spec.labels), ap50, licence)
 
 
 def _catalogue_model(entry: Entry, *, available: bool) -> KnownModel:
-    size = megabytes(size_about(entry), approximate=not entry.sizes)
+    size = megabytes(approximate_size(entry), approximate=not entry.sizes)
     licence = entry.licence.partition(" for the file")[0]  # `weights info` prints all of it
     return KnownModel(entry.name, "pulled" if available else None, size, len(entry.labels) or None, None, licence)
 
@@ -96,14 +95,14 @@ def _shown(version: ModelVersion) -> tuple[object, ...]:
 def _model_versions(folder: Path) -> tuple[list[ModelVersion], list[str]]:
     """Return every version, including those set aside, and a sentence for each file that cannot be served."""
     if not folder.is_dir():
-        raise StoreError(f"{folder}: there is no such folder. Create it, or give another folder with --models.")
-    found = scan(folder)
+        raise RepositoryError(f"{folder}: there is no such folder. Create it, or give another folder with --models.")
+    found = scan_repository(folder)
     problems = list(found.troubles.values())
     with_versions_aside = {path.parent.name for path in folder.glob("*/aside") if any(path.iterdir())}
     rows = []
     for name in sorted({version.name for version in found.versions} | with_versions_aside):
         newest = True
-        for version in stored(folder, name):
+        for version in list_versions(folder, name):
             rows.append(_model_version(version, "aside" if version.aside else "newest" if newest else "kept", problems))
             newest = False
     return rows, problems
@@ -116,5 +115,5 @@ def _model_version(version: StoredVersion, state: str, problems: list[str]) -> M
         problems.append(str(error))
         return ModelVersion(version.name, version.number, "damaged", 0, 0, None, str(version.path))
     size = round(version.path.stat().st_size / 1e6, 1)
-    ap = average_precision(header.provenance)
+    ap = recorded_ap(header.provenance)
     return ModelVersion(version.name, version.number, state, size, len(header.spec.labels), ap, str(version.path))

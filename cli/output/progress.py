@@ -4,16 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, ProgressCallback, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.checks import check_model
 from cli.output.terminal import show_log_messages
 from detector.spec import Model
-from weights.engines import ready
-from weights.engines.factory import EngineName
-from weights.engines.ready import Ready
+from weights.engines.factory import EngineKind, PreparedEngine
 from weights.hub import resolve
-from weights.hub.partial_file import Progress as ReportDownload
+from weights.hub.partial_file import ProgressCallback as ReportDownload
 
 Advance = Callable[..., None]
 """Advances a progress bar by one step. It accepts the total as an argument, where the total becomes known late."""
@@ -23,7 +21,7 @@ Advance = Callable[..., None]
 def progress_bar(description: str, total: int | None = None) -> Iterator[Advance]:
     """Show a bar while the block runs, if stderr is a terminal."""
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False) as bar:
+    with ProgressCallback(console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False) as bar:
         task = bar.add_task(description, total=total)
 
         def advance(total: int | None = None) -> None:
@@ -39,7 +37,10 @@ def download_bar(name: str) -> Iterator[ReportDownload]:
     """Show bar, rate and remaining time from the first report on. Log messages appear above the bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar, show_log_messages(console):
+    with (
+        ProgressCallback(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar,
+        show_log_messages(console),
+    ):
         task = bar.add_task(name, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
@@ -51,7 +52,7 @@ def load_named_model(name_or_file: str | None) -> Model:
         return resolve.load(name_or_file, progress=report)
 
 
-def load_named_engine(name_or_file: str | None, engine: EngineName, *, lanes: bool = False) -> Ready:
+def load_named_engine(name_or_file: str | None, engine: EngineKind, *, lanes: bool = False) -> PreparedEngine:
     """Load an engine as `weights.engines.ready.load_ready` does, with a bar for the download."""
     check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT) as report:

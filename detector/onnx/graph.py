@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detector.engines.cores import usable_cores
-from detector.network import Activation, Conv, LEAKY_SLOPE, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
+from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
 from detector.onnx.quantized import Kernels, quantize_graph
 from detector.shapes import Arrays, Shape, input_shapes, output_shapes

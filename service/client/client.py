@@ -21,8 +21,8 @@ from pydantic import BaseModel, ValidationError
 from detector.errors import SettingError
 from service.auth.api_keys import HEADER
 from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
-from service.schemas.detections import DetectAnswer, ModelAnswer, ModelList, Problem
-from weights.hub.mirrors import without_password
+from service.schemas.detections import DetectResponse, ModelAnswer, ModelList, Problem
+from weights.hub.mirrors import redact_password
 
 CONNECT_SECONDS = 10
 
@@ -57,7 +57,7 @@ class Client:
             SettingError: The URL or the key is not valid.
         """
         self.url = url.rstrip("/")
-        self.display_url = without_password(self.url)
+        self.display_url = redact_password(self.url)
         if not _is_http_url(self.url):
             raise SettingError(f"the address of the service must be http://host:port or https://host, got {self.display_url!r}.")
         self._timeout = timeout
@@ -87,7 +87,7 @@ class Client:
         classes: Sequence[str] = (),
         max_detections: int | None = None,
         include_annotated: bool = False,
-    ) -> DetectAnswer:
+    ) -> DetectResponse:
         """Detect objects in one image. None selects the default of the service.
 
         Args:
@@ -106,7 +106,7 @@ class Client:
         given = {"model": model, "confidence": confidence, "iou": iou, "max_detections": max_detections}
         query = [(name, str(value)) for name, value in given.items() if value is not None]
         query += [("classes", label) for label in classes] + [("format", "both" if include_annotated else "json")]
-        return self._parse(DetectAnswer, self._request("POST", "detect", query, image_bytes))
+        return self._parse(DetectResponse, self._request("POST", "detect", query, image_bytes))
 
     def _parse(self, schema: type[Schema], body: bytes) -> Schema:
         try:
@@ -164,7 +164,7 @@ class Client:
     def _error(self, response: requests.Response, content: bytes) -> UnexpectedResponse | RequestRejected:
         status = response.status_code
         if response.is_redirect:
-            target = without_password(response.headers["location"])[:200]
+            target = redact_password(response.headers["location"])[:200]
             return UnexpectedResponse(f"{self.display_url} redirects ({status}) to {target!r}. Use the address of that server.")
         try:
             problem = Problem.model_validate_json(content)
@@ -213,4 +213,4 @@ def _reason(error: requests.RequestException) -> str:
             break
         cause = inner
     text = getattr(cause, "strerror", None) or str(cause)
-    return without_password(str(text).rstrip("."))
+    return redact_password(str(text).rstrip("."))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detector.engines import ParallelEngine
+from detector.engines import ConcurrentEngine
 from detector.grid import Logits
 from detector.placement import Pixels
 from service.inference.core_allocator import CoreAllocator
@@ -81,10 +81,10 @@ class InferenceExecutor:
         """Create the executor of a loaded model."""
         engine = model.detector.engine
         return cls(
-            model.detector.network,
+            model.detector.forward,
             model.thread_pool,
             batching,
-            single_threaded=engine.beside if isinstance(engine, ParallelEngine) else None,
+            single_threaded=engine.run_concurrently if isinstance(engine, ConcurrentEngine) else None,
             cores=model.cores,
             max_concurrency=model.max_concurrency,
         )

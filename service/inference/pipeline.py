@@ -18,8 +18,8 @@ from detector.engines.cores import usable_cores
 from detector.errors import ImageError
 from detector.grid import Logits
 from detector.imaging.draw import draw_detections
-from detector.imaging.encode import encode
-from detector.imaging.image import read_image, read_reduced
+from detector.imaging.encode import encode_image
+from detector.imaging.image import decode_image, read_image
 from detector.placement import ImageArray, Pixels
 from service.errors import DeadlineMissed, Overloaded
 from service.inference.admission_queue import AdmissionQueue
@@ -27,7 +27,7 @@ from service.inference.executor import BatchingOptions, InferenceExecutor, Netwo
 from service.inference.types import InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
 from service.observability.metrics import ServiceMetrics
-from service.request.context import current_call
+from service.request.context import current_context
 from service.settings import Settings
 
 ImageInput = bytes | ImageArray
@@ -92,7 +92,7 @@ class InferencePipeline:
         return result
 
     def _deadline(self) -> float:
-        call, seconds = current_call(), self._settings.request_seconds
+        call, seconds = current_context(), self._settings.request_seconds
         return call.deadline(seconds) if call else asyncio.get_running_loop().time() + seconds
 
     def _executor_of(self, model: LoadedModel) -> InferenceExecutor:
@@ -149,21 +149,21 @@ class _Job:
         else:
             self.times.add("decode", 0.0)
             with self.times.measure("prepare"):
-                decoded = _Decoded(self.detector.prepare(self.source), self.source)
+                decoded = _Decoded(self.detector.preprocess(self.source), self.source)
         submit(decoded.prepared.pixels)
         return decoded
 
     def _decode_file(self, image_bytes: bytes) -> _Decoded:
         with self.times.measure("decode"):
-            reduced = read_reduced(image_bytes, self.detector.enough, max_pixels=self.max_pixels)
+            reduced = decode_image(image_bytes, self.detector.min_decode_side, max_pixels=self.max_pixels)
         with self.times.measure("prepare"):
-            keep = self.options.draw and reduced.whole and reduced.width * reduced.height <= MAX_KEPT_PIXELS
-            return _Decoded(self.detector.prepare(reduced), reduced.picture if keep else image_bytes)
+            keep = self.options.draw and reduced.is_full_size and reduced.width * reduced.height <= MAX_KEPT_PIXELS
+            return _Decoded(self.detector.preprocess(reduced), reduced.array if keep else image_bytes)
 
     def postprocess(self, logits: Logits, decoded: _Decoded) -> InferenceResult:
         options, placement, annotated = self.options, decoded.prepared.placement, None
         with self.times.measure("select"):
-            detections = self.detector.select(
+            detections = self.detector.postprocess(
                 logits,
                 decoded.prepared,
                 score_threshold=options.score_threshold,
@@ -175,7 +175,7 @@ class _Job:
             with self.times.measure("draw"):
                 kept = decoded.image
                 image = read_image(kept, max_pixels=self.max_pixels) if isinstance(kept, bytes) else kept
-                annotated = encode(draw_detections(image, detections, self.detector.spec.labels), options.draw)
+                annotated = encode_image(draw_detections(image, detections, self.detector.spec.labels), options.draw)
         times = self.times.milliseconds("decode", "prepare", "network", "select")
         return InferenceResult(placement.width, placement.height, detections, annotated, times)
 

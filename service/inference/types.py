@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
-from detector.imaging.encode import EncodedPhoto, MediaType
+from detector.imaging.encode import EncodedImage, MediaType
 
 MAX_DETECTIONS = 100
 """Default limit of detections per image."""
@@ -39,7 +39,7 @@ class InferenceResult:
     width: int
     height: int
     detections: Detections
-    annotated: EncodedPhoto | None
+    annotated: EncodedImage | None
     timing_ms: dict[str, float]  # milliseconds by stage, and "total"
 
 

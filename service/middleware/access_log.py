@@ -7,7 +7,7 @@ import re
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.request.context import REQUEST_ID_HEADER, RequestContext, set_current_context
 from service.server.lifecycle import Lifecycle
 
@@ -23,7 +23,7 @@ INTERNAL_ERROR = 500
 class AccessLogMiddleware:
     """Creates the request context, counts the request and writes one line to the access log."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics, lifecycle: Lifecycle) -> None:
         self.app = app
         self.metrics = metrics
         self.lifecycle = lifecycle
@@ -60,7 +60,7 @@ class AccessLogMiddleware:
 
     def _add_headers(self, headers: MutableHeaders, context: RequestContext) -> None:
         headers[REQUEST_ID_HEADER] = context.request_id
-        if self.lifecycle.ending:
+        if self.lifecycle.shutting_down:
             headers["connection"] = "close"  # so that the client sends its next request to another instance
 
     def _count(self, scope: Scope, context: RequestContext, status: int, seconds: float) -> None:

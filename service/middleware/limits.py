@@ -7,7 +7,6 @@ number of bytes and answers in plain text.
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,9 +14,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTimeout, BodyTooLarge, Overloaded, ResponseTooLarge
-from service.inference.admission_queue import Scheduler
+from service.inference.admission_queue import AdmissionQueue
 from service.middleware.errors import error_response
-from service.observability.metrics import Metrics
+from service.observability.metrics import ServiceMetrics
 from service.request.context import RequestContext, current_context
 from service.settings import Settings
 
@@ -39,15 +38,15 @@ class AdmissionLimits:
     """
 
     settings: Settings
-    scheduler: Scheduler[Any]
-    metrics: Metrics
+    scheduler: AdmissionQueue
+    metrics: ServiceMetrics
     body_bytes: int = 0  # of all bodies and annotated images in memory
     unauthenticated_bytes: int = 0  # of the bodies without an API key
 
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""
         try:
-            self.scheduler.check_room()
+            self.scheduler.check_capacity()
         except Overloaded:
             self.metrics.rejected.labels("queue").inc()
             raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from weights.repository.layout import StoredVersion, scan
+from weights.repository.layout import StoredVersion, scan_repository
 
 VersionKey = tuple[str, int]
 """Name of a model and number of its version."""
@@ -40,7 +40,7 @@ class FolderScan:
     @classmethod
     def of(cls, folder: Path, previous: "FolderScan | None") -> "FolderScan":
         """Scan the folder. Without a previous scan all files count as stable. Raises OSError if the folder cannot be listed."""
-        found = scan(folder)
+        found = scan_repository(folder)
         files = {(version.name, version.number): FileSnapshot.of(version) for version in found.versions}
         if previous is None:
             return cls(files, found.troubles, frozenset(files))

@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 
 from detector.detector import Detector
-from detector.engines import Engine, ParallelEngine
+from detector.engines import ConcurrentEngine, Engine
 from detector.engines.cores import usable_cores
-from detector.engines.onnxruntime import LANES_UP_TO
+from detector.engines.onnxruntime import MAX_SECOND_SESSION_BYTES
 from detector.quantization import Quantization
-from detector.shapes import array_shapes, parameters, trace
-from detector.spec import ModelFacts, ModelSpec
+from detector.shapes import array_shapes, output_shapes, parameters
+from detector.spec import ModelDescription, ModelSpec
 
 FIRST_VERSION = "1"
 """Version of a model that does not come from a model folder."""
@@ -41,7 +41,7 @@ class LoadedModel:
     @classmethod
     def of(
         cls,
-        model: ModelFacts,
+        model: ModelDescription,
         engine: Engine,
         *,
         name: str | None = None,
@@ -60,7 +60,7 @@ class LoadedModel:
             max_concurrency: Largest number of parallel calls. None: one per core. 1 for engines without parallel calls.
         """
         cores = usable_cores()
-        concurrency = max_concurrency or cores if isinstance(engine, ParallelEngine) else 1
+        concurrency = max_concurrency or cores if isinstance(engine, ConcurrentEngine) else 1
         spec = model.spec
         loaded = cls(
             name or model.name,
@@ -98,9 +98,9 @@ def estimate_memory(spec: ModelSpec, quantization: Quantization | None, calls: i
     calls = calls or usable_cores()
     in_8_bits = {f"{name}/kernel" for name in quantization.layers} if quantization else set()
     weights = sum(prod(shape) * (1 if name in in_8_bits else 4) for name, shape in array_shapes(spec.network).items())
-    outputs = [shape.side**2 * shape.channels * 4 for shape in trace(spec.network, spec.input_size).values()]
+    outputs = [shape.side**2 * shape.channels * 4 for shape in output_shapes(spec.network, spec.input_size).values()]
     activations = 2 * max(this + following for this, following in zip(outputs, [*outputs[1:], 0], strict=True))
-    return weights * (2 if calls > 1 and weights <= LANES_UP_TO else 1) + activations * calls
+    return weights * (2 if calls > 1 and weights <= MAX_SECOND_SESSION_BYTES else 1) + activations * calls
 
 
 def _network_threads(count: int) -> ThreadPoolExecutor:

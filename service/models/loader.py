@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from detector.engines.cores import CGROUP, MEMBER, groups, usable_cores
+from detector.engines.cores import CGROUP_ROOT, PROCESS_CGROUPS, cgroup_folders, usable_cores
 from detector.errors import BoxwrightError, ModelError
 from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.native_memory import release_in_background
 from service.settings import Settings
-from weights.engines.factory import EngineName, load_engine
+from weights.engines.factory import EngineKind, build_engine
 from weights.formats.safetensors import ModelHeader, load_model, read_header
 from weights.repository.layout import StoredVersion
 from weights.repository.snapshot import snapshot
@@ -37,7 +37,7 @@ class InsufficientMemory(ModelError):
 class ModelLoader:
     """Loads versions with one engine and within memory limits."""
 
-    engine: EngineName
+    engine: EngineKind
     budget: int  # bytes of all loaded models together
     process_limit: int = 1 << 62  # bytes of the process
     concurrent_sessions: bool = True  # prepare the engine for parallel calls
@@ -66,7 +66,7 @@ class ModelLoader:
             calls = self._parallel_calls(version, header, free_bytes)
             model = load_model(copy, called=version.path)
         try:
-            engine = load_engine(model, self.engine, lanes=self.concurrent_sessions)
+            engine = build_engine(model, self.engine, concurrent_sessions=self.concurrent_sessions)
             file = version.path.relative_to(folder).as_posix()
             loaded = LoadedModel.of(model, engine, name=version.name, version=str(version.number), file=file, max_concurrency=calls)
         except BoxwrightError as error:
@@ -100,10 +100,10 @@ class ModelLoader:
             )
 
 
-def available_memory(cgroup: Path = CGROUP, member: Path = MEMBER) -> int:
+def available_memory(cgroup: Path = CGROUP_ROOT, member: Path = PROCESS_CGROUPS) -> int:
     """Return the bytes that the process may use: the machine's memory or the lowest cgroup limit (version 1 or 2)."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    files = (group / name for group in groups("memory", cgroup, member) for name in ("memory.max", "memory.limit_in_bytes"))
+    files = (group / name for group in cgroup_folders("memory", cgroup, member) for name in ("memory.max", "memory.limit_in_bytes"))
     limits = (file.read_text(encoding="ascii").strip() for file in files if file.is_file())
     return min([machine, *(int(limit) for limit in limits if limit != "max")])
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from service.request.context import current_call
+from service.request.context import current_context
 from service.settings import LogFormat, LogLevel
 
 LOGGERS = ("boxwright", "uvicorn", "detector", "weights", "training")
@@ -28,7 +28,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if call := current_call():
+        if call := current_context():
             ids = {"request_id": call.request_id, "trace_id": call.trace_id, "parent_id": call.parent_id}
             line |= {name: value for name, value in ids.items() if value}
         line |= getattr(record, "facts", {})
@@ -45,7 +45,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line without the traceback."""
-        call = current_call()
+        call = current_context()
         return _escape(super().formatMessage(record) + (f" [{call.request_id}]" if call else ""))
 
     def formatException(self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]) -> str:

@@ -14,8 +14,8 @@ from service.observability.logging import configure_logging
 from service.request.context import REQUEST_ID_HEADER
 from service.server.uvicorn_server import SWITCH_SECONDS
 from service.settings import Settings
-from weights.engines.factory import load_engine
-from weights.hub.resolve import load
+from weights.engines.factory import build_engine
+from weights.hub.resolve import resolve_model
 
 
 class DetectorReplica:
@@ -26,8 +26,8 @@ class DetectorReplica:
         configure_logging(settings.log_format, settings.log_level)
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # TensorFlow reads them when it starts
             os.environ[name] = str(cores)
-        model = load(settings.model)
-        engine = load_engine(model, settings.engine, threads=cores)
+        model = resolve_model(settings.model)
+        engine = build_engine(model, settings.engine, threads=cores)
         self._registry = Registry([LoadedModel.of(model, engine, max_concurrency=1)])
         self._app = create_app(self._registry, settings, cores=cores)
 

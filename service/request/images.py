@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from service.errors import BadForm, UnsupportedMediaType
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_REQUEST_IMAGES
 from service.request.base64_image import Base64Image
 from service.request.json_body import parse_json
 from service.request.multipart import parse_form
@@ -37,7 +37,7 @@ class ImagesInJson(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra=_require_one_field)
 
     image: Base64Image | SkipJsonSchema[None] = Field(default=None, description="One image file in base64.")
-    images: Annotated[list[Base64Image], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = Field(
+    images: Annotated[list[Base64Image], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = Field(
         default=None, description='Several image files. The response is {"results": [...]}, in the same order.'
     )
 

@@ -13,8 +13,9 @@ from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
 from service.auth.authenticator import FORM_FIELD, ApiKeyAuthenticator
 from service.errors import BODY_ERRORS, IMAGE_ERRORS, BadForm, NoModel, UnsupportedMediaType
-from service.inference.pipeline import MAX_DETECTIONS, Answer, Inference, Options
-from service.models.registry import LoadedModel
+from service.inference.pipeline import InferencePipeline
+from service.inference.types import MAX_DETECTIONS, InferenceOptions, InferenceResult
+from service.models.loaded_model import LoadedModel
 from service.request.images import IMAGE_FIELD, check_content_coding
 from service.request.multipart import FormField, parse_form
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, RegistryDep, admit_images, reject_repeated_params
@@ -53,7 +54,7 @@ class Prediction(BaseModel):
     y_max: int
 
     @classmethod
-    def from_answer(cls, answer: Answer, labels: Sequence[str]) -> list[Self]:
+    def from_answer(cls, answer: InferenceResult, labels: Sequence[str]) -> list[Self]:
         """Convert all detections, best first: Frigate stops at the first one below its threshold."""
         corners = ("x_min", "y_min", "x_max", "y_max")
         return [
@@ -198,9 +199,9 @@ async def _check_key_in_form(request: Request, authenticator: ApiKeyAuthenticato
         await _read_form(request, authenticator)
 
 
-async def _predict(fields: Sequence[FormField], query: DeepStackQuery, model: LoadedModel, inference: Inference) -> Predictions:
+async def _predict(fields: Sequence[FormField], query: DeepStackQuery, model: LoadedModel, inference: InferencePipeline) -> Predictions:
     values = _known_fields(fields)
-    options = Options(_min_confidence(values.get(CONFIDENCE_FIELD, b"")), query.iou, max_detections=query.max_detections)
+    options = InferenceOptions(_min_confidence(values.get(CONFIDENCE_FIELD, b"")), query.iou, max_detections=query.max_detections)
     answer = await inference.detect(values[IMAGE_FIELD], model, options)
     predictions = Prediction.from_answer(answer, model.detector.spec.labels)
     times = answer.timing_ms

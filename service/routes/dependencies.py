@@ -7,10 +7,11 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
 from service.auth.authenticator import ApiKeyAuthenticator
-from service.inference.pipeline import Inference
+from service.inference.pipeline import InferencePipeline
 from service.middleware.limits import AdmissionLimits
-from service.models.registry import LoadedModel, Registry
-from service.observability.metrics import Metrics
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
+from service.observability.metrics import ServiceMetrics
 from service.request.context import current_context, parse_timeout
 from service.server.lifecycle import Lifecycle
 
@@ -20,13 +21,13 @@ async def _registry(request: Request) -> Registry:
     return registry
 
 
-async def _inference(request: Request) -> Inference:
-    inference: Inference = request.app.state.inference
+async def _inference(request: Request) -> InferencePipeline:
+    inference: InferencePipeline = request.app.state.inference
     return inference
 
 
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
+async def _metrics(request: Request) -> ServiceMetrics:
+    metrics: ServiceMetrics = request.app.state.metrics
     return metrics
 
 
@@ -41,8 +42,8 @@ async def _authenticator(request: Request) -> ApiKeyAuthenticator:
 
 
 RegistryDep = Annotated[Registry, Depends(_registry)]
-InferenceDep = Annotated[Inference, Depends(_inference)]
-MetricsDep = Annotated[Metrics, Depends(_metrics)]
+InferenceDep = Annotated[InferencePipeline, Depends(_inference)]
+MetricsDep = Annotated[ServiceMetrics, Depends(_metrics)]
 LifecycleDep = Annotated[Lifecycle, Depends(_lifecycle)]
 AuthenticatorDep = Annotated[ApiKeyAuthenticator, Depends(_authenticator)]
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
 from service.errors import IMAGE_ERRORS, BadForm, BadJson, NoModel, ResponseTooLarge, UnsupportedMediaType
-from service.inference.pipeline import Answer, Options
-from service.inference.several import MAX_PHOTOS, detect_each
-from service.models.registry import LoadedModel
+from service.inference.pipeline import detect_each
+from service.inference.types import MAX_REQUEST_IMAGES, InferenceOptions, InferenceResult
+from service.models.loaded_model import LoadedModel
 from service.request.accept import preferred_media_type
 from service.request.base64_image import EXAMPLE_IMAGE
 from service.request.images import IMAGE_FIELD, UploadedImages, read_images
@@ -62,7 +62,7 @@ class DetectQuery(DetectionParameters):
 
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
-_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_PHOTOS, "items": _BYTES["schema"]}
+_FILES = {"type": "array", "minItems": 1, "maxItems": MAX_REQUEST_IMAGES, "items": _BYTES["schema"]}
 _FORM = {"schema": {"type": "object", "required": [IMAGE_FIELD], "properties": {IMAGE_FIELD: _FILES}, "additionalProperties": False}}
 _JSON = {
     "schema": {"$ref": "#/components/schemas/ImagesInJson"},
@@ -116,8 +116,8 @@ async def _respond(query: DetectQuery, build: Callable[[ResultT, LoadedModel], B
     return serialise() if query.format == "json" else await asyncio.to_thread(serialise)
 
 
-def _options(query: DetectQuery, model: LoadedModel, accept: str) -> Options:
-    return Options(
+def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOptions:
+    return InferenceOptions(
         score_threshold=query.confidence,
         iou_threshold=query.iou,
         class_ids=model.detector.class_ids(query.classes) if query.classes else None,
@@ -132,12 +132,12 @@ def _check_batch_format(query: DetectQuery, images: UploadedImages) -> None:
         raise RequestValidationError([{"type": "batch", "loc": ("query", "format"), "msg": message, "input": "image"}])
 
 
-def _batch_response(answers: Sequence[Answer | ImageError], model: LoadedModel) -> BatchDetectResponse:
+def _batch_response(answers: Sequence[InferenceResult | ImageError], model: LoadedModel) -> BatchDetectResponse:
     results = [FailedImage(problem=problem_of(each)) if isinstance(each, ImageError) else _response(each, model) for each in answers]
     return BatchDetectResponse(results=results)
 
 
-def _response(answer: Answer, model: LoadedModel) -> DetectResponse:
+def _response(answer: InferenceResult, model: LoadedModel) -> DetectResponse:
     annotated = answer.annotated
     return DetectResponse(
         model=model.name,

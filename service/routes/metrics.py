@@ -23,4 +23,4 @@ async def metrics(request: Request, metrics: MetricsDep) -> Response:
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
     except (TypeError, ValueError):  # raised for an invalid version in the Accept header
         encode, media_type = choose_encoder("")
-    return Response(encode(metrics.collected), media_type=media_type)
+    return Response(encode(metrics.collector_registry), media_type=media_type)

@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.routes.dependencies import RegistryDep
 from service.routes.versions import version_statuses
 from service.schemas.models import ModelDescription, ModelList, ModelVersion, RejectedModel
-from weights.formats.provenance import average_precision
+from weights.formats.safetensors import recorded_ap
 
 router = APIRouter(tags=["models"])
 
@@ -17,7 +18,7 @@ async def models(registry: RegistryDep) -> ModelList:
     return ModelList(
         models=[_describe(model, registry) for model in registry],
         refused=[
-            RejectedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.refused
+            RejectedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.rejected
         ],
     )
 
@@ -31,7 +32,7 @@ def _describe(model: LoadedModel, registry: Registry) -> ModelDescription:
         parameters=model.parameters,
         engine=model.engine,
         default=model.name == registry.default_name,
-        ap=average_precision(model.provenance),
+        ap=recorded_ap(model.provenance),
         memory_bytes=model.memory,
         file=model.file,
         versions=[ModelVersion(version=each.version, state=each.state) for each in version_statuses(registry, model.name)],

@@ -2,7 +2,8 @@
 
 from typing import Any, Literal, NamedTuple
 
-from service.models.registry import FIRST_VERSION, Registry
+from service.models.loaded_model import FIRST_VERSION
+from service.models.registry import Registry
 
 StatusCode = Literal["OK", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"]
 VersionState = Literal["AVAILABLE", "LOADING", "END"]
@@ -21,9 +22,9 @@ class VersionStatus(NamedTuple):
 def version_statuses(registry: Registry, name: str) -> list[VersionStatus]:
     """Return the versions of a model that are loaded, being loaded or rejected, newest first."""
     known = {model.version: VersionStatus(model.version, "AVAILABLE") for model in registry.versions(name)}
-    for refused in registry.refused_of(name):
+    for refused in registry.rejected_versions(name):
         if refused.version is not None:
-            code: StatusCode = "RESOURCE_EXHAUSTED" if refused.no_room else "INVALID_ARGUMENT"
+            code: StatusCode = "RESOURCE_EXHAUSTED" if refused.out_of_memory else "INVALID_ARGUMENT"
             known.setdefault(refused.version, VersionStatus(refused.version, "END", code, refused.why))
     if registry.loading is not None and registry.loading[0] == name:
         known.setdefault(registry.loading[1], VersionStatus(registry.loading[1], "LOADING"))

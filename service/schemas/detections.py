@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from detector.detections import Detections
-from detector.imaging.encode import EncodedPhoto, MediaType
+from detector.imaging.encode import EncodedImage, MediaType
 from service.schemas.problem import Problem
 
 
@@ -70,9 +70,9 @@ class AnnotatedImage(BaseModel):
         """Encode the content of an image file in base64."""
         return cls(media_type=media_type, base64=b64encode(data).decode("ascii"))
 
-    def decoded(self) -> EncodedPhoto:
+    def decoded(self) -> EncodedImage:
         """Return the image file."""
-        return EncodedPhoto(self.media_type, b64decode(self.base64))
+        return EncodedImage(self.media_type, b64decode(self.base64))
 
 
 EXAMPLE_RESPONSE: JsonDict = {

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
-from service.inference.pipeline import MAX_DETECTIONS, Options
+from service.inference.types import MAX_DETECTIONS, InferenceOptions
 
 
 class DetectionParameters(BaseModel):
@@ -17,6 +17,6 @@ class DetectionParameters(BaseModel):
     )
     max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=1000, description="Maximum number of boxes; the best are kept.")
 
-    def options(self) -> Options:
+    def options(self) -> InferenceOptions:
         """Return the same values for `Inference.detect`."""
-        return Options(score_threshold=self.confidence, iou_threshold=self.iou, max_detections=self.max_detections)
+        return InferenceOptions(score_threshold=self.confidence, iou_threshold=self.iou, max_detections=self.max_detections)

@@ -12,7 +12,7 @@ from cli import main
 from cli.main import COMMANDS
 from cli.options import EngineChoice
 from service.version import installed_version
-from weights.engines.factory import EngineName
+from weights.engines.factory import EngineKind
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"numpy", "PIL", "fastapi", "uvicorn", "onnx", "onnxruntime", "safetensors", "tensorflow", "keras"}
@@ -41,7 +41,7 @@ def test_version_is_printed(boxwright):
 
 
 def test_the_engine_option_has_every_engine():
-    assert get_args(EngineChoice) == get_args(EngineName)
+    assert get_args(EngineChoice) == get_args(EngineKind)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from detector.detector import Detector
-from detector.imaging.image import read_reduced
+from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import ROOT, command, environment
-from weights.engines.factory import load_engine
+from weights.engines.factory import build_engine
 from weights.formats.safetensors import load_model
 
 VALID_IMAGES = 300
@@ -121,13 +121,13 @@ def test_unreadable_images_are_counted_and_listed(finished):
 
 def test_detections_equal_those_of_a_local_detector(finished, archive, model_file):
     model = load_model(model_file)
-    detector = Detector(model.spec, load_engine(model, threads=1))
+    detector = Detector(model.spec, build_engine(model, threads=1))
     boxes = 0
     for row in rows_of(finished["out"]):
         if row["problem"] is None:
-            reduced = read_reduced((archive / row["photo"]).read_bytes(), detector.enough)
-            prepared = detector.prepare(reduced)
-            detections = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.05)
+            reduced = decode_image((archive / row["photo"]).read_bytes(), detector.min_decode_side)
+            prepared = detector.preprocess(reduced)
+            detections = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.05)
             listed = [each.model_dump() for each in Detection.listed(detections, model.spec.labels)]
             assert row["detections"] == [{"label": each["label"], "score": each["score"], **each["box"]} for each in listed]
             assert (row["width"], row["height"]) == (reduced.width, reduced.height)
@@ -203,16 +203,16 @@ def make_worker(tmp_path, model_file, monkeypatch):
         monkeypatch.setenv(name, "1")
 
     def make():
-        from cli.batch.worker import Worker
+        from cli.batch.worker import BatchWorker
 
-        return Worker(str(tmp_path / "out"), str(model_file), "auto")
+        return BatchWorker(str(tmp_path / "out"), str(model_file), "auto")
 
     return make
 
 
 def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatch):
-    from cli.batch.manifest import Asked, Plan
-    from cli.batch.worker import DEATHS
+    from cli.batch.manifest import BatchTask, Manifest
+    from cli.batch.worker import MAX_CRASHES
 
     monkeypatch.chdir(tmp_path)
     names = ("a.jpg", "killer.jpg", "z.jpg")
@@ -220,8 +220,8 @@ def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatc
     paths = [tmp_path / name for name in names]
     for seed, path in enumerate(paths):
         path.write_bytes(make_image(seed))
-    Plan.begin(tmp_path / "out", Asked("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
-    for _ in range(DEATHS):
+    Manifest.begin(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
+    for _ in range(MAX_CRASHES):
         died = subprocess.run([sys.executable, "-c", CRASHING_WORKER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
         assert died.returncode == 9
     make_worker()({"chunk": [0]})
@@ -231,12 +231,12 @@ def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatc
 
 
 def test_file_name_that_is_not_utf8_is_output(tmp_path, make_worker):
-    from cli.batch.manifest import Asked, Plan
+    from cli.batch.manifest import BatchTask, Manifest
 
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     path.write_bytes(make_image(0))
     (tmp_path / "out").mkdir()
-    Plan.begin(tmp_path / "out", Asked("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
+    Manifest.begin(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
     make_worker()({"chunk": [0]})
     (row,) = rows_of(tmp_path / "out")
     assert row["photo"].endswith("caf\\xe9.jpg")

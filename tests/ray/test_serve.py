@@ -11,11 +11,11 @@ from http.client import HTTPException
 import pytest
 
 from detector.detector import Detector
-from detector.imaging.image import read_reduced
+from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
-from weights.engines.factory import load_engine
-from weights.hub.resolve import load
+from weights.engines.factory import build_engine
+from weights.hub.resolve import resolve_model
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
 MAX_ATTEMPTS = 20_000  # a refused request takes a few milliseconds
@@ -24,13 +24,13 @@ MAX_ATTEMPTS = 20_000  # a refused request takes a few milliseconds
 @pytest.fixture(scope="module")
 def detect_locally():
     """(image bytes) -> detections, computed in this process."""
-    model = load(None)
-    detector = Detector(model.spec, load_engine(model, threads=1))
+    model = resolve_model(None)
+    detector = Detector(model.spec, build_engine(model, threads=1))
 
     def detect(photo):
-        prepared = detector.prepare(read_reduced(photo, detector.enough))
-        raw = detector.network(prepared.pixels[None])[0]
-        return [one.model_dump() for one in Detection.from_detections(detector.select(raw, prepared), detector.spec.labels)]
+        prepared = detector.preprocess(decode_image(photo, detector.min_decode_side))
+        raw = detector.forward(prepared.pixels[None])[0]
+        return [one.model_dump() for one in Detection.from_detections(detector.postprocess(raw, prepared), detector.spec.labels)]
 
     return detect
 

@@ -35,7 +35,7 @@ def test_every_kind_of_problem_is_documented_with_its_status():
 
 def metrics_of(app):
     """Yield name, type, labels and help of every metric, as rows of the table."""
-    for family in app.state.metrics.collected.collect():
+    for family in app.state.metrics.collector_registry.collect():
         if family.name.startswith("boxwright_"):
             labels = [name for name in family.samples[0].labels if name != "le"]
             name = family.name + ("_total" if family.type == "counter" else "")

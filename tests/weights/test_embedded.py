@@ -21,7 +21,7 @@ def everyday():
 
 
 def test_the_shipped_model_is_yolov2_on_efficientnet_lite0(everyday):
-    assert everyday.spec.network == yolov2(everyday.spec.labels, stem=efficientnet_lite0(), filters=384)
+    assert everyday.spec.network == yolov2(everyday.spec.labels, backbone=efficientnet_lite0(), filters=384)
     assert read_header(EVERYDAY).dtype == "float16"
     assert 14e6 < EVERYDAY.stat().st_size < 16e6
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.detections import Boxes
-from detector.imaging.image_files import open_photo
+from detector.imaging.image_files import open_image_file
 
 Size = tuple[int, int]
 """width, height in pixels."""
@@ -31,7 +31,7 @@ class ExifFrame:
     @classmethod
     def of(cls, data: bytes) -> "ExifFrame":
         """Read the header of an image file. Raises ImageError."""
-        photo = open_photo(data)
+        photo = open_image_file(data)
         return cls(photo.size, photo.orientation)
 
     @property

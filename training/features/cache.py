@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.shapes import array_shapes, trace
+from detector.shapes import array_shapes, output_shapes
 from detector.spec import Model
 from training.data.batches import Batches, TrainingExample, ViewId, ViewKind
 from training.data.ground_truth import GroundTruth, PartialRegion
@@ -29,7 +29,7 @@ from training.events import CacheProgress, Events
 from training.features.file import FeatureFile
 from training.features.split_point import feature_layers
 from training.modeling.transfer import hidden_head_layers
-from weights.hub.cache import locked
+from weights.hub.cache import file_lock
 
 OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
 """Options that a view depends on."""
@@ -120,7 +120,7 @@ class FeatureCache:
 
     def _row_type(self, kind: ViewKind) -> np.dtype[Any]:
         """Record of one view. Layer names contain no '/'."""
-        shapes = trace(self.model.spec.network, kind.size)
+        shapes = output_shapes(self.model.spec.network, kind.size)
         features = [(layer, FEATURE_TYPE, (shapes[layer].side, shapes[layer].side, shapes[layer].channels)) for layer in self.layers]
         count, labels = self.batches.max_boxes, len(self.model.spec.labels)
         boxes = [("/boxes", np.float32, (count, 4)), ("/class_ids", np.int64, (count,)), ("/roles", np.int8, (count,))]  # class -1: no box
@@ -129,7 +129,7 @@ class FeatureCache:
 
     def _open(self, kind: ViewKind, events: Events, stop_requested: StopRequested) -> NDArray[Any] | None:
         file = FeatureFile(self._key(kind), len(self._views[kind]), self._row_type(kind))
-        with locked(file.path):
+        with file_lock(file.path):
             if file.path.exists():
                 try:
                     return file.open()

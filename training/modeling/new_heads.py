@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from detector.grid import Anchors
-from detector.network import Backbone, Conv, darknet19, efficientnet_lite0, tiny, upsampling_head, yolov2
-from detector.shapes import array_shapes, trace
+from detector.network import Backbone, Conv, darknet19, efficientnet_lite0, tiny_backbone, upsampling_head, yolov2
+from detector.shapes import array_shapes, output_shapes
 from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
@@ -13,7 +13,7 @@ from training.modeling.transfer import backbone_layers, fresh_arrays
 
 def untrained_backbone(config: Config) -> Model:
     """Return the backbone that `config.network` names, with initial weights."""
-    backbones = {"darknet19": lambda: darknet19(config.width), "tiny": tiny, "efficientnet-lite0": efficientnet_lite0}
+    backbones = {"darknet19": lambda: darknet19(config.width), "tiny": tiny_backbone, "efficientnet-lite0": efficientnet_lite0}
     layers = backbones[config.network]().layers
     spec = ModelSpec((), (), layers, resample="antialiased")
     return Model(f"untrained-{config.network}", spec, fresh_arrays(layers, config))
@@ -28,7 +28,7 @@ def with_head(backbone: Model, labels: tuple[str, ...], anchors: Anchors, config
     """
     layers = backbone.spec.network
     make = upsampling_head if config.head == "fine" else yolov2
-    network = make(labels, stem=Backbone(layers, _passthrough_layer(backbone)), anchors=len(anchors), filters=config.head_filters)
+    network = make(labels, backbone=Backbone(layers, _passthrough_layer(backbone)), anchors=len(anchors), filters=config.head_filters)
     spec = replace(backbone.spec, labels=labels, anchors=anchors, network=network)
     head = frozenset(layer.name for layer in network[len(layers) :] if isinstance(layer, Conv))
     return Model(backbone.name, spec, fresh_arrays(network, config) | dict(backbone.arrays), backbone.provenance), head
@@ -50,7 +50,7 @@ def head_stride(backbone: Model, config: Config) -> int:
 
 def _passthrough_layer(backbone: Model) -> str:
     """The last layer with twice as many cells per side as the backbone's output."""
-    shapes = trace(backbone.spec.network, backbone.spec.input_size)
+    shapes = output_shapes(backbone.spec.network, backbone.spec.input_size)
     cells = list(shapes.values())[-1].side
     candidates = [name for name, shape in shapes.items() if shape.side == 2 * cells]
     if not candidates:

@@ -9,7 +9,7 @@ import numpy as np
 
 from detector.grid import Anchors, shape_iou
 from detector.network import Activation, Conv, Network, Route, Upsample
-from detector.onnx.graph import fold
+from detector.onnx.graph import fold_batch_norm
 from detector.shapes import Array, array_shapes
 from detector.spec import Model, ModelSpec
 from training.config import Config
@@ -141,7 +141,7 @@ def _adapted(layer: Any, new: bool, config: Config) -> Any:
 def _transferred(layer: Conv, model: Model, *, folded: bool) -> dict[str, Array]:
     """The layer's arrays. If `folded`, its batch norm is folded into kernel and bias, which does not change its output."""
     if folded:
-        kernel, bias = fold(layer, model.arrays)
+        kernel, bias = fold_batch_norm(layer, model.arrays)
         return {f"{layer.name}/kernel": np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), f"{layer.name}/bias": bias}
     return {name: array for name, array in model.arrays.items() if name.rpartition("/")[0] == layer.name}
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.keras_model import assign, empty_keras
+from detector.keras_model import assign_arrays, build_untrained_keras
 from detector.network import Activation, Conv, Shortcut
 from detector.spec import Model, ModelSpec
 from training.run.trainer import StepResult
@@ -86,7 +86,7 @@ class ActivationProbe:
     def of(cls, spec: ModelSpec) -> "ActivationProbe":
         """Build a probe for models of this spec."""
         activated = [layer for layer in spec.network if isinstance(layer, Conv | Shortcut) and layer.activation in _FLAT_REGIONS]
-        network = empty_keras(spec)
+        network = build_untrained_keras(spec)
         if not activated:
             return cls(network, {}, lambda *_, **__: {})
         tensors = {layer.name: network.get_layer(f"{layer.name}_{layer.activation}").output for layer in activated}
@@ -94,7 +94,7 @@ class ActivationProbe:
 
     def dead_units(self, model: Model, images: NDArray[np.float32]) -> dict[str, DeadUnits]:
         """Return the shares of dead and saturated channels on images (N, S, S, 3) in 0..255, by layer."""
-        assign(self.network, model)
+        assign_arrays(self.network, model)
         values = self.outputs(images, training=False)
         return {name: _dead_units(np.asarray(values[name]), *_FLAT_REGIONS[kind]) for name, kind in self.layers.items()}
 

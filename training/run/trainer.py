@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from detector.keras_model import LayerTypes, assign, empty_keras, read_back
+from detector.keras_model import LayerTypes, assign_arrays, build_untrained_keras, read_keras_arrays
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
 from training.config import Config
@@ -53,7 +53,7 @@ class Trainer:
         self._dropouts = _dropout_layers(start.model, config, group)
         self.network = self._build_network(self.spec)
         fold_batch_norms(self.network, self.spec.network)
-        assign(self.network, start.model)
+        assign_arrays(self.network, start.model)
         self.freeze(frozenset())
         self.optimizer = GroupedOptimizer(config, self._parameter_groups(frozen))
         self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged_variables} if config.ema else {}
@@ -137,7 +137,7 @@ class Trainer:
         batch_norm = FusedBatchNorm if self.group.count == 1 else partial(SynchronizedBatchNorm, group=self.group)
         with _dtype_policy(self.config.precision):
             kinds = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
-            network = empty_keras(spec, after=self._dropouts, kinds=kinds, **options)
+            network = build_untrained_keras(spec, after=self._dropouts, kinds=kinds, **options)
         network.get_layer(spec.network[-1].name).dtype_policy = "float32"
         return network
 
@@ -204,7 +204,7 @@ class Trainer:
 
     def model(self, name: str, provenance: Mapping[str, str]) -> Model:
         """Return the current model. Inside `averaged_weights` it has the averaged weights."""
-        return Model(name, self.spec, read_back(self.network, self.spec), dict(provenance))
+        return Model(name, self.spec, read_keras_arrays(self.network, self.spec), dict(provenance))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all arrays that determine the further training."""

@@ -27,7 +27,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from detector.engines.cores import usable_cores
-from detector.engines.onnxruntime import GRAPH, KERNELS, OnnxEngine, kind
+from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine
 from detector.errors import EngineCacheError, ModelError
 from detector.quantization import Quantization
 from detector.spec import Model, ModelSpec
@@ -80,7 +80,7 @@ def read_engine(key: str) -> CachedEngine | None:
         metadata = _checked_metadata(folder)
         spec = spec_from_json(metadata["spec"])
         quantization = quantization_from_json(metadata["quantization"]) if "quantization" in metadata else None
-        engine = OnnxEngine.kept(folder, len(spec.anchors))
+        engine = OnnxEngine.from_cache(folder, len(spec.anchors))
         cached = CachedEngine(metadata["name"], spec, metadata["provenance"], quantization, engine)
     except (OSError, ValueError, KeyError, TypeError, ModelError, EngineCacheError) as error:
         log.warning("the cached engine %s is damaged (%s); the engine is built again", folder, error)
@@ -96,8 +96,8 @@ def persist_engine(key: str, model: Model) -> None:
         return
     try:
         with _complete_folder(key, sum(array.nbytes for array in model.arrays.values())) as folder:
-            OnnxEngine.of(model, keep=folder)
-            OnnxEngine.kept(folder, len(model.spec.anchors))  # raises if it cannot be read again
+            OnnxEngine.of(model, cache_folder=folder)
+            OnnxEngine.from_cache(folder, len(model.spec.anchors))  # raises if it cannot be read again
             _write_metadata(folder, model)
     except (OSError, EngineCacheError) as error:
         log.warning("the engine of %s is not cached for the next start: %s. %s", model.name, error, _HINT)
@@ -174,7 +174,7 @@ def _write_metadata(folder: Path, model: Model) -> None:
     metadata = {"name": model.name, "spec": spec_to_json(model.spec), "provenance": dict(model.provenance)}
     if model.quantization:
         metadata["quantization"] = quantization_to_json(model.quantization)
-    metadata |= {name: _file_hash(folder / name) for name in (GRAPH, KERNELS) if (folder / name).exists()}
+    metadata |= {name: _file_hash(folder / name) for name in (GRAPH_FILE, KERNELS_FILE) if (folder / name).exists()}
     text = json.dumps(metadata)
     (folder / METADATA).write_text(f"{_text_hash(text)}\n{text}", encoding="ascii")
 
@@ -184,7 +184,7 @@ def _checked_metadata(folder: Path) -> dict[str, Any]:
     if _text_hash(text) != expected:
         raise EngineCacheError(f"{METADATA} does not match its hash")
     metadata: dict[str, Any] = json.loads(text)
-    for name in (GRAPH, KERNELS):
+    for name in (GRAPH_FILE, KERNELS_FILE):
         exists = (folder / name).exists()
         if exists != (name in metadata) or (exists and _file_hash(folder / name) != metadata[name]):
             raise EngineCacheError(f"{name} does not match its hash")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 from detector import engines
 from detector.engines import Engine
 from detector.errors import SettingError
-from detector.spec import Model, ModelFacts
+from detector.spec import Model, ModelDescription
 
 if TYPE_CHECKING:
     from weights.hub.partial_file import ProgressCallback
@@ -48,13 +48,13 @@ def build_engine(model: Model, name: EngineKind = "auto", *, threads: int | None
         from weights.formats.tensornets.engine import TensornetsEngine
 
         return TensornetsEngine.of(model)
-    return engines.load_engine(model, name, threads=threads, lanes=concurrent_sessions)
+    return engines.load_engine(model, name, threads=threads, concurrent_sessions=concurrent_sessions)
 
 
 class PreparedEngine(NamedTuple):
     """An engine with the facts of its model, and work to do after the start."""
 
-    facts: ModelFacts
+    facts: ModelDescription
     engine: Engine
     persist: Callable[[], object]
     """Write the engine to the cache for the next start, and prepare it for parallel calls if requested.
@@ -115,16 +115,16 @@ def _persist(key: str, model: Model, built: Engine | None) -> None:
     if not isinstance(built, OnnxEngine):
         return
     if (cached := disk_cache.read_engine(key)) is not None:
-        built.narrow = cached.engine.narrow
+        built.single_threaded_session = cached.engine.single_threaded_session
     else:
-        built.add_lane(model)
+        built.add_single_threaded_session(model)
 
 
 def _add_concurrent_session(model: Model, built: Engine) -> None:
     from detector.engines.onnxruntime import OnnxEngine
 
     if isinstance(built, OnnxEngine):
-        built.add_lane(model)
+        built.add_single_threaded_session(model)
 
 
 def _do_nothing() -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample, darknet19, tiny, tiny_yolov2, yolov2
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample, darknet19, tiny_backbone, tiny_yolov2, yolov2
 
 
 def name_layers(network: Network) -> Network:
@@ -14,7 +14,7 @@ def name_layers(network: Network) -> Network:
     gets the names of that network. Otherwise the names are by stage: conv3_1, pool3, route1. A stage ends after each max pool and reorg,
     and before each strided convolution.
     """
-    known = (yolov2(()), tiny_yolov2(()), tiny_yolov2((), filters=512), darknet19().layers, tiny().layers)
+    known = (yolov2(()), tiny_yolov2(()), tiny_yolov2((), filters=512), darknet19().layers, tiny_backbone().layers)
     twin = next((other for other in known if _same_structure(network, other)), None)
     return rename_layers(network, [layer.name for layer in twin[: len(network)]] if twin else _names_by_stage(network))
 

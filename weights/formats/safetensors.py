@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from detector.errors import ArraysError, ModelError, ModelFileError
-from detector.quantization import Quantization, kernel_steps
+from detector.quantization import Quantization, quantize_kernel
 from detector.shapes import array_shapes, operations
 from detector.spec import Model, ModelSpec
 from weights.atomic_files import atomic_write
@@ -244,7 +244,7 @@ def _stored_arrays(model: Model, header: ModelHeader) -> dict[str, NDArray[np.ge
             )
         stored[name] = rounded
         if kind == "int8":
-            stored[name], stored[_step_name(name)] = kernel_steps(rounded, -1)
+            stored[name], stored[_step_name(name)] = quantize_kernel(rounded, -1)
     return stored
 
 

@@ -12,7 +12,7 @@ from detector.errors import ImageTooLarge
 from detector.imaging.image import MAX_PIXELS, MAX_SIDE
 from detector.placement import ImageArray
 from service.errors import BadJson
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_REQUEST_IMAGES
 from service.request.base64_image import decode_base64
 from service.request.json_body import parse_json
 from service.routes.open_inference import JSON_LENGTH_HEADER
@@ -76,14 +76,14 @@ def _images(tensor: InferInput, binary: memoryview | None, max_pixels: int) -> S
 
 
 def _check_count(count: int) -> None:
-    if not 1 <= count <= MAX_PHOTOS:
-        raise BadJson(f"a request must have 1 to {MAX_PHOTOS} images, got {count:,}. Send several requests.")
+    if not 1 <= count <= MAX_REQUEST_IMAGES:
+        raise BadJson(f"a request must have 1 to {MAX_REQUEST_IMAGES} images, got {count:,}. Send several requests.")
 
 
 def _split_elements(binary: memoryview) -> Iterator[bytes]:
     """Yield the elements of a BYTES tensor: a length in 4 bytes, little-endian, then the bytes."""
     position = 0
-    for _ in range(MAX_PHOTOS + 1):
+    for _ in range(MAX_REQUEST_IMAGES + 1):
         left = len(binary) - position
         if left == 0:
             return
@@ -97,7 +97,7 @@ def _split_elements(binary: memoryview) -> Iterator[bytes]:
             )
         yield bytes(binary[position + 4 : position + 4 + length])
         position += 4 + length
-    raise BadJson(f"input {FILES_INPUT!r} has more than {MAX_PHOTOS} elements.")
+    raise BadJson(f"input {FILES_INPUT!r} has more than {MAX_REQUEST_IMAGES} elements.")
 
 
 def _flatten(data: Any) -> Sequence[Any]:
@@ -109,7 +109,7 @@ def _flatten(data: Any) -> Sequence[Any]:
 
 
 def _decode_strings(values: Sequence[Any]) -> list[bytes]:
-    if len(values) > MAX_PHOTOS:
+    if len(values) > MAX_REQUEST_IMAGES:
         _check_count(len(values))
     return [_decode(value) for value in values]
 

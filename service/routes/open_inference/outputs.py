@@ -7,11 +7,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service.inference.padded import Padded
+from service.inference.types import DetectionTensors
 from service.routes.open_inference.schemas import OUTPUTS, InferRequest
 
 
-def write_infer(padded: Padded, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
+def write_infer(padded: DetectionTensors, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """Write the body of an inference response.
 
     Args:
@@ -36,7 +36,7 @@ def write_infer(padded: Padded, request: InferRequest, head: Mapping[str, Any]) 
     return b"".join((text, *binary_parts)), len(text) if binary_parts else None
 
 
-def _arrays(padded: Padded) -> Mapping[str, NDArray[Any]]:
+def _arrays(padded: DetectionTensors) -> Mapping[str, NDArray[Any]]:
     return {
         "boxes": padded.boxes,
         "scores": padded.scores,

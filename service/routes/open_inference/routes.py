@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from detector.errors import UnknownModel
 from service.errors import IMAGE_ERRORS, BadJson, InvalidApiKey, NoModel, ShuttingDown, UnsupportedMediaType
-from service.inference.padded import Padded
-from service.inference.several import detect_all
-from service.models.registry import FIRST_VERSION, LoadedModel
+from service.inference.pipeline import detect_all
+from service.inference.types import DetectionTensors
+from service.models.loaded_model import FIRST_VERSION, LoadedModel
 from service.request.images import check_content_coding
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, LifecycleDep, ModelDep, RegistryDep, admit_images
 from service.routes.open_inference import JSON_LENGTH_HEADER
@@ -144,7 +144,7 @@ async def infer(request: Request, model: ModelDep, inference: InferenceDep) -> R
     max_pixels = request.app.state.limits.settings.max_pixels
     parsed, images = await asyncio.to_thread(parse_infer, await request.body(), request.headers.get(JSON_LENGTH_HEADER), max_pixels)
     answers = await detect_all(inference, images, model, parsed.parameters.options())
-    padded = Padded.of(answers, model.detector.spec.labels)
+    padded = DetectionTensors.from_results(answers, model.detector.spec.labels)
     body, json_length = write_infer(padded, parsed, {"model_name": model.name, "model_version": model.version})
     if json_length is None:
         return Response(body, media_type="application/json")

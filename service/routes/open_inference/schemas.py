@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from service.inference.pipeline import MAX_DETECTIONS
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_DETECTIONS, MAX_REQUEST_IMAGES
 from service.request.base64_image import BASE64_SCHEMA, EXAMPLE_IMAGE
 from service.schemas.parameters import DetectionParameters
 
@@ -76,7 +75,13 @@ def _input_schema(name: str, datatype: str, rank: int, **data: Any) -> JsonDict:
 
 
 _NUMBERS: JsonDict = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3}
-_FILES: dict[str, Any] = {"type": "array", "items": BASE64_SCHEMA, "minItems": 1, "maxItems": MAX_PHOTOS, "description": "Image files."}
+_FILES: dict[str, Any] = {
+    "type": "array",
+    "items": BASE64_SCHEMA,
+    "minItems": 1,
+    "maxItems": MAX_REQUEST_IMAGES,
+    "description": "Image files.",
+}
 _JSON_INPUT_SCHEMA: JsonDict = {
     "anyOf": [
         _input_schema(FILES_INPUT, "BYTES", 1, **_FILES),
@@ -174,7 +179,7 @@ class ModelMetadata(BaseModel):
     name: str = Field(examples=["everyday"])
     versions: list[str] = Field(examples=[["1"]])
     platform: str = Field(examples=["onnxruntime"])
-    inputs: list[TensorMetadata] = Field(description=f"A request has one of them, with at most {MAX_PHOTOS} images.")
+    inputs: list[TensorMetadata] = Field(description=f"A request has one of them, with at most {MAX_REQUEST_IMAGES} images.")
     outputs: list[TensorMetadata]
 
 

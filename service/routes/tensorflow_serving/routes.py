@@ -8,9 +8,9 @@ from fastapi.exceptions import RequestValidationError
 
 from detector.errors import UnknownModel
 from service.errors import IMAGE_ERRORS, BadJson, UnsupportedMediaType
-from service.inference.padded import Padded
-from service.inference.several import detect_all
-from service.models.registry import FIRST_VERSION
+from service.inference.pipeline import detect_all
+from service.inference.types import DetectionTensors
+from service.models.loaded_model import FIRST_VERSION
 from service.request.base64_image import EXAMPLE_IMAGE
 from service.request.images import check_content_coding
 from service.request.json_body import parse_json
@@ -101,7 +101,7 @@ async def predict(
     check_content_coding(request)
     parsed = await asyncio.to_thread(parse_json, await request.body(), PredictRequest)
     answers = await detect_all(inference, parsed.images, model, query.options())
-    outputs = output_columns(Padded.of(answers, model.detector.spec.labels))
+    outputs = output_columns(DetectionTensors.from_results(answers, model.detector.spec.labels))
     if parsed.instances is None:
         return {"outputs": outputs}
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}

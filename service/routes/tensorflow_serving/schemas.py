@@ -10,8 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from service.inference.padded import Padded
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_REQUEST_IMAGES, DetectionTensors
 from service.request.base64_image import BASE64_SCHEMA, decode_base64
 
 INPUT = "image_bytes"
@@ -45,13 +44,13 @@ def _decode_instance(value: Any) -> bytes:
 
 _IMAGE = {"type": "object", "required": ["b64"], "properties": {"b64": BASE64_SCHEMA}, "additionalProperties": False}
 _NAMED_IMAGE = {"type": "object", "required": [INPUT], "properties": {INPUT: _IMAGE}, "additionalProperties": False}
-_COLUMN = {"type": "array", "items": _IMAGE, "minItems": 1, "maxItems": MAX_PHOTOS}
+_COLUMN = {"type": "array", "items": _IMAGE, "minItems": 1, "maxItems": MAX_REQUEST_IMAGES}
 _NAMED_COLUMN = {"type": "object", "required": [INPUT], "properties": {INPUT: _COLUMN}, "additionalProperties": False}
 
 Instance = Annotated[bytes, BeforeValidator(_decode_instance), WithJsonSchema({"anyOf": [_IMAGE, _NAMED_IMAGE]})]
 Column = Annotated[
     list[Annotated[bytes, BeforeValidator(_decode_image)]],
-    Field(min_length=1, max_length=MAX_PHOTOS),
+    Field(min_length=1, max_length=MAX_REQUEST_IMAGES),
     BeforeValidator(_unwrap),
     WithJsonSchema({"anyOf": [_COLUMN, _NAMED_COLUMN]}),
 ]
@@ -69,7 +68,7 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(json_schema_extra=_require_one_field)
 
     signature_name: Literal["serving_default", ""] = SIGNATURE
-    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_PHOTOS)] | SkipJsonSchema[None] = None
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = None
     inputs: Column | SkipJsonSchema[None] = None
 
     @model_validator(mode="after")
@@ -84,7 +83,7 @@ class PredictRequest(BaseModel):
         return self.instances or self.inputs or []
 
 
-def output_columns(padded: Padded) -> dict[str, list[Any]]:
+def output_columns(padded: DetectionTensors) -> dict[str, list[Any]]:
     """Return a list with one entry for each image by output name.
 
     Boxes are ymin, xmin, ymax, xmax from 0 to 1. Class ids start at 1; 0 marks padding.

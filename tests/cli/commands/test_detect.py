@@ -15,7 +15,7 @@ from PIL import Image
 from cli.detect.backends import DetectionOptions, LocalBackend
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
-from detector.imaging.image import read_image, read_reduced
+from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
 from training.data.voc_reader import read_annotation
 from weights.formats.safetensors import save_model
@@ -107,8 +107,8 @@ def test_a_large_image_gets_the_same_scores_as_from_the_service(tiny_model, make
     found = backend.detect(path)
     backend.engine_writer.join()
     detector = Detector(model.spec, OnnxEngine.of(model))
-    prepared = detector.prepare(read_reduced(path.read_bytes(), detector.enough))
-    expected = detector.select(detector.network(prepared.pixels[None])[0], prepared, score_threshold=0.01)
+    prepared = detector.preprocess(decode_image(path.read_bytes(), detector.min_decode_side))
+    expected = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.01)
     assert list(found.detections) == Detection.listed(expected, model.spec.labels) != []
     assert (found.width, found.height) == (900, 700)
 

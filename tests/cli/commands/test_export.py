@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from weights.formats.export import FORMATS
+from weights.formats.export import EXPORTERS
 from weights.formats.safetensors import save_model
 
 pytestmark = pytest.mark.filterwarnings(
@@ -26,11 +26,11 @@ def model_folder(tmp_path, tiny_model, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("target", [target for target in FORMATS if target != "safetensors"])
+@pytest.mark.parametrize("target", [target for target in EXPORTERS if target != "safetensors"])
 def test_every_export_prints_the_largest_difference_on_an_image(boxwright, model_folder, target):
     result = boxwright("export", "mine.safetensors", "--to", target)
     assert result.code == 0, result.err
-    written = [f"mine{suffix}" for suffix in FORMATS[target].suffix]
+    written = [f"mine{suffix}" for suffix in EXPORTERS[target].suffix]
     assert all((model_folder / name).exists() for name in written)
     report = PARITY.fullmatch(result.out)
     assert set(report[1].split(", ")) == set(written)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.shapes import array_shapes, operations, parameters, trace
+from detector.shapes import array_shapes, operations, output_shapes, parameters
 from weights.formats.darknet.weights import write_darknet
 from weights.formats.safetensors import load_model, save_model
 
@@ -74,7 +74,7 @@ def test_json_info_has_each_layer_and_the_totals(boxwright, model_file, tiny_mod
     assert facts["parameters"] == parameters(network) == sum(layer["parameters"] for layer in facts["layers"])
     assert facts["operations"] == operations(network, 64) == sum(layer["operations"] for layer in facts["layers"])
     assert [layer["name"] for layer in facts["layers"]] == [layer.name for layer in network]
-    assert [layer["output"] for layer in facts["layers"]] == [[s.side, s.side, s.channels] for s in trace(network, 64).values()]
+    assert [layer["output"] for layer in facts["layers"]] == [[s.side, s.side, s.channels] for s in output_shapes(network, 64).values()]
     first = sum(int(np.prod(shape)) for name, shape in array_shapes(network).items() if name.startswith("conv1/"))
     assert facts["layers"][0]["parameters"] == first
     assert facts["layers"][0]["operations"] == 2 * 3 * 3 * 3 * 8 * 64 * 64

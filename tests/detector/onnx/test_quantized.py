@@ -16,7 +16,7 @@ from detector.onnx.graph import build_onnx
 from detector.quantization import Quantization, quantize_kernel
 from detector.spec import Model, ModelSpec
 from weights.quantization.calibration import calibrate
-from weights.quantization.quantize import quantize, rounded
+from weights.quantization.quantize import quantize_model, round_kernels
 
 numbers = st.floats(-(2.0**100), 2.0**100, width=32)
 
@@ -32,10 +32,10 @@ def model_of(random_arrays, *layers):
 @given(arrays(np.float32, (3, 3, 2, 5), elements=numbers))
 def test_quantising_a_kernel_again_does_not_change_it(kernel):
     values, scales = quantize_kernel(kernel, -1)
-    rounded = values * scales
-    values_again, scales_again = quantize_kernel(rounded, -1)
-    np.testing.assert_array_equal(values_again * scales_again, rounded)
-    assert (np.abs(rounded - kernel) <= scales * 0.505 + 1e-30).all()
+    round_kernels = values * scales
+    values_again, scales_again = quantize_kernel(round_kernels, -1)
+    np.testing.assert_array_equal(values_again * scales_again, round_kernels)
+    assert (np.abs(round_kernels - kernel) <= scales * 0.505 + 1e-30).all()
 
 
 def test_a_quantised_convolution_equals_integer_arithmetic(random_arrays):
@@ -75,7 +75,7 @@ def test_a_kernel_that_batch_norm_scales_to_zero_leaves_the_shift(gamma, gain, r
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_works_in_8_bits(activation, random_arrays):
     model = model_of(random_arrays, Conv("a", 8, activation=activation, stride=2), Conv("b", 8, activation=activation), Conv("c", 3))
-    quantised = quantize(model, list(images(64, 3)), enough=0)
+    quantised = quantize_model(model, list(images(64, 3)), enough=0)
     assert quantised.left == ()
     assert quantised.decibels > 20
 
@@ -96,7 +96,7 @@ def test_every_layer_type_works_in_8_bits(random_arrays):
     )
     model = model_of(random_arrays, *layers)
     pixels = list(images(64, 3))
-    result = quantize(model, pixels, enough=0)
+    result = quantize_model(model, pixels, enough=0)
     assert result.decibels > 20
     kinds = {node.op_type for node in OnnxGraph.of(result.model).nodes}
     assert {"QLinearConv", "QLinearAdd", "QLinearConcat", "QLinearLeakyRelu"} <= kinds
@@ -132,8 +132,8 @@ def test_layers_with_a_large_quantisation_error_stay_in_float32(random_arrays):
     arrays["b/kernel"][1, 1, 0] *= 300  # all other values of its filter become smaller than a step
     pixels = list(images(64, 3))
     outlier_model = replace(model, arrays=arrays)
-    all_quantised = quantize(outlier_model, pixels, enough=0)
-    better = quantize(outlier_model, pixels, enough=all_quantised.decibels + 1)
+    all_quantised = quantize_model(outlier_model, pixels, enough=0)
+    better = quantize_model(outlier_model, pixels, enough=all_quantised.decibels + 1)
     assert better.left
     assert better.decibels >= all_quantised.decibels + 1
     assert set(better.left) | set(better.model.quantization.layers) == {"a", "b", "c"}
@@ -142,7 +142,7 @@ def test_layers_with_a_large_quantisation_error_stay_in_float32(random_arrays):
 def test_a_model_without_a_quantisable_layer_is_refused(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
     with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* even '[abc]', .* [0-9.]+ dB .* 1000 are wanted"):
-        quantize(model, list(images(64, 3)), enough=1000)
+        quantize_model(model, list(images(64, 3)), enough=1000)
 
 
 def test_a_float32_layer_between_two_quantised_layers_is_not_quantised(random_arrays):
@@ -163,15 +163,15 @@ def test_bias_correction_keeps_the_mean_output(random_arrays):
     model = model_of(random_arrays, *layers)
     constant = np.full((1, 64, 64, 3), 100, np.float32)
     calibration = calibrate(model, list(constant))
-    quantised = rounded(replace(model, quantization=Quantization(("c",), calibration.ranges)), calibration.means)
+    quantised = round_kernels(replace(model, quantization=Quantization(("c",), calibration.ranges)), calibration.means)
     exact, corrected = (load_engine(replace(each, quantization=None))(constant).mean(axis=(1, 2)) for each in (model, quantised))
-    uncorrected = load_engine(replace(rounded(replace(model, quantization=quantised.quantization)), quantization=None))(constant)
+    uncorrected = load_engine(replace(round_kernels(replace(model, quantization=quantised.quantization)), quantization=None))(constant)
     assert np.abs(corrected - exact).max() < 0.01 * np.abs(uncorrected.mean(axis=(1, 2)) - exact).max()
 
 
 def test_tensorflow_computes_the_quantised_kernels_in_float32(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
-    result = quantize(model, list(images(64, 3)), enough=0).model
+    result = quantize_model(model, list(images(64, 3)), enough=0).model
     onnx = OnnxEngine.of(replace(result, quantization=None))(images(64))
     np.testing.assert_allclose(onnx, load_engine(result, "tensorflow")(images(64)), atol=1e-4 * np.abs(onnx).max())
 
@@ -191,7 +191,7 @@ def test_an_invalid_quantisation_is_refused(random_arrays):
 def test_upsampling_between_convolutions_stays_in_8_bits(random_arrays):
     layers = (Conv("a", 8, stride=2), Upsample("up"), Conv("b", 8), Route("both", ("up", "b")), Conv("c", 4))
     model = of_layers(random_arrays, *layers)
-    quantised = quantize(model, list(images(64, 4)), enough=10.0).model
+    quantised = quantize_model(model, list(images(64, 4)), enough=10.0).model
     graph = build_onnx(quantised)
     resized = next(node for node in graph.graph.node if node.op_type == "Resize")
     assert resized.input[0] == "a/dequantised"

@@ -16,8 +16,9 @@ from detector.errors import SettingError
 from service.app import create_app
 from service.auth.api_keys import HashedKey, key_name, new_key
 from service.client.client import Client
-from service.client.errors import Refused
-from service.models.registry import LoadedModel, Registry
+from service.client.errors import RequestRejected
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.settings import Settings, read_settings
 
 KEY, OTHER = new_key(), new_key()
@@ -178,7 +179,7 @@ def test_tritonclient_sends_the_key_as_a_header(protected, photo):
 def test_our_client_sends_the_key_and_reports_a_missing_one(protected, photo):
     with Client(protected.url, api_key=KEY) as client:
         assert client.detect(photo()).model == "tiny-random"
-    with Client(protected.url) as client, pytest.raises(Refused, match="requires an API key") as error:
+    with Client(protected.url) as client, pytest.raises(RequestRejected, match="requires an API key") as error:
         client.models()
     assert error.value.status == 401
 

@@ -14,7 +14,7 @@ from detector.errors import SettingError
 from service.client import client as client_module
 from service.client.client import Client, parse_retry_after
 from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
-from service.schemas.detections import DetectAnswer
+from service.schemas.detections import DetectResponse
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_every_attempt_sends_the_image():
     waits = []
     busy = [(503, {"retry-after": after}, BUSY) for after in ("7", "0", formatdate(0, usegmt=True))]
     with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, sleep=waits.append) as client:
-        assert client.detect(b"photo") == DetectAnswer.model_validate_json(FOUND)
+        assert client.detect(b"photo") == DetectResponse.model_validate_json(FOUND)
     assert waits == [7, 0, 0]
     assert bodies == [b"photo"] * 4
 

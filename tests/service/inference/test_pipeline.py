@@ -68,7 +68,7 @@ def test_64_concurrent_requests_get_the_results_of_sequential_requests(two_model
 
 
 def test_64_concurrent_requests_with_parallel_calls_get_the_results_of_sequential_requests(tiny_model, photo):
-    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, lanes=True), max_concurrency=2)
+    model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, concurrent_sessions=True), max_concurrency=2)
     app = create_app(Registry([replace(model, cores=2)]), Settings(queue_size=64))
     images = [photo(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from service.observability.logs import set_up_logs
+from service.observability.logging import configure_logging
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -19,7 +19,7 @@ def lines(capsys):
     logging.captureWarnings(False)
 
     def start(form):
-        set_up_logs(form, "info")
+        configure_logging(form, "info")
         return lambda: capsys.readouterr().err.splitlines()
 
     yield start
@@ -93,7 +93,7 @@ def test_a_path_cannot_forge_a_line_of_the_text_log(lines, ask, tiny_app):
 
 def test_during_shutdown_the_service_answers_but_is_not_ready(watched_app, ask, photo):
     app = watched_app()
-    app.state.lifecycle.ending = True
+    app.state.lifecycle.shutting_down = True
     ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=photo())
     assert (ready.status_code, ready.json()["type"]) == (503, "urn:boxwright:problem:shutting-down")
     assert ready.headers["retry-after"] == "1"

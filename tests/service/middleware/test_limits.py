@@ -73,26 +73,26 @@ async def until(condition):
 
 
 def value(app, name, **labels):
-    return app.state.metrics.collected.get_sample_value(name, labels)
+    return app.state.metrics.collector_registry.get_sample_value(name, labels)
 
 
 async def fill(app, http, photo, count):
     """Start `count` requests that wait for the gate of the engine."""
-    scheduler = app.state.inference.scheduler
+    scheduler = app.state.inference.queue
     tasks = [asyncio.create_task(http.post("/detect", content=photo)) for _ in range(count)]
-    await until(lambda: scheduler.working + scheduler.waiting == count)
+    await until(lambda: scheduler.running + scheduler.waiting == count)
     return tasks
 
 
 def capacity(app):
     """Return the number of images that are processed or may wait."""
-    return app.state.inference.scheduler.places + 2
+    return app.state.inference.queue.max_concurrency + 2
 
 
 def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, watched, photo):
     async def test():
         app = watched_app(queue_size=2)
-        app.state.inference.scheduler.service_time.seconds = 1.1
+        app.state.inference.queue.service_time.seconds = 1.1
         watched.gate.clear()
         async with client(app) as http:
             tasks = await fill(app, http, photo(), capacity(app))
@@ -180,7 +180,7 @@ def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched,
             tasks = [asyncio.create_task(exchange.run()) for exchange in exchanges]
             for exchange in exchanges:
                 exchange.body(photo())
-            await until(lambda: app.state.inference.scheduler.working + app.state.inference.scheduler.waiting == 7)
+            await until(lambda: app.state.inference.queue.running + app.state.inference.queue.waiting == 7)
             for exchange in exchanges:
                 exchange.disconnect()
             await asyncio.gather(*tasks)

@@ -4,12 +4,12 @@ from math import prod
 
 import pytest
 
-from detector.engines.onnxruntime import LANES_UP_TO
+from detector.engines.onnxruntime import MAX_SECOND_SESSION_BYTES
 from detector.shapes import array_shapes
 from service.models.loaded_model import estimate_memory
 from service.models.loader import LOADING_FACTOR, ModelLoader, available_memory
 from service.settings import Settings
-from weights.repository.publish import add, remove
+from weights.repository.publish import add_version, remove_version
 
 MIB = 2**20
 
@@ -24,18 +24,18 @@ def two_cores(monkeypatch):
 def test_model_beyond_the_budget_is_rejected_and_loaded_once_it_fits(watch, models, tiny_model, another_model):
     needed = estimate_memory(tiny_model.spec, None)
     for name in ("a", "b"):
-        add(models, name, tiny_model)
+        add_version(models, name, tiny_model)
     folder = watch(budget=2 * needed)
     assert folder.served == {"a": ["1"], "b": ["1"]}
     assert {model.memory for model in folder.registry} == {needed}
-    add(models, "c", another_model)
+    add_version(models, "c", another_model)
     folder.scan(4)
     assert folder.served == {"a": ["1"], "b": ["1"]}
     assert "Remove a model, or raise BOXWRIGHT_MAX_MODEL_BYTES" in folder.rejected["c", "1"]
     assert [rejected.out_of_memory for rejected in folder.registry.rejected] == [True]
     assert folder.registry.rejection_count == 1
     for name in ("a", "b"):
-        remove(models, name)
+        remove_version(models, name)
     assert folder.scan().served == {"c": ["1"]}
     assert not folder.rejected
 
@@ -43,26 +43,26 @@ def test_model_beyond_the_budget_is_rejected_and_loaded_once_it_fits(watch, mode
 def test_model_that_cannot_be_loaded_beside_the_others_is_rejected_until_they_are_removed(watch, models, tiny_model):
     """Loading takes more memory than the loaded model: the process would be killed."""
     needed = estimate_memory(tiny_model.spec, None)
-    add(models, "a", tiny_model)
+    add_version(models, "a", tiny_model)
     folder = watch(budget=3 * needed, process_limit=LOADING_FACTOR * needed)
     assert folder.served == {"a": ["1"]}
-    add(models, "b", tiny_model)
+    add_version(models, "b", tiny_model)
     assert folder.scan(3).served == {"a": ["1"]}
     assert "give the service more memory" in folder.rejected["b", "1"]
     assert folder.registry.rejection_count == 1
-    remove(models, "a")
+    remove_version(models, "a")
     assert folder.scan().served == {"b": ["1"]}
 
 
 def test_memory_is_checked_before_the_weights_are_read(watch, models, tiny_model):
-    path = add(models, "mine", tiny_model).path
+    path = add_version(models, "mine", tiny_model).path
     path.write_bytes(path.read_bytes()[:-4] + b"oops")  # damaged weights, which only a full read detects
     assert "the model needs" in watch(budget=1).rejected["mine", "1"]
 
 
 def test_parallel_calls_are_limited_to_what_fits_into_the_budget(watch, models, tiny_model, monkeypatch):
     monkeypatch.setattr("service.models.loader.usable_cores", lambda: 16)
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     memory = {calls: estimate_memory(tiny_model.spec, None, calls) for calls in (1, 5, 16)}
     assert watch(budget=memory[16]).registry.get("mine").max_concurrency == 16
     limited = watch(budget=memory[5]).registry.get("mine")
@@ -76,7 +76,7 @@ def test_each_parallel_call_adds_its_activations_and_the_second_session_adds_its
     assert memory[3] - memory[2] == activations > 0
     shapes = array_shapes(tiny_model.spec.network).values()
     weights = sum(4 * prod(shape) for shape in shapes)
-    assert weights <= LANES_UP_TO
+    assert weights <= MAX_SECOND_SESSION_BYTES
     assert memory[1] - memory[0] == activations + weights
 
 

@@ -16,8 +16,8 @@ from service.app import create_app
 from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.registry import Registry
 from service.settings import Settings
-from weights.repository.layout import FILE
-from weights.repository.publish import add, remove, rollback
+from weights.repository.layout import MODEL_FILE
+from weights.repository.publish import add_version, remove_version, rollback_version
 
 SWAPS = 20
 CONFIDENCE = 0.02
@@ -108,7 +108,7 @@ def with_version(answer, version):
 def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models, tiny_model, another_model, photo, ask):
     """Odd and even versions have different labels and boxes: each answer must come from one version only."""
     kinds = (tiny_model, another_model)
-    add(models, "mine", kinds[0])
+    add_version(models, "mine", kinds[0])
     service = start(BOXWRIGHT_QUEUE_SIZE="100")
     clients = Clients(service, photo(120, 90))
     apps = [create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model), name="mine")]), Settings()) for model in kinds]
@@ -116,7 +116,7 @@ def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models
     assert all(expected[0][name] != expected[1][name] for name in clients.requests)
     with clients:
         for swap in range(1, SWAPS + 1):
-            version = str(add(models, "mine", kinds[swap % 2]).number)
+            version = str(add_version(models, "mine", kinds[swap % 2]).number)
             until(lambda: versions_of(service), lambda served, version=version: served == {"mine": version})
     answered_by = set()
     for name, answers in clients.answers.items():
@@ -136,8 +136,8 @@ def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models
 
 def test_every_protocol_reports_versions_and_their_states(start, models, tiny_model, another_model, photo):
     for model in (tiny_model, another_model, tiny_model):
-        add(models, "mine", model)
-    (models / "mine" / "3" / FILE).write_bytes(b"broken")
+        add_version(models, "mine", model)
+    (models / "mine" / "3" / MODEL_FILE).write_bytes(b"broken")
     service = start(BOXWRIGHT_MODEL_VERSIONS="2")
     get = lambda path: httpx.get(service.url + path)  # noqa: E731
     (mine,) = models_of(service)["models"]
@@ -182,11 +182,11 @@ def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_
     assert httpx.get(f"{service.url}/livez").status_code == 200
     refusal = httpx.post(f"{service.url}/detect", content=photo())
     assert (refusal.status_code, refusal.json()["type"]) == (503, "urn:boxwright:problem:no-model")
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     until(ready, lambda status: status == 200)
     assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "mine"
     (models / "broken.safetensors").write_bytes(b"broken")
-    remove(models, "mine")
+    remove_version(models, "mine")
     until(ready, lambda status: status == 503)
     assert not models_of(service)["models"]
     until(lambda: models_of(service)["refused"], bool)
@@ -203,14 +203,14 @@ def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_
 
 
 def test_fixed_model_stays_the_default_beside_models_of_the_folder(start, models, model_file, another_model, photo):
-    add(models, "aardvark", another_model)
+    add_version(models, "aardvark", another_model)
     service = start(model_file)
     initial = models_of(service)["models"]
     assert [(model["name"], model["default"]) for model in initial] == [("tiny-random", True), ("aardvark", False)]
     assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "tiny-random"
-    add(models, "tiny-random", another_model)
+    add_version(models, "tiny-random", another_model)
     until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == list(another_model.spec.labels))
-    remove(models, "tiny-random")
+    remove_version(models, "tiny-random")
     until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == initial[0]["labels"])
 
 
@@ -223,10 +223,10 @@ def test_name_that_is_not_in_the_catalogue_is_the_default_of_the_folder(models):
 
 def test_rollback_beyond_the_budget_is_refused_and_the_present_version_stays(start, models, tiny_model, another_model):
     for model in (tiny_model, another_model):
-        add(models, "mine", model)
+        add_version(models, "mine", model)
     needed = estimate_memory(another_model.spec, None)
     service = start(BOXWRIGHT_MAX_MODEL_BYTES=str(needed))
-    rollback(models, "mine")
+    rollback_version(models, "mine")
     (refused,) = until(lambda: models_of(service)["refused"], bool)
     assert "BOXWRIGHT_MAX_MODEL_BYTES" in refused["why"]
     assert versions_of(service) == {"mine": "2"}

@@ -18,15 +18,15 @@ from service.models.loader import ModelLoader
 from service.models.registry import Registry
 from service.models.watcher import ModelWatcher
 from service.settings import Settings
-from weights.repository.layout import FILE
-from weights.repository.publish import add, promote, remove, rollback
+from weights.repository.layout import MODEL_FILE
+from weights.repository.publish import add_version, promote_version, remove_version, rollback_version
 
 MIB = 2**20
 
 
 def test_first_scan_serves_the_highest_version_of_each_model(watch, models, write_model, tiny_model, another_model):
-    write_model(models / "fruit" / "9" / FILE, tiny_model)
-    write_model(models / "fruit" / "10" / FILE, another_model)
+    write_model(models / "fruit" / "9" / MODEL_FILE, tiny_model)
+    write_model(models / "fruit" / "10" / MODEL_FILE, another_model)
     write_model(models / "flat.safetensors", tiny_model)
     folder = watch()
     assert folder.served == {"flat": ["1"], "fruit": ["10"]}
@@ -37,20 +37,20 @@ def test_first_scan_serves_the_highest_version_of_each_model(watch, models, writ
 
 
 def test_new_version_is_served_after_two_equal_scans(watch, models, tiny_model, another_model):
-    add(models, "fruit", tiny_model)
+    add_version(models, "fruit", tiny_model)
     folder = watch()
-    add(models, "fruit", another_model)
+    add_version(models, "fruit", another_model)
     assert folder.scan(1).served == {"fruit": ["1"]}
     assert folder.scan(1).served == {"fruit": ["2"]}
 
 
 def test_file_that_is_being_copied_is_not_read(watch, models, write_model, tiny_model, another_model):
-    add(models, "fruit", tiny_model)
+    add_version(models, "fruit", tiny_model)
     folder = watch()
     complete = models.parent / "complete"
     write_model(complete, another_model)
     data = complete.read_bytes()
-    copied = models / "fruit" / "2" / FILE
+    copied = models / "fruit" / "2" / MODEL_FILE
     copied.parent.mkdir()
     for part in (data[:100], data[:-1]):
         copied.write_bytes(part)
@@ -67,10 +67,10 @@ def test_file_that_is_being_copied_is_not_read(watch, models, write_model, tiny_
 
 @pytest.mark.parametrize("defect", ["damaged", "cut", "foreign", "a folder", "stem", "pipe"])
 def test_broken_version_is_rejected_with_a_reason_and_the_old_version_stays(watch, models, write_model, tiny_model, defect, caplog):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     folder = watch()
     old = folder.registry.get("mine")
-    path = models / "mine" / "2" / FILE
+    path = models / "mine" / "2" / MODEL_FILE
     write_model(path, tiny_model)
     data = path.read_bytes()
     if defect == "stem":
@@ -126,9 +126,9 @@ def test_symbolic_links_are_followed_as_kubernetes_swaps_them(watch, models, wri
 
 def test_removed_model_is_unloaded_after_two_scans(watch, models, tiny_model):
     for name in ("one", "two"):
-        add(models, name, tiny_model)
+        add_version(models, name, tiny_model)
     folder = watch()
-    remove(models, "one")
+    remove_version(models, "one")
     assert folder.scan(1).served == {"one": ["1"], "two": ["1"]}
     assert folder.scan(1).served == {"two": ["1"]}
     with pytest.raises(UnknownModel, match="This service has two"):
@@ -136,18 +136,18 @@ def test_removed_model_is_unloaded_after_two_scans(watch, models, tiny_model):
 
 
 def test_unreadable_folder_unloads_nothing(watch, models, tiny_model, caplog):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     folder = watch()
     models.rename(models.with_name("away"))
     assert folder.scan(5).served == {"mine": ["1"]}
     assert caplog.text.count("Loaded models stay available") == 1
     models.with_name("away").rename(models)
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     assert folder.scan().served == {"mine": ["2"]}
 
 
 def test_model_that_is_missing_in_one_scan_is_not_loaded_again(watch, models, tiny_model):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     folder = watch()
     before = folder.registry.get("mine")
     (models / "mine").rename(models / ".mine")
@@ -158,33 +158,33 @@ def test_model_that_is_missing_in_one_scan_is_not_loaded_again(watch, models, ti
 
 def test_rollback_and_promote_are_followed(watch, models, tiny_model, another_model):
     for model in (tiny_model, another_model, tiny_model):
-        add(models, "mine", model)
+        add_version(models, "mine", model)
     folder = watch()
     assert folder.served == {"mine": ["3"]}
-    rollback(models, "mine")
+    rollback_version(models, "mine")
     assert folder.scan().served == {"mine": ["2"]}
-    promote(models, "mine", 1)
+    promote_version(models, "mine", 1)
     assert folder.scan().served == {"mine": ["1"]}
-    promote(models, "mine", 3)
+    promote_version(models, "mine", 3)
     assert folder.scan().served == {"mine": ["3"]}
 
 
 def test_version_that_was_rolled_back_stays_if_the_previous_one_is_broken(watch, models, tiny_model):
     for _ in range(2):
-        add(models, "mine", tiny_model)
+        add_version(models, "mine", tiny_model)
     folder = watch()
-    (models / "mine" / "1" / FILE).write_bytes(b"broken")
-    rollback(models, "mine")
+    (models / "mine" / "1" / MODEL_FILE).write_bytes(b"broken")
+    rollback_version(models, "mine")
     assert folder.scan(3).served == {"mine": ["2"]}
     assert ("mine", "1") in folder.rejected
-    remove(models, "mine")
+    remove_version(models, "mine")
     assert folder.scan().served == {}
 
 
 def test_first_scan_serves_the_newest_valid_version(watch, models, tiny_model):
     for _ in range(3):
-        add(models, "mine", tiny_model)
-    (models / "mine" / "3" / FILE).write_bytes(b"broken")
+        add_version(models, "mine", tiny_model)
+    (models / "mine" / "3" / MODEL_FILE).write_bytes(b"broken")
     folder = watch()
     assert folder.served == {"mine": ["2"]}
     assert ("mine", "3") in folder.rejected
@@ -192,12 +192,12 @@ def test_first_scan_serves_the_newest_valid_version(watch, models, tiny_model):
 
 def test_several_versions_stay_loaded_and_answer_by_number(watch, models, tiny_model, another_model):
     for model in (tiny_model, another_model, tiny_model):
-        add(models, "mine", model)
+        add_version(models, "mine", model)
     folder = watch(max_versions=2)
     assert folder.served == {"mine": ["3", "2"]}
     assert folder.registry.get("mine", "2").detector.spec.labels == another_model.spec.labels
     second = folder.registry.get("mine", "2")
-    rollback(models, "mine")
+    rollback_version(models, "mine")
     assert folder.scan().served == {"mine": ["2", "1"]}
     assert folder.registry.get("mine") is second  # it was not loaded again
 
@@ -205,20 +205,20 @@ def test_several_versions_stay_loaded_and_answer_by_number(watch, models, tiny_m
 def test_model_of_the_folder_replaces_the_fixed_model_of_its_name_until_it_is_removed(watch, models, tiny_model, another_model):
     fixed = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model), name="mine")
     folder = watch(Registry([fixed]))
-    add(models, "mine", another_model)
-    add(models, "another", another_model)
+    add_version(models, "mine", another_model)
+    add_version(models, "another", another_model)
     assert folder.scan().registry.default.detector.spec.labels == another_model.spec.labels
     assert list(folder.served) == ["mine", "another"]
-    remove(models, "mine")
+    remove_version(models, "mine")
     assert folder.scan().registry.default is fixed
 
 
 def test_default_model_may_be_loaded_later(watch, models, tiny_model):
-    add(models, "another", tiny_model)
+    add_version(models, "another", tiny_model)
     folder = watch(Registry(default="mine"))
     with pytest.raises(NoModel, match="no model 'mine'"):
         _ = folder.registry.default
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     assert folder.scan().registry.default.name == "mine"
     assert list(folder.served) == ["mine", "another"]
 
@@ -227,7 +227,7 @@ def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, 
     def fails(*_, **__):
         raise RuntimeError("no kernel for this")
 
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     monkeypatch.setattr("service.models.loader.load_engine", fails)
     folder = watch()
     assert "the engine cannot run this network (RuntimeError)" in folder.rejected["mine", "1"]
@@ -235,7 +235,7 @@ def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, 
 
 
 def test_file_that_changes_while_it_is_read_is_left_for_the_next_scan(models, write_model, tiny_model, another_model):
-    path = add(models, "mine", tiny_model).path
+    path = add_version(models, "mine", tiny_model).path
     replaced = []
 
     class ReplacingLoader(ModelLoader):
@@ -256,13 +256,13 @@ def test_file_that_changes_while_it_is_read_is_left_for_the_next_scan(models, wr
 
 
 def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tiny_model, another_model, photo, ask):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     folder = watch()
     app = create_app(folder.registry, Settings())
     assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
     in_flight = folder.registry.get("mine")
     model, session = weakref.ref(in_flight), weakref.ref(in_flight.detector.engine.session)
-    add(models, "mine", another_model)
+    add_version(models, "mine", another_model)
     assert folder.scan().served == {"mine": ["2"]}
     assert in_flight.thread_pool.submit(int).result() == 0  # a running request keeps the version that it started with
     assert session()
@@ -276,13 +276,13 @@ def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tin
 
 
 def test_version_without_a_file_is_rejected_until_the_file_arrives(watch, models, write_model, tiny_model):
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     (models / "mine" / "2").mkdir()
     folder = watch()
     assert folder.served == {"mine": ["1"]}
     assert "cannot be read: No such file" in folder.rejected["mine", "2"]
     assert folder.scan(5).registry.rejection_count == 1
-    write_model(models / "mine" / "2" / FILE, tiny_model)
+    write_model(models / "mine" / "2" / MODEL_FILE, tiny_model)
     assert folder.scan().served == {"mine": ["2"]}
 
 
@@ -313,10 +313,10 @@ def close_gate(loader):
 def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_model, another_model, photo, ask, blocked_loader):
     registry = Registry()
     watcher = ModelWatcher(models, registry, blocked_loader)
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     watcher.update()
     app = create_app(registry, Settings())
-    add(models, "mine", another_model)
+    add_version(models, "mine", another_model)
     close_gate(blocked_loader)
     with watcher.running(0.001):
         try:
@@ -332,11 +332,11 @@ def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_mode
 
 def test_rollback_to_a_loaded_version_does_not_wait_for_another_version(models, tiny_model, another_model, blocked_loader):
     for model in (tiny_model, another_model, tiny_model):
-        add(models, "mine", model)
+        add_version(models, "mine", model)
     registry = Registry()
     watcher = ModelWatcher(models, registry, blocked_loader, max_versions=2)
     watcher.update()
-    rollback(models, "mine")
+    rollback_version(models, "mine")
     close_gate(blocked_loader)
     with watcher.running(0.001):
         try:
@@ -361,7 +361,7 @@ def test_watcher_continues_after_a_failed_scan_and_ends_with_its_block(models, t
             scanned.set()
 
     watcher = FailingOnce(models, registry, ModelLoader("onnxruntime", 1000 * MIB))
-    add(models, "mine", tiny_model)
+    add_version(models, "mine", tiny_model)
     with watcher.running(0.001):
         assert scanned.wait(30)
     assert registry.get("mine")

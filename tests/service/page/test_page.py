@@ -11,7 +11,7 @@ from PIL import Image
 
 from detector.engines.onnxruntime import OnnxEngine
 from detector.imaging.draw import class_colour, text_colour_on
-from service.models.registry import LoadedModel
+from service.models.loaded_model import LoadedModel
 from tests.service.page.conftest import ODD_LABEL, ROOT
 
 PHOTOS = ROOT / "docs" / "photos"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import BadJson
-from service.inference.several import MAX_PHOTOS
+from service.inference.types import MAX_REQUEST_IMAGES
 from service.routes.open_inference.inputs import parse_infer
 
 INFER = "/v2/models/tiny-random/infer"
@@ -116,11 +116,11 @@ def test_any_tensor_is_parsed_or_refused(name, kind, shape, data, rest, size):
         photos, sentence = [], str(error)
     else:
         sentence = None
-    assert 1 <= len(photos) <= MAX_PHOTOS if sentence is None else 20 < len(sentence) < 600
+    assert 1 <= len(photos) <= MAX_REQUEST_IMAGES if sentence is None else 20 < len(sentence) < 600
 
 
 @settings(max_examples=150)
-@given(elements=st.lists(st.binary(max_size=30), min_size=1, max_size=MAX_PHOTOS))
+@given(elements=st.lists(st.binary(max_size=30), min_size=1, max_size=MAX_REQUEST_IMAGES))
 def test_written_elements_are_read_back(elements):
     rest = b"".join(struct.pack("<I", len(element)) + element for element in elements)
     tensor = {"name": "image", "datatype": "BYTES", "shape": [len(elements)], "parameters": {"binary_data_size": len(rest)}}

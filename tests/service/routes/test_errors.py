@@ -4,7 +4,8 @@ import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
-from service.models.registry import LoadedModel, Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import Registry
 from service.schemas.problem_kinds import PROBLEM_KINDS
 from service.settings import Settings
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.keras_model import assign, empty_keras
+from detector.keras_model import assign_arrays, build_untrained_keras
 from detector.network import Conv, MaxPool, Shortcut, darknet19, efficientnet_lite0, yolov2
 from training.features.split_point import feature_layers
 from training.modeling.transfer import frozen_layers
 
-NETWORK = yolov2(("a",), stem=darknet19(0.1))
+NETWORK = yolov2(("a",), backbone=darknet19(0.1))
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_the_frozen_part_ends_at_the_first_trained_convolution():
 @pytest.mark.parametrize("freeze", ["conv2", "conv4", "conv6", "passthrough", "concat", "conv8"])
 def test_both_parts_in_sequence_equal_the_complete_network(small_model, freeze):
     layers = feature_layers(small_model.spec.network, frozen_layers(small_model.spec.network, freeze))
-    complete = empty_keras(small_model.spec)
-    assign(complete, small_model)
+    complete = build_untrained_keras(small_model.spec)
+    assign_arrays(complete, small_model)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     features = OnnxFeatureExtractor.of(small_model, layers)(images)
     assert tuple(features) == layers
-    trained_part = empty_keras(small_model.spec, shared=complete, given=layers)
+    trained_part = build_untrained_keras(small_model.spec, shared=complete, given=layers)
     np.testing.assert_allclose(trained_part(features).numpy(), complete(images).numpy(), atol=1e-4)
 
 
 def test_feature_layers_of_a_residual_network():
-    network = yolov2(("a",), stem=efficientnet_lite0())
+    network = yolov2(("a",), backbone=efficientnet_lite0())
     assert feature_layers(network, frozen_layers(network, "backbone")) == ("block11_add", "block16_project")

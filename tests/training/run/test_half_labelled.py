@@ -17,7 +17,7 @@ from training.evaluation.evaluate import evaluate
 from training.run.run import Run
 from training.task import Task
 from weights.formats.safetensors import load_model
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 SIDE = 128
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220)}
@@ -70,7 +70,7 @@ def test_both_classes_are_found_everywhere_with_labelled_json_and_not_without_it
     (tmp_path / "forgotten" / FILE).unlink()
     recall = {}
     for name in ("merged", "forgotten"):
-        run = Run.new(Task(str(tmp_path / name), "train", "val", None), Config(**SETTINGS), load(None), tmp_path / "runs")
+        run = Run.new(Task(str(tmp_path / name), "train", "val", None), Config(**SETTINGS), resolve_model(None), tmp_path / "runs")
         run.train()
         model = load_model(run.folder.path / "last.safetensors")
         detector = Detector(model.spec, load_engine(model))

@@ -32,7 +32,7 @@ from training.run.run import Run
 from training.run.validation import Validator
 from training.task import Task
 from weights.formats.safetensors import load_model, save_model
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = {"epochs": 4, "batch_size": 3, "sizes": "32:0.4,64", "checkpoint_steps": 2, "freeze": "conv3", "unfreeze_at": 2, "check_every": 1}
@@ -285,7 +285,7 @@ def memorised(shared, tmp_path_factory):
     settings = {"overfit": 8, "epochs": 24, "check_every": 8, "unfreeze_at": 24, "cache_features": 1, "warmup_steps": 3}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOXWRIGHT_HOME", str(tmp_path_factory.mktemp("home")))
-        run = Run.new(task, Config(**settings, learning_rate=0.001), load(None), tmp_path_factory.mktemp("memorised"))
+        run = Run.new(task, Config(**settings, learning_rate=0.001), resolve_model(None), tmp_path_factory.mktemp("memorised"))
         return run.train(), run.setup.batches.samples[0]
 
 

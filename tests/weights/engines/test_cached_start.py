@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.engines.onnxruntime import GRAPH
+from detector.engines.onnxruntime import GRAPH_FILE
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE = ROOT / "docs" / "photos" / "cat.jpg"
@@ -25,7 +25,7 @@ def test_detect_caches_the_engine_and_the_second_run_uses_it(tmp_path, options):
     assert (first.returncode, first.stderr) == (0, "")
     assert "cat" in first.stdout
     (engine,) = (tmp_path / "engines").iterdir()
-    assert (engine / GRAPH).is_file()
+    assert (engine / GRAPH_FILE).is_file()
     os.utime(engine, (1000, 1000))  # each use sets the current time
     second = detect(tmp_path, *options)
     assert (second.returncode, second.stderr) == (0, "")
@@ -38,4 +38,4 @@ def test_an_image_that_cannot_be_read_does_not_prevent_caching(tmp_path):
     assert failed.returncode == 1
     assert "cached" not in failed.stderr
     (engine,) = (tmp_path / "engines").iterdir()
-    assert (engine / GRAPH).is_file()
+    assert (engine / GRAPH_FILE).is_file()

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.engines.onnxruntime import GRAPH, KERNELS, OnnxEngine
+from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine
 from detector.errors import ModelFileError
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
@@ -52,13 +52,13 @@ def cached_keys(home):
 def test_parallel_calls_get_a_session_once_the_engine_is_cached(file, monkeypatch):
     monkeypatch.setattr("detector.engines.onnxruntime.LANES_UP_TO", 0)
     cold = prepare_engine(str(file), concurrent_sessions=True)
-    assert cold.engine.narrow is None  # as of a large model
+    assert cold.engine.single_threaded_session is None  # as of a large model
     cold.persist()
     x = images(64, 1)
     for engine in (cold.engine, prepare_engine(str(file), concurrent_sessions=True).engine):
-        assert engine.narrow is not None
-        assert engine.narrow is not engine.session
-        np.testing.assert_array_equal(engine.beside(x), engine(x))
+        assert engine.single_threaded_session is not None
+        assert engine.single_threaded_session is not engine.session
+        np.testing.assert_array_equal(engine.run_concurrently(x), engine(x))
 
 
 @pytest.mark.parametrize("why", ["disabled", "unwritable"])
@@ -68,11 +68,11 @@ def test_without_a_cache_a_small_engine_gets_a_second_session_after_the_start(fi
     else:
         home.parent.write_bytes(b"a file")
     ready = prepare_engine(str(file), concurrent_sessions=True)
-    assert ready.engine.narrow is None
+    assert ready.engine.single_threaded_session is None
     ready.persist()
     x = images(64, 1)
-    assert ready.engine.narrow is not None
-    np.testing.assert_array_equal(ready.engine.beside(x), ready.engine(x))
+    assert ready.engine.single_threaded_session is not None
+    np.testing.assert_array_equal(ready.engine.run_concurrently(x), ready.engine(x))
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -120,7 +120,7 @@ def test_a_different_processor_or_onnxruntime_does_not_use_the_cached_engine(wha
     assert isinstance(prepare_engine(str(file)).facts, Model)
 
 
-@pytest.mark.parametrize("name", [GRAPH, KERNELS, METADATA])
+@pytest.mark.parametrize("name", [GRAPH_FILE, KERNELS_FILE, METADATA])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "emptied"])
 def test_a_damaged_cached_engine_is_reported_deleted_and_replaced(name, damage, home, tmp_path, caplog):
     layers = (Conv("a", 16), Conv("b", 16))

@@ -18,7 +18,7 @@ import numpy as np
 
 from detector.errors import NetworkError
 from detector.network import LEAKY_SLOPE, Conv, Layer, Reorg
-from detector.shapes import MAX_NUMBERS, Array, Arrays, inputs
+from detector.shapes import MAX_ACTIVATIONS, Array, Arrays, input_shapes
 from detector.spec import Model
 
 LoweredLayer = tuple[Layer, dict[str, Array]]
@@ -36,7 +36,7 @@ def lower_to_darknet(model: Model) -> Model:
         NetworkError: A lowered kernel would have more than MAX_NUMBERS numbers.
     """
     spec = model.spec
-    before = inputs(spec.network, spec.input_size)
+    before = input_shapes(spec.network, spec.input_size)
     lowered = list(_pixel_scaling(spec.pixel_scale, spec.pixel_offset))
     for layer in spec.network:
         lowered += _lower(layer, _parts(layer, model.arrays), before[layer.name].channels)
@@ -105,7 +105,7 @@ def _space_to_depth(layer: Reorg, channels: int) -> LoweredLayer:
 
 
 def _check_kernel(layer: Layer, shape: tuple[int, ...]) -> None:
-    if prod(shape) > MAX_NUMBERS:
+    if prod(shape) > MAX_ACTIVATIONS:
         raise NetworkError(
             f"layer {layer.name!r}: lowered for Darknet, its kernel would have {prod(shape):,} numbers; the limit is {MAX_NUMBERS:,}."
         )

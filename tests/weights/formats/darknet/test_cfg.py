@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from detector.errors import ModelError, ModelFileError, NetworkError, SettingError
 from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, Upsample, darknet19, tiny_yolov2, upsampling_head, yolov2
 from detector.shapes import operations, parameters
-from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
 from detector.spec import ModelSpec
+from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
 from weights.formats.darknet.weights import read_darknet
 from weights.formats.layer_names import name_layers
 
@@ -156,7 +156,7 @@ def test_a_stage_ends_at_each_pool_and_strided_convolution():
 
 
 def test_a_narrow_yolov2_gets_our_layer_names_and_a_longer_network_does_not():
-    narrow = yolov2(("a",), stem=darknet19(0.25), filters=8)
+    narrow = yolov2(("a",), backbone=darknet19(0.25), filters=8)
     assert name_layers(narrow) == narrow
     assert name_layers(narrow)[-1].name == "linear"
     assert name_layers((*narrow, Conv("x", 3)))[-1].name == "conv7_3"
