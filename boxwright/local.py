@@ -16,7 +16,7 @@ from service.schemas.detections import Detection
 from weights.engines.factory import prepare_engine
 
 
-def load(model: str | os.PathLike[str] | None = None, *, engine: EngineName = "auto") -> "Detector":
+def load(model: str | os.PathLike[str] | None = None, *, engine: EngineKind = "auto") -> "Detector":
     """Load a model.
 
     Args:
@@ -31,7 +31,7 @@ def load(model: str | os.PathLike[str] | None = None, *, engine: EngineName = "a
         BoxwrightError: There is no such model, or it cannot be downloaded or read.
     """
     ready = prepare_engine(None if model is None else os.fspath(model), engine)
-    ready.keep()  # writes the engine to the disk cache; later calls return at once
+    ready.persist()  # writes the engine to the disk cache; later calls return at once
     return Detector(ready.facts.name, CoreDetector(ready.facts.spec, ready.engine))
 
 
@@ -77,8 +77,8 @@ class Detector:
         if isinstance(image, list | tuple):
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         source = to_bytes_or_array(image)
-        pixels = decode_image(source, self.core.enough) if isinstance(source, bytes) else source
+        pixels = decode_image(source, self.core.min_decode_side) if isinstance(source, bytes) else source
         size = (pixels.width, pixels.height) if not isinstance(pixels, np.ndarray) else (pixels.shape[1], pixels.shape[0])
         class_ids = self.core.class_ids(classes) if classes else None
         found = self.core.detect(pixels, score_threshold=confidence, iou_threshold=iou, class_ids=class_ids)
-        return Detections.of(Detection.listed(found, self.labels), self.name, size, self.labels, source)
+        return Detections.of(Detection.from_detections(found, self.labels), self.name, size, self.labels, source)

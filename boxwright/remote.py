@@ -67,5 +67,5 @@ class Client:
         if model not in self._labels:
             self._labels = {each.name: each.labels for each in self._client.models()}
         if model not in self._labels:
-            raise UnknownModel(f"{self._client.shown} no longer serves the model {model!r}.")
+            raise UnknownModel(f"{self._client.display_url} no longer serves the model {model!r}.")
         return self._labels[model]

@@ -31,20 +31,20 @@ def check_model(name_or_file: str | None) -> None:
     """
     from weights.embedded import EMBEDDED
     from weights.hub.catalogue import entries
-    from weights.hub.resolve import is_known_model
+    from weights.hub.resolve import MODEL_SUFFIX, is_known_model
 
     if name_or_file is None:
         return
     path = Path(name_or_file)
     if path.is_dir() and name_or_file not in {*EMBEDDED, *entries()}:
-        best = path / f"best{SUFFIX}"
-        hint = f"It is a training run; use its model file {best}." if best.is_file() else f"Give the path of a {SUFFIX} file."
+        best = path / f"best{MODEL_SUFFIX}"
+        hint = f"It is a training run; use its model file {best}." if best.is_file() else f"Give the path of a {MODEL_SUFFIX} file."
         raise UnknownModel(f"{name_or_file} is a folder, not a model. {hint}")
     if not is_known_model(name_or_file):
         names = (*EMBEDDED, *entries())
         raise UnknownModel(
             f"there is no model {name_or_file!r}.{did_you_mean(name_or_file, names)} "
-            f"Known names: {', '.join(names)}. You can also give the path of a {SUFFIX} file."
+            f"Known names: {', '.join(names)}. You can also give the path of a {MODEL_SUFFIX} file."
         )
 
 

@@ -197,26 +197,26 @@ def yolov2(
 
 
 def upsampling_head(
-    labels: Sequence[str], *, stem: Backbone | None = None, anchors: int = 5, filters: int = 256, lateral: int = 128
+    labels: Sequence[str], *, backbone: Backbone | None = None, anchors: int = 5, filters: int = 256, lateral: int = 128
 ) -> Network:
-    """A stem and a head of stride 16, for small objects: coarse features upsampled to the finer ones of the passthrough.
+    """A backbone and a head of stride 16 for small objects: coarse features are upsampled and joined with finer ones.
 
-    As in a feature pyramid (Lin et al., arXiv 1612.03144) with its finer level only.
+    It is a feature pyramid (Lin et al., arXiv 1612.03144) that uses only the finer level.
 
     Args:
         labels: Classes; the head has `anchors * (5 + len(labels))` outputs.
-        stem: Darknet19 if not given.
+        backbone: Darknet19 if not given.
         anchors: Number of anchors.
         filters: Width of the head's three 3x3 convolutions.
         lateral: Filters of the 1x1 convolution that reads the finer features.
     """
-    stem = stem or darknet19()
-    first = 8 if any(layer.name == "conv7" for layer in stem.layers) else 7  # the tiny stem has a conv7 of its own
+    backbone = backbone or darknet19()
+    first = 8 if any(layer.name == "conv7" for layer in backbone.layers) else 7  # the tiny backbone already has a conv7
     return (
-        *stem.layers,
+        *backbone.layers,
         Conv(f"conv{first}", filters),
         Upsample("upsample"),
-        Route("lateral", (stem.passthrough,)),
+        Route("lateral", (backbone.passthrough,)),
         Conv("conv5a", lateral, size=1),
         Route("concat", ("conv5a", "upsample")),
         Conv(f"conv{first + 1}", filters),

@@ -88,7 +88,7 @@ class ModelSpec:
 
         It is larger than `stride` if the network upsamples.
         """
-        return self.input_size // min(shape.side for shape in trace(self.network, self.input_size).values())
+        return self.input_size // min(shape.side for shape in output_shapes(self.network, self.input_size).values())
 
 
 class ModelDescription(Protocol):

@@ -17,7 +17,7 @@ from detector.detector import Detector
 from detector.errors import ImageError
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
-from service.schemas.problem import KINDS
+from service.schemas.problem_kinds import PROBLEM_KINDS
 from weights.engines.factory import EngineKind, build_engine
 from weights.hub.resolve import resolve_model
 
@@ -61,7 +61,7 @@ class BatchWorker:
         try:
             return self._detect(image)
         except ImageError as error:
-            return BatchRow(path_text(image), kind=KINDS[type(error)].slug if type(error) in KINDS else "bad-file", problem=str(error))
+            return BatchRow(path_text(image), kind=PROBLEM_KINDS[type(error)].slug if type(error) in PROBLEM_KINDS else "bad-file", problem=str(error))
         except OSError as error:
             return BatchRow(path_text(image), kind="bad-file", problem=error.strerror or str(error))
 
@@ -72,7 +72,7 @@ class BatchWorker:
         prepared = detector.preprocess(reduced)
         logits = detector.forward(prepared.pixels[None])[0]
         found = detector.postprocess(logits, prepared, score_threshold=task.confidence, iou_threshold=task.iou, class_ids=self._class_ids)
-        detections = [each.model_dump() for each in Detection.listed(found, detector.spec.labels)]
+        detections = [each.model_dump() for each in Detection.from_detections(found, detector.spec.labels)]
         boxes = [{"label": each["label"], "score": each["score"], **each["box"]} for each in detections]
         return BatchRow(path_text(image), reduced.width, reduced.height, boxes)
 

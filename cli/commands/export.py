@@ -33,14 +33,14 @@ def export_command(
     from detector.imaging.image import read_image
     from detector.placement import Placement
     from weights.embedded import SAMPLE_PHOTO
-    from weights.formats.export import export_model as export_model
+    from weights.formats.export import EXPORTERS, export_model
 
     loaded = load_named_model(model)
     image = read_image((photo or SAMPLE_PHOTO).read_bytes())
     pixels = Placement.fit(loaded.spec, image).apply(image)
     if to in NEED_TENSORFLOW:
         start_tensorflow(f"boxwright export --to {to}")
-    path = out or Path(f"{Path(model).stem}{FORMATS[to].suffix[0]}")  # the name inside the file is not trusted
+    path = out or Path(f"{Path(model).stem}{EXPORTERS[to].suffix[0]}")  # the name inside the file is not trusted
     written = export_model(loaded, to, path, pixels=pixels, force=force)
     typer.echo(f"Wrote {', '.join(str(each) for each in written.paths)}")
     typer.echo(

@@ -39,10 +39,10 @@ def quantize_command(
     from detector.errors import SettingError
     from weights.formats.safetensors import save_model
     from weights.hub.resolve import MODEL_SUFFIX
-    from weights.quantization.quantize import quantize_model as quantize_model
+    from weights.quantization.quantize import quantize_model
 
     if out.suffix != MODEL_SUFFIX:
-        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {SUFFIX}.", param_hint="--out")
+        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {MODEL_SUFFIX}.", param_hint="--out")
     if _list_file(calibration, val_set).is_file():
         require_packages("measuring AP", "pycocotools")
     loaded = load_named_model(model)

@@ -186,7 +186,7 @@ def load_registry(settings: "Settings") -> "Registry":
         return Registry(default=settings.model)
     ready = load_named_engine(settings.model, settings.engine, lanes=settings.batch_size == 1)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
-    _run_later(ready.keep)
+    _run_later(ready.persist)
     return registry
 
 

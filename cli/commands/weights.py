@@ -41,7 +41,7 @@ def weights_pull(
     check_catalogue_name(name)
     try:
         with download_bar(name) as report:
-            path = fetch.pull(name, source=source, progress=report)
+            path = fetch.pull(name, source=source, on_progress=report)
     except KeyboardInterrupt:
         kept = "Nothing was copied." if source else f"The same command continues the download of {name}."
         print_error(f"interrupted. {kept}")
@@ -127,7 +127,7 @@ def weights_import(
     from weights.hub.resolve import MODEL_SUFFIX
 
     if out.suffix != MODEL_SUFFIX or out.resolve() in {path.resolve() for path in (cfg, weights, labels) if path}:
-        raise typer.BadParameter(f"{out} is not the name of a new model file. Give a name that ends in {SUFFIX}.", param_hint="--out")
+        raise typer.BadParameter(f"{out} is not the name of a new model file. Give a name that ends in {MODEL_SUFFIX}.", param_hint="--out")
     names = read_labels(labels) if labels else ()
     model = read_darknet(cfg, weights, labels=names, layers=layers, edges=edges, name=out.stem)
     save_model(model, out, dtype="float16" if float16 else "float32")

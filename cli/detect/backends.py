@@ -19,7 +19,7 @@ from weights.engines.factory import EngineKind
 
 if TYPE_CHECKING:
     from service.client.client import Client
-    from service.schemas.detections import ModelAnswer
+    from service.schemas.models import ModelInfo
 
 MAX_SERVICE_DETECTIONS = 1000
 """The largest number of detections for an image that a service returns."""
@@ -87,7 +87,7 @@ class LocalBackend:
         ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
         classes = match_labels(options.classes, detector.spec.labels, ready.facts.name)
-        writer = Thread(target=ready.keep, name="keep")
+        writer = Thread(target=ready.persist, name="keep")
         writer.start()
         return cls(ready.facts.name, detector, options, detector.class_ids(classes) if classes else None, writer)
 
@@ -101,7 +101,7 @@ class LocalBackend:
         if options.annotate:
             image = reduced.array if reduced.is_full_size else read_image(image_bytes)
             annotated = encode_image(draw_detections(image, found, labels))
-        return DetectionResult(path, self.name, reduced.width, reduced.height, Detection.listed(found, labels), annotated)
+        return DetectionResult(path, self.name, reduced.width, reduced.height, Detection.from_detections(found, labels), annotated)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class ServerBackend:
         return DetectionResult(path, answer.model, answer.image.width, answer.image.height, answer.detections, annotated)
 
 
-def _choose_model(client: "Client", name: str | None) -> "ModelAnswer":
+def _choose_model(client: "Client", name: str | None) -> "ModelInfo":
     models = client.models()
     chosen = next((model for model in models if model.name == name or (name is None and model.default)), None)
     if chosen is None:

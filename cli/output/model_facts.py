@@ -8,7 +8,7 @@ from rich.text import Text
 
 from cli.output.tables import megabytes, print_table
 from cli.output.terminal import escape_control_characters
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut
+from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.shapes import operations_by_layer, output_shapes, parameters_by_layer
 from detector.spec import Model
 from weights.hub import cache
@@ -18,7 +18,7 @@ from weights.hub.catalogue import Entry, approximate_size, entries
 def absent_entry(name: str) -> Entry | None:
     """Return the catalogue entry of that name if its file is not downloaded; None for every other model."""
     entry = entries().get(name)
-    return entry if entry and not cache.path_of(entry).exists() else None
+    return entry if entry and not cache.cached_path(entry).exists() else None
 
 
 def summarise_entry(entry: Entry) -> dict[str, Any]:
@@ -129,3 +129,5 @@ def _description(layer: Layer) -> str:
             return f"route of {', '.join(layer.layers)}"
         case Shortcut():
             return f"sum with {layer.source}, {layer.activation}"
+        case Upsample():
+            return f"upsample x {layer.stride}"

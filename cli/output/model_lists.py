@@ -97,7 +97,7 @@ def _model_versions(folder: Path) -> tuple[list[ModelVersion], list[str]]:
     if not folder.is_dir():
         raise RepositoryError(f"{folder}: there is no such folder. Create it, or give another folder with --models.")
     found = scan_repository(folder)
-    problems = list(found.troubles.values())
+    problems = list(found.problems.values())
     with_versions_aside = {path.parent.name for path in folder.glob("*/aside") if any(path.iterdir())}
     rows = []
     for name in sorted({version.name for version in found.versions} | with_versions_aside):

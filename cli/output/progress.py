@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, ProgressCallback, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.checks import check_model
 from cli.output.terminal import show_log_messages
 from detector.spec import Model
-from weights.engines.factory import EngineKind, PreparedEngine
+from weights.engines.factory import EngineKind, PreparedEngine, prepare_engine
 from weights.hub import resolve
 from weights.hub.partial_file import ProgressCallback as ReportDownload
 
@@ -21,7 +21,7 @@ Advance = Callable[..., None]
 def progress_bar(description: str, total: int | None = None) -> Iterator[Advance]:
     """Show a bar while the block runs, if stderr is a terminal."""
     console = Console(stderr=True)
-    with ProgressCallback(console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False) as bar:
         task = bar.add_task(description, total=total)
 
         def advance(total: int | None = None) -> None:
@@ -38,7 +38,7 @@ def download_bar(name: str) -> Iterator[ReportDownload]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with (
-        ProgressCallback(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar,
+        Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar,
         show_log_messages(console),
     ):
         task = bar.add_task(name, total=None, visible=False)
@@ -46,14 +46,14 @@ def download_bar(name: str) -> Iterator[ReportDownload]:
 
 
 def load_named_model(name_or_file: str | None) -> Model:
-    """Load a model as `weights.hub.resolve.load` does, with a bar for the download."""
+    """Load a model as `resolve_model` does, with a bar for the download."""
     check_model(name_or_file)
-    with download_bar(name_or_file or resolve.DEFAULT) as report:
-        return resolve.load(name_or_file, progress=report)
+    with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
+        return resolve.resolve_model(name_or_file, progress=report)
 
 
-def load_named_engine(name_or_file: str | None, engine: EngineKind, *, lanes: bool = False) -> PreparedEngine:
-    """Load an engine as `weights.engines.ready.load_ready` does, with a bar for the download."""
+def load_named_engine(name_or_file: str | None, engine: EngineKind, *, concurrent_sessions: bool = False) -> PreparedEngine:
+    """Load an engine as `prepare_engine` does, with a bar for the download."""
     check_model(name_or_file)
-    with download_bar(name_or_file or resolve.DEFAULT) as report:
-        return ready.load_ready(name_or_file, engine, progress=report, lanes=lanes)
+    with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
+        return prepare_engine(name_or_file, engine, progress=report, concurrent_sessions=concurrent_sessions)

@@ -21,7 +21,9 @@ from pydantic import BaseModel, ValidationError
 from detector.errors import SettingError
 from service.auth.api_keys import HEADER
 from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
-from service.schemas.detections import DetectResponse, ModelAnswer, ModelList, Problem
+from service.schemas.detections import DetectResponse
+from service.schemas.models import ModelInfo, ModelList
+from service.schemas.problem import Problem
 from weights.hub.mirrors import redact_password
 
 CONNECT_SECONDS = 10
@@ -73,7 +75,7 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._session.close()
 
-    def models(self) -> list[ModelAnswer]:
+    def models(self) -> list[ModelInfo]:
         """Return the models that the service has, the default first. Raises ClientError."""
         return self._parse(ModelList, self._request("GET", "models")).models
 

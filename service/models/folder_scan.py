@@ -43,11 +43,11 @@ class FolderScan:
         found = scan_repository(folder)
         files = {(version.name, version.number): FileSnapshot.of(version) for version in found.versions}
         if previous is None:
-            return cls(files, found.troubles, frozenset(files))
+            return cls(files, found.problems, frozenset(files))
         stable = {key for key, snapshot in files.items() if previous.files.get(key) == snapshot}
         known = previous.files.keys() | previous.missing
-        missing = {key for key in known - files.keys() if key in previous.files or key[0] in found.troubles}
-        return cls(files, found.troubles, frozenset(stable), frozenset(missing))
+        missing = {key for key in known - files.keys() if key in previous.files or key[0] in found.problems}
+        return cls(files, found.problems, frozenset(stable), frozenset(missing))
 
     def versions(self, name: str) -> list[VersionKey]:
         """Return the versions of a model, those that are missing in this scan included, newest first."""

@@ -62,9 +62,9 @@ class ModelLoader:
             OSError: The file cannot be read.
         """
         with snapshot(version.path) as copy:
-            header = read_header(copy, called=version.path)
+            header = read_header(copy, display_path=version.path)
             calls = self._parallel_calls(version, header, free_bytes)
-            model = load_model(copy, called=version.path)
+            model = load_model(copy, display_path=version.path)
         try:
             engine = build_engine(model, self.engine, concurrent_sessions=self.concurrent_sessions)
             file = version.path.relative_to(folder).as_posix()

@@ -6,7 +6,7 @@ from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.routes.dependencies import RegistryDep
 from service.routes.versions import version_statuses
-from service.schemas.models import ModelDescription, ModelList, ModelVersion, RejectedModel
+from service.schemas.models import ModelInfo, ModelList, ModelVersion, RejectedModel
 from weights.formats.safetensors import recorded_ap
 
 router = APIRouter(tags=["models"])
@@ -23,8 +23,8 @@ async def models(registry: RegistryDep) -> ModelList:
     )
 
 
-def _describe(model: LoadedModel, registry: Registry) -> ModelDescription:
-    return ModelDescription(
+def _describe(model: LoadedModel, registry: Registry) -> ModelInfo:
+    return ModelInfo(
         name=model.name,
         version=model.version,
         labels=list(model.detector.spec.labels),

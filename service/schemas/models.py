@@ -13,7 +13,7 @@ class ModelVersion(BaseModel):
     state: str = Field(description="AVAILABLE: loaded. LOADING: being loaded. END: rejected.", examples=["AVAILABLE"])
 
 
-class ModelDescription(BaseModel):
+class ModelInfo(BaseModel):
     """One served model, described by its newest version."""
 
     name: str = Field(examples=["everyday"])
@@ -44,7 +44,7 @@ class RejectedModel(BaseModel):
 class ModelList(BaseModel):
     """The served models, the default first."""
 
-    models: list[ModelDescription]
+    models: list[ModelInfo]
     refused: list[RejectedModel] = []
 
 

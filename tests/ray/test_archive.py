@@ -128,7 +128,7 @@ def test_detections_equal_those_of_a_local_detector(finished, archive, model_fil
             reduced = decode_image((archive / row["photo"]).read_bytes(), detector.min_decode_side)
             prepared = detector.preprocess(reduced)
             detections = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.05)
-            listed = [each.model_dump() for each in Detection.listed(detections, model.spec.labels)]
+            listed = [each.model_dump() for each in Detection.from_detections(detections, model.spec.labels)]
             assert row["detections"] == [{"label": each["label"], "score": each["score"], **each["box"]} for each in listed]
             assert (row["width"], row["height"]) == (reduced.width, reduced.height)
             boxes += len(listed)

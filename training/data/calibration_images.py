@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.data.voc_layout import ALL, LISTS, find_annotation, find_photo, find_photos, names, sets
+from training.data.voc_layout import ALL, LISTS, find_annotation, find_image, find_images, image_names, image_sets
 from training.errors import DatasetError
 
 TRAINING_SET = "train"
@@ -29,25 +29,25 @@ def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> lis
         DatasetError: There are no such images, or a list is invalid.
     """
     has_lists = any((folder / LISTS).glob("*.txt"))
-    known = sets(folder) if has_lists else (ALL,)
+    known = image_sets(folder) if has_lists else (ALL,)
     if TRAINING_SET in known and val_set != TRAINING_SET:
         evaluated = set(_images_of(folder, val_set)) if val_set in known else set()
         found = sorted(set(_images_of(folder, TRAINING_SET)) - evaluated)
     else:
         held_out = {path for name in known if name in (val_set, "val", "test") for path in _images_of(folder, name)} if has_lists else set()
-        found = [path for path in find_photos(folder) if path not in held_out and not _is_in_held_out_folder(path.relative_to(folder))]
+        found = [path for path in find_images(folder) if path not in held_out and not _is_in_held_out_folder(path.relative_to(folder))]
     if not found:
         raise DatasetError(f"{folder}: there are no training images to calibrate on. Give a folder with some hundred images.")
     return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
 
 
 def _images_of(folder: Path, image_set: str) -> Iterator[Path]:
-    for name in names(folder, image_set):
-        path = find_photo(folder, name)
+    for name in image_names(folder, image_set):
+        path = find_image(folder, name)
         if path is None and find_annotation(folder, name):
             from training.data.voc_reader import read_annotation
 
-            path = find_photo(folder, name, read_annotation(folder, name).filename)
+            path = find_image(folder, name, read_annotation(folder, name).filename)
         if path is not None:
             yield path
 

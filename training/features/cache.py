@@ -29,7 +29,7 @@ from training.events import CacheProgress, Events
 from training.features.file import FeatureFile
 from training.features.split_point import feature_layers
 from training.modeling.transfer import hidden_head_layers
-from weights.hub.cache import file_lock
+from weights.atomic_files import file_lock
 
 OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
 """Options that a view depends on."""

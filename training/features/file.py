@@ -29,7 +29,7 @@ _BLOCK = 2**22  # bytes
 
 def features_folder() -> Path:
     """Return the folder of feature files: `features` in BOXWRIGHT_HOME, or in the platform's cache folder."""
-    return cache.folder().parent / "features"
+    return cache.weights_folder().parent / "features"
 
 
 @dataclass(frozen=True, eq=False)

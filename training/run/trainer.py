@@ -130,14 +130,14 @@ class Trainer:
         """The network for an input size, or its part after the `given` layers. All networks share their weights."""
         if (size, given) not in self._networks:
             spec = replace(self.spec, input_size=size)
-            self._networks[size, given] = self._build_network(spec, shared=self.network, given=given)
+            self._networks[size, given] = self._build_network(spec, share_weights_with=self.network, feature_inputs=given)
         return self._networks[size, given]
 
     def _build_network(self, spec: ModelSpec, **options: Any) -> Any:
         batch_norm = FusedBatchNorm if self.group.count == 1 else partial(SynchronizedBatchNorm, group=self.group)
         with _dtype_policy(self.config.precision):
-            kinds = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
-            network = build_untrained_keras(spec, after=self._dropouts, kinds=kinds, **options)
+            layer_types = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
+            network = build_untrained_keras(spec, extra_layers=self._dropouts, layer_types=layer_types, **options)
         network.get_layer(spec.network[-1].name).dtype_policy = "float32"
         return network
 

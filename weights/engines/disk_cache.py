@@ -62,7 +62,7 @@ def engines_folder() -> Path:
 
 def engine_key(content: str) -> str:
     """Return the cache key of a model's content for this kind of machine, these library versions and this code."""
-    digest = hashlib.blake2b(f"{content} {kind()}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{content} {engine_fingerprint()}".encode(), digest_size=16)
     for source in sorted((*_PACKAGE.rglob("*.py"), *_PACKAGE.rglob("*.toml"))):
         digest.update(source.read_bytes())
     return digest.hexdigest()

@@ -109,7 +109,7 @@ def test_a_large_image_gets_the_same_scores_as_from_the_service(tiny_model, make
     detector = Detector(model.spec, OnnxEngine.of(model))
     prepared = detector.preprocess(decode_image(path.read_bytes(), detector.min_decode_side))
     expected = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.01)
-    assert list(found.detections) == Detection.listed(expected, model.spec.labels) != []
+    assert list(found.detections) == Detection.from_detections(expected, model.spec.labels) != []
     assert (found.width, found.height) == (900, 700)
 
 

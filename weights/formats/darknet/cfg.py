@@ -251,6 +251,8 @@ def _layer_text(layer: Layer, positions: Mapping[str, int]) -> str:
             return _text("route", {"layers": ",".join(str(positions[name] - position) for name in layer.layers)})
         case Shortcut():
             return _text("shortcut", {"from": positions[layer.source] - position, "activation": layer.activation})
+        case Upsample():
+            return _text("upsample", {"stride": layer.stride})
 
 
 def _conv_text(layer: Conv) -> str:

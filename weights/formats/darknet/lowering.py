@@ -107,5 +107,5 @@ def _space_to_depth(layer: Reorg, channels: int) -> LoweredLayer:
 def _check_kernel(layer: Layer, shape: tuple[int, ...]) -> None:
     if prod(shape) > MAX_ACTIVATIONS:
         raise NetworkError(
-            f"layer {layer.name!r}: lowered for Darknet, its kernel would have {prod(shape):,} numbers; the limit is {MAX_NUMBERS:,}."
+            f"layer {layer.name!r}: lowered for Darknet, its kernel would have {prod(shape):,} numbers; the limit is {MAX_ACTIVATIONS:,}."
         )
