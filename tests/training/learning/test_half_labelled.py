@@ -27,9 +27,9 @@ from weights.resolve import load
 SIDE = 128
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220)}
 DARK, BRIGHT = 60, 200
-EPOCHS = 24
-SETTINGS = {"epochs": EPOCHS, "sizes": str(SIDE), "unfreeze_at": EPOCHS, "cache_features": 3, "mosaic": 0.3, "rescore": False}
-SETTINGS |= {"object_scale": 1.0, "noobject_scale": 1.0, "coord_scale": 1.0, "learning_rate": 0.003, "warmup_steps": 10, "ema": 0.98}
+EPOCHS = 16
+SETTINGS = {"epochs": EPOCHS, "sizes": str(SIDE), "unfreeze_at": EPOCHS, "cache_features": 2, "mosaic": 0.3, "rescore": False}
+SETTINGS |= {"object_scale": 1.0, "noobject_scale": 1.0, "coord_scale": 1.0, "learning_rate": 0.003, "warmup_steps": 10, "ema": 0.97}
 SETTINGS |= {"scale": 0.1, "translate": 0.1, "hue": 0.0, "new_layers": "head", "check_every": EPOCHS, "tensorboard": False}
 
 
@@ -82,7 +82,7 @@ def test_both_classes_are_found_everywhere_with_labelled_json_and_not_without_it
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "home"))
     dark = half_labelled("dark", DARK, ["red"], {"train": 48, "val": 2})
     bright = half_labelled("bright", BRIGHT, ["blue"], {"train": 48, "val": 2})
-    tests = [half_labelled(f"test{level}", level, ["red", "blue"], {"test": 12}) for level in (DARK, BRIGHT)]
+    tests = {level: half_labelled(f"test{level}", level, ["red", "blue"], {"test": 12}) for level in (DARK, BRIGHT)}
     merge([dark, bright], tmp_path / "merged")
     shutil.copytree(tmp_path / "merged", tmp_path / "forgotten")
     (tmp_path / "forgotten" / FILE).unlink()
@@ -92,12 +92,8 @@ def test_both_classes_are_found_everywhere_with_labelled_json_and_not_without_it
         run.go()
         model = load_model(run.folder.path / "last.safetensors")
         detector = Detector(model.spec, load_engine(model))
-        recall[name] = [recall_of(result) for test in tests for result in evaluate(detector, read_set(test, "test")).classes.values()]
-    print(recall)
-    assert min(recall["merged"]) >= 0.75
-    assert sorted(recall["forgotten"])[1] <= 0.5  # of the four, those of the classes without boxes at that brightness
-
-
-def recall_of(result):
-    """Of a class, at a score of 0.25."""
-    return float(result.recall[result.scores >= 0.25].max(initial=0))
+        for level, folder in tests.items():
+            for label, result in evaluate(detector, read_set(folder, "test")).classes.items():
+                recall[name, level, label] = float(result.recall[result.scores >= 0.25].max(initial=0))
+    assert min(recall["merged", level, label] for level in tests for label in COLOURS) >= 0.8
+    assert max(recall["forgotten", DARK, "blue"], recall["forgotten", BRIGHT, "red"]) <= 0.4
