@@ -36,7 +36,7 @@ def labelled_findings(
         if wanted is not None and wanted != label:
             yield Finding("spelling", FILE.name, f"{label[:40]!r} ({images}) is elsewhere {wanted[:40]!r}.", count)
         elif known and label not in known:
-            yield Finding("unknown-label", FILE.name, f"{label[:40]!r} ({images}) is not among the allowed labels: {', '.join(known)}.", count)
+            yield Finding("unknown-label", FILE.name, f"{label[:40]!r} ({images}) is not one of {', '.join(known)}.", count)
         elif wanted is None and whole:
             yield Finding("labelled-label", FILE.name, f"{label[:40]!r} ({images}) is the label of no box.", count)
 
