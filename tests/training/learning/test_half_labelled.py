@@ -27,9 +27,9 @@ from weights.resolve import load
 SIDE = 128
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220)}
 DARK, BRIGHT = 60, 200
-EPOCHS = 16
-SETTINGS = {"epochs": EPOCHS, "sizes": str(SIDE), "unfreeze_at": EPOCHS, "cache_features": 2, "mosaic": 0.3, "rescore": False}
-SETTINGS |= {"object_scale": 1.0, "noobject_scale": 1.0, "coord_scale": 1.0, "learning_rate": 0.003, "warmup_steps": 10, "ema": 0.97}
+EPOCHS = 24
+SETTINGS = {"epochs": EPOCHS, "sizes": str(SIDE), "unfreeze_at": EPOCHS, "cache_features": 3, "mosaic": 0.3, "rescore": False}
+SETTINGS |= {"object_scale": 1.0, "noobject_scale": 1.0, "coord_scale": 1.0, "learning_rate": 0.003, "warmup_steps": 10, "ema": 0.98}
 SETTINGS |= {"scale": 0.1, "translate": 0.1, "hue": 0.0, "new_layers": "head", "check_every": EPOCHS, "tensorboard": False}
 
 
