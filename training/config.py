@@ -86,7 +86,8 @@ class Config(BaseModel):
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="The most that kept features, of all runs, may take on disk.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
-        "head", description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs."
+        "frozen",
+        description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs.",
     )
     new_layers: Literal["output", "head", "all"] = Field("output", description="What starts anew: outputs of new labels, head, everything.")
     init: Literal["he", "glorot", "lecun"] = Field("he", description="How new layers are initialised.")
