@@ -95,7 +95,8 @@ class Config(BaseModel):
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
-        "head", description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs."
+        "frozen",
+        description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs.",
     )
     new_layers: Literal["output", "head", "all"] = Field(
         "output", description="Layers that start with new weights: outputs of new labels, head, or all."
