@@ -93,6 +93,6 @@ def test_a_damaged_photo_is_named_as_such(rectangles, small_model, tmp_path):
     made = batches(rectangles, small_model)
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no photo")
-    samples = [replace(sample, photo=broken) for sample in made.samples]
+    samples = [replace(sample, image_path=broken) for sample in made.samples]
     with pytest.raises(ImageError, match=r"broken\.jpg: .*no image that can be read"):
         list(stream_batches(replace(made, samples=samples), 0, 1))

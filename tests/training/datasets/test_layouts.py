@@ -424,6 +424,12 @@ def test_a_folder_without_lists_leads_to_data_split(tmp_path, annotated, save_ph
         read_set(tmp_path, image_set)
 
 
+def test_a_data_set_with_only_a_train_list_leads_to_splitting_that(make_dataset):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": ["a"]})
+    with pytest.raises(DatasetError, match=f"Run `boxwright data split {folder} --set train --force` first"):
+        read_set(folder, "val")
+
+
 @pytest.mark.parametrize(
     ("labels", "pairs"),
     [
