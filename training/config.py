@@ -91,7 +91,7 @@ class Config(BaseModel):
         4.0, ge=0, description="Epoch from which frozen layers are trained. The number of epochs, or more, never unfreezes them."
     )
     cache_features: int = Field(
-        0, ge=0, le=1000, description="Augmented views per image whose frozen features are cached on disk. 0 disables the cache."
+        0, ge=0, le=1000, description="Augmented views per image with features cached on disk. 0 disables the cache."
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
@@ -124,7 +124,7 @@ class Config(BaseModel):
         1.0,
         gt=0,
         le=1,
-        description="Train all anchors of an object's cell whose shape has an IoU with it above this. 1: only the best anchor.",
+        description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor.",
     )
 
     # loss

@@ -53,7 +53,7 @@ class FeatureCache:
 
     model: Model  # initial model of the run
     batches: Batches
-    layers: tuple[str, ...]  # whose outputs are stored
+    layers: tuple[str, ...]  # their outputs are stored
     _features: dict[ViewKind, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod

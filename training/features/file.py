@@ -1,7 +1,7 @@
 """Feature files: fixed-size records in a memory-mapped NumPy .npy file, followed by a SHA-256.
 
 The SHA-256 covers the key (a hash of everything that the features depend on, see `training.features.cache`), the header and the records. A
-file gets its final name only when it is complete. A file whose content differs from what was written under its key is rejected.
+file gets its final name only when it is complete. A file with any other content than was written under its key is rejected.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What happens during a run besides training: metrics, checkpoints, models, TensorBoard and layer diagnostics."""
+"""Callbacks of a run: metrics, checkpoints, models, TensorBoard and layer diagnostics."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

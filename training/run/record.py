@@ -44,7 +44,7 @@ class RunRecord:
 
     @property
     def best(self) -> Metrics | None:
-        """Metrics of the step whose weights are best.safetensors: the first among equals."""
+        """Metrics of the step that best.safetensors was saved at: the first among equals."""
         return max(self.validations, key=lambda metrics: watched_value(metrics, self.config.watch), default=None)
 
     @property

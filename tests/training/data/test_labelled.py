@@ -58,7 +58,7 @@ def test_a_data_set_without_the_file_is_labelled_for_every_class(make_dataset):
     ({"a\n": ["dog"]}, "has characters that a list of names cannot hold"),
     ({"a.jpg": ["dog"]}, r"'a\.jpg' has no annotation"),
 ])  # fmt: skip
-def test_another_content_is_refused_with_a_clear_sentence(partial, content, message):
+def test_other_content_is_refused(partial, content, message):
     folder = partial("null" if content is None else content)
     with pytest.raises(DatasetError, match=message):
         read_set(folder, "train")
@@ -81,7 +81,7 @@ def test_a_link_out_of_the_folder_is_refused(partial, tmp_path):
         read_set(folder, "train")
 
 
-def test_random_damage_is_refused_or_read_and_never_crashes(partial):
+def test_random_damage_never_causes_another_error(partial):
     folder = partial({"a": ["dog"], "sub/b": ["cat", "dög"]})
     data, rng, refused = (folder / FILE).read_bytes(), random.Random(0), 0
     for _ in range(300):
@@ -107,7 +107,7 @@ def findings(folder, *image_sets, **options):
     return {(each.kind, each.where) for each in check_dataset(folder, image_sets, **options).findings}
 
 
-def test_the_check_reports_names_that_do_not_exist_and_labels_that_nobody_uses(partial):
+def test_the_check_reports_missing_names_and_unused_labels(partial):
     folder = partial({"gone": ["dog"], "a": ["dog", "cow"], "c": ["Cat"], "sub/b": ["dog"]})  # sub/b has a box of a cat, which is fine
     expected = {("labelled-name", "gone"), ("labelled-label", FILE.name), ("spelling", FILE.name)}
     assert findings(folder) == expected
@@ -121,14 +121,14 @@ def test_the_check_reports_an_unreadable_file(partial):
     assert "is not valid JSON" in found.detail
 
 
-def test_a_repaired_copy_keeps_the_file_with_one_spelling_and_the_images_that_are_left(partial, tmp_path):
+def test_a_repaired_copy_has_the_remaining_images_and_one_spelling(partial, tmp_path):
     folder = partial({"a": ["Dog"], "c": ["cat", "cow"], "sub/b": []})
     (folder / "JPEGImages" / "c.jpg").write_bytes(b"broken")
     repair(check_dataset(folder), tmp_path / "fixed")
     assert read_labelled(tmp_path / "fixed") == {"a": frozenset({"dog"}), "sub/b": frozenset()}
 
 
-def test_a_repaired_copy_is_refused_where_the_file_is_unreadable(partial, tmp_path):
+def test_an_unreadable_file_prevents_a_repaired_copy(partial, tmp_path):
     folder = partial("{")
     with pytest.raises(DatasetError, match="is not valid JSON"):
         repair(check_dataset(folder), tmp_path / "fixed")
@@ -144,7 +144,7 @@ def test_a_split_leaves_the_file_as_it_is(partial):
     assert labelled == {"a": frozenset({"dog"}), "sub/b": None, "c": None}
 
 
-def test_the_file_of_everyday_names_images_that_exist_and_the_labels_of_its_boxes(shared):
+def test_the_file_of_everyday_has_existing_images_and_labels(shared):
     folder = shared / "data" / "everyday"
     labelled = read_labelled(folder)
     assert len(labelled) == 4546

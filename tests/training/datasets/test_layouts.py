@@ -106,7 +106,7 @@ LAYOUTS = [
         error="name val: elsewhere, but no image was found there",
     ),
     Layout(
-        "a list file whose images do not exist",
+        "a list file with only missing images",
         images("images/a.jpg") | {"labels/a.txt": BOX, "train.txt": "images/x.jpg\n", "data.yaml": f"train: train.txt\n{NAMES}"},
         error="name train: train.txt, but no image was found there",
     ),

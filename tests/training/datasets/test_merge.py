@@ -37,7 +37,7 @@ def test_every_image_is_labelled_for_the_labels_of_its_own_source(sources, tmp_p
     assert [files(folder) for folder in sources] == before
 
 
-def test_image_sets_join_in_the_order_of_the_sources_and_boxes_stay(sources, tmp_path):
+def test_image_sets_are_joined_in_the_order_of_the_sources(sources, tmp_path):
     merge(sources, tmp_path / "merged")
     assert image_sets(tmp_path / "merged") == ("test", "train", "val")
     train = read_set(tmp_path / "merged", "train")
@@ -50,7 +50,7 @@ def test_image_sets_join_in_the_order_of_the_sources_and_boxes_stay(sources, tmp
     assert read_annotation(tmp_path / "merged", "a-3").filename == "a-3.jpg"
 
 
-def test_everything_else_in_an_annotation_stays(sources, tmp_path):
+def test_other_content_of_annotations_is_kept(sources, tmp_path):
     path = sources[1] / "Annotations" / "a.xml"
     path.write_text(path.read_text().replace("<difficult>0</difficult>", "<difficult>1</difficult><crowd>1</crowd><pose>Left</pose>"))
     merge(sources, tmp_path / "merged")
@@ -59,7 +59,7 @@ def test_everything_else_in_an_annotation_stays(sources, tmp_path):
     assert read_annotation(tmp_path / "merged", "a-3").crowd.tolist() == [True]
 
 
-def test_images_are_hard_links_where_the_file_system_allows_it(sources, tmp_path):
+def test_images_are_hard_links_if_the_file_system_supports_them(sources, tmp_path):
     merge(sources, tmp_path / "merged")
     assert (tmp_path / "merged/JPEGImages/a.jpg").samefile(sources[0] / "JPEGImages/a.jpg")
     assert not (tmp_path / "merged/Annotations/a.xml").samefile(sources[0] / "Annotations/a.xml")
@@ -85,7 +85,7 @@ def test_an_image_in_two_sets_is_written_once(make_dataset, tmp_path):
     assert (made.images, made.by_set) == (2, {"train": 2, "trainval": 2})
 
 
-def test_what_exists_is_not_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
+def test_nothing_is_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
     with pytest.raises(DatasetError, match="exists already"):
         merge(sources, sources[0])
     with pytest.raises(DatasetError, match=r"dogs is given twice\. Give every data set once"):

@@ -50,7 +50,7 @@ def blemished(make_dataset, annotated, save_photo):
     return folder
 
 
-def test_the_copy_has_no_errors_and_the_original_is_as_it_was(blemished, tmp_path):
+def test_the_copy_has_no_errors_and_the_original_is_unchanged(blemished, tmp_path):
     before = files(blemished)
     found = check_dataset(blemished)
     made = repair(found, tmp_path / "fixed")
@@ -61,13 +61,13 @@ def test_the_copy_has_no_errors_and_the_original_is_as_it_was(blemished, tmp_pat
     assert files(blemished) == before
 
 
-def test_lists_keep_their_order_without_what_is_broken_or_in_the_other(blemished, tmp_path):
+def test_lists_keep_their_order_without_broken_and_shared_names(blemished, tmp_path):
     repair(check_dataset(blemished), tmp_path / "fixed")
     assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["sound", "boxes", "case", "resized"]
     assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["turned", "both", "sub/deep"]
 
 
-def test_boxes_are_clipped_dropped_put_right_scaled_and_turned(blemished, tmp_path):
+def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(blemished, tmp_path):
     repair(check_dataset(blemished), tmp_path / "fixed")
     boxes = {name: read_sample(tmp_path / "fixed", name).boxes.tolist() for name in ("boxes", "resized", "turned", "sound")}
     assert boxes == {
@@ -81,7 +81,7 @@ def test_boxes_are_clipped_dropped_put_right_scaled_and_turned(blemished, tmp_pa
     assert [size.findtext(side) for side in ("width", "height")] == ["60", "40"]
 
 
-def test_photos_and_sound_annotations_are_the_same_bytes(blemished, tmp_path):
+def test_images_and_correct_annotations_are_copied_byte_for_byte(blemished, tmp_path):
     repair(check_dataset(blemished), tmp_path / "fixed")
     before, after = files(blemished), files(tmp_path / "fixed")
     photos = [name for name in after if name.startswith("JPEGImages/")]
@@ -90,7 +90,7 @@ def test_photos_and_sound_annotations_are_the_same_bytes(blemished, tmp_path):
         assert after[name] == before[name]
 
 
-def test_what_needs_no_mending_in_an_annotation_stays_in_it(make_dataset, tmp_path):
+def test_correct_parts_of_an_annotation_are_kept(make_dataset, tmp_path):
     folder = make_dataset({"a": [DOG]})
     (folder / "Annotations" / "a.xml").write_text(
         "<?xml version='1.0' encoding='ISO-8859-1'?><annotation verified='yes'><source><database>Käfer</database></source>"
@@ -120,7 +120,7 @@ def test_repairing_a_repaired_copy_changes_nothing(blemished, tmp_path):
     assert files(tmp_path / "again") == files(tmp_path / "fixed")
 
 
-def test_a_flat_folder_becomes_vocs_layout_without_lists(tmp_path, annotated, save_photo):
+def test_a_labelimg_folder_becomes_voc_layout_without_lists(tmp_path, annotated, save_photo):
     save_photo(tmp_path / "flat" / "a.png", 1)
     (tmp_path / "flat" / "b.xml").write_text(annotated([("dog", 0, 1, 9, 9)], filename="a.png"))
     repair(check_dataset(tmp_path / "flat"), tmp_path / "fixed")
@@ -135,7 +135,7 @@ def test_unknown_labels_stay(make_dataset, tmp_path):
     assert read_sample(tmp_path / "fixed", "a").labels == ("dog", "cta")
 
 
-def test_an_existing_folder_is_never_written_to(make_dataset, tmp_path):
+def test_an_existing_folder_is_refused(make_dataset, tmp_path):
     found = check_dataset(make_dataset({"a": [DOG]}))
     (tmp_path / "fixed").mkdir()
     with pytest.raises(DatasetError, match="exists already"):
@@ -143,7 +143,7 @@ def test_an_existing_folder_is_never_written_to(make_dataset, tmp_path):
     assert not list((tmp_path / "fixed").iterdir())
 
 
-def test_nothing_is_written_where_nothing_is_left(make_dataset, tmp_path):
+def test_a_data_set_without_usable_samples_is_refused(make_dataset, tmp_path):
     folder = make_dataset({"a": [DOG]})
     (folder / "JPEGImages" / "a.jpg").unlink()
     with pytest.raises(DatasetError, match="no sample can be repaired"):
@@ -151,7 +151,7 @@ def test_nothing_is_written_where_nothing_is_left(make_dataset, tmp_path):
     assert not (tmp_path / "fixed").exists()
 
 
-def test_real_data_sets_come_out_without_errors(shared, tmp_path):
+def test_repaired_real_data_sets_have_no_errors(shared, tmp_path):
     for name, wanted in {"raccoon": RepairSummary(161, 0, 1), "bccd": RepairSummary(292, 2, 0)}.items():
         assert repair(check_dataset(shared / "data" / name), tmp_path / name) == wanted
         assert check_dataset(tmp_path / name).errors == 0

@@ -40,7 +40,7 @@ def sample(tmp_path):
 
 
 @pytest.mark.parametrize(("labelled", "wrong"), [(None, 1), ({"cat", "dog"}, 1), ({"cat"}, 0), ({"cat", "cow"}, 0)])
-def test_a_detection_of_an_unlabelled_class_is_no_mistake(sample, labelled, wrong):
+def test_a_detection_of_an_unlabelled_class_is_ignored(sample, labelled, wrong):
     dog = replace(sample(None), boxes=np.array([FAR], np.float32), labels=("dog",))
     result = evaluate(FixedDetector(), [sample(labelled and frozenset(labelled)), replace(dog, labelled=frozenset({"dog"}))])
     dogs = result.classes["dog"]
@@ -59,6 +59,6 @@ def test_a_box_of_an_unlabelled_class_counts_as_difficult(sample):
     assert (image_results(result)[0].missed, result.coco.ap50) == ((), pytest.approx(1.0))
 
 
-def test_a_set_whose_boxes_are_all_of_unlabelled_classes_cannot_be_measured(sample):
+def test_a_set_with_only_boxes_of_unlabelled_classes_is_refused(sample):
     with pytest.raises(DatasetError, match="there is nothing to evaluate"):
         evaluate(FixedDetector(), [sample(frozenset({"dog"}))])

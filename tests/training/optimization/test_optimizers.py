@@ -38,7 +38,7 @@ def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
         ("adamw", (1 - 0.1 * (1 + ((0.27 + 0.1) / 0.19) / np.sqrt((0.008991 + 0.001) / 0.001999)), -2)),
     ],
 )
-def test_two_steps_worked_out_by_hand(optimizer, expected):
+def test_two_steps_agree_with_a_manual_calculation(optimizer, expected):
     np.testing.assert_allclose(moved(optimizer, [(3, 0), (1, 0)]), expected, rtol=1e-4)
 
 

@@ -172,7 +172,7 @@ def _sets_of_yaml(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _sets_of_lists(files: YoloFolder) -> dict[str, tuple[str, ...]]:
-    """Sets of Darknet's obj.data, or else list files such as train.txt whose first line names an image."""
+    """Sets of Darknet's obj.data, or else of list files such as train.txt with an image path in the first line."""
     top = [path for path in files.files if len(path.parts) == 1]
     for path in (path for path in top if path.suffix.lower() == ".data"):
         lines = (line.partition("=") for line in read_text(files.folder / path).split("\n") if "=" in line)
@@ -195,7 +195,7 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
     """Return the image sets of each image that the configuration names, and notes.
 
     Raises:
-        DatasetError: The configuration names a set whose folder, list or images do not exist.
+        DatasetError: The folder, the list or the images of a named set do not exist.
     """
     sets: dict[PurePosixPath, list[str]] = {}
     notes = []
