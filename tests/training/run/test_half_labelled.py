@@ -78,7 +78,8 @@ def half_labelled(tmp_path):
     return make
 
 
-def test_both_classes_are_found_everywhere_with_labelled_json_and_not_without_it(half_labelled, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_half_labelled_data_sets_need_labelled_json(half_labelled, tmp_path, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "home"))
     dark = half_labelled("dark", DARK, ["red"], {"train": 48, "val": 2})
     bright = half_labelled("bright", BRIGHT, ["blue"], {"train": 48, "val": 2})

@@ -289,10 +289,12 @@ def memorised(shared, tmp_path_factory):
         return run.train(), run.setup.batches.samples[0]
 
 
+@pytest.mark.slow
 def test_eight_images_can_be_memorised(memorised):
     assert memorised[0].best >= 0.95
 
 
+@pytest.mark.slow
 def test_the_service_detects_a_raccoon_with_the_trained_model(memorised, start_service):
     outcome, sample = memorised
     service = start_service(outcome.folder / "best.safetensors")
@@ -325,6 +327,7 @@ except TrainingError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="setrlimit limits memory only on Linux")
 def test_running_out_of_memory_ends_the_run_with_advice(new_run):
     run = new_run(batch_size=64, sizes="1024", mosaic=0.0, freeze="none")
