@@ -64,9 +64,9 @@ def check(
 
 def _repaired(check: "DatasetCheck", out: Path) -> str:
     """Write a repaired copy and return a summary."""
-    from training.datasets.repair import repair
+    from training.datasets.repair import repair_dataset
 
-    made = repair(check, out)
+    made = repair_dataset(check, out)
     return f"{out}: {made.photos} images, {made.rewritten} annotations changed, {made.left_out} names omitted."
 
 
@@ -102,7 +102,7 @@ def split(
     """Write ImageSets/Main/train.txt and val.txt, every class in the same proportion; copies of a photo stay on one side."""
     from cli.output.data_report import print_split
     from training.data.voc_reader import read_set
-    from training.datasets.split import split as part
+    from training.datasets.split import split_dataset as part
     from training.datasets.split import write_split
 
     parts = part(read_set(dataset, image_set), val=val, seed=seed)
@@ -156,7 +156,7 @@ def merge(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to write.")],
 ) -> None:
     """Join data sets with different labels: train with train, val with val. labelled.json lists the exhaustive labels of each image."""
-    from training.datasets.merge import merge as join
+    from training.datasets.merge import merge_datasets as join
 
     if len(sources) < 2:
         raise typer.BadParameter("give two or more data sets.", param_hint="DIR...")

@@ -29,7 +29,7 @@ def evaluate(
     from cli.output.download_bar import load_model
     from detector.detector import Detector
     from training.data.voc_reader import read_set
-    from training.evaluation.evaluate import evaluate as measure
+    from training.evaluation.evaluate import evaluate_detector as measure
     from training.events import Events
     from weights.engines.factory import load_engine
 

@@ -97,11 +97,11 @@ def _measured(before: "Model", after: "Model", samples: "Sequence[Sample]", name
     if not samples:
         return {}
     from detector.detector import Detector
-    from training.evaluation.evaluate import evaluate
+    from training.evaluation.evaluate import evaluate_detector
     from weights.engines.factory import load_engine
 
     models = {"ap50_before": before, "ap50_after": after}
-    measured = {fact: evaluate(Detector(model.spec, load_engine(model)), samples).ap50 for fact, model in models.items()}
+    measured = {fact: evaluate_detector(Detector(model.spec, load_engine(model)), samples).ap50 for fact, model in models.items()}
     first, second = measured.values()
     if first - second > WORTH_TELLING:
         lost = f"in 8 bits it loses {100 * (first - second):.1f} AP points ({first:.4f} before, {second:.4f} after)"

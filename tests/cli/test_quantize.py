@@ -52,7 +52,7 @@ def test_a_quantised_model_is_a_model_file_that_says_what_it_cost(boxwright, dat
 @pytest.mark.parametrize(("before", "after", "told"), [(0.8, 0.7949, True), (0.8, 0.7951, False), (0.8, 0.9, False)])
 def test_half_a_point_of_ap_lost_is_told(boxwright, dataset, tmp_path, monkeypatch, before, after, told):
     measured = iter((before, after))
-    monkeypatch.setattr("training.evaluation.evaluate.evaluate", lambda *_: SimpleNamespace(ap50=next(measured)))
+    monkeypatch.setattr("training.evaluation.evaluate.evaluate_detector", lambda *_: SimpleNamespace(ap50=next(measured)))
     ended = boxwright("quantize", "everyday", "--calibration", dataset, "--out", tmp_path / "small.safetensors")
     assert ended.code == 0
     assert ("in 8 bits it loses 0.5 AP points (0.8000 before, 0.7949 after)" in ended.err) == told

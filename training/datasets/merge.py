@@ -53,7 +53,7 @@ class _Source:
         return cls(folder, listed, annotations, labelled, frozenset(used).union(*labelled.values()))
 
 
-def merge(folders: Sequence[Path], out: Path) -> MergeSummary:
+def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
     """Write the images of all `folders` to the new data set `out`. Images are hard links where the file system allows it, else copies.
 
     Raises:

@@ -6,7 +6,7 @@ import pytest
 from detector.imaging.draw import class_colour
 from training.config import Config
 from training.data.batches import Batches, TrainingExample
-from training.data.contact_sheet import GAP, MAX_SIDE, MIN_TILE, contact_sheet, first_examples
+from training.data.contact_sheet import GAP, MAX_SHEET_SIDE, MIN_TILE, contact_sheet, first_examples
 from training.data.ground_truth import GroundTruth
 from training.data.voc_reader import read_set
 
@@ -62,5 +62,5 @@ def test_images_of_different_sizes_and_without_boxes_fit_on_one_sheet():
 
 def test_a_sheet_has_a_maximum_size():
     sheet = contact_sheet([example(2048)] * 5, ())
-    assert max(sheet.shape) <= MAX_SIDE
-    assert sheet.shape[1] > 0.9 * MAX_SIDE
+    assert max(sheet.shape) <= MAX_SHEET_SIDE
+    assert sheet.shape[1] > 0.9 * MAX_SHEET_SIDE

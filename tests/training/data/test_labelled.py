@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from training.data.labelled import FILE, MAX_BYTES, labelled_text, read_labelled
+from training.data.labelled import LABELLED_FILE, MAX_LABELLED_BYTES, labelled_text, read_labelled
 from training.data.voc_layout import find_annotation
 from training.data.voc_reader import read_set
 from training.datasets.check import check_dataset
-from training.datasets.repair import repair
-from training.datasets.split import split, write_split
+from training.datasets.repair import repair_dataset
+from training.datasets.split import split_dataset, write_split
 from training.errors import DatasetError
 
 DOG, CAT = ("dog", 1, 1, 30, 40), ("cat", 31, 1, 60, 40)
@@ -23,7 +23,7 @@ def partial(make_dataset):
     def make(content):
         folder = make_dataset({"a": [DOG], "sub/b": [CAT], "c": [DOG, CAT]}, {"train": ["a", "sub/b"], "val": ["c"]})
         text = content if isinstance(content, bytes | str) else json.dumps(content)
-        (folder / FILE).write_bytes(text if isinstance(text, bytes) else text.encode())
+        (folder / LABELLED_FILE).write_bytes(text if isinstance(text, bytes) else text.encode())
         return folder
 
     return make
@@ -66,29 +66,29 @@ def test_other_content_is_refused(partial, content, message):
 
 def test_a_file_that_is_too_large_is_not_read(partial):
     folder = partial({})
-    with (folder / FILE).open("r+b") as file:
-        file.truncate(MAX_BYTES + 1)
-    with pytest.raises(DatasetError, match=f"the file has {MAX_BYTES + 1} bytes; at most {MAX_BYTES} are read"):
+    with (folder / LABELLED_FILE).open("r+b") as file:
+        file.truncate(MAX_LABELLED_BYTES + 1)
+    with pytest.raises(DatasetError, match=f"the file has {MAX_LABELLED_BYTES + 1} bytes; at most {MAX_LABELLED_BYTES} are read"):
         read_set(folder, "train")
 
 
 def test_a_link_out_of_the_folder_is_refused(partial, tmp_path):
     folder = partial({})
-    (folder / FILE).unlink()
+    (folder / LABELLED_FILE).unlink()
     (tmp_path / "secret.json").write_text("{}")
-    (folder / FILE).symlink_to(tmp_path / "secret.json")
+    (folder / LABELLED_FILE).symlink_to(tmp_path / "secret.json")
     with pytest.raises(DatasetError, match="link that leads out of the folder"):
         read_set(folder, "train")
 
 
 def test_random_damage_never_causes_another_error(partial):
     folder = partial({"a": ["dog"], "sub/b": ["cat", "dög"]})
-    data, rng, refused = (folder / FILE).read_bytes(), random.Random(0), 0
+    data, rng, refused = (folder / LABELLED_FILE).read_bytes(), random.Random(0), 0
     for _ in range(300):
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 3)):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        (folder / FILE).write_bytes(damaged)
+        (folder / LABELLED_FILE).write_bytes(damaged)
         try:
             read_set(folder, "train")
         except DatasetError:
@@ -100,7 +100,7 @@ def test_what_is_written_is_read_back(partial):
     labelled = {"sub/b": frozenset({"cat", 'a "quoted" dög'}), "a": frozenset()}
     folder = partial(labelled_text(labelled))
     assert read_labelled(folder) == labelled
-    assert (folder / FILE).read_text(encoding="utf-8").splitlines()[1] == '"a": [],'
+    assert (folder / LABELLED_FILE).read_text(encoding="utf-8").splitlines()[1] == '"a": [],'
 
 
 def findings(folder, *image_sets, **options):
@@ -109,10 +109,10 @@ def findings(folder, *image_sets, **options):
 
 def test_the_check_reports_missing_names_and_unused_labels(partial):
     folder = partial({"gone": ["dog"], "a": ["dog", "cow"], "c": ["Cat"], "sub/b": ["dog"]})  # sub/b has a box of a cat, which is fine
-    expected = {("labelled-name", "gone"), ("labelled-label", FILE.name), ("spelling", FILE.name)}
+    expected = {("labelled-name", "gone"), ("labelled-label", LABELLED_FILE.name), ("spelling", LABELLED_FILE.name)}
     assert findings(folder) == expected
-    assert findings(folder, "train") == {("labelled-name", "gone"), ("spelling", FILE.name)}  # val may have a cow
-    assert ("unknown-label", FILE.name) in findings(folder, labels=["dog", "cat"])
+    assert findings(folder, "train") == {("labelled-name", "gone"), ("spelling", LABELLED_FILE.name)}  # val may have a cow
+    assert ("unknown-label", LABELLED_FILE.name) in findings(folder, labels=["dog", "cat"])
 
 
 def test_the_check_reports_an_unreadable_file(partial):
@@ -124,22 +124,22 @@ def test_the_check_reports_an_unreadable_file(partial):
 def test_a_repaired_copy_has_the_remaining_images_and_one_spelling(partial, tmp_path):
     folder = partial({"a": ["Dog"], "c": ["cat", "cow"], "sub/b": []})
     (folder / "JPEGImages" / "c.jpg").write_bytes(b"broken")
-    repair(check_dataset(folder), tmp_path / "fixed")
+    repair_dataset(check_dataset(folder), tmp_path / "fixed")
     assert read_labelled(tmp_path / "fixed") == {"a": frozenset({"dog"}), "sub/b": frozenset()}
 
 
 def test_an_unreadable_file_prevents_a_repaired_copy(partial, tmp_path):
     folder = partial("{")
     with pytest.raises(DatasetError, match="is not valid JSON"):
-        repair(check_dataset(folder), tmp_path / "fixed")
+        repair_dataset(check_dataset(folder), tmp_path / "fixed")
     assert not (tmp_path / "fixed").exists()
 
 
 def test_a_split_leaves_the_file_as_it_is(partial):
     folder = partial({"a": ["dog"]})
-    before = (folder / FILE).read_bytes()
-    write_split(folder, split(read_set(folder, "all"), val=0.34), force=True)
-    assert (folder / FILE).read_bytes() == before
+    before = (folder / LABELLED_FILE).read_bytes()
+    write_split(folder, split_dataset(read_set(folder, "all"), val=0.34), force=True)
+    assert (folder / LABELLED_FILE).read_bytes() == before
     labelled = {sample.name: sample.labelled for image_set in ("train", "val") for sample in read_set(folder, image_set)}
     assert labelled == {"a": frozenset({"dog"}), "sub/b": None, "c": None}
 

@@ -141,7 +141,7 @@ from pathlib import Path
 warnings.simplefilter("error")
 folder, out = Path(sys.argv[1]), sys.argv[2]
 from training.datasets.check import check_dataset
-from training.datasets.repair import repair
+from training.datasets.repair import repair_dataset
 from training.errors import DatasetError
 from training.data.voc_reader import read_sample
 
@@ -159,7 +159,7 @@ for number in range(int(sys.argv[3])):
         if not sample.image_path.resolve().is_relative_to(folder.resolve()):
             outside.append(str(sample.image_path))
 found = check_dataset(folder)
-repair(found, Path(out))
+repair_dataset(found, Path(out))
 again = check_dataset(Path(out))
 texts = [finding.detail for finding in found.findings] + [label for label in found.spelling]
 print(json.dumps({"answers": answers, "refusals": refusals, "outside": outside, "opened": sorted(set(opened)), "texts": texts,

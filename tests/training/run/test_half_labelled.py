@@ -13,11 +13,11 @@ from detector.network import Conv
 from detector.shapes import trace
 from detector.spec import Model
 from training.config import Config
-from training.data.labelled import FILE
+from training.data.labelled import LABELLED_FILE
 from training.data.voc_reader import read_set
 from training.data.voc_writer import annotation_xml, new_dataset
-from training.datasets.merge import merge
-from training.evaluation.evaluate import evaluate
+from training.datasets.merge import merge_datasets
+from training.evaluation.evaluate import evaluate_detector
 from training.modeling.transfer import backbone_layers, fresh_arrays
 from training.run.run import Run
 from training.task import Task
@@ -84,9 +84,9 @@ def test_half_labelled_data_sets_need_labelled_json(half_labelled, tmp_path, mon
     dark = half_labelled("dark", DARK, ["red"], {"train": 48, "val": 2})
     bright = half_labelled("bright", BRIGHT, ["blue"], {"train": 48, "val": 2})
     tests = {level: half_labelled(f"test{level}", level, ["red", "blue"], {"test": 12}) for level in (DARK, BRIGHT)}
-    merge([dark, bright], tmp_path / "merged")
+    merge_datasets([dark, bright], tmp_path / "merged")
     shutil.copytree(tmp_path / "merged", tmp_path / "forgotten")
-    (tmp_path / "forgotten" / FILE).unlink()
+    (tmp_path / "forgotten" / LABELLED_FILE).unlink()
     recall, start = {}, small_detector()
     for name in ("merged", "forgotten"):
         run = Run.new(Task(str(tmp_path / name), "train", "val", None), Config(**SETTINGS), start, tmp_path / "runs")
@@ -94,7 +94,7 @@ def test_half_labelled_data_sets_need_labelled_json(half_labelled, tmp_path, mon
         model = load_model(run.folder.path / "last.safetensors")
         detector = Detector(model.spec, load_engine(model))
         for level, folder in tests.items():
-            for label, result in evaluate(detector, read_set(folder, "test")).classes.items():
+            for label, result in evaluate_detector(detector, read_set(folder, "test")).classes.items():
                 recall[name, level, label] = float(result.recall[result.scores >= 0.25].max(initial=0))
     assert min(recall["merged", level, label] for level in tests for label in COLOURS) >= 0.8
     assert max(recall["forgotten", DARK, "blue"], recall["forgotten", BRIGHT, "red"]) <= 0.4

@@ -24,7 +24,7 @@ from detector.engines import load_engine
 from training.config import Config
 from training.data.voc_reader import read_set
 from training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import evaluate_detector
 from training.events import Events
 from training.run.checkpoints import newest_checkpoint
 from training.run.folder import RunFolder
@@ -221,7 +221,7 @@ def test_a_run_folder_has_options_metrics_and_usable_models(finished, rectangles
     best = load_model(path / "best.safetensors")
     assert best.spec.labels == ("blue", "red")
     assert best.provenance["fine-tuned from"] == "small-random"
-    ap50 = evaluate(Detector(best.spec, load_engine(best)), read_set(rectangles, "val")).ap50
+    ap50 = evaluate_detector(Detector(best.spec, load_engine(best)), read_set(rectangles, "val")).ap50
     assert ap50 == pytest.approx(outcome.best)
 
 
