@@ -90,11 +90,11 @@ def _coco_ap(file: Path, data: Path) -> float:
     from detector.detector import Detector
     from detector.engines import load_engine
     from training.data.voc_reader import read_set
-    from training.evaluation.evaluate import evaluate
+    from training.evaluation.evaluate import evaluate_detector
     from weights.formats.safetensors import load_model
 
     model = load_model(file)
-    return float(evaluate(Detector(model.spec, load_engine(model)), read_set(data, "val")).coco.ap)
+    return float(evaluate_detector(Detector(model.spec, load_engine(model)), read_set(data, "val")).coco.ap)
 
 
 def table(results: Path) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from training.errors import ConfigError
 
-Number = TypeVar("Number", int, float)
+_Number = TypeVar("_Number", int, float)
 
 
 class Scales(NamedTuple):
@@ -33,7 +33,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # the run
-    epochs: int = Field(20, ge=1, le=10_000, description="Number of passes over the training set.")
+    epochs: int = Field(20, ge=1, le=10_000, description="_Number of passes over the training set.")
     batch_size: int = Field(8, ge=1, le=1024, description="Images per step, over all workers.")
     seed: int = Field(0, ge=0, le=2**31, description="The same seed gives the same weights, bit for bit.")
     overfit: int = Field(
@@ -83,7 +83,7 @@ class Config(BaseModel):
         "keep",
         description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
     )
-    head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
+    head_filters: int = Field(384, ge=1, le=4096, description="_Number of filters of a new head.")
     freeze: str = Field(
         "backbone", description="Layers that are not trained at first: none, backbone, all-but-head, or a layer with all layers before it."
     )
@@ -91,11 +91,12 @@ class Config(BaseModel):
         4.0, ge=0, description="Epoch from which frozen layers are trained. The number of epochs, or more, never unfreezes them."
     )
     cache_features: int = Field(
-        0, ge=0, le=1000, description="Augmented views per image whose frozen features are cached on disk. 0 disables the cache."
+        0, ge=0, le=1000, description="Augmented views per image with features cached on disk. 0 disables the cache."
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
-        "head", description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs."
+        "frozen",
+        description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs.",
     )
     new_layers: Literal["output", "head", "all"] = Field(
         "output", description="Layers that start with new weights: outputs of new labels, head, or all."
@@ -118,12 +119,12 @@ class Config(BaseModel):
         "keep", description="Keep the model's anchors, or cluster the training boxes (k-means by IoU), as for a new head."
     )
 
-    anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
+    anchor_count: int = Field(5, ge=1, le=20, description="_Number of anchors of a new head.")
     assign_iou: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="Train all anchors of an object's cell whose shape has an IoU with it above this. 1: only the best anchor.",
+        description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor.",
     )
 
     # loss
@@ -267,13 +268,13 @@ class Config(BaseModel):
         return pieces
 
 
-def _pairs(name: str, text: str, kind: type[Number]) -> tuple[tuple[Number, float], ...]:
+def _pairs(name: str, text: str, kind: type[_Number]) -> tuple[tuple[_Number, float], ...]:
     """'a:b,c:d' -> ((a, b), (c, d)); b and d are floats."""
     parts = [part.partition(":") for part in text.split(",") if part.strip()]
     return tuple((_number(name, first, kind), _number(name, second, float)) for first, _, second in parts)
 
 
-def _number(name: str, text: str, kind: type[Number]) -> Number:
+def _number(name: str, text: str, kind: type[_Number]) -> _Number:
     try:
         number = kind(text)
     except ValueError as error:

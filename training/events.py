@@ -1,4 +1,4 @@
-"""Progress of long operations, for whoever displays it."""
+"""Progress events of long operations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Small data sets in VOC layout, and a small network whose training step takes a few milliseconds."""
+"""Small data sets in VOC layout, and a small network with training steps of a few milliseconds."""
 
 import numpy as np
 import pytest

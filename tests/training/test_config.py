@@ -9,7 +9,7 @@ from training.config import Config
 from training.errors import ConfigError
 
 
-def test_options_come_back_from_toml(tmp_path):
+def test_options_survive_a_round_trip_through_toml(tmp_path):
     config = Config(epochs=7, learning_rate=3e-5, rescore=False, freeze="conv5_5", sizes="96:0.25,128:0.5,160")
     path = tmp_path / "config.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
@@ -18,12 +18,12 @@ def test_options_come_back_from_toml(tmp_path):
 
 
 @given(labels=st.text(st.characters(codec="utf-8")), rate=st.floats(1e-9, 10), clip_at=st.floats(1e-300, 1e300), seed=st.integers(0, 2**31))
-def test_whatever_is_accepted_comes_back_from_toml(labels, rate, clip_at, seed):
+def test_all_valid_values_survive_a_round_trip_through_toml(labels, rate, clip_at, seed):
     config = Config.of({"labels": labels, "learning_rate": rate, "clip_at": clip_at, "seed": seed})
     assert Config.of(tomllib.loads(config.to_toml())) == config
 
 
-def test_every_option_says_what_it_means():
+def test_every_option_has_a_description():
     assert all(field.description for field in Config.model_fields.values())
 
 
@@ -47,18 +47,18 @@ def test_every_option_says_what_it_means():
         ({"activation": "elu"}, "--new-layers head"),
     ],
 )
-def test_what_makes_no_sense_is_refused(values, sentence):
+def test_invalid_options_are_refused(values, sentence):
     with pytest.raises(ConfigError, match=sentence):
         Config.of(values)
 
 
-def test_a_file_that_is_no_toml_is_named(tmp_path):
+def test_the_error_of_an_invalid_toml_file_names_it(tmp_path):
     path = tmp_path / "x.toml"
     path.write_text("epochs = = 3", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"x\.toml: not readable as TOML"):
         Config.read(path)
 
 
-def test_the_plan_of_sizes():
+def test_size_plan_of_several_sizes():
     assert Config(sizes="224:0.5,288").size_plan() == ((0.5, 224), (1.0, 288))
     assert Config(sizes="320").size_plan() == ((1.0, 320),)

@@ -28,7 +28,7 @@ import {}
         "detector.keras_model",
     ],
 )
-def test_onednn_is_asked_for_before_tensorflow_is_imported(module):
+def test_onednn_is_enabled_before_tensorflow_is_imported(module):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     seen = subprocess.run([sys.executable, "-c", LOOK.format(module)], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert seen.stdout.split()[1:] == ["1"], seen.stderr

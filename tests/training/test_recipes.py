@@ -6,7 +6,7 @@ from training.recipes import find_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_is_a_config_that_says_its_question_command_cost_and_answer(name):
+def test_every_recipe_is_valid_and_has_question_command_cost_and_answer(name):
     path = find_recipe(name)
     Config.read(path)
     text = path.read_text(encoding="utf-8")
@@ -15,12 +15,12 @@ def test_every_recipe_is_a_config_that_says_its_question_command_cost_and_answer
     assert f"--config {name}" in text
 
 
-def test_a_file_of_ones_own_is_taken_as_it_is(tmp_path):
+def test_another_toml_file_can_be_used(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("epochs = 2\n", encoding="utf-8")
     assert find_recipe(str(path)) == path
 
 
-def test_what_is_neither_file_nor_recipe_is_refused():
+def test_an_unknown_recipe_is_refused():
     with pytest.raises(ConfigError, match=r"^racoon: neither a TOML file nor a recipe\. Recipes: bccd, .*raccoon\."):
         find_recipe("racoon")

@@ -13,7 +13,7 @@ from detector.placement import GREY, ImageArray, Pixels
 from training.config import Config
 from training.data.ground_truth import PartialRegion, Role
 
-MIN_SIDE = 1.0
+MIN_VISIBLE_SIDE = 1.0
 """Image pixels. A box that is clipped to less than this is dropped."""
 
 
@@ -57,7 +57,7 @@ def _clip(view: View, min_visible: float) -> View:
     """Clip boxes to the view; drop objects that are mostly outside of it, and empty and reversed boxes."""
     height, width = view.image.shape[:2]
     boxes = np.clip(view.boxes, 0, np.array([width, height, width, height], np.float32))
-    is_large_enough = (boxes[:, 2:4] - boxes[:, 0:2] >= MIN_SIDE).all(axis=1)
+    is_large_enough = (boxes[:, 2:4] - boxes[:, 0:2] >= MIN_VISIBLE_SIDE).all(axis=1)
     visible = is_large_enough & ((box_area(boxes) >= min_visible * box_area(view.boxes)) | (view.roles != Role.OBJECT))
     return replace(view, boxes=boxes[visible], class_ids=view.class_ids[visible], roles=view.roles[visible])
 

@@ -135,7 +135,7 @@ class Batches:
 
     @property
     def unfreezing_step(self) -> int:
-        """The first step that trains all layers; the number of steps if there is none."""
+        """The first step that trains all layers, or the number of steps."""
         return min(self.steps, round(self.config.unfreeze_at * self.steps_per_epoch))
 
     @property

@@ -14,7 +14,7 @@ from training.data.ground_truth import Role
 
 GAP = 8
 """Pixels between images."""
-MAX_SIDE = 4096
+MAX_SHEET_SIDE = 4096
 """Pixels of the sheet's longer side. Images are reduced to fit."""
 MIN_TILE = 448
 """Pixels. Smaller images are enlarged, because labels would cover them."""
@@ -30,7 +30,7 @@ def contact_sheet(examples: Sequence[TrainingExample], labels: Sequence[str]) ->
     """Return (H, W, 3): the images with their boxes in rows, each centred in a square. There must be at least one."""
     columns = ceil(sqrt(len(examples)))
     rows = ceil(len(examples) / columns)
-    max_side = (MAX_SIDE - GAP) // columns - GAP
+    max_side = (MAX_SHEET_SIDE - GAP) // columns - GAP
     tiles = [_tile(example, labels, max_side) for example in examples]
     side = max(len(tile) for tile in tiles)
     sheet = np.full((rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3), BACKGROUND, np.uint8)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detector.detections import Boxes
 from training.data.voc_reader import Sample
 
-EVERYWHERE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
+WHOLE_IMAGE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
 """The box of a region that covers the complete image, whichever part of it a view shows."""
 
 
@@ -65,5 +65,5 @@ def ground_truth(sample: Sample, labels: Sequence[str], difficult: str) -> Groun
     class_ids = np.array([labels.index(label) for label, is_used in zip(sample.labels, used, strict=True) if is_used], np.int64)
     partial: tuple[PartialRegion, ...] = ()
     if sample.labelled is not None and not sample.labelled.issuperset(labels):
-        partial = (PartialRegion(EVERYWHERE, np.array([label in sample.labelled for label in labels], np.bool_)),)
+        partial = (PartialRegion(WHOLE_IMAGE, np.array([label in sample.labelled for label in labels], np.bool_)),)
     return GroundTruth(sample.boxes[used], class_ids, roles[used], partial)

@@ -16,8 +16,8 @@ from typing import Any
 from training.data.voc_layout import check_name, file_inside, find_annotation
 from training.errors import DatasetError
 
-FILE = PurePosixPath("ImageSets/labelled.json")
-MAX_BYTES = 64 * 2**20
+LABELLED_FILE = PurePosixPath("ImageSets/labelled.json")
+MAX_LABELLED_BYTES = 64 * 2**20
 
 Labelled = Mapping[str, frozenset[str]]
 """Exhaustive labels by image name. A name that is absent is labelled for every class."""
@@ -29,7 +29,7 @@ def read_labelled(folder: Path) -> dict[str, frozenset[str]]:
     Raises:
         DatasetError: The file is too large, is not valid JSON, repeats a name, or has another structure.
     """
-    path = file_inside(folder, FILE)
+    path = file_inside(folder, LABELLED_FILE)
     if path is None:
         return {}
     content = _parse(path)
@@ -42,7 +42,7 @@ def check_names_exist(folder: Path, names: Iterable[str]) -> None:
     """Raise DatasetError if one of the names has no annotation in the data set."""
     for name in names:
         if find_annotation(folder, name) is None:
-            raise DatasetError(f"{folder / FILE}: {name!r} has no annotation. Correct the name, or remove it from the file.")
+            raise DatasetError(f"{folder / LABELLED_FILE}: {name!r} has no annotation. Correct the name, or remove it from the file.")
 
 
 def labelled_text(labelled: Labelled) -> bytes:
@@ -65,8 +65,8 @@ def _parse(path: Path) -> Any:
         return found
 
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_BYTES} are read.")
+        if path.stat().st_size > MAX_LABELLED_BYTES:
+            raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_LABELLED_BYTES} are read.")
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -13,21 +13,21 @@ from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 
-TOLERANCE = 1e-3
+BOX_TOLERANCE = 1e-3
 """Image pixels. Boxes that differ by less are equal."""
-MIN_SIDE = 1.0
+MIN_BOX_SIDE = 1.0
 """Image pixels. No object is that small: from 5 to 5 is one pixel in VOC, nothing in 0-based tools, and an accidental click."""
 
-Problem = Literal["reversed", "empty", "outside of the image"]
+BoxProblem = Literal["reversed", "empty", "outside of the image"]
 
 
 def too_thin(boxes: Boxes) -> NDArray[np.bool_]:
     """(N,) whether a side of a box (N, 4) xyxy is at most one pixel long."""
-    thin: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) <= MIN_SIDE + TOLERANCE
+    thin: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) <= MIN_BOX_SIDE + BOX_TOLERANCE
     return thin
 
 
-def unusable_boxes(boxes: Boxes, size: Size) -> dict[Problem, NDArray[np.bool_]]:
+def unusable_boxes(boxes: Boxes, size: Size) -> dict[BoxProblem, NDArray[np.bool_]]:
     """Return which boxes (N, 4) xyxy have which problem, as masks (N,). A box has at most one problem.
 
     Args:

@@ -84,7 +84,8 @@ def image_names(folder: Path, image_set: str) -> list[str]:
     names = annotations if image_set == ALL else _names_by_folder(folder, annotations).get(image_set, [])
     if not names:
         known = ", ".join(image_sets(folder))
-        advice = f" Run `boxwright data split {folder}` first." if image_set in ("train", "val") else ""
+        options = " --set train --force" if "train" in image_sets(folder) else ""
+        advice = f" Run `boxwright data split {folder}{options}` first." if image_set in ("train", "val") else ""
         raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")
     for name in names:
         check_name(folder, name)

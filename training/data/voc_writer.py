@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from detector.detections import Boxes
 from training.data.exif_orientation import Size
-from training.data.labelled import FILE as LABELLED
+from training.data.labelled import LABELLED_FILE as LABELLED
 from training.data.labelled import Labelled, labelled_text
 from training.data.voc_layout import LISTS, check_name
 from training.errors import DatasetError

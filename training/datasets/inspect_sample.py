@@ -12,7 +12,7 @@ from detector.detections import Boxes
 from detector.errors import ImageError
 from detector.imaging.image import read_image
 from training.data.exif_orientation import ExifFrame, Size
-from training.data.unusable_boxes import TOLERANCE, too_thin
+from training.data.unusable_boxes import BOX_TOLERANCE, too_thin
 from training.data.voc_reader import Annotation, image_of, read_annotation
 from training.datasets.findings import Finding, FindingKind, label_key
 from training.errors import DatasetError
@@ -108,8 +108,8 @@ def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Ma
     clipped = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     excess = np.abs(clipped - boxes)  # (N, 4) image pixels beyond each border
     elsewhere = too_thin(clipped) & ~empty
-    extends = (excess.max(axis=1) > TOLERANCE) & ~empty & ~elsewhere
-    from_zero = extends & (excess[:, :2].max(axis=1) <= 1 + TOLERANCE) & (excess[:, 2:].max(axis=1) <= TOLERANCE)
+    extends = (excess.max(axis=1) > BOX_TOLERANCE) & ~empty & ~elsewhere
+    from_zero = extends & (excess[:, :2].max(axis=1) <= 1 + BOX_TOLERANCE) & (excess[:, 2:].max(axis=1) <= BOX_TOLERANCE)
     repeated = _repeated(clipped, annotation.labels) & ~empty & ~elsewhere
     masks: dict[FindingKind, _Mask] = {
         "reversed": is_reversed,
@@ -152,7 +152,7 @@ def _repeated(boxes: Boxes, labels: tuple[str, ...]) -> _Mask:
     """(N,) whether an earlier box is equal and has the same label."""
     earlier: set[tuple[str, ...]] = set()
     repeated = np.zeros(len(boxes), np.bool_)
-    for index, (label, box) in enumerate(zip(labels, np.round(boxes / TOLERANCE), strict=True)):
+    for index, (label, box) in enumerate(zip(labels, np.round(boxes / BOX_TOLERANCE), strict=True)):
         key = (label_key(label), *map(str, box))
         repeated[index] = key in earlier
         earlier.add(key)

@@ -1,7 +1,7 @@
 """Join data sets with different labels into a new one, and record which labels are exhaustive in each image.
 
 - Image sets stay: train joins train, val joins val. Images of a data set without image sets go to train.
-- The first data set keeps its names. A later image whose name is taken gets its data set's number: a, a-2, a-3.
+- The first data set keeps its names. A later image with a name in use gets its data set's number: a, a-2, a-3.
 - Annotations are copied byte for byte; only <filename> changes where an image gets another name.
 - An image is labelled for the labels that its source's labelled.json names, else for every label of its source.
 """
@@ -53,7 +53,7 @@ class _Source:
         return cls(folder, listed, annotations, labelled, frozenset(used).union(*labelled.values()))
 
 
-def merge(folders: Sequence[Path], out: Path) -> MergeSummary:
+def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
     """Write the images of all `folders` to the new data set `out`. Images are hard links where the file system allows it, else copies.
 
     Raises:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from training.data.labelled import FILE, Labelled, read_labelled
+from training.data.labelled import LABELLED_FILE, Labelled, read_labelled
 from training.data.voc_layout import find_annotation
 from training.datasets.findings import Finding, label_key
 from training.errors import DatasetError
@@ -25,22 +25,25 @@ def labelled_findings(
     try:
         labelled = read_labelled(folder)
     except DatasetError as error:
-        yield Finding("labelled-file", FILE.name, str(error))
+        yield Finding("labelled-file", LABELLED_FILE.name, str(error))
         return
     for name in labelled:
         if name not in checked and find_annotation(folder, name) is None:
-            yield Finding("labelled-name", name, f"{FILE} names it, and it has no annotation.")
+            yield Finding("labelled-name", name, f"{LABELLED_FILE} names it, and it has no annotation.")
     for label, count in sorted(Counter(label for labels in labelled.values() for label in labels).items()):
         correct = _correct_spelling(label, spelling)
         images = f"{count} image{'' if count == 1 else 's'}"
         if correct is not None and correct != label:
-            yield Finding("spelling", FILE.name, f"{label[:40]!r} ({images}) is spelled {correct[:40]!r} elsewhere.", count)
+            yield Finding("spelling", LABELLED_FILE.name, f"{label[:40]!r} ({images}) is spelled {correct[:40]!r} elsewhere.", count)
         elif known and label not in known:
             yield Finding(
-                "unknown-label", FILE.name, f"{label[:40]!r} ({images}) is not among the allowed labels: {', '.join(known)}.", count
+                "unknown-label",
+                LABELLED_FILE.name,
+                f"{label[:40]!r} ({images}) is not among the allowed labels: {', '.join(known)}.",
+                count,
             )
         elif correct is None and complete:
-            yield Finding("labelled-label", FILE.name, f"{label[:40]!r} ({images}) is the label of no box.", count)
+            yield Finding("labelled-label", LABELLED_FILE.name, f"{label[:40]!r} ({images}) is the label of no box.", count)
 
 
 def repaired_labelled(folder: Path, kept: Collection[str], spelling: Mapping[str, str]) -> Labelled:

@@ -13,7 +13,7 @@ from training.datasets.check import DatasetCheck
 from training.plotting import COLOURS, MAX_LABEL_LENGTH, escape_label, save_png
 
 MAX_BARS = 60
-MAX_POINTS = 20_000
+MAX_SCATTER_POINTS = 20_000
 """Boxes in the scatter plot, sampled evenly. More boxes do not change the picture."""
 
 
@@ -58,7 +58,7 @@ def _box_sizes(sizes: Mapping[str, NDArray[np.float64]]) -> Figure:
     figure = Figure(figsize=(7, 6.5), layout="constrained")
     axes = figure.add_subplot()
     for (image_set, points), colour in zip(sizes.items(), _colours(sizes), strict=True):
-        selected = points[:: max(1, -(-len(points) // MAX_POINTS))]
+        selected = points[:: max(1, -(-len(points) // MAX_SCATTER_POINTS))]
         axes.scatter(selected[:, 0], selected[:, 1], s=9, alpha=0.4, linewidths=0, color=colour, label=escape_label(image_set))
     axes.set(xlim=(0, 102), ylim=(0, 102), aspect="equal")
     axes.grid(alpha=0.3)

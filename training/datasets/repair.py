@@ -34,7 +34,7 @@ class RepairSummary:
     left_out: int  # names of the original that are in no list of the copy
 
 
-def repair(check: DatasetCheck, out: Path) -> RepairSummary:
+def repair_dataset(check: DatasetCheck, out: Path) -> RepairSummary:
     """Write a repaired copy of a checked data set to the new folder `out`.
 
     Raises:

@@ -29,7 +29,7 @@ class Split:
     val_boxes: Counter[str]
 
 
-def split(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0) -> Split:
+def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0) -> Split:
     """Assign about the fraction `val` of the images, and of each label's boxes, to val. The result depends only on the arguments.
 
     A random split is improved by moving the image that helps most until no move helps. The objective is the sum of squares, over images

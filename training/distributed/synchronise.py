@@ -27,7 +27,7 @@ class RunPlan:
 
 
 class Stateful(Protocol):
-    """An object whose arrays can be read and replaced, such as `training.run.trainer.Trainer`."""
+    """An object with arrays that can be read and replaced, such as `training.run.trainer.Trainer`."""
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all arrays."""

@@ -86,7 +86,7 @@ class Evaluation:
         return report_unusable("the data set", self.unusable, total) if self.unusable else None
 
 
-def evaluate(detector: Detector, samples: Sequence[Sample], *, events: Events = SILENT) -> Evaluation:
+def evaluate_detector(detector: Detector, samples: Sequence[Sample], *, events: Events = SILENT) -> Evaluation:
     """Run a detector on a data set (score threshold 0.005, NMS IoU 0.45) and compare with the ground truth.
 
     Detections of classes that are not exhaustively labelled in an image are ignored, and boxes of these classes count as difficult.

@@ -33,8 +33,8 @@ from weights.atomic_files import file_lock
 
 OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
 """Options that a view depends on."""
-PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
-FORMAT = 2
+FEATURE_PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
+FEATURE_FORMAT = 2
 FEATURE_TYPE = np.float32
 """Type of stored features. float16 needs half the disk space and the same time, but changes the result: after 30 steps of everyday on
 raccoon the weights differed from uncached training by 4 % of their change (float32: 0.06 %), because Adam normalises small gradients."""
@@ -53,7 +53,7 @@ class FeatureCache:
 
     model: Model  # initial model of the run
     batches: Batches
-    layers: tuple[str, ...]  # whose outputs are stored
+    layers: tuple[str, ...]  # their outputs are stored
     _features: dict[ViewKind, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
@@ -176,8 +176,8 @@ class FeatureCache:
         spec = replace(self.model.spec, input_size=kind.size)
         frozen_part = spec.network[: [layer.name for layer in spec.network].index(self.layers[-1]) + 1]
         content = {
-            "format": FORMAT,
-            "versions": package_versions(PACKAGES),
+            "format": FEATURE_FORMAT,
+            "versions": package_versions(FEATURE_PACKAGES),
             "options": {name: getattr(self.batches.config, name) for name in OPTIONS} if self.batches.augmented else {},
             "kind": kind,
             "views": self._views[kind],

@@ -1,7 +1,7 @@
 """Feature files: fixed-size records in a memory-mapped NumPy .npy file, followed by a SHA-256.
 
 The SHA-256 covers the key (a hash of everything that the features depend on, see `training.features.cache`), the header and the records. A
-file gets its final name only when it is complete. A file whose content differs from what was written under its key is rejected.
+file gets its final name only when it is complete. A file with any other content than was written under its key is rejected.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from training.errors import FeatureFileError, TrainingError
 from weights.atomic_files import atomic_write
 from weights.hub import cache
 
-SUFFIX = ".features"
+FEATURE_SUFFIX = ".features"
 ABANDONED_AFTER = 3600
 """Seconds without growth after which a temporary file is deleted: its writer was killed."""
 _BLOCK = 2**22  # bytes
@@ -43,7 +43,7 @@ class FeatureFile:
     @property
     def path(self) -> Path:
         """The file, named after the key."""
-        return features_folder() / f"{self.key[:40]}{SUFFIX}"
+        return features_folder() / f"{self.key[:40]}{FEATURE_SUFFIX}"
 
     @property
     def size(self) -> int:
@@ -102,7 +102,7 @@ class FeatureFile:
         for temporary in folder.glob(".*.part"):
             if temporary.stat().st_mtime < time.time() - ABANDONED_AFTER:
                 temporary.unlink(missing_ok=True)
-        oldest_first = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+        oldest_first = sorted(folder.glob(f"*{FEATURE_SUFFIX}"), key=lambda path: path.stat().st_mtime)
         sizes = {path: path.stat().st_size for path in oldest_first if path != self.path}
         for path in list(sizes):
             if sum(sizes.values()) + self.size <= limit:

@@ -4,7 +4,7 @@ from detector.network import Conv, Network, Route, Shortcut
 
 
 def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
-    """Return the layers of the frozen part whose outputs the trained part reads.
+    """Return the layers of the frozen part that the trained part reads from.
 
     The trained part begins at the first convolution that is not frozen. There are several feature layers if later layers read earlier ones
     by name, as the passthrough does.

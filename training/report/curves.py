@@ -13,14 +13,14 @@ from training.plotting import COLOURS
 from training.run.record import RunRecord
 from training.run.tensorboard import LOSS_TERMS
 
-MAX_POINTS = 150
+MAX_POINTS_PER_CURVE = 150
 """Points of a curve. Longer runs are averaged over groups of steps."""
 MAX_SIZE_CHANGES = 6
 """Changes of the input size that are marked. Multi-scale training changes the size too often to mark."""
 
 
 def downsample(
-    steps: Sequence[int], values: Sequence[float], max_points: int = MAX_POINTS
+    steps: Sequence[int], values: Sequence[float], max_points: int = MAX_POINTS_PER_CURVE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Average steps and values (N,) over groups of neighbours, so that at most `max_points` remain."""
     groups = min(len(steps), max_points)

@@ -14,9 +14,9 @@ from training.report.content import ImageSheet, ReportImage
 
 MAX_IMAGES = 6
 """Images of each kind."""
-MAX_SIDE = 480
+MAX_THUMBNAIL_SIDE = 480
 """Pixels."""
-JPEG_QUALITY = 80
+_JPEG_QUALITY = 80
 
 TITLES = {
     "worst": "Worst: mistakes with the highest scores",
@@ -38,10 +38,10 @@ def image_sheets(samples: Sequence[Sample], results: Sequence[ImageResult], labe
 def _draw(sample: Sample, result: ImageResult, labels: Sequence[str]) -> ReportImage:
     image = Image.fromarray(sample.load_image())
     width, height = image.size
-    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    image.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
     scale = np.array([image.width / width, image.height / height] * 2, np.float32)
     detections = result.detections.moved(lambda boxes: boxes * scale)
     drawn = draw_detections(draw_ground_truth(np.asarray(image), result.truth.boxes * scale), detections, labels)
     file = BytesIO()
-    Image.fromarray(drawn).save(file, "JPEG", quality=JPEG_QUALITY)
+    Image.fromarray(drawn).save(file, "JPEG", quality=_JPEG_QUALITY)
     return ReportImage(b64encode(file.getvalue()).decode(), image.width, image.height, f"{sample.name}: {result.describe(labels)}")

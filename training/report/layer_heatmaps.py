@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from training.run.layer_monitor import EXPLODING, VANISHING
-from training.run.metrics_log import Metrics
+from training.run.metrics_log import StepMetrics
 
 MIN_COLOUR_RANGE = (1e-5, 1.0)
 """Gradient-to-weight ratios that the colour scale always includes."""
@@ -16,7 +16,7 @@ MIN_SHARE = 0.01
 """No heat map is drawn if all shares are below this."""
 
 
-def ratio_figure(validations: Sequence[Metrics]) -> Figure:
+def ratio_figure(validations: Sequence[StepMetrics]) -> Figure:
     """Draw gradient-to-weight ratios: one row per layer in network order, one column per validation. Frozen layers are empty."""
     layers, values = _matrix([metrics["layers"]["gradient_to_weight"] for metrics in validations])
     positive = values[np.isfinite(values) & (values > 0)]
@@ -25,12 +25,12 @@ def ratio_figure(validations: Sequence[Metrics]) -> Figure:
     return _heatmap(validations, layers, values, LogNorm(low, high, clip=True), "gradient / weights")
 
 
-def has_dead_units(validations: Sequence[Metrics], kind: str) -> bool:
+def has_dead_units(validations: Sequence[StepMetrics], kind: str) -> bool:
     """Return True if a layer has enough channels of this kind ("dead" or "saturated") to be worth a heat map."""
     return any(shares[kind] >= MIN_SHARE for metrics in validations for shares in metrics["layers"]["flat"].values())
 
 
-def dead_units_figure(validations: Sequence[Metrics], kind: str) -> Figure:
+def dead_units_figure(validations: Sequence[StepMetrics], kind: str) -> Figure:
     """Draw the share of each layer's channels that is "dead" or "saturated"."""
     layers, values = _matrix([{layer: shares[kind] for layer, shares in metrics["layers"]["flat"].items()} for metrics in validations])
     return _heatmap(validations, layers, values, Normalize(0, 1), f"share of channels that are {kind}")
@@ -43,7 +43,7 @@ def _matrix(columns: Sequence[Mapping[str, float]]) -> tuple[list[str], NDArray[
     return layers, np.array([[column.get(layer, np.nan) for column in columns] for layer in layers]).reshape(len(layers), len(columns))
 
 
-def _heatmap(validations: Sequence[Metrics], layers: list[str], values: NDArray[np.float64], scale: Normalize, label: str) -> Figure:
+def _heatmap(validations: Sequence[StepMetrics], layers: list[str], values: NDArray[np.float64], scale: Normalize, label: str) -> Figure:
     figure = Figure(figsize=(6.4, 1.1 + 0.135 * len(layers)), layout="constrained")
     axes = figure.add_subplot()
     steps = [0, *(metrics["step"] for metrics in validations)]  # a column ends at the step of its validation

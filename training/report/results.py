@@ -9,7 +9,7 @@ from detector.boxes import box_area
 from detector.detector import Detector
 from detector.engines import load_engine
 from training.evaluation.coco_ap import CocoAp
-from training.evaluation.evaluate import Evaluation, evaluate
+from training.evaluation.evaluate import Evaluation, evaluate_detector
 from training.evaluation.per_image import image_results
 from training.evaluation.plots import confusion_figure, precision_recall_figure
 from training.evaluation.voc_ap import ImageTruth
@@ -28,7 +28,7 @@ def measure_results(record: RunRecord, events: Events) -> Results:
     """Evaluate the best model. Raises BoxwrightError or OSError if the model, the data or an image cannot be read."""
     model = load_model(record.folder.path / "best.safetensors")
     samples = record.val_samples()
-    evaluation = evaluate(Detector(model.spec, load_engine(model)), samples, events=events)
+    evaluation = evaluate_detector(Detector(model.spec, load_engine(model)), samples, events=events)
     coco = evaluation.coco
     omitted = f" {evaluation.other_boxes} boxes with labels that the model does not know are ignored." if evaluation.other_boxes else ""
     return Results(

@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
 
 FILE_NAME = "report.html"
 MAX_WARNINGS = 100
-MAX_STEPS = 8
+MAX_LISTED_STEPS = 8
 """Steps listed after a warning."""
 
 
@@ -101,8 +101,8 @@ def _warnings(record: RunRecord) -> list[str]:
 
 
 def _steps(steps: list[int]) -> str:
-    more = f" and {len(steps) - MAX_STEPS} more" if len(steps) > MAX_STEPS else ""
-    return f"{'step' if len(steps) == 1 else 'steps'} {', '.join(f'{step:,}' for step in steps[:MAX_STEPS])}{more}"
+    more = f" and {len(steps) - MAX_LISTED_STEPS} more" if len(steps) > MAX_LISTED_STEPS else ""
+    return f"{'step' if len(steps) == 1 else 'steps'} {', '.join(f'{step:,}' for step in steps[:MAX_LISTED_STEPS])}{more}"
 
 
 def _layers(record: RunRecord) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What happens during a run besides training: metrics, checkpoints, models, TensorBoard and layer diagnostics."""
+"""Callbacks of a run: metrics, checkpoints, models, TensorBoard and layer diagnostics."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from detector.spec import Model
 from training.errors import TrainingError
 from training.run.checkpoints import Checkpoint, save_checkpoint
 from training.run.layer_monitor import ActivationProbe, DeadUnits, LayerMonitor, dead_unit_warnings
-from training.run.metrics_log import Metrics
+from training.run.metrics_log import StepMetrics
 from training.run.tensorboard import EventFiles
 from training.run.trainer import StepResult
 from weights.formats.safetensors import save_model
@@ -30,14 +30,14 @@ class Callback:
     def on_step(self, run: "Run", result: StepResult) -> None:
         """The weights have been updated."""
 
-    def measure(self, run: "Run", model: Model) -> Metrics:  # noqa: ARG002
+    def measure(self, run: "Run", model: Model) -> StepMetrics:  # noqa: ARG002
         """Return further metrics of a validation. model: the averaged weights."""
         return {}
 
-    def on_improvement(self, run: "Run", metrics: Metrics) -> None:
+    def on_improvement(self, run: "Run", metrics: StepMetrics) -> None:
         """The validation was the best so far."""
 
-    def on_metrics(self, run: "Run", metrics: Metrics) -> None:
+    def on_metrics(self, run: "Run", metrics: StepMetrics) -> None:
         """All metrics of the step are known."""
 
     def on_step_end(self, run: "Run") -> None:
@@ -53,7 +53,7 @@ class Callback:
 class MetricsWriter(Callback):
     """Appends to metrics.jsonl and metrics.csv."""
 
-    def on_metrics(self, run: "Run", metrics: Metrics) -> None:
+    def on_metrics(self, run: "Run", metrics: StepMetrics) -> None:
         """Append the step."""
         run.folder.metrics.append(metrics)
 
@@ -87,7 +87,7 @@ class CheckpointWriter(Callback):
 class ModelWriter(Callback):
     """Saves the averaged weights as best.safetensors and last.safetensors, which `boxwright serve` can load."""
 
-    def on_improvement(self, run: "Run", metrics: Metrics) -> None:
+    def on_improvement(self, run: "Run", metrics: StepMetrics) -> None:
         """Save best.safetensors."""
         self._save(run, "best", {"ap50": f"{metrics['ap50']:.4f} on set {run.setup.task.val_set}, {len(run.setup.val)} photos"})
 
@@ -118,7 +118,7 @@ class TensorBoardWriter(Callback):
         """Create the files with all steps so far."""
         self._files = EventFiles(run.folder.path / "tensorboard", run.folder.metrics.read())
 
-    def on_metrics(self, run: "Run", metrics: Metrics) -> None:  # noqa: ARG002
+    def on_metrics(self, run: "Run", metrics: StepMetrics) -> None:  # noqa: ARG002
         """Write the step."""
         if self._files:
             self._files.write(metrics)
@@ -139,7 +139,7 @@ class LayerDiagnostics(Callback):
         """Record the gradients."""
         self._monitor.observe(result)
 
-    def measure(self, run: "Run", model: Model) -> Metrics:  # noqa: ARG002
+    def measure(self, run: "Run", model: Model) -> StepMetrics:  # noqa: ARG002
         """Return `layers` and `sentences`."""
         units = self._dead_units(model)
         layers = {"gradient_to_weight": self._monitor.median_ratios(), "flat": {layer: asdict(shares) for layer, shares in units.items()}}

@@ -68,7 +68,7 @@ class LayerMonitor:
 
 @dataclass(frozen=True)
 class DeadUnits:
-    """Shares of a layer's channels whose activation is in a flat region on every pixel of a batch, 0..1."""
+    """Shares of a layer's channels that are in a flat region of their activation on every pixel of a batch, 0..1."""
 
     dead: float  # in the lower region
     saturated: float  # in the upper region

@@ -14,7 +14,7 @@ from training.errors import TrainingError
 from training.plotting import save_png
 from training.run.trainer import Trainer
 
-MAX_STEPS = 100
+MAX_TEST_STEPS = 100
 MIN_RATE, MAX_RATE = 1e-6, 1.0
 MAX_LOSS_RATIO = 3.0
 """The test ends when the loss exceeds the initial loss by this factor."""
@@ -56,7 +56,7 @@ def find_learning_rate(trainer: Trainer, batches: Batches) -> LearningRateTest:
     Raises:
         TrainingError: The loss is NaN or infinite after the first step.
     """
-    steps = min(MAX_STEPS, batches.steps)
+    steps = min(MAX_TEST_STEPS, batches.steps)
     fixed_batch = replace(batches, augmented=False).batch(0)
     initial_loss = trainer.loss_on_batch(*fixed_batch)
     rates: list[float] = []

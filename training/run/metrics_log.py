@@ -13,7 +13,7 @@ STEP_COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object
 VALIDATION_COLUMNS = ("val_loss", "ap50", "ap50_frequent", "ap50_weighted")
 """Columns of metrics.csv. The second group is filled in steps that a validation follows; metrics.jsonl has more values for these."""
 
-Metrics = dict[str, Any]
+StepMetrics = dict[str, Any]
 """The measurements of one step: a line of metrics.jsonl."""
 
 
@@ -23,12 +23,12 @@ class MetricsLog:
     def __init__(self, folder: Path) -> None:
         self.json_path, self.csv_path = folder / "metrics.jsonl", folder / "metrics.csv"
 
-    def read(self) -> list[Metrics]:
+    def read(self) -> list[StepMetrics]:
         """Return the metrics of all steps. A last line that a kill has truncated is ignored."""
         text = self.json_path.read_text(encoding="utf-8") if self.json_path.is_file() else ""
         return [json.loads(line) for line in text.split("\n")[:-1]]
 
-    def append(self, metrics: Metrics) -> None:
+    def append(self, metrics: StepMetrics) -> None:
         """Add the metrics of a step."""
         with self.json_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
@@ -47,7 +47,7 @@ class MetricsLog:
                 file.write(text.encode())
 
 
-def _csv(rows: Iterable[Metrics], *, header: bool) -> str:
+def _csv(rows: Iterable[StepMetrics], *, header: bool) -> str:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, (*STEP_COLUMNS, *VALIDATION_COLUMNS), restval="", extrasaction="ignore")
     if header:

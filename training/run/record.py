@@ -13,7 +13,7 @@ from training.data.fingerprint import data_fingerprint
 from training.data.voc_reader import Sample, read_set
 from training.optimization.early_stopping import watched_value
 from training.run.folder import RunFolder
-from training.run.metrics_log import Metrics
+from training.run.metrics_log import StepMetrics
 from training.task import Task
 
 _NUMBERS = re.compile(r"\b\d+(?:%|e-\d+| times)")
@@ -29,7 +29,7 @@ class RunRecord:
     config: Config
     environment: dict[str, Any]
     outcome: dict[str, Any] | None
-    metrics: Sequence[Metrics]  # of each step
+    metrics: Sequence[StepMetrics]  # of each step
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":
@@ -38,13 +38,13 @@ class RunRecord:
         return cls(folder, task, config, folder.environment(), folder.outcome(), folder.metrics.read())
 
     @property
-    def validations(self) -> list[Metrics]:
+    def validations(self) -> list[StepMetrics]:
         """Metrics of the steps that a validation followed."""
         return [metrics for metrics in self.metrics if "ap50" in metrics]
 
     @property
-    def best(self) -> Metrics | None:
-        """Metrics of the step whose weights are best.safetensors: the first among equals."""
+    def best(self) -> StepMetrics | None:
+        """Metrics of the step that best.safetensors was saved at: the first among equals."""
         return max(self.validations, key=lambda metrics: watched_value(metrics, self.config.watch), default=None)
 
     @property

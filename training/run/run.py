@@ -22,7 +22,7 @@ from training.optimization.schedules import make_schedule
 from training.run.callbacks import Callback, default_callbacks
 from training.run.checkpoints import newest_checkpoint
 from training.run.folder import RunFolder, WorkerFolder
-from training.run.metrics_log import Metrics
+from training.run.metrics_log import StepMetrics
 from training.run.setup import RunSetup
 from training.run.signals import InterruptHandler
 from training.run.trainer import StepResult, Trainer
@@ -159,7 +159,7 @@ class Run:
         if not interrupt.requested:
             yield from stream_batches(batches, first, end)
 
-    def _step(self, inputs: Any, targets: Any) -> Metrics:
+    def _step(self, inputs: Any, targets: Any) -> StepMetrics:
         """Update the weights once and return the metrics of the step."""
         step, batches = self.state.step, self.setup.batches
         if self.trainer.frozen and step >= batches.unfreezing_step:
@@ -185,10 +185,10 @@ class Run:
         batches = self.setup.batches
         return self.state.step % (self.setup.config.check_every * batches.steps_per_epoch) == 0 or self.state.step == batches.steps
 
-    def _validate(self) -> Metrics:
+    def _validate(self) -> StepMetrics:
         """Measure the averaged weights on the chief, and note on all workers whether they are the best so far."""
         config = self.setup.config
-        metrics: Metrics = self.setup.group.broadcast(self._measure)
+        metrics: StepMetrics = self.setup.group.broadcast(self._measure)
         if not math.isfinite(metrics["val_loss"]):
             raise TrainingError(f"step {self.state.step}: the validation loss is NaN or infinite. {self.divergence_advice}")
         if self.state.observe(watched_value(metrics, config.watch), config):
@@ -196,7 +196,7 @@ class Run:
                 callback.on_improvement(self, metrics)
         return metrics
 
-    def _measure(self) -> Metrics:
+    def _measure(self) -> StepMetrics:
         with self.trainer.averaged_weights():
             model = self.trainer.model(self.folder.path.name, {})
         metrics = self.validator.measure(model)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from training.run.metrics_log import VALIDATION_COLUMNS, Metrics
+from training.run.metrics_log import VALIDATION_COLUMNS, StepMetrics
 
 LOSS_TERMS = ("box", "object", "no_object", "class", "prior", "l2")
 _STEP_TAGS = {"loss": "loss/sum", "learning_rate": "learning_rate", "gradient": "gradient", "size": "input_size"} | {
@@ -21,7 +21,7 @@ _VALIDATION_TAGS = {key: f"check/{key}" for key in VALIDATION_COLUMNS}
 class EventFiles:
     """Writer of the event files of one run."""
 
-    def __init__(self, folder: Path, history: Sequence[Metrics]) -> None:
+    def __init__(self, folder: Path, history: Sequence[StepMetrics]) -> None:
         """Replace the event files in `folder` by new ones with the steps of `history`.
 
         A resumed run repeats the steps after its checkpoint. Two histories in one folder would be drawn as one line that jumps back.
@@ -33,7 +33,7 @@ class EventFiles:
         for metrics in history:
             self.write(metrics)
 
-    def write(self, metrics: Metrics) -> None:
+    def write(self, metrics: StepMetrics) -> None:
         """Write the metrics of one step."""
         with self._writer.as_default():
             tf.summary.experimental.write_raw_pb(_summary(_scalars(metrics)), step=metrics["step"])
@@ -45,7 +45,7 @@ class EventFiles:
         self._writer.close()
 
 
-def _scalars(metrics: Metrics) -> dict[str, float]:
+def _scalars(metrics: StepMetrics) -> dict[str, float]:
     """All values of a step, by TensorBoard tag."""
     scalars = {tag: metrics[key] for key, tag in (_STEP_TAGS | _VALIDATION_TAGS).items() if key in metrics}
     layers = metrics.get("layers", {"gradient_to_weight": {}, "flat": {}})

@@ -7,8 +7,8 @@ from typing import Any
 from detector.detector import Detector
 from detector.engines import Engine, load_engine
 from detector.spec import Model
-from training.evaluation.evaluate import evaluate
-from training.run.metrics_log import Metrics
+from training.evaluation.evaluate import evaluate_detector
+from training.run.metrics_log import StepMetrics
 from training.run.setup import RunSetup
 from training.run.trainer import Trainer
 
@@ -20,10 +20,10 @@ class Validator:
     setup: RunSetup
     trainer: Trainer  # for its loss function
 
-    def measure(self, model: Model) -> Metrics:
+    def measure(self, model: Model) -> StepMetrics:
         """Return the loss, three means of AP50, and AP50 by class."""
         engine = load_engine(model)
-        evaluation = evaluate(Detector(model.spec, engine), self.setup.val)
+        evaluation = evaluate_detector(Detector(model.spec, engine), self.setup.val)
         means = {"ap50": evaluation.ap50, "ap50_frequent": evaluation.ap50_frequent, "ap50_weighted": evaluation.ap50_weighted}
         by_class = {label: result.ap for label, result in evaluation.classes.items()}
         return {"val_loss": self.loss(engine), **means, "ap50_by_class": by_class}

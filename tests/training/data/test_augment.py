@@ -23,7 +23,7 @@ def found(image, colour):
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
-def test_a_window_moves_and_cuts_boxes_as_it_does_pixels():
+def test_cropping_shifts_and_clips_boxes_like_pixels():
     part = crop(view(), Window(20, -10, 50, 30), 0.0)
     assert part.image.shape == (30, 50, 3)
     np.testing.assert_array_equal(part.boxes, [[0, 15, 10, 30]])
@@ -31,7 +31,7 @@ def test_a_window_moves_and_cuts_boxes_as_it_does_pixels():
     assert (part.image[:10] == 128).all()  # above the image
 
 
-def test_a_window_beside_the_photo_is_grey_and_empty():
+def test_a_window_outside_of_the_image_is_grey_without_boxes():
     part = crop(view(), Window(100, 100, 8, 9), 0.0)
     assert (part.image == 128).all()
     assert part.boxes.shape == (0, 4)
@@ -39,7 +39,7 @@ def test_a_window_beside_the_photo_is_grey_and_empty():
 
 
 @pytest.mark.parametrize(("min_visible", "kept"), [(0.4, 1), (0.6, 0)])
-def test_a_box_of_which_too_little_is_shown_is_dropped(min_visible, kept):
+def test_a_box_with_too_small_a_visible_part_is_dropped(min_visible, kept):
     assert len(crop(view(), Window(20, 0, 40, 40), min_visible).boxes) == kept  # half of it is left
 
 
@@ -50,7 +50,7 @@ def test_empty_and_reversed_boxes_are_dropped():
 
 
 @pytest.mark.parametrize(("mirror", "expected"), [(flip, [30, 5, 50, 25]), (flip_vertical, [10, 15, 30, 35])])
-def test_a_mirrored_box_is_where_its_pixels_are_and_twice_is_none(mirror, expected):
+def test_mirroring_moves_boxes_like_pixels_and_twice_restores_them(mirror, expected):
     once = mirror(view())
     np.testing.assert_array_equal(once.boxes, [expected])
     assert found(once.image, COLOURS[0]) == once.boxes[0].tolist()
@@ -59,13 +59,13 @@ def test_a_mirrored_box_is_where_its_pixels_are_and_twice_is_none(mirror, expect
     np.testing.assert_array_equal(twice.boxes, view().boxes)
 
 
-def test_a_scaled_box_is_where_its_pixels_are():
+def test_resizing_scales_boxes_like_pixels():
     larger = resize(view(), 120, 160)
     np.testing.assert_array_equal(larger.boxes, [[20, 20, 60, 100]])
     np.testing.assert_allclose(found(larger.image, COLOURS[0]), larger.boxes[0], atol=2)
 
 
-def test_the_four_photos_of_a_mosaic_lie_around_its_centre():
+def test_the_four_images_of_a_mosaic_meet_at_its_centre():
     views = tuple(view(colour=colour, class_id=index) for index, colour in enumerate(COLOURS))
     made = mosaic(views, 100, (40, 70))
     assert made.class_ids.tolist() == [0, 1, 2, 3]
@@ -83,12 +83,12 @@ def test_random_views_keep_boxes_on_their_objects():
             np.testing.assert_allclose(found(part.image, COLOURS[0]), box, atol=1.01)
 
 
-def test_colours_that_are_not_distorted_are_not_touched():
+def test_neutral_colour_changes_leave_pixels_unchanged():
     pixels = np.random.default_rng(0).uniform(0, 255, (5, 6, 3)).astype(np.float32)
     assert distort_colour(pixels, hue=0.0, saturation=1.0, exposure=1.0) is pixels
 
 
-def test_known_colours():
+def test_colour_changes_of_known_colours():
     red = np.full((1, 1, 3), (200, 0, 0), np.float32)
     np.testing.assert_allclose(distort_colour(red, hue=1 / 3, saturation=1.0, exposure=1.0)[0, 0], (0, 200, 0), atol=4)
     np.testing.assert_allclose(distort_colour(red, hue=0.0, saturation=0.5, exposure=1.0)[0, 0], (200, 100, 100), atol=3)

@@ -27,7 +27,7 @@ def same(first, second):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_batches_are_the_same_whatever_the_number_of_threads_and_wherever_one_starts(rectangles, small_model, threads):
+def test_batches_do_not_depend_on_threads_or_the_first_step(rectangles, small_model, threads):
     made = batches(rectangles, small_model)
     expected = [made.batch(step) for step in range(made.steps)]
     for first in (0, 5):
@@ -42,14 +42,14 @@ def test_another_seed_gives_other_batches(rectangles, small_model):
     assert np.abs(first - second).max() > 50
 
 
-def test_every_photo_is_seen_as_often_as_there_are_epochs(rectangles, small_model):
+def test_every_image_is_used_once_per_epoch(rectangles, small_model):
     made = batches(rectangles, small_model)
     places = [made._index(place) for place in range(9 * 4)]
     assert sorted(places) == sorted(list(range(9)) * 4)
     assert places[:9] != places[9:18]
 
 
-def test_images_of_rare_classes_are_shown_more_often_and_epochs_stay_as_long(rectangles, small_model):
+def test_images_of_rare_classes_are_used_more_often_in_epochs_of_equal_length(rectangles, small_model):
     made = batches(rectangles, small_model, augmented=True, repeat_rare=1.0)
     common = replace(made.samples[0], labels=("red",), boxes=made.samples[0].boxes[:1], difficult=made.samples[0].difficult[:1])
     many = replace(made, samples=[*[common] * 80, *[replace(common, labels=("blue",))] * 20])
@@ -63,7 +63,7 @@ def test_images_of_rare_classes_are_shown_more_often_and_epochs_stay_as_long(rec
     assert [again._index(place) for place in (7, 512, 4999)] == [many._index(place) for place in (7, 512, 4999)]
 
 
-def test_the_size_follows_the_plan(rectangles, small_model):
+def test_input_sizes_follow_the_plan(rectangles, small_model):
     made = batches(rectangles, small_model)
     assert (made.steps_per_epoch, made.steps) == (3, 12)
     assert [made.input_size_of(step) for step in range(12)] == [32] * 6 + [64] * 6
@@ -79,7 +79,7 @@ def test_multi_scale_keeps_a_size_for_ten_batches(rectangles, small_model):
     assert set(sizes.ravel()) == {64, 80, 96, 112, 128}
 
 
-def test_an_unaugmented_photo_is_what_the_detector_sees(rectangles, small_model):
+def test_an_image_without_augmentation_equals_the_detectors_input(rectangles, small_model):
     made = batches(rectangles, small_model, augmented=False, sizes="64")
     images, targets = made.batch(0)
     for pixels, truth, sample in zip(images, targets["truth"], made.samples, strict=False):
@@ -89,10 +89,10 @@ def test_an_unaugmented_photo_is_what_the_detector_sees(rectangles, small_model)
         assert sorted(map(tuple, truth[truth[:, 2] > 0])) == sorted(map(tuple, boxes))
 
 
-def test_a_damaged_photo_is_named_as_such(rectangles, small_model, tmp_path):
+def test_the_error_of_a_damaged_image_names_the_file(rectangles, small_model, tmp_path):
     made = batches(rectangles, small_model)
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no photo")
-    samples = [replace(sample, photo=broken) for sample in made.samples]
+    samples = [replace(sample, image_path=broken) for sample in made.samples]
     with pytest.raises(ImageError, match=r"broken\.jpg: .*no image that can be read"):
         list(stream_batches(replace(made, samples=samples), 0, 1))

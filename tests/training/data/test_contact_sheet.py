@@ -6,7 +6,7 @@ import pytest
 from detector.imaging.draw import class_colour
 from training.config import Config
 from training.data.batches import Batches, TrainingExample
-from training.data.contact_sheet import GAP, MAX_SIDE, MIN_TILE, contact_sheet, first_examples
+from training.data.contact_sheet import GAP, MAX_SHEET_SIDE, MIN_TILE, contact_sheet, first_examples
 from training.data.ground_truth import GroundTruth
 from training.data.voc_reader import read_set
 
@@ -26,19 +26,19 @@ def batches(rectangles, small_model):
     return Batches(read_set(rectangles, "train"), small_model.spec, config)
 
 
-def test_the_pictures_are_those_of_the_first_batches(batches):
+def test_the_sheet_has_the_images_of_the_first_batches(batches):
     shown = list(first_examples(batches, 6))
     pixels = np.concatenate([batches.batch(step)[0] for step in (0, 1)])
     np.testing.assert_array_equal(np.stack([one.pixels for one in shown]), pixels[:6])
 
 
-def test_a_run_with_fewer_pictures_shows_them_all(batches):
+def test_a_run_with_fewer_images_shows_all_of_them(batches):
     shown = list(first_examples(batches, 256))
     assert [len(one.pixels) for one in shown] == [32] * 24 + [64] * 24
     assert contact_sheet(shown, ("red", "blue")).shape == (7 * (MIN_TILE + GAP) + GAP, 7 * (MIN_TILE + GAP) + GAP, 3)
 
 
-def test_boxes_lie_where_they_are_learned():
+def test_boxes_are_drawn_where_the_network_learns_them():
     left, right = example(64, ((8, 16, 24, 48), 0)), example(64, ((32, 8, 56, 24), 1), shade=90)
     sheet = contact_sheet([left, right], ("red", "blue")).astype(int)
     assert sheet.shape == (MIN_TILE + 2 * GAP, 2 * MIN_TILE + 3 * GAP, 3)
@@ -54,13 +54,13 @@ def test_boxes_lie_where_they_are_learned():
         assert inside[0] == one.pixels[0, 0, 0]
 
 
-def test_pictures_of_unequal_sizes_and_without_boxes_share_a_sheet():
+def test_images_of_different_sizes_and_without_boxes_fit_on_one_sheet():
     sheet = contact_sheet([example(600), example(32), example(500)], ())
     assert sheet.shape == (2 * (600 + GAP) + GAP, 2 * (600 + GAP) + GAP, 3)
     assert tuple(sheet[GAP + 10, GAP + 600 + GAP + 10]) == (255, 255, 255)  # around the smaller one, in the middle of its square
 
 
-def test_a_sheet_has_an_end():
+def test_a_sheet_has_a_maximum_size():
     sheet = contact_sheet([example(2048)] * 5, ())
-    assert max(sheet.shape) <= MAX_SIDE
-    assert sheet.shape[1] > 0.9 * MAX_SIDE
+    assert max(sheet.shape) <= MAX_SHEET_SIDE
+    assert sheet.shape[1] > 0.9 * MAX_SHEET_SIDE

@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from training.data.labelled import FILE, MAX_BYTES, labelled_text, read_labelled
+from training.data.labelled import LABELLED_FILE, MAX_LABELLED_BYTES, labelled_text, read_labelled
 from training.data.voc_layout import find_annotation
 from training.data.voc_reader import read_set
 from training.datasets.check import check_dataset
-from training.datasets.repair import repair
-from training.datasets.split import split, write_split
+from training.datasets.repair import repair_dataset
+from training.datasets.split import split_dataset, write_split
 from training.errors import DatasetError
 
 DOG, CAT = ("dog", 1, 1, 30, 40), ("cat", 31, 1, 60, 40)
@@ -23,7 +23,7 @@ def partial(make_dataset):
     def make(content):
         folder = make_dataset({"a": [DOG], "sub/b": [CAT], "c": [DOG, CAT]}, {"train": ["a", "sub/b"], "val": ["c"]})
         text = content if isinstance(content, bytes | str) else json.dumps(content)
-        (folder / FILE).write_bytes(text if isinstance(text, bytes) else text.encode())
+        (folder / LABELLED_FILE).write_bytes(text if isinstance(text, bytes) else text.encode())
         return folder
 
     return make
@@ -58,7 +58,7 @@ def test_a_data_set_without_the_file_is_labelled_for_every_class(make_dataset):
     ({"a\n": ["dog"]}, "has characters that a list of names cannot hold"),
     ({"a.jpg": ["dog"]}, r"'a\.jpg' has no annotation"),
 ])  # fmt: skip
-def test_another_content_is_refused_with_a_clear_sentence(partial, content, message):
+def test_other_content_is_refused(partial, content, message):
     folder = partial("null" if content is None else content)
     with pytest.raises(DatasetError, match=message):
         read_set(folder, "train")
@@ -66,29 +66,29 @@ def test_another_content_is_refused_with_a_clear_sentence(partial, content, mess
 
 def test_a_file_that_is_too_large_is_not_read(partial):
     folder = partial({})
-    with (folder / FILE).open("r+b") as file:
-        file.truncate(MAX_BYTES + 1)
-    with pytest.raises(DatasetError, match=f"the file has {MAX_BYTES + 1} bytes; at most {MAX_BYTES} are read"):
+    with (folder / LABELLED_FILE).open("r+b") as file:
+        file.truncate(MAX_LABELLED_BYTES + 1)
+    with pytest.raises(DatasetError, match=f"the file has {MAX_LABELLED_BYTES + 1} bytes; at most {MAX_LABELLED_BYTES} are read"):
         read_set(folder, "train")
 
 
 def test_a_link_out_of_the_folder_is_refused(partial, tmp_path):
     folder = partial({})
-    (folder / FILE).unlink()
+    (folder / LABELLED_FILE).unlink()
     (tmp_path / "secret.json").write_text("{}")
-    (folder / FILE).symlink_to(tmp_path / "secret.json")
+    (folder / LABELLED_FILE).symlink_to(tmp_path / "secret.json")
     with pytest.raises(DatasetError, match="link that leads out of the folder"):
         read_set(folder, "train")
 
 
-def test_random_damage_is_refused_or_read_and_never_crashes(partial):
+def test_random_damage_never_causes_another_error(partial):
     folder = partial({"a": ["dog"], "sub/b": ["cat", "dög"]})
-    data, rng, refused = (folder / FILE).read_bytes(), random.Random(0), 0
+    data, rng, refused = (folder / LABELLED_FILE).read_bytes(), random.Random(0), 0
     for _ in range(300):
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 3)):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        (folder / FILE).write_bytes(damaged)
+        (folder / LABELLED_FILE).write_bytes(damaged)
         try:
             read_set(folder, "train")
         except DatasetError:
@@ -100,19 +100,19 @@ def test_what_is_written_is_read_back(partial):
     labelled = {"sub/b": frozenset({"cat", 'a "quoted" dög'}), "a": frozenset()}
     folder = partial(labelled_text(labelled))
     assert read_labelled(folder) == labelled
-    assert (folder / FILE).read_text(encoding="utf-8").splitlines()[1] == '"a": [],'
+    assert (folder / LABELLED_FILE).read_text(encoding="utf-8").splitlines()[1] == '"a": [],'
 
 
 def findings(folder, *image_sets, **options):
     return {(each.kind, each.where) for each in check_dataset(folder, image_sets, **options).findings}
 
 
-def test_the_check_reports_names_that_do_not_exist_and_labels_that_nobody_uses(partial):
+def test_the_check_reports_missing_names_and_unused_labels(partial):
     folder = partial({"gone": ["dog"], "a": ["dog", "cow"], "c": ["Cat"], "sub/b": ["dog"]})  # sub/b has a box of a cat, which is fine
-    expected = {("labelled-name", "gone"), ("labelled-label", FILE.name), ("spelling", FILE.name)}
+    expected = {("labelled-name", "gone"), ("labelled-label", LABELLED_FILE.name), ("spelling", LABELLED_FILE.name)}
     assert findings(folder) == expected
-    assert findings(folder, "train") == {("labelled-name", "gone"), ("spelling", FILE.name)}  # val may have a cow
-    assert ("unknown-label", FILE.name) in findings(folder, labels=["dog", "cat"])
+    assert findings(folder, "train") == {("labelled-name", "gone"), ("spelling", LABELLED_FILE.name)}  # val may have a cow
+    assert ("unknown-label", LABELLED_FILE.name) in findings(folder, labels=["dog", "cat"])
 
 
 def test_the_check_reports_an_unreadable_file(partial):
@@ -121,30 +121,30 @@ def test_the_check_reports_an_unreadable_file(partial):
     assert "is not valid JSON" in found.detail
 
 
-def test_a_repaired_copy_keeps_the_file_with_one_spelling_and_the_images_that_are_left(partial, tmp_path):
+def test_a_repaired_copy_has_the_remaining_images_and_one_spelling(partial, tmp_path):
     folder = partial({"a": ["Dog"], "c": ["cat", "cow"], "sub/b": []})
     (folder / "JPEGImages" / "c.jpg").write_bytes(b"broken")
-    repair(check_dataset(folder), tmp_path / "fixed")
+    repair_dataset(check_dataset(folder), tmp_path / "fixed")
     assert read_labelled(tmp_path / "fixed") == {"a": frozenset({"dog"}), "sub/b": frozenset()}
 
 
-def test_a_repaired_copy_is_refused_where_the_file_is_unreadable(partial, tmp_path):
+def test_an_unreadable_file_prevents_a_repaired_copy(partial, tmp_path):
     folder = partial("{")
     with pytest.raises(DatasetError, match="is not valid JSON"):
-        repair(check_dataset(folder), tmp_path / "fixed")
+        repair_dataset(check_dataset(folder), tmp_path / "fixed")
     assert not (tmp_path / "fixed").exists()
 
 
 def test_a_split_leaves_the_file_as_it_is(partial):
     folder = partial({"a": ["dog"]})
-    before = (folder / FILE).read_bytes()
-    write_split(folder, split(read_set(folder, "all"), val=0.34), force=True)
-    assert (folder / FILE).read_bytes() == before
+    before = (folder / LABELLED_FILE).read_bytes()
+    write_split(folder, split_dataset(read_set(folder, "all"), val=0.34), force=True)
+    assert (folder / LABELLED_FILE).read_bytes() == before
     labelled = {sample.name: sample.labelled for image_set in ("train", "val") for sample in read_set(folder, image_set)}
     assert labelled == {"a": frozenset({"dog"}), "sub/b": None, "c": None}
 
 
-def test_the_file_of_everyday_names_images_that_exist_and_the_labels_of_its_boxes(shared):
+def test_the_file_of_everyday_has_existing_images_and_labels(shared):
     folder = shared / "data" / "everyday"
     labelled = read_labelled(folder)
     assert len(labelled) == 4546

@@ -11,7 +11,7 @@ import pytest
 from training.config import Config
 from training.data.batches import Batches, ViewId, ViewKind
 from training.data.ground_truth import Role, ground_truth
-from training.data.labelled import FILE
+from training.data.labelled import LABELLED_FILE
 from training.data.tf_dataset import stream_batches
 from training.data.voc_reader import read_set
 from training.errors import TrainingError
@@ -53,7 +53,7 @@ def partial(rectangles, tmp_path):
 
 
 def write_labelled(folder, content):
-    (folder / FILE).write_text(json.dumps(content), encoding="utf-8")
+    (folder / LABELLED_FILE).write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_the_key_of_cached_features_covers_labels_roles_and_the_option(partial, 
     keys = [key(), key(difficult="train")]
     write_labelled(partial, {RED_ONLY[0]: []})
     keys.append(key())
-    (partial / FILE).unlink()
+    (partial / LABELLED_FILE).unlink()
     keys.append(key())
     assert len(set(keys)) == 4
 

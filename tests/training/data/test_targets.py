@@ -25,7 +25,7 @@ def test_decoding_the_targets_gives_the_boxes_back(quarters):
     assert (there.sum() > 0) == (len(boxes) > 0)
 
 
-def test_of_two_boxes_in_one_place_the_larger_is_told_and_both_are_known():
+def test_the_larger_of_two_boxes_in_one_cell_is_assigned_and_both_are_in_truth():
     small, large = [70, 66, 90, 94], [66, 62, 94, 98]
     for boxes, class_ids in (([small, large], [0, 1]), ([large, small], [1, 0])):
         targets = dense_targets(GroundTruth.of_objects(np.array(boxes, np.float32), np.array(class_ids)), SPEC, max_boxes=4)
@@ -34,13 +34,13 @@ def test_of_two_boxes_in_one_place_the_larger_is_told_and_both_are_known():
         np.testing.assert_array_equal(targets["truth"], [small, large, [0] * 4, [0] * 4])
 
 
-def test_no_boxes_leave_every_place_vacant():
+def test_without_boxes_no_cell_is_responsible():
     targets = dense_targets(GroundTruth.of_objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)), SPEC, max_boxes=2)
     assert not any(target.any() for name, target in targets.items() if name != "labelled")
     assert targets["labelled"].all()
 
 
-def test_other_anchors_of_a_cell_whose_shape_is_alike_are_responsible_too():
+def test_further_anchors_with_a_similar_shape_are_responsible():
     box = np.array([[70, 60, 102, 108]], np.float32)  # 1 x 1.5 cells: exactly the first anchor; IoU 0.3 with the second
     for assign_iou, expected in ((1.0, [0]), (0.31, [0]), (0.29, [0, 1])):
         targets = dense_targets(GroundTruth.of_objects(box, np.array([1])), SPEC, max_boxes=2, assign_iou=assign_iou)
@@ -53,7 +53,7 @@ def test_other_anchors_of_a_cell_whose_shape_is_alike_are_responsible_too():
         assert (targets["class_ids"][rows, columns, anchors] == 1).all()
 
 
-def test_the_best_anchor_of_a_box_is_never_taken_by_another_box():
+def test_the_best_anchor_of_a_box_is_never_assigned_to_another_box():
     boxes = np.array([[70, 60, 102, 108], [46, 52, 126, 116]], np.float32)  # one centre cell; the second box is the second anchor
     targets = dense_targets(GroundTruth.of_objects(boxes, np.array([0, 1])), SPEC, max_boxes=2, assign_iou=0.2)
     assert targets["class_ids"][2, 2].tolist() == [0, 1]

@@ -64,5 +64,5 @@ def test_anchors_need_only_the_headers_of_the_images(make_dataset, small_model):
     samples = read_set(folder, "all")
     expected = box_sizes(samples, small_model.spec, 16)
     path = folder / "JPEGImages" / "a.jpg"
-    path.write_bytes(path.read_bytes()[:-300])  # the pixels cannot be decoded any more
+    path.write_bytes(path.read_bytes()[:-300])  # the pixels can no longer be decoded
     np.testing.assert_array_equal(box_sizes(samples, small_model.spec, 16), expected)

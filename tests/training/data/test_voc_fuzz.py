@@ -141,7 +141,7 @@ from pathlib import Path
 warnings.simplefilter("error")
 folder, out = Path(sys.argv[1]), sys.argv[2]
 from training.datasets.check import check_dataset
-from training.datasets.repair import repair
+from training.datasets.repair import repair_dataset
 from training.errors import DatasetError
 from training.data.voc_reader import read_sample
 
@@ -159,7 +159,7 @@ for number in range(int(sys.argv[3])):
         if not sample.image_path.resolve().is_relative_to(folder.resolve()):
             outside.append(str(sample.image_path))
 found = check_dataset(folder)
-repair(found, Path(out))
+repair_dataset(found, Path(out))
 again = check_dataset(Path(out))
 texts = [finding.detail for finding in found.findings] + [label for label in found.spelling]
 print(json.dumps({"answers": answers, "refusals": refusals, "outside": outside, "opened": sorted(set(opened)), "texts": texts,
@@ -169,7 +169,7 @@ print(json.dumps({"answers": answers, "refusals": refusals, "outside": outside, 
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory):
-    """A data set of damaged annotations, the folder beside it that they point at, and what a process of its own made of them."""
+    """A data set of damaged annotations, a folder outside of it that they refer to, and what another process read from them."""
     place = tmp_path_factory.mktemp("fuzz")
     folder, out = place / "data", place / "outside"
     for each in (folder / "Annotations", folder / "JPEGImages", out):
@@ -192,7 +192,7 @@ def fuzzed(tmp_path_factory):
     return place, json.loads(ended.stdout)
 
 
-def test_each_is_answered_or_refused_in_a_sentence(fuzzed):
+def test_every_mutated_file_is_read_or_refused_with_a_sentence(fuzzed):
     _, result = fuzzed
     assert result["answers"] + len(result["refusals"]) == COUNT
     assert result["answers"] > COUNT / 5
@@ -218,7 +218,7 @@ def test_no_entity_is_expanded_and_no_secret_is_revealed(fuzzed):
     assert not [text for text in result["texts"] + result["refusals"] if SENTINEL in text or "haha" in text]
 
 
-def test_the_repaired_copy_is_sound(fuzzed):
+def test_the_repaired_copy_has_no_errors(fuzzed):
     _, result = fuzzed
     assert result["left"] > COUNT / 10
     assert result["errors"] == []
@@ -236,7 +236,7 @@ def read_one(make_dataset):
     return read
 
 
-def test_billion_laughs_are_not_laughed(read_one):
+def test_nested_entities_are_refused(read_one):
     entities = '<!ENTITY l0 "lol">' + "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
     with pytest.raises(DatasetError, match="not readable as XML"):
         read_one(f"<!DOCTYPE annotation [{entities}]><annotation><filename>&l9;</filename></annotation>")
@@ -244,7 +244,7 @@ def test_billion_laughs_are_not_laughed(read_one):
 
 @pytest.mark.parametrize("entity", ENTITIES)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_no_document_type_is_read_in_any_encoding(read_one, tmp_path, entity, encoding):
+def test_document_types_are_refused_in_every_encoding(read_one, tmp_path, entity, encoding):
     head = f'<?xml version="1.0" encoding="{encoding}"?>' + entity.replace("{out}", str(tmp_path))
     text = f"{head}<annotation><filename>&e;</filename></annotation>"
     with pytest.raises(DatasetError, match="not readable as XML"):
@@ -252,7 +252,7 @@ def test_no_document_type_is_read_in_any_encoding(read_one, tmp_path, entity, en
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
-def test_odd_encodings_are_read_where_they_are_declared(read_one, encoding):
+def test_declared_encodings_are_read(read_one, encoding):
     label = "Käfer"
     text = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>' + LABELIMG.replace("raccoon", label)
     sample = read_one(text.encode(encoding))
@@ -262,7 +262,7 @@ def test_odd_encodings_are_read_where_they_are_declared(read_one, encoding):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-32", "cp500"])
-def test_an_encoding_that_is_not_declared_is_refused(read_one, encoding):
+def test_an_undeclared_encoding_is_refused(read_one, encoding):
     with pytest.raises(DatasetError, match="not readable as XML"):
         read_one(LABELIMG.encode(encoding))
 
@@ -275,12 +275,12 @@ def test_floats_negative_and_large_numbers_are_read(read_one, number, edge):
 
 
 @pytest.mark.parametrize("number", ["1e6", "-1e6", "1e400", "9" * 5000, "inf", "nan", "0x10", "12,5", "eight", "1 2"])
-def test_numbers_that_no_photo_has_are_refused(read_one, number):
+def test_impossible_coordinates_are_refused(read_one, number):
     with pytest.raises(DatasetError, match=r"<xmin> is '.{1,40}'; expected a number of pixels"):
         read_one(LABELIMG.replace("<xmin>8<", f"<xmin>{number}<"))
 
 
-def test_a_deep_and_a_long_file_are_survived(read_one):
+def test_deeply_nested_and_long_files_are_refused(read_one):
     with pytest.raises(DatasetError, match="nested more than 20 levels deep"):
         read_one(LABELIMG.replace("<folder>", "<d>" * 200_000 + "</d>" * 200_000 + "<folder>"))
     assert len(read_one(LABELIMG.replace("<folder>", "<d>" * 18 + "</d>" * 18 + "<folder>")).boxes) == 2
@@ -290,7 +290,7 @@ def test_a_deep_and_a_long_file_are_survived(read_one):
         read_one(LABELIMG + " " * 8 * 2**20)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
+def test_the_error_of_an_unreadable_file_names_it(tmp_path):
     (tmp_path / "a.xml").mkdir()
     with pytest.raises(DatasetError, match=r"a\.xml: the annotation is missing"):
         parse_annotation(tmp_path / "a.xml")

@@ -12,22 +12,22 @@ from training.errors import DatasetError
 DOG = [("dog", 1, 2, 30, 40)]
 
 
-def test_the_sets_are_the_lists_without_those_of_single_classes(make_dataset):
+def test_image_sets_are_the_lists_except_those_of_single_classes(make_dataset):
     folder = make_dataset({"a": DOG, "b": []}, {"train": ["a"], "val_2024": ["b"], "dog_train": ["a  1"], "cat_train": ["a -1"]})
     assert image_sets(folder) == ("train", "val_2024")
 
 
-def test_a_set_named_like_another_with_a_prefix_is_still_a_set(make_dataset):
+def test_a_list_with_a_prefix_and_without_flags_is_an_image_set(make_dataset):
     folder = make_dataset({"a": DOG}, {"train": ["a"], "small_train": ["a"]})
     assert image_sets(folder) == ("small_train", "train")
 
 
-def test_any_set_name_is_read(make_dataset):
+def test_image_sets_may_have_any_name(make_dataset):
     folder = make_dataset({"a": DOG, "b": DOG}, {"Entraînement 1": ["b", "a"]})
     assert [sample.name for sample in read_set(folder, "Entraînement 1")] == ["b", "a"]
 
 
-def test_labelimg_leaves_xml_beside_photos(tmp_path, annotated, save_photo):
+def test_labelimg_layout_has_annotations_next_to_images(tmp_path, annotated, save_photo):
     for seed, name in enumerate(("IMG_2.JPG", "IMG 10.png", "IMG_1.jpeg")):
         save_photo(tmp_path / name, seed)
         stem = name.rpartition(".")[0]
@@ -43,20 +43,20 @@ def test_labelimg_leaves_xml_beside_photos(tmp_path, annotated, save_photo):
     assert all(sample.image_path.parent == tmp_path for sample in samples)
 
 
-def test_of_two_photos_that_differ_in_their_ending_the_filename_decides(tmp_path, annotated, save_photo):
+def test_the_filename_decides_between_images_with_different_suffixes(tmp_path, annotated, save_photo):
     for seed, ending in enumerate(("jpg", "png")):
         save_photo(tmp_path / f"a.{ending}", seed)
     (tmp_path / "a.xml").write_text(annotated(DOG, filename="a.png"))
     assert read_sample(tmp_path, "a").image_path.name == "a.png"
 
 
-def test_a_stale_filename_does_not_beat_the_photo_of_the_same_name(make_dataset, annotated):
+def test_the_image_with_the_annotations_name_precedes_an_outdated_filename(make_dataset, annotated):
     folder = make_dataset({"a": DOG, "b": DOG})
     (folder / "Annotations" / "a.xml").write_text(annotated(DOG, filename="b.jpg"))
     assert read_sample(folder, "a").image_path.name == "a.jpg"
 
 
-def test_cvat_has_a_default_list_with_subfolders_blanks_and_floats(make_dataset):
+def test_cvat_layout_has_subfolders_spaces_and_fractions(make_dataset):
     objects = [("dog", 0.0, 1.53, 29.7, 39.99)]
     folder = make_dataset({"cam 1/frame 1": objects, "cam 2/frame 1": []}, {"default": ["cam 1/frame 1", "cam 2/frame 1"]})
     (folder / "labelmap.txt").write_text("# label:color_rgb:parts:actions\ndog:128,0,0::\n")
@@ -68,7 +68,7 @@ def test_cvat_has_a_default_list_with_subfolders_blanks_and_floats(make_dataset)
     assert [sample.name for sample in read_set(folder, "all")] == ["cam 1/frame 1", "cam 2/frame 1"]
 
 
-def test_cvat_names_the_file_with_its_subfolder(make_dataset, annotated, save_photo):
+def test_cvat_filenames_may_include_the_subfolder(make_dataset, annotated, save_photo):
     folder = make_dataset({"cam/a": DOG})
     save_photo(folder / "JPEGImages" / "cam" / "b.png", 7)
     (folder / "Annotations" / "cam" / "a.xml").write_text(annotated(DOG, filename="cam/b.png"))
@@ -76,7 +76,7 @@ def test_cvat_names_the_file_with_its_subfolder(make_dataset, annotated, save_ph
     assert read_sample(folder, "cam/a").image_path == folder / "JPEGImages" / "cam" / "b.png"
 
 
-def test_label_studio_keeps_photos_in_images_and_filenames_without_ending(tmp_path, annotated, save_photo):
+def test_label_studio_layout_has_filenames_without_suffix(tmp_path, annotated, save_photo):
     save_photo(tmp_path / "images" / "7f3a-raccoon.v2.png", 1)
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "7f3a-raccoon.v2.xml").write_text(annotated(DOG, filename="7f3a-raccoon.v2"))
@@ -85,7 +85,7 @@ def test_label_studio_keeps_photos_in_images_and_filenames_without_ending(tmp_pa
     assert (sample.name, sample.image_path) == ("7f3a-raccoon.v2", tmp_path / "images" / "7f3a-raccoon.v2.png")
 
 
-def test_a_line_of_a_list_may_have_a_flag_or_an_ending_and_a_file_windows_habits(make_dataset):
+def test_list_lines_may_have_flags_suffixes_and_windows_line_ends(make_dataset):
     folder = make_dataset({"a": DOG, "b": DOG, "c": DOG, "d 1": DOG})
     (folder / "ImageSets" / "Main").mkdir(parents=True)
     (folder / "ImageSets" / "Main" / "train.txt").write_bytes("\ufeffa -1\r\nb.jpg\r\n\r\n  c  \r\nd 1\r\n".encode())
@@ -96,7 +96,7 @@ def test_a_list_called_all_is_that_list(make_dataset):
     assert image_names(make_dataset({"a": DOG, "b": DOG}, {"all": ["b"]}), "all") == ["b"]
 
 
-def test_a_folder_of_other_things_is_no_data_set(tmp_path):
+def test_a_folder_without_annotations_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(DatasetError, match="no VOC-style data found"):
         image_sets(tmp_path)
@@ -119,7 +119,7 @@ def test_names_with_control_characters_are_refused(make_dataset, name):
         read_set(folder, "train")
 
 
-def test_a_file_name_that_is_no_text_is_refused_in_printable_words(tmp_path):
+def test_an_undecodable_file_name_gives_a_printable_message(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.xml")).write_text("<annotation/>")
     with pytest.raises(DatasetError, match="Rename") as caught:
         read_set(tmp_path, "all")
@@ -140,7 +140,7 @@ def secret(tmp_path, save_photo):
     ("place", "target"),
     [("Annotations/a.xml", "a.xml"), ("JPEGImages/a.jpg", "a.jpg"), ("ImageSets/Main/train.txt", "train.txt")],
 )
-def test_links_that_lead_out_are_not_followed(make_dataset, secret, place, target):
+def test_links_out_of_the_folder_are_refused(make_dataset, secret, place, target):
     folder = make_dataset({"a": DOG}, {"train": ["a"]})
     (folder / place).unlink()
     (folder / place).symlink_to(secret / target)
@@ -148,7 +148,7 @@ def test_links_that_lead_out_are_not_followed(make_dataset, secret, place, targe
         read_set(folder, "train")
 
 
-def test_a_linked_folder_that_leads_out_is_not_followed(make_dataset, secret):
+def test_a_linked_folder_outside_of_the_data_set_is_refused(make_dataset, secret):
     folder = make_dataset({"b": DOG}, {"train": ["outside/a"]})
     (folder / "Annotations" / "outside").symlink_to(secret)
     with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
@@ -165,7 +165,7 @@ def test_links_within_the_folder_and_to_the_folder_are_followed(make_dataset, tm
     assert sample.image_path.read_bytes() == (folder / "JPEGImages" / "b.jpg").read_bytes()
 
 
-def test_links_in_circles_pipes_and_folders_are_no_files(make_dataset):
+def test_circular_links_pipes_and_folders_are_not_files(make_dataset):
     folder = make_dataset({"a": DOG, "b": DOG, "c": DOG}, {"train": ["a"]})
     for name in "abc":
         (folder / "Annotations" / f"{name}.xml").unlink()
@@ -180,7 +180,7 @@ def test_links_in_circles_pipes_and_folders_are_no_files(make_dataset):
 
 
 @pytest.mark.parametrize("filename", ["../outside/a.jpg", "{}/outside/a.jpg", "..\\outside\\a.jpg", "..", ".", "/", "x" * 300, "a.jpg/"])
-def test_a_filename_leads_nowhere(make_dataset, annotated, secret, filename):
+def test_a_filename_cannot_lead_out_of_the_folder(make_dataset, annotated, secret, filename):
     folder = make_dataset({"b": DOG})
     (folder / "JPEGImages" / "b.jpg").unlink()
     (folder / "Annotations" / "b.xml").write_text(annotated(DOG, filename=filename.format(secret.parent)))
@@ -188,7 +188,7 @@ def test_a_filename_leads_nowhere(make_dataset, annotated, secret, filename):
         read_sample(folder, "b")
 
 
-def test_photos_are_found_without_hidden_ones(make_dataset, save_photo):
+def test_find_images_omits_hidden_files(make_dataset, save_photo):
     folder = make_dataset({"a": DOG, "sub/b": []})
     save_photo(folder / "JPEGImages" / ".c.jpg", 3)
     (folder / "JPEGImages" / "notes.txt").write_text("x")

@@ -27,7 +27,7 @@ def test_one_based_inclusive_pixels_become_continuous_edges(dataset):
     assert sample.image_path == dataset / "JPEGImages" / "a.jpg"
 
 
-def test_a_photo_may_be_named_by_the_file_alone(dataset):
+def test_the_filename_may_name_the_image(dataset):
     (dataset / "Annotations" / "b.xml").write_text(ANNOTATION.format(filename="C:\\photos\\a.jpg", difficult=0))
     assert read_sample(dataset, "b").image_path.name == "a.jpg"
 
@@ -54,7 +54,7 @@ def test_an_annotation_without_objects_has_no_boxes(dataset):
         (ANNOTATION.replace("<name>dog</name>", "<name> </name>"), "no <name>"),
     ],
 )
-def test_what_is_no_annotation_is_refused_by_file_and_place(dataset, text, message):
+def test_invalid_annotations_are_refused_with_file_and_element(dataset, text, message):
     (dataset / "Annotations" / "a.xml").write_text(text)
     with pytest.raises(DatasetError, match=message) as caught:
         read_sample(dataset, "a")
@@ -68,7 +68,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(dataset, name):
         read_set(dataset, "train")
 
 
-def test_a_missing_photo_annotation_or_set_is_named(dataset):
+def test_errors_name_a_missing_image_annotation_or_set(dataset):
     with pytest.raises(DatasetError, match=r"no image set 'val'.*Existing sets: train\. Run `boxwright data split"):
         read_set(dataset, "val")
     with pytest.raises(DatasetError, match="plain name"):
@@ -88,27 +88,27 @@ def test_real_data_sets_are_read(shared):
 
 
 @pytest.mark.parametrize(("written", "meant"), [("1", True), ("True", True), (" 0 ", False), ("false", False), ("", False)])
-def test_difficult_is_said_in_several_ways(dataset, written, meant):
+def test_spellings_of_the_difficult_flag(dataset, written, meant):
     (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult=written))
     assert read_annotation(dataset, "a").difficult.tolist() == [meant]
 
 
 @pytest.mark.parametrize(("written", "difficult", "crowd"), [("0", True, True), ("1", True, True), (None, False, False)])
-def test_a_crowd_is_difficult_whatever_the_difficult_flag_is(dataset, written, difficult, crowd):
+def test_a_crowd_is_always_difficult(dataset, written, difficult, crowd):
     text = ANNOTATION.format(filename="a.jpg", difficult=written or 0)
     (dataset / "Annotations" / "a.xml").write_text(text.replace("<bndbox>", "<crowd>1</crowd><bndbox>") if written else text)
     annotation = read_annotation(dataset, "a")
     assert (annotation.difficult.tolist(), annotation.crowd.tolist()) == ([difficult], [crowd])
 
 
-def test_difficult_as_something_else_is_refused(dataset):
+def test_other_values_of_the_difficult_flag_are_refused(dataset):
     (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult="2"))
     with pytest.raises(DatasetError, match="<difficult> is '2'; expected 0 or 1"):
         read_annotation(dataset, "a")
 
 
 @pytest.mark.parametrize("number", ["1_0", "\u0661\u0660", "nan", "1e9"])
-def test_numbers_that_only_python_reads_are_refused(dataset, number):
+def test_number_notations_of_python_are_refused(dataset, number):
     annotation = ANNOTATION.format(filename="a.jpg", difficult=0)
     before, _, after = annotation.partition("<xmin>")
     (dataset / "Annotations" / "a.xml").write_text(f"{before}<xmin>{number}{after[after.index('</xmin>') :]}", encoding="utf-8")

@@ -28,7 +28,7 @@ def parts(things):
 
 
 @given(objects(WHOLE_BATCH))
-def test_whole_pixels_come_back_exactly(tmp_path_factory, things):
+def test_integer_boxes_survive_a_round_trip_exactly(tmp_path_factory, things):
     boxes, labels, difficult = parts(things)
     read = written_and_read(tmp_path_factory.mktemp("there"), boxes, labels, difficult)
     np.testing.assert_array_equal(read.boxes, boxes)
@@ -38,7 +38,7 @@ def test_whole_pixels_come_back_exactly(tmp_path_factory, things):
 
 
 @given(objects(BROKEN))
-def test_broken_pixels_come_back_to_a_thousandth(tmp_path_factory, things):
+def test_fractional_boxes_survive_a_round_trip_to_a_thousandth(tmp_path_factory, things):
     boxes, labels, difficult = parts(things)
     read = written_and_read(tmp_path_factory.mktemp("there"), boxes, labels, difficult)
     np.testing.assert_allclose(read.boxes, boxes, atol=1e-3, rtol=0)
@@ -50,7 +50,7 @@ def test_the_file_counts_from_one_and_includes_the_last_pixel(tmp_path):
     assert [root.findtext(f"object/bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")] == ["1", "2", "30", "40"]
 
 
-def test_a_real_annotation_survives(shared, tmp_path):
+def test_a_real_annotation_survives_a_round_trip(shared, tmp_path):
     for sample in read_set(shared / "data" / "bccd", "val"):
         read = written_and_read(tmp_path, sample.boxes, sample.labels, sample.difficult)
         np.testing.assert_array_equal(read.boxes, sample.boxes)
@@ -64,11 +64,11 @@ def test_labels_that_xml_cannot_hold_are_refused(label):
     assert str(caught.value).isascii()
 
 
-def test_blanks_around_a_label_are_left_out(tmp_path):
+def test_whitespace_around_a_label_is_removed(tmp_path):
     assert written_and_read(tmp_path, np.zeros((1, 4), np.float32), [" traffic light "], None).labels == ("traffic light",)
 
 
-def test_a_data_set_appears_when_it_is_whole(tmp_path, save_photo):
+def test_a_new_data_set_appears_when_it_is_complete(tmp_path, save_photo):
     photo, out = save_photo(tmp_path / "p.png", 0), tmp_path / "new" / "set"
     with new_dataset(out) as new:
         new.add("cam/a b", photo, annotation_xml("a b.png", (60, 40), np.array([[0, 0, 5, 5]], np.float32), ["dog"]))
@@ -79,7 +79,7 @@ def test_a_data_set_appears_when_it_is_whole(tmp_path, save_photo):
     assert [path.name for path in out.parent.iterdir()] == ["set"]
 
 
-def test_a_data_set_that_breaks_off_leaves_nothing(tmp_path, save_photo):
+def test_a_failure_leaves_no_data_set(tmp_path, save_photo):
     photo = save_photo(tmp_path / "p.png", 0)
 
     def interrupted():
@@ -93,7 +93,7 @@ def test_a_data_set_that_breaks_off_leaves_nothing(tmp_path, save_photo):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "broken link"])
-def test_nothing_that_is_there_is_written_over(tmp_path, kind):
+def test_existing_files_and_folders_are_not_overwritten(tmp_path, kind):
     out = tmp_path / "set"
     {"folder": out.mkdir, "file": out.touch, "broken link": lambda: out.symlink_to("nowhere")}[kind]()
     with pytest.raises(DatasetError, match="exists already"), new_dataset(out):
@@ -101,7 +101,7 @@ def test_nothing_that_is_there_is_written_over(tmp_path, kind):
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_a_folder_that_appears_meanwhile_is_left_alone(tmp_path):
+def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
     out = tmp_path / "set"
 
     def overtaken():
@@ -118,7 +118,7 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"), [("../a", "leads out"), ("/a", "leads out"), ("a\nb", "cannot hold"), ("twice", "two images")]
 )
-def test_names_that_cannot_be_written_are_refused(tmp_path, save_photo, name, message):
+def test_invalid_and_repeated_names_are_refused(tmp_path, save_photo, name, message):
     photo = save_photo(tmp_path / "p.png", 0)
 
     def add():
@@ -131,7 +131,7 @@ def test_names_that_cannot_be_written_are_refused(tmp_path, save_photo, name, me
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
-def test_a_list_has_a_plain_name(tmp_path):
+def test_an_image_set_must_have_a_plain_name(tmp_path):
     with pytest.raises(DatasetError, match="plain name"), new_dataset(tmp_path / "set") as new:
         new.write_list("../train", ["a"])
     assert not list(tmp_path.iterdir())

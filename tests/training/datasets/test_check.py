@@ -186,7 +186,7 @@ def test_corrected_boxes_of_a_rotated_image_enclose_the_same_pixels(make_dataset
     np.testing.assert_array_equal(sample.boxes, [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
 
 
-def test_the_blemishes_of_real_data_sets(shared):
+def test_findings_of_real_data_sets(shared):
     found = {name: check_dataset(shared / "data" / name) for name in ("raccoon", "bccd", "coco128")}
     assert kinds(found["raccoon"]) == {"shared-photo": 1, "same-photo": 3}
     assert kinds(found["bccd"]) == {"empty": 2}

@@ -45,7 +45,7 @@ def imported(folder, content, photos, image_set="train"):
     return write_imported(dataset, folder / "made"), dataset.notes
 
 
-def test_real_samples_come_back_exactly(shared, tmp_path):
+def test_real_samples_survive_conversion_exactly(shared, tmp_path):
     folder = shared / "data" / "bccd"
     samples = read_set(folder, "val")
     sizes = [read_annotation(folder, sample.name).size for sample in samples]
@@ -78,7 +78,7 @@ def small(tmp_path, save_photo):
     }
 
 
-def test_broken_numbers_crowds_subfolders_and_absent_photos(small, tmp_path):
+def test_fractions_crowds_subfolders_and_missing_images(small, tmp_path):
     summary, notes = imported(tmp_path, small, tmp_path / "photos")
     assert (summary, notes) == (ImportSummary({"train": 2}, 2, ("traffic light",)), ("1 image named in the file but missing: skipped.",))
     assert image_sets(tmp_path / "made") == ("train",)
@@ -90,7 +90,7 @@ def test_broken_numbers_crowds_subfolders_and_absent_photos(small, tmp_path):
 
 
 @pytest.mark.parametrize("file_name", ["/content/data/a.jpg", "..\\..\\a.jpg", "C:\\photos\\a.jpg", "../outside/a.jpg"])
-def test_of_a_file_name_that_leads_elsewhere_the_last_part_counts(small, tmp_path, save_photo, file_name):
+def test_only_the_last_part_of_an_outside_file_name_is_used(small, tmp_path, save_photo, file_name):
     outside = save_photo(tmp_path / "outside" / "a.jpg", 9)
     small["images"][0]["file_name"] = file_name
     imported(tmp_path, small, tmp_path / "photos")
@@ -114,14 +114,14 @@ def test_of_a_file_name_that_leads_elsewhere_the_last_part_counts(small, tmp_pat
         (lambda file: file.update(images=[], annotations=[]), "none of its 0 images"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named(small, tmp_path, change, message):
+def test_errors_name_what_is_wrong_in_the_file(small, tmp_path, change, message):
     change(small)
     with pytest.raises(DatasetError, match=message):
         imported(tmp_path, small, tmp_path / "photos")
     assert not (tmp_path / "made").exists()
 
 
-def test_a_photo_that_is_a_link_out_is_refused(small, tmp_path, save_photo):
+def test_an_image_linked_from_outside_is_refused(small, tmp_path, save_photo):
     (tmp_path / "photos" / "a.jpg").unlink()
     (tmp_path / "photos" / "a.jpg").symlink_to(save_photo(tmp_path / "outside.jpg", 9))
     with pytest.raises(DatasetError, match="link that leads out"):

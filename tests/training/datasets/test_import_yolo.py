@@ -37,7 +37,7 @@ def imported(root):
     return write_imported(read_yolo(root, image_set="train"), root.parent / "made")
 
 
-def test_real_samples_come_back_to_a_thousandth(shared, tmp_path):
+def test_real_samples_survive_conversion_to_a_thousandth(shared, tmp_path):
     folder = shared / "data" / "bccd"
     samples = read_set(folder, "val")
     names = ["Platelets", "RBC", "WBC"]
@@ -59,7 +59,7 @@ def test_real_samples_come_back_to_a_thousandth(shared, tmp_path):
         assert ours.image_path.read_bytes() == theirs.image_path.read_bytes()
 
 
-def test_sets_come_from_folders_and_a_photo_without_labels_has_no_boxes(yolo):
+def test_sets_come_from_folders_and_unlabelled_images_have_no_boxes(yolo):
     root = yolo({"images/train/a.jpg": "0 0.5 0.5 0.5 0.5\n\n1 0.25 0.25 0.5 0.5\n", "images/val/a.png": None, "images/b.jpg": ""})
     assert imported(root) == ImportSummary({"train": 2, "val": 1}, 2, ("dog", "traffic light"))
     made = root.parent / "made"
@@ -71,7 +71,7 @@ def test_sets_come_from_folders_and_a_photo_without_labels_has_no_boxes(yolo):
     assert [sample.name for sample in read_set(made, "val")] == ["val/a"]
 
 
-def test_sets_may_also_be_the_outer_folders(yolo):
+def test_sets_may_be_the_outer_folders(yolo):
     root = yolo({"train/images/a.jpg": "0 0.5 0.5 1 1\n", "valid/images/a.jpg": "1 0.5 0.5 1 1\n"})
     assert imported(root).photos == {"train": 1, "val": 1}
     (sample,) = read_set(root.parent / "made", "val")
@@ -79,7 +79,7 @@ def test_sets_may_also_be_the_outer_folders(yolo):
 
 
 @pytest.mark.parametrize("classes", ["classes.txt", "obj.names"])
-def test_labels_may_lie_beside_photos(yolo, classes):
+def test_label_files_may_be_next_to_images(yolo, classes):
     root = yolo({"a.jpg": "1 0.5 0.5 1 1\n"}, classes, "no\nyes\n")
     imported(root)
     assert read_set(root.parent / "made", "train")[0].labels == ("yes",)
@@ -92,13 +92,13 @@ def test_names_in_yaml_are_texts(yolo, names):
     assert read_set(root.parent / "made", "train")[0].labels == ("no", "7")
 
 
-def test_of_a_polygon_the_box_is_kept(yolo):
+def test_a_polygon_becomes_its_bounding_box(yolo):
     root = yolo({"images/a.jpg": "0 0.1 0.2 0.5 0.1 0.3 0.75\n"})
     imported(root)
     np.testing.assert_allclose(read_set(root.parent / "made", "train")[0].boxes, [[6, 4, 30, 30]], atol=1e-3)
 
 
-def test_shares_are_of_the_upright_photo(yolo, save_photo):
+def test_coordinates_are_fractions_of_the_upright_image(yolo, save_photo):
     root = yolo({"images/a.jpg": "0 0.25 0.5 0.5 1\n"})
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -126,7 +126,7 @@ def test_shares_are_of_the_upright_photo(yolo, save_photo):
         ("0 0.5 0.5 1 ä", "is not UTF-8"),
     ],
 )
-def test_lines_that_are_no_labels_are_named(yolo, labels, message):
+def test_invalid_lines_are_quoted(yolo, labels, message):
     root = yolo({"images/a.jpg": ""})
     (root / "labels" / "a.txt").write_bytes(labels.encode("latin-1"))
     with pytest.raises(DatasetError, match=message):
@@ -154,7 +154,7 @@ def test_yaml_without_names_is_refused(yolo, text):
         imported(yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"}, text=text))
 
 
-def test_missing_names_photos_and_links_out_are_refused(yolo, tmp_path, save_photo):
+def test_missing_class_names_damaged_images_and_outside_links_are_refused(yolo, tmp_path, save_photo):
     root = yolo({"images/a.jpg": ""}, "notes.txt")
     with pytest.raises(DatasetError, match="class names are missing"):
         imported(root)

@@ -106,7 +106,7 @@ LAYOUTS = [
         error="name val: elsewhere, but no image was found there",
     ),
     Layout(
-        "a list file whose images do not exist",
+        "a list file with only missing images",
         images("images/a.jpg") | {"labels/a.txt": BOX, "train.txt": "images/x.jpg\n", "data.yaml": f"train: train.txt\n{NAMES}"},
         error="name train: train.txt, but no image was found there",
     ),
@@ -422,6 +422,12 @@ def test_a_folder_without_lists_leads_to_data_split(tmp_path, annotated, save_ph
     (tmp_path / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
     with pytest.raises(DatasetError, match=f"Run `boxwright data split {tmp_path}` first"):
         read_set(tmp_path, image_set)
+
+
+def test_a_data_set_with_only_a_train_list_leads_to_splitting_that(make_dataset):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": ["a"]})
+    with pytest.raises(DatasetError, match=f"Run `boxwright data split {folder} --set train --force` first"):
+        read_set(folder, "val")
 
 
 @pytest.mark.parametrize(

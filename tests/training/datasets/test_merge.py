@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from training.data.labelled import FILE, read_labelled
+from training.data.labelled import LABELLED_FILE, read_labelled
 from training.data.voc_layout import image_sets
 from training.data.voc_reader import parse_annotation, read_annotation, read_set
 from training.datasets.check import check_dataset
-from training.datasets.merge import MergeSummary, merge
+from training.datasets.merge import MergeSummary, merge_datasets
 from training.errors import DatasetError
 
 DOG, CAT, COW = (("dog", 1, 1, 30, 40), ("cat", 31, 1, 60, 40), ("cow", 5, 5, 25, 25))
@@ -19,7 +19,7 @@ def sources(make_dataset):
     """Dogs; and cats and cows of which one image is labelled for cats only. Both have a, one has a-2."""
     dogs = make_dataset({"a": [DOG], "b": [], "sub/c": [DOG, DOG]}, {"train": ["b", "a"], "val": ["sub/c"]}, "dogs")
     others = make_dataset({"a": [CAT], "a-2": [COW], "d": []}, {"train": ["a", "a-2"], "test": ["d"]}, "others")
-    (others / FILE).write_text(json.dumps({"a": ["cat"]}))
+    (others / LABELLED_FILE).write_text(json.dumps({"a": ["cat"]}))
     return [dogs, others]
 
 
@@ -29,7 +29,7 @@ def files(folder):
 
 def test_every_image_is_labelled_for_the_labels_of_its_own_source(sources, tmp_path):
     before = [files(folder) for folder in sources]
-    made = merge(sources, tmp_path / "merged")
+    made = merge_datasets(sources, tmp_path / "merged")
     assert made == MergeSummary(6, {"train": 4, "val": 1, "test": 1}, 5, ("cat", "cow", "dog"), partial=6, renamed=1)
     dog, cat, both = frozenset({"dog"}), frozenset({"cat"}), frozenset({"cat", "cow"})
     assert read_labelled(tmp_path / "merged") == {"a": dog, "b": dog, "sub/c": dog, "a-3": cat, "a-2": both, "d": both}
@@ -37,8 +37,8 @@ def test_every_image_is_labelled_for_the_labels_of_its_own_source(sources, tmp_p
     assert [files(folder) for folder in sources] == before
 
 
-def test_image_sets_join_in_the_order_of_the_sources_and_boxes_stay(sources, tmp_path):
-    merge(sources, tmp_path / "merged")
+def test_image_sets_are_joined_in_the_order_of_the_sources(sources, tmp_path):
+    merge_datasets(sources, tmp_path / "merged")
     assert image_sets(tmp_path / "merged") == ("test", "train", "val")
     train = read_set(tmp_path / "merged", "train")
     assert [(sample.name, sample.labels) for sample in train] == [("b", ()), ("a", ("dog",)), ("a-3", ("cat",)), ("a-2", ("cow",))]
@@ -50,53 +50,53 @@ def test_image_sets_join_in_the_order_of_the_sources_and_boxes_stay(sources, tmp
     assert read_annotation(tmp_path / "merged", "a-3").filename == "a-3.jpg"
 
 
-def test_everything_else_in_an_annotation_stays(sources, tmp_path):
+def test_other_content_of_annotations_is_kept(sources, tmp_path):
     path = sources[1] / "Annotations" / "a.xml"
     path.write_text(path.read_text().replace("<difficult>0</difficult>", "<difficult>1</difficult><crowd>1</crowd><pose>Left</pose>"))
-    merge(sources, tmp_path / "merged")
+    merge_datasets(sources, tmp_path / "merged")
     root = parse_annotation(tmp_path / "merged" / "Annotations" / "a-3.xml")
     assert root.findtext("object/pose") == "Left"
     assert read_annotation(tmp_path / "merged", "a-3").crowd.tolist() == [True]
 
 
-def test_images_are_hard_links_where_the_file_system_allows_it(sources, tmp_path):
-    merge(sources, tmp_path / "merged")
+def test_images_are_hard_links_if_the_file_system_supports_them(sources, tmp_path):
+    merge_datasets(sources, tmp_path / "merged")
     assert (tmp_path / "merged/JPEGImages/a.jpg").samefile(sources[0] / "JPEGImages/a.jpg")
     assert not (tmp_path / "merged/Annotations/a.xml").samefile(sources[0] / "Annotations/a.xml")
 
 
 def test_sources_with_the_same_labels_need_no_file(make_dataset, tmp_path):
     folders = [make_dataset({"a": [DOG], "b": [CAT]}, {"train": ["a", "b"]}, name) for name in ("first", "second")]
-    assert merge(folders, tmp_path / "merged").partial == 0
-    assert not (tmp_path / "merged" / FILE).exists()
+    assert merge_datasets(folders, tmp_path / "merged").partial == 0
+    assert not (tmp_path / "merged" / LABELLED_FILE).exists()
 
 
 def test_a_source_without_image_sets_goes_to_train_and_a_merged_set_can_be_merged_again(sources, make_dataset, tmp_path):
-    merge(sources, tmp_path / "merged")
+    merge_datasets(sources, tmp_path / "merged")
     flat = make_dataset({"e": [DOG]}, folder="flat")
-    made = merge([tmp_path / "merged", flat], tmp_path / "again")
+    made = merge_datasets([tmp_path / "merged", flat], tmp_path / "again")
     assert made.by_set == {"test": 1, "train": 5, "val": 1}
     assert read_labelled(tmp_path / "again") == read_labelled(tmp_path / "merged") | {"e": frozenset({"dog"})}
 
 
 def test_an_image_in_two_sets_is_written_once(make_dataset, tmp_path):
     folders = [make_dataset({name: [DOG]}, {"train": [name], "trainval": [name]}, name) for name in "ab"]
-    made = merge(folders, tmp_path / "merged")
+    made = merge_datasets(folders, tmp_path / "merged")
     assert (made.images, made.by_set) == (2, {"train": 2, "trainval": 2})
 
 
-def test_what_exists_is_not_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
+def test_nothing_is_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
     with pytest.raises(DatasetError, match="exists already"):
-        merge(sources, sources[0])
+        merge_datasets(sources, sources[0])
     with pytest.raises(DatasetError, match=r"dogs is given twice\. Give every data set once"):
-        merge([sources[0], sources[1], sources[0] / "." / "../dogs"], tmp_path / "merged")
+        merge_datasets([sources[0], sources[1], sources[0] / "." / "../dogs"], tmp_path / "merged")
     (sources[1] / "JPEGImages" / "d.jpg").unlink()
     with pytest.raises(DatasetError, match=r"d\.xml: its image is in none of"):
-        merge(sources, tmp_path / "merged")
+        merge_datasets(sources, tmp_path / "merged")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dogs", "others"]
 
 
 def test_a_source_whose_labelled_json_names_an_unknown_image_is_refused(sources, tmp_path):
-    (sources[1] / FILE).write_text(json.dumps({"gone": ["cat"]}))
+    (sources[1] / LABELLED_FILE).write_text(json.dumps({"gone": ["cat"]}))
     with pytest.raises(DatasetError, match="'gone' has no annotation"):
-        merge(sources, tmp_path / "merged")
+        merge_datasets(sources, tmp_path / "merged")

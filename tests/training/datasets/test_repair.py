@@ -7,7 +7,7 @@ from PIL import Image
 from training.data.voc_layout import image_sets
 from training.data.voc_reader import parse_annotation, read_sample, read_set
 from training.datasets.check import check_dataset
-from training.datasets.repair import RepairSummary, repair
+from training.datasets.repair import RepairSummary, repair_dataset
 from training.errors import DatasetError
 
 DOG = ("dog", 1, 1, 30, 40)
@@ -50,10 +50,10 @@ def blemished(make_dataset, annotated, save_photo):
     return folder
 
 
-def test_the_copy_has_no_errors_and_the_original_is_as_it_was(blemished, tmp_path):
+def test_the_copy_has_no_errors_and_the_original_is_unchanged(blemished, tmp_path):
     before = files(blemished)
     found = check_dataset(blemished)
-    made = repair(found, tmp_path / "fixed")
+    made = repair_dataset(found, tmp_path / "fixed")
     assert found.errors > 0
     assert made == RepairSummary(photos=7, rewritten=4, left_out=3)
     again = check_dataset(tmp_path / "fixed")
@@ -61,14 +61,14 @@ def test_the_copy_has_no_errors_and_the_original_is_as_it_was(blemished, tmp_pat
     assert files(blemished) == before
 
 
-def test_lists_keep_their_order_without_what_is_broken_or_in_the_other(blemished, tmp_path):
-    repair(check_dataset(blemished), tmp_path / "fixed")
+def test_lists_keep_their_order_without_broken_and_shared_names(blemished, tmp_path):
+    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
     assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["sound", "boxes", "case", "resized"]
     assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["turned", "both", "sub/deep"]
 
 
-def test_boxes_are_clipped_dropped_put_right_scaled_and_turned(blemished, tmp_path):
-    repair(check_dataset(blemished), tmp_path / "fixed")
+def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(blemished, tmp_path):
+    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
     boxes = {name: read_sample(tmp_path / "fixed", name).boxes.tolist() for name in ("boxes", "resized", "turned", "sound")}
     assert boxes == {
         "boxes": [[0, 2, 60, 30], [9, 11, 20, 30], [0, 0, 30, 40]],
@@ -81,8 +81,8 @@ def test_boxes_are_clipped_dropped_put_right_scaled_and_turned(blemished, tmp_pa
     assert [size.findtext(side) for side in ("width", "height")] == ["60", "40"]
 
 
-def test_photos_and_sound_annotations_are_the_same_bytes(blemished, tmp_path):
-    repair(check_dataset(blemished), tmp_path / "fixed")
+def test_images_and_correct_annotations_are_copied_byte_for_byte(blemished, tmp_path):
+    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
     before, after = files(blemished), files(tmp_path / "fixed")
     photos = [name for name in after if name.startswith("JPEGImages/")]
     assert len(photos) == 7
@@ -90,7 +90,7 @@ def test_photos_and_sound_annotations_are_the_same_bytes(blemished, tmp_path):
         assert after[name] == before[name]
 
 
-def test_what_needs_no_mending_in_an_annotation_stays_in_it(make_dataset, tmp_path):
+def test_correct_parts_of_an_annotation_are_kept(make_dataset, tmp_path):
     folder = make_dataset({"a": [DOG]})
     (folder / "Annotations" / "a.xml").write_text(
         "<?xml version='1.0' encoding='ISO-8859-1'?><annotation verified='yes'><source><database>Käfer</database></source>"
@@ -98,7 +98,7 @@ def test_what_needs_no_mending_in_an_annotation_stays_in_it(make_dataset, tmp_pa
         "<ymax>99</ymax></bndbox><part><name>head</name></part></object></annotation>",
         encoding="latin-1",
     )
-    repair(check_dataset(folder), tmp_path / "fixed")
+    repair_dataset(check_dataset(folder), tmp_path / "fixed")
     root = parse_annotation(tmp_path / "fixed" / "Annotations" / "a.xml")
     thing = root.find("object")
     assert root.get("verified") == "yes"
@@ -114,16 +114,16 @@ def test_what_needs_no_mending_in_an_annotation_stays_in_it(make_dataset, tmp_pa
 
 
 def test_repairing_a_repaired_copy_changes_nothing(blemished, tmp_path):
-    repair(check_dataset(blemished), tmp_path / "fixed")
-    made = repair(check_dataset(tmp_path / "fixed"), tmp_path / "again")
+    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
+    made = repair_dataset(check_dataset(tmp_path / "fixed"), tmp_path / "again")
     assert made == RepairSummary(photos=7, rewritten=0, left_out=0)
     assert files(tmp_path / "again") == files(tmp_path / "fixed")
 
 
-def test_a_flat_folder_becomes_vocs_layout_without_lists(tmp_path, annotated, save_photo):
+def test_a_labelimg_folder_becomes_voc_layout_without_lists(tmp_path, annotated, save_photo):
     save_photo(tmp_path / "flat" / "a.png", 1)
     (tmp_path / "flat" / "b.xml").write_text(annotated([("dog", 0, 1, 9, 9)], filename="a.png"))
-    repair(check_dataset(tmp_path / "flat"), tmp_path / "fixed")
+    repair_dataset(check_dataset(tmp_path / "flat"), tmp_path / "fixed")
     assert image_sets(tmp_path / "fixed") == ("all",)
     assert sorted(files(tmp_path / "fixed")) == ["Annotations/b.xml", "JPEGImages/b.png"]
     np.testing.assert_array_equal(read_sample(tmp_path / "fixed", "b").boxes, [[0, 0, 9, 9]])
@@ -131,27 +131,27 @@ def test_a_flat_folder_becomes_vocs_layout_without_lists(tmp_path, annotated, sa
 
 def test_unknown_labels_stay(make_dataset, tmp_path):
     folder = make_dataset({"a": [DOG, ("cta", 1, 1, 9, 9)]})
-    repair(check_dataset(folder, labels=["dog", "cat"]), tmp_path / "fixed")
+    repair_dataset(check_dataset(folder, labels=["dog", "cat"]), tmp_path / "fixed")
     assert read_sample(tmp_path / "fixed", "a").labels == ("dog", "cta")
 
 
-def test_an_existing_folder_is_never_written_to(make_dataset, tmp_path):
+def test_an_existing_folder_is_refused(make_dataset, tmp_path):
     found = check_dataset(make_dataset({"a": [DOG]}))
     (tmp_path / "fixed").mkdir()
     with pytest.raises(DatasetError, match="exists already"):
-        repair(found, tmp_path / "fixed")
+        repair_dataset(found, tmp_path / "fixed")
     assert not list((tmp_path / "fixed").iterdir())
 
 
-def test_nothing_is_written_where_nothing_is_left(make_dataset, tmp_path):
+def test_a_data_set_without_usable_samples_is_refused(make_dataset, tmp_path):
     folder = make_dataset({"a": [DOG]})
     (folder / "JPEGImages" / "a.jpg").unlink()
     with pytest.raises(DatasetError, match="no sample can be repaired"):
-        repair(check_dataset(folder), tmp_path / "fixed")
+        repair_dataset(check_dataset(folder), tmp_path / "fixed")
     assert not (tmp_path / "fixed").exists()
 
 
-def test_real_data_sets_come_out_without_errors(shared, tmp_path):
+def test_repaired_real_data_sets_have_no_errors(shared, tmp_path):
     for name, wanted in {"raccoon": RepairSummary(161, 0, 1), "bccd": RepairSummary(292, 2, 0)}.items():
-        assert repair(check_dataset(shared / "data" / name), tmp_path / name) == wanted
+        assert repair_dataset(check_dataset(shared / "data" / name), tmp_path / name) == wanted
         assert check_dataset(tmp_path / name).errors == 0

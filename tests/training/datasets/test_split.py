@@ -9,7 +9,7 @@ from detector.errors import SettingError
 from training.data.voc_layout import image_names
 from training.data.voc_reader import read_sample, read_set
 from training.datasets.check import check_dataset
-from training.datasets.split import _improved, split, write_split
+from training.datasets.split import _improved, split_dataset, write_split
 from training.errors import DatasetError
 
 DOG = ("dog", 1, 1, 30, 40)
@@ -22,9 +22,9 @@ def varied(make_dataset):
     return make_dataset(objects)
 
 
-def test_every_photo_is_on_one_side_in_its_order(varied):
+def test_every_image_is_in_one_set_in_order(varied):
     samples = read_set(varied, "all")
-    parts = split(samples, val=0.2)
+    parts = split_dataset(samples, val=0.2)
     names = [sample.name for sample in samples]
     assert sorted(parts.train + parts.val) == names
     assert list(parts.val) == [name for name in names if name in parts.val]
@@ -32,25 +32,25 @@ def test_every_photo_is_on_one_side_in_its_order(varied):
 
 
 @pytest.mark.parametrize("val", [0.1, 0.2, 0.5, 0.8])
-def test_photos_and_each_class_have_the_share(varied, val):
-    parts = split(read_set(varied, "all"), val=val)
+def test_images_and_boxes_of_each_class_have_the_requested_fraction(varied, val):
+    parts = split_dataset(read_set(varied, "all"), val=val)
     assert len(parts.val) == pytest.approx(50 * val, abs=1)
     assert parts.val_boxes["dog"] == pytest.approx(73 * val, abs=2)
     assert parts.val_boxes["cat"] == pytest.approx(5 * val, abs=0.5)
 
 
-def test_the_seed_decides(varied):
+def test_the_split_depends_on_the_seed(varied):
     samples = read_set(varied, "all")
-    assert split(samples, seed=3) == split(samples, seed=3)
-    assert split(samples, seed=3).val != split(samples, seed=4).val
+    assert split_dataset(samples, seed=3) == split_dataset(samples, seed=3)
+    assert split_dataset(samples, seed=3).val != split_dataset(samples, seed=4).val
 
 
-def test_copies_of_a_photo_stay_together(varied):
+def test_identical_images_stay_together(varied):
     photos = varied / "JPEGImages"
     for index in range(0, 50, 2):
         (photos / f"p{index + 1:02}.jpg").write_bytes((photos / f"p{index:02}.jpg").read_bytes())
     for seed in range(5):
-        write_split(varied, split(read_set(varied, "all"), seed=seed), force=True)
+        write_split(varied, split_dataset(read_set(varied, "all"), seed=seed), force=True)
         assert check_dataset(varied).errors == 0
 
 
@@ -71,40 +71,40 @@ def test_no_single_move_would_improve_a_split(seed, photos, columns, val):
     assert cost(after) <= min(cost(after ^ move) for move in moves) + 1e-9
 
 
-def test_real_classes_are_parted_evenly(shared):
+def test_classes_of_a_real_data_set_are_split_evenly(shared):
     everyday = shared / "data" / "everyday"
     every_tenth = [read_sample(everyday, name) for name in image_names(everyday, "train")[::10]]
     for samples in (read_set(shared / "data" / "bccd", "all"), every_tenth):
-        parts = split(samples, val=0.2)
+        parts = split_dataset(samples, val=0.2)
         for label, count in parts.boxes.items():
             assert abs(parts.val_boxes[label] - 0.2 * count) <= max(1, 0.004 * count), label
 
 
 @pytest.mark.parametrize("val", [0, 1, -0.5, 2, float("nan")])
-def test_a_share_is_between_0_and_1(varied, val):
+def test_a_fraction_outside_0_to_1_is_refused(varied, val):
     with pytest.raises(SettingError, match="fraction of val"):
-        split(read_set(varied, "all"), val=val)
+        split_dataset(read_set(varied, "all"), val=val)
 
 
-def test_too_few_photos_are_refused(make_dataset):
+def test_too_few_images_are_refused(make_dataset):
     with pytest.raises(DatasetError, match="1 images \\(1 different ones\\) are too few"):
-        split(read_set(make_dataset({"a": [DOG]}), "all"))
+        split_dataset(read_set(make_dataset({"a": [DOG]}), "all"))
     with pytest.raises(DatasetError, match="0 images"):
-        split([])
+        split_dataset([])
 
 
 def test_the_lists_are_read_back(varied):
-    parts = split(read_set(varied, "all"))
+    parts = split_dataset(read_set(varied, "all"))
     write_split(varied, parts)
     for name, wanted in (("train", parts.train), ("val", parts.val)):
         assert tuple(sample.name for sample in read_set(varied, name)) == wanted
 
 
-def test_lists_that_are_there_are_replaced_by_force_only(varied):
+def test_existing_lists_are_replaced_only_with_force(varied):
     lists = varied / "ImageSets" / "Main"
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text("p00\n")
-    parts = split(read_set(varied, "all"))
+    parts = split_dataset(read_set(varied, "all"))
     with pytest.raises(DatasetError, match=r"val\.txt: exists already.*--force"):
         write_split(varied, parts)
     assert [path.name for path in lists.iterdir()] == ["val.txt"]
@@ -117,7 +117,7 @@ def test_lists_that_are_there_are_replaced_by_force_only(varied):
 def test_a_list_that_cannot_be_written_leaves_the_other_unchanged(varied):
     lists = varied / "ImageSets" / "Main"
     (lists / "val.txt").mkdir(parents=True)
-    parts = split(read_set(varied, "all"))
+    parts = split_dataset(read_set(varied, "all"))
     for before in (None, "p00\n"):
         if before:
             (lists / "train.txt").write_text(before)

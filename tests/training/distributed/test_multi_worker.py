@@ -14,6 +14,7 @@ from training.run.run import Run
 from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 
+pytestmark = pytest.mark.slow
 TOLERANCE = 1e-4
 BATCH_NORM = {"batch_size": 6, "epochs": 25, "sizes": "64", "batch_norm": "train", "freeze": "conv3", "unfreeze_at": 5.0}
 BATCH_NORM |= {"new_layers": "head", "dropout": 0.2, "l2": 0.001, "check_every": 5, "clip_at": 1.0}

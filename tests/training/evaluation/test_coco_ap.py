@@ -32,7 +32,7 @@ def random_photos(seed, photos=20):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_our_matching_is_pycocotools_to_one_in_a_million(seed):
+def test_our_matching_agrees_with_pycocotools(seed):
     found, truths = random_photos(seed)
     for threshold, part in ((0.5, "ap50"), (0.75, "ap75")):
         ours = [evaluate_class(found, truths, class_id, iou_threshold=threshold) for class_id in range(CLASSES)]
@@ -41,21 +41,21 @@ def test_our_matching_is_pycocotools_to_one_in_a_million(seed):
         assert getattr(coco_ap(found, truths, CLASSES), part) == pytest.approx(mean, abs=1e-6)
 
 
-def test_the_very_boxes_score_one_and_nothing_scores_zero():
+def test_perfect_detections_score_one_and_none_score_zero():
     _, truths = random_photos(1)
     perfect = [Detections(truth.boxes, np.ones(len(truth.boxes), np.float32), truth.class_ids) for truth in truths]
     assert coco_ap(perfect, truths, CLASSES).ap == pytest.approx(1)
     assert coco_ap([Detections.empty() for _ in truths], truths, CLASSES).ap == 0
 
 
-def test_a_size_of_which_there_is_nothing_has_no_number():
+def test_a_size_without_ground_truth_is_nan():
     truth = ImageTruth(np.array([[0, 0, 200, 200]], np.float32), np.array([0]), np.array([False]))
     result = coco_ap([Detections(truth.boxes, np.ones(1, np.float32), truth.class_ids)], [truth], 1)
     assert (result.large, result.ap) == (pytest.approx(1), pytest.approx(1))
     assert np.isnan(result.small)
 
 
-def test_confusion_counts_hits_mistakes_misses_and_inventions():
+def test_confusion_matrix_counts_correct_confused_missed_and_false_detections():
     boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], np.float32)
     truth = ImageTruth(boxes, np.array([0, 1, 1, 0]), np.array([False, False, False, True]))
     seen = np.array([[0, 0, 10, 10], [20, 0, 30, 11], [90, 0, 99, 10], [60, 0, 70, 10], [0, 0, 10, 10]], np.float32)
@@ -63,7 +63,7 @@ def test_confusion_counts_hits_mistakes_misses_and_inventions():
     np.testing.assert_array_equal(confusion_matrix([found], [truth], 2), [[1, 0, 0], [1, 0, 1], [0, 1, 0]])
 
 
-def test_each_row_of_the_confusion_sums_to_what_is_there():
+def test_each_row_of_the_confusion_matrix_sums_to_the_ground_truth():
     found, truths = random_photos(2)
     matrix = confusion_matrix(found, truths, CLASSES)
     there = np.bincount(np.concatenate([truth.class_ids[~truth.difficult] for truth in truths]), minlength=CLASSES)

@@ -9,7 +9,7 @@ from PIL import Image
 from detector.detections import Detections
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import evaluate_detector
 from training.evaluation.per_image import image_results
 
 LABELS = ("cat", "dog")
@@ -40,9 +40,9 @@ def sample(tmp_path):
 
 
 @pytest.mark.parametrize(("labelled", "wrong"), [(None, 1), ({"cat", "dog"}, 1), ({"cat"}, 0), ({"cat", "cow"}, 0)])
-def test_a_detection_of_an_unlabelled_class_is_no_mistake(sample, labelled, wrong):
+def test_a_detection_of_an_unlabelled_class_is_ignored(sample, labelled, wrong):
     dog = replace(sample(None), boxes=np.array([FAR], np.float32), labels=("dog",))
-    result = evaluate(FixedDetector(), [sample(labelled and frozenset(labelled)), replace(dog, labelled=frozenset({"dog"}))])
+    result = evaluate_detector(FixedDetector(), [sample(labelled and frozenset(labelled)), replace(dog, labelled=frozenset({"dog"}))])
     dogs = result.classes["dog"]
     assert (dogs.boxes, len(dogs.scores) - 1) == (1, wrong)
     assert result.confusion[2].tolist() == [0, wrong, 0]
@@ -53,12 +53,12 @@ def test_a_detection_of_an_unlabelled_class_is_no_mistake(sample, labelled, wron
 
 
 def test_a_box_of_an_unlabelled_class_counts_as_difficult(sample):
-    result = evaluate(FixedDetector(), [sample(frozenset({"cat"}), (BOX, FAR), ("cat", "dog"))])
+    result = evaluate_detector(FixedDetector(), [sample(frozenset({"cat"}), (BOX, FAR), ("cat", "dog"))])
     assert result.classes.keys() == {"cat"}
     assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert (image_results(result)[0].missed, result.coco.ap50) == ((), pytest.approx(1.0))
 
 
-def test_a_set_whose_boxes_are_all_of_unlabelled_classes_cannot_be_measured(sample):
+def test_a_set_with_only_boxes_of_unlabelled_classes_is_refused(sample):
     with pytest.raises(DatasetError, match="there is nothing to evaluate"):
-        evaluate(FixedDetector(), [sample(frozenset({"dog"}))])
+        evaluate_detector(FixedDetector(), [sample(frozenset({"dog"}))])

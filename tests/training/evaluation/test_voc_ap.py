@@ -26,39 +26,39 @@ def test_the_worked_examples_in_the_docstrings():
     assert doctest.testmod(mean_ap) == (0, 2)  # failed, attempted
 
 
-def test_a_box_found_once_is_a_hit_and_found_again_a_miss():
+def test_a_second_detection_of_a_box_is_wrong():
     result = evaluate_class([found((BOX, 0.9, 0), (BOX, 0.8, 0))], [truth(BOX)], 0)
     np.testing.assert_allclose(result.precision, [1, 0.5])
     np.testing.assert_allclose(result.recall, [1, 1])
     assert result.ap == result.ap_11_point == 1
 
 
-def test_the_better_score_takes_the_box_whatever_the_order():
+def test_the_detection_with_the_higher_score_is_matched():
     result = evaluate_class([found((BOX, 0.3, 0), ([11, 10, 20, 20], 0.9, 0))], [truth(BOX)], 0)
     np.testing.assert_allclose(result.scores, [0.9, 0.3], rtol=1e-6)
     np.testing.assert_allclose(result.precision, [1, 0.5])
 
 
-def test_a_box_of_another_class_or_photo_is_a_miss():
+def test_boxes_of_other_classes_or_images_do_not_match():
     result = evaluate_class([found((BOX, 0.9, 1)), found((BOX, 0.8, 0))], [truth(BOX), truth()], 0)
     assert result.boxes == 1
     assert result.ap == 0
 
 
-def test_difficult_boxes_count_neither_for_nor_against():
+def test_difficult_boxes_are_ignored():
     result = evaluate_class([found((BOX, 0.9, 0), (ELSEWHERE, 0.8, 0))], [truth(BOX, ELSEWHERE, difficult=[0])], 0)
     assert result.boxes == 1
     np.testing.assert_allclose(result.scores, [0.8], rtol=1e-6)
     assert result.ap == 1
 
 
-def test_an_overlap_of_exactly_one_half_is_a_hit():
+def test_an_iou_of_exactly_one_half_is_a_match():
     half = found(([10, 10, 20, 15], 0.9, 0))
     assert evaluate_class([half], [truth(BOX)], 0).ap == 1
     assert evaluate_class([half], [truth(BOX)], 0, iou_threshold=0.51).ap == 0
 
 
-def test_nothing_found_is_zero_and_nothing_to_find_is_no_number():
+def test_ap_without_detections_is_zero_and_without_ground_truth_nan():
     assert evaluate_class([found()], [truth(BOX)], 0).ap == 0
     assert np.isnan(evaluate_class([found((BOX, 0.9, 0))], [truth()], 0).ap)
     assert mean_known([float("nan"), 0.5, 1.0]) == 0.75

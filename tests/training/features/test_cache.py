@@ -67,7 +67,7 @@ CASES += [{"batch_norm": "train", "new_layers": "head"}]
 
 
 @pytest.mark.parametrize("settings", CASES)
-def test_steps_on_kept_features_are_the_steps_on_the_views_themselves(parts, settings):
+def test_steps_on_cached_features_equal_steps_on_the_views(parts, settings):
     settings |= {"epochs": 2, "sizes": "64", "optimizer": "momentum"}
     trainer, batches, cache = parts(**settings)
     first, second = trainer(), trainer()
@@ -104,7 +104,7 @@ def test_views_are_functions_of_the_seed_and_take_turns(parts):
     assert (first != second).any()
 
 
-def test_only_views_that_are_shown_are_computed(parts):
+def test_only_used_views_are_computed(parts):
     _, batches, cache = parts(cache_features=100, sizes="64", mosaic=0.0)
     _, progress = fill(cache)
     assert progress[-1].done == progress[-1].total == batches.steps * 3
@@ -125,7 +125,7 @@ def test_features_are_computed_once(parts):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "foreign"])
-def test_a_damaged_file_is_noticed_and_computed_anew(parts, damage, caplog):
+def test_a_damaged_file_is_detected_and_computed_again(parts, damage, caplog):
     settings = {"sizes": "32", "mosaic": 0.0}
     fill(parts(**settings)[2])
     (path,) = features_folder().glob("*.features")
@@ -144,7 +144,7 @@ def key(cache):
     return [cache._key(kind) for kind in cache.batches.views_by_kind()]
 
 
-def test_other_weights_photos_or_labels_are_other_features(parts, small_model, rectangles, tmp_path):
+def test_the_key_depends_on_weights_images_and_labels(parts, small_model, rectangles, tmp_path):
     usual = key(parts()[2])
     assert key(parts()[2]) == usual
     arrays = dict(small_model.arrays)
@@ -160,7 +160,7 @@ def test_other_weights_photos_or_labels_are_other_features(parts, small_model, r
     assert not set(key(parts(dataset=copy)[2])) & set(usual)
 
 
-def test_every_option_that_changes_a_view_is_in_its_key(rectangles, small_model):
+def test_the_key_has_every_option_that_changes_a_view(rectangles, small_model):
     samples = read_set(rectangles, "val")
 
     def views(**settings):

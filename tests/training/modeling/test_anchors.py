@@ -18,7 +18,7 @@ def test_too_few_boxes_are_refused():
         cluster_anchors(np.ones((5, 2), np.float32), 2, seed=0)
 
 
-def test_sizes_are_those_that_the_network_sees_in_cells(rectangles, small_model):
+def test_box_sizes_are_in_grid_cells_of_the_network_input(rectangles, small_model):
     from detector.imaging.image import read_image
 
     samples = read_set(rectangles, "train")

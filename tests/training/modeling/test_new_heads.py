@@ -23,7 +23,7 @@ def stem(random_arrays):
     return Model("stem", ModelSpec((), (), network, input_size=64), random_arrays(network, 1), {"source": "seeded random numbers"})
 
 
-def test_a_stem_with_a_head_is_yolov2_upon_its_own_arrays(stem):
+def test_a_backbone_with_a_new_head_keeps_its_arrays(stem):
     model, head = with_head(stem, ("a", "b"), ANCHORS, Config(head_filters=16))
     assert head == {"conv7", "conv8", "conv5a", "conv9", "linear"}
     assert next(layer for layer in model.spec.network if layer.name == "passthrough") == Route("passthrough", ("conv5_5",))
@@ -48,20 +48,20 @@ def test_a_fine_head_replaces_that_of_a_detector_on_the_same_backbone(stem, rect
     assert load_engine(best)(np.zeros((1, 96, 96, 3), np.float32)[:, :64, :64]).shape == (1, 4, 4, 4, 7)
 
 
-def test_a_size_that_is_no_multiple_of_the_coarsest_cell_is_refused(stem, rectangles, tmp_path):
+def test_an_input_size_must_be_a_multiple_of_the_largest_stride(stem, rectangles, tmp_path):
     task = Task(str(rectangles), "train", "val", None)
     with pytest.raises(ConfigError, match="sizes: 80 is not a multiple of 32, as the network's input size must be"):
         Run.new(task, Config.of({"sizes": "80", "head": "fine"}), stem, tmp_path)
 
 
-def test_a_stem_of_one_resolution_has_nothing_to_pass_through(random_arrays):
+def test_a_backbone_of_one_resolution_has_no_passthrough_layer(random_arrays):
     network = (Conv("conv1", 4),)
     flat = Model("flat", ModelSpec((), (), network, input_size=32), random_arrays(network, 1))
     with pytest.raises(ConfigError, match="flat: no layer has twice as many cells as the last"):
         with_head(flat, ("a",), ANCHORS, Config())
 
 
-def test_an_untrained_stem_has_the_initialisers_variance():
+def test_an_untrained_backbone_has_the_initialisers_variance():
     arrays = untrained_backbone(Config(network="darknet19", width=0.5, freeze="none")).arrays
     kernel = arrays["conv6_1/kernel"]
     assert kernel.shape == (3, 3, 256, 512)
@@ -80,7 +80,7 @@ def test_options_that_contradict_each_other_are_refused(settings, message):
         Config.of(settings)
 
 
-def test_a_run_goes_from_a_stem_and_from_nothing(stem, rectangles, tmp_path):
+def test_runs_can_start_from_a_backbone_or_without_weights(stem, rectangles, tmp_path):
     task = Task(str(rectangles), "train", "val", None)
     settings = {"epochs": 1, "sizes": "64", "batch_size": 3, "head_filters": 8}
     trained = Run.new(task, Config.of(settings), stem, tmp_path)

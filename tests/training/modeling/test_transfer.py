@@ -20,7 +20,7 @@ def outputs(model):
     return load_engine(model)(images())
 
 
-def test_classes_that_both_know_keep_their_outputs_and_so_do_boxes_and_objectness(small_model):
+def test_shared_classes_boxes_and_objectness_keep_their_outputs(small_model):
     start = transfer(small_model, ("blue", "red"), small_model.spec.anchors, Config())
     before, after = outputs(small_model), outputs(start.model)
     np.testing.assert_allclose(after[..., 0:5], before[..., 0:5], atol=1e-5)
@@ -30,21 +30,21 @@ def test_classes_that_both_know_keep_their_outputs_and_so_do_boxes_and_objectnes
     assert start.reinitialised == {"linear"}
 
 
-def test_with_the_same_labels_nothing_is_new(small_model):
+def test_with_the_same_labels_no_layer_is_reinitialised(small_model):
     start = transfer(small_model, small_model.spec.labels, small_model.spec.anchors, Config())
     assert start.reinitialised == frozenset()
     for name, array in small_model.arrays.items():
         np.testing.assert_array_equal(start.model.arrays[name], array)
 
 
-def test_boxes_stay_when_anchors_change(small_model):
+def test_boxes_stay_the_same_when_anchors_change(small_model):
     anchors = ((1.1, 1.0), (2.2, 2.0))
     moved = transfer(small_model, small_model.spec.labels, anchors, Config()).model
     before, after = (decode(outputs(model)[0], model.spec.anchors, 16)[0] for model in (small_model, moved))
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-2)
 
 
-def test_more_anchors_learn_from_the_most_alike(small_model):
+def test_new_anchors_copy_the_most_similar_one(small_model):
     anchors = ((1.0, 1.2), (2.0, 2.5), (2.1, 2.4))
     moved = transfer(small_model, small_model.spec.labels, anchors, Config()).model
     before, after = outputs(small_model), outputs(moved)
@@ -52,13 +52,13 @@ def test_more_anchors_learn_from_the_most_alike(small_model):
     np.testing.assert_allclose(after[..., 2, 4:], before[..., 1, 4:], atol=1e-5)
 
 
-def test_batch_norm_that_is_off_has_gone_into_kernel_and_bias(small_model):
+def test_batch_norm_off_is_folded_into_kernel_and_bias(small_model):
     start = transfer(small_model, small_model.spec.labels, small_model.spec.anchors, Config(batch_norm="off"))
     assert not any(layer.normalize for layer in start.model.spec.network if isinstance(layer, Conv))
     np.testing.assert_allclose(outputs(start.model), outputs(small_model), atol=1e-4)
 
 
-def test_a_new_head_has_the_wanted_activation_and_keeps_the_backbone(small_model):
+def test_a_new_head_has_the_chosen_activation_and_keeps_the_backbone(small_model):
     config = Config(new_layers="head", activation="elu")
     start = transfer(small_model, ("blue",), small_model.spec.anchors, config)
     activations = {layer.name: layer.activation for layer in start.model.spec.network if isinstance(layer, Conv)}
@@ -98,11 +98,11 @@ def test_new_kernels_have_the_variance_of_their_initialiser(settings, variance, 
         (tiny_yolov2(("a",)), "conv7"),
     ],
 )
-def test_the_backbone_ends_where_the_head_begins(network, last):
+def test_the_last_backbone_layer_precedes_the_head(network, last):
     assert backbone_layers(network)[-1] == last
 
 
-def test_what_freezing_means(small_model):
+def test_frozen_layers_of_each_option_value(small_model):
     network = small_model.spec.network
     assert frozen_layers(network, "none") == frozenset()
     assert frozen_layers(network, "backbone") >= {"conv1", "conv5"}
@@ -113,7 +113,7 @@ def test_what_freezing_means(small_model):
         frozen_layers(network, "conv99")
 
 
-def test_a_stem_wants_a_head_first(small_model, random_arrays):
+def test_a_backbone_without_a_head_is_refused(small_model, random_arrays):
     network = small_model.spec.network[:4]
     stem = replace(small_model, spec=replace(small_model.spec, labels=(), anchors=(), network=network), arrays=random_arrays(network, 1))
     with pytest.raises(ConfigError, match="a stem without anchors"):

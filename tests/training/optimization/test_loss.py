@@ -73,12 +73,12 @@ TERMS = {
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_the_gradient_of_a_term_is_its_slope(name):
+def test_gradients_of_the_terms_agree_with_finite_differences(name):
     targets = batch()
     check_gradient(lambda raw: TERMS[name](raw, targets), logits())
 
 
-def test_the_gradient_of_ciou_is_its_slope_with_the_trade_off_held():
+def test_the_gradient_of_ciou_treats_the_trade_off_as_constant():
     targets, raw = batch(), logits(2)
     responsible = targets["responsible"]
     held = [terms.trade_off(*terms.ciou_parts(boxes_of(raw), terms.responsible_boxes(targets))[::2])]
@@ -91,7 +91,7 @@ def test_the_gradient_of_ciou_is_its_slope_with_the_trade_off_held():
 
 
 @pytest.mark.parametrize("form", ["darknet", "modern"])
-def test_the_gradient_of_the_whole_loss_is_finite_and_no_answer_of_the_network_breaks_it(form):
+def test_the_gradient_is_finite_for_extreme_logits(form):
     targets = batch([(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)), BOXES[1]])
     for scale in (1, 30, 1e4):
         raw = logits(3) * scale
@@ -114,13 +114,13 @@ def perfect(targets):
 
 
 @pytest.mark.parametrize("form", ["darknet", "modern"])
-def test_a_perfect_answer_costs_nothing(form):
+def test_perfect_predictions_have_no_loss(form):
     targets = batch()
     values = Loss(SPEC, Config(loss=form))(perfect(targets), targets, 10**6)
     np.testing.assert_allclose([float(value) for value in values.values()], 0, atol=1e-4)
 
 
-def test_known_values_of_a_network_that_says_nothing():
+def test_known_loss_of_zero_logits():
     targets = batch([BOXES[1], BOXES[1]])
     values = Loss(SPEC, Config(loss="darknet", rescore=False, ignore_iou=1.0))(tf.zeros((2, 3, 3, 2, 8), tf.float64), targets, 0)
     assert float(values["object"]) == pytest.approx(5 * 0.5 * 0.5**2)
@@ -133,13 +133,13 @@ def test_known_values_of_a_network_that_says_nothing():
     assert float(values["box"]) == pytest.approx(0.5 * weight * errors, rel=1e-5)
 
 
-def test_the_pull_to_the_anchors_ends_after_the_first_photos():
+def test_the_anchor_prior_ends_after_the_first_images():
     loss, targets = Loss(SPEC, Config(loss="darknet")), batch()
     assert float(loss(logits(), targets, 12_799)["prior"]) > 0
     assert float(loss(logits(), targets, 12_800)["prior"]) == 0
 
 
-def test_a_box_that_overlaps_a_truth_enough_is_no_mistake():
+def test_predictions_that_overlap_ground_truth_are_not_penalised():
     targets = batch([BOXES[1], BOXES[1]])
     raw = np.full((2, 3, 3, 2, 8), -20.0)
     raw[..., 2:4] = 0
@@ -152,7 +152,7 @@ def test_a_box_that_overlaps_a_truth_enough_is_no_mistake():
     assert float(mild) == pytest.approx(0, abs=1e-3)
 
 
-def test_objectness_learns_the_overlap_and_not_one():
+def test_objectness_learns_the_iou():
     targets = batch()
     raw = tf.Variable(logits(5))
     with tf.GradientTape() as tape:
@@ -179,7 +179,7 @@ def test_ciou_of_known_boxes():
     assert ciou([0, 0, 2, 2], [-1, 0, 3, 2]) == pytest.approx(0.5 - v * v / (0.5 + v))
 
 
-def test_the_tensors_boxes_are_those_of_the_detector():
+def test_decoded_boxes_equal_those_of_the_detector():
     from detector.grid import decode
 
     raw = logits(7, photos=1)
@@ -187,7 +187,7 @@ def test_the_tensors_boxes_are_those_of_the_detector():
 
 
 @pytest.mark.parametrize("shares", [1, 2])
-def test_the_modern_loss_is_divided_by_the_objects_of_the_whole_batch(shares):
+def test_the_modern_loss_is_divided_by_the_objects_of_the_batch(shares):
     targets, raw = batch(), logits()
     loss = Loss(SPEC, Config())
     sums = loss(raw, targets, 0, 1)
@@ -199,7 +199,7 @@ def test_the_modern_loss_is_divided_by_the_objects_of_the_whole_batch(shares):
         np.testing.assert_allclose(sum(float(each[name]) for each in divided), float(value) / 3, rtol=1e-6)
 
 
-def test_each_form_of_the_loss_has_weights_and_a_divisor_of_its_own():
+def test_each_loss_has_its_own_weights_and_divisor():
     assert Config(loss="darknet").scales == (5.0, 1.0, 1.0, 1.0)
     assert Config().scales == (1.0, 0.5, 1.0, 2.5)
     assert Config(object_scale=0.0).scales == (0.0, 0.5, 1.0, 2.5)
@@ -233,7 +233,7 @@ ALL = np.array([0, 0, 96, 96], np.float32)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_prediction_of_an_unlabelled_class_gets_no_objectness_gradient_and_one_of_a_labelled_class_does(form):
+def test_only_predictions_of_labelled_classes_have_an_objectness_gradient(form):
     targets = labelled_batch([PartialRegion(ALL, np.array([True, True, False]))])
     raw = logits(photos=1)
     gradient = objectness_gradient(form, targets, raw, ignore_iou=1.0)
@@ -276,7 +276,7 @@ def test_predictions_on_ignored_boxes_and_inside_crowds_get_no_objectness_gradie
     assert gradient[0, 0, 2, 0] != 0
 
 
-def test_a_difficult_box_takes_no_cell_from_an_object():
+def test_a_difficult_box_does_not_occupy_the_cell_of_an_object():
     box = np.array([[30, 10, 62, 50], [30, 10, 63, 51]], np.float32)
     targets = dense_targets(GroundTruth(box, np.array([1, 0]), np.array([Role.OBJECT, Role.IGNORED], np.int8)), SPEC, max_boxes=3)
     assert targets["class_ids"][targets["responsible"] > 0].tolist() == [1]

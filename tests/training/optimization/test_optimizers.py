@@ -38,7 +38,7 @@ def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
         ("adamw", (1 - 0.1 * (1 + ((0.27 + 0.1) / 0.19) / np.sqrt((0.008991 + 0.001) / 0.001999)), -2)),
     ],
 )
-def test_two_steps_worked_out_by_hand(optimizer, expected):
+def test_two_steps_agree_with_a_manual_calculation(optimizer, expected):
     np.testing.assert_allclose(moved(optimizer, [(3, 0), (1, 0)]), expected, rtol=1e-4)
 
 
@@ -46,7 +46,7 @@ def test_two_steps_worked_out_by_hand(optimizer, expected):
     ("clip", "expected"),
     [("none", (0.7, -2.4)), ("value", (0.8, -2.2)), ("norm", (0.8, -2.2)), ("global-norm", (1 - 0.12, -2 - 0.16))],
 )
-def test_gradients_are_clipped_by_value_by_norm_and_by_the_norm_of_all(clip, expected):
+def test_gradients_are_clipped_by_value_norm_and_global_norm(clip, expected):
     np.testing.assert_allclose(moved("sgd", [(3, 4)], clip=clip, clip_at=2.0), expected, rtol=1e-6)
 
 
@@ -65,7 +65,7 @@ def lengths_of_steps(made, variables, count):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_a_layer_that_is_unfrozen_late_makes_steps_of_the_learning_rate_from_the_first_on(optimizer):
+def test_an_unfrozen_layer_takes_steps_of_the_learning_rate_from_its_first_step(optimizer):
     early, late = variable("early", 1.0), variable("late", 1.0)
     parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
     made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer, "warmup_steps": 0})), parts)
@@ -73,7 +73,7 @@ def test_a_layer_that_is_unfrozen_late_makes_steps_of_the_learning_rate_from_the
     np.testing.assert_allclose(lengths_of_steps(made, [early, late], 30), 0.1, rtol=1e-4)
 
 
-def test_a_layer_that_is_unfrozen_late_warms_up_on_its_own():
+def test_an_unfrozen_layer_has_its_own_warm_up():
     early, late = variable("early", 1.0), variable("late", 1.0)
     parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
     made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "adam", "warmup_steps": 3})), parts)
@@ -81,7 +81,7 @@ def test_a_layer_that_is_unfrozen_late_warms_up_on_its_own():
     np.testing.assert_allclose(lengths_of_steps(made, [early, late], 5), [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-4)
 
 
-def test_parts_have_learning_rates_of_their_own_and_are_clipped_together():
+def test_parameter_groups_have_their_own_learning_rates_and_are_clipped_together():
     variables = [variable("first", 1.0), variable("second", 1.0)]
     parts = [ParameterGroup([variables[0]]), ParameterGroup([variables[1]], rate_factor=0.5)]
     made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "sgd", "clip": "global-norm", "clip_at": 2.0})), parts)

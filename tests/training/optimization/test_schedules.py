@@ -25,15 +25,15 @@ def rates(schedule, *steps, **settings):
         ("one-cycle", {}, (0, 30, 60, 130, 200), (0.004, 0.052, 0.1, (0.1 + 1e-5) / 2, 1e-5)),
     ],
 )
-def test_known_rates(schedule, settings, steps, expected):
+def test_known_learning_rates(schedule, settings, steps, expected):
     np.testing.assert_allclose(rates(schedule, *steps, **settings), expected, rtol=1e-5)
 
 
-def test_a_warm_up_rises_evenly_to_the_schedule():
+def test_the_warm_up_rises_linearly_to_the_schedule():
     np.testing.assert_allclose(rates("constant", 0, 1, 2, 3, 4, warmup_steps=3), [0.025, 0.05, 0.075, 0.1, 0.1])
 
 
-def test_a_plateau_cuts_the_rate_each_time_patience_is_over():
+def test_a_plateau_lowers_the_learning_rate_after_each_patience():
     config, state = Config(schedule="performance", plateau_patience=2, plateau_factor=0.5, patience=5), TrainingState()
     factors = []
     for value in (0.5, 0.6, 0.6, 0.4, 0.5, 0.5, 0.7, 0.1):
@@ -43,7 +43,7 @@ def test_a_plateau_cuts_the_rate_each_time_patience_is_over():
     assert (state.best, state.stale) == (0.7, 1)
 
 
-def test_patience_ends_after_checks_without_progress():
+def test_early_stopping_after_validations_without_improvement():
     config, state = Config(patience=2), TrainingState()
     ended = []
     for value in (0.5, 0.4, 0.6, 0.6, 0.6):

@@ -15,7 +15,7 @@ from detector.engines import load_engine
 from training.config import Config
 from training.data.voc_reader import read_set
 from training.errors import TrainingError
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import evaluate_detector
 from training.modeling.transfer import transfer
 from training.report.write import write_report
 from training.run.folder import RunFolder
@@ -132,7 +132,7 @@ def test_report_has_settings_course_and_results(run, rectangles, best):
     assert "loss darknet modern" in page.text
     assert page.values("class").count("marked") == 4
     assert json.loads((folder.path / "environment.json").read_text())["data"]["train"]["sha256"] in page.text
-    evaluation = evaluate(Detector(best.spec, load_engine(best)), read_set(rectangles, "val"))
+    evaluation = evaluate_detector(Detector(best.spec, load_engine(best)), read_set(rectangles, "val"))
     assert f"{evaluation.ap50:.3f} AP50 (area under the curve)" in page.text
     assert [label for label in best.spec.labels if f"{label} {evaluation.classes[label].boxes} " in page.text] == ["blue", "red"]
     assert "have changed since the run began" not in page.text

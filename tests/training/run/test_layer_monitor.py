@@ -1,4 +1,4 @@
-"""Warnings about layers that do not learn, or whose units are dead."""
+"""Warnings about layers that do not learn, and about dead units."""
 
 from dataclasses import replace
 

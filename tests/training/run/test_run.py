@@ -24,7 +24,7 @@ from detector.engines import load_engine
 from training.config import Config
 from training.data.voc_reader import read_set
 from training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import evaluate_detector
 from training.events import Events
 from training.run.checkpoints import newest_checkpoint
 from training.run.folder import RunFolder
@@ -221,7 +221,7 @@ def test_a_run_folder_has_options_metrics_and_usable_models(finished, rectangles
     best = load_model(path / "best.safetensors")
     assert best.spec.labels == ("blue", "red")
     assert best.provenance["fine-tuned from"] == "small-random"
-    ap50 = evaluate(Detector(best.spec, load_engine(best)), read_set(rectangles, "val")).ap50
+    ap50 = evaluate_detector(Detector(best.spec, load_engine(best)), read_set(rectangles, "val")).ap50
     assert ap50 == pytest.approx(outcome.best)
 
 
@@ -289,10 +289,12 @@ def memorised(shared, tmp_path_factory):
         return run.train(), run.setup.batches.samples[0]
 
 
+@pytest.mark.slow
 def test_eight_images_can_be_memorised(memorised):
     assert memorised[0].best >= 0.95
 
 
+@pytest.mark.slow
 def test_the_service_detects_a_raccoon_with_the_trained_model(memorised, start_service):
     outcome, sample = memorised
     service = start_service(outcome.folder / "best.safetensors")
@@ -325,6 +327,7 @@ except TrainingError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="setrlimit limits memory only on Linux")
 def test_running_out_of_memory_ends_the_run_with_advice(new_run):
     run = new_run(batch_size=64, sizes="1024", mosaic=0.0, freeze="none")

@@ -29,7 +29,7 @@ def changed(trainer, before):
     return {name for name, array in before.items() if array.tobytes() != now[name].tobytes()}
 
 
-def test_what_is_frozen_stays_to_the_bit_and_the_rest_moves(rectangles, small_model):
+def test_frozen_layers_stay_bit_identical_and_others_change(rectangles, small_model):
     trainer, batches = make(rectangles, small_model, "conv3", batch_norm="train")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 3)
@@ -43,7 +43,7 @@ def test_what_is_frozen_stays_to_the_bit_and_the_rest_moves(rectangles, small_mo
     assert changed(trainer, before) == set(before)
 
 
-def test_a_frozen_batch_norm_keeps_its_moving_statistics_where_kernels_move(rectangles, small_model):
+def test_a_frozen_batch_norm_keeps_its_moving_statistics(rectangles, small_model):
     trainer, batches = make(rectangles, small_model, batch_norm="frozen")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 3)
@@ -51,8 +51,8 @@ def test_a_frozen_batch_norm_keeps_its_moving_statistics_where_kernels_move(rect
     assert moved == {name for name in before if name.endswith(("/kernel", "/bias"))}
 
 
-def test_by_default_the_batch_norm_of_the_head_trains_and_that_of_the_backbone_does_not(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model)
+def test_the_batch_norm_of_the_head_can_train_without_that_of_the_backbone(rectangles, small_model):
+    trainer, batches = make(rectangles, small_model, batch_norm="head")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 2)
     still = set(before) - changed(trainer, before)
@@ -60,14 +60,14 @@ def test_by_default_the_batch_norm_of_the_head_trains_and_that_of_the_backbone_d
     assert still == {name for name in before if name.partition("/")[0] in backbone and not name.endswith("/kernel")}
 
 
-def test_the_backbone_trains_at_a_rate_of_its_own(rectangles, small_model):
+def test_the_backbone_has_its_own_learning_rate(rectangles, small_model):
     trainer, batches = make(rectangles, small_model, backbone_rate=0.0, weight_decay=0.0)
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 2)
     assert {name.partition("/")[0] for name in changed(trainer, before)} == {"conv6", "conv7", "conv4a", "conv8", "linear"}
 
 
-def test_the_loss_of_a_batch_falls_when_it_is_shown_again_and_again(rectangles, small_model):
+def test_the_loss_of_a_repeated_batch_decreases(rectangles, small_model):
     trainer, batches = make(rectangles, small_model)
     images, targets = batches.batch(0)
     reports = [trainer.step(images, targets, number=step, learning_rate=0.01) for step in range(80)]
@@ -75,7 +75,7 @@ def test_the_loss_of_a_batch_falls_when_it_is_shown_again_and_again(rectangles, 
     assert set(reports[0].gradients) == {"conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv7", "conv4a", "conv8", "linear"}
 
 
-def test_the_trained_network_is_the_model_that_is_saved_at_every_size(rectangles, small_model):
+def test_the_saved_model_equals_the_trained_network_at_every_input_size(rectangles, small_model):
     trainer, batches = make(rectangles, small_model, batch_norm="train", sizes="32:0.5,64")
     train(trainer, batches, 2)
     train(trainer, batches, 1, first=20)
@@ -85,7 +85,7 @@ def test_the_trained_network_is_the_model_that_is_saved_at_every_size(rectangles
     np.testing.assert_allclose(load_engine(trainer.model("m", {}))(images), theirs, atol=1e-3)
 
 
-def test_the_moving_average_is_that_of_the_weights(rectangles, small_model):
+def test_moving_averages_follow_their_formula(rectangles, small_model):
     trainer, batches = make(rectangles, small_model, ema=0.5)
     name, expected = "linear/bias", small_model.arrays["linear/bias"] * 0
     expected = trainer.model("m", {}).arrays[name]
@@ -99,7 +99,7 @@ def test_the_moving_average_is_that_of_the_weights(rectangles, small_model):
     np.testing.assert_array_equal(trainer.model("m", {}).arrays[name], last)
 
 
-def test_weight_decay_shrinks_kernels_and_nothing_else(rectangles, small_model):
+def test_weight_decay_shrinks_only_kernels(rectangles, small_model):
     silent = {"object_scale": 0.0, "noobject_scale": 0.0, "class_scale": 0.0, "coord_scale": 0.0}
     trainer, batches = make(rectangles, small_model, weight_decay=0.5, backbone_rate=1.0, batch_norm="frozen", **silent)
     before = trainer.model("before", {}).arrays
@@ -118,7 +118,7 @@ def test_l2_is_half_the_squared_kernels(rectangles, small_model):
 
 
 @pytest.mark.parametrize("activation", ["elu", "selu"])
-def test_dropout_is_there_in_training_only(rectangles, small_model, activation):
+def test_dropout_acts_only_in_training(rectangles, small_model, activation):
     settings = {"new_layers": "head", "activation": activation, "init": "lecun", "dropout": 0.5}
     trainer, batches = make(rectangles, small_model, **settings)
     images = batches.batch(0)[0]
@@ -128,7 +128,7 @@ def test_dropout_is_there_in_training_only(rectangles, small_model, activation):
     np.testing.assert_array_equal(first, second)
 
 
-def test_in_bfloat16_weights_are_float32_and_learn_the_same(rectangles, small_model):
+def test_training_in_bfloat16_has_float32_weights_and_similar_losses(rectangles, small_model):
     first, batches = make(rectangles, small_model, batch_norm="train")
     second, _ = make(rectangles, small_model, batch_norm="train", precision="bfloat16")
     reports = [[trainer.step(*batches.batch(0), number=step, learning_rate=0.003) for step in range(20)] for trainer in (first, second)]
@@ -139,7 +139,7 @@ def test_in_bfloat16_weights_are_float32_and_learn_the_same(rectangles, small_mo
     assert second._raw(second.network, batches.batch(0)[0], training=False).dtype == "float32"
 
 
-def test_alpha_dropout_after_selu_drops_whole_channels_and_keeps_mean_and_variance(rectangles, small_model):
+def test_alpha_dropout_drops_complete_channels_and_keeps_mean_and_variance(rectangles, small_model):
     settings = {"new_layers": "head", "activation": "selu", "init": "lecun", "dropout": 0.3}
     trainer, _ = make(rectangles, small_model, **settings)
     values = np.random.default_rng(0).standard_normal((64, 4, 4, 500)).astype(np.float32)
@@ -150,7 +150,7 @@ def test_alpha_dropout_after_selu_drops_whole_channels_and_keeps_mean_and_varian
     assert dropped.var() == pytest.approx(1, abs=0.05)
 
 
-def test_tensorflows_optimiser_takes_the_whole_step(rectangles, small_model, capfd):
+def test_tensorflows_graph_optimizer_processes_the_complete_step(rectangles, small_model, capfd):
     trainer, batches = make(rectangles, small_model, batch_norm="frozen")
     train(trainer, batches, 1)
     assert "meta_optimizer" not in capfd.readouterr().err  # else nothing of it is fused

@@ -7,7 +7,7 @@ import numpy as np
 from training.data.set_names import set_of_path
 from training.datasets.importers.base import ImportedDataset, ImportedImage, count, frame_of, name_of
 from training.datasets.importers.yolo_labels import LabelProblems, read_label_file
-from training.datasets.importers.yolo_layout import IMAGE_FOLDERS, YoloConfig, YoloFolder, resolve_sets
+from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloConfig, YoloFolder, resolve_sets
 from training.errors import DatasetError
 
 
@@ -60,7 +60,7 @@ def _read_image(
 
 def _without_image_folders(path: PurePosixPath) -> PurePosixPath:
     """images/train/a.jpg -> train/a.jpg; train/images/a.jpg -> train/a.jpg."""
-    return PurePosixPath(*(part for part in path.parts[:-1] if part.lower() not in IMAGE_FOLDERS), path.name)
+    return PurePosixPath(*(part for part in path.parts[:-1] if part.lower() not in YOLO_IMAGE_FOLDERS), path.name)
 
 
 def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None:

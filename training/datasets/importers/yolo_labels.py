@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training.errors import DatasetError
 
-MAX_BYTES = 2 * 2**20
+MAX_TEXT_BYTES = 2 * 2**20
 MAX_OUTSIDE = 0.1
 """Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
 CLIPPING_TOLERANCE = 1e-3
@@ -33,10 +33,10 @@ class LabelProblems:
             raise DatasetError(quoted if len(self.errors) == 1 else f"{len(self.errors)} lines of label files cannot be used:\n{quoted}")
 
 
-def read_text(path: Path) -> str:
+def read_utf8(path: Path) -> str:
     """Return the content of a text file. Raises DatasetError if it is too large or not UTF-8, OSError."""
-    if path.stat().st_size > MAX_BYTES:
-        raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_BYTES} are read.")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_TEXT_BYTES} are read.")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -46,7 +46,7 @@ def read_text(path: Path) -> str:
 def read_label_file(path: Path, labels: Mapping[int, str], problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
     """Return boxes (N, 4) xyxy as fractions of the image, clipped to it, and their labels. Invalid lines are added to `problems`."""
     boxes, names = [], []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -90,7 +90,7 @@ def _parse_line(words: list[str], labels: Mapping[int, str]) -> tuple[str, NDArr
 
 def looks_like_labels(path: Path) -> bool:
     """Return True if the first line of a text file is a line of a label file. Raises OSError."""
-    if path.stat().st_size > MAX_BYTES:
+    if path.stat().st_size > MAX_TEXT_BYTES:
         return False
     first = next((line.split() for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()), [])
     try:

@@ -15,7 +15,7 @@ from detector.errors import MissingExtra
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from training.data.set_names import set_of_name
 from training.data.voc_layout import file_inside
-from training.datasets.importers.yolo_labels import looks_like_labels, read_text
+from training.datasets.importers.yolo_labels import looks_like_labels, read_utf8
 from training.errors import DatasetError
 
 try:
@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed: pip install 'boxwright[train]'.") from error
 
-IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
+YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
 LABEL_FOLDERS = frozenset({"labels", "label", "txt", "txts", "yolo", "annotations", "labels_yolo"})
 FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx", "runs"})
 """Folders of other programs: thumbnails, archive metadata, and results of YOLO runs."""
@@ -48,7 +48,7 @@ class YoloFolder:
         for root, folders, names in os.walk(folder):
             relative = PurePosixPath(Path(root).relative_to(folder).as_posix())
             linked += [str(relative / name) for name in folders if (Path(root) / name).is_symlink()]
-            in_images = any(part.lower() in IMAGE_FOLDERS for part in relative.parts)
+            in_images = any(part.lower() in YOLO_IMAGE_FOLDERS for part in relative.parts)
             folders[:] = [name for name in folders if not name.startswith(".") and not _is_foreign(name, in_images=in_images)]
             files += [relative / name for name in names if not name.startswith(".")]
         return cls(folder, tuple(sorted(files)), tuple(sorted(linked)))
@@ -94,7 +94,7 @@ def _is_foreign(name: str, *, in_images: bool) -> bool:
 
 
 def _in_image_folder(path: PurePosixPath) -> bool:
-    return any(part.lower() in IMAGE_FOLDERS for part in path.parts[:-1])
+    return any(part.lower() in YOLO_IMAGE_FOLDERS for part in path.parts[:-1])
 
 
 def _key(folder: PurePosixPath) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def _label_parents(parent: PurePosixPath) -> Iterator[PurePosixPath]:
     """Folders that may hold the label files of images in `parent`, best first."""
     parts = parent.parts
     for index in reversed(range(len(parts))):
-        if parts[index].lower() in IMAGE_FOLDERS:
+        if parts[index].lower() in YOLO_IMAGE_FOLDERS:
             yield from (PurePosixPath(*parts[:index], name, *parts[index + 1 :]) for name in sorted(LABEL_FOLDERS))
     yield parent
     yield from (parent / name for name in sorted(LABEL_FOLDERS))
@@ -124,7 +124,7 @@ class YoloConfig:
     def read(cls, files: YoloFolder) -> "YoloConfig":
         """Read data.yaml, or obj.data and a file of class names. Raises DatasetError."""
         for relative in _config_candidates(files):
-            text = read_text(files.folder / relative)
+            text = read_utf8(files.folder / relative)
             if relative.suffix.lower() not in (".yaml", ".yml"):
                 labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
                 return cls(labels, str(relative), _sets_of_lists(files))
@@ -172,10 +172,10 @@ def _sets_of_yaml(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _sets_of_lists(files: YoloFolder) -> dict[str, tuple[str, ...]]:
-    """Sets of Darknet's obj.data, or else list files such as train.txt whose first line names an image."""
+    """Sets of Darknet's obj.data, or else of list files such as train.txt with an image path in the first line."""
     top = [path for path in files.files if len(path.parts) == 1]
     for path in (path for path in top if path.suffix.lower() == ".data"):
-        lines = (line.partition("=") for line in read_text(files.folder / path).split("\n") if "=" in line)
+        lines = (line.partition("=") for line in read_utf8(files.folder / path).split("\n") if "=" in line)
         entries = {key.strip(): value.strip() for key, _, value in lines}
         of_data: dict[str, tuple[str, ...]] = {
             image_set: (entry,) for key, entry in entries.items() if entry and (image_set := set_of_name(key))
@@ -187,7 +187,7 @@ def _sets_of_lists(files: YoloFolder) -> dict[str, tuple[str, ...]]:
 
 
 def _lists_images(path: Path) -> bool:
-    first = next((line.strip() for line in read_text(path).split("\n") if line.strip()), "")
+    first = next((line.strip() for line in read_utf8(path).split("\n") if line.strip()), "")
     return PurePosixPath(first.replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -195,7 +195,7 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
     """Return the image sets of each image that the configuration names, and notes.
 
     Raises:
-        DatasetError: The configuration names a set whose folder, list or images do not exist.
+        DatasetError: The folder, the list or the images of a named set do not exist.
     """
     sets: dict[PurePosixPath, list[str]] = {}
     notes = []
@@ -229,7 +229,7 @@ def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple
         if inside and PurePosixPath(entry).suffix.lower() != ".txt":
             return inside, 0
         if candidate.suffix.lower() == ".txt" and (path := file_inside(files.folder, candidate)):
-            lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+            lines = [line.strip() for line in read_utf8(path).split("\n") if line.strip()]
             known = {_key(image): image for image in files.all_images}
             images = [_listed_image(known, candidate.parent, line) for line in lines]
             return [image for image in images if image], images.count(None)

@@ -17,7 +17,7 @@ KernelScale = Callable[[], Any]
 
 
 class FoldingConv2D(keras.layers.Conv2D):  # type: ignore[misc]
-    """Convolution whose kernel is multiplied by the scale of a frozen batch norm."""
+    """Convolution with a kernel that is multiplied by the scale of a frozen batch norm."""
 
     kernel_scale: KernelScale | None = None
 
@@ -40,7 +40,7 @@ class FoldingDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc
 
 
 class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
-    """Leaky ReLU whose gradient reads the outputs, which have the same signs as the inputs.
+    """Leaky ReLU with a gradient that reads the outputs, which have the same signs as the inputs.
 
     The inputs need not be stored, and TensorFlow's graph optimiser can fuse convolution, bias and activation. If the gradient reads the
     inputs, that fusion fails and the optimiser leaves the complete step unchanged.
