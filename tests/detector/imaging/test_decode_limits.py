@@ -73,7 +73,7 @@ def tiled_tiff(size, tile, samples, payload, offsets, lengths, *, compression=8)
 
 
 def zeros(count):
-    """Compress so many zeros."""
+    """Compress `count` zeros."""
     compressor = zlib.compressobj(9)
     return b"".join(compressor.compress(bytes(min(MB, count - done))) for done in range(0, count, MB)) + compressor.flush()
 
