@@ -99,7 +99,7 @@ def test_what_cannot_be_quantised_is_refused_with_a_sentence(boxwright, tmp_path
     photos, out = tmp_path / "photos", tmp_path / "small.safetensors"
     photos.mkdir()
     ended = boxwright("quantize", "everyday", "--calibration", photos, "--out", out)
-    assert (ended.code, "there is no .jpg or .png to calibrate on" in ended.err) == (2, True)
+    assert (ended.code, "there are no training images to calibrate on" in ended.err) == (2, True)
     shutil.copy(PHOTOS / "cat.jpg", photos)
     ended = boxwright("quantize", "everyday-int8", "--calibration", photos, "--out", out)
     assert (ended.code, "computes in 8 bits already" in ended.err) == (2, True)
