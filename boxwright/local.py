@@ -13,7 +13,7 @@ from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
 from detector.detector import Detector as CoreDetector
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
-from weights.engines.factory import prepare_engine
+from weights.engines.factory import EngineKind, prepare_engine
 
 
 def load(model: str | os.PathLike[str] | None = None, *, engine: EngineKind = "auto") -> "Detector":

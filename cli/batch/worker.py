@@ -61,7 +61,9 @@ class BatchWorker:
         try:
             return self._detect(image)
         except ImageError as error:
-            return BatchRow(path_text(image), kind=PROBLEM_KINDS[type(error)].slug if type(error) in PROBLEM_KINDS else "bad-file", problem=str(error))
+            return BatchRow(
+                path_text(image), kind=PROBLEM_KINDS[type(error)].slug if type(error) in PROBLEM_KINDS else "bad-file", problem=str(error)
+            )
         except OSError as error:
             return BatchRow(path_text(image), kind="bad-file", problem=error.strerror or str(error))
 

@@ -1,15 +1,19 @@
-"""`boxwright data`: check, split, import and preview annotated images."""
+"""`boxwright data`: check, split, import, merge and preview annotated images."""
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli.commands.data_preview import data_preview
 from cli.options import DatasetArgument, JsonOption
+from detector.errors import BoxwrightError
 
-data_app = typer.Typer(help="Check, split, import and preview annotated images.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from training.datasets.check import DatasetCheck
+
+data_app = typer.Typer(help="Check, split, import, merge and preview annotated images.", no_args_is_help=True)
 
 
 @data_app.command("check")
@@ -35,7 +39,7 @@ def data_check(
     from cli.checks import check_output_folder
     from cli.extras import require_packages
     from cli.output.data_report import check_facts, print_check
-    from cli.output.progress import progress_bar
+    from cli.output.progress import ProgressEvents, progress_bar
     from training.data.voc_writer import check_free
     from training.datasets.check import check_dataset
     from weights.formats.darknet.weights import read_labels
@@ -47,25 +51,37 @@ def data_check(
         require_packages("boxwright data check --out", "matplotlib")
     allowed = read_labels(labels) if labels else ()
     with progress_bar("checking") as advance:
-        result = check_dataset(dataset, image_sets or (), labels=allowed, advance=advance)
-    notes = []
+        result = check_dataset(dataset, image_sets or (), labels=allowed, events=ProgressEvents(advance))
+    notes: list[str] = []
+    failure = None
     if out:
         from training.datasets.plots import write_plots
 
         notes += [f"{path}: written." for path in write_plots(result, out)]
     if fix:
-        from training.datasets.repair import repair
-
-        copy = repair(result, fix)
-        notes.append(f"{fix}: {copy.photos} images, {copy.rewritten} annotations changed, {copy.left_out} names left out.")
+        try:
+            notes.append(_repair(result, fix))
+        except BoxwrightError as error:  # the findings are printed first
+            failure = error
     if as_json:
         _print_json(check_facts(result) | {"notes": notes})
     else:
         print_check(result)
         for note in notes:
             typer.echo(note)
-        _suggest_after_check(dataset, errors=result.errors, fixed=fix)
+        if not failure:
+            _suggest_after_check(dataset, errors=result.errors, fixed=fix)
+    if failure:
+        raise failure
     raise typer.Exit(1 if result.errors else 0)
+
+
+def _repair(check: "DatasetCheck", out: Path) -> str:
+    """Write a repaired copy. Return a summary."""
+    from training.datasets.repair import repair_dataset
+
+    copy = repair_dataset(check, out)
+    return f"{out}: {copy.photos} images, {copy.rewritten} annotations changed, {copy.left_out} names left out."
 
 
 def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> None:
@@ -101,10 +117,9 @@ def data_split(
     from cli.checks import read_samples
     from cli.output.data_report import print_split
     from cli.output.terminal import print_next_step
-    from training.datasets.split import split as split_samples
-    from training.datasets.split import write_split
+    from training.datasets.split import split_dataset, write_split
 
-    result = split_samples(read_samples(dataset, image_set), val=val, seed=seed)
+    result = split_dataset(read_samples(dataset, image_set), val=val, seed=seed)
     paths = write_split(dataset, result, force=force)
     if as_json:
         boxes = {label: {"train": count - result.val_boxes[label], "val": result.val_boxes[label]} for label, count in result.boxes.items()}
@@ -130,9 +145,16 @@ def data_import(
     format_: Annotated[Literal["coco", "yolo"], typer.Option("--from", help="Read this format.", show_default=False)],
     photos: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", exists=True, file_okay=False, help="COCO: find the images here. [dim]\\[default: beside SOURCE][/dim]"),
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="COCO: find the images here. [dim]\\[default: next to SOURCE, or in images/][/dim]",
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the data set to this new folder.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Write to this new folder, or add an image set to this data set.", show_default=False)
+    ],
     image_set: Annotated[
         str, typer.Option("--set", metavar="NAME", help="Put images into this image set if the source does not name one.")
     ] = "train",
@@ -144,23 +166,50 @@ def data_import(
 
     if photos and format_ != "coco":
         raise typer.BadParameter("is for COCO only; YOLO's images are in its folder.", param_hint="--photos")
-    missing = 0
     if format_ == "coco":
         from training.datasets.importers.coco import read_coco
 
-        pictures, missing = read_coco(source, photos or source.parent, image_set=image_set)
-        written = write_imported(pictures, out)
+        imported = read_coco(source, photos, image_set=image_set)
     else:
         require_packages("boxwright data import --from yolo", "yaml")
         from training.datasets.importers.yolo import read_yolo
 
-        written = write_imported(read_yolo(source, image_set=image_set), out)
-    total, lists = sum(written.photos.values()), ", ".join(f"{count} in {name}" for name, count in written.photos.items())
+        imported = read_yolo(source, image_set=image_set)
+    written = write_imported(imported, out)
+    total, lists = len(imported.images), ", ".join(f"{count} in {name}" for name, count in written.photos.items())
     typer.echo(
         f"{out}: {count_of(total, 'image')} ({lists}), {count_of(written.boxes, 'box')}; labels: {', '.join(written.labels) or 'none'}."
     )
-    if missing:
-        typer.echo(f"{count_of(missing, 'image')} named in {source} not found and left out.")
+    for note in imported.notes:
+        typer.echo(note)
+    print_next_step(f"boxwright data check {out}")
+
+
+@data_app.command("merge")
+def data_merge(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DATASET...", exists=True, file_okay=False, help="Two or more VOC-style folders.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the data set to this new folder.", show_default=False)],
+) -> None:
+    """Join data sets with different labels: train with train, val with val.
+
+    ImageSets/labelled.json lists the labels that are exhaustive in each image.
+    """
+    from cli.output.terminal import count_of, print_next_step
+    from training.datasets.merge import merge_datasets
+
+    if len(sources) < 2:
+        raise typer.BadParameter("give two or more data sets.", param_hint="DATASET...")
+    merged = merge_datasets(sources, out)
+    lists = ", ".join(f"{count} in {name}" for name, count in merged.by_set.items())
+    labels = ", ".join(merged.labels) or "none"
+    typer.echo(f"{out}: {count_of(merged.images, 'image')} ({lists}), {count_of(merged.boxes, 'box')}; labels: {labels}.")
+    if merged.renamed:
+        typer.echo(f"{count_of(merged.renamed, 'image')} renamed, because an earlier data set has an image of the same name.")
+    if merged.partial:
+        typer.echo(f"{count_of(merged.partial, 'image')} labelled for some of these labels only; see ImageSets/labelled.json.")
     print_next_step(f"boxwright data check {out}")
 
 

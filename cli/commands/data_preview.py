@@ -53,18 +53,19 @@ def data_preview(
     from PIL import Image
 
     from training.data.batches import Batches
-    from training.data.contact_sheet import contact_sheet, first_sights
-    from training.modeling.initial_model import labels_to_learn, model_to_start_with
+    from training.data.contact_sheet import contact_sheet, first_examples
+    from training.data.ground_truth import Role
+    from training.modeling.initial_model import build_initial_model, labels_to_learn
     from weights.atomic_files import atomic_write
 
     samples = plan.samples[image_set]
     labels = labels_to_learn(plan.config, samples)
-    spec = model_to_start_with(load_named_model(model), labels, samples, plan.config).model.spec
-    views = list(first_sights(Batches(samples, spec, plan.config), count))
+    spec = build_initial_model(load_named_model(model), labels, samples, plan.config).model.spec
+    views = list(first_examples(Batches(samples, spec, plan.config), count))
     with atomic_write(out) as file:
         Image.fromarray(contact_sheet(views, labels)).save(file, PREVIEW_FORMATS[out.suffix.lower()], quality=90)
     sizes = ", ".join(map(str, sorted({len(view.pixels) for view in views})))
-    boxes = sum(len(view.boxes) for view in views)
+    boxes = sum(int((view.truth.roles == Role.OBJECT).sum()) for view in views)
     typer.echo(f"{out}: {count_of(len(views), 'image')} of {sizes} pixels, {count_of(boxes, 'box')}.")
     print_next_step(f"boxwright finetune {dataset}")
 

@@ -28,10 +28,10 @@ def evaluate_command(
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
     from cli.output.evaluation import evaluation_facts, print_evaluation
-    from cli.output.progress import load_named_model, progress_bar
+    from cli.output.progress import ProgressEvents, load_named_model, progress_bar
     from cli.output.terminal import print_note
     from detector.detector import Detector
-    from training.evaluation.evaluate import evaluate as evaluate_detector
+    from training.evaluation.evaluate import evaluate_detector
     from weights.engines.factory import build_engine
 
     check_output_folder("--plots", plots)
@@ -43,7 +43,9 @@ def evaluate_command(
         start_tensorflow(f"--engine {engine}")
     detector = Detector(loaded.spec, build_engine(loaded, engine or "auto"))
     with progress_bar("evaluating", len(samples)) as advance:
-        result = evaluate_detector(detector, samples, advance=advance)
+        result = evaluate_detector(detector, samples, events=ProgressEvents(advance))
+    if result.warning:
+        print_note(result.warning)
     if as_json:
         typer.echo(json.dumps({"model": loaded.name, "engine": detector.engine.name} | evaluation_facts(result), indent=2))
     else:

@@ -14,9 +14,9 @@ from cli.options import ModelOption, TrainingConfigOption
 
 if TYPE_CHECKING:
     from training.config import Config
-    from training.distributed.process_group import Team
-    from training.distributed.synchronise import Plan
-    from training.run.run import Outcome, Run
+    from training.distributed.process_group import ProcessGroup
+    from training.distributed.synchronise import RunPlan
+    from training.run.run import Run, RunOutcome
 
 PUBLISH, WORKERS = "Publish", "Several workers"
 
@@ -79,8 +79,8 @@ def finetune_command(
     Ctrl-C saves a checkpoint; the exit code is then 130.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if resume and (dataset or config or given or find_learning_rate):
-        raise typer.BadParameter("--resume continues a run with its own options. Give no data set and no other options but --then.")
+    if resume and (config or given or find_learning_rate):
+        raise typer.BadParameter("--resume continues a run with its own options. Give only --then, and DATASET and --model if they moved.")
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     settings, following = _check_arguments(dataset, (train_set, val_set), model, resume, config, given, then or [])
@@ -89,22 +89,24 @@ def finetune_command(
     from cli.finetune.display import find_rate
 
     start_tensorflow("boxwright finetune")
-    team = join_workers(workers, worker_index, single_process=find_learning_rate)
+    group = join_workers(workers, worker_index, single_process=find_learning_rate)
 
-    def chief_plan() -> "Plan":
-        return _new_plan(dataset, (train_set, val_set), model, settings) if dataset else _resumed_plan(cast(Path, resume))
+    def chief_plan() -> "RunPlan":
+        if resume:
+            return _resumed_plan(resume, model)
+        return _new_plan(cast(Path, dataset), (train_set, val_set), model, settings)
 
-    with exit_without_cleanup(team):
-        with team.together():
-            if publish and team.is_chief:
+    with exit_without_cleanup(group):
+        with group.fail_together():
+            if publish and group.is_chief:
                 check_publish(publish, published_name(publish_as, dataset, resume))
-            run = _begin(team, chief_plan, out, dataset=dataset, resume=resume, settings=settings if given or config else None)
-            following = _share_following(team, following)
+            run = _begin(group, chief_plan, out, dataset=dataset, resume=resume, settings=settings if given or config else None)
+            following = _share_following(group, following)
         if find_learning_rate:
             find_rate(run)
             return
         outcome = _train_all(run, following)
-        if publish and team.is_chief:
+        if publish and group.is_chief:
             publish_best(outcome, publish, published_name(publish_as, dataset, resume))
         if outcome.interrupted:
             raise typer.Exit(130)
@@ -129,7 +131,7 @@ def _check_arguments(
     settings, following = read_config(config, given), [read_config(recipe, given) for recipe in then]
     if resume:
         _, task, settings = RunFolder.open(resume)
-        check_model(task.model)
+        check_model(model or task.model)
     elif dataset:
         plan = read_plan(dataset, image_sets, model, settings)
         warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])
@@ -137,7 +139,7 @@ def _check_arguments(
     return settings, following
 
 
-def _train_all(run: "Run", following: "list[Config]") -> "Outcome":
+def _train_all(run: "Run", following: "list[Config]") -> "RunOutcome":
     """Train the run and those after it, each from the best weights of the one before, until one is interrupted."""
     from cli.finetune.display import train
 
@@ -151,55 +153,73 @@ def _train_all(run: "Run", following: "list[Config]") -> "Outcome":
 
 
 def _begin(
-    team: "Team", chief_plan: "Callable[[], Plan]", out: Path, *, dataset: Path | None, resume: Path | None, settings: "Config | None"
+    group: "ProcessGroup",
+    chief_plan: "Callable[[], RunPlan]",
+    out: Path,
+    *,
+    dataset: Path | None,
+    resume: Path | None,
+    settings: "Config | None",
 ) -> "Run":
     """Start or resume the chief's run on every worker. settings: this worker's options, if it was given any."""
-    from training.distributed.synchronise import check_same_options, same_plan
+    from training.distributed.synchronise import broadcast_plan, check_same_options
     from training.run.folder import RunFolder
     from training.run.run import Run
 
-    plan = same_plan(team, chief_plan)
+    plan = broadcast_plan(group, chief_plan)
     if settings:
         check_same_options(plan.config, settings)
     task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
-    if resume and team.is_chief:
-        return Run.resumed(RunFolder(resume), task, plan.config, plan.model, team)
-    return Run.new(task, plan.config, plan.model, out, team)
+    if resume and group.is_chief:
+        run = Run.resume(RunFolder(resume), task, plan.config, plan.model, group)
+        run.folder.relocate(task)
+        return run
+    return Run.new(task, plan.config, plan.model, out, group)
 
 
 def _next_run(run: "Run", folder: Path, settings: "Config") -> "Run":
     """Start the run that follows, from the best weights in `folder`."""
-    dataset, sets = Path(run.task.dataset), (run.task.train_set, run.task.val_set)
-    with run.team.together():
+    dataset, sets = Path(run.setup.task.dataset), (run.setup.task.train_set, run.setup.task.val_set)
+    with run.setup.group.fail_together():
         best = str(folder / "best.safetensors")
         return _begin(
-            run.team, lambda: _new_plan(dataset, sets, best, settings), folder.parent, dataset=dataset, resume=None, settings=settings
+            run.setup.group,
+            lambda: _new_plan(dataset, sets, best, settings),
+            folder.parent,
+            dataset=dataset,
+            resume=None,
+            settings=settings,
         )
 
 
-def _share_following(team: "Team", following: "list[Config]") -> "list[Config]":
+def _share_following(group: "ProcessGroup", following: "list[Config]") -> "list[Config]":
     """Return the chief's list of following runs on every worker."""
     from training.config import Config
 
-    return [Config.of(each) for each in team.told(lambda: [settings.model_dump() for settings in following])]
+    return [Config.of(each) for each in group.broadcast(lambda: [settings.model_dump() for settings in following])]
 
 
-def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "Plan":
+def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "RunPlan":
     from cli.output.progress import load_named_model
-    from training.distributed.synchronise import Plan
-    from training.run.folder import Task
+    from training.distributed.synchronise import RunPlan
+    from training.task import Task
 
-    weights = str(Path(model).resolve()) if model and Path(model).is_file() else model
-    return Plan(Task(str(dataset.resolve()), *sets, weights), settings, load_named_model(model))
+    return RunPlan(Task(str(dataset.resolve()), *sets, _absolute(model)), settings, load_named_model(model))
 
 
-def _resumed_plan(run: Path) -> "Plan":
+def _absolute(model: str | None) -> str | None:
+    """Return the absolute path of a model file; a name stays as it is."""
+    return str(Path(model).resolve()) if model and Path(model).is_file() else model
+
+
+def _resumed_plan(run: Path, model: str | None) -> "RunPlan":
     from cli.output.progress import load_named_model
-    from training.distributed.synchronise import Plan
+    from training.distributed.synchronise import RunPlan
     from training.run.folder import RunFolder
 
     _, task, settings = RunFolder.open(run)
-    return Plan(task, settings, load_named_model(task.model))
+    task = replace(task, model=_absolute(model)) if model else task
+    return RunPlan(task, settings, load_named_model(task.model))
 
 
 with_training_options(finetune_command)

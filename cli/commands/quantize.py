@@ -37,6 +37,7 @@ def quantize_command(
     from cli.output.progress import load_named_model, progress_bar
     from cli.output.terminal import print_next_step
     from detector.errors import SettingError
+    from training.data.calibration_images import calibration_images
     from weights.formats.safetensors import save_model
     from weights.hub.resolve import MODEL_SUFFIX
     from weights.quantization.quantize import quantize_model
@@ -48,12 +49,12 @@ def quantize_command(
     loaded = load_named_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} is already in 8 bits. Quantise the float32 model that it was made from.")
-    images, samples = _calibration_images(calibration, photos, val_set), _samples(calibration, val_set)
+    images, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
     with progress_bar("calibrating", len(images)) as advance:
-        result = quantize_model(loaded, list(_pixels(loaded.spec, images)), advance=advance)
+        result = quantize_model(loaded, list(_pixels(loaded.spec, images)), on_image=advance)
     origin = {"quantised_from": loaded.name, "calibration_photos": str(len(images))}
     quantised = _with_provenance(result.model, out.stem, origin)
-    facts = {"logits_over_error_db": f"{result.decibels:.1f}", "left_in_float32": ", ".join(result.left) or "none"}
+    facts = {"logits_over_error_db": f"{result.snr_db:.1f}", "left_in_float32": ", ".join(result.float_layers) or "none"}
     facts |= _compare_precision(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
     save_model(_with_provenance(quantised, out.stem, facts), out)
     for name, text in facts.items():
@@ -70,19 +71,6 @@ def _with_provenance(model: "Model", name: str, facts: dict[str, str]) -> "Model
 
 def _list_file(folder: Path, image_set: str) -> Path:
     return folder / "ImageSets" / "Main" / f"{image_set}.txt"
-
-
-def _calibration_images(folder: Path, count: int, val_set: str) -> Sequence[Path]:
-    """Return images of the folder, or of its JPEGImages, without those of `val_set`: they are used to measure AP."""
-    from detector.errors import SettingError
-
-    root = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
-    listed = _list_file(folder, val_set)
-    held_out = {line.split()[0] for line in listed.read_text().splitlines() if line.strip()} if listed.is_file() else set()
-    found = sorted(path for path in root.iterdir() if path.suffix.lower() in CALIBRATION_SUFFIXES and path.stem not in held_out)
-    if not found:
-        raise SettingError(f"{root}: there is no .jpg or .png to calibrate on. Give a folder with some hundred images.")
-    return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
 
 
 def _pixels(spec: "ModelSpec", paths: Sequence[Path]) -> Iterator["Pixels"]:
@@ -108,11 +96,11 @@ def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sampl
     if not samples:
         return {}
     from detector.detector import Detector
-    from training.evaluation.evaluate import evaluate
+    from training.evaluation.evaluate import evaluate_detector
     from weights.engines.factory import build_engine
 
     models = {"ap50_before": before, "ap50_after": after}
-    precision = {fact: evaluate(Detector(model.spec, build_engine(model)), samples).ap50 for fact, model in models.items()}
+    precision = {fact: evaluate_detector(Detector(model.spec, build_engine(model)), samples).ap50 for fact, model in models.items()}
     first, second = precision.values()
     if first - second > MAX_AP_LOSS:
         loss = f"in 8 bits {before.name} loses {100 * (first - second):.1f} AP points ({first:.4f} before, {second:.4f} after)"

@@ -18,10 +18,9 @@ def report_command(
 
     RunFolder.open(run)
     start_tensorflow("boxwright report")
-    from training.report.report import write_report
-
-    from cli.output.progress import progress_bar
+    from cli.output.progress import ProgressEvents, progress_bar
+    from training.report.write import write_report
 
     with progress_bar("evaluating best.safetensors") as advance:
-        path = write_report(run, advance)
+        path = write_report(run, ProgressEvents(advance))
     typer.echo(path)

@@ -184,7 +184,7 @@ def load_registry(settings: "Settings") -> "Registry":
 
     if settings.models and (settings.model is None or (not is_known_model(settings.model) and MODEL_NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
-    ready = load_named_engine(settings.model, settings.engine, lanes=settings.batch_size == 1)
+    ready = load_named_engine(settings.model, settings.engine, concurrent_sessions=settings.batch_size == 1)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
     _run_later(ready.persist)
     return registry

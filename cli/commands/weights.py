@@ -78,7 +78,7 @@ def weights_verify(
             print_error(str(error))
             damaged += 1
         else:
-            evidence = " and ".join(found.against) or "its size and layout"
+            evidence = " and ".join(found.checked_against) or "its size and layout"
             typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {evidence}.")
     if damaged:
         raise typer.Exit(2)

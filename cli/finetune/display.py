@@ -1,6 +1,7 @@
 """A training run on the terminal: a progress bar, a line for each validation, and the results at the end."""
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -9,29 +10,28 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from cli.output.terminal import print_next_step
+from training.events import CacheProgress, Events
 
 if TYPE_CHECKING:
-    from training.features.cache import Filling
-    from training.run.run import Outcome, Run
+    from training.run.run import Run, RunOutcome
 
 
-def train(run: "Run") -> "Outcome":
-    """Train to the end, write the report, and print where the results are. Raises what `Run.go` raises."""
-    from training.report.report import write_report
-
+def train(run: "Run") -> "RunOutcome":
+    """Train to the end, write the report, and print where the results are. Raises what `Run.train` raises."""
     from training.errors import TrainingError
+    from training.report.write import write_report
 
     try:
         outcome = _train_with_display(run)
     except TrainingError:  # a failed run needs its report most
-        if run.team.is_chief:
+        if run.setup.group.is_chief:
             write_report(run.folder.path)
         raise
-    if not run.team.is_chief:
-        typer.echo(f"{outcome.why} Worker 0 has the results.")
+    if not run.setup.group.is_chief:
+        typer.echo(f"{outcome.reason} Worker 0 has the results.")
         return outcome
     report = write_report(outcome.folder)
-    typer.echo(f"{outcome.why} {_best(run, outcome)}")
+    typer.echo(f"{outcome.reason} {_best(run, outcome)}")
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step(f"boxwright finetune --resume {outcome.folder}")
@@ -42,44 +42,53 @@ def train(run: "Run") -> "Outcome":
 
 def find_rate(run: "Run") -> None:
     """Train with rising learning rates, and print the rate to use."""
-    from training.optimization.lr_finder import find_learning_rate
+    from training.run.lr_finder import find_learning_rate
 
-    search = find_learning_rate(run.trainer, run.batches)
+    search = find_learning_rate(run.trainer, run.setup.batches)
     _, plot = search.write(run.folder.path)
     typer.echo(f"Suggested: --learning-rate {search.suggestion:.1e}")
     typer.echo(f"Loss at each learning rate: {plot}")
 
 
-def _best(run: "Run", outcome: "Outcome") -> str:
+def _best(run: "Run", outcome: "RunOutcome") -> str:
     if outcome.best is None:
         return "The run was never validated."
-    measure = "AP50" if run.config.watch == "ap" else "validation loss"
+    measure = WATCHED[run.setup.config.watch]
     return f"Best {measure} {abs(outcome.best):.3f} at step {outcome.best_step}: {outcome.folder / 'best.safetensors'}"
 
 
-def _train_with_display(run: "Run") -> "Outcome":
+def _train_with_display(run: "Run") -> "RunOutcome":
     console = Console(stderr=True)
-    where = run.folder.path if run.team.is_chief else f"worker {run.team.share.index}"
-    steps = f"{run.batches.steps:,} steps, {run.batches.steps_per_epoch:,} per epoch"
-    console.print(f"{where}: {run.config.epochs} epochs, {steps}", highlight=False, soft_wrap=True)
+    where = run.folder.path if run.setup.group.is_chief else f"worker {run.setup.group.shard.index}"
+    steps = f"{run.setup.batches.steps:,} steps, {run.setup.batches.steps_per_epoch:,} per epoch"
+    console.print(f"{where}: {run.setup.config.epochs} epochs, {steps}", highlight=False, soft_wrap=True)
     description, steps_done, time_left = (TextColumn(f"{{task.{name}}}") for name in ("description", "completed", "fields[left]"))
     columns = (description, BarColumn(), steps_done, TextColumn("of {task.total} steps"), time_left)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         display = TrainingDisplay(run, console, bar)
-        return run.go(display.step_finished, display.features_cached)
+        return run.train(display)
 
 
-class TrainingDisplay:
-    """Receives the progress of one run."""
+WATCHED = {
+    "ap": "AP50",
+    "ap-frequent": "AP50 of frequent classes",
+    "ap-weighted": "AP50 weighted by boxes",
+    "loss": "validation loss",
+}
+"""How the measure of `Config.watch` is printed."""
+
+
+class TrainingDisplay(Events):
+    """Shows the progress of one run."""
 
     def __init__(self, run: "Run", console: Console, bar: Progress) -> None:
-        self._config, self._batches = run.config, run.batches
+        self._config, self._batches = run.setup.config, run.setup.batches
         self._console, self._bar = console, bar
-        self._first_step, self._started = run.progress.step, time.monotonic()
+        self._first_step, self._started = run.state.step, time.monotonic()
         self._ap50 = ""
-        self._task = bar.add_task("starting", total=run.batches.steps, completed=run.progress.step, left="")
+        self._task = bar.add_task("starting", total=run.setup.batches.steps, completed=run.state.step, left="")
 
-    def step_finished(self, metrics: dict[str, Any]) -> None:
+    def step_finished(self, metrics: Mapping[str, Any]) -> None:
         """Advance the bar. After a validation, print its line and the problems of layers that are new in this run."""
         step = metrics["step"]
         epoch, left = f"epoch {metrics['epoch'] + 1}/{self._config.epochs}", self._time_left(step)
@@ -92,13 +101,13 @@ class TrainingDisplay:
         state = "validating" if self._is_validated(step + 1) else f"loss {metrics['loss']:.2f}"
         self._bar.update(self._task, completed=step, description=f"{epoch}{self._ap50} · {state}", left=left)
 
-    def features_cached(self, progress: "Filling") -> None:
+    def features_cached(self, progress: CacheProgress) -> None:
         """Show how many features are computed; print a line at the start and at the end."""
-        self._bar.update(self._task, description=f"features {progress.done:,}/{progress.views:,}")
-        if progress.done in (0, progress.views):
+        self._bar.update(self._task, description=f"features {progress.done:,}/{progress.total:,}")
+        if progress.done in (0, progress.total):
             action = "Computing" if progress.done == 0 else "Cached"
-            size = f"{progress.bytes / 1e6:,.0f} MB in {progress.path}"
-            self._console.print(f"{action} features of {progress.views:,} views: {size}", highlight=False, soft_wrap=True)
+            size = f"{progress.file_size / 1e6:,.0f} MB in {progress.path}"
+            self._console.print(f"{action} features of {progress.total:,} views: {size}", highlight=False, soft_wrap=True)
             self._started = time.monotonic()
 
     def _is_validated(self, step: int) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from training.run.run import Outcome
+    from training.run.run import RunOutcome
 
 
 def published_name(publish_as: str | None, dataset: Path | None, resume: Path | None) -> str:
@@ -29,7 +29,7 @@ def check_publish(folder: Path, name: str) -> None:
         raise typer.BadParameter(f"{name!r} is not a valid model name. Use letters, digits, '.', '_' and '-'.", param_hint="--publish-as")
 
 
-def publish_best(outcome: "Outcome", folder: Path, name: str) -> None:
+def publish_best(outcome: "RunOutcome", folder: Path, name: str) -> None:
     """Add the best model as a new version, unless the run was interrupted. Raises what `weights.repository.publish.add` raises."""
     from weights.repository.publish import add_version
 

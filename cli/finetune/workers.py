@@ -12,10 +12,10 @@ import typer
 from detector.errors import BoxwrightError
 
 if TYPE_CHECKING:
-    from training.distributed.process_group import Team
+    from training.distributed.process_group import ProcessGroup
 
 
-def join_workers(workers: str | None, index: int | None, *, single_process: bool) -> "Team":
+def join_workers(workers: str | None, index: int | None, *, single_process: bool) -> "ProcessGroup":
     """Return a group of this process alone, or of all workers, after all of them have connected.
 
     Args:
@@ -30,21 +30,21 @@ def join_workers(workers: str | None, index: int | None, *, single_process: bool
     """
     from training.distributed.cluster import Cluster
 
-    cluster = Cluster.of(workers, index, os.environ)
+    cluster = Cluster.from_options(workers, index, os.environ)
     if cluster is None or len(cluster.addresses) == 1:
-        from training.distributed.process_group import ALONE
+        from training.distributed.process_group import SINGLE_PROCESS
 
-        return ALONE
+        return SINGLE_PROCESS
     if single_process:
         raise typer.BadParameter("--find-learning-rate uses one worker. Leave out --workers.")
-    from training.distributed.multi_worker import Workers
+    from training.distributed.multi_worker import MultiWorkerGroup
 
     typer.echo(f"Worker {cluster.index} of {', '.join(cluster.addresses)}: waiting for the other workers.", err=True)
-    return Workers.joined(cluster)
+    return MultiWorkerGroup.connect(cluster)
 
 
 @contextmanager
-def exit_without_cleanup(team: "Team") -> Iterator[None]:
+def exit_without_cleanup(group: "ProcessGroup") -> Iterator[None]:
     """End one of several workers without TensorFlow's cleanup, which can wait forever for a lost worker."""
     code = 1
 
@@ -53,7 +53,7 @@ def exit_without_cleanup(team: "Team") -> Iterator[None]:
         sys.stderr.flush()
         os._exit(code)
 
-    if team.count > 1:
+    if group.count > 1:
         atexit.register(end)
     try:
         yield

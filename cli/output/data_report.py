@@ -7,19 +7,19 @@ from rich.text import Text
 
 from cli.output.tables import print_table
 from cli.output.terminal import count_of
-from training.datasets.check import Check
-from training.datasets.findings import KINDS, Finding
+from training.datasets.check import DatasetCheck
+from training.datasets.findings import FINDING_KINDS, Finding
 from training.datasets.split import Split
 
 MAX_EXAMPLES = 3
 STYLES = {"error": "red", "warning": "yellow"}
 
 
-def check_facts(check: Check) -> dict[str, object]:
+def check_facts(check: DatasetCheck) -> dict[str, object]:
     """Return every finding and the counts of each image set, for JSON."""
     sets = {
         image_set: {
-            "photos": len(check.seen(image_set)),
+            "photos": len(check.samples(image_set)),
             "boxes": check.boxes_by_label(image_set).total(),
             "classes": dict(sorted(check.boxes_by_label(image_set).items())),
         }
@@ -32,7 +32,7 @@ def check_facts(check: Check) -> dict[str, object]:
     return {"folder": str(check.folder), "sets": sets, "errors": check.errors, "warnings": check.warnings, "findings": findings}
 
 
-def print_check(check: Check) -> None:
+def print_check(check: DatasetCheck) -> None:
     """Print the boxes by class and image set, the findings, and their number."""
     _print_contents(check)
     if check.findings:
@@ -41,23 +41,23 @@ def print_check(check: Check) -> None:
     typer.echo(f"{count_of(check.errors, 'error')}, {count_of(check.warnings, 'warning')}.")
 
 
-def _print_contents(check: Check) -> None:
+def _print_contents(check: DatasetCheck) -> None:
     counts = {image_set: check.boxes_by_label(image_set) for image_set in check.sets}
     labels = sorted({label for each in counts.values() for label in each})
     footer = [
         ("boxes", *(f"{each.total():,}" for each in counts.values())),
-        ("images", *(f"{len(check.seen(image_set)):,}" for image_set in counts)),
+        ("images", *(f"{len(check.samples(image_set)):,}" for image_set in counts)),
     ]
     rows = [(label, *(f"{each[label]:,}" for each in counts.values())) for label in labels]
     print_table(("class", *counts), rows, numeric=tuple(counts), footer=footer)
 
 
-def _print_findings(check: Check) -> None:
+def _print_findings(check: DatasetCheck) -> None:
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in check.findings:
         by_kind[finding.kind].append(finding)
     rows = []
-    for kind, (severity, title) in KINDS.items():
+    for kind, (severity, title) in FINDING_KINDS.items():
         if found := by_kind.get(kind):
             examples = "\n".join(f"{each.where}: {each.detail}" for each in found[:MAX_EXAMPLES])
             more = f"\nand {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else ""

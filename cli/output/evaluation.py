@@ -20,8 +20,8 @@ def evaluation_facts(result: Evaluation) -> dict[str, object]:
         for label, each in result.classes.items()
     }
     return {
-        "photos": len(result.found),
-        "photos_per_second": result.photos_per_second,
+        "photos": len(result.detections),
+        "photos_per_second": result.images_per_second,
         "ap50": result.ap50,
         "ap50_11_point": result.ap50_11_point,
         "coco": {name: None if isnan(value) else value for name, value in asdict(result.coco).items()},
@@ -42,7 +42,7 @@ def print_evaluation(result: Evaluation) -> None:
     sizes = {"small": result.coco.small, "medium": result.coco.medium, "large": result.coco.large}
     measures = ", ".join(f"{name} {_decimal(value) or NO_VALUE}" for name, value in (coco | sizes).items())
     print_note(f"COCO: {measures}.")
-    print_note(f"{count_of(len(result.found), 'image')}, {result.photos_per_second:.1f} images per second.")
+    print_note(f"{count_of(len(result.detections), 'image')}, {result.images_per_second:.1f} images per second.")
     if result.other_boxes:
         print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were left out.")
 

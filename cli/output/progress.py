@@ -9,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cli.checks import check_model
 from cli.output.terminal import show_log_messages
 from detector.spec import Model
+from training.events import Events
 from weights.engines.factory import EngineKind, PreparedEngine, prepare_engine
 from weights.hub import resolve
 from weights.hub.partial_file import ProgressCallback as ReportDownload
@@ -32,6 +33,21 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Advance
         yield advance
 
 
+class ProgressEvents(Events):
+    """Advances a progress bar for each image."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+
+    def image_evaluated(self) -> None:
+        """The detector has processed one more image."""
+        self._advance()
+
+    def image_checked(self, total: int) -> None:
+        """One more image of a data set is checked."""
+        self._advance(total)
+
+
 @contextmanager
 def download_bar(name: str) -> Iterator[ReportDownload]:
     """Show bar, rate and remaining time from the first report on. Log messages appear above the bar."""
@@ -49,11 +65,11 @@ def load_named_model(name_or_file: str | None) -> Model:
     """Load a model as `resolve_model` does, with a bar for the download."""
     check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
-        return resolve.resolve_model(name_or_file, progress=report)
+        return resolve.resolve_model(name_or_file, on_progress=report)
 
 
 def load_named_engine(name_or_file: str | None, engine: EngineKind, *, concurrent_sessions: bool = False) -> PreparedEngine:
     """Load an engine as `prepare_engine` does, with a bar for the download."""
     check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
-        return prepare_engine(name_or_file, engine, progress=report, concurrent_sessions=concurrent_sessions)
+        return prepare_engine(name_or_file, engine, on_progress=report, concurrent_sessions=concurrent_sessions)

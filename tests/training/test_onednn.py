@@ -24,7 +24,7 @@ import {}
         "training.run.run",
         "training.distributed.multi_worker",
         "training.run.trainer",
-        "training.optimization.lr_finder",
+        "training.run.lr_finder",
         "detector.keras_model",
     ],
 )

@@ -27,7 +27,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from detector.engines.cores import usable_cores
-from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine
+from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine, engine_fingerprint
 from detector.errors import EngineCacheError, ModelError
 from detector.quantization import Quantization
 from detector.spec import Model, ModelSpec

@@ -75,9 +75,9 @@ def test_a_kernel_that_batch_norm_scales_to_zero_leaves_the_shift(gamma, gain, r
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_works_in_8_bits(activation, random_arrays):
     model = model_of(random_arrays, Conv("a", 8, activation=activation, stride=2), Conv("b", 8, activation=activation), Conv("c", 3))
-    quantised = quantize_model(model, list(images(64, 3)), enough=0)
-    assert quantised.left == ()
-    assert quantised.decibels > 20
+    quantised = quantize_model(model, list(images(64, 3)), min_snr_db=0)
+    assert quantised.float_layers == ()
+    assert quantised.snr_db > 20
 
 
 def test_every_layer_type_works_in_8_bits(random_arrays):
@@ -96,8 +96,8 @@ def test_every_layer_type_works_in_8_bits(random_arrays):
     )
     model = model_of(random_arrays, *layers)
     pixels = list(images(64, 3))
-    result = quantize_model(model, pixels, enough=0)
-    assert result.decibels > 20
+    result = quantize_model(model, pixels, min_snr_db=0)
+    assert result.snr_db > 20
     kinds = {node.op_type for node in OnnxGraph.of(result.model).nodes}
     assert {"QLinearConv", "QLinearAdd", "QLinearConcat", "QLinearLeakyRelu"} <= kinds
     assert not {"Conv", "Add", "Concat", "LeakyRelu", "Clip"} & kinds
@@ -132,17 +132,17 @@ def test_layers_with_a_large_quantisation_error_stay_in_float32(random_arrays):
     arrays["b/kernel"][1, 1, 0] *= 300  # all other values of its filter become smaller than a step
     pixels = list(images(64, 3))
     outlier_model = replace(model, arrays=arrays)
-    all_quantised = quantize_model(outlier_model, pixels, enough=0)
-    better = quantize_model(outlier_model, pixels, enough=all_quantised.decibels + 1)
-    assert better.left
-    assert better.decibels >= all_quantised.decibels + 1
-    assert set(better.left) | set(better.model.quantization.layers) == {"a", "b", "c"}
+    all_quantised = quantize_model(outlier_model, pixels, min_snr_db=0)
+    better = quantize_model(outlier_model, pixels, min_snr_db=all_quantised.snr_db + 1)
+    assert better.float_layers
+    assert better.snr_db >= all_quantised.snr_db + 1
+    assert set(better.float_layers) | set(better.model.quantization.layers) == {"a", "b", "c"}
 
 
 def test_a_model_without_a_quantisable_layer_is_refused(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
     with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* even '[abc]', .* [0-9.]+ dB .* 1000 are wanted"):
-        quantize_model(model, list(images(64, 3)), enough=1000)
+        quantize_model(model, list(images(64, 3)), min_snr_db=1000)
 
 
 def test_a_float32_layer_between_two_quantised_layers_is_not_quantised(random_arrays):
@@ -171,7 +171,7 @@ def test_bias_correction_keeps_the_mean_output(random_arrays):
 
 def test_tensorflow_computes_the_quantised_kernels_in_float32(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
-    result = quantize_model(model, list(images(64, 3)), enough=0).model
+    result = quantize_model(model, list(images(64, 3)), min_snr_db=0).model
     onnx = OnnxEngine.of(replace(result, quantization=None))(images(64))
     np.testing.assert_allclose(onnx, load_engine(result, "tensorflow")(images(64)), atol=1e-4 * np.abs(onnx).max())
 
@@ -190,8 +190,8 @@ def test_an_invalid_quantisation_is_refused(random_arrays):
 
 def test_upsampling_between_convolutions_stays_in_8_bits(random_arrays):
     layers = (Conv("a", 8, stride=2), Upsample("up"), Conv("b", 8), Route("both", ("up", "b")), Conv("c", 4))
-    model = of_layers(random_arrays, *layers)
-    quantised = quantize_model(model, list(images(64, 4)), enough=10.0).model
+    model = model_of(random_arrays, *layers)
+    quantised = quantize_model(model, list(images(64, 4)), min_snr_db=10.0).model
     graph = build_onnx(quantised)
     resized = next(node for node in graph.graph.node if node.op_type == "Resize")
     assert resized.input[0] == "a/dequantised"

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from detector.detector import Detector
 from detector.engines import load_engine
 from detector.network import Conv
-from detector.shapes import trace
+from detector.shapes import output_shapes
 from detector.spec import Model
 from training.config import Config
 from training.data.labelled import LABELLED_FILE
@@ -22,7 +22,7 @@ from training.modeling.transfer import backbone_layers, fresh_arrays
 from training.run.run import Run
 from training.task import Task
 from weights.formats.safetensors import load_model
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 
 SIDE = 128
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220)}
@@ -48,8 +48,8 @@ def draw(rng, brightness):
 
 def small_detector():
     """The first layers of the shipped model, as far as their stride is 16, and a new head of two convolutions: a step is cheap."""
-    shipped = load(None)
-    shapes = trace(shipped.spec.network, SIDE)
+    shipped = resolve_model(None)
+    shapes = output_shapes(shipped.spec.network, SIDE)
     last = [name for name in backbone_layers(shipped.spec.network) if shapes[name].side == SIDE // 16][-1]
     stem = shipped.spec.network[: list(shapes).index(last) + 1]
     network = (*stem, Conv("new_hidden", 64), Conv("new_output", 2 * (5 + 2), size=1, normalize=False, activation="linear"))
