@@ -112,7 +112,7 @@ def test_the_list_names_the_models_whatever_comes_with_it(served, request_):
 @pytest.mark.parametrize(
     ("path", "request_", "status", "says"),
     [
-        ("detection", {"files": {"image": b"no photo"}}, 400, "no image that can be read"),
+        ("detection", {"files": {"image": b"no photo"}}, 400, "the image format is unknown"),
         ("detection", {"files": {"image": b""}}, 400, "empty"),
         ("detection", {"files": {"picture": b"x"}}, 400, "one field 'image', got 0"),
         ("detection", {"files": [("image", b"x"), ("image", b"y")]}, 400, "one field 'image', got 2"),

@@ -225,7 +225,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (binary(3), b"abc", None, "takes 4 bytes, 3 are left"),
         (binary(7), b"\xff\xff\xff\xff" + b"abc", None, "says it has 4,294,967,295 bytes, 3 are left"),
         (binary(68), bytes(68), None, "more than 16 elements"),
-        (binary(7), ELEMENT, None, "no image that can be read"),
+        (binary(7), ELEMENT, None, "the image format is unknown"),
         (binary(4), bytes(4), None, "empty"),
         (binary(3, "pixels", (1, 1, 2, 3), "UINT8"), b"abc", None, "has 3 bytes; its shape [1, 1, 2, 3] says 6"),
         (binary(3, "pixels", (1, 0, 1, 3), "UINT8"), b"abc", None, "the input must be"),

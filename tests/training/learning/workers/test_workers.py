@@ -131,7 +131,7 @@ def test_a_worker_that_fails_tells_the_others_why(workers, rectangles, model_fil
         reason, told = other.end(), chief.end(timeout=60)
     assert reason[0] == told[0] == 2
     why = reason[1].rpartition("boxwright: ")[2].strip()
-    assert "no image that can be read" in why
+    assert "the image format is unknown" in why
     assert told[1].rpartition("boxwright: ")[2].startswith("worker 1 (127.0.0.1:")
     assert f"has ended the run: {why}" in told[1]
     assert "--resume runs/" in told[1]
