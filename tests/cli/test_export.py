@@ -49,7 +49,7 @@ def test_of_a_photo_that_is_none_nothing_is_written(boxwright, here):
     (here / "photo.jpg").write_text("no photo")
     ended = boxwright("export", "mine.safetensors", "--to", "onnx", "--photo", "photo.jpg")
     assert ended.code == 2
-    assert "this is no image" in ended.err
+    assert "the image format is unknown" in ended.err
     assert not (here / "mine.onnx").exists()
 
 

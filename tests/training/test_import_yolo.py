@@ -159,7 +159,7 @@ def test_missing_names_photos_and_links_out_are_refused(yolo, tmp_path, save_pho
         imported(root)
     (root / "data.yaml").write_text(YAML)
     (root / "images" / "b.jpg").write_text("no photo")
-    with pytest.raises(DatasetError, match=r"b\.jpg: this is no image"):
+    with pytest.raises(DatasetError, match=r"b\.jpg: the image format is unknown"):
         imported(root)
     (root / "images" / "b.jpg").unlink()
     (root / "images" / "b.jpg").symlink_to(save_photo(tmp_path / "outside.jpg", 9))
