@@ -113,7 +113,7 @@ def test_the_model_list_ignores_the_body(served, request_arguments):
 @pytest.mark.parametrize(
     ("path", "request_arguments", "status", "message"),
     [
-        ("detection", {"files": {"image": b"no photo"}}, 400, "no image that can be read"),
+        ("detection", {"files": {"image": b"no photo"}}, 400, "the image format is unknown"),
         ("detection", {"files": {"image": b""}}, 400, "empty"),
         ("detection", {"files": {"picture": b"x"}}, 400, "one field 'image', got 0"),
         ("detection", {"files": [("image", b"x"), ("image", b"y")]}, 400, "one field 'image', got 2"),

@@ -105,7 +105,7 @@ def test_the_metadata_names_the_outputs(http, photo):
         ({"inputs": {"pixels": [{"b64": "AAAA"}]}}, "inputs"),
         ({"inputs": {"b64": "AAAA"}}, "inputs"),
         ({"instances": [{"b64": "AAAA"}], "signature_name": "other"}, "serving_default"),
-        ({"instances": [{"b64": "AAAA"}]}, "no image that can be read"),
+        ({"instances": [{"b64": "AAAA"}]}, "the image format is unknown"),
         ({"instances": [{"b64": ""}]}, "empty"),
     ],
     ids=str,

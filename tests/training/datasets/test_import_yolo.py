@@ -160,7 +160,7 @@ def test_missing_class_names_damaged_images_and_outside_links_are_refused(yolo, 
         imported(root)
     (root / "data.yaml").write_text(YAML)
     (root / "images" / "b.jpg").write_text("no photo")
-    with pytest.raises(DatasetError, match=r"b\.jpg: this is no image"):
+    with pytest.raises(DatasetError, match=r"b\.jpg: the image format is unknown"):
         imported(root)
     (root / "images" / "b.jpg").unlink()
     (root / "images" / "b.jpg").symlink_to(save_photo(tmp_path / "outside.jpg", 9))
