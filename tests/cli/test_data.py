@@ -156,7 +156,7 @@ def test_a_preview_shows_pictures_as_training_sees_them(boxwright, flat, model_f
         assert sheet.format == "PNG"
     for wrong, sentence in (
         (("--out", tmp_path / "sheet.webp"), "is written as .jpg or .jpeg or .png"),
-        (("--labels", "cow"), "labels: there is no box of 'cow' in the training set; there are cat, dog."),
+        (("--labels", "cow"), "labels: the training set has no box of 'cow'. It has cat, dog."),
         (("--mosaic", 2), "mosaic: Input should be less than or equal to 1, got 2.0"),
     ):
         ended = boxwright("data", "preview", folder, *options, *wrong)
