@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def parts(rectangles, small_model):
-    """(settings) -> what makes a trainer, and the batches and cache for it."""
+    """(settings) -> a function that creates a trainer, its batches and its cache."""
 
     def make(model=small_model, dataset=rectangles, **settings):
         config = Config(**(SETTINGS | settings))
