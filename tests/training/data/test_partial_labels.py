@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def partial(rectangles, tmp_path):
-    """The rectangles, every second image labelled for red only. The first object of picture01 is difficult, that of picture03 is a crowd."""
+    """The rectangles, every second image labelled for red only. One object of picture01 is difficult, one of picture03 is a crowd."""
     folder = tmp_path / "partial"
     shutil.copytree(rectangles, folder)
     write_labelled(folder, {name: ["red"] for name in RED_ONLY})
