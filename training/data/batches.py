@@ -5,10 +5,11 @@ The number of threads that prepare batches therefore does not matter, and a resu
 While features are cached (see `training.features.cache`), an image has a fixed number of augmented views, which take turns.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from math import ceil
+from math import ceil, sqrt
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -20,7 +21,6 @@ from detector.spec import ModelSpec
 from training.config import Config
 from training.data.augment import View, mosaic, random_colour, random_view
 from training.data.ground_truth import GroundTruth, ground_truth
-from training.data.sampling import random_order, repeat_factors
 from training.data.targets import Targets, dense_targets
 from training.data.voc_reader import Sample
 from training.distributed.process_group import WHOLE_BATCH, Shard
@@ -221,3 +221,24 @@ def _clip(boxes: Boxes, size: int) -> tuple[Boxes, NDArray[np.bool_]]:
     """Boxes clipped to the network's input, and which of them are not empty."""
     clipped = np.clip(boxes, 0, size)
     return clipped, np.all(clipped[:, 2:4] > clipped[:, 0:2], axis=1)
+
+
+def repeat_factors(samples: Sequence[Sample], threshold: float) -> NDArray[np.float64]:
+    """Return how often to show each image (N,), relative to the others, determined by its rarest class.
+
+    A class that is in a fraction f of the images has the factor sqrt(threshold / f), but at least 1.
+
+    Source: repeat-factor sampling, Gupta et al., arXiv 1908.03195, section 5.
+    """
+    images = Counter(label for sample in samples for label in set(sample.labels))
+    factors = {label: max(1.0, sqrt(threshold * len(samples) / count)) for label, count in images.items()}
+    return np.array([max((factors[label] for label in sample.labels), default=1.0) for sample in samples])
+
+
+def random_order(rng: np.random.Generator, count: int, weights: NDArray[np.float64] | None) -> NDArray[np.intp]:
+    """Return `count` indices in random order: each once, or in proportion to the weights (count,) to within one."""
+    if weights is None:
+        return rng.permutation(count)
+    cumulative = np.cumsum(weights)
+    positions = (np.arange(count) + rng.random()) / count * cumulative[-1]  # systematic sampling
+    return rng.permutation(np.minimum(np.searchsorted(cumulative, positions, side="right"), count - 1))

@@ -4,9 +4,12 @@ This is the first of three places where the frame of boxes changes. Files have 1
 edges: xmin - 1, ymin - 1, xmax, ymax.
 """
 
+import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
@@ -76,6 +79,17 @@ def read_set(folder: Path, name: str) -> list[Sample]:
     samples = [replace(read_sample(folder, each), labelled=labelled.get(each)) for each in image_names(folder, name)]
     check_names_exist(folder, labelled.keys() - {sample.name for sample in samples})
     return samples
+
+
+def data_fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return the number of images and boxes, and a SHA-256 of names, image file sizes, boxes and labels. Raises OSError."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(f"{sample.name}\0{sample.image_path.stat().st_size}\0{sample.labels}\0".encode())
+        digest.update(sample.boxes.tobytes() + sample.difficult.tobytes())
+        if sample.labelled is not None or sample.crowd.any():  # otherwise the digest equals that of earlier versions
+            digest.update(f"{sample.labelled and sorted(sample.labelled)}".encode() + sample.crowd.tobytes())
+    return {"photos": len(samples), "boxes": sum(len(sample.boxes) for sample in samples), "sha256": digest.hexdigest()}
 
 
 def read_sample(folder: Path, name: str) -> Sample:

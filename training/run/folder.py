@@ -5,6 +5,7 @@ tensorboard/  report.html
 """
 
 import errno
+import hashlib
 import json
 import logging
 import platform
@@ -14,10 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from detector.shapes import Arrays
 from training.config import Config
-from training.data.fingerprint import arrays_digest, data_fingerprint
-from training.data.voc_reader import Sample
+from training.data.voc_reader import Sample, data_fingerprint
 from training.environment import intra_op_threads, package_versions
 from training.errors import TrainingError
 from training.run.metrics_log import MetricsLog
@@ -90,7 +92,7 @@ class RunFolder:
             TrainingError: Data or initial weights have changed since the run began.
         """
         now = {"python": platform.python_version(), "machine": platform.platform(), "threads": intra_op_threads()}
-        now |= {"packages": package_versions(), "start": arrays_digest(initial_arrays)}
+        now |= {"packages": package_versions(), "start": _arrays_digest(initial_arrays)}
         now |= {"data": {"train": data_fingerprint(train), "val": data_fingerprint(val)}}
         recorded = self.environment()
         if not recorded:
@@ -188,3 +190,12 @@ def _json(content: Mapping[str, Any]) -> str:
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def _arrays_digest(arrays: Arrays) -> str:
+    """SHA-256 of names and values."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}\0".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -11,9 +11,8 @@ import tensorflow as tf
 from detector.spec import Model
 from training.config import Config
 from training.data.batches import Batches
-from training.data.fingerprint import data_fingerprint
 from training.data.unusable_boxes import check_boxes
-from training.data.voc_reader import Sample, read_set
+from training.data.voc_reader import Sample, data_fingerprint, read_set
 from training.distributed.process_group import WHOLE_BATCH, ProcessGroup
 from training.distributed.synchronise import check_same_data
 from training.errors import ConfigError, DatasetError

@@ -18,7 +18,7 @@ def view(width=60, height=40, box=(10, 5, 30, 25), colour=COLOURS[0], class_id=0
 
 
 def found(image, colour):
-    """The box around the pixels of that colour."""
+    """Return the box around all pixels of a colour."""
     rows, columns = np.nonzero((np.abs(image.astype(int) - colour) < 60).all(axis=-1))
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 

@@ -12,7 +12,7 @@ from training.data.voc_reader import read_set
 
 
 def example(side, *boxes, shade=128):
-    """(box, class id), ... on grey."""
+    """(box, class id), ... -> an example on a grey background."""
     corners, classes = ([each[part] for each in boxes] for part in range(2))
     pixels = np.full((side, side, 3), shade, np.float32)
     truth = GroundTruth(np.array(corners, np.float32).reshape(-1, 4), np.array(classes, np.int64), np.zeros(len(classes), np.int8))
@@ -21,7 +21,7 @@ def example(side, *boxes, shade=128):
 
 @pytest.fixture
 def batches(rectangles, small_model):
-    """48 pictures: half of 32 pixels, then of 64; about half of them mosaics."""
+    """48 images: half with 32 pixels, then with 64; about half of them mosaics."""
     config = Config.of({"epochs": 4, "batch_size": 4, "sizes": "32:0.5,64", "mosaic": 0.5})
     return Batches(read_set(rectangles, "train"), small_model.spec, config)
 

@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def partial(rectangles, tmp_path):
-    """The rectangles, every other image labelled for red only; the first object of picture01 is difficult, that of picture03 a crowd."""
+    """The rectangles, every second image labelled for red only. One object of picture01 is difficult, one of picture03 is a crowd."""
     folder = tmp_path / "partial"
     shutil.copytree(rectangles, folder)
     write_labelled(folder, {name: ["red"] for name in RED_ONLY})
@@ -58,7 +58,7 @@ def write_labelled(folder, content):
 
 @pytest.fixture
 def made(small_model):
-    """(folder, settings) -> batches and the model that they are for."""
+    """(folder, settings) -> batches and the model to train with them."""
 
     def make(folder, augmented=True, **settings):
         config = Config(**(SETTINGS | settings))

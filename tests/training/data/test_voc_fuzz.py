@@ -75,7 +75,7 @@ ENCODINGS = [
 
 
 def mutated(dice, out):
-    """Bytes of an annotation after one to four accidents or attacks."""
+    """Return an annotation with one to four random faults or attacks."""
     text = LABELIMG
     for _ in range(dice.randint(0, 2)):
         text = dice.choice((_number, _name, _entity, _include, _element, _deep))(text, dice, out)

@@ -128,7 +128,7 @@ def test_an_undecodable_file_name_gives_a_printable_message(tmp_path):
 
 @pytest.fixture
 def secret(tmp_path, save_photo):
-    """A folder beside the data set, with everything that one could want to read."""
+    """A folder outside of the data set with an image, an annotation and a list."""
     folder = tmp_path / "outside"
     save_photo(folder / "a.jpg", 99)
     (folder / "a.xml").write_text("<annotation/>")

@@ -18,8 +18,8 @@ def files(folder):
 
 
 @pytest.fixture
-def blemished(make_dataset, annotated, save_photo):
-    """One of everything."""
+def faulty(make_dataset, annotated, save_photo):
+    """A data set with one problem of each kind."""
     folder = make_dataset(
         {
             "sound": [DOG],
@@ -50,25 +50,25 @@ def blemished(make_dataset, annotated, save_photo):
     return folder
 
 
-def test_the_copy_has_no_errors_and_the_original_is_unchanged(blemished, tmp_path):
-    before = files(blemished)
-    found = check_dataset(blemished)
+def test_the_copy_has_no_errors_and_the_original_is_unchanged(faulty, tmp_path):
+    before = files(faulty)
+    found = check_dataset(faulty)
     made = repair_dataset(found, tmp_path / "fixed")
     assert found.errors > 0
     assert made == RepairSummary(photos=7, rewritten=4, left_out=3)
     again = check_dataset(tmp_path / "fixed")
     assert (again.errors, again.warnings) == (0, 0)
-    assert files(blemished) == before
+    assert files(faulty) == before
 
 
-def test_lists_keep_their_order_without_broken_and_shared_names(blemished, tmp_path):
-    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
+def test_lists_keep_their_order_without_broken_and_shared_names(faulty, tmp_path):
+    repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["sound", "boxes", "case", "resized"]
     assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["turned", "both", "sub/deep"]
 
 
-def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(blemished, tmp_path):
-    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
+def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(faulty, tmp_path):
+    repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     boxes = {name: read_sample(tmp_path / "fixed", name).boxes.tolist() for name in ("boxes", "resized", "turned", "sound")}
     assert boxes == {
         "boxes": [[0, 2, 60, 30], [9, 11, 20, 30], [0, 0, 30, 40]],
@@ -81,9 +81,9 @@ def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(blemished, tmp_p
     assert [size.findtext(side) for side in ("width", "height")] == ["60", "40"]
 
 
-def test_images_and_correct_annotations_are_copied_byte_for_byte(blemished, tmp_path):
-    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
-    before, after = files(blemished), files(tmp_path / "fixed")
+def test_images_and_correct_annotations_are_copied_byte_for_byte(faulty, tmp_path):
+    repair_dataset(check_dataset(faulty), tmp_path / "fixed")
+    before, after = files(faulty), files(tmp_path / "fixed")
     photos = [name for name in after if name.startswith("JPEGImages/")]
     assert len(photos) == 7
     for name in [*photos, "Annotations/sound.xml", "Annotations/sub/deep.xml"]:
@@ -113,8 +113,8 @@ def test_correct_parts_of_an_annotation_are_kept(make_dataset, tmp_path):
     assert [root.findtext(tag) for tag in ("filename", "size/width", "size/height")] == ["a.jpg", "60", "40"]
 
 
-def test_repairing_a_repaired_copy_changes_nothing(blemished, tmp_path):
-    repair_dataset(check_dataset(blemished), tmp_path / "fixed")
+def test_repairing_a_repaired_copy_changes_nothing(faulty, tmp_path):
+    repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     made = repair_dataset(check_dataset(tmp_path / "fixed"), tmp_path / "again")
     assert made == RepairSummary(photos=7, rewritten=0, left_out=0)
     assert files(tmp_path / "again") == files(tmp_path / "fixed")

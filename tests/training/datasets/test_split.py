@@ -17,7 +17,7 @@ DOG = ("dog", 1, 1, 30, 40)
 
 @pytest.fixture
 def varied(make_dataset):
-    """50 photos; few have a cat, some many dogs."""
+    """50 images; a few have a cat, some have several dogs."""
     objects = {f"p{index:02}": [DOG] * (index % 4) + [("cat", 1, 1, 9, 9)] * (index % 10 == 0) for index in range(50)}
     return make_dataset(objects)
 

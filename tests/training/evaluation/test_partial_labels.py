@@ -17,7 +17,7 @@ BOX, FAR = [10, 10, 40, 40], [50, 10, 90, 40]
 
 
 class FixedDetector:
-    """Finds a cat on BOX and a dog, with more confidence, at FAR, in every image."""
+    """Detects a cat at BOX and a dog with a higher score at FAR, in every image."""
 
     class spec:
         labels = LABELS

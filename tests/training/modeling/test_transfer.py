@@ -116,5 +116,5 @@ def test_frozen_layers_of_each_option_value(small_model):
 def test_a_backbone_without_a_head_is_refused(small_model, random_arrays):
     network = small_model.spec.network[:4]
     stem = replace(small_model, spec=replace(small_model.spec, labels=(), anchors=(), network=network), arrays=random_arrays(network, 1))
-    with pytest.raises(ConfigError, match="a stem without anchors"):
+    with pytest.raises(ConfigError, match="the model is a backbone without a head"):
         transfer(stem, ("a",), ((1, 1),), Config())

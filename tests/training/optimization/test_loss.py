@@ -41,14 +41,14 @@ def boxes_of(raw):
 
 
 def slope(function, raw, place):
-    """Central difference of a scalar function at one number of `raw`."""
+    """Central difference of a scalar function with respect to one value of `raw`."""
     moved = np.zeros(raw.shape)
     moved[place] = STEP
     return float(function(raw + moved) - function(raw - moved)) / (2 * STEP)
 
 
 def check_gradient(function, raw, by_differences=None):
-    """At all numbers of the cells that matter, which are few enough."""
+    """Compare gradients with finite differences at the few cells that the term depends on."""
     with tf.GradientTape() as tape:
         tape.watch(raw)
         value = function(raw)
@@ -104,7 +104,7 @@ def test_the_gradient_is_finite_for_extreme_logits(form):
 
 
 def perfect(targets):
-    """Logits that say exactly the boxes of the targets, surely."""
+    """Logits of exactly the target boxes with full confidence."""
     raw = np.zeros((2, 3, 3, 2, 8))
     responsible = targets["responsible"].numpy()
     raw[..., 0:4] = targets["logits"]

@@ -17,7 +17,7 @@ PLAIN = {"learning_rate": 0.1, "weight_decay": 0.0, "clip": "none", "momentum": 
 
 
 def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
-    """The weights after a step for each gradient."""
+    """Return the weights after one step per gradient."""
     variables = [variable(f"layer{index}", weight) for index, weight in enumerate(weights)]
     made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer} | settings)), [ParameterGroup([each]) for each in variables])
     for gradient in gradients:
@@ -55,7 +55,7 @@ def test_weight_decay_shrinks_weights_without_a_gradient():
 
 
 def lengths_of_steps(made, variables, count):
-    """How far each of `count` steps with a constant gradient of 1 moves the last of the variables."""
+    """Return the change of the last variable in each of `count` steps with a constant gradient of 1."""
     places = []
     for _ in range(count):
         made.set_learning_rate(0.1)

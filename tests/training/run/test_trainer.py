@@ -24,7 +24,7 @@ def train(trainer, batches, steps, rate=0.01, first=0):
 
 
 def changed(trainer, before):
-    """Arrays that are not what they were, to the bit."""
+    """Return the names of the arrays that are not bit-identical."""
     now = trainer.model("now", {}).arrays
     return {name for name, array in before.items() if array.tobytes() != now[name].tobytes()}
 
@@ -33,9 +33,9 @@ def test_frozen_layers_stay_bit_identical_and_others_change(rectangles, small_mo
     trainer, batches = make(rectangles, small_model, "conv3", batch_norm="train")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 3)
-    moved = changed(trainer, before)
+    changed_arrays = changed(trainer, before)
     frozen = {name for name in before if name.partition("/")[0] in ("conv1", "conv2", "conv3")}
-    assert moved == set(before) - frozen
+    assert changed_arrays == set(before) - frozen
     with trainer.averaged_weights():
         assert not changed(trainer, before) & frozen
     trainer.freeze(frozenset())
@@ -47,17 +47,17 @@ def test_a_frozen_batch_norm_keeps_its_moving_statistics(rectangles, small_model
     trainer, batches = make(rectangles, small_model, batch_norm="frozen")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 3)
-    moved = changed(trainer, before)
-    assert moved == {name for name in before if name.endswith(("/kernel", "/bias"))}
+    changed_arrays = changed(trainer, before)
+    assert changed_arrays == {name for name in before if name.endswith(("/kernel", "/bias"))}
 
 
 def test_the_batch_norm_of_the_head_can_train_without_that_of_the_backbone(rectangles, small_model):
     trainer, batches = make(rectangles, small_model, batch_norm="head")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 2)
-    still = set(before) - changed(trainer, before)
+    unchanged = set(before) - changed(trainer, before)
     backbone = {"conv1", "conv2", "conv3", "conv4", "conv5"}
-    assert still == {name for name in before if name.partition("/")[0] in backbone and not name.endswith("/kernel")}
+    assert unchanged == {name for name in before if name.partition("/")[0] in backbone and not name.endswith("/kernel")}
 
 
 def test_the_backbone_has_its_own_learning_rate(rectangles, small_model):

@@ -88,6 +88,6 @@ def frame_of(image: Path) -> ExifFrame:
         raise DatasetError(f"{image}: {error}") from error
 
 
-def count(number: int, noun: str) -> str:
-    """Return "1 image", "2 images"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return "1 image", "2 images"; plural: if it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

@@ -80,7 +80,7 @@ def _notes(files: YoloFolder, images: tuple[PurePosixPath, ...], imported: list[
     if unused := files.unused_label_files:
         notes.append(f"{count(len(unused), 'label file')} without an image, such as {unused[0]}: skipped.")
     if problems.clipped:
-        notes.append(f"{count(problems.clipped, 'box').replace('boxs', 'boxes')} clipped to the image.")
+        notes.append(f"{count(problems.clipped, 'box', 'boxes')} clipped to the image.")
     if turned := [image.path.name for image in imported if image.size is None]:
         notes.append(
             f"{count(len(turned), 'image')} stored rotated (EXIF), such as {turned[0]}: check that the boxes fit the upright image."
