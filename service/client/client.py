@@ -191,7 +191,7 @@ def parse_retry_after(header: str | None) -> float | None:
 
 def _check_key(api_key: str) -> str:
     if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
-        raise SettingError("the API key contains spaces, line breaks or non-ASCII characters. Copy it again.")  # never print the key
+        raise SettingError("the key has spaces, line breaks or non-ASCII characters. Copy the API key again.")  # never print the key
     return api_key
 
 

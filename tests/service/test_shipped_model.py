@@ -1,4 +1,4 @@
-"""`boxwright serve` with no argument: the model that ships, over HTTP."""
+"""`boxwright serve` without arguments: the default model over HTTP."""
 
 import httpx
 import pytest
@@ -12,14 +12,14 @@ def shipped(start_service):
 
 
 @pytest.mark.parametrize(("photo", "label"), [("cat.png", "cat"), ("dog.jpg", "dog")])
-def test_it_says_what_everybody_sees(shipped, shared, photo, label):
+def test_default_model_detects_the_object(shipped, shared, photo, label):
     answer = httpx.post(f"{shipped.url}/detect", content=(shared / "photos" / photo).read_bytes()).json()
     assert answer["model"] == "everyday"
     assert answer["detections"][0]["label"] == label
     assert answer["detections"][0]["score"] > 0.9
 
 
-def test_it_is_listed_as_the_default_with_its_origin(shipped):
+def test_default_model_is_listed_with_its_origin(shipped):
     (model,) = httpx.get(f"{shipped.url}/models").json()["models"]
     assert (model["name"], model["default"], model["input_size"]) == ("everyday", True, 288)
     assert "Apache-2.0" in model["provenance"]["stem"]

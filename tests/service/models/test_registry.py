@@ -1,0 +1,75 @@
+"""The registry of models, through the service's endpoints."""
+
+import pytest
+
+from detector.engines.onnxruntime import OnnxEngine
+from detector.shapes import parameters
+from detector.spec import Model
+from service.app import create_app
+from service.models.loaded_model import LoadedModel, estimate_memory
+from service.models.registry import Registry
+from service.settings import Settings
+
+
+def test_models_are_described(ask, tiny_app, tiny_model):
+    assert ask(tiny_app, "GET", "/models").json() == {
+        "models": [
+            {
+                "name": "tiny-random",
+                "version": "1",
+                "labels": ["cat", "dog", "person"],
+                "input_size": 64,
+                "parameters": parameters(tiny_model.spec.network),
+                "engine": "onnxruntime",
+                "default": True,
+                "ap": None,
+                "memory_bytes": estimate_memory(tiny_model.spec, None),
+                "file": None,
+                "versions": [{"version": "1", "state": "AVAILABLE"}],
+                "provenance": {"source": "seeded random numbers"},
+            }
+        ],
+        "refused": [],
+    }
+
+
+def test_first_model_is_the_default_and_others_answer_by_name(tiny_model, random_arrays, photo, ask):
+    other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
+    app = create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (tiny_model, other)]), Settings())
+    assert [(model["name"], model["default"]) for model in ask(app, "GET", "/models").json()["models"]] == [
+        ("tiny-random", True),
+        ("other", False),
+    ]
+    answers = [
+        ask(app, "POST", "/detect", content=photo(), params={"confidence": 0.01, **query}).json() for query in ({}, {"model": "other"})
+    ]
+    assert [answer["model"] for answer in answers] == ["tiny-random", "other"]
+    assert answers[0]["detections"] != answers[1]["detections"]
+
+
+def test_registry_refuses_two_models_of_one_name(tiny_model):
+    loaded = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))
+    with pytest.raises(ValueError, match="must be unique"):
+        Registry([loaded, loaded])
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/v2/health/ready"])
+def test_without_a_model_the_service_is_alive_and_not_ready(ask, path):
+    app = create_app(Registry(default="mine"), Settings())
+    assert ask(app, "GET", "/livez").status_code == 200
+    assert ask(app, "GET", "/models").json() == {"models": [], "refused": []}
+    answer = ask(app, "GET", path)
+    assert answer.status_code == 503
+    assert "There is no model 'mine' to answer with yet" in answer.text
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(ask, photo):
+    app = create_app(Registry(), Settings())
+    for path, body in (("/detect", photo()), ("/v1/vision/detection", photo())):
+        answer = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
+        assert answer.status_code == 503
+        assert "There is no model to answer with yet" in answer.text
+    answer = ask(app, "POST", "/detect", content=photo(), params={"model": "mine"})
+    assert answer.status_code == 404
+    assert "This service has no models yet" in answer.json()["detail"]
