@@ -15,6 +15,8 @@ from weights.hub.catalogue import entry_of, spec_of
 ROOT = Path(__file__).resolve().parents[3]
 PHOTO = ROOT / "docs" / "photos" / "cat.jpg"
 
+pytestmark = pytest.mark.slow  # files of 200 MB in several processes
+
 
 @pytest.fixture(scope="module")
 def yolov2_bytes(random_arrays, tmp_path_factory):

@@ -33,6 +33,8 @@ TINY_VOC = spec_of(entry_of("tensornets-tiny-yolov2-voc"))
 STEM = replace(spec_of(entry_of("tensornets-darknet19")), input_size=64)
 THRESHOLD, OVERLAP = 0.1, 0.4  # the defaults of get_boxes
 
+pytestmark = pytest.mark.slow  # the full YOLOv2 in three engines
+
 
 def labelled(count):
     return tuple(f"class {number}" for number in range(count))
