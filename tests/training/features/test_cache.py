@@ -134,8 +134,8 @@ def test_a_damaged_file_is_detected_and_computed_again(parts, damage, caplog):
     path.write_bytes({"flipped": flipped, "cut": data[:-100], "longer": data + b"x", "foreign": b"GIF89a"}[damage])
     with caplog.at_level(logging.WARNING):
         _, progress = fill(parts(**settings)[2])
-    assert f"{path}: " in caplog.text
-    assert "damaged or another program's. The features are computed anew." in caplog.text
+    assert f"{path}: the file is damaged: " in caplog.text
+    assert ". The features are computed again." in caplog.text
     assert progress[-1].done == progress[-1].total
     assert path.read_bytes() == data
 
@@ -145,19 +145,19 @@ def key(cache):
 
 
 def test_the_key_depends_on_weights_images_and_labels(parts, small_model, rectangles, tmp_path):
-    usual = key(parts()[2])
-    assert key(parts()[2]) == usual
+    expected = key(parts()[2])
+    assert key(parts()[2]) == expected
     arrays = dict(small_model.arrays)
     arrays["linear/bias"] = arrays["linear/bias"] + 1  # not frozen
-    assert key(parts(model=type(small_model)("m", small_model.spec, arrays))[2]) == usual
+    assert key(parts(model=type(small_model)("m", small_model.spec, arrays))[2]) == expected
     arrays["conv2/gamma"] = arrays["conv2/gamma"] * np.float32(1.001)
-    assert not set(key(parts(model=type(small_model)("m", small_model.spec, arrays))[2])) & set(usual)
+    assert not set(key(parts(model=type(small_model)("m", small_model.spec, arrays))[2])) & set(expected)
     copy = tmp_path / "copy"
     shutil.copytree(rectangles, copy)
-    assert key(parts(dataset=copy)[2]) == usual
+    assert key(parts(dataset=copy)[2]) == expected
     photo = copy / "JPEGImages/picture00.png"
     photo.write_bytes((copy / "JPEGImages/picture01.png").read_bytes())
-    assert not set(key(parts(dataset=copy)[2])) & set(usual)
+    assert not set(key(parts(dataset=copy)[2])) & set(expected)
 
 
 def test_the_key_has_every_option_that_changes_a_view(rectangles, small_model):
