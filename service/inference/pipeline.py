@@ -13,13 +13,15 @@ from time import perf_counter
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from PIL import Image
+
 from detector.detector import Detector, PreparedImage
 from detector.engines.cores import usable_cores
 from detector.errors import ImageError
 from detector.grid import Logits
-from detector.imaging.draw import draw_detections
+from detector.imaging.draw import draw_limited, drawn_size
 from detector.imaging.encode import encode_image
-from detector.imaging.image import decode_image, read_image
+from detector.imaging.image import DecodedImage, decode_image
 from detector.placement import ImageArray, Pixels
 from service.errors import DeadlineMissed, Overloaded
 from service.inference.admission_queue import AdmissionQueue
@@ -160,8 +162,13 @@ class _Job:
             keep = self.options.draw and reduced.is_full_size and reduced.width * reduced.height <= MAX_KEPT_PIXELS
             return _Decoded(self.detector.preprocess(reduced), reduced.array if keep else image_bytes)
 
+<<<<<<< ours
     def postprocess(self, logits: Logits, decoded: _Decoded) -> InferenceResult:
         options, placement, annotated = self.options, decoded.prepared.placement, None
+=======
+    def postprocess(self, logits: Logits, decoded: _Decoded) -> DetectionResult:
+        options, placement, annotated, scale = self.options, decoded.prepared.placement, None, 1.0
+>>>>>>> theirs
         with self.times.measure("select"):
             detections = self.detector.postprocess(
                 logits,
@@ -173,11 +180,21 @@ class _Job:
             )
         if options.draw:
             with self.times.measure("draw"):
-                kept = decoded.image
-                image = read_image(kept, max_pixels=self.max_pixels) if isinstance(kept, bytes) else kept
-                annotated = encode_image(draw_detections(image, detections, self.detector.spec.labels), options.draw)
+                drawn = draw_limited(self._image_to_draw(decoded), detections, self.detector.spec.labels)
+                annotated, scale = encode_image(drawn.image, options.draw), drawn.scale
         times = self.times.milliseconds("decode", "prepare", "network", "select")
+<<<<<<< ours
         return InferenceResult(placement.width, placement.height, detections, annotated, times)
+=======
+        return DetectionResult(placement.width, placement.height, detections, annotated, times, scale)
+
+    def _image_to_draw(self, decoded: _Decoded) -> DecodedImage:
+        """Return the image at the size that is drawn, or larger."""
+        width, height = decoded.prepared.placement.width, decoded.prepared.placement.height
+        if isinstance(decoded.image, bytes):
+            return decode_image(decoded.image, min(drawn_size(width, height)), max_pixels=self.max_pixels)
+        return DecodedImage(Image.fromarray(decoded.image), width, height)
+>>>>>>> theirs
 
 
 async def detect_each(

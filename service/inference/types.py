@@ -41,6 +41,7 @@ class InferenceResult:
     detections: Detections
     annotated: EncodedImage | None
     timing_ms: dict[str, float]  # milliseconds by stage, and "total"
+    annotated_scale: float = 1.0  # annotated pixels per image pixel; below 1 for an image above the limit of drawn pixels
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,8 @@ router = APIRouter(tags=["detect"])
 
 ResultT = TypeVar("ResultT")
 
+SCALE_HEADER = "X-Image-Scale"
+"""Size of an annotated image relative to the image, if it was drawn at reduced size."""
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
 ERRORS = (
     *IMAGE_ERRORS,
@@ -103,7 +105,8 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()], regis
         return await _respond(query, _batch_response, await detect_each(inference, images.files, model, options), model)
     answer = await inference.detect(images.files[0], model, options)
     if query.format == "image" and answer.annotated:
-        return Response(answer.annotated.data, media_type=answer.annotated.media_type)
+        headers = {} if answer.annotated_scale == 1.0 else {SCALE_HEADER: f"{answer.annotated_scale:.6f}"}
+        return Response(answer.annotated.data, media_type=answer.annotated.media_type, headers=headers)
     return await _respond(query, _response, answer, model)
 
 
@@ -145,5 +148,5 @@ def _response(answer: InferenceResult, model: LoadedModel) -> DetectResponse:
         image=ImageSize(width=answer.width, height=answer.height),
         detections=Detection.from_detections(answer.detections, model.detector.spec.labels),
         timing_ms=Timing(**answer.timing_ms),
-        annotated=AnnotatedImage.from_file(annotated.media_type, annotated.data) if annotated else None,
+        annotated=AnnotatedImage.from_file(annotated.media_type, annotated.data, answer.annotated_scale) if annotated else None,
     )

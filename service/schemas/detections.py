@@ -64,11 +64,12 @@ class AnnotatedImage(BaseModel):
 
     media_type: MediaType
     base64: str
+    scale: float | None = Field(default=None, description="Its size relative to the image, if a large image was drawn at reduced size.")
 
     @classmethod
-    def from_file(cls, media_type: MediaType, data: bytes) -> Self:
+    def from_file(cls, media_type: MediaType, data: bytes, scale: float = 1.0) -> Self:
         """Encode the content of an image file in base64."""
-        return cls(media_type=media_type, base64=b64encode(data).decode("ascii"))
+        return cls(media_type=media_type, base64=b64encode(data).decode("ascii"), scale=None if scale == 1.0 else round(scale, 6))
 
     def decoded(self) -> EncodedImage:
         """Return the image file."""

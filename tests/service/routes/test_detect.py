@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from dataclasses import replace
 
 import httpx
@@ -12,10 +13,9 @@ from PIL import Image
 
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
-from detector.imaging.draw import draw_detections
+from detector.imaging.draw import MAX_DRAWN_PIXELS, draw_detections, drawn_size
 from detector.imaging.image import read_image
 from service.app import create_app
-from service.inference.pipeline import MAX_KEPT_PIXELS
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.settings import Settings
@@ -169,12 +169,25 @@ def test_a_large_image_is_drawn_at_full_size(antialiased_app, ask, photo, form):
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
 
 
-def test_an_image_too_large_to_keep_is_decoded_again_for_drawing(antialiased_app, ask):
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_an_image_above_the_limit_is_drawn_at_reduced_size(antialiased_app, ask, form):
+    width, height = MAX_DRAWN_PIXELS // 4000 + 500, 4000
     file = io.BytesIO()
-    Image.linear_gradient("L").resize((MAX_KEPT_PIXELS // 4000 + 1, 4000)).save(file, "PNG")
-    headers, content = {"accept": "image/png"}, file.getvalue()
-    answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers=headers)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
+    Image.linear_gradient("L").resize((width, height)).save(file, form)
+    image, both = (
+        ask(antialiased_app, "POST", f"/detect?format={each}&confidence=1", content=file.getvalue(), headers={"accept": "image/jpeg"})
+        for each in ("image", "both")
+    )
+    size = Image.open(io.BytesIO(image.content)).size
+    assert size == drawn_size(width, height)
+    assert math.prod(size) <= MAX_DRAWN_PIXELS
+    assert float(image.headers["x-image-scale"]) == both.json()["annotated"]["scale"] == round(size[0] / width, 6)
+    assert both.json()["image"] == {"width": width, "height": height}
+
+
+def test_an_image_within_the_limit_has_no_scale(detect, photo):
+    assert "x-image-scale" not in detect(photo(), format="image").headers
+    assert "scale" not in detect(photo(), format="both").json()["annotated"]
 
 
 def test_format_both_runs_the_network_once(tiny_model, photo, ask):
