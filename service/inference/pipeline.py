@@ -162,13 +162,8 @@ class _Job:
             keep = self.options.draw and reduced.is_full_size and reduced.width * reduced.height <= MAX_KEPT_PIXELS
             return _Decoded(self.detector.preprocess(reduced), reduced.array if keep else image_bytes)
 
-<<<<<<< ours
     def postprocess(self, logits: Logits, decoded: _Decoded) -> InferenceResult:
-        options, placement, annotated = self.options, decoded.prepared.placement, None
-=======
-    def postprocess(self, logits: Logits, decoded: _Decoded) -> DetectionResult:
         options, placement, annotated, scale = self.options, decoded.prepared.placement, None, 1.0
->>>>>>> theirs
         with self.times.measure("select"):
             detections = self.detector.postprocess(
                 logits,
@@ -183,10 +178,7 @@ class _Job:
                 drawn = draw_limited(self._image_to_draw(decoded), detections, self.detector.spec.labels)
                 annotated, scale = encode_image(drawn.image, options.draw), drawn.scale
         times = self.times.milliseconds("decode", "prepare", "network", "select")
-<<<<<<< ours
-        return InferenceResult(placement.width, placement.height, detections, annotated, times)
-=======
-        return DetectionResult(placement.width, placement.height, detections, annotated, times, scale)
+        return InferenceResult(placement.width, placement.height, detections, annotated, times, scale)
 
     def _image_to_draw(self, decoded: _Decoded) -> DecodedImage:
         """Return the image at the size that is drawn, or larger."""
@@ -194,7 +186,6 @@ class _Job:
         if isinstance(decoded.image, bytes):
             return decode_image(decoded.image, min(drawn_size(width, height)), max_pixels=self.max_pixels)
         return DecodedImage(Image.fromarray(decoded.image), width, height)
->>>>>>> theirs
 
 
 async def detect_each(
