@@ -80,7 +80,7 @@ def _log(scope: Scope, context: RequestContext, status: int, sent_bytes: int, se
         "ms": round(1000 * seconds, 1),
         "bytes_in": context.body_bytes,
         "bytes_out": sent_bytes,
-        "client": scope["client"][0] if scope.get("client") else None,
+        "client": scope["client"][0][:64] if scope.get("client") else None,
     }
     if context.key_name:
         facts["key"] = context.key_name

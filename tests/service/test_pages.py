@@ -29,6 +29,10 @@ def test_every_endpoint_is_in_the_openapi_document(ask, tiny_app):
         "/readyz",
         "/metrics",
         "/v1/vision/detection",
+        "/v1/server/status/ping",
+        "/v1/server/status/updateavailable",
+        "/v1/status/ping",
+        "/v1/status/updateavailable",
         "/v1/vision/custom/list",
         "/v1/vision/custom/{model}",
         "/v2",
@@ -43,7 +47,7 @@ def test_openapi_document_describes_bodies_answers_and_problems_of_detect(ask, t
     document = ask(tiny_app, "GET", "/openapi.json").json()
     detect = document["paths"]["/detect"]["post"]
     assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data", "application/json"}
-    assert set(detect["responses"]) == {"200", "400", "404", "408", "413", "415", "422", "500", "503", "504"}
+    assert set(detect["responses"]) == {"200", "400", "403", "404", "408", "413", "415", "422", "500", "503", "504"}
     assert set(detect["responses"]["200"]["content"]) == {"application/json", "image/jpeg", "image/png"}
     for status, response in detect["responses"].items():
         if status != "200":
@@ -79,7 +83,7 @@ def test_every_endpoint_has_examples_of_its_requests_and_answers(tiny_app):
 def test_every_reference_of_the_openapi_document_exists(ask, tiny_app):
     answer = ask(tiny_app, "GET", "/openapi.json")
     references = set(re.findall(r'"#/components/schemas/(\w+)"', answer.text))
-    assert {"Problem", "ParameterProblem", "DetectAnswer"} <= references
+    assert {"Problem", "ParameterProblem", "DetectResponse"} <= references
     assert references <= set(answer.json()["components"]["schemas"])
 
 

@@ -96,7 +96,7 @@ class ParallelEngineStub:
         assert self.permits.acquire(timeout=30)
         return self.engine(images)
 
-    def beside(self, images):
+    def run_concurrently(self, images):
         self.calls.append("single-threaded")
         return self.engine(images)
 
