@@ -1,4 +1,4 @@
-# make serve, make test: each makes the environment it needs in .venv first.
+# make serve, make test, make lint: each creates the environment it needs in .venv first.
 
 PYTHON ?= python3
 MODEL ?=
@@ -6,26 +6,32 @@ MODELS ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
 QUICK ?=
-# what is never imported need not be compiled
+# pip compiles nothing, because Python compiles what it imports
 PIP = .venv/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test bench lint format clean
+.PHONY: serve test test-slow test-all bench lint format clean
 
-serve: .venv/core ## Serve MODEL, and what lies in the folder MODELS, on HOST:PORT
+serve: .venv/core ## Serve MODEL, and the models in the folder MODELS, on HOST:PORT
 	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") $(if $(MODELS),--models "$(MODELS)") --host $(HOST) --port $(PORT)
 
-test: .venv/everything ## Every test, in two processes; what a file's tests share is made in one of them
-	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+test: .venv/everything ## Run the tests, without the slow ones, in two processes
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
-bench: .venv/everything .venv-rivals/made ## Everything measured beside its rivals; the tables of README.md and docs/performance.md
+test-slow: .venv/everything ## Run the slow tests
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile -m slow
+
+test-all: test test-slow ## Run all tests
+
+bench: .venv/everything .venv-rivals/made ## Measure everything next to its rivals; update the tables of README.md and docs/performance.md
 	mkdir -p runs/bench
 	-.venv/bin/python -m benchmarks.suite $(if $(QUICK),--quick) > runs/bench/results.jsonl
 	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl --write
 	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl
 
-lint: .venv/everything ## Linter, formatter, type checker
+lint: .venv/everything ## Run linter, formatter, import contracts and type checker
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy
 
 format: .venv/everything
@@ -33,6 +39,7 @@ format: .venv/everything
 	.venv/bin/ruff format .
 
 .venv/core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Boxwright needs Python 3.11 or later. Name one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) --editable .
 	touch $@
@@ -41,7 +48,7 @@ format: .venv/everything
 	$(PIP) --editable '.[train,ray,dev]'
 	touch $@
 
-# OpenCV 5 has no Darknet importer; OpenVINO is no dependency of ours
+# OpenCV 5 has no Darknet importer. OpenVINO is not a dependency of Boxwright.
 .venv-rivals/made: constraints.txt
 	$(PYTHON) -m venv .venv-rivals
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' \

@@ -12,8 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from detector.errors import SettingError
 from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
 from service.auth.api_keys import HashedKey
-from service.auth.origins import check_host
-from service.middleware.cors import check_origin
+from service.auth.origins import check_host, check_origin
 from weights.engines.factory import EngineKind
 
 PREFIX = "BOXWRIGHT_"

@@ -12,7 +12,15 @@ from fastapi import Request
 from service.errors import ForbiddenOrigin
 
 ANY = "*"
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 _HOST = re.compile(r"\*|[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+
+
+def check_origin(origin: str) -> str:
+    """Return `origin` if it is "*" or an origin as browsers send it, such as "https://app.example". Raises ValueError otherwise."""
+    if origin != ANY and not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"an origin must be *, https://host or http://host:port, in lower case and without a path, got {origin[:80]!r}")
+    return origin
 
 
 def check_host(host: str) -> str:

@@ -14,9 +14,6 @@ from detector.imaging.encode import EncodedImage, MediaType
 MAX_DETECTIONS = 100
 """Default limit of detections per image."""
 
-MAX_REQUEST_IMAGES = 16
-"""Limit of images per request, in every protocol."""
-
 NO_CLASS = -1
 """Class id of the padding rows of `DetectionTensors`."""
 

@@ -16,6 +16,8 @@ from service.errors import BadHeader
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 REQUEST_ID_HEADER = "X-Request-ID"
+JSON_LENGTH_HEADER = "Inference-Header-Content-Length"
+"""Open Inference Protocol: number of bytes of JSON at the start of the body. Binary tensors follow."""
 
 _VALID_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")  # W3C Trace Context, section 3.2

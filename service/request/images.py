@@ -9,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from service.errors import BadForm, UnsupportedMediaType
-from service.inference.types import MAX_REQUEST_IMAGES
 from service.request.base64_image import Base64Image
 from service.request.json_body import parse_json
 from service.request.multipart import parse_form
 
 IMAGE_FIELD = "image"
+
+MAX_REQUEST_IMAGES = 16
+"""Limit of images per request, in every protocol."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from detector.errors import ImageError, UnknownLabel, UnknownModel
 from detector.imaging.encode import MediaType
 from service.errors import IMAGE_ERRORS, BadForm, BadJson, NoModel, ResponseTooLarge, UnsupportedMediaType
 from service.inference.pipeline import detect_each
-from service.inference.types import MAX_REQUEST_IMAGES, InferenceOptions, InferenceResult
+from service.inference.types import InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
 from service.request.accept import preferred_media_type
 from service.request.base64_image import EXAMPLE_IMAGE
-from service.request.images import IMAGE_FIELD, UploadedImages, read_images
+from service.request.images import IMAGE_FIELD, MAX_REQUEST_IMAGES, UploadedImages, read_images
 from service.routes.dependencies import InferenceDep, RegistryDep, admit_images, reject_repeated_params
 from service.schemas.detections import (
     EXAMPLE_FAILURE,

@@ -12,10 +12,10 @@ from detector.errors import ImageTooLarge
 from detector.imaging.image import MAX_PIXELS, MAX_SIDE
 from detector.placement import ImageArray
 from service.errors import BadJson
-from service.inference.types import MAX_REQUEST_IMAGES
 from service.request.base64_image import decode_base64
+from service.request.context import JSON_LENGTH_HEADER
+from service.request.images import MAX_REQUEST_IMAGES
 from service.request.json_body import parse_json
-from service.routes.open_inference import JSON_LENGTH_HEADER
 from service.routes.open_inference.schemas import FILES_INPUT, PIXELS_INPUT, InferInput, InferRequest
 
 EXPECTED_INPUT = f"{FILES_INPUT!r} BYTES [N] or {PIXELS_INPUT!r} UINT8 [N, H, W, 3]"

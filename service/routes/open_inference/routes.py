@@ -10,9 +10,9 @@ from service.errors import IMAGE_ERRORS, BadJson, InvalidApiKey, NoModel, Shutti
 from service.inference.pipeline import detect_all
 from service.inference.types import DetectionTensors
 from service.models.loaded_model import FIRST_VERSION, LoadedModel
+from service.request.context import JSON_LENGTH_HEADER
 from service.request.images import check_content_coding
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, LifecycleDep, ModelDep, RegistryDep, admit_images
-from service.routes.open_inference import JSON_LENGTH_HEADER
 from service.routes.open_inference.inputs import parse_infer
 from service.routes.open_inference.outputs import write_infer
 from service.routes.open_inference.schemas import (

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from service.inference.types import MAX_DETECTIONS, MAX_REQUEST_IMAGES
+from service.inference.types import MAX_DETECTIONS
 from service.request.base64_image import BASE64_SCHEMA, EXAMPLE_IMAGE
+from service.request.images import MAX_REQUEST_IMAGES
 from service.schemas.parameters import DetectionParameters
 
 INTEGRAL = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from service.inference.types import MAX_REQUEST_IMAGES, DetectionTensors
+from service.inference.types import DetectionTensors
 from service.request.base64_image import BASE64_SCHEMA, decode_base64
+from service.request.images import MAX_REQUEST_IMAGES
 
 INPUT = "image_bytes"
 SIGNATURE: Literal["serving_default"] = "serving_default"
