@@ -39,26 +39,18 @@ def dense_targets(truth: GroundTruth, spec: ModelSpec, *, max_boxes: int, max_cr
         assign_iou: Further anchors of a box's cell are responsible for it if their shape's IoU with the box exceeds this, and if they are
             not the best anchor of another box.
     """
-    grid, anchors = spec.grid, len(spec.anchors)
-    targets: Targets = {
-        "responsible": np.zeros((grid, grid, anchors), np.float32),
-        "boxes": np.zeros((grid, grid, anchors, 4), np.float32),
-        "logits": np.zeros((grid, grid, anchors, 4), np.float32),
-        "class_ids": np.zeros((grid, grid, anchors), np.int32),
-        "truth": np.zeros((max_boxes, 4), np.float32),
-        "crowds": np.zeros((max_crowds, 4), np.float32),
-        "labelled": labelled_cells(truth.partial, spec),
-    }
+    targets = _empty_targets(spec, max_boxes, max_crowds)
+    targets["labelled"] = labelled_cells(truth.partial, spec)
     crowds, ignored, boxes = (truth.boxes[truth.roles == role] for role in (Role.CROWD, Role.IGNORED, Role.OBJECT))
     class_ids = truth.class_ids[truth.roles == Role.OBJECT]
     targets["crowds"][: len(crowds)] = crowds
     targets["truth"][len(boxes) : len(boxes) + len(ignored)] = ignored
     by_area = np.argsort(box_area(boxes), kind="stable")  # of several boxes with the same cell and anchor the last one remains
     boxes, class_ids = boxes[by_area], class_ids[by_area]
-    best = encode(boxes, spec.anchors, grid=grid, stride=spec.stride)
+    best = encode(boxes, spec.anchors, grid=spec.grid, stride=spec.stride)
     sizes = (boxes[:, 2:4] - boxes[:, 0:2]) / np.float32(spec.stride)
     similar, other_anchors = np.nonzero(shape_iou(sizes, np.array(spec.anchors, np.float32)) > assign_iou)  # indices of box and anchor
-    further = encode(boxes[similar], spec.anchors, grid=grid, stride=spec.stride, chosen=other_anchors)
+    further = encode(boxes[similar], spec.anchors, grid=spec.grid, stride=spec.stride, chosen=other_anchors)
     for index, encoded in ((similar, further), (np.arange(len(boxes)), best)):  # the best anchors are written last
         cell = (encoded.rows, encoded.columns, encoded.anchors)
         targets["responsible"][cell] = 1
@@ -67,6 +59,19 @@ def dense_targets(truth: GroundTruth, spec: ModelSpec, *, max_boxes: int, max_cr
         targets["class_ids"][cell] = class_ids[index]
     targets["truth"][: len(boxes)] = boxes
     return targets
+
+
+def _empty_targets(spec: ModelSpec, max_boxes: int, max_crowds: int) -> Targets:
+    grid, anchors = spec.grid, len(spec.anchors)
+    return {
+        "responsible": np.zeros((grid, grid, anchors), np.float32),
+        "boxes": np.zeros((grid, grid, anchors, 4), np.float32),
+        "logits": np.zeros((grid, grid, anchors, 4), np.float32),
+        "class_ids": np.zeros((grid, grid, anchors), np.int32),
+        "truth": np.zeros((max_boxes, 4), np.float32),
+        "crowds": np.zeros((max_crowds, 4), np.float32),
+        "labelled": np.ones((grid, grid, len(spec.labels)), np.float32),
+    }
 
 
 def labelled_cells(partial: Sequence[PartialRegion], spec: ModelSpec) -> NDArray[np.float32]:
