@@ -103,7 +103,7 @@ def tensorflow(folder: Path, threads: int, batch: int) -> Run:
 
 
 def tensornets(folder: Path, _threads: int, batch: int) -> Run:
-    """tensornets' own graph with our arrays; TensorFlow takes as many threads as the process may use cores."""
+    """Tensornets' own graph with our arrays; TensorFlow takes as many threads as the process may use cores."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     from dataclasses import replace
 

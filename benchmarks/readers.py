@@ -45,7 +45,7 @@ def pillow_reader(file: Path) -> Any:
 
 
 def opencv_reader(file: Path) -> Any:
-    """imdecode and blobFromImage: what OpenCV's own examples do."""
+    """Imdecode and blobFromImage: what OpenCV's own examples do."""
     import cv2
 
     data = np.frombuffer(file.read_bytes(), np.uint8)

@@ -37,8 +37,9 @@ class DrawnImage:
 def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> tuple[int, int]:
     """Return the size at which an image of `width` x `height` pixels is drawn: proportional, with at most `max_pixels`."""
     scale = min(1.0, math.sqrt(max_pixels / (width * height)))
-    size = max(1, math.floor(width * scale)), max(1, math.floor(height * scale))
-    return min(size[0], max_pixels // size[1]), size[1]
+    drawn_width = max(1, math.floor(width * scale))
+    drawn_height = max(1, min(math.floor(height * scale), max_pixels // drawn_width))
+    return min(drawn_width, max_pixels // drawn_height), drawn_height
 
 
 def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence[str], *, max_pixels: int = MAX_DRAWN_PIXELS) -> DrawnImage:

@@ -62,7 +62,7 @@ def test_an_upsampling_head_has_twice_as_many_cells_as_its_backbone_on_each_axis
 
 def test_an_input_size_that_the_coarsest_layer_does_not_divide_is_refused():
     network = upsampling_head(VOC, backbone=efficientnet_lite0(), filters=64)
-    with pytest.raises(NetworkError, match="routed layers must be of one side, got conv5a 19, upsample 18"):
+    with pytest.raises(NetworkError, match="routed layers must have equal sides, got conv5a 19, upsample 18"):
         ModelSpec(VOC, ANCHORS, network, input_size=304)
 
 

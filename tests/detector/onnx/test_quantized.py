@@ -141,7 +141,7 @@ def test_layers_with_a_large_quantisation_error_stay_in_float32(random_arrays):
 
 def test_a_model_without_a_quantisable_layer_is_refused(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
-    with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* even '[abc]', .* [0-9.]+ dB .* 1000 are wanted"):
+    with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* Even '[abc]', .* [0-9.]+ dB .* 1000 dB are required"):
         quantize_model(model, list(images(64, 3)), min_snr_db=1000)
 
 

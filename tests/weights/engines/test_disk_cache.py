@@ -50,7 +50,7 @@ def cached_keys(home):
 
 
 def test_parallel_calls_get_a_session_once_the_engine_is_cached(file, monkeypatch):
-    monkeypatch.setattr("detector.engines.onnxruntime.LANES_UP_TO", 0)
+    monkeypatch.setattr("detector.engines.onnxruntime.MAX_SECOND_SESSION_BYTES", 0)
     cold = prepare_engine(str(file), concurrent_sessions=True)
     assert cold.engine.single_threaded_session is None  # as of a large model
     cold.persist()
@@ -111,7 +111,7 @@ def test_a_different_model_in_the_same_file_gets_its_own_engine(file, tiny_model
 
 @pytest.mark.parametrize(
     ("what", "other"),
-    [("detector.engines.onnxruntime.instructions", lambda: "flags : of another processor"), ("onnxruntime.__version__", "0.0.1")],
+    [("detector.engines.onnxruntime.cpu_flags", lambda: "flags : of another processor"), ("onnxruntime.__version__", "0.0.1")],
 )
 def test_a_different_processor_or_onnxruntime_does_not_use_the_cached_engine(what, other, file, monkeypatch):
     prepare_engine(str(file)).persist()
@@ -162,7 +162,7 @@ def test_an_unwritable_cache_is_reported_and_the_engine_works(home, file, caplog
 
 
 def test_a_failed_write_leaves_nothing_behind(home, file, caplog, monkeypatch):
-    monkeypatch.setattr("detector.engines.onnxruntime.GRAPH", "no such folder/graph.onnx")
+    monkeypatch.setattr("detector.engines.onnxruntime.GRAPH_FILE", "no such folder/graph.onnx")
     prepare_engine(str(file)).persist()
     assert "is not cached for the next start" in caplog.text
     assert cached_keys(home) == []

@@ -352,7 +352,7 @@ def test_values_that_json_does_not_preserve_are_not_written(tmp_path, small_mode
 
 @pytest.mark.parametrize("name", ["", " ", "\ud800", "../evil", "two\nlines", "\x1b[31m"])
 def test_an_unprintable_model_name_or_a_path_is_refused(tiny_model, name):
-    with pytest.raises(ModelError, match="a model's name can be shown and has no '/'"):
+    with pytest.raises(ModelError, match="a model's name must be printable and have no '/'"):
         replace(tiny_model, name=name)
 
 
@@ -390,8 +390,8 @@ CHANGES = [
     ({"version": "1"}, "does not match its checksum"),
     ({"dtype": "float16"}, "dtype must be one of int8, got 'float16'"),
     ({"quantization": "[]"}, "quantization must be an object"),
-    ({"quantization": '{"layers": ["missing"], "ranges": {}}'}, "layer 'missing' is to be computed in 8 bits, but the network has no such"),
-    ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must go from a number up to another"),
+    ({"quantization": '{"layers": ["missing"], "ranges": {}}'}, "the quantised layer 'missing' is not a convolution of the network"),
+    ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must go from a lower to a higher number"),
     ({"quantization": '{"layers": [], "ranges": {"a": [1]}}'}, r"quantization\.ranges\.a must be a list of 2"),
     ({"quantization": '{"layers": [], "ranges": {}}'}, "array '.*' is .*, but the network needs"),
 ]

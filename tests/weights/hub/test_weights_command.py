@@ -1,4 +1,4 @@
-"""`boxwright weights list | pull | verify | remove | info` with small files."""
+"""`boxwright weights list | pull | verify | remove | info`, where it does not take a file of true size."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class Ended:
 
 
 @pytest.fixture
-def weights(home, monkeypatch, capfd):  # noqa: ARG001  an empty cache
+def weights(home, monkeypatch, capfd):  # noqa: ARG001  the cache is one of its own
     """(arguments) -> exit code, standard output and standard error of `boxwright weights ARGUMENTS`."""
 
     def run(*arguments) -> Ended:
@@ -39,21 +39,22 @@ def weights(home, monkeypatch, capfd):  # noqa: ARG001  an empty cache
     return run
 
 
-def test_in_a_pipe_the_list_has_one_tab_separated_line_per_model(weights, home):
+def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights, home):
     home.folder.mkdir(parents=True)
     (home.folder / "yolov2.weights").touch()
     rows = [line.split("\t") for line in weights("list").out.splitlines()]
     assert [row[0] for row in rows] == [*EMBEDDED, *entries()]
     assert {row[1] for row in rows} == {"ships", "pulled", "-"}
     assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
-    assert rows[0][1:] == ["ships", "15.6", "288", "object detection, 11 classes of everyday things"]
-    assert rows[1][1:] == ["ships", "8.1", "288", "object detection, 11 classes of everyday things, in 8 bits"]
-    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7"  # its size is not published
-    assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7", "416", entry_of("yolov2-voc").description]
+    assert rows[0][1:] == ["ships", "15.6 MB", "11", "-", "Apache-2.0"]
+    assert rows[1][1:] == ["ships", "8.1 MB", "11", "0.801", "Apache-2.0"]
+    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7 MB"  # nobody has published its size
+    assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7 MB", "20", "-", "none stated"]
+    assert {row[0]: row[3] for row in rows}["darknet19"] == "-"  # a backbone has no classes
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])
-def test_on_a_narrow_terminal_the_list_does_not_truncate_names(weights, monkeypatch, columns: str):
+def test_on_a_narrow_terminal_the_list_has_every_name_whole(weights, monkeypatch, columns: str):
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("FORCE_COLOR", "1")
     out = weights("list").out
@@ -71,7 +72,7 @@ def test_every_bad_file_is_reported_and_the_exit_code_is_2(weights, home):
     assert ended.out == ""
 
 
-def test_pull_reports_a_truncated_file_in_the_cache(weights, home):
+def test_a_cut_file_is_told_by_pull_and_by_its_use(weights, home):
     home.folder.mkdir(parents=True)
     (home.folder / entry_of("yolov2-voc").file).write_bytes(b"short")
     ended = weights("pull", "yolov2-voc")
@@ -80,13 +81,13 @@ def test_pull_reports_a_truncated_file_in_the_cache(weights, home):
     assert weights("remove", "yolov2-voc").out == "yolov2-voc: removed.\n"
 
 
-def test_pull_verify_and_remove_refuse_the_shipped_model(weights):
+def test_the_model_that_ships_needs_no_pulling(weights):
     for use in ("pull", "verify", "remove"):
         ended = weights(use, "everyday")
         assert (ended.code, ended.err) == (2, "boxwright: everyday ships with the package; there is nothing to pull, verify or remove.\n")
 
 
-def test_pull_reports_a_failing_mirror_and_a_recorded_hash(weights, dead, internet, weights_like, monkeypatch):
+def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead, internet, weights_like, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}")
     entry = entry_of("darknet19")
     internet.pages[f"/{entry.file}"] = internet.page(weights_like(entry))
@@ -94,18 +95,18 @@ def test_pull_reports_a_failing_mirror_and_a_recorded_hash(weights, dead, intern
     assert ended.code == 0
     assert f"darknet19: {dead}/{entry.file}: " in ended.err
     assert "trying the next" in ended.err
-    assert "no sha256 is published for darknet19" in ended.err
+    assert "nobody has published a sha256 for darknet19" in ended.err
     assert ended.out.count("\n") == 1
     assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
-    assert weights("remove", "darknet19", "--forget").out == "darknet19: removed, and no hash is on record for it now.\n"
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: removed; its recorded hash is forgotten.\n"
 
 
-def test_remove_reports_a_forgotten_hash(weights):
-    assert weights("remove", "darknet19").out == "darknet19: was not here.\n"
-    assert weights("remove", "darknet19", "--forget").out == "darknet19: was not here, and no hash is on record for it now.\n"
+def test_forgetting_alone_is_told(weights):
+    assert weights("remove", "darknet19").out == "darknet19: was not downloaded.\n"
+    assert weights("remove", "darknet19", "--forget").out == "darknet19: was not downloaded; its recorded hash is forgotten.\n"
 
 
-def test_info_about_a_model_that_is_not_pulled_shows_its_catalogue_entry_without_a_download(weights, internet, monkeypatch):
+def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_fetches_nothing(weights, internet, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     entry = entry_of("yolov2-coco")
     ended = weights("info", "yolov2-coco")
@@ -122,7 +123,7 @@ def test_info_about_a_model_that_is_not_pulled_shows_its_catalogue_entry_without
     facts = json.loads(weights("info", "yolov2-coco", "--json").out)
     assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
     assert (facts["sizes"], facts["hashes"], facts["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
-    assert internet.requests == []
+    assert internet.seen == []
 
 
 @pytest.mark.parametrize(
@@ -130,25 +131,31 @@ def test_info_about_a_model_that_is_not_pulled_shows_its_catalogue_entry_without
     [
         ("yolov2-voc", ("sizes: 202,704,264 bytes", "hashes: none published")),
         ("tiny-yolov2-voc", ("sizes: 63,471,556 bytes or 63,471,560 bytes", "sha1 24b4bd049fc4fa5f5e95f684a8967e65c625dff9")),
-        ("tensornets-yolov2-voc", ("sizes: not published; about 203 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
+        ("tensornets-yolov2-voc", ("sizes: not published; about 202.7 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
     ],
 )
-def test_info_shows_missing_sizes_and_hashes(weights, name, words):
+def test_info_says_so_where_no_size_or_no_hash_is_published(weights, name, words):
     out = weights("info", name).out
     assert all(word in out for word in words), out
 
 
-def test_ctrl_c_during_a_pull_keeps_the_bytes_received(home, internet, weights_like, monkeypatch):
+def test_ctrl_c_says_that_what_has_come_is_kept(home, internet, weights_like, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     entry = entry_of("darknet19")
     page = internet.pages.setdefault(f"/{entry.file}", internet.page(weights_like(entry), hold_after=1 << 20))
     command = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
-    default_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs with SIGINT ignored
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=default_sigint) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts what is to run in the background without it
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         assert page.holding.wait(60)
         while not (home.folder / f"{entry.file}.partial").exists():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error == "boxwright: stopped. What has come of darknet19 is kept; the same command goes on from there.\n"
+    assert error == "boxwright: interrupted. The same command continues the download of darknet19.\n"
+
+
+def test_verify_without_downloaded_models_says_so(weights):
+    ended = weights("verify")
+    assert (ended.code, ended.out) == (0, "")
+    assert "There are no downloaded models to verify." in ended.err
