@@ -125,7 +125,7 @@ def test_a_run_that_breaks_off_has_a_report_that_says_why(boxwright, data, model
         (("--resume", "x", "--epochs", "3"), "--resume continues the run with its own options"),
         (("{data}", "--learning-rate", "-1"), "learning_rate: Input should be greater than 0, got -1.0"),
         (("{data}", "--then", "bcd"), "bcd: neither a TOML file nor a recipe"),
-        (("--resume", "{data}"), "not the folder of a run"),
+        (("--resume", "{data}"), "not a run folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(boxwright, data, arguments, sentence):
