@@ -33,7 +33,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # the run
-    epochs: int = Field(20, ge=1, le=10_000, description="_Number of passes over the training set.")
+    epochs: int = Field(20, ge=1, le=10_000, description="Number of passes over the training set.")
     batch_size: int = Field(8, ge=1, le=1024, description="Images per step, over all workers.")
     seed: int = Field(0, ge=0, le=2**31, description="The same seed gives the same weights, bit for bit.")
     overfit: int = Field(
@@ -83,7 +83,7 @@ class Config(BaseModel):
         "keep",
         description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
     )
-    head_filters: int = Field(384, ge=1, le=4096, description="_Number of filters of a new head.")
+    head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
     freeze: str = Field(
         "backbone", description="Layers that are not trained at first: none, backbone, all-but-head, or a layer with all layers before it."
     )
@@ -119,7 +119,7 @@ class Config(BaseModel):
         "keep", description="Keep the model's anchors, or cluster the training boxes (k-means by IoU), as for a new head."
     )
 
-    anchor_count: int = Field(5, ge=1, le=20, description="_Number of anchors of a new head.")
+    anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
     assign_iou: float = Field(
         1.0,
         gt=0,

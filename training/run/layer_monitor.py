@@ -19,9 +19,9 @@ WINDOW = 50
 VANISHING, EXPLODING = 1e-7, 10.0
 """Gradient norm divided by weight norm, below which a layer does not learn and above which it diverges."""
 MAX_FLAT_SHARE = 0.5
-"""Shard of a layer's channels above which a warning is given."""
+"""Share of a layer's channels above which a warning is given."""
 MIN_FLAT_INCREASE = 0.1
-"""Shard of a layer's channels that training must have added: a pretrained network has harmless dead channels from the start."""
+"""Share of a layer's channels that training must have added: a pretrained network has harmless dead channels from the start."""
 
 _FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "relu": (0.0, None),

@@ -263,7 +263,7 @@ def test_resuming_with_other_data_is_refused(new_run, rectangles, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"labels": "blue,zebra"}, "no box of 'zebra' in the training set; there are blue, red"),
+        ({"labels": "blue,zebra"}, "the training set has no box of 'zebra'. It has blue, red"),
         ({"sizes": "100"}, "is not a multiple of 16"),
         ({"sizes": "40:0.5,64"}, "is not a multiple of 16"),
         ({"freeze": "conv99"}, "no layer 'conv99'"),
