@@ -68,7 +68,7 @@ def block(*_, **__):
     print("decoding", flush=True)
     ctypes.CDLL(None).sleep(600)  # native code that releases the interpreter, as decoders do
 
-pipeline.read_reduced = block
+pipeline.decode_image = block
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as `boxwright serve` does
 settings = read_settings(model=sys.argv[1], port=0, grace_seconds=3, notice_seconds=0)
 run_server(create_app(load_registry(settings), settings), settings)
