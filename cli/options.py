@@ -48,5 +48,5 @@ TrainingConfigOption = Annotated[
 
 
 def help_with_default(text: str, default: object) -> str:
-    """Return help text that ends with a default. The bracket is escaped: Rich would read it as markup."""
-    return f"{text} [dim]\\[default: {default}][/dim]"
+    """Return help text that ends with a default, if there is one. The bracket is escaped: Rich would read it as markup."""
+    return text if default is None else f"{text} [dim]\\[default: {default}][/dim]"

@@ -39,7 +39,8 @@ def data_check(
     from cli.checks import check_output_folder
     from cli.extras import require_packages
     from cli.output.data_report import check_facts, print_check
-    from cli.output.progress import ProgressEvents, progress_bar
+    from cli.output.progress import progress_bar
+    from cli.output.progress_events import ProgressEvents
     from training.data.voc_writer import check_free
     from training.datasets.check import check_dataset
     from weights.formats.darknet.weights import read_labels
@@ -55,9 +56,7 @@ def data_check(
     notes: list[str] = []
     failure = None
     if out:
-        from training.datasets.plots import write_plots
-
-        notes += [f"{path}: written." for path in write_plots(result, out)]
+        notes += _plot(result, out)
     if fix:
         try:
             notes.append(_repair(result, fix))
@@ -74,6 +73,13 @@ def data_check(
     if failure:
         raise failure
     raise typer.Exit(1 if result.errors else 0)
+
+
+def _plot(check: "DatasetCheck", out: Path) -> list[str]:
+    """Write the plots. Return a note for each."""
+    from training.datasets.plots import write_plots
+
+    return [f"{path}: written." for path in write_plots(check, out)]
 
 
 def _repair(check: "DatasetCheck", out: Path) -> str:

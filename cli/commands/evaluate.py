@@ -28,7 +28,8 @@ def evaluate_command(
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
     from cli.output.evaluation import evaluation_facts, print_evaluation
-    from cli.output.progress import ProgressEvents, load_named_model, progress_bar
+    from cli.output.progress import load_named_model, progress_bar
+    from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_note
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate_detector

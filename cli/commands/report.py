@@ -18,7 +18,8 @@ def report_command(
 
     RunFolder.open(run)
     start_tensorflow("boxwright report")
-    from cli.output.progress import ProgressEvents, progress_bar
+    from cli.output.progress import progress_bar
+    from cli.output.progress_events import ProgressEvents
     from training.report.write import write_report
 
     with progress_bar("evaluating best.safetensors") as advance:

@@ -9,7 +9,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cli.checks import check_model
 from cli.output.terminal import show_log_messages
 from detector.spec import Model
-from training.events import Events
 from weights.engines.factory import EngineKind, PreparedEngine, prepare_engine
 from weights.hub import resolve
 from weights.hub.partial_file import ProgressCallback as ReportDownload
@@ -31,21 +30,6 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Advance
             bar.advance(task)
 
         yield advance
-
-
-class ProgressEvents(Events):
-    """Advances a progress bar for each image."""
-
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-
-    def image_evaluated(self) -> None:
-        """The detector has processed one more image."""
-        self._advance()
-
-    def image_checked(self, total: int) -> None:
-        """One more image of a data set is checked."""
-        self._advance(total)
 
 
 @contextmanager

@@ -90,6 +90,8 @@ class InferencePipeline:
             output.cancel()
         if network.is_first:
             self._metrics.batch_size.observe(network.batch_size)
+        if result.annotated and (context := current_context()):
+            context.reserve_response(len(result.annotated.data))
         self._metrics.record_result(model, result.detections, job.times.seconds)
         return result
 

@@ -20,7 +20,7 @@ def test_a_data_set_without_findings_has_exit_code_0(boxwright, make_flat_datase
 def test_warnings_have_exit_code_0_and_errors_1(boxwright, make_flat_dataset):
     result = boxwright("data", "check", make_flat_dataset({"a": [DOG], "b": []}))
     assert result.code == 0
-    assert "photo without a box" in result.out
+    assert "image without a box" in result.out
     assert "0 errors, 1 warning." in result.out
     result = boxwright("data", "check", make_flat_dataset({"a": [DOG], "b": [], "c": [("dog", 5, 5, 5, 5)]}))
     assert result.code == 1
@@ -46,7 +46,7 @@ def test_allowed_labels_come_from_a_file(boxwright, make_flat_dataset, tmp_path)
     (tmp_path / "labels.txt").write_text("cat\nbird\n")
     result = boxwright("data", "check", make_flat_dataset({"a": [DOG]}), "--labels", tmp_path / "labels.txt")
     assert result.code == 1
-    assert "'dog' is none of cat, bird." in result.out
+    assert "'dog' is not among the allowed labels: cat, bird." in result.out
 
 
 def test_a_repaired_copy_and_plots_are_written_on_request(boxwright, make_flat_dataset, tmp_path):
@@ -62,7 +62,7 @@ def test_a_repaired_copy_and_plots_are_written_on_request(boxwright, make_flat_d
 def test_a_repaired_copy_needs_a_new_folder(boxwright, make_flat_dataset, tmp_path):
     result = boxwright("data", "check", make_flat_dataset({"a": [DOG]}), "--fix", tmp_path)
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(f"boxwright: {tmp_path} is there already")
+    assert result.err.startswith(f"boxwright: {tmp_path} exists already")
 
 
 def test_a_split_is_replaced_only_with_force(boxwright, make_flat_dataset):

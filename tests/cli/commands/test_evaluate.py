@@ -84,4 +84,4 @@ def test_an_image_set_with_only_difficult_boxes_is_an_error(boxwright, dataset):
         path.write_text(path.read_text().replace("</name>", "</name><difficult>1</difficult>"))
     result = boxwright("evaluate", dataset, "--json")
     assert result.code == 2
-    assert "nothing to be found that the model knows and that is not difficult" in result.err
+    assert "no box that is not difficult has a label of the model" in result.err

@@ -51,7 +51,7 @@ def test_nothing_is_written_if_the_image_is_invalid(boxwright, model_folder):
     (model_folder / "photo.jpg").write_text("no photo")
     result = boxwright("export", "mine.safetensors", "--to", "onnx", "--photo", "photo.jpg")
     assert result.code == 2
-    assert "this is no image" in result.err
+    assert "the image format is unknown" in result.err
     assert not (model_folder / "mine.onnx").exists()
 
 

@@ -24,4 +24,4 @@ def test_the_text_output_has_the_key_and_the_setting_for_the_service(boxwright):
 def test_a_name_with_invalid_characters_is_an_error(boxwright, name):
     result = boxwright("keys", "new", name)
     assert (result.code, result.out) == (2, "")
-    assert "a key's name is" in result.err
+    assert "the name of a key must be" in result.err

@@ -52,7 +52,7 @@ def test_a_quantised_model_file_has_its_loss_of_precision_as_provenance(boxwrigh
 @pytest.mark.parametrize(("before", "after", "reported"), [(0.8, 0.7949, True), (0.8, 0.7951, False), (0.8, 0.9, False)])
 def test_a_loss_of_half_an_ap_point_is_reported(boxwright, dataset, tmp_path, monkeypatch, before, after, reported):
     measured = iter((before, after))
-    monkeypatch.setattr("training.evaluation.evaluate.evaluate", lambda *_: SimpleNamespace(ap50=next(measured)))
+    monkeypatch.setattr("training.evaluation.evaluate.evaluate_detector", lambda *_: SimpleNamespace(ap50=next(measured)))
     result = boxwright("quantize", "everyday", "--calibration", dataset, "--out", tmp_path / "small.safetensors")
     assert result.code == 0
     assert ("in 8 bits everyday loses 0.5 AP points (0.8000 before, 0.7949 after)" in result.err) == reported
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_quantised_is_one_sentence(boxwright, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "small.safetensors"
     photos.mkdir()
     result = boxwright("quantize", "everyday", "--calibration", photos, "--out", out)
-    assert (result.code, "there is no .jpg or .png to calibrate on" in result.err) == (2, True)
+    assert (result.code, "there are no training images to calibrate on" in result.err) == (2, True)
     shutil.copy(PHOTOS / "cat.jpg", photos)
     result = boxwright("quantize", "everyday-int8", "--calibration", photos, "--out", out)
     assert (result.code, "is already in 8 bits" in result.err) == (2, True)

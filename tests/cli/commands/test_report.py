@@ -4,5 +4,5 @@
 def test_a_folder_without_a_run_is_reported_before_tensorflow_starts(boxwright, tmp_path):
     result = boxwright("report", tmp_path)
     assert result.code == 2
-    assert "not the folder of a run" in result.err
+    assert "not a run folder" in result.err
     assert "TensorFlow" not in result.err

@@ -154,7 +154,7 @@ def test_a_names_file_without_labels_is_an_error(boxwright, darknet, tmp_path):
     names.write_text("\n")
     result = boxwright("weights", "import", cfg, weights, "--labels", names, "--out", tmp_path / "imported.safetensors")
     assert result.code == 2
-    assert "there is no label in it" in result.err
+    assert "the file contains no label" in result.err
 
 
 def test_an_import_without_labels_prints_the_assumed_names(boxwright, darknet, tmp_path):

@@ -109,14 +109,14 @@ class BlockedDetector(Detector):
     began: threading.Event = field(default_factory=threading.Event)
     gate: threading.Event = field(default_factory=threading.Event)
 
-    def prepare(self, image):
+    def preprocess(self, image):
         self.prepared.append(1)
-        return super().prepare(image)
+        return super().preprocess(image)
 
-    def select(self, *args, **options):
+    def postprocess(self, *args, **options):
         self.began.set()
         assert self.gate.wait(30)
-        return super().select(*args, **options)
+        return super().postprocess(*args, **options)
 
 
 def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_network_and_in_postprocessing(tiny_model, photo):

@@ -146,7 +146,7 @@ def test_every_protocol_reports_versions_and_their_states(start, models, tiny_mo
     assert mine["memory_bytes"] > 1000
     (refused,) = models_of(service)["refused"]
     assert (refused["name"], refused["version"]) == ("mine", "3")
-    assert "damaged, cut short" in refused["why"]
+    assert "damaged, truncated" in refused["why"]
 
     status = get("/v1/models/mine").json()["model_version_status"]
     assert [(each["version"], each["state"], each["status"]["error_code"]) for each in status] == [

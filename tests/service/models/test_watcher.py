@@ -58,7 +58,7 @@ def test_file_that_is_being_copied_is_not_read(watch, models, write_model, tiny_
     assert not folder.rejected
     folder.scan(1)  # the copy has paused before its end
     assert folder.served == {"fruit": ["1"]}
-    assert "damaged, cut short" in folder.rejected["fruit", "2"]
+    assert "damaged, truncated" in folder.rejected["fruit", "2"]
     copied.write_bytes(data)
     assert folder.scan(1).served == {"fruit": ["1"]}
     assert folder.scan(1).served == {"fruit": ["2"]}
@@ -228,7 +228,7 @@ def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, 
         raise RuntimeError("no kernel for this")
 
     add_version(models, "mine", tiny_model)
-    monkeypatch.setattr("service.models.loader.load_engine", fails)
+    monkeypatch.setattr("service.models.loader.build_engine", fails)
     folder = watch()
     assert "the engine cannot run this network (RuntimeError)" in folder.rejected["mine", "1"]
     assert "no kernel for this" in caplog.text
@@ -373,7 +373,7 @@ def test_file_whose_name_is_not_a_model_name_is_rejected(watch, models, write_mo
     write_model(models / "my model.safetensors", tiny_model)
     folder = watch()
     assert folder.served == {}
-    assert "is no name for a model" in folder.rejected["my model.safetensors", None]
+    assert "is not a model name" in folder.rejected["my model.safetensors", None]
     assert folder.scan(3).registry.rejection_count == 1
     (models / "my model.safetensors").unlink()
     assert not folder.scan().rejected

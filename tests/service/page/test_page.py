@@ -126,14 +126,14 @@ def test_models_that_come_change_and_go_are_seen_when_the_window_is_looked_at_ag
     try:
         for version, labels in (("1", ("ant", "bee", "cow")), ("2", ("pie", "tea", "jam"))):
             model = replace(tiny_model, spec=replace(tiny_model.spec, labels=labels))
-            registry.serve("fresh", [LoadedModel.of(model, OnnxEngine.of(model), name="fresh", version=version)])
+            registry.set_folder_versions("fresh", [LoadedModel.of(model, OnnxEngine.of(model), name="fresh", version=version)])
             look()
             page.tab.wait_for_selector("#model option[value=fresh]", state="attached")
             page.tab.select_option("#model", "fresh")
             page.tab.wait_for_selector(f"#label-boxes input[value={labels[0]}], #label-boxes input[value={labels[1]}]")
             assert_drawn(page, api(url, CAT, model="fresh", confidence=0.05))
     finally:
-        registry.serve("fresh", [])
+        registry.set_folder_versions("fresh", [])
     look()
     page.tab.wait_for_selector("#model option[value=fresh]", state="detached")
     assert names() == ["everyday", "odd"]

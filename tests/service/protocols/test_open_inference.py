@@ -177,7 +177,7 @@ def test_outputs_agree_with_the_metadata(triton, two_photos):
 
 
 def test_tritonclient_raises_the_error_of_a_refused_request(triton, photo):
-    with pytest.raises(InferenceServerException, match="photo 2 of 2: this is no image") as refused:
+    with pytest.raises(InferenceServerException, match="photo 2 of 2: the image format is unknown") as refused:
         triton.infer("tiny-random", files([photo(), b"no photo"]))
     assert refused.value.status() == "400"
     with pytest.raises(InferenceServerException, match="tiny-random") as refused:
@@ -225,7 +225,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (binary(3), b"abc", None, "has 4 bytes, but 3 are left"),
         (binary(7), b"\xff\xff\xff\xff" + b"abc", None, "states 4,294,967,295 bytes, but 3 are left"),
         (binary(68), bytes(68), None, "more than 16 elements"),
-        (binary(7), ELEMENT, None, "no image that can be read"),
+        (binary(7), ELEMENT, None, "the image format is unknown"),
         (binary(4), bytes(4), None, "empty"),
         (binary(3, "pixels", (1, 1, 2, 3), "UINT8"), b"abc", None, "has 3 bytes, but its shape [1, 1, 2, 3] needs 6"),
         (binary(3, "pixels", (1, 0, 1, 3), "UINT8"), b"abc", None, "the input must be"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import BadJson
-from service.inference.types import MAX_REQUEST_IMAGES
+from service.request.images import MAX_REQUEST_IMAGES
 from service.routes.open_inference.inputs import parse_infer
 
 INFER = "/v2/models/tiny-random/infer"

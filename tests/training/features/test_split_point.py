@@ -46,7 +46,7 @@ def test_both_parts_in_sequence_equal_the_complete_network(small_model, freeze):
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     features = OnnxFeatureExtractor.of(small_model, layers)(images)
     assert tuple(features) == layers
-    trained_part = build_untrained_keras(small_model.spec, shared=complete, given=layers)
+    trained_part = build_untrained_keras(small_model.spec, share_weights_with=complete, feature_inputs=layers)
     np.testing.assert_allclose(trained_part(features).numpy(), complete(images).numpy(), atol=1e-4)
 
 
