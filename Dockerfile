@@ -1,14 +1,14 @@
-# Two images: `serve`, the default, and `train`, the same with TensorFlow and tensornets. docs/deploy.md has the rest.
+# Two images: `serve` (the default), and `train`, which adds TensorFlow and tensornets. See docs/deploy.md.
 #
 #     docker build --tag boxwright:0.1.0 .
 #     docker build --tag boxwright-train:0.1.0 --target train .
 #
-# A tag can be moved, a digest cannot. To build upon the very image that you know:
+# A tag can be moved, a digest cannot. To build on a fixed base image:
 #     --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:...
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 
-# What is installed, and nothing that installs: /tools stays behind. Exact versions, and wheels only, so that nothing is compiled.
+# Packages are installed from wheels with exact versions, so nothing is compiled. pip is in /tools, which the final images do not have.
 FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
@@ -20,7 +20,7 @@ RUN /tools/bin/pip install --only-binary :all: --constraint constraints.txt setu
  && find /opt/boxwright/lib -type d \( -name tests -o -path '*/onnx/test' -o -path '*/onnx/backend/test' \) -prune -exec rm -r {} +
 
 
-# Boxwright itself: a wheel, so that the image has what the package has, and not what else lies in the folder.
+# Boxwright is installed as a wheel, so that the image has exactly the files of the package.
 FROM build AS wheel
 COPY README.md LICENSE ./
 COPY detector detector
@@ -37,7 +37,7 @@ COPY --from=wheel /wheel /wheel
 RUN /tools/bin/pip --python /opt/boxwright/bin/python install --no-deps /wheel/boxwright-*.whl
 
 
-# tensornets comes as source and wants a C compiler, which stays in this stage.
+# tensornets is distributed as source and needs a C compiler, which only this stage has.
 FROM build AS build-train
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends gcc libc6-dev \
@@ -50,7 +50,7 @@ COPY --from=wheel /wheel /wheel
 RUN /tools/bin/pip --python /opt/boxwright/bin/python install --no-deps /wheel/boxwright-*.whl
 
 
-# What both images are, but for the packages. Nothing is written outside of /models and, while training, /tmp.
+# The common part of both images. They write only to /models, and to /tmp during training.
 FROM ${BASE} AS runtime
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Boxwright" \
@@ -76,7 +76,7 @@ ENTRYPOINT ["/opt/boxwright/bin/boxwright"]
 CMD ["serve"]
 
 
-# It serves too, but most often fine-tunes, which no health check can ask: so it has none.
+# No HEALTHCHECK: this image is mostly used for fine-tuning, which answers no requests.
 FROM runtime AS train
 ENV MPLCONFIGDIR=/tmp/matplotlib
 COPY --from=build-train /opt/boxwright /opt/boxwright
