@@ -53,10 +53,7 @@ def data_check(
     allowed = read_labels(labels) if labels else ()
     with progress_bar("checking") as advance:
         result = check_dataset(dataset, image_sets or (), labels=allowed, events=ProgressEvents(advance))
-    notes: list[str] = []
-    failure = None
-    if out:
-        notes += _plot(result, out)
+    notes, failure = _plot(result, out) if out else [], None
     if fix:
         try:
             notes.append(_repair(result, fix))

@@ -95,7 +95,7 @@ def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead,
     assert ended.code == 0
     assert f"darknet19: {dead}/{entry.file}: " in ended.err
     assert "trying the next" in ended.err
-    assert "nobody has published a sha256 for darknet19" in ended.err
+    assert "no sha256 is published for darknet19" in ended.err
     assert ended.out.count("\n") == 1
     assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
     assert weights("remove", "darknet19", "--forget").out == "darknet19: removed; its recorded hash is forgotten.\n"
@@ -123,7 +123,7 @@ def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_
     facts = json.loads(weights("info", "yolov2-coco", "--json").out)
     assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
     assert (facts["sizes"], facts["hashes"], facts["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
-    assert internet.seen == []
+    assert internet.requests == []
 
 
 @pytest.mark.parametrize(
