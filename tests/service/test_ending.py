@@ -37,7 +37,7 @@ def test_no_accepted_request_is_lost(start_service, model_file, photo):
     assert "Traceback" not in "".join(service.log)
 
 
-def test_a_request_that_does_not_end_is_left_after_the_grace_time(start_service, model_file):
+def test_a_request_that_does_not_end_is_abandoned_after_the_grace_time(start_service, model_file):
     service = start_service(model_file, BOXWRIGHT_GRACE_SECONDS="1")
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
         client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")

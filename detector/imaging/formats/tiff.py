@@ -21,7 +21,7 @@ from detector.imaging.formats.jpeg import check_embedded_jpeg
 MAX_TILE = 2048
 """Maximum side of a tile in pixels, unless the image is larger."""
 MAX_SEGMENT_BYTES = 2**28
-"""Maximum decoded bytes of one strip or tile, which the decoder holds in memory beside the image."""
+"""Maximum decoded bytes of one strip or tile, which the decoder holds in memory in addition to the image."""
 MAX_TILE_AREA_FACTOR = 4
 """Maximum area of all tiles, as a multiple of the image's area (plus one tile of MAX_TILE)."""
 
@@ -41,7 +41,7 @@ def parse_tiff(data: bytes) -> ImageFile:
     order, offset, entries = read_directory(data)
     if offset < 8:
         raise DamagedImage("the TIFF is corrupt: its directory overlaps its header. Send the whole file.")
-    kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # the first of repeated tags
+    kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # of repeated tags the first applies
     _check_entries(kept, order, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
     if values.get(COMPRESSION, 1) not in _COMPRESSIONS:
@@ -105,7 +105,7 @@ class _Page:
     def check_segments(self, data: bytes) -> None:
         """Raise ImageTooLarge or DamagedImage for strips or tiles that cost more than the image's pixels justify."""
         if min(self.width, self.height) < 1:
-            return  # refused by the check of the size
+            return  # the caller refuses this size
         if self.tiled:
             self._check_tiles()
         if self._segment_area * self.bytes_per_pixel > MAX_SEGMENT_BYTES:
@@ -150,7 +150,7 @@ def _segment_tags(tiled: bool) -> tuple[int, int]:
 
 
 def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, length: int) -> None:
-    """Raise DamagedImage unless every value has a known type and a plausible count, and lies within the file."""
+    """Raise DamagedImage unless every value has a known type and a plausible count, and is inside the file."""
     total = 0
     for tag, (_, kind, count, value) in entries.items():
         if kind not in TYPE_SIZES or not 1 <= count <= (MAX_CHUNKS if tag in _LIST_TAGS else 1):

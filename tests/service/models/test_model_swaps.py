@@ -202,7 +202,7 @@ def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_
     assert (warning["model"], warning["version"]) == ("broken", "1")
 
 
-def test_fixed_model_stays_the_default_beside_models_of_the_folder(start, models, model_file, another_model, photo):
+def test_fixed_model_stays_the_default_if_the_folder_has_models(start, models, model_file, another_model, photo):
     add_version(models, "aardvark", another_model)
     service = start(model_file)
     initial = models_of(service)["models"]

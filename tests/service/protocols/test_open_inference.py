@@ -267,7 +267,7 @@ def test_an_invalid_request_is_refused_with_a_message(infer, head, rest, length,
     assert len(answer.content) < 1000
 
 
-def test_pixels_of_too_long_a_side_are_refused_as_photos_are(infer):
+def test_pixel_tensors_with_a_side_above_the_limit_are_refused_like_image_files(infer):
     answer = infer(binary(3 * 65_536, "pixels", (1, 65_536, 1, 3), "UINT8"), bytes(3 * 65_536))
     assert (answer.status_code, list(answer.json())) == (413, ["error"])
 

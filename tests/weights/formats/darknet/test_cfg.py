@@ -112,7 +112,7 @@ def test_pad_is_half_the_size_and_padding_is_cells(options, pads):
     assert conv.pads == (pads, pads)
 
 
-def test_routes_count_back_from_themselves_or_on_from_the_first_layer():
+def test_route_layers_are_relative_if_negative_and_absolute_otherwise():
     spec = parse_cfg(NET + CONV * 3 + "[route]\nlayers = -1, 0,-3\n")
     assert spec.network[-1] == Route("route1", ("conv1_3", "conv1_1", "conv1_1"))
 
