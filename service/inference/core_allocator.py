@@ -1,4 +1,4 @@
-"""How many cores a call of the network gets.
+"""Allocation of CPU cores to the calls of a network.
 
 One call with many threads is the fastest for one image. Several calls with fewer threads give more throughput, because the threads
 of one call wait for each other after every layer.
@@ -23,7 +23,7 @@ class CoreAllocator:
 
     @property
     def can_start(self) -> bool:
-        """Return True if another call may start."""
+        """Whether another call may start."""
         return self.free > 0 and self._calls < self._max_calls
 
     def arrive(self, waiting: int) -> None:

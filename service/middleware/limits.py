@@ -38,7 +38,7 @@ class AdmissionLimits:
     """
 
     settings: Settings
-    scheduler: AdmissionQueue
+    queue: AdmissionQueue
     metrics: ServiceMetrics
     body_bytes: int = 0  # of all bodies and annotated images in memory
     unauthenticated_bytes: int = 0  # of the bodies without an API key
@@ -46,7 +46,7 @@ class AdmissionLimits:
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""
         try:
-            self.scheduler.check_capacity()
+            self.queue.check_capacity()
         except Overloaded:
             self.metrics.rejected.labels("queue").inc()
             raise
@@ -74,7 +74,7 @@ class AdmissionLimits:
     def _check_budget(self, used: int, limit: int) -> None:
         if used > limit:
             self.metrics.rejected.labels("memory").inc()
-            seconds = self.scheduler.retry_after()
+            seconds = self.queue.retry_after()
             raise Overloaded(f"The memory for requests is full. Try again in {seconds} s (Retry-After).", seconds)
 
 

@@ -25,7 +25,7 @@ def pull(name: str, *, source: Path | None = None, on_progress: ProgressCallback
 
     Args:
         name: The model's name in the catalogue.
-        source: A local file to copy instead of downloading. Its size and hashes must be the entry's too.
+        source: A local file to copy instead of downloading. Its size and hashes must also match the entry.
         on_progress: Called with the number of bytes so far and the total.
 
     Returns:
@@ -41,7 +41,7 @@ def pull(name: str, *, source: Path | None = None, on_progress: ProgressCallback
 
 
 def fetch_entry(entry: Entry, *, source: Path | None = None, on_progress: ProgressCallback | None = None) -> Path:
-    """Do the same as `pull` for an entry that need not be in the catalogue."""
+    """Pull the file of an entry, like `pull`. The entry does not have to be in the catalogue."""
     path = cache.cached_path(entry)
     if path.exists() and source is None:
         return _checked_size(entry, path)
@@ -141,6 +141,6 @@ def _copy(entry: Entry, source: Path, on_progress: ProgressCallback | None) -> P
             return _verify_and_move(entry, copy)
         except ModelFileError as error:
             raise ModelFileError(f"{source} is not {entry.file}: {error}.") from error
-    except BaseException:  # a copy starts from the beginning each time, so a part of it has no use
+    except BaseException:  # a partial copy is useless, because every copy starts from the beginning
         copy.discard()
         raise

@@ -42,10 +42,10 @@ def enter(page, key):
 def test_page_asks_for_a_key_and_then_works(page):
     assert "requires an API key" in page.tab.inner_text("#key-words")
     assert page.tab.evaluate("document.activeElement.id") == "key"
-    page.shoot("key")
+    page.save_screenshot("key")
     page.tab.set_input_files("#files", [str(CAT)])  # the image waits until there is a key
     enter(page, f" {KEY} ")
-    page.answered()
+    page.wait_for_response()
     assert page.boxes()
     assert page.tab.is_hidden("#key-form")
     with page.tab.expect_download() as download:
@@ -72,7 +72,7 @@ def test_the_key_stays_in_its_tab_until_it_is_forgotten(page):
     other.goto(page.url)
     other.wait_for_selector("#key-form")
     assert page.tab.evaluate("[document.cookie, localStorage.length]") == ["", 0]
-    page.pick(CAT)
+    page.choose_files(CAT)
     page.tab.click("#forget-key")
     page.tab.wait_for_selector("#key-form")
     assert page.tab.evaluate("sessionStorage.getItem('boxwright-key')") == ""
@@ -83,7 +83,7 @@ def test_key_is_absent_from_urls_and_text_and_the_curl_command_reads_it_from_a_v
     enter(page, KEY)
     page.tab.wait_for_selector("#model option", state="attached")
     page.tab.click("[data-sample$='cat.jpg']")
-    page.answered()
+    page.wait_for_response()
     assert not [address for address in page.requests if KEY in address]
     assert KEY not in page.tab.content()
     line = page.tab.inner_text("#curl")
@@ -92,7 +92,7 @@ def test_key_is_absent_from_urls_and_text_and_the_curl_command_reads_it_from_a_v
 
 
 def test_key_form_passes_the_accessibility_check(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which the extra dev has").Axe()
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev").Axe()
     for scheme in ("light", "dark"):
         page.tab.emulate_media(color_scheme=scheme)
         found = axe.run(page.tab).response["violations"]
