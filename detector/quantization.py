@@ -1,6 +1,6 @@
 """8-bit quantisation of a model: its quantised layers and the value ranges of the tensors between its layers.
 
-A quantised kernel lies on a grid of 255 steps per filter, scaled by the filter's largest magnitude. So `quantize_kernel` recovers the
+The values of a quantised kernel are on a grid of 255 steps per filter, scaled by the filter's largest magnitude. So `quantize_kernel` recovers the
 scales from the kernel, and quantising a kernel again does not change it. Batch norm scales whole filters and their steps alike, so it
 may be folded before or after quantisation.
 """

@@ -31,7 +31,7 @@ from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from service.version import installed_version
 
-DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that says what to do."
+DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that explains what to do."
 
 
 def create_app(registry: Registry, settings: Settings, *, cores: int | None = None) -> FastAPI:

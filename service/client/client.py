@@ -115,11 +115,11 @@ class Client:
             return schema.model_validate_json(body)
         except ValidationError as error:
             raise UnexpectedResponse(
-                f"{self.display_url} answered {body[:40]!r}, which is not an answer of Boxwright's service. Check the address."
+                f"{self.display_url} answered {body[:40]!r}, which is not a response of Boxwright's service. Check the address."
             ) from error
 
     def _request(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: bytes | None = None) -> bytes:
-        """Return the body of a 200 answer. Repeat the request while the service is busy and `max_wait` allows it."""
+        """Return the body of a 200 response. Repeat the request while the service is busy and `max_wait` allows it."""
         waited = 0.0
         while True:
             response, content = self._send(method, path, query, body)
@@ -130,8 +130,8 @@ class Client:
                 raise self._error(response, content)
             if waited + delay > self._max_wait:
                 raise ServiceBusy(
-                    f"{self.display_url} is busy: it asks for another {delay:.0f} s after {waited:.0f} s of waiting, but the limit is "
-                    f"{self._max_wait:.0f} s. Try again later, or send fewer requests at a time."
+                    f"{self.display_url} is busy: the next attempt is allowed in {delay:.0f} s, but {waited:.0f} s of at most "
+                    f"{self._max_wait:.0f} s have passed. Try again later, or send fewer requests at a time."
                 )
             self._sleep(delay)
             waited += delay

@@ -103,7 +103,7 @@ EXAMPLE_FAILURE: JsonDict = {
         "type": "urn:boxwright:problem:empty-photo",
         "title": "The image is empty",
         "status": 400,
-        "detail": "A sentence that says what to do.",
+        "detail": "A sentence that explains the problem and what to do.",
     }
 }
 

@@ -67,7 +67,7 @@ PROBLEM_KINDS: Mapping[type[Exception], ProblemKind] = {
     DeadlineMissed: ProblemKind(504, "deadline-missed", "The deadline passed"),
 }
 UNEXPECTED = ProblemKind(500, "unexpected", "Internal error")
-EXAMPLE_DETAIL = "A sentence that says what to do."
+EXAMPLE_DETAIL = "A sentence that explains the problem and what to do."
 
 
 def problem_kind(error: Exception) -> ProblemKind:

@@ -81,7 +81,7 @@ def check_sha256(entry: Entry, sha256: str) -> None:
 
 def _compare(description: str, actual: str, expected: str) -> None:
     if actual != expected:
-        raise ModelFileError(f"its hash is {actual} instead of {expected}, the {description}: the file is damaged or a different one")
+        raise ModelFileError(f"its hash is {actual} instead of {expected}, the {description}: the file is damaged or is a different file")
 
 
 def repair_hint(entry: Entry) -> str:

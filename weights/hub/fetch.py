@@ -67,9 +67,9 @@ def _checked_size(entry: Entry, path: Path) -> Path:
 
 def _offline_message(entry: Entry) -> str:
     return (
-        f"{entry.name} is not in {cache.weights_folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. On a machine with a connection get "
-        f"{entry.addresses[0]}, bring it here and run: {_pull_from_file(entry)}. "
-        f"Or unset BOXWRIGHT_OFFLINE and set BOXWRIGHT_MIRROR to a server within reach that has {entry.file}."
+        f"{entry.name} is not in {cache.weights_folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. On a machine with internet access, get "
+        f"{entry.addresses[0]}, copy it to this machine and run: {_pull_from_file(entry)}. "
+        f"Or unset BOXWRIGHT_OFFLINE and set BOXWRIGHT_MIRROR to a reachable server that has {entry.file}."
     )
 
 
@@ -110,7 +110,7 @@ def _download_from(entry: Entry, address: str, partial: PartialFile, on_progress
     except ModelFileError as error:
         if not resumed:
             raise
-        log.info("%s, resumed from an earlier download: %s; downloading all of it again", entry.name, error)
+        log.info("%s, resumed from an earlier download: %s; downloading the whole file again", entry.name, error)
     download(entry, address, partial, on_progress)
     return _verify_and_move(entry, partial)
 

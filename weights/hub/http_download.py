@@ -147,7 +147,7 @@ def _announced_size(entry: Entry, response: requests.Response, offset: int) -> i
         raise FetchError("it answered with an HTML page instead of the file")
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":  # a small compressed answer could expand to an endless file
-        raise FetchError(f"it compressed the file with {encoding} without being asked to")
+        raise FetchError(f"it compressed the file with {encoding}, although the request forbids compression")
     length = response.headers.get("Content-Length", "")
     if not length.isdecimal():
         return entry.sizes[0] if len(entry.sizes) == 1 else None

@@ -98,8 +98,8 @@ def rollback_version(folder: Path, name: str) -> StoredVersion:
     with _locked(folder):
         live = [version for version in list_versions(folder, name) if not version.aside]
         if len(live) < 2:
-            newest = f"before {live[0].number}" if live else "except those set aside"
-            raise RepositoryError(f"{name} has no version {newest}; there is nothing to go back to.")
+            missing = f"before {live[0].number}" if live else "except those set aside"
+            raise RepositoryError(f"{name} has no version {missing}, so it cannot be rolled back.")
         return _make_newest(folder / name, live, live[1])
 
 

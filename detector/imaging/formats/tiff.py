@@ -111,7 +111,7 @@ class _Page:
         if self._segment_area * self.bytes_per_pixel > MAX_SEGMENT_BYTES:
             raise ImageTooLarge(
                 f"the TIFF has {self._kind} of {self.segment_width:,} x {self.segment_height:,} pixels; "
-                f"at most {MAX_SEGMENT_BYTES:,} bytes each are decoded. Save it with smaller ones, or as PNG."
+                f"at most {MAX_SEGMENT_BYTES:,} bytes each are decoded. Save it with smaller {self._kind}, or as PNG."
             )
         needed = self._columns * self._rows * self.planes
         if len(self.offsets) != needed or (self.lengths and len(self.lengths) != needed):
@@ -128,9 +128,9 @@ class _Page:
             raise DamagedImage(f"{size}. Send the whole file.")
         total = self._columns * self._rows * self._segment_area
         if any(tile > max(MAX_TILE, ceil(side / 16) * 16) for tile, side in sides):
-            raise ImageTooLarge(f"{size}; at most {MAX_TILE} per side are read, or the image's side. Save it with smaller ones.")
+            raise ImageTooLarge(f"{size}; at most {MAX_TILE} per side, or the image's side, are allowed. Save it with smaller tiles.")
         if total > MAX_TILE_AREA_FACTOR * self.width * self.height + MAX_TILE**2:
-            raise ImageTooLarge(f"{size}, {total:,} in total; the image has {self.width * self.height:,}. Save it with smaller ones.")
+            raise ImageTooLarge(f"{size}, {total:,} in total; the image has {self.width * self.height:,}. Save it with smaller tiles.")
 
     def _check_jpeg(self, data: bytes) -> None:
         if len(self.lengths) != len(self.offsets):

@@ -148,7 +148,7 @@ def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
     with answering(busy, busy, busy) as (url, _), Client(url, max_wait=10, sleep=waits.append) as client:
         with pytest.raises(ServiceBusy) as error:
             client.detect(b"photo")
-        assert f"{url} is busy: it asks for another 4 s after 8 s of waiting, but the limit is 10 s." in str(error.value)
+        assert f"{url} is busy: the next attempt is allowed in 4 s, but 8 s of at most 10 s have passed." in str(error.value)
     assert waits == [4, 4]
 
 
@@ -164,8 +164,8 @@ def test_503_without_retry_after_is_an_error():
 @pytest.mark.parametrize(
     ("status", "headers", "body", "message"),
     [
-        (200, {}, b"<html>hello", "is not an answer of Boxwright's service"),
-        (200, {}, b'{"models": [{}]}', "is not an answer of Boxwright's service"),
+        (200, {}, b"<html>hello", "is not a response of Boxwright's service"),
+        (200, {}, b'{"models": [{}]}', "is not a response of Boxwright's service"),
         (502, {}, b"<html>", "answered 502 'Bad Gateway' without a problem"),
         (302, {"location": "https://me:secret@else/"}, b"", "redirects .302. to 'https://else/'"),
     ],

@@ -60,7 +60,7 @@ def test_without_a_model_the_service_is_alive_and_not_ready(ask, path):
     assert ask(app, "GET", "/models").json() == {"models": [], "refused": []}
     answer = ask(app, "GET", path)
     assert answer.status_code == 503
-    assert "There is no model 'mine' to answer with yet" in answer.text
+    assert "No model 'mine' is loaded yet" in answer.text
     assert int(answer.headers["retry-after"]) > 0
 
 
@@ -69,7 +69,7 @@ def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(ask, p
     for path, body in (("/detect", photo()), ("/v1/vision/detection", photo())):
         answer = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
         assert answer.status_code == 503
-        assert "There is no model to answer with yet" in answer.text
+        assert "No model is loaded yet" in answer.text
     answer = ask(app, "POST", "/detect", content=photo(), params={"model": "mine"})
     assert answer.status_code == 404
     assert "This service has no models yet" in answer.json()["detail"]

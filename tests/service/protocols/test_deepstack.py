@@ -51,7 +51,7 @@ def blue_iris(photo):
 
 
 def bare(photo):
-    """Neither file name nor content type, and a field that nobody knows."""
+    """The image has no file name and no content type, and the form has an unknown field."""
     return (
         part(b'name="image"', photo) + part(b'name="min_confidence"', b"0.05") + part(b'name="admin_key"', b"x") + b"--" + EDGE + b"--\r\n"
     )

@@ -176,7 +176,7 @@ def test_rollback_sets_the_newest_aside_and_promote_brings_it_back(folder, file)
     assert rollback_version(folder, "mine").number == 2
     assert (live(folder), aside(folder)) == ([2, 1], [3])
     assert rollback_version(folder, "mine").number == 1
-    with pytest.raises(RepositoryError, match="nothing to go back to"):
+    with pytest.raises(RepositoryError, match="cannot be rolled back"):
         rollback_version(folder, "mine")
     back = promote_version(folder, "mine", 3)
     assert back.path.is_file()
@@ -248,7 +248,7 @@ def test_remove_deletes_single_versions_and_whole_models(folder, file):
     with pytest.raises(RepositoryError, match="has no model 'mine'"):
         remove_version(folder, "mine")
     shutil.copy(file, folder / "flat.safetensors")
-    with pytest.raises(RepositoryError, match="nothing to go back to"):
+    with pytest.raises(RepositoryError, match="cannot be rolled back"):
         rollback_version(folder, "flat")
     assert promote_version(folder, "flat", 1).number == 1
     remove_version(folder, "flat")

@@ -95,7 +95,7 @@ class Section:
         if option.value.endswith(",") or "," in option.comment:
             where = "in its comment" if "," in option.comment else "at its end"
             raise self.error(
-                f"{key}={_short(option.text)} has a comma too many {where}; Darknet adds layer 0 for it. Delete the comma.", option.line
+                f"{key}={_short(option.text)} has a surplus comma {where}; Darknet adds layer 0 for it. Delete the comma.", option.line
             )
         return tuple(self._integer(key, item, option) for item in option.value.split(","))
 
@@ -131,7 +131,7 @@ class Section:
 
     def _not_a_number(self, key: str, expected: str, item: str, option: CfgOption) -> NetworkError:
         if not item:
-            return self.error(f"{key}={_short(option.text)} has a comma too many or no value. Each item must be {expected}.", option.line)
+            return self.error(f"{key}={_short(option.text)} has a surplus comma or no value. Each item must be {expected}.", option.line)
         hint = f" {_OWN_LINE}" if _NUMBER.match(item) else ""
         return self.error(f"{key} must be {expected}, got {_short(item)!r}.{hint}", option.line)
 
