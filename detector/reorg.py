@@ -1,6 +1,6 @@
 """The passthrough's reorg in the two channel orders of trained weights.
 
-Darknet's reorg is not space-to-depth, not even up to a permutation of channels: it mixes positions. So the order belongs to the weights.
+Darknet's reorg is not space-to-depth, not even up to a permutation of channels: it mixes positions. Trained weights therefore work with one order only.
 """
 
 import numpy as np

@@ -105,7 +105,7 @@ def _check_limits(file: ImageFile, max_pixels: int) -> None:
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageTooLarge(f"{claim}; at most {max_pixels:,} in total and {MAX_SIDE:,} per side are read. Send a smaller copy.")
     if file.work > MAX_DECODE_WORK:
-        raise ImageTooLarge(f"{claim} and needs too many passes to decode it. Save it as a baseline JPEG or PNG.")
+        raise ImageTooLarge(f"{claim}, and decoding it needs too many passes. Save it as a baseline JPEG or PNG.")
 
 
 _DECODERS: dict[ImageFormat, Callable[[BytesIO], Image.Image]] = {

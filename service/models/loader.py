@@ -94,7 +94,7 @@ class ModelLoader:
         peak, used = LOADING_FACTOR * loaded, self.budget - free_bytes
         if used + peak > self.process_limit:
             raise InsufficientMemory(
-                f"{version.path}: loading the model needs {_mib(peak)} for a moment. The process may use {_mib(self.process_limit)}, and "
+                f"{version.path}: loading the model temporarily needs {_mib(peak)}. The process may use {_mib(self.process_limit)}, and "
                 f"other models use {_mib(used)}. Remove a model, or give the service more memory.",
                 peak + self.budget - self.process_limit,
             )

@@ -17,7 +17,7 @@ class ModelInfo(BaseModel):
     """One served model, described by its newest version."""
 
     name: str = Field(examples=["everyday"])
-    version: str = Field(default="1", examples=["1"], description="The version that answers if a request names none.")
+    version: str = Field(default="1", examples=["1"], description="The version that is used if a request names none.")
     labels: list[str] = Field(examples=[["cat", "dog"]])
     input_size: int = Field(examples=[288], description="Width and height of the network's input in pixels.")
     parameters: int = Field(examples=[3_900_000], description="Number of parameters of the network.")

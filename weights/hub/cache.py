@@ -85,7 +85,7 @@ def _compare(description: str, actual: str, expected: str) -> None:
 
 
 def repair_hint(entry: Entry) -> str:
-    """Return a sentence that tells how to replace a bad file in the cache."""
+    """Return a sentence that explains how to replace a bad file in the cache."""
     return f"Run: boxwright weights remove {entry.name}, then pull it again."
 
 

@@ -33,7 +33,7 @@ def test_models_are_described(ask, tiny_app, tiny_model):
     }
 
 
-def test_first_model_is_the_default_and_others_answer_by_name(tiny_model, random_arrays, photo, ask):
+def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, random_arrays, photo, ask):
     other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
     app = create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (tiny_model, other)]), Settings())
     assert [(model["name"], model["default"]) for model in ask(app, "GET", "/models").json()["models"]] == [
