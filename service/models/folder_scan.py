@@ -33,7 +33,7 @@ class FolderScan:
     """The content of the model folder at one moment. A file that is being copied differs from scan to scan."""
 
     files: Mapping[VersionKey, FileSnapshot] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.Found`
+    problems: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.RepositoryScan`
     stable: frozenset[VersionKey] = frozenset()  # unchanged since the previous scan
     missing: frozenset[VersionKey] = frozenset()  # gone since the previous scan, or in an unreadable folder
 

@@ -43,7 +43,7 @@ def requests_of(photo):
 
 
 def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
-    large = photo(1400, 1000, form="BMP")  # 4 MB: what spools to disk would do so
+    large = photo(1400, 1000, form="BMP")  # 4 MB: larger than the memory limit of a spooled file
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
         for picture in (large, *(photo(form=form) for form in FORMS), photo(form="TIFF", compression="tiff_lzw")):
             for path, request in requests_of(picture):

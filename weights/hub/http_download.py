@@ -133,7 +133,7 @@ def _validator(response: requests.Response) -> str | None:
 
 
 def _continues_at(response: requests.Response, offset: int) -> bool:
-    """False for a different range or none. Other errors say nothing about the existing bytes, so they return True."""
+    """Return False for a different range or none. Other errors do not concern the existing bytes and return True."""
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
     return response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE

@@ -41,8 +41,8 @@ def parse_webp(data: bytes) -> ImageFile:
 def _canvas_size(data: bytes) -> tuple[int, int]:
     kind = data[12:16]
     if kind == b"VP8X":
-        across, down = struct.unpack_from("<I", data, 24), struct.unpack_from("<I", data, 26)
-        return (across[0] & 0xFFFFFF) + 1, (down[0] >> 8) + 1
+        (width_bits,), (height_bits,) = struct.unpack_from("<I", data, 24), struct.unpack_from("<I", data, 26)
+        return (width_bits & 0xFFFFFF) + 1, (height_bits >> 8) + 1
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1

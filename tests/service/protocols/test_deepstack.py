@@ -40,12 +40,12 @@ def part(disposition, data, *headers):
 
 
 def frigate(photo):
-    """What python-requests makes of data={"api_key": ""}, files={"image": bytes}: empty fields stay, a file is called as its field."""
+    """Encode a form as python-requests encodes data={"api_key": ""}, files={"image": bytes}: the file name equals the field name."""
     return part(b'name="api_key"', b"") + part(b'name="image"; filename="image"', photo) + b"--" + EDGE + b"--\r\n"
 
 
 def blue_iris(photo):
-    """What .NET's MultipartFormDataContent writes: names without quotes, a content type for every part."""
+    """Encode a form as .NET's MultipartFormDataContent does: names without quotes, and a content type for every part."""
     image = part(b"name=image; filename=snapshot.jpg; filename*=utf-8''snapshot.jpg", photo, b"Content-Type: image/jpeg")
     return image + part(b"name=min_confidence", b"0.05", b"Content-Type: text/plain; charset=utf-8") + b"--" + EDGE + b"--\r\n"
 

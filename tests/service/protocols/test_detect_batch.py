@@ -16,7 +16,7 @@ def without_clock(answer):
 
 @pytest.fixture(scope="module")
 def alone(http):
-    """(photo) -> its answer when it is sent by itself."""
+    """Return a function (image) -> the response to a request with only this image."""
     return lambda photo: without_clock(http.post("/detect?confidence=0.05", content=photo).json())
 
 

@@ -254,7 +254,7 @@ def test_extreme_sizes_are_answered_in_every_format(detect, photo, width, height
 def test_boxes_refer_to_the_upright_image(detect, photo):
     pixels = Image.open(io.BytesIO(photo(80, 50, form="PNG")))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    exif[0x0112] = 6  # EXIF orientation: rotate clockwise to display
     turned, upright = io.BytesIO(), io.BytesIO()
     pixels.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG", exif=exif)
     pixels.save(upright, "PNG")

@@ -1,4 +1,4 @@
-"""A local web server with the faults of real ones, an empty cache, and small catalogue entries."""
+"""A local web server that simulates faults, an empty cache, and small catalogue entries."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""The README's commands about yolov2-voc, with a local server that has a file of the real size with random numbers."""
+"""The README's commands about yolov2-voc, with a local server that sends a full-size file of random numbers."""
 
 import subprocess
 import sys

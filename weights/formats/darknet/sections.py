@@ -90,7 +90,7 @@ class Section:
         return number
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """Return a list of integers, which may be negative. Darknet counts its commas, so none may be too many."""
+        """Return a list of integers, which may be negative. Darknet counts the commas, so a surplus comma is refused."""
         option = self.option(key)
         if option.value.endswith(",") or "," in option.comment:
             where = "in its comment" if "," in option.comment else "at its end"
