@@ -119,7 +119,7 @@ _DECODERS: dict[ImageFormat, Callable[[BytesIO], Image.Image]] = {
 
 
 def _decode(file: ImageFile, min_side: int | None) -> Image.Image:
-    """Decode a file, and check that a JPEG is complete: libjpeg fills missing pixels with a flat colour, and Pillow does not tell."""
+    """Decode a file, and check that a JPEG is complete: libjpeg silently fills missing pixels with a flat colour."""
     if file.endings:
         image, *others = (_load(replace(file, image_bytes=file.image_bytes + ending), min_side) for ending in file.endings)
         if not all(_equal_pixels(image, other) for other in others):
@@ -148,7 +148,8 @@ def _load(file: ImageFile, min_side: int | None) -> Image.Image:
 def _may_lack_pixels(image: Image.Image, full_height: int) -> bool:
     """Return whether the end of a JPEG looks like that of a truncated file, whose last blocks have a single colour.
 
-    Backgrounds may do so, too, most often in black or white. So a black or white corner counts only if its row of blocks is flat.
+    Uniform backgrounds look the same, and most are black or white. A black or white corner therefore counts only if its whole row of
+    blocks is flat.
     """
     width, height = image.size
     block = max(1, 8 * height // full_height)  # side at the decoded scale

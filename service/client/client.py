@@ -29,7 +29,7 @@ from weights.hub.mirrors import redact_password
 CONNECT_SECONDS = 10
 
 MAX_RESPONSE_BYTES = 256 * 2**20
-"""Larger than any answer of the service, such as the largest image as PNG in base64."""
+"""Larger than any response of the service, such as the largest image as PNG in base64."""
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -51,7 +51,7 @@ class Client:
         Args:
             url: Address of the service, such as "http://localhost:8000".
             api_key: Key, if the service requires one.
-            timeout: Seconds without a byte of the answer after which the request fails.
+            timeout: Seconds without a byte of the response after which the request fails.
             max_wait: Seconds to wait per request while the service is busy (503 with Retry-After).
             sleep: Called with the seconds to wait.
 
@@ -103,7 +103,7 @@ class Client:
 
         Raises:
             RequestRejected: The image or an option is not valid.
-            ClientError: There was no answer.
+            ClientError: There was no valid response.
         """
         given = {"model": model, "confidence": confidence, "iou": iou, "max_detections": max_detections}
         query = [(name, str(value)) for name, value in given.items() if value is not None]

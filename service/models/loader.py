@@ -79,9 +79,9 @@ class ModelLoader:
 
     def _parallel_calls(self, version: StoredVersion, header: ModelHeader, free_bytes: int) -> int:
         """Return how many parallel calls the free memory allows. Raises InsufficientMemory if it is too small for one."""
-        most = usable_cores() if self.concurrent_sessions else 1
-        memory = {calls: estimate_memory(header.spec, header.quantization, calls) for calls in range(most, 0, -1)}
-        self._check_memory(version, memory[1], memory[min(2, most)], free_bytes)
+        max_calls = usable_cores() if self.concurrent_sessions else 1
+        memory = {calls: estimate_memory(header.spec, header.quantization, calls) for calls in range(max_calls, 0, -1)}
+        self._check_memory(version, memory[1], memory[min(2, max_calls)], free_bytes)
         return next(calls for calls, needed in memory.items() if needed <= free_bytes)
 
     def _check_memory(self, version: StoredVersion, needed: int, loaded: int, free_bytes: int) -> None:

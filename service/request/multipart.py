@@ -46,7 +46,7 @@ def parse_form(content_type: str, body: bytes) -> list[FormField]:
     else:
         raise BadForm("The form is damaged: its boundary does not occur in the body.")
     fields: list[FormField] = []
-    while not body.startswith(b"--", position):  # those end the last boundary
+    while not body.startswith(b"--", position):  # two hyphens after a boundary mark the last one
         start, end = body.find(LINE_END, position), body.find(delimiter, position)
         if end < 0 or start < 0:
             raise BadForm(f"The form is cut short after part {len(fields)}: the last boundary is missing.")

@@ -64,7 +64,9 @@ class AnnotatedImage(BaseModel):
 
     media_type: MediaType
     base64: str
-    scale: float | None = Field(default=None, description="Size relative to the original image. Present only if the annotated image is smaller.")
+    scale: float | None = Field(
+        default=None, description="Size relative to the original image. Present only if the annotated image is smaller."
+    )
 
     @classmethod
     def from_file(cls, media_type: MediaType, data: bytes, scale: float = 1.0) -> Self:

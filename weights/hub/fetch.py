@@ -122,7 +122,7 @@ def _verify_and_move(entry: Entry, partial: PartialFile) -> Path:
     except ModelFileError:
         partial.discard()
         raise
-    partial.discard()  # only the note is left
+    partial.discard()  # deletes the note
     return path
 
 

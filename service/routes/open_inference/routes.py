@@ -94,7 +94,9 @@ async def ready(lifecycle: LifecycleDep, registry: RegistryDep) -> ServerReady:
 
 
 @router.get("/models/{model}", summary="Describe a model's tensors", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
-@router.get("/models/{model}/versions/{version}", summary="Describe the tensors of one version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
+@router.get(
+    "/models/{model}/versions/{version}", summary="Describe the tensors of one version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION
+)
 async def model_metadata(model: ModelDep, registry: RegistryDep) -> ModelMetadata:
     """A request has one of the two inputs."""
     return ModelMetadata(

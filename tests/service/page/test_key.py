@@ -92,7 +92,9 @@ def test_key_is_absent_from_urls_and_text_and_the_curl_command_reads_it_from_a_v
 
 
 def test_key_form_passes_the_accessibility_check(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev").Axe()
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev"
+    ).Axe()
     for scheme in ("light", "dark"):
         page.tab.emulate_media(color_scheme=scheme)
         found = axe.run(page.tab).response["violations"]

@@ -332,7 +332,9 @@ def test_small_screens_need_no_horizontal_scrolling(page):
 
 
 def test_the_page_passes_the_accessibility_check(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev").Axe()
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev"
+    ).Axe()
 
     def check():
         for scheme in ("light", "dark"):

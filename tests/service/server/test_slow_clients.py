@@ -51,7 +51,9 @@ def test_incomplete_body_is_answered_408(service_with_short_timeouts, framing):
 
 
 def test_connection_is_closed_if_an_unread_body_does_not_arrive(service_with_short_timeouts):
-    received = receive_until_closed(service_with_short_timeouts.port, b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+    received = receive_until_closed(
+        service_with_short_timeouts.port, b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf"
+    )
     assert received.startswith(b"HTTP/1.1 405 ")
     assert received.count(b"HTTP/1.1") == 1
 

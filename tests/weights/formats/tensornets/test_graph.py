@@ -156,7 +156,9 @@ def test_the_readme_example_of_tensornets_gives_our_boxes(shared, arrays, model,
     graph.assign(sparse.arrays)
     for name in ("cat.png", "dog.jpg", "kite.jpg"):
         path = shared / "photos" / name
-        photo = cv2.imread(str(path))[None].astype(np.float32)  # as the evaluation of tensornets reads images; its `load_img` would swap the colours twice
+        photo = cv2.imread(str(path))[None].astype(
+            np.float32
+        )  # as the evaluation of tensornets reads images; its `load_img` would swap the colours twice
         output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(photo)})
         reference = theirs(original, output, *photo.shape[1:3])
         assert len(reference) > 24
