@@ -52,7 +52,7 @@ class AdmissionLimits:
             raise
 
     def check_length(self, count: int, verb: str) -> None:
-        """Raise BodyTooLarge if `count` is above the limit. The message uses `verb`: "declares" or "has at least"."""
+        """Raise BodyTooLarge if `count` is above the limit. `verb` is for the message: "declares" or "has at least"."""
         limit = self.settings.max_body_bytes
         if count > limit:
             raise BodyTooLarge(f"The body {verb} {count:,} bytes. The limit is {limit:,}. Send a smaller image.")
@@ -62,7 +62,10 @@ class AdmissionLimits:
         return context.key_name is not None or not self.settings.key_hashes
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes that are now in memory. Raises Overloaded above the limit. The caller must subtract the bytes later, even after the error."""
+        """Count bytes that are now in memory. Raises Overloaded above the limit.
+
+        The caller must subtract the bytes later, even after the error.
+        """
         self.body_bytes += count
         self._check_budget(self.body_bytes, self.settings.max_waiting_bytes)
 

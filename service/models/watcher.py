@@ -101,7 +101,7 @@ class ModelWatcher:
             logger.info("model %s: version %s is now served", name, models[0].version)
 
     def _ensure_loaded(self, key: VersionKey, scan: FolderScan) -> bool:
-        """Load the version if its file is stable, new and not rejected. Return True if the version is loaded, possibly from an older file."""
+        """Load the version if its file is stable, new and not rejected. Return True if it is loaded, possibly from an older file."""
         loaded, snapshot = self._loaded.get(key), scan.files.get(key)
         unchanged = loaded is not None and loaded[0] == snapshot
         if snapshot is None or key not in scan.stable or unchanged or self._rejections.blocks(key, self._free_bytes()):

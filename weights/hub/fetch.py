@@ -67,8 +67,8 @@ def _checked_size(entry: Entry, path: Path) -> Path:
 
 def _offline_message(entry: Entry) -> str:
     return (
-        f"{entry.name} is not in {cache.weights_folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. On a machine with internet access, get "
-        f"{entry.addresses[0]}, copy it to this machine and run: {_pull_from_file(entry)}. "
+        f"{entry.name} is not in {cache.weights_folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. "
+        f"On a machine with internet access, get {entry.addresses[0]}, copy it to this machine and run: {_pull_from_file(entry)}. "
         f"Or unset BOXWRIGHT_OFFLINE and set BOXWRIGHT_MIRROR to a reachable server that has {entry.file}."
     )
 

@@ -1,6 +1,6 @@
 """The web page in a real browser, with two models: the default one, and a tiny one with an unusual label.
 
-Playwright runs an event loop in the main thread, in which asyncio.run would fail. The fixtures therefore close the browser after each module.
+Playwright runs an event loop in the main thread, in which asyncio.run would fail. Therefore the browser is closed after each module.
 """
 
 import shutil

@@ -81,7 +81,7 @@ def test_other_clients_are_answered(served, native, photo, body, edge):
 
 
 def test_home_assistant_sends_the_same_bytes_as_frigate(photo):
-    """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}): the bytes above are those that it sends."""
+    """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}), which must send the bytes of `frigate`."""
     prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": photo()}).prepare()
     edge = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
     assert prepared.body.replace(edge, EDGE) == frigate(photo())

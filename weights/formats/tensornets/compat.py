@@ -6,8 +6,8 @@ tensornets imports three modules that no longer exist. Substitutes replace them 
     tensorflow.python.keras.utils.data_utils              with get_file, which is replaced below
     tf_keras.legacy_tf_layers                             from the package tf-keras, where it is now in tf_keras.src
 
-Importing this module has no effect; `import_tensornets` does the work. Afterwards the substitutes are removed from `sys.modules`. tensornets, tf_keras and
-the modules of TensorFlow that they import stay loaded.
+Importing this module does not import tensornets; only `import_tensornets` does. It then removes the substitutes from `sys.modules`.
+tensornets, tf_keras and the modules of TensorFlow that they import stay loaded.
 
 Two functions of tensornets are replaced, so that its `pretrained()` neither downloads nor unpickles anything: `get_file` calls the current
 `FetchFile` (see `fetching_with`), and `parse_weights` is `npz.read_npz`.
