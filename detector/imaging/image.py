@@ -88,7 +88,7 @@ def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels:
         image = _upright(_to_rgb(_decode(file, min_side)), file.orientation)
     except _PILLOW_ERRORS as error:
         raise DamagedImage(
-            f"the {file.format} is cut short or corrupt ({error}); {len(image_bytes):,} bytes were received. Send the whole file."
+            f"the {file.format} is truncated or corrupt ({error}); {len(image_bytes):,} bytes were received. Send the whole file."
         ) from error
     width, height = file.size if file.orientation not in _SWAPPED_SIDES else file.size[::-1]
     return DecodedImage(image, width, height)

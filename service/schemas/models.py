@@ -37,7 +37,7 @@ class RejectedModel(BaseModel):
 
     name: str = Field(examples=["everyday"])
     version: str | None = Field(examples=["3"], description="null if no version of this model can be read.")
-    why: str = Field(examples=["everyday/3/model.safetensors: damaged, or cut short."])
+    why: str = Field(examples=["everyday/3/model.safetensors: damaged or truncated."])
     since: datetime = Field(examples=["2026-11-26T12:00:00Z"])
 
 

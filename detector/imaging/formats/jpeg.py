@@ -77,7 +77,7 @@ class _Frame:
         """Raise DamagedImage if a scan is missing. An image with an end marker may lack refinements."""
         complete = all((low[0] >= 0) if ended else not any(low) for low in self.low_bits.values())
         if not complete:
-            raise DamagedImage("the JPEG is cut short or corrupt (truncated: it lacks scans). Send the whole file.")
+            raise DamagedImage("the JPEG is truncated or corrupt (it lacks scans). Send the whole file.")
 
 
 def parse_jpeg(data: bytes) -> ImageFile:
@@ -114,7 +114,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
         elif marker == 0xE1 and orientation is None and segment[4:8] == b"Exif":
             orientation = read_orientation(segment[4:])
         elif marker not in _KEPT and marker not in _SKIPPED:
-            raise DamagedImage(f"the JPEG is cut short or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
+            raise DamagedImage(f"the JPEG is truncated or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
         if marker in _KEPT:
             parts.append(segment)
         at = end + len(segment)
@@ -122,7 +122,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
 
 
 def _segment(data: bytes, at: int) -> bytes:
-    """Return a segment, marker included. Raises struct.error if it is cut short."""
+    """Return a segment, marker included. Raises struct.error if it is truncated."""
     (length,) = struct.unpack_from(">H", data, at + 2)
     if length < 2 or at + 2 + length > len(data):
         raise struct.error("truncated segment")

@@ -159,7 +159,7 @@ def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, leng
         if size > 4:
             total += size
             if max(total, int.from_bytes(value, order) + size) > length:
-                raise DamagedImage(f"the TIFF is cut short: its tag {tag} points past the end, at {length:,} bytes. Send the whole file.")
+                raise DamagedImage(f"the TIFF is truncated: its tag {tag} points past the end, at {length:,} bytes. Send the whole file.")
 
 
 def _numbers(data: bytes, entry: DirectoryEntry | None, order: ByteOrder) -> tuple[int, ...]:

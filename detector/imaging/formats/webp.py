@@ -13,7 +13,7 @@ def parse_webp(data: bytes) -> ImageFile:
     """Drop metadata, colour profiles and all frames of an animation after the first."""
     size = _canvas_size(data)
     if 8 + int.from_bytes(data[4:8], "little") > len(data):
-        raise DamagedImage(f"the WebP is cut short or corrupt (truncated); {len(data):,} bytes were received. Send the whole file.")
+        raise DamagedImage(f"the WebP is truncated or corrupt; {len(data):,} bytes were received. Send the whole file.")
     parts: list[bytes | memoryview] = []
     orientation: int | None = None
     animated, at = False, 12
