@@ -12,7 +12,7 @@ class CoreAllocator:
     """Divides `cores` among up to `max_calls` parallel calls of the network. Not thread-safe.
 
     The images that wait share the free cores: k images get 1/k of them each. The moving average of waiting and running images
-    keeps cores free for the next image of steady clients, so that two clients run in parallel instead of taking turns with all cores.
+    keeps cores free for the next image of steady clients. Thus the images of two clients run in parallel instead of one after the other.
     """
 
     def __init__(self, cores: int, max_calls: int) -> None:

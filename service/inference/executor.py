@@ -1,7 +1,7 @@
 """Run a model's network in its thread pool.
 
-A lone image uses all cores; several images share them (`core_allocator`). onnxruntime fixes the number of threads per session,
-so a call with one core runs in a single-threaded session, and calls with more cores share the threads of the multi-threaded session.
+A lone image uses all cores; several images share them (`core_allocator`). onnxruntime fixes the number of threads per session.
+Therefore a call with one core runs in a single-threaded session. Calls with more cores share the threads of the multi-threaded session.
 See docs/decisions/0013.
 """
 

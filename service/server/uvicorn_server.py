@@ -17,7 +17,7 @@ from service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
 """Thread switch interval of the interpreter. The event loop shares the interpreter with threads that compute, and Python's default of
-5 ms delays it: in interleaved runs on 2 busy cores, a tenth of the default gave 1.03 to 2.5 times the throughput."""
+5 ms delays it. In interleaved runs on 2 busy cores, a tenth of the default gave 1.03 to 2.5 times the throughput."""
 
 EXIT_SECONDS = 2
 """Part of the grace time that is reserved for the exit of the process, after unfinished requests have been cancelled."""

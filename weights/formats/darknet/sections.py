@@ -1,7 +1,7 @@
 """The sections and options of a .cfg, before they become layers.
 
-The syntax is that of Darknet (src/parser.c, read_cfg, and src/option_list.c): whitespace has no meaning anywhere, a comment line begins
-with # or ;, and a number ends at the first character that does not belong to it (atoi, atof).
+The syntax is that of Darknet (src/parser.c, read_cfg, and src/option_list.c). Whitespace has no meaning anywhere. A comment line begins
+with # or ;. A number ends at the first character that does not belong to it (atoi, atof).
 """
 
 import math
