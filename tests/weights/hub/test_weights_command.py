@@ -95,7 +95,7 @@ def test_a_failed_mirror_and_a_recorded_hash_are_reported(weights, dead, interne
     assert ended.code == 0
     assert f"darknet19: {dead}/{entry.file}: " in ended.err
     assert "trying the next" in ended.err
-    assert "nobody has published a sha256 for darknet19" in ended.err
+    assert "no sha256 is published for darknet19" in ended.err
     assert ended.out.count("\n") == 1
     assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
     assert weights("remove", "darknet19", "--forget").out == "darknet19: removed; its recorded hash is forgotten.\n"
@@ -123,7 +123,7 @@ def test_info_about_a_model_that_was_not_pulled_shows_its_catalogue_entry_withou
     facts = json.loads(weights("info", "yolov2-coco", "--json").out)
     assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
     assert (facts["sizes"], facts["hashes"], facts["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
-    assert internet.seen == []
+    assert internet.requests == []
 
 
 @pytest.mark.parametrize(
