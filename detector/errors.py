@@ -16,7 +16,7 @@
     ├── MissingExtra           packages of an extra are not installed
     └── EngineCacheError       an engine cannot be written to the cache or read from it
 
-A message says what is wrong, where, what was expected, and what to do.
+A message states what is wrong, where, what was expected, and what to do.
 """
 
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Logits <-> boxes: the only module that knows grid cells and anchors (YOLO9000, section 2, "direct location prediction")."""
+"""Logits <-> boxes: the only module that handles grid cells and anchors (YOLO9000, section 2, "direct location prediction")."""
 
 from dataclasses import dataclass
 from typing import Any

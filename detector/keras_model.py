@@ -55,13 +55,13 @@ def build_untrained_keras(
             name. The network then has only the layers after the last of them, which must not read any other earlier layer.
         layer_types: The Keras classes to use.
     """
-    owners = _WeightLayers(share_weights_with, layer_types)
+    weight_layers = _WeightLayers(share_weights_with, layer_types)
     model_inputs, last = _model_inputs(spec, feature_inputs)
     outputs: dict[str, Any] = dict(model_inputs) if feature_inputs else {}
     before = input_shapes(spec.network, spec.input_size)
     names = [layer.name for layer in spec.network]
     for layer in spec.network[names.index(feature_inputs[-1]) + 1 if feature_inputs else 0 :]:
-        last = _apply(layer, last, before[layer.name], outputs, owners)
+        last = _apply(layer, last, before[layer.name], outputs, weight_layers)
         if extra_layers and layer.name in extra_layers:
             last = extra_layers[layer.name](last)
         outputs[layer.name] = last
@@ -93,13 +93,13 @@ class _WeightLayers:
         return self.layer_types.batch_norm(epsilon=layer.epsilon, name=name) if self.shared is None else self.shared.get_layer(name)
 
 
-def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owners: _WeightLayers) -> Any:
+def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], weight_layers: _WeightLayers) -> Any:
     match layer:
         case Conv():
-            last = owners.convolution(layer, before.channels)(_padded(layer, last, 0.0))
+            last = weight_layers.convolution(layer, before.channels)(_padded(layer, last, 0.0))
             if layer.normalize:
-                last = owners.norm(layer)(last)
-            return _activated(layer, last, owners.layer_types)
+                last = weight_layers.norm(layer)(last)
+            return _activated(layer, last, weight_layers.layer_types)
         case MaxPool():
             last = _padded(layer, last, -np.inf)
             return keras.layers.MaxPooling2D(layer.size, layer.stride, name=layer.name)(last)
@@ -110,18 +110,18 @@ def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], owne
         case Route():
             return keras.layers.Concatenate(name=layer.name)([outputs[name] for name in layer.layers])
         case Shortcut():
-            return _activated(layer, keras.layers.Add(name=layer.name)([last, outputs[layer.source]]), owners.layer_types)
+            return _activated(layer, keras.layers.Add(name=layer.name)([last, outputs[layer.source]]), weight_layers.layer_types)
         case Upsample():
             return keras.layers.UpSampling2D(layer.stride, interpolation="nearest", name=layer.name)(last)
 
 
 def _padded(layer: Conv | MaxPool, last: Any, value: float) -> Any:
-    if not any(layer.pads) or _same(layer):
+    if not any(layer.pads) or _is_same_padding(layer):
         return last
     return keras.ops.pad(last, [(0, 0), layer.pads, layer.pads, (0, 0)], constant_values=value)
 
 
-def _same(layer: Conv | MaxPool) -> bool:
+def _is_same_padding(layer: Conv | MaxPool) -> bool:
     """Return whether the padding equals TensorFlow's "same" at stride 1, which is faster than separate padding."""
     total = layer.size - 1
     return isinstance(layer, Conv) and layer.stride == 1 and layer.pads == (total // 2, total - total // 2)
@@ -130,7 +130,7 @@ def _same(layer: Conv | MaxPool) -> bool:
 def _convolution(layer: Conv, channels: int, layer_types: LayerTypes) -> Any:
     options: dict[str, Any] = {
         "strides": layer.stride,
-        "padding": "same" if _same(layer) else "valid",
+        "padding": "same" if _is_same_padding(layer) else "valid",
         "use_bias": not layer.normalize,
         "name": layer.name,
     }

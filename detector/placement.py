@@ -72,8 +72,8 @@ class Placement:
 
     @property
     def _scale(self) -> Boxes:
-        across, down = self.shown_width / self.width, self.shown_height / self.height
-        return np.array([across, down, across, down], np.float32)
+        x_scale, y_scale = self.shown_width / self.width, self.shown_height / self.height
+        return np.array([x_scale, y_scale, x_scale, y_scale], np.float32)
 
     @property
     def _last_pixel(self) -> Boxes:

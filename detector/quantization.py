@@ -1,8 +1,8 @@
 """8-bit quantisation of a model: its quantised layers and the value ranges of the tensors between its layers.
 
-A quantised kernel lies on a grid of 255 steps per filter, scaled by the filter's largest magnitude. So `quantize_kernel` recovers the
-scales from the kernel, and quantising a kernel again does not change it. Batch norm scales whole filters and their steps alike, so it
-may be folded before or after quantisation.
+Each filter of a quantised kernel has 255 possible values, which are multiples of the filter's scale. Its largest magnitude determines the
+scale. Therefore `quantize_kernel` recovers the scales from a quantised kernel, and quantising it again does not change it. Batch norm
+scales whole filters, so it may be folded before or after quantisation.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """The passthrough's reorg in the two channel orders of trained weights.
 
-Darknet's reorg is not space-to-depth, not even up to a permutation of channels: it mixes positions. So the order belongs to the weights.
+Darknet's reorg is not space-to-depth, not even up to a permutation of channels: it mixes positions.
+Trained weights therefore work with only one order.
 """
 
 import numpy as np

@@ -95,7 +95,7 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
             return before
         case Upsample():
             if layer.stride < 1:
-                raise NetworkError(f"layer {layer.name!r}: the stride is at least 1; got {layer}.")
+                raise NetworkError(f"layer {layer.name!r}: the stride must be at least 1; got {layer}.")
             return Shape(before.side * layer.stride, before.channels)
 
 

@@ -1,4 +1,4 @@
-"""`ModelSpec`: the facts about a model, each stated once. `Model`: a spec with its arrays and provenance."""
+"""`ModelSpec`: everything about a model except its weights. `Model`: a spec with its arrays and provenance."""
 
 from collections import Counter
 from collections.abc import Mapping

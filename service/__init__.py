@@ -1,1 +1,1 @@
-"""The detector behind HTTP: a thin skin with one seam, `app.create_app(registry, settings)`."""
+"""The HTTP service. `app.create_app(registry, settings)` creates the application."""

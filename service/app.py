@@ -31,7 +31,7 @@ from service.server.lifecycle import Lifecycle
 from service.settings import Settings
 from service.version import installed_version
 
-DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that says what to do."
+DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that explains what to do."
 
 
 def create_app(registry: Registry, settings: Settings, *, cores: int | None = None) -> FastAPI:
@@ -71,7 +71,7 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
 
 
 def _include_routers(app: FastAPI, authenticator: ApiKeyAuthenticator, settings: Settings) -> None:
-    """Add all endpoints. Without API keys, everything is open; with keys, the page, its files and the health checks are."""
+    """Add all endpoints. The page, its files and the status endpoints never require an API key."""
     protected = [detect.router, open_inference.router, tensorflow_serving.router, models.router, metrics.router]
     if settings.metrics_open:
         protected.remove(metrics.router)
@@ -94,21 +94,21 @@ def _include_protected(app: FastAPI, router: APIRouter, check: Any) -> None:
 
 
 def _add_gauges(metrics: ServiceMetrics, limits: AdmissionLimits) -> None:
-    """Add the metrics that are read when Prometheus asks."""
-    scheduler = limits.scheduler
-    metrics.add_gauge("boxwright_queue_length", "Images that are waiting.", lambda: scheduler.waiting)
+    """Add the gauges, which are read at each scrape."""
+    queue = limits.queue
+    metrics.add_gauge("boxwright_queue_length", "Images that are waiting.", lambda: queue.waiting)
     metrics.add_gauge("boxwright_queue_limit", "Maximum number of waiting images.", lambda: limits.settings.queue_size)
-    metrics.add_gauge("boxwright_photos_in_flight", "Images that are being processed.", lambda: scheduler.running)
+    metrics.add_gauge("boxwright_photos_in_flight", "Images that are being processed.", lambda: queue.running)
     metrics.add_gauge(
         "boxwright_service_seconds",
         "Estimated seconds between two finished images while the service is busy.",
-        lambda: scheduler.service_time.seconds,
+        lambda: queue.service_time.seconds,
     )
     metrics.add_gauge("boxwright_body_bytes", "Bytes of request bodies and annotated images in memory.", lambda: limits.body_bytes)
 
 
 def _complete_openapi(app: FastAPI) -> None:
-    """Add the schemas that FastAPI does not see: of problems, and of the JSON that endpoints parse themselves."""
+    """Add the schemas that FastAPI cannot find: those of problems, and of JSON bodies that endpoints parse themselves."""
     schemas = app.openapi().setdefault("components", {}).setdefault("schemas", {})
     _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = problem["$defs"]

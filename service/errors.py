@@ -17,7 +17,7 @@ BoxwrightError
         ├── NoModel              no model is loaded yet
         └── ShuttingDown         the service is shutting down
 
-`service.schemas.problem` maps each error to an HTTP status. Errors about images, models and labels are in `detector.errors`.
+`service.schemas.problem_kinds` maps each error to an HTTP status. Errors about images, models and labels are in `detector.errors`.
 """
 
 from detector.errors import BoxwrightError, DamagedImage, EmptyImage, ImageTooLarge, NotAnImage

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def installed_version() -> str:
-    """Return the version of the installed distribution, or "0+uninstalled" if the code runs from a plain folder."""
+    """Return the version of the installed distribution, or "0+uninstalled" if there is none."""
     try:
         return version("boxwright")
     except PackageNotFoundError:

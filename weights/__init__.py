@@ -1,1 +1,1 @@
-"""Pretrained models: where they come from, the file formats that store them, and the engines that run them."""
+"""Pretrained models: the catalogue and its downloads, file formats, quantization, model folders, and engines."""

@@ -31,7 +31,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_write_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
-    """Do the same as `atomic_write` for a group of files: all are on the disk before the first is renamed."""
+    """Open temporary files for a group of paths, like `atomic_write`. All data is on the disk before the first rename."""
     temporaries = [path.with_name(f".{secrets.token_hex(8)}.part") for path in paths]
     try:
         with ExitStack() as stack:
@@ -40,10 +40,10 @@ def atomic_write_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
             yield files
             for file, path in zip(files, paths, strict=True):
                 file.flush()
-                with _naming(path):
+                with _name_in_errors(path):
                     os.fsync(file.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
-            with _naming(path):
+            with _name_in_errors(path):
                 temporary.replace(path)
     except BaseException:
         for temporary in temporaries:
@@ -58,16 +58,16 @@ class _OutputFile(io.FileIO):
 
     def __init__(self, temporary: Path, path: Path) -> None:
         self._path = path
-        with _naming(path):
+        with _name_in_errors(path):
             super().__init__(temporary, "x")
 
     def write(self, data: Any, /) -> int:
-        with _naming(self._path):
+        with _name_in_errors(self._path):
             return super().write(data)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _name_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -3,8 +3,8 @@
 BoxwrightError
 ├── FetchError          a file cannot be obtained from any of its addresses
 │   └── DiskError       a file cannot be written, so another address would not help
-├── ExportError         an export cannot be written, or computes something else than the model
-└── RepositoryError     a folder of models lacks what the caller names
+├── ExportError         an export cannot be written, or its output differs from the model's
+└── RepositoryError     a folder of models has no such model or version, or cannot be changed
 """
 
 from detector.errors import BoxwrightError
@@ -19,7 +19,7 @@ class DiskError(FetchError):
 
 
 class ExportError(BoxwrightError):
-    """An export cannot be written, or computes something else than the model."""
+    """An export cannot be written, or its output differs from the model's."""
 
 
 class RepositoryError(BoxwrightError):

@@ -45,9 +45,9 @@ def _cpu_quota(folder: Path) -> float:
 
 
 def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
-    """Return whether 8-bit products are summed in 32 bits: true on all processors except x86 without VNNI."""
-    known = cpu_flags(cpuinfo).split()
-    return "flags" not in known or bool({"avx512_vnni", "avx_vnni"} & set(known))
+    """Return whether the processor sums 8-bit products in 32 bits. Only x86 processors without VNNI do not."""
+    words = cpu_flags(cpuinfo).split()
+    return "flags" not in words or bool({"avx512_vnni", "avx_vnni"} & set(words))
 
 
 def cpu_flags(cpuinfo: Path = CPUINFO) -> str:

@@ -144,7 +144,7 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _Pen:
-    """Draws on one image, with sizes in pixels that suit it."""
+    """Draws on one image, with line widths and text heights that suit the image's size."""
 
     draw: ImageDraw.ImageDraw
     size: tuple[int, int]  # width, height of the image

@@ -14,7 +14,7 @@ JPEG_QUALITY = 90
 MAX_JPEG_SIDE = 65500
 """Maximum side of a JPEG in pixels (libjpeg's JPEG_MAX_DIMENSION)."""
 PNG_COMPRESS_LEVEL = 3
-"""Takes a third of the default level's time, for files that are a few percent larger."""
+"""This level takes a third of the default level's time, and the files are a few percent larger."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels:
         image = _upright(_to_rgb(_decode(file, min_side)), file.orientation)
     except _PILLOW_ERRORS as error:
         raise DamagedImage(
-            f"the {file.format} is cut short or corrupt ({error}); {len(image_bytes):,} bytes came. Send the whole file."
+            f"the {file.format} is truncated or corrupt ({error}); {len(image_bytes):,} bytes were received. Send the whole file."
         ) from error
     width, height = file.size if file.orientation not in _SWAPPED_SIDES else file.size[::-1]
     return DecodedImage(image, width, height)
@@ -105,7 +105,7 @@ def _check_limits(file: ImageFile, max_pixels: int) -> None:
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageTooLarge(f"{claim}; at most {max_pixels:,} in total and {MAX_SIDE:,} per side are read. Send a smaller copy.")
     if file.work > MAX_DECODE_WORK:
-        raise ImageTooLarge(f"{claim} and needs too many passes to decode it. Save it as a baseline JPEG or PNG.")
+        raise ImageTooLarge(f"{claim}, and decoding it needs too many passes. Save it as a baseline JPEG or PNG.")
 
 
 _DECODERS: dict[ImageFormat, Callable[[BytesIO], Image.Image]] = {
@@ -119,7 +119,7 @@ _DECODERS: dict[ImageFormat, Callable[[BytesIO], Image.Image]] = {
 
 
 def _decode(file: ImageFile, min_side: int | None) -> Image.Image:
-    """Decode a file, and check that a JPEG is complete: libjpeg fills missing pixels with a flat colour, and Pillow does not tell."""
+    """Decode a file, and check that a JPEG is complete: libjpeg silently fills missing pixels with a flat colour."""
     if file.endings:
         image, *others = (_load(replace(file, image_bytes=file.image_bytes + ending), min_side) for ending in file.endings)
         if not all(_equal_pixels(image, other) for other in others):
@@ -148,7 +148,8 @@ def _load(file: ImageFile, min_side: int | None) -> Image.Image:
 def _may_lack_pixels(image: Image.Image, full_height: int) -> bool:
     """Return whether the end of a JPEG looks like that of a truncated file, whose last blocks have a single colour.
 
-    Backgrounds may do so, too, most often in black or white. So a black or white corner counts only if its row of blocks is flat.
+    Uniform backgrounds look the same, and most are black or white. A black or white corner therefore counts only if its whole row of
+    blocks is flat.
     """
     width, height = image.size
     block = max(1, 8 * height // full_height)  # side at the decoded scale

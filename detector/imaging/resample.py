@@ -31,7 +31,7 @@ def resize_darknet(image: ResizeInput, output: ResizeOutput) -> None:
     """Resize bilinearly with aligned corners and without antialiasing (Darknet src/image.c, resize_image)."""
     image = np.asarray(image)
     height, width = output.shape[:2]
-    upper, lower, down = _neighbours(image.shape[0], height)
+    upper, lower, lower_weight = _neighbours(image.shape[0], height)
     result = output.reshape(height, width * 3)  # a view: the three channels are adjacent
     for start in range(0, height, BAND_ROWS):
         band = slice(start, start + BAND_ROWS)
@@ -39,17 +39,17 @@ def resize_darknet(image: ResizeInput, output: ResizeOutput) -> None:
         rows = _interpolate_columns(image[used], width)
         top, blended = rows[above], result[band]
         np.subtract(rows[below], top, out=blended)
-        blended *= down[band, None]
+        blended *= lower_weight[band, None]
         blended += top
 
 
 def _interpolate_columns(rows: NDArray[np.uint8], width: int) -> NDArray[np.float32]:
     """(H, W, 3) -> (H, width * 3). Flat indices are faster in numpy than pixel indices."""
-    left, right, across = _neighbours(rows.shape[1], width)
+    left, right, right_weight = _neighbours(rows.shape[1], width)
     flat, channels = rows.reshape(len(rows), -1), np.arange(3)
     start = flat[:, (left[:, None] * 3 + channels).ravel()].astype(np.float32)
     change = flat[:, (right[:, None] * 3 + channels).ravel()] - start
-    change *= np.repeat(across, 3)
+    change *= np.repeat(right_weight, 3)
     start += change
     return start
 

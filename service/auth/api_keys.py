@@ -1,6 +1,6 @@
-"""Creation and hashing of API keys. The service knows only their hashes.
+"""Creation and hashing of API keys. The service stores only their hashes.
 
-A key has 256 random bits, so its SHA-256 cannot be reversed by trial. A slow password hash would only slow down each request
+A key has 256 random bits, so its SHA-256 cannot be reversed by brute force. A slow password hash would only slow down each request
 (docs/decisions/0008-keys-are-hashed-once.md).
 """
 

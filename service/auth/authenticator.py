@@ -40,7 +40,7 @@ class ApiKeyAuthenticator:
             raise _invalid(key_present=False)
 
     async def allow_form_key(self, bearer: BearerCredentials, header: KeyHeader) -> None:
-        """Like `__call__`, but accept a request without a key in its headers: `check_form_key` must follow."""
+        """Like `__call__`, but accept a request without a key in its headers. The endpoint must then call `check_form_key`."""
         self._check_headers(bearer, header)
 
     async def check_request(self, request: Request) -> None:
@@ -68,7 +68,7 @@ class ApiKeyAuthenticator:
         return bool(keys)
 
     def _identify(self, key: bytes) -> bool:
-        """Note the name of a known key in the request context."""
+        """Store the name of a known key in the request context. Return False for an unknown key."""
         name, context = key_name(self._keys, key), current_context()
         if name and context:
             context.key_name = name

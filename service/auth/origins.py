@@ -66,7 +66,7 @@ def _name(host: str) -> str:
 
 
 def _is_local_or_address(name: str) -> bool:
-    if name in ("", "localhost") or name.endswith(".localhost"):  # clients without a Host header are no browsers
+    if name in ("", "localhost") or name.endswith(".localhost"):  # a client without a Host header is not a browser
         return True
     try:
         ipaddress.ip_address(name)

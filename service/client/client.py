@@ -29,7 +29,7 @@ from weights.hub.mirrors import redact_password
 CONNECT_SECONDS = 10
 
 MAX_RESPONSE_BYTES = 256 * 2**20
-"""Larger than any answer of the service, such as the largest image as PNG in base64."""
+"""Larger than any response of the service, such as the largest image as PNG in base64."""
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -51,7 +51,7 @@ class Client:
         Args:
             url: Address of the service, such as "http://localhost:8000".
             api_key: Key, if the service requires one.
-            timeout: Seconds without a byte of the answer after which the request fails.
+            timeout: Seconds without a byte of the response after which the request fails.
             max_wait: Seconds to wait per request while the service is busy (503 with Retry-After).
             sleep: Called with the seconds to wait.
 
@@ -103,7 +103,7 @@ class Client:
 
         Raises:
             RequestRejected: The image or an option is not valid.
-            ClientError: There was no answer.
+            ClientError: There was no valid response.
         """
         given = {"model": model, "confidence": confidence, "iou": iou, "max_detections": max_detections}
         query = [(name, str(value)) for name, value in given.items() if value is not None]
@@ -115,11 +115,11 @@ class Client:
             return schema.model_validate_json(body)
         except ValidationError as error:
             raise UnexpectedResponse(
-                f"{self.display_url} answered {body[:40]!r}, which is not an answer of Boxwright's service. Check the address."
+                f"{self.display_url} answered {body[:40]!r}, which is not a response of Boxwright's service. Check the address."
             ) from error
 
     def _request(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: bytes | None = None) -> bytes:
-        """Return the body of a 200 answer. Repeat the request while the service is busy and `max_wait` allows it."""
+        """Return the body of a 200 response. Repeat the request while the service is busy and `max_wait` allows it."""
         waited = 0.0
         while True:
             response, content = self._send(method, path, query, body)
@@ -130,8 +130,8 @@ class Client:
                 raise self._error(response, content)
             if waited + delay > self._max_wait:
                 raise ServiceBusy(
-                    f"{self.display_url} is busy: it asks for another {delay:.0f} s after {waited:.0f} s of waiting, but the limit is "
-                    f"{self._max_wait:.0f} s. Try again later, or send fewer requests at a time."
+                    f"{self.display_url} is busy: the next attempt is allowed in {delay:.0f} s, but {waited:.0f} s of at most "
+                    f"{self._max_wait:.0f} s have passed. Try again later, or send fewer requests at a time."
                 )
             self._sleep(delay)
             waited += delay

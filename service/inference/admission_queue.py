@@ -140,24 +140,24 @@ class AdmissionQueue:
         if self.running < self.max_concurrency and not self._waiters:
             self.running += 1
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiters.append(turn)
+        granted = asyncio.get_running_loop().create_future()
+        self._waiters.append(granted)
         try:
-            await turn
+            await granted
         except asyncio.CancelledError:
-            if turn in self._waiters:
-                self._waiters.remove(turn)
-            elif not turn.cancelled():  # the slot was granted at the same moment
+            if granted in self._waiters:
+                self._waiters.remove(granted)
+            elif not granted.cancelled():  # the slot was granted at the same moment
                 self._release()
             raise
 
     def _release(self) -> None:
         self.running -= 1
         while self._waiters and self.running < self.max_concurrency:
-            turn = self._waiters.popleft()
-            if not turn.cancelled():
+            granted = self._waiters.popleft()
+            if not granted.cancelled():
                 self.running += 1
-                turn.set_result(None)
+                granted.set_result(None)
 
     def _finish(self, entered: float) -> None:
         self.service_time.add(entered, asyncio.get_running_loop().time())

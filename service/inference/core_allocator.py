@@ -1,4 +1,4 @@
-"""How many cores a call of the network gets.
+"""Allocation of CPU cores to the calls of a network.
 
 One call with many threads is the fastest for one image. Several calls with fewer threads give more throughput, because the threads
 of one call wait for each other after every layer.
@@ -12,7 +12,7 @@ class CoreAllocator:
     """Divides `cores` among up to `max_calls` parallel calls of the network. Not thread-safe.
 
     The images that wait share the free cores: k images get 1/k of them each. The moving average of waiting and running images
-    keeps cores free for the next image of steady clients, so that two clients run in parallel instead of taking turns with all cores.
+    keeps cores free for the next image of steady clients. Thus the images of two clients run in parallel instead of one after the other.
     """
 
     def __init__(self, cores: int, max_calls: int) -> None:
@@ -23,7 +23,7 @@ class CoreAllocator:
 
     @property
     def can_start(self) -> bool:
-        """Return True if another call may start."""
+        """Whether another call may start."""
         return self.free > 0 and self._calls < self._max_calls
 
     def arrive(self, waiting: int) -> None:

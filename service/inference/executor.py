@@ -1,7 +1,7 @@
 """Run a model's network in its thread pool.
 
-A lone image uses all cores; several images share them (`core_allocator`). onnxruntime fixes the number of threads per session,
-so a call with one core runs in a single-threaded session, and calls with more cores share the threads of the multi-threaded session.
+A lone image uses all cores; several images share them (`core_allocator`). onnxruntime fixes the number of threads per session.
+Therefore a call with one core runs in a single-threaded session. Calls with more cores share the threads of the multi-threaded session.
 See docs/decisions/0013.
 """
 
@@ -28,7 +28,7 @@ class NetworkOutput(NamedTuple):
     logits: Logits
     seconds: float  # duration of the batch
     batch_size: int
-    is_first: bool  # of the batch
+    is_first: bool  # whether it is the first image of the batch
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class InferenceExecutor:
         Args:
             network: (N, S, S, 3) -> logits, with all cores.
             thread_pool: At least `max_concurrency` threads.
-            batching: With batches, calls are sequential.
+            batching: Batch size and waiting time. With a batch size above 1, calls are sequential.
             single_threaded: The same network for parallel calls with one core each. None: calls are sequential.
             cores: Threads of `network`.
             max_concurrency: Largest number of parallel calls.
@@ -74,7 +74,7 @@ class InferenceExecutor:
         self._batching = batching
         self._waiting: deque[_Request] = deque()
         self._cores = CoreAllocator(cores, max_concurrency) if parallel_network else CoreAllocator(1, 1)
-        self._changed = threading.Condition()  # guards the two above
+        self._changed = threading.Condition()  # guards _waiting and _cores
 
     @classmethod
     def of(cls, model: LoadedModel, batching: BatchingOptions) -> "InferenceExecutor":
@@ -106,7 +106,7 @@ class InferenceExecutor:
         return sum(not request.output.cancelled() for request in self._waiting)
 
     def _run_next(self) -> None:
-        """Make one call. Each image schedules one; a batch leaves nothing to do for those of its later images."""
+        """Call the network once. Each image schedules one call; if an earlier batch contained the image, its call finds nothing to do."""
         with self._changed:
             self._changed.wait_for(lambda: self._cores.can_start)
             cores = self._cores.start(self._count_waiting())

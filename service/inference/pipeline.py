@@ -193,7 +193,7 @@ class _Job:
 async def detect_each(
     pipeline: InferencePipeline, images: Sequence[ImageInput], model: LoadedModel, options: InferenceOptions
 ) -> list[InferenceResult | ImageError]:
-    """Detect objects in each image; return the results and image errors in order. Any other error ends all."""
+    """Detect objects in each image; return the results and image errors in order. Any other error cancels all images."""
     limit = asyncio.Semaphore(MAX_IMAGES_IN_PROGRESS)
 
     async def detect(image: ImageInput) -> InferenceResult | ImageError:

@@ -1,4 +1,4 @@
-"""What a detection request contains and what it returns."""
+"""Options and results of a detection request."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ NO_CLASS = -1
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """Which detections a request asks for. `class_ids=None` means all classes."""
+    """Options that select detections. `class_ids=None` means all classes."""
 
     score_threshold: float = DEFAULT_SCORE
     iou_threshold: float = DEFAULT_IOU

@@ -16,7 +16,7 @@ logger = logging.getLogger("boxwright.service")
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Handle all errors that the project and FastAPI raise on purpose."""
+    """Register handlers for the error classes of the project and of FastAPI."""
     for error in (BoxwrightError, RequestValidationError):
         app.add_exception_handler(error, _handle_error)
     app.add_exception_handler(HTTPException, _handle_unmatched)

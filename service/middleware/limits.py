@@ -1,7 +1,7 @@
-"""Limits of request bodies: bytes and time of each, and the memory of all together.
+"""Limits of request bodies: size and arrival time of each body, and memory of all bodies together.
 
-A body is refused while it arrives, and the connection is closed then. Starlette's own middleware for body limits knows only the
-number of bytes and answers in plain text.
+A body that exceeds a limit is refused while it arrives, and its connection is closed. Starlette's own middleware limits only the size
+and answers in plain text.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ DRAIN_SECONDS = 1.0
 class AdmissionLimits:
     """Queue and memory limits shared by all requests.
 
-    Bodies of requests that have no API key yet have a small budget of their own, so that they cannot fill that of all others.
+    Bodies of requests without a known API key have their own small budget, so that they cannot exhaust the budget of the others.
     """
 
     settings: Settings
-    scheduler: AdmissionQueue
+    queue: AdmissionQueue
     metrics: ServiceMetrics
     body_bytes: int = 0  # of all bodies and annotated images in memory
     unauthenticated_bytes: int = 0  # of the bodies without an API key
@@ -46,13 +46,13 @@ class AdmissionLimits:
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""
         try:
-            self.scheduler.check_capacity()
+            self.queue.check_capacity()
         except Overloaded:
             self.metrics.rejected.labels("queue").inc()
             raise
 
     def check_length(self, count: int, verb: str) -> None:
-        """Raise BodyTooLarge for a body that `verb` ("declares", "has at least") too many bytes."""
+        """Raise BodyTooLarge if `count` is above the limit. `verb` is for the message: "declares" or "has at least"."""
         limit = self.settings.max_body_bytes
         if count > limit:
             raise BodyTooLarge(f"The body {verb} {count:,} bytes. The limit is {limit:,}. Send a smaller image.")
@@ -62,7 +62,10 @@ class AdmissionLimits:
         return context.key_name is not None or not self.settings.key_hashes
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes that are now in memory. Raises Overloaded above the limit; the caller must subtract them in any case."""
+        """Count bytes that are now in memory. Raises Overloaded above the limit.
+
+        The caller must subtract the bytes later, even after the error.
+        """
         self.body_bytes += count
         self._check_budget(self.body_bytes, self.settings.max_waiting_bytes)
 
@@ -74,7 +77,7 @@ class AdmissionLimits:
     def _check_budget(self, used: int, limit: int) -> None:
         if used > limit:
             self.metrics.rejected.labels("memory").inc()
-            seconds = self.scheduler.retry_after()
+            seconds = self.queue.retry_after()
             raise Overloaded(f"The memory for requests is full. Try again in {seconds} s (Retry-After).", seconds)
 
 
@@ -186,10 +189,10 @@ class _Exchange:
             self.task.cancel()
 
     async def send(self, message: Message) -> None:
-        """Send a part of the response. An error that comes before the body was read closes the connection.
+        """Send a part of the response. An error response that precedes the end of the body closes the connection.
 
-        It is not closed at once: bytes that arrive at a closed connection reset it, and the client may lose the response
-        (RFC 9112, section 9.6). So a little more of the body is read, until the client has seen the response and stops.
+        Bytes that arrive at a closed connection reset it, and the client may lose the response (RFC 9112, section 9.6). Therefore
+        `send` first reads a little more of the body, until the client has received the response and stops sending.
         """
         if message["type"] == "http.response.start":
             self.response_started = True

@@ -1,4 +1,4 @@
-"""Security headers: browsers may do as little as possible with our responses (W3C CSP 3, OWASP Secure Headers)."""
+"""Security headers, which restrict what browsers may do with our responses (W3C CSP 3, OWASP Secure Headers)."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -1,4 +1,4 @@
-"""Scans of the model folder, and which files two consecutive scans agree on."""
+"""Scans of the model folder. A scan records which files are unchanged since the previous scan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class FileSnapshot:
 
     @classmethod
     def of(cls, version: StoredVersion) -> Self:
-        """Read the present state."""
+        """Return the current state of the version's file."""
         try:
             stat = version.path.stat()
         except OSError:
@@ -33,7 +33,7 @@ class FolderScan:
     """The content of the model folder at one moment. A file that is being copied differs from scan to scan."""
 
     files: Mapping[VersionKey, FileSnapshot] = field(default_factory=dict)
-    troubles: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.Found`
+    problems: Mapping[str, str] = field(default_factory=dict)  # see `weights.repository.layout.RepositoryScan`
     stable: frozenset[VersionKey] = frozenset()  # unchanged since the previous scan
     missing: frozenset[VersionKey] = frozenset()  # gone since the previous scan, or in an unreadable folder
 

@@ -36,7 +36,7 @@ class LoadedModel:
     file: str | None = None  # path in the model folder
     cores: int = 1  # threads of a call that runs alone
     max_concurrency: int = 1  # parallel calls of the engine
-    thread_pool: ThreadPoolExecutor = field(default_factory=lambda: _network_threads(1), repr=False)  # the engine is called here only
+    thread_pool: ThreadPoolExecutor = field(default_factory=lambda: _network_threads(1), repr=False)  # calls the engine
 
     @classmethod
     def of(
@@ -86,9 +86,9 @@ class LoadedModel:
 def estimate_memory(spec: ModelSpec, quantization: Quantization | None, calls: int | None = None) -> int:
     """Estimate the bytes of a loaded model.
 
-    Each call takes twice the largest activations of two consecutive layers. The weights count twice for a model of up to LANES_UP_TO
-    bytes with parallel calls, because it has a second session. For one call the estimate compares with the measured growth of the process
-    as follows (MiB): everyday 48 and 43, everyday-int8 26 and 26, YOLOv2 246 and 239.
+    Each call takes twice the largest activations of two consecutive layers. With parallel calls, the weights of a model of up to
+    MAX_SECOND_SESSION_BYTES count twice, because it has a second session. Estimate and measured growth of the process for one call, in
+    MiB: everyday 48 and 43, everyday-int8 26 and 26, YOLOv2 246 and 239.
 
     Args:
         spec: Spec of the model.

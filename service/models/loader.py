@@ -79,9 +79,9 @@ class ModelLoader:
 
     def _parallel_calls(self, version: StoredVersion, header: ModelHeader, free_bytes: int) -> int:
         """Return how many parallel calls the free memory allows. Raises InsufficientMemory if it is too small for one."""
-        most = usable_cores() if self.concurrent_sessions else 1
-        memory = {calls: estimate_memory(header.spec, header.quantization, calls) for calls in range(most, 0, -1)}
-        self._check_memory(version, memory[1], memory[min(2, most)], free_bytes)
+        max_calls = usable_cores() if self.concurrent_sessions else 1
+        memory = {calls: estimate_memory(header.spec, header.quantization, calls) for calls in range(max_calls, 0, -1)}
+        self._check_memory(version, memory[1], memory[min(2, max_calls)], free_bytes)
         return next(calls for calls, needed in memory.items() if needed <= free_bytes)
 
     def _check_memory(self, version: StoredVersion, needed: int, loaded: int, free_bytes: int) -> None:
@@ -94,7 +94,7 @@ class ModelLoader:
         peak, used = LOADING_FACTOR * loaded, self.budget - free_bytes
         if used + peak > self.process_limit:
             raise InsufficientMemory(
-                f"{version.path}: loading the model needs {_mib(peak)} for a moment. The process may use {_mib(self.process_limit)}, and "
+                f"{version.path}: loading the model temporarily needs {_mib(peak)}. The process may use {_mib(self.process_limit)}, and "
                 f"other models use {_mib(used)}. Remove a model, or give the service more memory.",
                 peak + self.budget - self.process_limit,
             )

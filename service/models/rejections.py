@@ -36,9 +36,9 @@ class Rejections:
         return (*(rejection.reported for rejection in self._versions.values()), *self._entries.values())
 
     def update(self, scan: FolderScan) -> None:
-        """Drop rejections of files that have changed or are gone, and add the scan's own findings."""
+        """Drop the rejections of changed and removed files, and add the files and folders that the scan rejected."""
         self._versions = {key: rejection for key, rejection in self._versions.items() if scan.files.get(key) == rejection.snapshot}
-        self._entries = {name: self._reject_entry(name, reason) for name, reason in scan.troubles.items()}
+        self._entries = {name: self._reject_entry(name, reason) for name, reason in scan.problems.items()}
 
     def blocks(self, key: VersionKey, free_bytes: int) -> bool:
         """Return True if another attempt to load the version would fail for the same reason."""
@@ -70,7 +70,7 @@ class Rejections:
         return reported
 
     def _relative(self, message: str) -> str:
-        """Shorten paths to those in the model folder: clients of GET /models must not learn where it is."""
+        """Make paths relative to the model folder, because clients of GET /models must not learn its location."""
         return message.replace(f"{self._folder}/", "")
 
     def _log(self, reported: RejectedVersion) -> None:

@@ -35,7 +35,7 @@ class ModelWatcher:
         self._scan: FolderScan | None = None
         self._loaded: dict[VersionKey, tuple[FileSnapshot, LoadedModel]] = {}
         self._rejections = Rejections(folder)
-        self._unreadable = False  # the folder, at the previous scan
+        self._unreadable = False  # whether the previous scan could not list the folder
         self._stop = threading.Event()
 
     @contextmanager
@@ -57,7 +57,7 @@ class ModelWatcher:
                 logger.exception("the scan of the model folder failed; serving continues and the next scan tries again")
 
     def update(self) -> None:
-        """Scan the folder once and apply the changes. The first scan takes every file as it is."""
+        """Scan the folder once and apply the changes. The first scan treats every file as stable."""
         try:
             self._scan = scan = FolderScan.of(self._folder, self._scan)
         except OSError as error:
@@ -74,7 +74,7 @@ class ModelWatcher:
         self._publish_rejections()
 
     def _update_model(self, name: str, scan: FolderScan) -> None:
-        """Load the newest versions of a model and drop the others. The newest answers before older ones are loaded."""
+        """Load the newest versions of a model and drop the others. The newest is served before older ones are loaded."""
         available = scan.versions(name)
         previous = [key for key in self._loaded if key[0] == name]
         chosen: list[VersionKey] = []
@@ -98,10 +98,10 @@ class ModelWatcher:
         if not models:
             logger.info("model %s: removed from the folder, unloaded", name)
         elif models[:1] != previous[:1]:
-            logger.info("model %s: version %s answers", name, models[0].version)
+            logger.info("model %s: version %s is now served", name, models[0].version)
 
     def _ensure_loaded(self, key: VersionKey, scan: FolderScan) -> bool:
-        """Load the version if its file is stable, new and not rejected. Return True if some file of the version is loaded."""
+        """Load the version if its file is stable, new and not rejected. Return True if it is loaded, possibly from an older file."""
         loaded, snapshot = self._loaded.get(key), scan.files.get(key)
         unchanged = loaded is not None and loaded[0] == snapshot
         if snapshot is None or key not in scan.stable or unchanged or self._rejections.blocks(key, self._free_bytes()):

@@ -14,14 +14,14 @@ from service.ray.settings import AUTO, RaySettings, check_supported
 from service.settings import Settings, read_settings
 
 UNLIMITED_REQUESTS = 100_000
-"""Disables Ray's own request limits. The queue of a replica is full long before, and answers 503 with a problem and Retry-After."""
+"""Effectively no limit by Ray. A replica's own queue is full much earlier, and the replica then answers 503 with Retry-After."""
 
 
 def build(args: RaySettings) -> serve.Application:
     """Build the application from `args` and the environment (BOXWRIGHT_MODEL, ...).
 
     Raises:
-        SettingError: A setting is not valid, or the number of replicas is not given: Ray builds before it connects to a cluster.
+        SettingError: A setting is not valid, or `replicas` is "auto". Ray calls this function before it knows the size of the cluster.
     """
     if args.replicas == AUTO:
         raise SettingError("the number of replicas is required. Add replicas=4, or replicas=1-8 to scale with the load.")

@@ -14,7 +14,7 @@ FOLDER_PREFIX = "boxwright-"
 
 
 def configure_ray_environment(*, serving: bool) -> None:
-    """Set the variables for Ray on this machine. Variables that are set already, and those of a cluster (RAY_ADDRESS), stay."""
+    """Set the variables for Ray, except those that are already set. With RAY_ADDRESS, the cluster has its own configuration."""
     variables = {
         "RAY_USAGE_STATS_ENABLED": "0",  # no usage reports
         "RAY_DEDUP_LOGS": "0",  # Ray must not drop similar lines of the access log
@@ -44,7 +44,7 @@ def _serve() -> dict[str, str]:
 
 
 def _haproxy() -> dict[str, str]:
-    """Use HAProxy instead of Ray's proxy, which is written in Python and takes a large part of the network's time per image.
+    """Use HAProxy instead of Ray's proxy, which is written in Python and slow: its time per image is a large part of the inference time.
 
     HAProxy sends requests to the replicas directly. It repeats a request once if its replica dies and the request fits the buffer.
     """

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 SOCKET_VARIABLE = "RAY_SERVE_HAPROXY_SOCKET_PATH"
-"""Tells Ray where HAProxy accepts commands; set by `environment.configure_ray_environment`."""
+"""Environment variable with the path of the socket where HAProxy accepts commands. `configure_ray_environment` sets it."""
 
 
 def drain_proxy(timeout: float) -> bool | None:

@@ -36,7 +36,7 @@ class DetectorReplica:
         return _without_request_id(self._app)
 
     async def check_health(self) -> None:
-        """Return if the thread of the network responds. Ray calls this regularly, and replaces a replica that does not return."""
+        """Return when the thread of the network responds. Ray calls this regularly, and replaces a replica that does not return."""
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(model.thread_pool, int) for model in self._registry))
 
@@ -46,7 +46,7 @@ class DetectorReplica:
 
 
 def _without_request_id(app: ASGIApp) -> ASGIApp:
-    """Remove the request id from the answers of `app`, because Ray adds the same id."""
+    """Remove the request id from the responses of `app`, because Ray adds the same id."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_without_id(message: Message) -> None:

@@ -1,1 +1,1 @@
-"""What the endpoints read from a request: images, forms, JSON, and the context of the request."""
+"""Parsing of requests: images, forms, JSON, and the request context."""

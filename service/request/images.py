@@ -94,5 +94,5 @@ def _images_in_form(content_type: str, body: bytes) -> UploadedImages:
             f"Unknown form field {unknown[:80]!r}. Send each image as {IMAGE_FIELD!r} and options in the query, such as ?confidence=0.5."
         )
     if not fields:
-        raise BadForm(f"The form has no field {IMAGE_FIELD!r}. Send each image as one.")
+        raise BadForm(f"The form has no field {IMAGE_FIELD!r}. Send each image as a field of this name.")
     return UploadedImages([field.data for field in fields], is_batch=len(fields) > 1)

@@ -1,6 +1,6 @@
 """Multipart forms (RFC 7578), parsed in memory.
 
-Starlette's parser does not fit: it decodes parts without a file name as text, accepts a form that is cut short, and writes large
+Starlette's parser does not fit: it decodes parts without a file name as text, accepts a truncated form, and writes large
 files to disk. It also runs Python code for each possible start of a boundary. `bytes.find` does that search in C, so the time is
 linear in the size of the form and small.
 """
@@ -36,7 +36,7 @@ def parse_form(content_type: str, body: bytes) -> list[FormField]:
         body: The whole form.
 
     Raises:
-        BadForm: The form is damaged, cut short, or has too many parts.
+        BadForm: The form is damaged, truncated, or has too many parts.
     """
     delimiter = LINE_END + b"--" + _boundary(content_type)
     if body.startswith(delimiter[len(LINE_END) :]):
@@ -46,10 +46,10 @@ def parse_form(content_type: str, body: bytes) -> list[FormField]:
     else:
         raise BadForm("The form is damaged: its boundary does not occur in the body.")
     fields: list[FormField] = []
-    while not body.startswith(b"--", position):  # those end the last boundary
+    while not body.startswith(b"--", position):  # two hyphens after a boundary mark the last one
         start, end = body.find(LINE_END, position), body.find(delimiter, position)
         if end < 0 or start < 0:
-            raise BadForm(f"The form is cut short after part {len(fields)}: the last boundary is missing.")
+            raise BadForm(f"The form is truncated after part {len(fields)}: the last boundary is missing.")
         if body[position:start].strip(b" \t"):
             raise BadForm(f"The form is damaged: unexpected bytes follow a boundary after part {len(fields)}.")
         if len(fields) == MAX_PARTS:

@@ -1,1 +1,1 @@
-"""HTTP endpoints, one module for each protocol or use."""
+"""HTTP endpoints, grouped by protocol."""

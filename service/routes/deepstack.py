@@ -54,7 +54,7 @@ class Prediction(BaseModel):
     y_max: int
 
     @classmethod
-    def from_answer(cls, answer: InferenceResult, labels: Sequence[str]) -> list[Self]:
+    def from_result(cls, result: InferenceResult, labels: Sequence[str]) -> list[Self]:
         """Convert all detections, best first: Frigate stops at the first one below its threshold."""
         corners = ("x_min", "y_min", "x_max", "y_max")
         return [
@@ -63,7 +63,7 @@ class Prediction(BaseModel):
                 confidence=round(detection.score, 4),
                 **dict(zip(corners, (round(edge) for edge in detection.box), strict=True)),
             )
-            for detection in answer.detections
+            for detection in result.detections
         ]
 
 
@@ -89,7 +89,7 @@ class Predictions(BaseModel):
 
 
 class Ping(BaseModel):
-    """Answer to a ping."""
+    """Response to a ping."""
 
     success: bool = True
 
@@ -113,14 +113,14 @@ class ModelNames(BaseModel):
 @status.get("/server/status/ping", summary="Is the process alive? (CodeProject.AI)")
 @status.get("/status/ping", summary="Is the process alive? (earlier CodeProject.AI)")
 async def ping() -> Ping:
-    """Answers while the process can answer any request."""
+    """Succeeds while the process can handle requests."""
     return Ping()
 
 
 @status.get("/server/status/updateavailable", summary="Is there an update? (CodeProject.AI)")
 @status.get("/status/updateavailable", summary="Is there an update? (earlier CodeProject.AI)")
 async def update_available() -> UpdateStatus:
-    """Clients ask this when they connect. The answer is always no."""
+    """Clients send this request when they connect. The response never offers an update."""
     return UpdateStatus(message="This is the installed version.", version=installed_version())
 
 
@@ -203,7 +203,7 @@ async def _predict(fields: Sequence[FormField], query: DeepStackQuery, model: Lo
     values = _known_fields(fields)
     options = InferenceOptions(_min_confidence(values.get(CONFIDENCE_FIELD, b"")), query.iou, max_detections=query.max_detections)
     answer = await inference.detect(values[IMAGE_FIELD], model, options)
-    predictions = Prediction.from_answer(answer, model.detector.spec.labels)
+    predictions = Prediction.from_result(answer, model.detector.spec.labels)
     times = answer.timing_ms
     return Predictions(
         predictions=predictions, count=len(predictions), inferenceMs=round(times["network"]), processMs=round(times["total"])

@@ -38,7 +38,7 @@ router = APIRouter(tags=["detect"])
 ResultT = TypeVar("ResultT")
 
 SCALE_HEADER = "X-Image-Scale"
-"""Size of an annotated image relative to the image, if it was drawn at reduced size."""
+"""Size of the annotated image relative to the original image, if it was drawn at reduced size."""
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
 ERRORS = (
     *IMAGE_ERRORS,
@@ -59,7 +59,7 @@ class DetectQuery(DetectionParameters):
     model: str | None = Field(default=None, description="Name of the model, see GET /models. Default: the default model.")
     classes: list[str] = Field(default=[], description="Keep only these labels. Repeat the parameter for several. Default: all.")
     format: Literal["json", "image", "both"] = Field(
-        default="json", description="Answer the boxes, the image with the boxes drawn on it (one image only), or both in JSON."
+        default="json", description="Return the boxes, the image with the boxes drawn on it (one image only), or both in JSON."
     )
 
 
@@ -93,9 +93,9 @@ _RESPONSES: Responses = {
     dependencies=[admit_images, reject_repeated_params(repeatable=("classes",))],
 )
 async def detect(request: Request, query: Annotated[DetectQuery, Query()], registry: RegistryDep, inference: InferenceDep) -> Response:
-    """Boxes are in pixels of the upright image, best score first. format=image answers a JPEG, or a PNG if the Accept header prefers it.
+    """Boxes are in pixels of the upright image, best score first. format=image returns a JPEG, or a PNG if the Accept header prefers it.
 
-    Several images are answered in order. An image that cannot be used has its problem in the place of its response.
+    The results of several images are in order. For an image that cannot be used, a problem replaces the result.
     """
     model = registry.get(query.model)
     options = _options(query, model, ", ".join(request.headers.getlist("accept")))

@@ -12,7 +12,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", summary="Is the process alive?")
 async def livez() -> Health:
-    """Answers while the process can answer any request."""
+    """Succeeds while the process can handle requests."""
     return Health(status="alive")
 
 

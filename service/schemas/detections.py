@@ -13,7 +13,7 @@ from service.schemas.problem import Problem
 
 
 class Box(BaseModel):
-    """Edges in pixels of the upright image: 0 is the left edge of its first pixel, its width the right edge of its last."""
+    """Edges in pixels of the upright image, from 0 at its left or top edge to its width or height."""
 
     xmin: float
     ymin: float
@@ -50,7 +50,7 @@ class ImageSize(BaseModel):
 
 
 class Timing(BaseModel):
-    """Milliseconds. The total includes waiting for other requests and drawing; the stages do not."""
+    """Durations in milliseconds. Only the total includes queueing and drawing."""
 
     decode: float
     prepare: float
@@ -64,7 +64,9 @@ class AnnotatedImage(BaseModel):
 
     media_type: MediaType
     base64: str
-    scale: float | None = Field(default=None, description="Its size relative to the image, if a large image was drawn at reduced size.")
+    scale: float | None = Field(
+        default=None, description="Size relative to the original image. Present only if the annotated image is smaller."
+    )
 
     @classmethod
     def from_file(cls, media_type: MediaType, data: bytes, scale: float = 1.0) -> Self:
@@ -72,7 +74,7 @@ class AnnotatedImage(BaseModel):
         return cls(media_type=media_type, base64=b64encode(data).decode("ascii"), scale=None if scale == 1.0 else round(scale, 6))
 
     def decoded(self) -> EncodedImage:
-        """Return the image file."""
+        """Decode the base64 text to the image file."""
         return EncodedImage(self.media_type, b64decode(self.base64))
 
 
@@ -103,13 +105,13 @@ EXAMPLE_FAILURE: JsonDict = {
         "type": "urn:boxwright:problem:empty-photo",
         "title": "The image is empty",
         "status": 400,
-        "detail": "A sentence that says what to do.",
+        "detail": "A sentence that explains the problem and what to do.",
     }
 }
 
 
 class FailedImage(BaseModel):
-    """Why one image of a batch cannot be used, in the place of its response."""
+    """The problem of one image of a batch. It replaces the response of this image."""
 
     problem: Problem
 

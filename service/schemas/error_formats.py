@@ -1,6 +1,6 @@
 """How each HTTP protocol reports errors. The path of a request selects the protocol.
 
-The native endpoints answer problem details (RFC 9457). Clients of the other protocols look for a field `error`.
+The native endpoints send problem details (RFC 9457). Clients of the other protocols expect a field `error`.
 """
 
 import json

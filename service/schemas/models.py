@@ -17,12 +17,12 @@ class ModelInfo(BaseModel):
     """One served model, described by its newest version."""
 
     name: str = Field(examples=["everyday"])
-    version: str = Field(default="1", examples=["1"], description="The version that answers if a request names none.")
+    version: str = Field(default="1", examples=["1"], description="The version that is used if a request names none.")
     labels: list[str] = Field(examples=[["cat", "dog"]])
     input_size: int = Field(examples=[288], description="Width and height of the network's input in pixels.")
     parameters: int = Field(examples=[3_900_000], description="Number of parameters of the network.")
     engine: str = Field(examples=["onnxruntime"])
-    default: bool = Field(examples=[True], description="Whether this model answers if a request names none.")
+    default: bool = Field(examples=[True], description="Whether this model is used if a request names none.")
     ap: str | None = Field(
         default=None, description="Average precision, and the data it was measured on.", examples=["0.8043 on set val, 301 photos"]
     )
@@ -37,7 +37,7 @@ class RejectedModel(BaseModel):
 
     name: str = Field(examples=["everyday"])
     version: str | None = Field(examples=["3"], description="null if no version of this model can be read.")
-    why: str = Field(examples=["everyday/3/model.safetensors: damaged, or cut short."])
+    why: str = Field(examples=["everyday/3/model.safetensors: damaged or truncated."])
     since: datetime = Field(examples=["2026-11-26T12:00:00Z"])
 
 

@@ -18,5 +18,5 @@ class DetectionParameters(BaseModel):
     max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=1000, description="Maximum number of boxes; the best are kept.")
 
     def options(self) -> InferenceOptions:
-        """Return the same values for `Inference.detect`."""
+        """Return these values as options of `InferencePipeline.detect`."""
         return InferenceOptions(score_threshold=self.confidence, iou_threshold=self.iou, max_detections=self.max_detections)

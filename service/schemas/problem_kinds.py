@@ -1,4 +1,4 @@
-"""One table from error class to HTTP status and kind of problem."""
+"""Table of the error classes with their HTTP status and kind of problem."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from service.errors import (
 from service.schemas.problem import ParameterProblem, Problem
 
 MAX_PARAMETER_ERRORS = 10
-"""In one response. The service does not echo a request without limit."""
+"""Maximum number of parameter errors in one response, so that the service does not repeat a long request."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ PROBLEM_KINDS: Mapping[type[Exception], ProblemKind] = {
     DeadlineMissed: ProblemKind(504, "deadline-missed", "The deadline passed"),
 }
 UNEXPECTED = ProblemKind(500, "unexpected", "Internal error")
-EXAMPLE_DETAIL = "A sentence that says what to do."
+EXAMPLE_DETAIL = "A sentence that explains the problem and what to do."
 
 
 def problem_kind(error: Exception) -> ProblemKind:
-    """Return the kind of problem that `error` is. Errors that are not in the table are `UNEXPECTED`."""
+    """Return the kind of problem for `error`, or `UNEXPECTED` if its class is not in the table."""
     if isinstance(error, HTTPException):  # from Starlette: an unknown path, or a method that the path does not support
         return ProblemKind(error.status_code, "", HTTPStatus(error.status_code).phrase)
     return next((PROBLEM_KINDS[cls] for cls in type(error).__mro__ if cls in PROBLEM_KINDS), UNEXPECTED)

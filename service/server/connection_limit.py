@@ -12,7 +12,7 @@ except ImportError:  # Windows
 logger = logging.getLogger("boxwright.service")
 
 RESERVED_FILES = 128
-"""Open files that are not connections, such as models, pipes and libraries."""
+"""File descriptors reserved for everything except connections, such as models, pipes and libraries."""
 
 LOG_INTERVAL = 60.0
 """Seconds between two log lines about the limit."""
@@ -31,7 +31,7 @@ def effective_limit(max_connections: int, max_files: int | None = None) -> int:
         return max_connections
     allowed = max(1, max_files - RESERVED_FILES)
     if allowed < max_connections:
-        logger.warning("at most %d connections instead of %d: the process may open %d files", allowed, max_connections, max_files)
+        logger.warning("lowered max_connections from %d to %d: the process may open only %d files", max_connections, allowed, max_files)
     return min(max_connections, allowed)
 
 

@@ -1,10 +1,10 @@
 """HTTP/1.1 with limits that uvicorn lacks.
 
-The limits are: size and duration of a request's head, the time until an answer has been sent, and the number of connections. Requests to
-switch to another protocol are answered and end the connection.
+The limits are: size and duration of a request's head, the time until a response has been sent, and the number of connections. A request
+to switch to another protocol is answered, and then its connection is closed.
 
-Subclasses uvicorn's httptools protocol without its private attributes; tests/service/server/test_http_protocol.py pins the methods and
-attributes that it overrides and reads.
+The class extends uvicorn's httptools protocol and uses none of its private attributes. tests/service/server/test_http_protocol.py checks
+that uvicorn still has the methods and attributes that the class overrides and reads.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ TOO_SLOW = b"408 Request Timeout"
 UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
 
 REFUSAL_LINGER_SECONDS = 1.0
-"""How long a refused connection stays open. Its input is dropped, so that no reset overtakes the answer."""
+"""How long a refused connection stays open. Its input is dropped, so that a TCP reset does not discard the response."""
 
 
 def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
@@ -151,7 +151,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
 
     def _refuse(self, status: bytes, message: bytes = b"") -> None:
-        """Close the connection. Send the status if a head is refused and no answer is being sent."""
+        """Close the connection. Send the status if a head is refused and no response is being sent."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True

@@ -1,4 +1,4 @@
-"""The server process: listen, answer, and shut down in order."""
+"""The server process: accept requests, and shut down gracefully."""
 
 import signal
 import sys
@@ -17,10 +17,10 @@ from service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
 """Thread switch interval of the interpreter. The event loop shares the interpreter with threads that compute, and Python's default of
-5 ms delays it: in interleaved runs on 2 busy cores, a tenth of the default gave 1.03 to 2.5 times the throughput."""
+5 ms delays it. In interleaved runs on 2 busy cores, a tenth of the default gave 1.03 to 2.5 times the throughput."""
 
 EXIT_SECONDS = 2
-"""Part of the grace time that is left for the end of the process after unfinished requests have been cut off."""
+"""Part of the grace time that is reserved for the exit of the process, after unfinished requests have been cancelled."""
 
 
 def run_server(app: FastAPI, settings: Settings) -> None:
@@ -76,9 +76,8 @@ class GracefulServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Return True when it is time to stop listening. uvicorn calls this ten times per second."""
         if self._lifecycle.shutting_down and not self._exit_timer_started:
-            hard_exit.start_exit_timer(
-                self._grace_seconds - hard_exit.KILL_MARGIN
-            )  # not in the signal handler: starting a thread takes locks
+            # The signal handler cannot start this timer, because starting a thread takes locks.
+            hard_exit.start_exit_timer(self._grace_seconds - hard_exit.KILL_MARGIN)
             self._exit_timer_started = True
         if self._stop_listening_at is not None and monotonic() >= self._stop_listening_at:
             super().handle_exit(signal.SIGTERM, None)  # uvicorn raises the signal again after its shutdown

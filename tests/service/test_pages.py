@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_health_answers(ask, tiny_app, path):
+def test_health_checks_succeed(ask, tiny_app, path):
     assert ask(tiny_app, "GET", path).status_code == 200
 
 
@@ -61,7 +61,7 @@ def has_example(media, schemas):
     """Return True if the schema, or each of its fields, has an example."""
     schema = media.get("schema", {})
     schema = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-    if any(name in place for place in (media, schema) for name in ("example", "examples", "default")):
+    if any(name in part for part in (media, schema) for name in ("example", "examples", "default")):
         return True
     inner = [schema["items"]] if "items" in schema else list(schema.get("properties", {}).values())
     return bool(inner) and all(has_example({"schema": field}, schemas) for field in inner)

@@ -43,10 +43,10 @@ def requests_of(photo):
 
 
 def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
-    large = photo(1400, 1000, form="BMP")  # 4 MB: what spools to disk would do so
+    large = photo(1400, 1000, form="BMP")  # 4 MB: larger than the memory limit of a spooled file
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
-        for picture in (large, *(photo(form=form) for form in FORMS), photo(form="TIFF", compression="tiff_lzw")):
-            for path, request in requests_of(picture):
+        for image in (large, *(photo(form=form) for form in FORMS), photo(form="TIFF", compression="tiff_lzw")):
+            for path, request in requests_of(image):
                 answer = client.post(path, **request)
                 assert answer.status_code == 200, (path, answer.text[:500])
 
@@ -54,9 +54,9 @@ def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
 def test_no_part_of_an_image_is_in_the_log(writes_nothing, photo):
     valid = with_secret(photo(200, 100))
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
-        for picture in (valid, valid[:-300], SECRET + valid):
-            statuses = {client.post(path, **request).status_code for path, request in requests_of(picture)}
-            assert (statuses == {200}) == (picture is valid)
+        for image in (valid, valid[:-300], SECRET + valid):
+            statuses = {client.post(path, **request).status_code for path, request in requests_of(image)}
+            assert (statuses == {200}) == (image is valid)
         client.post("/detect", content=b'{"image": "' + SECRET, headers={"content-type": "application/json"})
         client.post("/detect", content=valid, params={"confidence": SECRET.decode()}, headers={"X-Request-Timeout": SECRET.decode()})
     assert writes_nothing.stop() == 0

@@ -91,9 +91,9 @@ def test_mutated_forms_cause_no_internal_error(service, count):
 
 
 def test_mutated_queries_cause_no_internal_error(tiny_app, ask):
-    dice = random.Random(11)
+    rng = random.Random(11)
     query = b"confidence=0.5&iou=0.4&classes=dog&classes=cat&max_detections=5&format=both&model=tiny-random"
-    queries = [quote(untrusted_input.mutated(query, query[::-1], dice), safe="&=") for _ in range(150)]
+    queries = [quote(untrusted_input.mutated(query, query[::-1], rng), safe="&=") for _ in range(150)]
     photo = untrusted_input.valid_images()["PNG"][0]
     statuses = {ask(tiny_app, "POST", f"/detect?{query}", content=photo).status_code for query in queries}
     assert statuses <= {200, 404, 422}

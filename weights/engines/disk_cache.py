@@ -46,7 +46,7 @@ _ABANDONED_SECONDS = 3600  # age at which an incomplete folder is assumed to bel
 
 
 class CachedEngine(NamedTuple):
-    """An engine from the cache, with the facts of its model."""
+    """An engine from the cache, with the description of its model."""
 
     name: str
     spec: ModelSpec

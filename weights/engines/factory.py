@@ -1,4 +1,4 @@
-"""Create an engine by name, from a model or directly from what the user calls a model.
+"""Create an engine by name, from a `Model` or from a model's name or file.
 
 The engine names are those of `detector.engines` and "tensornets", the original graph, which `detector` does not know.
 """

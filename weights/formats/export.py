@@ -90,7 +90,7 @@ def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixe
 def _check_paths(exporter: Exporter, path: Path, *, force: bool) -> None:
     """Check all paths before any work is done."""
     if path.suffix != exporter.suffix[0]:
-        raise ExportError(f"{path}: the name of such an export is NAME{exporter.suffix[0] or ', a folder without suffix'}.")
+        raise ExportError(f"{path}: this format requires the name NAME{exporter.suffix[0] or ', a folder without suffix'}.")
     if not path.parent.is_dir():
         raise ExportError(f"{path}: the folder {path.parent} does not exist. Create it, or choose another path.")
     for output in (path.with_suffix(suffix) for suffix in exporter.suffix):

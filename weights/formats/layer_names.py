@@ -10,13 +10,13 @@ from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortc
 def name_layers(network: Network) -> Network:
     """Return the network with meaningful layer names.
 
-    If it equals our YOLOv2, Tiny YOLOv2 or Darknet19 apart from the widths, or equals the first layers of one of them with the widths, it
-    gets the names of that network. Otherwise the names are by stage: conv3_1, pool3, route1. A stage ends after each max pool and reorg,
-    and before each strided convolution.
+    A network with the structure of YOLOv2, Tiny YOLOv2 or Darknet19 gets its names; the widths (filter counts) may differ. The first
+    layers of such a network also get its names if the widths are equal. Every other network is named by stage: conv3_1, pool3, route1.
+    A max pool, reorg, upsampling or strided convolution starts a new stage.
     """
     known = (yolov2(()), tiny_yolov2(()), tiny_yolov2((), filters=512), darknet19().layers, tiny_backbone().layers)
-    twin = next((other for other in known if _same_structure(network, other)), None)
-    return rename_layers(network, [layer.name for layer in twin[: len(network)]] if twin else _names_by_stage(network))
+    match = next((other for other in known if _same_structure(network, other)), None)
+    return rename_layers(network, [layer.name for layer in match[: len(network)]] if match else _names_by_stage(network))
 
 
 def rename_layers(network: Network, names: Sequence[str]) -> Network:

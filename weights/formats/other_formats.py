@@ -26,7 +26,7 @@ _OTHER_FORMATS = {
 
 
 def describe_other_format(start: bytes) -> str:
-    """Return sentences that tell what a file is and what to do, or "" if the format is unknown.
+    """Return sentences that name the format of a file and what to do, or "" if the format is unknown.
 
     Args:
         start: The first bytes of the file, at least eight.

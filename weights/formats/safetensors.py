@@ -83,10 +83,10 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None) -> None:
     metadata = _metadata(header, _digest(arrays))
     if _parse(metadata) != header:
         raise ModelFileError(f"{path}: the spec or the provenance of {model.name!r} contains a value that JSON does not preserve.")
-    in_file = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # float32 first, so that every array is aligned
+    ordered_arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # float32 first, so that every array is aligned
     with atomic_write(path) as file:
-        file.write(_header_bytes(metadata, in_file))
-        for array in in_file.values():
+        file.write(_header_bytes(metadata, ordered_arrays))
+        for array in ordered_arrays.values():
             file.write(array.data)
 
 
@@ -101,7 +101,7 @@ def load_model(path: Path, *, display_path: Path | None = None) -> Model:
         The model.
 
     Raises:
-        ModelFileError: The file is damaged or in another format. The message tells what to do.
+        ModelFileError: The file is damaged or in another format. The message explains what to do.
     """
     with _opened(path, display_path or path) as (header, digest, file):
         stored = {name: file.get_tensor(name) for name in _layout(header)}
@@ -112,7 +112,7 @@ def load_model(path: Path, *, display_path: Path | None = None) -> Model:
 
 
 def read_header(path: Path, *, display_path: Path | None = None) -> ModelHeader:
-    """Read and check everything but the arrays. Raises ModelFileError as `load_model` does, except for damaged arrays."""
+    """Read and check everything except the arrays. Raises ModelFileError as `load_model` does, except for damaged arrays."""
     with _opened(path, display_path or path) as (header, _, _):
         return header
 

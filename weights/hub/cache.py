@@ -81,11 +81,11 @@ def check_sha256(entry: Entry, sha256: str) -> None:
 
 def _compare(description: str, actual: str, expected: str) -> None:
     if actual != expected:
-        raise ModelFileError(f"its hash is {actual} instead of {expected}, the {description}: the file is damaged or a different one")
+        raise ModelFileError(f"its hash is {actual} instead of {expected}, the {description}: the file is damaged or is a different file")
 
 
 def repair_hint(entry: Entry) -> str:
-    """Return a sentence that tells how to replace a bad file in the cache."""
+    """Return a sentence that explains how to replace a bad file in the cache."""
     return f"Run: boxwright weights remove {entry.name}, then pull it again."
 
 

@@ -25,7 +25,7 @@ def pull(name: str, *, source: Path | None = None, on_progress: ProgressCallback
 
     Args:
         name: The model's name in the catalogue.
-        source: A local file to copy instead of downloading. Its size and hashes must be the entry's too.
+        source: A local file to copy instead of downloading. Its size and hashes must also match the entry.
         on_progress: Called with the number of bytes so far and the total.
 
     Returns:
@@ -41,7 +41,7 @@ def pull(name: str, *, source: Path | None = None, on_progress: ProgressCallback
 
 
 def fetch_entry(entry: Entry, *, source: Path | None = None, on_progress: ProgressCallback | None = None) -> Path:
-    """Do the same as `pull` for an entry that need not be in the catalogue."""
+    """Pull the file of an entry, like `pull`. The entry does not have to be in the catalogue."""
     path = cache.cached_path(entry)
     if path.exists() and source is None:
         return _checked_size(entry, path)
@@ -67,9 +67,9 @@ def _checked_size(entry: Entry, path: Path) -> Path:
 
 def _offline_message(entry: Entry) -> str:
     return (
-        f"{entry.name} is not in {cache.weights_folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. On a machine with a connection get "
-        f"{entry.addresses[0]}, bring it here and run: {_pull_from_file(entry)}. "
-        f"Or unset BOXWRIGHT_OFFLINE and set BOXWRIGHT_MIRROR to a server within reach that has {entry.file}."
+        f"{entry.name} is not in {cache.weights_folder()}, and BOXWRIGHT_OFFLINE forbids fetching it. "
+        f"On a machine with internet access, get {entry.addresses[0]}, copy it to this machine and run: {_pull_from_file(entry)}. "
+        f"Or unset BOXWRIGHT_OFFLINE and set BOXWRIGHT_MIRROR to a reachable server that has {entry.file}."
     )
 
 
@@ -110,7 +110,7 @@ def _download_from(entry: Entry, address: str, partial: PartialFile, on_progress
     except ModelFileError as error:
         if not resumed:
             raise
-        log.info("%s, resumed from an earlier download: %s; downloading all of it again", entry.name, error)
+        log.info("%s, resumed from an earlier download: %s; downloading the whole file again", entry.name, error)
     download(entry, address, partial, on_progress)
     return _verify_and_move(entry, partial)
 
@@ -122,7 +122,7 @@ def _verify_and_move(entry: Entry, partial: PartialFile) -> Path:
     except ModelFileError:
         partial.discard()
         raise
-    partial.discard()  # only the note is left
+    partial.discard()  # deletes the note
     return path
 
 
@@ -141,6 +141,6 @@ def _copy(entry: Entry, source: Path, on_progress: ProgressCallback | None) -> P
             return _verify_and_move(entry, copy)
         except ModelFileError as error:
             raise ModelFileError(f"{source} is not {entry.file}: {error}.") from error
-    except BaseException:  # a copy starts from the beginning each time, so a part of it has no use
+    except BaseException:  # a partial copy is useless, because every copy starts from the beginning
         copy.discard()
         raise

@@ -133,7 +133,7 @@ def _validator(response: requests.Response) -> str | None:
 
 
 def _continues_at(response: requests.Response, offset: int) -> bool:
-    """False for a different range or none. Other errors say nothing about the existing bytes, so they return True."""
+    """Return False for a different range or none. Other errors do not concern the existing bytes and return True."""
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
     return response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
@@ -147,7 +147,7 @@ def _announced_size(entry: Entry, response: requests.Response, offset: int) -> i
         raise FetchError("it answered with an HTML page instead of the file")
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":  # a small compressed answer could expand to an endless file
-        raise FetchError(f"it compressed the file with {encoding} without being asked to")
+        raise FetchError(f"it compressed the file with {encoding}, although the request forbids compression")
     length = response.headers.get("Content-Length", "")
     if not length.isdecimal():
         return entry.sizes[0] if len(entry.sizes) == 1 else None

@@ -28,7 +28,7 @@ def mirror_addresses() -> tuple[str, ...]:
     for base in bases:
         if not _is_valid_base(base):
             raise SettingError(
-                f"BOXWRIGHT_MIRROR holds {redact_password(base)!r}; a mirror's address is http://host/folder or https://host/folder, "
+                f"BOXWRIGHT_MIRROR contains {redact_password(base)!r}; a mirror's address is http://host/folder or https://host/folder, "
                 "with %2F for / and %40 for @ in a password. For a file use --from."
             )
     return bases

@@ -1,4 +1,4 @@
-"""An unfinished download or copy: its bytes, a note of their origin, and errors of the disk."""
+"""An unfinished download or copy: its bytes, a note of their origin, and disk errors."""
 
 import errno
 import json

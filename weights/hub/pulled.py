@@ -35,7 +35,7 @@ def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
     Raises:
         ModelFileError: The file does not contain the entry's network, or its hash is not the published or recorded one.
     """
-    cache.recorded_sha256(entry)  # report a damaged hashes.json first: it is not the fault of this file
+    cache.recorded_sha256(entry)  # a damaged hashes.json is reported first, because removing this file would not repair it
     try:
         model = _read(entry, path)
     except ModelFileError as error:
@@ -55,7 +55,7 @@ def pulled_sha256(entry: Entry, path: Path) -> str:
 
 
 def check_pulled(entry: Entry, path: Path) -> str:
-    """Check that a file is the entry's, and return its sha256.
+    """Check that a file has the content that the entry describes, and return its sha256.
 
     If no hash is published or recorded, the content is checked too. Otherwise the hash of a wrong first file would be recorded, and the
     right file would be rejected from then on.
@@ -107,7 +107,7 @@ def verify_pulled(entry: Entry) -> VerifiedFile:
         raise ModelFileError(f"{path}: {error}. {cache.repair_hint(entry)}") from error
     try:
         cache.record_sha256(entry, sha256)
-    except DiskError as error:  # the file is right nevertheless
+    except DiskError as error:  # the file itself is correct
         log.warning("the sha256 of %s could not be recorded: %s", entry.name, error)
     return VerifiedFile(path, path.stat().st_size, sha256, tuple(checked_against))
 

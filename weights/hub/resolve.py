@@ -1,4 +1,4 @@
-"""Find a model by what the user types: the path of a file, the name of a shipped model, or a name of the catalogue."""
+"""Find a model by the path of its file, the name of a shipped model, or a name in the catalogue."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,7 +27,7 @@ class ModelSource:
     entry: Entry | None = None  # the catalogue entry; None for a model file in our own format
 
     def content_key(self) -> str:
-        """Return a text that differs between files of different content. Raises ModelFileError for a damaged file."""
+        """Return a key that identifies the content of the file. Raises ModelFileError for a damaged file."""
         return content_checksum(self.path) if self.entry is None else f"{self.entry.name} {pulled_sha256(self.entry, self.path)}"
 
     def load(self, content_key: str | None = None) -> Model:

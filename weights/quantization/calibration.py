@@ -56,7 +56,7 @@ def calibrate(model: Model, images: Iterable[Pixels], *, on_image: Callable[[], 
         means.append({name: tensors[index].mean(axis=(0, 2, 3)) for name, index in inputs.items()})
         on_image()
     if not limits:
-        raise SettingError("there are no images to calibrate on; give a folder with some hundred JPEGs like those the model will see.")
+        raise SettingError("there are no images to calibrate on; give a folder with a few hundred typical JPEGs.")
     lows, highs = np.array(limits, np.float64).transpose(2, 0, 1)  # (images, tensors) each
     ranges = {name: (float(low), float(high)) for name, low, high in zip(names, lows.min(axis=0), highs.max(axis=0), strict=True)}
     return CalibrationStats(ranges, {name: np.mean([mean[name] for mean in means], axis=0) for name in inputs})

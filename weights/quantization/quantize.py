@@ -22,7 +22,7 @@ COMPARED_IMAGES = 16
 """Number of calibration images on which the outputs are compared."""
 _TOO_INACCURATE = (
     "{}: none of its {} convolutions can be computed in 8 bits. Even {!r}, the least sensitive, alone gives a signal-to-noise ratio of "
-    "{:.1f} dB in the logits; {:g} dB are required. Use the model in float32, or calibrate on images that are more like those it is for."
+    "{:.1f} dB in the logits; {:g} dB are required. Use the model in float32, or calibrate on images that are typical of its use."
 )
 
 

@@ -41,7 +41,7 @@ class RepositoryScan:
     """The content of a folder of models."""
 
     versions: list[StoredVersion] = field(default_factory=list)  # sorted by name, newest first, without versions set aside
-    problems: dict[str, str] = field(default_factory=dict)  # name in the folder -> a sentence that tells why it is skipped
+    problems: dict[str, str] = field(default_factory=dict)  # name in the folder -> why it is skipped, as a sentence
 
 
 def scan_repository(folder: Path) -> RepositoryScan:

@@ -49,7 +49,7 @@ def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | No
         folder: The folder of models.
         name: The name to serve it under.
         source: A model file, or a model in memory.
-        keep: How many versions stay, counted separately for served versions and versions set aside. Older ones are deleted.
+        keep: Maximum number of served versions, and also of versions set aside. Older versions are deleted.
 
     Returns:
         The new version.
@@ -80,7 +80,7 @@ def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | No
 
 
 def promote_version(folder: Path, name: str, number: int) -> StoredVersion:
-    """Serve version `number`: set newer versions aside, and bring it back if it was set aside itself.
+    """Serve version `number`. Newer versions are set aside, and the version itself is restored if it was set aside.
 
     Raises:
         RepositoryError: There is no such version.
@@ -98,8 +98,8 @@ def rollback_version(folder: Path, name: str) -> StoredVersion:
     with _locked(folder):
         live = [version for version in list_versions(folder, name) if not version.aside]
         if len(live) < 2:
-            newest = f"before {live[0].number}" if live else "except those set aside"
-            raise RepositoryError(f"{name} has no version {newest}; there is nothing to go back to.")
+            missing = f"before {live[0].number}" if live else "except those set aside"
+            raise RepositoryError(f"{name} has no version {missing}, so it cannot be rolled back.")
         return _make_newest(folder / name, live, live[1])
 
 

@@ -27,5 +27,5 @@ class ImageFile:
 
     @property
     def peak_bytes(self) -> int:
-        """Upper bound of the memory that decoding needs besides the file, for admission control."""
+        """Upper bound of the memory that decoding needs in addition to the file, for admission control."""
         return self.size[0] * self.size[1] * PEAK_BYTES_PER_PIXEL[self.format] + 2 * len(self.image_bytes)

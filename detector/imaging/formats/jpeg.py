@@ -9,10 +9,10 @@ from detector.imaging.formats.exif import read_orientation
 from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
 
 MAX_SCANS = 64
-"""Scans of a progressive JPEG, each a pass over its pixels. Encoders write about 10."""
+"""Maximum number of scans of a progressive JPEG. Each scan is a pass over all pixels. Encoders write about 10."""
 
 BLOCK_OVERHEAD = 8
-"""Work of visiting an 8 x 8 block in a scan, in coefficients. A scan of few coefficients still visits every block."""
+"""Cost of visiting an 8 x 8 block in a scan, as a number of coefficients. A scan of few coefficients still visits every block."""
 
 START_OF_SCAN, END_OF_IMAGE, START_OF_IMAGE = 0xDA, 0xD9, 0xD8
 _END = b"\xff\xd9"
@@ -20,7 +20,7 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # skips stuffed and fi
 _KEPT = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xE0, 0xEE))  # frames, tables, scans, and the colours of JFIF and Adobe
 _SKIPPED = frozenset((*range(0xE0, 0xFF),))  # application segments and comments
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, Huffman-coded; other software writes no others
+_SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, Huffman-coded: the types in common use
 
 _FILLER = bytes(1 + byte * 97 % 254 for byte in range(64))  # no 0x00 or 0xff, which are special
 _ENDINGS = (_FILLER + _END, bytes(255 - byte for byte in _FILLER) + _END)
@@ -47,9 +47,9 @@ class _Frame:
         sampling = {number: (factors >> 4, factors & 15) for number, factors, _ in components}
         if len(sampling) != count or not sampling or not all(1 <= x <= 4 and 1 <= y <= 4 for x, y in sampling.values()):
             raise DamagedImage("the JPEG has a corrupt frame header. Send the whole file.")
-        most_x, most_y = (max(factors) for factors in zip(*sampling.values(), strict=True))
+        max_x, max_y = (max(factors) for factors in zip(*sampling.values(), strict=True))
         blocks = {
-            number: -(-width * x // (8 * most_x)) * -(-height * y // (8 * most_y))  # rounded up
+            number: -(-width * x // (8 * max_x)) * -(-height * y // (8 * max_y))  # rounded up
             for number, (x, y) in sampling.items()
         }
         return cls(marker == 0xC2, (width, height), blocks, {number: [-1] * 64 for number in blocks})
@@ -77,7 +77,7 @@ class _Frame:
         """Raise DamagedImage if a scan is missing. An image with an end marker may lack refinements."""
         complete = all((low[0] >= 0) if ended else not any(low) for low in self.low_bits.values())
         if not complete:
-            raise DamagedImage("the JPEG is cut short or corrupt (truncated: it lacks scans). Send the whole file.")
+            raise DamagedImage("the JPEG is truncated or corrupt (it lacks scans). Send the whole file.")
 
 
 def parse_jpeg(data: bytes) -> ImageFile:
@@ -114,7 +114,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
         elif marker == 0xE1 and orientation is None and segment[4:8] == b"Exif":
             orientation = read_orientation(segment[4:])
         elif marker not in _KEPT and marker not in _SKIPPED:
-            raise DamagedImage(f"the JPEG is cut short or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
+            raise DamagedImage(f"the JPEG is truncated or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
         if marker in _KEPT:
             parts.append(segment)
         at = end + len(segment)
@@ -122,7 +122,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
 
 
 def _segment(data: bytes, at: int) -> bytes:
-    """Return a segment, marker included. Raises struct.error if it is cut short."""
+    """Return a segment, marker included. Raises struct.error if it is truncated."""
     (length,) = struct.unpack_from(">H", data, at + 2)
     if length < 2 or at + 2 + length > len(data):
         raise struct.error("truncated segment")
@@ -168,4 +168,4 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
                 return
             break
         at = match.start() + len(segment)
-    raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, or of more than one scan per component. Save it again.")
+    raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, or has several scans per component. Save it again.")

@@ -21,7 +21,7 @@ from detector.imaging.formats.jpeg import check_embedded_jpeg
 MAX_TILE = 2048
 """Maximum side of a tile in pixels, unless the image is larger."""
 MAX_SEGMENT_BYTES = 2**28
-"""Maximum decoded bytes of one strip or tile, which the decoder holds in memory beside the image."""
+"""Maximum decoded bytes of one strip or tile, which the decoder holds in memory in addition to the image."""
 MAX_TILE_AREA_FACTOR = 4
 """Maximum area of all tiles, as a multiple of the image's area (plus one tile of MAX_TILE)."""
 
@@ -41,7 +41,7 @@ def parse_tiff(data: bytes) -> ImageFile:
     order, offset, entries = read_directory(data)
     if offset < 8:
         raise DamagedImage("the TIFF is corrupt: its directory overlaps its header. Send the whole file.")
-    kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # the first of repeated tags
+    kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # of repeated tags the first applies
     _check_entries(kept, order, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
     if values.get(COMPRESSION, 1) not in _COMPRESSIONS:
@@ -105,13 +105,13 @@ class _Page:
     def check_segments(self, data: bytes) -> None:
         """Raise ImageTooLarge or DamagedImage for strips or tiles that cost more than the image's pixels justify."""
         if min(self.width, self.height) < 1:
-            return  # refused by the check of the size
+            return  # the caller refuses this size
         if self.tiled:
             self._check_tiles()
         if self._segment_area * self.bytes_per_pixel > MAX_SEGMENT_BYTES:
             raise ImageTooLarge(
                 f"the TIFF has {self._kind} of {self.segment_width:,} x {self.segment_height:,} pixels; "
-                f"at most {MAX_SEGMENT_BYTES:,} bytes each are decoded. Save it with smaller ones, or as PNG."
+                f"at most {MAX_SEGMENT_BYTES:,} bytes each are decoded. Save it with smaller {self._kind}, or as PNG."
             )
         needed = self._columns * self._rows * self.planes
         if len(self.offsets) != needed or (self.lengths and len(self.lengths) != needed):
@@ -128,9 +128,9 @@ class _Page:
             raise DamagedImage(f"{size}. Send the whole file.")
         total = self._columns * self._rows * self._segment_area
         if any(tile > max(MAX_TILE, ceil(side / 16) * 16) for tile, side in sides):
-            raise ImageTooLarge(f"{size}; at most {MAX_TILE} per side are read, or the image's side. Save it with smaller ones.")
+            raise ImageTooLarge(f"{size}; at most {MAX_TILE} per side, or the image's side, are allowed. Save it with smaller tiles.")
         if total > MAX_TILE_AREA_FACTOR * self.width * self.height + MAX_TILE**2:
-            raise ImageTooLarge(f"{size}, {total:,} in total; the image has {self.width * self.height:,}. Save it with smaller ones.")
+            raise ImageTooLarge(f"{size}, {total:,} in total; the image has {self.width * self.height:,}. Save it with smaller tiles.")
 
     def _check_jpeg(self, data: bytes) -> None:
         if len(self.lengths) != len(self.offsets):
@@ -150,7 +150,7 @@ def _segment_tags(tiled: bool) -> tuple[int, int]:
 
 
 def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, length: int) -> None:
-    """Raise DamagedImage unless every value has a known type and a plausible count, and lies within the file."""
+    """Raise DamagedImage unless every value has a known type and a plausible count, and is inside the file."""
     total = 0
     for tag, (_, kind, count, value) in entries.items():
         if kind not in TYPE_SIZES or not 1 <= count <= (MAX_CHUNKS if tag in _LIST_TAGS else 1):
@@ -159,7 +159,7 @@ def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, leng
         if size > 4:
             total += size
             if max(total, int.from_bytes(value, order) + size) > length:
-                raise DamagedImage(f"the TIFF is cut short: its tag {tag} points past the end, at {length:,} bytes. Send the whole file.")
+                raise DamagedImage(f"the TIFF is truncated: its tag {tag} points past the end, at {length:,} bytes. Send the whole file.")
 
 
 def _numbers(data: bytes, entry: DirectoryEntry | None, order: ByteOrder) -> tuple[int, ...]:

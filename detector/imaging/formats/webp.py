@@ -13,7 +13,7 @@ def parse_webp(data: bytes) -> ImageFile:
     """Drop metadata, colour profiles and all frames of an animation after the first."""
     size = _canvas_size(data)
     if 8 + int.from_bytes(data[4:8], "little") > len(data):
-        raise DamagedImage(f"the WebP is cut short or corrupt (truncated); {len(data):,} bytes came. Send the whole file.")
+        raise DamagedImage(f"the WebP is truncated or corrupt; {len(data):,} bytes were received. Send the whole file.")
     parts: list[bytes | memoryview] = []
     orientation: int | None = None
     animated, at = False, 12
@@ -41,8 +41,8 @@ def parse_webp(data: bytes) -> ImageFile:
 def _canvas_size(data: bytes) -> tuple[int, int]:
     kind = data[12:16]
     if kind == b"VP8X":
-        across, down = struct.unpack_from("<I", data, 24), struct.unpack_from("<I", data, 26)
-        return (across[0] & 0xFFFFFF) + 1, (down[0] >> 8) + 1
+        (width_bits,), (height_bits,) = struct.unpack_from("<I", data, 24), struct.unpack_from("<I", data, 26)
+        return (width_bits & 0xFFFFFF) + 1, (height_bits >> 8) + 1
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1

@@ -1,4 +1,4 @@
-"""From the protocol's tensors to images. Each length that a client states is checked before it is used."""
+"""Convert the protocol's tensors to images. Each length that a client states is checked before it is used."""
 
 import struct
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""From detections to the protocol's tensors, in JSON or as binary data after it."""
+"""Convert detections to the protocol's tensors, in JSON or as binary data after it."""
 
 import json
 import struct

@@ -39,7 +39,7 @@ _MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
 _UNKNOWN_MODEL = OPEN_INFERENCE.documented(UnknownModel)
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _REQUEST_BODY: dict[str, Any] = {
-    "description": f"JSON, then the tensors that have binary_data_size. {JSON_LENGTH_HEADER} is the length of the JSON then.",
+    "description": f"JSON, then the tensors that have binary_data_size. If there are any, {JSON_LENGTH_HEADER} is the length of the JSON.",
     "required": True,
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}}, "application/octet-stream": _BYTES},
 }
@@ -61,7 +61,7 @@ _EXAMPLE = {
 }
 _INFER_RESPONSES: Responses = OPEN_INFERENCE.documented(*IMAGE_ERRORS, BadJson, UnsupportedMediaType, UnknownModel) | {
     200: {
-        "description": "The outputs. Boxes are xmin, ymin, xmax, ymax in pixels, padded to the image with the most boxes",
+        "description": "The outputs. Boxes are xmin, ymin, xmax, ymax in pixels, padded to the largest number of boxes per image",
         "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}, "application/octet-stream": _BYTES},
     }
 }
@@ -79,7 +79,7 @@ async def server() -> ServerMetadata:
 
 @health.get("/health/live", summary="Is the process alive? (Open Inference Protocol)")
 async def live() -> ServerLive:
-    """Answers while the process can answer any request."""
+    """Succeeds while the process can handle requests."""
     return ServerLive(live=True)
 
 
@@ -94,7 +94,9 @@ async def ready(lifecycle: LifecycleDep, registry: RegistryDep) -> ServerReady:
 
 
 @router.get("/models/{model}", summary="Describe a model's tensors", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
-@router.get("/models/{model}/versions/{version}", summary="The same, by version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
+@router.get(
+    "/models/{model}/versions/{version}", summary="Describe the tensors of one version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION
+)
 async def model_metadata(model: ModelDep, registry: RegistryDep) -> ModelMetadata:
     """A request has one of the two inputs."""
     return ModelMetadata(
@@ -122,7 +124,7 @@ async def _ready_model(request: Request, registry: RegistryDep, authenticator: A
 
 
 @health.get("/models/{model}/ready", summary="Is a model ready?", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
-@health.get("/models/{model}/versions/{version}/ready", summary="The same, by version", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
+@health.get("/models/{model}/versions/{version}/ready", summary="Is one version ready?", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
 async def model_ready(model: Annotated[LoadedModel, Depends(_ready_model)]) -> ModelReady:
     """A loaded version is ready."""
     return ModelReady(name=model.name, ready=True)

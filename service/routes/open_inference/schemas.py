@@ -29,7 +29,7 @@ OUTPUTS: dict[str, tuple[str, list[int]]] = {
     "labels": ("BYTES", [-1, -1]),
     "num_detections": ("INT32", [-1]),
 }
-"""Name -> (datatype, shape). The first axis is the image, the second the box; the image with the most boxes sets its length."""
+"""Output name -> (datatype, shape). Axis 0 is the image. Axis 1 is the box, padded to the largest number of boxes per image."""
 
 
 def _allow_null(schema: dict[str, Any]) -> None:

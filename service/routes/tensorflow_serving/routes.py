@@ -52,7 +52,7 @@ _STATUS_RESPONSES = _responses(
 _METADATA_RESPONSES = _responses(_metadata("everyday", FIRST_VERSION))
 _REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
-        "description": "Images in base64. A request with instances is answered with predictions, one with inputs with outputs.",
+        "description": "Images in base64. The response to `instances` has `predictions`. The response to `inputs` has `outputs`.",
         "required": True,
         "content": {
             "application/json": {
@@ -77,7 +77,7 @@ _PREDICT_RESPONSES: Responses = TENSORFLOW_SERVING.documented(
     *IMAGE_ERRORS, BadJson, UnsupportedMediaType, UnknownModel, RequestValidationError
 ) | {
     200: {
-        "description": "Boxes are ymin, xmin, ymax, xmax, 0 to 1, padded with zeros to the image with the most boxes",
+        "description": "Boxes are ymin, xmin, ymax, xmax, 0 to 1, padded with zeros to the largest number of boxes per image",
         "content": {"application/json": {"schema": {"type": "object"}, "example": {"predictions": [_EXAMPLE_ROW]}}},
     }
 }
@@ -108,7 +108,7 @@ async def predict(
 
 
 @router.get("/{model}", summary="State of a model's versions", responses=_STATUS_RESPONSES, openapi_extra=_MODEL)
-@router.get("/{model}/versions/{version}", summary="The same, of one version", responses=_STATUS_RESPONSES, openapi_extra=_VERSION)
+@router.get("/{model}/versions/{version}", summary="State of one version", responses=_STATUS_RESPONSES, openapi_extra=_VERSION)
 async def status(request: Request, registry: RegistryDep) -> dict[str, Any]:
     """AVAILABLE: loaded. LOADING: being loaded. END: rejected, and the message has the reason."""
     path = request.path_params
@@ -122,7 +122,7 @@ async def status(request: Request, registry: RegistryDep) -> dict[str, Any]:
 
 @router.get("/{model}/metadata", summary="Signature of a model", responses=_METADATA_RESPONSES, openapi_extra=_MODEL)
 @router.get(
-    "/{model}/versions/{version}/metadata", summary="The same, of one version", responses=_METADATA_RESPONSES, openapi_extra=_VERSION
+    "/{model}/versions/{version}/metadata", summary="Signature of one version", responses=_METADATA_RESPONSES, openapi_extra=_VERSION
 )
 async def metadata(model: ModelDep) -> dict[str, Any]:
     """The only signature, serving_default."""

@@ -24,7 +24,7 @@ OUTPUTS: dict[str, tuple[str, list[int]]] = {
     "detection_classes": ("DT_FLOAT", [-1, -1]),
     "detection_class_entities": ("DT_STRING", [-1, -1]),
 }
-"""Name -> (datatype, shape). The first axis is the image, the second the box; the image with the most boxes sets its length."""
+"""Output name -> (datatype, shape). Axis 0 is the image. Axis 1 is the box, padded to the largest number of boxes per image."""
 
 
 def _decode_image(value: Any) -> bytes:
@@ -35,7 +35,7 @@ def _decode_image(value: Any) -> bytes:
 
 
 def _unwrap(value: Any) -> Any:
-    """Return the value under the name of the input, or the value itself if it is not named."""
+    """Return the value of {INPUT: value}, and any other value unchanged."""
     return value[INPUT] if isinstance(value, dict) and value.keys() == {INPUT} else value
 
 
@@ -85,7 +85,7 @@ class PredictRequest(BaseModel):
 
 
 def output_columns(padded: DetectionTensors) -> dict[str, list[Any]]:
-    """Return a list with one entry for each image by output name.
+    """Return output name -> list with one entry per image.
 
     Boxes are ymin, xmin, ymax, xmax from 0 to 1. Class ids start at 1; 0 marks padding.
     """

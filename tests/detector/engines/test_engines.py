@@ -239,7 +239,7 @@ def test_concurrent_calls_give_identical_logits(backbone, random_arrays):
             assert [logits.tobytes() for logits in pool.map(engine.run_concurrently, batches)] == sequential
 
 
-def test_a_second_session_needs_a_small_model_and_a_request(random_arrays, monkeypatch):
+def test_a_second_session_is_created_only_on_request_and_for_a_small_model(random_arrays, monkeypatch):
     model = model_of(random_arrays, Conv("a", 6))
     assert load_engine(model, threads=2).single_threaded_session is None
     assert load_engine(model, threads=1, concurrent_sessions=True).single_threaded_session is None

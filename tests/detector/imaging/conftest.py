@@ -32,11 +32,11 @@ while header := sys.stdin.buffer.read(8):
 
 @dataclass(frozen=True)
 class DecodeCost:
-    """Outcome of decoding one file: "WIDTHxHEIGHT" or "ErrorClass: message"."""
+    """Outcome ("WIDTHxHEIGHT" or "ErrorClass: message") and cost of decoding one file."""
 
     outcome: str
     cpu_seconds: float
-    peak_bytes: int  # of the child process so far
+    peak_bytes: int  # maximum of the child process so far
 
     @property
     def refused(self):
@@ -64,7 +64,7 @@ class CostMeter:
 
 @pytest.fixture
 def cost_of():
-    """(file content) -> DecodeCost."""
+    """Return a function (file content) -> DecodeCost."""
     meter = CostMeter()
     yield meter
     meter.close()

@@ -84,9 +84,9 @@ def test_the_label_is_complete_at_every_image_border(x, y, class_id):
     middle = drawn(270, 190)
     rows = np.flatnonzero((middle != middle[0, 0]).any(axis=1))
     columns = np.flatnonzero(middle[rows[0]] != middle[0, 0])
-    plate = middle[rows[0] : 185, columns[0] : columns[-1] + 1]
-    assert min(plate.shape) > 12
-    assert appears(plate, drawn(x, y))
+    label = middle[rows[0] : 185, columns[0] : columns[-1] + 1]
+    assert min(label.shape) > 12
+    assert appears(label, drawn(x, y))
 
 
 def appears(part, image):
@@ -136,8 +136,8 @@ def test_label_text_contrasts_with_its_background(class_id):
 def test_contrast_equals_the_wcag_formula():
     assert contrast(BLACK, WHITE) == pytest.approx(21)
     assert contrast(WHITE, WHITE) == 1
-    assert contrast((119, 119, 119), WHITE) == pytest.approx(4.48, abs=0.005)  # the well-known grey that just fails at 4.5
-    assert contrast(WHITE, (118, 118, 118)) == pytest.approx(4.54, abs=0.005)  # and the one that just passes
+    assert contrast((119, 119, 119), WHITE) == pytest.approx(4.48, abs=0.005)  # #777777 is just below the WCAG minimum of 4.5
+    assert contrast(WHITE, (118, 118, 118)) == pytest.approx(4.54, abs=0.005)  # #767676 is just above it
 
 
 def test_the_colours_of_classes_differ():

@@ -177,9 +177,9 @@ def test_a_file_cut_anywhere_is_refused_unless_its_pixels_are_complete(name):
     assert all(refusal.endswith(".") for refusal in refusals)
 
 
-def test_the_error_for_a_truncated_photo_says_so(shared):
+def test_the_error_for_a_truncated_image_names_the_truncation(shared):
     data = (shared / "photos" / "dog.jpg").read_bytes()
-    with pytest.raises(DamagedImage, match=r"the JPEG is cut short or corrupt \(.*truncated.*\); 80,000 bytes came"):
+    with pytest.raises(DamagedImage, match=r"the JPEG is truncated or corrupt \(.*truncated.*\); 80,000 bytes were received"):
         read_image(data[:80_000])
 
 

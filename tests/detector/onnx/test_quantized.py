@@ -32,10 +32,10 @@ def model_of(random_arrays, *layers):
 @given(arrays(np.float32, (3, 3, 2, 5), elements=numbers))
 def test_quantising_a_kernel_again_does_not_change_it(kernel):
     values, scales = quantize_kernel(kernel, -1)
-    round_kernels = values * scales
-    values_again, scales_again = quantize_kernel(round_kernels, -1)
-    np.testing.assert_array_equal(values_again * scales_again, round_kernels)
-    assert (np.abs(round_kernels - kernel) <= scales * 0.505 + 1e-30).all()
+    rounded = values * scales
+    values_again, scales_again = quantize_kernel(rounded, -1)
+    np.testing.assert_array_equal(values_again * scales_again, rounded)
+    assert (np.abs(rounded - kernel) <= scales * 0.505 + 1e-30).all()
 
 
 def test_a_quantised_convolution_equals_integer_arithmetic(random_arrays):

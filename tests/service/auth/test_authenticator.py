@@ -96,7 +96,7 @@ def test_only_get_and_head_are_open(ask, protected_app):
     ]
 
 
-def test_metrics_can_be_opened(ask, make_protected_app):
+def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
     app = make_protected_app(metrics_open=True)
     assert (ask(app, "GET", "/metrics").status_code, ask(app, "GET", "/models").status_code) == (200, 401)
 

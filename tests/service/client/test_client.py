@@ -1,4 +1,4 @@
-"""The Python client, against the real service and against answers that the service never gives."""
+"""The Python client, against the real service and against responses that the service never sends."""
 
 import threading
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def client(url):
 
 @contextmanager
 def answering(*answers):
-    """The address of a server that sends these raw answers (status, headers, body), and the bodies of the requests so far."""
+    """Yield the address of a server that sends these responses (status, headers, body), and a list of the request bodies."""
     remaining, bodies = list(answers), []
 
     class Handler(BaseHTTPRequestHandler):
@@ -100,7 +100,7 @@ def test_refusal_has_the_message_of_the_service(client, url, photo, content, opt
     assert (refused.value.status, refused.value.kind) == (status, f"urn:boxwright:problem:{slug}")
 
 
-def test_busy_service_is_asked_again_after_the_time_that_it_states(listening, watched_app, watched, photo):
+def test_client_retries_after_the_time_that_a_busy_service_states(listening, watched_app, watched, photo):
     """One image is held in the network and one in the queue, until the client waits."""
     app = watched_app(queue_size=1)
     watched.gate.clear()
@@ -127,7 +127,7 @@ def test_busy_service_is_asked_again_after_the_time_that_it_states(listening, wa
     assert waits[0] >= 1
 
 
-BUSY = b'{"type": "urn:boxwright:problem:overloaded", "title": "Too many photos wait", "status": 503, "detail": "as many as may."}'
+BUSY = b'{"type": "urn:boxwright:problem:overloaded", "title": "Too many images wait", "status": 503, "detail": "The queue is full."}'
 FOUND = (
     b'{"model": "m", "image": {"width": 1, "height": 1}, "detections": [], '
     b'"timing_ms": {"decode": 1, "prepare": 1, "network": 1, "select": 1, "total": 4}}'
@@ -148,7 +148,7 @@ def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
     with answering(busy, busy, busy) as (url, _), Client(url, max_wait=10, sleep=waits.append) as client:
         with pytest.raises(ServiceBusy) as error:
             client.detect(b"photo")
-        assert f"{url} is busy: it asks for another 4 s after 8 s of waiting, but the limit is 10 s." in str(error.value)
+        assert f"{url} is busy: the next attempt is allowed in 4 s, but 8 s of at most 10 s have passed." in str(error.value)
     assert waits == [4, 4]
 
 
@@ -156,7 +156,7 @@ def test_503_without_retry_after_is_an_error():
     with (
         answering((503, {}, BUSY)) as (url, _),
         Client(url, sleep=pytest.fail) as client,
-        pytest.raises(RequestRejected, match="as many as may"),
+        pytest.raises(RequestRejected, match="The queue is full"),
     ):
         client.detect(b"photo")
 
@@ -164,8 +164,8 @@ def test_503_without_retry_after_is_an_error():
 @pytest.mark.parametrize(
     ("status", "headers", "body", "message"),
     [
-        (200, {}, b"<html>hello", "is not an answer of Boxwright's service"),
-        (200, {}, b'{"models": [{}]}', "is not an answer of Boxwright's service"),
+        (200, {}, b"<html>hello", "is not a response of Boxwright's service"),
+        (200, {}, b'{"models": [{}]}', "is not a response of Boxwright's service"),
         (502, {}, b"<html>", "answered 502 'Bad Gateway' without a problem"),
         (302, {"location": "https://me:secret@else/"}, b"", "redirects .302. to 'https://else/'"),
     ],

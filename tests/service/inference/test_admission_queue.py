@@ -62,7 +62,7 @@ def test_jobs_are_processed_in_order_of_arrival():
     assert log == [f"{number} {stage}" for number in range(5) for stage in ("first", "second")]
 
 
-def test_full_queue_refuses_a_job_and_states_when_the_present_ones_are_finished():
+def test_full_queue_refuses_a_job_and_states_when_its_jobs_will_be_finished():
     async def test(pool, deadline):
         queue, gate = AdmissionQueue(2, 3), threading.Event()
         queue.service_time.seconds = 0.7
@@ -78,7 +78,7 @@ def test_full_queue_refuses_a_job_and_states_when_the_present_ones_are_finished(
     assert run(test) == 4  # 5 jobs * 0.7 s = 3.5 s
 
 
-def test_deadline_in_the_queue_frees_the_place_at_once_and_no_stage_starts():
+def test_job_that_misses_its_deadline_in_the_queue_is_removed_and_never_starts():
     async def test(pool, deadline):
         queue, gate, log = AdmissionQueue(1, 1), threading.Event(), []
         first = asyncio.create_task(two_stages(queue, deadline, pool, gate, log, "A"))
@@ -232,7 +232,7 @@ def test_retry_after_includes_the_work_of_jobs_that_missed_their_deadline():
             async with queue.slot(loop.seconds + 0.3) as slot:
                 await slot.wait(stage)
 
-    async def turns(count=20):
+    async def run_other_tasks(count=20):
         for _ in range(count):
             await asyncio.sleep(0)
 
@@ -242,15 +242,15 @@ def test_retry_after_includes_the_work_of_jobs_that_missed_their_deadline():
             stages = [Future() for _ in range(4)]
             stages[0].set_running_or_notify_cancel()
             tasks = [asyncio.create_task(miss_deadline(queue, stage)) for stage in stages]
-            await turns()
+            await run_other_tasks()
             loop.seconds += 0.35
             await asyncio.gather(*tasks)
             loop.seconds += 0.05
             stages[0].set_result("too late")
-            await turns()
+            await run_other_tasks()
         assert (queue.running, queue.waiting) == (0, 0)
         tasks = [asyncio.create_task(miss_deadline(queue, Future())) for _ in range(30)]
-        await turns()
+        await run_other_tasks()
         announced = queue.retry_after()
         loop.seconds += 1
         await asyncio.gather(*tasks)

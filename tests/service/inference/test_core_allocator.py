@@ -21,7 +21,7 @@ def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, answers=400, 
 
     Returns images per second, mean seconds per image, and the largest number of cores that were idle while images waited.
     """
-    allocator, dice = CoreAllocator(cores, max_calls or cores), random.Random(seed)
+    allocator, rng = CoreAllocator(cores, max_calls or cores), random.Random(seed)
     events = [(0.0, ARRIVE, client, 0) for client in range(clients)]
     waiting, latencies, time, idle = [], [], 0.0, 0
     while len(latencies) < answers:
@@ -39,7 +39,7 @@ def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, answers=400, 
             done = time + call_seconds(threads, serial)
             latencies.append(done - arrived)
             heapq.heappush(events, (done, FINISH, owner, threads))
-            heapq.heappush(events, (done + dice.expovariate(1 / pause) if pause else done, ARRIVE, owner, 0))
+            heapq.heappush(events, (done + rng.expovariate(1 / pause) if pause else done, ARRIVE, owner, 0))
         if waiting:
             idle = max(idle, allocator.free)
     return answers / time, sum(latencies) / len(latencies), idle

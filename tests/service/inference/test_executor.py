@@ -1,4 +1,4 @@
-"""The threads of the network: order, batches, parallel calls, and failures that affect one image only."""
+"""The inference executor: order, batches, parallel calls, and failures that affect one image only."""
 
 import random
 import threading
@@ -178,7 +178,7 @@ def test_lone_image_uses_all_cores_and_waiting_images_use_one_core_each(recorder
     recorder.wait_for_calls(3)
     assert recorder.calls[0] == ("multi", 0)
     assert sorted(recorder.calls[1:3]) == [("single", 1), ("single", 2)]
-    recorder.permits.release()  # the other call goes on, so only one core is free
+    recorder.permits.release()  # the other call still runs, so only one core is free
     recorder.wait_for_calls(4)
     assert recorder.calls[3] == ("single", 3)
     recorder.permits.release(2)
@@ -220,12 +220,12 @@ def test_calls_are_sequential_with_batching_and_for_engines_without_parallel_cal
 
 
 def test_call_with_all_cores_never_runs_at_the_same_time_as_another(recorder):
-    executor, dice = recorder.executor(2), random.Random(3)
+    executor, rng = recorder.executor(2), random.Random(3)
     recorder.permits.release(10_000)
     futures = []
     for number in range(300):
         futures += submit(executor, number)
-        if dice.random() < 0.3:
+        if rng.random() < 0.3:
             futures[-1].result(30)
     assert numbers_of(futures) == list(range(300))
     assert set(recorder.concurrent) <= {("multi",), ("single",), ("single", "single")}

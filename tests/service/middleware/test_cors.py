@@ -15,23 +15,23 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 
 
 @pytest.fixture(scope="module")
-def make(tiny_model):
+def make_app(tiny_model):
     return lambda **settings: create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(**settings))
 
 
-def cors(answer):
+def cors_headers(answer):
     return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
 
 
 @pytest.mark.parametrize(("method", "headers"), [("OPTIONS", PREFLIGHT), ("POST", {}), ("GET", {})])
 def test_no_origin_is_allowed_by_default(ask, tiny_app, photo, method, headers):
     answer = ask(tiny_app, method, "/detect", headers={"Origin": PAGE} | headers, content=photo())
-    assert cors(answer) == {}
+    assert cors_headers(answer) == {}
     assert answer.status_code == {"OPTIONS": 405, "GET": 405, "POST": 403}[method]
 
 
-def test_a_configured_origin_may_send_requests_and_read_responses(ask, make, photo):
-    app = make(cors_origins=f"{PAGE}, http://localhost:3000")
+def test_a_configured_origin_may_send_requests_and_read_responses(ask, make_app, photo):
+    app = make_app(cors_origins=f"{PAGE}, http://localhost:3000")
     preflight = ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT)
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, PAGE)
     assert "POST" in preflight.headers["access-control-allow-methods"]
@@ -43,22 +43,22 @@ def test_a_configured_origin_may_send_requests_and_read_responses(ask, make, pho
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null"])
-def test_other_origins_get_no_cors_headers(ask, make, photo, origin):
-    app = make(cors_origins=PAGE)
+def test_other_origins_get_no_cors_headers(ask, make_app, photo, origin):
+    app = make_app(cors_origins=PAGE)
     preflight = ask(app, "OPTIONS", "/detect", headers={"Origin": origin} | PREFLIGHT)
     answer = ask(app, "POST", "/detect", headers={"Origin": origin}, content=photo())
     assert (preflight.status_code, answer.status_code) == (400, 403)
-    assert "access-control-allow-origin" not in cors(preflight) | cors(answer)
+    assert "access-control-allow-origin" not in cors_headers(preflight) | cors_headers(answer)
 
 
-def test_a_star_allows_every_origin(ask, make, photo):
-    answer = ask(make(cors_origins="*"), "POST", "/detect", headers={"Origin": "https://any.example"}, content=photo())
+def test_a_star_allows_every_origin(ask, make_app, photo):
+    answer = ask(make_app(cors_origins="*"), "POST", "/detect", headers={"Origin": "https://any.example"}, content=photo())
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
-def test_a_preflight_needs_no_key_but_the_request_does(ask, make, photo):
+def test_a_preflight_needs_no_key_but_the_request_does(ask, make_app, photo):
     key = new_key()
-    app = make(cors_origins=PAGE, key_hashes=str(HashedKey.of("page", key)))
+    app = make_app(cors_origins=PAGE, key_hashes=str(HashedKey.of("page", key)))
     assert ask(app, "OPTIONS", "/detect", headers={"Origin": PAGE} | PREFLIGHT).status_code == 200
     refused = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, PAGE)  # so that the page can read why

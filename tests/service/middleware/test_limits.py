@@ -1,4 +1,4 @@
-"""Overload, slow bodies and disconnects: refused early, and no work for clients that have gone."""
+"""Overload and slow bodies are refused early, and nothing is computed for disconnected clients."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ async def until(condition):
             await asyncio.sleep(0)
 
 
-def value(app, name, **labels):
+def metric_value(app, name, **labels):
     return app.state.metrics.collector_registry.get_sample_value(name, labels)
 
 
@@ -85,7 +85,7 @@ async def fill(app, http, photo, count):
 
 
 def capacity(app):
-    """Return the number of images that are processed or may wait."""
+    """Return the number of requests that may run or wait at the same time."""
     return app.state.inference.queue.max_concurrency + 2
 
 
@@ -97,7 +97,7 @@ def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, wat
         async with client(app) as http:
             tasks = await fill(app, http, photo(), capacity(app))
             one_more = Exchange(app, length=1000)
-            one_more.body(b"what nobody reads")
+            one_more.body(b"unread")
             await one_more.run()
             alive = await http.get("/livez")
             watched.gate.set()
@@ -111,7 +111,7 @@ def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, wat
     assert int(refused.headers["retry-after"]) == -(-11 * capacity(app) // 10)
     assert {answer.status_code for answer in answers} == {200}
     assert (alive.status_code, afterwards.status_code) == (200, 200)
-    assert value(app, "boxwright_rejected_total", reason="queue") == 1
+    assert metric_value(app, "boxwright_rejected_total", reason="queue") == 1
 
 
 def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watched, photo):
@@ -150,7 +150,7 @@ def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_
     assert {(answer.status_code, answer.json()["type"]) for answer in late} == {(504, "urn:boxwright:problem:deadline-missed")}
     assert (first.status_code, next_.status_code) == (200, 200)
     assert watched.calls == 2
-    assert value(app, "boxwright_deadline_missed_total") == 6
+    assert metric_value(app, "boxwright_deadline_missed_total") == 6
 
 
 def test_a_client_cannot_extend_the_time_limit(watched_app, watched, photo):
@@ -193,8 +193,8 @@ def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched,
         app, exchanges = asyncio.run(test())
     assert watched.calls == 2
     assert not any(exchange.sent for exchange in exchanges)
-    assert value(app, "boxwright_disconnected_total") == 6
-    assert value(app, "boxwright_requests_total", route="/detect", method="POST", status="499") == 6
+    assert metric_value(app, "boxwright_disconnected_total") == 6
+    assert metric_value(app, "boxwright_requests_total", route="/detect", method="POST", status="499") == 6
     assert "the client disconnected" in caplog.text
 
 
@@ -211,8 +211,8 @@ def test_a_slow_body_is_refused(watched_app, photo):
 
     app, slow = asyncio.run(test())
     assert (slow.status, slow.problem, slow.headers["connection"]) == (408, "slow-body", "close")
-    assert value(app, "boxwright_slow_bodies_total") == 1
-    assert value(app, "boxwright_body_bytes") == 0
+    assert metric_value(app, "boxwright_slow_bodies_total") == 1
+    assert metric_value(app, "boxwright_body_bytes") == 0
 
 
 def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
@@ -221,7 +221,7 @@ def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
         holding, one_more = Exchange(app), Exchange(app)
         holding.body(bytes(90_000), more=True)
         held = asyncio.create_task(holding.run())
-        await until(lambda: value(app, "boxwright_body_bytes") == 90_000)
+        await until(lambda: metric_value(app, "boxwright_body_bytes") == 90_000)
         one_more.body(bytes(20_000), more=True)
         one_more.body(b"")
         await one_more.run()
@@ -233,8 +233,8 @@ def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
     app, refused, afterwards = asyncio.run(test())
     assert (refused.status, refused.problem) == (503, "overloaded")
     assert int(refused.headers["retry-after"]) >= 1
-    assert value(app, "boxwright_rejected_total", reason="memory") == 1
-    assert value(app, "boxwright_body_bytes") == 0
+    assert metric_value(app, "boxwright_rejected_total", reason="memory") == 1
+    assert metric_value(app, "boxwright_body_bytes") == 0
     assert afterwards.status_code == 200
 
 
@@ -267,7 +267,7 @@ def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, phot
     assert app.state.limits.unauthenticated_bytes == app.state.limits.body_bytes == 0
 
 
-def test_a_body_without_a_key_has_less_time(watched_app):
+def test_a_body_without_a_key_must_arrive_sooner(watched_app):
     async def test():
         app = watched_app(unauthenticated_seconds=0.05, **KEYS)
         slow = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
@@ -333,14 +333,14 @@ def test_the_limit_counts_all_annotated_images_of_a_batch(watched_app, photo):
 
 
 def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched_app, photo):
-    picture = photo(700, 700)
+    image_bytes = photo(700, 700)
 
     async def test():
         app = watched_app(max_waiting_bytes=8_000_000)
         unread, reading = Exchange(app), asyncio.Event()
         unread.scope["query_string"] = b"format=image&confidence=1"
         unread.scope["headers"] = [(b"accept", b"image/png")]
-        unread.body(picture)
+        unread.body(image_bytes)
 
         async def send(message):
             unread.sent.append(message)
@@ -351,14 +351,14 @@ def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched
         await until(lambda: len(unread.sent) > 1)
         held = app.state.limits.body_bytes
         async with client(app) as http:
-            refused = await http.post("/detect?format=image&confidence=1", content=picture, headers={"accept": "image/png"})
+            refused = await http.post("/detect?format=image&confidence=1", content=image_bytes, headers={"accept": "image/png"})
         reading.set()
         await task
         return app, unread, held, refused
 
     app, unread, held, refused = asyncio.run(test())
     body = b"".join(message["body"] for message in unread.sent[1:])
-    assert held == len(picture) + RESPONSE_COPIES * len(body) > 4_000_000
+    assert held == len(image_bytes) + RESPONSE_COPIES * len(body) > 4_000_000
     assert max(len(message["body"]) for message in unread.sent[1:]) <= SEND_CHUNK_BYTES
     assert refused.status_code == 503
     assert app.state.limits.body_bytes == 0

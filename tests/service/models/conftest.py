@@ -37,13 +37,13 @@ class WatchedFolder:
 
 @pytest.fixture
 def watch(models):
-    """(options) -> the watched folder `models`."""
+    """Return a function (options) -> the watched folder `models`."""
     return lambda *args, **options: WatchedFolder(models, *args, **options)
 
 
 @pytest.fixture(scope="session")
 def write_model():
-    """(path, model): write the file, and its folder if necessary."""
+    """Return a function (path, model) that writes the model file, and creates its folder if necessary."""
 
     def write(path, model):
         path.parent.mkdir(parents=True, exist_ok=True)

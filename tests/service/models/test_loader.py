@@ -40,7 +40,7 @@ def test_model_beyond_the_budget_is_rejected_and_loaded_once_it_fits(watch, mode
     assert not folder.rejected
 
 
-def test_model_that_cannot_be_loaded_beside_the_others_is_rejected_until_they_are_removed(watch, models, tiny_model):
+def test_model_that_does_not_fit_in_addition_to_the_others_is_rejected_until_they_are_removed(watch, models, tiny_model):
     """Loading takes more memory than the loaded model: the process would be killed."""
     needed = estimate_memory(tiny_model.spec, None)
     add_version(models, "a", tiny_model)

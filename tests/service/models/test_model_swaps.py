@@ -52,7 +52,7 @@ def models_of(service):
 
 
 def versions_of(service):
-    """Name -> the version that answers."""
+    """Return model name -> version that is served."""
     return {model["name"]: model["version"] for model in models_of(service)["models"]}
 
 
@@ -195,14 +195,14 @@ def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_
     messages = [line["message"].partition(" in ")[0] for line in lines if line["level"] == "info"]
     assert messages == [
         "model mine: version 1 loaded",
-        "model mine: version 1 answers",
+        "model mine: version 1 is now served",
         "model mine: removed from the folder, unloaded",
     ]
     (warning,) = [line for line in lines if line["level"] == "warning"]
     assert (warning["model"], warning["version"]) == ("broken", "1")
 
 
-def test_fixed_model_stays_the_default_beside_models_of_the_folder(start, models, model_file, another_model, photo):
+def test_fixed_model_stays_the_default_if_the_folder_has_models(start, models, model_file, another_model, photo):
     add_version(models, "aardvark", another_model)
     service = start(model_file)
     initial = models_of(service)["models"]

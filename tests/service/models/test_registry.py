@@ -33,7 +33,7 @@ def test_models_are_described(ask, tiny_app, tiny_model):
     }
 
 
-def test_first_model_is_the_default_and_others_answer_by_name(tiny_model, random_arrays, photo, ask):
+def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, random_arrays, photo, ask):
     other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
     app = create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (tiny_model, other)]), Settings())
     assert [(model["name"], model["default"]) for model in ask(app, "GET", "/models").json()["models"]] == [
@@ -60,7 +60,7 @@ def test_without_a_model_the_service_is_alive_and_not_ready(ask, path):
     assert ask(app, "GET", "/models").json() == {"models": [], "refused": []}
     answer = ask(app, "GET", path)
     assert answer.status_code == 503
-    assert "There is no model 'mine' to answer with yet" in answer.text
+    assert "No model 'mine' is loaded yet" in answer.text
     assert int(answer.headers["retry-after"]) > 0
 
 
@@ -69,7 +69,7 @@ def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(ask, p
     for path, body in (("/detect", photo()), ("/v1/vision/detection", photo())):
         answer = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
         assert answer.status_code == 503
-        assert "There is no model to answer with yet" in answer.text
+        assert "No model is loaded yet" in answer.text
     answer = ask(app, "POST", "/detect", content=photo(), params={"model": "mine"})
     assert answer.status_code == 404
     assert "This service has no models yet" in answer.json()["detail"]

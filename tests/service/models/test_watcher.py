@@ -216,7 +216,7 @@ def test_model_of_the_folder_replaces_the_fixed_model_of_its_name_until_it_is_re
 def test_default_model_may_be_loaded_later(watch, models, tiny_model):
     add_version(models, "another", tiny_model)
     folder = watch(Registry(default="mine"))
-    with pytest.raises(NoModel, match="no model 'mine'"):
+    with pytest.raises(NoModel, match="No model 'mine' is loaded yet"):
         _ = folder.registry.default
     add_version(models, "mine", tiny_model)
     assert folder.scan().registry.default.name == "mine"
@@ -327,7 +327,7 @@ def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_mode
             assert ask(app, "GET", "/v2/models/mine/versions/2/ready").status_code == 404
         finally:
             blocked_loader.gate.set()
-    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"  # the end of the block waited for it
+    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"  # leaving the block has waited for the load
 
 
 def test_rollback_to_a_loaded_version_does_not_wait_for_another_version(models, tiny_model, another_model, blocked_loader):

@@ -1,4 +1,4 @@
-"""The formats of the log."""
+"""Log formats: one line per record, escaped characters, and the level of each logger."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ UNPRINTABLE = "\x9b31m\u202eevil\u2028\x1b[2J\x00"
 
 @pytest.fixture
 def log_lines(capsys):
-    """(format) -> a function that returns the lines logged since its last call. The loggers are restored afterwards."""
+    """Return a function (format) that configures the log and returns a function -> the lines since its last call."""
     loggers = [logging.getLogger(name) for name in ("", *LOGGERS)]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]
     logging.captureWarnings(False)
@@ -30,7 +30,7 @@ def log_lines(capsys):
         logger.handlers[:] = handlers
 
 
-def test_formats_are_those_of_the_setting():
+def test_every_log_format_has_a_formatter():
     assert set(LOG_FORMATTERS) == {"json", "text"}
 
 

@@ -1,6 +1,6 @@
 """The web page in a real browser, with two models: the default one, and a tiny one with an unusual label.
 
-Playwright keeps an event loop in its thread, where asyncio.run would fail, so these fixtures end with each module.
+Playwright runs an event loop in the main thread, in which asyncio.run would fail. Therefore the browser is closed after each module.
 """
 
 import shutil
@@ -44,12 +44,12 @@ class Page:
             self.tab.wait_for_selector("#model option", state="attached")
         return self
 
-    def pick(self, *paths):
+    def choose_files(self, *paths):
         """Choose files and wait for the response for the first one."""
         self.tab.set_input_files("#files", [str(path) for path in paths])
-        self.answered()
+        self.wait_for_response()
 
-    def answered(self):
+    def wait_for_response(self):
         self.tab.wait_for_selector("#waiting", state="hidden")
         self.tab.wait_for_selector("#panel:not([hidden]), #problem:not([hidden])")
 
@@ -69,10 +69,10 @@ class Page:
             )
         )
 
-    def slide(self, percent):
+    def set_confidence(self, percent):
         self.tab.locator("#confidence").fill(str(percent))
 
-    def detections(self):
+    def detection_request_count(self):
         """Return the number of detection requests."""
         return sum("/detect" in url for url in self.requests)
 
@@ -84,7 +84,7 @@ class Page:
         assert not [line for line in self.logged if "Failed to load resource" not in line], self.logged
         assert all(request.startswith((self.url, "blob:")) for request in self.requests)
 
-    def shoot(self, name):
+    def save_screenshot(self, name):
         """Save a screenshot in the build folder."""
         folder = ROOT / "build" / "page"
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def url(registry, listening):
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which the extra dev has")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which is in the extra dev")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"needs a browser: one of {', '.join(BROWSERS)} on the PATH (Debian: apt-get install chromium)")

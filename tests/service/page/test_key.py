@@ -1,4 +1,4 @@
-"""The page on a service that wants a key."""
+"""The web page of a service that requires an API key."""
 
 import subprocess
 
@@ -19,7 +19,7 @@ KEY = new_key()
 
 @pytest.fixture(scope="module")
 def url(listening):
-    """In the place of the open service of the other modules."""
+    """Start a service that requires a key. Overrides the fixture of conftest.py, whose service requires none."""
     model = resolve_model(None)
     settings = Settings(key_hashes=str(HashedKey.of("page", KEY)))
     with listening(create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), settings)) as address:
@@ -39,13 +39,13 @@ def enter(page, key):
     page.tab.keyboard.press("Enter")
 
 
-def test_it_asks_for_a_key_and_then_works(page):
+def test_page_asks_for_a_key_and_then_works(page):
     assert "requires an API key" in page.tab.inner_text("#key-words")
     assert page.tab.evaluate("document.activeElement.id") == "key"
-    page.shoot("key")
+    page.save_screenshot("key")
     page.tab.set_input_files("#files", [str(CAT)])  # the image waits until there is a key
     enter(page, f" {KEY} ")
-    page.answered()
+    page.wait_for_response()
     assert page.boxes()
     assert page.tab.is_hidden("#key-form")
     with page.tab.expect_download() as download:
@@ -66,24 +66,24 @@ def test_an_unknown_key_is_reported_and_another_one_can_be_entered(page):
 
 def test_the_key_stays_in_its_tab_until_it_is_forgotten(page):
     enter(page, KEY)
-    page.open()  # loaded anew: it is still there
+    page.open()  # the key survives a reload
     assert page.tab.is_hidden("#key-form")
     other = page.tab.context.new_page()
     other.goto(page.url)
     other.wait_for_selector("#key-form")
     assert page.tab.evaluate("[document.cookie, localStorage.length]") == ["", 0]
-    page.pick(CAT)
+    page.choose_files(CAT)
     page.tab.click("#forget-key")
     page.tab.wait_for_selector("#key-form")
     assert page.tab.evaluate("sessionStorage.getItem('boxwright-key')") == ""
     assert page.tab.is_hidden("#forget-key")
 
 
-def test_no_address_and_no_text_holds_the_key_and_the_curl_line_takes_it_from_a_variable(page, tmp_path):
+def test_key_is_absent_from_urls_and_text_and_the_curl_command_reads_it_from_a_variable(page, tmp_path):
     enter(page, KEY)
     page.tab.wait_for_selector("#model option", state="attached")
     page.tab.click("[data-sample$='cat.jpg']")
-    page.answered()
+    page.wait_for_response()
     assert not [address for address in page.requests if KEY in address]
     assert KEY not in page.tab.content()
     line = page.tab.inner_text("#curl")
@@ -91,15 +91,17 @@ def test_no_address_and_no_text_holds_the_key_and_the_curl_line_takes_it_from_a_
     assert b'"label":"cat"' in ended.stdout
 
 
-def test_axe_finds_nothing_serious_where_the_key_is_asked_for(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which the extra dev has").Axe()
+def test_key_form_passes_the_accessibility_check(page):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev"
+    ).Axe()
     for scheme in ("light", "dark"):
         page.tab.emulate_media(color_scheme=scheme)
         found = axe.run(page.tab).response["violations"]
         assert not [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")]
 
 
-def test_the_documentation_lets_a_key_in(page):
+def test_api_documentation_accepts_a_key(page):
     page.tab.goto(f"{page.url}/docs")
     page.tab.click("button.authorize")
     page.tab.fill(".auth-container input >> nth=0", KEY)

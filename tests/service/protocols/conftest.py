@@ -26,5 +26,5 @@ def native(http):
 
 @pytest.fixture(scope="session")
 def two_photos(photo):
-    """Of different sizes, formats and numbers of boxes."""
+    """Two images that differ in size, format and number of boxes."""
     return [photo(80, 50), photo(33, 64, form="PNG")]

@@ -23,20 +23,20 @@ schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(photo).dec
 @schemathesis.hook
 def map_path_parameters(_context, parameters):
     """Use the names of the served model, which the document does not contain."""
-    there = {"model": "tiny-random", "version": "1"}
-    return {name: there.get(name, value) for name, value in parameters.items()} if parameters else parameters
+    served = {"model": "tiny-random", "version": "1"}
+    return {name: served.get(name, value) for name, value in parameters.items()} if parameters else parameters
 
 
 @schemathesis.hook
 def map_query(_context, query):
     """Use the names of the model and its classes."""
-    there = {"classes": ["dog", "cat"], "model": "tiny-random"}
-    return {name: there.get(name, value) for name, value in query.items()} if isinstance(query, dict) else query
+    served = {"classes": ["dog", "cat"], "model": "tiny-random"}
+    return {name: served.get(name, value) for name, value in query.items()} if isinstance(query, dict) else query
 
 
 @schemathesis.hook
 def filter_body(_context, body):
-    """Skip lists of one value: in a form they are the same bytes as the value."""
+    """Skip lists of one value, because a form encodes them like the value itself."""
     return not (isinstance(body, dict) and any(isinstance(value, list) and len(value) == 1 for value in body.values()))
 
 

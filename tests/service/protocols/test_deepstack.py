@@ -40,18 +40,18 @@ def part(disposition, data, *headers):
 
 
 def frigate(photo):
-    """What python-requests makes of data={"api_key": ""}, files={"image": bytes}: empty fields stay, a file is called as its field."""
+    """Encode a form as python-requests encodes data={"api_key": ""}, files={"image": bytes}: the file name equals the field name."""
     return part(b'name="api_key"', b"") + part(b'name="image"; filename="image"', photo) + b"--" + EDGE + b"--\r\n"
 
 
 def blue_iris(photo):
-    """What .NET's MultipartFormDataContent writes: names without quotes, a content type for every part."""
+    """Encode a form as .NET's MultipartFormDataContent does: names without quotes, and a content type for every part."""
     image = part(b"name=image; filename=snapshot.jpg; filename*=utf-8''snapshot.jpg", photo, b"Content-Type: image/jpeg")
     return image + part(b"name=min_confidence", b"0.05", b"Content-Type: text/plain; charset=utf-8") + b"--" + EDGE + b"--\r\n"
 
 
 def bare(photo):
-    """Neither file name nor content type, and a field that nobody knows."""
+    """The image has no file name and no content type, and the form has an unknown field."""
     return (
         part(b'name="image"', photo) + part(b'name="min_confidence"', b"0.05") + part(b'name="admin_key"', b"x") + b"--" + EDGE + b"--\r\n"
     )
@@ -81,7 +81,7 @@ def test_other_clients_are_answered(served, native, photo, body, edge):
 
 
 def test_home_assistant_sends_the_same_bytes_as_frigate(photo):
-    """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}): the bytes above are those that it sends."""
+    """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}), which must send the bytes of `frigate`."""
     prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": photo()}).prepare()
     edge = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
     assert prepared.body.replace(edge, EDGE) == frigate(photo())

@@ -10,44 +10,44 @@ def text(data):
     return base64.b64encode(data).decode()
 
 
-def without_clock(answer):
+def without_timing(answer):
     return {name: value for name, value in answer.items() if name != "timing_ms"}
 
 
 @pytest.fixture(scope="module")
-def alone(http):
-    """(photo) -> its answer when it is sent by itself."""
-    return lambda photo: without_clock(http.post("/detect?confidence=0.05", content=photo).json())
+def detect_single(http):
+    """Return a function (image) -> the response to a request with only this image."""
+    return lambda photo: without_timing(http.post("/detect?confidence=0.05", content=photo).json())
 
 
-def test_several_images_of_a_form_are_answered_in_order(http, alone, two_photos):
+def test_several_images_of_a_form_are_answered_in_order(http, detect_single, two_photos):
     photos = [*two_photos, two_photos[0]] * 5
     answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
     assert list(answer.json()) == ["results"]
-    assert [without_clock(result) for result in answer.json()["results"]] == [alone(photo) for photo in photos]
+    assert [without_timing(result) for result in answer.json()["results"]] == [detect_single(photo) for photo in photos]
 
 
-def test_json_with_one_image_is_answered_like_a_plain_body(http, alone, two_photos):
+def test_json_with_one_image_is_answered_like_a_plain_body(http, detect_single, two_photos):
     for value in (text(two_photos[0]), "data:image/jpeg;base64," + text(two_photos[0])):
         answer = http.post("/detect?confidence=0.05", json={"image": value})
-        assert without_clock(answer.json()) == alone(two_photos[0])
+        assert without_timing(answer.json()) == detect_single(two_photos[0])
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_json_with_a_list_is_answered_with_a_list(http, alone, two_photos, count):
+def test_json_with_a_list_is_answered_with_a_list(http, detect_single, two_photos, count):
     answer = http.post("/detect?confidence=0.05", json={"images": [text(photo) for photo in two_photos[:count]]})
-    assert [without_clock(result) for result in answer.json()["results"]] == [alone(photo) for photo in two_photos[:count]]
+    assert [without_timing(result) for result in answer.json()["results"]] == [detect_single(photo) for photo in two_photos[:count]]
 
 
-def test_an_invalid_image_of_a_batch_has_its_problem_in_its_place(http, alone, two_photos):
+def test_the_problem_of_an_invalid_image_replaces_its_result_in_the_batch(http, detect_single, two_photos):
     broken = two_photos[0][:-200]
     photos = [two_photos[0], b"no photo", two_photos[1], broken, b""]
     answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
     assert answer.status_code == 200
     results = answer.json()["results"]
-    assert [without_clock(results[place]) for place in (0, 2)] == [alone(two_photos[0]), alone(two_photos[1])]
-    assert [results[place] for place in (1, 3, 4)] == [{"problem": alone(photos[place])} for place in (1, 3, 4)]
-    assert [results[place]["problem"]["status"] for place in (1, 3, 4)] == [415, 422, 400]
+    assert [without_timing(results[index]) for index in (0, 2)] == [detect_single(two_photos[0]), detect_single(two_photos[1])]
+    assert [results[index] for index in (1, 3, 4)] == [{"problem": detect_single(photos[index])} for index in (1, 3, 4)]
+    assert [results[index]["problem"]["status"] for index in (1, 3, 4)] == [415, 422, 400]
 
 
 def test_format_both_draws_on_every_image(http, two_photos):
@@ -95,7 +95,7 @@ def test_a_repeated_parameter_is_refused(http, photo, query):
     ],
     ids=lambda value: str(value[:30]),
 )
-def test_invalid_json_is_refused_with_its_place(http, body, message):
+def test_invalid_json_is_refused_and_the_message_names_its_location(http, body, message):
     answer = http.post("/detect", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-json")
     assert message in answer.json()["detail"]

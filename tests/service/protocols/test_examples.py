@@ -16,13 +16,13 @@ SCRIPTS = re.findall(r"^```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, photo):
     folder = tmp_path_factory.mktemp("reader")
-    (folder / "dog.jpg").write_bytes(photo(400, 300, quality=95))  # longer than a shell lets an argument be
+    (folder / "dog.jpg").write_bytes(photo(400, 300, quality=95))  # longer than the maximum length of a shell argument
     (folder / "cat.png").write_bytes(photo(60, 40, form="PNG"))
     return folder
 
 
-def meant_for(served, text):
-    """The example, for the server and the model that the tests have."""
+def adapt_example(served, text):
+    """Return the example with the address and the model of the test service."""
     return text.replace("localhost:8000", f"127.0.0.1:{served.port}").replace("everyday", "tiny-random").replace("0.5", "0.05")
 
 
@@ -34,7 +34,7 @@ def test_every_protocol_has_an_example():
 
 @pytest.mark.parametrize("curl", CURLS)
 def test_a_curl_example_is_answered(served, folder, curl):
-    line = meant_for(served, curl).replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
+    line = adapt_example(served, curl).replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
     ended = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 0, (ended.stdout, ended.stderr)
     assert json.loads(ended.stdout)
@@ -42,6 +42,6 @@ def test_a_curl_example_is_answered(served, folder, curl):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_python_example_prints_the_detections(served, folder, script, native):
-    ended = subprocess.run([sys.executable, "-c", meant_for(served, script)], cwd=folder, capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-c", adapt_example(served, script)], cwd=folder, capture_output=True, text=True, check=True)
     found = native((folder / "dog.jpg").read_bytes())
     assert [line.split()[0] for line in ended.stdout.splitlines()] == [one["label"] for one in found]

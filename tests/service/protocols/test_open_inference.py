@@ -27,19 +27,19 @@ def triton(served):
 
 
 def files(photos, binary=True):
-    """The photos as tritonclient's input; in JSON they have to be base64."""
+    """Return image files as an input of tritonclient: raw if `binary`, else base64 in JSON."""
     values = photos if binary else [base64.b64encode(photo) for photo in photos]
     tensor = InferInput("image", [len(photos)], "BYTES")
     return [tensor.set_data_from_numpy(np.array(values, object), binary_data=binary)]
 
 
-def pixels(pictures, binary=True):
-    array = np.stack(pictures)
+def pixels(images, binary=True):
+    array = np.stack(images)
     return [InferInput("pixels", list(array.shape), "UINT8").set_data_from_numpy(array, binary_data=binary)]
 
 
 def check_same(result, row, expected):
-    """Row `row` of the outputs is the native answer."""
+    """Assert that row `row` of the outputs equals the native response."""
     count = result.as_numpy("num_detections")[row]
     assert count == len(expected) > 2
     boxes = np.array([list(one["box"].values()) for one in expected])
@@ -72,10 +72,10 @@ def test_tritonclient_gets_the_native_boxes_for_pixels(triton, native, photo, bi
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 999), (999, 1), (3, 2)])
 def test_pixels_of_any_size_give_the_native_boxes(triton, native, height, width):
-    picture = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
-    result = triton.infer("tiny-random", pixels([picture]), parameters=LOW)
+    Image.fromarray(image).save(file, "PNG")
+    result = triton.infer("tiny-random", pixels([image]), parameters=LOW)
     check_same(result, 0, native(file.getvalue()))
 
 
@@ -127,13 +127,13 @@ def test_data_in_json_may_be_flat_or_nested(http, native, two_photos, shape, nes
 
 
 def test_pixels_in_json_may_be_nested_flat_or_base64(http, photo):
-    picture = read_image(photo(9, 7, form="PNG"))
+    image = read_image(photo(9, 7, form="PNG"))
     tensor = {"name": "pixels", "shape": [1, 7, 9, 3], "datatype": "UINT8"}
-    text = base64.b64encode(picture.tobytes()).decode()
-    forms = [[picture.tolist()], picture.ravel().tolist(), text, [text]]
-    binary_outputs = [http.post(INFER, json={"inputs": [tensor | {"data": form}], "parameters": LOW}) for form in forms]
-    assert [answer.status_code for answer in binary_outputs] == [200] * 4
-    assert len({answer.text for answer in binary_outputs}) == 1
+    text = base64.b64encode(image.tobytes()).decode()
+    forms = [[image.tolist()], image.ravel().tolist(), text, [text]]
+    responses = [http.post(INFER, json={"inputs": [tensor | {"data": form}], "parameters": LOW}) for form in forms]
+    assert [response.status_code for response in responses] == [200] * 4
+    assert len({response.text for response in responses}) == 1
 
 
 def test_binary_elements_may_be_base64(triton, native, photo):
@@ -187,7 +187,7 @@ def test_tritonclient_raises_the_error_of_a_refused_request(triton, photo):
 
 @pytest.fixture(scope="module")
 def infer(http):
-    """(JSON or bytes, bytes after it, header) -> the answer."""
+    """Return a function (JSON or bytes, binary tensors, stated length of the JSON) -> response."""
 
     def send(head, rest=b"", length=None):
         text = head if isinstance(head, bytes) else json.dumps(head).encode()
@@ -267,14 +267,14 @@ def test_an_invalid_request_is_refused_with_a_message(infer, head, rest, length,
     assert len(answer.content) < 1000
 
 
-def test_pixels_of_too_long_a_side_are_refused_as_photos_are(infer):
+def test_pixel_tensors_with_a_side_above_the_limit_are_refused_like_image_files(infer):
     answer = infer(binary(3 * 65_536, "pixels", (1, 65_536, 1, 3), "UINT8"), bytes(3 * 65_536))
     assert (answer.status_code, list(answer.json())) == (413, ["error"])
 
 
 def test_a_compressed_body_and_a_wrong_method_are_refused_in_the_format_of_the_protocol(http):
-    binary_outputs = [http.post(INFER, content=b"x", headers={"content-encoding": "gzip"}), http.get(INFER), http.get("/v2/nothing")]
-    assert [(answer.status_code, list(answer.json())) for answer in binary_outputs] == [
+    responses = [http.post(INFER, content=b"x", headers={"content-encoding": "gzip"}), http.get(INFER), http.get("/v2/nothing")]
+    assert [(response.status_code, list(response.json())) for response in responses] == [
         (400, ["error"]),
         (405, ["error"]),
         (404, ["error"]),

@@ -20,19 +20,19 @@ INFER = "/v2/models/tiny-random/infer"
 LENGTH = "Inference-Header-Content-Length"
 
 
-def mutated(data, dice):
-    """Some bits flipped, a piece cut out or doubled, or a few bytes replaced."""
+def mutated(data, rng):
+    """Flip bits, remove or repeat a piece, or replace a few bytes."""
     body = bytearray(data)
-    for _ in range(dice.randint(1, 6)):
-        kind, place = dice.random(), dice.randrange(len(body) or 1)
+    for _ in range(rng.randint(1, 6)):
+        kind, position = rng.random(), rng.randrange(len(body) or 1)
         if kind < 0.4 and body:
-            body[place] ^= 1 << dice.randrange(8)
+            body[position] ^= 1 << rng.randrange(8)
         elif kind < 0.6:
-            del body[place : place + dice.randint(1, 30)]
+            del body[position : position + rng.randint(1, 30)]
         elif kind < 0.8:
-            body[place:place] = body[place : place + dice.randint(1, 30)]
+            body[position:position] = body[position : position + rng.randint(1, 30)]
         else:
-            body[place : place + 4] = dice.choice((b"\xff\xff\xff\xff", b"-1", b"1e9", b"null", b"[[", b"}}", b'"', b"\x00" * 4))
+            body[position : position + 4] = rng.choice((b"\xff\xff\xff\xff", b"-1", b"1e9", b"null", b"[[", b"}}", b'"', b"\x00" * 4))
     return bytes(body)
 
 
@@ -57,7 +57,7 @@ def small(photo):
 
 
 def test_mutated_binary_tensors_cause_no_internal_error(tiny_app, small, caplog):
-    dice = random.Random(3)
+    rng = random.Random(3)
     element = struct.pack("<I", len(small)) + small
     requests = []
     for tensor, rest in (
@@ -66,15 +66,15 @@ def test_mutated_binary_tensors_cause_no_internal_error(tiny_app, small, caplog)
     ):
         text = json.dumps({"id": "x", "inputs": [tensor | {"parameters": {"binary_data_size": len(rest)}}]}).encode()
         for _ in range(150):
-            head, tail = (mutated(text, dice), rest) if dice.random() < 0.4 else (text, mutated(rest, dice))
+            head, tail = (mutated(text, rng), rest) if rng.random() < 0.4 else (text, mutated(rest, rng))
             fixed = head.replace(b'"binary_data_size": %d' % len(rest), b'"binary_data_size": %d' % len(tail))
-            length = dice.choice([len(fixed)] * 8 + [len(text), dice.randint(0, 10**6)])
+            length = rng.choice([len(fixed)] * 8 + [len(text), rng.randint(0, 10**6)])
             requests.append((INFER, fixed + tail, {LENGTH: str(length)}))
     check_all(tiny_app, requests, caplog)
 
 
 def test_mutated_json_causes_no_internal_error(tiny_app, small, caplog):
-    dice, text = random.Random(4), base64.b64encode(small).decode()
+    rng, text = random.Random(4), base64.b64encode(small).decode()
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
     parameters = {"confidence": 0.5, "max_detections": 3, "binary_data_output": False}
     valid = [
@@ -85,7 +85,7 @@ def test_mutated_json_causes_no_internal_error(tiny_app, small, caplog):
         (INFER, {"inputs": [{"name": "pixels", "shape": [1, 2, 2, 3], "datatype": "UINT8", "data": list(range(12))}]}),
     ]
     requests = [
-        (path, mutated(json.dumps(body).encode(), dice), {"content-type": "application/json"}) for path, body in valid for _ in range(80)
+        (path, mutated(json.dumps(body).encode(), rng), {"content-type": "application/json"}) for path, body in valid for _ in range(80)
     ]
     check_all(tiny_app, requests, caplog)
 

@@ -116,7 +116,7 @@ def test_an_invalid_request_is_refused_with_a_message(http, body, message):
     assert message in answer.json()["error"]
 
 
-def test_an_invalid_image_is_named_by_its_place(http, photo):
+def test_an_invalid_image_is_named_by_its_number(http, photo):
     answer = http.post(f"{URL}:predict", json={"instances": [b64(photo()), b64(b"no photo")]})
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("photo 2 of 2: ")

@@ -1,4 +1,4 @@
-"""Which media type a client likes best."""
+"""Choice of the media type that the Accept header prefers."""
 
 import pytest
 

@@ -48,9 +48,9 @@ def test_a_written_form_is_read_back(fields):
     ("body", "message"),
     [
         (b"", "does not occur"),
-        (b"--edge", "cut short"),
-        (part(b"data"), "cut short"),
-        (part(b"data") + b"--edge", "cut short"),
+        (b"--edge", "truncated"),
+        (part(b"data"), "truncated"),
+        (part(b"data") + b"--edge", "truncated"),
         (b"--edgeX\r\n" + part(b"data") + b"--edge--", "unexpected bytes"),
         (part(b"x") * 17 + b"--edge--", "more than 16 parts"),
         (part(b"x", b"X: y") + b"--edge--", "has no name"),

@@ -116,12 +116,12 @@ def test_an_iou_of_one_suppresses_nothing(detect, photo):
 
 
 def test_format_image_is_the_image_with_boxes(detect, photo, detector, tiny_model):
-    picture = read_image(photo())
-    drawn = draw_detections(picture, detector.detect(picture, score_threshold=0.05), tiny_model.spec.labels)
+    image = read_image(photo())
+    drawn = draw_detections(image, detector.detect(image, score_threshold=0.05), tiny_model.spec.labels)
     answer = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05)
     assert answer.headers["content-type"] == "image/png"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), drawn)
-    assert not np.array_equal(picture, drawn)
+    assert not np.array_equal(image, drawn)
 
 
 def test_format_image_is_a_jpeg_unless_png_is_preferred(detect, photo):
@@ -254,7 +254,7 @@ def test_extreme_sizes_are_answered_in_every_format(detect, photo, width, height
 def test_boxes_refer_to_the_upright_image(detect, photo):
     pixels = Image.open(io.BytesIO(photo(80, 50, form="PNG")))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    exif[0x0112] = 6  # EXIF orientation: rotate clockwise to display
     turned, upright = io.BytesIO(), io.BytesIO()
     pixels.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG", exif=exif)
     pixels.save(upright, "PNG")

@@ -107,7 +107,7 @@ def test_an_unsupported_content_type_is_refused(detect, photo):
         pytest.param(FORM, b"", id="empty"),
         pytest.param(FORM, b"nothing of a form", id="no form"),
         pytest.param(FORM, b"--edge--\r\n", id="no part"),
-        pytest.param(FORM, part(b"image", b"x"), id="cut short"),
+        pytest.param(FORM, part(b"image", b"x"), id="truncated"),
         pytest.param(FORM, part(b"photo", b"x") + b"--edge--\r\n", id="another name"),
         pytest.param(FORM, part(b"image", b"x") + part(b"confidence", b"0.5") + b"--edge--\r\n", id="two fields"),
         pytest.param(FORM, part(b"image", b"x") * 17 + b"--edge--\r\n", id="17 parts"),

@@ -30,7 +30,7 @@ def exif(orientation):
 
 FRAMES = [noise(80, 50, "P", seed) for seed in range(3)]
 GREY16 = Image.fromarray(np.linspace(0, 65535, 80 * 50).reshape(50, 80).astype(np.uint16))
-TAKEN = {
+ACCEPTED = {
     "animated gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), (80, 50)),
     "cmyk": (encoded(noise(80, 50, "CMYK"), "JPEG"), (80, 50)),
     "16 bits": (encoded(GREY16, "PNG"), (80, 50)),
@@ -46,7 +46,7 @@ REFUSED = {
     "text": (b"no photo at all, only words", {}, 415, "not-an-image"),
     "a truncated jpeg": (WHOLE[: len(WHOLE) // 2], {}, 422, "damaged-image"),
     "an unknown class": (WHOLE, {"classes": "unicorn"}, 422, "unknown-class"),
-    "an unknown model": (WHOLE, {"model": "nobody's"}, 404, "unknown-model"),
+    "an unknown model": (WHOLE, {"model": "missing"}, 404, "unknown-model"),
     "a confidence of 2": (WHOLE, {"confidence": "2"}, 422, "bad-parameter"),
     "an unknown parameter": (WHOLE, {"colour": "red"}, 422, "bad-parameter"),
 }
@@ -73,9 +73,9 @@ def unaffected(client):
 
 
 @pytest.mark.usefixtures("unaffected")
-@pytest.mark.parametrize("name", TAKEN)
+@pytest.mark.parametrize("name", ACCEPTED)
 def test_an_unusual_image_is_answered_with_its_upright_size_and_boxes_inside(client, name):
-    data, (width, height) = TAKEN[name]
+    data, (width, height) = ACCEPTED[name]
     for form in ("json", "image", "both"):
         answer = client.post("/detect", content=data, params={"format": form, "confidence": 0})
         assert answer.status_code == 200, answer.text
@@ -108,17 +108,17 @@ def test_the_first_frame_of_an_animated_gif_is_used(client):
     def found(data):
         return client.post("/detect", content=data, params={"confidence": 0}).json()["detections"]
 
-    animated, *single = (found(data) for data in (TAKEN["animated gif"][0], *(encoded(frame, "GIF") for frame in FRAMES)))
+    animated, *single = (found(data) for data in (ACCEPTED["animated gif"][0], *(encoded(frame, "GIF") for frame in FRAMES)))
     assert animated == single[0]
     assert animated not in single[1:]
 
 
 def test_boxes_of_a_rotated_image_are_those_of_the_upright_one(client):
     upright = noise(80, 50)
-    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    rotated = upright.transpose(Image.Transpose.ROTATE_90)
     answers = [
         client.post("/detect", content=data, params={"confidence": 0}).json()
-        for data in (encoded(upright, "PNG"), encoded(lying, "PNG", exif=exif(QUARTER_TURN)), encoded(lying, "PNG"))
+        for data in (encoded(upright, "PNG"), encoded(rotated, "PNG", exif=exif(QUARTER_TURN)), encoded(rotated, "PNG"))
     ]
     assert [answer["image"] for answer in answers] == [{"width": 80, "height": 50}] * 2 + [{"width": 50, "height": 80}]
     assert answers[0]["detections"] == answers[1]["detections"] != answers[2]["detections"]

@@ -1,4 +1,4 @@
-"""The limits of connections, over real sockets: unread answers, upgrades, and the number of connections."""
+"""Connection limits over real sockets: unread responses, upgrades, and the number of connections."""
 
 import logging
 import socket
@@ -60,8 +60,8 @@ def until(condition):
         time.sleep(0.001)
 
 
-def test_small_answer_that_is_never_read_is_cut_off(serve_protocol):
-    """The rest of the answer in the process is far below the buffer size at which uvicorn would notice."""
+def test_connection_is_closed_if_its_small_response_is_never_read(serve_protocol):
+    """The unsent part of the response is far smaller than the buffer size at which uvicorn reacts."""
     with serve_protocol(answering(bytes(40_000)), body_seconds=0.3) as (port, server), socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", port))
@@ -78,7 +78,7 @@ def test_small_answer_that_is_never_read_is_cut_off(serve_protocol):
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs a socket option of Linux")
 def test_kernel_drops_a_closed_connection_whose_data_is_not_read(serve_protocol):
-    """After the process has closed the connection, the kernel still holds the unread answer."""
+    """After the process has closed the connection, the kernel still holds the unread response."""
     with serve_protocol(answering(b"ok"), body_seconds=0.3) as (port, server), connect(port) as client:
         client.sendall(GET)
         receive_answer(client)
@@ -87,7 +87,7 @@ def test_kernel_drops_a_closed_connection_whose_data_is_not_read(serve_protocol)
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 300
 
 
-def test_slow_reader_is_not_cut_off_while_nothing_is_unsent(serve_protocol):
+def test_slow_reader_stays_connected_if_every_response_is_fully_sent(serve_protocol):
     with serve_protocol(answering(b"small"), body_seconds=0.05) as (port, _), connect(port) as client:
         for _ in range(3):
             client.sendall(GET)
@@ -206,7 +206,7 @@ def test_trusted_proxy_must_be_an_address_or_a_network(proxy):
 
 
 def test_protocol_overrides_public_methods_of_uvicorn_only():
-    """uvicorn does not document its protocol class. This test names what a new version must still have."""
+    """uvicorn does not document its protocol class. This test fails if a new version lacks a method that we override."""
     ours = {name for name in vars(http_protocol._BoundedProtocol) if not name.startswith("__")}
     inherited = set(dir(HttpToolsProtocol))
     assert not {name for name in ours if name.startswith("_")} & inherited

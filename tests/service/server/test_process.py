@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MIB = 1024**2
 HUGE = 200 * MIB
 LIMIT = 20 * MIB
-IN_FLIGHT = 24 * MIB  # what the service drops after its answer, and what the buffers of two sockets hold
+IN_FLIGHT = 24 * MIB  # bytes that the service discards after its response, plus the buffers of two sockets
 
 
 def test_service_starts_answers_ends_and_closes_its_port(start_service, model_file, photo):
@@ -85,7 +85,7 @@ def test_200_mb_body_is_refused_while_it_arrives(served, head, pieces, limit):
     problem = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert problem["type"] == "urn:boxwright:problem:body-too-large"
     assert sent <= limit
-    assert served.memory() - before < 4 * LIMIT  # far from 200 MB
+    assert served.memory() - before < 4 * LIMIT  # much less than 200 MB
     assert httpx.get(f"{served.url}/livez").status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM under load: the service announces its end, finishes its requests, and ends."""
+"""SIGTERM under load: the service reports that it is not ready, finishes its requests, and exits."""
 
 import signal
 import socket
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def read_answer(client):
-    """Everything that the service sends until it closes the connection."""
+    """Return everything that the service sends until it closes the connection."""
     with client.makefile("rb") as file:
         return file.read()
 
@@ -52,7 +52,7 @@ def test_unfinished_request_is_cut_off_after_the_grace_time(start_service, model
             while "boxwright_requests_in_flight 2.0" not in other.get("/metrics").text:
                 pass
         code = service.stop()
-    assert code in (0, -signal.SIGALRM)  # the second one if the interpreter takes too long to end on a busy machine
+    assert code in (0, -signal.SIGALRM)  # SIGALRM if the interpreter takes too long to exit on a busy machine
     assert "timeout graceful shutdown exceeded" in "".join(service.log)
 
 

@@ -1,4 +1,4 @@
-"""Slow and endless clients of a real process: they are cut off while others are served."""
+"""Slow clients and endless requests: a real process disconnects them and serves the other clients."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ SHORT = {"BOXWRIGHT_HEAD_SECONDS": "0.4", "BOXWRIGHT_BODY_SECONDS": "0.6"}
 
 
 @pytest.fixture(scope="module")
-def impatient(start_service, model_file):
+def service_with_short_timeouts(start_service, model_file):
     """A service with short timeouts."""
     service = start_service(model_file, **SHORT)
     yield service
@@ -34,24 +34,26 @@ def receive_until_closed(port, sent, *more):
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "an empty line"])
-def test_connection_without_a_request_is_closed(impatient, sent):
-    assert receive_until_closed(impatient.port, sent) == b""
+def test_connection_without_a_request_is_closed(service_with_short_timeouts, sent):
+    assert receive_until_closed(service_with_short_timeouts.port, sent) == b""
 
 
 @pytest.mark.parametrize("sent", [b"POST /det", HEAD, HEAD + b"X-Endless: on and on"], ids=["path", "headers", "a header"])
-def test_incomplete_head_is_answered_408(impatient, sent):
-    assert receive_until_closed(impatient.port, sent).startswith(b"HTTP/1.1 408 ")
+def test_incomplete_head_is_answered_408(service_with_short_timeouts, sent):
+    assert receive_until_closed(service_with_short_timeouts.port, sent).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n5\r\nahalf\r\n"])
-def test_incomplete_body_is_answered_408(impatient, framing):
-    received = receive_until_closed(impatient.port, HEAD + framing)
+def test_incomplete_body_is_answered_408(service_with_short_timeouts, framing):
+    received = receive_until_closed(service_with_short_timeouts.port, HEAD + framing)
     assert received.startswith(b"HTTP/1.1 408 ")
     assert json.loads(received.partition(b"\r\n\r\n")[2])["type"] == "urn:boxwright:problem:slow-body"
 
 
-def test_connection_is_closed_if_an_unread_body_does_not_arrive(impatient):
-    received = receive_until_closed(impatient.port, b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+def test_connection_is_closed_if_an_unread_body_does_not_arrive(service_with_short_timeouts):
+    received = receive_until_closed(
+        service_with_short_timeouts.port, b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf"
+    )
     assert received.startswith(b"HTTP/1.1 405 ")
     assert received.count(b"HTTP/1.1") == 1
 
@@ -92,14 +94,14 @@ def test_head_that_arrives_byte_by_byte_is_read(served):
             assert file.read().count(b"HTTP/1.1 200 OK") == 2
 
 
-def test_answer_that_is_not_read_is_cut_off(impatient, photo):
-    image_bytes = photo(2900, 2900)  # noise: the answer exceeds the socket buffers
+def test_connection_is_closed_if_its_response_is_not_read(service_with_short_timeouts, photo):
+    image_bytes = photo(2900, 2900)  # noise: the response exceeds the socket buffers
     head = b"POST /detect?format=image HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes)
-    with socket.socket() as client, httpx.Client(base_url=impatient.url) as other:
+    with socket.socket() as client, httpx.Client(base_url=service_with_short_timeouts.url) as other:
         before = open_files(other)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(30)
-        client.connect(("127.0.0.1", impatient.port))
+        client.connect(("127.0.0.1", service_with_short_timeouts.port))
         client.sendall(head + image_bytes)
         start = client.recv(1000)
         while open_files(other) > before:

@@ -1,4 +1,4 @@
-"""The engine cache as users meet it: the command line in a separate process."""
+"""The engine cache through the command line, in a separate process."""
 
 import os
 import subprocess

@@ -46,13 +46,13 @@ def images(size, count=2):
 
 
 def cached_keys(home):
-    return sorted(place.name for place in home.iterdir())
+    return sorted(folder.name for folder in home.iterdir())
 
 
 def test_parallel_calls_get_a_session_once_the_engine_is_cached(file, monkeypatch):
     monkeypatch.setattr("detector.engines.onnxruntime.MAX_SECOND_SESSION_BYTES", 0)
     cold = prepare_engine(str(file), concurrent_sessions=True)
-    assert cold.engine.single_threaded_session is None  # as of a large model
+    assert cold.engine.single_threaded_session is None  # as for a large model
     cold.persist()
     x = images(64, 1)
     for engine in (cold.engine, prepare_engine(str(file), concurrent_sessions=True).engine):
@@ -132,22 +132,22 @@ def test_a_damaged_cached_engine_is_reported_deleted_and_replaced(name, damage, 
     }
     file = tmp_path / "two.safetensors"
     save_model(Model("two", ModelSpec((), (), layers, 32), arrays), file)
-    sound = prepare_engine(str(file))
-    sound.persist()
+    original = prepare_engine(str(file))
+    original.persist()
     (key,) = cached_keys(home)
-    victim = home / key / name
-    data = bytearray(victim.read_bytes())
+    damaged_file = home / key / name
+    data = bytearray(damaged_file.read_bytes())
     if damage == "flipped":
         data[len(data) // 2] ^= 4
-    victim.unlink()
+    damaged_file.unlink()
     if damage != "gone":
-        victim.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "emptied": b""}[damage])
+        damaged_file.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "emptied": b""}[damage])
     again = prepare_engine(str(file))
     assert isinstance(again.facts, Model)
     assert "is damaged" in caplog.text
     assert cached_keys(home) == []
     x = images(32)
-    np.testing.assert_array_equal(again.engine(x), sound.engine(x))
+    np.testing.assert_array_equal(again.engine(x), original.engine(x))
     again.persist()
     assert cached_keys(home) == [key]
 
@@ -205,7 +205,7 @@ def test_a_catalogue_model_is_identified_by_the_hash_of_its_file(random_arrays, 
     entry = entries()["darknet19"]
     spec = spec_of(entry)
     weights = tmp_path / "mine.weights"
-    old = {"darknet.minor": "1"}  # a header as that file has it
+    old = {"darknet.minor": "1"}  # the header version of the official file
     write_darknet(Model("random", spec, random_arrays(spec.network, 1), old), tmp_path / "mine.cfg", weights)
     pull(entry.name, source=weights)
     cold = prepare_engine(entry.name)

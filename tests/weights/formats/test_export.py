@@ -109,7 +109,7 @@ def test_an_export_with_different_output_is_discarded(tiny_model, tmp_path, monk
 
 @pytest.mark.parametrize(("target", "name"), [("onnx", "model.pb"), ("savedmodel", "model.pb"), ("darknet", "model.weights")])
 def test_a_wrong_suffix_is_refused(tiny_model, target, name, tmp_path):
-    with pytest.raises(ExportError, match="the name of such an export is"):
+    with pytest.raises(ExportError, match="this format requires the name NAME"):
         export_model(tiny_model, target, tmp_path / name, pixels=noise(tiny_model))
 
 

@@ -268,7 +268,7 @@ def test_arrays_that_do_not_fit_the_network_are_refused_before_reading_them(save
         ({"more": ""}, "its header does not match its checksum"),
     ],
 )
-def test_inconsistent_metadata_are_refused(saved, edit, message):
+def test_inconsistent_metadata_is_refused(saved, edit, message):
     header, arrays = split_file(saved)
     header["__metadata__"] |= edit
     write_file(saved, header, arrays)

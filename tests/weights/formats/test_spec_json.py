@@ -25,7 +25,7 @@ def test_unusual_labels_and_numbers_survive_a_round_trip():
     assert spec_from_json(spec_to_json(spec)) == spec
 
 
-def test_a_spec_with_an_upsampling_head_comes_back():
+def test_a_spec_with_an_upsampling_head_survives_a_round_trip():
     spec = ModelSpec(("a",), ((1.0, 1.0),) * 5, upsampling_head(("a",), backbone=efficientnet_lite0(), filters=8), 64)
     assert spec_from_json(spec_to_json(spec)) == spec
 

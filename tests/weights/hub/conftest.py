@@ -1,4 +1,4 @@
-"""A local web server with the faults of real ones, an empty cache, and small catalogue entries."""
+"""A local web server that simulates faults, an empty cache, and small catalogue entries."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ class Page:
     content_type: str | None = "application/octet-stream"
     status: int = 200
     ranges: bool = True  # False: ignores Range and sends everything
-    cuts: list[int] = field(default_factory=list)  # for each answer: close the connection after this many bytes
+    cuts: list[int] = field(default_factory=list)  # for each response: close the connection after this many bytes
     shift: int = 0  # a range starts this many bytes too late
     location: str | None = None  # target of a redirect
     encoding: str | None = None  # Content-Encoding
@@ -170,7 +170,7 @@ def internet(home: Home) -> Iterator[Internet]:  # noqa: ARG001  for its environ
 
 @pytest.fixture(scope="session")
 def weights_like() -> Callable[[Entry], bytes]:
-    """Makes a valid file for an entry: a header and seeded numbers in 0..1."""
+    """Return a function (entry) -> a valid file of the entry: a header and seeded numbers in 0..1."""
     numbers = np.random.default_rng(1).random(1 << 18, np.float32).tobytes()
 
     def make(entry: Entry) -> bytes:

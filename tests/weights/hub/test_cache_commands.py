@@ -42,9 +42,9 @@ def test_the_hash_of_a_file_with_other_content_is_not_recorded(unpublished: Entr
         "noise": np.random.default_rng(3).bytes(size),
         "a text": b"The quick brown fox. ".ljust(size, b"."),
     }[kind]
-    source = tmp_path / "carried here"
+    source = tmp_path / "local copy"
     source.write_bytes(data)
-    with pytest.raises(ModelFileError, match=r"carried here is not unpublished\.weights: it does not contain this network"):
+    with pytest.raises(ModelFileError, match=r"local copy is not unpublished\.weights: it does not contain this network"):
         fetch_entry(unpublished, source=source)
     assert home.files() == set()
     assert fetch_entry(unpublished).read_bytes() == right
@@ -102,7 +102,7 @@ def test_an_interrupted_copy_leaves_nothing(small: Entry, home, tmp_path: Path, 
     def interrupt(*_) -> None:
         raise KeyboardInterrupt
 
-    source = tmp_path / "carried here"
+    source = tmp_path / "local copy"
     source.write_bytes(body)
     with pytest.raises(KeyboardInterrupt):
         fetch_entry(small, source=source, on_progress=interrupt)
@@ -110,9 +110,9 @@ def test_an_interrupted_copy_leaves_nothing(small: Entry, home, tmp_path: Path, 
 
 
 def test_a_copy_starts_only_with_enough_space_and_the_right_size(small: Entry, home, tmp_path: Path, body: bytes, monkeypatch):
-    no_room = os.statvfs_result((4096, 4096, 100, 0, 0, 0, 0, 0, 0, 255))
-    monkeypatch.setattr(os, "statvfs", lambda _: no_room)
-    source = tmp_path / "carried here"
+    full_disk = os.statvfs_result((4096, 4096, 100, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: full_disk)
+    source = tmp_path / "local copy"
     source.write_bytes(body)
     with pytest.raises(DiskError, match="has 0 free bytes and needs 300,000 more"):
         fetch_entry(small, source=source)

@@ -98,7 +98,7 @@ def test_an_error_status_keeps_the_bytes_received_earlier(small: Entry, home, pa
 
 def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path, internet, monkeypatch: pytest.MonkeyPatch, body: bytes):
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
-    source = tmp_path / "carried here"
+    source = tmp_path / "local copy"
     source.write_bytes(body)
     reports: list[tuple[int, int | None]] = []
     assert fetch_entry(small, source=source, on_progress=lambda *report: reports.append(report)).read_bytes() == body
@@ -117,9 +117,9 @@ def test_a_local_file_passes_the_same_checks(small: Entry, home, tmp_path: Path,
 )
 def test_a_wrong_local_file_is_refused_and_the_cached_file_stays(small: Entry, home, tmp_path: Path, data: bytes, match: str, body: bytes):
     fetch_entry(small)
-    source = tmp_path / "carried here"
+    source = tmp_path / "local copy"
     source.write_bytes(data)
-    with pytest.raises(ModelFileError, match=rf"carried here is not small\.weights: {match}"):
+    with pytest.raises(ModelFileError, match=rf"local copy is not small\.weights: {match}"):
         fetch_entry(small, source=source)
     assert (home.folder / "small.weights").read_bytes() == body
     assert home.files() == {"small.weights"}

@@ -1,4 +1,4 @@
-"""Downloads of files with the size of the real ones from a local server, and everything that can go wrong."""
+"""Downloads of full-size files from a local server, with interruptions, wrong content, full disks and malicious files."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ def stem(weights_like) -> bytes:
 
 @pytest.fixture
 def served(internet, stem):
-    """The page of that file."""
+    """Serve the stem file, and return its page."""
     return internet.pages.setdefault("/darknet19_448.conv.23", internet.page(stem))
 
 
@@ -93,8 +93,8 @@ def test_a_disk_that_is_full_halfway_leaves_no_file(home, internet, monkeypatch)
 
 
 def test_too_little_disk_space_is_detected_before_a_full_size_download(entry, home, internet, monkeypatch):
-    no_room = os.statvfs_result((4096, 4096, 100, SIZE // 4096 // 2, SIZE // 4096 // 2, 0, 0, 0, 0, 255))
-    monkeypatch.setattr(os, "statvfs", lambda _: no_room)
+    full_disk = os.statvfs_result((4096, 4096, 100, SIZE // 4096 // 2, SIZE // 4096 // 2, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: full_disk)
     with pytest.raises(DiskError, match=f"needs {SIZE:,} more"):
         fetch_entry(entry)
     assert home.files() == set()

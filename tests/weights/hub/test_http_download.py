@@ -116,7 +116,7 @@ def test_the_address_that_sent_a_part_is_tried_first(small: Entry, home, interne
 
 def test_a_compressed_response_is_not_requested_and_is_refused(small: Entry, home, internet, page):
     page.body, page.encoding = gzip.compress(b"0" * 2_000_000), "gzip"
-    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it compressed the file with gzip without being asked to")
+    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it compressed the file with gzip, although the request forbids")
     assert internet.requests[0].headers["Accept-Encoding"] == "identity"
     assert home.files() == set()
 

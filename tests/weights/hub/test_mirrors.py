@@ -75,7 +75,7 @@ def test_in_offline_mode_cached_files_are_used(small: Entry, monkeypatch: pytest
 )
 def test_an_invalid_mirror_address_is_refused_without_printing_its_password(small: Entry, internet, mirror: str, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", mirror)
-    with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR holds") as caught:
+    with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR contains") as caught:
         fetch_entry(small)
     assert "ecret" not in str(caught.value)
     assert internet.requests == []

@@ -1,4 +1,4 @@
-"""The README's commands about yolov2-voc, with a local server that has a file of the real size with random numbers."""
+"""The README's commands about yolov2-voc, with a local server that sends a full-size file of random numbers."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def boxwright():
     return run
 
 
-def test_yolov2_is_pulled_detects_is_listed_verified_and_removed(boxwright, internet, yolov2_bytes, monkeypatch):
+def test_yolov2_can_be_pulled_used_listed_verified_and_removed(boxwright, internet, yolov2_bytes, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
     pulled = boxwright("weights", "pull", "yolov2-voc")
@@ -76,11 +76,11 @@ def test_serve_pulls_a_model_by_its_name(start_service, internet, yolov2_bytes, 
 
 def test_pull_takes_a_local_file_instead_of_a_download(boxwright, home, yolov2_bytes, tmp_path, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
-    brought = tmp_path / "brought.weights"
-    brought.write_bytes(yolov2_bytes[:-4])
-    refused = boxwright("weights", "pull", "yolov2-voc", "--from", brought)
+    local_file = tmp_path / "local.weights"
+    local_file.write_bytes(yolov2_bytes[:-4])
+    refused = boxwright("weights", "pull", "yolov2-voc", "--from", local_file)
     assert (refused.returncode, home.files()) == (2, set())
     assert "202,704,260 bytes instead of 202,704,264" in refused.stderr
-    brought.write_bytes(yolov2_bytes)
-    assert boxwright("weights", "pull", "yolov2-voc", "--from", brought).returncode == 0
+    local_file.write_bytes(yolov2_bytes)
+    assert boxwright("weights", "pull", "yolov2-voc", "--from", local_file).returncode == 0
     assert home.files() == {"yolov2-voc.weights", "hashes.json"}

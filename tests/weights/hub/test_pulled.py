@@ -17,7 +17,7 @@ from weights.hub.pulled import load_pulled, remove_pulled
 def test_a_pulled_file_loads_as_the_model_of_its_catalogue_entry(tmp_path: Path, weights_like):
     entry = entry_of("darknet19")
     data = weights_like(entry)
-    source = tmp_path / "carried here"
+    source = tmp_path / "local copy"
     source.write_bytes(data)
     model = load_pulled(entry, pull("darknet19", source=source))
     assert (model.name, model.spec) == ("darknet19", spec_of(entry))

@@ -1,4 +1,4 @@
-"""Finding a model by what the user types."""
+"""Find a model by its name or path, and suggest a similar one if there is none."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`boxwright weights list | pull | verify | remove | info`, where it does not take a file of true size."""
+"""`boxwright weights list | pull | verify | remove | info`: tables, messages and exit codes."""
 
 import json
 import os
@@ -19,27 +19,27 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass
-class Ended:
+class CommandResult:
     code: int
     out: str
     err: str
 
 
 @pytest.fixture
-def weights(home, monkeypatch, capfd):  # noqa: ARG001  the cache is one of its own
-    """(arguments) -> exit code, standard output and standard error of `boxwright weights ARGUMENTS`."""
+def weights(home, monkeypatch, capfd):  # noqa: ARG001  `home` sets an empty cache folder
+    """Return a function (arguments) -> result of the command `boxwright weights ARGUMENTS`."""
 
-    def run(*arguments) -> Ended:
+    def run(*arguments) -> CommandResult:
         monkeypatch.setattr("sys.argv", ["boxwright", "weights", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main.run()
         captured = capfd.readouterr()
-        return Ended(ended.value.code or 0, captured.out, captured.err)
+        return CommandResult(ended.value.code or 0, captured.out, captured.err)
 
     return run
 
 
-def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights, home):
+def test_the_list_in_a_pipe_has_one_tab_separated_line_per_model(weights, home):
     home.folder.mkdir(parents=True)
     (home.folder / "yolov2.weights").touch()
     rows = [line.split("\t") for line in weights("list").out.splitlines()]
@@ -48,13 +48,13 @@ def test_in_a_pipe_the_list_has_a_line_for_each_model_with_tabs_between(weights,
     assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
     assert rows[0][1:] == ["ships", "15.6 MB", "11", "-", "Apache-2.0"]
     assert rows[1][1:] == ["ships", "8.1 MB", "11", "0.801", "Apache-2.0"]
-    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7 MB"  # nobody has published its size
+    assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7 MB"  # its size is not published
     assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7 MB", "20", "-", "none stated"]
     assert {row[0]: row[3] for row in rows}["darknet19"] == "-"  # a backbone has no classes
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])
-def test_on_a_narrow_terminal_the_list_has_every_name_whole(weights, monkeypatch, columns: str):
+def test_the_list_on_a_narrow_terminal_truncates_no_name(weights, monkeypatch, columns: str):
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("FORCE_COLOR", "1")
     out = weights("list").out
@@ -72,7 +72,7 @@ def test_every_bad_file_is_reported_and_the_exit_code_is_2(weights, home):
     assert ended.out == ""
 
 
-def test_a_cut_file_is_told_by_pull_and_by_its_use(weights, home):
+def test_pull_reports_a_truncated_file_and_remove_deletes_it(weights, home):
     home.folder.mkdir(parents=True)
     (home.folder / entry_of("yolov2-voc").file).write_bytes(b"short")
     ended = weights("pull", "yolov2-voc")
@@ -81,13 +81,13 @@ def test_a_cut_file_is_told_by_pull_and_by_its_use(weights, home):
     assert weights("remove", "yolov2-voc").out == "yolov2-voc: removed.\n"
 
 
-def test_the_model_that_ships_needs_no_pulling(weights):
+def test_the_shipped_model_cannot_be_pulled_verified_or_removed(weights):
     for use in ("pull", "verify", "remove"):
         ended = weights(use, "everyday")
         assert (ended.code, ended.err) == (2, "boxwright: everyday ships with the package; there is nothing to pull, verify or remove.\n")
 
 
-def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead, internet, weights_like, monkeypatch):
+def test_a_failed_mirror_and_a_recorded_hash_are_reported(weights, dead, internet, weights_like, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}")
     entry = entry_of("darknet19")
     internet.pages[f"/{entry.file}"] = internet.page(weights_like(entry))
@@ -101,12 +101,12 @@ def test_a_mirror_that_fails_and_a_hash_that_is_recorded_are_told(weights, dead,
     assert weights("remove", "darknet19", "--forget").out == "darknet19: removed; its recorded hash is forgotten.\n"
 
 
-def test_forgetting_alone_is_told(weights):
+def test_remove_reports_whether_it_forgot_the_hash(weights):
     assert weights("remove", "darknet19").out == "darknet19: was not downloaded.\n"
     assert weights("remove", "darknet19", "--forget").out == "darknet19: was not downloaded; its recorded hash is forgotten.\n"
 
 
-def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_fetches_nothing(weights, internet, monkeypatch):
+def test_info_about_a_model_that_was_not_pulled_shows_its_catalogue_entry_without_a_download(weights, internet, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     entry = entry_of("yolov2-coco")
     ended = weights("info", "yolov2-coco")
@@ -134,18 +134,18 @@ def test_info_about_a_model_that_is_not_here_tells_what_the_catalogue_knows_and_
         ("tensornets-yolov2-voc", ("sizes: not published; about 202.7 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
     ],
 )
-def test_info_says_so_where_no_size_or_no_hash_is_published(weights, name, words):
+def test_info_states_that_a_size_or_hash_is_not_published(weights, name, words):
     out = weights("info", name).out
     assert all(word in out for word in words), out
 
 
-def test_ctrl_c_says_that_what_has_come_is_kept(home, internet, weights_like, monkeypatch):
+def test_ctrl_c_reports_that_the_download_can_be_resumed(home, internet, weights_like, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     entry = entry_of("darknet19")
     page = internet.pages.setdefault(f"/{entry.file}", internet.page(weights_like(entry), hold_after=1 << 20))
     command = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts what is to run in the background without it
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+    restore_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts background processes with SIGINT ignored
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=restore_sigint) as process:
         assert page.holding.wait(60)
         while not (home.folder / f"{entry.file}.partial").exists():
             assert process.poll() is None
@@ -155,7 +155,7 @@ def test_ctrl_c_says_that_what_has_come_is_kept(home, internet, weights_like, mo
     assert error == "boxwright: interrupted. The same command continues the download of darknet19.\n"
 
 
-def test_verify_without_downloaded_models_says_so(weights):
+def test_verify_reports_that_there_are_no_downloaded_models(weights):
     ended = weights("verify")
     assert (ended.code, ended.out) == (0, "")
     assert "There are no downloaded models to verify." in ended.err

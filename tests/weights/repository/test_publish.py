@@ -96,10 +96,10 @@ def test_an_unreadable_folder_is_reported(folder):
 
 
 def test_a_loop_of_symbolic_links_hides_no_other_model(folder, file):
-    add_version(folder, "sound", file)
+    add_version(folder, "valid", file)
     (folder / "loop.safetensors").symlink_to(folder / "loop.safetensors")
     (folder / "looped").symlink_to(folder / "looped")
-    assert live(folder, "sound") == [1]
+    assert live(folder, "valid") == [1]
 
 
 def test_added_files_are_numbered_and_copied_byte_for_byte(folder, file, tiny_model):
@@ -111,25 +111,25 @@ def test_added_files_are_numbered_and_copied_byte_for_byte(folder, file, tiny_mo
     assert everything(folder) == [".lock", "mine", *(f"mine/{number}{end}" for number in range(1, 5) for end in ("", f"/{MODEL_FILE}"))]
 
 
-def damaged(path):
+def damage(path):
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
 
 
-def cut(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def gone(path):
+def delete(path):
     path.unlink()
 
 
-@pytest.mark.parametrize("spoil", [damaged, cut, gone])
-def test_a_damaged_file_is_refused_and_changes_nothing(folder, file, spoil):
+@pytest.mark.parametrize("corrupt", [damage, truncate, delete])
+def test_a_damaged_file_is_refused_and_changes_nothing(folder, file, corrupt):
     add_version(folder, "mine", file)
     before = everything(folder)
-    spoil(file)
+    corrupt(file)
     with pytest.raises(ModelFileError, match=r"source/tiny\.safetensors"):
         add_version(folder, "mine", file)
     with pytest.raises(ModelFileError):
@@ -176,7 +176,7 @@ def test_rollback_sets_the_newest_aside_and_promote_brings_it_back(folder, file)
     assert rollback_version(folder, "mine").number == 2
     assert (live(folder), aside(folder)) == ([2, 1], [3])
     assert rollback_version(folder, "mine").number == 1
-    with pytest.raises(RepositoryError, match="nothing to go back to"):
+    with pytest.raises(RepositoryError, match="cannot be rolled back"):
         rollback_version(folder, "mine")
     back = promote_version(folder, "mine", 3)
     assert back.path.is_file()
@@ -204,7 +204,7 @@ def test_promote_sets_all_newer_versions_aside(folder, file):
 
 @pytest.mark.parametrize("change", [lambda folder: promote_version(folder, "mine", 2), lambda folder: promote_version(folder, "mine", 5)])
 def test_the_newest_version_changes_with_one_rename(folder, file, change, monkeypatch):
-    """A scan between two renames finds the newest version of before or of after."""
+    """A scan between two renames finds either the old newest version or the new one."""
     for _ in range(6):
         add_version(folder, "mine", file)
     promote_version(folder, "mine", 5)
@@ -248,7 +248,7 @@ def test_remove_deletes_single_versions_and_whole_models(folder, file):
     with pytest.raises(RepositoryError, match="has no model 'mine'"):
         remove_version(folder, "mine")
     shutil.copy(file, folder / "flat.safetensors")
-    with pytest.raises(RepositoryError, match="nothing to go back to"):
+    with pytest.raises(RepositoryError, match="cannot be rolled back"):
         rollback_version(folder, "flat")
     assert promote_version(folder, "flat", 1).number == 1
     remove_version(folder, "flat")
@@ -300,6 +300,6 @@ def test_a_snapshot_of_anything_but_a_regular_file_is_refused(tmp_path, kind):
 
 
 def test_errors_about_a_snapshot_name_the_original_file(file):
-    cut(file)
+    truncate(file)
     with snapshot(file) as copy, pytest.raises(ModelError, match=str(file)):
         load_model(copy, display_path=file)

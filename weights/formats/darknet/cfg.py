@@ -55,7 +55,7 @@ def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None
 
 
 def parse_cfg(text: str, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive") -> ModelSpec:
-    """Do the same as `read_cfg` for the text of a .cfg."""
+    """Parse the text of a .cfg. See `read_cfg` for the arguments and errors."""
     sections = parse_sections(text)
     if not sections or _kind(sections[0]) != "net":
         raise NetworkError("the first section must be [net]. Is this a .cfg?")

@@ -2,7 +2,7 @@
 
 | our layer | lowered to |
 |---|---|
-| pixel * scale + offset | a 1x1 convolution in front |
+| pixel * scale + offset | a 1x1 convolution before the first layer |
 | padding (a, b), a < b | a kernel larger by b - a, with zeros in its first rows and columns |
 | relu6(x) | (leaky(x) - leaky(x - 6) - 0.6) / 0.9: one convolution with each filter twice, and a second one that combines each pair |
 | space-to-depth | a strided convolution whose kernel picks single pixels |
@@ -33,7 +33,7 @@ def lower_to_darknet(model: Model) -> Model:
     `fit`, `resample` and `edges` are not part of a .cfg: Darknet letterboxes every image.
 
     Raises:
-        NetworkError: A lowered kernel would have more than MAX_NUMBERS numbers.
+        NetworkError: A lowered kernel would have more than MAX_ACTIVATIONS numbers.
     """
     spec = model.spec
     before = input_shapes(spec.network, spec.input_size)

@@ -1,7 +1,7 @@
 """The sections and options of a .cfg, before they become layers.
 
-The syntax is that of Darknet (src/parser.c, read_cfg, and src/option_list.c): whitespace has no meaning anywhere, a comment line begins
-with # or ;, and a number ends at the first character that does not belong to it (atoi, atof).
+The syntax is that of Darknet (src/parser.c, read_cfg, and src/option_list.c). Whitespace has no meaning anywhere. A comment line begins
+with # or ;. A number ends at the first character that does not belong to it (atoi, atof).
 """
 
 import math
@@ -90,12 +90,12 @@ class Section:
         return number
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """Return a list of integers, which may be negative. Darknet counts its commas, so none may be too many."""
+        """Return a list of integers, which may be negative. Darknet counts the commas, so a surplus comma is refused."""
         option = self.option(key)
         if option.value.endswith(",") or "," in option.comment:
             where = "in its comment" if "," in option.comment else "at its end"
             raise self.error(
-                f"{key}={_short(option.text)} has a comma too many {where}; Darknet adds layer 0 for it. Delete the comma.", option.line
+                f"{key}={_short(option.text)} has a surplus comma {where}; Darknet adds layer 0 for it. Delete the comma.", option.line
             )
         return tuple(self._integer(key, item, option) for item in option.value.split(","))
 
@@ -131,7 +131,7 @@ class Section:
 
     def _not_a_number(self, key: str, expected: str, item: str, option: CfgOption) -> NetworkError:
         if not item:
-            return self.error(f"{key}={_short(option.text)} has a comma too many or no value. Each item must be {expected}.", option.line)
+            return self.error(f"{key}={_short(option.text)} has a surplus comma or no value. Each item must be {expected}.", option.line)
         hint = f" {_OWN_LINE}" if _NUMBER.match(item) else ""
         return self.error(f"{key} must be {expected}, got {_short(item)!r}.{hint}", option.line)
 

@@ -1,13 +1,13 @@
 """Import tensornets 0.4.6 with a current TensorFlow (2.21, with Keras 3).
 
-It imports three modules that no longer exist. Substitutes replace them during the import:
+tensornets imports three modules that no longer exist. Substitutes replace them during the import:
 
     tensorflow.python.keras.applications.imagenet_utils   with decode_predictions, which is never called
     tensorflow.python.keras.utils.data_utils              with get_file, which is replaced below
     tf_keras.legacy_tf_layers                             from the package tf-keras, where it is now in tf_keras.src
 
-Nothing happens before `import_tensornets` is called. Afterwards the substitutes are removed from `sys.modules`. tensornets, tf_keras and
-the modules of TensorFlow that they import stay loaded.
+Importing this module does not import tensornets; only `import_tensornets` does. It then removes the substitutes from `sys.modules`.
+tensornets, tf_keras and the modules of TensorFlow that they import stay loaded.
 
 Two functions of tensornets are replaced, so that its `pretrained()` neither downloads nor unpickles anything: `get_file` calls the current
 `FetchFile` (see `fetching_with`), and `parse_weights` is `npz.read_npz`.

@@ -1,4 +1,4 @@
-"""The .npz files of tensornets: a zip of `names.npy`, strings, and `values.npy`, an array of arrays, which numpy pickles.
+"""The .npz files of tensornets: a zip archive of `names.npy` (strings) and `values.npy` (a pickled array of arrays).
 
 The layout is that of tensornets' `save` and `parse_weights` (its utils.py). `safe_pickle` reads the pickle without executing it.
 """
@@ -124,7 +124,7 @@ def _arrays(values: _Npy) -> list[Array]:
 
 
 def _assignment_order(names: list[str], arrays: list[Array]) -> list[Array]:
-    """Swap each beta with the gamma that follows it, as `parse_weights` does: tensornets wrote both orders."""
+    """Swap each beta with the gamma that follows it, as `parse_weights` does: files exist in both orders."""
     for index in range(1, min(len(names), len(arrays))):
         if "/beta" in names[index - 1] and "/gamma" in names[index]:
             arrays[index - 1], arrays[index] = arrays[index], arrays[index - 1]

@@ -112,7 +112,7 @@ def test_pad_is_half_the_size_and_padding_is_cells(options, pads):
     assert conv.pads == (pads, pads)
 
 
-def test_routes_count_back_from_themselves_or_on_from_the_first_layer():
+def test_route_layers_are_relative_if_negative_and_absolute_otherwise():
     spec = parse_cfg(NET + CONV * 3 + "[route]\nlayers = -1, 0,-3\n")
     assert spec.network[-1] == Route("route1", ("conv1_3", "conv1_1", "conv1_1"))
 
@@ -215,7 +215,7 @@ REGION = CONV + "filters=14\n[region]\nanchors=1,2,3,4\nclasses=2\nnum=2\nsoftma
         (NET + CONV + "[route]\n", r"line 7: \[route\] has no 'layers'"),
         (NET + CONV + "[route]\nlayers=1\n", r"line 8: \[route\] is layer 1, but layers refers to layer 1, which is not before it"),
         (NET + CONV + "[route]\nlayers=-2\n", "refers to layer -2, which is not before it"),
-        (NET + CONV + "[route]\nlayers=-1,\n", "layers=-1, has a comma too many at its end; Darknet adds layer 0 for it. Delete the comma"),
+        (NET + CONV + "[route]\nlayers=-1,\n", "layers=-1, has a surplus comma at its end; Darknet adds layer 0 for it. Delete the comma"),
         (NET + CONV + "[route]\nlayers=0\ngroups=2\n", "groups=2 is not supported"),
         (NET + CONV + "[shortcut]\nfrom=0,0\n", "from must name one layer, got 2"),
         (NET + CONV + "filters=2\n" + CONV + "[shortcut]\nfrom=0\n", "they must be equal"),
@@ -264,8 +264,8 @@ def test_a_region_accepts_a_trailing_comma_and_comments(old, new):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (NET + CONV + "[route]\nlayers=-1 # one, two\n", "has a comma too many in its comment; Darknet adds layer 0 for it"),
-        (NET + CONV + "[shortcut]\nfrom=-1,\n", "has a comma too many at its end"),
+        (NET + CONV + "[route]\nlayers=-1 # one, two\n", "has a surplus comma in its comment; Darknet adds layer 0 for it"),
+        (NET + CONV + "[shortcut]\nfrom=-1,\n", "has a surplus comma at its end"),
         (NET + "[convolutional]\nactivation=leaky # not relu\n", "line 6: .* Darknet reads the comment as a part of the value. Move it"),
         (NET + CONV + "size=3x\n", "must be an integer of 32 bits, got '3x'. If the rest is a comment, move it to a separate line"),
         (NET + CONV + "size=3.0\n", "got '3.0'"),
@@ -274,8 +274,8 @@ def test_a_region_accepts_a_trailing_comma_and_comments(old, new):
         (NET + CONV + "size=3\nsize=1\n", "size=1 contradicts size=3 in line 7. Darknet uses the first, OpenCV the last. Delete one"),
         (NET + CONV + "dilation=1\ndilation=2\n", "dilation=2 contradicts dilation=1"),
         (NET + CONV + "unknown=1\nunknown=2\n", "unknown=1 is not supported"),
-        (NET + REGION.replace("3,4", "3,,4"), "a comma too many or no value. Each item must be a number"),
-        (NET + REGION.replace("3,4", "3,4,,"), "a comma too many or no value"),
+        (NET + REGION.replace("3,4", "3,,4"), "a surplus comma or no value. Each item must be a number"),
+        (NET + REGION.replace("3,4", "3,4,,"), "a surplus comma or no value"),
     ],
 )
 def test_ambiguous_text_is_refused_with_advice(text, message):

@@ -47,7 +47,7 @@ def images(size, count=2):
 
 
 def with_confident_outputs(arrays, size_bias):
-    """The arrays with a last layer that gives dozens of boxes. size_bias: logarithm of their size relative to the anchors."""
+    """Return the arrays with a last layer that outputs dozens of boxes. size_bias: logarithm of their size relative to the anchors."""
     kernel = arrays["linear/kernel"].reshape(1, 1, 1024, 5, 25) * np.repeat([0.3, 0.1, 1], [2, 2, 21])  # x y, w h, objectness and classes
     bias = np.zeros((5, 25))
     bias[:, 2:4], bias[:, 4] = size_bias, -6
@@ -156,7 +156,9 @@ def test_the_readme_example_of_tensornets_gives_our_boxes(shared, arrays, model,
     graph.assign(sparse.arrays)
     for name in ("cat.png", "dog.jpg", "kite.jpg"):
         path = shared / "photos" / name
-        photo = cv2.imread(str(path))[None].astype(np.float32)  # as its evaluation reads images; `load_img` would swap the colours twice
+        photo = cv2.imread(str(path))[None].astype(
+            np.float32
+        )  # as the evaluation of tensornets reads images; its `load_img` would swap the colours twice
         output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(photo)})
         reference = theirs(original, output, *photo.shape[1:3])
         assert len(reference) > 24
@@ -243,7 +245,7 @@ def test_with_many_overlapping_boxes_only_the_order_of_suppression_differs(array
     ],
     ids=["tiny", "tiny with three labels", "stem", "stem with pixels from -1 to 1"],
 )
-def test_the_other_networks_give_the_same_output_in_both(spec, random_arrays):
+def test_the_other_networks_give_the_same_output_in_tensornets_and_onnxruntime(spec, random_arrays):
     model = Model("random", spec, random_arrays(spec.network, 1))
     photos = images(spec.input_size).astype(np.float32)
     assert_close(build_engine(model, "tensornets")(photos), build_engine(model, "onnxruntime")(photos))

@@ -1,4 +1,4 @@
-"""The .npz files of tensornets: all that numpy versions wrote are read; malicious files are refused without executing anything."""
+"""The .npz files of tensornets: files of all numpy versions are read, and malicious files are refused without executing anything."""
 
 import copyreg
 import io
@@ -270,9 +270,9 @@ def test_a_valid_handmade_pickle_is_read(tmp_path):
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
 def test_anything_but_an_array_of_floats_is_refused(wrong, tmp_path):
-    sound = element(b"K\x01\x85", FOUR)
+    valid = element(b"K\x01\x85", FOUR)
     with pytest.raises(ModelFileError, match=r"values\.npy: its pickle"):
-        read_npz(write(tmp_path / "a.npz", array_of(sound, wrong), 2))
+        read_npz(write(tmp_path / "a.npz", array_of(valid, wrong), 2))
 
 
 # Files that exhaust memory
@@ -288,13 +288,13 @@ def little_memory():
 
 
 LARGE = 4 * 10**6
-DOUBLED = b"](]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(40)) + b"e"  # as text: 2 to the 40
+DOUBLED = b"](]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(40)) + b"e"  # converted to text, it would have 2**40 items
 BOMBS = {
     "a large memo index": b"\x80\x02Nr\xff\xff\xff\x01.",
     "an immense memo index": b"\x80\x02Nr\xff\xff\xff\x7f.",
-    "a length that is not there": b"\x80\x03B\xff\xff\xff\x7fabc.",
-    "a longer length that is not there": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"abc.",
-    "a frame that is not there": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.",
+    "a length beyond the end": b"\x80\x03B\xff\xff\xff\x7fabc.",
+    "a 64-bit length beyond the end": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"abc.",
+    "a frame beyond the end": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.",
     "one content for many arrays": array_of(
         element(struct.pack("<cI", b"J", LARGE // 4) + b"\x85", b"B" + struct.pack("<I", LARGE) + bytes(LARGE) + b"q\x01"),
         *[element(struct.pack("<cI", b"J", LARGE // 4) + b"\x85", b"h\x01")] * 200,
@@ -346,10 +346,10 @@ def test_a_zip_member_larger_than_it_claims_is_refused(tmp_path):
 
 @pytest.mark.usefixtures("little_memory")
 def test_absurd_sizes_are_refused(tmp_path):
-    sound = write(tmp_path / "a.npz", array_of(element(b"K\x01\x85", FOUR))).read_bytes()
+    valid = write(tmp_path / "a.npz", array_of(element(b"K\x01\x85", FOUR))).read_bytes()
     assert read_npz(tmp_path / "a.npz")[0] == [0]
     size = struct.pack("<I", len(npy("|O", 1, array_of(element(b"K\x01\x85", FOUR)))))
-    (tmp_path / "a.npz").write_bytes(sound.replace(size, struct.pack("<I", 2**32 - 2)))
+    (tmp_path / "a.npz").write_bytes(valid.replace(size, struct.pack("<I", 2**32 - 2)))
     with pytest.raises(ModelFileError, match="claims 4294967294 bytes"):
         read_npz(tmp_path / "a.npz")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -414,8 +414,8 @@ def mutations(data):
 
 
 def mutated(data, changes):
-    for place, content, dropped in changes:
-        data = data[:place] + content + data[place + dropped :]
+    for position, content, dropped in changes:
+        data = data[:position] + content + data[position + dropped :]
     return data
 
 
@@ -430,8 +430,8 @@ def folder(tmp_path_factory):
 @settings(max_examples=300, deadline=None)
 @given(mutations(bytes(600)))
 def test_a_mutated_file_is_read_or_refused(folder, changes):
-    sound = write(folder / "a.npz", SMALL, 2).read_bytes()
-    (folder / "a.npz").write_bytes(mutated(sound, changes))
+    valid = write(folder / "a.npz", SMALL, 2).read_bytes()
+    (folder / "a.npz").write_bytes(mutated(valid, changes))
     try_to_read(folder / "a.npz")
 
 
@@ -467,7 +467,7 @@ def test_random_pickle_programs_are_refused(pieces):
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_truncated_file_is_refused(folder, data):
-    sound = write(folder / "a.npz", SMALL, 2).read_bytes()
-    (folder / "a.npz").write_bytes(sound[: data.draw(st.integers(0, len(sound) - 1))])
+    valid = write(folder / "a.npz", SMALL, 2).read_bytes()
+    (folder / "a.npz").write_bytes(valid[: data.draw(st.integers(0, len(valid) - 1))])
     with pytest.raises(ModelFileError):
         read_npz(folder / "a.npz")
