@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from cli.errors import AddressInUse
 from detector.errors import SettingError, UnknownLabel, UnknownModel, join_names
+from detector.imaging.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from training.data.voc_reader import Sample
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mpo"})
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from service.auth.api_keys import HashedKey
 from service.auth.origins import check_host, check_origin
 from weights.engines.factory import EngineKind
 
-PREFIX = "BOXWRIGHT_"
+SETTINGS_PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 LogFormat = Literal["json", "text"]
 StringList = Annotated[list[str], NoDecode]
@@ -27,7 +27,7 @@ SECRET_SETTINGS = frozenset({"key_hashes"})
 class Settings(BaseSettings):
     """Settings of the service, read once when it starts. docs/service.md has the same table."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=SETTINGS_PREFIX, env_ignore_empty=True, frozen=True)
 
     model: str | None = Field(
         default=None, description="Model to serve: a name, or the path of a .safetensors file. Default without a model folder: `everyday`."
@@ -187,7 +187,7 @@ def read_settings(config: Path | None = None, **flags: object) -> Settings:
             raise SettingError(f"Conflicting settings: {first['msg'].removeprefix('Value error, ')}.") from error
         message = first["msg"].removeprefix("Value error, ")
         got = "" if first["loc"][0] in SECRET_SETTINGS else f", got {first['input']!r}"
-        raise SettingError(f"Setting {name!r} ({PREFIX}{name.upper()}): {message}{got}.") from (None if not got else error)
+        raise SettingError(f"Setting {name!r} ({SETTINGS_PREFIX}{name.upper()}): {message}{got}.") from (None if not got else error)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{config} is not a TOML file: {error}. 'boxwright serve --print-config' prints one.") from error
 

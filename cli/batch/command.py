@@ -11,7 +11,7 @@ from cli.batch.manifest import MANIFEST_NAME, Manifest
 from cli.batch.parquet import BatchSummary, done_chunks, failed_images
 from cli.batch.run import locked_folder, new_task, open_manifest, run_batch
 from cli.detect.backends import DetectionOptions
-from cli.detect.inputs import STDIN, find_images
+from cli.detect.inputs import STDIN, expand_image_paths
 from cli.output.progress import load_named_model
 from cli.output.terminal import count_of, print_image_error
 from detector.errors import SettingError
@@ -42,7 +42,7 @@ def detect_batch(
     console = Console(stderr=True)
     task = new_task(load_named_model(model), options)
     with locked_folder(folder):
-        paths, messages = ([], []) if (folder / MANIFEST_NAME).exists() else find_images(arguments, lists=True)
+        paths, messages = ([], []) if (folder / MANIFEST_NAME).exists() else expand_image_paths(arguments, lists=True)
         for message in messages:
             print_image_error(console, message)
         if messages and not paths:

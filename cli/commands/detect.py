@@ -86,7 +86,7 @@ def detect_command(
     """
     from cli.checks import check_output_folder
     from cli.detect.backends import DetectionOptions
-    from cli.detect.inputs import find_images
+    from cli.detect.inputs import expand_image_paths
     from cli.detect.run import DetectionOutputs, detect_images
 
     check_output_folder("--out", out)
@@ -97,7 +97,7 @@ def detect_command(
             if value:
                 raise typer.BadParameter("cannot be combined with --ray.", param_hint=option)
         raise typer.Exit(0 if _detect_with_ray(images, out, model, engine or "auto", options, as_json=as_json) else 1)
-    paths, messages = find_images(images)
+    paths, messages = expand_image_paths(images)
     for message in messages:
         typer.secho(message, fg="red", err=True)
     failed = 0

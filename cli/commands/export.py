@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-ExportFormat = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
+ExportTarget = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
 """The names in `weights.formats.export.Target`, without importing the exporters."""
 
 NEED_TENSORFLOW = ("keras", "savedmodel", "tflite")
@@ -14,7 +14,7 @@ NEED_TENSORFLOW = ("keras", "savedmodel", "tflite")
 def export_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
     *,
-    to: Annotated[ExportFormat, typer.Option("--to", help="Convert to this format.", show_default=False)],
+    to: Annotated[ExportTarget, typer.Option("--to", help="Convert to this format.", show_default=False)],
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Write to this path. [dim]\\[default: MODEL with the format's suffix][/dim]")
     ] = None,

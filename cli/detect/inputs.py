@@ -9,8 +9,8 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO
 
-from cli.checks import IMAGE_SUFFIXES
 from detector.errors import ImageError, SettingError
+from detector.imaging.suffixes import IMAGE_SUFFIXES
 
 STDIN = Path("-")
 LIST_SUFFIX = ".txt"
@@ -22,7 +22,7 @@ MAX_IMAGE_FILE_BYTES = 512 * 2**20
 _TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
 
 
-def find_images(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
+def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
     """Expand files, folders and patterns to image files, in the order of the arguments.
 
     Args:

@@ -31,7 +31,7 @@ class KnownModel(NamedTuple):
     licence: str
 
 
-class ModelVersion(NamedTuple):
+class ListedVersion(NamedTuple):
     """A row of `boxwright models list`: one version of a model; the fields are the keys of the JSON."""
 
     name: str
@@ -86,13 +86,13 @@ def print_model_versions(folder: Path, *, as_json: bool) -> None:
         print_error(sentence, warning=True)
 
 
-def _shown(version: ModelVersion) -> tuple[object, ...]:
+def _shown(version: ListedVersion) -> tuple[object, ...]:
     damaged = version.state == "damaged"
     size, classes = (None, None) if damaged else (f"{version.megabytes:.1f} MB", version.labels)
     return version.name, version.version, version.state, size, classes, _number(version.ap), version.file
 
 
-def _model_versions(folder: Path) -> tuple[list[ModelVersion], list[str]]:
+def _model_versions(folder: Path) -> tuple[list[ListedVersion], list[str]]:
     """Return every version, including those set aside, and a sentence for each file that cannot be served."""
     if not folder.is_dir():
         raise RepositoryError(f"{folder}: there is no such folder. Create it, or give another folder with --models.")
@@ -108,12 +108,12 @@ def _model_versions(folder: Path) -> tuple[list[ModelVersion], list[str]]:
     return rows, problems
 
 
-def _model_version(version: StoredVersion, state: str, problems: list[str]) -> ModelVersion:
+def _model_version(version: StoredVersion, state: str, problems: list[str]) -> ListedVersion:
     try:
         header = read_header(version.path)
     except ModelError as error:
         problems.append(str(error))
-        return ModelVersion(version.name, version.number, "damaged", 0, 0, None, str(version.path))
+        return ListedVersion(version.name, version.number, "damaged", 0, 0, None, str(version.path))
     size = round(version.path.stat().st_size / 1e6, 1)
     ap = recorded_ap(header.provenance)
-    return ModelVersion(version.name, version.number, state, size, len(header.spec.labels), ap, str(version.path))
+    return ListedVersion(version.name, version.number, state, size, len(header.spec.labels), ap, str(version.path))

@@ -11,7 +11,7 @@ from rich.text import Text
 from cli.output.terminal import escape_control_characters
 
 NO_VALUE = "-"
-GAP = 2
+COLUMN_GAP = 2
 """Spaces between two columns."""
 MIN_LAST_COLUMN = 10
 """Characters. Narrower terminals fold every column but the first."""
@@ -36,7 +36,7 @@ def print_table(
         for row in (*body, *totals):
             typer.echo("\t".join(_text(cell).replace("\n", "; ") for cell in row))
         return
-    width = sum(max(cell_len(_text(row[index])) for row in (columns, *body, *totals)) + GAP for index in range(len(columns) - 1))
+    width = sum(max(cell_len(_text(row[index])) for row in (columns, *body, *totals)) + COLUMN_GAP for index in range(len(columns) - 1))
     unfolded = columns[:-1] if width + MIN_LAST_COLUMN <= console.width else columns[:1]
     console.print(_build(columns, unfolded, numeric, body, totals))
 
@@ -44,7 +44,7 @@ def print_table(
 def _build(
     columns: Sequence[str], unfolded: Collection[str], numeric: Collection[str], body: list[TableRow], totals: list[TableRow]
 ) -> Table:
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, COLUMN_GAP, 0, 0), pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in numeric else "left", no_wrap=name in unfolded, overflow="fold")
     for row in body:

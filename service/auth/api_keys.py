@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Self
 
 HEADER = "X-API-Key"
-PREFIX = "bw_"
+KEY_PREFIX = "bw_"
 """Lets people and secret scanners recognise a key."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 def new_key() -> str:
     """Return a new random key of 46 characters: letters, digits, - and _."""
-    return PREFIX + secrets.token_urlsafe(32)
+    return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True)

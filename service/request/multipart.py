@@ -13,7 +13,7 @@ from service.errors import BadForm
 
 MAX_PARTS = 16
 MAX_PART_HEADERS = 8
-MAX_HEADER_BYTES = 4096
+MAX_PART_HEADER_BYTES = 4096
 """All headers of one part. They hold the name of the field and the name of the file."""
 MAX_BOUNDARY_BYTES = 256
 
@@ -71,11 +71,11 @@ def _boundary(content_type: str) -> bytes:
 
 def _parse_part(body: bytes, start: int, end: int, number: int) -> FormField:
     """Parse the part between two boundaries; `start` is the line end after the first."""
-    headers_end = body.find(2 * LINE_END, start, min(end, start + MAX_HEADER_BYTES))
+    headers_end = body.find(2 * LINE_END, start, min(end, start + MAX_PART_HEADER_BYTES))
     headers = body[start + len(LINE_END) : headers_end].split(LINE_END) if headers_end > start else []
     if headers_end < 0 or len(headers) > MAX_PART_HEADERS:
         raise BadForm(
-            f"Part {number} of the form has more than {MAX_HEADER_BYTES:,} bytes or {MAX_PART_HEADERS} lines of headers, or no end."
+            f"Part {number} of the form has more than {MAX_PART_HEADER_BYTES:,} bytes or {MAX_PART_HEADERS} lines of headers, or no end."
         )
     values = {name.strip().lower(): value for name, _, value in (line.partition(b":") for line in headers)}
     _, options = parse_options_header(values.get(b"content-disposition"))

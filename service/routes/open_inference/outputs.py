@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from service.inference.types import DetectionTensors
-from service.routes.open_inference.schemas import OUTPUTS, InferRequest
+from service.routes.open_inference.schemas import OUTPUT_TENSORS, InferRequest
 
 
 def write_infer(padded: DetectionTensors, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
@@ -25,8 +25,8 @@ def write_infer(padded: DetectionTensors, request: InferRequest, head: Mapping[s
     arrays = _arrays(padded)
     requested: dict[str, bool | None] = {output.name: output.parameters.binary_data for output in request.outputs}
     tensors, binary_parts = [], []
-    for name, binary_data in (requested or dict.fromkeys(OUTPUTS)).items():
-        tensor: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name][0], "shape": list(arrays[name].shape)}
+    for name, binary_data in (requested or dict.fromkeys(OUTPUT_TENSORS)).items():
+        tensor: dict[str, Any] = {"name": name, "datatype": OUTPUT_TENSORS[name][0], "shape": list(arrays[name].shape)}
         if request.parameters.binary_data_output if binary_data is None else binary_data:
             binary_parts.append(_binary(arrays[name]))
             tensors.append(tensor | {"parameters": {"binary_data_size": len(binary_parts[-1])}})

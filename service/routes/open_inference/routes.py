@@ -17,7 +17,7 @@ from service.routes.open_inference.inputs import parse_infer
 from service.routes.open_inference.outputs import write_infer
 from service.routes.open_inference.schemas import (
     FILES_INPUT,
-    OUTPUTS,
+    OUTPUT_TENSORS,
     PIXELS_INPUT,
     ModelMetadata,
     ModelReady,
@@ -107,7 +107,7 @@ async def model_metadata(model: ModelDep, registry: RegistryDep) -> ModelMetadat
             TensorMetadata(name=FILES_INPUT, datatype="BYTES", shape=[-1]),
             TensorMetadata(name=PIXELS_INPUT, datatype="UINT8", shape=[-1, -1, -1, 3]),
         ],
-        outputs=[TensorMetadata(name=name, datatype=datatype, shape=shape) for name, (datatype, shape) in OUTPUTS.items()],
+        outputs=[TensorMetadata(name=name, datatype=datatype, shape=shape) for name, (datatype, shape) in OUTPUT_TENSORS.items()],
     )
 
 

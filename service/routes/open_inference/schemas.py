@@ -22,7 +22,7 @@ MAX_LENGTH = 2**31
 FILES_INPUT, PIXELS_INPUT = "image", "pixels"
 """Names of the two inputs: image files, or pixels of images of one size. A request has one of them."""
 
-OUTPUTS: dict[str, tuple[str, list[int]]] = {
+OUTPUT_TENSORS: dict[str, tuple[str, list[int]]] = {
     "boxes": ("FP32", [-1, -1, 4]),
     "scores": ("FP32", [-1, -1]),
     "classes": ("INT32", [-1, -1]),
@@ -157,7 +157,7 @@ class InferRequest(RequestPart):
     id: str | None = Field(default=None, max_length=256)
     parameters: InferParameters = InferParameters()
     inputs: Annotated[list[InferInput], Field(min_length=1, max_length=1)]
-    outputs: list[RequestedOutput] = Field(default=[], max_length=len(OUTPUTS), description="Each output once. Default: all.")
+    outputs: list[RequestedOutput] = Field(default=[], max_length=len(OUTPUT_TENSORS), description="Each output once. Default: all.")
 
     @model_validator(mode="after")
     def _check_unique_outputs(self) -> Self:

@@ -15,7 +15,7 @@ from service.request.base64_image import EXAMPLE_IMAGE
 from service.request.images import check_content_coding
 from service.request.json_body import parse_json
 from service.routes.dependencies import InferenceDep, ModelDep, RegistryDep, admit_images, reject_repeated_params
-from service.routes.tensorflow_serving.schemas import INPUT, OUTPUTS, SIGNATURE, PredictRequest, output_columns, tensor_info
+from service.routes.tensorflow_serving.schemas import INPUT, SIGNATURE, SIGNATURE_OUTPUTS, PredictRequest, output_columns, tensor_info
 from service.routes.versions import path_parameters, require_statuses
 from service.schemas.error_formats import TENSORFLOW_SERVING, Responses
 from service.schemas.parameters import DetectionParameters
@@ -25,7 +25,7 @@ router = APIRouter(tags=["tensorflow serving"], prefix=TENSORFLOW_SERVING.prefix
 _MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
 _SIGNATURE = {
     "inputs": {INPUT: tensor_info(INPUT, "DT_STRING", [-1])},
-    "outputs": {name: tensor_info(name, datatype, shape) for name, (datatype, shape) in OUTPUTS.items()},
+    "outputs": {name: tensor_info(name, datatype, shape) for name, (datatype, shape) in SIGNATURE_OUTPUTS.items()},
     "method_name": "tensorflow/serving/predict",
 }
 

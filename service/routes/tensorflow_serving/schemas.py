@@ -17,7 +17,7 @@ from service.request.images import MAX_REQUEST_IMAGES
 INPUT = "image_bytes"
 SIGNATURE: Literal["serving_default"] = "serving_default"
 
-OUTPUTS: dict[str, tuple[str, list[int]]] = {
+SIGNATURE_OUTPUTS: dict[str, tuple[str, list[int]]] = {
     "num_detections": ("DT_FLOAT", [-1]),
     "detection_boxes": ("DT_FLOAT", [-1, -1, 4]),
     "detection_scores": ("DT_FLOAT", [-1, -1]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.detect.inputs import find_images
+from cli.detect.inputs import expand_image_paths
 from detector.errors import SettingError
 
 
@@ -10,15 +10,15 @@ def test_a_list_means_the_paths_in_its_lines_if_lists_are_allowed(make_image, tm
     paths = [make_image(name) for name in ("b.jpg", "a name with spaces.jpg")]
     file = tmp_path / "list.txt"
     file.write_text(f"{paths[0]}\r\n\n  {paths[1]}\n{tmp_path / 'missing.jpg'}", encoding="utf-8")
-    assert find_images([file], lists=True) == ([*paths, tmp_path / "missing.jpg"], [])
-    assert find_images([file]) == ([file], [])
-    assert find_images([tmp_path / "none.txt"], lists=True) == ([tmp_path / "none.txt"], [])
+    assert expand_image_paths([file], lists=True) == ([*paths, tmp_path / "missing.jpg"], [])
+    assert expand_image_paths([file]) == ([file], [])
+    assert expand_image_paths([tmp_path / "none.txt"], lists=True) == ([tmp_path / "none.txt"], [])
 
 
 def test_an_empty_list_is_reported_and_a_binary_list_is_an_error(tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("\n\n", encoding="utf-8")
-    assert find_images([file], lists=True) == ([], [f"{file}: the list has no path."])
+    assert expand_image_paths([file], lists=True) == ([], [f"{file}: the list has no path."])
     file.write_bytes(b"a.jpg\0")
     with pytest.raises(SettingError, match="this file is binary"):
-        find_images([file], lists=True)
+        expand_image_paths([file], lists=True)
