@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.arena import contender
-from benchmarks.render import DOCUMENTS, filled
+from benchmarks.render import DOCUMENTS, fill_tables
 from benchmarks.results import Results
 from benchmarks.suite import KINDS, commands
 from benchmarks.tables import TABLES
@@ -66,10 +66,10 @@ def test_a_fleet_is_counted_from_the_photos_a_second_of_a_core():
 def test_a_document_gets_its_tables_and_keeps_those_that_were_not_measured():
     document = "a\n<!-- measured: one -->\nold\n<!-- /measured -->\nb\n<!-- measured: two -->\nkept\n<!-- /measured -->\n"
     expected = document.replace("old", "| new |")
-    assert filled(document, {"one": "| new |", "two": ""}) == expected
-    assert filled(expected, {"one": "| new |", "two": ""}) == expected
+    assert fill_tables(document, {"one": "| new |", "two": ""}) == expected
+    assert fill_tables(expected, {"one": "| new |", "two": ""}) == expected
     with pytest.raises(SystemExit, match="no table 'one'; there are two"):
-        filled(document, {"two": ""})
+        fill_tables(document, {"two": ""})
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -99,5 +99,5 @@ def test_the_suite_measures_every_model_that_the_promises_are_made_for():
 
 def test_the_matrix_product_has_as_many_threads_as_it_is_given():
     with contender("matrix product", Path(), 1, 1) as product:
-        assert len(product.seconds(2)) == 2
+        assert len(product.time_calls(2)) == 2
         assert b"OPENBLAS_NUM_THREADS=1" in Path(f"/proc/{product.process.pid}/environ").read_bytes().split(b"\0")
