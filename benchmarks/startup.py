@@ -2,8 +2,8 @@
 
 python -m benchmarks.startup [--model NAME_OR_FILE] [--runs 5]
 
-Each run has a cache folder of its own: first a start in which the engine is built ("cold"; the model's file lies in the system's cache),
-then, when it has been kept, another ("cached"). cpu_seconds is the processor's time until then, which a busy machine disturbs less.
+Each run has a new cache folder. The first start builds the engine ("cold", with the model file in the page cache).
+The second start loads the engine from the cache folder ("cached"). A busy machine disturbs cpu_seconds less than seconds.
 """
 
 import argparse
