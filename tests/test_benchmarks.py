@@ -68,7 +68,7 @@ def test_document_gets_new_tables_and_keeps_tables_without_results():
     expected = document.replace("old", "| new |")
     assert fill_tables(document, {"one": "| new |", "two": ""}) == expected
     assert fill_tables(expected, {"one": "| new |", "two": ""}) == expected
-    with pytest.raises(SystemExit, match="unknown table 'one'. Known tables: two"):
+    with pytest.raises(SystemExit, match=r"unknown table 'one'. Known tables: two"):
         fill_tables(document, {"two": ""})
 
 

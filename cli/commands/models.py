@@ -48,7 +48,7 @@ def models_add(
     from cli.output.terminal import print_next_step
     from weights.embedded import EMBEDDED
     from weights.hub.resolve import MODEL_SUFFIX
-    from weights.repository.publish import add_version as add_version
+    from weights.repository.publish import add_version
 
     path = Path(model)
     source = path if path.suffix == MODEL_SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_named_model(model)
@@ -60,7 +60,7 @@ def models_add(
 @models_app.command("promote")
 def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption) -> None:
     """Serve this version: set newer versions aside, or bring a version back that was set aside."""
-    from weights.repository.publish import promote_version as promote_version
+    from weights.repository.publish import promote_version
 
     version = promote_version(folder, name, number)
     typer.echo(f"{version.name}: version {version.number} is now the newest.")
@@ -69,7 +69,7 @@ def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption)
 @models_app.command("rollback")
 def models_rollback(name: ModelName, folder: FolderOption) -> None:
     """Serve the previous version: set the newest version aside."""
-    from weights.repository.publish import rollback_version as rollback_version
+    from weights.repository.publish import rollback_version
 
     version = rollback_version(folder, name)
     typer.echo(f"{version.name}: version {version.number} is now the newest.")
@@ -85,7 +85,7 @@ def models_remove(
     ] = None,
 ) -> None:
     """Delete a model, or one of its versions. A running service unloads it."""
-    from weights.repository.publish import remove_version as remove_version
+    from weights.repository.publish import remove_version
 
     numbers = ", ".join(str(version.number) for version in remove_version(folder, name, number))
     typer.echo(f"{name}: removed version {numbers}.")

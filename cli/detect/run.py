@@ -1,4 +1,4 @@
-"""Detect objects in one image after the other, and print or write each result."""
+"""Detect objects in a sequence of images, and print or write each result."""
 
 import json
 from collections.abc import Sequence

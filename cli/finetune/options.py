@@ -15,7 +15,7 @@ PANELS = {
     "loss": "Loss",
     "optimizer": "Optimizer and schedule",
 }
-"""Panels of the help page, by the first field of each; the fields that follow in Config belong to the same panel."""
+"""First field of Config in each panel of the help page -> the panel's title. The following fields belong to the same panel."""
 SHORT_NAMES = {"learning_rate": "--lr"}
 
 

@@ -1,4 +1,4 @@
-"""Checks of a training run that need no TensorFlow, so that a typing error is reported at once."""
+"""Checks of a training run that need no TensorFlow, so that a typo is reported at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class TrainingPlan:
 
 
 def read_config(name_or_file: str | None, options: Mapping[str, Any]) -> Config:
-    """Read a recipe or TOML file; options that are not None win. Raises ConfigError, OSError."""
+    """Read a recipe or TOML file. Options that are not None override it. Raises ConfigError, OSError."""
     given = {name: value for name, value in options.items() if value is not None}
     if not name_or_file:
         return Config.of(given)
@@ -62,7 +62,7 @@ def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, confi
 def _with_known_labels(config: Config, train: Sequence[Sample], dataset: Path) -> Config:
     annotated = sorted({label for sample in train for label in sample.labels})
     if not annotated:
-        raise DatasetError(f"{dataset}: the training set has no boxes. 'boxwright data check {dataset}' lists what it has.")
+        raise DatasetError(f"{dataset}: the training set has no boxes. 'boxwright data check {dataset}' lists its contents.")
     try:
         labels = match_labels([config.labels], annotated, "the training set")
     except UnknownLabel as error:

@@ -60,7 +60,7 @@ class Cluster:
     port: int
     log: list[str] = field(default_factory=list)
 
-    def ask(self, method, path, body=None):
+    def request(self, method, path, body=None):
         """Send one request on a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:

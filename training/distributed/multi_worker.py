@@ -75,13 +75,13 @@ class MultiWorkerGroup(ProcessGroup):
         """Return True if `flag` is true in at least one worker."""
         return bool(self._sum_array(np.array([flag], np.int32))[0])
 
-    def broadcast(self, tell: Callable[[], Any]) -> Any:
-        """Call `tell` on the chief and return its result on all workers. See `ProcessGroup.broadcast`."""
-        return json.loads(self.broadcast_bytes(lambda: json.dumps(tell()).encode()))
+    def broadcast(self, compute: Callable[[], Any]) -> Any:
+        """Call `compute` on the chief and return its result on all workers. See `ProcessGroup.broadcast`."""
+        return json.loads(self.broadcast_bytes(lambda: json.dumps(compute()).encode()))
 
-    def broadcast_bytes(self, tell: Callable[[], bytes]) -> bytes:
+    def broadcast_bytes(self, compute: Callable[[], bytes]) -> bytes:
         """Broadcast bytes as a sum of integers to which the other workers contribute zeros. See `ProcessGroup.broadcast_bytes`."""
-        data = tell() if self.is_chief else b""
+        data = compute() if self.is_chief else b""
         length = int(self._sum_array(np.array([len(data)], np.int64))[0])
         words = np.zeros(-(-length // _WORD) * _WORD, np.uint8)
         words[: len(data)] = np.frombuffer(data, np.uint8)

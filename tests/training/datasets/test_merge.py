@@ -1,4 +1,4 @@
-"""Data sets with different labels joined into one: which image is labelled for what, names, image sets."""
+"""Merging data sets with different labels: exhaustive labels of each image, names and image sets."""
 
 import json
 

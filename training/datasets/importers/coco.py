@@ -72,8 +72,8 @@ def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> Impo
 
     Args:
         annotations: The JSON file.
-        photos: The folder of the images. Each is at `photos`/file_name, or else there under the last part of file_name. Default: the
-            file's folder, its `images` folder, and the same of the parent folder.
+        photos: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
+            JSON file's folder, the `images` folder in it, and the same two one level up.
         image_set: The set of all images.
 
     Returns:
