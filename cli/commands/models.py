@@ -18,7 +18,7 @@ VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="Th
 
 @models_app.command("list")
 def models_list(folder: FolderOption, as_json: JsonOption = False) -> None:
-    """List all versions: the newest, which is served, those kept, and those set aside.
+    """List all versions with their state: newest (the served one), kept, aside or damaged.
 
     In a pipe, tab-separated: name, version, state, size, classes, AP50, file.
     """
@@ -59,7 +59,7 @@ def models_add(
 
 @models_app.command("promote")
 def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption) -> None:
-    """Serve this version: set newer versions aside, or bring a version back that was set aside."""
+    """Serve this version. Newer versions are set aside. A version that was set aside is restored."""
     from weights.repository.publish import promote_version
 
     version = promote_version(folder, name, number)
@@ -68,7 +68,7 @@ def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption)
 
 @models_app.command("rollback")
 def models_rollback(name: ModelName, folder: FolderOption) -> None:
-    """Serve the previous version: set the newest version aside."""
+    """Set the newest version aside, so that the previous version is served."""
     from weights.repository.publish import rollback_version
 
     version = rollback_version(folder, name)

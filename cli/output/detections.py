@@ -11,13 +11,13 @@ from cli.output.terminal import escape_control_characters
 
 
 class DetectionPrinter:
-    """Prints the detections of one image after the other to stdout."""
+    """Prints the detections of a sequence of images to stdout."""
 
     def __init__(self) -> None:
         self._console = Console()
 
     def print(self, result: DetectionResult) -> None:
-        """Print one line for each detection; in a pipe image, label, score, xmin, ymin, xmax, ymax."""
+        """Print one line for each detection. In a pipe, its columns are image, label, score, xmin, ymin, xmax, ymax."""
         name = escape_control_characters(str(result.path))
         rows = [
             (escape_control_characters(found.label), f"{found.score:.3f}", *(f"{edge:.1f}" for edge in found.box.model_dump().values()))

@@ -2,7 +2,8 @@
 
 The number of threads that prepare batches therefore does not matter, and a resumed run sees the batches of an uninterrupted one.
 
-While features are cached (see `training.features.cache`), an image has a fixed number of augmented views. They alternate from epoch to epoch.
+While features are cached (see `training.features.cache`), an image has a fixed number of augmented views,
+which alternate from epoch to epoch.
 """
 
 from collections import Counter

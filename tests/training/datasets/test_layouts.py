@@ -98,7 +98,7 @@ LAYOUTS = [
         | {"labels/train/a.txt": BOX, "labels/val/b.txt": BOX, "data.yaml": f"train: images/train\nval: images/val\n{NAMES}"},
         {"train": 1, "val": 1},
         2,
-        ("1 image in none of the named sets",),
+        ("1 image outside of the named sets",),
     ),
     Layout(
         "a validation set that does not exist",

@@ -32,7 +32,7 @@ def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
     sets, notes = resolve_sets(files, config)
     if config.sets:
         images, unlisted = tuple(sorted(sets)), len(set(images) - set(sets))
-        notes += [f"{count(unlisted, 'image')} in none of the named sets: skipped."] if unlisted else []
+        notes += [f"{count(unlisted, 'image')} outside of the named sets: skipped."] if unlisted else []
     elif foreign:
         notes.append(f"{count(foreign, 'image')} outside of the image folders, without labels: skipped.")
     problems = LabelProblems()
