@@ -16,7 +16,7 @@ from training.recipes import find_recipe, recipe_names
 
 FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
 SMALL_VALIDATION_SET = 20
-"""Images. Average precision on fewer images says little about new images."""
+"""Images. With fewer images, average precision is not a reliable estimate for new images."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def warn_about_small_validation_set(samples: Sequence[Sample], image_set: str) -
     """Print a warning if the validation set is too small for a reliable average precision."""
     if len(samples) < SMALL_VALIDATION_SET:
         print_error(
-            f"the validation set {image_set!r} has only {count_of(len(samples), 'image')}: its AP50 says little about new images.",
+            f"the validation set {image_set!r} has only {count_of(len(samples), 'image')}. "
+            "Its AP50 is not a reliable estimate for new images.",
             warning=True,
         )

@@ -79,7 +79,7 @@ def _processes():
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
 
 

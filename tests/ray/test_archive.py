@@ -148,7 +148,7 @@ def test_finished_run_does_not_start_ray_again(finished, archive, model_file):
     again = detect(archive, model_file, "list.txt", "--out", finished["out"])
     printed, messages = again.communicate()
     assert "Started a local Ray" not in messages
-    assert f"{VALID_IMAGES} photos answered" in printed
+    assert f"{VALID_IMAGES} images processed" in printed
     assert rows_of(finished["out"]) == before
 
 
@@ -167,9 +167,9 @@ def test_finished_run_does_not_start_ray_again(finished, archive, model_file):
 )
 @pytest.mark.usefixtures("finished")
 def test_invalid_argument_is_reported_before_ray_starts(archive, model_file, arguments, message):
-    ended = detect(archive, model_file, "photos", *arguments)
-    _, messages = ended.communicate()
-    assert ended.returncode == 2
+    process = detect(archive, model_file, "photos", *arguments)
+    _, messages = process.communicate()
+    assert process.returncode == 2
     assert message in messages
     assert "Ray instance" not in messages
     assert "Traceback" not in messages
@@ -222,8 +222,8 @@ def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatc
         path.write_bytes(make_image(seed))
     Manifest.begin(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
     for _ in range(MAX_CRASHES):
-        died = subprocess.run([sys.executable, "-c", CRASHING_WORKER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
-        assert died.returncode == 9
+        crashed = subprocess.run([sys.executable, "-c", CRASHING_WORKER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
+        assert crashed.returncode == 9
     make_worker()({"chunk": [0]})
     kinds = {row["photo"].rpartition("/")[2]: row["kind"] for row in rows_of(tmp_path / "out")}
     assert kinds == {"a.jpg": None, "killer.jpg": "killer", "z.jpg": None}

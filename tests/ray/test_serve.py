@@ -1,4 +1,4 @@
-"""`boxwright serve --ray`: equal answers from all replicas, also when one of them dies. The last test ends the service."""
+"""`boxwright serve --ray`: all replicas give the same responses, also after one is killed. The last test stops the service."""
 
 import os
 import select
@@ -121,10 +121,10 @@ def test_killed_replica_is_replaced(cluster):
     ],
 )
 def test_invalid_setting_is_reported_before_ray_starts(arguments, message):
-    ended = subprocess.run(command("serve", *arguments), env=environment(COLUMNS="200"), capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
+    completed = subprocess.run(command("serve", *arguments), env=environment(COLUMNS="200"), capture_output=True, text=True)
+    assert completed.returncode == 2
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 def test_sigterm_finishes_running_requests_and_ends_all_processes(cluster):

@@ -1,7 +1,8 @@
 """Several worker processes as one group, based on TensorFlow's MultiWorkerMirroredStrategy.
 
-TensorFlow's coordination service listens on the chief's port. The death of a worker breaks its connection and is noticed at once. A worker
-that hangs, or a machine that disappears, is noticed after about ten seconds without a heartbeat. In both cases the pending sum fails.
+TensorFlow's coordination service listens on the chief's port. The death of a worker breaks its connection and is detected immediately.
+A worker that hangs, or a machine that disappears, is detected after about ten seconds without a heartbeat. In both cases the pending
+sum fails.
 """
 
 import json

@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def ap50_frequent(self) -> float:
-        """Mean over the classes with at least FREQUENT boxes, or over all classes if none has as many."""
+        """Mean over the classes with at least FREQUENT boxes, or over all classes if no class is frequent."""
         frequent = [result.ap for result in self.classes.values() if result.boxes >= FREQUENT]
         return mean_known(frequent) if frequent else self.ap50
 

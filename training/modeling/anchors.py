@@ -21,7 +21,7 @@ def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchor
     Args:
         sizes: (N, 2) widths and heights of boxes. The anchors have the same unit.
         count: Number of anchors.
-        seed: Of the random initial centres.
+        seed: Seed of the random initial centres.
 
     Raises:
         DatasetError: There are fewer different sizes than anchors.

@@ -1,4 +1,4 @@
-"""Detectors with a new head, on a backbone that was trained for another task, on an untrained one, or on that of a detector."""
+"""Detectors with a new head on a backbone: an untrained one, one trained for another task, or that of a detector."""
 
 from dataclasses import replace
 

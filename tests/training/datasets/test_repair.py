@@ -73,7 +73,7 @@ def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(faulty, tmp_path
     assert boxes == {
         "boxes": [[0, 2, 60, 30], [9, 11, 20, 30], [0, 0, 30, 40]],
         "resized": [[5, 10, 30, 40]],
-        "turned": [[60 - 31, 4, 60 - 9, 17]],  # clockwise: the distance from below becomes that from the left
+        "turned": [[60 - 31, 4, 60 - 9, 17]],  # rotated clockwise: the distance from the bottom becomes the distance from the left
         "sound": [[0, 0, 30, 40]],
     }
     assert read_sample(tmp_path / "fixed", "case").labels == ("dog",)

@@ -68,7 +68,7 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
     if unused and not any(image.labels for image in imported):
         raise DatasetError(
             f"{files.folder}: {count(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
-            "Put the label files next to the images, or in a folder `labels` beside the folder `images`."
+            "Put the label files next to the images, or in a folder `labels` next to the folder `images`."
         )
 
 
