@@ -73,7 +73,7 @@ def print_model_versions(folder: Path, *, as_json: bool) -> None:
     """Print the versions in a folder of models to stdout, and files that are not valid models to stderr.
 
     Raises:
-        StoreError: The folder does not exist.
+        RepositoryError: The folder does not exist.
     """
     versions, problems = _model_versions(folder)
     if as_json:
