@@ -50,4 +50,6 @@ def _flags(name: str, annotation: object) -> list[str]:
 
 def _help(description: str | None, default: object) -> str:
     shown = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
+    if default is None:  # the weights of the loss terms
+        shown = "depends on --loss"
     return help_with_default(description or "", "empty" if shown == "" else shown)

@@ -28,7 +28,8 @@ def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchor
     """
     if len(np.unique(sizes, axis=0)) < count:
         raise DatasetError(
-            f"{count} anchors need as many boxes of different size, but there are {len(np.unique(sizes, axis=0))}. Use --anchors keep."
+            f"{count} anchors require at least {count} different box sizes, but there are {len(np.unique(sizes, axis=0))}. "
+            "Use --anchors keep."
         )
     rng = np.random.default_rng(seed)
     centres = _initial_centres(sizes, count, rng)

@@ -54,7 +54,5 @@ def _passthrough_layer(backbone: Model) -> str:
     cells = list(shapes.values())[-1].side
     candidates = [name for name, shape in shapes.items() if shape.side == 2 * cells]
     if not candidates:
-        raise ConfigError(
-            f"{backbone.name}: no layer has twice as many cells per side as the last one, which the head's passthrough needs."
-        )
+        raise ConfigError(f"{backbone.name}: the head's passthrough requires a layer with twice as many cells per side as the last layer.")
     return candidates[-1]

@@ -1,4 +1,4 @@
-"""Every kind of finding, in data sets made for it; and the findings of real data sets."""
+"""Every kind of finding in small generated data sets, and the findings of real data sets."""
 
 from collections import Counter
 

@@ -240,7 +240,7 @@ LAYOUTS = [
         1,
     ),
     Layout(
-        "a plot beside the image folder",
+        "a plot next to the image folder",
         images("images/a.jpg", "overview.png") | {"labels/a.txt": BOX, "data.yaml": NAMES},
         {"default": 1},
         1,
