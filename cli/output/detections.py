@@ -29,7 +29,7 @@ class DetectionPrinter:
             return
         self._console.print(Text(name, style="bold"), soft_wrap=True)
         if not rows:
-            self._console.print(Text("  nothing found", style="dim"))
+            self._console.print(Text("  no detections", style="dim"))
             return
         table = Table("label", *("score", "xmin", "ymin", "xmax", "ymax"), box=None, padding=(0, 0, 0, 2), header_style="dim")
         for column in table.columns[1:]:

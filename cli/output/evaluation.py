@@ -44,7 +44,7 @@ def print_evaluation(result: Evaluation) -> None:
     print_note(f"COCO: {measures}.")
     print_note(f"{count_of(len(result.detections), 'image')}, {result.images_per_second:.1f} images per second.")
     if result.other_boxes:
-        print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were left out.")
+        print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were ignored.")
 
 
 def _decimal(value: float) -> str | None:

@@ -177,20 +177,20 @@ def test_invalid_argument_is_reported_before_ray_starts(archive, model_file, arg
 
 def test_folder_without_images_is_reported_and_nothing_is_written(archive, model_file):
     (archive / "empty").mkdir()
-    ended = detect(archive, model_file, "empty", "--out", "of-nothing")
-    _, messages = ended.communicate()
-    assert ended.returncode == 1
-    assert messages.startswith("empty: no photo in this folder")
-    assert not (archive / "of-nothing" / "_plan").exists()
+    process = detect(archive, model_file, "empty", "--out", "no-results")
+    _, messages = process.communicate()
+    assert process.returncode == 1
+    assert messages.startswith("empty: no image in this folder")
+    assert not (archive / "no-results" / "_plan").exists()
 
 
 CRASHING_WORKER = """
 import os, sys
 from pathlib import Path
-from cli.batch.manifest import Plan
-from cli.batch.worker import Journal
-with Journal(Path("out"), 0) as journal:
-    for photo in journal.each(Plan.read(Path("out")).chunk(0)):
+from cli.batch.manifest import Manifest
+from cli.batch.worker import CrashJournal
+with CrashJournal(Path("out"), 0) as journal:
+    for photo in journal.track(Manifest.read(Path("out")).chunk(0)):
         if photo.name == "killer.jpg":
             os._exit(9)
 """
