@@ -220,7 +220,7 @@ def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatc
     paths = [tmp_path / name for name in names]
     for seed, path in enumerate(paths):
         path.write_bytes(make_image(seed))
-    Manifest.begin(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
+    Manifest.create(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
     for _ in range(MAX_CRASHES):
         crashed = subprocess.run([sys.executable, "-c", CRASHING_WORKER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
         assert crashed.returncode == 9
@@ -236,7 +236,7 @@ def test_file_name_that_is_not_utf8_is_output(tmp_path, make_worker):
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     path.write_bytes(make_image(0))
     (tmp_path / "out").mkdir()
-    Manifest.begin(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
+    Manifest.create(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
     make_worker()({"chunk": [0]})
     (row,) = rows_of(tmp_path / "out")
     assert row["photo"].endswith("caf\\xe9.jpg")

@@ -32,9 +32,9 @@ class Split:
 def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0) -> Split:
     """Assign about the fraction `val` of the images, and of each label's boxes, to val. The result depends only on the arguments.
 
-    Starting from a random split, the image that improves the objective most is moved until no move improves it. The objective is the sum of squares, over images
-    and over the boxes of each label, of (fraction in val - `val`), so rare labels count as much as frequent ones. Identical image files
-    stay together.
+    Starting from a random split, the image that improves the objective most is moved until no move improves it. The objective is the sum of
+    squares, over images and over the boxes of each label, of (fraction in val - `val`), so rare labels count as much as frequent ones.
+    Identical image files stay together.
 
     Raises:
         SettingError: `val` is not between 0 and 1.
