@@ -50,7 +50,7 @@ def find_images(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list
             found = sorted(path for path in matches if not path.is_dir())
             message = f"{argument}: no file matches this pattern."
         elif lists and argument.suffix.lower() == LIST_SUFFIX and argument.is_file():
-            found, message = _read_list(argument), f"{argument}: the list is empty."
+            found, message = _read_list(argument), f"{argument}: the list has no path."
         else:
             found, message = [argument], ""
         paths += found

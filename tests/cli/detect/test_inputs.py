@@ -18,7 +18,7 @@ def test_a_list_means_the_paths_in_its_lines_if_lists_are_allowed(make_image, tm
 def test_an_empty_list_is_reported_and_a_binary_list_is_an_error(tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("\n\n", encoding="utf-8")
-    assert find_images([file], lists=True) == ([], [f"{file}: the list is empty."])
+    assert find_images([file], lists=True) == ([], [f"{file}: the list has no path."])
     file.write_bytes(b"a.jpg\0")
     with pytest.raises(SettingError, match="this file is binary"):
         find_images([file], lists=True)
