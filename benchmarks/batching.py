@@ -1,8 +1,8 @@
-"""Whether the network takes less time for a photo when it gets several at once, on this machine's processors.
+"""Measure whether a batch lowers the network's time for one photo on this machine.
 
 python -m benchmarks.batching [--model NAME_OR_FILE] [--batches 1 2 4 8] [--rounds 15]
 
-Batches of every size take turns in each round, so that whatever else the machine does hits them all alike.
+Each round runs every batch size once, so that other load on the machine affects all sizes alike.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from weights.engines.factory import build_engine
 
 
 def seconds_by_photo(engine: Engine, size: int, batches: list[int], rounds: int) -> dict[int, float]:
-    """Batch size -> median seconds for a photo of it."""
+    """Return batch size -> median seconds for one photo of the batch."""
     photos = np.random.default_rng(1).uniform(0, 255, (max(batches), size, size, 3)).astype(np.float32)
     times: dict[int, list[float]] = {batch: [] for batch in batches}
-    for round_ in range(rounds + 2):  # two to warm up
+    for round_ in range(rounds + 2):  # the first two warm up
         for batch in batches:
             started = time.perf_counter()
             engine(photos[:batch])
@@ -42,14 +42,14 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load_named_model(arguments.model)
     seconds = seconds_by_photo(build_engine(model, "onnxruntime"), model.spec.input_size, arguments.batches, arguments.rounds)
-    alone = seconds[arguments.batches[0]]
+    baseline = seconds[arguments.batches[0]]
     result = {
         "benchmark": "batching",
         "model": model.name,
         "input_size": model.spec.input_size,
         "rounds": arguments.rounds,
         "ms_by_photo": {batch: round(1000 * took, 2) for batch, took in seconds.items()},
-        "throughput_ratio": {batch: round(alone / took, 3) for batch, took in seconds.items()},
+        "throughput_ratio": {batch: round(baseline / took, 3) for batch, took in seconds.items()},
         "machine": {"cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
         "versions": {"python": platform.python_version(), "onnxruntime": version("onnxruntime"), "numpy": version("numpy")},
     }

@@ -1,8 +1,9 @@
-"""One contender in a process of its own: it loads a network, and computes when it is told to.
+"""Run one contender in its own process: load a network, then compute on request.
 
-python -m benchmarks.contenders KIND FOLDER THREADS BATCH, in an environment that has what KIND needs. On stdout: a JSON line with what
-was loaded and its first answer; then, for each line "N" on stdin, a JSON list of [seconds, seconds of processor time] of N calls.
-`matrix product` wants OPENBLAS_NUM_THREADS=THREADS in the environment; `benchmarks.arena` sees to it.
+Usage: python -m benchmarks.contenders KIND FOLDER THREADS BATCH, in an environment that has the packages of KIND.
+The first line on stdout is JSON: the start-up time, the memory and a checksum of the first result.
+Then each line "N" on stdin is answered by a JSON list with [wall seconds, processor seconds] of N calls.
+`matrix product` requires OPENBLAS_NUM_THREADS=THREADS in the environment, which `benchmarks.arena` sets.
 """
 
 import json
@@ -21,15 +22,15 @@ from benchmarks.subjects import CFG, INT8, MODEL, ONNX, WEIGHTS, photos
 
 Run = Callable[[], Any]
 Load = Callable[[Path, int, int], Run]
-"""(folder, threads, batch) -> what computes the photos; its answer is logits, in any layout."""
+"""(folder, threads, batch) -> function that runs the network on the photos and returns logits in any layout."""
 
 GEMM_SIDE = 1536
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-"""The variable that whoever starts a contender sets: OpenBLAS reads it once, when numpy is imported."""
+"""Environment variable of the thread count. The parent process sets it, because OpenBLAS reads it only when numpy is imported."""
 
 
 def boxwright(folder: Path, threads: int, batch: int, *, name: str = MODEL) -> Run:
-    """Our engine, as `boxwright serve` has it."""
+    """Run our engine with the settings of `boxwright serve`."""
     from detector.engines.onnxruntime import OnnxEngine
     from weights.formats.safetensors import load_model
 
@@ -40,12 +41,12 @@ def boxwright(folder: Path, threads: int, batch: int, *, name: str = MODEL) -> R
 
 
 def boxwright_int8(folder: Path, threads: int, batch: int) -> Run:
-    """The same network in 8 bits."""
+    """Run the same network, quantized to 8 bits."""
     return boxwright(folder, threads, batch, name=INT8)
 
 
 def onnxruntime(folder: Path, threads: int, batch: int) -> Run:
-    """The exported file in onnxruntime, with its defaults."""
+    """Run the exported ONNX file in onnxruntime with its default options."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -56,13 +57,13 @@ def onnxruntime(folder: Path, threads: int, batch: int) -> Run:
 
 
 def opencv(folder: Path, threads: int, batch: int) -> Run:
-    """cv2.dnn with the Darknet files."""
+    """Run the Darknet files in cv2.dnn."""
     import cv2
 
     cv2.setNumThreads(threads)
     network = cv2.dnn.readNetFromDarknet(str(folder / CFG), str(folder / WEIGHTS))
     network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
-    blob = _scaled(folder, batch).transpose(0, 3, 1, 2).copy()  # kept: setInput does not copy it
+    blob = _scaled(folder, batch).transpose(0, 3, 1, 2).copy()  # must stay referenced, because setInput does not copy it
 
     def run() -> Any:
         network.setInput(blob)
@@ -72,7 +73,7 @@ def opencv(folder: Path, threads: int, batch: int) -> Run:
 
 
 def openvino(folder: Path, threads: int, batch: int) -> Run:
-    """The exported ONNX file in OpenVINO, float32, tuned for latency."""
+    """Run the exported ONNX file in OpenVINO in float32, tuned for latency."""
     import openvino as ov
 
     core = ov.Core()
@@ -85,7 +86,7 @@ def openvino(folder: Path, threads: int, batch: int) -> Run:
 
 
 def tensorflow(folder: Path, threads: int, batch: int) -> Run:
-    """The Keras model as a frozen graph: variables made constants, Grappler's optimisations, oneDNN."""
+    """Run the Keras model as a frozen graph, with Grappler's optimisations and oneDNN."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -103,7 +104,7 @@ def tensorflow(folder: Path, threads: int, batch: int) -> Run:
 
 
 def tensornets(folder: Path, _threads: int, batch: int) -> Run:
-    """Tensornets' own graph with our arrays; TensorFlow takes as many threads as the process may use cores."""
+    """Run tensornets' own graph with our arrays. TensorFlow uses one thread per core of the process."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     from dataclasses import replace
 
@@ -113,15 +114,15 @@ def tensornets(folder: Path, _threads: int, batch: int) -> Run:
 
     model = load_model(folder / MODEL)
     layers = tuple(replace(layer, order="space-to-depth") if isinstance(layer, Reorg) else layer for layer in model.spec.network)
-    engine = TensornetsEngine.of(replace(model, spec=replace(model.spec, network=layers)))  # it has no other order
+    engine = TensornetsEngine.of(replace(model, spec=replace(model.spec, network=layers)))  # tensornets supports no other order
     images = photos(model.spec, batch)
     return lambda: engine(images)
 
 
 def matrix_product(_folder: Path, threads: int, _batch: int) -> Run:
-    """A float32 matrix product of GEMM_SIDE squared by numpy's OpenBLAS, whose threads were counted out when numpy was imported."""
+    """Multiply two float32 matrices of side GEMM_SIDE with numpy's OpenBLAS, which fixes its thread count at import."""
     if os.environ.get(BLAS_THREADS) != str(threads):
-        sys.exit(f"{BLAS_THREADS} must be {threads} before Python starts, got {os.environ.get(BLAS_THREADS)}.")
+        sys.exit(f"{BLAS_THREADS} is {os.environ.get(BLAS_THREADS)}. Set it to {threads} before Python starts.")
     one, other = np.random.default_rng(0).standard_normal((2, GEMM_SIDE, GEMM_SIDE), np.float32)
     product = np.empty_like(one)
     return lambda: np.matmul(one, other, out=product)
@@ -138,7 +139,7 @@ CONTENDERS: dict[str, Load] = {
     "matrix product": matrix_product,
 }
 RIVALS = frozenset(("opencv", "openvino", "tensorflow", "tensornets", "opencv reader", "tensorflow reader"))
-"""Those that run in the rivals' environment."""
+"""Contenders that run in the virtual environment of the rivals."""
 PACKAGES = ("numpy", "pillow", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "tensorflow", "tensornets")
 
 
@@ -156,24 +157,24 @@ def _scaled(folder: Path, batch: int) -> Any:
 
 
 def main() -> None:
-    """Load, say so, and obey."""
+    """Load the contender, print its facts, then answer requests from stdin."""
     kind, folder, threads, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    told = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print goes to stderr
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # redirects what libraries print to stderr
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     started = time.perf_counter()
     run = READERS[kind](folder) if kind in READERS else CONTENDERS[kind](folder, threads, batch)
-    answer = np.asarray(run(), np.float64)
+    output = np.asarray(run(), np.float64)
     facts = {"seconds": time.perf_counter() - started, "resident_mib": resident_mib(), "peak_mib": resident_mib(field="VmHWM")}
-    moments = {"sum": float(answer.sum()), "squares": float((answer**2).sum())}
-    told.write(json.dumps(facts | moments | {"versions": versions(PACKAGES)}) + "\n")
+    moments = {"sum": float(output.sum()), "squares": float((output**2).sum())}
+    replies.write(json.dumps(facts | moments | {"versions": versions(PACKAGES)}) + "\n")
     for line in sys.stdin:
         seconds = []
         for _ in range(int(line)):
-            before, busy = time.perf_counter(), time.process_time()
+            wall, processor = time.perf_counter(), time.process_time()
             run()
-            seconds.append((time.perf_counter() - before, time.process_time() - busy))
-        told.write(json.dumps(seconds) + "\n")
+            seconds.append((time.perf_counter() - wall, time.process_time() - processor))
+        replies.write(json.dumps(seconds) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""From photos a second on one machine to a fleet, on paper: a table of docs/scale.md, made of what `benchmarks.throughput` measured."""
+"""Extrapolate the throughput of one machine to a fleet: the table of docs/scale.md, from the results of `benchmarks.throughput`."""
 
 from collections.abc import Iterator
 
 from benchmarks.results import Line, Results
 
 PRICE = 0.04
-"""USD for an hour of one core: about what clouds ask for without a contract. Another price: multiply."""
+"""USD per core hour, about the on-demand price of public clouds. The cost scales linearly with it."""
 MILLION = 1_000_000
 
 
 def fleet(results: Results) -> Iterator[str]:
-    """Per model: photos a second for each core, and what a million photos and a stream of them take."""
+    """Yield a table row per model: photos per second and core, cost of a million photos, cores for a given rate."""
     lines = results.of("throughput")
     if not lines:
         return
@@ -25,5 +25,5 @@ def fleet(results: Results) -> Iterator[str]:
 
 
 def per_core(line: Line) -> float:
-    """Photos a second that one core answers, HTTP, decoding and the client of the benchmark included."""
+    """Return the photos per second of one core, including HTTP, decoding and the benchmark's client."""
     return float(line["photos_per_second"]) / int(line["machine"]["cores"])

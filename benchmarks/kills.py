@@ -1,11 +1,11 @@
-"""Is a run that is killed again and again the run that was not? kill -9 at ten random moments, resumed each time.
+"""Check that a training run that is killed repeatedly and resumed equals an uninterrupted run, bit for bit.
 
 python -m benchmarks.kills [--data DIR] [--kills 10] [--seed 0]
 
-Two runs of a narrow Darknet19 on the same photos, with the same options: one to its end, one that is killed a random number of steps after
-each start and a random part of a step later: while it reads, computes, measures, or writes a checkpoint. Then every weight, every slot of
-the optimiser, every moving average and both model files are compared, to the bit. DIR is VOC-style (sets train and val); if not given,
-photos of rectangles are made.
+Two runs train a narrow Darknet19 on the same photos with the same options. The first is never interrupted. The second gets SIGKILL
+after a random number of steps plus a random fraction of a step: while it reads, computes, validates or writes a checkpoint.
+Then all weights, optimizer slots, moving averages and both model files are compared bit for bit.
+DIR is a VOC-style data set with the sets train and val. Without it, photos of rectangles are generated.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, versions
-from benchmarks.training import made_photos
+from benchmarks.training import generate_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("keras", "numpy", "onnxruntime", "safetensors", "tensorflow")
@@ -37,8 +37,8 @@ OPTIONS: dict[str, Any] = {
 OPTIONS |= {"network": "darknet19", "width": 0.125, "head_filters": 32, "freeze": "none", "dropout": 0.1}
 OPTIONS |= {"schedule": "performance", "plateau_patience": 1}
 PHOTOS = 16
-MOST_STEPS = 4
-"""Between a start and the next kill."""
+MAX_STEPS = 4
+"""Maximum number of steps between a start and the next kill."""
 
 DRIVER = """
 import json, sys
@@ -50,10 +50,10 @@ from training.events import Events
 from training.run.folder import RunFolder
 from weights.hub.resolve import load
 data, run, options = sys.argv[1:]
-if Path(run).is_dir():  # else it was killed before it had begun
-    going = Run.resume(*RunFolder.open(Path(run)), load(None))
+if Path(run).is_dir():  # without a folder, the process was killed before the run began
+    training_run = Run.resume(*RunFolder.open(Path(run)), load(None))
 else:
-    going = Run.new(Task(data, "train", "val", None), Config.of(json.loads(options)), load(None), Path(run).parent)
+    training_run = Run.new(Task(data, "train", "val", None), Config.of(json.loads(options)), load(None), Path(run).parent)
 
 
 class PrintSteps(Events):
@@ -61,39 +61,40 @@ class PrintSteps(Events):
         print(metrics["step"], flush=True)
 
 
-going.train(PrintSteps())
+training_run.train(PrintSteps())
 """
 
 
-def go_on(data: Path, run: Path, steps: int | None = None, pause: float = 0.0) -> tuple[bool, int, list[float]]:
-    """Begin the run, or go on with it; after `steps` steps and a pause in seconds kill it.
+def start_or_resume(data: Path, run: Path, steps: int | None = None, pause: float = 0.0) -> tuple[bool, int, list[float]]:
+    """Start or resume the run. Kill it after `steps` steps and a pause in seconds; None lets it finish.
 
-    Whether it was killed before its end, the last step it told of, and when it told of each.
+    Returns:
+        Whether it was killed before its end, the last step that it reported, and the time of each report.
     """
     command = [sys.executable, "-c", DRIVER, str(data), str(run), json.dumps(OPTIONS)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        said: list[str] = []
-        threading.Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
-        told: list[float] = []
+        error_lines: list[str] = []
+        threading.Thread(target=error_lines.extend, args=(process.stderr,), daemon=True).start()
+        step_times: list[float] = []
         last = 0
-        while steps is None or len(told) < steps:
+        while steps is None or len(step_times) < steps:
             line = process.stdout.readline()
             if not line:
                 break
-            told.append(time.monotonic())
+            step_times.append(time.monotonic())
             last = int(line)
         if steps is not None:
             time.sleep(pause)
             process.kill()
     if process.returncode not in (0, -signal.SIGKILL):
-        raise SystemExit("".join(said))
-    return process.returncode == -signal.SIGKILL, last, told
+        raise SystemExit("".join(error_lines))
+    return process.returncode == -signal.SIGKILL, last, step_times
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What is not to the bit the same at the end of two runs."""
+    """Return the names of the arrays that differ at the end of two runs."""
     from training.run.checkpoints import newest_checkpoint
     from weights.formats.safetensors import load_model
 
@@ -113,7 +114,7 @@ def _unequal(where: str, first: Any, second: Any) -> list[str]:
 
 
 def main() -> None:
-    """Print one JSON line; exit code 1 where the two runs differ."""
+    """Print one JSON line. The exit code is 1 if the two runs differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--kills", type=int, default=10)
@@ -121,18 +122,19 @@ def main() -> None:
     given = parser.parse_args()
     rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        data = given.data.resolve() if given.data else made_photos(Path(folder) / "photos", PHOTOS)
-        whole, killed = (Path(folder) / "runs" / f"{data.name}-{number:03d}" for number in (1, 2))
-        *_, told = go_on(data, whole)
-        pace = max(after - before for before, after in pairwise(told[len(told) // 2 :]))  # a step with a check and a checkpoint
+        data = given.data.resolve() if given.data else generate_dataset(Path(folder) / "photos", PHOTOS)
+        uninterrupted, killed = (Path(folder) / "runs" / f"{data.name}-{number:03d}" for number in (1, 2))
+        *_, step_times = start_or_resume(data, uninterrupted)
+        # the slowest step is one with a validation and a checkpoint
+        longest_step = max(after - before for before, after in pairwise(step_times[len(step_times) // 2 :]))
         moments = []
         for _ in range(given.kills):
-            steps, pause = rng.randint(0, MOST_STEPS), rng.uniform(0, pace)
-            in_time, last, _ = go_on(data, killed, steps, pause)
-            moments.append({"killed": in_time, "steps_told_of": steps, "seconds_later": round(pause, 3), "last_step": last})
+            steps, pause = rng.randint(0, MAX_STEPS), rng.uniform(0, longest_step)
+            was_killed, last, _ = start_or_resume(data, killed, steps, pause)
+            moments.append({"killed": was_killed, "steps": steps, "seconds_later": round(pause, 3), "last_step": last})
             print(json.dumps(moments[-1]), file=sys.stderr, flush=True)
-        go_on(data, killed)
-        found = differences(whole, killed)
+        start_or_resume(data, killed)
+        found = differences(uninterrupted, killed)
     result = {"benchmark": "kills", "kills": moments, "different": found, "machine": machine(), "versions": versions(PACKAGES)}
     print(json.dumps(result))
     raise SystemExit(1 if found else 0)

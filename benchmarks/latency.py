@@ -1,4 +1,4 @@
-"""How long a network takes, beside its rivals, and how much of the cores' matrix-product rate that is.
+"""Compare a network's latency with its rivals', and its arithmetic rate with the matrix-product rate of the cores.
 
 python -m benchmarks.latency [--network everyday] [--threads 2] [--batch 1] [--rounds 20]
 """
@@ -8,14 +8,14 @@ import json
 import os
 from typing import Any
 
-from benchmarks.arena import compared, interleave
+from benchmarks.arena import compare_times, interleave
 from benchmarks.contenders import CONTENDERS, GEMM_SIDE
 from benchmarks.machine import machine
-from benchmarks.subjects import MODEL, NETWORKS, prepared
+from benchmarks.subjects import MODEL, NETWORKS, prepare_network
 from detector.shapes import operations
 from weights.formats.safetensors import read_header
 
-SAME_OUTPUT = 1e-3  # relative difference of the outputs' energies that passes: a rival that computes something else is no rival
+SAME_OUTPUT = 1e-3  # maximum relative difference of the outputs' sums of squares; beyond it a rival computes something else
 
 
 def main() -> None:
@@ -25,31 +25,31 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--contenders", nargs="+", choices=tuple(CONTENDERS), help="boxwright comes first; all, if not given")
+    parser.add_argument("--contenders", nargs="+", choices=tuple(CONTENDERS), help="list boxwright first; default: all")
     arguments = parser.parse_args()
     names = arguments.contenders or [name for name in CONTENDERS if fits(name, arguments.network)]
     print(json.dumps(measure(names, arguments.network, arguments.threads, arguments.batch, arguments.rounds)))
 
 
 def fits(name: str, network: str) -> bool:
-    """Whether the contender takes part: tensornets has no such network as `everyday`."""
+    """Return whether the contender supports the network. Tensornets does not support the architecture of `everyday`."""
     return not (name == "tensornets" and network == "everyday")
 
 
 def measure(names: list[str], network: str, threads: int, batch: int, rounds: int) -> dict[str, object]:
-    """The line."""
-    folder = prepared(network)
+    """Return the result of the benchmark."""
+    folder = prepare_network(network)
     facts = interleave(names, folder, threads=threads, batch=batch, rounds=rounds)
     spec = read_header(folder / MODEL).spec
     work = operations(spec.network, spec.input_size) * batch / 1e9  # GFLOP
-    table = compared(facts, names[0])
+    table = compare_times(facts, names[0])
     for name, row in table.items():
         gflop = 2 * GEMM_SIDE**3 / 1e9 if name == "matrix product" else work
         row["gflops"] = round(gflop / row["ms_median"] * 1000, 1)
     if "matrix product" in table:
         for name, row in table.items():
-            rounds_of = zip(facts[name]["ms"], facts["matrix product"]["ms"], strict=True)
-            shares = sorted((work / ms) / (2 * GEMM_SIDE**3 / 1e9 / product) for ms, product in rounds_of)
+            pairs = zip(facts[name]["ms"], facts["matrix product"]["ms"], strict=True)
+            shares = sorted((work / ms) / (2 * GEMM_SIDE**3 / 1e9 / product) for ms, product in pairs)
             row["of_matrix_product"] = round(shares[len(shares) // 2], 3)
         del table["matrix product"]["of_matrix_product"]
     return {
@@ -61,14 +61,14 @@ def measure(names: list[str], network: str, threads: int, batch: int, rounds: in
         "batch": batch,
         "rounds": rounds,
         "contenders": table,
-        "other_output": _others(facts, names[0]),
+        "other_output": _different_output(facts, names[0]),
         "machine": machine(),
         "versions": {package: version for each in facts.values() for package, version in each["versions"].items()},
     }
 
 
-def _others(facts: dict[str, dict[str, Any]], ours: str) -> list[str]:
-    """Contenders whose output is not ours: tensornets, where the weights are Darknet's, for it has another reorg."""
+def _different_output(facts: dict[str, dict[str, Any]], ours: str) -> list[str]:
+    """Return the contenders with another output than ours. With Darknet weights that is tensornets, which has another reorg order."""
     energy = {name: each["squares"] for name, each in facts.items() if name not in ("matrix product", "boxwright int8")}
     return [name for name, each in energy.items() if abs(each - energy[ours]) > SAME_OUTPUT * energy[ours]]
 

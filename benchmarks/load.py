@@ -1,10 +1,10 @@
-"""What becomes of latency, goodput and memory under load: an open loop against a `boxwright serve` of its own, over real sockets.
+"""Measure latency, goodput and memory of a `boxwright serve` process under open-loop load over real sockets.
 
 python -m benchmarks.load [--only steady overload slow soak ending] [--seconds 60] [--model NAME_OR_FILE] [--photo FILE]
 
-Requests are sent when they are due, whether or not earlier ones have been answered, and their time counts from then. Capacity is
-measured before each scenario, by clients that ask again as soon as they are answered. The client shares the cores with the server.
-`claims` says of each scenario what is claimed and whether it holds; the exit code is 1 if one does not.
+Each request is sent when it is due, even if earlier ones are unanswered, and its latency counts from the due time.
+Before each scenario, closed-loop clients measure the capacity. The client shares the cores with the server.
+`claims` lists the claims of each scenario and whether they hold. The exit code is 1 if one fails.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load_claims import verdicts
-from benchmarks.load_client import BROKEN, HUNG, PATIENCE, ROOT, Server, Told, is_ready, serving
+from benchmarks.load_client import BROKEN, HUNG, ROOT, TIMEOUT_SECONDS, Response, Server, is_ready, serving
 
 CLIENTS = 4
 ROUNDS = 5
@@ -35,65 +35,65 @@ PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
 
 
 class Load:
-    """One server and one photo. Each scenario answers what it measured."""
+    """One server and one photo. Each scenario method returns its measurements."""
 
     def __init__(self, server: Server, photo: bytes, arguments: argparse.Namespace) -> None:
         self.server, self.photo = server, photo
         self.seconds: float = arguments.seconds
         self.soak_requests: int = arguments.soak_requests
 
-    async def closed(self, requests: Iterator[int]) -> list[Told]:
-        """A few clients, each asking again as soon as it is answered, until the iterator they share ends."""
+    async def closed(self, requests: Iterator[int]) -> list[Response]:
+        """Run closed-loop clients, which send the next request after each response, until their shared iterator ends."""
 
-        async def one() -> list[Told]:
+        async def client() -> list[Response]:
             return [await self.server.post(self.photo, time.perf_counter()) for _ in requests]
 
-        return [told for some in await asyncio.gather(*(one() for _ in range(CLIENTS))) for told in some]
+        return [response for responses in await asyncio.gather(*(client() for _ in range(CLIENTS))) for response in responses]
 
-    async def open(self, rate: float, seconds: float, *, random_gaps: bool = False) -> list[Told]:
-        """`rate` requests a second, evenly or as a Poisson process."""
-        dice, tasks, due = random.Random(1), [], time.perf_counter()
+    async def open(self, rate: float, seconds: float, *, random_gaps: bool = False) -> list[Response]:
+        """Send `rate` requests per second, evenly spaced or as a Poisson process."""
+        rng, tasks, due = random.Random(1), [], time.perf_counter()
         end = due + seconds
         while due < end:
             await asyncio.sleep(due - time.perf_counter())
             tasks.append(asyncio.create_task(self.server.post(self.photo, due)))
-            due += dice.expovariate(rate) if random_gaps else 1 / rate
+            due += rng.expovariate(rate) if random_gaps else 1 / rate
         return await asyncio.gather(*tasks)
 
-    async def cost(self, load: Awaitable[list[Told]]) -> tuple[list[Told], float]:
-        """What was told, and the server's processor milliseconds for each photo answered."""
+    async def cost(self, load: Awaitable[list[Response]]) -> tuple[list[Response], float]:
+        """Return the responses, and the server's processor milliseconds per successful response."""
         before = self.server.cpu_seconds()
-        told = await load
-        answered = sum(one.status == 200 for one in told)
-        return told, round(1000 * (self.server.cpu_seconds() - before) / max(1, answered), 2)
+        responses = await load
+        answered = sum(response.status == 200 for response in responses)
+        return responses, round(1000 * (self.server.cpu_seconds() - before) / max(1, answered), 2)
 
     async def capacity(self) -> float:
-        """Answers a second."""
+        """Return the number of responses per second of closed-loop clients."""
         seconds = max(3.0, self.seconds / 5)
         started = time.perf_counter()
-        told = await self.closed(ticks(seconds))
-        return len(told) / (time.perf_counter() - started)
+        responses = await self.closed(ticks(seconds))
+        return len(responses) / (time.perf_counter() - started)
 
     async def steady(self) -> dict[str, Any]:
-        """At 0.8 of capacity: how much later the late answers come. Twice: evenly spaced, and as strangers come, at random.
+        """Measure p99 relative to p50 at 0.8 of the capacity, with evenly spaced and with Poisson arrivals.
 
-        In rounds, each with its own capacity, as that of a machine that others use too does not stay what it was for a minute.
+        Each round measures the capacity again, because it drifts on a machine that other programs use.
         """
         result: dict[str, Any] = {}
         for name, random_gaps in (("even", False), ("poisson", True)):
-            told, rounds = [], []
+            responses, rounds = [], []
             for _ in range(ROUNDS):
                 capacity = await self.capacity()
-                some = await self.open(0.8 * capacity, self.seconds / ROUNDS, random_gaps=random_gaps)
-                times = latencies(some)
+                of_round = await self.open(0.8 * capacity, self.seconds / ROUNDS, random_gaps=random_gaps)
+                times = latencies(of_round)
                 rounds.append({"capacity": round(capacity, 2), **times, "p99_by_p50": round(times["p99_ms"] / times["p50_ms"], 2)})
-                told += some
+                responses += of_round
             ratio = statistics.median(each["p99_by_p50"] for each in rounds)
-            result[name] = {"p99_by_p50": ratio, "rounds": rounds, "statuses": statuses(told)}
+            result[name] = {"p99_by_p50": ratio, "rounds": rounds, "statuses": statuses(responses)}
         return result
 
     async def overload(self) -> dict[str, Any]:
-        """At three times capacity: what is still answered, how soon the rest is refused, and how soon all is well again."""
+        """Measure goodput, time to refusal and recovery time at three times the capacity."""
         before = await self.capacity()
         idle = statistics.median(one.seconds for one in await self.open(before / 4, 3))
         _, cost_alone = await self.cost(self.closed(ticks(max(3.0, self.seconds / 5))))
@@ -101,10 +101,10 @@ class Load:
         await asyncio.sleep(self.seconds)
         ended = time.perf_counter()
         probes = await self.open(before / 4, 6)
-        told, cost = await flood
+        responses, cost = await flood
         after = await self.capacity()
-        answered = [one for one in told if one.status == 200 and one.due + one.seconds <= ended]
-        refused = [one for one in told if one.status == 503]
+        answered = [one for one in responses if one.status == 200 and one.due + one.seconds <= ended]
+        refused = [one for one in responses if one.status == 503]
         goodput = len(answered) / self.seconds
         return {
             "capacity_before_and_after": [round(before, 2), round(after, 2)],
@@ -113,53 +113,53 @@ class Load:
             "cpu_ms_by_answer": {"at_capacity": cost_alone, "overloaded": cost},
             "refused": latencies(refused),
             "refused_from_sending": latencies([replace(one, seconds=one.seconds - one.lag) for one in refused]),
-            "client_lag": latencies([replace(one, seconds=one.lag) for one in told]),
+            "client_lag": latencies([replace(one, seconds=one.lag) for one in responses]),
             "answered": latencies(answered),
-            "statuses": statuses(told),
+            "statuses": statuses(responses),
             "idle_p50_ms": round(1000 * idle, 1),
             "seconds_until_twice_that_again": recovery(probes, ended, 2 * idle),
         }
 
     async def slow(self) -> dict[str, Any]:
-        """Latency at half of capacity, without and with clients that send a byte a second, in turns."""
+        """Alternately measure latency at half the capacity with and without clients that send one byte per second."""
         capacity = await self.capacity()
-        times: dict[bool, list[Told]] = {False: [], True: []}
+        times: dict[bool, list[Response]] = {False: [], True: []}
         costs: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(3):
             for slow in (False, True):
-                told, cost = await self.cost(self._beside_slow_clients(capacity / 2, SLOW_CLIENTS if slow else 0))
-                times[slow] += told
+                responses, cost = await self.cost(self._with_slow_clients(capacity / 2, SLOW_CLIENTS if slow else 0))
+                times[slow] += responses
                 costs[slow].append(cost)
-        alone, beside = latencies(times[False]), latencies(times[True])
-        ratios = {f"{name}_ratio": round(beside[name] / alone[name], 3) for name in ("p50_ms", "p99_ms")}
-        cpu = {"alone": statistics.median(costs[False]), "beside": statistics.median(costs[True])}
-        measured = {"alone": alone, "beside": beside, **ratios, "cpu_ms_by_answer": cpu}
+        without, with_slow = latencies(times[False]), latencies(times[True])
+        ratios = {f"{name}_ratio": round(with_slow[name] / without[name], 3) for name in ("p50_ms", "p99_ms")}
+        cpu = {"without": statistics.median(costs[False]), "with_slow": statistics.median(costs[True])}
+        measured = {"without": without, "with_slow": with_slow, **ratios, "cpu_ms_by_answer": cpu}
         return {"slow_clients": SLOW_CLIENTS, **measured, "statuses": statuses(times[True])}
 
-    async def _beside_slow_clients(self, rate: float, clients: int) -> list[Told]:
+    async def _with_slow_clients(self, rate: float, clients: int) -> list[Response]:
         ready = [asyncio.Event() for _ in range(clients)]
         slow = [asyncio.create_task(self.server.dribble(event)) for event in ready]
         await asyncio.gather(*(event.wait() for event in ready))
-        told = await self.open(rate, self.seconds / 3)
+        responses = await self.open(rate, self.seconds / 3)
         for task in slow:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
-        return told
+        return responses
 
     async def ending(self) -> dict[str, Any]:
-        """SIGTERM at twice the capacity. As a load balancer would, the client sends until /readyz says no. Then the service is gone."""
+        """Send SIGTERM at twice the capacity. Like a load balancer, the client sends requests until /readyz fails."""
         capacity = await self.capacity()
         flood = asyncio.create_task(self._until_not_ready(2 * capacity))
         await asyncio.sleep(min(10.0, self.seconds / 2))
-        told_at = time.perf_counter()
+        signalled_at = time.perf_counter()
         self.server.popen.terminate()
-        told = await flood
-        code = await asyncio.to_thread(self.server.popen.wait, PATIENCE)
-        after = [one for one in told if one.due > told_at]
-        took = round(time.perf_counter() - told_at, 2)
-        return {"statuses": statuses(told), "sent_after_the_signal": len(after), "exit_code": abs(code), "seconds_until_gone": took}
+        responses = await flood
+        code = await asyncio.to_thread(self.server.popen.wait, TIMEOUT_SECONDS)
+        after = [one for one in responses if one.due > signalled_at]
+        took = round(time.perf_counter() - signalled_at, 2)
+        return {"statuses": statuses(responses), "sent_after_the_signal": len(after), "exit_code": abs(code), "seconds_until_gone": took}
 
-    async def _until_not_ready(self, rate: float) -> list[Told]:
+    async def _until_not_ready(self, rate: float) -> list[Response]:
         tasks, due = [], time.perf_counter()
         ready = asyncio.create_task(self._watch_ready())
         while not ready.done():
@@ -173,7 +173,7 @@ class Load:
             await asyncio.sleep(0.05)
 
     async def soak(self) -> dict[str, Any]:
-        """Resident memory after the first requests and after all of them."""
+        """Compare the resident memory after the first requests with that after all requests."""
         warm = min(WARM_REQUESTS, self.soak_requests // 2)
         first = await self.closed(iter(range(warm)))
         early = self.server.resident()
@@ -183,27 +183,27 @@ class Load:
         return {"resident_mib": resident, "growth": round(late / early - 1, 4), "statuses": statuses(first + rest)}
 
 
-def recovery(probes: Sequence[Told], ended: float, usual: float) -> float:
-    """When, in seconds after `ended`, the last half second was over in which the median answer took more than `usual`; 0 if none was."""
+def recovery(probes: Sequence[Response], ended: float, usual: float) -> float:
+    """Return the seconds from `ended` to the end of the last half-second window with a median latency above `usual`, or 0."""
     halves: dict[int, list[float]] = {}
     for one in probes:
-        halves.setdefault(int((one.due - ended) / 0.5), []).append(one.seconds if one.status == 200 else PATIENCE)
+        halves.setdefault(int((one.due - ended) / 0.5), []).append(one.seconds if one.status == 200 else TIMEOUT_SECONDS)
     return max((0.5 * (half + 1) for half, times in halves.items() if statistics.median(times) > usual), default=0.0)
 
 
 def ticks(seconds: float) -> Iterator[int]:
-    """0, 1, 2 ... for so long."""
+    """Yield 0, 1, 2, ... until the time has passed."""
     end, number = time.perf_counter() + seconds, 0
     while time.perf_counter() < end:
         yield number
         number += 1
 
 
-def latencies(told: Sequence[Told]) -> dict[str, float]:
-    """Median, 99th percentile and worst, in milliseconds."""
-    if not told:
+def latencies(responses: Sequence[Response]) -> dict[str, float]:
+    """Return the median, 99th percentile and maximum latency in milliseconds."""
+    if not responses:
         return {}
-    times = sorted(1000 * one.seconds for one in told)
+    times = sorted(1000 * one.seconds for one in responses)
     return {
         "p50_ms": round(statistics.median(times), 1),
         "p99_ms": round(times[int(0.99 * len(times))], 1),
@@ -211,16 +211,16 @@ def latencies(told: Sequence[Told]) -> dict[str, float]:
     }
 
 
-def statuses(told: Sequence[Told]) -> dict[str, int]:
-    """How many of each."""
+def statuses(responses: Sequence[Response]) -> dict[str, int]:
+    """Return the number of responses by status."""
     names = {HUNG: "hung", BROKEN: "broken"}
-    return {names.get(status, str(status)): number for status, number in sorted(Counter(one.status for one in told).items())}
+    return {names.get(status, str(status)): number for status, number in sorted(Counter(one.status for one in responses).items())}
 
 
 async def measure(server: Server, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Scenario -> what it measured."""
+    """Run the chosen scenarios and return their measurements by name."""
     load = Load(server, Path(arguments.photo).read_bytes(), arguments)
-    await load.closed(iter(range(20)))  # warm
+    await load.closed(iter(range(20)))  # warm-up
     scenarios = {"steady": load.steady, "overload": load.overload, "slow": load.slow, "soak": load.soak, "ending": load.ending}
     return {name: await scenarios[name]() for name in arguments.only}
 
@@ -230,13 +230,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
     parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
-    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=SCENARIOS, help="ending, if it is there, comes last")
-    parser.add_argument("--seconds", type=float, default=60, help="of each scenario but the soak and the ending")
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=SCENARIOS, help="scenarios to run, always in this order")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of each scenario except soak and ending")
     parser.add_argument("--soak-requests", type=int, default=20_000)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a setting of the service")
     arguments = parser.parse_args()
     arguments.only = [name for name in SCENARIOS if name in arguments.only]
-    with serving(arguments.model, _notice(arguments)) as server:
+    with serving(arguments.model, _service_settings(arguments)) as server:
         measured = asyncio.run(measure(server, arguments))
     claims = {name: verdicts(name, result) for name, result in measured.items()}
     result = {
@@ -253,8 +253,8 @@ def main() -> None:
     sys.exit(0 if all(claim["holds"] for some in claims.values() for claim in some) else 1)
 
 
-def _notice(arguments: argparse.Namespace) -> list[str]:
-    """Settings: an ending that somebody watches gives notice, as it does by default; else nobody waits for it."""
+def _service_settings(arguments: argparse.Namespace) -> list[str]:
+    """Add a notice period for the ending scenario, the only one that observes the shutdown."""
     return [*arguments.settings, *(["notice_seconds=1"] if "ending" in arguments.only else [])]
 
 

@@ -1,4 +1,4 @@
-"""A client that costs little beside the server it measures: HTTP/1.1 over asyncio, by hand, and the server as a process of its own."""
+"""Minimal HTTP/1.1 client on asyncio streams, cheap compared with the server that it measures, and the server's subprocess."""
 
 import asyncio
 import os
@@ -13,21 +13,21 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60.0
-"""Seconds; whoever has no answer by then counts as hanging."""
+TIMEOUT_SECONDS = 60.0
+"""A request without a response by then counts as hung."""
 
 HUNG = 0
 BROKEN = -1
 
 
 @dataclass(frozen=True)
-class Told:
-    """One answer."""
+class Response:
+    """Status and timing of one response."""
 
     status: int  # or HUNG, BROKEN
     due: float
-    seconds: float  # from then to the answer's end
-    lag: float  # from then until the client came to send it: its own machine's fault, not the server's
+    seconds: float  # from the due time to the end of the response
+    lag: float  # from the due time to the sending: the client's own delay
 
 
 @dataclass(frozen=True)
@@ -39,30 +39,30 @@ class Server:
 
     @property
     def process(self) -> int:
-        """Its number."""
+        """Process id."""
         return self.popen.pid
 
     def resident(self) -> float:
-        """MiB."""
+        """Return the resident memory in MiB."""
         status = Path(f"/proc/{self.process}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
     def cpu_seconds(self) -> float:
-        """Of processors that it has used so far: unlike the clock, nobody else's work is in it."""
+        """Return the processor seconds used so far, which exclude the work of other programs."""
         fields = Path(f"/proc/{self.process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    async def post(self, photo: bytes, due: float) -> Told:
-        """One request on a connection of its own, late or not: its time counts from when it was due."""
+    async def post(self, photo: bytes, due: float) -> Response:
+        """Send one request on a new connection. Its latency counts from the due time."""
         status, lag = HUNG, time.perf_counter() - due
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 status = await self._exchange(photo)
         except TimeoutError:
             pass  # HUNG
         except (OSError, asyncio.IncompleteReadError):
             status = BROKEN
-        return Told(status, due, time.perf_counter() - due, lag)
+        return Response(status, due, time.perf_counter() - due, lag)
 
     async def _exchange(self, photo: bytes) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -73,7 +73,7 @@ class Server:
             writer.close()
 
     async def dribble(self, ready: asyncio.Event) -> None:
-        """A request whose body comes at one byte a second, again from the start whenever the server cuts it off; until cancelled."""
+        """Send a request body at one byte per second until cancelled. Start again when the server closes the connection."""
         head = b"POST /detect HTTP/1.1\r\nHost: bench\r\nContent-Length: 100000\r\n\r\n"
         while True:
             _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -91,7 +91,11 @@ class Server:
 
 
 async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, photo: bytes, headers: bytes = b"") -> tuple[int, bytes]:
-    """The photo sent, and the answer: its status and body. Raises OSError, IncompleteReadError where the connection breaks."""
+    """Send the photo and return status and body of the response.
+
+    Raises:
+        OSError, asyncio.IncompleteReadError: The connection breaks.
+    """
     writer.write(b"POST /detect HTTP/1.1\r\nHost: bench\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(photo)) + photo)
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(int(line.split()[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
@@ -100,7 +104,7 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, p
 
 @contextmanager
 def serving(model: str, settings: list[str]) -> Iterator[Server]:
-    """A `boxwright serve` of its own; settings: as for --set."""
+    """Run a `boxwright serve` process with settings in the form of --set, and yield it once it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     flags = [part for setting in ["notice_seconds=0", *settings] for part in ("--set", setting)]
@@ -118,7 +122,7 @@ def serving(model: str, settings: list[str]) -> Iterator[Server]:
 
 
 def is_ready(port: int) -> bool:
-    """What /readyz says; no where there is no answer."""
+    """Return whether /readyz answers 200."""
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")

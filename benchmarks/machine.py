@@ -1,4 +1,4 @@
-"""What a measured number depends on: the processor with the instructions that matter, cores, versions, how busy it was."""
+"""Facts that a measurement depends on: processor, vector instructions, cores, load and versions."""
 
 import os
 import platform
@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8")
-"""Of these the machine's are named, as each changes what a network costs."""
+"""Instruction sets that change a network's speed. `machine` lists those that the processor has."""
 
 
 def machine() -> dict[str, object]:
-    """Facts ready for JSON. load: processes that wanted a core in the last minute, ours among them."""
+    """Return JSON-compatible facts. "load" is the one-minute load average, including our own processes."""
     return {
         "processor": _cpuinfo("model name") or platform.machine(),
         "instructions": [name for name in INSTRUCTIONS if name in _cpuinfo("flags").split()],
@@ -22,7 +22,7 @@ def machine() -> dict[str, object]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of the packages that are installed here, and Python's."""
+    """Return the versions of Python and of those packages that are installed."""
     found = {"python": platform.python_version()}
     for name in packages:
         try:
@@ -33,7 +33,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def resident_mib(process: int | str = "self", field: str = "VmRSS") -> float:
-    """MiB of memory that a process has now, or with VmHWM the most it has had."""
+    """Return the resident memory of a process in MiB, or its peak with the field VmHWM."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(field))
 

@@ -1,4 +1,4 @@
-"""Memory of a process that has a network loaded and has run one photo, beside its rivals.
+"""Compare the memory of a process that has loaded a network and run one photo with its rivals'.
 
 python -m benchmarks.memory [--network everyday] [--threads 2] [--runs 3]
 """
@@ -12,7 +12,7 @@ from benchmarks.arena import contender
 from benchmarks.contenders import CONTENDERS
 from benchmarks.latency import fits
 from benchmarks.machine import machine
-from benchmarks.subjects import NETWORKS, prepared
+from benchmarks.subjects import NETWORKS, prepare_network
 
 
 def main() -> None:
@@ -26,13 +26,13 @@ def main() -> None:
 
 
 def measure(network: str, threads: int, runs: int) -> dict[str, object]:
-    """The line. seconds: from the import of the contender's packages to its first answer."""
-    folder = prepared(network)
+    """Return the result of the benchmark. "seconds" counts from the import of a contender's packages to its first result."""
+    folder = prepare_network(network)
     names = [name for name in CONTENDERS if name != "matrix product" and fits(name, network)]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     versions: dict[str, str] = {}
     for _ in range(runs):
-        for name in names:  # one after another: they would share the machine's memory otherwise
+        for name in names:  # sequential, because parallel processes would share pages of memory
             with contender(name, folder, threads, 1) as loaded:
                 found[name].append({key: loaded.facts[key] for key in ("resident_mib", "peak_mib", "seconds")})
                 versions |= loaded.facts["versions"]

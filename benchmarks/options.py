@@ -1,9 +1,9 @@
-"""What onnxruntime's options are worth: the same graph in sessions that differ in one of them, in turns.
+"""Measure the effect of single onnxruntime options on the same graph, in interleaved rounds.
 
 python -m benchmarks.options [--network everyday] [--threads 2] [--rounds 40]
 
-ours_ratio: the median over the rounds of the shipped engine's time divided by that variant's; above 1 the variant is quicker. Nothing
-else computes meanwhile: what a variant takes from others' cores while it waits is seen in cpu_ms only.
+ours_ratio is the median over the rounds of the shipped engine's time divided by the variant's. Above 1 the variant is faster.
+Nothing else computes meanwhile, so the cost of spinning threads to other programs shows only in cpu_ms.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import machine, versions
-from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
+from benchmarks.subjects import MODEL, NETWORKS, photos, prepare_network
 from detector.engines.onnxruntime import GRAPH_FILE, OnnxEngine
 from detector.onnx.names import INPUT
 from weights.formats.safetensors import load_model
@@ -44,11 +44,11 @@ def main() -> None:
 
 
 def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
-    """The line."""
-    model = load_model(prepared(network) / MODEL)
+    """Return the result of the benchmark."""
+    model = load_model(prepare_network(network) / MODEL)
     images = photos(model.spec, 1)
-    clock: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    busy: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    wall_ms: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    cpu_ms: dict[str, list[float]] = {name: [] for name in VARIANTS}
     with TemporaryDirectory() as folder:
         OnnxEngine.of(model, threads=threads, cache_folder=Path(folder))
         runs = {name: _run(Path(folder), threads, variant, images) for name, variant in VARIANTS.items()}
@@ -57,15 +57,15 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
                 run()
                 started, computed = time.perf_counter(), time.process_time()
                 run()
-                clock[name].append((time.perf_counter() - started) * 1000)
-                busy[name].append((time.process_time() - computed) * 1000)
+                wall_ms[name].append((time.perf_counter() - started) * 1000)
+                cpu_ms[name].append((time.process_time() - computed) * 1000)
     rows = {
         name: {
             "ms_median": round(statistics.median(times), 2),
-            "cpu_ms_median": round(statistics.median(busy[name]), 2),
-            "ours_ratio": round(statistics.median(o / t for o, t in zip(clock["shipped"], times, strict=True)), 3),
+            "cpu_ms_median": round(statistics.median(cpu_ms[name]), 2),
+            "ours_ratio": round(statistics.median(o / t for o, t in zip(wall_ms["shipped"], times, strict=True)), 3),
         }
-        for name, times in clock.items()
+        for name, times in wall_ms.items()
     }
     facts: dict[str, object] = {"benchmark": "options", "network": network, "threads": threads, "rounds": rounds, "variants": rows}
     return facts | {"machine": machine(), "versions": versions(("onnxruntime",))}

@@ -1,4 +1,4 @@
-"""How long a photo takes before the network: from a JPEG's bytes to the network's input, beside what others do.
+"""Compare the preprocessing time of one photo, from JPEG bytes to the network's input, with other libraries'.
 
 python -m benchmarks.preprocess [--size 4000x3000] [--rounds 20]
 """
@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.arena import compared, interleave
+from benchmarks.arena import compare_times, interleave
 from benchmarks.machine import machine
 from benchmarks.readers import READERS, SIDE, photo
 
@@ -16,7 +16,7 @@ from benchmarks.readers import READERS, SIDE, photo
 def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="4000x3000", help="of the photo, WIDTHxHEIGHT")
+    parser.add_argument("--size", default="4000x3000", help="size of the photo, WIDTHxHEIGHT")
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def measure(width: int, height: int, rounds: int) -> dict[str, object]:
-    """The line."""
+    """Return the result of the benchmark."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "photo.jpg"
         file.write_bytes(photo(width, height))
@@ -37,7 +37,7 @@ def measure(width: int, height: int, rounds: int) -> dict[str, object]:
         "input": SIDE,
         "threads": 1,
         "rounds": rounds,
-        "contenders": compared(facts, "boxwright reader"),
+        "contenders": compare_times(facts, "boxwright reader"),
         "machine": machine(),
         "versions": {package: version for each in facts.values() for package, version in each["versions"].items()},
     }

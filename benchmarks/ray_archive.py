@@ -1,9 +1,9 @@
-"""Thousands of photos through `boxwright detect --ray`, killed in the middle and begun again: does each come out exactly once?
+"""Check that `boxwright detect --ray` processes every photo exactly once, although it is killed and restarted.
 
 python -m benchmarks.ray_archive [--photos 5000] [--unreadable 50] [--kills 1] [--model NAME_OR_FILE]
 
-The photos are made here: crops of those in docs/photos, no two alike, and some cut short. SIGKILL meets the command's whole session
-when a fraction of the answers is on the disk. Rates are of each stretch, Ray's start included; memory is the most that any process had.
+The photos are distinct random crops of those in docs/photos; some files are truncated. SIGKILL stops all processes of the command
+when a fraction of the results is on disk. Each rate is that of one run, including Ray's start. Memory is the peak of any process.
 """
 
 import argparse
@@ -29,25 +29,25 @@ PACKAGES = ("ray", "pyarrow", "onnxruntime", "numpy", "pillow")
 
 
 def main() -> None:
-    """Print one JSON line. Exits with 1 where a photo is missing, or there twice."""
+    """Print one JSON line. Exit with code 1 if a photo is missing or duplicated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=5000)
-    parser.add_argument("--unreadable", type=int, default=50, help="of these photos, so many are cut short")
+    parser.add_argument("--unreadable", type=int, default=50, help="number of truncated photos among them")
     parser.add_argument("--kills", type=int, default=1)
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = _measured(Path(folder), arguments)
+        result = _measure(Path(folder), arguments)
     print(json.dumps(result))
     sys.exit(0 if result["exactly_once"] else 1)
 
 
-def _measured(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def _measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    names = _make(folder, arguments.photos, arguments.unreadable)
-    stretches = [_stretch(folder, arguments, kill / (arguments.kills + 1)) for kill in range(1, arguments.kills + 1)]
-    stretches.append(_stretch(folder, arguments, None))
+    names = _write_photos(folder, arguments.photos, arguments.unreadable)
+    runs = [_run(folder, arguments, kill / (arguments.kills + 1)) for kill in range(1, arguments.kills + 1)]
+    runs.append(_run(folder, arguments, None))
     rows = pq.read_table(folder / "detections.parquet", columns=["photo", "kind"]).to_pylist()
     counted = Counter(row["photo"] for row in rows)
     return {
@@ -56,59 +56,59 @@ def _measured(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "photos": arguments.photos,
         "exactly_once": counted == Counter(names),
         "missing": len(set(names) - set(counted)),
-        "twice": sum(number > 1 for number in counted.values()),
+        "duplicated": sum(number > 1 for number in counted.values()),
         "unreadable": Counter(row["kind"] for row in rows if row["kind"]),
         "files": len(list((folder / "detections.parquet").glob("*.parquet"))),
-        "stretches": stretches,
+        "runs": runs,
         "machine": machine(),
         "versions": versions(PACKAGES),
     }
 
 
-def _make(folder: Path, photos: int, unreadable: int) -> list[str]:
-    dice = np.random.default_rng(1)
+def _write_photos(folder: Path, photos: int, unreadable: int) -> list[str]:
+    rng = np.random.default_rng(1)
     originals = [Image.open(ROOT / "docs" / "photos" / name).convert("RGB") for name in ("cat.jpg", "astronaut.jpg")]
     names = []
     for number in range(photos):
         original = originals[number % 2]
-        width, height = (int(side * dice.uniform(0.5, 1)) for side in original.size)
-        left, top = (int(dice.integers(0, most + 1)) for most in (original.width - width, original.height - height))
+        width, height = (int(side * rng.uniform(0.5, 1)) for side in original.size)
+        left, top = (int(rng.integers(0, limit + 1)) for limit in (original.width - width, original.height - height))
         path = folder / "photos" / f"{number % 100:02d}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        original.crop((left, top, left + width, top + height)).save(path, quality=int(dice.integers(60, 95)))
+        original.crop((left, top, left + width, top + height)).save(path, quality=int(rng.integers(60, 95)))
         if number % (photos // unreadable if unreadable else photos + 1) == 1:
             path.write_bytes(path.read_bytes()[:-2000])
         names.append(str(path.relative_to(folder)))
     return names
 
 
-def _stretch(folder: Path, arguments: argparse.Namespace, until: float | None) -> dict[str, Any]:
-    """One run of the command, killed when that fraction of its files is there; None: to its end."""
+def _run(folder: Path, arguments: argparse.Namespace, until: float | None) -> dict[str, Any]:
+    """Run the command once and kill it when that fraction of the photos is done. None lets it finish."""
     out = folder / "detections.parquet"
-    before, started, most = _done(out), time.perf_counter(), 0.0
+    before, started, peak = _photos_done(out), time.perf_counter(), 0.0
     command = [sys.executable, "-m", "cli.main", "detect", "photos", "--ray", "--out", out.name, "--model", arguments.model]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             time.sleep(0.2)
-            most = max([most, *_memories(process.pid)])
-            if until is not None and _done(out) >= until * arguments.photos:
+            peak = max([peak, *_memories(process.pid)])
+            if until is not None and _photos_done(out) >= until * arguments.photos:
                 os.killpg(process.pid, signal.SIGKILL)
                 break
-    seconds, photos = time.perf_counter() - started, _done(out) - before
+    seconds, photos = time.perf_counter() - started, _photos_done(out) - before
     ended = "killed" if process.returncode == -signal.SIGKILL else process.returncode
     rate = round(photos / seconds, 2)
-    return {"photos": photos, "seconds": round(seconds, 1), "photos_per_second": rate, "most_resident_mib": round(most), "ended": ended}
+    return {"photos": photos, "seconds": round(seconds, 1), "photos_per_second": rate, "peak_resident_mib": round(peak), "ended": ended}
 
 
-def _done(out: Path) -> int:
+def _photos_done(out: Path) -> int:
     import pyarrow.parquet as pq
 
     return sum(pq.read_metadata(path).num_rows for path in out.glob("part-*.parquet"))
 
 
 def _memories(session: int) -> list[float]:
-    """MiB of each process of the command: those that compute are Ray's and in sessions of their own, so all that have its folder."""
+    """Return the MiB of the command and of Ray's workers, which run in other sessions and are found by name."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, StopIteration):

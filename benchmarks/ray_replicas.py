@@ -1,10 +1,10 @@
-"""Photos per second of several Ray Serve detectors, one core each, against one.
+"""Compare the throughput of several Ray Serve replicas, one core each, with that of one replica.
 
 python -m benchmarks.ray_replicas [--replicas 2] [--rounds 5] [--seconds 20] [--model NAME_OR_FILE] [--photo FILE] [--free]
 
-The same Ray has one detector and several in turn, asked by clients that ask again as soon as they are answered, over connections that
-stay, with a photo's bytes that are made once. Each detector is held to a core of its own (--free: to none, so that one alone uses parts
-of a second core too); proxy, clients and Ray's own processes go where there is room. Everybody's processor time is told for each photo.
+One Ray cluster alternately runs one replica and several. Closed-loop clients send the same photo over persistent connections.
+Each replica is pinned to its own core. With --free none is pinned, so that a single replica can use parts of a second core.
+The proxy, the clients and Ray's own processes are not pinned. The result has the processor time per photo of each of these groups.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from service.ray.environment import configure_ray_environment
 ROOT = Path(__file__).resolve().parents[1]
 WARM_SECONDS = 3.0
 PACKAGES = ("ray", "onnxruntime", "numpy", "pillow", "uvicorn")
-DETECTOR = "ServeReplica"
+REPLICA = "ServeReplica"
 CLIENT = "the clients"
 
 
 def main() -> None:
     """Print one JSON line."""
     arguments = _arguments()
-    os.environ["BOXWRIGHT_LOG_LEVEL"] = "warning"  # Ray carries each line of the access log through three processes
+    os.environ["BOXWRIGHT_LOG_LEVEL"] = "warning"  # Ray passes each line of the access log through three processes
     configure_ray_environment(serving=True)
     from service.ray.cluster import ray_cluster
 
@@ -45,7 +45,7 @@ def main() -> None:
     result = {
         "benchmark": "ray_replicas",
         "model": Path(arguments.model).name,
-        "held_to_cores": not arguments.free,
+        "pinned_to_cores": not arguments.free,
         "seconds": arguments.seconds,
         "clients": arguments.clients,
         "photos_per_second": {str(number): round(rate, 2) for number, rate in rates.items()},
@@ -62,12 +62,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20, help="of each measurement")
-    parser.add_argument("--clients", type=int, default=6, help="connections; as many photos are under way at a time")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of each measurement")
+    parser.add_argument("--clients", type=int, default=6, help="number of connections, each with one request at a time")
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
     parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
-    parser.add_argument("--port", type=int, default=_free_port(), help="a free one, if not given")
-    parser.add_argument("--free", action="store_true", help="hold no detector to a core")
+    parser.add_argument("--port", type=int, default=_free_port(), help="default: a free port")
+    parser.add_argument("--free", action="store_true", help="do not pin replicas to cores")
     return parser.parse_args()
 
 
@@ -82,17 +82,17 @@ def _measure(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
 
     settings = read_settings(model=arguments.model, port=arguments.port)
     deploy(settings, RaySettings(replicas=str(number)), number)
-    detectors = _settled(number)
+    replicas = _wait_for_replicas(number)
     if not arguments.free:
-        for core, detector in zip(cycle(sorted(os.sched_getaffinity(0))), detectors, strict=False):
-            _hold(detector, core)
+        for core, replica in zip(cycle(sorted(os.sched_getaffinity(0))), replicas, strict=False):
+            _pin(replica, core)
     photo = Path(arguments.photo).read_bytes()
-    asyncio.run(_asked(settings.port, photo, arguments.clients, WARM_SECONDS))
-    before, ray_cluster = _cpu_seconds(), time.perf_counter()
-    photos = asyncio.run(_asked(settings.port, photo, arguments.clients, arguments.seconds))
-    elapsed, after = time.perf_counter() - ray_cluster, _cpu_seconds()
-    spent = {who: round(1000 * (after[who] - before[who]) / photos, 2) for who in after}
-    return {"photos_per_second": photos / elapsed, "cpu_ms_by_photo": spent}
+    asyncio.run(_count_responses(settings.port, photo, arguments.clients, WARM_SECONDS))
+    before, started = _cpu_seconds(), time.perf_counter()
+    photos = asyncio.run(_count_responses(settings.port, photo, arguments.clients, arguments.seconds))
+    elapsed, after = time.perf_counter() - started, _cpu_seconds()
+    cpu_ms = {group: round(1000 * (after[group] - before[group]) / photos, 2) for group in after}
+    return {"photos_per_second": photos / elapsed, "cpu_ms_by_photo": cpu_ms}
 
 
 def _free_port() -> int:
@@ -100,27 +100,27 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-async def _asked(port: int, photo: bytes, clients: int, seconds: float) -> int:
-    """How many answers there were. Exits where one is a refusal."""
+async def _count_responses(port: int, photo: bytes, clients: int, seconds: float) -> int:
+    """Run closed-loop clients and return the number of responses. Exit if one is not 200."""
     request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo
     end = time.perf_counter() + seconds
 
-    async def one() -> int:
-        answers = 0
+    async def client() -> int:
+        responses = 0
         while time.perf_counter() < end:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            with suppress(asyncio.IncompleteReadError, ConnectionError):  # HAProxy, told of a new detector, closes old connections
+            with suppress(asyncio.IncompleteReadError, ConnectionError):  # HAProxy closes old connections when a replica starts
                 while time.perf_counter() < end:
                     writer.write(request)
-                    await _answer(reader)
-                    answers += 1
+                    await _read_response(reader)
+                    responses += 1
             writer.close()
-        return answers
+        return responses
 
-    return sum(await asyncio.gather(*(one() for _ in range(clients))))
+    return sum(await asyncio.gather(*(client() for _ in range(clients))))
 
 
-async def _answer(reader: asyncio.StreamReader) -> None:
+async def _read_response(reader: asyncio.StreamReader) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(int(line.split()[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     body = await reader.readexactly(length)
@@ -128,45 +128,45 @@ async def _answer(reader: asyncio.StreamReader) -> None:
         raise SystemExit(f"the service answered {head[:40]!r}: {body[:200]!r}")
 
 
-def _settled(number: int) -> list[int]:
-    """The detectors' process ids, once there are just so many."""
-    while len(found := [pid for pid, name in _ours() if DETECTOR in name]) != number:
+def _wait_for_replicas(number: int) -> list[int]:
+    """Wait until exactly that many replicas run and return their process ids."""
+    while len(found := [pid for pid, name in _descendants() if REPLICA in name]) != number:
         time.sleep(0.2)
     time.sleep(1)
     return sorted(found)
 
 
-def _hold(process: int, core: int) -> None:
+def _pin(process: int, core: int) -> None:
     for thread in Path(f"/proc/{process}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {core})
 
 
 def _cpu_seconds() -> dict[str, float]:
-    """Processor seconds so far: of detectors, of the proxy, of the client (this process), and of all else that is Ray's."""
+    """Return the processor seconds used so far by replicas, proxy, client (this process) and Ray's other processes."""
     seconds: defaultdict[str, float] = defaultdict(float)
-    for pid, name in [*_ours(), (os.getpid(), CLIENT)]:
-        with suppress(OSError):  # it has just ended
+    for pid, name in [*_descendants(), (os.getpid(), CLIENT)]:
+        with suppress(OSError):  # the process has just ended
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
-            seconds[_kind(name)] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            seconds[_group(name)] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return seconds
 
 
-def _kind(name: str) -> str:
+def _group(name: str) -> str:
     if name == CLIENT:
         return "client"
-    if DETECTOR in name:
-        return "detectors"
+    if REPLICA in name:
+        return "replicas"
     return "proxy" if "bin/haproxy" in name or "ProxyActor" in name else "ray"
 
 
-def _ours() -> Iterator[tuple[int, str]]:
-    """Process ids and command lines of all that this process has started, and those have."""
+def _descendants() -> Iterator[tuple[int, str]]:
+    """Yield process id and command line of every direct or indirect child process."""
     parents, names = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(folder.name)] = int((folder / "stat").read_text(encoding="latin-1").rpartition(")")[2].split()[1])
             names[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
     for pid in parents:
         ancestor = pid

@@ -1,7 +1,4 @@
-"""From a JPEG's bytes to the network's input, in a process of its own, as `benchmarks.contenders` runs networks.
-
-Registered there; apart from it, as here is what is measured before the network.
-"""
+"""Contenders for preprocessing: from JPEG bytes to the network's input. `benchmarks.contenders` runs them in separate processes."""
 
 from io import BytesIO
 from pathlib import Path
@@ -9,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-SIDE = 288  # of the network's input: `everyday`'s
+SIDE = 288  # input size of `everyday`
 
 
 def photo(width: int, height: int) -> bytes:
-    """The sample photo as a JPEG of that size, with noise that makes it as hard to decode as a camera's (12 megapixels: 2.5 MB)."""
+    """Return the sample photo as a JPEG of that size. Added noise makes decoding as expensive as for a camera's file."""
     from PIL import Image
 
     from weights.embedded import SAMPLE_PHOTO
@@ -26,7 +23,7 @@ def photo(width: int, height: int) -> bytes:
 
 
 def boxwright_reader(file: Path) -> Any:
-    """As the service does it."""
+    """Preprocess like the service."""
     from detector.detector import Detector
     from detector.imaging.image import decode_image
     from weights.embedded import EVERYDAY
@@ -37,7 +34,7 @@ def boxwright_reader(file: Path) -> Any:
 
 
 def pillow_reader(file: Path) -> Any:
-    """Whole, then resized: what most services in Python do."""
+    """Decode at full size, then resize with Pillow: the usual way in Python services."""
     from PIL import Image
 
     data = file.read_bytes()
@@ -45,7 +42,7 @@ def pillow_reader(file: Path) -> Any:
 
 
 def opencv_reader(file: Path) -> Any:
-    """Imdecode and blobFromImage: what OpenCV's own examples do."""
+    """Preprocess with imdecode and blobFromImage, like OpenCV's examples."""
     import cv2
 
     data = np.frombuffer(file.read_bytes(), np.uint8)
@@ -53,7 +50,7 @@ def opencv_reader(file: Path) -> Any:
 
 
 def tensorflow_reader(file: Path) -> Any:
-    """tf.io.decode_jpeg and an antialiased tf.image.resize."""
+    """Preprocess with tf.io.decode_jpeg and an antialiased tf.image.resize."""
     import tensorflow as tf
 
     data = tf.constant(file.read_bytes())
@@ -61,12 +58,12 @@ def tensorflow_reader(file: Path) -> Any:
 
 
 class _NoEngine:
-    """For a detector that only prepares photos."""
+    """Engine of a detector that only preprocesses photos."""
 
     name = "none"
 
     def __call__(self, images: Any) -> Any:
-        """Never called."""
+        """Raise: preprocessing runs no network."""
         raise NotImplementedError
 
 

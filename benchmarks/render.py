@@ -1,10 +1,10 @@
-"""What `benchmarks.suite` measured, as Markdown tables: on stdout, or into the documents.
+"""Render the results of `benchmarks.suite` as Markdown tables, on stdout or into the documents.
 
 python -m benchmarks.render runs/bench/results.jsonl [--write] [--processor-time]
 
---write: replace what stands between `<!-- measured: NAME -->` and `<!-- /measured -->` in the documents; a table of which
-nothing was measured stays as it is. --processor-time: ratios of that instead of the clock's, for a machine that others used too.
-Of lines that measure the same, the last counts.
+--write: Replace the text between `<!-- measured: NAME -->` and `<!-- /measured -->` in the documents. A table without results is unchanged.
+--processor-time: Report processor time instead of wall time, for results of a busy machine.
+If several lines measure the same thing, the last one counts.
 """
 
 import argparse
@@ -33,16 +33,16 @@ def main() -> None:
         return
     for name in DOCUMENTS:
         path = ROOT / name
-        path.write_text(filled(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        path.write_text(fill_tables(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
         sys.stderr.write(f"{name} is up to date.\n")
 
 
-def filled(document: str, tables: dict[str, str]) -> str:
-    """The document with its tables replaced. Exits where it names one that there is not."""
+def fill_tables(document: str, tables: dict[str, str]) -> str:
+    """Return the document with its tables replaced. Exit if it names an unknown table."""
 
     def table(match: re.Match[str]) -> str:
         if match[1] not in tables:
-            sys.exit(f"there is no table {match[1]!r}; there are {', '.join(tables)}.")
+            sys.exit(f"unknown table {match[1]!r}. Known tables: {', '.join(tables)}.")
         return f"<!-- measured: {match[1]} -->\n{tables[match[1]] or match[2].strip()}\n<!-- /measured -->"
 
     return re.sub(r"<!-- measured: ([a-z0-9-]+) -->\n(.*?)<!-- /measured -->", table, document, flags=re.DOTALL)

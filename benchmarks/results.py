@@ -1,4 +1,4 @@
-"""What `benchmarks.suite` printed, read again, by what was measured."""
+"""Results of `benchmarks.suite`, indexed by what was measured."""
 
 import json
 import sys
@@ -9,11 +9,11 @@ from typing import Any
 Line = dict[str, Any]
 """One benchmark's JSON line."""
 PACKAGES = ("onnxruntime", "openvino", "tensorflow", "opencv-python-headless", "tensornets")
-"""Whose versions are told below a table."""
+"""Packages whose versions appear below a table."""
 
 
 class Results:
-    """Lines by what they measured."""
+    """Benchmark results by what was measured; the last of equal measurements counts. `busy` selects processor time over wall time."""
 
     def __init__(self, lines: Sequence[Line], *, busy: bool = False) -> None:
         self.lines = {_key(line): line for line in lines}
@@ -22,7 +22,7 @@ class Results:
 
     @classmethod
     def read(cls, path: Path, *, busy: bool = False) -> "Results":
-        """Exits where a line is no JSON."""
+        """Read a file of JSON lines. Exit if a line is not JSON."""
         lines = []
         for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
@@ -32,16 +32,16 @@ class Results:
         return cls(lines, busy=busy)
 
     def of(self, benchmark: str) -> list[Line]:
-        """In the order in which they were measured first."""
+        """Return the benchmark's lines in order of their first measurement."""
         return [line for line in self.lines.values() if line["benchmark"] == benchmark]
 
     def latency(self, network: str, threads: int, batch: int) -> Line | None:
-        """That cell's line, if it was measured."""
+        """Return the latency line of that configuration, or None."""
         cells = (line for line in self.of("latency") if (line["network"], line["threads"], line["batch"]) == (network, threads, batch))
         return next(cells, None)
 
     def how(self, command: str) -> list[str]:
-        """The command, the machine and the versions, as the sentence below a table."""
+        """Return the sentence below a table: command, machine and versions."""
         lines = list(self.lines.values())
         facts, packages = lines[0]["machine"], {name: version for line in lines for name, version in line["versions"].items()}
         kind = "processor time" if self.busy else "time"

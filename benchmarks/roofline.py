@@ -1,11 +1,11 @@
-"""Where a network's time goes, layer by layer, beside what the cores could do: operations, bytes, the measured peak of both.
+"""Compare the time of every layer with the roofline: the measured peak arithmetic rate and memory bandwidth of the cores.
 
 python -m benchmarks.roofline [--network yolov2-voc] [--threads 2] [--rounds 30]
 
-Every round runs the network once under onnxruntime's profiler, and once a copy of memory and, in a process of its own, numpy's float32
-matrix product, whose rates are the roof: a layer can take no less than its operations at the one, nor than its bytes (kernel, what goes
-in and comes out) at the other.
-Times are the least of the rounds, which other programs disturb least.
+Every round runs the network under onnxruntime's profiler, copies memory, and computes numpy's float32 matrix product in another process.
+The product gives the peak arithmetic rate, the copy gives the peak bandwidth. A layer needs at least its operations at the peak
+arithmetic rate, and at least its bytes (kernel, input and output) at the peak bandwidth.
+Times are minima over the rounds, which other programs disturb least.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.arena import contender
 from benchmarks.contenders import GEMM_SIDE
 from benchmarks.machine import machine, versions
-from benchmarks.subjects import MODEL, NETWORKS, photos, prepared
+from benchmarks.subjects import MODEL, NETWORKS, photos, prepare_network
 from detector.engines.onnxruntime import GRAPH_FILE, OnnxEngine
 from detector.network import Conv
 from detector.onnx.names import INPUT
@@ -33,7 +33,7 @@ from detector.shapes import array_shapes, input_shapes, output_shapes
 from detector.spec import Model, ModelSpec
 from weights.formats.safetensors import load_model
 
-COPIED = 2**26  # bytes that each thread copies: more than any cache holds
+COPIED = 2**26  # bytes that each thread copies, more than any cache holds
 OTHER = "between the layers"
 
 
@@ -49,8 +49,8 @@ def main() -> None:
 
 
 def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
-    """The line."""
-    model = load_model(prepared(network) / MODEL)
+    """Return the result of the benchmark."""
+    model = load_model(prepare_network(network) / MODEL)
     seconds: dict[str, list[float]] = {"network": [], "product": [], "copy": []}
     with TemporaryDirectory() as folder, contender("matrix product", Path(), threads, 1) as product:
         session, images = _profiled(model, threads, Path(folder)), photos(model.spec, 1)
@@ -60,7 +60,7 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
                 started = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - started)
-            seconds["product"].append(product.seconds(2)[-1][0])
+            seconds["product"].append(product.time_calls(2)[-1][0])
         nodes = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     least = {name: min(each) for name, each in seconds.items()}
     peak, bandwidth = 2 * GEMM_SIDE**3 / least["product"] / 1e9, 2 * COPIED * threads / least["copy"] / 1e9
@@ -80,7 +80,7 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
 
 
 def _profiled(model: Model, threads: int, folder: Path) -> Any:
-    """The engine's own graph, as onnxruntime has optimised it, under the profiler."""
+    """Open the engine's cached, optimised graph in a session with profiling."""
     import onnxruntime
 
     OnnxEngine.of(model, threads=threads, cache_folder=folder)
@@ -100,7 +100,7 @@ def _copying(threads: int) -> Callable[[], object]:
 
 
 def _least_by_layer(spec: ModelSpec, events: list[dict[str, Any]]) -> dict[str, float]:
-    """Least milliseconds of each layer: of its nodes' together."""
+    """Return the milliseconds of each layer: the sum over its nodes of each node's minimum."""
     by_node: dict[str, list[float]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
@@ -115,7 +115,7 @@ def _least_by_layer(spec: ModelSpec, events: list[dict[str, Any]]) -> dict[str, 
 
 
 def _layers(spec: ModelSpec, least: dict[str, float], peak: float, bandwidth: float) -> list[dict[str, object]]:
-    """A row for each layer that takes time, in the network's order; what lies between them last."""
+    """Return a row for each layer that takes time, in network order, then one for the operations between layers."""
     shapes, before, kernels = (
         output_shapes(spec.network, spec.input_size),
         input_shapes(spec.network, spec.input_size),

@@ -1,9 +1,9 @@
-"""How long `boxwright serve` takes from the start of its process to its first 200 of /readyz, and its memory then.
+"""Measure the time from the start of a `boxwright serve` process until /readyz answers 200, and its memory at that moment.
 
 python -m benchmarks.startup [--model NAME_OR_FILE] [--runs 5]
 
-Each run has a cache folder of its own: first a start in which the engine is built ("cold"; the model's file lies in the system's cache),
-then, when it has been kept, another ("kept"). cpu_seconds is the processor's time until then, which a busy machine disturbs less.
+Each run has a new cache folder. The first start builds the engine ("cold", with the model file in the page cache).
+The second start loads the engine from the cache folder ("cached"). A busy machine disturbs cpu_seconds less than seconds.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from benchmarks.machine import machine, resident_mib, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fastapi", "numpy", "onnx", "onnxruntime", "pillow", "pydantic", "uvicorn")
-PATIENCE = 120  # seconds for an engine to be kept
+CACHE_TIMEOUT = 120  # seconds until the engine must be in the cache
 
 
 class Start(NamedTuple):
-    """What was measured when /readyz said 200."""
+    """Measurements when /readyz first answers 200."""
 
     seconds: float
     cpu_seconds: float
@@ -46,15 +46,15 @@ def main() -> None:
 
 
 def measure(model: str, runs: int) -> dict[str, object]:
-    """The line."""
-    starts: dict[str, list[Start]] = {"cold": [], "kept": []}
+    """Return the result of the benchmark."""
+    starts: dict[str, list[Start]] = {"cold": [], "cached": []}
     for _ in range(runs):
         with TemporaryDirectory() as home:
             with _started(model, home) as cold:
                 starts["cold"].append(cold)
-                _wait_until_kept(Path(home))
-            with _started(model, home) as kept:
-                starts["kept"].append(kept)
+                _wait_until_cached(Path(home))
+            with _started(model, home) as cached:
+                starts["cached"].append(cached)
     return {
         "benchmark": "startup",
         "model": _name(model),
@@ -80,7 +80,7 @@ def _summary(starts: list[Start]) -> dict[str, float]:
 
 @contextmanager
 def _started(model: str, home: str) -> Iterator[Start]:
-    """A service that has just become ready."""
+    """Start a service, wait until it is ready, and yield the measurements."""
     port = _free_port()
     command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--port", str(port), "--set", "notice_seconds=0"]
     environment = os.environ | {"BOXWRIGHT_HOME": home}
@@ -108,16 +108,16 @@ def _ready(port: int) -> bool:
 
 
 def _cpu_seconds(process: int) -> float:
-    """Of all its threads, in and for it."""
+    """Return user plus system time of all threads."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _wait_until_kept(home: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while not any(not place.name.startswith(".") for place in (home / "engines").glob("*")):
+def _wait_until_cached(home: Path) -> None:
+    end = time.monotonic() + CACHE_TIMEOUT
+    while all(entry.name.startswith(".") for entry in (home / "engines").glob("*")):
         if time.monotonic() > end:
-            sys.exit(f"no engine was kept within {PATIENCE} seconds.")
+            sys.exit(f"the service cached no engine within {CACHE_TIMEOUT} seconds.")
         time.sleep(0.1)
 
 

@@ -1,9 +1,10 @@
-"""Every number of docs/performance.md: all benchmarks one after another, a JSON line each on stdout.
+"""Run all benchmarks of docs/performance.md in sequence and print one JSON line for each.
 
 python -m benchmarks.suite [--quick] [--only latency startup ...] > runs/bench/results.jsonl
 
-What goes on is told on stderr. A benchmark that fails is named there and the others go on; the exit code is then 1. --quick: a few rounds
-of each, to see that they run. Training has a command of its own (benchmarks/training.py): it measures TensorFlow more than us.
+Progress goes to stderr. If a benchmark fails, the others still run, and the exit code is 1.
+--quick: Run a few rounds of each benchmark, to check that they work.
+Training is a separate command (benchmarks/training.py), because it measures TensorFlow more than Boxwright.
 """
 
 import argparse
@@ -16,12 +17,12 @@ from benchmarks.arena import ROOT
 from benchmarks.subjects import FOLDER, MODEL, NETWORKS
 
 ROUNDS = {1: 15, 4: 4, 16: 2}
-"""By batch: one of 16 photos is an average by itself."""
+"""Rounds by batch size. A large batch needs few, as its time is already an average over many photos."""
 KINDS = ("latency", "startup", "throughput", "preprocess", "roofline", "options", "memory")
 
 
 def main() -> None:
-    """Run them."""
+    """Run the chosen benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def commands(*, quick: bool) -> Iterator[list[str]]:
-    """Each benchmark with its options; what most people ask first."""
+    """Yield each benchmark with its options, the most requested results first."""
     yield from _latencies(quick, [(2, 1)])
     served = ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT)))
     for model in served:

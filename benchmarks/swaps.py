@@ -1,10 +1,10 @@
-"""What becomes of requests while the model under them is swapped: a `boxwright serve --models` of its own, asked without a break.
+"""Measure the effect of model swaps on requests to a `boxwright serve --models` process under continuous load.
 
 python -m benchmarks.swaps [--swaps 20] [--rounds 4] [--clients 2] [--photo FILE]
 
-Two models take turns as the next version of one name: `everyday`, and `everyday-int8` with every label renamed, so that an answer of one
-model with the labels of the other would be seen. The files lie ready and are renamed into place. In each round the clients are first
-watched without swaps, for as long as the swaps of the round before took. Clients and server share the cores.
+Versions of one model name alternate between `everyday` and `everyday-int8` with renamed labels. A response that mixes the output of one
+model with the labels of the other is therefore detected. The files are prepared in advance and renamed into place. Each round first
+measures a period without swaps, as long as the swaps of the previous round took. Clients and server share the cores.
 """
 
 import argparse
@@ -33,55 +33,59 @@ QUIET_SECONDS = 5.0
 
 
 @dataclass
-class Asked:
-    """What the clients were told so far."""
+class RequestLog:
+    """Responses and errors that the clients received."""
 
-    answers: list[tuple[float, DetectResponse]] = field(default_factory=list)  # seconds
-    failed: list[str] = field(default_factory=list)
+    responses: list[tuple[float, DetectResponse]] = field(default_factory=list)  # with latency in seconds
+    errors: list[str] = field(default_factory=list)
 
 
-def ask(url: str, photo: bytes, asked: Asked, stop: threading.Event) -> None:
-    """One client, until told to stop."""
+def send_requests(url: str, photo: bytes, log: RequestLog, stop: threading.Event) -> None:
+    """Send requests as one client until `stop` is set."""
     with Client(url, max_wait=0) as client:
         while not stop.is_set():
             started = time.perf_counter()
             try:
-                answer = client.detect(photo, model=NAME)
+                response = client.detect(photo, model=NAME)
             except ClientError as error:
-                asked.failed.append(str(error))
+                log.errors.append(str(error))
             else:
-                asked.answers.append((time.perf_counter() - started, answer))
+                log.responses.append((time.perf_counter() - started, response))
 
 
 class Bench:
-    """One server, and how it is asked while things happen."""
+    """One server under load, with separate logs for periods with and without swaps."""
 
     def __init__(self, server: Server, photo: bytes, clients: int) -> None:
         self.url, self.photo, self.clients = f"http://127.0.0.1:{server.port}", photo, clients
-        self.during = {True: Asked(), False: Asked()}  # by whether there were swaps
+        self.logs = {True: RequestLog(), False: RequestLog()}  # key: whether there were swaps
 
-    def alone(self) -> str:
-        """What the version that answers now says of the photo, without the clock."""
+    def reference(self) -> str:
+        """Return the stable content of the current version's response."""
         with Client(self.url) as client:
-            return said(client.detect(self.photo, model=NAME))
+            return stable_content(client.detect(self.photo, model=NAME))
 
-    def until(self, version: str) -> None:
-        """Wait for that version to answer."""
+    def wait_for(self, version: str) -> None:
+        """Wait until that version is served."""
         with Client(self.url) as client:
             while client.models()[0].version != version:
-                time.sleep(0.1)  # asking costs the server something too
+                time.sleep(0.1)  # limits the load that polling puts on the server
 
-    def watch(self, swaps: Sequence[int], home: Path, seconds: float) -> list[float]:
-        """Ask while these become versions one after another, or for so many seconds without any; how long each took to answer."""
-        stop, asked = threading.Event(), self.during[bool(swaps)]
-        threads = [threading.Thread(target=ask, args=(self.url, self.photo, asked, stop)) for _ in range(self.clients)]
+    def run(self, swaps: Sequence[int], home: Path, seconds: float) -> list[float]:
+        """Send requests while the versions are published one after another, or for some seconds without swaps.
+
+        Returns:
+            For each swap, the seconds from the renaming of the file until the version is served.
+        """
+        stop, log = threading.Event(), self.logs[bool(swaps)]
+        threads = [threading.Thread(target=send_requests, args=(self.url, self.photo, log, stop)) for _ in range(self.clients)]
         for thread in threads:
             thread.start()
         took = []
         for version in swaps:
             started = time.perf_counter()
             (home / f".{version}").rename(home / str(version))
-            self.until(str(version))
+            self.wait_for(str(version))
             took.append(time.perf_counter() - started)
         if not swaps:
             time.sleep(seconds)
@@ -91,20 +95,20 @@ class Bench:
         return took
 
 
-def said(answer: DetectResponse) -> str:
-    """An answer without what depends on the clock and the swap."""
-    return answer.model_dump_json(exclude={"timing_ms", "version"})
+def stable_content(response: DetectResponse) -> str:
+    """Return the response as JSON, without its timing and version."""
+    return response.model_dump_json(exclude={"timing_ms", "version"})
 
 
-def latencies(asked: Asked) -> dict[str, float]:
-    """Milliseconds."""
-    times = sorted(1000 * seconds for seconds, _ in asked.answers)
+def latencies(log: RequestLog) -> dict[str, float]:
+    """Return the median, 99th percentile and maximum latency in milliseconds."""
+    times = sorted(1000 * seconds for seconds, _ in log.responses)
     p99 = times[int(0.99 * len(times))]
     return {"p50_ms": round(statistics.median(times), 1), "p99_ms": round(p99, 1), "worst_ms": round(times[-1], 1)}
 
 
 def prepare(home: Path, count: int) -> None:
-    """So many versions, from 1, in hidden folders."""
+    """Write that many versions, numbered from 1, into hidden folders."""
     other = load_model(EMBEDDED["everyday-int8"])
     renamed = replace(other, spec=replace(other.spec, labels=tuple(f"other {label}" for label in other.spec.labels)))
     for version in range(1, count + 1):
@@ -116,35 +120,35 @@ def prepare(home: Path, count: int) -> None:
 
 
 def measure(arguments: argparse.Namespace, models: Path) -> dict[str, object]:
-    """The line, without the machine."""
+    """Return the result of the benchmark, without the facts about the machine."""
     home, each = models / NAME, arguments.swaps // arguments.rounds
     prepare(home, 2 + each * arguments.rounds)
     (home / ".1").rename(home / "1")
     with serving(NAME, [f"models={models}", "models_seconds=0.5"]) as server:
         bench = Bench(server, Path(arguments.photo).read_bytes(), arguments.clients)
-        expected = [bench.alone()]
+        expected = [bench.reference()]
         (home / ".2").rename(home / "2")
-        bench.until("2")
-        expected.append(bench.alone())
+        bench.wait_for("2")
+        expected.append(bench.reference())
         resident, took, quiet = [server.resident()], [], QUIET_SECONDS
         for first in range(3, 3 + each * arguments.rounds, each):
-            bench.watch([], home, quiet)
+            bench.run([], home, quiet)
             started = time.perf_counter()
-            took += bench.watch(range(first, first + each), home, 0)
+            took += bench.run(range(first, first + each), home, 0)
             quiet = time.perf_counter() - started
             resident.append(server.resident())
-    answers = [answer for asked in bench.during.values() for _, answer in asked.answers]
-    told = {swapping: latencies(asked) for swapping, asked in bench.during.items()}
+    responses = [response for log in bench.logs.values() for _, response in log.responses]
+    latency = {swapping: latencies(log) for swapping, log in bench.logs.items()}
     return {
         "swaps": len(took),
-        "requests": {"swapping": len(bench.during[True].answers), "quiet": len(bench.during[False].answers)},
-        "failed": dict(Counter(sentence for asked in bench.during.values() for sentence in asked.failed)),
-        "mixed": sum(said(answer) != expected[(int(answer.version) - 1) % 2] for answer in answers),
-        "versions_that_answered": len({answer.version for answer in answers}),
-        "swapping": told[True],
-        "quiet": told[False],
-        "ratios": {name: round(told[True][name] / told[False][name], 2) for name in told[True]},
-        "seconds_from_disk_to_answer": round(statistics.median(took), 2),
+        "requests": {"swapping": len(bench.logs[True].responses), "quiet": len(bench.logs[False].responses)},
+        "failed": dict(Counter(error for log in bench.logs.values() for error in log.errors)),
+        "mixed": sum(stable_content(response) != expected[(int(response.version) - 1) % 2] for response in responses),
+        "versions_served": len({response.version for response in responses}),
+        "swapping": latency[True],
+        "quiet": latency[False],
+        "ratios": {name: round(latency[True][name] / latency[False][name], 2) for name in latency[True]},
+        "seconds_until_served": round(statistics.median(took), 2),
         "resident_mib": [round(each, 1) for each in resident],
     }
 

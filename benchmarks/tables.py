@@ -1,4 +1,4 @@
-"""The Markdown tables of README.md and the documents, made of what was measured."""
+"""Markdown tables of README.md and the documents, made from the benchmark results."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,9 +9,9 @@ from benchmarks.subjects import NETWORKS
 OURS = ("boxwright", "boxwright int8")
 RIVALS = ("onnxruntime", "openvino", "tensorflow", "opencv", "tensornets")
 LIMITS = {"opencv": 0.92, "tensorflow": 0.80, "tensornets": 0.70}
-"""What our float32 time may be of theirs, as was promised."""
+"""Promised upper bounds of our float32 time divided by the rival's."""
 Promise = tuple[str, str, bool]
-"""What, what was measured, whether it is kept."""
+"""(promise, measured value, whether it is kept)."""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -19,7 +19,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def short(results: Results) -> Iterator[str]:
-    """README's: one photo, two threads."""
+    """Yield the table of the README: latency of one photo with two threads."""
     cells = [line for network in NETWORKS if (line := results.latency(network, 2, 1))]
     if not cells:
         return
@@ -29,7 +29,7 @@ def short(results: Results) -> Iterator[str]:
 
 
 def latency(results: Results) -> Iterator[str]:
-    """Every network, batch and number of threads, for a photo."""
+    """Yield the latency per photo for every network, batch size and number of threads."""
     cells = sorted(results.of("latency"), key=lambda line: (NETWORKS.index(line["network"]), -line["threads"], line["batch"]))
     if not cells:
         return
@@ -41,7 +41,7 @@ def latency(results: Results) -> Iterator[str]:
 
 
 def _contenders(results: Results, line: Line) -> Iterator[str]:
-    """Milliseconds for a photo; of a rival's, in brackets, how much ours is of it."""
+    """Yield the milliseconds per photo of each contender, for rivals followed by the ratio of our time to theirs in brackets."""
     for name in (*OURS, *RIVALS):
         row = line["contenders"].get(name)
         if row is None:
@@ -56,7 +56,7 @@ def _of_product(line: Line) -> str:
 
 
 def promises(results: Results) -> Iterator[str]:
-    """What was promised, what was measured, whether that is kept."""
+    """Yield each promise with the measured value and whether it is kept."""
     rows = [*_ratios(results), *_service(results), *_starts(results), *_photos(results)]
     if rows:
         yield from _table(("promised", "measured", ""), [(what, got, "kept" if kept else "**not kept**") for what, got, kept in rows])
@@ -86,11 +86,11 @@ def _service(results: Results) -> Iterator[Promise]:
 
 def _starts(results: Results) -> Iterator[Promise]:
     for line in results.of("startup"):
-        for kind, limit in (("cold", 2.0), ("kept", 2.0)) if line["model"] != "yolov2-voc" else (("cold", 3.0), ("kept", 1.5)):
+        for kind, limit in (("cold", 2.0), ("cached", 2.0)) if line["model"] != "yolov2-voc" else (("cold", 3.0), ("cached", 1.5)):
             seconds = line[kind]["cpu_seconds_median" if results.busy else "seconds_median"]
             yield f"start to ready, `{line['model']}`, {kind}: at most {limit:.1f} s", f"{seconds:.2f} s", seconds <= limit
         if line["model"] == "everyday":
-            resident = max(line[kind]["resident_mib_median"] for kind in ("cold", "kept"))
+            resident = max(line[kind]["resident_mib_median"] for kind in ("cold", "cached"))
             yield "the shipped model, ready: at most 350 MB resident", f"{resident:.0f} MiB", resident * 1.048576 <= 350
 
 
@@ -102,7 +102,7 @@ def _photos(results: Results) -> Iterator[Promise]:
 
 
 def startup(results: Results) -> Iterator[str]:
-    """Seconds and memory."""
+    """Yield the start-up times and the memory when ready."""
     rows = [
         [
             f"`{line['model']}`",
@@ -111,31 +111,29 @@ def startup(results: Results) -> Iterator[str]:
             f"{line[kind]['resident_mib_median']:.0f}",
         ]
         for line in results.of("startup")
-        for kind in ("cold", "kept")
+        for kind in ("cold", "cached")
     ]
     if rows:
         yield from _table(("model", "engine", "seconds to ready", "processor seconds", "MiB resident"), rows)
 
 
 def memory(results: Results) -> Iterator[str]:
-    """MiB resident after one photo, and the most there were."""
+    """Yield the resident memory after one photo and its peak, in MiB."""
     rows = []
     for line in results.of("memory"):
-        found = line["contenders"]
-        cells = [
-            f"{found[name]['resident_mib']:.0f} / {found[name]['peak_mib']:.0f}" if name in found else "-" for name in (*OURS, *RIVALS)
-        ]
+        contenders = line["contenders"]
+        cells = [_mib(contenders[name]) if name in contenders else "-" for name in (*OURS, *RIVALS)]
         rows.append([f"`{line['network']}`", *cells])
     if rows:
         yield from _table(("MiB after a photo / at most", *OURS, *RIVALS), rows)
 
 
-def _mib(found: dict[str, float]) -> str:
-    return f"{found['resident_mib']:.0f} / {found['peak_mib']:.0f}"
+def _mib(row: dict[str, float]) -> str:
+    return f"{row['resident_mib']:.0f} / {row['peak_mib']:.0f}"
 
 
 def preprocess(results: Results) -> Iterator[str]:
-    """Milliseconds from a JPEG to the network's input."""
+    """Yield the milliseconds from a JPEG to the network's input."""
     lines = results.of("preprocess")
     if lines:
         names = list(lines[0]["contenders"])
@@ -144,7 +142,7 @@ def preprocess(results: Results) -> Iterator[str]:
 
 
 def stages(results: Results) -> Iterator[str]:
-    """Where a request's time goes."""
+    """Yield the time of each stage of a request."""
     lines = results.of("throughput")
     if lines:
         names = list(lines[0]["stages_ms_p50"])
@@ -156,7 +154,7 @@ def stages(results: Results) -> Iterator[str]:
 
 
 def options(results: Results) -> Iterator[str]:
-    """What onnxruntime's options are worth."""
+    """Yield the effect of onnxruntime's options."""
     lines = results.of("options")
     if lines:
         names = list(lines[0]["variants"])
@@ -170,7 +168,7 @@ def options(results: Results) -> Iterator[str]:
 
 
 def roofline(network: str) -> Callable[[Results], Iterator[str]]:
-    """A network's layers: those that take a hundredth of the time or more."""
+    """Return a table function for the network's layers that take at least 1% of the time."""
 
     def table(results: Results) -> Iterator[str]:
         for line in results.of("roofline"):

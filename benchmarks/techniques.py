@@ -1,10 +1,10 @@
-"""Each technique of the lecture off and on, everything else equal: the numbers of docs/techniques.md.
+"""Measure each technique of the lecture on and off, everything else equal, for docs/techniques.md.
 
-python -m benchmarks.techniques run DATA --results FILE     every variant with three seeds; what the file has is not done again
-python -m benchmarks.techniques table --results FILE        the tables, as Markdown
+python -m benchmarks.techniques run DATA --results FILE     run every variant with three seeds; skip runs that are in the file
+python -m benchmarks.techniques table --results FILE        print the tables as Markdown
 python -m benchmarks.techniques plot --results FILE --out PICTURE
 
-Time is that of processors, from a run's first step to its last check, as a share of what the first variant's runs took.
+Time is processor time from a run's first step to its last validation, relative to that of the first variant.
 """
 
 import argparse
@@ -31,18 +31,18 @@ Row = dict[str, Any]
 
 
 def rows(results: Path) -> list[Row]:
-    """The runs that the file has."""
+    """Return the runs in the file."""
     lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     return [json.loads(line) for line in lines]
 
 
 def runs_of(every: list[Row], group: str, name: str) -> list[Row]:
-    """A variant's, with one seed each."""
+    """Return the runs of a variant, one for each seed."""
     return [row for row in every if (row["group"], row["name"]) == (group, name)]
 
 
 def run_all(data: Path, results: Path) -> None:
-    """Each variant in a process of its own, since TensorFlow gives no memory back; as many at a time as there are cores, with one each."""
+    """Run each variant in a separate process, because TensorFlow does not release memory. One process per core runs at a time."""
     environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
     def finish(variant: tuple[str, str]) -> None:
@@ -55,16 +55,16 @@ def run_all(data: Path, results: Path) -> None:
 
 
 def run(data: Path, results: Path, group: str, name: str) -> None:
-    """The variant with the seeds that the file does not have yet."""
+    """Run the variant with the seeds that are not in the file yet."""
     for seed in sorted(set(SEEDS) - {row["seed"] for row in runs_of(rows(results), group, name)}):
-        measured = _measured(data, BASE | VARIANTS[group][name] | {"seed": seed})
+        measured = _measure(data, BASE | VARIANTS[group][name] | {"seed": seed})
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"group": group, "name": name, "seed": seed} | measured) + "\n")
         print(group, "|", name, "|", seed, " ".join(f"{value:.3f}" for value in measured["ap50"]), f"{measured['coco_ap']:.3f}", flush=True)
 
 
-def _measured(data: Path, settings: Row) -> Row:
-    """What the checks of a run say, COCO's AP of its last weights, and processor seconds."""
+def _measure(data: Path, settings: Row) -> Row:
+    """Train once and return the validation results, the COCO AP of the last weights and the processor seconds."""
     import keras
 
     from training.config import Config
@@ -77,7 +77,7 @@ def _measured(data: Path, settings: Row) -> Row:
         run = Run.new(Task(str(data), "train", "val", None), Config.of(settings), resolve_model(None), Path(folder))
         started = time.process_time()
         if run.train().interrupted:
-            sys.exit("interrupted: this run does not count.")
+            sys.exit("The run was interrupted and is not recorded.")
         seconds = time.process_time() - started
         checks = [row for row in run.folder.metrics.read() if "ap50" in row]
         coco = _coco_ap(run.folder.path / "last.safetensors", data)
@@ -86,7 +86,7 @@ def _measured(data: Path, settings: Row) -> Row:
 
 
 def _coco_ap(file: Path, data: Path) -> float:
-    """COCO's mean over IoU 0.5 to 0.95: it has room where AP50 has none left."""
+    """Return the mean AP over IoU 0.5 to 0.95, which still separates variants when AP50 is near 1."""
     from detector.detector import Detector
     from detector.engines import load_engine
     from training.data.voc_reader import read_set
@@ -98,9 +98,9 @@ def _coco_ap(file: Path, data: Path) -> float:
 
 
 def table(results: Path) -> str:
-    """Per group: AP50 half-way and at the end, and COCO AP, median and range of the seeds; val loss and time, the median.
+    """Return one table per group, with the median and range over the seeds of AP50 and COCO AP, and median validation loss and time.
 
-    Each table begins with the base, which all but new heads are to be compared with.
+    Each table begins with the base, the reference of all variants except those with a new head.
     """
     every = rows(results)
     first = next((group, name) for group, variants in VARIANTS.items() for name in variants)
@@ -123,7 +123,7 @@ def _line(name: str, seeds: list[Row], base: list[Row]) -> str:
 
 
 def _seconds(seeds: list[Row]) -> float:
-    """Of processors, the median."""
+    """Return the median processor seconds."""
     return float(statistics.median(row["processor_seconds"] for row in seeds))
 
 
@@ -132,7 +132,7 @@ def _spread(values: list[float]) -> str:
 
 
 def plot(results: Path, picture: Path) -> None:
-    """A panel for each group: AP50 at the checks of a run, each line the mean of a variant's seeds, their range as a shade."""
+    """Plot AP50 over the run, one panel per group and one line per variant: mean of the seeds, with their range shaded."""
     from matplotlib.figure import Figure
 
     every = rows(results)
@@ -155,7 +155,7 @@ def plot(results: Path, picture: Path) -> None:
 
 
 def _curve(axes: Any, name: str, seeds: list[Row], **style: str) -> None:
-    checks = min(len(row["step"]) for row in seeds)  # early stopping ends each seed elsewhere
+    checks = min(len(row["step"]) for row in seeds)  # early stopping can end the seeds' runs at different checks
     steps = seeds[0]["step"][:checks]
     values = [[row["ap50"][check] for row in seeds] for check in range(checks)]
     shares = [step / max(row["step"][-1] for row in seeds) for step in steps]
@@ -164,20 +164,20 @@ def _curve(axes: Any, name: str, seeds: list[Row], **style: str) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the subcommand that the module's docstring describes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "table", "plot"))
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("techniques.png"))
-    parser.add_argument("--variant", nargs=2, metavar=("GROUP", "NAME"), help="only this one, in this process")
+    parser.add_argument("--variant", nargs=2, metavar=("GROUP", "NAME"), help="run only this variant, in this process")
     given = parser.parse_args()
     if given.command == "table":
         print(table(given.results))
     elif given.command == "plot":
         plot(given.results, given.out)
     elif given.data is None:
-        parser.error("give the folder of the data set")
+        parser.error("`run` requires DATA, the folder of the data set")
     elif given.variant:
         run(given.data.resolve(), given.results.resolve(), *given.variant)
     else:

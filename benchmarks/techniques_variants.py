@@ -1,17 +1,17 @@
-"""What docs/techniques.md compares: each technique of the lecture as a change to one short run."""
+"""Variants that docs/techniques.md compares: each technique of the lecture as a change to one short run."""
 
 from typing import Any
 
 BASE: dict[str, Any] = {"epochs": 4, "sizes": "128", "check_every": 1, "unfreeze_at": 4, "cache_features": 4}
 BASE |= {"warmup_steps": 10, "learning_rate": 0.0003}
-"""Short, so that what learns faster is seen, and on a backbone that stays frozen, of which each picture's features are computed once, so
-that all of it can be measured in an hour; the options that are not here are as `boxwright finetune` has them."""
+"""Options of the base run; all others have the defaults of `boxwright finetune`. The run is short, which shows what learns faster. The
+backbone stays frozen and its features are cached, so that all variants together take an hour."""
 
 COMPUTED: dict[str, Any] = {"cache_features": 0}
-"""The backbone sees every picture anew; nothing else differs from the base but which views of the photos there are."""
+"""The backbone computes every image in each epoch, so augmented views are not limited to the cached ones. All else equals the base."""
 UNFROZEN: dict[str, Any] = COMPUTED | {"freeze": "none"}
 NEW_HEAD: dict[str, Any] = {"new_layers": "head", "learning_rate": 0.001, "epochs": 10, "check_every": 2, "unfreeze_at": 10}
-"""A new head needs longer."""
+"""A new head needs more epochs."""
 LONG: dict[str, Any] = {"epochs": 12, "unfreeze_at": 12}
 SCRATCH: dict[str, Any] = UNFROZEN | {"new_layers": "all", "learning_rate": 0.001}
 

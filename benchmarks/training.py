@@ -1,15 +1,17 @@
-"""How quick training is: with kept features against without, and a full step against tensornets'.
+"""Measure training speed: with cached features against without, and a full training step against tensornets'.
 
 python -m benchmarks.training [--data DIR] [--rounds 5] [--full-rounds 3]
 
-kept: everyday with a frozen backbone, photos a second with --cache-features and without, all else equal; the reading of photos counts, the
-one-time computation of the features is told by itself. DIR is VOC-style (set train); if not given, photos of rectangles are made.
-full: one step of yolov2-voc (Darknet19, 20 classes, 416 pixels, 8 photos, random weights, every layer and its batch norm trains, momentum
-and L2 as tensornets has it) of our Trainer, in float32 and in bfloat16, against tensornets' graph with its own loss. Our step also measures
-every layer's gradient. Once with oneDNN, once without (TF_ENABLE_ONEDNN_OPTS), in a process each.
+cached: Photos per second of `everyday` with a frozen backbone, with and without --cache-features. The time includes reading the photos.
+The one-time computation of the features is reported separately. DIR is a VOC-style data set with the set train. Without it, photos of
+rectangles are generated.
+full: One step of yolov2-voc with our Trainer, in float32 and in bfloat16, against tensornets' graph with its own loss. The network is
+Darknet19 with 20 classes, 416 pixels, 8 photos and random weights. Every layer and its batch normalisation trains, with the momentum
+and L2 of tensornets. Our step also measures the gradient of every layer. It runs with oneDNN and without (TF_ENABLE_ONEDNN_OPTS),
+each in a separate process.
 
-What is compared takes turns within one process, so that a busy machine is busy for all. Seconds are wall time; processor seconds, which
-other programs disturb less, are given as well. Ratios are of medians.
+The compared variants alternate within one process, so that other load affects them equally. "seconds" is wall time. Other programs
+disturb "processor_seconds" less. Ratios are ratios of medians.
 """
 
 import argparse
@@ -34,12 +36,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("keras", "numpy", "onnxruntime", "tensorflow", "tensornets")
 BATCH, SIZE = 8, 416
 BLOCK = 10
-"""Steps that are timed together where a step is short."""
+"""Number of short steps that are timed together."""
 ANCHORS = ((1.3221, 1.73145), (3.19275, 4.00944), (5.05587, 8.09892), (9.47112, 4.84053), (11.2364, 10.0071))  # Darknet cfg/yolov2-voc.cfg
 
 
 class Times:
-    """Seconds, on the wall and of processors, by what was done."""
+    """Wall and processor seconds by name of the measured work."""
 
     def __init__(self) -> None:
         self.wall: dict[str, list[float]] = {}
@@ -47,25 +49,25 @@ class Times:
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Time what is inside."""
+        """Measure the time of the `with` block."""
         wall, processor = time.perf_counter(), time.process_time()
         yield
         self.wall.setdefault(name, []).append(time.perf_counter() - wall)
         self.processor.setdefault(name, []).append(time.process_time() - processor)
 
     def medians(self) -> dict[str, dict[str, float]]:
-        """By what was done."""
+        """Return the median wall and processor seconds by name."""
         pairs = {name: (statistics.median(self.wall[name]), statistics.median(self.processor[name])) for name in self.wall}
         return {name: {"seconds": round(wall, 4), "processor_seconds": round(processor, 4)} for name, (wall, processor) in pairs.items()}
 
     def ratio(self, slow: str, quick: str) -> dict[str, float]:
-        """How many times quicker."""
+        """Return the speed-up of `quick` over `slow`."""
         medians = self.medians()
         return {kind: round(medians[slow][kind] / medians[quick][kind], 2) for kind in ("seconds", "processor_seconds")}
 
 
-def made_photos(folder: Path, count: int = 64) -> Path:
-    """A VOC-style data set of rectangles in noise, 500 x 375 pixels; val is train."""
+def generate_dataset(folder: Path, count: int = 64) -> Path:
+    """Write a VOC-style data set of rectangles in noise, 500 x 375 pixels. The sets train and val are equal."""
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -75,16 +77,16 @@ def made_photos(folder: Path, count: int = 64) -> Path:
         pixels[y : y + height, x : x + width] = (200, 30, 30)
         Image.fromarray(pixels).save(folder / f"JPEGImages/{number:03d}.jpg")
         box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + width}</xmax><ymax>{y + height}</ymax>"
-        thing = f"<object><name>rectangle</name><bndbox>{box}</bndbox></object>"
+        annotated = f"<object><name>rectangle</name><bndbox>{box}</bndbox></object>"
         size = "<size><width>500</width><height>375</height><depth>3</depth></size>"
-        (folder / f"Annotations/{number:03d}.xml").write_text(f"<annotation>{size}{thing}</annotation>", encoding="utf-8")
+        (folder / f"Annotations/{number:03d}.xml").write_text(f"<annotation>{size}{annotated}</annotation>", encoding="utf-8")
     for name in ("train", "val"):
         (folder / f"ImageSets/Main/{name}.txt").write_text("\n".join(f"{number:03d}" for number in range(count)), encoding="utf-8")
     return folder
 
 
-def kept(data: Path, rounds: int) -> dict[str, Any]:
-    """Blocks of steps with kept features and without, in turns."""
+def cached(data: Path, rounds: int) -> dict[str, Any]:
+    """Alternate blocks of steps with and without cached features."""
     from training.config import Config
     from training.data.batches import Batches
     from training.data.tf_dataset import stream_batches
@@ -99,9 +101,9 @@ def kept(data: Path, rounds: int) -> dict[str, Any]:
     labels = sorted({label for sample in samples for label in sample.labels})
     options: dict[str, Any] = {"batch_size": BATCH, "sizes": "288", "unfreeze_at": 10_000.0, "mosaic_until": 1.0}
     options["epochs"] = -(-(rounds + 1) * BLOCK * BATCH // len(samples))
-    configs = {"kept": Config(**options, cache_features=2), "computed": Config(**options)}
-    start = transfer(model, labels, model.spec.anchors, configs["kept"])
-    frozen = frozen_layers(start.model.spec.network, configs["kept"].freeze)
+    configs = {"cached": Config(**options, cache_features=2), "computed": Config(**options)}
+    start = transfer(model, labels, model.spec.anchors, configs["cached"])
+    frozen = frozen_layers(start.model.spec.network, configs["cached"].freeze)
     batches = {name: Batches(samples, start.model.spec, config) for name, config in configs.items()}
     trainers = {name: Trainer(start, config, frozen) for name, config in configs.items()}
     progress: list[CacheProgress] = []
@@ -110,11 +112,11 @@ def kept(data: Path, rounds: int) -> dict[str, Any]:
         def features_cached(self, progress_: CacheProgress) -> None:
             progress.append(progress_)
 
-    cache, events, times = FeatureCache.create(start.model, frozen, batches["kept"]), RecordProgress(), Times()
-    with times.of("filling"):
+    cache, events, times = FeatureCache.create(start.model, frozen, batches["cached"]), RecordProgress(), Times()
+    with times.of("filling the cache"):
         next(cache.stream(0, 1, events, lambda: False))
     inputs: dict[str, Callable[[int, int], Any]] = {
-        "kept": lambda first, last: cache.stream(first, last, events, lambda: False),
+        "cached": lambda first, last: cache.stream(first, last, events, lambda: False),
         "computed": lambda first, last: stream_batches(batches["computed"], first, last),
     }
     for block in range(rounds + 1):
@@ -128,13 +130,13 @@ def kept(data: Path, rounds: int) -> dict[str, Any]:
         "photos": len(samples),
         "views": progress[-1].total,
         "megabytes": round(progress[-1].file_size / 1e6, 1),
-        "photos_a_second": photos,
+        "photos_per_second": photos,
     }
-    return facts | {"times": times.medians(), "ratio": times.ratio("computed", "kept")}
+    return facts | {"times": times.medians(), "ratio": times.ratio("computed", "cached")}
 
 
 def full(rounds: int) -> dict[str, Any]:
-    """Single steps of tensornets' graph, of ours, and of ours in bfloat16, in turns."""
+    """Alternate single steps of tensornets' graph, of ours in float32 and of ours in bfloat16."""
     images = np.random.default_rng(0).uniform(0, 255, (BATCH, SIZE, SIZE, 3)).astype(np.float32)
     steps = {"tensornets": _tensornets_step(images), "float32": _our_step(images, "float32"), "bfloat16": _our_step(images, "bfloat16")}
     times = Times()
@@ -167,7 +169,7 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
 
 
 def _tensornets_step(images: Any) -> Callable[[], object]:
-    """Its targets are empty: what they hold does not change the work."""
+    """Return tensornets' step with empty targets, because the targets' content does not change its work."""
     from weights.formats.tensornets.compat import import_tensornets, suppress_known_warnings
 
     nets = import_tensornets()
@@ -185,7 +187,7 @@ def _tensornets_step(images: Any) -> Callable[[], object]:
 
 
 def _in_process(part: str, options: dict[str, object], folder: str, onednn: str = "1") -> Any:
-    """What a part measures in a process of its own."""
+    """Run a part of the benchmark in a separate process and return its result."""
     command = [sys.executable, "-m", "benchmarks.training", "--part", part]
     command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn, "BOXWRIGHT_HOME": folder}
@@ -199,15 +201,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--full-rounds", type=int, default=3)
-    parser.add_argument("--part", choices=("kept", "full"), help="only this part, in this process")
+    parser.add_argument("--part", choices=("cached", "full"), help="run only this part, in this process")
     arguments = parser.parse_args()
     if arguments.part:
-        result = kept(arguments.data, arguments.rounds) if arguments.part == "kept" else full(arguments.full_rounds)
+        result = cached(arguments.data, arguments.rounds) if arguments.part == "cached" else full(arguments.full_rounds)
         print(json.dumps(result))
         return
     with tempfile.TemporaryDirectory() as folder:
-        data = arguments.data.resolve() if arguments.data else made_photos(Path(folder) / "photos")
-        parts = {"kept": _in_process("kept", {"data": data, "rounds": arguments.rounds}, folder)}
+        data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "photos")
+        parts = {"cached": _in_process("cached", {"data": data, "rounds": arguments.rounds}, folder)}
         for onednn in ("1", "0"):
             parts[f"full_onednn_{onednn}"] = _in_process("full", {"full-rounds": arguments.full_rounds}, folder, onednn)
     print(json.dumps({"benchmark": "training", **parts, "machine": machine(), "versions": versions(PACKAGES)}))

@@ -1,15 +1,14 @@
-"""How much quicker two training workers on a core each are than one worker on one core.
+"""Measure the speed-up of two training workers with one core each over one worker on one core.
 
 python -m benchmarks.workers [--data DIR] [--batch 32] [--rounds 5] [--block 2] [--freeze none] [--size 288] [--sharing-core]
 
-everyday is fine-tuned with batches of the same size by both, so that they take the same steps: each of two workers sees half of every
-batch. The reading of photos and their augmentation count, and so does the sum of the gradients over loopback; checks on the validation set
-do not. DIR is VOC-style (set train); if not given, photos of rectangles are made.
+Both fine-tune `everyday` with the same global batch size, so that they take the same steps. Each of two workers gets half of every batch.
+The time includes reading and augmenting photos and summing the gradients over loopback, but no validation.
+DIR is a VOC-style data set with the set train. Without it, photos of rectangles are generated.
 
-One worker, and the group of two, take turns in blocks of steps; who has no turn waits for its input. Each process is held to one core
-(sched_setaffinity) and one thread for arithmetic. The ratio is the median of the rounds' ratios; processor seconds, which other programs
-disturb less, are given as well. --sharing-core puts both workers on one core: what is lost against a ratio of 1 is what the work together
-costs.
+The single worker and the pair alternate in blocks of steps, while the other waits for input. Each process is pinned to one core
+(sched_setaffinity) and computes with one thread. The ratio is the median of the per-round ratios. Other programs disturb the processor
+seconds less. --sharing-core pins both workers to one core, so that a ratio below 1 shows the cost of the cooperation.
 """
 
 import argparse
@@ -24,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, versions
-from benchmarks.training import made_photos
+from benchmarks.training import generate_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("keras", "numpy", "tensorflow")
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """One worker, in this process: for each line that it is given, a block of steps and a line of how long it took."""
+    """Run one worker in this process. For each line on stdin, train a block of steps and print its time."""
     os.sched_setaffinity(0, {arguments.core})
     import tensorflow as tf
 
@@ -71,7 +70,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 class Contender:
-    """Processes that work together, each on the core given."""
+    """Group of worker processes, each pinned to one of the given cores."""
 
     def __init__(self, arguments: argparse.Namespace, cores: list[int]) -> None:
         addresses = ",".join(f"127.0.0.1:{port}" for port in _free_ports(len(cores)))
@@ -87,18 +86,18 @@ class Contender:
             self.processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
 
     def block(self) -> dict[str, float]:
-        """A block of steps of all: seconds until the last was ready, processor seconds of all, and the last loss."""
+        """Run a block of steps. Return the seconds of the slowest worker, the sum of processor seconds and the last loss."""
         for process in self.processes:
             process.stdin.write("\n")
             process.stdin.flush()
-        told: list[dict[str, float]] = [json.loads(process.stdout.readline()) for process in self.processes]
-        return told[0] | {
-            "seconds": max(each["seconds"] for each in told),
-            "processor_seconds": sum(each["processor_seconds"] for each in told),
+        reports: list[dict[str, float]] = [json.loads(process.stdout.readline()) for process in self.processes]
+        return reports[0] | {
+            "seconds": max(each["seconds"] for each in reports),
+            "processor_seconds": sum(each["processor_seconds"] for each in reports),
         }
 
     def end(self) -> None:
-        """No more input: they end."""
+        """Close the input of the processes and wait until they end."""
         for process in self.processes:
             process.communicate()
 
@@ -114,7 +113,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Blocks of one worker and of two in turns; the first round, in which functions are compiled, does not count."""
+    """Alternate blocks of one worker and of two. The first round compiles functions and is not counted."""
     cores = sorted(os.sched_getaffinity(0))
     pair = [cores[0], cores[0] if arguments.sharing_core else cores[1]]
     contenders = {"one": Contender(arguments, [cores[0]]), "two": Contender(arguments, pair)}
@@ -140,13 +139,13 @@ def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--batch", type=int, default=32, help="photos in a step, of all workers together")
+    parser.add_argument("--batch", type=int, default=32, help="global batch size of all workers together")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--block", type=int, default=2, help="steps in a turn")
+    parser.add_argument("--block", type=int, default=2, help="steps in a block")
     parser.add_argument("--freeze", default="none", help="as in training: none, backbone, all-but-head")
     parser.add_argument("--size", type=int, default=288)
     parser.add_argument("--sharing-core", action="store_true")
-    parser.add_argument("--core", type=int, help="be a worker, on this core")
+    parser.add_argument("--core", type=int, help="run as a worker on this core (internal)")
     parser.add_argument("--workers")
     parser.add_argument("--index", type=int)
     arguments = parser.parse_args()
@@ -154,7 +153,7 @@ def main() -> None:
         train(arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
-        arguments.data = arguments.data.resolve() if arguments.data else made_photos(Path(folder) / "photos")
+        arguments.data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "photos")
         asked = {name: getattr(arguments, name) for name in ("batch", "rounds", "block", "freeze", "size", "sharing_core")}
         facts = compare(arguments)
     print(json.dumps({"benchmark": "workers", **facts, **asked, "machine": machine(), "versions": versions(PACKAGES)}))

@@ -31,7 +31,7 @@ def load(model: str | os.PathLike[str] | None = None, *, engine: EngineKind = "a
         BoxwrightError: There is no such model, or it cannot be downloaded or read.
     """
     ready = prepare_engine(None if model is None else os.fspath(model), engine)
-    ready.persist()  # writes the engine to the disk cache; later calls return at once
+    ready.persist()  # writes the engine to the disk cache, so that the next load is faster
     return Detector(ready.facts.name, CoreDetector(ready.facts.spec, ready.engine))
 
 

@@ -58,12 +58,12 @@ def check_catalogue_name(name: str) -> None:
 
 
 def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) -> list[str]:
-    """Find labels by name, in upper or lower case; an argument may name several, separated by commas.
+    """Find labels by name, ignoring case. An argument may name several labels, separated by commas.
 
     Args:
         requested: Labels as the user wrote them.
         labels: The valid labels.
-        owner: Whose labels these are; the subject of the error message.
+        owner: The model or data set that has the labels; the subject of the error message.
 
     Returns:
         Valid labels, in the order of `requested`.

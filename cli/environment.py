@@ -10,7 +10,7 @@ VARIABLE_PREFIX = "BOXWRIGHT_"
 OTHER_VARIABLES = ("HOME", "MIRROR", "OFFLINE", "ENGINES", "CONFIG", "API_KEY")
 """Variables that are read outside `service.settings`."""
 SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
-"""Kubernetes sets such variables for every service whose name starts with "boxwright"."""
+"""Kubernetes sets such variables for every Service with a name that starts with "boxwright"."""
 
 
 def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ def require_packages(purpose: str, *packages: str) -> None:
 
     Args:
         purpose: What needs the packages; the subject of the error message.
-        packages: Names of modules, keys of PACKAGES.
+        packages: Names of modules, keys of OPTIONAL_PACKAGES.
 
     Raises:
         MissingExtra: A package is not installed.

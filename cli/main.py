@@ -55,7 +55,7 @@ def _load_command(name: str) -> Any:
     if name in GROUPS:
         group.add_typer(getattr(module, f"{name}_app"), name=name, rich_help_panel=GROUPS[name])
     else:
-        group.callback()(_boxwright)  # Typer makes an app with a single command and no callback that command itself
+        group.callback()(_boxwright)  # without a callback, Typer turns an app with one command into that command
         group.command(name, rich_help_panel=COMMANDS[name])(getattr(module, f"{name}_command"))
     return typer.main.get_command(group).commands[name]  # type: ignore[attr-defined]  # get_command returns a group here
 

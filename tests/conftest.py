@@ -1,4 +1,4 @@
-"""Fixtures that several packages' tests share."""
+"""Fixtures for the tests of several packages."""
 
 import os
 import subprocess
@@ -20,34 +20,36 @@ from detector.spec import Model, ModelSpec
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
-os.environ.setdefault("BOXWRIGHT_ENGINES", "0")  # no test leaves engines in the cache of whoever runs it; those that want some say so
-settings.register_profile("no clock", deadline=None)  # a busy machine is no defect of the code
+os.environ.setdefault("BOXWRIGHT_ENGINES", "0")  # tests must not write engines to the user's cache; tests of the cache enable it
+settings.register_profile("no clock", deadline=None)  # a slow machine must not fail a test
 settings.load_profile("no clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the long ones are."""
-    parser.addoption("--strangers", type=int, default=400, metavar="N", help="mutated photos, and forms, that the service is sent (400)")
+    """Add the number of generated requests in the test of untrusted input."""
+    parser.addoption(
+        "--strangers", type=int, default=400, metavar="N", help="number of mutated images, and of forms, sent to the service (default 400)"
+    )
 
 
 LONGEST = ("test_workers.py", "test_finetune.py", "test_archive.py", "test_readme.py", "test_feature_cache.py", "test_step.py")
-"""Files that take a minute or more."""
+"""Test files that take a minute or more."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: where two processes share the files, neither is left alone with one of them in the end."""
+    """Run the slowest files first, so that two parallel test processes finish at about the same time."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 Box = dict[str, Any]
-"""label, score, xmin, ymin, xmax, ymax, as in the reference files."""
+"""Box of a reference file: label, score, xmin, ymin, xmax, ymax."""
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real photos, weights and reference answers beside the checkout."""
+    """Folder next to the checkout with real photos, weights and reference results."""
     if not SHARED.is_dir():
-        pytest.skip(f"needs the folder of test data at {SHARED}, which a clone alone does not have")
+        pytest.skip(f"requires the test data in {SHARED}, which is not part of the repository")
     return SHARED
 
 
@@ -57,7 +59,7 @@ def _random_arrays(network: Network, seed: int) -> Arrays:
     arrays = {}
     for name, shape in array_shapes(network).items():
         part = name.rpartition("/")[2]
-        if part == "kernel":  # He: the signal neither dies nor explodes on its way
+        if part == "kernel":  # He initialisation, so that activations neither vanish nor explode
             array = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:3])))
         else:
             array = rng.uniform(*ranges[part], shape).astype(np.float32)
@@ -67,13 +69,13 @@ def _random_arrays(network: Network, seed: int) -> Arrays:
 
 @pytest.fixture(scope="session")
 def random_arrays() -> Callable[[Network, int], Arrays]:
-    """(network, seed) -> arrays whose activations stay in a natural range."""
+    """Function (network, seed) -> random arrays that keep activations in a moderate range."""
     return _random_arrays
 
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Model:
-    """Three labels, 64 pixels, stride 32, seeded random arrays: says something of every photo, in a millisecond."""
+    """Random model with three labels, 64 pixels and stride 32. It detects something in every image within a millisecond."""
     labels = ("cat", "dog", "person")
     stem = tuple(layer for i in range(5) for layer in (Conv(f"conv{i + 1}", 8), MaxPool(f"pool{i + 1}")))
     network = (*stem, Conv("linear", 2 * (5 + len(labels)), size=1, normalize=False, activation="linear"))
@@ -83,23 +85,26 @@ def tiny_model() -> Model:
 
 def _matches(box: Box, others: list[Box], tolerance: float) -> bool:
     corners = ("xmin", "ymin", "xmax", "ymax")
-    alike = [other for other in others if other["label"] == box["label"] and abs(other["score"] - box["score"]) <= tolerance]
-    if not alike:
+    similar = [other for other in others if other["label"] == box["label"] and abs(other["score"] - box["score"]) <= tolerance]
+    if not similar:
         return False
-    first, second = (np.array([[b[corner] for corner in corners] for b in bs], np.float32) for bs in ([box], alike))
+    first, second = (np.array([[each[corner] for corner in corners] for each in boxes], np.float32) for boxes in ([box], similar))
     return bool(box_iou(first, second).max() >= 0.99)
 
 
 @pytest.fixture(scope="session")
 def assert_same_boxes() -> Callable[..., None]:
-    """(ours, reference, threshold=0.25, score_tolerance=0.01): every box of one side at the threshold or more is on the other: same
-    label, score within the tolerance, IoU at least 0.99. A box nearer to the threshold than that may be on one side only."""
+    """Function (ours, reference, threshold=0.25, score_tolerance=0.01) that asserts that both lists have the same boxes.
+
+    Matching boxes have the same label, scores within the tolerance and an IoU of at least 0.99. A box with a score below the threshold
+    plus the tolerance may be missing from the other list.
+    """
 
     def check(ours: list[Box], reference: list[Box], threshold: float = 0.25, score_tolerance: float = 0.01) -> None:
-        for side, other, whose in ((reference, ours, "missing"), (ours, reference, "surplus")):
-            certain = [box for box in side if box["score"] >= threshold + score_tolerance]
-            wrong = [box for box in certain if not _matches(box, other, score_tolerance)]
-            assert not wrong, f"{whose}: {wrong}"
+        for side, other, problem in ((reference, ours, "missing"), (ours, reference, "surplus")):
+            required = [box for box in side if box["score"] >= threshold + score_tolerance]
+            unmatched = [box for box in required if not _matches(box, other, score_tolerance)]
+            assert not unmatched, f"{problem}: {unmatched}"
         assert len({_key(box) for box in ours}) == len(ours), "a box was reported twice"
 
     return check
@@ -109,12 +114,12 @@ def _key(box: Box) -> tuple[Any, ...]:
     return tuple(box[part] for part in ("label", "score", "xmin", "ymin", "xmax", "ymax"))
 
 
-class Served:
-    """A `boxwright serve` of its own process, and what it has logged so far."""
+class ServiceProcess:
+    """A running `boxwright serve` process and its log."""
 
     def __init__(self, model=None, **environment):
         command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", *(["--model", str(model)] if model else [])]
-        # standard output and error in one pipe, so that the two come in order
+        # one pipe for standard output and error preserves their order
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -136,12 +141,12 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def memory(self):
-        """The most memory it has had so far, in bytes."""
+        """Return the peak resident memory in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
     def stop(self):
-        """Ask it to end; its exit code."""
+        """Terminate the process and return its exit code."""
         self.process.terminate()
         code = self.process.wait(timeout=30)
         self._reader.join()
@@ -150,6 +155,6 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def start_service() -> type[Served]:
-    """(model file, or none for the one that ships; environment) -> a running `Served`; stop it."""
-    return Served
+def start_service() -> type[ServiceProcess]:
+    """Function (model file, or None for the default; environment) -> running `ServiceProcess`, which the caller must stop."""
+    return ServiceProcess

@@ -1,4 +1,4 @@
-"""The benchmarks' tables: known lines in, known Markdown out; and the documents name no table that there is not."""
+"""Rendering of benchmark tables from known results, the tables in the documents, and the commands of the suite."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.arena import contender
-from benchmarks.render import DOCUMENTS, filled
+from benchmarks.render import DOCUMENTS, fill_tables
 from benchmarks.results import Results
 from benchmarks.suite import KINDS, commands
 from benchmarks.tables import TABLES
@@ -26,60 +26,60 @@ def line(**others):
     return facts | {"contenders": contenders, "machine": MACHINE, "versions": {"onnxruntime": "1.2.3", "numpy": "9"}} | others
 
 
-def test_the_short_table_has_times_and_how_much_ours_is_of_them():
+def test_short_table_has_times_and_our_ratio_to_each_rival():
     head, _, cells, _, how = TABLES["short"](Results([line()]))
     assert head == "| one photo, 2 threads, ms | boxwright | boxwright int8 | onnxruntime | openvino | tensorflow | opencv | tensornets |"
     assert cells == "| `yolov2-voc`, 416 px | 180 | 60 | - | - | 200 (0.90) | 200 (0.90) | 400 (0.45) |"
     assert how == "Medians of time, by `make bench`, on Abacus (avx2), 2 cores, load 1.5 to 1.5; onnxruntime 1.2.3."
 
 
-def test_on_a_busy_machine_processor_time_is_told():
+def test_processor_time_replaces_wall_time_on_a_busy_machine():
     *_, cells, _, how = TABLES["short"](Results([line()], busy=True))
     assert "| 400 (0.45) |" in cells
     assert how.startswith("Medians of processor time")
 
 
-def test_a_photo_of_a_batch_has_its_share_of_the_time():
+def test_latency_table_divides_the_time_by_the_batch_size():
     *_, cells, _, _ = TABLES["latency"](Results([line(batch=4)]))
     assert cells.startswith("| `yolov2-voc` | 2 | 4 | 45 | 15 | - | - | 50 (0.90)")
 
 
-def test_promises_are_held_to_what_was_measured():
+def test_promises_are_compared_with_the_measurements():
     kept = {cells.split(" | ")[0].removeprefix("| "): cells.split(" | ")[1:] for cells in TABLES["promises"](Results([line()]))}
     assert kept["yolov2-voc in float32, one photo, 2 threads: at most 0.92 of opencv's time"] == ["0.90", "kept |"]
     assert kept["yolov2-voc in float32, one photo, 2 threads: at most 0.80 of tensorflow's time"] == ["0.90", "**not kept** |"]
     assert kept["yolov2-voc in 8 bits: at most 0.65 of opencv's float32"] == ["0.30", "kept |"]
 
 
-def test_the_last_line_counts():
+def test_last_of_equal_measurements_counts():
     first, last = line(), line(contenders={"boxwright": row(7.0, 1.0)})
     *_, cells, _, _ = TABLES["short"](Results([first, last]))
     assert "| 7 |" in cells
 
 
-def test_a_fleet_is_counted_from_the_photos_a_second_of_a_core():
+def test_fleet_table_extrapolates_the_throughput_of_one_core():
     measured = {"benchmark": "throughput", "model": "everyday", "photos_per_second": 80.0, "machine": MACHINE, "versions": {}}
     _, _, cells, *_ = TABLES["fleet"](Results([measured]))
     assert cells == "| `everyday` | 40.0 | 6.9 | 0.28 | 2.5 | 25 |"
 
 
-def test_a_document_gets_its_tables_and_keeps_those_that_were_not_measured():
+def test_document_gets_new_tables_and_keeps_tables_without_results():
     document = "a\n<!-- measured: one -->\nold\n<!-- /measured -->\nb\n<!-- measured: two -->\nkept\n<!-- /measured -->\n"
     expected = document.replace("old", "| new |")
-    assert filled(document, {"one": "| new |", "two": ""}) == expected
-    assert filled(expected, {"one": "| new |", "two": ""}) == expected
-    with pytest.raises(SystemExit, match="no table 'one'; there are two"):
-        filled(document, {"two": ""})
+    assert fill_tables(document, {"one": "| new |", "two": ""}) == expected
+    assert fill_tables(expected, {"one": "| new |", "two": ""}) == expected
+    with pytest.raises(SystemExit, match=r"unknown table 'one'. Known tables: two"):
+        fill_tables(document, {"two": ""})
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_documents_name_tables_that_there_are(name):
+def test_documents_name_only_existing_tables(name):
     named = re.findall(r"<!-- measured: ([a-z0-9-]+) -->", (ROOT / name).read_text(encoding="utf-8"))
     assert named
     assert set(named) <= set(TABLES)
 
 
-def test_the_suite_runs_benchmarks_that_there_are():
+def test_suite_runs_only_existing_benchmarks_and_options():
     for words in commands(quick=True):
         assert words[0] in KINDS
         assert (ROOT / "benchmarks" / f"{words[0]}.py").is_file()
@@ -87,7 +87,7 @@ def test_the_suite_runs_benchmarks_that_there_are():
         assert all(f'"{word}"' in source for word in words if word.startswith("--"))
 
 
-def test_the_suite_measures_every_model_that_the_promises_are_made_for():
+def test_suite_measures_every_model_of_the_promises():
     for kind in ("startup", "throughput"):
         models = [words[words.index("--model") + 1] for words in commands(quick=True) if words[0] == kind]
         assert [model.removesuffix("/model.safetensors").rpartition("/")[2] for model in models] == [
@@ -97,7 +97,7 @@ def test_the_suite_measures_every_model_that_the_promises_are_made_for():
         ]
 
 
-def test_the_matrix_product_has_as_many_threads_as_it_is_given():
+def test_matrix_product_runs_with_the_given_number_of_threads():
     with contender("matrix product", Path(), 1, 1) as product:
-        assert len(product.seconds(2)) == 2
+        assert len(product.time_calls(2)) == 2
         assert b"OPENBLAS_NUM_THREADS=1" in Path(f"/proc/{product.process.pid}/environ").read_bytes().split(b"\0")

@@ -1,4 +1,4 @@
-"""What the README shows is run, line by line, and answers what it says."""
+"""Every command of the README runs, and gives the output that the README shows."""
 
 import json
 import os
@@ -17,15 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 LINES = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
 COMMANDS = [line.removeprefix("$ boxwright ") for line in LINES if line.startswith("$ boxwright ")]
 CURLS = [line.removeprefix("$ ") for line in LINES if line.startswith("$ curl ")]
-SHORT = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"]}
-"""What is added to commands that would take minutes."""
-SERVED = "http://localhost:8000"
-DOWNLOADED = "yolov2-voc"  # what is about it is tested, against a server of our own, in tests/weights/hub/test_pull_command.py
+SHORTENING = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"]}
+"""Options added to commands that would take minutes."""
+SERVICE_URL = "http://localhost:8000"
+DOWNLOADED = "yolov2-voc"  # tests/weights/hub/test_pull_command.py tests its download, from a local server
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_model):
-    """A folder as the README's reader has it: the photos, Darknet files of their own, annotated data."""
+    """The files of a reader of the README: photos, Darknet files and annotated data."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "docs" / "photos", folder / "docs" / "photos")
     write_darknet(tiny_model, folder / "mine.cfg", folder / "mine.weights")
@@ -40,11 +40,11 @@ def folder(tmp_path_factory, tiny_model):
     return folder
 
 
-def annotate(data, image_set, name, photo, across):
-    """A photo of a cat, its box from and to these columns, and the list that has it."""
+def annotate(data, image_set, name, photo, columns):
+    """Write a photo of a cat, its annotation with a box between the two columns, and its image set."""
     photo.save(data / "JPEGImages" / f"{name}.jpg")
     (data / "ImageSets" / "Main" / f"{image_set}.txt").write_text(f"{name}\n")
-    box = f"<bndbox><xmin>{across[0]}</xmin><ymin>1</ymin><xmax>{across[1]}</xmax><ymax>257</ymax></bndbox>"
+    box = f"<bndbox><xmin>{columns[0]}</xmin><ymin>1</ymin><xmax>{columns[1]}</xmax><ymax>257</ymax></bndbox>"
     (data / "Annotations" / f"{name}.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
 
 
@@ -53,7 +53,7 @@ def run(arguments, folder):
     return subprocess.run([sys.executable, "-m", "cli.main", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_the_two_commands_come_first():
+def test_make_serve_and_make_test_are_the_first_commands():
     assert LINES.index("$ make serve") < LINES.index("$ make test") < LINES.index(f"$ boxwright {COMMANDS[0]}")
     makefile = (ROOT / "Makefile").read_text()
     assert "\nserve:" in makefile
@@ -61,22 +61,22 @@ def test_the_two_commands_come_first():
 
 
 def test_every_command_that_needs_no_download_runs(folder):
-    chosen = [command for command in COMMANDS if DOWNLOADED not in command and SERVED not in command]
+    chosen = [command for command in COMMANDS if DOWNLOADED not in command and SERVICE_URL not in command]
     assert len(chosen) >= 8
     for command in chosen:
         words = shlex.split(command)
-        ended = run(words + SHORT.get(words[0], []), folder)
-        assert ended.returncode == 0, f"boxwright {command}: {ended.stderr}"
+        completed = run(words + SHORTENING.get(words[0], []), folder)
+        assert completed.returncode == 0, f"boxwright {command}: {completed.stderr}"
     assert (folder / "annotated" / "cat.boxes.jpg").read_bytes() == (ROOT / "docs" / "photos" / "cat.boxes.jpg").read_bytes()
 
 
-def test_commands_that_need_a_download_say_what_to_do_without_one(folder):
+def test_commands_that_need_a_download_name_the_pull_command(folder):
     chosen = [command for command in COMMANDS if DOWNLOADED in command]
     assert len(chosen) == 3
     for command in chosen:
-        ended = run(shlex.split(command), folder)
-        assert ended.returncode == 2
-        assert f"boxwright weights pull {DOWNLOADED}" in ended.stderr
+        completed = run(shlex.split(command), folder)
+        assert completed.returncode == 2
+        assert f"boxwright weights pull {DOWNLOADED}" in completed.stderr
 
 
 @pytest.fixture(scope="module")
@@ -86,23 +86,23 @@ def service(start_service):
     service.stop()
 
 
-def test_commands_that_ask_a_service_run(folder, service):
-    (command,) = [command for command in COMMANDS if SERVED in command]
-    ended = run(shlex.split(command.replace(SERVED, service.url)), folder)
-    assert ended.returncode == 0, ended.stderr
-    assert len(ended.stdout.splitlines()) == 2
+def test_command_that_uses_a_service_runs(folder, service):
+    (command,) = [command for command in COMMANDS if SERVICE_URL in command]
+    completed = run(shlex.split(command.replace(SERVICE_URL, service.url)), folder)
+    assert completed.returncode == 0, completed.stderr
+    assert len(completed.stdout.splitlines()) == 2
 
 
-def test_curl_is_answered_as_shown(folder, service):
+def test_curl_commands_return_the_response_in_the_readme(folder, service):
     shown = json.loads(LINES[LINES.index(f"$ {CURLS[0]}") + 1])
     lines = [[*shlex.split(curl.replace(":8000", f":{service.port}")), "-sS"] for curl in CURLS]
-    answer, _ = (subprocess.run(line, cwd=folder, capture_output=True, check=True).stdout for line in lines)
-    answer = json.loads(answer)
-    assert answer["timing_ms"].keys() == shown["timing_ms"].keys()
-    del answer["timing_ms"], shown["timing_ms"]
-    (ours,), (theirs,) = answer.pop("detections"), shown.pop("detections")
-    assert answer == shown
-    assert ours["label"] == theirs["label"]
-    assert ours["score"] == pytest.approx(theirs["score"], abs=1e-3)
-    assert ours["box"] == pytest.approx(theirs["box"], abs=0.5)
+    body, _ = (subprocess.run(line, cwd=folder, capture_output=True, check=True).stdout for line in lines)
+    response = json.loads(body)
+    assert response["timing_ms"].keys() == shown["timing_ms"].keys()
+    del response["timing_ms"], shown["timing_ms"]
+    (actual,), (expected,) = response.pop("detections"), shown.pop("detections")
+    assert response == shown
+    assert actual["label"] == expected["label"]
+    assert actual["score"] == pytest.approx(expected["score"], abs=1e-3)
+    assert actual["box"] == pytest.approx(expected["box"], abs=0.5)
     assert (folder / "cat.boxes.jpg").read_bytes().startswith(b"\xff\xd8")

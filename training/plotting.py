@@ -1,4 +1,4 @@
-"""Shared by all plots: colours, labels that matplotlib cannot misread, and PNG files."""
+"""Colours, escaped labels and PNG output for all plots."""
 
 import logging
 import warnings

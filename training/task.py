@@ -1,4 +1,4 @@
-"""What a run trains on: data set, image sets and initial model."""
+"""Inputs of a run: data set, image sets and initial model."""
 
 from dataclasses import dataclass
 
@@ -10,4 +10,4 @@ class Task:
     dataset: str  # folder
     train_set: str
     val_set: str
-    model: str | None  # name or file, see `weights.hub.resolve.load`; None: the default model
+    model: str | None  # name or file, see `weights.hub.resolve.resolve_model`; None: the default model

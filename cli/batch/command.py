@@ -30,7 +30,7 @@ def detect_batch(
         Whether every image was processed.
 
     Raises:
-        SettingError: The arguments do not fit one another, or the run that is continued.
+        SettingError: The arguments contradict each other, or differ from those of the run that is continued.
         UnknownModel, UnknownLabel: There is no such model or label.
         BatchInterrupted: Ray ended the run.
         OSError: A file cannot be read or written.
@@ -38,7 +38,7 @@ def detect_batch(
     if STDIN in arguments:
         raise SettingError("--ray cannot read from standard input. Give files, folders, patterns or a list (NAME.txt).")
     if model and Path(model).is_file():
-        model = str(Path(model).resolve())  # worker processes have another current folder
+        model = str(Path(model).resolve())  # the current folder of the worker processes differs
     console = Console(stderr=True)
     task = new_task(load_named_model(model), options)
     with locked_folder(folder):

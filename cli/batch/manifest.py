@@ -20,7 +20,7 @@ MANIFEST_NAME = "_plan"  # pyarrow, pandas and Spark ignore names that start wit
 TARGET_CHUNKS = 1000
 """The number of output files for a large archive."""
 MIN_CHUNK, MAX_CHUNK = 16, 512
-"""Images in a chunk: few are lost when a process dies, and the number of files stays small."""
+"""Minimum and maximum number of images in a chunk, so that a crash loses little work and the number of files stays small."""
 METADATA_KEY = "asked"
 """The key of the options in the file's metadata."""
 
@@ -29,7 +29,7 @@ _SCHEMA = pa.schema([("photo", pa.binary())])  # a path can be any bytes
 
 @dataclass(frozen=True)
 class BatchTask:
-    """The model and the options, the same from the first run to the last. The fields are the keys of the JSON in the file."""
+    """Model and options of a batch run, which must not change when it is continued. The fields are the keys of the JSON in the file."""
 
     model: str
     fingerprint: str  # of the model's layers and arrays
@@ -39,7 +39,7 @@ class BatchTask:
     folder: str  # relative paths start here
 
     def check_same(self, before: "BatchTask", folder: Path) -> None:
-        """Raise SettingError if the run that is continued has other options: its results would differ from the new ones."""
+        """Raise SettingError if the options differ from those of the run that is continued, because its results would differ too."""
         for name in ("model", "fingerprint", "confidence", "iou", "classes"):
             old, new = getattr(before, name), getattr(self, name)
             if old != new:

@@ -50,7 +50,7 @@ def chunk_path(folder: Path, chunk: int) -> Path:
 
 
 def done_chunks(folder: Path) -> set[int]:
-    """Return the chunks whose results are complete."""
+    """Return the numbers of the chunks with complete results."""
     return {int(path.stem.removeprefix(CHUNK_PREFIX)) for path in folder.glob(f"{CHUNK_PREFIX}*.parquet")}
 
 

@@ -1,4 +1,4 @@
-"""A batch run, from its beginning or from where it was interrupted, to its summary."""
+"""Start or continue a batch run, and summarise its results."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""One process of a batch run: it loads the model once, then processes chunk after chunk."""
+"""Worker process of a batch run. It loads the model once and processes a sequence of chunks."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from weights.engines.factory import EngineKind, build_engine
 from weights.hub.resolve import resolve_model
 
 MAX_CRASHES = 3
-"""An image that was being read when this many processes died is skipped, so that the others are processed."""
+"""Number of crashed processes after which the image that they were reading is skipped."""
 
 
 class BatchWorker:
@@ -80,7 +80,7 @@ class BatchWorker:
 
 
 class CrashJournal:
-    """A file that names the image of a chunk that is being read. It survives the process, which the image may crash."""
+    """A file with the index of the image that is being read. It survives a crash that the image causes."""
 
     _FORM = struct.Struct("<qq")  # the image's index in the chunk, and the number of processes that died there
 

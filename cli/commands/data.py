@@ -32,7 +32,7 @@ def data_check(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the plots classes.png and boxes.png to this folder.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find problems that spoil training. Exit code 1 on errors, 0 on warnings.
+    """Find problems that harm training. The exit code is 1 if there are errors, else 0.
 
     In a pipe, stdout has tab-separated lines.
     """
@@ -196,7 +196,7 @@ def data_merge(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write the data set to this new folder.", show_default=False)],
 ) -> None:
-    """Join data sets with different labels: train with train, val with val.
+    """Join data sets with different labels. Image sets of the same name are joined.
 
     ImageSets/labelled.json lists the labels that are exhaustive in each image.
     """

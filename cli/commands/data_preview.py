@@ -1,4 +1,4 @@
-"""`boxwright data preview`: draw the images as training sees them."""
+"""`boxwright data preview`: draw the augmented images that training uses."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ AUGMENTATION_OPTIONS = (
     "exposure",
     "min_visible",
 )
-"""The training options that change what an image looks like."""
+"""Training options that change the appearance of an image."""
 PREVIEW_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 

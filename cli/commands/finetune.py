@@ -138,7 +138,7 @@ def _check_arguments(
 
 
 def _train_all(run: "Run", following: "list[Config]") -> "RunOutcome":
-    """Train the run and those after it, each from the best weights of the one before, until one is interrupted."""
+    """Train a sequence of runs, each from the best weights of the previous one. Stop when one is interrupted."""
     from cli.finetune.display import train
 
     outcome = train(run)
@@ -159,7 +159,7 @@ def _begin(
     resume: Path | None,
     settings: "Config | None",
 ) -> "Run":
-    """Start or resume the chief's run on every worker. settings: this worker's options, if it was given any."""
+    """Start or resume the chief's run on every worker. settings: this worker's own options, or None."""
     from training.distributed.synchronise import broadcast_plan, check_same_options
     from training.run.folder import RunFolder
     from training.run.run import Run

@@ -13,7 +13,7 @@ keys_app = typer.Typer(help="Create API keys for a service.", no_args_is_help=Tr
 
 @keys_app.callback()
 def _keys() -> None:
-    """Makes Typer keep `new` as a subcommand although it is the only one."""
+    """Group callback. Without it, Typer would drop the name of the only subcommand."""
 
 
 @keys_app.command("new")

@@ -18,7 +18,7 @@ VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="Th
 
 @models_app.command("list")
 def models_list(folder: FolderOption, as_json: JsonOption = False) -> None:
-    """List all versions: the newest, which is served, those kept, and those set aside.
+    """List all versions with their state: newest (the served one), kept, aside or damaged.
 
     In a pipe, tab-separated: name, version, state, size, classes, AP50, file.
     """
@@ -48,7 +48,7 @@ def models_add(
     from cli.output.terminal import print_next_step
     from weights.embedded import EMBEDDED
     from weights.hub.resolve import MODEL_SUFFIX
-    from weights.repository.publish import add_version as add_version
+    from weights.repository.publish import add_version
 
     path = Path(model)
     source = path if path.suffix == MODEL_SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_named_model(model)
@@ -59,8 +59,8 @@ def models_add(
 
 @models_app.command("promote")
 def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption) -> None:
-    """Serve this version: set newer versions aside, or bring a version back that was set aside."""
-    from weights.repository.publish import promote_version as promote_version
+    """Serve this version. Newer versions are set aside. A version that was set aside is restored."""
+    from weights.repository.publish import promote_version
 
     version = promote_version(folder, name, number)
     typer.echo(f"{version.name}: version {version.number} is now the newest.")
@@ -68,8 +68,8 @@ def models_promote(name: ModelName, number: VersionNumber, folder: FolderOption)
 
 @models_app.command("rollback")
 def models_rollback(name: ModelName, folder: FolderOption) -> None:
-    """Serve the previous version: set the newest version aside."""
-    from weights.repository.publish import rollback_version as rollback_version
+    """Set the newest version aside, so that the previous version is served."""
+    from weights.repository.publish import rollback_version
 
     version = rollback_version(folder, name)
     typer.echo(f"{version.name}: version {version.number} is now the newest.")
@@ -85,7 +85,7 @@ def models_remove(
     ] = None,
 ) -> None:
     """Delete a model, or one of its versions. A running service unloads it."""
-    from weights.repository.publish import remove_version as remove_version
+    from weights.repository.publish import remove_version
 
     numbers = ", ".join(str(version.number) for version in remove_version(folder, name, number))
     typer.echo(f"{name}: removed version {numbers}.")

@@ -11,7 +11,7 @@ def report_command(
 ) -> None:
     """Write report.html into a run's folder: average precision, images, curves, layers.
 
-    Also works for a run that is still running or was interrupted.
+    The run may be finished, in progress or interrupted.
     """
     from cli.extras import start_tensorflow
     from training.run.folder import RunFolder

@@ -192,7 +192,7 @@ def load_registry(settings: "Settings") -> "Registry":
 
 def _run_later(work: Callable[[], object]) -> None:
     """Run `work` in a thread after QUIET_SECONDS. The process waits for work that has begun, and drops work that has not."""
-    timer = Timer(QUIET_SECONDS, Thread(target=work, name="keep").start)
+    timer = Timer(QUIET_SECONDS, Thread(target=work, name="persist-engine").start)
     timer.daemon = True
     timer.start()
 

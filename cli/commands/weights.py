@@ -15,7 +15,7 @@ CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A name from 
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the models that are known by name. "ships": part of the package; "pulled": downloaded; "~": an estimate.
+    """List the models of the package and the catalogue. "ships": included in the package; "pulled": downloaded; "~": estimated size.
 
     In a pipe, tab-separated: name, status, size, classes, AP50, licence.
     """
@@ -79,7 +79,7 @@ def weights_verify(
             damaged += 1
         else:
             evidence = " and ".join(found.checked_against) or "its size and layout"
-            typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; agrees with {evidence}.")
+            typer.echo(f"{each}: {found.size:,} bytes, sha256 {found.sha256}; matches {evidence}.")
     if damaged:
         raise typer.Exit(2)
 

@@ -1,1 +1,1 @@
-"""`boxwright detect`: from files on the command line to detections, here or on a service."""
+"""`boxwright detect`: detection in files from the command line, by a local model or a service."""

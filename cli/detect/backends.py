@@ -87,7 +87,7 @@ class LocalBackend:
         ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
         classes = match_labels(options.classes, detector.spec.labels, ready.facts.name)
-        writer = Thread(target=ready.persist, name="keep")
+        writer = Thread(target=ready.persist, name="persist-engine")
         writer.start()
         return cls(ready.facts.name, detector, options, detector.class_ids(classes) if classes else None, writer)
 

@@ -1,4 +1,4 @@
-"""The images named on the command line: from arguments to files, and from a file to its bytes."""
+"""Find the image files that command-line arguments name, and read them."""
 
 import os
 import re
@@ -16,7 +16,7 @@ STDIN = Path("-")
 LIST_SUFFIX = ".txt"
 """A text file with the path of an image in each line."""
 COPY_MARK = ".boxes"
-"""What the name of an annotated copy has before its suffix."""
+"""Part of an annotated copy's file name, before the suffix."""
 MAX_IMAGE_FILE_BYTES = 512 * 2**20
 """64 million pixels of four 16-bit channels, uncompressed."""
 _TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
@@ -27,7 +27,7 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
 
     Args:
         arguments: A file is used as it is. A folder means the images in it and below, chosen by suffix; hidden files and
-            annotated copies are left out. A pattern ("**/*.png") means the files that match it, unless a file has that very name.
+            annotated copies are left out. A pattern ("**/*.png") means the files that match it, unless a file has exactly that name.
         lists: Read NAME.txt as a list of paths, relative to the current folder.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Detect objects in one image after the other, and print or write each result."""
+"""Detect objects in a sequence of images, and print or write each result."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from training.errors import DatasetError
 
 @dataclass
 class DetectionOutputs:
-    """The destinations of results, and how many files were written."""
+    """The destinations of results, and the number of written files."""
 
     out: Path | None
     voc: Path | None
@@ -53,7 +53,7 @@ class DetectionOutputs:
             typer.echo(json.dumps(result.to_json() | files))
 
     def print_written_files(self) -> None:
-        """Print how many files are in which folder. JSON names them already."""
+        """Print the number of written files and their folder. The JSON output names each file instead."""
         if self.printer is None:
             return
         if self.out:

@@ -41,7 +41,7 @@ class AnnotatedCopyWriter:
 
 
 class VocAnnotationWriter:
-    """Writes NAME.xml for each image into an existing folder. An existing file is left alone: a person may have corrected it."""
+    """Writes NAME.xml for each image into an existing folder. It never overwrites a file, which may have manual corrections."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -15,7 +15,7 @@ PANELS = {
     "loss": "Loss",
     "optimizer": "Optimizer and schedule",
 }
-"""Panels of the help page, by the first field of each; the fields that follow in Config belong to the same panel."""
+"""First field of Config in each panel of the help page -> the panel's title. The following fields belong to the same panel."""
 SHORT_NAMES = {"learning_rate": "--lr"}
 
 
@@ -50,4 +50,6 @@ def _flags(name: str, annotation: object) -> list[str]:
 
 def _help(description: str | None, default: object) -> str:
     shown = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
+    if default is None:  # the weights of the loss terms
+        shown = "depends on --loss"
     return help_with_default(description or "", "empty" if shown == "" else shown)

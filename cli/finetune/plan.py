@@ -1,4 +1,4 @@
-"""Checks of a training run that need no TensorFlow, so that a typing error is reported at once."""
+"""Checks of a training run that need no TensorFlow, so that a typo is reported at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from training.recipes import find_recipe, recipe_names
 
 FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
 SMALL_VALIDATION_SET = 20
-"""Images. Average precision on fewer images says little about new images."""
+"""Images. With fewer images, average precision is not a reliable estimate for new images."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TrainingPlan:
 
 
 def read_config(name_or_file: str | None, options: Mapping[str, Any]) -> Config:
-    """Read a recipe or TOML file; options that are not None win. Raises ConfigError, OSError."""
+    """Read a recipe or TOML file. Options that are not None override it. Raises ConfigError, OSError."""
     given = {name: value for name, value in options.items() if value is not None}
     if not name_or_file:
         return Config.of(given)
@@ -62,7 +62,7 @@ def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, confi
 def _with_known_labels(config: Config, train: Sequence[Sample], dataset: Path) -> Config:
     annotated = sorted({label for sample in train for label in sample.labels})
     if not annotated:
-        raise DatasetError(f"{dataset}: the training set has no boxes. 'boxwright data check {dataset}' lists what it has.")
+        raise DatasetError(f"{dataset}: the training set has no boxes. 'boxwright data check {dataset}' lists its contents.")
     try:
         labels = match_labels([config.labels], annotated, "the training set")
     except UnknownLabel as error:
@@ -87,6 +87,7 @@ def warn_about_small_validation_set(samples: Sequence[Sample], image_set: str) -
     """Print a warning if the validation set is too small for a reliable average precision."""
     if len(samples) < SMALL_VALIDATION_SET:
         print_error(
-            f"the validation set {image_set!r} has only {count_of(len(samples), 'image')}: its AP50 says little about new images.",
+            f"the validation set {image_set!r} has only {count_of(len(samples), 'image')}. "
+            "Its AP50 is not a reliable estimate for new images.",
             warning=True,
         )

@@ -1,4 +1,4 @@
-"""Training with several processes: joining them, and leaving without waiting for lost ones."""
+"""Join a group of training processes, and exit without waiting for lost ones."""
 
 import atexit
 import os

@@ -11,13 +11,13 @@ from cli.output.terminal import escape_control_characters
 
 
 class DetectionPrinter:
-    """Prints the detections of one image after the other to stdout."""
+    """Prints the detections of a sequence of images to stdout."""
 
     def __init__(self) -> None:
         self._console = Console()
 
     def print(self, result: DetectionResult) -> None:
-        """Print one line for each detection; in a pipe image, label, score, xmin, ymin, xmax, ymax."""
+        """Print one line for each detection. In a pipe, its columns are image, label, score, xmin, ymin, xmax, ymax."""
         name = escape_control_characters(str(result.path))
         rows = [
             (escape_control_characters(found.label), f"{found.score:.3f}", *(f"{edge:.1f}" for edge in found.box.model_dump().values()))
@@ -29,7 +29,7 @@ class DetectionPrinter:
             return
         self._console.print(Text(name, style="bold"), soft_wrap=True)
         if not rows:
-            self._console.print(Text("  nothing found", style="dim"))
+            self._console.print(Text("  no detections", style="dim"))
             return
         table = Table("label", *("score", "xmin", "ymin", "xmax", "ymax"), box=None, padding=(0, 0, 0, 2), header_style="dim")
         for column in table.columns[1:]:

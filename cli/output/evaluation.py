@@ -1,4 +1,4 @@
-"""What `boxwright evaluate` prints, for people and as JSON."""
+"""Output of `boxwright evaluate`: tables and JSON."""
 
 from dataclasses import asdict
 from math import isnan
@@ -32,7 +32,7 @@ def evaluation_facts(result: Evaluation) -> dict[str, object]:
 
 
 def print_evaluation(result: Evaluation) -> None:
-    """Print AP50 of each class, and their mean, to stdout; on stderr COCO's measures and the speed."""
+    """Print AP50 of each class and its mean to stdout. Print COCO's measures and the speed to stderr."""
     columns = ("class", "boxes", "AP50", "AP50 (11 points)")
     rows = [(label, each.boxes, _decimal(each.ap), _decimal(each.ap_11_point)) for label, each in result.classes.items()]
     total = sum(each.boxes for each in result.classes.values())
@@ -44,7 +44,7 @@ def print_evaluation(result: Evaluation) -> None:
     print_note(f"COCO: {measures}.")
     print_note(f"{count_of(len(result.detections), 'image')}, {result.images_per_second:.1f} images per second.")
     if result.other_boxes:
-        print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were left out.")
+        print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were ignored.")
 
 
 def _decimal(value: float) -> str | None:

@@ -22,7 +22,7 @@ def absent_entry(name: str) -> Entry | None:
 
 
 def summarise_entry(entry: Entry) -> dict[str, Any]:
-    """Return an entry's facts for JSON. `sizes` are bytes: several if the file may have one or the other, none if unpublished."""
+    """Return an entry's facts for JSON. `sizes` has the possible sizes of the file in bytes; it is empty if none is published."""
     names = ("name", "description", "file", "format", "input_size", "fit", "resample", "labels", "addresses", "sizes", "licence")
     return {
         "pulled": False,

@@ -21,7 +21,7 @@ NUMERIC = ("size", "classes", "AP50", "version")
 
 
 class KnownModel(NamedTuple):
-    """A row of `boxwright weights list`: a model known by name."""
+    """A row of `boxwright weights list`: a model of the package or the catalogue."""
 
     name: str
     status: str | None  # "ships" with the package, "pulled", or None
@@ -44,7 +44,7 @@ class ListedVersion(NamedTuple):
 
 
 def print_known_models() -> None:
-    """Print every model that is known by name."""
+    """Print every model of the package and the catalogue."""
     rows = [_embedded_model(name, path) for name, path in EMBEDDED.items()]
     available = list_pulled()
     rows += [_catalogue_model(entry, available=name in available) for name, entry in entries().items()]
@@ -73,7 +73,7 @@ def print_model_versions(folder: Path, *, as_json: bool) -> None:
     """Print the versions in a folder of models to stdout, and files that are not valid models to stderr.
 
     Raises:
-        StoreError: The folder does not exist.
+        RepositoryError: The folder does not exist.
     """
     versions, problems = _model_versions(folder)
     if as_json:

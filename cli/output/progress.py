@@ -14,7 +14,7 @@ from weights.hub import resolve
 from weights.hub.partial_file import ProgressCallback as ReportDownload
 
 Advance = Callable[..., None]
-"""Advances a progress bar by one step. It accepts the total as an argument, where the total becomes known late."""
+"""Function that advances a progress bar by one step. Its optional argument sets the total, for totals that are unknown at first."""
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Advance
 
 @contextmanager
 def download_bar(name: str) -> Iterator[ReportDownload]:
-    """Show bar, rate and remaining time from the first report on. Log messages appear above the bar."""
+    """Show progress, rate and remaining time once the download has started. Log messages appear above the bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with (

@@ -25,7 +25,7 @@ def print_image_error(console: Console, message: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print what was written to stderr, so that stdout keeps tables and JSON only."""
+    """Print a note to stderr, so that stdout has only tables and JSON."""
     typer.echo(escape_control_characters(text), err=True)
 
 

@@ -21,7 +21,7 @@ from cli.extras import OPTIONAL_PACKAGES
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
-def test_a_missing_package_is_one_sentence_that_names_the_extra(
+def test_a_missing_package_is_reported_in_one_sentence_that_names_the_extra(
     boxwright, hide_packages, make_flat_dataset, tmp_path, monkeypatch, package, arguments
 ):
     monkeypatch.setattr("signal.signal", lambda *_: None)  # `serve` would change this process

@@ -57,7 +57,7 @@ def test_the_engine_option_has_every_engine():
     ],
     ids=lambda arguments: " ".join(Path(argument).name for argument in arguments),
 )
-def test_an_error_is_one_sentence_and_exit_code_2(boxwright, monkeypatch, arguments):
+def test_an_error_is_reported_in_one_sentence_and_exit_code_2(boxwright, monkeypatch, arguments):
     monkeypatch.setattr("signal.signal", lambda *_: None)  # `serve` would change this process
     result = boxwright(*arguments)
     assert result.code == 2
@@ -108,7 +108,7 @@ def test_an_unexpected_missing_module_keeps_its_traceback(monkeypatch):
         main.run()
 
 
-def test_a_missing_optional_module_is_one_sentence(boxwright, monkeypatch):
+def test_a_missing_optional_module_is_reported_in_one_sentence(boxwright, monkeypatch):
     def fail():
         raise ModuleNotFoundError("No module named 'matplotlib.axes'", name="matplotlib.axes")
 

@@ -1,4 +1,4 @@
-"""The files that deploy the project, read; and what they are held to."""
+"""Fixtures for the tests of the deployment files."""
 
 import tomllib
 from pathlib import Path
@@ -25,7 +25,7 @@ def root():
 
 @pytest.fixture(scope="session")
 def project():
-    """The [project] of pyproject.toml."""
+    """The [project] table of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -36,7 +36,7 @@ def compose():
 
 @pytest.fixture(scope="session")
 def parse():
-    """(words after `boxwright`) -> the values of the subcommand's parameters; fails where the words do not parse."""
+    """Function (arguments of `boxwright`) -> parameter values of the subcommand. It fails if the arguments are invalid."""
 
     def read(words):
         command, words = typer.main.get_command(command_line), list(words)
@@ -49,7 +49,7 @@ def parse():
 
 @pytest.fixture(scope="session")
 def known_variables():
-    """Every BOXWRIGHT_ variable that something reads."""
+    """All BOXWRIGHT_ environment variables that the code reads."""
     return CACHE_VARIABLES | {f"BOXWRIGHT_{name.upper()}" for name in Settings.model_fields}
 
 

@@ -1,4 +1,4 @@
-"""compose.yaml starts what there is: commands that parse, settings that exist, a scrape that is answered, a result that is served."""
+"""compose.yaml agrees with the project: its commands, settings, metrics path and volumes are valid."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ def scrape(root):
 
 @pytest.fixture(scope="module")
 def commented(root):
-    """The command lines that stand in the file's first comment."""
+    """Command lines in the file's first comment."""
     lines = (root / "compose.yaml").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.startswith("# ") and "docker compose" in line]
 
@@ -38,7 +38,7 @@ def test_every_command_parses(services, parse):
     assert parse(services["finetune"]["command"])["dataset"].as_posix() == "/data/mydata"
 
 
-def test_every_image_is_a_target_of_the_dockerfile_with_the_version_of_the_project(services, root, project):
+def test_every_image_is_a_dockerfile_target_with_the_project_version(services, root, project):
     dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
     for name, image in zip(OURS, ("boxwright", "boxwright-train"), strict=True):
         assert services[name]["image"] == f"{image}:{project['version']}"
@@ -49,13 +49,13 @@ def test_every_variable_is_a_setting(services, known_variables):
     assert set(services["boxwright"]["environment"]) <= known_variables
 
 
-def test_the_port_inside_is_the_one_that_the_service_listens_on(services):
+def test_published_port_is_the_port_of_the_service(services):
     (port,) = services["boxwright"]["ports"]
     assert port.rpartition(":")[2] == str(Settings.model_fields["port"].default)
 
 
 @pytest.mark.parametrize("name", ["boxwright", "prometheus", "finetune"])
-def test_no_container_writes_its_root_or_has_a_capability(services, name):
+def test_containers_have_a_read_only_root_and_no_capability(services, name):
     service = services[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -63,12 +63,12 @@ def test_no_container_writes_its_root_or_has_a_capability(services, name):
     assert not {"privileged", "cap_add", "user", "network_mode"} & set(service)
 
 
-def test_docker_waits_as_long_as_the_service_does(services):
+def test_docker_waits_longer_than_the_grace_period_of_the_service(services):
     grace = Settings.model_fields["grace_seconds"].default
     assert int(services["boxwright"]["stop_grace_period"].removesuffix("s")) > grace
 
 
-def test_prometheus_scrapes_a_path_that_is_answered(services, scrape, app):
+def test_prometheus_scrapes_an_existing_path(services, scrape, app):
     (target,) = scrape["static_configs"][0]["targets"]
     assert target == f"boxwright:{Settings.model_fields['port'].default}"
     assert target.partition(":")[0] in services
@@ -77,7 +77,7 @@ def test_prometheus_scrapes_a_path_that_is_answered(services, scrape, app):
     assert "--config.file=/etc/prometheus/prometheus.yml" in services["prometheus"]["command"]
 
 
-def test_prometheus_beside_it_is_answered_where_there_are_keys(services, scrape):
+def test_prometheus_needs_no_key_when_the_service_requires_keys(services, scrape):
     environment = services["boxwright"]["environment"]
     assert environment["BOXWRIGHT_KEY_HASHES"] == "${KEY_HASHES:-}"
     default = environment["BOXWRIGHT_METRICS_OPEN"].removeprefix("${METRICS_OPEN:-").removesuffix("}")
@@ -85,34 +85,34 @@ def test_prometheus_beside_it_is_answered_where_there_are_keys(services, scrape)
     assert "security" not in create_app(Registry(), settings).openapi()["paths"][scrape["metrics_path"]]["get"]
 
 
-def test_foreign_images_have_exact_versions(services):
+def test_third_party_images_have_exact_versions(services):
     assert re.fullmatch(r"docker\.io/prom/prometheus:v\d+\.\d+\.\d+", services["prometheus"]["image"])
 
 
-def test_a_run_is_published_into_the_volume_that_the_service_watches(services, parse):
-    asked = parse(services["finetune"]["command"])
+def test_finetune_publishes_into_the_volume_that_the_service_watches(services, parse):
+    options = parse(services["finetune"]["command"])
     watched = services["boxwright"]["environment"]["BOXWRIGHT_MODELS"]
-    assert str(asked["publish"]) == watched
-    assert asked["out"].is_relative_to(watched)
+    assert str(options["publish"]) == watched
+    assert options["out"].is_relative_to(watched)
     for name in OURS:
         (volume,) = [each for each in services[name]["volumes"] if each.startswith("models:")]
-        assert volume == f"models:{watched}"  # and may be written, for `models rollback`
+        assert volume == f"models:{watched}"  # writable, because `models rollback` needs that
 
 
-def test_the_default_is_the_model_inside_the_image_or_one_that_the_job_publishes(services, parse, commented):
+def test_served_model_is_the_embedded_one_or_the_one_that_finetune_publishes(services, parse, commented):
     (serving,) = [line for line in commented if "MODEL=" in line]
     model = next(word for word in shlex.split(serving, comments=False) if word.startswith("MODEL=")).removeprefix("MODEL=")
     assert model == parse(services["finetune"]["command"])["dataset"].name
     assert services["boxwright"]["environment"]["BOXWRIGHT_MODEL"] == f"${{MODEL:-{DEFAULT_MODEL}}}"
 
 
-def test_the_rollback_that_is_shown_parses(commented, parse):
+def test_rollback_command_in_the_comment_parses(commented, parse):
     (line,) = [line for line in commented if "rollback" in line]
     words = line.removeprefix("# docker compose exec boxwright boxwright ").partition("   ")[0].split()
     assert parse([*words, "--models", "/models"])["name"] == "mydata"
 
 
-def test_fine_tuning_starts_only_when_asked_for(services, commented):
+def test_finetune_starts_only_on_request(services, commented):
     assert services["finetune"]["profiles"] == ["finetune"]
     assert not services["boxwright"].get("profiles")
     assert any("docker compose run --rm finetune" in line for line in commented)

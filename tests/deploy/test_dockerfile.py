@@ -1,4 +1,4 @@
-"""The Dockerfile is what the project is: its versions, packages, settings and commands."""
+"""The Dockerfile agrees with the project's versions, packages, settings and commands."""
 
 import json
 import re
@@ -17,13 +17,13 @@ from service.settings import Settings
 @dataclass
 class Stage:
     base: str
-    lines: list[tuple[str, str]]  # (instruction, what stands after it)
+    lines: list[tuple[str, str]]  # (instruction, arguments)
 
     def all(self, instruction):
         return [rest for name, rest in self.lines if name == instruction]
 
     def words(self, instruction):
-        """The one exec form, as JSON."""
+        """Return the words of the only such instruction, which is in exec form (JSON)."""
         (rest,) = self.all(instruction)
         return json.loads(rest)
 
@@ -54,7 +54,7 @@ def pins(root):
 
 
 def ancestry(stages, name):
-    """The stages that an image is made of: itself, those that it is from, those that it copies from."""
+    """Return the stages that contribute to an image: itself, its base stages and the stages it copies from."""
     if name not in stages:
         return set()
     copied = {match for rest in stages[name].all("COPY") for match in re.findall(r"--from=(\S+)", rest)}
@@ -65,12 +65,12 @@ def variables(stage):
     return dict(word.split("=", 1) for rest in stage.all("ENV") for word in rest.split())
 
 
-def test_serve_is_what_is_built_where_no_target_is_named(stages):
+def test_serve_is_the_default_target(stages):
     assert list(stages)[-1] == "serve"
     assert stages["serve"].base == stages["train"].base == "runtime"
 
 
-def test_every_stage_begins_with_one_base_that_a_digest_can_replace(instructions, stages, project):
+def test_all_stages_use_one_base_image_that_a_build_argument_can_replace(instructions, stages, project):
     (base,) = [rest for name, rest in instructions[:1] if name == "ARG"]
     name, _, image = base.partition("=")
     assert name == "BASE"
@@ -80,24 +80,24 @@ def test_every_stage_begins_with_one_base_that_a_digest_can_replace(instructions
 
 
 def test_serve_has_neither_compiler_nor_tensorflow(stages):
-    made_of = ancestry(stages, "serve")
-    assert "build-serve" in made_of
-    assert "build-train" not in made_of
-    commands = " ".join(rest for name in made_of for rest in stages[name].all("RUN"))
+    contributing = ancestry(stages, "serve")
+    assert "build-serve" in contributing
+    assert "build-train" not in contributing
+    commands = " ".join(rest for name in contributing for rest in stages[name].all("RUN"))
     assert not re.search(r"apt-get|gcc|\btrain\b|tensor", commands)
     assert "gcc" in " ".join(stages["build-train"].all("RUN"))
 
 
-def test_what_runs_is_one_process_without_a_shell(stages, parse):
+def test_image_runs_one_process_without_a_shell(stages, parse):
     entry, command = stages["runtime"].words("ENTRYPOINT"), stages["runtime"].words("CMD")
     assert entry == ["/opt/boxwright/bin/boxwright"]
     assert parse(command)["model"] is None
     assert stages["runtime"].all("STOPSIGNAL") == ["SIGTERM"]
     for stage in ("serve", "train"):
-        assert not stages[stage].all("RUN"), "the image runs what `build` made"
+        assert not stages[stage].all("RUN"), "the final stages only copy what the build stages have made"
 
 
-def test_the_health_check_is_our_own_command(stages, parse):
+def test_health_check_is_boxwright_health(stages, parse):
     (check,) = stages["serve"].all("HEALTHCHECK")
     words = json.loads(check.partition("CMD ")[2])
     assert words[0] == stages["runtime"].words("ENTRYPOINT")[0]
@@ -106,34 +106,34 @@ def test_the_health_check_is_our_own_command(stages, parse):
     assert not stages["train"].all("HEALTHCHECK")
 
 
-def test_it_is_nobody_by_a_number_that_never_changes(stages):
+def test_image_runs_as_an_unprivileged_user_with_a_fixed_id(stages):
     assert stages["runtime"].all("USER") == ["10001:10001"]
     assert not stages["serve"].all("USER") + stages["train"].all("USER")
     (made,) = stages["runtime"].all("RUN")
     assert "--uid 10001 --gid 10001" in made
 
 
-def test_its_settings_exist_and_its_port_is_the_one_exposed(stages, known_variables):
+def test_image_settings_exist_and_the_port_is_exposed(stages, known_variables):
     given = {name: value for name, value in variables(stages["runtime"]).items() if name.startswith("BOXWRIGHT_")}
     assert set(given) <= known_variables
     assert stages["runtime"].all("EXPOSE") == [given["BOXWRIGHT_PORT"]] == [str(Settings.model_fields["port"].default)]
     assert given["BOXWRIGHT_HOME"] == stages["runtime"].all("WORKDIR")[0] == "/models"
 
 
-def test_its_labels_tell_the_version_and_the_licence_of_the_project(stages, project):
+def test_image_labels_have_the_version_and_licence_of_the_project(stages, project):
     labels = dict(re.findall(r'org\.opencontainers\.image\.([a-z.]+)="([^"]*)"', stages["runtime"].all("LABEL")[0]))
     assert labels["version"] == project["version"]
     assert labels["licenses"] == project["license"]
     assert labels["title"].lower() == project["name"]
 
 
-def test_every_package_of_the_project_is_in_the_wheel_and_no_test_is(stages, root):
+def test_wheel_contains_every_package_and_no_tests(stages, root):
     packages = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]["find"]["include"]
     folders = {rest.split()[0] for rest in stages["wheel"].all("COPY")} - {"README.md"}
     assert folders == {name.rstrip("*") for name in packages}
 
 
-def test_nothing_but_what_is_copied_goes_into_the_build(stages, root):
+def test_build_context_contains_only_the_copied_files(stages, root):
     lines = (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
     admitted = {line.removeprefix("!") for line in lines if line.startswith("!")}
     copied = {word for stage in stages.values() for rest in stage.all("COPY") if "--from" not in rest for word in rest.split()[:-1]}
@@ -142,7 +142,7 @@ def test_nothing_but_what_is_copied_goes_into_the_build(stages, root):
     assert all((root / name).exists() for name in copied)
 
 
-def test_whatever_pip_installs_has_an_exact_version(stages):
+def test_pip_installs_only_pinned_versions(stages):
     commands = [command for stage in stages.values() for rest in stage.all("RUN") for command in rest.split("&&")]
     installs = [command for command in commands if re.search(r"\bpip\b.* (install|wheel) ", command)]
     assert len(installs) >= 6
@@ -152,31 +152,31 @@ def test_whatever_pip_installs_has_an_exact_version(stages):
 
 
 def closure(names):
-    """The distributions that these want, and those that they want, as far as they are installed here."""
-    seen, waiting = set(), [Requirement(name) for name in names]
-    while waiting:
-        wanted = waiting.pop()
-        key = (canonicalize_name(wanted.name), *sorted(wanted.extras))
+    """Return the installed direct and indirect dependencies of these requirements, including themselves."""
+    seen, pending = set(), [Requirement(name) for name in names]
+    while pending:
+        requirement = pending.pop()
+        key = (canonicalize_name(requirement.name), *sorted(requirement.extras))
         if key in seen:
             continue
         try:
-            further = [Requirement(line) for line in requires(wanted.name) or ()]
-        except PackageNotFoundError:  # for another platform, or a part that only development wants
+            dependencies = [Requirement(line) for line in requires(requirement.name) or ()]
+        except PackageNotFoundError:  # needed on another platform only, or for development only
             continue
         seen.add(key)
-        waiting += [each for each in further if holds(each, wanted.extras)]
+        pending += [each for each in dependencies if applies(each, requirement.extras)]
     return {name for name, *_ in seen}
 
 
-def holds(requirement, extras):
+def applies(requirement, extras):
     return not requirement.marker or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
-def test_every_package_that_gets_into_an_image_is_pinned(project, pins):
+def test_every_package_of_an_image_is_pinned(project, pins):
     names = closure([*project["dependencies"], *project["optional-dependencies"]["train"]])
     assert {"fastapi", "anyio", "onnxruntime", "tensorflow", "h5py"} <= names
     assert names <= set(pins), f"not in constraints.txt: {sorted(names - set(pins))}"
 
 
-def test_what_builds_is_pinned_too(pins):
+def test_build_dependencies_are_pinned(pins):
     assert {"setuptools", "cython", "numpy"} <= set(pins)

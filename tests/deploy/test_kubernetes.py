@@ -1,4 +1,4 @@
-"""The manifests: valid by Kubernetes' own schemas, and one with each other, with the image, and with the routes that there are."""
+"""The manifests are valid by Kubernetes' schemas, and agree with each other, with the image and with the service's routes."""
 
 import re
 import shutil
@@ -32,14 +32,14 @@ def base(root):
 
 @pytest.fixture(scope="module")
 def pods(base, root):
-    """The two that run our image: what stands in their pods' specifications."""
+    """Pod specifications of the two manifests that run our image, by name."""
     (kserve,) = read(root / FOLDER / "kserve" / "inference-service.yaml")
     return {"deployment": base["Deployment"]["spec"]["template"]["spec"], "kserve": kserve["spec"]["predictor"]}
 
 
 @pytest.fixture(scope="module")
 def settings(base, pods):
-    """What each of the two sets."""
+    """Environment variables that each of the two manifests sets, by name."""
     (generated,) = base["Kustomization"]["configMapGenerator"]
     source, _ = pods["deployment"]["containers"][0]["envFrom"]
     assert source["configMapRef"]["name"] == generated["name"]
@@ -50,17 +50,17 @@ def settings(base, pods):
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "PersistentVolumeClaim"])
-def test_every_manifest_is_valid_by_the_schema_of_its_kind(base, kind):
+def test_manifests_are_valid_by_the_schema_of_their_kind(base, kind):
     validate(base[kind], SCHEMAS, strict=True)
 
 
-def test_the_schema_knows_a_field_that_is_none(base):
+def test_schema_rejects_an_unknown_field(base):
     wrong = base["Service"] | {"spec": {**base["Service"]["spec"], "selektor": {}}}
     with pytest.raises(ValidationError):
         validate(wrong, SCHEMAS, strict=True)
 
 
-def test_every_selector_selects_the_pods(base):
+def test_every_selector_matches_the_labels_of_the_pods(base):
     labels = base["Deployment"]["spec"]["template"]["metadata"]["labels"]
     spread = base["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
     selectors = [
@@ -73,14 +73,14 @@ def test_every_selector_selects_the_pods(base):
     assert all(selector and selector.items() <= labels.items() for selector in selectors)
 
 
-def test_the_autoscaler_alone_sets_the_number_of_pods(base):
+def test_only_the_autoscaler_sets_the_number_of_pods(base):
     target, deployment = base["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"], base["Deployment"]
     assert target == {"apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": deployment["metadata"]["name"]}
     assert "replicas" not in deployment["spec"]
     assert base["HorizontalPodAutoscaler"]["spec"]["minReplicas"] > base["PodDisruptionBudget"]["spec"]["maxUnavailable"]
 
 
-def test_the_service_points_at_a_port_of_the_container(base, pods):
+def test_service_targets_a_port_of_the_container(base, pods):
     ports = {port["name"]: port["containerPort"] for port in pods["deployment"]["containers"][0]["ports"]}
     assert base["Service"]["spec"]["ports"][0]["targetPort"] in ports
     annotations = base["Deployment"]["spec"]["template"]["metadata"]["annotations"]
@@ -88,18 +88,18 @@ def test_the_service_points_at_a_port_of_the_container(base, pods):
 
 
 @pytest.mark.parametrize("which", CONTAINERS)
-def test_the_container_listens_where_the_image_does(pods, root, which):
+def test_container_port_is_the_exposed_port_of_the_image(pods, root, which):
     (port,) = re.findall(r"^EXPOSE (\d+)$", (root / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     assert [each["containerPort"] for each in pods[which]["containers"][0]["ports"]] == [int(port)]
 
 
 @pytest.mark.parametrize("which", CONTAINERS)
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
-def test_every_probe_asks_a_route_that_there_is(pods, app, which, probe):
-    asked = pods[which]["containers"][0][probe]["httpGet"]
+def test_every_probe_requests_an_existing_route(pods, app, which, probe):
+    request = pods[which]["containers"][0][probe]["httpGet"]
     templates = [re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path, methods in app.openapi()["paths"].items() if "get" in methods]
-    assert any(re.fullmatch(template, asked["path"]) for template in templates), asked["path"]
-    assert asked["port"] in ("http", 8000)
+    assert any(re.fullmatch(template, request["path"]) for template in templates), request["path"]
+    assert request["port"] in ("http", 8000)
 
 
 @pytest.mark.parametrize("which", CONTAINERS)
@@ -110,15 +110,15 @@ def test_no_probe_needs_a_key(pods, which):
 
 
 @pytest.mark.parametrize("which", CONTAINERS)
-def test_keys_come_from_the_secret_that_the_documentation_makes(pods, root, which):
+def test_keys_come_from_the_secret_in_the_documentation(pods, root, which):
     (secret,) = [each["secretRef"] for each in pods[which]["containers"][0]["envFrom"] if "secretRef" in each]
     assert secret["optional"] is True
     page = (root / "docs" / "deploy.md").read_text(encoding="utf-8")
     assert f"kubectl create secret generic {secret['name']} --from-literal BOXWRIGHT_KEY_HASHES=" in page
 
 
-def test_alive_is_not_asked_where_ready_is(pods):
-    """A pod that ends is not ready and is alive: to restart it would cut off what it is finishing."""
+def test_liveness_and_readiness_probes_use_different_routes(pods):
+    """A terminating pod is alive but not ready. Restarting it would abort the requests that it is finishing."""
     for which, alive in (("deployment", "/livez"), ("kserve", "/v2/health/live")):
         assert pods[which]["containers"][0]["livenessProbe"]["httpGet"]["path"] == alive
 
@@ -132,7 +132,7 @@ def test_every_command_parses_and_every_variable_is_a_setting(pods, settings, pa
 
 
 @pytest.mark.parametrize("which", CONTAINERS)
-def test_a_pod_is_the_user_of_the_image_and_may_nothing(pods, root, which):
+def test_pod_runs_as_the_user_of_the_image_without_privileges(pods, root, which):
     (user,) = re.findall(r"^USER (\d+):\d+$", (root / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     pod, container = pods[which]["securityContext"], pods[which]["containers"][0]["securityContext"]
     assert pod["runAsNonRoot"] is True
@@ -143,13 +143,13 @@ def test_a_pod_is_the_user_of_the_image_and_may_nothing(pods, root, which):
 
 
 @pytest.mark.parametrize("which", CONTAINERS)
-def test_the_cluster_sets_no_variable_of_ours(pods, which):
-    """A service called boxwright would put BOXWRIGHT_PORT=tcp://... into every pod."""
+def test_cluster_sets_no_boxwright_variables(pods, which):
+    """With service links, a service named boxwright would set BOXWRIGHT_PORT=tcp://... in every pod."""
     assert pods[which]["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("which", CONTAINERS)
-def test_a_pod_has_time_to_say_no_and_time_to_finish(pods, settings, which):
+def test_pod_has_time_to_become_unready_and_to_finish_requests(pods, settings, which):
     notice, grace = (int(settings[which][f"BOXWRIGHT_{name}_SECONDS"]) for name in ("NOTICE", "GRACE"))
     readiness = pods[which]["containers"][0]["readinessProbe"]
     assert readiness["periodSeconds"] * readiness["failureThreshold"] <= notice < grace < pods[which]["terminationGracePeriodSeconds"]
@@ -161,14 +161,14 @@ def test_processor_and_memory_are_limited(pods, which):
     assert set(resources["requests"]) == set(resources["limits"]) == {"cpu", "memory"}
 
 
-def test_the_image_has_the_version_of_the_project(base, pods, project):
+def test_image_tag_is_the_project_version(base, pods, project):
     (image,) = base["Kustomization"]["images"]
     assert pods["deployment"]["containers"][0]["image"] == image["name"]
     assert image["newTag"] == project["version"]
     assert pods["kserve"]["containers"][0]["image"] == f"{image['name']}:{project['version']}"
 
 
-def test_models_are_mounted_where_the_image_looks_for_them_and_watched(base, pods, settings):
+def test_models_are_mounted_read_only_and_watched(base, pods, settings):
     (mount,), (volume,) = pods["deployment"]["containers"][0]["volumeMounts"], pods["deployment"]["volumes"]
     assert mount["name"] == volume["name"]
     assert (mount["mountPath"], mount["readOnly"]) == ("/models", True)
@@ -177,41 +177,41 @@ def test_models_are_mounted_where_the_image_looks_for_them_and_watched(base, pod
     assert volume["persistentVolumeClaim"]["claimName"] == base["PersistentVolumeClaim"]["metadata"]["name"]
 
 
-def test_a_client_of_kserve_finds_the_model_under_the_name_of_the_service(root, pods):
+def test_kserve_service_has_the_name_of_its_model(root, pods):
     (service,) = read(root / FOLDER / "kserve" / "inference-service.yaml")
     assert service["metadata"]["name"] == DEFAULT_MODEL
     assert f"/v2/models/{DEFAULT_MODEL}/ready" == pods["kserve"]["containers"][0]["startupProbe"]["httpGet"]["path"]
 
 
-def test_the_kustomization_leaves_no_file_out(base, root):
+def test_kustomization_lists_every_file(base, root):
     files = {path.name for path in (root / FOLDER / "base").glob("*.yaml")} - {"kustomization.yaml"}
     assert set(base["Kustomization"]["resources"]) == files
 
 
 @pytest.mark.parametrize("overlay", ["single-node", "queue-length"])
-def test_an_overlay_changes_what_is_there(root, base, overlay):
+def test_overlay_patches_existing_fields(root, base, overlay):
     (kustomization,) = read(root / FOLDER / overlay / "kustomization.yaml")
     assert kustomization["resources"] == ["../base"]
     (patch,) = kustomization["patches"]
     assert base[patch["target"]["kind"]]["metadata"]["name"] == patch["target"]["name"]
     for operation in yaml.safe_load(patch["patch"]):
-        place = base[patch["target"]["kind"]]
+        field = base[patch["target"]["kind"]]
         for part in operation["path"].strip("/").split("/"):
-            place = place[part]
+            field = field[part]
 
 
-def test_the_queue_is_a_metric_that_is_counted(root, app):
+def test_queue_length_overlay_scales_on_an_existing_metric(root, app):
     (kustomization,) = read(root / FOLDER / "queue-length" / "kustomization.yaml")
     ((operation,),) = (yaml.safe_load(patch["patch"]) for patch in kustomization["patches"])
     (metric,) = operation["value"]
     assert metric["pods"]["metric"]["name"] in {family.name for family in app.state.metrics.collector_registry.collect()}
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, for its Kustomize")
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="requires kubectl with Kustomize")
 @pytest.mark.parametrize("overlay", ["base", "single-node", "queue-length"])
-def test_what_kustomize_makes_of_it_is_valid(root, overlay):
-    made = subprocess.run(["kubectl", "kustomize", str(root / FOLDER / overlay)], capture_output=True, check=True, text=True)
-    documents = list(yaml.safe_load_all(made.stdout))
+def test_output_of_kustomize_is_valid(root, overlay):
+    built = subprocess.run(["kubectl", "kustomize", str(root / FOLDER / overlay)], capture_output=True, check=True, text=True)
+    documents = list(yaml.safe_load_all(built.stdout))
     assert len(documents) == 6
     for document in documents:
         validate(document, SCHEMAS, strict=True)

@@ -60,7 +60,7 @@ class Cluster:
     port: int
     log: list[str] = field(default_factory=list)
 
-    def ask(self, method, path, body=None):
+    def request(self, method, path, body=None):
         """Send one request on a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
@@ -79,7 +79,7 @@ def _processes():
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
 
 

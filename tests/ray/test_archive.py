@@ -148,7 +148,7 @@ def test_finished_run_does_not_start_ray_again(finished, archive, model_file):
     again = detect(archive, model_file, "list.txt", "--out", finished["out"])
     printed, messages = again.communicate()
     assert "Started a local Ray" not in messages
-    assert f"{VALID_IMAGES} photos answered" in printed
+    assert f"{VALID_IMAGES} images processed" in printed
     assert rows_of(finished["out"]) == before
 
 
@@ -167,9 +167,9 @@ def test_finished_run_does_not_start_ray_again(finished, archive, model_file):
 )
 @pytest.mark.usefixtures("finished")
 def test_invalid_argument_is_reported_before_ray_starts(archive, model_file, arguments, message):
-    ended = detect(archive, model_file, "photos", *arguments)
-    _, messages = ended.communicate()
-    assert ended.returncode == 2
+    process = detect(archive, model_file, "photos", *arguments)
+    _, messages = process.communicate()
+    assert process.returncode == 2
     assert message in messages
     assert "Ray instance" not in messages
     assert "Traceback" not in messages
@@ -177,20 +177,20 @@ def test_invalid_argument_is_reported_before_ray_starts(archive, model_file, arg
 
 def test_folder_without_images_is_reported_and_nothing_is_written(archive, model_file):
     (archive / "empty").mkdir()
-    ended = detect(archive, model_file, "empty", "--out", "of-nothing")
-    _, messages = ended.communicate()
-    assert ended.returncode == 1
-    assert messages.startswith("empty: no photo in this folder")
-    assert not (archive / "of-nothing" / "_plan").exists()
+    process = detect(archive, model_file, "empty", "--out", "no-results")
+    _, messages = process.communicate()
+    assert process.returncode == 1
+    assert messages.startswith("empty: no image in this folder")
+    assert not (archive / "no-results" / "_plan").exists()
 
 
 CRASHING_WORKER = """
 import os, sys
 from pathlib import Path
-from cli.batch.manifest import Plan
-from cli.batch.worker import Journal
-with Journal(Path("out"), 0) as journal:
-    for photo in journal.each(Plan.read(Path("out")).chunk(0)):
+from cli.batch.manifest import Manifest
+from cli.batch.worker import CrashJournal
+with CrashJournal(Path("out"), 0) as journal:
+    for photo in journal.track(Manifest.read(Path("out")).chunk(0)):
         if photo.name == "killer.jpg":
             os._exit(9)
 """
@@ -220,10 +220,10 @@ def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatc
     paths = [tmp_path / name for name in names]
     for seed, path in enumerate(paths):
         path.write_bytes(make_image(seed))
-    Manifest.begin(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
+    Manifest.create(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), paths)
     for _ in range(MAX_CRASHES):
-        died = subprocess.run([sys.executable, "-c", CRASHING_WORKER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
-        assert died.returncode == 9
+        crashed = subprocess.run([sys.executable, "-c", CRASHING_WORKER], cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
+        assert crashed.returncode == 9
     make_worker()({"chunk": [0]})
     kinds = {row["photo"].rpartition("/")[2]: row["kind"] for row in rows_of(tmp_path / "out")}
     assert kinds == {"a.jpg": None, "killer.jpg": "killer", "z.jpg": None}
@@ -236,7 +236,7 @@ def test_file_name_that_is_not_utf8_is_output(tmp_path, make_worker):
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     path.write_bytes(make_image(0))
     (tmp_path / "out").mkdir()
-    Manifest.begin(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
+    Manifest.create(tmp_path / "out", BatchTask("tiny", "", 0.05, 0.45, (), str(tmp_path)), [path])
     make_worker()({"chunk": [0]})
     (row,) = rows_of(tmp_path / "out")
     assert row["photo"].endswith("caf\\xe9.jpg")

@@ -1,4 +1,4 @@
-"""`boxwright serve --ray`: equal answers from all replicas, also when one of them dies. The last test ends the service."""
+"""`boxwright serve --ray`: all replicas give the same responses, also after one is killed. The last test stops the service."""
 
 import os
 import select
@@ -42,29 +42,29 @@ def test_documentation_contains_the_tested_command():
 @pytest.mark.parametrize("name", ["cat.jpg", "astronaut.jpg"])
 def test_answers_equal_those_of_a_local_detector(cluster, detect_locally, name):
     photo = (PHOTOS / name).read_bytes()
-    answer = cluster.ask("POST", "/detect", photo)
+    answer = cluster.request("POST", "/detect", photo)
     assert answer.status == 200
     assert answer.json()["detections"] == detect_locally(photo) != []
 
 
 def test_refusals_and_pages_equal_those_of_the_service(cluster):
-    refused = cluster.ask("POST", "/detect?confidence=2", CAT)
+    refused = cluster.request("POST", "/detect?confidence=2", CAT)
     assert (refused.status, refused.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
-    assert cluster.ask("POST", "/detect", b"no photo").json()["type"] == "urn:boxwright:problem:not-an-image"
-    assert cluster.ask("GET", "/nowhere").json()["type"] == "about:blank"
-    assert cluster.ask("GET", "/readyz").json() == {"status": "ready"}
-    assert b"<title>" in cluster.ask("GET", "/").body
+    assert cluster.request("POST", "/detect", b"no photo").json()["type"] == "urn:boxwright:problem:not-an-image"
+    assert cluster.request("GET", "/nowhere").json()["type"] == "about:blank"
+    assert cluster.request("GET", "/readyz").json() == {"status": "ready"}
+    assert b"<title>" in cluster.request("GET", "/").body
 
 
 def test_answer_contains_one_request_id(cluster):
-    answer = cluster.ask("GET", "/livez")
+    answer = cluster.request("GET", "/livez")
     assert answer.headers["x-request-id"].count("-") == 4  # a second header would be joined by a comma
     assert "," not in answer.headers["x-request-id"]
 
 
 def test_full_queue_is_answered_503_with_a_problem_and_retry_after(cluster):
     with ThreadPoolExecutor(40) as clients:
-        answers = list(clients.map(lambda _: cluster.ask("POST", "/detect", CAT), range(80)))
+        answers = list(clients.map(lambda _: cluster.request("POST", "/detect", CAT), range(80)))
     assert {answer.status for answer in answers} == {200, 503}
     for answer in answers:
         if answer.status == 503:
@@ -80,7 +80,7 @@ def test_every_image_is_answered_after_a_replica_is_killed_under_load(cluster, d
     def until_answered(_):
         for _ in range(MAX_ATTEMPTS):
             try:
-                answer = cluster.ask("POST", "/detect", CAT)
+                answer = cluster.request("POST", "/detect", CAT)
             except (OSError, HTTPException) as closed:  # the request was in flight on the killed replica
                 failed.append(closed)
                 continue
@@ -103,7 +103,7 @@ def test_every_image_is_answered_after_a_replica_is_killed_under_load(cluster, d
 
 def test_killed_replica_is_replaced(cluster):
     for _ in range(100_000):
-        assert cluster.ask("GET", "/livez").status == 200
+        assert cluster.request("GET", "/livez").status == 200
         if len(cluster.replicas()) == 2:
             return
     pytest.fail("the killed replica was not replaced")
@@ -121,17 +121,17 @@ def test_killed_replica_is_replaced(cluster):
     ],
 )
 def test_invalid_setting_is_reported_before_ray_starts(arguments, message):
-    ended = subprocess.run(command("serve", *arguments), env=environment(COLUMNS="200"), capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
+    completed = subprocess.run(command("serve", *arguments), env=environment(COLUMNS="200"), capture_output=True, text=True)
+    assert completed.returncode == 2
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 def test_sigterm_finishes_running_requests_and_ends_all_processes(cluster):
     replicas = [os.pidfd_open(pid) for pid in cluster.replicas()]
     with ThreadPoolExecutor(1) as client:
-        running = client.submit(cluster.ask, "POST", "/detect?format=both", (PHOTOS / "astronaut.jpg").read_bytes())
-        cluster.ask("GET", "/livez")
+        running = client.submit(cluster.request, "POST", "/detect?format=both", (PHOTOS / "astronaut.jpg").read_bytes())
+        cluster.request("GET", "/livez")
         cluster.process.terminate()
         assert running.result().status == 200
     assert cluster.process.wait(timeout=60) == 0

@@ -2,7 +2,8 @@
 
 The number of threads that prepare batches therefore does not matter, and a resumed run sees the batches of an uninterrupted one.
 
-While features are cached (see `training.features.cache`), an image has a fixed number of augmented views, which take turns.
+While features are cached (see `training.features.cache`), an image has a fixed number of augmented views,
+which alternate from epoch to epoch.
 """
 
 from collections import Counter
@@ -34,7 +35,7 @@ _ORDER, _SIZE, _IMAGE, _VIEW = range(4)
 
 @dataclass(frozen=True, eq=False)
 class TrainingExample:
-    """One input of the network and what it learns from it."""
+    """Network input with its ground truth."""
 
     pixels: Pixels  # (S, S, 3), 0..255
     truth: GroundTruth  # network pixels; no box is empty
@@ -140,7 +141,7 @@ class Batches:
 
     @property
     def view_steps(self) -> int:
-        """Number of batches, from the first, that consist of numbered views: while layers are frozen and features are cached."""
+        """Number of initial batches that consist of numbered views, because layers are frozen and their features are cached."""
         return self.unfreezing_step if self.config.cache_features else 0
 
     def views_by_kind(self) -> dict[ViewKind, list[ViewId]]:
@@ -156,7 +157,7 @@ class Batches:
         return ViewKind(self.input_size_of(step), has_mosaics)
 
     def view_ids(self, step: int) -> list[ViewId]:
-        """Return the views in this shard of a batch. The views of an image take turns from epoch to epoch."""
+        """Return the views in this shard of a batch. The views of an image alternate from epoch to epoch."""
         return [self._view_id(position) for position in self._positions(step)]
 
     def _view_id(self, position: int) -> ViewId:

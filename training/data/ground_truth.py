@@ -1,4 +1,4 @@
-"""What training learns from the annotations of an image."""
+"""Ground truth of an image in the form that training uses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from detector.detections import Boxes
 from training.data.voc_reader import Sample
 
 WHOLE_IMAGE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
-"""The box of a region that covers the complete image, whichever part of it a view shows."""
+"""The box of a region that covers every view of the image completely."""
 
 
 class Role(IntEnum):

@@ -61,7 +61,7 @@ def _parse(path: Path) -> Any:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             repeated = next(name for name in names if names.count(name) > 1)
-            raise DatasetError(f"{path}: {repeated[:80]!r} is there twice. Keep one of the two entries.")
+            raise DatasetError(f"{path}: {repeated[:80]!r} appears twice. Keep one of the two entries.")
         return found
 
     try:
@@ -83,7 +83,7 @@ def _labels(path: Path, folder: Path, name: str, labels: Any) -> frozenset[str]:
     if wrong := [label for label in labels if not isinstance(label, str)]:
         raise DatasetError(f"{path}: {name[:80]!r}: expected a list of labels, got {_kind(wrong[0])} in the list.")
     if blank := [label for label in labels if not label.strip() or label != label.strip()]:
-        raise DatasetError(f"{path}: {name[:80]!r}: the label {blank[0][:40]!a} is blank or has blanks around it.")
+        raise DatasetError(f"{path}: {name[:80]!r}: the label {blank[0][:40]!a} is blank or has whitespace around it.")
     return frozenset(labels)
 
 

@@ -45,7 +45,7 @@ def dense_targets(truth: GroundTruth, spec: ModelSpec, *, max_boxes: int, max_cr
     class_ids = truth.class_ids[truth.roles == Role.OBJECT]
     targets["crowds"][: len(crowds)] = crowds
     targets["truth"][len(boxes) : len(boxes) + len(ignored)] = ignored
-    by_area = np.argsort(box_area(boxes), kind="stable")  # of several boxes with the same cell and anchor the last one remains
+    by_area = np.argsort(box_area(boxes), kind="stable")  # the last of several boxes with the same cell and anchor is assigned
     boxes, class_ids = boxes[by_area], class_ids[by_area]
     best = encode(boxes, spec.anchors, grid=spec.grid, stride=spec.stride)
     sizes = (boxes[:, 2:4] - boxes[:, 0:2]) / np.float32(spec.stride)

@@ -1,4 +1,4 @@
-"""Ground-truth boxes that no training can use: reversed, empty, or outside of their image."""
+"""Ground-truth boxes that training cannot use: reversed, empty, or outside of their image."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from training.errors import DatasetError
 BOX_TOLERANCE = 1e-3
 """Image pixels. Boxes that differ by less are equal."""
 MIN_BOX_SIDE = 1.0
-"""Image pixels. No object is that small: from 5 to 5 is one pixel in VOC, nothing in 0-based tools, and an accidental click."""
+"""Image pixels. A smaller box is an accidental click: xmin 5 and xmax 5 are one pixel in VOC, and an empty box in 0-based tools."""
 
 BoxProblem = Literal["reversed", "empty", "outside of the image"]
 
@@ -49,8 +49,8 @@ def check_boxes(name: str, samples: Sequence[Sample], labels: Sequence[str]) -> 
     """Check the boxes of an image set.
 
     Args:
-        name: Of the set.
-        samples: Its samples.
+        name: Name of the set.
+        samples: Samples of the set.
         labels: Only boxes of these labels count.
 
     Returns:

@@ -73,7 +73,7 @@ def image_names(folder: Path, image_set: str) -> list[str]:
     """Return the names in an image set, in the order of its list; sorted if there is no list.
 
     Raises:
-        DatasetError: There is no such set, or a name is not that of a file inside the folder.
+        DatasetError: There is no such set, or a name leads out of the folder.
     """
     if PurePosixPath(image_set).name != image_set:
         raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
@@ -160,11 +160,11 @@ def find_image(folder: Path, name: str, filename: str = "") -> Path | None:
 
 def _image_candidates(name: str, filename: str) -> Iterator[str]:
     file, path = PurePosixPath(filename.replace("\\", "/")).name, PurePosixPath(name)
-    beside = str(path.with_name(file)) if file else name
+    sibling = str(path.with_name(file)) if file else name
     if PurePosixPath(file).stem == path.name:
-        yield beside
+        yield sibling
     suffixes = sorted(IMAGE_SUFFIXES)
-    for candidate in dict.fromkeys((name, beside, file or name)):
+    for candidate in dict.fromkeys((name, sibling, file or name)):
         yield from (f"{candidate}{suffix}" for suffix in ("", ".jpg", *suffixes, *(suffix.upper() for suffix in suffixes)))
 
 

@@ -16,12 +16,12 @@ from training.errors import DatasetError
 from training.events import SILENT, Events
 
 DISJOINT_SETS = ("train", "val", "valid", "validation", "test")
-"""Sets, in any case, that must not share an image. Repairing removes a shared image from the earlier one (`training.datasets.repair`)."""
+"""Sets that must not share an image, in lower case. `training.datasets.repair` removes a shared image from the earlier one."""
 
 
 @dataclass(frozen=True, eq=False)
 class DatasetCheck:
-    """The content of a data set and what is wrong with it."""
+    """The content of a data set, and the problems found in it."""
 
     folder: Path
     sets: Mapping[str, Sequence[str]]  # names as listed
@@ -87,7 +87,7 @@ def _usable_labels(sample: InspectedSample) -> Iterator[str]:
 
 
 def _spelling(samples: Iterable[InspectedSample], known: Sequence[str]) -> dict[str, str]:
-    """Each label -> the known label with the same key, or else its most frequent spelling (of equals, the first in the alphabet)."""
+    """Each label -> the known label with the same key, or else its most frequent spelling; the alphabet decides between equals."""
     counts = Counter(label for sample in samples for label in sample.annotation.labels)
     best: dict[str, str] = {}
     for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):

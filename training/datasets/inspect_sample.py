@@ -40,7 +40,7 @@ class InspectedSample:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """The findings of one name."""
+    """Findings of one image and its annotation."""
 
     name: str
     findings: tuple[Finding, ...]
@@ -90,7 +90,7 @@ def _text(size: Size) -> str:
 
 
 def _is_scaled(annotation: Annotation, upright: Size) -> bool:
-    """Whether the image was resized after annotation: same aspect ratio, and the boxes fit the size in the XML."""
+    """True if the image was resized after annotation: it has the same aspect ratio, and the boxes fit the size in the XML."""
     if annotation.size is None:
         return False
     (width, height), (new_width, new_height) = annotation.size, upright
@@ -132,7 +132,7 @@ def _box_finding(kind: FindingKind, annotation: Annotation, mask: _Mask) -> Find
 
 
 def _ordered(boxes: Boxes) -> tuple[Boxes, _Mask]:
-    """Swap xmin and xmax, or ymin and ymax, where they are reversed. They are swapped as in the file, which is inclusive."""
+    """Swap xmin and xmax, or ymin and ymax, where they are reversed. The inclusive pixels of the file are swapped."""
     low, high = boxes[:, :2], boxes[:, 2:]
     swapped = high < low  # (N, 2)
     ends = np.where(swapped, high - 1, low), np.where(swapped, low + 1, high)

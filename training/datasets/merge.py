@@ -57,12 +57,12 @@ def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
     """Write the images of all `folders` to the new data set `out`. Images are hard links where the file system allows it, else copies.
 
     Raises:
-        DatasetError: `out` exists, a folder is given twice, or an annotation or an image is missing or unreadable.
-        OSError: The disk refuses.
+        DatasetError: `out` exists, a folder appears twice, or an annotation or an image is missing or unreadable.
+        OSError: A file cannot be written.
     """
     resolved = [folder.resolve() for folder in folders]
     if repeated := [folder for place, folder in enumerate(folders) if resolved[place] in resolved[:place]]:
-        raise DatasetError(f"{repeated[0]} is given twice. Give every data set once.")
+        raise DatasetError(f"{repeated[0]} appears twice. Name each data set once.")
     sources = [_Source.read(folder) for folder in folders]
     every = frozenset[str]().union(*(source.labels for source in sources))
     new_names = _new_names([source.annotations for source in sources])

@@ -1,4 +1,4 @@
-"""What can be wrong with labelled.json, and its corrected copy."""
+"""Find problems of labelled.json, and write a corrected copy."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ def labelled_findings(
         return
     for name in labelled:
         if name not in checked and find_annotation(folder, name) is None:
-            yield Finding("labelled-name", name, f"{LABELLED_FILE} names it, and it has no annotation.")
+            yield Finding("labelled-name", name, f"{LABELLED_FILE} names this image, which has no annotation.")
     for label, count in sorted(Counter(label for labels in labelled.values() for label in labels).items()):
         correct = _correct_spelling(label, spelling)
         images = f"{count} image{'' if count == 1 else 's'}"
@@ -43,7 +43,7 @@ def labelled_findings(
                 count,
             )
         elif correct is None and complete:
-            yield Finding("labelled-label", LABELLED_FILE.name, f"{label[:40]!r} ({images}) is the label of no box.", count)
+            yield Finding("labelled-label", LABELLED_FILE.name, f"no box has the label {label[:40]!r} ({images}).", count)
 
 
 def repaired_labelled(folder: Path, kept: Collection[str], spelling: Mapping[str, str]) -> Labelled:

@@ -1,4 +1,4 @@
-"""Split a data set into train and val, with the same proportion of every class, and copies of an image on one side."""
+"""Split a data set into train and val, with the same proportion of every class. Identical images stay in one set."""
 
 import hashlib
 from collections import Counter
@@ -32,13 +32,13 @@ class Split:
 def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0) -> Split:
     """Assign about the fraction `val` of the images, and of each label's boxes, to val. The result depends only on the arguments.
 
-    A random split is improved by moving the image that helps most until no move helps. The objective is the sum of squares, over images
-    and over the boxes of each label, of (fraction in val - `val`), so rare labels count as much as frequent ones. Identical image files
-    stay together.
+    Starting from a random split, the image that improves the objective most is moved until no move improves it. The objective is the sum of
+    squares, over images and over the boxes of each label, of (fraction in val - `val`), so rare labels count as much as frequent ones.
+    Identical image files stay together.
 
     Raises:
         SettingError: `val` is not between 0 and 1.
-        DatasetError: One side would be empty.
+        DatasetError: One of the sets would be empty.
     """
     if not 0 < val < 1:
         raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")
@@ -115,7 +115,10 @@ def _random(count: int, val: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _improved(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
-    """fractions: (groups, columns), each group's part of the column's total. Moving a group changes the errors of the columns by it."""
+    """Move groups between the sets until no move improves the objective.
+
+    fractions: (groups, columns), each group's part of the column's total.
+    """
     in_val = in_val.copy()
     squares = (fractions**2).sum(axis=1)  # (groups,)
     error = fractions[in_val].sum(axis=0) - val  # (columns,)

@@ -1,7 +1,8 @@
 """Several worker processes as one group, based on TensorFlow's MultiWorkerMirroredStrategy.
 
-TensorFlow's coordination service listens on the chief's port. The death of a worker breaks its connection and is noticed at once. A worker
-that hangs, or a machine that disappears, is noticed after about ten seconds without a heartbeat. In both cases the pending sum fails.
+TensorFlow's coordination service listens on the chief's port. The death of a worker breaks its connection and is detected immediately.
+A worker that hangs, or a machine that disappears, is detected after about ten seconds without a heartbeat. In both cases the pending
+sum fails.
 """
 
 import json
@@ -75,13 +76,13 @@ class MultiWorkerGroup(ProcessGroup):
         """Return True if `flag` is true in at least one worker."""
         return bool(self._sum_array(np.array([flag], np.int32))[0])
 
-    def broadcast(self, tell: Callable[[], Any]) -> Any:
-        """Call `tell` on the chief and return its result on all workers. See `ProcessGroup.broadcast`."""
-        return json.loads(self.broadcast_bytes(lambda: json.dumps(tell()).encode()))
+    def broadcast(self, compute: Callable[[], Any]) -> Any:
+        """Call `compute` on the chief and return its result on all workers. See `ProcessGroup.broadcast`."""
+        return json.loads(self.broadcast_bytes(lambda: json.dumps(compute()).encode()))
 
-    def broadcast_bytes(self, tell: Callable[[], bytes]) -> bytes:
+    def broadcast_bytes(self, compute: Callable[[], bytes]) -> bytes:
         """Broadcast bytes as a sum of integers to which the other workers contribute zeros. See `ProcessGroup.broadcast_bytes`."""
-        data = tell() if self.is_chief else b""
+        data = compute() if self.is_chief else b""
         length = int(self._sum_array(np.array([len(data)], np.int64))[0])
         words = np.zeros(-(-length // _WORD) * _WORD, np.uint8)
         words[: len(data)] = np.frombuffer(data, np.uint8)

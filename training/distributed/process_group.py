@@ -18,7 +18,7 @@ class Shard:
     count: int = 1  # of shards
 
     def of(self, photos: int) -> range:
-        """Return the positions of a batch of `photos` images that belong to this shard. All shards in order are the batch."""
+        """Return the positions of a batch of `photos` images that belong to this shard. The shards in order form the batch."""
         return range(photos * self.index // self.count, photos * (self.index + 1) // self.count)
 
 
@@ -41,20 +41,20 @@ class ProcessGroup:
         return self.shard.index == 0
 
     def sum(self, tensors: Sequence[Any]) -> list[Any]:
-        """Return each tensor's sum over all processes. All processes call this at the same place of a compiled function."""
+        """Return each tensor's sum over all processes. All processes must call it at the same point of a compiled function."""
         return list(tensors)
 
     def any(self, flag: bool) -> bool:
         """Return True if `flag` is true in at least one process."""
         return flag
 
-    def broadcast(self, tell: Callable[[], Any]) -> Any:
-        """Call `tell` on the chief and return its result, which must be serialisable as JSON, on all processes."""
-        return tell()
+    def broadcast(self, compute: Callable[[], Any]) -> Any:
+        """Call `compute` on the chief and return its result, which must be serialisable as JSON, on all processes."""
+        return compute()
 
-    def broadcast_bytes(self, tell: Callable[[], bytes]) -> bytes:
-        """Call `tell` on the chief and return its bytes on all processes."""
-        return tell()
+    def broadcast_bytes(self, compute: Callable[[], bytes]) -> bytes:
+        """Call `compute` on the chief and return its bytes on all processes."""
+        return compute()
 
     @contextmanager
     def fail_together(self, advice: str = "") -> Iterator[None]:  # noqa: ARG002

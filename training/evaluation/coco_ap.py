@@ -52,7 +52,7 @@ def coco_ap(detections: Sequence[Detections], truths: Sequence[ImageTruth], clas
 
 
 def _ignore_difficult(evaluation: Any) -> None:
-    """Mark difficult boxes after preparation: pycocotools itself only ignores crowds, and computes their IoU differently."""
+    """Ignore difficult boxes by marking them after the preparation. pycocotools itself ignores only crowds, with a different IoU."""
     prepare = evaluation._prepare
 
     def prepare_and_mark() -> None:

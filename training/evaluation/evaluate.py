@@ -22,7 +22,7 @@ from training.events import SILENT, Events
 SCORE_THRESHOLD = 0.005
 """Low, so that the precision-recall curve is complete. Darknet's `detector valid` uses the same (examples/detector.c)."""
 FREQUENT = 19
-"""Number of boxes of a class from which one box changes its AP by about five points at most."""
+"""Minimum number of boxes of a frequent class. With that many, one box changes the AP by at most about five points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def ap50_frequent(self) -> float:
-        """Mean over the classes with at least FREQUENT boxes, or over all classes if none has as many."""
+        """Mean over the classes with at least FREQUENT boxes, or over all classes if no class is frequent."""
         frequent = [result.ap for result in self.classes.values() if result.boxes >= FREQUENT]
         return mean_known(frequent) if frequent else self.ap50
 
@@ -107,7 +107,8 @@ def evaluate_detector(detector: Detector, samples: Sequence[Sample], *, events: 
     if all(truth.difficult.all() for truth in truths):
         present = ", ".join(sorted({label for sample in samples for label in sample.labels})) or "none"
         raise DatasetError(
-            f"there is nothing to evaluate: no box that is not difficult has a label of the model. Labels of the data set: {present}."
+            f"there is nothing to evaluate: every box is difficult or has a label that the model does not know. "
+            f"Labels of the data set: {present}."
         )
     detections, unusable = [], Counter[str]()
     started = time.perf_counter()

@@ -16,7 +16,7 @@ MAX_CLASSES_PER_PLOT = len(COLOURS)
 """With more classes, each class has its own plot."""
 COLUMNS = 3
 MAX_CURVE_POINTS = 400
-"""A data set may have a million detections."""
+"""Longer curves are thinned out, because a data set may have a million detections."""
 
 
 def plot_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:

@@ -90,7 +90,7 @@ class FeatureCache:
             first: First step.
             last: Step after the last one.
             events: Receives the progress of computing features.
-            stop_requested: Asked while features are computed. True ends the iteration early.
+            stop_requested: Called while features are computed. If it returns True, the iteration ends early.
 
         Raises:
             TrainingError: The features cannot be stored.

@@ -1,7 +1,7 @@
 """Feature files: fixed-size records in a memory-mapped NumPy .npy file, followed by a SHA-256.
 
 The SHA-256 covers the key (a hash of everything that the features depend on, see `training.features.cache`), the header and the records. A
-file gets its final name only when it is complete. A file with any other content than was written under its key is rejected.
+file gets its final name only when it is complete. A file is rejected if its content differs from what was written for its key.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ class FeatureFile:
         """Return the records as a read-only memory map.
 
         Raises:
-            FeatureFileError: The file is damaged, or another program's.
+            FeatureFileError: The file is damaged, or another program wrote it.
             OSError: The file cannot be read.
         """
         header, digest = self._header, hashlib.sha256(self.key.encode())

@@ -21,14 +21,15 @@ def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchor
     Args:
         sizes: (N, 2) widths and heights of boxes. The anchors have the same unit.
         count: Number of anchors.
-        seed: Of the random initial centres.
+        seed: Seed of the random initial centres.
 
     Raises:
         DatasetError: There are fewer different sizes than anchors.
     """
     if len(np.unique(sizes, axis=0)) < count:
         raise DatasetError(
-            f"{count} anchors need as many boxes of different size, but there are {len(np.unique(sizes, axis=0))}. Use --anchors keep."
+            f"{count} anchors require at least {count} different box sizes, but there are {len(np.unique(sizes, axis=0))}. "
+            "Use --anchors keep."
         )
     rng = np.random.default_rng(seed)
     centres = _initial_centres(sizes, count, rng)

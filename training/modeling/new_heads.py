@@ -1,4 +1,4 @@
-"""Detectors with a new head, on a backbone that was trained for another task, on an untrained one, or on that of a detector."""
+"""Detectors with a new head on a backbone: an untrained one, one trained for another task, or that of a detector."""
 
 from dataclasses import replace
 
@@ -54,7 +54,5 @@ def _passthrough_layer(backbone: Model) -> str:
     cells = list(shapes.values())[-1].side
     candidates = [name for name, shape in shapes.items() if shape.side == 2 * cells]
     if not candidates:
-        raise ConfigError(
-            f"{backbone.name}: no layer has twice as many cells per side as the last one, which the head's passthrough needs."
-        )
+        raise ConfigError(f"{backbone.name}: the head's passthrough requires a layer with twice as many cells per side as the last layer.")
     return candidates[-1]

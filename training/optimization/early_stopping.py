@@ -1,4 +1,4 @@
-"""The state of a run that validations change: the best result, early stopping, and cuts of the learning rate."""
+"""Training state that depends on validations: the best result, early stopping, and reductions of the learning rate."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

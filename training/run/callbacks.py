@@ -160,7 +160,7 @@ class LayerDiagnostics(Callback):
 def default_callbacks(run: "Run") -> list[Callback]:
     """Return the callbacks of a run. Only the chief has any, as it alone validates and writes.
 
-    MetricsWriter precedes CheckpointWriter: a checkpoint's metrics are on disk before it.
+    MetricsWriter precedes CheckpointWriter, so that the metrics of a step are on disk before its checkpoint.
     """
     if not run.setup.group.is_chief:
         return []

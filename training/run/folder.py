@@ -55,7 +55,7 @@ class RunFolder:
         return cls(path), task, Config.read(path / "config.toml")
 
     def relocate(self, task: Task) -> None:
-        """Rewrite run.json with the present paths of data and model, after the run has been moved to another machine."""
+        """Rewrite run.json with the current paths of data and model, after the run has been moved to another machine."""
         _write(self.path / "run.json", _json(asdict(task)))
 
     @property

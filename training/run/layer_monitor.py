@@ -21,7 +21,7 @@ VANISHING, EXPLODING = 1e-7, 10.0
 MAX_FLAT_SHARE = 0.5
 """Share of a layer's channels above which a warning is given."""
 MIN_FLAT_INCREASE = 0.1
-"""Share of a layer's channels that training must have added: a pretrained network has harmless dead channels from the start."""
+"""Minimum increase of that share during training. A pretrained network has harmless dead channels from the start."""
 
 _FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "relu": (0.0, None),

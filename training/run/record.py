@@ -43,7 +43,7 @@ class RunRecord:
 
     @property
     def best(self) -> StepMetrics | None:
-        """Metrics of the step that best.safetensors was saved at: the first among equals."""
+        """Metrics of the step at which best.safetensors was saved: the earliest of equal ones."""
         return max(self.validations, key=lambda metrics: watched_value(metrics, self.config.watch), default=None)
 
     @property

@@ -29,7 +29,7 @@ class InterruptHandler:
 
     @property
     def requested(self) -> bool:
-        """True if the run should stop now. With several workers: if all have agreed on it."""
+        """True if the run should stop now. With several workers, all have agreed on this."""
         return self._received if self._team.count == 1 else self._agreed
 
     def agree(self) -> bool:

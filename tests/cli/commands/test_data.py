@@ -126,7 +126,7 @@ def test_a_preview_shows_augmented_images(boxwright, make_flat_dataset, model_fi
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["split"], ["import", "--from", "yolo", "--out", "made"]], ids=" ".join)
-def test_a_folder_that_is_not_a_data_set_is_one_sentence(boxwright, tmp_path, arguments, monkeypatch):
+def test_a_folder_that_is_not_a_data_set_is_reported_in_one_sentence(boxwright, tmp_path, arguments, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     result = boxwright("data", *arguments, tmp_path / "empty")

@@ -1,4 +1,4 @@
-"""`boxwright finetune`: its options, its checks, and a run to a model that detects."""
+"""`boxwright finetune`: its options, its checks, and a complete run with detection by the trained model."""
 
 import json
 import re

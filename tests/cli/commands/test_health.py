@@ -48,7 +48,7 @@ def test_a_running_service_is_ready(start_service):
     assert result.stdout == f"http://127.0.0.1:{service.port}/readyz: ready\n"
 
 
-def test_a_service_on_all_addresses_is_asked_on_the_loopback_address():
+def test_a_service_on_all_addresses_is_checked_on_the_loopback_address():
     with run_server(200) as port:
         result = health(BOXWRIGHT_HOST="0.0.0.0", **{PORT: str(port)})
     assert result.exit_code == 0

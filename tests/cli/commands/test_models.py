@@ -83,14 +83,14 @@ def test_json_list_has_labels_precision_and_damaged_files(models, folder, tiny_m
         (("remove", "mine"), "has no model 'mine'"),
     ],
 )
-def test_an_impossible_request_is_one_sentence(models, model_file, folder, arguments, sentence):
+def test_an_impossible_request_is_reported_in_one_sentence(models, model_file, folder, arguments, sentence):
     result = models(*(argument.format(file=model_file) for argument in arguments))
     assert result.code == 2
     assert sentence in result.err
     assert not [path for path in folder.iterdir() if path.name != ".lock"]
 
 
-def test_a_missing_folder_is_one_sentence(boxwright, tmp_path, model_file):
+def test_a_missing_folder_is_reported_in_one_sentence(boxwright, tmp_path, model_file):
     for arguments in (("list",), ("add", model_file)):
         result = boxwright("models", *arguments, "--models", tmp_path / "nowhere")
         assert result.code == 2

@@ -95,7 +95,7 @@ def test_training_starts_from_the_rounded_kernels_in_float32(random_arrays):
     assert load_engine(start.model)(photos[0][None]).shape == (1, 32, 32, 2, 6)
 
 
-def test_a_model_that_cannot_be_quantised_is_one_sentence(boxwright, tmp_path):
+def test_a_model_that_cannot_be_quantised_is_reported_in_one_sentence(boxwright, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "small.safetensors"
     photos.mkdir()
     result = boxwright("quantize", "everyday", "--calibration", photos, "--out", out)

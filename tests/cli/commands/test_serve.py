@@ -58,7 +58,7 @@ def test_a_port_in_use_is_reported_before_the_model_is_loaded(listening_port, tm
     assert result.stderr == (f"boxwright: 127.0.0.1:{listening_port} is in use by another program. Choose another port with --port.\n")
 
 
-def test_an_address_of_another_machine_is_one_sentence(boxwright):
+def test_an_address_of_another_machine_is_reported_in_one_sentence(boxwright):
     result = boxwright("serve", "--host", "192.0.2.1", "--port", "8123")
     assert result.code == 2
     assert "the service cannot listen on 192.0.2.1:8123: Cannot assign requested address." in result.err

@@ -1,4 +1,4 @@
-"""The contact sheet shows what `Batches` gives to training, boxes where they are learned."""
+"""The contact sheet shows the training images, with boxes at the positions that the network learns."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_boxes_are_drawn_where_the_network_learns_them():
 def test_images_of_different_sizes_and_without_boxes_fit_on_one_sheet():
     sheet = contact_sheet([example(600), example(32), example(500)], ())
     assert sheet.shape == (2 * (600 + GAP) + GAP, 2 * (600 + GAP) + GAP, 3)
-    assert tuple(sheet[GAP + 10, GAP + 600 + GAP + 10]) == (255, 255, 255)  # around the smaller one, in the middle of its square
+    assert tuple(sheet[GAP + 10, GAP + 600 + GAP + 10]) == (255, 255, 255)  # margin of the smaller image, which is centred in its square
 
 
 def test_a_sheet_has_a_maximum_size():

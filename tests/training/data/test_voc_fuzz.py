@@ -1,4 +1,4 @@
-"""2,000 damaged annotations: an answer or a clear error each time, and not a byte read from outside the folder."""
+"""2,000 damaged annotations are read or refused with a clear error, and no file outside the folder is opened."""
 
 import json
 import os

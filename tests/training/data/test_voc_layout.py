@@ -1,4 +1,4 @@
-"""The layouts that labelling tools write, and that nothing outside a data set's folder is reached."""
+"""Layouts that labelling tools write. No file outside the data set's folder can be reached."""
 
 import os
 

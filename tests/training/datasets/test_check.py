@@ -1,4 +1,4 @@
-"""Every kind of finding, in data sets made for it; and the findings of real data sets."""
+"""Every kind of finding in small generated data sets, and the findings of real data sets."""
 
 from collections import Counter
 
@@ -112,7 +112,9 @@ def test_the_most_frequent_spelling_of_a_label_is_correct(make_dataset):
     names = ("raccoon", "Raccoon", "raccoon", " RACCOON ", "traffic light", "Traffic  Light")
     found = check_dataset(make_dataset({f"a{index}": [(name, 1, 1, 30, 40)] for index, name in enumerate(names)}))
     assert kinds(found) == {"spelling": 3}
-    assert found.boxes_by_label("all") == Counter({"raccoon": 4, "Traffic  Light": 2})  # of equals, the first in the alphabet
+    assert found.boxes_by_label("all") == Counter(
+        {"raccoon": 4, "Traffic  Light": 2}
+    )  # equally frequent spellings: the first in alphabetical order
 
 
 def test_allowed_labels_decide_the_spelling_and_what_is_unknown(make_dataset):

@@ -1,4 +1,4 @@
-"""COCO's JSON: there and back, and what is refused."""
+"""Import of COCO files: exact conversion, and refused files."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from training.errors import DatasetError
 
 
 def coco_of(samples, sizes):
-    """Samples in COCO's words, as its own documentation has them."""
+    """Return samples in COCO's format, as its documentation defines it."""
     labels = sorted({label for sample in samples for label in sample.labels})
     images = [
         {"id": number, "file_name": sample.image_path.name, "width": size[0], "height": size[1]}
@@ -55,12 +55,12 @@ def test_real_samples_survive_conversion_exactly(shared, tmp_path):
         assert (ours.name, ours.labels) == (theirs.name, theirs.labels)
         np.testing.assert_array_equal(ours.boxes, theirs.boxes)
         assert ours.image_path.read_bytes() == theirs.image_path.read_bytes()
-    assert {each.kind for each in check_dataset(tmp_path / "made").findings} == {"empty"}  # the blemish that it had before
+    assert {each.kind for each in check_dataset(tmp_path / "made").findings} == {"empty"}  # the original has the same finding
 
 
 @pytest.fixture
 def small(tmp_path, save_photo):
-    """Two photos, one in a subfolder; a crowd, a box with broken numbers, a photo that is not there."""
+    """Two images, one of them in a subfolder; a crowd, a box with fractional coordinates, and a missing image."""
     save_photo(tmp_path / "photos" / "a.jpg", 1)
     save_photo(tmp_path / "photos" / "sub" / "b.v1.png", 2)
     return {

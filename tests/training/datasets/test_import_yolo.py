@@ -1,4 +1,4 @@
-"""YOLO's text files: there and back, and what is refused."""
+"""Import of YOLO label files: conversion to a thousandth of a pixel, and refused files."""
 
 import numpy as np
 import pytest

@@ -98,7 +98,7 @@ LAYOUTS = [
         | {"labels/train/a.txt": BOX, "labels/val/b.txt": BOX, "data.yaml": f"train: images/train\nval: images/val\n{NAMES}"},
         {"train": 1, "val": 1},
         2,
-        ("1 image in none of the named sets",),
+        ("1 image outside of the named sets",),
     ),
     Layout(
         "a validation set that does not exist",
@@ -240,7 +240,7 @@ LAYOUTS = [
         1,
     ),
     Layout(
-        "a plot beside the image folder",
+        "a plot next to the image folder",
         images("images/a.jpg", "overview.png") | {"labels/a.txt": BOX, "data.yaml": NAMES},
         {"default": 1},
         1,

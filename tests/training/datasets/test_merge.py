@@ -1,4 +1,4 @@
-"""Data sets with different labels joined into one: which image is labelled for what, names, image sets."""
+"""Merging data sets with different labels: exhaustive labels of each image, names and image sets."""
 
 import json
 
@@ -88,7 +88,7 @@ def test_an_image_in_two_sets_is_written_once(make_dataset, tmp_path):
 def test_nothing_is_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
     with pytest.raises(DatasetError, match="exists already"):
         merge_datasets(sources, sources[0])
-    with pytest.raises(DatasetError, match=r"dogs is given twice\. Give every data set once"):
+    with pytest.raises(DatasetError, match=r"dogs appears twice\. Name each data set once"):
         merge_datasets([sources[0], sources[1], sources[0] / "." / "../dogs"], tmp_path / "merged")
     (sources[1] / "JPEGImages" / "d.jpg").unlink()
     with pytest.raises(DatasetError, match=r"d\.xml: its image is in none of"):

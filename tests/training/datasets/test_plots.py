@@ -40,7 +40,7 @@ def test_plots_of_many_labels_and_of_no_label(make_dataset, tmp_path):
     assert high > 4 * low
 
 
-def test_glyphs_that_the_font_lacks_give_one_warning_of_ours(make_dataset, tmp_path, caplog):
+def test_glyphs_missing_from_the_font_give_one_boxwright_warning(make_dataset, tmp_path, caplog):
     write_plots(check_dataset(make_dataset({"a": [("猫", 1, 1, 30, 40)]})), tmp_path / "plots")
     assert [record.getMessage() for record in caplog.records] == [
         "classes.png: the font has no glyph for 猫. These characters are drawn as boxes."

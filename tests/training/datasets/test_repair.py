@@ -1,4 +1,4 @@
-"""A repaired copy: checked again it has no errors, and what was sound is as it was."""
+"""A repaired copy passes the check, and its valid content is unchanged."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_the_copy_has_no_errors_and_the_original_is_unchanged(faulty, tmp_path):
     assert files(faulty) == before
 
 
-def test_lists_keep_their_order_without_broken_and_shared_names(faulty, tmp_path):
+def test_lists_keep_their_order_without_invalid_and_shared_names(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["sound", "boxes", "case", "resized"]
     assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["turned", "both", "sub/deep"]
@@ -73,7 +73,7 @@ def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(faulty, tmp_path
     assert boxes == {
         "boxes": [[0, 2, 60, 30], [9, 11, 20, 30], [0, 0, 30, 40]],
         "resized": [[5, 10, 30, 40]],
-        "turned": [[60 - 31, 4, 60 - 9, 17]],  # clockwise: the distance from below becomes that from the left
+        "turned": [[60 - 31, 4, 60 - 9, 17]],  # rotated clockwise: the distance from the bottom becomes the distance from the left
         "sound": [[0, 0, 30, 40]],
     }
     assert read_sample(tmp_path / "fixed", "case").labels == ("dog",)

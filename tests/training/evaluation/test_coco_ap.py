@@ -10,9 +10,9 @@ CLASSES = 3
 
 
 def random_photos(seed, photos=20):
-    """Boxes on a lattice, which do not overlap one another; detections are these, moved, and some far from all of them.
+    """Return random detections and ground truth: boxes on a lattice, shifted copies as detections, and false positives far away.
 
-    So the two definitions agree: they differ where a detection overlaps two boxes, and where two find one difficult box.
+    The boxes do not overlap. VOC and COCO differ only if a detection overlaps two boxes, or if two detections match a difficult box.
     """
     rng = np.random.default_rng(seed)
     corners = np.stack(np.meshgrid(np.arange(4), np.arange(4)), axis=-1).reshape(-1, 2) * 100.0

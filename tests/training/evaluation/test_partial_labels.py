@@ -49,7 +49,9 @@ def test_a_detection_of_an_unlabelled_class_is_ignored(sample, labelled, wrong):
     assert result.confusion[:2, :2].tolist() == [[1, 0], [0, 1]]
     assert [len(each.false_positives) for each in image_results(result)] == [wrong, 0]
     assert len(result.detections[0]) == 1 + wrong
-    assert result.coco.ap50 == pytest.approx(1 - wrong / 4)  # of two classes one has an equally sure mistake before its box
+    assert result.coco.ap50 == pytest.approx(
+        1 - wrong / 4
+    )  # in one of two classes, a false positive of equal score precedes the true positive
 
 
 def test_a_box_of_an_unlabelled_class_counts_as_difficult(sample):

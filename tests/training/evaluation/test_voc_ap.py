@@ -66,7 +66,7 @@ def test_ap_without_detections_is_zero_and_without_ground_truth_nan():
 
 
 def plain_area(right, boxes):
-    """Recall rises at each hit by 1 / boxes; there the best precision at this or a higher recall counts."""
+    """Sum over the true positives: each raises recall by 1 / boxes, times the best precision at that recall or more."""
     precision = [sum(right[: i + 1]) / (i + 1) for i in range(len(right))]
     return sum(max(precision[i:]) / boxes for i, hit in enumerate(right) if hit)
 

@@ -1,4 +1,4 @@
-"""Features kept on disk: training on them is training on the views they come from."""
+"""Cached features: training on them gives the same result as training on the views that they were computed from."""
 
 import logging
 import os
@@ -85,11 +85,11 @@ def test_steps_on_cached_features_equal_steps_on_the_views(parts, settings):
     assert {"linear/kernel", "linear/bias"} <= moved
     assert not any(name.startswith(("conv1", "conv4/", "conv5")) for name in moved)
     for name, array in on_images.items():
-        way = np.linalg.norm(array - before[name])
-        assert np.linalg.norm(on_features[name] - array) <= 1e-3 * way, name
+        change = np.linalg.norm(array - before[name])
+        assert np.linalg.norm(on_features[name] - array) <= 1e-3 * change, name
 
 
-def test_views_are_functions_of_the_seed_and_take_turns(parts):
+def test_views_depend_only_on_the_seed_and_alternate_by_epoch(parts):
     _, batches, _ = parts()
     (images, _), count = batches.batch(4), len(batches.samples)
     for index, which in enumerate(batches.view_ids(4)):
@@ -120,8 +120,8 @@ def test_features_are_computed_once(parts):
     second, progress = fill(parts(learning_rate=0.1, l2=0.5)[2])
     assert progress == []
     for (features, targets), (same, same_targets) in zip(first, second, strict=True):
-        for kept, again in ((features, same), (targets, same_targets)):
-            assert all(kept[name].tobytes() == again[name].tobytes() for name in kept)
+        for cached, reread in ((features, same), (targets, same_targets)):
+            assert all(cached[name].tobytes() == reread[name].tobytes() for name in cached)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "foreign"])
@@ -261,7 +261,7 @@ def test_a_run_with_cached_features_resumes_bit_for_bit(new_run):
     assert changed == [False] * 6 + [True] * 6
     stopped = new_run()
     stopped.train(OnStep(lambda metrics: os.kill(os.getpid(), signal.SIGINT) if metrics["step"] == 3 else None))
-    shutil.rmtree(features_folder())  # computing them again gives the same features
+    shutil.rmtree(features_folder())  # recomputed features are the same
     folder, task, config = RunFolder.open(stopped.folder.path)
     Run.resume(folder, task, config, load_model(Path(task.model))).train()
     for name, array in last_arrays(uninterrupted.folder.path).items():

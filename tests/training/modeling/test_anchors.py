@@ -14,7 +14,7 @@ def test_clusters_are_found():
 
 
 def test_too_few_boxes_are_refused():
-    with pytest.raises(DatasetError, match="2 anchors need as many boxes of different size, but there are 1"):
+    with pytest.raises(DatasetError, match="2 anchors require at least 2 different box sizes, but there are 1"):
         cluster_anchors(np.ones((5, 2), np.float32), 2, seed=0)
 
 

@@ -57,7 +57,7 @@ def test_an_input_size_must_be_a_multiple_of_the_largest_stride(stem, rectangles
 def test_a_backbone_of_one_resolution_has_no_passthrough_layer(random_arrays):
     network = (Conv("conv1", 4),)
     flat = Model("flat", ModelSpec((), (), network, input_size=32), random_arrays(network, 1))
-    with pytest.raises(ConfigError, match="flat: no layer has twice as many cells per side as the last one"):
+    with pytest.raises(ConfigError, match="flat: the head's passthrough requires a layer with twice as many cells per side"):
         with_head(flat, ("a",), ANCHORS, Config())
 
 

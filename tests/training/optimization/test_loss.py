@@ -1,4 +1,4 @@
-"""The gradient of every term against finite differences in float64, and values that can be worked out by hand."""
+"""Every loss term has known values for simple inputs, and its gradient agrees with finite differences in float64."""
 
 import numpy as np
 import pytest
@@ -124,7 +124,7 @@ def test_known_loss_of_zero_logits():
     targets = batch([BOXES[1], BOXES[1]])
     values = Loss(SPEC, Config(loss="darknet", rescore=False, ignore_iou=1.0))(tf.zeros((2, 3, 3, 2, 8), tf.float64), targets, 0)
     assert float(values["object"]) == pytest.approx(5 * 0.5 * 0.5**2)
-    assert float(values["no_object"]) == pytest.approx(17 * 0.5 * 0.5**2)  # of 3 x 3 x 2 places one is responsible
+    assert float(values["no_object"]) == pytest.approx(17 * 0.5 * 0.5**2)  # one of 3 x 3 x 2 predictions is responsible
     assert float(values["class"]) == pytest.approx(np.log(3))
     assert float(values["prior"]) == 0
     # centre (46, 30), size 32 x 40 px: cell (1, 0), anchor 32 x 48 px
@@ -143,7 +143,12 @@ def test_predictions_that_overlap_ground_truth_are_not_penalised():
     targets = batch([BOXES[1], BOXES[1]])
     raw = np.full((2, 3, 3, 2, 8), -20.0)
     raw[..., 2:4] = 0
-    raw[:, 0, 1, 1, 0:5] = [*targets["logits"][0, 0, 1, 0, :2].numpy(), np.log(32 / 80), np.log(40 / 64), 20]  # the other anchor says it
+    raw[:, 0, 1, 1, 0:5] = [
+        *targets["logits"][0, 0, 1, 0, :2].numpy(),
+        np.log(32 / 80),
+        np.log(40 / 64),
+        20,
+    ]  # the other anchor predicts the same box
     strict, mild = (
         Loss(SPEC, Config(ignore_iou=limit, noobject_scale=1.0, loss_norm="images"))(tf.constant(raw), targets, 0)["no_object"]
         for limit in (1.0, 0.6)
@@ -158,7 +163,7 @@ def test_objectness_learns_the_iou():
     with tf.GradientTape() as tape:
         value = Loss(SPEC, Config(loss="darknet", object_scale=1.0))(raw, targets, 10**6)["object"]
     gradient = tape.gradient(value, raw).numpy()
-    assert np.abs(gradient[..., 0:4]).max() == 0  # the overlap is a target, not something to be moved
+    assert np.abs(gradient[..., 0:4]).max() == 0  # the IoU is a constant target without a gradient
     responsible = targets["responsible"].numpy() > 0
     from detector.boxes import broadcast_iou
 
@@ -172,9 +177,9 @@ def test_ciou_of_known_boxes():
         return float(terms.complete_iou(tf.constant([first], tf.float64), tf.constant([second], tf.float64))[0])
 
     assert ciou([0, 0, 2, 2], [0, 0, 2, 2]) == pytest.approx(1)
-    # side by side, of one shape: IoU 0, centres 2 apart, enclosing 4 x 2
+    # two equal boxes side by side: IoU 0, centre distance 2, enclosing box 4 x 2
     assert ciou([0, 0, 2, 2], [2, 0, 4, 2]) == pytest.approx(-4 / 20)
-    # of one centre: IoU 1/2, no distance; v = 4/pi^2 (atan 1 - atan 2)^2
+    # two boxes with the same centre: IoU 1/2, distance 0; v = 4/pi^2 (atan 1 - atan 2)^2
     v = 4 / np.pi**2 * (np.arctan(1) - np.arctan(2)) ** 2
     assert ciou([0, 0, 2, 2], [-1, 0, 3, 2]) == pytest.approx(0.5 - v * v / (0.5 + v))
 

@@ -1,4 +1,4 @@
-"""report.html is self-contained and safe, has the numbers of the run, and exists for every run."""
+"""report.html is self-contained and safe, has the numbers of the run, and can be written for every run."""
 
 import json
 import re

@@ -47,7 +47,7 @@ def draw(rng, brightness):
 
 
 def small_detector():
-    """The first layers of the shipped model, as far as their stride is 16, and a new head of two convolutions: a step is cheap."""
+    """Return a detector with fast steps: the embedded model's layers up to stride 16, with a new head of two convolutions."""
     shipped = resolve_model(None)
     shapes = output_shapes(shipped.spec.network, SIDE)
     last = [name for name in backbone_layers(shipped.spec.network) if shapes[name].side == SIDE // 16][-1]

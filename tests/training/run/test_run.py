@@ -1,4 +1,4 @@
-"""Complete runs: their files, and that an interrupted run reaches the same weights bit for bit."""
+"""Complete runs write their files. An interrupted run that is resumed reaches the same weights, bit for bit."""
 
 import csv
 import dataclasses

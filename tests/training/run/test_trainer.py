@@ -153,4 +153,4 @@ def test_alpha_dropout_drops_complete_channels_and_keeps_mean_and_variance(recta
 def test_tensorflows_graph_optimizer_processes_the_complete_step(rectangles, small_model, capfd):
     trainer, batches = make(rectangles, small_model, batch_norm="frozen")
     train(trainer, batches, 1)
-    assert "meta_optimizer" not in capfd.readouterr().err  # else nothing of it is fused
+    assert "meta_optimizer" not in capfd.readouterr().err  # after an error of the optimizer, no operation is fused

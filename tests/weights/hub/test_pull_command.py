@@ -47,7 +47,7 @@ def test_yolov2_can_be_pulled_used_listed_verified_and_removed(boxwright, intern
     assert found.returncode == 0, found.stderr
     assert '"model": "yolov2-voc"' in found.stdout
     verified = boxwright("weights", "verify", "yolov2-voc")
-    assert "agrees with recorded sha256" in verified.stdout
+    assert "matches recorded sha256" in verified.stdout
     assert "removed" in boxwright("weights", "remove", "yolov2-voc").stdout
     assert len(internet.requests) == 1
 

@@ -1,4 +1,4 @@
-"""Shared by all importers: images of another format, and how they are written in VOC layout."""
+"""Data sets of another format, as every importer returns them, and their conversion to VOC layout."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class ImportedImage:
 
     name: str  # without suffix, with subfolders
     path: Path
-    size: Size | None  # that the boxes refer to; None if the format does not tell whether they fit the stored or the upright image
+    size: Size | None  # that the boxes refer to; None if the format does not define whether that is the stored or the upright image
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
     difficult: NDArray[np.bool_]  # (N,)
@@ -41,7 +41,7 @@ class ImportedDataset:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What was written."""
+    """Number of written images and boxes, and the labels."""
 
     photos: dict[str, int]  # by image set
     boxes: int

@@ -72,8 +72,8 @@ def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> Impo
 
     Args:
         annotations: The JSON file.
-        photos: The folder of the images. Each is at `photos`/file_name, or else there under the last part of file_name. Default: the
-            file's folder, its `images` folder, and the same of the parent folder.
+        photos: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
+            JSON file's folder, the `images` folder in it, and the same two one level up.
         image_set: The set of all images.
 
     Returns:
@@ -106,13 +106,13 @@ def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> Impo
 
 
 def _image_folders(annotations: Path, image_set: str) -> list[Path]:
-    """Usual places of the images: next to the file, in `images`, in the folder of the set (train2017), and the same one level up."""
+    """Usual folders of the images: the file's folder, `images`, the folder of the set (train2017), and the same one level up."""
     roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
     folders = []
     for root in roots:
         for parent in (root, root / "images"):
-            wanted = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
-            of_set = sorted(path for path in parent.glob("*") if path.is_dir() and set_of_name(path.name) in wanted) if wanted else []
+            sets = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
+            of_set = sorted(path for path in parent.glob("*") if path.is_dir() and set_of_name(path.name) in sets) if sets else []
             folders += [parent, *of_set]
     return [folder for folder in folders if folder.is_dir()]
 

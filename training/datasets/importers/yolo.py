@@ -32,7 +32,7 @@ def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
     sets, notes = resolve_sets(files, config)
     if config.sets:
         images, unlisted = tuple(sorted(sets)), len(set(images) - set(sets))
-        notes += [f"{count(unlisted, 'image')} in none of the named sets: skipped."] if unlisted else []
+        notes += [f"{count(unlisted, 'image')} outside of the named sets: skipped."] if unlisted else []
     elif foreign:
         notes.append(f"{count(foreign, 'image')} outside of the image folders, without labels: skipped.")
     problems = LabelProblems()
@@ -68,7 +68,7 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
     if unused and not any(image.labels for image in imported):
         raise DatasetError(
             f"{files.folder}: {count(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
-            "Put the label files next to the images, or in a folder `labels` beside the folder `images`."
+            "Put the label files next to the images, or in a folder `labels` next to the folder `images`."
         )
 
 

@@ -13,7 +13,7 @@ MAX_TEXT_BYTES = 2 * 2**20
 MAX_OUTSIDE = 0.1
 """Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
 CLIPPING_TOLERANCE = 1e-3
-"""Fractions of the image. Smaller changes are rounding."""
+"""Fractions of the image. Smaller changes are rounding errors and are not reported as clipping."""
 MAX_REPORTED = 10
 """Errors quoted in a message."""
 
@@ -62,7 +62,7 @@ def read_label_file(path: Path, labels: Mapping[int, str], problems: LabelProble
 
 
 def _parse_line(words: list[str], labels: Mapping[int, str]) -> tuple[str, NDArray[np.float64]]:
-    """Raises ValueError with the rest of a sentence that begins with "line 7"."""
+    """Parse one line. Raises ValueError with a predicate for a message such as "line 7 has 6 numbers"."""
     quoted = repr(" ".join(words)[:60])
     try:
         class_id, *values = (float(word) for word in words)

@@ -79,9 +79,9 @@ class YoloFolder:
         return tuple(path for path in texts if looks_like_labels(self.folder / path))
 
     def images(self) -> tuple[tuple[PurePosixPath, ...], int]:
-        """Return the images of the data set, and the number of others.
+        """Return the images of the data set, and the number of omitted ones.
 
-        If there is a folder of images, others count only if they have a label file: the rest are plots, previews and the like.
+        If there is a folder of images, images elsewhere need a label file. Without one they are omitted as plots or previews.
         """
         chosen = tuple(path for path in self.all_images if _in_image_folder(path) or path in self.label_files)
         if not any(_in_image_folder(path) for path in self.all_images):
@@ -237,9 +237,9 @@ def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple
 
 
 def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:
-    """Places inside the data set that an entry may mean, most specific first: with `path`, without it, without leading parts.
+    """Paths inside the data set that an entry may mean, most specific first: with `path`, without it, without leading parts.
 
-    Roboflow writes ../train/images for train/images, Darknet data/train.txt for train.txt, and others absolute paths of their machine.
+    Roboflow writes ../train/images for train/images, Darknet writes data/train.txt for train.txt, other tools write absolute paths.
     """
     for text in (f"{root}/{entry}" if root else entry, entry):
         yield from _without_leading_parts(text)
