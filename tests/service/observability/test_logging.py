@@ -13,11 +13,15 @@ UNPRINTABLE = "\x9b31m\u202eevil\u2028\x1b[2J\x00"
 
 
 @pytest.fixture
-def log_lines(capsys):
+def log_lines(capsys, monkeypatch):
     """Return a function (format) that configures the log and returns a function -> the lines since its last call."""
     loggers = [logging.getLogger(name) for name in ("", *LOGGERS)]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]
     logging.captureWarnings(False)
+    for name in ("uvicorn", "uvicorn.error"):  # other tests may have started uvicorn with its own log configuration
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
 
     def start(log_format):
         configure_logging(log_format, "info")
