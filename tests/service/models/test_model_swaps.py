@@ -57,7 +57,7 @@ def versions_of(service):
 
 
 def without_timing(answer):
-    return {name: value for name, value in answer.items() if name not in ("timing_ms", "version", "inferenceMs")}
+    return {name: value for name, value in answer.items() if name not in ("timing_ms", "version", "inferenceMs", "processMs")}
 
 
 class Clients:
