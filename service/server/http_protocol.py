@@ -9,6 +9,7 @@ that uvicorn still has the methods and attributes that the class overrides and r
 
 import asyncio
 import socket
+import struct
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -125,11 +126,17 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.settings.body_seconds, self.transport.abort)
+        self._write_timer = self.loop.call_later(self.settings.body_seconds, self._reset)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         _cancel(self._write_timer)
+
+    def _reset(self) -> None:
+        """Close the connection with a reset, so that the kernel does not keep data that nobody reads."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     @property
     def _idle(self) -> bool:
