@@ -165,3 +165,19 @@ def test_a_preview_of_a_data_set_without_image_sets_names_the_command_that_split
     assert result.code == 2
     assert f"boxwright data split {folder}" in result.err
     assert "TensorFlow" not in result.err
+
+
+def test_data_sets_are_merged_and_the_next_command_is_named(boxwright, make_flat_dataset, tmp_path):
+    folders = []
+    for name, annotation in (("dogs", DOG), ("cats", ("cat", 1, 1, 9, 9))):
+        make_flat_dataset({"a": [annotation]}).rename(tmp_path / name)
+        folders.append(tmp_path / name)
+    out = tmp_path / "merged"
+    result = boxwright("data", "merge", *folders, "--out", out)
+    assert (result.code, result.err) == (0, f"Next: boxwright data check {out}\n")
+    assert result.out.splitlines()[0] == f"{out}: 2 images (2 in train), 2 boxes; labels: cat, dog."
+    assert json.loads((out / "ImageSets/labelled.json").read_text()) == {"a": ["dog"], "a-2": ["cat"]}
+    assert boxwright("data", "merge", *folders, "--out", out).code == 2
+    result = boxwright("data", "merge", folders[0], "--out", tmp_path / "other")
+    assert result.code == 2
+    assert "two or more data sets" in " ".join(result.err.replace("│", " ").split())

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -165,3 +166,16 @@ def test_an_interrupted_run_exits_with_130_and_names_the_command_that_resumes_it
     assert "Starting TensorFlow" in result.stderr
     for noise in ("oneDNN", "absl::InitializeLog", "cuda"):
         assert noise not in result.stderr
+
+
+def test_a_run_that_was_moved_with_its_data_and_model_can_be_resumed(boxwright, dataset, model_file, tmp_path):
+    quick = ("--epochs", 1, "--sizes", "64", "--batch-size", 4)
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(dataset, here / "things")
+    shutil.copy(model_file, here / "model.safetensors")
+    assert boxwright("finetune", here / "things", "--model", here / "model.safetensors", "--out", here / "runs", *quick).code == 0
+    here.rename(there)
+    run = there / "runs" / "things-001"
+    assert boxwright("finetune", "--resume", run).code == 2
+    assert boxwright("finetune", there / "things", "--model", there / "model.safetensors", "--resume", run).code == 0
+    assert boxwright("finetune", "--resume", run).code == 0
