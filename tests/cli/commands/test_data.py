@@ -181,3 +181,14 @@ def test_data_sets_are_merged_and_the_next_command_is_named(boxwright, make_flat
     result = boxwright("data", "merge", folders[0], "--out", tmp_path / "other")
     assert result.code == 2
     assert "two or more data sets" in " ".join(result.err.replace("│", " ").split())
+
+
+def test_findings_are_printed_if_nothing_can_be_repaired(boxwright, make_flat_dataset, tmp_path):
+    folder = make_flat_dataset({"a": [DOG]})
+    (folder / "a.xml").write_text("<annotation", encoding="utf-8")
+    result = boxwright("data", "check", folder, "--fix", tmp_path / "fixed")
+    assert result.code == 2
+    assert "annotation missing or unreadable" in result.out
+    assert "1 error" in result.out
+    assert "no sample can be repaired" in result.err
+    assert not (tmp_path / "fixed").exists()
