@@ -61,8 +61,8 @@ class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
 def depthwise(images: Any, kernel: Any, stride: int, padding: str) -> Any:
     """Convolve each channel with its own kernel, with a fast gradient.
 
-    oneDNN computes the kernel's gradient two to four times more slowly than TensorFlow's own code, and everything else two to five times
-    faster. TensorFlow does not pass an operation with explicit padding to oneDNN (mkl_layout_pass.cc), so only that gradient uses it.
+    oneDNN is two to five times faster than TensorFlow's own code, except for the gradient of a kernel of 5x5 or with a stride, where it is
+    two to four times slower. TensorFlow does not pass an operation with explicit padding to oneDNN (mkl_layout_pass.cc).
 
     Args:
         images: (N, H, W, C).
@@ -79,7 +79,8 @@ def depthwise(images: Any, kernel: Any, stride: int, padding: str) -> Any:
     def convolve(images: Any, kernel: Any) -> Any:
         def gradient(upstream: Any) -> tuple[Any, Any]:
             image_gradient = tf.nn.depthwise_conv2d_backprop_input(tf.shape(images), kernel, upstream, strides, padding_name)
-            return image_gradient, tf.nn.depthwise_conv2d_backprop_filter(images, kernel.shape, upstream, strides, explicit_padding)
+            kernel_padding = padding_name if size == 3 and stride == 1 else explicit_padding
+            return image_gradient, tf.nn.depthwise_conv2d_backprop_filter(images, kernel.shape, upstream, strides, kernel_padding)
 
         return tf.nn.depthwise_conv2d(images, kernel, strides, padding_name), gradient
 
