@@ -1,153 +1,124 @@
-// The state of the page, and everything that is shown from it.
+// The page: shows the state, and connects the events.
 
-import * as camera from "./camera.js";
-import { at, element } from "./dom.js";
-import * as imageInput from "./image_input.js";
-import * as apiKey from "./api_key.js";
-import * as highlight from "./highlight.js";
-import { showLabels, showList, showTiming, summary } from "./results.js";
-import { ImageFile, queryFor, visibleDetections } from "./images.js";
-import { percent, showBoxes, showImage } from "./overlay.js";
-import { Problem, models } from "./api.js";
-import { showThumbnails } from "./thumbnails.js";
-import * as exporting from "./export.js";
-
-const state = {
-  models: [],
-  model: null, // name of the chosen model
-  files: [],
-  current: null,
-  confidence: at("confidence").valueAsNumber / 100,
-  hidden: new Set(), // labels
-  problem: null, // of the page, not of an image
-};
-
-const labels = () => state.models.find((model) => model.name === state.model)?.labels ?? [];
+import * as correct from "./correct/mode.js";
+import { showAbout } from "./detect/about.js";
+import * as exporting from "./detect/export.js";
+import * as highlight from "./detect/highlight.js";
+import * as overlay from "./detect/overlay.js";
+import { showLabels, showList, showTiming, summary } from "./detect/results.js";
+import * as camera from "./images/camera.js";
+import { ImageFile, queryFor, visibleDetections } from "./images/image_file.js";
+import * as imageInput from "./images/image_input.js";
+import { explain } from "./images/problems.js";
+import { loadModels, processFiles, refresh, retryWithKey, tryAgain } from "./images/processing.js";
+import { showThumbnails } from "./images/thumbnails.js";
+import { Problem } from "./shared/api.js";
+import * as apiKey from "./shared/api_key.js";
+import { at, element } from "./shared/dom.js";
+import { changed, currentModel, labels, onChange, responseOf, resultOf, state } from "./state.js";
 
 // -- rendering ---------------------------------------------------------------------------------------------------------------------
 
 function show() {
   const file = state.current;
-  const result = file?.responses.get(state.model);
+  const result = resultOf(file);
+  const response = responseOf(file);
   const problem = state.problem ?? (result instanceof Problem ? result : null);
-  const response = result instanceof Problem ? null : result;
-  showProblem(problem);
-  at("confidence-shown").textContent = percent(state.confidence);
+  showModels();
+  showProblem(problem, state.problem ? null : file);
   document.body.classList.toggle("busy", Boolean(file));
   document.body.classList.toggle("answered", Boolean(response) || (Boolean(file) && !problem)); // reserve space for the response
-  at("panel").hidden = !response;
+  at("stage").hidden = !file;
   at("waiting").hidden = Boolean(result);
-  showThumbnails(state.files, file, state.model, choose);
-  if (file) showImage(file, response);
-  if (response) showResponse(file, response);
+  showThumbnails(state.files, file, state.model, { choose, remove });
+  if (file) showStage(file, response);
+  const correcting = correct.show();
+  at("panel").hidden = !response || correcting;
+  if (response && !correcting) showResponse(file, response);
   else at("boxes").replaceChildren();
+  if (!response && !correcting) at("status").textContent = "";
+}
+
+function showStage(file, response) {
+  overlay.showImage(file, response?.image ?? file.correction?.size);
+  at("file-name").textContent = file.name;
+  at("mode-detect").ariaPressed = String(!state.correcting);
+  at("mode-correct").ariaPressed = String(state.correcting);
+  at("mode-correct").disabled = !state.correcting && !correct.isPossible(file);
 }
 
 function showResponse(file, response) {
-  const detections = visibleDetections(response, state.confidence, state.hidden);
-  showBoxes(response, detections, labels());
+  const { confidence, hidden } = file;
+  const detections = visibleDetections(response, confidence, hidden);
+  at("confidence").value = Math.round(100 * confidence);
+  at("confidence-shown").textContent = overlay.percent(confidence);
+  overlay.showBoxes(response, detections, labels());
   showList(detections, labels());
-  showLabels(response, state.confidence, state.hidden, labels());
+  showLabels(response, confidence, hidden, labels());
   showTiming(response.timing_ms);
-  exporting.showExport(file, response, detections, queryFor(response, state.confidence, state.hidden));
-  at("status").textContent = summary(detections, response, state.confidence);
+  exporting.showExport(file, response, detections, queryFor(response, confidence, hidden));
+  at("status").textContent = summary(detections, response, confidence);
   highlight.clear();
 }
 
-function showProblem(problem) {
+function showProblem(problem, file) {
   apiKey.show(problem);
   document.body.classList.toggle("closed", problem?.status === 401 && !state.model);
   at("problem").hidden = !problem || problem.status === 401; // the form for the key is shown instead
-  at("problem-title").textContent = problem?.title ?? "";
-  at("problem-detail").textContent = problem?.message ?? "";
+  const { title, detail, answer } = problem ? explain(problem, file) : {};
+  at("problem-title").textContent = title ?? "";
+  at("problem-detail").textContent = detail ?? "";
+  at("problem-answer").textContent = answer ?? "";
+  at("problem-more").hidden = !answer;
   at("again").hidden = problem?.permanent ?? true;
 }
 
+let shownModels = null; // the list of models and the choice, as the page shows them
+
 function showModels() {
-  at("model").replaceChildren(...state.models.map(({ name }) => element("option", { value: name }, name)));
-  at("model").value = state.model;
-  const model = state.models.find(({ name }) => name === state.model);
-  at("model-facts").textContent = model ? `${model.labels.length} labels, ${model.input_size} px` : "";
+  const { models, model } = state;
+  if (shownModels?.models === models && shownModels.model === model) return; // an open list of the browser stays open
+  shownModels = { models, model };
+  at("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
+  at("model").value = model;
+  const chosen = currentModel();
+  at("model-facts").textContent = chosen ? `${chosen.labels.length} labels, ${chosen.input_size} px` : "";
+  showAbout(labels());
 }
 
 // -- events ----------------------------------------------------------------------------------------------------------------------
-
-/** Load the list of models. quiet: a background refresh, whose failure is not shown. */
-async function loadModels({ quiet = false } = {}) {
-  try {
-    const loaded = await models();
-    for (const { name, version } of loaded) dropOutdatedResponses(name, version);
-    state.models = loaded;
-    if (!quiet) state.problem = null;
-    if (!loaded.length) state.problem = new Problem("No model is loaded", "The service waits for a model in its model folder.");
-    if (!loaded.some(({ name }) => name === state.model)) state.model = loaded[0]?.name ?? null;
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if (!quiet) state.problem = error;
-  }
-  showModels();
-}
-
-/** Drop the responses of other versions of this model. */
-function dropOutdatedResponses(name, version) {
-  for (const { responses } of state.files) {
-    const response = responses.get(name);
-    if (response && !(response instanceof Problem) && response.version !== version) responses.delete(name);
-  }
-}
-
-async function refresh() {
-  await loadModels({ quiet: true });
-  show();
-  await processFiles();
-}
 
 function addFiles(files, origin = null) {
   if (state.model) state.problem = null; // without a model its problem stays visible, and the image waits
   const added = files.map((file) => new ImageFile(file, origin));
   state.files.push(...added);
-  state.current = added[0];
-  show();
-  processFiles();
+  choose(added[0]);
+  const { top } = at("stage").getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) at("stage").scrollIntoView(); // on a small screen the button is below the result
 }
 
 function choose(file) {
   state.current = file;
-  show();
+  changed();
   processFiles();
 }
 
-let working = false;
-
-/** Process one image after another, the visible one first. */
-async function processFiles() {
-  if (working || !state.model) return;
-  working = true;
-  const next = () => [state.current, ...state.files].find((file) => file && !file.responses.has(state.model));
-  for (let file = next(); file; file = next()) {
-    await file.detect(state.model);
-    const version = file.responses.get(state.model)?.version;
-    if (version && version !== state.models.find(({ name }) => name === state.model)?.version) await loadModels({ quiet: true });
-    show();
-  }
-  working = false;
+/** Remove an image from the page, and show its neighbour. */
+function remove(file) {
+  const isUnsaved = file.correction && !file.correction.isSaved;
+  if (isUnsaved && !confirm(`Remove ${file.name} and its corrections?`)) return;
+  const index = state.files.indexOf(file);
+  state.files.splice(index, 1);
+  if (state.current === file) state.current = state.files[index] ?? state.files.at(-1) ?? null;
+  if (!state.current) state.correcting = false;
+  URL.revokeObjectURL(file.url);
+  changed();
+  (state.files.length > 1 ? at("strip").querySelector("[aria-current=true]") : at(state.current ? "remove" : "files")).focus();
 }
 
-async function tryAgain() {
-  state.current?.responses.delete(state.model);
-  await loadModels();
-  show();
-  await processFiles();
-}
-
-/** Repeat the requests that were refused because of the key. */
-async function retryWithKey() {
-  for (const { responses } of state.files) {
-    for (const [model, response] of responses) if (response.status === 401) responses.delete(model);
-  }
-  await loadModels();
-  show();
-  await processFiles();
+function setMode(correcting) {
+  state.correcting = correcting;
+  changed();
 }
 
 async function addSample(path) {
@@ -159,36 +130,40 @@ async function addSample(path) {
 function listen() {
   imageInput.listen(addFiles, (title, detail) => {
     state.problem = new Problem(title, detail, { permanent: true });
-    show();
+    changed();
   });
   camera.listen(addFiles);
   apiKey.listen(retryWithKey);
+  overlay.listen();
   highlight.listen();
   exporting.listen();
+  correct.listen();
+  at("mode-detect").addEventListener("click", () => setMode(false));
+  at("mode-correct").addEventListener("click", () => setMode(true));
+  at("remove").addEventListener("click", () => remove(state.current));
   at("confidence").addEventListener("input", (event) => {
-    state.confidence = event.target.valueAsNumber / 100;
-    show();
+    state.current.confidence = event.target.valueAsNumber / 100;
+    changed();
   });
   at("label-boxes").addEventListener("change", ({ target }) => {
-    if (target.checked) state.hidden.delete(target.value);
-    else state.hidden.add(target.value);
-    show();
+    state.current.hidden[target.checked ? "delete" : "add"](target.value);
+    changed();
   });
   at("model").addEventListener("change", (event) => {
     state.model = event.target.value;
-    showModels();
-    show();
+    changed();
     processFiles();
   });
   at("again").addEventListener("click", tryAgain);
   addEventListener("focus", refresh); // the models may have changed in the meantime
   at("download").addEventListener("click", () => {
-    exporting.download(state.current, queryFor(state.current.responses.get(state.model), state.confidence, state.hidden));
+    const { confidence, hidden } = state.current;
+    exporting.download(state.current, queryFor(responseOf(state.current), confidence, hidden));
   });
   for (const button of document.querySelectorAll("[data-sample]")) button.addEventListener("click", () => addSample(button.dataset.sample));
 }
 
+onChange(show);
 listen();
 await loadModels();
-show();
 processFiles(); // files that were dropped while the models were loading

@@ -11,7 +11,7 @@
   function show() {
     if (chosen) root.dataset.theme = chosen;
     const button = document.getElementById("theme");
-    if (button) button.setAttribute("aria-pressed", String(dark()));
+    if (button) button.textContent = dark() ? "Light colours" : "Dark colours";
   }
 
   function load() {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.app import create_app
@@ -69,6 +70,48 @@ class Page:
             )
         )
 
+    def correct(self, *paths):
+        """Choose files, wait for the response for the first one, and switch to Correct mode."""
+        self.choose_files(*paths)
+        self.tab.click("#mode-correct")
+        self.tab.wait_for_selector("#editor:not([hidden])")
+
+    def edited(self):
+        """Return (label, xmin, ymin, xmax, ymax) of the boxes in Correct mode, in image pixels."""
+        return [
+            (label, *edges)
+            for label, *edges in self.tab.evaluate(
+                """() => [...document.querySelectorAll("#editor .box")].map((node) => {
+                    const photo = document.querySelector("#photo");
+                    const part = (name) => parseFloat(node.style.getPropertyValue(name)) / 100;
+                    const [x, y] = [part("left") * photo.naturalWidth, part("top") * photo.naturalHeight];
+                    const [width, height] = [part("width") * photo.naturalWidth, part("height") * photo.naturalHeight];
+                    return [node.textContent, ...[x, y, x + width, y + height].map(Math.round)];
+                })"""
+            )
+        ]
+
+    def point(self, x, y):
+        """Return the position of an image pixel on the screen."""
+        left, top, scale = self.tab.evaluate(
+            """() => {
+                const photo = document.querySelector("#photo");
+                const {left, top, width} = photo.getBoundingClientRect();
+                return [left, top, width / photo.naturalWidth];
+            }"""
+        )
+        return left + x * scale, top + y * scale
+
+    def drag(self, start, *stops, release=True):
+        """Drag the mouse over image pixels."""
+        self.tab.locator("#canvas").scroll_into_view_if_needed()
+        self.tab.mouse.move(*self.point(*start))
+        self.tab.mouse.down()
+        for stop in stops:
+            self.tab.mouse.move(*self.point(*stop), steps=3)
+        if release:
+            self.tab.mouse.up()
+
     def set_confidence(self, percent):
         self.tab.locator("#confidence").fill(str(percent))
 
@@ -89,6 +132,14 @@ class Page:
         folder = ROOT / "build" / "page"
         folder.mkdir(parents=True, exist_ok=True)
         self.tab.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """Return the path of a grey image, 400 x 300 pixels, in which the model finds nothing."""
+    path = tmp_path / "plain.png"
+    Image.new("RGB", (400, 300), (128, 128, 128)).save(path)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_a_dropped_image_shows_the_boxes_of_the_api(page, url):
     assert len(answer["detections"]) == 5
     assert_drawn(page, answer)
     assert page.tab.locator("#found button").count() == 5
-    assert page.tab.inner_text("#status") == "Found: cat 2, person 2, horse 1."
+    assert page.tab.inner_text("#status") == "Found 5 objects: cat (2), person (2), horse."
     page.save_screenshot("light")
 
 
@@ -83,23 +83,90 @@ def test_the_slider_shows_the_boxes_of_the_api_without_a_request(page, url):
     assert page.detection_request_count() == request_count
 
 
-def test_the_label_filter_hides_boxes_and_applies_to_the_next_image(page, url):
+def test_the_label_filter_and_the_slider_apply_to_the_visible_image_only(page, url):
     page.choose_files(COLLAGE, CAT)
     request_count = page.detection_request_count()
     page.tab.uncheck("#labels [value=person]")
     assert_drawn(page, api(url, COLLAGE, classes=["cat", "horse"]))
     assert page.detection_request_count() == request_count
+    assert page.tab.inner_text("#status") == "Found 3 objects: cat (2), horse. 2 more hidden."
     page.tab.uncheck("#labels [value=cat]")
-    page.tab.locator("#strip button").nth(1).click()
-    assert page.boxes() == []
-    assert page.tab.inner_text("#status") == "No boxes shown: 1 have labels that are not selected."
+    page.tab.uncheck("#labels [value=horse]")
+    assert page.tab.inner_text("#status") == "All 5 boxes are hidden: their labels are not ticked."
+    page.set_confidence(95)
+    page.tab.locator(".thumbnail").nth(1).click()
+    assert_drawn(page, api(url, CAT))
+    assert page.tab.inner_text("#confidence-shown") == "25%"
+    page.tab.locator(".thumbnail").nth(0).click()
+    assert page.tab.inner_text("#confidence-shown") == "95%"
+
+
+def test_only_labels_with_boxes_have_a_checkbox(page):
+    page.choose_files(COLLAGE)
+    shown = lambda: sorted(page.tab.locator(".chip:visible input").evaluate_all("nodes => nodes.map((node) => node.value)"))  # noqa: E731
+    assert shown() == ["cat", "horse", "person"]
+    page.tab.uncheck("#labels [value=horse]")
+    page.set_confidence(60)
+    assert shown() == ["cat", "horse", "person"]  # a label that is not ticked can be ticked again
+    page.tab.check("#labels [value=horse]")
+    assert shown() == ["cat", "person"]
+
+
+def test_the_page_says_what_it_is_and_what_the_model_can_find(page, url):
+    labels = sorted(httpx.get(f"{url}/models").json()["models"][0]["labels"])
+    line = page.tab.inner_text(".about summary")
+    assert line == f"Finds objects in images and draws a box around each. It can find: {', '.join(labels)}."
+    page.tab.click(".about summary")
+    assert page.tab.locator("#about-labels li").all_inner_texts() == labels
+    page.tab.select_option("#model", "odd")
+    assert ODD_LABEL in page.tab.inner_text(".about summary")
+
+
+def test_captions_do_not_overlap(page):
+    page.choose_files(COLLAGE)
+    for width in (390, 1280):
+        page.tab.set_viewport_size({"width": width, "height": 800})
+        page.tab.wait_for_function(
+            """() => {
+                const captions = [...document.querySelectorAll(".caption")].map((node) => node.getBoundingClientRect());
+                const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+                return captions.length === 5 && captions.every((a, i) => captions.every((b, j) => i === j || apart(a, b)));
+            }"""
+        )
+
+
+def test_an_image_can_be_removed(page):
+    page.choose_files(CAT, COLLAGE, PHOTOS / "astronaut.jpg")
+    page.tab.click("[aria-label='Remove collage.jpg']")
+    assert page.tab.locator(".thumbnail").evaluate_all("nodes => nodes.map((node) => node.title)") == ["cat.jpg", "astronaut.jpg"]
+    page.tab.click("#remove")
+    assert page.tab.get_attribute("#photo", "alt") == "astronaut.jpg"
+    page.wait_for_response()
+    page.tab.click("#remove")
+    assert page.tab.is_hidden("#stage")
+    assert page.tab.is_visible(".invitation")
+
+
+def test_on_a_phone_the_result_is_visible_without_scrolling(new_page):
+    page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open()
+    page.choose_files(COLLAGE)
+    page.tab.wait_for_selector(".box")
+    for path in (CAT, PHOTOS / "astronaut.jpg"):  # the button to add images is below the result
+        page.tab.locator("#open-camera").scroll_into_view_if_needed()
+        page.choose_files(path)
+        page.tab.wait_for_selector(f"#photo[alt='{path.name}']")
+        page.tab.wait_for_selector("#status:has-text('Found')")
+        for part in ("#status", "#canvas"):
+            box = page.tab.locator(part).bounding_box()
+            assert box["y"] >= 0, part
+            assert box["y"] + box["height"] <= 844, part
 
 
 def test_several_images_make_a_strip_and_each_has_its_boxes(page, url):
     transfer_files(page, "drop", [CAT, PHOTOS / "astronaut.jpg", COLLAGE])
-    page.tab.wait_for_selector("#strip li:nth-child(3) button.answered")
+    page.tab.wait_for_selector("#strip li:nth-child(3) .answered")
     for index, path in enumerate((CAT, PHOTOS / "astronaut.jpg", COLLAGE)):
-        page.tab.locator("#strip button").nth(index).click()
+        page.tab.locator(".thumbnail").nth(index).click()
         assert_drawn(page, api(url, path))
         assert page.tab.get_attribute("#photo", "alt") == path.name
 
@@ -175,11 +242,13 @@ def test_the_copied_curl_command_gives_the_shown_response(new_page, tmp_path):
     page.set_confidence(10)
     page.tab.uncheck("#labels [value=person]")
     page.tab.click("[data-copy=curl]")
-    page.tab.wait_for_selector("text=Copied.")
+    page.tab.wait_for_selector("[data-copy=curl] + :text('Copied.')")
     line = page.tab.evaluate("navigator.clipboard.readText()")
     answer = json.loads(subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True).stdout)
-    page.tab.click("summary")
+    page.tab.click("#panel summary")
     page.tab.click("[data-copy=json]")
+    page.tab.wait_for_selector("[data-copy=json] + :text('Copied.')")
+    assert page.tab.text_content("[data-copy=curl] + span") == ""  # only the newest copy is on the clipboard
     shown = json.loads(page.tab.evaluate("navigator.clipboard.readText()"))
     del answer["timing_ms"], shown["timing_ms"]
     assert answer == shown
@@ -193,9 +262,11 @@ def test_without_clipboard_access_the_curl_command_is_selected(page):
     assert page.tab.evaluate("getSelection().toString()") == page.tab.inner_text("#curl")
 
 
-def test_a_file_that_is_not_an_image_shows_the_message_of_the_service(page, url):
+def test_a_file_that_is_not_an_image_is_reported_with_its_name(page, url):
     page.choose_files(ROOT / "README.md")
-    assert page.problem() == api(url, ROOT / "README.md")["detail"]
+    assert page.tab.inner_text("#problem-title") == "README.md cannot be read as an image"
+    assert page.problem() == "Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+    assert api(url, ROOT / "README.md")["detail"] in page.tab.text_content("#problem-answer")
     assert page.tab.get_attribute("#problem", "role") == "alert"
     assert page.tab.is_hidden("#panel")
     page.choose_files(CAT)
@@ -222,7 +293,7 @@ def test_list_entries_and_boxes_highlight_each_other(page):
     page.choose_files(COLLAGE)
     page.tab.locator("#found button").nth(2).hover()
     assert page.tab.get_attribute(".box.lit", "data-index") == "2"
-    page.tab.locator(".box[data-index='3'] .plate").hover()
+    page.tab.locator(".box[data-index='3'] .caption").hover()
     assert page.tab.get_attribute("#found .lit", "data-index") == "3"
     page.tab.locator("#found button").nth(1).focus()
     page.tab.keyboard.press("Enter")
@@ -346,9 +417,9 @@ def test_the_page_passes_the_accessibility_check(page):
 
     check()
     page.choose_files(COLLAGE, ROOT / "README.md")
-    page.tab.click("summary")
+    page.tab.click("#panel summary")
     check()
-    page.tab.locator("#strip button").nth(1).click()
+    page.tab.locator(".thumbnail").nth(1).click()
     check()
     page.tab.click("#open-camera")
     check()
@@ -357,7 +428,7 @@ def test_the_page_passes_the_accessibility_check(page):
 def test_the_colours_of_the_page_equal_those_of_annotated_images(page):
     colours = page.tab.evaluate(
         """async () => {
-            const {classColour, textColourOn} = await import("/web/colours.js");
+            const {classColour, textColourOn} = await import("/web/shared/colours.js");
             return Array.from({length: 1000}, (_, id) => [classColour(id), textColourOn(classColour(id))]);
         }"""
     )
@@ -374,12 +445,12 @@ def test_a_waiting_image_looks_like_the_others_in_the_strip(page):
     held = []
     page.tab.route("**/detect?*", lambda route: held.append(route))
     page.tab.set_input_files("#files", [str(COLLAGE)])
-    page.tab.wait_for_selector("#strip button.waiting")
-    ground = "getComputedStyle(document.querySelector('#strip li:last-child button')).backgroundColor"
+    page.tab.wait_for_selector("#strip .waiting")
+    ground = "getComputedStyle(document.querySelector('#strip li:last-child .thumbnail')).backgroundColor"
     waiting = page.tab.evaluate(ground)
     while not held:
         page.tab.wait_for_timeout(1)  # playwright calls the route handler during this wait
     held[0].continue_()
     page.tab.unroute("**/detect?*")
-    page.tab.wait_for_selector("#strip li:last-child button.answered")
+    page.tab.wait_for_selector("#strip li:last-child .answered")
     assert page.tab.evaluate(ground) == waiting

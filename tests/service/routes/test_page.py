@@ -43,6 +43,7 @@ def test_the_page_is_at_the_root(ask, tiny_app):
         "/web/%2e%2e/app.py",
         "/web//etc/passwd",
         "/web/samples",
+        "/web/correct/",
         "/web/a%00",
     ],
 )
@@ -60,7 +61,7 @@ def test_a_browser_with_the_current_file_gets_304(ask, tiny_app, if_none_match):
     again = ask(tiny_app, "GET", "/web/main.js", headers={"if-none-match": if_none_match.format(first.headers["etag"])})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
-    assert ask(tiny_app, "GET", "/web/style.css", headers={"if-none-match": first.headers["etag"]}).status_code == 200
+    assert ask(tiny_app, "GET", "/web/styles/base.css", headers={"if-none-match": first.headers["etag"]}).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/models"), ("POST", "/detect"), ("GET", "/missing"), ("GET", "/docs")])

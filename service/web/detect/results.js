@@ -1,6 +1,6 @@
 // The results as text: checkboxes for the labels, the list of boxes, and the timing.
 
-import { at, element } from "./dom.js";
+import { at, element } from "../shared/dom.js";
 import { labelStyle, percent } from "./overlay.js";
 
 /** Show a button for each detection, in the order of the boxes. */
@@ -24,20 +24,21 @@ export function showList(detections, labels) {
   );
 }
 
-/** Show a checkbox for each label found at the lowest confidence, with the number of boxes above the chosen confidence. */
+/** Show a checkbox for each label that has boxes above the chosen confidence, with their number. Labels that are not ticked stay visible. */
 export function showLabels(response, confidence, hidden, labels) {
   const counts = new Map(response.detections.map(({ label }) => [label, 0]));
   for (const { label, score } of response.detections) if (score > confidence) counts.set(label, counts.get(label) + 1);
   const key = JSON.stringify([response.model, ...counts.keys()]);
-  at("labels").hidden = !counts.size;
   if (at("labels").dataset.key !== key) {
     at("labels").dataset.key = key; // create checkboxes only for new labels, so that a checkbox keeps the focus
     at("label-boxes").replaceChildren(...[...counts.keys()].map((label) => chip(label, labels)));
   }
   for (const input of at("label-boxes").querySelectorAll("input")) {
     input.checked = !hidden.has(input.value);
+    input.parentElement.hidden = !counts.get(input.value) && input.checked;
     input.parentElement.querySelector(".count").textContent = counts.get(input.value);
   }
+  at("labels").hidden = !at("label-boxes").querySelector(".chip:not([hidden])");
 }
 
 function chip(label, labels) {
@@ -68,12 +69,16 @@ export function showTiming({ total, ...stages }) {
 
 const milliseconds = (time) => `${time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
 
-/** Summarise the boxes, such as "cat 2, person 1", which needs no plural forms. */
+/** Summarise the boxes, such as "Found 3 objects: cat (2), person." */
 export function summary(detections, response, confidence) {
+  const above = response.detections.filter(({ score }) => score > confidence).length;
+  if (!above && response.detections.length) return `No objects above ${percent(confidence)}; ${response.detections.length} below.`;
+  if (!above) return "No objects found. The model knows only the labels at the top of this page.";
+  const hidden = above - detections.length;
+  if (!detections.length) return `All ${above} boxes are hidden: their labels are not ticked.`;
   const counts = new Map();
   for (const { label } of detections) counts.set(label, (counts.get(label) ?? 0) + 1);
-  if (counts.size) return `Found: ${[...counts].map(([label, count]) => `${label} ${count}`).join(", ")}.`;
-  const above = response.detections.filter(({ score }) => score > confidence).length;
-  if (above) return `No boxes shown: ${above} have labels that are not selected.`;
-  return response.detections.length ? `No boxes above this confidence; ${response.detections.length} below.` : "No objects found.";
+  const found = [...counts].map(([label, count]) => (count > 1 ? `${label} (${count})` : label)).join(", ");
+  const objects = detections.length === 1 ? "1 object" : `${detections.length} objects`;
+  return `Found ${objects}: ${found}.${hidden ? ` ${hidden} more hidden.` : ""}`;
 }

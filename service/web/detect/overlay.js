@@ -1,27 +1,26 @@
 // The image with its boxes as an overlay. Positions are percentages, so that the boxes scale with the image; lines and text do not.
 
-import { at, element } from "./dom.js";
-import { classColour, css, textColourOn } from "./colours.js";
-
-const LABEL_SPACE = 0.07; // fraction of the height that a label above its box needs
-const RIGHT_PART = 0.65; // fraction of the width from which labels extend to the left
+import { classColour, css, textColourOn } from "../shared/colours.js";
+import { at, element } from "../shared/dom.js";
+import { placeCaptions } from "./captions.js";
 
 export const percent = (score) => `${Math.round(score * 100)}%`;
 
-/** Return the colours of a label as CSS variables. labels: those of the model, in order. */
+/** Return the colours of a label as CSS variables. labels: all labels, those of the model first and in order. */
 export function labelStyle(labels, label) {
   const colour = classColour(Math.max(labels.indexOf(label), 0));
   return { "--colour": css(colour), "--ink": css(textColourOn(colour)) };
 }
 
-export function showImage(file, response) {
+/** Show an image. size: {width, height} of the upright image, or undefined as long as it is unknown. */
+export function showImage(file, size) {
   const image = at("photo");
   if (image.getAttribute("src") !== file.url) image.src = file.url;
   image.alt = file.name;
-  at("canvas").hidden = !file.upright && !response; // it is not known yet whether the browser can show it
-  if (response) {
-    at("canvas").style.setProperty("--w", response.image.width);
-    at("canvas").style.setProperty("--h", response.image.height);
+  at("canvas").hidden = !file.upright && !size; // it is not known yet whether the browser can show it
+  if (size) {
+    at("canvas").style.setProperty("--w", size.width);
+    at("canvas").style.setProperty("--h", size.height);
   }
 }
 
@@ -31,6 +30,7 @@ export function showBoxes(response, detections, labels) {
   const largestFirst = detections.map((detection, index) => ({ detection, index }));
   largestFirst.sort((a, b) => area(b.detection) - area(a.detection)); // small boxes are on top, so that the pointer can reach them
   at("boxes").replaceChildren(...largestFirst.map(({ detection, index }) => boxElement(detection, index, response.image, labels)));
+  placeCaptions(at("boxes"));
 }
 
 function boxElement({ label, score, box }, index, { width, height }, labels) {
@@ -41,8 +41,14 @@ function boxElement({ label, score, box }, index, { width, height }, labels) {
     width: `${(100 * (box.xmax - box.xmin)) / width}%`,
     height: `${(100 * (box.ymax - box.ymin)) / height}%`,
   };
-  const inside = box.ymin / height < LABEL_SPACE ? " inside" : "";
-  const leftward = box.xmin / width > RIGHT_PART ? " leftward" : "";
-  const plate = element("span", { className: `plate${inside}${leftward}` }, `${label} ${percent(score)}`);
-  return element("div", { className: "box", style, dataset: { index } }, plate);
+  const caption = element("span", { className: "caption" }, `${label} ${percent(score)}`);
+  return element("div", { className: "box", style, dataset: { index } }, caption);
+}
+
+/** Place the captions again whenever the image gets another size. */
+export function listen() {
+  new ResizeObserver(() => {
+    placeCaptions(at("boxes"));
+    placeCaptions(at("editor"));
+  }).observe(at("canvas"));
 }

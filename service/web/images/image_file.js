@@ -1,8 +1,9 @@
 // An image and its responses. Each model is asked once; the slider and the labels select from its response.
 
-import { Problem, annotated, detect } from "./api.js";
+import { Problem, annotated, detect } from "../shared/api.js";
 
-export const MIN_CONFIDENCE = 0.05; // requested from the service; the lower end of the slider
+const MIN_CONFIDENCE = 0.05; // requested from the service; the lower end of the slider
+const DEFAULT_CONFIDENCE = 0.25; // default of the service
 const DEFAULT_MAX_DETECTIONS = 100; // default of the service
 const MAX_DETECTIONS = 1000;
 const NO_BOXES = 1; // a confidence that no score exceeds: the image comes back without boxes
@@ -15,6 +16,9 @@ export class ImageFile {
     this.name = file.name;
     this.url = URL.createObjectURL(file);
     this.upright = false; // whether `url` shows the image that the boxes refer to
+    this.confidence = DEFAULT_CONFIDENCE; // boxes below it are not shown
+    this.hidden = new Set(); // labels that are not shown
+    this.correction = null; // a Correction once the image was opened in Correct mode
     this.responses = new Map(); // by model: the response, or a Problem
   }
 

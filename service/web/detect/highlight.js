@@ -1,6 +1,6 @@
 // Highlights a box together with its list entry. A click keeps the highlight.
 
-import { at } from "./dom.js";
+import { at } from "../shared/dom.js";
 
 let pinned = null;
 

@@ -1,6 +1,6 @@
 // Image files that are dropped, pasted or chosen.
 
-import { at } from "./dom.js";
+import { at } from "../shared/dom.js";
 
 /** addFiles(files) is called with the files; reportProblem(title, detail) if something other than a file is dropped. */
 export function listen(addFiles, reportProblem) {

@@ -45,7 +45,7 @@ async function request(url, options = {}) {
   try {
     response = await fetch(url, { ...options, headers: { ...options.headers, ...apiKey.headers() }, cache: "no-store" });
   } catch {
-    throw new Problem("No response", "The service cannot be reached, or it closed the connection while it received the photo. Check that it is running and that the photo is not too large.");
+    throw new Problem("No response", "The service cannot be reached, or it closed the connection while it received the image. Check that it is running and that the image is not too large.");
   }
   if (!response.ok) throw await problemOf(response);
   return response;

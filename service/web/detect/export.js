@@ -1,8 +1,8 @@
 // The response for use elsewhere: JSON, a curl command, and the image with its boxes.
 
-import { at, copy, save } from "./dom.js";
-import * as apiKey from "./api_key.js";
-import { Problem, annotated, detectUrl } from "./api.js";
+import { at, copy, save } from "../shared/dom.js";
+import * as apiKey from "../shared/api_key.js";
+import { Problem, annotated, detectUrl } from "../shared/api.js";
 
 /** Quote text as one word of a POSIX shell. */
 export function quote(text) {
@@ -11,9 +11,21 @@ export function quote(text) {
 
 /** Show the response as JSON and the request as a curl command. query: the result of `queryFor`. */
 export function showExport(file, response, detections, query) {
-  at("json").textContent = JSON.stringify({ ...response, detections }, null, 2);
-  at("curl").textContent = query ? curlCommand(file, query) : "Every label is hidden.";
+  setText(at("json"), JSON.stringify({ ...response, detections }, null, 2));
+  setText(at("curl"), query ? curlCommand(file, query) : "Every label is hidden.");
   at("download").disabled = !query;
+}
+
+/** Replace a text. The messages "Copied." referred to the previous one. */
+function setText(node, text) {
+  if (node.textContent === text) return;
+  node.textContent = text;
+  showCopied(null, "");
+}
+
+/** Show a message next to the button that was pressed, and next to no other. */
+function showCopied(button, message) {
+  for (const other of document.querySelectorAll("[data-copy]")) other.nextElementSibling.textContent = other === button ? message : "";
 }
 
 function curlCommand(file, query) {
@@ -24,7 +36,7 @@ function curlCommand(file, query) {
 export function listen() {
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", async () => {
-      at("copied").textContent = await copy(at(button.dataset.copy));
+      showCopied(button, await copy(at(button.dataset.copy)));
     });
   }
 }

@@ -1,6 +1,6 @@
 // A dialog that takes a photo with the camera, or explains why there is no camera.
 
-import { at } from "./dom.js";
+import { at } from "../shared/dom.js";
 
 const REASONS = {
   NotAllowedError: "The browser denied this page access to the camera. You can change this in the address bar.",

@@ -1,0 +1,68 @@
+// Shortcuts of Correct mode. Those without Ctrl work only while the focus is on the image, so that they disturb no other input.
+
+import { at } from "../shared/dom.js";
+import * as editor from "./editor.js";
+import * as panel from "./panel.js";
+import * as pointer from "./pointer.js";
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const HELD_STEPS = 50; // a held key crosses the shorter side of the image in so many steps
+
+export function listen() {
+  at("editor").addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) handle(event, () => onKey(event));
+  });
+  at("editor").addEventListener("focusin", ({ target }) => {
+    if (target.dataset.box) editor.select(Number(target.dataset.box));
+  });
+  document.addEventListener("keydown", (event) => {
+    const isText = event.target.matches("input, select, textarea"); // which have their own undo
+    if (editor.current() && !isText && (event.ctrlKey || event.metaKey) && !event.altKey) handle(event, () => onControlKey(event));
+  });
+}
+
+/** Run an action. If it returns true, the browser does nothing else with the key. */
+function handle(event, action) {
+  if (action()) event.preventDefault();
+}
+
+function onKey({ key, shiftKey, repeat }) {
+  if (key in ARROWS) return onArrow(ARROWS[key], shiftKey, repeat);
+  const actions = {
+    Delete: editor.removeSelected,
+    Backspace: editor.removeSelected,
+    Enter: panel.focusLabel,
+    F2: panel.focusLabel,
+    n: editor.addCentred,
+    d: () => editor.setDrawing(!editor.isDrawing()),
+    Escape: onEscape,
+  };
+  const action = actions[key.length === 1 ? key.toLowerCase() : key];
+  action?.();
+  return Boolean(action);
+}
+
+function onArrow([x, y], shiftKey, held) {
+  if (editor.current().selected === null) return false; // the page scrolls
+  const { width, height } = editor.current().size;
+  const step = held ? Math.max(1, Math.round(Math.min(width, height) / HELD_STEPS)) : 1;
+  (shiftKey ? editor.stretch : editor.move)(x * step, y * step, { held });
+  return true;
+}
+
+function onEscape() {
+  if (pointer.cancel()) return;
+  if (editor.isDrawing()) editor.setDrawing(false);
+  else {
+    editor.select(null);
+    at("editor").focus({ preventScroll: true });
+  }
+}
+
+function onControlKey({ key, shiftKey }) {
+  const letter = key.toLowerCase();
+  if (letter === "z") (shiftKey ? editor.redo : editor.undo)();
+  else if (letter === "y") editor.redo();
+  else return false;
+  return true;
+}
