@@ -30,9 +30,9 @@ function show() {
   document.body.classList.toggle("answered", Boolean(response) || (Boolean(file) && !problem)); // reserve space for the response
   at("stage").hidden = !file;
   at("waiting").hidden = Boolean(result);
-  showThumbnails(state.files, file, state.model, { choose, remove });
   if (file) showStage(file, response);
   const correcting = correct.show();
+  showThumbnails(state.files, file, state.model, { choose, remove });
   at("panel").hidden = !response || correcting;
   if (response && !correcting) showResponse(file, response);
   else at("boxes").replaceChildren();

@@ -75,8 +75,13 @@ export function listen() {
     const id = target.closest("[data-entry]")?.dataset.entry;
     if (id) editor.select(Number(id));
   });
-  addEventListener("pointerdown", (event) => (pointerType = event.pointerType), { capture: true });
+  addEventListener("pointerdown", onPointerDown, { capture: true });
   addEventListener("keydown", () => (pointerType = "keyboard"), { capture: true });
+}
+
+function onPointerDown(event) {
+  pointerType = event.pointerType;
+  if (event.target !== at("label")) at("label").blur(); // what was typed belongs to the box that is still selected
 }
 
 function onLabelKey(event) {

@@ -16,7 +16,6 @@ export function cleanText(text) {
  */
 export function annotationXml(filename, { width, height }, boxes) {
   const lines = [
-    "<?xml version='1.0' encoding='utf-8'?>",
     "<annotation>",
     `  <filename>${escape(filename)}</filename>`,
     "  <size>",

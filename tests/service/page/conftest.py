@@ -60,7 +60,7 @@ class Page:
             self.tab.evaluate(
                 """() => {
                     const photo = document.querySelector("#photo").getBoundingClientRect();
-                    return [...document.querySelectorAll(".box")].map((node) => {
+                    return [...document.querySelectorAll("#boxes .box")].map((node) => {
                         const box = node.getBoundingClientRect();
                         const edges = [(box.left - photo.left) / photo.width, (box.top - photo.top) / photo.height,
                                        (box.right - photo.left) / photo.width, (box.bottom - photo.top) / photo.height];
