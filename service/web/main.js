@@ -26,6 +26,7 @@ function show() {
   const problem = state.problem ?? (result instanceof Problem ? result : null);
   showModels();
   showProblem(problem, state.problem ? null : file);
+  document.body.classList.toggle("correcting", state.correcting);
   document.body.classList.toggle("busy", Boolean(file));
   document.body.classList.toggle("answered", Boolean(response) || (Boolean(file) && !problem)); // reserve space for the response
   at("stage").hidden = !file;

@@ -15,7 +15,7 @@ export function show(correction) {
   const { length } = includedFiles();
   at("include").checked = correction.included;
   at("download-set").disabled = !length;
-  at("download-set").textContent = length === 1 ? "Download 1 corrected image" : `Download ${length} corrected images`;
+  at("download-set").textContent = `Download data set (${length === 1 ? "1 image" : `${length} images`})`;
   at("archive-status").textContent = message;
 }
 

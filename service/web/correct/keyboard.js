@@ -16,7 +16,7 @@ export function listen() {
     if (target.dataset.box) editor.select(Number(target.dataset.box));
   });
   document.addEventListener("keydown", (event) => {
-    const isText = event.target.matches("input, select, textarea"); // which have their own undo
+    const isText = event.target === at("label"); // which has its own undo
     if (editor.current() && !isText && (event.ctrlKey || event.metaKey) && !event.altKey) handle(event, () => onControlKey(event));
   });
 }
