@@ -110,7 +110,7 @@ def _draw(image: ImageArray, boxes: Sequence[tuple[Corners, int, str]], labels: 
 
 def class_colour(class_id: int) -> Colour:
     """Return the fixed colour of a class. Hues step by the golden ratio, in three lightnesses, so neighbouring ids differ."""
-    red, green, blue = colorsys.hls_to_rgb(class_id * GOLDEN_RATIO % 1, (0.55, 0.7, 0.4)[class_id % 3], 0.9)
+    red, green, blue = colorsys.hls_to_rgb(class_id * GOLDEN_RATIO % 1, (0.52, 0.36, 0.72)[class_id % 3], 0.9)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 

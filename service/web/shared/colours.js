@@ -1,7 +1,7 @@
 // The class colours of detector/imaging/draw.py. A test compares the two implementations.
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
-const LIGHTNESSES = [0.55, 0.7, 0.4];
+const LIGHTNESSES = [0.52, 0.36, 0.72];
 const SATURATION = 0.9;
 const BLACK = [0, 0, 0];
 const WHITE = [255, 255, 255];
