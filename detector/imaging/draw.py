@@ -43,6 +43,12 @@ def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> t
     return min(drawn_width, max_pixels // drawn_height), drawn_height
 
 
+def shrink_to_draw(decoded: DecodedImage, max_pixels: int = MAX_DRAWN_PIXELS) -> Image.Image:
+    """Return the image at the size at which it is drawn; itself if it is not larger."""
+    size, image = drawn_size(decoded.width, decoded.height, max_pixels), decoded.pillow_image
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if image.width > size[0] else image
+
+
 def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence[str], *, max_pixels: int = MAX_DRAWN_PIXELS) -> DrawnImage:
     """Draw detections on an image, at reduced size if the image is larger than `max_pixels`.
 
@@ -52,9 +58,8 @@ def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence
         labels: Labels by class id.
         max_pixels: Maximum pixels of the result.
     """
-    size = drawn_size(decoded.width, decoded.height, max_pixels)
-    image = decoded.pillow_image
-    canvas = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if image.width > size[0] else image.copy()
+    canvas = shrink_to_draw(decoded, max_pixels)
+    canvas = canvas.copy() if canvas is decoded.pillow_image else canvas
     scale = np.array([canvas.width / decoded.width, canvas.height / decoded.height] * 2, np.float32)
     _draw(canvas, _best_first(detections.moved(lambda boxes: boxes * scale)), labels)
     return DrawnImage(canvas, canvas.width / decoded.width)

@@ -15,7 +15,8 @@ from detector.imaging.encode import encode_image
 from detector.imaging.formats.image_file import ImageFile
 from detector.imaging.image import DecodedImage, decode_file, read_headers
 from detector.placement import ImageArray, Pixels
-from service.inference.image_memory import ImageMemory, needed_bytes
+from service.inference.decoder_process import DecodeTask, decode_in_process
+from service.inference.image_memory import ImageMemory, is_heavy, needed_bytes
 from service.inference.types import InferenceOptions, InferenceResult
 
 ImageInput = bytes | ImageArray
@@ -105,6 +106,9 @@ class ImageJob:
             if not large and not self.memory.is_small(file, needed):
                 self.memory.check_large(needed)
                 return None
+            if is_heavy(file, needed):
+                self.times.add("prepare", 0.0)  # part of the decoding in the other process
+                return DecodedInput(*decode_in_process(DecodeTask(file, self.detector.spec, min_side, draw)))
             image = decode_file(file, min_side)
         with self.times.measure("prepare"):
             keep = image.is_full_size and image.width * image.height <= MAX_KEPT_PIXELS

@@ -16,11 +16,12 @@ from service.settings import Settings
 IMAGE_SHARE = 0.25
 """Share of the process's memory for images that are being processed, if no limit is set."""
 
-MAX_SMALL_BYTES = 128 * 1024**2
-"""Largest share of a slot of the admission queue. It suffices for about 9 megapixels, or 6 if boxes are drawn."""
-
-MAX_SMALL_WORK = 64_000_000
-"""Bytes of pixel data that decoding a small image writes at most (`ImageFile.work`). This takes about a quarter of a second."""
+MAX_THREAD_BYTES = 256 * 1024**2
+"""Memory of an image that is processed in a thread. It suffices for about 20 megapixels, or 16 if boxes are drawn."""
+MAX_THREAD_WORK = 64_000_000
+"""`ImageFile.work` of an image that is decoded in a thread. This takes about a quarter of a second."""
+MAX_THREAD_WEBP_PIXELS = 2_000_000
+"""Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the lock of the interpreter all the time."""
 
 PILLOW_BYTES = 4
 """Memory of a pixel of a decoded image."""
@@ -46,7 +47,7 @@ class ImageMemory:
             cores: Cores of the service.
             largest: Bytes that the largest allowed image needs.
         """
-        small = min(MAX_SMALL_BYTES, limit // (2 * slots))
+        small = min(MAX_THREAD_BYTES, limit // (2 * slots))
         rest = limit - slots * small
         large_slots = max(1, min(cores // 2, rest // largest))
         return cls(small, rest // large_slots, large_slots)
@@ -60,7 +61,7 @@ class ImageMemory:
 
     def is_small(self, file: ImageFile, needed: int) -> bool:
         """Return whether an image that needs this number of bytes is processed in the admission queue."""
-        return needed <= self.small_bytes and file.work <= MAX_SMALL_WORK
+        return needed <= self.small_bytes and not is_heavy(file, needed)
 
     def check_large(self, needed: int) -> None:
         """Raise ImageTooLarge if the image does not fit into the share of a large image."""
@@ -69,6 +70,12 @@ class ImageMemory:
                 f"processing the image needs about {_mib(needed)} MiB of memory, and this service allows {_mib(self.large_bytes)}. "
                 "Send a smaller copy, or raise BOXWRIGHT_MAX_IMAGE_BYTES."
             )
+
+
+def is_heavy(file: ImageFile, needed: int) -> bool:
+    """Return whether an image that needs this number of bytes is decoded in a process of its own (`decoder_process`)."""
+    pixels = file.size[0] * file.size[1]
+    return needed > MAX_THREAD_BYTES or file.work > MAX_THREAD_WORK or (file.format == "WebP" and pixels > MAX_THREAD_WEBP_PIXELS)
 
 
 def needed_bytes(file: ImageFile, min_side: int | None, *, draw: bool) -> int:

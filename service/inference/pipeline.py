@@ -26,8 +26,8 @@ from service.settings import Settings
 MAX_IMAGES_IN_PROGRESS = 4
 """Images of one request that are processed at the same time, so that one request does not fill the queue."""
 
-MAX_WAITING_LARGE = 2 * MAX_IMAGES_IN_PROGRESS
-LARGE_SECONDS = 2.0
+MAX_WAITING_LARGE = MAX_IMAGES_IN_PROGRESS
+LARGE_SECONDS = 4.0
 """Estimate of the time per large image before the first one has been measured."""
 
 

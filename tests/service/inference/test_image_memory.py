@@ -10,7 +10,16 @@ from PIL import Image
 
 from detector.errors import ImageTooLarge
 from detector.imaging.image import decode_file, read_headers
-from service.inference.image_memory import DRAWING_BYTES, MAX_SMALL_WORK, PILLOW_BYTES, ImageMemory, needed_bytes
+from service.inference.image_memory import (
+    DRAWING_BYTES,
+    MAX_THREAD_BYTES,
+    MAX_THREAD_WEBP_PIXELS,
+    MAX_THREAD_WORK,
+    PILLOW_BYTES,
+    ImageMemory,
+    is_heavy,
+    needed_bytes,
+)
 
 MIB = 2**20
 
@@ -56,7 +65,17 @@ def test_an_image_is_small_if_it_needs_little_memory_and_little_work():
     memory, file = ImageMemory(small_bytes=10 * MIB, large_bytes=100 * MIB, large_slots=1), file_of(100, 100)
     assert memory.is_small(file, 10 * MIB)
     assert not memory.is_small(file, 10 * MIB + 1)
-    assert not memory.is_small(replace(file, work=MAX_SMALL_WORK + 1), 1)
     memory.check_large(100 * MIB)
     with pytest.raises(ImageTooLarge, match="needs about 101 MiB of memory, and this service allows 100"):
         memory.check_large(101 * MIB)
+
+
+def test_an_image_is_heavy_if_it_would_block_the_other_threads():
+    file = file_of(100, 100)
+    assert not is_heavy(replace(file, work=MAX_THREAD_WORK), MAX_THREAD_BYTES)
+    assert is_heavy(replace(file, work=MAX_THREAD_WORK + 1), 1)
+    assert is_heavy(file, MAX_THREAD_BYTES + 1)
+    webp = replace(file_of(100, 100, "WEBP"), size=(1, MAX_THREAD_WEBP_PIXELS))
+    assert not is_heavy(webp, 1)
+    assert is_heavy(replace(webp, size=(1, MAX_THREAD_WEBP_PIXELS + 1)), 1)
+    assert not ImageMemory(2**40, 2**40, 1).is_small(replace(file, work=MAX_THREAD_WORK + 1), 1)
