@@ -65,7 +65,7 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
         app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
     app.add_middleware(AccessLogMiddleware, metrics=service_metrics, lifecycle=lifecycle)
     app.add_middleware(SecurityHeadersMiddleware)
-    _add_gauges(service_metrics, limits)
+    _add_gauges(service_metrics, limits, inference)
     _complete_openapi(app)
     return app
 
@@ -93,16 +93,15 @@ def _include_protected(app: FastAPI, router: APIRouter, check: Any) -> None:
         app.include_router(router, dependencies=[Security(check)], responses={401: responses[401]})
 
 
-def _add_gauges(metrics: ServiceMetrics, limits: AdmissionLimits) -> None:
+def _add_gauges(metrics: ServiceMetrics, limits: AdmissionLimits, inference: InferencePipeline) -> None:
     """Add the gauges, which are read at each scrape."""
-    queue = limits.queue
-    metrics.add_gauge("boxwright_queue_length", "Images that are waiting.", lambda: queue.waiting)
+    metrics.add_gauge("boxwright_queue_length", "Images that are waiting.", lambda: inference.waiting)
     metrics.add_gauge("boxwright_queue_limit", "Maximum number of waiting images.", lambda: limits.settings.queue_size)
-    metrics.add_gauge("boxwright_photos_in_flight", "Images that are being processed.", lambda: queue.running)
+    metrics.add_gauge("boxwright_photos_in_flight", "Images that are being processed.", lambda: inference.running)
     metrics.add_gauge(
         "boxwright_service_seconds",
         "Estimated seconds between two finished images while the service is busy.",
-        lambda: queue.service_time.seconds,
+        lambda: inference.queue.service_time.seconds,
     )
     metrics.add_gauge("boxwright_body_bytes", "Bytes of request bodies and annotated images in memory.", lambda: limits.body_bytes)
 

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     max_response_bytes: int = Field(
         default=64 * 1024**2, ge=1, description="Maximum size of the annotated images in one response, in bytes, else 413."
     )
+    max_image_bytes: int | None = Field(
+        default=None,
+        ge=1024**2,
+        description="Memory limit for decoding and drawing all images together, in bytes. An image that cannot fit is answered 413. "
+        "Default: a quarter of the memory.",
+    )
     max_head_bytes: int = Field(
         default=16 * 1024, ge=1024, le=1024**2, description="Maximum size of the request line and headers in bytes, else 431."
     )

@@ -28,4 +28,4 @@ def intra_op_threads() -> int:
 
     variable = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
     configured = tf.config.threading.get_intra_op_parallelism_threads() or (int(variable) if variable.isdecimal() else 0)
-    return configured or len(os.sched_getaffinity(0))
+    return configured or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -17,6 +17,7 @@ from detector.placement import ImageArray
 
 Colour = tuple[int, int, int]
 Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
+_LabelledBox = tuple[Corners, int, str]  # box, class id, text after the label
 Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are excluded
 
 MAX_DRAWN_PIXELS = 16_000_000
@@ -30,7 +31,7 @@ GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 class DrawnImage:
     """An annotated image and its scale."""
 
-    image: ImageArray
+    image: Image.Image
     scale: float  # drawn pixels per image pixel; 1.0 is full size
 
 
@@ -42,6 +43,12 @@ def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> t
     return min(drawn_width, max_pixels // drawn_height), drawn_height
 
 
+def shrink_to_draw(decoded: DecodedImage, max_pixels: int = MAX_DRAWN_PIXELS) -> Image.Image:
+    """Return the image at the size at which it is drawn; itself if it is not larger."""
+    size, image = drawn_size(decoded.width, decoded.height, max_pixels), decoded.pillow_image
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if image.width > size[0] else image
+
+
 def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence[str], *, max_pixels: int = MAX_DRAWN_PIXELS) -> DrawnImage:
     """Draw detections on an image, at reduced size if the image is larger than `max_pixels`.
 
@@ -51,13 +58,11 @@ def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence
         labels: Labels by class id.
         max_pixels: Maximum pixels of the result.
     """
-    size = drawn_size(decoded.width, decoded.height, max_pixels)
-    image = decoded.pillow_image
-    if image.width > size[0]:
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    scale = np.array([image.width / decoded.width, image.height / decoded.height] * 2, np.float32)
-    drawn = draw_detections(np.asarray(image), detections.moved(lambda boxes: boxes * scale), labels)
-    return DrawnImage(drawn, image.width / decoded.width)
+    canvas = shrink_to_draw(decoded, max_pixels)
+    canvas = canvas.copy() if canvas is decoded.pillow_image else canvas
+    scale = np.array([canvas.width / decoded.width, canvas.height / decoded.height] * 2, np.float32)
+    _draw(canvas, _best_first(detections.moved(lambda boxes: boxes * scale)), labels)
+    return DrawnImage(canvas, canvas.width / decoded.width)
 
 
 def draw_detections(image: ImageArray, detections: Detections, labels: Sequence[str]) -> ImageArray:
@@ -73,15 +78,14 @@ def draw_detections(image: ImageArray, detections: Detections, labels: Sequence[
     Returns:
         A read-only copy of the image with the boxes.
     """
-    best_first = sorted(detections, key=lambda detection: -detection.score)
-    return _draw(image, [(each.box, each.class_id, f" {each.score:.0%}") for each in best_first], labels)
+    return _drawn(image, _best_first(detections), labels)
 
 
 def draw_boxes(image: ImageArray, boxes: Boxes, class_ids: NDArray[np.int64], labels: Sequence[str]) -> ImageArray:
     """Draw boxes (N, 4) with classes (N,) but without scores, as `draw_detections` does. Smaller boxes are drawn over larger ones."""
     smallest_first = np.argsort(box_area(boxes), kind="stable")
     pairs = zip(boxes[smallest_first].tolist(), class_ids[smallest_first].tolist(), strict=True)
-    return _draw(image, [(tuple(box), class_id, "") for box, class_id in pairs], labels)
+    return _drawn(image, [(tuple(box), class_id, "") for box, class_id in pairs], labels)
 
 
 def draw_ground_truth(image: ImageArray, boxes: Boxes) -> ImageArray:
@@ -93,9 +97,19 @@ def draw_ground_truth(image: ImageArray, boxes: Boxes) -> ImageArray:
     return np.asarray(canvas)
 
 
-def _draw(image: ImageArray, boxes: Sequence[tuple[Corners, int, str]], labels: Sequence[str]) -> ImageArray:
-    """Draw (box, class id, text after the label), topmost first."""
+def _best_first(detections: Detections) -> list[_LabelledBox]:
+    best_first = sorted(detections, key=lambda detection: -detection.score)
+    return [(each.box, each.class_id, f" {each.score:.0%}") for each in best_first]
+
+
+def _drawn(image: ImageArray, boxes: Sequence[_LabelledBox], labels: Sequence[str]) -> ImageArray:
     canvas = Image.fromarray(image)
+    _draw(canvas, boxes, labels)
+    return np.asarray(canvas)
+
+
+def _draw(canvas: Image.Image, boxes: Sequence[_LabelledBox], labels: Sequence[str]) -> None:
+    """Draw boxes, topmost first."""
     pen = _Pen.fit(canvas)
     marks: list[_Mark] = []
     for box, class_id, suffix in boxes:
@@ -105,7 +119,6 @@ def _draw(image: ImageArray, boxes: Sequence[tuple[Corners, int, str]], labels: 
         pen.draw_box(mark)
     for mark in reversed(marks):
         pen.draw_label(mark)
-    return np.asarray(canvas)
 
 
 def class_colour(class_id: int) -> Colour:

@@ -25,11 +25,12 @@ class EncodedImage:
     data: bytes
 
 
-def encode_image(image: ImageArray, media_type: MediaType = "image/jpeg") -> EncodedImage:
-    """Encode (H, W, 3) uint8 RGB. An image that is too long for a JPEG becomes a PNG."""
+def encode_image(image: ImageArray | Image.Image, media_type: MediaType = "image/jpeg") -> EncodedImage:
+    """Encode (H, W, 3) uint8 RGB, or a Pillow RGB image. An image that is too long for a JPEG becomes a PNG."""
     file = BytesIO()
-    if media_type == "image/png" or max(image.shape) > MAX_JPEG_SIDE:
-        Image.fromarray(image).save(file, "PNG", compress_level=PNG_COMPRESS_LEVEL)
+    pillow_image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    if media_type == "image/png" or max(pillow_image.size) > MAX_JPEG_SIDE:
+        pillow_image.save(file, "PNG", compress_level=PNG_COMPRESS_LEVEL)
         return EncodedImage("image/png", file.getvalue())
-    Image.fromarray(image).save(file, "JPEG", quality=JPEG_QUALITY)
+    pillow_image.save(file, "JPEG", quality=JPEG_QUALITY)
     return EncodedImage("image/jpeg", file.getvalue())

@@ -78,20 +78,29 @@ def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels:
         min_side: Minimum of both sides of a JPEG decoded at reduced scale. None decodes at full scale.
         max_pixels: Refuse images whose full size is larger.
     """
+    return decode_file(read_headers(image_bytes, max_pixels=max_pixels), min_side)
+
+
+def read_headers(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Read the headers of an image file, and check all limits, without decoding pixels. See `read_image` for the errors."""
     if not 1 <= max_pixels <= PILLOW_MAX_PIXELS:
         raise SettingError(f"max_pixels must be 1 to {PILLOW_MAX_PIXELS:,}, got {max_pixels:,}.")
     if not image_bytes:
         raise EmptyImage(f"the image is empty: it has no bytes. Send a {ACCEPTED_FORMATS}.")
-    file = open_image_file(image_bytes)
+    file = replace(open_image_file(image_bytes), received_bytes=len(image_bytes))
     _check_limits(file, max_pixels)
+    return file
+
+
+def decode_file(file: ImageFile, min_side: int | None = None) -> DecodedImage:
+    """Decode a file whose headers have been read. See `decode_image` for `min_side`. Raises NotAnImage, DamagedImage."""
     try:
         image = _upright(_to_rgb(_decode(file, min_side)), file.orientation)
     except _PILLOW_ERRORS as error:
         raise DamagedImage(
-            f"the {file.format} is truncated or corrupt ({error}); {len(image_bytes):,} bytes were received. Send the whole file."
+            f"the {file.format} is truncated or corrupt ({error}); {file.received_bytes:,} bytes were received. Send the whole file."
         ) from error
-    width, height = file.size if file.orientation not in _SWAPPED_SIDES else file.size[::-1]
-    return DecodedImage(image, width, height)
+    return DecodedImage(image, *file.upright_size)
 
 
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError)  # all errors that 800,000 mutated files caused
@@ -207,9 +216,6 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-_SWAPPED_SIDES = frozenset((5, 6, 7, 8))  # orientations that swap width and height
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -35,8 +35,8 @@ class ServiceTimeEstimate:
     are waiting, the interval between two finished jobs is that delay. After a pause it is counted from the job's arrival.
     """
 
-    def __init__(self) -> None:
-        self.seconds = INITIAL_SERVICE_SECONDS
+    def __init__(self, seconds: float = INITIAL_SERVICE_SECONDS) -> None:
+        self.seconds = seconds
         self._count = 0
         self._last_finished = 0.0
 
@@ -61,6 +61,7 @@ class Slot:
 
     def __init__(self) -> None:
         self.stage: Future[Any] | None = None  # the latest
+        self.is_measured = True  # whether the job's time counts in the average
 
     async def run(self, pool: Executor, function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
         """Run a stage in a thread of the pool."""
@@ -75,11 +76,20 @@ class Slot:
 class AdmissionQueue:
     """At most `max_concurrency` jobs hold a slot and at most `queue_size` jobs wait. Use it from one event loop at a time."""
 
-    def __init__(self, max_concurrency: int, queue_size: int) -> None:
+    def __init__(self, max_concurrency: int, queue_size: int, *, unit: str = "images", seconds: float = INITIAL_SERVICE_SECONDS) -> None:
+        """Create an empty queue.
+
+        Args:
+            max_concurrency: Number of slots.
+            queue_size: Maximum number of jobs without a slot.
+            unit: What a job is, in the plural, for messages.
+            seconds: Estimated time of a job before the first one has been measured.
+        """
         self.max_concurrency = max_concurrency
         self.running = 0  # jobs that hold a slot
-        self.service_time = ServiceTimeEstimate()
+        self.service_time = ServiceTimeEstimate(seconds)
         self._queue_size = queue_size
+        self._unit = unit
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -91,11 +101,20 @@ class AdmissionQueue:
         """Raise Overloaded if the queue is full."""
         if self.waiting >= self._queue_size and self.running >= self.max_concurrency:
             after = self.retry_after()
-            raise Overloaded(f"The queue is full: {self.waiting} images are waiting. Try again in {after} s (Retry-After).", after)
+            raise Overloaded(f"The queue is full: {self.waiting} {self._unit} are waiting. Try again in {after} s (Retry-After).", after)
+
+    def check_deadline(self, deadline: float) -> None:
+        """Raise Overloaded if the present jobs are expected to take longer than until `deadline`, a time of the event loop."""
+        if asyncio.get_running_loop().time() + self._remaining_seconds() > deadline:
+            after = self.retry_after()
+            raise Overloaded(f"{self.waiting + self.running} {self._unit} take about {after} s. Try again then (Retry-After).", after)
 
     def retry_after(self) -> int:
         """Estimate the whole seconds until all present jobs are finished; at least 1."""
-        return max(1, ceil((self.waiting + self.running) * self.service_time.seconds))
+        return max(1, ceil(self._remaining_seconds()))
+
+    def _remaining_seconds(self) -> float:
+        return (self.waiting + self.running) * self.service_time.seconds
 
     @asynccontextmanager
     async def slot(self, deadline: float) -> AsyncIterator[Slot]:
@@ -126,9 +145,9 @@ class AdmissionQueue:
                     self._abandon(entered, slot)
                     raise
                 except BaseException:
-                    self._finish(entered)
+                    self._finish(entered, slot)
                     raise
-                self._finish(entered)
+                self._finish(entered, slot)
         except TimeoutError as error:
             if not timeout.expired():  # raised by the job itself
                 raise
@@ -159,8 +178,9 @@ class AdmissionQueue:
                 self.running += 1
                 granted.set_result(None)
 
-    def _finish(self, entered: float) -> None:
-        self.service_time.add(entered, asyncio.get_running_loop().time())
+    def _finish(self, entered: float, slot: Slot) -> None:
+        if slot.is_measured:
+            self.service_time.add(entered, asyncio.get_running_loop().time())
         self._release()
 
     def _abandon(self, entered: float, slot: Slot) -> None:

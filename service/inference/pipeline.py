@@ -1,45 +1,34 @@
 """The path of an image: bytes -> image -> placement -> pixels -> network -> logits -> grid, NMS -> detections.
 
-Decoding, resizing, post-processing and drawing run in worker threads, the network in the threads of its model (`executor`).
-The event loop only waits.
+Decoding, resizing, post-processing and drawing run in worker threads (`image_job`), the network in the threads of its model
+(`executor`). The event loop only waits.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import NamedTuple
+from functools import partial
 from weakref import WeakKeyDictionary
 
-from PIL import Image
-
-from detector.detector import Detector, PreparedImage
 from detector.engines.cores import usable_cores
 from detector.errors import ImageError
-from detector.grid import Logits
-from detector.imaging.draw import draw_limited, drawn_size
-from detector.imaging.encode import encode_image
-from detector.imaging.image import DecodedImage, decode_image
-from detector.placement import ImageArray, Pixels
 from service.errors import DeadlineMissed, Overloaded
 from service.inference.admission_queue import AdmissionQueue
 from service.inference.executor import BatchingOptions, InferenceExecutor, NetworkOutput
+from service.inference.image_job import ImageInput, ImageJob
+from service.inference.image_memory import ImageMemory
 from service.inference.types import InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
 from service.observability.metrics import ServiceMetrics
 from service.request.context import current_context
 from service.settings import Settings
 
-ImageInput = bytes | ImageArray
-"""The content of an image file, or a decoded image."""
-
-MAX_KEPT_PIXELS = 16_000_000
-"""Largest image that stays in memory, at three bytes per pixel, until it is drawn on. A larger image is decoded again."""
-
 MAX_IMAGES_IN_PROGRESS = 4
 """Images of one request that are processed at the same time, so that one request does not fill the queue."""
+
+MAX_WAITING_LARGE = MAX_IMAGES_IN_PROGRESS
+LARGE_SECONDS = 4.0
+"""Estimate of the time per large image before the first one has been measured."""
 
 
 class InferencePipeline:
@@ -47,15 +36,28 @@ class InferencePipeline:
 
     def __init__(self, settings: Settings, metrics: ServiceMetrics, cores: int | None = None) -> None:
         """Create the pipeline. `cores` defaults to those that the process may use."""
-        cores = cores or usable_cores()
+        all_cores = usable_cores()
+        cores = cores or all_cores
         self._settings = settings
         self._metrics = metrics
-        # Decoding takes up to 12 bytes per pixel, 750 MB for the largest image. The number of threads bounds the total.
         self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="image")
         self._batching = BatchingOptions(settings.batch_size, settings.batch_wait_ms / 1000)
         self._executors: WeakKeyDictionary[LoadedModel, InferenceExecutor] = WeakKeyDictionary()
         # Slots for the images in those threads and for the images that are ready for the next calls of the network.
-        self.queue = AdmissionQueue(2 * cores + settings.batch_size, settings.queue_size)
+        slots = 2 * cores + settings.batch_size
+        self._memory = ImageMemory.of(settings, slots=slots, cores=cores, all_cores=all_cores)
+        self.queue = AdmissionQueue(slots, settings.queue_size)
+        self._large_queue = AdmissionQueue(self._memory.large_slots, MAX_WAITING_LARGE, unit="large images", seconds=LARGE_SECONDS)
+
+    @property
+    def waiting(self) -> int:
+        """Number of images that wait for a slot."""
+        return self.queue.waiting + self._large_queue.waiting
+
+    @property
+    def running(self) -> int:
+        """Number of images that hold a slot."""
+        return self.queue.running + self._large_queue.running
 
     async def detect(self, image: ImageInput, model: LoadedModel, options: InferenceOptions) -> InferenceResult:
         """Detect objects in one image.
@@ -66,33 +68,47 @@ class InferencePipeline:
             options: Which detections to return.
 
         Raises:
-            ImageError: The bytes are not a readable image.
+            ImageError: The bytes are not a readable image, or it needs too much memory.
             Overloaded: The queue is full.
             DeadlineMissed: The deadline of the request has passed.
         """
-        job = _Job(image, model.detector, options, self._settings.max_pixels)
-        executor = self._executor_of(model)
-        output: Future[NetworkOutput] = Future()
+        job = ImageJob(image, model.detector, options, self._settings.max_pixels, self._memory)
+        deadline = self._deadline()
         try:
-            async with self.queue.slot(self._deadline()) as slot:
-                job.times.finish("queue")
-                decoded = await slot.run(self._workers, job.decode, lambda pixels: executor.submit(pixels, output))
-                network = await slot.wait(output)
-                job.times.add("network", network.seconds)
-                result = await slot.run(self._workers, job.postprocess, network.logits, decoded)
+            result = await self._process(job, model, self.queue, deadline)
+            if result is None:
+                self._large_queue.check_deadline(deadline)
+                result = await self._process(job, model, self._large_queue, deadline)
         except Overloaded:
             self._metrics.rejected.labels("queue").inc()
             raise
         except DeadlineMissed:
             self._metrics.deadline_missed.inc()
             raise
+        assert result is not None
+        if result.annotated and (context := current_context()):
+            context.reserve_response(len(result.annotated.data))
+        self._metrics.record_result(model, result.detections, job.times.seconds)
+        return result
+
+    async def _process(self, job: ImageJob, model: LoadedModel, queue: AdmissionQueue, deadline: float) -> InferenceResult | None:
+        """Run all stages of an image in a slot of the queue. Return None if the image is large and this is the queue of small ones."""
+        executor, output = self._executor_of(model), Future[NetworkOutput]()
+        decode = partial(job.decode, lambda pixels: executor.submit(pixels, output), large=queue is self._large_queue)
+        try:
+            async with queue.slot(deadline) as slot:
+                job.times.finish("queue")
+                decoded = await slot.run(self._workers, decode)
+                if decoded is None:
+                    slot.is_measured = False
+                    return None
+                network = await slot.wait(output)
+                job.times.add("network", network.seconds)
+                result = await slot.run(self._workers, job.postprocess, network.logits, decoded)
         finally:
             output.cancel()
         if network.is_first:
             self._metrics.batch_size.observe(network.batch_size)
-        if result.annotated and (context := current_context()):
-            context.reserve_response(len(result.annotated.data))
-        self._metrics.record_result(model, result.detections, job.times.seconds)
         return result
 
     def _deadline(self) -> float:
@@ -103,91 +119,6 @@ class InferencePipeline:
         if model not in self._executors:
             self._executors[model] = InferenceExecutor.of(model, self._batching)
         return self._executors[model]
-
-
-class _StageTimes:
-    """Seconds by stage of one request."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._started = perf_counter()
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        started = perf_counter()
-        yield
-        self.add(stage, perf_counter() - started)
-
-    def add(self, stage: str, seconds: float) -> None:
-        self.seconds[stage] = seconds
-
-    def finish(self, stage: str) -> None:
-        """End a stage that started with the request."""
-        self.add(stage, perf_counter() - self._started)
-
-    def milliseconds(self, *stages: str) -> dict[str, float]:
-        """Return the milliseconds of these stages, and "total" since the start of the request."""
-        seconds = {stage: self.seconds[stage] for stage in stages} | {"total": perf_counter() - self._started}
-        return {stage: round(1000 * value, 2) for stage, value in seconds.items()}
-
-
-class _Decoded(NamedTuple):
-    prepared: PreparedImage
-    image: ImageInput  # for drawing: the decoded image at full size, or the file if that is too large to keep
-
-
-@dataclass
-class _Job:
-    """The stages of one image that run in worker threads."""
-
-    source: ImageInput
-    detector: Detector
-    options: InferenceOptions
-    max_pixels: int
-    times: _StageTimes = field(default_factory=_StageTimes)
-
-    def decode(self, submit: Callable[[Pixels], None]) -> _Decoded:
-        """Decode and resize, then submit the pixels from this thread, because the event loop may be busy."""
-        if isinstance(self.source, bytes):
-            decoded = self._decode_file(self.source)
-        else:
-            self.times.add("decode", 0.0)
-            with self.times.measure("prepare"):
-                decoded = _Decoded(self.detector.preprocess(self.source), self.source)
-        submit(decoded.prepared.pixels)
-        return decoded
-
-    def _decode_file(self, image_bytes: bytes) -> _Decoded:
-        with self.times.measure("decode"):
-            reduced = decode_image(image_bytes, self.detector.min_decode_side, max_pixels=self.max_pixels)
-        with self.times.measure("prepare"):
-            keep = self.options.draw and reduced.is_full_size and reduced.width * reduced.height <= MAX_KEPT_PIXELS
-            return _Decoded(self.detector.preprocess(reduced), reduced.array if keep else image_bytes)
-
-    def postprocess(self, logits: Logits, decoded: _Decoded) -> InferenceResult:
-        options, placement, annotated, scale = self.options, decoded.prepared.placement, None, 1.0
-        with self.times.measure("select"):
-            detections = self.detector.postprocess(
-                logits,
-                decoded.prepared,
-                score_threshold=options.score_threshold,
-                iou_threshold=options.iou_threshold,
-                class_ids=options.class_ids,
-                max_detections=options.max_detections,
-            )
-        if options.draw:
-            with self.times.measure("draw"):
-                drawn = draw_limited(self._image_to_draw(decoded), detections, self.detector.spec.labels)
-                annotated, scale = encode_image(drawn.image, options.draw), drawn.scale
-        times = self.times.milliseconds("decode", "prepare", "network", "select")
-        return InferenceResult(placement.width, placement.height, detections, annotated, times, scale)
-
-    def _image_to_draw(self, decoded: _Decoded) -> DecodedImage:
-        """Return the image at the size that is drawn, or larger."""
-        width, height = decoded.prepared.placement.width, decoded.prepared.placement.height
-        if isinstance(decoded.image, bytes):
-            return decode_image(decoded.image, min(drawn_size(width, height)), max_pixels=self.max_pixels)
-        return DecodedImage(Image.fromarray(decoded.image), width, height)
 
 
 async def detect_each(
@@ -218,6 +149,6 @@ async def detect_all(
     results = []
     for number, result in enumerate(await detect_each(pipeline, images, model, options), 1):
         if isinstance(result, ImageError):
-            raise result if len(images) == 1 else type(result)(f"photo {number} of {len(images)}: {result}") from result
+            raise result if len(images) == 1 else type(result)(f"image {number} of {len(images)}: {result}") from result
         results.append(result)
     return results

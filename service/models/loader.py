@@ -25,6 +25,10 @@ LOADING_FACTOR = 4
 """Peak memory while a model is loaded, as a multiple of its size. Measured: everyday and everyday-int8 3.6, YOLOv2 4.1."""
 
 
+ASSUMED_MEMORY = 8 * 1024**3
+"""Memory of the machine where Python cannot ask for it (Windows)."""
+
+
 class InsufficientMemory(ModelError):
     """The model needs more memory than is left. `needed` is the number of free bytes in the model budget that it needs."""
 
@@ -102,7 +106,7 @@ class ModelLoader:
 
 def available_memory(cgroup: Path = CGROUP_ROOT, member: Path = PROCESS_CGROUPS) -> int:
     """Return the bytes that the process may use: the machine's memory or the lowest cgroup limit (version 1 or 2)."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else ASSUMED_MEMORY
     files = (group / name for group in cgroup_folders("memory", cgroup, member) for name in ("memory.max", "memory.limit_in_bytes"))
     limits = (file.read_text(encoding="ascii").strip() for file in files if file.is_file())
     return min([machine, *(int(limit) for limit in limits if limit != "max")])

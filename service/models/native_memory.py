@@ -4,7 +4,7 @@ import ctypes
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the allocator is configured before anything large is imported
     from service.models.loaded_model import LoadedModel
@@ -23,7 +23,7 @@ def configure_allocator() -> bool:
     """Set glibc's allocator options. Return False without glibc, or if the environment sets options (MALLOC_..., GLIBC_TUNABLES)."""
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _libc_function("mallopt")
     if mallopt is None:
         return False
     options = ((M_ARENA_MAX, ARENAS), (M_MMAP_THRESHOLD, LARGE_BLOCK), (M_TRIM_THRESHOLD, 4 * LARGE_BLOCK))
@@ -45,6 +45,11 @@ def _start_release(last_reference: list[object]) -> None:
 
 def _release(last_reference: list[object]) -> None:
     last_reference.clear()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _libc_function("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _libc_function(name: str) -> Any:
+    """Return a function of the C library, or None if it lacks the function (macOS) or Python cannot open it (Windows)."""
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None

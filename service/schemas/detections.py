@@ -102,7 +102,7 @@ class DetectResponse(BaseModel):
 
 EXAMPLE_FAILURE: JsonDict = {
     "problem": {
-        "type": "urn:boxwright:problem:empty-photo",
+        "type": "urn:boxwright:problem:empty-image",
         "title": "The image is empty",
         "status": 400,
         "detail": "A sentence that explains the problem and what to do.",

@@ -45,16 +45,16 @@ class ProblemKind:
 
 
 PROBLEM_KINDS: Mapping[type[Exception], ProblemKind] = {
-    EmptyImage: ProblemKind(400, "empty-photo", "The image is empty"),
+    EmptyImage: ProblemKind(400, "empty-image", "The image is empty"),
     BadForm: ProblemKind(400, "bad-form", "The form is not valid"),
     BadJson: ProblemKind(400, "bad-json", "The JSON is not valid"),
     BadHeader: ProblemKind(400, "bad-header", "A header is not valid"),
-    InvalidApiKey: ProblemKind(401, "key-wanted", "A valid API key is required"),
+    InvalidApiKey: ProblemKind(401, "key-required", "A valid API key is required"),
     ForbiddenOrigin: ProblemKind(403, "forbidden-origin", "The host or the origin is not allowed"),
     UnknownModel: ProblemKind(404, "unknown-model", "Unknown model"),
     BodyTimeout: ProblemKind(408, "slow-body", "The body took too long to arrive"),
     BodyTooLarge: ProblemKind(413, "body-too-large", "The body is too large"),
-    ImageTooLarge: ProblemKind(413, "photo-too-large", "The image has too many pixels"),
+    ImageTooLarge: ProblemKind(413, "image-too-large", "The image has too many pixels"),
     ResponseTooLarge: ProblemKind(413, "response-too-large", "The response is too large"),
     NotAnImage: ProblemKind(415, "not-an-image", "The body is not an image"),
     UnsupportedMediaType: ProblemKind(415, "unsupported-body", "The content type is not supported"),

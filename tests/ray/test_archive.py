@@ -24,8 +24,8 @@ VALID_IMAGES = 300
 UNREADABLE = {
     "cut.jpg": "damaged-image",
     "text.png": "not-an-image",
-    "empty.jpg": "empty-photo",
-    "huge.png": "photo-too-large",
+    "empty.jpg": "empty-image",
+    "huge.png": "image-too-large",
     "gone.jpg": "bad-file",
 }
 

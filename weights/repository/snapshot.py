@@ -1,17 +1,19 @@
-"""A private copy of a file in memory."""
+"""A private copy of a file."""
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from weights.formats.bounded_io import open_regular_file
 
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[Path]:
-    """Copy a file into memory, and yield the path of the copy, which is valid within the block.
+    """Copy a file into memory (Linux) or into a temporary folder, and yield the path of the copy, which is valid within the block.
 
     safetensors maps the files it reads. If another program overwrites a mapped file, it truncates the file first, and SIGBUS kills the
     process that reads the mapping. The copy avoids this.
@@ -19,9 +21,20 @@ def snapshot(path: Path) -> Iterator[Path]:
     Raises:
         ModelFileError: The file cannot be read or is not a regular file.
     """
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a file that is still mapped
+            copy_path = Path(folder) / "copy"
+            with copy_path.open("wb") as copy:
+                _copy(path, copy)
+            yield copy_path
+        return
     descriptor = os.memfd_create(path.name[:200])
     with open(descriptor, "wb") as copy:  # noqa: PTH123  # a descriptor has no path
-        with open_regular_file(path) as (file, _):
-            shutil.copyfileobj(file, copy, 1 << 20)
-            copy.flush()
+        _copy(path, copy)
+        copy.flush()
         yield Path(f"/proc/self/fd/{descriptor}")
+
+
+def _copy(path: Path, copy: BinaryIO) -> None:
+    with open_regular_file(path) as (file, _):
+        shutil.copyfileobj(file, copy, 1 << 20)

@@ -73,6 +73,10 @@ class _Frame:
             low_bits[first : last + 1] = [bits & 15] * (last + 1 - first)
             self.work += self.blocks[number] * (last + 1 - first + BLOCK_OVERHEAD)
 
+    @property
+    def coefficient_bytes(self) -> int:
+        return 2 * 64 * sum(self.blocks.values()) if self.progressive else 0
+
     def check_complete(self, *, ended: bool) -> None:
         """Raise DamagedImage if a scan is missing. An image with an end marker may lack refinements."""
         complete = all((low[0] >= 0) if ended else not any(low) for low in self.low_bits.values())
@@ -132,9 +136,10 @@ def _segment(data: bytes, at: int) -> bytes:
 def _finish(parts: list[bytes | memoryview], frame: _Frame, orientation: int, *, ended: bool) -> ImageFile:
     frame.check_complete(ended=ended)
     if ended:
-        return ImageFile("JPEG", b"".join((*parts, _END)), frame.size, frame.work, orientation)
-    body = _without_padding(b"".join(parts))
-    return ImageFile("JPEG", body, frame.size, 2 * frame.work, orientation, _ENDINGS)
+        body, work, endings = b"".join((*parts, _END)), frame.work, ()
+    else:
+        body, work, endings = _without_padding(b"".join(parts)), 2 * frame.work, _ENDINGS
+    return ImageFile("JPEG", body, frame.size, work, orientation, endings, coefficient_bytes=frame.coefficient_bytes)
 
 
 def _without_padding(data: bytes) -> bytes:

@@ -199,4 +199,4 @@ def test_decoding_needs_no_more_memory_than_announced(name, cost_of):
     before = cost_of(b"empty").peak_bytes
     cost = cost_of(out.getvalue())
     assert not cost.refused
-    assert cost.peak_bytes - before <= open_image_file(out.getvalue()).peak_bytes + 4 * MB
+    assert cost.peak_bytes - before <= open_image_file(out.getvalue()).peak_bytes() + 4 * MB

@@ -117,7 +117,7 @@ def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, 
     wrong = ', error="invalid_token"' if headers else ""
     assert answer.headers["www-authenticate"] == f'Bearer realm="boxwright"{wrong}'
     kind, sentence = words(answer.json())
-    assert kind in ("urn:boxwright:problem:key-wanted", False, "")
+    assert kind in ("urn:boxwright:problem:key-required", False, "")
     assert ("Unknown API key" if headers else "X-API-Key: KEY") in sentence
 
 

@@ -84,7 +84,7 @@ def test_models_are_listed(client):
 @pytest.mark.parametrize(
     ("content", "options", "status", "slug"),
     [
-        (b"", {}, 400, "empty-photo"),
+        (b"", {}, 400, "empty-image"),
         (b"not a photo", {}, 415, "not-an-image"),
         (None, {"model": "missing"}, 404, "unknown-model"),
         (None, {"classes": ["unicorn"]}, 422, "unknown-class"),

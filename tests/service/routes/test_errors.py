@@ -31,7 +31,7 @@ def check(answer, status, slug):
 @pytest.mark.parametrize(
     ("body", "status", "slug"),
     [
-        (b"", 400, "empty-photo"),
+        (b"", 400, "empty-image"),
         (b"just some text, not a photo", 415, "not-an-image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not-an-image"),
         (b"\x00" * 1000, 415, "not-an-image"),
@@ -43,7 +43,7 @@ def test_a_body_that_is_not_an_image_is_refused(detect, body, status, slug):
 
 
 def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(detect, png_that_claims):
-    check(detect(png_that_claims(60_000, 60_000)), 413, "photo-too-large")
+    check(detect(png_that_claims(60_000, 60_000)), 413, "image-too-large")
 
 
 def test_a_png_with_fewer_pixels_than_declared_is_refused(detect, png_that_claims):
@@ -57,7 +57,7 @@ def test_a_truncated_jpeg_is_refused(detect, photo):
 
 def test_an_image_above_the_pixel_limit_is_refused(tiny_model, photo, ask):
     app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_pixels=79 * 50))
-    check(ask(app, "POST", "/detect", content=photo(80, 50)), 413, "photo-too-large")
+    check(ask(app, "POST", "/detect", content=photo(80, 50)), 413, "image-too-large")
     assert ask(app, "POST", "/detect", content=photo(79, 50)).status_code == 200
 
 
@@ -123,7 +123,7 @@ def test_an_invalid_form_is_refused(detect, content_type, body):
 
 
 def test_an_empty_file_in_a_form_is_an_empty_image(detect):
-    check(detect(part(b"image", b"") + b"--edge--\r\n", {"content-type": FORM}), 400, "empty-photo")
+    check(detect(part(b"image", b"") + b"--edge--\r\n", {"content-type": FORM}), 400, "empty-image")
 
 
 def test_a_body_above_the_limit_is_refused_and_one_at_the_limit_is_read(tiny_model, photo, ask):

@@ -42,7 +42,7 @@ ACCEPTED = {
 }
 WHOLE = encoded(noise(200, 150), "JPEG")
 REFUSED = {
-    "empty": (b"", {}, 400, "empty-photo"),
+    "empty": (b"", {}, 400, "empty-image"),
     "text": (b"no photo at all, only words", {}, 415, "not-an-image"),
     "a truncated jpeg": (WHOLE[: len(WHOLE) // 2], {}, 422, "damaged-image"),
     "an unknown class": (WHOLE, {"classes": "unicorn"}, 422, "unknown-class"),
@@ -100,7 +100,7 @@ def test_an_invalid_request_is_answered_with_a_problem(client, name):
 @pytest.mark.usefixtures("unaffected")
 def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(client, png_that_claims):
     answer = client.post("/detect", content=png_that_claims(60_000, 60_000))
-    assert (answer.status_code, answer.json()["type"]) == (413, "urn:boxwright:problem:photo-too-large")
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:boxwright:problem:image-too-large")
     assert "60,000 x 60,000" in answer.json()["detail"]
 
 

@@ -122,7 +122,7 @@ def test_image_that_claims_too_many_pixels_takes_no_memory(served, png_that_clai
     before = served.memory()
     answer = httpx.post(f"{served.url}/detect", content=png_that_claims(60_000, 60_000))
     assert answer.status_code == 413
-    assert answer.json()["type"] == "urn:boxwright:problem:photo-too-large"
+    assert answer.json()["type"] == "urn:boxwright:problem:image-too-large"
     assert served.memory() - before < 16 * MIB
 
 

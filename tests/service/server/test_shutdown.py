@@ -58,7 +58,7 @@ def test_unfinished_request_is_cut_off_after_the_grace_time(start_service, model
 
 BLOCKING = """
 import ctypes, signal, sys
-import service.inference.pipeline as pipeline
+import service.inference.image_job as image_job
 from cli.commands.serve import load_registry
 from service.app import create_app
 from service.server.uvicorn_server import run_server
@@ -68,7 +68,7 @@ def block(*_, **__):
     print("decoding", flush=True)
     ctypes.CDLL(None).sleep(600)  # native code that releases the interpreter, as decoders do
 
-pipeline.decode_image = block
+image_job.decode_file = block
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as `boxwright serve` does
 settings = read_settings(model=sys.argv[1], port=0, grace_seconds=3, notice_seconds=0)
 run_server(create_app(load_registry(settings), settings), settings)

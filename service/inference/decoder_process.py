@@ -1,0 +1,148 @@
+"""Decode a heavy image in a child process.
+
+Decoding 64 megapixels takes up to 3 s. Parts of it hold the lock of the interpreter (all of it for WebP), so in a thread of the service
+it would stop the event loop. The child has a lower priority and a limit of its processor time, and a crash ends only the child.
+
+The child receives pickled arguments. It answers with a line of JSON and raw pixels, because the parent must not trust it.
+"""
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from detector import errors
+from detector.detector import PreparedImage
+from detector.errors import DamagedImage, ImageError
+from detector.imaging.draw import drawn_size, shrink_to_draw
+from detector.imaging.formats.image_file import ImageFile
+from detector.imaging.image import DecodedImage, decode_file
+from detector.placement import Placement
+from detector.spec import ModelSpec
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+logger = logging.getLogger("boxwright.service")
+
+CPU_SECONDS = 30
+"""Limit of the child's processor time; more than five times what the slowest known file needs."""
+NICENESS = 5
+"""Lowers the child's priority: busy threads of the service get three times its share of a core."""
+COMMAND = "from service.inference.decoder_process import run_child; run_child()"
+BAND_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class DecodeTask:
+    """What the child does: decode a file, place it in the network's input, and keep a copy to draw on if `draw`."""
+
+    file: ImageFile
+    spec: ModelSpec
+    min_side: int | None  # see `decode_image`
+    draw: bool
+
+
+def decode_in_process(task: DecodeTask) -> tuple[PreparedImage, DecodedImage | None]:
+    """Decode an image in a child process.
+
+    Returns:
+        The image for the network, and the image to draw on if the task includes it.
+
+    Raises:
+        ImageError: The image cannot be decoded, or the child process failed.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen([sys.executable, "-c", COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            _send(child.stdin, task)
+            return _receive(child.stdout, task)
+        except (OSError, ValueError, EOFError) as error:
+            child.kill()
+            logger.error("the process that decodes a %s ended with %s: %s", task.file.format, child.wait(), error)
+            raise DamagedImage(f"the {task.file.format} cannot be decoded within the limits of this service. Save it again.") from error
+        finally:
+            child.kill()
+
+
+def _send(pipe: IO[bytes], task: DecodeTask) -> None:
+    pickle.dump(task, pipe)
+    pipe.close()
+
+
+def _receive(pipe: IO[bytes], task: DecodeTask) -> tuple[PreparedImage, DecodedImage | None]:
+    header: dict[str, Any] = json.loads(pipe.readline(10_000) or "null") or {}
+    if "error" in header:
+        raise _image_error(str(header["error"]), str(header["message"]))
+    if not header:
+        raise EOFError("no response")
+    placement = Placement.of(task.spec, *task.file.upright_size)
+    pixels = np.empty((placement.size, placement.size, 3), np.float32)
+    _read_into(pipe, memoryview(pixels).cast("B"))
+    image = None
+    if task.draw:
+        size = header["width"], header["height"]
+        limit = task.file.decoded_size(min(drawn_size(*task.file.size)))
+        if not 1 <= min(size) <= max(size) <= max(limit):
+            raise ValueError(f"unexpected size {size}")
+        data = bytearray(3 * size[0] * size[1])
+        _read_into(pipe, memoryview(data))
+        image = DecodedImage(Image.frombytes("RGB", size, data), *task.file.upright_size)
+    return PreparedImage(placement, pixels), image
+
+
+def _read_into(pipe: IO[bytes], target: memoryview) -> None:
+    """Fill `target`. Raises EOFError if the pipe ends before."""
+    at = 0
+    while at < len(target):
+        count = pipe.readinto(target[at : at + BAND_BYTES])  # type: ignore[attr-defined]  # a BufferedReader
+        if not count:
+            raise EOFError(f"only {at:,} of {len(target):,} bytes")
+        at += count
+
+
+def _image_error(name: str, message: str) -> ImageError:
+    error = getattr(errors, name, DamagedImage)
+    return error(message) if isinstance(error, type) and issubclass(error, ImageError) else DamagedImage(message)
+
+
+def run_child() -> None:
+    """Decode the image that stdin describes, and write it to stdout."""
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        os.nice(NICENESS)
+    task = pickle.load(sys.stdin.buffer)  # noqa: S301  # from the parent process
+    output = sys.stdout.buffer
+    try:
+        decoded = decode_file(task.file, task.min_side)
+        pixels = Placement.of(task.spec, decoded.width, decoded.height).apply(decoded.pillow_image)
+        image = _image_to_draw(task, decoded) if task.draw else None
+    except ImageError as error:
+        output.write(json.dumps({"error": type(error).__name__, "message": str(error)}).encode() + b"\n")
+        return
+    size = image.size if image is not None else (0, 0)
+    output.write(json.dumps({"width": size[0], "height": size[1]}).encode() + b"\n")
+    output.write(pixels.data)
+    if image is not None:
+        rows = max(1, BAND_BYTES // (3 * size[0]))
+        for top in range(0, size[1], rows):
+            output.write(image.crop((0, top, size[0], min(top + rows, size[1]))).tobytes())
+    output.flush()
+
+
+def _image_to_draw(task: DecodeTask, decoded: DecodedImage) -> Image.Image:
+    side = min(drawn_size(*task.file.size))
+    if not decoded.is_full_size:
+        decoded = decode_file(task.file, side)
+    return shrink_to_draw(decoded)

@@ -1,0 +1,70 @@
+"""Images decoded in a child process: equal to those decoded in a thread, and isolated from the service."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.errors import DamagedImage
+from detector.imaging.draw import MAX_DRAWN_PIXELS
+from detector.imaging.image import decode_file, read_headers
+from detector.placement import Placement
+from service.inference import decoder_process
+from service.inference.decoder_process import DecodeTask, decode_in_process
+
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
+
+
+def file_of(form, width=300, height=200, **options):
+    out = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(out, form, exif=ROTATED, **options)
+    return read_headers(out.getvalue())
+
+
+@pytest.mark.parametrize(("form", "min_side"), [("WEBP", None), ("JPEG", None), ("JPEG", 100)])
+def test_the_result_equals_that_of_a_thread(tiny_model, form, min_side):
+    file = file_of(form)
+    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, min_side, draw=True))
+    expected = decode_file(file, min_side)
+    assert prepared.placement == Placement.of(tiny_model.spec, 200, 300)
+    np.testing.assert_array_equal(prepared.pixels, prepared.placement.apply(expected.pillow_image))
+    assert (image.width, image.height) == (200, 300)
+    np.testing.assert_array_equal(image.array, decode_file(file).array)
+
+
+def test_the_image_to_draw_on_is_at_most_as_large_as_the_drawn_image(tiny_model):
+    file = replace(file_of("PNG", 5000, 4000, compress_level=1), orientation=1)
+    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=True))
+    assert (prepared.placement.width, prepared.placement.height) == (image.width, image.height) == (5000, 4000)
+    assert image.pillow_image.width * image.pillow_image.height <= MAX_DRAWN_PIXELS
+    assert decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=False))[1] is None
+
+
+def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
+    file = file_of("JPEG")
+    damaged = replace(file, image_bytes=file.image_bytes[:2000] + file.image_bytes[-2:])
+    with pytest.raises(DamagedImage) as expected:
+        decode_file(damaged)
+    with pytest.raises(DamagedImage) as found:
+        decode_in_process(DecodeTask(damaged, tiny_model.spec, None, draw=False))
+    assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        "import os, sys; sys.stdin.buffer.read(); os.abort()",
+        "",
+        "import sys; sys.stdin.buffer.read(); print('no JSON')",
+        "import sys; sys.stdin.buffer.read(); print('{\"width\": 1000000, \"height\": 1}'); print('x' * 100000)",
+        "import sys; sys.stdin.buffer.read(); print('{\"error\": \"SystemExit\", \"message\": \"forged\"}')",
+    ],
+)
+def test_a_failing_child_process_fails_only_its_image(tiny_model, monkeypatch, child):
+    monkeypatch.setattr(decoder_process, "COMMAND", child)
+    with pytest.raises(DamagedImage):
+        decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=True))

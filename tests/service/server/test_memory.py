@@ -1,0 +1,67 @@
+"""Peak memory of a service process that receives many large images at the same time."""
+
+import io
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+MIB = 2**20
+PROCESS_BYTES = 250 * MIB
+"""Growth of the process that is not counted: threads, heaps, JSON and base64 of responses, buffers of sockets."""
+
+
+def noisy(form, side):
+    """Encode a large image with noise in one corner, so that its file is small but its annotated PNG is not trivial."""
+    image = Image.new("RGB", (side, side), (90, 120, 150))
+    image.paste(Image.fromarray(np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)), (side - 900, side - 900))
+    out = io.BytesIO()
+    image.save(out, form, **({"lossless": True, "method": 0} if form == "WEBP" else {"compress_level": 1} if form == "PNG" else {}))
+    return out.getvalue()
+
+
+def send_all(url, files, clients):
+    def send(image_bytes):
+        return httpx.post(
+            f"{url}/detect?format=both", content=image_bytes, headers={"Accept": "image/png", "X-Request-Timeout": "3000"}, timeout=3000
+        )
+
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(send, files))
+
+
+def check_memory(start_service, model_file, files, limit, clients):
+    """Send all files with many clients. The process stays within its limit, and answers afterwards."""
+    service = start_service(model_file, BOXWRIGHT_MAX_IMAGE_BYTES=str(limit), BOXWRIGHT_REQUEST_SECONDS="3000", BOXWRIGHT_BODY_SECONDS="600")
+    try:
+        before = service.memory()
+        responses = send_all(service.url, files, clients)
+        grown = service.memory() - before
+        alive = httpx.post(f"{service.url}/detect", content=noisy("JPEG", 1000), timeout=600).status_code
+    finally:
+        service.stop()
+    counts = Counter(response.status_code for response in responses)
+    assert set(counts) <= {200, 413, 503}, counts
+    assert counts[200] > 0
+    assert alive == 200
+    assert grown < limit + PROCESS_BYTES, f"{grown / MIB:,.0f} MiB; {counts}"
+    return responses
+
+
+def test_many_large_images_are_answered_and_one_that_can_never_fit_is_refused(start_service, model_file):
+    files = [noisy("PNG", 3000), *2 * [noisy("PNG", 2000), noisy("JPEG", 2000)], noisy("BMP", 2000)]
+    first, *others = check_memory(start_service, model_file, files, 128 * MIB, clients=6)
+    assert [response.status_code for response in others] == [200] * 5
+    assert first.status_code == 413
+    assert first.json()["type"] == "urn:boxwright:problem:image-too-large"
+    assert "BOXWRIGHT_MAX_IMAGE_BYTES" in first.json()["detail"]
+
+
+@pytest.mark.slow
+def test_many_images_of_64_megapixels_at_once_stay_within_the_memory_limit(start_service, model_file):
+    files = [noisy(form, 8000) for form in ("PNG", "JPEG")]
+    responses = check_memory(start_service, model_file, 20 * files, 1536 * MIB, clients=40)
+    assert Counter(response.status_code for response in responses)[503] > 0
