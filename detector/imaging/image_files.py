@@ -53,5 +53,8 @@ _OTHER_FILES = {
     "a video": re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL),
     "a PDF": re.compile(rb"%PDF"),
     "a ZIP archive": re.compile(rb"PK\x03\x04"),
+    "compressed with gzip": re.compile(rb"\x1f\x8b"),
+    "a URL, and URLs are not downloaded": re.compile(rb"\s*(?i:https?|ftp|file|s3)://"),
+    "an XML, SVG or HTML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!doctype|!--|svg|html|annotation)", re.IGNORECASE),
     "base64 text, which must be decoded first": re.compile(rb"data:image/|/9j/|iVBORw0KGgo|UklGR|R0lGOD"),
 }

@@ -21,6 +21,8 @@ def decode_base64(text: Any) -> bytes:
         prefix, _, text = text.partition(",")
         if not prefix.endswith(";base64"):
             raise ValueError(f"must be a base64 data URL, got one that begins with {prefix[:40]!r}")
+    if "://" in text[:20]:
+        raise ValueError(f"is a URL ({text[:80]}), and the service downloads nothing. Send the image file itself in base64")
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from service.errors import BadForm, UnsupportedMediaType
 from service.request.base64_image import Base64Image
+from service.request.body_hints import check_form_file, check_json_body, check_plain_body
 from service.request.json_body import parse_json
 from service.request.multipart import parse_form
 
@@ -43,6 +44,17 @@ class ImagesInJson(BaseModel):
         default=None, description='Several image files. The response is {"results": [...]}, in the same order.'
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, value: Any) -> Any:
+        unknown = next((key for key in value if key not in cls.model_fields), None) if isinstance(value, dict) else None
+        if unknown is not None:
+            raise ValueError(
+                f'unknown key {unknown[:80]!r}. The keys are "image", an image in base64, and "images", a list of them. '
+                "Options belong in the query, such as ?confidence=0.5"
+            )
+        return value
+
     @model_validator(mode="after")
     def _check_one_field(self) -> Self:
         if len(self.model_fields_set) != 1 or (self.image is None and self.images is None):
@@ -68,7 +80,8 @@ async def read_images(request: Request) -> UploadedImages:
     Raises:
         BadForm: The multipart form cannot be used.
         BadJson: The JSON cannot be used.
-        UnsupportedMediaType: The body is compressed, or another multipart type.
+        NotAnImage, DamagedImage: The plain body shows a common mistake, see `body_hints`.
+        UnsupportedMediaType: The body is compressed, an image that is declared as JSON, or another multipart type.
     """
     check_content_coding(request)
     content_type = request.headers.get("content-type", "")
@@ -81,8 +94,10 @@ async def read_images(request: Request) -> UploadedImages:
     if media_type == "multipart/form-data":
         return _images_in_form(content_type, body)
     if media_type == "application/json" or media_type.endswith("+json"):
+        check_json_body(body)
         images = await asyncio.to_thread(parse_json, body, ImagesInJson)
         return UploadedImages(images.images or [], True) if images.image is None else UploadedImages([images.image], False)
+    check_plain_body(body)
     return UploadedImages([body], is_batch=False)
 
 
@@ -95,4 +110,6 @@ def _images_in_form(content_type: str, body: bytes) -> UploadedImages:
         )
     if not fields:
         raise BadForm(f"The form has no field {IMAGE_FIELD!r}. Send each image as a field of this name.")
+    for field in fields:
+        check_form_file(field.name, field.data)
     return UploadedImages([field.data for field in fields], is_batch=len(fields) > 1)

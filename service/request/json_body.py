@@ -33,9 +33,13 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
         return model.model_validate(from_json(body, allow_inf_nan=False, cache_strings=False))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise BadJson(_message(first["loc"], first["msg"])) from error
+        raise BadJson(_message(first["loc"], _PLAIN_MESSAGES.get(first["type"], first["msg"]))) from error
     except ValueError as error:
         raise BadJson(f"The JSON cannot be parsed: {str(error)[:MAX_MESSAGE_LENGTH]}.") from error
+
+
+_PLAIN_MESSAGES = {"extra_forbidden": "unknown key", "model_type": "must be an object in braces", "missing": "this key is required"}
+"""Replacements for pydantic's messages, by its types of errors."""
 
 
 def _message(location: Sequence[int | str], text: str) -> str:

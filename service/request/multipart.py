@@ -60,7 +60,9 @@ def parse_form(content_type: str, body: bytes) -> list[FormField]:
 
 
 def _boundary(content_type: str) -> bytes:
-    _, options = parse_options_header(content_type)
+    media_type, options = parse_options_header(content_type)
+    if media_type != b"multipart/form-data":
+        raise BadForm(f"The body is not a form of type multipart/form-data, but {content_type[:80]!r}. With curl: --form image=@FILE.")
     boundary = options.get(b"boundary")
     if not boundary:
         raise BadForm("The content type names no boundary. Let the HTTP client library set this header.")

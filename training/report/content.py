@@ -1,6 +1,6 @@
 """The parts that the report's template displays."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -41,14 +41,26 @@ class ImageSheet:
 
 
 @dataclass(frozen=True)
+class NextStep:
+    """Advice, and the commands that follow it, one per line."""
+
+    text: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Results:
     """The best model on the validation set."""
 
     image_set: str
     data_changed: bool
-    facts: Sequence[tuple[str, str]]  # value, description
+    ap50: float  # NaN without boxes
+    images: int
+    boxes: Mapping[str, int]  # by label
+    facts: Sequence[tuple[str, str]]  # further measures: value, description
     speed: str
     classes: Table
     sizes: Table
     plots: Sequence[Plot]
-    sheets: Sequence[ImageSheet]
+    mistakes: Sequence[ImageSheet]
+    best: Sequence[ImageSheet]

@@ -18,6 +18,9 @@ MAX_POINTS_PER_CURVE = 150
 MAX_SIZE_CHANGES = 6
 """Changes of the input size that are marked. Multi-scale training changes the size too often to mark."""
 
+ROW_POINTS = 8
+"""Height of a row of texts at the top of a plot."""
+
 
 def downsample(
     steps: Sequence[int], values: Sequence[float], max_points: int = MAX_POINTS_PER_CURVE
@@ -116,15 +119,15 @@ def _validation_points(axes: Axes, record: RunRecord, key: str, colour: str, **s
 def _mark_size_changes(axes: Axes, record: RunRecord) -> None:
     pairs = zip(record.metrics, record.metrics[1:], strict=False)
     changes = [(after["step"], after["size"]) for before, after in pairs if before["size"] != after["size"]]
-    for step, size in changes if len(changes) <= MAX_SIZE_CHANGES else ():
-        _mark(axes, step, f"{size} px")
+    for row, (step, size) in enumerate(changes if len(changes) <= MAX_SIZE_CHANGES else ()):
+        _mark(axes, step, f"{size} px", row=row)
 
 
 def _mark_last_mosaic(axes: Axes, record: RunRecord) -> None:
     """Mosaics are harder than single images, so the loss falls where they end."""
     config = record.config
     if record.steps and record.metrics and config.mosaic and config.mosaic_until * record.steps < record.metrics[-1]["step"]:
-        _mark(axes, config.mosaic_until * record.steps, "no mosaics")
+        _mark(axes, config.mosaic_until * record.steps, "no mosaics", row=MAX_SIZE_CHANGES)
 
 
 def _mark_unfreezing(axes: Axes, record: RunRecord) -> None:
@@ -132,9 +135,10 @@ def _mark_unfreezing(axes: Axes, record: RunRecord) -> None:
         _mark(axes, record.unfreezing_step, "all layers")
 
 
-def _mark(axes: Axes, step: float, text: str) -> None:
+def _mark(axes: Axes, step: float, text: str, *, row: int = 0) -> None:
+    """Draw a line with a text. Lines that are close together have their texts in different rows."""
     axes.axvline(step, color=COLOURS[4], linestyle=":", linewidth=1)
-    axes.annotate(text, (step, 1), xycoords=("data", "axes fraction"), xytext=(2, -2), textcoords="offset points", va="top", fontsize=7)
+    axes.annotate(text, (step, 1), xycoords=("data", "axes fraction"), xytext=(2, -2 - ROW_POINTS * row), textcoords="offset points", va="top", fontsize=7)
 
 
 def _legend(axes: Axes) -> None:

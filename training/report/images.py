@@ -1,4 +1,4 @@
-"""Small images with ground truth and detections: the worst and the best results of a detector."""
+"""Images with ground truth and detections: the worst and the best results of a detector."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from training.report.content import ImageSheet, ReportImage
 
 MAX_IMAGES = 6
 """Images of each kind."""
-MAX_THUMBNAIL_SIDE = 480
-"""Pixels."""
+MAX_IMAGE_SIDE = 800
+"""Pixels. The page shows the images smaller until they are opened."""
 _JPEG_QUALITY = 80
 
 TITLES = {
-    "worst": "Worst: mistakes with the highest scores",
-    "missed": "Missed: most objects without a detection",
-    "best": "Best: all objects found, with the highest scores and the most exact boxes",
+    "worst": "Wrong detections with the highest scores",
+    "missed": "Images with the most missed objects",
+    "best": "Best images: all objects found, with the highest scores and the most exact boxes",
 }
 
 
-def image_sheets(samples: Sequence[Sample], results: Sequence[ImageResult], labels: Sequence[str]) -> list[ImageSheet]:
-    """Return a sheet for each kind that has images. Raises ImageError, OSError."""
+def image_sheets(samples: Sequence[Sample], results: Sequence[ImageResult], labels: Sequence[str]) -> dict[str, ImageSheet]:
+    """Return a sheet for each kind that has images: "worst", "missed", "best". Raises ImageError, OSError."""
     selected = select_examples(results, MAX_IMAGES)
-    return [
-        ImageSheet(TITLES[kind], [_draw(samples[result.index], result, labels) for result in chosen])
+    return {
+        kind: ImageSheet(TITLES[kind], [_draw(samples[result.index], result, labels) for result in chosen])
         for kind, chosen in selected.items()
         if chosen
-    ]
+    }
 
 
 def _draw(sample: Sample, result: ImageResult, labels: Sequence[str]) -> ReportImage:
     image = Image.fromarray(sample.load_image())
     width, height = image.size
-    image.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
+    image.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
     scale = np.array([image.width / width, image.height / height] * 2, np.float32)
     detections = result.detections.moved(lambda boxes: boxes * scale)
     drawn = draw_detections(draw_ground_truth(np.asarray(image), result.truth.boxes * scale), detections, labels)

@@ -29,17 +29,15 @@ def measure_results(record: RunRecord, events: Events) -> Results:
     model = load_model(record.folder.path / "best.safetensors")
     samples = record.val_samples()
     evaluation = evaluate_detector(Detector(model.spec, load_engine(model)), samples, events=events)
-    coco = evaluation.coco
+    coco, sheets = evaluation.coco, image_sheets(samples, image_results(evaluation), model.spec.labels)
     omitted = f" {evaluation.other_boxes} boxes with labels that the model does not know are ignored." if evaluation.other_boxes else ""
     return Results(
         image_set=record.task.val_set,
         data_changed=not record.is_validation_set_unchanged(samples),
-        facts=[
-            (_number(evaluation.ap50), "AP50 (area under the curve)"),
-            (_number(coco.ap), "COCO AP (IoU 0.50 to 0.95)"),
-            (_number(coco.ap75), "AP75"),
-            (f"{len(evaluation.detections)}", "images"),
-        ],
+        ap50=evaluation.ap50,
+        images=len(evaluation.detections),
+        boxes={label: result.boxes for label, result in evaluation.classes.items()},
+        facts=[(_number(coco.ap), "COCO AP (IoU 0.50 to 0.95)"), (_number(coco.ap75), "AP75")],
         speed=f"Detection took {1 / evaluation.images_per_second * 1000:.0f} ms per image, including reading the file.{omitted}",
         classes=_classes(evaluation),
         sizes=_sizes(coco, evaluation.truths),
@@ -53,7 +51,8 @@ def measure_results(record: RunRecord, events: Events) -> Results:
                 "Row: class of the ground truth; last row: detections without one. Column: detected class; last column: missed objects.",
             ),
         ],
-        sheets=image_sheets(samples, image_results(evaluation), model.spec.labels),
+        mistakes=[sheets[kind] for kind in ("worst", "missed") if kind in sheets],
+        best=[sheets[kind] for kind in ("best",) if kind in sheets],
     )
 
 

@@ -15,13 +15,14 @@ from training.report.curves import ap_figure, gradient_figure, learning_rate_fig
 from training.report.layer_heatmaps import dead_units_figure, has_dead_units, ratio_figure
 from training.report.results import measure_results
 from training.report.svg import figure_svg
+from training.report.verdict import headline, next_steps, reliability_warning
 from training.run.record import RunRecord
 from weights.atomic_files import atomic_write
 
 try:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 except ModuleNotFoundError as error:
-    raise MissingExtra("reports need jinja2, which is not installed: pip install 'boxwright[train]'.") from error
+    raise MissingExtra("reports need jinja2, which is not installed. Install the extra 'train'.") from error
 
 FILE_NAME = "report.html"
 MAX_WARNINGS = 100
@@ -53,7 +54,9 @@ def write_report(folder: Path, events: Events = SILENT) -> Path:
     html = template.render(
         title=record.folder.path.resolve().name,
         ending=record.ending,
-        summary=_summary(record),
+        headline=headline(record, results),
+        reliability_warning=reliability_warning(results),
+        next_steps=list(next_steps(record, results)),
         curves=_curves(record),
         validated=bool(record.validations),
         warnings=_warnings(record),
@@ -65,23 +68,6 @@ def write_report(folder: Path, events: Events = SILENT) -> Path:
     with atomic_write(folder / FILE_NAME) as file:
         file.write(html.encode())
     return folder / FILE_NAME
-
-
-def _summary(record: RunRecord) -> list[tuple[str, str]]:
-    done = record.metrics[-1]["step"] if record.metrics else 0
-    facts = [(f"{done:,}", f"steps of {record.steps:,}" if record.steps else "steps")]
-    if best := record.best:
-        facts += [
-            (f"{best['ap50']:.3f}", f"AP50 of best.safetensors (step {best['step']:,})"),
-            (f"{best['val_loss']:.3f}", "its validation loss"),
-        ]
-    if record.outcome:
-        facts.append((_duration(record.outcome["seconds"]), "since the run began or was last resumed"))
-    return facts
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _curves(record: RunRecord) -> list[Plot]:

@@ -78,7 +78,9 @@ def test_an_empty_file_is_refused():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"<html><body>404", "starts with '<html><body>404'"),
+        (b"<html><body>404", "is an XML, SVG or HTML document"),
+        (b"\x1f\x8b\x08\x00", "is compressed with gzip"),
+        (b"https://example.com/cat.jpg", "is a URL, and URLs are not downloaded"),
         (b'{"error": "not found"}', "starts with '{"),
         (b"BMW is a maker of cars", "starts with 'BMW is a"),
         (b"a", "starts with 'a'"),

@@ -117,7 +117,7 @@ def test_the_model_list_ignores_the_body(served, request_arguments):
         ("detection", {"files": {"image": b""}}, 400, "empty"),
         ("detection", {"files": {"picture": b"x"}}, 400, "one field 'image', got 0"),
         ("detection", {"files": [("image", b"x"), ("image", b"y")]}, 400, "one field 'image', got 2"),
-        ("detection", {"data": {"image": "x"}}, 400, "names no boundary"),
+        ("detection", {"data": {"image": "x"}}, 400, "not a form of type multipart"),
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "high"}}, 400, "min_confidence must be a number"),
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "nan"}}, 400, "min_confidence must be a number"),
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "40"}}, 400, "from 0 to 1, got '40'"),

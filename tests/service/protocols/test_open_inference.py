@@ -248,7 +248,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (plain(["AAAA"], outputs=[{"name": "masks"}]), b"", None, "outputs.0.name: Input should be 'boxes'"),
         (plain(["AAAA"], outputs=[{"name": "boxes"}] * 2), b"", None, "may be requested once"),
         (plain(["AAAA"], parameters={"confidence": 2}), b"", None, "parameters.confidence"),
-        (plain(["AAAA"], parameters={"confidnce": 0.5}), b"", None, "parameters.confidnce: Extra inputs"),
+        (plain(["AAAA"], parameters={"confidnce": 0.5}), b"", None, "parameters.confidnce: unknown key"),
         (plain(["AAAA"], id=7), b"", None, "id"),
         (
             {"inputs": [binary(7)["inputs"][0] | {"parameters": {"content_type": "hex"}}]},

@@ -125,17 +125,57 @@ def test_report_has_settings_course_and_results(run, rectangles, best):
     folder.write_outcome("all epochs are done.", step=6, seconds=150.0)
     page = report_of(folder)
     assert "All epochs are done." in page.text
-    assert "2 min since the run began" in page.text
-    assert "6 steps of 12 0.738 AP50 of best.safetensors (step 6) 2.500 its validation loss" in page.text
+    assert "2 min training time since the last start" in page.text
+    assert "6 steps of 12" in page.text
     assert "conv1 is idle. (steps 3, 6)" in page.text
     assert f"4 of {len(Config.model_fields)} options differ from their defaults." in page.text
     assert "loss darknet modern" in page.text
     assert page.values("class").count("marked") == 4
     assert json.loads((folder.path / "environment.json").read_text())["data"]["train"]["sha256"] in page.text
     evaluation = evaluate_detector(Detector(best.spec, load_engine(best)), read_set(rectangles, "val"))
-    assert f"{evaluation.ap50:.3f} AP50 (area under the curve)" in page.text
+    assert f"All epochs are done. {evaluation.ap50:.3f} AP50 of best.safetensors (step 6)" in page.text
     assert [label for label in best.spec.labels if f"{label} {evaluation.classes[label].boxes} " in page.text] == ["blue", "red"]
     assert "have changed since the run began" not in page.text
+
+
+def test_report_starts_with_ap_and_validation_set_and_mistakes_then_advises_and_folds_the_layers(run):
+    folder = run()
+    folder.write_outcome("all epochs are done.", step=6, seconds=150.0)
+    page = report_of(folder)
+    order = (
+        "AP50 of best.safetensors",
+        "in the validation set 'val'",
+        "one box changes its AP50 by",
+        "Worst mistakes",
+        "What to do next",
+        f"boxwright detect IMAGE_OR_FOLDER --model {folder.path / 'best.safetensors'} --out annotated",
+        "By class",
+        "Loss and its terms",
+        "Layers from input to output",
+    )
+    positions = [page.text.find(words) for words in order]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+    assert "--resume" not in page.text
+
+
+def test_every_image_of_the_report_can_be_enlarged(run):
+    text = write_report(run().path).read_text(encoding="utf-8")
+    assert text.count("<summary><img") == Page(text).tags["img"] > 0
+
+
+def test_report_shows_false_alarms_if_the_run_measured_them(run):
+    folder = run()
+    assert "false alarms" not in report_of(folder).text
+    measured = {"memory": {"images": 64, "0.25": 0.125, "0.5": 0.0625}}
+    (folder.path / "conclusion.json").write_text(json.dumps({"false_alarms": measured}))
+    expected = "12.5% false alarms in 64 remembered images that were not trained on (6.2% at confidence 0.5)"
+    assert expected in report_of(folder).text
+
+
+def test_report_of_a_killed_run_says_how_to_continue_it(run):
+    folder = run()
+    assert f"boxwright finetune --resume {folder.path}" in report_of(folder).text
 
 
 def test_report_has_curves_heatmaps_and_images(run):

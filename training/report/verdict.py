@@ -1,0 +1,90 @@
+"""The beginning of the report: how good the model is, how reliable that number is, and what to do next."""
+
+import json
+from collections.abc import Iterator
+from math import isnan
+from shlex import quote
+from typing import Any
+
+from training.report.content import NextStep, Results
+from training.run.record import RunRecord
+
+FEW_BOXES = 20
+"""With fewer boxes of a class in the validation set, one box changes its AP50 by more than 5 points."""
+CONCLUSION = "conclusion.json"
+SOURCES = {"memory": "remembered images that were not trained on", "background": "background images"}
+"""What false alarms are measured on, by the keys of conclusion.json."""
+
+
+def headline(record: RunRecord, results: Results | None) -> list[tuple[str, str]]:
+    """Return the most important numbers with descriptions: AP50, size of the validation set, false alarms, and steps."""
+    facts = []
+    best = record.best
+    step = f" (step {best['step']:,})" if best else ""
+    if results:
+        value = "no boxes" if isnan(results.ap50) else f"{results.ap50:.3f}"
+        facts += [(value, f"AP50 of best.safetensors{step}"), (_size(results), f"in the validation set {results.image_set!r}")]
+    elif best:
+        facts.append((f"{best['ap50']:.3f}", f"AP50 of best.safetensors{step}"))
+    facts += _false_alarms(record)
+    done = record.metrics[-1]["step"] if record.metrics else 0
+    facts.append((f"{done:,}", f"steps of {record.steps:,}" if record.steps else "steps"))
+    if record.outcome:
+        facts.append((_duration(record.outcome["seconds"]), "training time since the last start"))
+    return facts
+
+
+def reliability_warning(results: Results | None) -> str | None:
+    """Return a sentence if a class has so few boxes in the validation set that its AP50 is not reliable."""
+    few = {label: count for label, count in results.boxes.items() if 0 < count < FEW_BOXES} if results else {}
+    if not few:
+        return None
+    label = min(few, key=lambda each: (few[each], each))
+    return (
+        f"The validation set has only {_count(few[label], 'box')} of {label}: one box changes its AP50 by "
+        f"{round(100 / few[label])} points. Add validation images before you rely on AP50."
+    )
+
+
+def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]:
+    """Yield advice with the commands to run, most useful first."""
+    run, data = quote(str(record.folder.path)), quote(record.task.dataset)
+    model = quote(str(record.folder.path / "best.safetensors"))
+    if record.outcome is None or "Resume" in record.outcome["why"]:
+        yield NextStep("Continue this run from its last checkpoint:", f"boxwright finetune --resume {run}")
+    if results is None:
+        return
+    if any(results.mistakes):
+        yield NextStep(
+            "Look at the worst mistakes. If a box is missing or wrong in the data, correct the annotation, check the data and train again:",
+            f"boxwright data check {data}\nboxwright finetune {data}",
+        )
+    last = record.validations[-1]["step"] if record.validations else None
+    if record.best and record.best["step"] == last and len(record.validations) > 1:
+        epochs = 2 * record.config.epochs
+        yield NextStep("The last validation was the best one, so a longer training may help:", f"boxwright finetune {data} --epochs {epochs}")
+    yield NextStep("Try the model on new images:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --out annotated")
+    yield NextStep("Serve it over HTTP, with a page to try it:", f"boxwright serve --model {model}")
+
+
+def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:
+    """False alarms as the run measured them at its end, if it did."""
+    path = record.folder.path / CONCLUSION
+    measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("false_alarms", {}) if path.is_file() else {}
+    return [
+        (f"{shares['0.25']:.1%}", f"false alarms in {shares['images']:,} {SOURCES.get(source, source)} ({shares['0.5']:.1%} at confidence 0.5)")
+        for source, shares in measured.items()
+    ]
+
+
+def _size(results: Results) -> str:
+    return f"{_count(results.images, 'image')}, {_count(sum(results.boxes.values()), 'box')}"
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("x") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
