@@ -45,7 +45,7 @@ format: .venv/everything
 	touch $@
 
 .venv/everything: .venv/core
-	$(PIP) --editable '.[train,ray,dev]'
+	$(PIP) --editable '.[train,openvino,ray,dev]'
 	touch $@
 
 # OpenCV 5 has no Darknet importer. OpenVINO is not a dependency of Boxwright.

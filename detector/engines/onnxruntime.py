@@ -73,9 +73,7 @@ class OnnxEngine:
         return engine
 
     @classmethod
-    def from_cache(
-        cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32"
-    ) -> "OnnxEngine":
+    def from_cache(cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32") -> "OnnxEngine":
         """Load a cached engine in milliseconds. Its two sessions share the memory-mapped constants.
 
         Raises:
@@ -154,8 +152,8 @@ def execution_providers(device: Device) -> list[Any]:
     suitable = [name for name in names if name in available]
     if not suitable:
         raise SettingError(
-            f"device {device!r} needs onnxruntime's {' or '.join(names)}. The installed onnxruntime has {', '.join(available)}. "
-            "Install the package of onnxruntime for your device (onnxruntime-gpu, onnxruntime-directml), or choose the device 'cpu'."
+            f"device {device!r} needs an onnxruntime with {', '.join(names)}. The installed one has {', '.join(available)}. Install "
+            "onnxruntime-gpu (NVIDIA) or onnxruntime-directml (Windows), use the engine openvino (Intel), or choose the device 'cpu'."
         )
     return [_with_options(suitable[0]), _CPU]
 
@@ -176,9 +174,7 @@ def engine_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _build_session(
-    parts: "OnnxParts", threads: int | None, cache_folder: Path | None = None, providers: list[Any] | None = None
-) -> Any:
+def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path | None = None, providers: list[Any] | None = None) -> Any:
     graph, kernels = parts
     options = _session_options(threads or usable_cores())
     options.add_external_initializers(list(kernels), [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()])
@@ -239,4 +235,3 @@ def _session_options(threads: int) -> Any:
         # Such processors sum 8-bit products in 16 bits, which may overflow. The slower unsigned kernels avoid that.
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
-

@@ -1,7 +1,6 @@
 """OpenVINO runs the graph of `onnx.graph`, the one that `boxwright export --to onnx` writes."""
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -102,7 +101,7 @@ class OpenvinoEngine:
         Does nothing on other devices than the CPU, with one processor, or above MAX_SECOND_SESSION_BYTES.
         """
         small = sum(array.nbytes for array in model.arrays.values()) <= MAX_SECOND_SESSION_BYTES
-        if small and device in ("auto", "cpu") and usable_cores() > 1 and self.single_threaded_session is None:
+        if small and device in ("auto", "cpu") and usable_cores() > 1:
             options = _cpu_options(usable_cores(), parallel=True)
             self.single_threaded_session = CompiledNetwork(_compile(model, device, self.precision, options))
 
@@ -144,7 +143,7 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _compile(model: Model, device: Device, precision: Precision, cpu_options: Mapping[str, Any]) -> Any:
+def _compile(model: Model, device: Device, precision: Precision, cpu_options: dict[str, Any]) -> Any:
     from detector.onnx.graph import build_onnx
 
     name = _device_name(device)

@@ -59,9 +59,7 @@ def build_engine(
         from weights.formats.tensornets.engine import TensornetsEngine
 
         return TensornetsEngine.of(model)
-    return engines.load_engine(
-        model, name, device=device, precision=precision, threads=threads, concurrent_sessions=concurrent_sessions
-    )
+    return engines.load_engine(model, name, device=device, precision=precision, threads=threads, concurrent_sessions=concurrent_sessions)
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,12 @@ class Choice:
 
     def load(self, content_key: str | None = None) -> Model:
         """Load the model with the chosen precision and input size. Raises ModelError, and SettingError for a wrong input size."""
-        model = self.source.load(content_key).at_input_size(self.options.input_size)
-        return model if self.precision == "int8" else replace(model, quantization=None)
+        return self.adapt(self.source.load(content_key))
+
+    def adapt(self, model: Model) -> Model:
+        """Return the loaded model with the chosen precision and input size. Raises SettingError for a wrong input size."""
+        resized = model.at_input_size(self.options.input_size)
+        return resized if self.precision == "int8" else replace(resized, quantization=None)
 
     def build(self, model: Model, *, threads: int | None = None, concurrent_sessions: bool = False) -> Engine:
         """Build the engine for the loaded model. Raises as `build_engine` does."""
@@ -216,7 +218,10 @@ def _cached_content(choice: Choice, content: str) -> str:
 
 
 def _persist(key: str, model: Model, built: Engine, *, concurrent_sessions: bool) -> None:
-    """Cache the engine. Then give `built` a single-threaded session: that of onnxruntime's cached engine shares its memory with the file."""
+    """Cache the engine. Then give `built` a single-threaded session.
+
+    The session of onnxruntime's cached engine is the cheapest, because it shares its memory with the file.
+    """
     from detector.engines.onnxruntime import OnnxEngine
     from weights.engines import disk_cache
 

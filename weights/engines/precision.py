@@ -7,6 +7,7 @@ in the same folder, made from it by `boxwright quantize`.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from detector.engines.cores import has_bfloat16, has_vnni
@@ -14,7 +15,7 @@ from detector.engines.support import Precision
 from detector.errors import SettingError
 from weights.embedded import EMBEDDED_INT8
 from weights.engines.options import PrecisionChoice
-from weights.formats.safetensors import ModelHeader, arrays_checksum, read_header
+from weights.formats.safetensors import ModelHeader, arrays_checksum, load_model, read_header, save_model
 from weights.hub.resolve import ModelSource
 
 MAX_AP_LOSS = 0.005
@@ -55,7 +56,7 @@ class Versions:
         if header.quantization is not None:
             return cls("int8", {"float32": source, "bfloat16": source, "int8": source}, (header.provenance,))
         sources: dict[Precision, ModelSource] = {"float32": source, "bfloat16": source}
-        records = [header.provenance]
+        records: list[Mapping[str, str]] = [header.provenance]
         if (found := _int8_version(source, header)) is not None:
             sources["int8"], provenance = found
             records.append(provenance)
@@ -99,6 +100,29 @@ def recorded_ap50(provenance: Mapping[str, str], precision: Precision) -> Record
     text = next((provenance[key] for key in _AP_KEYS[precision] if key in provenance), "")
     found = re.fullmatch(r"(\d\.\d+) on (.+)", text)
     return RecordedAp(float(found[1]), found[2]) if found else None
+
+
+def record_ap50(path: Path, precision: Precision, ap50: float, images: str) -> None:
+    """Write an AP50 into the provenance of a model file.
+
+    Args:
+        path: The model file, which is replaced.
+        precision: The precision that was measured.
+        ap50: The AP50.
+        images: What it was measured on, such as "301 photos (animals, val)". "auto" compares precisions on equal images only.
+
+    Raises:
+        ModelFileError: The file is damaged.
+        OSError: The file cannot be written.
+    """
+    model, dtype = load_model(path), read_header(path).dtype
+    recorded = replace(model, provenance={**model.provenance, ap_key(precision): ap50_text(ap50, images)})
+    save_model(recorded, path, dtype=dtype)
+
+
+def ap50_text(ap50: float, images: str) -> str:
+    """Return the text that `recorded_ap50` reads."""
+    return f"{ap50:.4f} on {images}"
 
 
 def ap_key(precision: Precision) -> str:

@@ -108,7 +108,11 @@ def race(jobs: Sequence[Job], *, seconds: float = RACE_SECONDS, throughput_secon
 
 
 def race_and_store(choices: Sequence[Choice]) -> Choice | None:
-    """Race the choices unless their winner is stored, and store it. Returns the winner, or None if no engine ran or nothing can be stored."""
+    """Race the choices and store the winner, unless it is stored already.
+
+    Returns:
+        The winner, or None if no engine ran or the winner cannot be stored.
+    """
     if (known := read_winner(choices)) is not None:
         return known
     results = race([Job.of(choice) for choice in choices])
@@ -187,9 +191,7 @@ class _Process:
 @contextmanager
 def _started(job: Job) -> Iterator[_Process]:
     command = [sys.executable, "-m", "weights.engines.race_worker"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             yield _Process(job, process)
         finally:

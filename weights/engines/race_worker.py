@@ -1,4 +1,6 @@
-"""One contender of `race`, in its own process: python -m weights.engines.race_worker
+"""One contender of `race`, in its own process.
+
+python -m weights.engines.race_worker
 
 Each line on stdin is answered by one line of JSON on stdout.
 
