@@ -90,9 +90,7 @@ def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, 
         return {each.name: dict(each.facts) | {"ms": wall[each.name], "cpu_ms": processor[each.name]} for each in contenders}
 
 
-def compare_times(
-    facts: Mapping[str, Mapping[str, Sequence[float]]], ours: str | Callable[[str], str]
-) -> dict[str, dict[str, float]]:
+def compare_times(facts: Mapping[str, Mapping[str, Sequence[float]]], ours: str | Callable[[str], str]) -> dict[str, dict[str, float]]:
     """Summarise the result of `interleave`: median and minimum wall time, and median processor time, which a busy machine disturbs less.
 
     ours_ratio is the median over the rounds of our wall time divided by the contender's.

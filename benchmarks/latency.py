@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arena import compare_times, interleave, python_of
 from benchmarks.adapters import ADAPTERS, counterpart, precision_of
+from benchmarks.arena import compare_times, interleave, python_of
 from benchmarks.contenders import CONTENDERS, GEMM_SIDE, MATRIX_PRODUCT
 from benchmarks.machine import machine
 from benchmarks.subjects import MODEL, NETWORKS, prepare_network

@@ -75,7 +75,7 @@ def _throughput(engine: Engine, images: NDArray[np.float32], seconds: float, thr
 
     def work(_: int) -> int:
         count = 0
-        while time.perf_counter() - started < seconds:
+        while count == 0 or time.perf_counter() - started < seconds:
             run(images)
             count += 1
         return count

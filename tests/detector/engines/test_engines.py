@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +25,6 @@ from detector.network import (
 )
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
-
 
 ENGINES = ("onnxruntime", "openvino", "tensorflow")
 

@@ -75,7 +75,7 @@ def test_a_cached_engine_computes_bit_identical_logits(everyday, tmp_path):
         OpenvinoEngine.from_cache(tmp_path, len(everyday.spec.anchors))
 
 
-def test_the_model_decides_the_precision_unless_one_is_named(everyday, tiny_model):
+def test_the_model_decides_the_precision_unless_one_is_named(tiny_model):
     small = load_model(EVERYDAY_INT8)
     assert load_engine(small).precision == "int8"
     exact = load_engine(small, precision="float32")
@@ -139,7 +139,9 @@ def test_float32_on_the_cpu_suits_every_engine_of_the_race():
     assert PRECISIONS.keys() == DEVICES.keys()
 
 
-@pytest.mark.parametrize(("flags", "int8", "bfloat16"), [("avx2", False, False), ("avx_vnni avx2", True, False), ("avx512_bf16", False, True)])
+@pytest.mark.parametrize(
+    ("flags", "int8", "bfloat16"), [("avx2", False, False), ("avx_vnni avx2", True, False), ("avx512_bf16", False, True)]
+)
 def test_the_processor_decides_which_precisions_openvino_offers(flags, int8, bfloat16, monkeypatch):
     monkeypatch.setattr("detector.engines.cores.cpu_flags", lambda *_: f"flags : {flags}")
     assert (unsupported_reason("openvino", "int8", "auto") is None) == int8

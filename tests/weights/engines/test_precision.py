@@ -92,12 +92,12 @@ def test_auto_uses_8_bits_only_on_a_processor_with_vnni(files, processor):
     assert allowed(path, "int8") == ("int8",)
 
 
-def test_an_8_bit_file_of_another_model_is_not_used(files, tmp_path, processor):
+def test_an_8_bit_file_of_another_model_is_not_used(files, processor):
     processor("avx512_vnni")
     ap = {"ap50_float32": f"0.8 on {IMAGES}", "ap50_int8": f"0.8 on {IMAGES}"}
     path = files({}, ap | {QUANTISED_FROM_ARRAYS: "0" * 64})
     assert allowed(path) == ("float32",)
-    with pytest.raises(SettingError, match="this model has no 8-bit version. 'boxwright quantize MODEL"):
+    with pytest.raises(SettingError, match=r"this model has no 8-bit version\. 'boxwright quantize MODEL"):
         allowed(path, "int8")
 
 
