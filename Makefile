@@ -22,7 +22,7 @@ test-slow: .venv/everything ## Run the slow tests
 
 test-all: test test-slow ## Run all tests
 
-bench: .venv/everything .venv-rivals/made ## Measure everything next to its rivals; update the tables of README.md and docs/performance.md
+bench: .venv/everything .venv-rivals/made .venv-opencv5/made ## Measure everything next to its rivals; update the tables of README.md and docs/performance.md
 	mkdir -p runs/bench
 	-.venv/bin/python -m benchmarks.suite $(if $(QUICK),--quick) > runs/bench/results.jsonl
 	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl --write
@@ -45,15 +45,22 @@ format: .venv/everything
 	touch $@
 
 .venv/everything: .venv/core
-	$(PIP) --editable '.[train,ray,dev]'
+	$(PIP) --editable '.[train,openvino,ray,dev]'
 	touch $@
 
-# OpenCV 5 has no Darknet importer. OpenVINO is not a dependency of Boxwright.
+# pnnx converts ONNX to ncnn. Its program needs none of the packages that it depends on.
 .venv-rivals/made: constraints.txt
 	$(PYTHON) -m venv .venv-rivals
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' \
-		opencv-python-headless==4.10.0.84 openvino
+		opencv-python-headless==4.10.0.84 openvino pycocotools ncnn
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --no-deps pnnx
+	touch $@
+
+# OpenCV 5 has no Darknet importer, and cannot be installed next to OpenCV 4.
+.venv-opencv5/made: constraints.txt
+	$(PYTHON) -m venv .venv-opencv5
+	.venv-opencv5/bin/python -m pip install --quiet --disable-pip-version-check --editable . pycocotools 'opencv-python-headless>=5'
 	touch $@
 
 clean:
-	rm -rf .venv .venv-rivals build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-rivals .venv-opencv5 build *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -10,17 +10,18 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import BLAS_THREADS, RIVALS
+from benchmarks.contenders import BLAS_THREADS, IN_OPENCV_5, IN_RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE_BATCH = 16  # from this batch size on, the warm-up is negligible
 RIVALS_PYTHON = ROOT / ".venv-rivals" / "bin" / "python"
+OPENCV_5_PYTHON = ROOT / ".venv-opencv5" / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Contender:
 @contextmanager
 def contender(name: str, folder: Path, threads: int, batch: int) -> Iterator[Contender]:
     """Start a contender that loads the network of the folder and computes once. Exit with its name if it ends early."""
-    python = str(RIVALS_PYTHON) if name in RIVALS else sys.executable
-    command = [python, "-m", "benchmarks.contenders", name, str(folder), str(threads), str(batch)]
+    command = [python_of(name), "-m", "benchmarks.contenders", name, str(folder), str(threads), str(batch)]
     pipe, environment = subprocess.PIPE, os.environ | {BLAS_THREADS: str(threads)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -53,6 +53,13 @@ def contender(name: str, folder: Path, threads: int, batch: int) -> Iterator[Con
             yield Contender(name, process, facts)
         finally:
             process.kill()
+
+
+def python_of(name: str) -> str:
+    """Return the Python of the environment that has the contender's packages."""
+    if name in IN_OPENCV_5:
+        return str(OPENCV_5_PYTHON)
+    return str(RIVALS_PYTHON) if name in IN_RIVALS else sys.executable
 
 
 def _read_reply(name: str, process: "subprocess.Popen[str]", request: str = "") -> Any:
@@ -83,20 +90,26 @@ def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, 
         return {each.name: dict(each.facts) | {"ms": wall[each.name], "cpu_ms": processor[each.name]} for each in contenders}
 
 
-def compare_times(facts: Mapping[str, Mapping[str, Sequence[float]]], ours: str) -> dict[str, dict[str, float]]:
+def compare_times(facts: Mapping[str, Mapping[str, Sequence[float]]], ours: str | Callable[[str], str]) -> dict[str, dict[str, float]]:
     """Summarise the result of `interleave`: median and minimum wall time, and median processor time, which a busy machine disturbs less.
 
     ours_ratio is the median over the rounds of our wall time divided by the contender's.
     ours_cpu_ratio is our median processor time divided by the contender's.
+
+    ours: Our contender, or a function that returns it for each contender.
     """
+
+    def our(name: str) -> Mapping[str, Sequence[float]]:
+        return facts[ours if isinstance(ours, str) else ours(name)]
+
     processor = {name: statistics.median(each["cpu_ms"]) for name, each in facts.items()}
     return {
         name: {
             "ms_median": round(statistics.median(each["ms"]), 2),
             "ms_least": round(min(each["ms"]), 2),
             "cpu_ms_median": round(processor[name], 2),
-            "ours_ratio": round(statistics.median(o / t for o, t in zip(facts[ours]["ms"], each["ms"], strict=True)), 3),
-            "ours_cpu_ratio": round(processor[ours] / processor[name], 3),
+            "ours_ratio": round(statistics.median(o / t for o, t in zip(our(name)["ms"], each["ms"], strict=True)), 3),
+            "ours_cpu_ratio": round(statistics.median(our(name)["cpu_ms"]) / processor[name], 3),
         }
         for name, each in facts.items()
     }

@@ -6,12 +6,15 @@ python -m benchmarks.latency [--network everyday] [--threads 2] [--batch 1] [--r
 import argparse
 import json
 import os
+from pathlib import Path
 from typing import Any
 
-from benchmarks.arena import compare_times, interleave
-from benchmarks.contenders import CONTENDERS, GEMM_SIDE
+from benchmarks.adapters import ADAPTERS, counterpart, precision_of
+from benchmarks.arena import compare_times, interleave, python_of
+from benchmarks.contenders import CONTENDERS, GEMM_SIDE, MATRIX_PRODUCT
 from benchmarks.machine import machine
 from benchmarks.subjects import MODEL, NETWORKS, prepare_network
+from detector.engines.cores import has_bfloat16
 from detector.shapes import operations
 from weights.formats.safetensors import read_header
 
@@ -25,15 +28,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--contenders", nargs="+", choices=tuple(CONTENDERS), help="list boxwright first; default: all")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, help="list boxwright first; default: all")
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "int8"), help="only the contenders with this precision")
     arguments = parser.parse_args()
-    names = arguments.contenders or [name for name in CONTENDERS if fits(name, arguments.network)]
+    names = arguments.contenders or [name for name in CONTENDERS if fits(name, arguments.network) and _chosen(name, arguments.precision)]
     print(json.dumps(measure(names, arguments.network, arguments.threads, arguments.batch, arguments.rounds)))
 
 
 def fits(name: str, network: str) -> bool:
-    """Return whether the contender supports the network. Tensornets does not support the architecture of `everyday`."""
-    return not (name == "tensornets" and network == "everyday")
+    """Return whether the contender supports the network and the processor, and its environment exists.
+
+    Tensornets does not support the architecture of `everyday`.
+    """
+    if (name == "tensornets" and network == "everyday") or (precision_of(name) == "bfloat16" and not has_bfloat16()):
+        return False
+    return Path(python_of(name)).exists()
+
+
+def _chosen(name: str, precision: str | None) -> bool:
+    return precision is None or precision_of(name) == precision
 
 
 def measure(names: list[str], network: str, threads: int, batch: int, rounds: int) -> dict[str, object]:
@@ -42,16 +55,16 @@ def measure(names: list[str], network: str, threads: int, batch: int, rounds: in
     facts = interleave(names, folder, threads=threads, batch=batch, rounds=rounds)
     spec = read_header(folder / MODEL).spec
     work = operations(spec.network, spec.input_size) * batch / 1e9  # GFLOP
-    table = compare_times(facts, names[0])
+    table = compare_times(facts, lambda name: counterpart(name) if counterpart(name) in facts else names[0])
     for name, row in table.items():
-        gflop = 2 * GEMM_SIDE**3 / 1e9 if name == "matrix product" else work
+        gflop = 2 * GEMM_SIDE**3 / 1e9 if name == MATRIX_PRODUCT else work
         row["gflops"] = round(gflop / row["ms_median"] * 1000, 1)
-    if "matrix product" in table:
+    if MATRIX_PRODUCT in table:
         for name, row in table.items():
-            pairs = zip(facts[name]["ms"], facts["matrix product"]["ms"], strict=True)
+            pairs = zip(facts[name]["ms"], facts[MATRIX_PRODUCT]["ms"], strict=True)
             shares = sorted((work / ms) / (2 * GEMM_SIDE**3 / 1e9 / product) for ms, product in pairs)
             row["of_matrix_product"] = round(shares[len(shares) // 2], 3)
-        del table["matrix product"]["of_matrix_product"]
+        del table[MATRIX_PRODUCT]["of_matrix_product"]
     return {
         "benchmark": "latency",
         "network": network,
@@ -69,7 +82,9 @@ def measure(names: list[str], network: str, threads: int, batch: int, rounds: in
 
 def _different_output(facts: dict[str, dict[str, Any]], ours: str) -> list[str]:
     """Return the contenders with another output than ours. With Darknet weights that is tensornets, which has another reorg order."""
-    energy = {name: each["squares"] for name, each in facts.items() if name not in ("matrix product", "boxwright int8")}
+    energy = {name: each["squares"] for name, each in facts.items() if name in ADAPTERS and precision_of(name) == "float32"}
+    if ours not in energy:  # only fast precisions, which round
+        return []
     return [name for name, each in energy.items() if abs(each - energy[ours]) > SAME_OUTPUT * energy[ours]]
 
 

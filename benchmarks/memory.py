@@ -9,7 +9,7 @@ import os
 import statistics
 
 from benchmarks.arena import contender
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, MATRIX_PRODUCT
 from benchmarks.latency import fits
 from benchmarks.machine import machine
 from benchmarks.subjects import NETWORKS, prepare_network
@@ -28,7 +28,7 @@ def main() -> None:
 def measure(network: str, threads: int, runs: int) -> dict[str, object]:
     """Return the result of the benchmark. "seconds" counts from the import of a contender's packages to its first result."""
     folder = prepare_network(network)
-    names = [name for name in CONTENDERS if name != "matrix product" and fits(name, network)]
+    names = [name for name in CONTENDERS if name != MATRIX_PRODUCT and fits(name, network)]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     versions: dict[str, str] = {}
     for _ in range(runs):

@@ -4,16 +4,21 @@ The official weight files are large and not always available. Speed does not dep
 seeded random weights of the official shapes. `everyday` is the embedded model.
 """
 
+import os
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from detector.imaging.image import read_image
-from detector.network import Network, tiny_yolov2, yolov2
+from detector.network import Network, Reorg, tiny_yolov2, yolov2
 from detector.placement import Pixels, Placement
 from detector.shapes import Arrays, array_shapes
 from detector.spec import Model, ModelSpec
-from weights.embedded import EVERYDAY, SAMPLE_PHOTO
+from weights.embedded import EVERYDAY, EVERYDAY_INT8, SAMPLE_PHOTO
 from weights.formats.darknet.lowering import lower_to_darknet
 from weights.formats.darknet.weights import write_darknet
 from weights.formats.export import EXPORTERS
@@ -23,6 +28,11 @@ from weights.quantization.quantize import quantize_model
 FOLDER = Path(__file__).resolve().parents[1] / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
 MODEL, INT8, ONNX, CFG, WEIGHTS = "model.safetensors", "int8.safetensors", "model.onnx", "model.cfg", "model.weights"
+INT8_ONNX, TFLITE, TFLITE_INT8, NCNN_PARAM, NCNN_BIN = "int8.onnx", "model.tflite", "int8.tflite", "model.ncnn.param", "model.ncnn.bin"
+NCNN_CONVERTER = Path(__file__).resolve().parents[1] / ".venv-rivals" / "bin" / "pnnx"
+CALIBRATION = "BENCH_CALIBRATION"
+"""Environment variable with a folder of photos, on which TensorFlow's converter quantizes."""
+MAX_CALIBRATION_PHOTOS = 256
 OBJECTNESS_OFFSET = 10.0
 """Subtracted from the objectness logits. Otherwise random weights detect objects everywhere, and post-processing dominates a request."""
 _RANGES = {"gamma": (0.8, 1.2), "beta": (-0.2, 0.2), "mean": (-0.2, 0.2), "variance": (0.5, 1.5), "bias": (-0.2, 0.2)}
@@ -36,11 +46,63 @@ def prepare_network(name: str) -> Path:
         model = load_model(EVERYDAY) if name == "everyday" else _seeded(name)
         EXPORTERS["onnx"].write(model, folder / ONNX)
         write_darknet(lower_to_darknet(model), folder / CFG, folder / WEIGHTS)
-        save_model(
-            quantize_model(model, list(photos(model.spec, 4))).model, folder / INT8
-        )  # a few photos suffice, as only its speed is measured
+        # The embedded model has its own 8-bit version. For random weights a few photos suffice, as only their speed is measured.
+        small = load_model(EVERYDAY_INT8) if name == "everyday" else quantize_model(model, list(photos(model.spec, 4))).model
+        save_model(small, folder / INT8)
+        EXPORTERS["onnx"].write(small, folder / INT8_ONNX)
+        write_tflite(model, folder)
+        write_ncnn(model, folder)
         save_model(model, folder / MODEL)  # written last, so that it marks a complete folder
     return folder
+
+
+def write_tflite(model: Model, folder: Path) -> None:
+    """Write TFLITE, and TFLITE_INT8, which TensorFlow's converter quantizes on the sample photos. Both have a batch of one."""
+    import tensorflow as tf
+
+    from detector.keras_model import build_keras
+
+    network, side = build_keras(model), model.spec.input_size
+    signature = tf.TensorSpec((1, side, side, 3), tf.float32)
+    called = tf.function(lambda images: network(images, training=False)).get_concrete_function(signature)
+    for name in (TFLITE, TFLITE_INT8):
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([called], network)
+        if name == TFLITE_INT8:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([image[None]] for image in calibration_photos(model.spec))
+        (folder / name).write_bytes(converter.convert())
+
+
+def calibration_photos(spec: ModelSpec) -> Pixels:
+    """Return the photos on which other libraries quantize: those of the folder CALIBRATION if it is set, else the sample photo."""
+    folder = os.environ.get(CALIBRATION)
+    if folder is None:
+        return photos(spec, 4)
+    paths = sorted(Path(folder).glob("*.jpg")) + sorted(Path(folder).glob("*.webp"))
+    step = max(1, len(paths) // MAX_CALIBRATION_PHOTOS)
+    images = [read_image(path.read_bytes()) for path in paths[::step][:MAX_CALIBRATION_PHOTOS]]
+    return np.stack([Placement.fit(spec, image).apply(image) for image in images])
+
+
+def write_ncnn(model: Model, folder: Path) -> None:
+    """Write the files of ncnn's converter, if it is installed.
+
+    ncnn has no tensors with six axes, so the passthrough has the order space-to-depth; the speed is the same. The converter confuses the
+    two orders of that layer (`Reorg`), which is corrected here.
+    """
+    if not NCNN_CONVERTER.exists():
+        return
+    layers = tuple(replace(layer, order="space-to-depth") if isinstance(layer, Reorg) else layer for layer in model.spec.network)
+    with TemporaryDirectory() as temporary:
+        source = Path(temporary) / "model.onnx"
+        EXPORTERS["onnx"].write(replace(model, spec=replace(model.spec, network=layers)), source)
+        side = model.spec.input_size
+        command = [str(NCNN_CONVERTER), str(source), f"inputshape=[1,{side},{side},3]", "fp16=0"]
+        subprocess.run(command, cwd=temporary, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        lines = source.with_suffix(".ncnn.param").read_text(encoding="ascii").splitlines()
+        fixed = [line.replace(" 1=0", " 1=1") if line.startswith("Reorg ") else line for line in lines]
+        (folder / NCNN_PARAM).write_text("\n".join(fixed) + "\n", encoding="ascii")
+        shutil.copy(source.with_suffix(".ncnn.bin"), folder / NCNN_BIN)
 
 
 def photos(spec: ModelSpec, count: int) -> Pixels:

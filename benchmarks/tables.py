@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks.adapters import ADAPTERS, counterpart, precision_of
 from benchmarks.fleet import fleet
 from benchmarks.results import Line, Results
 from benchmarks.subjects import NETWORKS
 
 OURS = ("boxwright", "boxwright int8")
 RIVALS = ("onnxruntime", "openvino", "tensorflow", "opencv", "tensornets")
+PRECISIONS = ("float32", "bfloat16", "int8")
 LIMITS = {"opencv": 0.92, "tensorflow": 0.80, "tensornets": 0.70}
 """Promised upper bounds of our float32 time divided by the rival's."""
 Promise = tuple[str, str, bool]
@@ -37,6 +39,27 @@ def latency(results: Results) -> Iterator[str]:
         [f"`{line['network']}`", str(line["threads"]), str(line["batch"]), *_contenders(results, line), _of_product(line)] for line in cells
     ]
     yield from _table(("network", "threads", "batch", *OURS, *RIVALS, "of the matrix product's rate"), rows)
+    yield from results.how("make bench")
+
+
+def rivals(results: Results) -> Iterator[str]:
+    """Yield the time of every library for one photo on two threads, by precision, with the AP50 of `everyday`."""
+    cells = [line for network in NETWORKS if (line := results.latency(network, 2, 1))]
+    if not cells:
+        return
+    accuracy = {name: row["ap50"] for line in results.of("accuracy") for name, row in line["contenders"].items()}
+    names = [name for name in ADAPTERS if any(name in line["contenders"] for line in cells)]
+    rows = []
+    for name in sorted(names, key=lambda name: (PRECISIONS.index(precision_of(name)), names.index(name))):
+        times = []
+        for line in cells:
+            row = line["contenders"].get(name)
+            ratio = "" if row is None or name == counterpart(name) else f" ({row[results.ratio]:.2f})"
+            times.append("-" if row is None else f"{row[results.ms]:.3g}{ratio}")
+        ap50 = accuracy.get(name)
+        library = name.removesuffix(f" {precision_of(name)}")
+        rows.append([precision_of(name), library, *times, "-" if ap50 is None else f"{100 * ap50:.1f}"])
+    yield from _table(("precision", "library", *(f"`{line['network']}`, ms" for line in cells), "AP50 of `everyday`"), rows)
     yield from results.how("make bench")
 
 
@@ -206,6 +229,7 @@ def _roofline(line: Line) -> Iterator[str]:
 
 TABLES: dict[str, Callable[[Results], Iterator[str]]] = {
     "short": short,
+    "rivals": rivals,
     "promises": promises,
     "latency": latency,
     "startup": startup,

@@ -14,7 +14,7 @@ import typer
 
 from detector.errors import MissingExtra
 
-Extra = Literal["train", "ray"]
+Extra = Literal["train", "ray", "openvino"]
 
 OPTIONAL_PACKAGES: dict[str, Extra] = {
     "tensorflow": "train",
@@ -27,6 +27,7 @@ OPTIONAL_PACKAGES: dict[str, Extra] = {
     "yaml": "train",
     "ray": "ray",
     "pyarrow": "ray",
+    "openvino": "openvino",
 }
 """The extra that installs each optional package."""
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": TRAIN,
     "export": MODELS,
     "quantize": MODELS,
+    "benchmark": MODELS,
 }
 GROUPS = {"keys": DETECT, "data": TRAIN, "weights": MODELS, "models": MODELS}
 """Commands with subcommands. Each value is the command's panel in `boxwright --help`."""

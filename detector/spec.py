@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol, get_args
 
-from detector.errors import ModelError, NetworkError, join_names
+from detector.errors import ModelError, NetworkError, SettingError, join_names
 from detector.network import Network
 from detector.quantization import Quantization
 from detector.shapes import Arrays, check_arrays, output_shapes
@@ -90,6 +90,23 @@ class ModelSpec:
         """
         return self.input_size // min(shape.side for shape in output_shapes(self.network, self.input_size).values())
 
+    def at_input_size(self, input_size: int | None) -> "ModelSpec":
+        """Return the same detector for images of another size in network pixels; None keeps the size.
+
+        Raises:
+            SettingError: The size is not a multiple of `size_multiple`, or not between that and MAX_INPUT_SIZE.
+        """
+        if input_size is None or input_size == self.input_size:
+            return self
+        multiple, largest = self.size_multiple, MAX_INPUT_SIZE - MAX_INPUT_SIZE % self.size_multiple
+        if not multiple <= input_size <= largest or input_size % multiple:
+            nearest = min(max(multiple, round(input_size / multiple) * multiple), largest)
+            raise SettingError(
+                f"input size {input_size}: this network needs a multiple of {multiple} from {multiple} to {largest} pixels, "
+                f"such as {nearest}."
+            )
+        return replace(self, input_size=input_size)
+
 
 class ModelDescription(Protocol):
     """The properties of a model that do not need its arrays."""
@@ -127,3 +144,7 @@ class Model:
         check_arrays(self.spec.network, self.arrays)
         if self.quantization is not None:
             self.quantization.check(self.spec.network)
+
+    def at_input_size(self, input_size: int | None) -> "Model":
+        """Return the model with another input size; see `ModelSpec.at_input_size`."""
+        return self if input_size in (None, self.spec.input_size) else replace(self, spec=self.spec.at_input_size(input_size))

@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from detector.engines.support import Device
 from detector.errors import SettingError
 from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
+from detector.spec import MAX_INPUT_SIZE
 from service.auth.api_keys import HashedKey
 from service.auth.origins import check_host, check_origin
-from weights.engines.factory import EngineKind
+from weights.engines.options import EngineKind, EngineOptions, PrecisionChoice
 
 SETTINGS_PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
@@ -32,7 +34,23 @@ class Settings(BaseSettings):
     model: str | None = Field(
         default=None, description="Model to serve: a name, or the path of a .safetensors file. Default without a model folder: `everyday`."
     )
-    engine: EngineKind = Field(default="auto", description="Engine that computes the network. auto is onnxruntime.")
+    engine: EngineKind = Field(
+        default="auto",
+        description="Engine that computes the network. auto is the fastest installed one, as measured after the first start.",
+    )
+    device: Device = Field(
+        default="auto", description="Device that computes the network. auto is CUDA if onnxruntime has it, else the CPU."
+    )
+    precision: PrecisionChoice = Field(
+        default="auto",
+        description="Precision of the network. auto is the fastest that loses at most half a point of AP; float32 is exact.",
+    )
+    input_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_INPUT_SIZE,
+        description="Side of the network's input in pixels, a multiple of 32. Default: that of the model.",
+    )
     models: str | None = Field(
         default=None, description="Model folder, which is watched for changes: NAME/VERSION/model.safetensors, or NAME.safetensors."
     )
@@ -162,6 +180,11 @@ class Settings(BaseSettings):
         if self.notice_seconds >= self.grace_seconds:
             raise ValueError(f"notice_seconds ({self.notice_seconds:g}) must be less than grace_seconds ({self.grace_seconds})")
         return self
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """The settings that decide how networks are computed."""
+        return EngineOptions(self.engine, self.device, self.precision, self.input_size)
 
     def as_toml(self) -> str:
         """Return a TOML file with all settings and their descriptions."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.adapters import ADAPTERS, counterpart
 from benchmarks.arena import contender
 from benchmarks.render import DOCUMENTS, fill_tables
 from benchmarks.results import Results
@@ -42,6 +43,35 @@ def test_processor_time_replaces_wall_time_on_a_busy_machine():
 def test_latency_table_divides_the_time_by_the_batch_size():
     *_, cells, _, _ = TABLES["latency"](Results([line(batch=4)]))
     assert cells.startswith("| `yolov2-voc` | 2 | 4 | 45 | 15 | - | - | 50 (0.90)")
+
+
+def test_rivals_table_compares_equal_precisions_and_shows_the_accuracy():
+    contenders = {
+        "boxwright": row(20.0, 1.0),
+        "openvino": row(16.0, 1.25),
+        "boxwright int8": row(8.0, 1.0),
+        "openvino int8": row(10.0, 0.8),
+    }
+    accuracy = {"benchmark": "accuracy", "contenders": {"openvino int8": {"ap50": 0.8008}}, "machine": MACHINE, "versions": {}}
+    lines = [line(network="everyday", contenders=contenders), accuracy]
+    head, _, *cells, _, _ = TABLES["rivals"](Results(lines))
+    assert head == "| precision | library | `everyday`, ms | AP50 of `everyday` |"
+    assert cells == [
+        "| float32 | boxwright | 20 | - |",
+        "| float32 | openvino | 16 (1.25) | - |",
+        "| int8 | boxwright | 8 | - |",
+        "| int8 | openvino | 10 (0.80) | 80.1 |",
+    ]
+
+
+def test_every_contender_is_compared_with_ours_in_its_precision():
+    assert {name: counterpart(name) for name in ("opencv 5 onnx", "tflite int8", "openvino bfloat16", "boxwright")} == {
+        "opencv 5 onnx": "boxwright",
+        "tflite int8": "boxwright int8",
+        "openvino bfloat16": "boxwright bfloat16",
+        "boxwright": "boxwright",
+    }
+    assert {counterpart(name) for name in ADAPTERS} <= ADAPTERS.keys()
 
 
 def test_promises_are_compared_with_the_measurements():

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -12,17 +13,17 @@ from cli.batch.parquet import BatchSummary, done_chunks, failed_images
 from cli.batch.run import locked_folder, new_task, open_manifest, run_batch
 from cli.detect.backends import DetectionOptions
 from cli.detect.inputs import STDIN, expand_image_paths
-from cli.output.progress import load_named_model
+from cli.output.progress import choose_named_engine
 from cli.output.terminal import count_of, print_image_error
 from detector.errors import SettingError
-from weights.engines.factory import EngineKind
+from weights.engines.options import EngineOptions
 
 MAX_LISTED_FAILURES = 20
 """Failed images that are listed on the terminal. The Parquet files list all of them."""
 
 
 def detect_batch(
-    arguments: Sequence[Path], folder: Path, model: str | None, engine: EngineKind, options: DetectionOptions, *, as_json: bool
+    arguments: Sequence[Path], folder: Path, model: str | None, engine: EngineOptions, options: DetectionOptions, *, as_json: bool
 ) -> bool:
     """Process an archive, or continue where an earlier run ended.
 
@@ -40,7 +41,9 @@ def detect_batch(
     if model and Path(model).is_file():
         model = str(Path(model).resolve())  # the current folder of the worker processes differs
     console = Console(stderr=True)
-    task = new_task(load_named_model(model), options)
+    choice = choose_named_engine(model, engine)
+    engine = replace(engine, engine=choice.engine, precision=choice.precision)  # the same on every machine of a cluster
+    task = new_task(choice.load(), choice.precision, options)
     with locked_folder(folder):
         paths, messages = ([], []) if (folder / MANIFEST_NAME).exists() else expand_image_paths(arguments, lists=True)
         for message in messages:

@@ -11,10 +11,10 @@ from ray.exceptions import RayError
 from cli.batch.worker import BatchWorker
 from cli.errors import BatchInterrupted
 from service.ray.cluster import ray_cluster
-from weights.engines.factory import EngineKind
+from weights.engines.options import EngineOptions
 
 
-def process_chunks(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineKind) -> Iterator[int]:
+def process_chunks(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineOptions) -> Iterator[int]:
     """Process chunks, at most one per process at a time. Yields the number of images of each chunk that is on disk."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command shows its own

@@ -15,13 +15,14 @@ from cli.batch.parquet import BatchSummary, done_chunks, remove_unfinished_files
 from cli.checks import match_labels
 from cli.detect.backends import DetectionOptions
 from cli.errors import BatchInterrupted
+from detector.engines.support import Precision
 from detector.errors import NetworkError, SettingError
 from detector.spec import Model
-from weights.engines.factory import EngineKind
+from weights.engines.options import EngineOptions
 from weights.formats.spec_json import spec_to_json
 
 
-def new_task(model: Model, options: DetectionOptions) -> BatchTask:
+def new_task(model: Model, precision: Precision, options: DetectionOptions) -> BatchTask:
     """Describe model and options. Raises UnknownLabel, and NetworkError for a model without a detection head."""
     if not model.spec.is_detector:
         raise NetworkError(f"{model.name} is a backbone without a detection head. Fine-tune it first.")
@@ -29,6 +30,8 @@ def new_task(model: Model, options: DetectionOptions) -> BatchTask:
     digest = hashlib.sha256(spec_to_json(model.spec).encode())
     for name in sorted(model.arrays):
         digest.update(name.encode() + model.arrays[name].tobytes())
+    if precision != "float32":
+        digest.update(precision.encode())
     return BatchTask(model.name, digest.hexdigest(), options.confidence, options.iou, tuple(classes), str(Path.cwd()))
 
 
@@ -58,7 +61,7 @@ def open_manifest(folder: Path, task: BatchTask, images: Sequence[Path]) -> Mani
     return manifest
 
 
-def run_batch(folder: Path, manifest: Manifest, model: str | None, engine: EngineKind, *, console: Console) -> BatchSummary:
+def run_batch(folder: Path, manifest: Manifest, model: str | None, engine: EngineOptions, *, console: Console) -> BatchSummary:
     """Process every chunk that has no results yet. Raises BatchInterrupted if Ray cannot continue."""
     from cli.batch.ray_pool import process_chunks  # importing Ray takes seconds
 

@@ -18,8 +18,9 @@ from detector.errors import ImageError
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from service.schemas.problem_kinds import PROBLEM_KINDS
-from weights.engines.factory import EngineKind, build_engine
-from weights.hub.resolve import resolve_model
+from weights.engines.factory import choose_engine
+from weights.engines.options import EngineOptions
+from weights.hub.resolve import find_model
 
 MAX_CRASHES = 3
 """Number of crashed processes after which the image that they were reading is skipped."""
@@ -28,12 +29,13 @@ MAX_CRASHES = 3
 class BatchWorker:
     """A model with one thread, and the manifest of the run."""
 
-    def __init__(self, folder: str, model: str | None, engine: EngineKind) -> None:
+    def __init__(self, folder: str, model: str | None, engine: EngineOptions) -> None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         self._folder = Path(folder)
         self._manifest = Manifest.read(self._folder)
-        loaded = resolve_model(model)
-        self._detector = Detector(loaded.spec, build_engine(loaded, engine, threads=1))
+        choice = choose_engine(find_model(model), engine)
+        loaded = choice.load()
+        self._detector = Detector(loaded.spec, choice.build(loaded, threads=1))
         task = self._manifest.task
         self._class_ids = self._detector.class_ids(task.classes) if task.classes else None
         self._metadata = json.dumps(asdict(task))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import EngineChoice, EngineOption, ModelOption
+from cli.options import DeviceOption, EngineOption, InputSizeOption, ModelOption, PrecisionOption
 
 if TYPE_CHECKING:
     from cli.detect.backends import DetectionBackend, DetectionOptions
+    from weights.engines.options import EngineOptions
 
 SERVICE, OUTPUT, FILTERS = "Remote service", "Output", "Filters"
 
@@ -28,6 +29,9 @@ def detect_command(
     *,
     model: ModelOption = None,
     engine: EngineOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    input_size: InputSizeOption = None,
     confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Drop boxes with this score or a lower one.", rich_help_panel=FILTERS)
     ] = 0.25,
@@ -88,22 +92,26 @@ def detect_command(
     from cli.detect.backends import DetectionOptions
     from cli.detect.inputs import expand_image_paths
     from cli.detect.run import DetectionOutputs, detect_images
+    from weights.engines.options import EngineOptions
 
     check_output_folder("--out", out)
     check_output_folder("--voc", voc)
     options = DetectionOptions(confidence, iou, classes or [], annotate=out is not None)
+    if server is not None:
+        _refuse_with_server(engine=engine, device=device, precision=precision, input_size=input_size)
+    engine_options = EngineOptions(engine or "auto", device or "auto", precision or "auto", input_size)
     if ray:
         for option, value in (("--server", server), ("--voc", voc)):
             if value:
                 raise typer.BadParameter("cannot be combined with --ray.", param_hint=option)
-        raise typer.Exit(0 if _detect_with_ray(images, out, model, engine or "auto", options, as_json=as_json) else 1)
+        raise typer.Exit(0 if _detect_with_ray(images, out, model, engine_options, options, as_json=as_json) else 1)
     paths, messages = expand_image_paths(images)
     for message in messages:
         typer.secho(message, fg="red", err=True)
     failed = 0
     if paths:
         key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else api_key
-        with _backend(server, key, model, engine, options) as backend:
+        with _backend(server, key, model, engine_options, options) as backend:
             outputs = DetectionOutputs.create(out, voc, paths, as_json=as_json)
             failed = detect_images(backend, paths, outputs, hide_bar=sys.stdout.isatty())
     if messages or failed:
@@ -111,7 +119,7 @@ def detect_command(
 
 
 def _detect_with_ray(
-    images: list[Path], out: Path | None, model: str | None, engine: EngineChoice, options: "DetectionOptions", *, as_json: bool
+    images: list[Path], out: Path | None, model: str | None, engine: "EngineOptions", options: "DetectionOptions", *, as_json: bool
 ) -> bool:
     """Return whether every image was processed."""
     if out is None:
@@ -126,26 +134,32 @@ def _detect_with_ray(
     return detect_batch(images, out, model, engine, options, as_json=as_json)
 
 
+def _refuse_with_server(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise typer.BadParameter(
+                "cannot be combined with --server: the service has its own engine.", param_hint=f"--{name.replace('_', '-')}"
+            )
+
+
 @contextmanager
 def _backend(
-    server: str | None, api_key: str | None, model: str | None, engine: EngineChoice | None, options: "DetectionOptions"
+    server: str | None, api_key: str | None, model: str | None, engine: "EngineOptions", options: "DetectionOptions"
 ) -> Iterator["DetectionBackend"]:
     """Load a model, or connect to a service for the duration of the block."""
     from cli.detect.backends import LocalBackend, ServerBackend
 
     if server is None:
-        if engine in ("tensorflow", "tensornets"):
+        if engine.engine in ("tensorflow", "tensornets"):
             from cli.extras import start_tensorflow
 
-            start_tensorflow(f"--engine {engine}")
-        backend = LocalBackend.load(model, engine or "auto", options)
+            start_tensorflow(f"--engine {engine.engine}")
+        backend = LocalBackend.load(model, engine, options)
         try:
             yield backend
         finally:
             backend.engine_writer.join()
         return
-    if engine is not None:
-        raise typer.BadParameter("cannot be combined with --server: the service has its own engine.", param_hint="--engine")
     from detector.errors import SettingError
     from service.client.client import Client
     from service.client.errors import RequestRejected

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DatasetArgument, EngineOption, JsonOption, ModelOption
+from cli.options import DatasetArgument, DeviceOption, EngineOption, InputSizeOption, JsonOption, ModelOption, PrecisionName
 
 
 def evaluate_command(
@@ -14,9 +14,22 @@ def evaluate_command(
     image_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Evaluate on this image set of ImageSets/Main.")] = "val",
     model: ModelOption = None,
     engine: EngineOption = None,
+    device: DeviceOption = None,
+    precision: Annotated[
+        PrecisionName | None,
+        typer.Option(
+            "--precision",
+            help="Compute in this precision; auto is the one that 'detect' uses. [dim]\\[default: that of the file][/dim]",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    input_size: InputSizeOption = None,
     plots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write precision-recall curves and the confusion matrix to DIR.")
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write AP50 into the model file, for '--precision auto'. Requires a .safetensors file.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the average precision of a model on annotated images, as PASCAL VOC and COCO define it.
@@ -28,29 +41,44 @@ def evaluate_command(
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
     from cli.output.evaluation import evaluation_facts, print_evaluation
-    from cli.output.progress import load_named_model, progress_bar
+    from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_note
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate_detector
-    from weights.engines.factory import build_engine
+    from weights.engines.options import EngineOptions
 
+    if record and (model is None or not Path(model).is_file()):
+        raise typer.BadParameter("needs --model with a .safetensors file of your own.", param_hint="--record")
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
     samples = read_samples(dataset, image_set)
-    loaded = load_named_model(model)
+    choice = choose_named_engine(model, EngineOptions(engine or "auto", device or "auto", precision, input_size))
+    loaded = choice.load()
     check_common_labels(samples, loaded.spec.labels, loaded.name)
     if engine in ("tensorflow", "tensornets"):
         start_tensorflow(f"--engine {engine}")
-    detector = Detector(loaded.spec, build_engine(loaded, engine or "auto"))
+    detector = Detector(loaded.spec, choice.build(loaded))
     with progress_bar("evaluating", len(samples)) as advance:
         result = evaluate_detector(detector, samples, events=ProgressEvents(advance))
     if result.warning:
         print_note(result.warning)
     if as_json:
-        typer.echo(json.dumps({"model": loaded.name, "engine": detector.engine.name} | evaluation_facts(result), indent=2))
+        typer.echo(
+            json.dumps(
+                {"model": loaded.name, "engine": detector.engine.name, "precision": detector.engine.precision} | evaluation_facts(result),
+                indent=2,
+            )
+        )
     else:
         print_evaluation(result)
+    if record:
+        from weights.engines.precision import record_ap50
+
+        record_ap50(
+            Path(str(model)), detector.engine.precision, result.ap50, f"{len(samples)} photos ({dataset.resolve().name}, {image_set})"
+        )
+        print_note(f"AP50 in {detector.engine.precision} is recorded in {model}")
     if plots is not None:
         from training.evaluation.plots import plot_evaluation
 

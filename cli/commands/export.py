@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli.options import InputSizeOption
+
 ExportTarget = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
 """The names in `weights.formats.export.Target`, without importing the exporters."""
 
@@ -22,6 +24,7 @@ def export_command(
         Path | None,
         typer.Option(metavar="IMAGE", exists=True, dir_okay=False, help="Compare on this image. [dim]\\[default: a photo of a cat][/dim]"),
     ] = None,
+    input_size: InputSizeOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Convert a model to Darknet, ONNX, Keras, TensorFlow or TFLite.
@@ -35,7 +38,7 @@ def export_command(
     from weights.embedded import SAMPLE_PHOTO
     from weights.formats.export import EXPORTERS, export_model
 
-    loaded = load_named_model(model)
+    loaded = load_named_model(model).at_input_size(input_size)
     image = read_image((photo or SAMPLE_PHOTO).read_bytes())
     pixels = Placement.fit(loaded.spec, image).apply(image)
     if to in NEED_TENSORFLOW:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import EngineOption, SettingsFileOption
+from cli.options import DeviceOption, EngineOption, InputSizeOption, PrecisionOption, SettingsFileOption
 from detector.errors import SettingError
 
 if TYPE_CHECKING:
+    from service.models.loaded_model import LoadedModel
     from service.models.registry import Registry
     from service.settings import Settings
 
@@ -45,6 +46,9 @@ def serve_command(
         typer.Option("--models", metavar="DIR", help="Serve the models in this folder, and watch it for changes.", rich_help_panel=SERVED),
     ] = None,
     engine: EngineOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    input_size: InputSizeOption = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +91,7 @@ def serve_command(
     from service.settings import read_settings
 
     flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
+    flags |= {"device": device, "precision": precision, "input_size": input_size}
     settings = read_settings(config, **(_parse_settings(others or []) | {key: value for key, value in flags.items() if value is not None}))
     warn_about_unknown_variables(os.environ)
     if print_config:
@@ -126,7 +131,7 @@ def _with_log_format(settings: "Settings") -> "Settings":
 
 def describe_service(registry: "Registry", settings: "Settings") -> str:
     """Return one line for the log: models, number of classes, address, and who may use the service."""
-    models = ", ".join(f"{model.name} ({len(model.detector.spec.labels)} classes)" for model in registry) or "no model yet"
+    models = ", ".join(map(_describe_model, registry)) or "no model yet"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{settings.port}" if settings.port else f"a free port of {host}"
     if settings.key_hashes:
@@ -135,6 +140,10 @@ def describe_service(registry: "Registry", settings: "Settings") -> str:
         reach = "this machine" if settings.host in ("127.0.0.1", "localhost", "::1") else "everyone who can reach this address"
         access = f"open to {reach}, no API keys"
     return f"serving {models} at {address}; {access}"
+
+
+def _describe_model(model: "LoadedModel") -> str:
+    return f"{model.name} ({len(model.detector.spec.labels)} classes) in {model.precision} with {model.engine}"
 
 
 def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bool) -> None:
@@ -184,15 +193,25 @@ def load_registry(settings: "Settings") -> "Registry":
 
     if settings.models and (settings.model is None or (not is_known_model(settings.model) and MODEL_NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
-    ready = load_named_engine(settings.model, settings.engine, concurrent_sessions=settings.batch_size == 1)
+    ready = load_named_engine(settings.model, settings.engine_options, concurrent_sessions=settings.batch_size == 1, raced=True)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
-    _run_later(ready.persist)
+    _run_later(ready.persist, then=ready.race)
     return registry
 
 
-def _run_later(work: Callable[[], object]) -> None:
-    """Run `work` in a thread after QUIET_SECONDS. The process waits for work that has begun, and drops work that has not."""
-    timer = Timer(QUIET_SECONDS, Thread(target=work, name="persist-engine").start)
+def _run_later(work: Callable[[], object], *, then: Callable[[], object]) -> None:
+    """Run `work` in a thread after QUIET_SECONDS, and then `then`.
+
+    The process waits for `work` once it has begun. It waits neither for work that has not begun nor for `then`.
+    """
+
+    def run() -> None:
+        worker = Thread(target=work, name="persist-engine")
+        worker.start()
+        worker.join()
+        then()
+
+    timer = Timer(QUIET_SECONDS, run)
     timer.daemon = True
     timer.start()
 

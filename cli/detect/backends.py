@@ -15,7 +15,7 @@ from detector.imaging.draw import draw_detections
 from detector.imaging.encode import EncodedImage, encode_image
 from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
-from weights.engines.factory import EngineKind
+from weights.engines.options import EngineOptions
 
 if TYPE_CHECKING:
     from service.client.client import Client
@@ -82,8 +82,8 @@ class LocalBackend:
     """Writes the engine to the disk cache while images are processed. Join it before the process ends."""
 
     @classmethod
-    def load(cls, model: str | None, engine: EngineKind, options: DetectionOptions) -> "LocalBackend":
-        """Load a model. Raises UnknownModel, ModelError, MissingExtra, UnknownLabel."""
+    def load(cls, model: str | None, engine: EngineOptions, options: DetectionOptions) -> "LocalBackend":
+        """Load a model. Raises UnknownModel, ModelError, SettingError, MissingExtra, UnknownLabel."""
         ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
         classes = match_labels(options.classes, detector.spec.labels, ready.facts.name)

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cli.checks import check_model
 from cli.output.terminal import show_log_messages
 from detector.spec import Model
-from weights.engines.factory import EngineKind, PreparedEngine, prepare_engine
+from weights.engines.factory import Choice, PreparedEngine, choose_engine, prepare_engine
+from weights.engines.options import EngineOptions
 from weights.hub import resolve
 from weights.hub.partial_file import ProgressCallback as ReportDownload
 
@@ -52,8 +53,17 @@ def load_named_model(name_or_file: str | None) -> Model:
         return resolve.resolve_model(name_or_file, on_progress=report)
 
 
-def load_named_engine(name_or_file: str | None, engine: EngineKind, *, concurrent_sessions: bool = False) -> PreparedEngine:
+def load_named_engine(
+    name_or_file: str | None, options: EngineOptions, *, concurrent_sessions: bool = False, raced: bool = False
+) -> PreparedEngine:
     """Load an engine as `prepare_engine` does, with a bar for the download."""
     check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
-        return prepare_engine(name_or_file, engine, on_progress=report, concurrent_sessions=concurrent_sessions)
+        return prepare_engine(name_or_file, options, on_progress=report, concurrent_sessions=concurrent_sessions, raced=raced)
+
+
+def choose_named_engine(name_or_file: str | None, options: EngineOptions) -> Choice:
+    """Choose an engine as `choose_engine` does, with a bar for the download."""
+    check_model(name_or_file)
+    with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
+        return choose_engine(resolve.find_model(name_or_file, on_progress=report), options)

@@ -4,15 +4,17 @@ engine(images (N, S, S, 3) float32, 0..255) -> logits (N, G, G, A, 5 + C) float3
 """
 
 import importlib
+from dataclasses import replace
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.engines.support import DEVICES, Device, Precision, unsupported_reason
 from detector.errors import MissingExtra, SettingError
 from detector.spec import Model
 
-EngineName = Literal["auto", "onnxruntime", "tensorflow"]
+EngineName = Literal["auto", "onnxruntime", "openvino", "tensorflow"]
 
 
 class Engine(Protocol):
@@ -20,7 +22,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The library that computes: "onnxruntime" or "tensorflow"."""
+        """The library that computes: "onnxruntime", "openvino" or "tensorflow"."""
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the convolutions. In "int8", some layers may stay in float32."""
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, S, S, 3) float32, 0..255 -> (N, G, G, A, 5 + C) float32 logits."""
@@ -37,31 +43,61 @@ class ConcurrentEngine(Engine, Protocol):
         """
 
 
-def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None = None, concurrent_sessions: bool = False) -> Engine:
+def load_engine(
+    model: Model,
+    name: EngineName = "auto",
+    *,
+    device: Device = "auto",
+    precision: Precision | None = None,
+    threads: int | None = None,
+    concurrent_sessions: bool = False,
+) -> Engine:
     """Build the engine of that name for a model.
 
     Args:
         model: The model to run.
-        name: Engine name. "auto" is onnxruntime.
-        threads: Threads of one onnxruntime call. None uses all processors. TensorFlow reads TF_NUM_INTRAOP_THREADS instead.
-        concurrent_sessions: Expect parallel calls. onnxruntime may then use memory for a second, single-threaded session.
+        name: Engine name. "auto" is onnxruntime, or openvino for a precision or device that onnxruntime lacks.
+        device: What computes. "auto" is CUDA for an onnxruntime that has it, and otherwise the CPU.
+        precision: None is that of the model: int8 for a quantised model if the engine can, otherwise float32.
+        threads: Threads of one call. None uses all processors. TensorFlow reads TF_NUM_INTRAOP_THREADS instead.
+        concurrent_sessions: Expect parallel calls. An engine may then use memory for a second, single-threaded session.
 
     Raises:
-        SettingError: The name is unknown.
+        SettingError: The name is unknown, the engine cannot compute in this precision, or the device is missing.
         MissingExtra: The engine's packages are not installed.
     """
     if name not in get_args(EngineName):
         raise SettingError(f"unknown engine {name!r}; choose one of {', '.join(get_args(EngineName))}.")
-    chosen = "onnxruntime" if name == "auto" else name
+    if precision == "int8" and model.quantization is None:
+        raise SettingError(f"{model.name!r} has no 8-bit version. 'boxwright quantize' makes one; or choose another precision.")
+    wanted: Precision = precision or ("int8" if model.quantization else "float32")
+    chosen = _engine_for(wanted, device) if name == "auto" else name
+    if precision is None and wanted == "int8" and unsupported_reason(chosen, "int8", device):
+        wanted = "float32"  # of the rounded kernels
+    if reason := unsupported_reason(chosen, wanted, device):
+        raise SettingError(f"{reason}.")
+    if wanted != "int8":
+        model = replace(model, quantization=None)
     try:
         module = importlib.import_module(f"detector.engines.{chosen}")
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"engine {chosen!r} needs {error.name}, which is not installed: pip install 'boxwright[train]'.") from error
-    if chosen == "tensorflow":
-        engine: Engine = module.TensorflowEngine.of(model)
-    else:
-        engine = module.OnnxEngine.of(model, threads=threads, concurrent_sessions=concurrent_sessions)
+        extra = "openvino" if chosen == "openvino" else "train"
+        raise MissingExtra(f"engine {chosen!r} needs {error.name}, which is not installed: pip install 'boxwright[{extra}]'.") from error
+    match chosen:
+        case "tensorflow":
+            engine: Engine = module.TensorflowEngine.of(model)
+        case "openvino":
+            engine = module.OpenvinoEngine.of(
+                model, device=device, precision=wanted, threads=threads, concurrent_sessions=concurrent_sessions
+            )
+        case _:
+            engine = module.OnnxEngine.of(model, device=device, threads=threads, concurrent_sessions=concurrent_sessions)
     return engine
+
+
+def _engine_for(precision: Precision, device: Device) -> str:
+    suitable = (engine for engine in ("onnxruntime", "openvino") if unsupported_reason(engine, precision, device) is None)
+    return next(suitable, "openvino" if device not in DEVICES["onnxruntime"] or precision == "bfloat16" else "onnxruntime")
 
 
 def split_anchors(logits: NDArray[np.float32], anchors: int) -> NDArray[np.float32]:

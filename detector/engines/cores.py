@@ -50,6 +50,11 @@ def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
     return "flags" not in words or bool({"avx512_vnni", "avx_vnni"} & set(words))
 
 
+def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
+    """Return whether the processor multiplies bfloat16 numbers."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags(cpuinfo).split()))
+
+
 def cpu_flags(cpuinfo: Path = CPUINFO) -> str:
     """Return the line of /proc/cpuinfo that lists the instruction sets ("flags : fpu vme ..."), or "" if there is none."""
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []

@@ -14,7 +14,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from detector.engines import split_anchors
 from detector.engines.cores import cpu_flags, has_vnni, usable_cores
-from detector.errors import EngineCacheError
+from detector.engines.support import Device, Precision
+from detector.errors import EngineCacheError, SettingError
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
 from detector.spec import Model
 
@@ -35,33 +36,44 @@ class OnnxEngine:
     session: Any
     anchors: int
     name: str = "onnxruntime"
+    precision: Precision = "float32"
     single_threaded_session: Any = None
     """Optional second session of the same network, with one thread."""
 
     @classmethod
     def of(
-        cls, model: Model, *, threads: int | None = None, cache_folder: Path | None = None, concurrent_sessions: bool = False
+        cls,
+        model: Model,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        cache_folder: Path | None = None,
+        concurrent_sessions: bool = False,
     ) -> "OnnxEngine":
         """Build the graph and load it.
 
         Args:
-            model: The model to run.
+            model: The model to run, in 8 bits if it is quantised.
+            device: See `execution_providers`.
             threads: Threads of one call. None uses all processors of this process.
             cache_folder: Write GRAPH_FILE and KERNELS_FILE there, for `from_cache`.
             concurrent_sessions: Add a single-threaded session; see `add_single_threaded_session`.
 
         Raises:
             EngineCacheError: The files cannot be written.
+            SettingError: The installed onnxruntime does not support the device.
         """
         from detector.onnx.graph import build_onnx_parts
 
-        engine = cls(_build_session(build_onnx_parts(model), threads, cache_folder), len(model.spec.anchors))
+        providers = execution_providers(device)
+        session = _build_session(build_onnx_parts(model), threads, cache_folder, providers)
+        engine = cls(session, len(model.spec.anchors), precision="int8" if model.quantization else "float32")
         if concurrent_sessions:
             engine.add_single_threaded_session(model)
         return engine
 
     @classmethod
-    def from_cache(cls, folder: Path, anchors: int, *, threads: int | None = None) -> "OnnxEngine":
+    def from_cache(cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32") -> "OnnxEngine":
         """Load a cached engine in milliseconds. Its two sessions share the memory-mapped constants.
 
         Raises:
@@ -71,7 +83,7 @@ class OnnxEngine:
             multi_threaded, single_threaded = (_load_cached_session(folder, count) for count in (threads or usable_cores(), 1))
         except _ONNXRUNTIME_ERRORS as error:
             raise EngineCacheError(f"{folder}: onnxruntime cannot read the cached engine: {error}") from error
-        return cls(multi_threaded, anchors, single_threaded_session=single_threaded)
+        return cls(multi_threaded, anchors, precision=precision, single_threaded_session=single_threaded)
 
     def add_single_threaded_session(self, model: Model) -> None:
         """Load the model again for parallel calls.
@@ -81,7 +93,8 @@ class OnnxEngine:
         from detector.onnx.graph import build_onnx_parts
 
         small = sum(array.nbytes for array in model.arrays.values()) <= MAX_SECOND_SESSION_BYTES
-        if small and can_cache() and self.session.get_session_options().intra_op_num_threads > 1:
+        on_cpu = self.session.get_providers() == [_CPU]
+        if small and on_cpu and self.session.get_session_options().intra_op_num_threads > 1:
             self.single_threaded_session = _build_session(build_onnx_parts(model), 1)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -117,9 +130,37 @@ class OnnxFeatureExtractor:
         return dict(zip(self.layers, results, strict=True))
 
 
-def can_cache() -> bool:
+def can_cache(device: Device = "auto") -> bool:
     """Return whether engines can be cached: only on a CPU. A GPU engine depends on the GPU and its driver."""
-    return _providers() == [_CPU]
+    return execution_providers(device) == [_CPU]
+
+
+def execution_providers(device: Device) -> list[Any]:
+    """Return onnxruntime's execution providers for a device. The CPU runs operators that the first provider does not support.
+
+    "auto" is CUDA if this onnxruntime has it, and otherwise the CPU. "gpu" is the first available of _GPU_DEVICES.
+
+    Raises:
+        SettingError: The installed onnxruntime has no such provider.
+    """
+    available = onnxruntime.get_available_providers()
+    if device == "auto":
+        return [_with_options(name) for name in ("CUDAExecutionProvider", _CPU) if name in available]
+    if device == "cpu":
+        return [_CPU]
+    names = [_PROVIDERS[each] for each in (_GPU_DEVICES if device == "gpu" else (device,)) if each in _PROVIDERS]
+    suitable = [name for name in names if name in available]
+    if not suitable:
+        raise SettingError(
+            f"device {device!r} needs an onnxruntime with {', '.join(names)}. The installed one has {', '.join(available)}. Install "
+            "onnxruntime-gpu (NVIDIA) or onnxruntime-directml (Windows), use the engine openvino (Intel), or choose the device 'cpu'."
+        )
+    return [_with_options(suitable[0]), _CPU]
+
+
+def _with_options(provider: str) -> Any:
+    """Return the provider with the options that keep float32 exact: CUDA rounds the factors to 10 bits (TF32) by default."""
+    return (provider, {"use_tf32": "0"}) if provider == "CUDAExecutionProvider" else provider
 
 
 def engine_fingerprint() -> str:
@@ -133,7 +174,7 @@ def engine_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path | None = None) -> Any:
+def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path | None = None, providers: list[Any] | None = None) -> Any:
     graph, kernels = parts
     options = _session_options(threads or usable_cores())
     options.add_external_initializers(list(kernels), [onnxruntime.OrtValue.ortvalue_from_numpy(kernel) for kernel in kernels.values()])
@@ -144,7 +185,10 @@ def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path |
         options.log_severity_level = 3  # silences the warning that the file only suits this processor, which is intended
     try:
         return onnxruntime.InferenceSession(
-            graph.SerializeToString(), options, providers=_providers(), disabled_optimizers=_HARMFUL_OPTIMIZERS
+            graph.SerializeToString(),
+            options,
+            providers=providers or execution_providers("auto"),
+            disabled_optimizers=_HARMFUL_OPTIMIZERS,
         )
     except _ONNXRUNTIME_ERRORS as error:
         if cache_folder is None:
@@ -159,6 +203,14 @@ def _load_cached_session(folder: Path, threads: int) -> Any:
 
 
 _CPU = "CPUExecutionProvider"
+_PROVIDERS: dict[str, str] = {
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+_GPU_DEVICES = ("cuda", "directml", "coreml")
+"""In order of preference. TensorRT must be named, because it compiles a network for minutes."""
 _ONNXRUNTIME_ERRORS = (
     errors.Fail,
     errors.InvalidArgument,
@@ -183,9 +235,3 @@ def _session_options(threads: int) -> Any:
         # Such processors sum 8-bit products in 16 bits, which may overflow. The slower unsigned kernels avoid that.
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
-
-
-def _providers() -> list[str]:
-    """Prefer the GPU where onnxruntime-gpu is installed. The CPU runs unsupported operators, or everything if no GPU is present."""
-    available = onnxruntime.get_available_providers()
-    return [provider for provider in ("CUDAExecutionProvider", _CPU) if provider in available]

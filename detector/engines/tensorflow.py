@@ -8,6 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from detector.engines import split_anchors
+from detector.engines.support import Precision
 from detector.keras_model import build_keras
 from detector.spec import Model
 
@@ -19,6 +20,7 @@ class TensorflowEngine:
     function: Any
     anchors: int
     name: str = "tensorflow"
+    precision: Precision = "float32"
 
     @classmethod
     def of(cls, model: Model) -> "TensorflowEngine":

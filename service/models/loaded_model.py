@@ -82,6 +82,11 @@ class LoadedModel:
         """Name of the engine, such as "onnxruntime"."""
         return self.detector.engine.name
 
+    @property
+    def precision(self) -> str:
+        """Precision of the network, such as "int8"."""
+        return self.detector.engine.precision
+
 
 def estimate_memory(spec: ModelSpec, quantization: Quantization | None, calls: int | None = None) -> int:
     """Estimate the bytes of a loaded model.

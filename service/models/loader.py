@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Self
 
 from detector.engines.cores import CGROUP_ROOT, PROCESS_CGROUPS, cgroup_folders, usable_cores
-from detector.errors import BoxwrightError, ModelError
+from detector.errors import BoxwrightError, ModelError, SettingError
+from detector.spec import ModelSpec
 from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.native_memory import release_in_background
 from service.settings import Settings
-from weights.engines.factory import EngineKind, build_engine
+from weights.engines.factory import Choice, choose_engine
+from weights.engines.options import EngineOptions
 from weights.formats.safetensors import ModelHeader, load_model, read_header
+from weights.hub.resolve import ModelSource
 from weights.repository.layout import StoredVersion
 from weights.repository.snapshot import snapshot
 
@@ -41,7 +44,7 @@ class InsufficientMemory(ModelError):
 class ModelLoader:
     """Loads versions with one engine and within memory limits."""
 
-    engine: EngineKind
+    options: EngineOptions
     budget: int  # bytes of all loaded models together
     process_limit: int = 1 << 62  # bytes of the process
     concurrent_sessions: bool = True  # prepare the engine for parallel calls
@@ -50,7 +53,7 @@ class ModelLoader:
     def of(cls, settings: Settings) -> Self:
         """Create the loader that the settings describe."""
         limit = available_memory()
-        return cls(settings.engine, settings.max_model_bytes or int(MODEL_SHARE * limit), limit, settings.batch_size == 1)
+        return cls(settings.engine_options, settings.max_model_bytes or int(MODEL_SHARE * limit), limit, settings.batch_size == 1)
 
     def load(self, version: StoredVersion, folder: Path, free_bytes: int) -> LoadedModel:
         """Read, check and load a version, and warm it up.
@@ -67,10 +70,12 @@ class ModelLoader:
         """
         with snapshot(version.path) as copy:
             header = read_header(copy, display_path=version.path)
+            choice, spec = self._choose(version, copy, header.spec)
+            header = header._replace(spec=spec, quantization=header.quantization if choice.precision == "int8" else None)
             calls = self._parallel_calls(version, header, free_bytes)
-            model = load_model(copy, display_path=version.path)
+            model = choice.adapt(load_model(copy, display_path=version.path))
         try:
-            engine = build_engine(model, self.engine, concurrent_sessions=self.concurrent_sessions)
+            engine = choice.build(model, concurrent_sessions=self.concurrent_sessions)
             file = version.path.relative_to(folder).as_posix()
             loaded = LoadedModel.of(model, engine, name=version.name, version=str(version.number), file=file, max_concurrency=calls)
         except BoxwrightError as error:
@@ -80,6 +85,13 @@ class ModelLoader:
             raise ModelError(f"{version.path}: the engine cannot run this network ({type(error).__name__}). See the log.") from error
         release_in_background(loaded)
         return loaded
+
+    def _choose(self, version: StoredVersion, copy: Path, spec: ModelSpec) -> tuple[Choice, ModelSpec]:
+        """Choose engine and precision, and resize the spec. Raises SettingError, with the path, if the options do not suit this model."""
+        try:
+            return choose_engine(ModelSource(copy), self.options), spec.at_input_size(self.options.input_size)
+        except SettingError as error:
+            raise SettingError(f"{version.path}: {error}") from error
 
     def _parallel_calls(self, version: StoredVersion, header: ModelHeader, free_bytes: int) -> int:
         """Return how many parallel calls the free memory allows. Raises InsufficientMemory if it is too small for one."""

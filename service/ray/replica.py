@@ -14,8 +14,8 @@ from service.observability.logging import configure_logging
 from service.request.context import REQUEST_ID_HEADER
 from service.server.uvicorn_server import SWITCH_SECONDS
 from service.settings import Settings
-from weights.engines.factory import build_engine
-from weights.hub.resolve import resolve_model
+from weights.engines.factory import choose_engine
+from weights.hub.resolve import find_model
 
 
 class DetectorReplica:
@@ -26,8 +26,9 @@ class DetectorReplica:
         configure_logging(settings.log_format, settings.log_level)
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # TensorFlow reads them when it starts
             os.environ[name] = str(cores)
-        model = resolve_model(settings.model)
-        engine = build_engine(model, settings.engine, threads=cores)
+        choice = choose_engine(find_model(settings.model), settings.engine_options)
+        model = choice.load()
+        engine = choice.build(model, threads=cores)
         self._registry = Registry([LoadedModel.of(model, engine, max_concurrency=1)])
         self._app = create_app(self._registry, settings, cores=cores)
 

@@ -31,6 +31,7 @@ def _describe(model: LoadedModel, registry: Registry) -> ModelInfo:
         input_size=model.detector.spec.input_size,
         parameters=model.parameters,
         engine=model.engine,
+        precision=model.precision,
         default=model.name == registry.default_name,
         ap=recorded_ap(model.provenance),
         memory_bytes=model.memory,

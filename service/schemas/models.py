@@ -22,6 +22,7 @@ class ModelInfo(BaseModel):
     input_size: int = Field(examples=[288], description="Width and height of the network's input in pixels.")
     parameters: int = Field(examples=[3_900_000], description="Number of parameters of the network.")
     engine: str = Field(examples=["onnxruntime"])
+    precision: str = Field(default="float32", examples=["int8"], description="Precision in which the network computes.")
     default: bool = Field(examples=[True], description="Whether this model is used if a request names none.")
     ap: str | None = Field(
         default=None, description="Average precision, and the data it was measured on.", examples=["0.8043 on set val, 301 photos"]

@@ -12,4 +12,7 @@ SAMPLE_PHOTO = Path(__file__).with_name("sample.jpg")
 """Chelsea the cat (Stéfan van der Walt, CC0; see docs/photos/README.md). Exports are verified on this image."""
 
 EMBEDDED = {"everyday": EVERYDAY, "everyday-int8": EVERYDAY_INT8}
-"""Model name -> file."""
+"""Model name -> file. `everyday` has two precisions; "everyday-int8" is another name for `everyday` in 8 bits."""
+
+EMBEDDED_INT8 = {EVERYDAY: EVERYDAY_INT8}
+"""File of a float32 model -> file of its 8-bit version."""

@@ -1,7 +1,9 @@
-"""Engine cache on disk: graphs that onnxruntime has optimised, which the next start only maps into memory.
+"""Engine cache on disk: networks that onnxruntime or OpenVINO has optimised, which the next start only reads.
 
     KEY/graph.onnx, kernels   written by `detector.engines.onnxruntime`
-    KEY/metadata              a hash, then JSON: name, spec, provenance and quantization of the model, and a hash of each file
+    KEY/compiled.blob         written by `detector.engines.openvino`
+    KEY/metadata              a hash, then JSON: engine, precision, name, spec, provenance and quantization, and a hash of each file
+    KEY.winner                written by `weights.engines.race`: the fastest engine of a model
 
 KEY is a hash of the model's content and of everything else that the files depend on, so a cached engine is never outdated. The least
 recently used engines are deleted when the cache exceeds MAX_CACHE_BYTES. A folder gets its final name only when it is complete, and every
@@ -24,8 +26,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from detector.engines import Engine
 from detector.engines.cores import usable_cores
 from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine, engine_fingerprint
 from detector.errors import EngineCacheError, ModelError
@@ -33,6 +36,9 @@ from detector.quantization import Quantization
 from detector.spec import Model, ModelSpec
 from weights.formats.spec_json import quantization_from_json, quantization_to_json, spec_from_json, spec_to_json
 from weights.hub import cache
+
+if TYPE_CHECKING:
+    from detector.engines.openvino import OpenvinoEngine
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +48,7 @@ MAX_CACHE_BYTES = 2**30
 """Size limit of the cache. YOLOv2 takes a fifth of it."""
 _HINT = "BOXWRIGHT_HOME sets another folder, BOXWRIGHT_ENGINES=0 turns the engine cache off"
 _PACKAGE = Path(__file__).resolve().parents[1]
+_FILES = (GRAPH_FILE, KERNELS_FILE, "compiled.blob")
 _ABANDONED_SECONDS = 3600  # age at which an incomplete folder is assumed to belong to a killed process
 
 
@@ -52,7 +59,7 @@ class CachedEngine(NamedTuple):
     spec: ModelSpec
     provenance: dict[str, str]
     quantization: Quantization | None
-    engine: OnnxEngine
+    engine: Engine
 
 
 def engines_folder() -> Path:
@@ -68,19 +75,19 @@ def engine_key(content: str) -> str:
     return digest.hexdigest()
 
 
-def read_engine(key: str) -> CachedEngine | None:
-    """Read an engine from the cache. Returns None if it is missing, or damaged or unsafe, which is logged."""
+def read_engine(key: str, *, concurrent_sessions: bool = True) -> CachedEngine | None:
+    """Read an engine from the cache. Returns None if it is missing, or damaged or unsafe, which is logged.
+
+    concurrent_sessions: Prepare OpenVINO for parallel calls. onnxruntime's second session costs nothing and is always there.
+    """
     folder = engines_folder() / key
-    if not folder.is_dir():
-        return None
-    if unsafe := next((path for path in (folder.parent, folder) if not _only_owner_can_write(path)), None):
-        log.warning("%s is not used: other users can write it. Delete it, or restrict its owner and permissions. %s", unsafe, _HINT)
+    if not folder.is_dir() or not is_private(folder.parent, folder):
         return None
     try:
         metadata = _checked_metadata(folder)
         spec = spec_from_json(metadata["spec"])
         quantization = quantization_from_json(metadata["quantization"]) if "quantization" in metadata else None
-        engine = OnnxEngine.from_cache(folder, len(spec.anchors))
+        engine = _load_engine(folder, metadata, len(spec.anchors), concurrent_sessions)
         cached = CachedEngine(metadata["name"], spec, metadata["provenance"], quantization, engine)
     except (OSError, ValueError, KeyError, TypeError, ModelError, EngineCacheError) as error:
         log.warning("the cached engine %s is damaged (%s); the engine is built again", folder, error)
@@ -90,15 +97,34 @@ def read_engine(key: str) -> CachedEngine | None:
     return cached
 
 
-def persist_engine(key: str, model: Model) -> None:
-    """Build the model's engine again and write it to the cache. If that fails, log the reason."""
+def is_private(*paths: Path) -> bool:
+    """Return whether only the owner of the process can write the paths. Otherwise log which one is not used."""
+    if unsafe := next((path for path in paths if not _only_owner_can_write(path)), None):
+        log.warning("%s is not used: other users can write it. Delete it, or restrict its owner and permissions. %s", unsafe, _HINT)
+    return unsafe is None
+
+
+def _load_engine(folder: Path, metadata: dict[str, Any], anchors: int, concurrent_sessions: bool) -> Engine:
+    if metadata["engine"] != "openvino":
+        return OnnxEngine.from_cache(folder, anchors, precision=metadata["precision"])
+    from detector.engines.openvino import OpenvinoEngine
+
+    return OpenvinoEngine.from_cache(folder, anchors, precision=metadata["precision"], concurrent_sessions=concurrent_sessions)
+
+
+def persist_engine(key: str, model: Model, engine: "OnnxEngine | OpenvinoEngine") -> None:
+    """Write the model's engine to the cache. onnxruntime builds it again for that. If it fails, log the reason."""
     if (engines_folder() / key).is_dir():  # another process wrote it first
         return
     try:
         with _complete_folder(key, sum(array.nbytes for array in model.arrays.values())) as folder:
-            OnnxEngine.of(model, cache_folder=folder)
-            OnnxEngine.from_cache(folder, len(model.spec.anchors))  # raises if it cannot be read again
-            _write_metadata(folder, model)
+            if isinstance(engine, OnnxEngine):
+                OnnxEngine.of(model, cache_folder=folder)  # onnxruntime writes its graph only while it loads one
+            else:
+                engine.write_cache(folder)
+            facts = {"engine": engine.name, "precision": engine.precision}
+            _load_engine(folder, facts, len(model.spec.anchors), concurrent_sessions=False)  # raises if it cannot be read again
+            _write_metadata(folder, model, facts)
     except (OSError, EngineCacheError) as error:
         log.warning("the engine of %s is not cached for the next start: %s. %s", model.name, error, _HINT)
 
@@ -107,14 +133,14 @@ def persist_engine(key: str, model: Model) -> None:
 def _complete_folder(key: str, size: int) -> Iterator[Path]:
     """A temporary folder that is renamed to `key` when the block ends. Raises EngineCacheError without space, OSError if unwritable."""
     home = engines_folder()
-    _make_private_folder(home)
+    make_private_folder(home)
     free = shutil.disk_usage(home).free
     if size > min(MAX_CACHE_BYTES, free // 2):
         raise EngineCacheError(
             f"it takes {size:,} bytes; the cache uses at most {MAX_CACHE_BYTES:,} bytes and half of the {free:,} free bytes in {home}"
         )
     folder = home / f".{secrets.token_hex(8)}.part"
-    _make_private_folder(folder)
+    make_private_folder(folder)
     try:
         yield folder
         if not (home / key).exists():
@@ -124,7 +150,7 @@ def _complete_folder(key: str, size: int) -> Iterator[Path]:
     _delete_least_recently_used(home)
 
 
-def _make_private_folder(folder: Path) -> None:
+def make_private_folder(folder: Path) -> None:
     """Create a folder, or restrict one of ours, so that only its owner can write it."""
     folder.mkdir(parents=True, exist_ok=True)
     if not _only_owner_can_write(folder) and folder.stat().st_uid == os.geteuid():
@@ -170,11 +196,11 @@ def _mark_as_used(folder: Path) -> None:
         os.utime(folder)
 
 
-def _write_metadata(folder: Path, model: Model) -> None:
-    metadata = {"name": model.name, "spec": spec_to_json(model.spec), "provenance": dict(model.provenance)}
+def _write_metadata(folder: Path, model: Model, engine: dict[str, str]) -> None:
+    metadata: dict[str, Any] = {"name": model.name, "spec": spec_to_json(model.spec), "provenance": dict(model.provenance)} | engine
     if model.quantization:
         metadata["quantization"] = quantization_to_json(model.quantization)
-    metadata |= {name: _file_hash(folder / name) for name in (GRAPH_FILE, KERNELS_FILE) if (folder / name).exists()}
+    metadata |= {name: _file_hash(folder / name) for name in _FILES if (folder / name).exists()}
     text = json.dumps(metadata)
     (folder / METADATA).write_text(f"{_text_hash(text)}\n{text}", encoding="ascii")
 
@@ -184,7 +210,7 @@ def _checked_metadata(folder: Path) -> dict[str, Any]:
     if _text_hash(text) != expected:
         raise EngineCacheError(f"{METADATA} does not match its hash")
     metadata: dict[str, Any] = json.loads(text)
-    for name in (GRAPH_FILE, KERNELS_FILE):
+    for name in _FILES:
         exists = (folder / name).exists()
         if exists != (name in metadata) or (exists and _file_hash(folder / name) != metadata[name]):
             raise EngineCacheError(f"{name} does not match its hash")

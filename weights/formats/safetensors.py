@@ -126,6 +126,12 @@ def content_checksum(path: Path) -> str:
         return str(file.metadata()["sha256"])
 
 
+def arrays_checksum(path: Path) -> str:
+    """Return the recorded checksum of the arrays alone, which does not change with the provenance. Raises as `content_checksum` does."""
+    with _opened(path, path) as (_, digest, _):
+        return digest
+
+
 @contextmanager
 def _opened(path: Path, display_path: Path) -> Iterator[tuple[ModelHeader, str, Any]]:
     """Yield the checked header, the recorded digest of the arrays, and the open file. Errors within the block name the file too."""
@@ -278,7 +284,8 @@ def _header_bytes(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[np.g
 
 _DAMAGED = "damaged, truncated, or not a .safetensors file"
 _TRY_AGAIN = "Download or save it again."
-_AP_KEYS = ("ap50_after", "ap50")  # written by `boxwright quantize`, for the 8-bit model, and by `boxwright finetune`
+_AP_KEYS = ("ap50_int8", "ap50_after", "ap50_float32", "ap50")
+"""Written by `boxwright quantize` (in the 8-bit model; "ap50_after" in older files), `evaluate --record` and `finetune`."""
 
 
 def recorded_ap(provenance: Mapping[str, str]) -> str | None:

@@ -1,6 +1,6 @@
 """Find a model by the path of its file, the name of a shipped model, or a name in the catalogue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class ModelSource:
 
     path: Path
     entry: Entry | None = None  # the catalogue entry; None for a model file in our own format
+    name: str | None = None  # replaces the name in the file, for the 8-bit version of a model
 
     def content_key(self) -> str:
         """Return a key that identifies the content of the file. Raises ModelFileError for a damaged file."""
@@ -43,7 +44,8 @@ class ModelSource:
             ModelError: The file is damaged or not a model.
         """
         if self.entry is None:
-            return load_model(self.path)
+            model = load_model(self.path)
+            return model if self.name is None else replace(model, name=self.name)
         return load_pulled(self.entry, self.path, content_key.rpartition(" ")[2] if content_key else None)
 
 

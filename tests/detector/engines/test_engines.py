@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +26,8 @@ from detector.network import (
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 
+ENGINES = ("onnxruntime", "openvino", "tensorflow")
+
 
 def model_of(random_arrays, *layers, size=64, **facts):
     """Return a backbone model of these layers with seeded random arrays."""
@@ -38,15 +39,16 @@ def images(size, count=2):
 
 
 def assert_engines_agree(model, tolerance=1e-4):
-    first, second = (load_engine(model, name)(images(model.spec.input_size)) for name in ("onnxruntime", "tensorflow"))
-    assert first.dtype == second.dtype == np.float32
-    assert first.shape == second.shape
+    first, *others = (load_engine(model, name)(images(model.spec.input_size)) for name in ENGINES)
     scale = max(1.0, float(np.abs(first).max()))
-    np.testing.assert_allclose(second, first, atol=tolerance * scale)
+    for other in others:
+        assert first.dtype == other.dtype == np.float32
+        assert first.shape == other.shape
+        np.testing.assert_allclose(other, first, atol=tolerance * scale)
     return first
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_upsampling_repeats_every_cell_on_both_axes(engine, stride):
     model = Model("layers", ModelSpec((), (), (MaxPool("pool", 6, 6, padding=0), Upsample("a", stride)), 24), {})
@@ -56,7 +58,7 @@ def test_upsampling_repeats_every_cell_on_both_axes(engine, stride):
     np.testing.assert_allclose(load_engine(model, engine)(pixels), repeated, rtol=1e-6)
 
 
-def test_a_network_with_an_upsampling_head_is_the_same_in_both_engines(random_arrays):
+def test_a_network_with_an_upsampling_head_is_the_same_in_all_engines(random_arrays):
     network = upsampling_head(("a", "b"), backbone=efficientnet_lite0(), filters=16, lateral=8, anchors=2)
     model = Model("fine", ModelSpec(("a", "b"), ((1.0, 1.0), (2.0, 3.0)), network, 64), random_arrays(network, 3))
     assert_engines_agree(model)
@@ -64,7 +66,7 @@ def test_a_network_with_an_upsampling_head_is_the_same_in_both_engines(random_ar
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_both_engines_agree_on_every_activation(activation, random_arrays):
+def test_all_engines_agree_on_every_activation(activation, random_arrays):
     assert_engines_agree(model_of(random_arrays, Conv("a", 6, activation=activation, stride=4, size=4, padding=(0, 0)), Conv("b", 3)))
 
 
@@ -83,7 +85,7 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_every_activation_equals_its_formula(activation, engine):
     layer = Conv("a", 3, size=1, normalize=False, activation=activation)
     arrays = {"a/kernel": np.eye(3, dtype=np.float32)[None, None], "a/bias": np.zeros(3, np.float32)}
@@ -107,11 +109,11 @@ def test_every_activation_equals_its_formula(activation, engine):
         (Conv("a", 4), MaxPool("b"), Route("c", ("a",)), MaxPool("d"), Route("e", ("d", "b")), Conv("f", 8), Shortcut("g", "e", "leaky")),
     ],
 )
-def test_both_engines_agree_on_every_layer(layers, random_arrays):
+def test_all_engines_agree_on_every_layer(layers, random_arrays):
     assert_engines_agree(model_of(random_arrays, *layers))
 
 
-def test_both_engines_agree_on_yolov2_with_efficientnet(random_arrays):
+def test_all_engines_agree_on_yolov2_with_efficientnet(random_arrays):
     labels = ("a", "b")
     network = yolov2(labels, backbone=efficientnet_lite0(), filters=32)
     spec = ModelSpec(labels, ((1.0, 2.0),) * 5, network, 96, pixel_scale=1 / 128, pixel_offset=-127 / 128)
@@ -126,7 +128,7 @@ def test_reorg_in_the_engines_equals_the_reference(random_arrays):
         plain = model_of(random_arrays, Conv("a", 8))
         moved = model_of(random_arrays, Conv("a", 8), Reorg("b", order=order))
         x = images(64)
-        for name in ("onnxruntime", "tensorflow"):
+        for name in ENGINES:
             before, after = (load_engine(model, name)(x).transpose(0, 3, 1, 2) for model in (plain, moved))
             np.testing.assert_allclose(after, reorg(before, 2, order), atol=1e-5)
 
@@ -154,8 +156,9 @@ def test_yolov2_agrees_with_opencvs_darknet_importer(shared, random_arrays, tmp_
     model = read_darknet(cfg, weights)
 
     x = images(416, count=1)
-    ours = {name: load_engine(model, name)(x)[0] for name in ("onnxruntime", "tensorflow")}
-    np.testing.assert_allclose(ours["tensorflow"], ours["onnxruntime"], atol=1e-4 * np.abs(ours["onnxruntime"]).max())
+    ours = {name: load_engine(model, name)(x)[0] for name in ENGINES}
+    for name in ENGINES[1:]:
+        np.testing.assert_allclose(ours[name], ours["onnxruntime"], atol=1e-4 * np.abs(ours["onnxruntime"]).max())
 
     network = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
     blob = np.ascontiguousarray(x.transpose(0, 3, 1, 2) / np.float32(255))
@@ -219,16 +222,26 @@ def test_an_unknown_label_error_lists_a_hundred_labels():
         detector.class_ids(["zebra"])
 
 
-def test_a_model_runs_at_another_input_size(tiny_model):
-    larger = replace(tiny_model, spec=replace(tiny_model.spec, input_size=128))
-    assert load_engine(larger)(images(128)).shape == (2, 4, 4, 2, 8)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_model_runs_at_another_input_size(tiny_model, engine):
+    larger = tiny_model.at_input_size(128)
+    assert load_engine(larger, engine)(images(128)).shape == (2, 4, 4, 2, 8)
+    assert tiny_model.at_input_size(None) is tiny_model.at_input_size(64) is tiny_model
 
 
+@pytest.mark.parametrize(("size", "nearest"), [(100, 96), (0, 32), (-32, 32), (4128, 4096), (33, 32)])
+def test_a_wrong_input_size_is_an_error_that_names_the_nearest_size(tiny_model, size, nearest):
+    message = f"input size {size}: this network needs a multiple of 32 from 32 to 4096 pixels, such as {nearest}."
+    with pytest.raises(SettingError, match=message):
+        tiny_model.at_input_size(size)
+
+
+@pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("backbone", [darknet19(width=0.25), efficientnet_lite0()])
-def test_concurrent_calls_give_identical_logits(backbone, random_arrays):
+def test_concurrent_calls_give_identical_logits(backbone, library, random_arrays):
     network = yolov2(("a", "b"), backbone=backbone, filters=64)
     model = Model("random", ModelSpec(("a", "b"), ((1, 1), (2, 3), (3, 2), (1, 2), (4, 4)), network, 96), random_arrays(network, 7))
-    engine = load_engine(model, "onnxruntime", threads=2, concurrent_sessions=True)
+    engine = load_engine(model, library, threads=2, concurrent_sessions=True)
     assert isinstance(engine, ConcurrentEngine)
     assert engine.single_threaded_session is not None
     batches = [images(96, 1) + number for number in range(16)]

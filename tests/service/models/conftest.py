@@ -5,6 +5,7 @@ import pytest
 from service.models.loader import ModelLoader
 from service.models.registry import Registry
 from service.models.watcher import ModelWatcher
+from weights.engines.options import EngineOptions
 from weights.formats.safetensors import save_model
 
 MIB = 2**20
@@ -16,7 +17,7 @@ class WatchedFolder:
     def __init__(self, path, registry=None, budget=1000 * MIB, max_versions=1, process_limit=1000 * MIB):
         self.path = path
         self.registry = registry or Registry()
-        self.watcher = ModelWatcher(path, self.registry, ModelLoader("onnxruntime", budget, process_limit), max_versions)
+        self.watcher = ModelWatcher(path, self.registry, ModelLoader(EngineOptions("onnxruntime"), budget, process_limit), max_versions)
         self.watcher.update()
 
     def scan(self, times=2):

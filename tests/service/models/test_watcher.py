@@ -18,6 +18,7 @@ from service.models.loader import ModelLoader
 from service.models.registry import Registry
 from service.models.watcher import ModelWatcher
 from service.settings import Settings
+from weights.engines.options import EngineOptions
 from weights.repository.layout import MODEL_FILE
 from weights.repository.publish import add_version, promote_version, remove_version, rollback_version
 
@@ -360,7 +361,7 @@ def test_watcher_continues_after_a_failed_scan_and_ends_with_its_block(models, t
             super().update()
             scanned.set()
 
-    watcher = FailingOnce(models, registry, ModelLoader("onnxruntime", 1000 * MIB))
+    watcher = FailingOnce(models, registry, ModelLoader(EngineOptions("onnxruntime"), 1000 * MIB))
     add_version(models, "mine", tiny_model)
     with watcher.running(0.001):
         assert scanned.wait(30)

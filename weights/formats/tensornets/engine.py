@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engines import split_anchors
+from detector.engines.support import Precision
 from detector.spec import Model
 from weights.formats.tensornets.graph import TensornetsGraph
 
@@ -16,6 +17,7 @@ class TensornetsEngine:
 
     graph: TensornetsGraph
     name: str = "tensornets"
+    precision: Precision = "float32"
 
     @classmethod
     def of(cls, model: Model) -> "TensornetsEngine":

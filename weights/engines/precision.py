@@ -1,0 +1,144 @@
+"""The precisions of a model, and the average precision (AP) that its files record for each.
+
+A float32 model may have an 8-bit version. That of an included model is included too. That of FILE.safetensors is FILE-int8.safetensors
+in the same folder, made from it by `boxwright quantize`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from detector.engines.cores import has_bfloat16, has_vnni
+from detector.engines.support import Precision
+from detector.errors import SettingError
+from weights.embedded import EMBEDDED_INT8
+from weights.engines.options import PrecisionChoice
+from weights.formats.safetensors import ModelHeader, arrays_checksum, load_model, read_header, save_model
+from weights.hub.resolve import ModelSource
+
+MAX_AP_LOSS = 0.005
+"""Largest loss of AP50 against float32 that "auto" accepts."""
+INT8_SUFFIX = "-int8"
+"""Ends the name of the 8-bit version of a model file, before the suffix."""
+QUANTISED_FROM_ARRAYS = "quantised_from_arrays"
+"""Provenance key of an 8-bit model: the checksum of the arrays that it was made from."""
+
+_AP_KEYS: Mapping[Precision, tuple[str, ...]] = {
+    "float32": ("ap50_float32", "ap50_before", "ap50"),  # the others are those of older files, and of `boxwright finetune`
+    "bfloat16": ("ap50_bfloat16",),
+    "int8": ("ap50_int8", "ap50_after"),
+}
+
+
+class RecordedAp(NamedTuple):
+    """An AP50, and what it was measured on."""
+
+    ap50: float
+    images: str  # "301 photos (animals, val)"
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The files of a model by precision."""
+
+    stored: Precision  # precision of the file that the user named
+    sources: Mapping[Precision, ModelSource]
+    records: tuple[Mapping[str, str], ...]  # provenance of each file
+
+    @classmethod
+    def of(cls, source: ModelSource) -> "Versions":
+        """Find the versions of a model. Raises ModelFileError for a damaged file."""
+        if source.entry is not None:  # a catalogue file has no provenance
+            return cls("float32", {"float32": source, "bfloat16": source}, ())
+        header = read_header(source.path)
+        if header.quantization is not None:
+            return cls("int8", {"float32": source, "bfloat16": source, "int8": source}, (header.provenance,))
+        sources: dict[Precision, ModelSource] = {"float32": source, "bfloat16": source}
+        records: list[Mapping[str, str]] = [header.provenance]
+        if (found := _int8_version(source, header)) is not None:
+            sources["int8"], provenance = found
+            records.append(provenance)
+        return cls("float32", sources, tuple(records))
+
+    def allowed(self, choice: PrecisionChoice | None) -> tuple[Precision, ...]:
+        """Return the precisions that a choice permits, the one that is probably the fastest first.
+
+        "auto" permits int8 on a processor with VNNI, because int8 is slower than float32 on others, and bfloat16 on a processor that
+        has it. Both require a recorded AP; the file of an 8-bit model is itself a request for int8. Without either it permits float32.
+
+        Raises:
+            SettingError: The choice is int8, and the model has no 8-bit version.
+        """
+        if choice is None:
+            return (self.stored,)
+        if choice == "int8" and "int8" not in self.sources:
+            raise SettingError(
+                "this model has no 8-bit version. 'boxwright quantize MODEL --calibration DIR' writes one next to the model file; "
+                "or choose another precision."
+            )
+        if choice != "auto":
+            return (choice,)
+        fast: list[Precision] = []
+        if "int8" in self.sources and has_vnni() and (self.stored == "int8" or self.keeps_ap("int8")):
+            fast.append("int8")
+        if has_bfloat16() and self.keeps_ap("bfloat16"):
+            fast.append("bfloat16")
+        return tuple(fast) or ("float32",)
+
+    def keeps_ap(self, precision: Precision) -> bool:
+        """Return whether a file records, for the same images, that the precision loses at most MAX_AP_LOSS."""
+        measured = [found for provenance in self.records if (found := recorded_ap50(provenance, precision))]
+        exact = [found for provenance in self.records if (found := recorded_ap50(provenance, "float32"))]
+        pairs = [(float32.ap50, other.ap50) for other in measured for float32 in exact if float32.images == other.images]
+        return bool(pairs) and all(float32 - other <= MAX_AP_LOSS + 1e-9 for float32, other in pairs)
+
+
+def recorded_ap50(provenance: Mapping[str, str], precision: Precision) -> RecordedAp | None:
+    """Read a record such as "0.8043 on 301 photos (animals, val)". None if there is none, or its text is something else."""
+    text = next((provenance[key] for key in _AP_KEYS[precision] if key in provenance), "")
+    found = re.fullmatch(r"(\d\.\d+) on (.+)", text)
+    return RecordedAp(float(found[1]), found[2]) if found else None
+
+
+def record_ap50(path: Path, precision: Precision, ap50: float, images: str) -> None:
+    """Write an AP50 into the provenance of a model file.
+
+    Args:
+        path: The model file, which is replaced.
+        precision: The precision that was measured.
+        ap50: The AP50.
+        images: What it was measured on, such as "301 photos (animals, val)". "auto" compares precisions on equal images only.
+
+    Raises:
+        ModelFileError: The file is damaged.
+        OSError: The file cannot be written.
+    """
+    model, dtype = load_model(path), read_header(path).dtype
+    recorded = replace(model, provenance={**model.provenance, ap_key(precision): ap50_text(ap50, images)})
+    save_model(recorded, path, dtype=dtype)
+
+
+def ap50_text(ap50: float, images: str) -> str:
+    """Return the text that `recorded_ap50` reads."""
+    return f"{ap50:.4f} on {images}"
+
+
+def ap_key(precision: Precision) -> str:
+    """Return the provenance key of the AP50 in that precision."""
+    return _AP_KEYS[precision][0]
+
+
+def _int8_version(source: ModelSource, header: ModelHeader) -> tuple[ModelSource, Mapping[str, str]] | None:
+    """Find the 8-bit version of a file, under the name of the float32 model. A file that was made from other arrays does not count."""
+    if (included := EMBEDDED_INT8.get(source.path)) is not None:
+        return replace(source, path=included, name=header.name), read_header(included).provenance
+    path = source.path.with_name(f"{source.path.stem}{INT8_SUFFIX}{source.path.suffix}")
+    if not path.is_file():
+        return None
+    other = read_header(path)
+    made_from_this = other.provenance.get(QUANTISED_FROM_ARRAYS) == arrays_checksum(source.path)
+    if other.quantization is None or not made_from_this:
+        return None
+    return replace(source, path=path, name=header.name), other.provenance
