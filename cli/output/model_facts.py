@@ -11,6 +11,7 @@ from cli.output.terminal import escape_control_characters
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.shapes import operations_by_layer, output_shapes, parameters_by_layer
 from detector.spec import Model
+from weights.formats.memory_entries import MemoryEntries
 from weights.hub import cache
 from weights.hub.catalogue import Entry, approximate_size, entries
 
@@ -47,8 +48,12 @@ def print_entry(summary: dict[str, Any]) -> None:
     _print_facts(shown)
 
 
-def summarise(model: Model) -> dict[str, Any]:
+def summarise(model: Model, memory: MemoryEntries | None = None) -> dict[str, Any]:
     """Return a model's facts for JSON.
+
+    Args:
+        model: The model.
+        memory: The entries of its memory.
 
     Operations are multiplications and additions for one image. `in_8_bits` lists the layers that compute in 8 bits.
     """
@@ -62,7 +67,21 @@ def summarise(model: Model) -> dict[str, Any]:
         "operations": sum(layer["operations"] for layer in layers),
         "in_8_bits": model.quantization.layers if model.quantization else (),
         **facts,
+        "memory": _memory_facts(memory, model) if memory else None,
         "provenance": dict(model.provenance),
+    }
+
+
+def _memory_facts(entries: MemoryEntries, model: Model) -> dict[str, Any]:
+    """Size and content of a memory. Raises ModelFileError if it is invalid."""
+    from training.features.memory_format import memory_from_entries
+
+    memory = memory_from_entries(entries, model)
+    return {
+        "images": len(memory.images),
+        "bytes": sum(map(len, entries.values())),
+        "input_sizes": sorted({image.size for image in memory.images}),
+        "boxes": dict(sorted(memory.boxes_by_label.items())),
     }
 
 
@@ -71,6 +90,11 @@ def print_summary(summary: dict[str, Any], *, with_layers: bool) -> None:
     layers = summary["layers"]
     convolutions = sum(layer["operations"] > 0 for layer in layers)
     facts = {name: value for name, value in summary.items() if name not in ("layers", "provenance")}
+    if memory := summary["memory"]:
+        boxes = ", ".join(f"{count} {label}" for label, count in memory["boxes"].items())
+        facts["memory"] = f"{memory['images']} images, {megabytes(memory['bytes'])}; boxes: {boxes}"
+    else:
+        facts["memory"] = "none"
     facts |= {
         "layers": f"{len(layers)}{'' if with_layers else ' (--layers lists them)'}",
         "in_8_bits": f"{len(summary['in_8_bits'])} of {convolutions} convolutions",

@@ -52,6 +52,11 @@ def load_named_model(name_or_file: str | None) -> Model:
         return resolve.resolve_model(name_or_file, on_progress=report)
 
 
+def load_named_memory(name_or_file: str | None) -> dict[str, bytes] | None:
+    """Load the memory's entries of a model that `load_named_model` has loaded. None: it has none."""
+    return resolve.find_model(name_or_file).load_memory()
+
+
 def load_named_engine(name_or_file: str | None, engine: EngineKind, *, concurrent_sessions: bool = False) -> PreparedEngine:
     """Load an engine as `prepare_engine` does, with a bar for the download."""
     check_model(name_or_file)
