@@ -25,5 +25,5 @@ def parse_number(name: str, text: str, kind: type[Number]) -> Number:
 
 
 def toml_value(value: Any) -> str:
-    """Return a value in TOML, which accepts JSON's numbers, booleans and strings, except for the character U+007F, which JSON does not escape."""
+    """Return a value in TOML. It accepts JSON's values, except for the character U+007F, which JSON does not escape."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

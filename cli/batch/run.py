@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -29,7 +29,8 @@ def new_task(model: Model, options: DetectionOptions) -> BatchTask:
     digest = hashlib.sha256(spec_to_json(model.spec).encode())
     for name in sorted(model.arrays):
         digest.update(name.encode() + model.arrays[name].tobytes())
-    return BatchTask(model.name, digest.hexdigest(), options.confidence, options.iou, tuple(classes), str(Path.cwd()))
+    confidence = cast(float, options.confidence)  # the command refuses "auto" with --ray
+    return BatchTask(model.name, digest.hexdigest(), confidence, options.iou, tuple(classes), str(Path.cwd()))
 
 
 @contextmanager

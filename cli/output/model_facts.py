@@ -11,7 +11,7 @@ from cli.output.terminal import escape_control_characters
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.shapes import operations_by_layer, output_shapes, parameters_by_layer
 from detector.spec import Model
-from weights.formats.memory_entries import MemoryEntries
+from weights.formats.memory_entries import MemoryEntries, summarise_memory
 from weights.hub import cache
 from weights.hub.catalogue import Entry, approximate_size, entries
 
@@ -51,11 +51,14 @@ def print_entry(summary: dict[str, Any]) -> None:
 def summarise(model: Model, memory: MemoryEntries | None = None) -> dict[str, Any]:
     """Return a model's facts for JSON.
 
+    Operations are multiplications and additions for one image. `in_8_bits` lists the layers that compute in 8 bits.
+
     Args:
         model: The model.
         memory: The entries of its memory.
 
-    Operations are multiplications and additions for one image. `in_8_bits` lists the layers that compute in 8 bits.
+    Raises:
+        ModelFileError: The index of the memory is invalid.
     """
     spec = model.spec
     layers = _layers(spec.network, spec.input_size)
@@ -67,21 +70,8 @@ def summarise(model: Model, memory: MemoryEntries | None = None) -> dict[str, An
         "operations": sum(layer["operations"] for layer in layers),
         "in_8_bits": model.quantization.layers if model.quantization else (),
         **facts,
-        "memory": _memory_facts(memory, model) if memory else None,
+        "memory": summarise_memory(memory) if memory else None,
         "provenance": dict(model.provenance),
-    }
-
-
-def _memory_facts(entries: MemoryEntries, model: Model) -> dict[str, Any]:
-    """Size and content of a memory. Raises ModelFileError if it is invalid."""
-    from training.features.memory_format import memory_from_entries
-
-    memory = memory_from_entries(entries, model)
-    return {
-        "images": len(memory.images),
-        "bytes": sum(map(len, entries.values())),
-        "input_sizes": sorted({image.size for image in memory.images}),
-        "boxes": dict(sorted(memory.boxes_by_label.items())),
     }
 
 

@@ -86,6 +86,7 @@ def _parse(index: Any, entries: MemoryEntries, model: Model) -> Memory:
         bases[name], position = _basis(entries["bases"], position, channels, components)
     _check(position == len(entries["bases"]), "its bases are too long")
     images = _images(index, entries["features"])
+    _check(all(image.size % model.spec.size_multiple == 0 for image in images), "an input size does not fit the network")
     memory = Memory(layers, bases, images)
     decoder = memory.decoder(model)
     sizes = {image.size for image in images}

@@ -15,6 +15,7 @@ from training.report.curves import ap_figure, gradient_figure, learning_rate_fig
 from training.report.layer_heatmaps import dead_units_figure, has_dead_units, ratio_figure
 from training.report.results import measure_results
 from training.report.svg import figure_svg
+from training.run.conclusion import describe
 from training.run.record import RunRecord
 from weights.atomic_files import atomic_write
 
@@ -54,6 +55,7 @@ def write_report(folder: Path, events: Events = SILENT) -> Path:
         title=record.folder.path.resolve().name,
         ending=record.ending,
         summary=_summary(record),
+        conclusion=describe(record.folder.conclusion()),
         curves=_curves(record),
         validated=bool(record.validations),
         warnings=_warnings(record),
@@ -75,6 +77,9 @@ def _summary(record: RunRecord) -> list[tuple[str, str]]:
             (f"{best['ap50']:.3f}", f"AP50 of best.safetensors (step {best['step']:,})"),
             (f"{best['val_loss']:.3f}", "its validation loss"),
         ]
+    shares = record.folder.conclusion().get("false_alarms", {})
+    sources = {"memory": "of remembered images", "background": "of background images"}
+    facts += [(f"{shares[name]['0.25']:.1%}", f"{where} have a false alarm") for name, where in sources.items() if name in shares]
     if record.outcome:
         facts.append((_duration(record.outcome["seconds"]), "since the run began or was last resumed"))
     return facts

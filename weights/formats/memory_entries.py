@@ -4,16 +4,18 @@
     memory/bases     the numbers that are needed to decode the features
     memory/features  the compressed features of all images
 
-This module handles names, sizes and the checksum of the entries; `training.features` knows their content.
+This module handles names, sizes and the checksum of the entries; `training.features` decodes them.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from detector.errors import ModelFileError
+from weights.formats.spec_json import parse_strict_json
 
 MemoryEntries = Mapping[str, bytes]
 """The three entries by name, without the prefix "memory/"."""
@@ -73,3 +75,19 @@ def read_memory_entries(file: Any, checksum: str) -> dict[str, bytes]:
             "or remove the memory with 'boxwright weights strip'."
         )
     return entries
+
+
+def summarise_memory(entries: MemoryEntries) -> dict[str, Any]:
+    """Return the size of a memory, and the images, input sizes and boxes that its index lists. Raises ModelFileError."""
+    try:
+        index: Any = parse_strict_json(entries["index"].decode("ascii"), "memory/index")
+        boxes = Counter(index["labels"][number] for image in index["images"] for number in image["labels"])
+        sizes = sorted({int(image["size"]) for image in index["images"]})
+        return {
+            "images": len(index["images"]),
+            "bytes": sum(len(entries[name]) for name in ENTRY_NAMES),
+            "input_sizes": sizes,
+            "boxes": dict(sorted(boxes.items())),
+        }
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ModelFileError(f"the index of the memory is invalid: {error}. Remove it with 'boxwright weights strip'.") from error

@@ -3,6 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.detector import DEFAULT_SCORE
 from detector.errors import ModelFileError
 
 CONFIDENCE_KEY = "confidence"
@@ -17,6 +21,12 @@ def recorded_ap(provenance: Mapping[str, str]) -> str | None:
 def confidence_text(thresholds: Mapping[str, float]) -> str:
     """Return the suggested confidence threshold of each class for the provenance."""
     return json.dumps({label: round(threshold, 4) for label, threshold in thresholds.items()}, ensure_ascii=False)
+
+
+def class_confidence(provenance: Mapping[str, str], labels: Sequence[str]) -> NDArray[np.float32]:
+    """Return the confidence threshold of each class (C,): the recorded one, or else the default. Raises ModelFileError."""
+    recorded = recorded_confidence(provenance, labels)
+    return np.array([recorded.get(label, DEFAULT_SCORE) for label in labels], np.float32)
 
 
 def recorded_confidence(provenance: Mapping[str, str], labels: Sequence[str]) -> dict[str, float]:
