@@ -15,6 +15,9 @@ from detector.nms import suppress
 from detector.placement import ImageArray, Pixels, Placement
 from detector.spec import ModelSpec
 
+ScoreThreshold = float | NDArray[np.float32]
+"""One threshold, or one for each class (C,); 0..1."""
+
 DEFAULT_SCORE = 0.25
 DEFAULT_IOU = 0.45
 REDUCED_SIDE_FACTOR = 2
@@ -44,7 +47,7 @@ class Detector:
         self,
         image: ImageArray | DecodedImage,
         *,
-        score_threshold: float = DEFAULT_SCORE,
+        score_threshold: ScoreThreshold = DEFAULT_SCORE,
         iou_threshold: float = DEFAULT_IOU,
         class_ids: Collection[int] | None = None,
         max_detections: int | None = None,
@@ -53,7 +56,7 @@ class Detector:
 
         Args:
             image: (H, W, 3) uint8 RGB, or the result of `decode_image` with `min_side=self.min_decode_side`.
-            score_threshold: Drop boxes at or below this score, 0..1.
+            score_threshold: Drop boxes at or below this score, 0..1: one number, or one for each class.
             iou_threshold: Drop a box whose IoU with a better one of its class exceeds this, 0..1.
             class_ids: Return only these classes. None returns all.
             max_detections: Return at most this many boxes. None returns all.
@@ -100,14 +103,14 @@ class Detector:
         logits: Logits,
         prepared: PreparedImage,
         *,
-        score_threshold: float = DEFAULT_SCORE,
+        score_threshold: ScoreThreshold = DEFAULT_SCORE,
         iou_threshold: float = DEFAULT_IOU,
         class_ids: Collection[int] | None = None,
         max_detections: int | None = None,
     ) -> Detections:
         """Step 3: logits (G, G, A, 5 + C) of one image -> boxes in image pixels. See `detect` for the options."""
         _check_options(score_threshold, iou_threshold, max_detections)
-        boxes, scores = decode(logits, self.spec.anchors, self.spec.stride, above=score_threshold)
+        boxes, scores = decode(logits, self.spec.anchors, self.spec.stride, above=float(np.min(score_threshold)))
         if class_ids is not None:
             scores = np.where(np.isin(np.arange(scores.shape[1]), list(class_ids)), scores, 0)
         detections = suppress(boxes, scores, score_threshold, iou_threshold, max_detections)
@@ -123,9 +126,9 @@ class Detector:
         return frozenset(known[label] for label in requested)
 
 
-def _check_options(score_threshold: float, iou_threshold: float, max_detections: int | None) -> None:
+def _check_options(score_threshold: ScoreThreshold, iou_threshold: float, max_detections: int | None) -> None:
     for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
-        if not 0 <= value <= 1:
+        if not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= 1)):
             raise SettingError(f"{name} must be between 0 and 1, got {value}.")
     if max_detections is not None and max_detections < 1:
         raise SettingError(f"max_detections must be at least 1, got {max_detections}.")

@@ -10,7 +10,7 @@ from detector.detections import Boxes, Detections
 def suppress(
     boxes: Boxes,
     scores: NDArray[np.float32],
-    score_threshold: float,
+    score_threshold: float | NDArray[np.float32],
     iou_threshold: float,
     max_detections: int | None = None,
 ) -> Detections:
@@ -19,7 +19,7 @@ def suppress(
     Args:
         boxes: (N, 4) xyxy.
         scores: (N, C), 0..1. A box is a candidate of each class whose score is above the threshold.
-        score_threshold: Drop candidates at or below this score.
+        score_threshold: Drop candidates at or below this score: one number, or one for each class (C,).
         iou_threshold: Drop a candidate whose IoU with a better one of its class exceeds this.
         max_detections: Keep at most this many. None keeps all.
 

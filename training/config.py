@@ -1,17 +1,14 @@
 """The options of a training run with ranges and descriptions, used by the command line, TOML files and the code."""
 
-import json
-import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from training.config_text import parse_number, parse_pairs, toml_value
 from training.errors import ConfigError
-
-_Number = TypeVar("_Number", int, float)
 
 
 class Scales(NamedTuple):
@@ -25,6 +22,9 @@ class Scales(NamedTuple):
 
 DEFAULT_SCALES = {"modern": Scales(1.0, 0.5, 1.0, 2.5), "darknet": Scales(5.0, 1.0, 1.0, 1.0)}
 """Darknet's weights suit its squared errors. With cross-entropies, objectness would dominate boxes and classes."""
+
+DEFAULT_FROZEN_EPOCHS = 4.0
+"""Default of `unfreeze_at` if classes are replaced."""
 
 
 class Config(BaseModel):
@@ -40,6 +40,17 @@ class Config(BaseModel):
         0, ge=0, description="Train and validate on this many images without augmentation, as a self-check. 0 disables it."
     )
     labels: str = Field("", description="Labels of the new model, separated by commas. Empty: the labels of the training set, sorted.")
+    classes: Literal["auto", "keep", "replace"] = Field(
+        "auto",
+        description="Keep the classes of the initial model and add new ones, or replace them. "
+        "auto: keep if it has a memory, its backbone stays frozen, and head and anchors are kept.",
+    )
+    memory: int = Field(
+        400, ge=0, le=20_000, description="Remember at most this many images in the new model, so that classes can be added later."
+    )
+    memory_share: float = Field(
+        0.5, ge=0, le=8, description="Remembered images per training image in every batch. 0 does not use the initial model's memory."
+    )
     check_every: int = Field(2, ge=1, description="Validate every N epochs.")
     patience: int = Field(0, ge=0, description="Stop after N validations without improvement. 0 disables it.")
     watch: Literal["ap", "ap-frequent", "ap-weighted", "loss"] = Field(
@@ -87,11 +98,17 @@ class Config(BaseModel):
     freeze: str = Field(
         "backbone", description="Layers that are not trained at first: none, backbone, all-but-head, or a layer with all layers before it."
     )
-    unfreeze_at: float = Field(
-        4.0, ge=0, description="Epoch from which frozen layers are trained. The number of epochs, or more, never unfreezes them."
+    unfreeze_at: float | None = Field(
+        None,
+        ge=0,
+        description="Epoch from which frozen layers are trained. The number of epochs, or more, never unfreezes them. "
+        "None: 4, or never if classes are kept.",
     )
-    cache_features: int = Field(
-        0, ge=0, le=1000, description="Augmented views per image with features cached on disk. 0 disables the cache."
+    cache_features: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Augmented views per image with features cached on disk. 0 disables the cache. None: 0, or 4 if classes are kept.",
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
@@ -192,7 +209,7 @@ class Config(BaseModel):
             raise ValueError("width changes an untrained darknet19 only. Add --network darknet19.")
         if self.activation != "keep" and self.new_layers == "output" and self.network == "model":
             raise ValueError("activation changes new hidden layers only, and new_layers output has none. Add --new-layers head.")
-        if self.cache_features and (self.freeze == "none" or self.unfreeze_at == 0 or self.multi_scale):
+        if self.views and (self.freeze == "none" or self.unfreeze_at == 0 or self.multi_scale):
             raise ValueError(
                 "cache_features stores the outputs of frozen layers at the planned input sizes. "
                 "It requires frozen layers (freeze, unfreeze_at above 0) and multi_scale 0."
@@ -234,8 +251,23 @@ class Config(BaseModel):
         lines = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            lines += [f"# {field.description}\n", f"# {name} is None\n" if value is None else f"{name} = {_in_toml(value)}\n"]
+            lines += [f"# {field.description}\n", f"# {name} is None\n" if value is None else f"{name} = {toml_value(value)}\n"]
         return "".join(lines)
+
+    @property
+    def frozen_epochs(self) -> float:
+        """Epoch from which frozen layers are trained."""
+        return DEFAULT_FROZEN_EPOCHS if self.unfreeze_at is None else self.unfreeze_at
+
+    @property
+    def views(self) -> int:
+        """Views per image with cached features, or 0."""
+        return self.cache_features or 0
+
+    @property
+    def memory_batch_size(self) -> int:
+        """Remembered images per step, over all workers."""
+        return max(1, round(self.memory_share * self.batch_size)) if self.memory_share else 0
 
     @property
     def scales(self) -> Scales:
@@ -251,7 +283,7 @@ class Config(BaseModel):
     def size_plan(self) -> tuple[tuple[float, int], ...]:
         """Return ((end, input size), ...), where `end` is a fraction of the run and the last one is 1."""
         *before, last = self.sizes.split(",")
-        plan = (*((share, size) for size, share in _pairs("sizes", ",".join(before), int)), (1.0, _number("sizes", last, int)))
+        plan = (*((share, size) for size, share in parse_pairs("sizes", ",".join(before), int)), (1.0, parse_number("sizes", last, int)))
         if any(not 0 < size <= 2048 or not 0 < share <= 1 for share, size in plan) or list(plan) != sorted(plan, key=lambda pair: pair[0]):
             raise ValueError(
                 f"sizes must be 1 to 2048 pixels with increasing fractions of the run, such as 224:0.5,288; got {self.sizes!r}."
@@ -260,30 +292,9 @@ class Config(BaseModel):
 
     def rate_pieces(self) -> tuple[tuple[float, float], ...]:
         """Return ((start, factor), ...), where `start` is a fraction of the run."""
-        pieces = _pairs("pieces", self.pieces, float)
+        pieces = parse_pairs("pieces", self.pieces, float)
         if list(pieces) != sorted(pieces) or any(not 0 <= share <= 1 or factor < 0 for share, factor in pieces):
             raise ValueError(
                 f"pieces must be factors with increasing fractions of the run, such as 0.6:0.1,0.85:0.01; got {self.pieces!r}."
             )
         return pieces
-
-
-def _pairs(name: str, text: str, kind: type[_Number]) -> tuple[tuple[_Number, float], ...]:
-    """'a:b,c:d' -> ((a, b), (c, d)); b and d are floats."""
-    parts = [part.partition(":") for part in text.split(",") if part.strip()]
-    return tuple((_number(name, first, kind), _number(name, second, float)) for first, _, second in parts)
-
-
-def _number(name: str, text: str, kind: type[_Number]) -> _Number:
-    try:
-        number = kind(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {text.strip()!r} is not a number. See the help of the option.") from error
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: {text.strip()!r} is not a finite number. See the help of the option.")
-    return number
-
-
-def _in_toml(value: Any) -> str:
-    """TOML accepts JSON's numbers, booleans and strings, except for the character U+007F, which JSON does not escape."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

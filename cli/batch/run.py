@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -32,7 +32,8 @@ def new_task(model: Model, precision: Precision, options: DetectionOptions) -> B
         digest.update(name.encode() + model.arrays[name].tobytes())
     if precision != "float32":
         digest.update(precision.encode())
-    return BatchTask(model.name, digest.hexdigest(), options.confidence, options.iou, tuple(classes), str(Path.cwd()))
+    confidence = cast(float, options.confidence)  # the command refuses "auto" with --ray
+    return BatchTask(model.name, digest.hexdigest(), confidence, options.iou, tuple(classes), str(Path.cwd()))
 
 
 @contextmanager

@@ -33,8 +33,13 @@ def detect_command(
     precision: PrecisionOption = None,
     input_size: InputSizeOption = None,
     confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Drop boxes with this score or a lower one.", rich_help_panel=FILTERS)
-    ] = 0.25,
+        str,
+        typer.Option(
+            metavar="SCORE",
+            help="Drop boxes with this score (0 to 1) or a lower one. auto: the score that the model suggests for each class.",
+            rich_help_panel=FILTERS,
+        ),
+    ] = "0.25",
     iou: Annotated[
         float,
         typer.Option(
@@ -96,12 +101,12 @@ def detect_command(
 
     check_output_folder("--out", out)
     check_output_folder("--voc", voc)
-    options = DetectionOptions(confidence, iou, classes or [], annotate=out is not None)
+    options = DetectionOptions(_parse_confidence(confidence), iou, classes or [], annotate=out is not None)
     if server is not None:
         _refuse_with_server(engine=engine, device=device, precision=precision, input_size=input_size)
     engine_options = EngineOptions(engine or "auto", device or "auto", precision or "auto", input_size)
     if ray:
-        for option, value in (("--server", server), ("--voc", voc)):
+        for option, value in (("--server", server), ("--voc", voc), ("--confidence auto", options.confidence is None)):
             if value:
                 raise typer.BadParameter("cannot be combined with --ray.", param_hint=option)
         raise typer.Exit(0 if _detect_with_ray(images, out, model, engine_options, options, as_json=as_json) else 1)
@@ -116,6 +121,19 @@ def detect_command(
             failed = detect_images(backend, paths, outputs, hide_bar=sys.stdout.isatty())
     if messages or failed:
         raise typer.Exit(1)
+
+
+def _parse_confidence(text: str) -> float | None:
+    """Return the number in the option --confidence, or None for "auto"."""
+    if text == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"must be a number from 0 to 1, or auto; got {text[:40]!r}.", param_hint="--confidence")
+    return value
 
 
 def _detect_with_ray(

@@ -1,11 +1,16 @@
 """`boxwright evaluate`: measure the average precision of a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import DatasetArgument, DeviceOption, EngineOption, InputSizeOption, JsonOption, ModelOption, PrecisionName
+
+if TYPE_CHECKING:
+    from detector.detector import Detector
+    from training.evaluation.evaluate import Evaluation
+    from training.evaluation.false_alarms import FalseAlarms
 
 
 def evaluate_command(
@@ -30,6 +35,15 @@ def evaluate_command(
     record: Annotated[
         bool, typer.Option("--record", help="Write AP50 into the model file, for '--precision auto'. Requires a .safetensors file.")
     ] = False,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Also count false alarms: detections of the data set's classes on these images, which show none of them.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the average precision of a model on annotated images, as PASCAL VOC and COCO define it.
@@ -40,12 +54,13 @@ def evaluate_command(
 
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
-    from cli.output.evaluation import evaluation_facts, print_evaluation
+    from cli.output.evaluation import evaluation_facts, print_evaluation, print_false_alarms
     from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_note
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate_detector
+    from training.evaluation.false_alarms import few_boxes_warning
     from weights.engines.options import EngineOptions
 
     if record and (model is None or not Path(model).is_file()):
@@ -63,15 +78,16 @@ def evaluate_command(
         result = evaluate_detector(detector, samples, events=ProgressEvents(advance))
     if result.warning:
         print_note(result.warning)
+    false_alarms = _false_alarms(detector, result, background) if background else {}
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"model": loaded.name, "engine": detector.engine.name, "precision": detector.engine.precision} | evaluation_facts(result),
-                indent=2,
-            )
-        )
+        facts = {"model": loaded.name, "engine": detector.engine.name, "precision": detector.engine.precision} | evaluation_facts(result)
+        shares = {label: each.to_json() for label, each in false_alarms.items()}
+        typer.echo(json.dumps(facts | ({"false_alarms": shares} if background else {}), indent=2))
     else:
         print_evaluation(result)
+        print_false_alarms(false_alarms)
+    if few := few_boxes_warning({label: each.boxes for label, each in result.classes.items()}):
+        print_note(f"Warning: {few}")
     if record:
         from weights.engines.precision import record_ap50
 
@@ -85,3 +101,16 @@ def evaluate_command(
         plots.mkdir(parents=True, exist_ok=True)
         plot_evaluation(result, plots)
         print_note(f"Plots in {plots}")
+
+
+def _false_alarms(detector: "Detector", result: "Evaluation", folder: Path) -> "dict[str, FalseAlarms]":
+    """False alarms in background images: of each class of the data set, and of all of them together."""
+    from cli.output.progress import progress_bar
+    from cli.output.progress_events import ProgressEvents
+    from training.evaluation.false_alarms import count_false_alarms, detect_in_background
+
+    with progress_bar("background") as advance:
+        found = detect_in_background(detector, folder, events=ProgressEvents(advance))
+    class_ids = {label: [result.labels.index(label)] for label in result.classes}
+    class_ids |= {"any of them": [index for each in class_ids.values() for index in each]} if len(class_ids) > 1 else {}
+    return {label: count_false_alarms(found, each) for label, each in class_ids.items()}

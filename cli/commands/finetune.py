@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training.distributed.process_group import ProcessGroup
     from training.distributed.synchronise import RunPlan
     from training.run.run import Run, RunOutcome
+    from training.task import Task
 
 PUBLISH, WORKERS = "Publish", "Several workers"
 
@@ -35,6 +36,18 @@ def finetune_command(
     train_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Train on this image set of ImageSets/Main.")] = "train",
     val_set: Annotated[str, typer.Option("--val-set", metavar="NAME", help="Validate on this image set.")] = "val",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Create the run's folder here: DIR/DATASET-001.")] = Path("runs"),
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            "--background", metavar="DIR", exists=True, file_okay=False, help="Count false alarms on these images without the new objects."
+        ),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay", metavar="DIR", exists=True, file_okay=False, help="Also remember these images, labelled or not, while training."
+        ),
+    ] = None,
     config: TrainingConfigOption = None,
     then: Annotated[
         list[str] | None,
@@ -77,14 +90,16 @@ def finetune_command(
     Ctrl-C saves a checkpoint; the exit code is then 130.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if resume and (config or given or find_learning_rate):
+    if resume and (config or given or find_learning_rate or background or replay):
         raise typer.BadParameter("--resume continues a run with its own options. Give only --then, and DATASET and --model if they moved.")
+    folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     settings, following = _check_arguments(dataset, (train_set, val_set), model, resume, config, given, then or [])
 
     from cli.extras import start_tensorflow
     from cli.finetune.display import find_rate
+    from training.task import Task
 
     start_tensorflow("boxwright finetune")
     group = join_workers(workers, worker_index, single_process=find_learning_rate)
@@ -92,7 +107,7 @@ def finetune_command(
     def chief_plan() -> "RunPlan":
         if resume:
             return _resumed_plan(resume, model)
-        return _new_plan(cast(Path, dataset), (train_set, val_set), model, settings)
+        return _new_plan(Task(str(cast(Path, dataset).resolve()), train_set, val_set, _absolute(model), **folders), settings)
 
     with exit_without_cleanup(group):
         with group.fail_together():
@@ -161,6 +176,7 @@ def _begin(
 ) -> "Run":
     """Start or resume the chief's run on every worker. settings: this worker's own options, or None."""
     from training.distributed.synchronise import broadcast_plan, check_same_options
+    from training.features.memory_format import memory_from_entries
     from training.run.folder import RunFolder
     from training.run.run import Run
 
@@ -168,23 +184,23 @@ def _begin(
     if settings:
         check_same_options(plan.config, settings)
     task = replace(plan.task, dataset=str(dataset.resolve())) if dataset else plan.task
+    memory = memory_from_entries(plan.memory, plan.model) if plan.memory else None
     if resume and group.is_chief:
-        run = Run.resume(RunFolder(resume), task, plan.config, plan.model, group)
+        run = Run.resume(RunFolder(resume), task, plan.config, plan.model, group, memory)
         run.folder.relocate(task)
         return run
-    return Run.new(task, plan.config, plan.model, out, group)
+    return Run.new(task, plan.config, plan.model, out, group, memory)
 
 
 def _next_run(run: "Run", folder: Path, settings: "Config") -> "Run":
     """Start the run that follows, from the best weights in `folder`."""
-    dataset, sets = Path(run.setup.task.dataset), (run.setup.task.train_set, run.setup.task.val_set)
+    task = replace(run.setup.task, model=str(folder / "best.safetensors"))
     with run.setup.group.fail_together():
-        best = str(folder / "best.safetensors")
         return _begin(
             run.setup.group,
-            lambda: _new_plan(dataset, sets, best, settings),
+            lambda: _new_plan(task, settings),
             folder.parent,
-            dataset=dataset,
+            dataset=Path(task.dataset),
             resume=None,
             settings=settings,
         )
@@ -197,12 +213,11 @@ def _share_following(group: "ProcessGroup", following: "list[Config]") -> "list[
     return [Config.of(each) for each in group.broadcast(lambda: [settings.model_dump() for settings in following])]
 
 
-def _new_plan(dataset: Path, sets: tuple[str, str], model: str | None, settings: "Config") -> "RunPlan":
-    from cli.output.progress import load_named_model
+def _new_plan(task: "Task", settings: "Config") -> "RunPlan":
+    from cli.output.progress import load_named_memory, load_named_model
     from training.distributed.synchronise import RunPlan
-    from training.task import Task
 
-    return RunPlan(Task(str(dataset.resolve()), *sets, _absolute(model)), settings, load_named_model(model))
+    return RunPlan(task, settings, load_named_model(task.model), load_named_memory(task.model))
 
 
 def _absolute(model: str | None) -> str | None:
@@ -211,13 +226,10 @@ def _absolute(model: str | None) -> str | None:
 
 
 def _resumed_plan(run: Path, model: str | None) -> "RunPlan":
-    from cli.output.progress import load_named_model
-    from training.distributed.synchronise import RunPlan
     from training.run.folder import RunFolder
 
     _, task, settings = RunFolder.open(run)
-    task = replace(task, model=_absolute(model)) if model else task
-    return RunPlan(task, settings, load_named_model(task.model))
+    return _new_plan(replace(task, model=_absolute(model)) if model else task, settings)
 
 
 with_training_options(finetune_command)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.options import JsonOption
+from cli.options import DatasetArgument, JsonOption
 
 weights_app = typer.Typer(help="Download pretrained models, import Darknet weights, inspect model files.", no_args_is_help=True)
 
@@ -145,17 +145,74 @@ def weights_info(
     with_layers: Annotated[bool, typer.Option("--layers", help="Also list the layers.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a model's size, labels, operations and origin. Downloads nothing."""
+    """Show a model's size, labels, operations, origin and memory. Downloads nothing."""
     import json
 
     from cli.output.model_facts import absent_entry, print_entry, print_summary, summarise, summarise_entry
-    from cli.output.progress import load_named_model
+    from cli.output.progress import load_named_memory, load_named_model
 
     entry = absent_entry(model)
-    summary = summarise_entry(entry) if entry else summarise(load_named_model(model))
+    summary = summarise_entry(entry) if entry else summarise(load_named_model(model), load_named_memory(model))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     elif entry:
         print_entry(summary)
     else:
         print_summary(summary, with_layers=with_layers)
+
+
+@weights_app.command("remember")
+def weights_remember(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .safetensors file, or a model's name.", show_default=False)],
+    dataset: DatasetArgument,
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
+    images: Annotated[int, typer.Option(metavar="N", min=1, max=20_000, help="Remember at most this many images.")] = 300,
+    image_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Choose from this image set of ImageSets/Main.")] = "train",
+    size: Annotated[int, typer.Option(metavar="PIXELS", min=32, max=4096, help="Input size at which features are computed.")] = 224,
+    float16: Annotated[bool, typer.Option("--float16", help="Store the weights as float16.")] = False,
+) -> None:
+    """Add a memory to a model: features of its training images, which fine-tuning uses to keep the model's classes."""
+    from cli.checks import read_samples
+    from cli.extras import require_packages
+    from cli.output.progress import load_named_model, progress_bar
+    from cli.output.progress_events import ProgressEvents
+    from training.features.memory_format import memory_to_entries
+    from training.features.remember import make_memory
+    from weights.formats.safetensors import save_model
+
+    _check_new_file(out)
+    require_packages("boxwright weights remember", "tensorflow", "keras")
+    samples, loaded = read_samples(dataset, image_set), load_named_model(model)
+    with progress_bar("remembering", min(images, len(samples))) as advance:
+        memory = make_memory(loaded, samples, images, size=size, events=ProgressEvents(advance))
+    entries = memory_to_entries(memory)
+    save_model(loaded, out, dtype="float16" if float16 else None, memory=entries)
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes, of which the memory of {len(memory.images)} images has {_size(entries):,}.")
+
+
+@weights_app.command("strip")
+def weights_strip(
+    model: Annotated[Path, SourceFile],
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
+) -> None:
+    """Write a copy of a model file without its memory, for example before you publish a model that has seen private images."""
+    from weights.formats.safetensors import load_model, read_header, save_model
+
+    _check_new_file(out)
+    header = read_header(model)
+    save_model(load_model(model), out, dtype=header.dtype)
+    removed = "without its memory" if header.memory else "unchanged: it has no memory"
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes, {removed}.")
+
+
+def _check_new_file(out: Path) -> None:
+    from weights.hub.resolve import MODEL_SUFFIX
+
+    if out.suffix != MODEL_SUFFIX:
+        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {MODEL_SUFFIX}.", param_hint="--out")
+
+
+def _size(entries: dict[str, bytes]) -> int:
+    return sum(map(len, entries.values()))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cli.checks import did_you_mean, match_labels
 from cli.detect.inputs import read_image_bytes
 from cli.output.progress import load_named_engine
-from detector.detector import Detector
+from detector.detector import Detector, ScoreThreshold
 from detector.errors import UnknownModel
 from detector.imaging.draw import draw_detections
 from detector.imaging.encode import EncodedImage, encode_image
 from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
 from weights.engines.options import EngineOptions
+from weights.formats.provenance import class_confidence
 
 if TYPE_CHECKING:
     from service.client.client import Client
@@ -29,7 +30,7 @@ MAX_SERVICE_DETECTIONS = 1000
 class DetectionOptions:
     """What to detect in every image."""
 
-    confidence: float
+    confidence: float | None  # None: the thresholds that the model suggests for its classes
     iou: float
     classes: Sequence[str]  # only these labels; empty: all labels
     annotate: bool = False  # also draw the boxes into a copy
@@ -78,6 +79,7 @@ class LocalBackend:
     detector: Detector
     options: DetectionOptions
     class_ids: Collection[int] | None
+    score_threshold: ScoreThreshold
     engine_writer: Thread
     """Writes the engine to the disk cache while images are processed. Join it before the process ends."""
 
@@ -87,16 +89,18 @@ class LocalBackend:
         ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
         classes = match_labels(options.classes, detector.spec.labels, ready.facts.name)
+        suggested = class_confidence(ready.facts.provenance, detector.spec.labels)
+        threshold = suggested if options.confidence is None else options.confidence
         writer = Thread(target=ready.persist, name="persist-engine")
         writer.start()
-        return cls(ready.facts.name, detector, options, detector.class_ids(classes) if classes else None, writer)
+        return cls(ready.facts.name, detector, options, detector.class_ids(classes) if classes else None, threshold, writer)
 
     def detect(self, path: Path) -> DetectionResult:
         """See `DetectionBackend.detect`."""
         image_bytes = read_image_bytes(path)
         reduced = decode_image(image_bytes, self.detector.min_decode_side)
         options, labels = self.options, self.detector.spec.labels
-        found = self.detector.detect(reduced, score_threshold=options.confidence, iou_threshold=options.iou, class_ids=self.class_ids)
+        found = self.detector.detect(reduced, score_threshold=self.score_threshold, iou_threshold=options.iou, class_ids=self.class_ids)
         annotated = None
         if options.annotate:
             image = reduced.array if reduced.is_full_size else read_image(image_bytes)
@@ -125,7 +129,7 @@ class ServerBackend:
         answer = self.client.detect(
             read_image_bytes(path),
             model=self.model,
-            confidence=options.confidence,
+            confidence="auto" if options.confidence is None else options.confidence,
             iou=options.iou,
             classes=options.classes,
             max_detections=MAX_SERVICE_DETECTIONS,

@@ -20,6 +20,7 @@ def train(run: "Run") -> "RunOutcome":
     """Train to the end, write the report, and print where the results are. Raises what `Run.train` raises."""
     from training.errors import TrainingError
     from training.report.write import write_report
+    from training.run.conclusion import describe
 
     try:
         outcome = _train_with_display(run)
@@ -32,6 +33,8 @@ def train(run: "Run") -> "RunOutcome":
         return outcome
     report = write_report(outcome.folder)
     typer.echo(f"{outcome.reason} {_best(run, outcome)}")
+    for sentence in describe(run.folder.conclusion()):
+        typer.echo(sentence)
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step(f"boxwright finetune --resume {outcome.folder}")
@@ -54,6 +57,7 @@ def _best(run: "Run", outcome: "RunOutcome") -> str:
     if outcome.best is None:
         return "The run was never validated."
     measure = WATCHED[run.setup.config.watch]
+    measure += " minus false alarms" if run.setup.remembered and run.setup.config.watch != "loss" else ""
     return f"Best {measure} {abs(outcome.best):.3f} at step {outcome.best_step}: {outcome.folder / 'best.safetensors'}"
 
 
@@ -94,6 +98,7 @@ class TrainingDisplay(Events):
         epoch, left = f"epoch {metrics['epoch'] + 1}/{self._config.epochs}", self._time_left(step)
         if "ap50" in metrics:
             self._ap50 = f" · AP50 {metrics['ap50']:.3f}"
+            self._ap50 += f" · false alarms {metrics['false_alarms']:.1%}" if "false_alarms" in metrics else ""
             line = f"{epoch}, step {step}{self._ap50} · loss {metrics['loss']:.3f} · validation loss {metrics['val_loss']:.3f} · {left}"
             self._console.print(line, highlight=False, soft_wrap=True)
             for sentence in metrics["sentences"]:

@@ -50,6 +50,6 @@ def _flags(name: str, annotation: object) -> list[str]:
 
 def _help(description: str | None, default: object) -> str:
     shown = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
-    if default is None:  # the weights of the loss terms
-        shown = "depends on --loss"
+    if default is None:
+        shown = "depends on other options"
     return help_with_default(description or "", "empty" if shown == "" else shown)

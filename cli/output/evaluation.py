@@ -1,11 +1,13 @@
 """Output of `boxwright evaluate`: tables and JSON."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from math import isnan
 
 from cli.output.tables import NO_VALUE, print_table
 from cli.output.terminal import count_of, print_note
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.false_alarms import CONFIDENCES, FalseAlarms
 
 
 def evaluation_facts(result: Evaluation) -> dict[str, object]:
@@ -45,6 +47,15 @@ def print_evaluation(result: Evaluation) -> None:
     print_note(f"{count_of(len(result.detections), 'image')}, {result.images_per_second:.1f} images per second.")
     if result.other_boxes:
         print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were ignored.")
+
+
+def print_false_alarms(false_alarms: Mapping[str, FalseAlarms]) -> None:
+    """Print the shares of background images with a detection to stdout, if they were measured."""
+    if not false_alarms:
+        return
+    columns = ("false alarms", "images", *(f"at {confidence:g}" for confidence in CONFIDENCES))
+    rows = [(label, each.images, *(f"{each.shares[one]:.1%}" for one in CONFIDENCES)) for label, each in false_alarms.items()]
+    print_table(columns, rows, numeric=columns[1:])
 
 
 def _decimal(value: float) -> str | None:

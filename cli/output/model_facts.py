@@ -11,6 +11,7 @@ from cli.output.terminal import escape_control_characters
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.shapes import operations_by_layer, output_shapes, parameters_by_layer
 from detector.spec import Model
+from weights.formats.memory_entries import MemoryEntries, summarise_memory
 from weights.hub import cache
 from weights.hub.catalogue import Entry, approximate_size, entries
 
@@ -47,10 +48,17 @@ def print_entry(summary: dict[str, Any]) -> None:
     _print_facts(shown)
 
 
-def summarise(model: Model) -> dict[str, Any]:
+def summarise(model: Model, memory: MemoryEntries | None = None) -> dict[str, Any]:
     """Return a model's facts for JSON.
 
     Operations are multiplications and additions for one image. `in_8_bits` lists the layers that compute in 8 bits.
+
+    Args:
+        model: The model.
+        memory: The entries of its memory.
+
+    Raises:
+        ModelFileError: The index of the memory is invalid.
     """
     spec = model.spec
     layers = _layers(spec.network, spec.input_size)
@@ -62,6 +70,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "operations": sum(layer["operations"] for layer in layers),
         "in_8_bits": model.quantization.layers if model.quantization else (),
         **facts,
+        "memory": summarise_memory(memory) if memory else None,
         "provenance": dict(model.provenance),
     }
 
@@ -71,6 +80,11 @@ def print_summary(summary: dict[str, Any], *, with_layers: bool) -> None:
     layers = summary["layers"]
     convolutions = sum(layer["operations"] > 0 for layer in layers)
     facts = {name: value for name, value in summary.items() if name not in ("layers", "provenance")}
+    if memory := summary["memory"]:
+        boxes = ", ".join(f"{count} {label}" for label, count in memory["boxes"].items())
+        facts["memory"] = f"{memory['images']} images, {megabytes(memory['bytes'])}; boxes: {boxes}"
+    else:
+        facts["memory"] = "none"
     facts |= {
         "layers": f"{len(layers)}{'' if with_layers else ' (--layers lists them)'}",
         "in_8_bits": f"{len(summary['in_8_bits'])} of {convolutions} convolutions",

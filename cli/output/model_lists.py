@@ -11,7 +11,8 @@ from cli.output.terminal import print_error
 from detector.errors import ModelError
 from weights.embedded import EMBEDDED
 from weights.errors import RepositoryError
-from weights.formats.safetensors import read_header, recorded_ap
+from weights.formats.provenance import recorded_ap
+from weights.formats.safetensors import read_header
 from weights.hub.catalogue import Entry, approximate_size, entries
 from weights.hub.pulled import list_pulled
 from weights.repository.layout import StoredVersion, scan_repository

@@ -53,6 +53,11 @@ def load_named_model(name_or_file: str | None) -> Model:
         return resolve.resolve_model(name_or_file, on_progress=report)
 
 
+def load_named_memory(name_or_file: str | None) -> dict[str, bytes] | None:
+    """Load the memory's entries of a model that `load_named_model` has loaded. None: it has none."""
+    return resolve.find_model(name_or_file).load_memory()
+
+
 def load_named_engine(
     name_or_file: str | None, options: EngineOptions, *, concurrent_sessions: bool = False, raced: bool = False
 ) -> PreparedEngine:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -84,7 +84,7 @@ class Client:
         image_bytes: bytes,
         *,
         model: str | None = None,
-        confidence: float | None = None,
+        confidence: float | Literal["auto"] | None = None,
         iou: float | None = None,
         classes: Sequence[str] = (),
         max_detections: int | None = None,
@@ -95,7 +95,7 @@ class Client:
         Args:
             image_bytes: Content of an image file.
             model: Name of the model.
-            confidence: Lowest score of a detection.
+            confidence: Lowest score of a detection, or "auto": the score that the model suggests for each class.
             iou: Overlap above which the worse of two boxes of one class is dropped.
             classes: Labels to detect; all if empty.
             max_detections: Largest number of detections.

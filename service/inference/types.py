@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Detections
-from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
+from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, ScoreThreshold
 from detector.imaging.encode import EncodedImage, MediaType
 
 MAX_DETECTIONS = 100
@@ -22,7 +22,7 @@ NO_CLASS = -1
 class InferenceOptions:
     """Options that select detections. `class_ids=None` means all classes."""
 
-    score_threshold: float = DEFAULT_SCORE
+    score_threshold: ScoreThreshold = DEFAULT_SCORE
     iou_threshold: float = DEFAULT_IOU
     class_ids: Collection[int] | None = None
     max_detections: int = MAX_DETECTIONS

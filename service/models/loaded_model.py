@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.detector import Detector
 from detector.engines import ConcurrentEngine, Engine
@@ -15,6 +17,7 @@ from detector.engines.onnxruntime import MAX_SECOND_SESSION_BYTES
 from detector.quantization import Quantization
 from detector.shapes import array_shapes, output_shapes, parameters
 from detector.spec import ModelDescription, ModelSpec
+from weights.formats.provenance import class_confidence
 
 FIRST_VERSION = "1"
 """Version of a model that does not come from a model folder."""
@@ -37,6 +40,11 @@ class LoadedModel:
     cores: int = 1  # threads of a call that runs alone
     max_concurrency: int = 1  # parallel calls of the engine
     thread_pool: ThreadPoolExecutor = field(default_factory=lambda: _network_threads(1), repr=False)  # calls the engine
+
+    @cached_property
+    def suggested_confidence(self) -> NDArray[np.float32]:
+        """The confidence threshold of each class (C,), as fine-tuning suggested it. Raises ModelFileError if the record is damaged."""
+        return class_confidence(self.provenance, self.detector.spec.labels)
 
     @classmethod
     def of(

@@ -121,7 +121,7 @@ async def _respond(query: DetectQuery, build: Callable[[ResultT, LoadedModel], B
 
 def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOptions:
     return InferenceOptions(
-        score_threshold=query.confidence,
+        score_threshold=query.score_threshold(model),
         iou_threshold=query.iou,
         class_ids=model.detector.class_ids(query.classes) if query.classes else None,
         max_detections=query.max_detections,

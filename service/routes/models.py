@@ -7,7 +7,7 @@ from service.models.registry import Registry
 from service.routes.dependencies import RegistryDep
 from service.routes.versions import version_statuses
 from service.schemas.models import ModelInfo, ModelList, ModelVersion, RejectedModel
-from weights.formats.safetensors import recorded_ap
+from weights.formats.provenance import recorded_ap
 
 router = APIRouter(tags=["models"])
 

@@ -1,9 +1,12 @@
 """Query parameters that all endpoints for detection share."""
 
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
+from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, ScoreThreshold
 from service.inference.types import MAX_DETECTIONS, InferenceOptions
+from service.models.loaded_model import LoadedModel
 
 
 class DetectionParameters(BaseModel):
@@ -11,12 +14,20 @@ class DetectionParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")  # otherwise a misspelt parameter would be ignored
 
-    confidence: float = Field(default=DEFAULT_SCORE, ge=0, le=1, description="Omit boxes with this score or a lower one.")
+    confidence: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+        default=DEFAULT_SCORE,
+        description="Omit boxes with this score or a lower one. auto: the score that the model suggests for each class.",
+    )
     iou: float = Field(
         default=DEFAULT_IOU, ge=0, le=1, description="If two boxes of one class overlap by more than this IoU, keep the better one."
     )
     max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=1000, description="Maximum number of boxes; the best are kept.")
 
-    def options(self) -> InferenceOptions:
-        """Return these values as options of `InferencePipeline.detect`."""
-        return InferenceOptions(score_threshold=self.confidence, iou_threshold=self.iou, max_detections=self.max_detections)
+    def options(self, model: LoadedModel) -> InferenceOptions:
+        """Return these values as options of `InferencePipeline.detect` for a model."""
+        threshold = self.score_threshold(model)
+        return InferenceOptions(score_threshold=threshold, iou_threshold=self.iou, max_detections=self.max_detections)
+
+    def score_threshold(self, model: LoadedModel) -> ScoreThreshold:
+        """Return the threshold for all classes, or the suggested one of each class."""
+        return model.suggested_confidence if self.confidence == "auto" else self.confidence

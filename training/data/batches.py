@@ -137,12 +137,12 @@ class Batches:
     @property
     def unfreezing_step(self) -> int:
         """The first step that trains all layers, or the number of steps."""
-        return min(self.steps, round(self.config.unfreeze_at * self.steps_per_epoch))
+        return min(self.steps, round(self.config.frozen_epochs * self.steps_per_epoch))
 
     @property
     def view_steps(self) -> int:
         """Number of initial batches that consist of numbered views, because layers are frozen and their features are cached."""
-        return self.unfreezing_step if self.config.cache_features else 0
+        return self.unfreezing_step if self.config.views else 0
 
     def views_by_kind(self) -> dict[ViewKind, list[ViewId]]:
         """Return all views of the run, sorted, by kind. The kinds are in the order of their first use."""
@@ -161,7 +161,7 @@ class Batches:
         return [self._view_id(position) for position in self._positions(step)]
 
     def _view_id(self, position: int) -> ViewId:
-        views = self.config.cache_features if self.augmented else 1
+        views = self.config.views if self.augmented else 1
         return ViewId(self._index(position), position // len(self.samples) % views)
 
     def view(self, kind: ViewKind, view_id: ViewId) -> TrainingExample:

@@ -14,7 +14,7 @@ from training.config import Config
 from training.distributed.process_group import ProcessGroup
 from training.errors import ConfigError, TrainingError
 from training.task import Task
-from weights.formats.safetensors import load_model, save_model
+from weights.formats.safetensors import load_memory, load_model, save_model
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class RunPlan:
     task: Task
     config: Config
     model: Model  # to start from
+    memory: Mapping[str, bytes] | None = None  # entries of the model's memory
 
 
 class Stateful(Protocol):
@@ -45,12 +46,12 @@ def broadcast_plan(group: ProcessGroup, make_plan: Callable[[], RunPlan]) -> Run
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         if plan:
-            save_model(plan.model, path)
+            save_model(plan.model, path, memory=plan.memory)
         data = group.broadcast_bytes(path.read_bytes)
         if plan:
             return plan
         path.write_bytes(data)
-        return RunPlan(Task(**task), Config.of(config), load_model(path))
+        return RunPlan(Task(**task), Config.of(config), load_model(path), load_memory(path))
 
 
 def check_same_options(chief_config: Config, config: Config) -> None:

@@ -1,6 +1,12 @@
 """Where a network is split into a frozen part, which runs once per image, and a trained part, which reads its features."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from detector.network import Conv, Network, Route, Shortcut
+
+POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")
+"""Activations that `training.features.memory` computes."""
 
 
 def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
@@ -31,3 +37,51 @@ def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
             case _:
                 pass
     return tuple(name for name in names[:first] if name in sources)
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """The layer that a memory stores for a feature layer, and the convolutions that lead from one to the other."""
+
+    name: str
+    feature_layer: str
+    convolutions: tuple[Conv, ...] = ()  # 1x1; they compute the feature layer from the stored one
+
+
+def stored_layers(network: Network, layers: Sequence[str]) -> tuple[StoredLayer, ...]:
+    """Return what to store for each feature layer.
+
+    A 1x1 convolution that increases the channels, such as the expansion of an inverted residual, adds no information. The layer before it
+    is stored instead, and the convolution is computed again.
+
+    Args:
+        network: All layers.
+        layers: Names of the feature layers, see `feature_layers`.
+    """
+    return tuple(_stored_layer(network, layer) for layer in layers)
+
+
+def _stored_layer(network: Network, layer: str) -> StoredLayer:
+    index = [each.name for each in network].index(layer)
+    convolutions: list[Conv] = []
+    while index and (expansion := _expansion(network, index)):
+        convolutions.insert(0, expansion)
+        index -= 1
+    return StoredLayer(network[index].name, layer, tuple(convolutions))
+
+
+def _expansion(network: Network, index: int) -> Conv | None:
+    """The layer, if it is a 1x1 convolution that increases the channels."""
+    layer = network[index]
+    if not isinstance(layer, Conv) or (layer.size, layer.stride, layer.groups, layer.pads) != (1, 1, 1, (0, 0)):
+        return None
+    before = _channels(network, index - 1)
+    return layer if layer.activation in POINTWISE_ACTIVATIONS and before is not None and before < layer.filters else None
+
+
+def _channels(network: Network, index: int) -> int | None:
+    """Channels of a convolution or of a sum with one; None for other layers."""
+    while index and isinstance(network[index], Shortcut):
+        index -= 1
+    layer = network[index]
+    return layer.filters if isinstance(layer, Conv) else None

@@ -29,7 +29,9 @@ def labels_to_learn(config: Config, train: Sequence[Sample]) -> tuple[str, ...]:
     return chosen or tuple(sorted(present))
 
 
-def build_initial_model(model: Model, labels: tuple[str, ...], train: Sequence[Sample], config: Config) -> InitialModel:
+def build_initial_model(
+    model: Model, labels: tuple[str, ...], train: Sequence[Sample], config: Config, *, min_input_size: int = 0
+) -> InitialModel:
     """Return the model that training starts with, for the last input size of the run.
 
     Args:
@@ -37,6 +39,7 @@ def build_initial_model(model: Model, labels: tuple[str, ...], train: Sequence[S
         labels: Labels to learn.
         train: Training set, for clustering anchors.
         config: Options.
+        min_input_size: Input size of the result if that of the run is smaller. Kept classes need it to stay as accurate as they were.
 
     Raises:
         ConfigError: The options do not fit the model.
@@ -47,7 +50,7 @@ def build_initial_model(model: Model, labels: tuple[str, ...], train: Sequence[S
     sizes = [size for _, size in config.size_plan()]
     if wrong := [size for size in sizes if size % model.spec.size_multiple]:
         raise ConfigError(f"sizes: {wrong[0]} is not a multiple of {model.spec.size_multiple}, as the network's input size must be.")
-    model = replace(model, spec=replace(model.spec, input_size=sizes[-1]))
+    model = replace(model, spec=replace(model.spec, input_size=max(sizes[-1], min_input_size)))
     if model.spec.is_detector and config.head != "keep":
         model = without_head(model)
     anchors, reinitialised = model.spec.anchors, frozenset[str]()

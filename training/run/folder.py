@@ -1,7 +1,7 @@
 """A run folder such as runs/NAME-001: its options, environment, metrics, checkpoints, models and outcome.
 
 config.toml  run.json  environment.json  metrics.csv  metrics.jsonl  checkpoints/  best.safetensors  last.safetensors  outcome.json
-tensorboard/  report.html
+conclusion.json  tensorboard/  report.html
 """
 
 import errno
@@ -10,21 +10,26 @@ import json
 import logging
 import platform
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detector.shapes import Arrays
 from training.config import Config
-from training.data.voc_reader import Sample, data_fingerprint
+from training.data.voc_reader import data_fingerprint
 from training.environment import intra_op_threads, package_versions
 from training.errors import TrainingError
+from training.features.memory_format import memory_to_entries
 from training.run.metrics_log import MetricsLog
 from training.task import Task
 from weights.atomic_files import atomic_write
+from weights.formats.memory_entries import memory_checksum
+
+if TYPE_CHECKING:
+    from training.run.setup import RunSetup
 
 _log = logging.getLogger("boxwright.training")
 
@@ -78,27 +83,29 @@ class RunFolder:
         """Last sentence of a message about an interrupted or failed run."""
         return f"The last checkpoint is in {self.checkpoints}. Resume with --resume {self.path}."
 
-    def record_environment(self, train: Sequence[Sample], val: Sequence[Sample], initial_arrays: Arrays) -> None:
+    def record_environment(self, setup: "RunSetup") -> None:
         """Write environment.json, or compare this environment with the recorded one.
 
         Logs a warning if package versions or the number of threads have changed, since both affect the last bits of the weights.
 
         Args:
-            train: Training set.
-            val: Validation set.
-            initial_arrays: Weights that the run starts with.
+            setup: Has the data, and the weights and the memory that the run starts with.
 
         Raises:
-            TrainingError: Data or initial weights have changed since the run began.
+            TrainingError: Data, initial weights or memory have changed since the run began.
         """
         now = {"python": platform.python_version(), "machine": platform.platform(), "threads": intra_op_threads()}
-        now |= {"packages": package_versions(), "start": _arrays_digest(initial_arrays)}
-        now |= {"data": {"train": data_fingerprint(train), "val": data_fingerprint(val)}}
+        now |= {"packages": package_versions(), "start": _arrays_digest(setup.start.model.arrays)}
+        now |= {"data": {"train": data_fingerprint(setup.batches.samples), "val": data_fingerprint(setup.val)}}
+        if setup.kept.memory:
+            now |= {"memory": memory_checksum(memory_to_entries(setup.kept.memory))}
+        if setup.kept.keep:
+            now |= {"labelled": sorted({label for sample in setup.batches.samples for label in sample.labels})}
         recorded = self.environment()
         if not recorded:
             _write(self._environment_path, _json(now))
-        for key, description in (("data", "the data set"), ("start", "the initial model")):
-            if recorded.get(key, now[key]) != now[key]:
+        for key, description in (("data", "the data set"), ("start", "the initial model"), ("memory", "the memory of the initial model")):
+            if recorded and recorded.get(key) != now.get(key):
                 raise TrainingError(
                     f"{self.path}: {description} has changed since this run began, so it cannot be resumed. Start a new run."
                 )
@@ -121,8 +128,9 @@ class RunFolder:
         return json.loads(self._environment_path.read_text(encoding="utf-8")) if self._environment_path.is_file() else {}
 
     def clear_outcome(self) -> None:
-        """Delete outcome.json of an earlier part of the run: the run continues."""
+        """Delete outcome.json and conclusion.json of an earlier part of the run: the run continues."""
         self._outcome_path.unlink(missing_ok=True)
+        self._conclusion_path.unlink(missing_ok=True)
 
     def write_outcome(self, reason: str, *, step: int, seconds: float) -> None:
         """Write outcome.json.
@@ -137,6 +145,18 @@ class RunFolder:
     def outcome(self) -> dict[str, Any] | None:
         """Return the content of outcome.json, or None if the run is in progress or was killed."""
         return json.loads(self._outcome_path.read_text(encoding="utf-8")) if self._outcome_path.is_file() else None
+
+    def write_conclusion(self, conclusion: Mapping[str, Any]) -> None:
+        """Write conclusion.json: false alarms, confidence thresholds and the memory of the result."""
+        _write(self._conclusion_path, _json(conclusion))
+
+    def conclusion(self) -> dict[str, Any]:
+        """Return the content of conclusion.json, or {} if the run has not ended."""
+        return json.loads(self._conclusion_path.read_text(encoding="utf-8")) if self._conclusion_path.is_file() else {}
+
+    @property
+    def _conclusion_path(self) -> Path:
+        return self.path / "conclusion.json"
 
     @property
     def _outcome_path(self) -> Path:
@@ -153,7 +173,7 @@ class WorkerFolder(RunFolder):
     def __init__(self) -> None:
         super().__init__(Path("run"))
 
-    def record_environment(self, train: Sequence[Sample], val: Sequence[Sample], initial_arrays: Arrays) -> None:
+    def record_environment(self, setup: "RunSetup") -> None:
         """Do nothing."""
 
     def clear_outcome(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from training.config import Config
 from training.data.voc_reader import Sample, data_fingerprint, read_set
+from training.features.kept_classes import label_partially
 from training.optimization.early_stopping import watched_value
 from training.run.folder import RunFolder
 from training.run.metrics_log import StepMetrics
@@ -60,9 +61,9 @@ class RunRecord:
     @property
     def unfreezing_step(self) -> int | None:
         """The step from which frozen layers are trained, or None if no layer is frozen or unfrozen."""
-        if not self.steps_per_epoch or self.config.freeze == "none" or not 0 < self.config.unfreeze_at < self.config.epochs:
+        if not self.steps_per_epoch or self.config.freeze == "none" or not 0 < self.config.frozen_epochs < self.config.epochs:
             return None
-        return round(self.config.unfreeze_at * self.steps_per_epoch)
+        return round(self.config.frozen_epochs * self.steps_per_epoch)
 
     @property
     def ending(self) -> str:
@@ -86,9 +87,10 @@ class RunRecord:
 
     def val_samples(self) -> list[Sample]:
         """Read the validation set. Raises DatasetError if the data are gone."""
-        if self.config.overfit:
-            return read_set(Path(self.task.dataset), self.task.train_set)[: self.config.overfit]
-        return read_set(Path(self.task.dataset), self.task.val_set)
+        name, count = (self.task.train_set, self.config.overfit) if self.config.overfit else (self.task.val_set, None)
+        samples = read_set(Path(self.task.dataset), name)[:count]
+        labelled = self.environment.get("labelled")
+        return samples if labelled is None else label_partially(samples, labelled)
 
     def is_validation_set_unchanged(self, val: Sequence[Sample]) -> bool:
         """Compare the validation set with the one at the start of the run. Raises OSError."""

@@ -17,10 +17,12 @@ from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from training.distributed.synchronise import broadcast_arrays
 from training.errors import TrainingError
 from training.events import SILENT, Events
+from training.features.memory import Memory
 from training.optimization.early_stopping import TrainingState, watched_value
 from training.optimization.schedules import make_schedule
 from training.run.callbacks import Callback, default_callbacks
 from training.run.checkpoints import newest_checkpoint
+from training.run.conclusion import conclude
 from training.run.folder import RunFolder, WorkerFolder
 from training.run.metrics_log import StepMetrics
 from training.run.setup import RunSetup
@@ -51,14 +53,22 @@ class Run:
 
     def __post_init__(self) -> None:
         setup = self.setup
-        self.folder.record_environment(setup.batches.samples, setup.val, setup.start.model.arrays)
+        self.folder.record_environment(setup)
         self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group)
         self.validator = Validator(setup, self.trainer)
         self.callbacks: list[Callback] = default_callbacks(self)
         self._schedule = make_schedule(setup.config, setup.batches.steps)
 
     @classmethod
-    def new(cls, task: Task, config: Config, model: Model, out: Path, group: ProcessGroup = SINGLE_PROCESS) -> "Run":
+    def new(
+        cls,
+        task: Task,
+        config: Config,
+        model: Model,
+        out: Path,
+        group: ProcessGroup = SINGLE_PROCESS,
+        memory: Memory | None = None,
+    ) -> "Run":
         """Prepare a run in a new folder.
 
         Args:
@@ -67,6 +77,7 @@ class Run:
             model: Model to start from.
             out: Folder in which the run's folder is created.
             group: This process, or all workers. The chief decides whether the run is new or resumed; the others use `new` in both cases.
+            memory: The model's memory.
 
         Raises:
             DatasetError: The data set cannot be used.
@@ -75,18 +86,26 @@ class Run:
             TrainingError: The workers' data differ.
             OSError: The folder cannot be written.
         """
-        setup = RunSetup.prepare(task, config, model, group)
-        return cls(setup, RunFolder.create(out, task, config) if group.is_chief else WorkerFolder())
+        setup = RunSetup.prepare(task, config, model, group, memory)
+        return cls(setup, RunFolder.create(out, task, setup.config) if group.is_chief else WorkerFolder())
 
     @classmethod
-    def resume(cls, folder: RunFolder, task: Task, config: Config, model: Model, group: ProcessGroup = SINGLE_PROCESS) -> "Run":
+    def resume(
+        cls,
+        folder: RunFolder,
+        task: Task,
+        config: Config,
+        model: Model,
+        group: ProcessGroup = SINGLE_PROCESS,
+        memory: Memory | None = None,
+    ) -> "Run":
         """Prepare a run, on the chief, to continue from its newest checkpoint.
 
         Raises:
             CheckpointError: No checkpoint can be read.
             TrainingError: The data or the initial model have changed.
         """
-        run = cls(RunSetup.prepare(task, config, model, group), folder)
+        run = cls(RunSetup.prepare(task, config, model, group, memory), folder)
         if folder.has_checkpoint:  # otherwise the run ended before its first step
             checkpoint = newest_checkpoint(folder.checkpoints)
             run.trainer.restore(checkpoint.arrays)
@@ -112,6 +131,8 @@ class Run:
                 broadcast_arrays(group, self.trainer)
                 self.state = TrainingState(**group.broadcast(self.state.to_json))
                 outcome = self._train(events)
+                if group.is_chief and not outcome.interrupted:
+                    conclude(self)
         except TrainingError as error:
             self.folder.write_outcome(str(error), step=self.state.step, seconds=time.monotonic() - started)
             raise
@@ -165,7 +186,8 @@ class Run:
         if self.trainer.frozen and step >= batches.unfreezing_step:
             self.trainer.freeze(frozenset())
         learning_rate = self._schedule(step) * self.state.rate_factor
-        result = self.trainer.step(inputs, targets, number=step, learning_rate=learning_rate)
+        remembered = self.setup.remembered.batch(step) if self.setup.remembered else None
+        result = self.trainer.step(inputs, targets, number=step, learning_rate=learning_rate, remembered=remembered)
         if not math.isfinite(result.loss + sum(result.gradients.values())):
             raise TrainingError(f"{_describe_divergence(step, result)} {self.divergence_advice}")
         self.state.step = step + 1

@@ -18,6 +18,10 @@ from training.distributed.synchronise import check_same_data
 from training.errors import ConfigError, DatasetError
 from training.evaluation.evaluate import truth_of
 from training.features.cache import FeatureCache
+from training.features.kept_classes import KeptClasses, label_partially
+from training.features.memory import Memory
+from training.features.memory_batches import MemoryBatches
+from training.features.replay import with_replay
 from training.modeling.initial_model import build_initial_model, labels_to_learn
 from training.modeling.transfer import InitialModel, frozen_layers
 from training.task import Task
@@ -37,10 +41,19 @@ class RunSetup:
     batches: Batches
     val: Sequence[Sample]
     features: FeatureCache | None
+    kept: KeptClasses
+    remembered: MemoryBatches | None = None  # remembered images to train on
 
     @classmethod
-    def prepare(cls, task: Task, config: Config, model: Model, group: ProcessGroup) -> "RunSetup":
+    def prepare(cls, task: Task, config: Config, model: Model, group: ProcessGroup, memory: Memory | None = None) -> "RunSetup":
         """Seed the random generators, read the data and build the initial model.
+
+        Args:
+            task: Data set and image sets.
+            config: Options.
+            model: Model to start from.
+            group: All workers.
+            memory: The model's memory.
 
         Raises:
             DatasetError: The data set cannot be read, or has nothing to learn or to validate.
@@ -59,24 +72,40 @@ class RunSetup:
             _warn_of_shared_images(train, val)
         _warn_of_unused_labels(train)
         labels = labels_to_learn(config, train)
+        if task.replay:
+            memory = with_replay(memory, model, Path(task.replay))
+        kept = KeptClasses.decide(config, model, labels, memory)
+        config = kept.resolve(config)
+        if kept.keep:
+            in_data = {label for sample in train for label in sample.labels}
+            train, val = label_partially(train, in_data), label_partially(val, in_data)
         for name, samples in ((task.train_set, train), (task.val_set, val)):
             if warning := check_boxes(name, samples, labels):
                 _log.warning("%s", warning)
         _check_validation_labels(task, val, labels)
-        start = build_initial_model(model, labels, train, config)
+        start = build_initial_model(model, kept.labels, train, config, min_input_size=model.spec.input_size if kept.keep else 0)
         batches = Batches(train, start.model.spec, config, augmented=not config.overfit, shard=group.shard)
         frozen = frozen_layers(start.model.spec.network, config.freeze)
         if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.reinitialised]:
             raise ConfigError(
                 f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers."
             )
-        features = FeatureCache.create(start.model, frozen, batches) if config.cache_features else None
-        return cls(task, config, group, start, frozen, batches, val, features)
+        features = FeatureCache.create(start.model, frozen, batches) if config.views else None
+        remembered = None
+        if kept.memory and config.memory_share:
+            _check_memory_options(config, group)
+            remembered = MemoryBatches(kept.memory, start.model, kept.new_labels, config, group.shard)
+        return cls(task, config, group, start, frozen, batches, val, features, kept, remembered)
 
     @property
     def val_batches(self) -> Batches:
         """The complete validation set as batches without augmentation."""
         return replace(self.batches, samples=self.val, augmented=False, shard=WHOLE_BATCH)
+
+
+def _check_memory_options(config: Config, group: ProcessGroup) -> None:
+    if config.dropout and group.count > 1:
+        raise ConfigError("dropout: several workers cannot combine dropout and a memory. Give --dropout 0 or --memory-share 0.")
 
 
 def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """The training step: one implementation for every configuration, input size and number of workers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from training.config import Config
 from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from training.errors import CheckpointError
 from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatchNorm
-from training.modeling.layers.dropout import SpatialAlphaDropout, shard_dropout
+from training.modeling.layers.dropout import dropout_layers
 from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_batch_norms
 from training.modeling.transfer import InitialModel, backbone_layers, hidden_head_layers
 from training.optimization.loss import Loss
@@ -26,6 +26,8 @@ from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
 
 _InputKind = tuple[int, tuple[str, ...]]
 """Input of a network: images of an input size, or the outputs of these layers for such images."""
+RememberedBatch = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""Features by layer and targets, see `training.features.memory_batches`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Trainer:
         self.spec = start.model.spec
         self.loss = Loss(self.spec, config)
         self._backbone = frozenset(backbone_layers(self.spec.network))
-        self._dropouts = _dropout_layers(start.model, config, group)
+        self._dropouts = dropout_layers(hidden_head_layers(self.spec.network), config, group)
         self.network = self._build_network(self.spec)
         fold_batch_norms(self.network, self.spec.network)
         assign_arrays(self.network, start.model)
@@ -73,7 +75,7 @@ class Trainer:
             layer.name for layer in self.spec.network if isinstance(layer, Conv) and self.network.get_layer(layer.name).trainable
         ]
         self._networks: dict[_InputKind, Any] = {(self.spec.input_size, ()): self.network}
-        self._compiled: dict[_InputKind, Any] = {}
+        self._compiled: dict[tuple[_InputKind, ...], Any] = {}
         # the update is compiled separately: it is half of the step's graph and the same for every input size
         self._compiled_update = tf.function(self._update, autograph=False)
 
@@ -95,7 +97,9 @@ class Trainer:
         names = [layer.name, f"{layer.name}_bn"] if layer.normalize else [layer.name]
         return [variable for name in names for variable in self.network.get_layer(name).trainable_variables]
 
-    def step(self, inputs: Any, targets: Mapping[str, Any], *, number: int, learning_rate: float) -> StepResult:
+    def step(
+        self, inputs: Any, targets: Mapping[str, Any], *, number: int, learning_rate: float, remembered: RememberedBatch | None = None
+    ) -> StepResult:
         """Update the weights once.
 
         Args:
@@ -103,18 +107,28 @@ class Trainer:
             targets: The targets of these images.
             number: Number of the step, from 0.
             learning_rate: Learning rate, before the factors of the parameter groups.
+            remembered: Features and targets of remembered images, which extend the batch. Their input size may be another one.
         """
         self.optimizer.set_learning_rate(learning_rate)
-        size = int(targets["responsible"].shape[1]) * self.spec.stride
-        kind: _InputKind = (size, tuple(inputs) if isinstance(inputs, Mapping) else ())
-        if kind not in self._compiled:
-            network = self._network_of(*kind)  # created outside of the compiled function
-            self._compiled[kind] = tf.function(partial(self._differentiate, network), autograph=False)
-        terms, norms, gradients = self._compiled[kind](inputs, dict(targets), tf.constant(number))
+        parts = [(inputs, dict(targets)), *([(remembered[0], dict(remembered[1]))] if remembered else [])]
+        kinds = tuple(self._input_kind(*part) for part in parts)
+        if kinds not in self._compiled:
+            networks = [self._network_of(*kind) for kind in kinds]  # created outside of the compiled function
+            self._compiled[kinds] = tf.function(partial(self._differentiate, networks), autograph=False)
+        terms, norms, gradients = self._compiled[kinds](parts, tf.constant(number))
         self._compiled_update(gradients, tf.constant(number))
         values = {name: float(term) for name, term in terms.items()}
         gradient_norms, weight_norms = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
         return StepResult(values, gradient_norms, weight_norms)
+
+    def _input_kind(self, inputs: Any, targets: Mapping[str, Any]) -> _InputKind:
+        size = int(targets["responsible"].shape[1]) * self.spec.stride
+        return size, tuple(inputs) if isinstance(inputs, Mapping) else ()
+
+    def logits_of_features(self, features: Mapping[str, Any], size: int) -> NDArray[np.float32]:
+        """Return the logits (N, G, G, A, 5 + C) of features that frozen layers gave for images of an input size."""
+        logits: NDArray[np.float32] = self._logits(self._network_of(size, tuple(features)), features, training=False).numpy()
+        return logits
 
     def loss_on_batch(self, images: Any, targets: Mapping[str, Any]) -> float:
         """Return the loss of a batch with the current weights, without training."""
@@ -138,23 +152,35 @@ class Trainer:
         with _dtype_policy(self.config.precision):
             layer_types = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
             network = build_untrained_keras(spec, extra_layers=self._dropouts, layer_types=layer_types, **options)
+        present = {layer.name for layer in network.layers}  # the part after cached features lacks the frozen layers
         for name in _float32_layers(spec.network):
-            network.get_layer(name).dtype_policy = "float32"
+            if name in present:
+                network.get_layer(name).dtype_policy = "float32"
         return network
 
     def _logits(self, network: Any, inputs: Any, *, training: bool) -> Any:
         logits = tf.cast(network(inputs, training=training), tf.float32)
         return tf.reshape(logits, (-1, *logits.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
 
-    def _differentiate(self, network: Any, inputs: Any, targets: Any, number: Any) -> Any:
-        """The loss terms, the norms for a StepResult, and the gradients of all trained variables."""
+    def _differentiate(self, networks: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
+        """The loss terms, the norms for a StepResult, and the gradients of all trained variables.
+
+        Args:
+            networks: The network for each part of the batch.
+            parts: Inputs and targets of the images, and of the remembered images if there are any.
+            number: Number of the step.
+        """
         batch = self.config.batch_size
-        objects = self.loss.objects(targets)
-        divisor = self.loss.divisor(batch, *self.group.sum([objects]))
+        images = batch + (self.config.memory_batch_size if len(parts) > 1 else 0)
+        objects = tf.add_n([self.loss.objects(targets) for _, targets in parts])
+        divisor = self.loss.divisor(images, *self.group.sum([objects]))
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
-            logits = self._logits(network, inputs, training=True)
-            terms = self.loss(logits, targets, number * batch, divisor)
+            by_part = []
+            for network, (inputs, targets) in zip(networks, parts, strict=True):
+                logits = self._logits(network, inputs, training=True)
+                by_part.append(self.loss(logits, targets, number * batch, divisor))
+            terms = {name: tf.add_n([each[name] for each in by_part]) for name in by_part[0]}
             if self.config.l2:
                 terms["l2"] = self.config.l2 / self.group.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
             total = tf.add_n(list(terms.values()))
@@ -197,6 +223,17 @@ class Trainer:
         for variable, _ in weights:
             if self._averages:
                 variable.assign(self._averages[variable.path])
+        try:
+            yield
+        finally:
+            for variable, value in weights:
+                variable.assign(value)
+
+    @contextmanager
+    def weights_of(self, model: Model) -> Iterator[None]:
+        """Inside the context, the network has the weights of a model with the same layers."""
+        weights = [(variable, variable.numpy()) for variable in self.network.variables]
+        assign_arrays(self.network, model)
         try:
             yield
         finally:
@@ -254,21 +291,3 @@ def _dtype_policy(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(previous)
-
-
-def _dropout_layers(model: Model, config: Config, group: ProcessGroup) -> dict[str, Any]:
-    """Dropout after each hidden convolution of the head, by layer.
-
-    Complete channels are dropped, because neighbours in a channel are similar (arXiv 1411.4280). After SELU, alpha dropout keeps mean and
-    variance (arXiv 1706.02515).
-    """
-    if not config.dropout:
-        return {}
-    return {layer.name: _dropout(layer, config, index, group) for index, layer in enumerate(hidden_head_layers(model.spec.network))}
-
-
-def _dropout(layer: Conv, config: Config, index: int, group: ProcessGroup) -> Any:
-    kind = SpatialAlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
-    if group.count > 1:
-        kind = shard_dropout(kind, group.shard, config.batch_size)
-    return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")

@@ -8,7 +8,9 @@ from detector.detector import Detector
 from detector.engines import Engine, load_engine
 from detector.spec import Model
 from training.evaluation.evaluate import evaluate_detector
+from training.evaluation.false_alarms import count_false_alarms
 from training.run.metrics_log import StepMetrics
+from training.run.remembered import detect_in_held_out
 from training.run.setup import RunSetup
 from training.run.trainer import Trainer
 
@@ -26,7 +28,16 @@ class Validator:
         evaluation = evaluate_detector(Detector(model.spec, engine), self.setup.val)
         means = {"ap50": evaluation.ap50, "ap50_frequent": evaluation.ap50_frequent, "ap50_weighted": evaluation.ap50_weighted}
         by_class = {label: result.ap for label, result in evaluation.classes.items()}
-        return {"val_loss": self.loss(engine), **means, "ap50_by_class": by_class}
+        return {"val_loss": self.loss(engine), **means, "ap50_by_class": by_class, **self._false_alarms(model)}
+
+    def _false_alarms(self, model: Model) -> StepMetrics:
+        """Shares of the held-out remembered images with a detection of a new class at confidence 0.25 and 0.5."""
+        remembered, new_labels = self.setup.remembered, self.setup.kept.new_labels
+        if not remembered or not remembered.held_out or not new_labels:
+            return {}
+        class_ids = [model.spec.labels.index(label) for label in new_labels]
+        shares = count_false_alarms(detect_in_held_out(self.trainer, model, remembered), class_ids).shares
+        return {"false_alarms": shares[0.25], "false_alarms_50": shares[0.5]}
 
     def loss(self, engine: Engine) -> float:
         """Return the loss of the complete validation set, normalised as in training."""

@@ -1,13 +1,14 @@
 """Our model file: a .safetensors file with the arrays by name, and everything else as metadata in its header.
 
     format      "boxwright"
-    version     "1"; "2" if dtype is "int8", which earlier readers do not know
+    version     "1"; "2" if dtype is "int8"; "3" if the file has a memory. Earlier readers do not know the later versions
     name        the model's name
     dtype       type of the kernels: "float32" or "float16". Batch norms and biases are always float32: they are small and span many
                 orders of magnitude. "int8": kernels of quantized layers are integers, NAME/kernel times NAME/step (float32, one per
                 filter); the other kernels are float16
     spec        the ModelSpec as JSON (see `spec_json`)
-    quantization  only in version 2: the Quantization as JSON
+    quantization  only if dtype is "int8": the Quantization as JSON
+    memory      only in version 3: sha256 of the memory's entries, see `memory_entries`
     provenance  JSON object of strings
     arrays      sha256 of the arrays: name, zero byte, bytes, in the order of the layers
     sha256      of the metadata above, as JSON with sorted keys
@@ -17,7 +18,6 @@ In memory all arrays are float32. Saving the same model twice gives the same byt
 
 import hashlib
 import json
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,20 +33,29 @@ from detector.shapes import array_shapes, operations
 from detector.spec import Model, ModelSpec
 from weights.atomic_files import atomic_write
 from weights.formats.bounded_io import open_regular_file
+from weights.formats.memory_entries import (
+    MemoryEntries,
+    check_memory_entries,
+    is_memory_entry,
+    memory_arrays,
+    memory_checksum,
+    read_memory_entries,
+)
 from weights.formats.other_formats import describe_other_format
+from weights.formats.safetensors_header import TYPE_CODES, header_bytes
 from weights.formats.spec_json import parse_strict_json, quantization_from_json, quantization_to_json, spec_from_json, spec_to_json
 
 DType = Literal["float32", "float16", "int8"]
 
 FORMAT_NAME = "boxwright"
 VERSIONS = {"float32": "1", "float16": "1", "int8": "2"}
-"""Version by dtype. Only files that earlier readers cannot read have the later version."""
+"""Version by dtype of a file without a memory. Only files that earlier readers cannot read have a later version."""
+MEMORY_VERSION = "3"
 MAX_HEADER_BYTES = 2**24
 MAX_OPERATIONS = 10**12
 """Limit for the operations per image, 16 times those of YOLOv2 at 608 pixels. A larger model would block a service for minutes."""
 
 _KEYS = {"format", "version", "name", "dtype", "spec", "provenance", "arrays", "sha256"}
-_CODES = {"float32": "F32", "float16": "F16", "int8": "I8"}  # type names in the safetensors format
 
 
 class ModelHeader(NamedTuple):
@@ -57,9 +66,10 @@ class ModelHeader(NamedTuple):
     name: str
     dtype: DType  # of the kernels
     quantization: Quantization | None = None
+    memory: str | None = None  # SHA-256 of the memory's entries; None without a memory
 
 
-def save_model(model: Model, path: Path, *, dtype: DType | None = None) -> None:
+def save_model(model: Model, path: Path, *, dtype: DType | None = None, memory: MemoryEntries | None = None) -> None:
     """Write a model file atomically.
 
     Args:
@@ -67,10 +77,12 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None) -> None:
         path: The file to write or replace.
         dtype: Type of the kernels. A quantized model requires int8, which is its default; other models default to float32. float16
             halves the file and rounds the kernels to 11 bits.
+        memory: The entries of the memory, if the file gets one.
 
     Raises:
         ArraysError: A number is not finite in that type. The message names the array.
-        ModelFileError: The name, spec or provenance cannot be read back from JSON, or the dtype does not suit the model.
+        ModelFileError: The name, spec or provenance cannot be read back from JSON, the dtype does not suit the model, or the memory is
+            too large.
         OSError: The file cannot be written.
     """
     dtype = dtype or ("int8" if model.quantization else "float32")
@@ -78,20 +90,22 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None) -> None:
         raise ModelFileError(
             f"{path}: int8 requires a quantized model, and a quantized model requires int8; {model.name!r} cannot be stored as {dtype}."
         )
-    header = ModelHeader(model.spec, dict(model.provenance), model.name, dtype, model.quantization)
+    checksum = memory_checksum(memory) if memory else None
+    header = ModelHeader(model.spec, dict(model.provenance), model.name, dtype, model.quantization, checksum)
     arrays = _stored_arrays(model, header)
     metadata = _metadata(header, _digest(arrays))
+    arrays |= memory_arrays(memory) if memory else {}
     if _parse(metadata) != header:
         raise ModelFileError(f"{path}: the spec or the provenance of {model.name!r} contains a value that JSON does not preserve.")
     ordered_arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # float32 first, so that every array is aligned
     with atomic_write(path) as file:
-        file.write(_header_bytes(metadata, ordered_arrays))
+        file.write(header_bytes(metadata, ordered_arrays))
         for array in ordered_arrays.values():
             file.write(array.data)
 
 
 def load_model(path: Path, *, display_path: Path | None = None) -> Model:
-    """Load and verify a model file.
+    """Load and verify a model file, except for its memory, which is not read.
 
     Args:
         path: A file written by `save_model`.
@@ -117,10 +131,20 @@ def read_header(path: Path, *, display_path: Path | None = None) -> ModelHeader:
         return header
 
 
+def load_memory(path: Path) -> dict[str, bytes] | None:
+    """Read and verify the entries of a model file's memory. None: the file has no memory.
+
+    Raises:
+        ModelFileError: The file is damaged or in another format.
+    """
+    with _opened(path, path) as (header, _, file):
+        return read_memory_entries(file, header.memory) if header.memory else None
+
+
 def content_checksum(path: Path) -> str:
     """Return the checksum of the whole content that the header records. Raises ModelFileError as `read_header` does.
 
-    Only `load_model` verifies that the arrays match it.
+    Only `load_model` and `load_memory` verify that the content matches it.
     """
     with _opened(path, path) as (_, _, file):
         return str(file.metadata()["sha256"])
@@ -167,11 +191,12 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
             f"a .safetensors file of another program: its metadata lack format={FORMAT_NAME}. Use a model file written by Boxwright."
         )
     version = metadata.get("version", "")
-    if version not in VERSIONS.values():
+    if version not in (*VERSIONS.values(), MEMORY_VERSION):
         raise ModelFileError(
-            f"its format version is {version[:20]!r}, but this Boxwright reads versions 1 and 2. Install the latest Boxwright."
+            f"its format version is {version[:20]!r}, but this Boxwright reads versions 1 to 3. Install the latest Boxwright."
         )
-    keys = _KEYS | ({"quantization"} if version == VERSIONS["int8"] else set())
+    with_quantization = version == VERSIONS["int8"] or (version == MEMORY_VERSION and metadata.get("dtype") == "int8")
+    keys = _KEYS | ({"memory"} if version == MEMORY_VERSION else set()) | ({"quantization"} if with_quantization else set())
     if metadata.keys() != keys or _metadata_digest(metadata) != metadata["sha256"]:
         raise ModelFileError(f"damaged, or changed since it was saved: its header does not match its checksum. {_TRY_AGAIN}")
 
@@ -179,7 +204,10 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
 def _check_entries(header: ModelHeader, entries: Mapping[str, Any]) -> None:
     """Compare the type and shape of every array in the file with what the network needs."""
     found = {name: (entry.get_dtype(), tuple(entry.get_shape())) for name, entry in entries.items()}
-    needed = {name: (_CODES[dtype], shape) for name, (dtype, shape) in _layout(header).items()}
+    if header.memory:
+        check_memory_entries(found)
+        found = {name: entry for name, entry in found.items() if not is_memory_entry(name)}
+    needed = {name: (TYPE_CODES[dtype], shape) for name, (dtype, shape) in _layout(header).items()}
     for name in sorted(needed.keys() | found.keys()):
         if found.get(name) != needed.get(name):
             raise ModelFileError(
@@ -208,8 +236,8 @@ def _step_name(kernel: str) -> str:
 
 def _parse(metadata: Mapping[str, str]) -> ModelHeader:
     dtype, provenance = metadata["dtype"], parse_strict_json(metadata["provenance"], "provenance")
-    if VERSIONS.get(dtype) != metadata["version"]:
-        known = [name for name in get_args(DType) if VERSIONS[name] == metadata["version"]]
+    if metadata["version"] not in (VERSIONS.get(dtype), MEMORY_VERSION if dtype in VERSIONS else None):
+        known = [name for name in get_args(DType) if metadata["version"] in (VERSIONS[name], MEMORY_VERSION)]
         raise ModelFileError(f"dtype must be one of {', '.join(known)}, got {dtype[:20]!r}.")
     if not isinstance(provenance, dict) or not all(isinstance(value, str) for value in provenance.values()):
         raise ModelFileError("provenance must be an object of strings.")
@@ -219,14 +247,17 @@ def _parse(metadata: Mapping[str, str]) -> ModelHeader:
     quantization = quantization_from_json(metadata["quantization"]) if dtype == "int8" else None
     if quantization is not None:
         quantization.check(spec.network)
-    return ModelHeader(spec, provenance, metadata["name"], cast(DType, dtype), quantization)
+    return ModelHeader(spec, provenance, metadata["name"], cast(DType, dtype), quantization, metadata.get("memory"))
 
 
 def _metadata(header: ModelHeader, arrays: str) -> dict[str, str]:
-    metadata = {"format": FORMAT_NAME, "version": VERSIONS[header.dtype], "name": header.name, "dtype": header.dtype}
+    version = MEMORY_VERSION if header.memory else VERSIONS[header.dtype]
+    metadata = {"format": FORMAT_NAME, "version": version, "name": header.name, "dtype": header.dtype}
     metadata |= {"spec": spec_to_json(header.spec), "provenance": json.dumps(header.provenance), "arrays": arrays}
     if header.quantization is not None:
         metadata["quantization"] = quantization_to_json(header.quantization)
+    if header.memory:
+        metadata["memory"] = header.memory
     return metadata | {"sha256": _metadata_digest(metadata)}
 
 
@@ -268,26 +299,5 @@ def _digest(arrays: Mapping[str, NDArray[np.generic]]) -> str:
     return digest.hexdigest()
 
 
-def _header_bytes(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """The safetensors header: its length, then JSON with each array's offsets, padded with spaces so that the arrays are aligned.
-
-    The safetensors library is not used for writing, because the order of its metadata varies from call to call.
-    """
-    entries: dict[str, object] = {"__metadata__": metadata}
-    position = 0
-    for name, array in arrays.items():
-        entries[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": [position, position + array.nbytes]}
-        position += array.nbytes
-    text = json.dumps(entries, separators=(",", ":")).encode("ascii")
-    return struct.pack("<Q", len(text) + -len(text) % 8) + text + b" " * (-len(text) % 8)
-
-
 _DAMAGED = "damaged, truncated, or not a .safetensors file"
 _TRY_AGAIN = "Download or save it again."
-_AP_KEYS = ("ap50_int8", "ap50_after", "ap50_float32", "ap50")
-"""Written by `boxwright quantize` (in the 8-bit model; "ap50_after" in older files), `evaluate --record` and `finetune`."""
-
-
-def recorded_ap(provenance: Mapping[str, str]) -> str | None:
-    """Return the average precision that a model's provenance records, with its data set, if any: "0.8043 on 301 photos (animals, val)"."""
-    return next((provenance[key] for key in _AP_KEYS if key in provenance), None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from detector.errors import UnknownModel
 from detector.spec import Model
 from weights.embedded import EMBEDDED
-from weights.formats.safetensors import content_checksum, load_model
+from weights.formats.safetensors import content_checksum, load_memory, load_model
 from weights.hub import fetch
 from weights.hub.catalogue import Entry, entries
 from weights.hub.partial_file import ProgressCallback
@@ -47,6 +47,10 @@ class ModelSource:
             model = load_model(self.path)
             return model if self.name is None else replace(model, name=self.name)
         return load_pulled(self.entry, self.path, content_key.rpartition(" ")[2] if content_key else None)
+
+    def load_memory(self) -> dict[str, bytes] | None:
+        """Load and check the entries of the model's memory. None: it has none. Raises ModelFileError if it is damaged."""
+        return load_memory(self.path) if self.entry is None else None
 
 
 def is_known_model(name_or_file: str) -> bool:

@@ -145,7 +145,7 @@ async def infer(request: Request, model: ModelDep, inference: InferenceDep) -> R
     check_content_coding(request)
     max_pixels = request.app.state.limits.settings.max_pixels
     parsed, images = await asyncio.to_thread(parse_infer, await request.body(), request.headers.get(JSON_LENGTH_HEADER), max_pixels)
-    answers = await detect_all(inference, images, model, parsed.parameters.options())
+    answers = await detect_all(inference, images, model, parsed.parameters.options(model))
     padded = DetectionTensors.from_results(answers, model.detector.spec.labels)
     body, json_length = write_infer(padded, parsed, {"model_name": model.name, "model_version": model.version})
     if json_length is None:

@@ -100,7 +100,7 @@ async def predict(
     """Outputs have the names of TensorFlow's detection models. detection_class_entities are the labels."""
     check_content_coding(request)
     parsed = await asyncio.to_thread(parse_json, await request.body(), PredictRequest)
-    answers = await detect_all(inference, parsed.images, model, query.options())
+    answers = await detect_all(inference, parsed.images, model, query.options(model))
     outputs = output_columns(DetectionTensors.from_results(answers, model.detector.spec.labels))
     if parsed.instances is None:
         return {"outputs": outputs}

@@ -70,7 +70,6 @@ def download(page, button, folder):
         return sorted(archive.namelist())
 
 
-
 def test_the_archive_passes_the_check_and_has_the_original_bytes(page, images, tmp_path):
     paths = images(6)
     page.correct(*paths)
@@ -87,7 +86,10 @@ def test_the_archive_passes_the_check_and_has_the_original_bytes(page, images, t
     for path in paths:
         assert (folder / "JPEGImages" / path.name).read_bytes() == path.read_bytes()
     samples = {name: read_set(folder, name) for name in ("train", "val")}
-    assert {name: [sample.name for sample in found] for name, found in samples.items()} == {"train": ["0", "1", "2", "3", "5"], "val": ["4"]}
+    assert {name: [sample.name for sample in found] for name, found in samples.items()} == {
+        "train": ["0", "1", "2", "3", "5"],
+        "val": ["4"],
+    }
     for sample in samples["train"] + samples["val"]:
         assert sample.labels == ("thing",)
         assert sample.boxes == pytest.approx(np.array([[50, 40, 150, 120]]), abs=1)

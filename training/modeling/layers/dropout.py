@@ -1,11 +1,14 @@
 """Dropout of whole channels after SELU, and dropout on one worker's shard of a batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from training.distributed.process_group import Shard
+from detector.network import Conv
+from training.config import Config
+from training.distributed.process_group import ProcessGroup, Shard
 
 
 class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
@@ -38,3 +41,21 @@ def shard_dropout(kind: type, shard: Shard, batch_size: int) -> type:
             return super().call(batch, training=True)[positions.start : positions.stop]
 
     return ShardDropout
+
+
+def dropout_layers(layers: Sequence[Conv], config: Config, group: ProcessGroup) -> dict[str, Any]:
+    """Return the dropout after each of these convolutions, by layer.
+
+    Complete channels are dropped, because neighbours in a channel are similar (arXiv 1411.4280). After SELU, alpha dropout keeps mean and
+    variance (arXiv 1706.02515).
+    """
+    if not config.dropout:
+        return {}
+    return {layer.name: _dropout(layer, config, index, group) for index, layer in enumerate(layers)}
+
+
+def _dropout(layer: Conv, config: Config, index: int, group: ProcessGroup) -> Any:
+    kind = SpatialAlphaDropout if layer.activation == "selu" else keras.layers.SpatialDropout2D
+    if group.count > 1:
+        kind = shard_dropout(kind, group.shard, config.batch_size)
+    return kind(config.dropout, seed=config.seed + index, name=f"{layer.name}_dropout")

@@ -1,0 +1,108 @@
+"""False alarms: detections of a class in images that do not show it; and the confidence threshold that balances them with misses."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from detector.detections import Detections
+from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
+from detector.errors import ImageError
+from detector.imaging.image import read_image
+from training.data.voc_layout import find_images
+from training.errors import DatasetError
+from training.evaluation.evaluate import SCORE_THRESHOLD
+from training.evaluation.voc_ap import ImageTruth, evaluate_class
+from training.events import SILENT, Events
+
+CONFIDENCES = (DEFAULT_SCORE, 0.5)
+"""Confidences above which false alarms are counted."""
+FEW_BOXES = 20
+"""With fewer boxes in the validation set, one box changes AP50 by more than 5 points."""
+
+
+@dataclass(frozen=True)
+class FalseAlarms:
+    """Shares of images with at least one false alarm."""
+
+    images: int
+    shares: Mapping[float, float]  # by confidence
+
+    def to_json(self) -> dict[str, float]:
+        """Return the number of images, and the share at each confidence."""
+        return {"images": self.images} | {f"{confidence:g}": share for confidence, share in self.shares.items()}
+
+
+def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[int]) -> FalseAlarms:
+    """Return the shares of images with a detection of one of the classes.
+
+    Args:
+        detections: In each image. None of the images shows one of the classes.
+        class_ids: The classes.
+    """
+    highest = [found.scores[np.isin(found.class_ids, list(class_ids))].max(initial=0.0) for found in detections]
+    shares = {confidence: float(np.mean([score > confidence for score in highest])) if highest else 0.0 for confidence in CONFIDENCES}
+    return FalseAlarms(len(detections), shares)
+
+
+def detect_in_background(detector: Detector, folder: Path, *, events: Events = SILENT) -> list[Detections]:
+    """Run a detector on all images of a folder.
+
+    Raises:
+        DatasetError: The folder has no images.
+        ImageError: An image cannot be decoded.
+        OSError: A file cannot be read.
+    """
+    paths = find_images(folder)
+    if not paths:
+        raise DatasetError(f"{folder}: there are no images. Give a folder of images that show none of the new objects.")
+    return list(_detections(detector, paths, events))
+
+
+def _detections(detector: Detector, paths: Sequence[Path], events: Events) -> Iterator[Detections]:
+    for path in paths:
+        try:
+            image = read_image(path.read_bytes())
+        except ImageError as error:
+            raise type(error)(f"{path}: {error}") from error
+        yield detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU)
+        events.image_evaluated()
+
+
+def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int) -> float | None:
+    """Return the confidence threshold with the highest F1 of a class, or None if the class has no boxes or is never detected.
+
+    The threshold is half-way between the last accepted and the first rejected score.
+
+    Args:
+        detections: In each image.
+        truths: Of each image; empty for images that do not show the class.
+        class_id: The class.
+    """
+    result = evaluate_class(detections, truths, class_id)
+    if not result.boxes or not len(result.scores):
+        return None
+    total = result.precision + result.recall
+    f1 = np.where(total > 0, 2 * result.precision * result.recall / np.maximum(total, 1e-9), 0.0)
+    last_of_score = np.append(result.scores[:-1] > result.scores[1:], True)  # equal scores are accepted together
+    best = int(np.argmax(np.where(last_of_score, f1, -1.0)))
+    rejected = result.scores[best + 1] if best + 1 < len(result.scores) else SCORE_THRESHOLD
+    return float(result.scores[best] + rejected) / 2
+
+
+def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
+    """Return a sentence if a class has too few boxes in the validation set for a reliable AP50.
+
+    Args:
+        boxes: Number of boxes by label.
+    """
+    few = {label: count for label, count in boxes.items() if 0 < count < FEW_BOXES}
+    if not few:
+        return None
+    label = min(few, key=lambda each: (few[each], each))
+    count = few[label]
+    return (
+        f"the validation set has only {count} {'box' if count == 1 else 'boxes'} of {label}: one box changes its AP50 by about "
+        f"{round(100 / count)} points. Add validation images before you rely on AP50."
+    )
