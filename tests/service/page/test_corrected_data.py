@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.service.page.conftest import ROOT
+from tests.service.page.conftest import CAT, ROOT
 from training.data.voc_reader import read_set
 from training.data.voc_writer import annotation_xml
 from weights.formats.safetensors import save_model
-
-CAT = ROOT / "docs" / "photos" / "cat.jpg"
 
 
 def boxwright(*arguments):
@@ -55,9 +53,7 @@ def annotate(page, name, label, start=(50, 40), end=(150, 120)):
     for _ in page.edited():
         page.tab.locator("#editor .box").first.focus()
         page.tab.keyboard.press("Delete")
-    page.drag(start, end)
-    page.tab.keyboard.type(label)
-    page.tab.keyboard.press("Enter")
+    page.draw(start, end, label)
 
 
 def download(page, button, folder):
@@ -68,7 +64,6 @@ def download(page, button, folder):
         assert archive.testzip() is None
         archive.extractall(folder)
         return sorted(archive.namelist())
-
 
 
 def test_the_archive_passes_the_check_and_has_the_original_bytes(page, images, tmp_path):
@@ -87,7 +82,10 @@ def test_the_archive_passes_the_check_and_has_the_original_bytes(page, images, t
     for path in paths:
         assert (folder / "JPEGImages" / path.name).read_bytes() == path.read_bytes()
     samples = {name: read_set(folder, name) for name in ("train", "val")}
-    assert {name: [sample.name for sample in found] for name, found in samples.items()} == {"train": ["0", "1", "2", "3", "5"], "val": ["4"]}
+    assert {name: [sample.name for sample in found] for name, found in samples.items()} == {
+        "train": ["0", "1", "2", "3", "5"],
+        "val": ["4"],
+    }
     for sample in samples["train"] + samples["val"]:
         assert sample.labels == ("thing",)
         assert sample.boxes == pytest.approx(np.array([[50, 40, 150, 120]]), abs=1)
@@ -123,9 +121,7 @@ def test_boxes_of_a_rotated_image_refer_to_the_upright_image(page, tmp_path, ori
     Image.new("RGB", (300, 200), (90, 90, 90)).save(path, exif=exif)
     page.correct(path)
     width, height = (200, 300) if orientation > 4 else (300, 200)
-    page.drag((20, 30), (width - 60, height - 70))
-    page.tab.keyboard.type("thing")
-    page.tab.keyboard.press("Enter")
+    page.draw((20, 30), (width - 60, height - 70), "thing")
     folder = tmp_path / "data"
     assert download(page, "#download-set", folder) == ["Annotations/turned.xml", "ImageSets/Main/train.txt", "JPEGImages/turned.jpg"]
     assert (folder / "JPEGImages" / "turned.jpg").read_bytes() == path.read_bytes()
