@@ -1,4 +1,4 @@
-"""Takes docs/page.png from a running service: `python docs/photos/page.py http://localhost:8000`, with playwright and Chromium installed."""
+"""Takes docs/page.png from a running service: `python docs/photos/page.py http://localhost:8000`. Needs playwright and Chromium."""
 
 import shutil
 import sys
@@ -26,9 +26,8 @@ def main(url: str) -> None:
             drag(page, (xmin, ymin), (xmax, ymax))
             page.keyboard.type(label)
             page.keyboard.press("Enter")
-        page.click("#entries li:nth-child(2) button")
+        page.click("#entries button:has-text('helmet')")
         page.mouse.move(0, 0)
-        page.locator("#entries li:nth-child(2) button").blur()
         page.screenshot(path=HERE.parent / "page.png")
         browser.close()
 

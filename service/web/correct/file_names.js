@@ -15,7 +15,7 @@ const SIGNATURES = [
 ];
 
 /** Return the name without its suffix and without characters that some system, or a list of names, cannot hold. */
-export function safeStem(name) {
+function safeStem(name) {
   const stem = name.replace(/^.*[\\/]/, "").replace(/\.[^.]*$/, "").normalize("NFC");
   const letters = [...stem.replace(/[^\p{L}\p{N}\p{M}_.-]+/gu, "_")].slice(0, MAX_LENGTH).join("");
   const safe = letters.replace(/^[.-]+|\.+$/g, "") || "image";

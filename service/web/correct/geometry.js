@@ -1,6 +1,6 @@
 // Boxes as {xmin, ymin, xmax, ymax}: whole pixels of the upright image, edges from 0 to its width and height.
 
-export const MIN_SIDE = 2; // pixels; training ignores smaller boxes
+const MIN_SIDE = 2; // pixels; training ignores smaller boxes
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 

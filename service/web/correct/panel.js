@@ -22,8 +22,14 @@ export function show(correction) {
   if (labelled?.id !== box?.id || labelled?.label !== box?.label) at("label").value = box?.label ?? ""; // keeps what is being typed
   labelled = box;
   const known = knownLabels();
-  at("known-labels").replaceChildren(...known.map((label) => element("option", { value: label })));
+  showSuggestions(known);
   showList(correction, known);
+}
+
+function showSuggestions(known) {
+  const shown = [...at("known-labels").children].map(({ value }) => value);
+  if (shown.join("\n") === known.join("\n")) return; // an open list of the browser stays open
+  at("known-labels").replaceChildren(...known.map((label) => element("option", { value: label })));
 }
 
 function showList({ boxes, selected }, labels) {

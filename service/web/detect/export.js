@@ -5,7 +5,7 @@ import * as apiKey from "../shared/api_key.js";
 import { Problem, annotated, detectUrl } from "../shared/api.js";
 
 /** Quote text as one word of a POSIX shell. */
-export function quote(text) {
+function quote(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 

@@ -12,7 +12,7 @@ export function labelStyle(labels, label) {
   return { "--colour": css(colour), "--ink": css(textColourOn(colour)) };
 }
 
-/** Show an image. size: {width, height} of the upright image, or undefined as long as it is unknown. */
+/** Show an image. size: {width, height} of the upright image, or undefined while it is unknown. */
 export function showImage(file, size) {
   const image = at("photo");
   if (image.getAttribute("src") !== file.url) image.src = file.url;

@@ -3,10 +3,12 @@
 Playwright runs an event loop in the main thread, in which asyncio.run would fail. Therefore the browser is closed after each module.
 """
 
+import base64
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -19,7 +21,11 @@ from weights.hub.resolve import resolve_model
 
 ROOT = Path(__file__).resolve().parents[3]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CAT = ROOT / "docs" / "photos" / "cat.jpg"
+ASTRONAUT = ROOT / "docs" / "photos" / "astronaut.jpg"
+COLLAGE = ROOT / "service" / "web" / "samples" / "collage.jpg"
 ODD_LABEL = "<img src=x onerror=alert(1)>"
+LINE = 0.006  # width of a drawn line, as a fraction of the image's side
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -49,6 +55,26 @@ class Page:
         """Choose files and wait for the response for the first one."""
         self.tab.set_input_files("#files", [str(path) for path in paths])
         self.wait_for_response()
+
+    def transfer(self, event, *paths):
+        """Drop or paste files."""
+        files = [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in paths]
+        self.tab.evaluate(
+            """([event, files]) => {
+                const transfer = new DataTransfer();
+                for (const [name, data] of files) {
+                    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                    transfer.items.add(new File([bytes], name, {type: "image/" + name.split(".").pop()}));
+                }
+                const init = {bubbles: true, cancelable: true};
+                document.body.dispatchEvent(event === "paste"
+                    ? new ClipboardEvent(event, {...init, clipboardData: transfer})
+                    : new DragEvent(event, {...init, dataTransfer: transfer}));
+            }""",
+            [event, files],
+        )
+        if paths:
+            self.wait_for_response()
 
     def wait_for_response(self):
         self.tab.wait_for_selector("#waiting", state="hidden")
@@ -102,6 +128,12 @@ class Page:
         )
         return left + x * scale, top + y * scale
 
+    def draw(self, start, end, label):
+        """Draw a box with the mouse and type its label."""
+        self.drag(start, end)
+        self.tab.keyboard.type(label)
+        self.tab.keyboard.press("Enter")
+
     def drag(self, start, *stops, release=True):
         """Drag the mouse over image pixels."""
         self.tab.locator("#canvas").scroll_into_view_if_needed()
@@ -134,6 +166,36 @@ class Page:
         self.tab.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
+def api(url, path, **query):
+    """Return the response of POST /detect for an image file."""
+    return httpx.post(f"{url}/detect", content=path.read_bytes(), params=query).json()
+
+
+def to_drawn_boxes(answer):
+    """Convert a response to the form of `Page.boxes`."""
+    width, height = answer["image"]["width"], answer["image"]["height"]
+    return sorted(
+        [
+            f"{found['label']} {found['score'] * 100 + 1e-9:.0f}%",
+            *(found["box"][edge] / side for edge, side in zip(("xmin", "ymin", "xmax", "ymax"), (width, height) * 2, strict=True)),
+        ]
+        for found in answer["detections"]
+    )
+
+
+def assert_drawn(page, answer):
+    """Check that the page shows the boxes of a response."""
+    drawn, expected = page.boxes(), to_drawn_boxes(answer)
+    assert [box[0] for box in drawn] == [box[0] for box in expected]
+    for box, other in zip(drawn, expected, strict=True):
+        assert box[1:] == pytest.approx(other[1:], abs=LINE)
+
+
+def near(boxes):
+    """Return boxes with tolerant edges. Pointer positions are exact to one pixel of the image."""
+    return [(label, *(pytest.approx(edge, abs=1) for edge in edges)) for label, *edges in boxes]
+
+
 @pytest.fixture
 def plain(tmp_path):
     """Return the path of a grey image, 400 x 300 pixels, in which the model finds nothing."""
@@ -152,6 +214,12 @@ def registry(tiny_model):
 def url(registry, listening):
     with listening(create_app(registry, Settings())) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def first_label(url):
+    """Return the label of a new box: the first one of the model."""
+    return httpx.get(f"{url}/models").json()["models"][0]["labels"][0]
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +270,21 @@ def page(shared_page):
     shared_page.tab.emulate_media(color_scheme="light")
     yield shared_page.open()
     shared_page.check()
+
+
+@pytest.fixture(scope="session")
+def check_accessibility():
+    """Return a function (page) that finds violations in the light and in the dark scheme with axe."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev"
+    ).Axe()
+
+    def check(page):
+        for scheme in ("light", "dark"):
+            page.tab.emulate_media(color_scheme=scheme)
+            found = axe.run(page.tab).response["violations"]
+            assert not [
+                (rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found if rule["impact"] in ("serious", "critical")
+            ]
+
+    return check

@@ -1,37 +1,24 @@
-"""Correct mode of the page: boxes are drawn, changed and removed with the mouse, a finger and the keyboard."""
+"""Correct mode of the page with the mouse: boxes are drawn, moved, resized, relabelled and deleted, and every change can be undone."""
+
+from itertools import pairwise
 
 import pytest
 
-from tests.service.page.conftest import ROOT
-
-CAT = ROOT / "docs" / "photos" / "cat.jpg"
-COLLAGE = ROOT / "service" / "web" / "samples" / "collage.jpg"
-
-
-def draw(page, start, end, label):
-    page.drag(start, end)
-    page.tab.keyboard.type(label)
-    page.tab.keyboard.press("Enter")
-
-
-def near(boxes):
-    """Pointer positions are exact to one pixel of the image."""
-    return [(label, *(pytest.approx(edge, abs=1) for edge in edges)) for label, *edges in boxes]
+from tests.service.page.conftest import CAT, COLLAGE, near
 
 
 def test_the_editor_starts_with_the_visible_detections(page):
     page.choose_files(COLLAGE)
-    page.set_confidence(60)
     page.tab.uncheck("#labels [value=person]")
     drawn = [(text.split()[0], *edges) for text, *edges in page.boxes()]
     page.tab.click("#mode-correct")
-    assert [label for label, *_ in page.edited()] == ["cat", "cat"]
+    assert len(page.edited()) > 1
     for (label, *edges), (other, *corrected) in zip(sorted(drawn), sorted(page.edited()), strict=True):
         assert label == other
         assert corrected == pytest.approx([edge * side for edge, side in zip(edges, (960, 640, 960, 640), strict=True)], abs=4)
     assert page.tab.is_hidden("#panel")
     page.tab.click("#mode-detect")
-    assert len(page.boxes()) == 2
+    assert len(page.boxes()) == len(drawn)
     assert page.tab.is_hidden("#correct-panel")
 
 
@@ -49,40 +36,38 @@ def test_a_drag_draws_a_box_and_the_next_word_is_its_label(page, plain):
 
 def test_a_box_moves_and_stays_inside_the_image(page, plain):
     page.correct(plain)
-    draw(page, (100, 100), (200, 180), "thing")
+    page.draw((100, 100), (200, 180), "thing")
     page.drag((150, 140), (180, 100))
     assert page.edited() == near([("thing", 130, 60, 230, 140)])
     page.drag((180, 100), (900, -500))
     assert page.edited() == near([("thing", 300, 0, 400, 80)])
 
 
-@pytest.mark.parametrize(
-    ("handle", "expected"),
-    [
-        ("n", (100, 110, 200, 180)),
-        ("e", (100, 100, 220, 180)),
-        ("s", (100, 100, 200, 190)),
-        ("w", (120, 100, 200, 180)),
-        ("nw", (120, 110, 200, 180)),
-        ("ne", (100, 110, 220, 180)),
-        ("se", (100, 100, 220, 190)),
-        ("sw", (120, 100, 200, 190)),
-    ],
-)
-def test_a_handle_moves_its_edges_only(page, plain, handle, expected):
+def test_a_handle_moves_its_edges_only(page, plain):
     page.correct(plain)
-    draw(page, (100, 100), (200, 180), "thing")
-    start = (
-        100 if "w" in handle else 200 if "e" in handle else 150,
-        100 if "n" in handle else 180 if "s" in handle else 140,
-    )
-    page.drag(start, (start[0] + 20, start[1] + 10))
-    assert page.edited() == near([("thing", *expected)])
+    page.draw((100, 100), (200, 180), "thing")
+    before = page.edited()
+    for handle, edges in {
+        "n": (100, 110, 200, 180),
+        "e": (100, 100, 220, 180),
+        "s": (100, 100, 200, 190),
+        "w": (120, 100, 200, 180),
+        "nw": (120, 110, 200, 180),
+        "ne": (100, 110, 220, 180),
+        "se": (100, 100, 220, 190),
+        "sw": (120, 100, 200, 190),
+    }.items():
+        x = 100 if "w" in handle else 200 if "e" in handle else 150
+        y = 100 if "n" in handle else 180 if "s" in handle else 140
+        page.drag((x, y), (x + 20, y + 10))
+        assert page.edited() == near([("thing", *edges)]), handle
+        page.tab.keyboard.press("Control+z")
+        assert page.edited() == before
 
 
 def test_an_edge_cannot_pass_the_opposite_one(page, plain):
     page.correct(plain)
-    draw(page, (100, 100), (200, 180), "thing")
+    page.draw((100, 100), (200, 180), "thing")
     page.drag((200, 140), (20, 140))
     assert page.edited() == near([("thing", 100, 100, 102, 180)])
 
@@ -103,8 +88,8 @@ def test_a_box_gets_another_label_in_its_known_spelling(page):
 
 def test_a_typed_label_belongs_to_its_box_even_if_another_one_is_clicked_next(page, plain):
     page.correct(plain)
-    draw(page, (20, 20), (120, 120), "one")
-    draw(page, (220, 20), (320, 120), "two")
+    page.draw((20, 20), (120, 120), "one")
+    page.draw((220, 20), (320, 120), "two")
     page.tab.fill("#label", "three")
     page.tab.mouse.click(*page.point(70, 70))
     assert [box[0] for box in page.edited()] == ["one", "three"]
@@ -129,7 +114,7 @@ def test_undo_and_redo_follow_every_change(page, plain):
     for change in changes:
         change()
         states.append(page.edited())
-    assert all(before != after for before, after in zip(states, states[1:], strict=False))
+    assert all(before != after for before, after in pairwise(states))
     for state in states[-2::-1]:
         page.tab.click("#tool-undo")
         assert page.edited() == state
@@ -140,7 +125,7 @@ def test_undo_and_redo_follow_every_change(page, plain):
         assert page.edited() == state
     assert page.tab.is_disabled("#tool-redo")
     page.tab.keyboard.press("Control+z")
-    draw(page, (20, 20), (60, 60), "new")  # a change after undo ends the redo
+    page.draw((20, 20), (60, 60), "new")  # a change after undo ends the redo
     assert page.tab.is_disabled("#tool-redo")
 
 
@@ -149,7 +134,7 @@ def test_the_draw_tool_draws_inside_another_box(page):
     _, xmin, ymin, xmax, ymax = page.edited()[0]
     x, y = (xmin + xmax) // 2, (ymin + ymax) // 2
     page.tab.click("#tool-draw")
-    draw(page, (x - 30, y - 30), (x + 30, y + 30), "nose")
+    page.draw((x - 30, y - 30), (x + 30, y + 30), "nose")
     assert page.edited() == [("cat", xmin, ymin, xmax, ymax), *near([("nose", x - 30, y - 30, x + 30, y + 30)])]
     page.drag((x, y), (x + 10, y))  # the tool is off again, and the smaller box is on top
     assert page.edited()[1] == near([("nose", x - 20, y - 30, x + 40, y + 30)])[0]
@@ -157,7 +142,7 @@ def test_the_draw_tool_draws_inside_another_box(page):
 
 def test_escape_abandons_a_drag(page, plain):
     page.correct(plain)
-    draw(page, (100, 100), (200, 180), "thing")
+    page.draw((100, 100), (200, 180), "thing")
     before = page.edited()
     page.drag((150, 140), (180, 100), release=False)
     page.tab.keyboard.press("Escape")
@@ -177,102 +162,11 @@ def test_back_to_the_detections_can_be_undone(page):
     assert page.edited() == []
 
 
-def test_every_action_works_with_the_keyboard_only(page, plain):
-    page.choose_files(plain)
-    keys = page.tab.keyboard
-
-    def tab_to(selector):
-        for _ in range(40):
-            if page.tab.evaluate("(selector) => document.activeElement.matches(selector)", selector):
-                return
-            keys.press("Tab")
-        pytest.fail(f"Tab does not reach {selector}")
-
-    tab_to("#mode-correct")
-    keys.press("Enter")
-    tab_to("#editor")
-    keys.press("n")
-    assert page.edited() == [("person", 150, 113, 250, 188)]  # a quarter of each side, in the centre
-    keys.press("ArrowLeft")
-    keys.press("ArrowDown")
-    assert page.edited() == [("person", 149, 114, 249, 189)]
-    keys.press("Shift+ArrowRight")
-    keys.press("Shift+ArrowUp")
-    assert page.edited() == [("person", 149, 114, 250, 188)]
-    keys.press("Enter")
-    keys.type("dog")
-    keys.press("Enter")
-    assert page.edited() == [("dog", 149, 114, 250, 188)]
-    keys.press("n")
-    tab_to("[aria-label='dog, box 1 of 2']")
-    assert page.tab.get_attribute("#editor .selected", "aria-label") == "dog, box 1 of 2"
-    keys.press("Delete")
-    assert page.edited() == [("dog", 150, 113, 250, 188)]
-    keys.press("Control+z")
-    assert len(page.edited()) == 2
-    keys.press("Control+y")
-    keys.press("Escape")
-    assert page.tab.locator("#editor .selected").count() == 0
-    with page.tab.expect_download() as download:
-        tab_to("#download-set")
-        keys.press("Enter")
-    assert download.value.suggested_filename == "corrected.zip"
-
-
-def test_a_held_arrow_key_is_one_step_of_undo(page, plain):
-    page.correct(plain)
-    draw(page, (100, 100), (200, 180), "thing")
-    before = page.edited()
-    for _ in range(4):
-        page.tab.keyboard.down("ArrowRight")  # the second one and the others are repetitions
-    page.tab.keyboard.up("ArrowRight")
-    assert page.edited()[0][1] == before[0][1] + 1 + 3 * 6
-    page.tab.keyboard.press("Control+z")
-    assert page.edited() == before
-
-
-def test_a_finger_draws_moves_and_resizes(new_page, plain):
-    page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open()
-    page.correct(plain)
-    devtools = page.tab.context.new_cdp_session(page.tab)
-
-    def swipe(start, end):
-        middle = tuple((a + b) / 2 for a, b in zip(start, end, strict=True))
-        for kind, point in (("touchStart", start), ("touchMove", middle), ("touchMove", end), ("touchEnd", None)):
-            x, y = page.point(*point) if point else (0, 0)
-            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}] if point else []})
-
-    swipe((50, 50), (200, 150))
-    assert page.edited() == near([("person", 50, 50, 200, 150)])
-    assert page.tab.evaluate("document.activeElement.id") != "label"  # the keyboard of the screen stays closed
-    swipe((120, 100), (170, 140))
-    assert page.edited() == near([("person", 100, 90, 250, 190)])
-    swipe((250, 190), (350, 280))
-    assert page.edited() == near([("person", 100, 90, 350, 280)])
-    page.tab.tap("#tool-delete")
-    assert page.edited() == []
-    assert page.tab.evaluate("scrollY") == 0
-    page.save_screenshot("correct-phone")
-
-
-def test_changes_are_announced(page, plain):
-    page.correct(plain)
-    assert page.tab.get_attribute("#status", "role") == "status"
-    assert page.tab.inner_text("#status") == "0 boxes. Select a box, or drag over the image to draw one."
-    page.tab.focus("#editor")
-    page.tab.keyboard.press("n")
-    assert page.tab.inner_text("#status").startswith("Added: person, box 1 of 1, 100 × 75 px at 150, 113")
-    page.tab.keyboard.press("Delete")
-    assert page.tab.inner_text("#status") == "Deleted: person. 0 boxes."
-    page.tab.keyboard.press("Control+z")
-    assert page.tab.inner_text("#status") == "Undone. 1 box."
-
-
 def test_nothing_is_sent_while_boxes_are_corrected(page, plain):
     page.correct(plain)
     page.tab.wait_for_load_state("networkidle")
     before = len(page.requests)
-    draw(page, (100, 100), (200, 180), "thing")
+    page.draw((100, 100), (200, 180), "thing")
     for button in ("#download-pair", "#download-set"):
         with page.tab.expect_download():
             page.tab.click(button)
@@ -283,7 +177,7 @@ def test_unsaved_corrections_are_not_lost_without_a_question(page, plain):
     page.correct(plain, CAT)
     asks = lambda: page.tab.evaluate("!dispatchEvent(new Event('beforeunload', {cancelable: true}))")  # noqa: E731
     assert not asks()
-    draw(page, (100, 100), (200, 180), "thing")
+    page.draw((100, 100), (200, 180), "thing")
     assert asks()
     questions = []
     page.tab.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
@@ -296,21 +190,3 @@ def test_unsaved_corrections_are_not_lost_without_a_question(page, plain):
     assert not asks()
     page.tab.click("#remove")
     assert page.tab.get_attribute("#photo", "alt") == "cat.jpg"
-
-
-def test_every_mode_passes_the_accessibility_check(page):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev"
-    ).Axe()
-    page.correct(COLLAGE, CAT)
-    page.tab.locator("#editor .box").first.focus()
-    for width in (1280, 390):
-        page.tab.set_viewport_size({"width": width, "height": 844})
-        for scheme in ("light", "dark"):
-            page.tab.emulate_media(color_scheme=scheme)
-            found = axe.run(page.tab).response["violations"]
-            assert not [
-                (rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found if rule["impact"] in ("serious", "critical")
-            ]
-            page.save_screenshot(f"correct-{scheme}-{width}")
-        assert page.tab.evaluate("document.documentElement.scrollWidth") <= width

@@ -10,10 +10,9 @@ from service.auth.api_keys import HashedKey, new_key
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.settings import Settings
-from tests.service.page.conftest import ROOT
+from tests.service.page.conftest import CAT
 from weights.hub.resolve import resolve_model
 
-CAT = ROOT / "docs" / "photos" / "cat.jpg"
 KEY = new_key()
 
 
@@ -91,14 +90,8 @@ def test_key_is_absent_from_urls_and_text_and_the_curl_command_reads_it_from_a_v
     assert b'"label":"cat"' in ended.stdout
 
 
-def test_key_form_passes_the_accessibility_check(page):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev"
-    ).Axe()
-    for scheme in ("light", "dark"):
-        page.tab.emulate_media(color_scheme=scheme)
-        found = axe.run(page.tab).response["violations"]
-        assert not [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")]
+def test_key_form_passes_the_accessibility_check(page, check_accessibility):
+    check_accessibility(page)
 
 
 def test_api_documentation_accepts_a_key(page):

@@ -1,71 +1,18 @@
-"""The web page, operated as a user operates it."""
+"""Detect mode of the page, operated as a user operates it."""
 
-import base64
 import json
 import subprocess
 from dataclasses import replace
 
 import httpx
-import pytest
-from PIL import Image
 
 from detector.engines.onnxruntime import OnnxEngine
-from detector.imaging.draw import class_colour, text_colour_on
 from service.models.loaded_model import LoadedModel
-from tests.service.page.conftest import ODD_LABEL, ROOT
-
-PHOTOS = ROOT / "docs" / "photos"
-CAT = PHOTOS / "cat.jpg"
-COLLAGE = ROOT / "service" / "web" / "samples" / "collage.jpg"
-LINE = 0.006  # width of a drawn line, as a fraction of the image's side
-
-
-def api(url, path, **query):
-    return httpx.post(f"{url}/detect", content=path.read_bytes(), params=query).json()
-
-
-def to_drawn_boxes(answer):
-    """Convert a response to the form of `Page.boxes`."""
-    width, height = answer["image"]["width"], answer["image"]["height"]
-    return sorted(
-        [
-            f"{found['label']} {found['score'] * 100 + 1e-9:.0f}%",
-            *(found["box"][edge] / side for edge, side in zip(("xmin", "ymin", "xmax", "ymax"), (width, height) * 2, strict=True)),
-        ]
-        for found in answer["detections"]
-    )
-
-
-def assert_drawn(page, answer):
-    drawn, expected = page.boxes(), to_drawn_boxes(answer)
-    assert [box[0] for box in drawn] == [box[0] for box in expected]
-    for box, other in zip(drawn, expected, strict=True):
-        assert box[1:] == pytest.approx(other[1:], abs=LINE)
-
-
-def transfer_files(page, event, paths, selector="body"):
-    """Drop or paste files."""
-    files = [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in paths]
-    page.tab.evaluate(
-        """([event, files, selector]) => {
-            const transfer = new DataTransfer();
-            for (const [name, data] of files) {
-                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-                transfer.items.add(new File([bytes], name, {type: "image/" + name.split(".").pop()}));
-            }
-            const init = {bubbles: true, cancelable: true};
-            document.querySelector(selector).dispatchEvent(event === "paste"
-                ? new ClipboardEvent(event, {...init, clipboardData: transfer})
-                : new DragEvent(event, {...init, dataTransfer: transfer}));
-        }""",
-        [event, files, selector],
-    )
-    if paths:
-        page.wait_for_response()
+from tests.service.page.conftest import CAT, COLLAGE, ODD_LABEL, api, assert_drawn
 
 
 def test_a_dropped_image_shows_the_boxes_of_the_api(page, url):
-    transfer_files(page, "drop", [COLLAGE])
+    page.transfer("drop", COLLAGE)
     answer = api(url, COLLAGE)
     assert len(answer["detections"]) == 5
     assert_drawn(page, answer)
@@ -90,8 +37,8 @@ def test_the_label_filter_and_the_slider_apply_to_the_visible_image_only(page, u
     assert_drawn(page, api(url, COLLAGE, classes=["cat", "horse"]))
     assert page.detection_request_count() == request_count
     assert page.tab.inner_text("#status") == "Found 3 objects: cat (2), horse. 2 more hidden."
-    page.tab.uncheck("#labels [value=cat]")
-    page.tab.uncheck("#labels [value=horse]")
+    for box in page.tab.locator(".chip:visible input").all():
+        box.uncheck()
     assert page.tab.inner_text("#status") == "All 5 boxes are hidden: their labels are not ticked."
     page.set_confidence(95)
     page.tab.locator(".thumbnail").nth(1).click()
@@ -101,74 +48,16 @@ def test_the_label_filter_and_the_slider_apply_to_the_visible_image_only(page, u
     assert page.tab.inner_text("#confidence-shown") == "95%"
 
 
-def test_only_labels_with_boxes_have_a_checkbox(page):
+def test_only_labels_with_boxes_have_a_checkbox(page, url):
     page.choose_files(COLLAGE)
-    shown = lambda: sorted(page.tab.locator(".chip:visible input").evaluate_all("nodes => nodes.map((node) => node.value)"))  # noqa: E731
-    assert shown() == ["cat", "horse", "person"]
-    page.tab.uncheck("#labels [value=horse]")
-    page.set_confidence(60)
-    assert shown() == ["cat", "horse", "person"]  # a label that is not ticked can be ticked again
-    page.tab.check("#labels [value=horse]")
-    assert shown() == ["cat", "person"]
-
-
-def test_the_page_says_what_it_is_and_what_the_model_can_find(page, url):
-    labels = sorted(httpx.get(f"{url}/models").json()["models"][0]["labels"])
-    line = page.tab.inner_text(".about summary")
-    assert line == f"Finds objects in images and draws a box around each. It can find: {', '.join(labels)}."
-    page.tab.click(".about summary")
-    assert page.tab.locator("#about-labels li").all_inner_texts() == labels
-    page.tab.select_option("#model", "odd")
-    assert ODD_LABEL in page.tab.inner_text(".about summary")
-
-
-def test_captions_do_not_overlap(page):
-    page.choose_files(COLLAGE)
-    for width in (390, 1280):
-        page.tab.set_viewport_size({"width": width, "height": 800})
-        page.tab.wait_for_function(
-            """() => {
-                const captions = [...document.querySelectorAll(".caption")].map((node) => node.getBoundingClientRect());
-                const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
-                return captions.length === 5 && captions.every((a, i) => captions.every((b, j) => i === j || apart(a, b)));
-            }"""
-        )
-
-
-def test_an_image_can_be_removed(page):
-    page.choose_files(CAT, COLLAGE, PHOTOS / "astronaut.jpg")
-    page.tab.click("[aria-label='Remove collage.jpg']")
-    assert page.tab.locator(".thumbnail").evaluate_all("nodes => nodes.map((node) => node.title)") == ["cat.jpg", "astronaut.jpg"]
-    page.tab.click("#remove")
-    assert page.tab.get_attribute("#photo", "alt") == "astronaut.jpg"
-    page.wait_for_response()
-    page.tab.click("#remove")
-    assert page.tab.is_hidden("#stage")
-    assert page.tab.is_visible(".invitation")
-
-
-def test_on_a_phone_the_result_is_visible_without_scrolling(new_page):
-    page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open()
-    page.choose_files(COLLAGE)
-    page.tab.wait_for_selector(".box")
-    for path in (CAT, PHOTOS / "astronaut.jpg"):  # the button to add images is below the result
-        page.tab.locator("#open-camera").scroll_into_view_if_needed()
-        page.choose_files(path)
-        page.tab.wait_for_selector(f"#photo[alt='{path.name}']")
-        page.tab.wait_for_selector("#status:has-text('Found')")
-        for part in ("#status", "#canvas"):
-            box = page.tab.locator(part).bounding_box()
-            assert box["y"] >= 0, part
-            assert box["y"] + box["height"] <= 844, part
-
-
-def test_several_images_make_a_strip_and_each_has_its_boxes(page, url):
-    transfer_files(page, "drop", [CAT, PHOTOS / "astronaut.jpg", COLLAGE])
-    page.tab.wait_for_selector("#strip li:nth-child(3) .answered")
-    for index, path in enumerate((CAT, PHOTOS / "astronaut.jpg", COLLAGE)):
-        page.tab.locator(".thumbnail").nth(index).click()
-        assert_drawn(page, api(url, path))
-        assert page.tab.get_attribute("#photo", "alt") == path.name
+    shown = lambda: set(page.tab.locator(".chip:visible input").evaluate_all("nodes => nodes.map((node) => node.value)"))  # noqa: E731
+    found = lambda percent: {each["label"] for each in api(url, COLLAGE, confidence=percent / 100)["detections"]}  # noqa: E731
+    for percent in (5, 25, 60):
+        page.set_confidence(percent)
+        assert shown() == found(percent)
+    page.tab.uncheck("#labels [value=cat]")
+    page.set_confidence(95)
+    assert shown() == found(95) | {"cat"}  # a label that is not ticked can be ticked again
 
 
 def test_another_model_shows_its_own_boxes_and_its_labels_are_not_parsed_as_html(page, url):
@@ -205,22 +94,6 @@ def test_the_model_list_is_updated_when_the_window_gets_the_focus(page, url, reg
     page.tab.wait_for_selector("#model option[value=fresh]", state="detached")
     assert names() == ["everyday", "odd"]
     assert page.tab.input_value("#model") == "everyday"
-
-
-def test_the_page_reports_that_there_is_no_model_and_can_retry(page):
-    page.tab.route("**/models", lambda route: route.fulfill(json={"models": [], "refused": []}))
-    page.tab.reload()
-    page.tab.wait_for_selector("#problem:not([hidden])")
-    assert "model folder" in page.problem()
-    page.tab.unroute("**/models")
-    page.tab.click("#again")
-    page.tab.wait_for_selector("#model option", state="attached")
-    page.tab.wait_for_selector("#problem", state="hidden")
-
-
-def test_a_pasted_image_shows_the_boxes_of_the_api(page, url):
-    transfer_files(page, "paste", [CAT])
-    assert_drawn(page, api(url, CAT))
 
 
 def test_a_sample_image_opens_with_one_click_and_its_curl_command_downloads_it(page, tmp_path):
@@ -262,33 +135,6 @@ def test_without_clipboard_access_the_curl_command_is_selected(page):
     assert page.tab.evaluate("getSelection().toString()") == page.tab.inner_text("#curl")
 
 
-def test_a_file_that_is_not_an_image_is_reported_with_its_name(page, url):
-    page.choose_files(ROOT / "README.md")
-    assert page.tab.inner_text("#problem-title") == "README.md cannot be read as an image"
-    assert page.problem() == "Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
-    assert api(url, ROOT / "README.md")["detail"] in page.tab.text_content("#problem-answer")
-    assert page.tab.get_attribute("#problem", "role") == "alert"
-    assert page.tab.is_hidden("#panel")
-    page.choose_files(CAT)
-    assert page.tab.is_hidden("#problem")
-    assert page.boxes()
-
-
-def test_an_unreachable_service_is_reported_and_can_be_retried(page):
-    page.tab.context.set_offline(True)
-    page.choose_files(CAT)
-    assert "cannot be reached" in page.problem()
-    page.tab.context.set_offline(False)
-    page.tab.click("#again")
-    page.tab.wait_for_selector(".box")
-    assert page.tab.is_hidden("#problem")
-
-
-def test_dropping_something_other_than_a_file_is_reported(page):
-    transfer_files(page, "drop", [])
-    assert "not a file" in page.problem()
-
-
 def test_list_entries_and_boxes_highlight_each_other(page):
     page.choose_files(COLLAGE)
     page.tab.locator("#found button").nth(2).hover()
@@ -301,32 +147,6 @@ def test_list_entries_and_boxes_highlight_each_other(page):
     page.tab.locator("#found button").nth(1).blur()
     assert page.tab.get_attribute(".box.lit", "data-index") == "1"  # a pressed entry stays highlighted
     assert page.tab.get_attribute("#found [aria-pressed=true]", "data-index") == "1"
-
-
-def rotated_copy(path, tmp_path):
-    """Save the image rotated, with the EXIF orientation that makes it upright again."""
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the first row of pixels is the right side
-    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    return tmp_path / "turned.jpg"
-
-
-def in_another_format(path, tmp_path, form):
-    Image.open(path).save(tmp_path / f"cat.{form}")
-    return tmp_path / f"cat.{form}"
-
-
-@pytest.mark.parametrize("kind", ["turned", "tif", "gif", "bmp", "webp"])
-def test_boxes_match_the_image_in_every_format_and_orientation(page, url, tmp_path, kind):
-    path = rotated_copy(CAT, tmp_path) if kind == "turned" else in_another_format(CAT, tmp_path, kind)
-    page.choose_files(path)
-    answer = api(url, path)
-    assert answer["detections"]
-    assert_drawn(page, answer)
-    shown = page.tab.evaluate(
-        "(photo => photo.decode().then(() => [photo.naturalWidth, photo.naturalHeight]))(document.querySelector('#photo'))"
-    )
-    assert shown == [answer["image"]["width"], answer["image"]["height"]]
 
 
 def test_the_download_is_the_annotated_image_of_the_service_with_the_chosen_options(page, url):
@@ -347,24 +167,6 @@ def test_the_time_of_each_stage_is_shown(page):
     assert page.tab.inner_text("#total").endswith(" ms")
 
 
-def test_the_camera_takes_a_picture(new_page):
-    page = new_page(permissions=["camera"]).open()
-    page.tab.click("#open-camera")
-    page.tab.click("#shoot")
-    page.wait_for_response()
-    assert page.tab.get_attribute("#photo", "alt") == "camera-1.jpg"
-    assert page.tab.is_hidden("#camera")
-
-
-def test_a_forbidden_or_missing_camera_is_reported(page):
-    page.tab.click("#open-camera")
-    page.tab.wait_for_selector("text=denied this page access to the camera")
-    page.tab.click("#close-camera")
-    page.tab.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")  # as on a page without HTTPS
-    page.tab.click("#open-camera")
-    page.tab.wait_for_selector("text=only on pages from HTTPS")
-
-
 def test_the_page_can_be_operated_with_the_keyboard(page):
     page.tab.focus("[data-sample$='collage.jpg']")
     page.tab.keyboard.press("Enter")
@@ -377,80 +179,3 @@ def test_the_page_can_be_operated_with_the_keyboard(page):
     page.tab.keyboard.press("Tab")
     page.tab.keyboard.press("Space")
     assert len(page.boxes()) == 1
-
-
-def test_the_theme_follows_the_system_until_the_user_chooses_one(new_page):
-    page = new_page(color_scheme="dark", viewport={"width": 1280, "height": 800}).open()
-    ground = "getComputedStyle(document.documentElement).backgroundColor"
-    dark = page.tab.evaluate(ground)
-    page.choose_files(COLLAGE)
-    page.save_screenshot("dark")
-    page.tab.click("#theme")
-    light = page.tab.evaluate(ground)
-    assert dark != light
-    page.open()
-    assert page.tab.evaluate(ground) == light
-
-
-def test_small_screens_need_no_horizontal_scrolling(page):
-    page.choose_files(COLLAGE, CAT, PHOTOS / "astronaut.jpg")
-    page.set_confidence(5)
-    for width in (320, 390, 768):
-        page.tab.set_viewport_size({"width": width, "height": 700})
-        assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
-    page.tab.set_viewport_size({"width": 390, "height": 844})
-    page.save_screenshot("phone")
-
-
-def test_the_page_passes_the_accessibility_check(page):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, which is in the extra dev"
-    ).Axe()
-
-    def check():
-        for scheme in ("light", "dark"):
-            page.tab.emulate_media(color_scheme=scheme)
-            found = axe.run(page.tab).response["violations"]
-            assert not [
-                (rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found if rule["impact"] in ("serious", "critical")
-            ]
-
-    check()
-    page.choose_files(COLLAGE, ROOT / "README.md")
-    page.tab.click("#panel summary")
-    check()
-    page.tab.locator(".thumbnail").nth(1).click()
-    check()
-    page.tab.click("#open-camera")
-    check()
-
-
-def test_the_colours_of_the_page_equal_those_of_annotated_images(page):
-    colours = page.tab.evaluate(
-        """async () => {
-            const {classColour, textColourOn} = await import("/web/shared/colours.js");
-            return Array.from({length: 1000}, (_, id) => [classColour(id), textColourOn(classColour(id))]);
-        }"""
-    )
-    assert colours == [[list(class_colour(id_)), list(text_colour_on(class_colour(id_)))] for id_ in range(1000)]
-
-
-def test_the_api_documentation_works_under_its_content_security_policy(new_page):
-    page = new_page().open("/docs")
-    page.tab.wait_for_selector("text=Detect objects in an image")
-
-
-def test_a_waiting_image_looks_like_the_others_in_the_strip(page):
-    page.choose_files(CAT)
-    held = []
-    page.tab.route("**/detect?*", lambda route: held.append(route))
-    page.tab.set_input_files("#files", [str(COLLAGE)])
-    page.tab.wait_for_selector("#strip .waiting")
-    ground = "getComputedStyle(document.querySelector('#strip li:last-child .thumbnail')).backgroundColor"
-    waiting = page.tab.evaluate(ground)
-    while not held:
-        page.tab.wait_for_timeout(1)  # playwright calls the route handler during this wait
-    held[0].continue_()
-    page.tab.unroute("**/detect?*")
-    page.tab.wait_for_selector("#strip li:last-child .answered")
-    assert page.tab.evaluate(ground) == waiting

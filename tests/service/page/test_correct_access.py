@@ -1,0 +1,106 @@
+"""Correct mode of the page with the keyboard only, with a finger, and for assistive technology."""
+
+import pytest
+
+from tests.service.page.conftest import CAT, COLLAGE, near
+
+
+def test_every_action_works_with_the_keyboard_only(page, plain, first_label):
+    page.choose_files(plain)
+    keys = page.tab.keyboard
+
+    def tab_to(selector):
+        for _ in range(40):
+            if page.tab.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+                return
+            keys.press("Tab")
+        pytest.fail(f"Tab does not reach {selector}")
+
+    tab_to("#mode-correct")
+    keys.press("Enter")
+    tab_to("#editor")
+    keys.press("n")
+    assert page.edited() == [(first_label, 150, 113, 250, 188)]  # a quarter of each side, in the centre
+    keys.press("ArrowLeft")
+    keys.press("ArrowDown")
+    assert page.edited() == [(first_label, 149, 114, 249, 189)]
+    keys.press("Shift+ArrowRight")
+    keys.press("Shift+ArrowUp")
+    assert page.edited() == [(first_label, 149, 114, 250, 188)]
+    keys.press("Enter")
+    keys.type("dog")
+    keys.press("Enter")
+    assert page.edited() == [("dog", 149, 114, 250, 188)]
+    keys.press("n")
+    tab_to("[aria-label='dog, box 1 of 2']")
+    assert page.tab.get_attribute("#editor .selected", "aria-label") == "dog, box 1 of 2"
+    keys.press("Delete")
+    assert page.edited() == [("dog", 150, 113, 250, 188)]
+    keys.press("Control+z")
+    assert len(page.edited()) == 2
+    keys.press("Control+y")
+    keys.press("Escape")
+    assert page.tab.locator("#editor .selected").count() == 0
+    with page.tab.expect_download() as download:
+        tab_to("#download-set")
+        keys.press("Enter")
+    assert download.value.suggested_filename == "corrected.zip"
+
+
+def test_a_held_arrow_key_is_one_step_of_undo(page, plain):
+    page.correct(plain)
+    page.draw((100, 100), (200, 180), "thing")
+    before = page.edited()
+    for _ in range(4):
+        page.tab.keyboard.down("ArrowRight")  # the second one and the others are repetitions
+    page.tab.keyboard.up("ArrowRight")
+    assert page.edited()[0][1] == before[0][1] + 1 + 3 * 6
+    page.tab.keyboard.press("Control+z")
+    assert page.edited() == before
+
+
+def test_a_finger_draws_moves_and_resizes(new_page, plain, first_label):
+    page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open()
+    page.correct(plain)
+    devtools = page.tab.context.new_cdp_session(page.tab)
+
+    def swipe(start, end):
+        middle = tuple((a + b) / 2 for a, b in zip(start, end, strict=True))
+        for kind, point in (("touchStart", start), ("touchMove", middle), ("touchMove", end), ("touchEnd", None)):
+            x, y = page.point(*point) if point else (0, 0)
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}] if point else []})
+
+    swipe((50, 50), (200, 150))
+    assert page.edited() == near([(first_label, 50, 50, 200, 150)])
+    assert page.tab.evaluate("document.activeElement.id") != "label"  # the keyboard of the screen stays closed
+    swipe((120, 100), (170, 140))
+    assert page.edited() == near([(first_label, 100, 90, 250, 190)])
+    swipe((250, 190), (350, 280))
+    assert page.edited() == near([(first_label, 100, 90, 350, 280)])
+    page.tab.tap("#tool-delete")
+    page.tab.wait_for_selector("#editor .box", state="detached")
+    assert page.tab.evaluate("scrollY") == 0
+    page.save_screenshot("correct-phone")
+
+
+def test_changes_are_announced(page, plain, first_label):
+    page.correct(plain)
+    assert page.tab.get_attribute("#status", "role") == "status"
+    assert page.tab.inner_text("#status") == "0 boxes. Select a box, or drag over the image to draw one."
+    page.tab.focus("#editor")
+    page.tab.keyboard.press("n")
+    assert page.tab.inner_text("#status").startswith(f"Added: {first_label}, box 1 of 1, 100 \u00d7 75 px at 150, 113")
+    page.tab.keyboard.press("Delete")
+    assert page.tab.inner_text("#status") == f"Deleted: {first_label}. 0 boxes."
+    page.tab.keyboard.press("Control+z")
+    assert page.tab.inner_text("#status") == "Undone. 1 box."
+
+
+def test_every_mode_passes_the_accessibility_check(page, check_accessibility):
+    page.correct(COLLAGE, CAT)
+    page.tab.locator("#editor .box").first.focus()
+    for width in (1280, 390):
+        page.tab.set_viewport_size({"width": width, "height": 844})
+        check_accessibility(page)
+        page.save_screenshot(f"correct-{width}")
+        assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
