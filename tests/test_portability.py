@@ -78,7 +78,14 @@ def test_every_module_imports_without_the_modules_and_functions_of_unix():
 
 
 @pytest.mark.parametrize(
-    "line", ["import fcntl", "import os; os.fork", "from os import sched_getaffinity", "import signal; signal.SIGHUP", "from socket import AF_UNIX"]
+    "line",
+    [
+        "import fcntl",
+        "import os; os.fork",
+        "from os import sched_getaffinity",
+        "import signal; signal.SIGHUP",
+        "from socket import AF_UNIX",
+    ],
 )
 def test_the_check_finds_a_module_that_needs_unix(tmp_path, line):
     (tmp_path / "needs_unix").mkdir()

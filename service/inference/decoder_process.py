@@ -122,7 +122,7 @@ def run_child() -> None:
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         os.nice(NICENESS)
-    task = pickle.load(sys.stdin.buffer)  # noqa: S301  # from the parent process
+    task = pickle.load(sys.stdin.buffer)  # from the parent process
     output = sys.stdout.buffer
     try:
         decoded = decode_file(task.file, task.min_side)

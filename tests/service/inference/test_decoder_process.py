@@ -61,7 +61,7 @@ def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
         "",
         "import sys; sys.stdin.buffer.read(); print('no JSON')",
         "import sys; sys.stdin.buffer.read(); print('{\"width\": 1000000, \"height\": 1}'); print('x' * 100000)",
-        "import sys; sys.stdin.buffer.read(); print('{\"error\": \"SystemExit\", \"message\": \"forged\"}')",
+        'import sys; sys.stdin.buffer.read(); print(\'{"error": "SystemExit", "message": "forged"}\')',
     ],
 )
 def test_a_failing_child_process_fails_only_its_image(tiny_model, monkeypatch, child):

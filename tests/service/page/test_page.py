@@ -24,20 +24,20 @@ def api(url, path, **query):
     return httpx.post(f"{url}/detect", content=path.read_bytes(), params=query).json()
 
 
-def to_drawn_boxes(answer):
+def to_drawn_boxes(response):
     """Convert a response to the form of `Page.boxes`."""
-    width, height = answer["image"]["width"], answer["image"]["height"]
+    width, height = response["image"]["width"], response["image"]["height"]
     return sorted(
         [
             f"{found['label']} {found['score'] * 100 + 1e-9:.0f}%",
             *(found["box"][edge] / side for edge, side in zip(("xmin", "ymin", "xmax", "ymax"), (width, height) * 2, strict=True)),
         ]
-        for found in answer["detections"]
+        for found in response["detections"]
     )
 
 
-def assert_drawn(page, answer):
-    drawn, expected = page.boxes(), to_drawn_boxes(answer)
+def assert_drawn(page, response):
+    drawn, expected = page.boxes(), to_drawn_boxes(response)
     assert [box[0] for box in drawn] == [box[0] for box in expected]
     for box, other in zip(drawn, expected, strict=True):
         assert box[1:] == pytest.approx(other[1:], abs=LINE)
@@ -66,9 +66,9 @@ def transfer_files(page, event, paths, selector="body"):
 
 def test_a_dropped_image_shows_the_boxes_of_the_api(page, url):
     transfer_files(page, "drop", [COLLAGE])
-    answer = api(url, COLLAGE)
-    assert len(answer["detections"]) == 5
-    assert_drawn(page, answer)
+    response = api(url, COLLAGE)
+    assert len(response["detections"]) == 5
+    assert_drawn(page, response)
     assert page.tab.locator("#found button").count() == 5
     assert page.tab.inner_text("#status") == "Found: cat 2, person 2, horse 1."
     page.save_screenshot("light")
@@ -109,9 +109,9 @@ def test_another_model_shows_its_own_boxes_and_its_labels_are_not_parsed_as_html
     page.set_confidence(5)
     page.tab.select_option("#model", "odd")
     page.wait_for_response()
-    answer = api(url, CAT, model="odd", confidence=0.05)
-    assert ODD_LABEL in {found["label"] for found in answer["detections"]}
-    assert_drawn(page, answer)
+    response = api(url, CAT, model="odd", confidence=0.05)
+    assert ODD_LABEL in {found["label"] for found in response["detections"]}
+    assert_drawn(page, response)
     request_count = page.detection_request_count()
     page.tab.select_option("#model", "everyday")
     assert_drawn(page, api(url, CAT, confidence=0.05))
@@ -177,12 +177,12 @@ def test_the_copied_curl_command_gives_the_shown_response(new_page, tmp_path):
     page.tab.click("[data-copy=curl]")
     page.tab.wait_for_selector("text=Copied.")
     line = page.tab.evaluate("navigator.clipboard.readText()")
-    answer = json.loads(subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True).stdout)
+    response = json.loads(subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True).stdout)
     page.tab.click("summary")
     page.tab.click("[data-copy=json]")
     shown = json.loads(page.tab.evaluate("navigator.clipboard.readText()"))
-    del answer["timing_ms"], shown["timing_ms"]
-    assert answer == shown
+    del response["timing_ms"], shown["timing_ms"]
+    assert response == shown
 
 
 def test_without_clipboard_access_the_curl_command_is_selected(page):
@@ -249,13 +249,13 @@ def in_another_format(path, tmp_path, form):
 def test_boxes_match_the_image_in_every_format_and_orientation(page, url, tmp_path, kind):
     path = rotated_copy(CAT, tmp_path) if kind == "turned" else in_another_format(CAT, tmp_path, kind)
     page.choose_files(path)
-    answer = api(url, path)
-    assert answer["detections"]
-    assert_drawn(page, answer)
+    response = api(url, path)
+    assert response["detections"]
+    assert_drawn(page, response)
     shown = page.tab.evaluate(
         "(photo => photo.decode().then(() => [photo.naturalWidth, photo.naturalHeight]))(document.querySelector('#photo'))"
     )
-    assert shown == [answer["image"]["width"], answer["image"]["height"]]
+    assert shown == [response["image"]["width"], response["image"]["height"]]
 
 
 def test_the_download_is_the_annotated_image_of_the_service_with_the_chosen_options(page, url):

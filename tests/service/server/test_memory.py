@@ -35,7 +35,9 @@ def send_all(url, files, clients):
 
 def check_memory(start_service, model_file, files, limit, clients):
     """Send all files with many clients. The process stays within its limit, and answers afterwards."""
-    service = start_service(model_file, BOXWRIGHT_MAX_IMAGE_BYTES=str(limit), BOXWRIGHT_REQUEST_SECONDS="3000", BOXWRIGHT_BODY_SECONDS="600")
+    service = start_service(
+        model_file, BOXWRIGHT_MAX_IMAGE_BYTES=str(limit), BOXWRIGHT_REQUEST_SECONDS="3000", BOXWRIGHT_BODY_SECONDS="600"
+    )
     try:
         before = service.memory()
         responses = send_all(service.url, files, clients)
