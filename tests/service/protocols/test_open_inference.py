@@ -177,7 +177,7 @@ def test_outputs_agree_with_the_metadata(triton, two_photos):
 
 
 def test_tritonclient_raises_the_error_of_a_refused_request(triton, photo):
-    with pytest.raises(InferenceServerException, match="photo 2 of 2: the image format is unknown") as refused:
+    with pytest.raises(InferenceServerException, match="image 2 of 2: the image format is unknown") as refused:
         triton.infer("tiny-random", files([photo(), b"no photo"]))
     assert refused.value.status() == "400"
     with pytest.raises(InferenceServerException, match="tiny-random") as refused:

@@ -119,7 +119,7 @@ def test_an_invalid_request_is_refused_with_a_message(http, body, message):
 def test_an_invalid_image_is_named_by_its_number(http, photo):
     response = http.post(f"{URL}:predict", json={"instances": [b64(photo()), b64(b"no photo")]})
     assert response.status_code == 400
-    assert response.json()["error"].startswith("photo 2 of 2: ")
+    assert response.json()["error"].startswith("image 2 of 2: ")
 
 
 @pytest.mark.parametrize("path", ["/v1/models/other", "/v1/models/other:predict", f"{URL}/versions/2", f"{URL}/versions/2:predict"])
