@@ -172,3 +172,30 @@ def test_damaged_images_do_not_affect_other_requests(app, photo):
             return await asyncio.gather(*(http.post("/detect", content=content) for content in [valid, damaged, b""] * 20))
 
     assert [response.status_code for response in asyncio.run(ask_all())] == [200, 422, 400] * 20
+
+
+def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app, photo):
+    """A WebP of 2.1 megapixels is decoded in a child process, a PNG in a thread."""
+    files = [photo(1500, 1400, form=form, **options) for form, options in (("WEBP", {"lossless": True, "quality": 0}), ("PNG", {}))]
+
+    async def ask_all():
+        async with client(app) as http:
+            query = {"confidence": 0.01, "format": "both"}
+            return [without_timing(await http.post("/detect", content=content, params=query)) for content in files]
+
+    heavy, light = asyncio.run(ask_all())
+    assert heavy == light
+    assert heavy["image"] == {"width": 1500, "height": 1400}
+    assert heavy["detections"]
+
+
+def test_a_damaged_heavy_image_is_refused(app, photo):
+    content = photo(1500, 1400, form="WEBP", lossless=True, quality=0)
+
+    async def ask():
+        async with client(app) as http:
+            return await http.post("/detect", content=content[:40] + b"\xff" * (len(content) - 40))
+
+    response = asyncio.run(ask())
+    assert response.status_code == 422
+    assert response.json()["type"] == "urn:boxwright:problem:damaged-image"
