@@ -44,7 +44,7 @@ def attacked(server: Server, photo: bytes, attack: Attack, clients: int, seconds
         while not stop.wait(0.1):
             memory.append(server.resident())
 
-    threads = [threading.Thread(target=attack, args=(server.port, stop, statuses)) for _ in range(clients)]
+    threads = [threading.Thread(target=attack.run, args=(server.port, stop, statuses)) for _ in range(clients)]
     threads.append(threading.Thread(target=watch))
     for thread in threads:
         thread.start()
@@ -69,6 +69,7 @@ def measure(server: Server, photo: bytes, name: str, arguments: argparse.Namespa
     quiet: list[Response] = []
     during: list[Response] = []
     attackers, memory = Counter[int](), 0.0
+    ATTACKS[name].prepare()
     for _ in range(arguments.rounds):
         quiet += asyncio.run(honest(server, photo, arguments.seconds))
         responses, statuses, peak = attacked(server, photo, ATTACKS[name], arguments.clients, arguments.seconds)

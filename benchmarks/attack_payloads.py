@@ -7,27 +7,35 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPConnection, HTTPException
 
 import numpy as np
 from PIL import Image
 
 HOST = "127.0.0.1"
-Attack = Callable[[int, threading.Event, "Counter[int]"], None]
-"""Attacks a port with one connection after another until the event is set, and counts the statuses of the responses; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What one attacker does."""
+
+    run: Callable[[int, threading.Event, "Counter[int]"], None]
+    """Attacks a port until the event is set, and counts the statuses of the responses; 0 for none."""
+    prepare: Callable[[], object] = lambda: None
 
 
 def repeated_post(path: str, make_body: Callable[[], bytes], content_type: str = "application/octet-stream", accept: str = "*/*") -> Attack:
-    """Return an attack that posts the same body again and again."""
-    bodies: list[bytes] = []
+    """Return an attack that posts the same body again and again. `prepare` makes the body before the measurement."""
+    get_body = cache(make_body)
 
     def run(port: int, stop: threading.Event, statuses: "Counter[int]") -> None:
-        if not bodies:
-            bodies.append(make_body())
+        body = get_body()
         while not stop.is_set():
             connection = HTTPConnection(HOST, port, timeout=90)
             try:
-                connection.request("POST", path, bodies[0], {"Content-Type": content_type, "Accept": accept})
+                connection.request("POST", path, body, {"Content-Type": content_type, "Accept": accept})
                 response = connection.getresponse()
                 response.read()
                 statuses[response.status] += 1
@@ -36,7 +44,7 @@ def repeated_post(path: str, make_body: Callable[[], bytes], content_type: str =
             finally:
                 connection.close()
 
-    return run
+    return Attack(run, get_body)
 
 
 def idle_connections(port: int, stop: threading.Event, statuses: "Counter[int]") -> None:
@@ -142,7 +150,7 @@ ATTACKS: Mapping[str, Attack] = {
     "TIFF with large tiles": repeated_post("/detect", tiff_with_large_tiles),
     "form of false boundaries": repeated_post("/detect", form_of_false_boundaries, "multipart/form-data; boundary=x"),
     "JSON of 5 million values": repeated_post("/detect", json_of_many_values, "application/json"),
-    "stalled uploads": stalled_uploads,
-    "idle connections": idle_connections,
-    "unread responses": unread_responses,
+    "stalled uploads": Attack(stalled_uploads),
+    "idle connections": Attack(idle_connections),
+    "unread responses": Attack(unread_responses),
 }

@@ -79,7 +79,7 @@ def print_model_versions(folder: Path, *, as_json: bool) -> None:
     versions, problems = _model_versions(folder)
     if as_json:
         rows = [version._asdict() | {"ap": version.ap or "-"} for version in versions]
-        typer.echo(json.dumps({"versions": rows, "troubles": problems}, indent=2))
+        typer.echo(json.dumps({"versions": rows, "problems": problems}, indent=2))
         return
     columns = ("name", "version", "state", "size", "classes", "AP50", "file")
     print_table(columns, [_shown(version) for version in versions], numeric=NUMERIC)

@@ -104,7 +104,7 @@ class ImageJob:
             file = self.file = self.file or read_headers(image_bytes, max_pixels=self.max_pixels)
             needed = needed_bytes(file, min_side, draw=draw)
             if not large and not self.memory.is_small(file, needed):
-                self.memory.check_large(needed)
+                self.memory.check_large(file, needed)
                 return None
             if is_heavy(file, needed):
                 self.times.add("prepare", 0.0)  # part of the decoding in the other process

@@ -23,6 +23,8 @@ MAX_THREAD_WORK = 64_000_000
 MAX_THREAD_WEBP_PIXELS = 2_000_000
 """Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the lock of the interpreter all the time."""
 
+PROCESS_BYTES = 64 * 1024**2
+"""Memory of a child process that decodes a heavy image, in addition to the image."""
 PILLOW_BYTES = 4
 """Memory of a pixel of a decoded image."""
 DRAWING_BYTES = 12
@@ -56,15 +58,16 @@ class ImageMemory:
     def of(cls, settings: Settings, *, slots: int, cores: int, all_cores: int) -> Self:
         """Divide the limit of the settings. By default it is proportional to the cores that this process uses of `all_cores`."""
         default = int(IMAGE_SHARE * available_memory() * min(1.0, cores / all_cores))
-        largest = max(PEAK_BYTES_PER_PIXEL.values()) * settings.max_pixels + 2 * settings.max_body_bytes
+        largest = max(PEAK_BYTES_PER_PIXEL.values()) * settings.max_pixels + 2 * settings.max_body_bytes + PROCESS_BYTES
         return cls.divide(settings.max_image_bytes or default, slots=slots, cores=cores, largest=largest)
 
     def is_small(self, file: ImageFile, needed: int) -> bool:
         """Return whether an image that needs this number of bytes is processed in the admission queue."""
         return needed <= self.small_bytes and not is_heavy(file, needed)
 
-    def check_large(self, needed: int) -> None:
+    def check_large(self, file: ImageFile, needed: int) -> None:
         """Raise ImageTooLarge if the image does not fit into the share of a large image."""
+        needed += PROCESS_BYTES if is_heavy(file, needed) else 0
         if needed > self.large_bytes:
             raise ImageTooLarge(
                 f"processing the image needs about {_mib(needed)} MiB of memory, and this service allows {_mib(self.large_bytes)}. "

@@ -15,10 +15,10 @@ from types import FrameType
 from ray import serve
 
 from detector.engines.cores import usable_cores
-from detector.errors import BoxwrightError, SettingError
+from detector.errors import SettingError
 from service.observability.logging import configure_logging
 from service.ray.app import application
-from service.ray.cluster import ray_cluster, uses_external_cluster
+from service.ray.cluster import RayStartError, ray_cluster, uses_external_cluster
 from service.ray.proxy import drain_proxy
 from service.ray.settings import RaySettings
 from service.settings import Settings
@@ -27,10 +27,6 @@ logger = logging.getLogger("boxwright.service")
 
 APPLICATION_NAME = "boxwright"
 RAY_LOGGING = {"log_level": "WARNING", "enable_access_log": False}  # the service has its own access log
-
-
-class RayStartError(BoxwrightError):
-    """Ray could not start the application."""
 
 
 def run_ray_server(settings: Settings, ray_settings: RaySettings) -> None:

@@ -73,6 +73,30 @@ def test_every_selector_matches_the_labels_of_the_pods(base):
     assert all(selector and selector.items() <= labels.items() for selector in selectors)
 
 
+def test_network_policy_is_valid_and_covers_the_pods_and_their_port(base, root):
+    (policy,) = read(root / FOLDER / "restricted" / "network-policy.yaml")
+    validate(policy, SCHEMAS, strict=True)
+    template = base["Deployment"]["spec"]["template"]
+    selector = policy["spec"]["podSelector"]["matchLabels"]
+    assert selector
+    assert selector.items() <= template["metadata"]["labels"].items()
+    (ingress,) = policy["spec"]["ingress"]
+    assert [each["port"] for each in ingress["ports"]] == [port["name"] for port in template["spec"]["containers"][0]["ports"]]
+    assert all(each["namespaceSelector"]["matchLabels"] for each in ingress["from"])
+    assert (policy["spec"]["policyTypes"], policy["spec"]["egress"]) == (["Ingress", "Egress"], [])
+
+
+def test_restricted_variant_requires_the_secret_of_the_deployment(base, root):
+    (kustomization,) = read(root / FOLDER / "restricted" / "kustomization.yaml")
+    (patch,) = yaml.safe_load(kustomization["patches"][0]["patch"])
+    target = base["Deployment"]
+    for part in patch["path"].split("/")[1:-1]:
+        target = target[int(part) if part.isdecimal() else part]
+    assert target == {"name": "boxwright-keys", "optional": True}
+    assert (patch["op"], patch["value"]) == ("replace", False)
+    assert all((root / FOLDER / "restricted" / path).exists() for path in kustomization["resources"])
+
+
 def test_only_the_autoscaler_sets_the_number_of_pods(base):
     target, deployment = base["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"], base["Deployment"]
     assert target == {"apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": deployment["metadata"]["name"]}

@@ -81,10 +81,10 @@ def test_every_endpoint_has_examples_of_its_requests_and_answers(tiny_app):
 
 
 def test_every_reference_of_the_openapi_document_exists(ask, tiny_app):
-    answer = ask(tiny_app, "GET", "/openapi.json")
-    references = set(re.findall(r'"#/components/schemas/(\w+)"', answer.text))
+    response = ask(tiny_app, "GET", "/openapi.json")
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', response.text))
     assert {"Problem", "ParameterProblem", "DetectResponse"} <= references
-    assert references <= set(answer.json()["components"]["schemas"])
+    assert references <= set(response.json()["components"]["schemas"])
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/docs", "/openapi.json"])

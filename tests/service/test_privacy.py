@@ -47,8 +47,8 @@ def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
         for image in (large, *(photo(form=form) for form in FORMS), photo(form="TIFF", compression="tiff_lzw")):
             for path, request in requests_of(image):
-                answer = client.post(path, **request)
-                assert answer.status_code == 200, (path, answer.text[:500])
+                response = client.post(path, **request)
+                assert response.status_code == 200, (path, response.text[:500])
 
 
 def test_no_part_of_an_image_is_in_the_log(writes_nothing, photo):

@@ -13,10 +13,10 @@ def shipped(start_service):
 
 @pytest.mark.parametrize(("photo", "label"), [("cat.png", "cat"), ("dog.jpg", "dog")])
 def test_default_model_detects_the_object(shipped, shared, photo, label):
-    answer = httpx.post(f"{shipped.url}/detect", content=(shared / "photos" / photo).read_bytes()).json()
-    assert answer["model"] == "everyday"
-    assert answer["detections"][0]["label"] == label
-    assert answer["detections"][0]["score"] > 0.9
+    response = httpx.post(f"{shipped.url}/detect", content=(shared / "photos" / photo).read_bytes()).json()
+    assert response["model"] == "everyday"
+    assert response["detections"][0]["label"] == label
+    assert response["detections"][0]["score"] > 0.9
 
 
 def test_default_model_is_listed_with_its_origin(shipped):

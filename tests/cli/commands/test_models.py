@@ -68,7 +68,7 @@ def test_json_list_has_labels_precision_and_damaged_files(models, folder, tiny_m
     assert (flat["name"], flat["state"]) == ("flat", "damaged")
     assert (tiny["labels"], tiny["ap"], tiny["state"]) == (3, "0.5000 on set val, 4 photos", "newest")
     assert tiny["file"] == str(folder / "tiny" / "1" / "model.safetensors")
-    assert len(listed["troubles"]) == 2
+    assert len(listed["problems"]) == 2
     assert "my model" in models("list").err
 
 

@@ -104,19 +104,19 @@ def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/detect", lambda answer: (answer["type"], answer["detail"])),
-        ("/v1/vision/detection", lambda answer: (answer.pop("success"), answer["error"])),
-        ("/v2/models/tiny-random/infer", lambda answer: ("", answer["error"])),
-        ("/v1/models/tiny-random:predict", lambda answer: ("", answer["error"])),
+        ("/detect", lambda response: (response["type"], response["detail"])),
+        ("/v1/vision/detection", lambda response: (response.pop("success"), response["error"])),
+        ("/v2/models/tiny-random/infer", lambda response: ("", response["error"])),
+        ("/v1/models/tiny-random:predict", lambda response: ("", response["error"])),
     ],
 )
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "nonsense"}, {"Authorization": f"Bearer {KEY[:-1]}"}], ids=["none", "wrong", "cut"])
 def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, protected_app, path, words, headers):
-    answer = ask(protected_app, "POST", path, headers=headers)
-    assert answer.status_code == 401
+    response = ask(protected_app, "POST", path, headers=headers)
+    assert response.status_code == 401
     wrong = ', error="invalid_token"' if headers else ""
-    assert answer.headers["www-authenticate"] == f'Bearer realm="boxwright"{wrong}'
-    kind, sentence = words(answer.json())
+    assert response.headers["www-authenticate"] == f'Bearer realm="boxwright"{wrong}'
+    kind, sentence = words(response.json())
     assert kind in ("urn:boxwright:problem:key-required", False, "")
     assert ("Unknown API key" if headers else "X-API-Key: KEY") in sentence
 
@@ -128,8 +128,8 @@ def test_a_body_without_a_key_is_not_read_into_memory(protected):
 
     before = protected.memory()
     with httpx.Client(timeout=30) as client:
-        answer = client.post(f"{protected.url}/detect", content=endless())
-    assert answer.status_code == 401
+        response = client.post(f"{protected.url}/detect", content=endless())
+    assert response.status_code == 401
     assert protected.memory() - before < 16 * 2**20
 
 
@@ -140,9 +140,9 @@ def test_deepstack_clients_may_send_the_key_in_the_form(protected, photo, path):
 
     assert ask(api_key=KEY).json()["success"] is True
     for form in ({}, {"api_key": ""}, {"api_key": KEY + "x"}, {"admin_key": KEY}, {"api_key": "é"}):
-        answer = ask(**form)
-        assert (answer.status_code, answer.json()["success"]) == (401, False), form
-        assert answer.headers["www-authenticate"].startswith("Bearer ")
+        response = ask(**form)
+        assert (response.status_code, response.json()["success"]) == (401, False), form
+        assert response.headers["www-authenticate"].startswith("Bearer ")
     late = requests.post(protected.url + path, files=[("image", photo()), ("api_key", (None, OTHER))], timeout=30)
     assert late.json()["success"] is True
 
@@ -259,10 +259,10 @@ def test_an_invalid_hash_is_refused_and_not_repeated(given):
 
 @pytest.mark.parametrize("path", ["/v2/models/other/ready", "/v2/models/tiny-random/versions/7/ready"])
 def test_readiness_of_an_unknown_model_reveals_nothing_without_a_key(ask, protected_app, path):
-    answers = [ask(protected_app, "GET", path, headers=headers) for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY})]
-    assert [answer.status_code for answer in answers] == [404] * 3
-    assert answers[0].json() == answers[1].json() == {"error": "No such model is ready."}
-    assert "tiny-random" in answers[2].json()["error"]
+    responses = [ask(protected_app, "GET", path, headers=headers) for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY})]
+    assert [response.status_code for response in responses] == [404] * 3
+    assert responses[0].json() == responses[1].json() == {"error": "No such model is ready."}
+    assert "tiny-random" in responses[2].json()["error"]
 
 
 def test_keys_in_forms_can_be_disabled(ask, make_protected_app, photo):

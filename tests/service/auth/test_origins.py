@@ -53,9 +53,9 @@ def test_a_star_accepts_every_host(ask):
 @pytest.mark.parametrize("path", ["/v1/vision/detection", "/v2/models/m/infer", "/v1/models/m:predict", "/detect"])
 def test_a_foreign_host_is_refused_in_the_format_of_the_protocol_before_the_key_is_checked(ask, path):
     app = create_app(Registry(), Settings(key_hashes="a:" + "0" * 64))
-    answer = ask(app, "POST", path, headers={"host": "evil.example"})
-    assert answer.status_code == 403
-    assert "evil.example" in answer.text
+    response = ask(app, "POST", path, headers={"host": "evil.example"})
+    assert response.status_code == 403
+    assert "evil.example" in response.text
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,8 @@ def test_an_invalid_host_is_refused(host):
 
 @pytest.mark.parametrize("path", ["/models/", "/web", "/docs/", "/livez/"])
 def test_no_redirect_repeats_the_host_of_the_client(ask, path):
-    answer = ask(create_app(Registry(), Settings(allowed_hosts="*")), "GET", path, headers={"host": "evil.example"}, follow_redirects=False)
-    assert answer.status_code == 404
-    assert "location" not in answer.headers
+    response = ask(
+        create_app(Registry(), Settings(allowed_hosts="*")), "GET", path, headers={"host": "evil.example"}, follow_redirects=False
+    )
+    assert response.status_code == 404
+    assert "location" not in response.headers

@@ -30,9 +30,9 @@ def client(url):
 
 
 @contextmanager
-def answering(*answers):
+def answering(*responses):
     """Yield the address of a server that sends these responses (status, headers, body), and a list of the request bodies."""
-    remaining, bodies = list(answers), []
+    remaining, bodies = list(responses), []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -59,14 +59,14 @@ def answering(*answers):
             thread.join()
 
 
-def test_result_equals_the_json_answer_with_every_option(client, url, photo):
+def test_result_equals_the_json_response_with_every_option(client, url, photo):
     options = {"model": "tiny-random", "confidence": 0.02, "iou": 0.3, "max_detections": 3}
-    answer = client.detect(photo(), classes=["dog", "cat"], **options)
+    response = client.detect(photo(), classes=["dog", "cat"], **options)
     expected = httpx.post(f"{url}/detect", content=photo(), params=options | {"classes": ["dog", "cat"]}).json()
-    assert answer.model_dump(exclude={"timing_ms"}, exclude_none=True) == {
+    assert response.model_dump(exclude={"timing_ms"}, exclude_none=True) == {
         key: expected[key] for key in ("model", "version", "image", "detections")
     }
-    assert 0 < len(answer.detections) <= 3
+    assert 0 < len(response.detections) <= 3
 
 
 def test_annotated_image_is_included_on_request(client, url, photo):
@@ -121,8 +121,8 @@ def test_client_retries_after_the_time_that_a_busy_service_states(listening, wat
         while not app.state.inference.queue.waiting:
             httpx.get(f"{url}/livez")
         with Client(url, sleep=sleep) as client:
-            answer = client.detect(photo(), confidence=0.02)
-    assert answer.detections
+            response = client.detect(photo(), confidence=0.02)
+    assert response.detections
     assert len(waits) == 1
     assert waits[0] >= 1
 
@@ -170,12 +170,12 @@ def test_503_without_retry_after_is_an_error():
         (302, {"location": "https://me:secret@else/"}, b"", "redirects .302. to 'https://else/'"),
     ],
 )
-def test_answer_of_another_program_is_an_error(status, headers, body, message):
+def test_response_of_another_program_is_an_error(status, headers, body, message):
     with answering((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(UnexpectedResponse, match=message):
         client.models()
 
 
-def test_endless_answer_is_cut_off(monkeypatch):
+def test_endless_response_is_cut_off(monkeypatch):
     monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 100_000)
     with (
         answering((200, {}, bytes(200_000))) as (url, _),
@@ -186,7 +186,7 @@ def test_endless_answer_is_cut_off(monkeypatch):
 
 
 @pytest.mark.parametrize("length", ["500", "x"])
-def test_truncated_answer_is_an_error(length):
+def test_truncated_response_is_an_error(length):
     with (
         answering((200, {"content-length": length}, b"{")) as (url, _),
         Client(url, timeout=5) as client,

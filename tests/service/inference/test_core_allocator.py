@@ -16,7 +16,7 @@ def call_seconds(threads, serial):
     return serial + (1 - serial) / threads
 
 
-def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, answers=400, seed=0):
+def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, responses=400, seed=0):
     """Clients that send their next image as soon as they have an answer, or after a random pause.
 
     Returns images per second, mean seconds per image, and the largest number of cores that were idle while images waited.
@@ -24,7 +24,7 @@ def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, answers=400, 
     allocator, rng = CoreAllocator(cores, max_calls or cores), random.Random(seed)
     events = [(0.0, ARRIVE, client, 0) for client in range(clients)]
     waiting, latencies, time, idle = [], [], 0.0, 0
-    while len(latencies) < answers:
+    while len(latencies) < responses:
         time, kind, client, threads = heapq.heappop(events)
         if kind == FINISH:
             allocator.finish(threads)
@@ -42,7 +42,7 @@ def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, answers=400, 
             heapq.heappush(events, (done + rng.expovariate(1 / pause) if pause else done, ARRIVE, owner, 0))
         if waiting:
             idle = max(idle, allocator.free)
-    return answers / time, sum(latencies) / len(latencies), idle
+    return responses / time, sum(latencies) / len(latencies), idle
 
 
 def best_fixed_throughput(cores, clients, serial):

@@ -65,9 +65,9 @@ def test_an_image_is_small_if_it_needs_little_memory_and_little_work():
     memory, file = ImageMemory(small_bytes=10 * MIB, large_bytes=100 * MIB, large_slots=1), file_of(100, 100)
     assert memory.is_small(file, 10 * MIB)
     assert not memory.is_small(file, 10 * MIB + 1)
-    memory.check_large(100 * MIB)
+    memory.check_large(file, 100 * MIB)
     with pytest.raises(ImageTooLarge, match="needs about 101 MiB of memory, and this service allows 100"):
-        memory.check_large(101 * MIB)
+        memory.check_large(file, 101 * MIB)
 
 
 def test_an_image_is_heavy_if_it_would_block_the_other_threads():
@@ -78,4 +78,6 @@ def test_an_image_is_heavy_if_it_would_block_the_other_threads():
     webp = replace(file_of(100, 100, "WEBP"), size=(1, MAX_THREAD_WEBP_PIXELS))
     assert not is_heavy(webp, 1)
     assert is_heavy(replace(webp, size=(1, MAX_THREAD_WEBP_PIXELS + 1)), 1)
+    with pytest.raises(ImageTooLarge, match="about 65 MiB"):
+        ImageMemory(1, 64 * MIB, 1).check_large(replace(file, work=MAX_THREAD_WORK + 1), MIB)
     assert not ImageMemory(2**40, 2**40, 1).is_small(replace(file, work=MAX_THREAD_WORK + 1), 1)

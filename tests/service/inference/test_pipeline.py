@@ -27,8 +27,8 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-def without_timing(answer):
-    return {name: value for name, value in answer.json().items() if name != "timing_ms"}
+def without_timing(response):
+    return {name: value for name, value in response.json().items() if name != "timing_ms"}
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def test_64_concurrent_requests_get_the_results_of_sequential_requests(two_model
             requests = [(content, query) for content in images for query in queries]
             sequential = [without_timing(await http.post("/detect", content=content, params=query)) for content, query in requests]
             pending = [http.post("/detect", content=content, params=query) for content, query in requests]
-            return sequential, [without_timing(answer) for answer in await asyncio.gather(*pending)]
+            return sequential, [without_timing(response) for response in await asyncio.gather(*pending)]
 
     sequential, concurrent = asyncio.run(ask_all())
     assert concurrent == sequential
-    assert len({str(answer) for answer in sequential}) == 64
+    assert len({str(response) for response in sequential}) == 64
     for model in two_models:
         assert model.detector.engine.most == 1
         assert len(model.detector.engine.threads) == 1
@@ -75,12 +75,12 @@ def test_64_concurrent_requests_with_parallel_calls_get_the_results_of_sequentia
     async def ask_all():
         async with client(app) as http:
             sequential = [without_timing(await http.post("/detect?confidence=0.01", content=content)) for content in images]
-            answers = await asyncio.gather(*(http.post("/detect?confidence=0.01", content=content) for content in images))
-            return sequential, [without_timing(answer) for answer in answers]
+            responses = await asyncio.gather(*(http.post("/detect?confidence=0.01", content=content) for content in images))
+            return sequential, [without_timing(response) for response in responses]
 
     sequential, concurrent = asyncio.run(ask_all())
     assert concurrent == sequential
-    assert len({str(answer) for answer in sequential}) == 64
+    assert len({str(response) for response in sequential}) == 64
 
 
 class ParallelEngineStub:
@@ -140,7 +140,7 @@ def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_networ
             detector.gate.set()
             return await asyncio.gather(*requests)
 
-    assert {answer.status_code for answer in asyncio.run(ask_all())} == {200}
+    assert {response.status_code for response in asyncio.run(ask_all())} == {200}
     assert engine.calls[:3] == ["multi-threaded", "multi-threaded", "single-threaded"]
 
 
@@ -159,9 +159,9 @@ def test_event_loop_answers_while_the_network_computes(app, watched, photo):
             return [alive, models, refused], early, await asyncio.gather(*slow)
 
     quick, early, late = asyncio.run(ask())
-    assert [answer.status_code for answer in quick] == [200, 200, 422]
+    assert [response.status_code for response in quick] == [200, 200, 422]
     assert not any(early)
-    assert {answer.status_code for answer in late} == {200}
+    assert {response.status_code for response in late} == {200}
 
 
 def test_damaged_images_do_not_affect_other_requests(app, photo):
@@ -171,4 +171,31 @@ def test_damaged_images_do_not_affect_other_requests(app, photo):
         async with client(app) as http:
             return await asyncio.gather(*(http.post("/detect", content=content) for content in [valid, damaged, b""] * 20))
 
-    assert [answer.status_code for answer in asyncio.run(ask_all())] == [200, 422, 400] * 20
+    assert [response.status_code for response in asyncio.run(ask_all())] == [200, 422, 400] * 20
+
+
+def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app, photo):
+    """A WebP of 2.1 megapixels is decoded in a child process, a PNG in a thread."""
+    files = [photo(1500, 1400, form=form, **options) for form, options in (("WEBP", {"lossless": True, "quality": 0}), ("PNG", {}))]
+
+    async def ask_all():
+        async with client(app) as http:
+            query = {"confidence": 0.01, "format": "both"}
+            return [without_timing(await http.post("/detect", content=content, params=query)) for content in files]
+
+    heavy, light = asyncio.run(ask_all())
+    assert heavy == light
+    assert heavy["image"] == {"width": 1500, "height": 1400}
+    assert heavy["detections"]
+
+
+def test_a_damaged_heavy_image_is_refused(app, photo):
+    content = photo(1500, 1400, form="WEBP", lossless=True, quality=0)
+
+    async def ask():
+        async with client(app) as http:
+            return await http.post("/detect", content=content[:40] + b"\xff" * (len(content) - 40))
+
+    response = asyncio.run(ask())
+    assert response.status_code == 422
+    assert response.json()["type"] == "urn:boxwright:problem:damaged-image"

@@ -36,8 +36,8 @@ def test_a_valid_request_id_is_kept(detect, photo, sent):
 
 @pytest.mark.parametrize("sent", [None, "", "A" * 129, "a b", "a\tb", "a;b", "<script>"])
 def test_an_invalid_request_id_is_replaced(detect, photo, sent):
-    answers = [detect(photo(), headers={"X-Request-ID": sent} if sent is not None else {}) for _ in range(2)]
-    first, second = (answer.headers["x-request-id"] for answer in answers)
+    responses = [detect(photo(), headers={"X-Request-ID": sent} if sent is not None else {}) for _ in range(2)]
+    first, second = (response.headers["x-request-id"] for response in responses)
     assert len(first) == 32
     assert first.isalnum()
     assert first != second
@@ -52,7 +52,7 @@ def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(lines,
     read = lines("json")
     headers = {"X-Request-ID": "the-id", "traceparent": f"00-{TRACE}-{SPAN}-01", "Authorization": "Bearer hush"}
     content = photo()
-    answer = ask(tiny_app, "POST", "/detect", content=content, params={"api_key": "secret"}, headers=headers)
+    response = ask(tiny_app, "POST", "/detect", content=content, params={"api_key": "secret"}, headers=headers)
     (line,) = [json.loads(line) for line in read()]
     assert line.pop("time").endswith("+00:00")
     assert line.pop("ms") > 0
@@ -67,7 +67,7 @@ def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(lines,
         "path": "/detect",
         "status": 422,
         "bytes_in": 0,  # the query is checked before the body is read
-        "bytes_out": len(answer.content),
+        "bytes_out": len(response.content),
         "client": "127.0.0.1",
     }
 

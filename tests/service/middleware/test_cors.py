@@ -19,15 +19,15 @@ def make_app(tiny_model):
     return lambda **settings: create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(**settings))
 
 
-def cors_headers(answer):
-    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+def cors_headers(response):
+    return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
 
 
 @pytest.mark.parametrize(("method", "headers"), [("OPTIONS", PREFLIGHT), ("POST", {}), ("GET", {})])
 def test_no_origin_is_allowed_by_default(ask, tiny_app, photo, method, headers):
-    answer = ask(tiny_app, method, "/detect", headers={"Origin": PAGE} | headers, content=photo())
-    assert cors_headers(answer) == {}
-    assert answer.status_code == {"OPTIONS": 405, "GET": 405, "POST": 403}[method]
+    response = ask(tiny_app, method, "/detect", headers={"Origin": PAGE} | headers, content=photo())
+    assert cors_headers(response) == {}
+    assert response.status_code == {"OPTIONS": 405, "GET": 405, "POST": 403}[method]
 
 
 def test_a_configured_origin_may_send_requests_and_read_responses(ask, make_app, photo):
@@ -36,24 +36,24 @@ def test_a_configured_origin_may_send_requests_and_read_responses(ask, make_app,
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, PAGE)
     assert "POST" in preflight.headers["access-control-allow-methods"]
     assert {"x-api-key", "authorization"} <= {name.strip().lower() for name in preflight.headers["access-control-allow-headers"].split(",")}
-    answer = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
-    assert (answer.status_code, answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (200, PAGE, "Origin")
-    assert "Retry-After" in answer.headers["access-control-expose-headers"]
-    assert "access-control-allow-credentials" not in answer.headers
+    response = ask(app, "POST", "/detect", headers={"Origin": PAGE}, content=photo())
+    assert (response.status_code, response.headers["access-control-allow-origin"], response.headers["vary"]) == (200, PAGE, "Origin")
+    assert "Retry-After" in response.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in response.headers
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null"])
 def test_other_origins_get_no_cors_headers(ask, make_app, photo, origin):
     app = make_app(cors_origins=PAGE)
     preflight = ask(app, "OPTIONS", "/detect", headers={"Origin": origin} | PREFLIGHT)
-    answer = ask(app, "POST", "/detect", headers={"Origin": origin}, content=photo())
-    assert (preflight.status_code, answer.status_code) == (400, 403)
-    assert "access-control-allow-origin" not in cors_headers(preflight) | cors_headers(answer)
+    response = ask(app, "POST", "/detect", headers={"Origin": origin}, content=photo())
+    assert (preflight.status_code, response.status_code) == (400, 403)
+    assert "access-control-allow-origin" not in cors_headers(preflight) | cors_headers(response)
 
 
 def test_a_star_allows_every_origin(ask, make_app, photo):
-    answer = ask(make_app(cors_origins="*"), "POST", "/detect", headers={"Origin": "https://any.example"}, content=photo())
-    assert answer.headers["access-control-allow-origin"] == "*"
+    response = ask(make_app(cors_origins="*"), "POST", "/detect", headers={"Origin": "https://any.example"}, content=photo())
+    assert response.headers["access-control-allow-origin"] == "*"
 
 
 def test_a_preflight_needs_no_key_but_the_request_does(ask, make_app, photo):

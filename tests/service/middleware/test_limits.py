@@ -101,15 +101,15 @@ def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, wat
             await one_more.run()
             alive = await http.get("/livez")
             watched.gate.set()
-            answers = await asyncio.gather(*tasks)
-            return app, one_more, alive, answers, await http.post("/detect", content=photo())
+            responses = await asyncio.gather(*tasks)
+            return app, one_more, alive, responses, await http.post("/detect", content=photo())
 
-    app, refused, alive, answers, afterwards = asyncio.run(test())
+    app, refused, alive, responses, afterwards = asyncio.run(test())
     assert (refused.status, refused.problem) == (503, "overloaded")
     assert min(refused.reads) >= 2  # status and body of the response had been sent
     assert refused.headers["connection"] == "close"
     assert int(refused.headers["retry-after"]) == -(-11 * capacity(app) // 10)
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     assert (alive.status_code, afterwards.status_code) == (200, 200)
     assert metric_value(app, "boxwright_rejected_total", reason="queue") == 1
 
@@ -147,7 +147,7 @@ def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_
             return app, late, await first, await http.post("/detect", content=photo(), headers={"X-Request-Timeout": "60"})
 
     app, late, first, next_ = asyncio.run(test())
-    assert {(answer.status_code, answer.json()["type"]) for answer in late} == {(504, "urn:boxwright:problem:deadline-missed")}
+    assert {(response.status_code, response.json()["type"]) for response in late} == {(504, "urn:boxwright:problem:deadline-missed")}
     assert (first.status_code, next_.status_code) == (200, 200)
     assert watched.calls == 2
     assert metric_value(app, "boxwright_deadline_missed_total") == 6
@@ -165,8 +165,8 @@ def test_a_client_cannot_extend_the_time_limit(watched_app, watched, photo):
 
 @pytest.mark.parametrize("sent", ["soon", "0", "-1", "nan", "inf", "1e999", ""])
 def test_an_invalid_timeout_header_is_refused(detect, photo, sent):
-    answer = detect(photo(), headers={"X-Request-Timeout": sent})
-    assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-header")
+    response = detect(photo(), headers={"X-Request-Timeout": sent})
+    assert (response.status_code, response.json()["type"]) == (400, "urn:boxwright:problem:bad-header")
 
 
 def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched, photo, caplog):

@@ -42,9 +42,9 @@ def start(start_service, models):
 def until(ask, accept):
     """Poll until `accept` returns True for the answer, because the service scans its folder in intervals; return the answer."""
     for _ in range(MAX_REQUESTS):
-        if accept(answer := ask()):
-            return answer
-    return pytest.fail(f"after {MAX_REQUESTS} requests the answer is still {answer}")
+        if accept(response := ask()):
+            return response
+    return pytest.fail(f"after {MAX_REQUESTS} requests the answer is still {response}")
 
 
 def models_of(service):
@@ -56,8 +56,8 @@ def versions_of(service):
     return {model["name"]: model["version"] for model in models_of(service)["models"]}
 
 
-def without_timing(answer):
-    return {name: value for name, value in answer.items() if name not in ("timing_ms", "version", "inferenceMs", "processMs")}
+def without_timing(response):
+    return {name: value for name, value in response.items() if name not in ("timing_ms", "version", "inferenceMs", "processMs")}
 
 
 class Clients:
@@ -74,15 +74,15 @@ class Clients:
             "open inference": ("/v2/models/mine/infer", {"json": {"inputs": [tensor], "parameters": {"confidence": CONFIDENCE}}}),
             "serving": (f"/v1/models/mine:predict{query}", {"json": {"instances": [coded]}}),
         }
-        self.url, self.answers, self.stop = service.url, {name: [] for name in self.requests}, threading.Event()
+        self.url, self.responses, self.stop = service.url, {name: [] for name in self.requests}, threading.Event()
         self.threads = [threading.Thread(target=self._ask, args=(name,)) for name in self.requests]
 
     def _ask(self, name):
         path, request = self.requests[name]
         with httpx.Client(base_url=self.url, timeout=60) as client:
             while not self.stop.is_set():
-                answer = client.post(path, **request)
-                self.answers[name].append((answer.status_code, answer.json()))
+                response = client.post(path, **request)
+                self.responses[name].append((response.status_code, response.json()))
 
     def __enter__(self):
         for thread in self.threads:
@@ -99,13 +99,13 @@ class Clients:
         return {name: without_timing(ask(app, "POST", path, **request).json()) for name, (path, request) in self.requests.items()}
 
 
-def with_version(answer, version):
+def with_version(response, version):
     """Set the version in an answer of the Open Inference Protocol, which contains it."""
-    return answer | {"model_version": version} if "model_version" in answer else answer
+    return response | {"model_version": version} if "model_version" in response else response
 
 
 @pytest.mark.slow
-def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models, tiny_model, another_model, photo, ask):
+def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(start, models, tiny_model, another_model, photo, ask):
     """Odd and even versions have different labels and boxes: each answer must come from one version only."""
     kinds = (tiny_model, another_model)
     add_version(models, "mine", kinds[0])
@@ -119,12 +119,12 @@ def test_twenty_swaps_under_load_fail_no_request_and_mix_no_answer(start, models
             version = str(add_version(models, "mine", kinds[swap % 2]).number)
             until(lambda: versions_of(service), lambda served, version=version: served == {"mine": version})
     answered_by = set()
-    for name, answers in clients.answers.items():
-        assert {status for status, _ in answers} == {200}
-        for _, answer in answers:
-            version = answer.get("version") or answer.get("model_version")
-            kind = (int(version) - 1) % 2 if version else [without_timing(answer) == each[name] for each in expected].index(True)
-            assert without_timing(answer) == with_version(expected[kind][name], version), name
+    for name, responses in clients.responses.items():
+        assert {status for status, _ in responses} == {200}
+        for _, response in responses:
+            version = response.get("version") or response.get("model_version")
+            kind = (int(version) - 1) % 2 if version else [without_timing(response) == each[name] for each in expected].index(True)
+            assert without_timing(response) == with_version(expected[kind][name], version), name
             answered_by.add(version)
     assert len(answered_by - {None}) > SWAPS / 2  # most versions answered requests
     metrics = httpx.get(f"{service.url}/metrics").text
@@ -167,8 +167,8 @@ def test_every_protocol_reports_versions_and_their_states(start, models, tiny_mo
     instances = {"instances": [{"b64": base64.b64encode(photo()).decode()}]}
     labels = set()
     for version, model in (("1", tiny_model), ("2", another_model)):
-        answer = httpx.post(f"{service.url}/v1/models/mine/versions/{version}:predict?confidence={CONFIDENCE}", json=instances).json()
-        found = set(answer["predictions"][0]["detection_class_entities"])
+        response = httpx.post(f"{service.url}/v1/models/mine/versions/{version}:predict?confidence={CONFIDENCE}", json=instances).json()
+        found = set(response["predictions"][0]["detection_class_entities"])
         assert found <= set(model.spec.labels)
         labels |= found
     assert len(labels) > 3

@@ -40,11 +40,11 @@ def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, 
         ("tiny-random", True),
         ("other", False),
     ]
-    answers = [
+    responses = [
         ask(app, "POST", "/detect", content=photo(), params={"confidence": 0.01, **query}).json() for query in ({}, {"model": "other"})
     ]
-    assert [answer["model"] for answer in answers] == ["tiny-random", "other"]
-    assert answers[0]["detections"] != answers[1]["detections"]
+    assert [response["model"] for response in responses] == ["tiny-random", "other"]
+    assert responses[0]["detections"] != responses[1]["detections"]
 
 
 def test_registry_refuses_two_models_of_one_name(tiny_model):
@@ -58,18 +58,18 @@ def test_without_a_model_the_service_is_alive_and_not_ready(ask, path):
     app = create_app(Registry(default="mine"), Settings())
     assert ask(app, "GET", "/livez").status_code == 200
     assert ask(app, "GET", "/models").json() == {"models": [], "refused": []}
-    answer = ask(app, "GET", path)
-    assert answer.status_code == 503
-    assert "No model 'mine' is loaded yet" in answer.text
-    assert int(answer.headers["retry-after"]) > 0
+    response = ask(app, "GET", path)
+    assert response.status_code == 503
+    assert "No model 'mine' is loaded yet" in response.text
+    assert int(response.headers["retry-after"]) > 0
 
 
 def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(ask, photo):
     app = create_app(Registry(), Settings())
     for path, body in (("/detect", photo()), ("/v1/vision/detection", photo())):
-        answer = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
-        assert answer.status_code == 503
-        assert "No model is loaded yet" in answer.text
-    answer = ask(app, "POST", "/detect", content=photo(), params={"model": "mine"})
-    assert answer.status_code == 404
-    assert "This service has no models yet" in answer.json()["detail"]
+        response = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
+        assert response.status_code == 503
+        assert "No model is loaded yet" in response.text
+    response = ask(app, "POST", "/detect", content=photo(), params={"model": "mine"})
+    assert response.status_code == 404
+    assert "This service has no models yet" in response.json()["detail"]

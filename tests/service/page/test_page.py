@@ -13,9 +13,9 @@ from tests.service.page.conftest import CAT, COLLAGE, ODD_LABEL, api, assert_dra
 
 def test_a_dropped_image_shows_the_boxes_of_the_api(page, url):
     page.transfer("drop", COLLAGE)
-    answer = api(url, COLLAGE)
-    assert len(answer["detections"]) == 5
-    assert_drawn(page, answer)
+    response = api(url, COLLAGE)
+    assert len(response["detections"]) == 5
+    assert_drawn(page, response)
     assert page.tab.locator("#found button").count() == 5
     assert page.tab.inner_text("#status") == "Found 5 objects: cat (2), person (2), horse."
     page.save_screenshot("light")
@@ -65,9 +65,9 @@ def test_another_model_shows_its_own_boxes_and_its_labels_are_not_parsed_as_html
     page.set_confidence(5)
     page.tab.select_option("#model", "odd")
     page.wait_for_response()
-    answer = api(url, CAT, model="odd", confidence=0.05)
-    assert ODD_LABEL in {found["label"] for found in answer["detections"]}
-    assert_drawn(page, answer)
+    response = api(url, CAT, model="odd", confidence=0.05)
+    assert ODD_LABEL in {found["label"] for found in response["detections"]}
+    assert_drawn(page, response)
     request_count = page.detection_request_count()
     page.tab.select_option("#model", "everyday")
     assert_drawn(page, api(url, CAT, confidence=0.05))
@@ -117,14 +117,14 @@ def test_the_copied_curl_command_gives_the_shown_response(new_page, tmp_path):
     page.tab.click("[data-copy=curl]")
     page.tab.wait_for_selector("[data-copy=curl] + :text('Copied.')")
     line = page.tab.evaluate("navigator.clipboard.readText()")
-    answer = json.loads(subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True).stdout)
+    response = json.loads(subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True).stdout)
     page.tab.click("#panel summary")
     page.tab.click("[data-copy=json]")
     page.tab.wait_for_selector("[data-copy=json] + :text('Copied.')")
     assert page.tab.text_content("[data-copy=curl] + span") == ""  # only the newest copy is on the clipboard
     shown = json.loads(page.tab.evaluate("navigator.clipboard.readText()"))
-    del answer["timing_ms"], shown["timing_ms"]
-    assert answer == shown
+    del response["timing_ms"], shown["timing_ms"]
+    assert response == shown
 
 
 def test_without_clipboard_access_the_curl_command_is_selected(page):

@@ -17,9 +17,9 @@ def native(http):
     """Return a function (photo, query...) -> the detections of POST /detect."""
 
     def ask(photo, **query):
-        answer = http.post("/detect", content=photo, params={"confidence": CONFIDENCE, **query})
-        assert answer.status_code == 200, answer.text
-        return answer.json()["detections"]
+        response = http.post("/detect", content=photo, params={"confidence": CONFIDENCE, **query})
+        assert response.status_code == 200, response.text
+        return response.json()["detections"]
 
     return ask
 

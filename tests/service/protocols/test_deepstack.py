@@ -30,8 +30,8 @@ def send(served, path, headers, body):
             b"",
         ]
         client.sendall(b"\r\n".join(head) + body)
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
-    head, _, content = answer.partition(b"\r\n\r\n")
+        response = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, content = response.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(content)
 
 
@@ -61,23 +61,23 @@ def bare(photo):
 def test_frigate_is_answered(served, native, photo, path):
     agent = [b"User-Agent: python-requests/2.32.3", b"Accept-Encoding: gzip, deflate", b"Accept: */*", b"Connection: keep-alive"]
     headers = [*agent, b"Content-Type: multipart/form-data; boundary=" + EDGE]
-    status, answer = send(served, path, headers, frigate(photo()))
+    status, response = send(served, path, headers, frigate(photo()))
     expected = native(photo(), confidence=0.4)
     assert status == 200
-    assert list(answer) == ["success", "predictions", "count", "inferenceMs", "processMs"]
-    assert answer["success"] is True
-    check_same(answer["predictions"], expected)
-    assert answer["count"] == len(expected) > 0
-    assert 0 <= answer["inferenceMs"] <= answer["processMs"]
-    assert isinstance(answer["processMs"], int)
+    assert list(response) == ["success", "predictions", "count", "inferenceMs", "processMs"]
+    assert response["success"] is True
+    check_same(response["predictions"], expected)
+    assert response["count"] == len(expected) > 0
+    assert 0 <= response["inferenceMs"] <= response["processMs"]
+    assert isinstance(response["processMs"], int)
 
 
 @pytest.mark.parametrize(("body", "edge"), [(blue_iris, b'"' + EDGE + b'"'), (bare, EDGE)])
 def test_other_clients_are_answered(served, native, photo, body, edge):
-    status, answer = send(served, b"/v1/vision/detection", [b"Content-Type: multipart/form-data; boundary=" + edge], body(photo()))
+    status, response = send(served, b"/v1/vision/detection", [b"Content-Type: multipart/form-data; boundary=" + edge], body(photo()))
     assert status == 200
-    check_same(answer["predictions"], native(photo()))
-    assert answer["count"] > 2
+    check_same(response["predictions"], native(photo()))
+    assert response["count"] > 2
 
 
 def test_home_assistant_sends_the_same_bytes_as_frigate(photo):
@@ -89,11 +89,11 @@ def test_home_assistant_sends_the_same_bytes_as_frigate(photo):
 
 def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, photo):
     with_all = {"min_confidence": "0.01"}
-    answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": photo(300, 200)}, data=with_all, timeout=30).json()
-    scores = [one["confidence"] for one in answer["predictions"]]
+    response = requests.post(f"{served.url}/v1/vision/detection", files={"image": photo(300, 200)}, data=with_all, timeout=30).json()
+    scores = [one["confidence"] for one in response["predictions"]]
     assert len(scores) > 3
     assert scores == sorted(scores, reverse=True)
-    for one in answer["predictions"]:
+    for one in response["predictions"]:
         assert [type(one[corner]) for corner in ("x_min", "y_min", "x_max", "y_max")] == [int] * 4
         assert 0 <= one["x_min"] <= one["x_max"] <= 300
         assert 0 <= one["y_min"] <= one["y_max"] <= 200
@@ -106,8 +106,8 @@ def test_the_query_may_limit_the_boxes(served, photo):
 
 @pytest.mark.parametrize("request_arguments", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
 def test_the_model_list_ignores_the_body(served, request_arguments):
-    answer = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_arguments)
-    assert answer.json() == {"success": True, "models": ["tiny-random"]}
+    response = requests.post(f"{served.url}/v1/vision/custom/list", timeout=30, **request_arguments)
+    assert response.json() == {"success": True, "models": ["tiny-random"]}
 
 
 @pytest.mark.parametrize(
@@ -129,34 +129,34 @@ def test_the_model_list_ignores_the_body(served, request_arguments):
     ids=lambda value: str(value)[:60],
 )
 def test_errors_have_the_format_of_deepstack(served, path, request_arguments, status, message):
-    answer = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_arguments)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/json"
-    assert list(answer.json()) == ["success", "error"]
-    assert answer.json()["success"] is False
-    assert message in answer.json()["error"]
+    response = requests.post(f"{served.url}/v1/vision/{path}", timeout=30, **request_arguments)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert list(response.json()) == ["success", "error"]
+    assert response.json()["success"] is False
+    assert message in response.json()["error"]
 
 
 def test_a_wrong_method_has_the_format_of_deepstack(served):
-    answer = requests.get(f"{served.url}/v1/vision/detection", timeout=30)
-    assert (answer.status_code, answer.headers["allow"], answer.json()["success"]) == (405, "POST", False)
+    response = requests.get(f"{served.url}/v1/vision/detection", timeout=30)
+    assert (response.status_code, response.headers["allow"], response.json()["success"]) == (405, "POST", False)
 
 
 def test_a_square_region_of_frigate_is_answered(served, native, photo):
     region = photo(320, 320)
-    answer = requests.post(f"{served.url}/v1/vision/detection", files={"image": region}, data={"api_key": ""}, timeout=30)
-    check_same(answer.json()["predictions"], native(region, confidence=0.4))
+    response = requests.post(f"{served.url}/v1/vision/detection", files={"image": region}, data={"api_key": ""}, timeout=30)
+    check_same(response.json()["predictions"], native(region, confidence=0.4))
 
 
 @pytest.mark.parametrize("path", ["//v1/vision/detection", "///v1/vision//custom/tiny-random"])
 def test_repeated_slashes_in_the_path_are_ignored(served, native, photo, path):
-    answer = requests.post(served.url + path, files={"image": photo()}, timeout=30)
-    check_same(answer.json()["predictions"], native(photo(), confidence=0.4))
+    response = requests.post(served.url + path, files={"image": photo()}, timeout=30)
+    check_same(response.json()["predictions"], native(photo(), confidence=0.4))
 
 
 def test_errors_of_a_path_with_repeated_slashes_have_the_format_of_deepstack(served):
-    answer = requests.post(f"{served.url}//v1/vision/face", timeout=30)
-    assert (answer.status_code, answer.json()["success"]) == (404, False)
+    response = requests.post(f"{served.url}//v1/vision/face", timeout=30)
+    assert (response.status_code, response.json()["success"]) == (404, False)
 
 
 @pytest.mark.parametrize("folder", ["/v1", "/v1/server"])

@@ -10,8 +10,8 @@ def text(data):
     return base64.b64encode(data).decode()
 
 
-def without_timing(answer):
-    return {name: value for name, value in answer.items() if name != "timing_ms"}
+def without_timing(response):
+    return {name: value for name, value in response.items() if name != "timing_ms"}
 
 
 @pytest.fixture(scope="module")
@@ -22,51 +22,51 @@ def detect_single(http):
 
 def test_several_images_of_a_form_are_answered_in_order(http, detect_single, two_photos):
     photos = [*two_photos, two_photos[0]] * 5
-    answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
-    assert list(answer.json()) == ["results"]
-    assert [without_timing(result) for result in answer.json()["results"]] == [detect_single(photo) for photo in photos]
+    response = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
+    assert list(response.json()) == ["results"]
+    assert [without_timing(result) for result in response.json()["results"]] == [detect_single(photo) for photo in photos]
 
 
 def test_json_with_one_image_is_answered_like_a_plain_body(http, detect_single, two_photos):
     for value in (text(two_photos[0]), "data:image/jpeg;base64," + text(two_photos[0])):
-        answer = http.post("/detect?confidence=0.05", json={"image": value})
-        assert without_timing(answer.json()) == detect_single(two_photos[0])
+        response = http.post("/detect?confidence=0.05", json={"image": value})
+        assert without_timing(response.json()) == detect_single(two_photos[0])
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_json_with_a_list_is_answered_with_a_list(http, detect_single, two_photos, count):
-    answer = http.post("/detect?confidence=0.05", json={"images": [text(photo) for photo in two_photos[:count]]})
-    assert [without_timing(result) for result in answer.json()["results"]] == [detect_single(photo) for photo in two_photos[:count]]
+    response = http.post("/detect?confidence=0.05", json={"images": [text(photo) for photo in two_photos[:count]]})
+    assert [without_timing(result) for result in response.json()["results"]] == [detect_single(photo) for photo in two_photos[:count]]
 
 
 def test_the_problem_of_an_invalid_image_replaces_its_result_in_the_batch(http, detect_single, two_photos):
     broken = two_photos[0][:-200]
     photos = [two_photos[0], b"no photo", two_photos[1], broken, b""]
-    answer = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
-    assert answer.status_code == 200
-    results = answer.json()["results"]
+    response = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
+    assert response.status_code == 200
+    results = response.json()["results"]
     assert [without_timing(results[index]) for index in (0, 2)] == [detect_single(two_photos[0]), detect_single(two_photos[1])]
     assert [results[index] for index in (1, 3, 4)] == [{"problem": detect_single(photos[index])} for index in (1, 3, 4)]
     assert [results[index]["problem"]["status"] for index in (1, 3, 4)] == [415, 422, 400]
 
 
 def test_format_both_draws_on_every_image(http, two_photos):
-    answer = http.post("/detect?format=both", json={"images": [text(photo) for photo in two_photos]})
-    assert all(result["annotated"]["base64"] for result in answer.json()["results"])
+    response = http.post("/detect?format=both", json={"images": [text(photo) for photo in two_photos]})
+    assert all(result["annotated"]["base64"] for result in response.json()["results"])
 
 
 def test_format_image_is_refused_for_several_images(http, two_photos):
-    answer = http.post("/detect?format=image", files=[("image", (None, photo)) for photo in two_photos])
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["parameter"] == "format"
-    assert "format=both" in answer.json()["detail"]
+    response = http.post("/detect?format=image", files=[("image", (None, photo)) for photo in two_photos])
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == "format"
+    assert "format=both" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("query", ["confidence=0.1&confidence=0.9", "model=a&model=b", "format=json&iou=0.1&iou=0.1"])
 def test_a_repeated_parameter_is_refused(http, photo, query):
-    answer = http.post(f"/detect?{query}", content=photo())
-    assert (answer.status_code, answer.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
-    assert "may be given once, got '2 times'" in answer.json()["detail"]
+    response = http.post(f"/detect?{query}", content=photo())
+    assert (response.status_code, response.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
+    assert "may be given once, got '2 times'" in response.json()["detail"]
     assert http.post("/detect?classes=cat&classes=dog", content=photo()).status_code == 200
 
 
@@ -96,7 +96,7 @@ def test_a_repeated_parameter_is_refused(http, photo, query):
     ids=lambda value: str(value[:30]),
 )
 def test_invalid_json_is_refused_and_the_message_names_its_location(http, body, message):
-    answer = http.post("/detect", content=body, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.json()["type"]) == (400, "urn:boxwright:problem:bad-json")
-    assert message in answer.json()["detail"]
-    assert len(answer.content) < 1000
+    response = http.post("/detect", content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["type"]) == (400, "urn:boxwright:problem:bad-json")
+    assert message in response.json()["detail"]
+    assert len(response.content) < 1000

@@ -111,8 +111,8 @@ def test_only_requested_outputs_are_sent_each_in_its_form(triton, photo):
 
 
 def test_a_body_may_be_one_image_file(http, native, photo):
-    answer = http.post(INFER, content=photo(), headers={"Inference-Header-Content-Length": "0"}).json()
-    (count,) = answer["outputs"][NAMES.index("num_detections")]["data"]
+    response = http.post(INFER, content=photo(), headers={"Inference-Header-Content-Length": "0"}).json()
+    (count,) = response["outputs"][NAMES.index("num_detections")]["data"]
     assert count == len(native(photo(), confidence=0.25))
 
 
@@ -121,8 +121,8 @@ def test_a_body_may_be_one_image_file(http, native, photo):
 def test_data_in_json_may_be_flat_or_nested(http, native, two_photos, shape, nested):
     texts = [base64.b64encode(photo).decode() for photo in two_photos]
     tensor = {"name": "image", "shape": shape, "datatype": "BYTES", "data": [[text] for text in texts] if nested else texts}
-    answer = http.post(INFER, json={"inputs": [tensor], "parameters": LOW}).json()
-    outputs = {output["name"]: np.array(output["data"]).reshape(output["shape"]) for output in answer["outputs"]}
+    response = http.post(INFER, json={"inputs": [tensor], "parameters": LOW}).json()
+    outputs = {output["name"]: np.array(output["data"]).reshape(output["shape"]) for output in response["outputs"]}
     assert outputs["num_detections"].tolist() == [len(native(photo)) for photo in two_photos]
 
 
@@ -168,16 +168,16 @@ def test_tritonclient_reads_health_and_metadata(triton):
 
 def test_outputs_agree_with_the_metadata(triton, two_photos):
     stated = {one["name"]: one for one in triton.get_model_metadata("tiny-random")["outputs"]}
-    answer = triton.infer("tiny-random", files(two_photos)).get_response()["outputs"]
-    assert [one["name"] for one in answer] == list(stated)
-    for one in answer:
+    response = triton.infer("tiny-random", files(two_photos)).get_response()["outputs"]
+    assert [one["name"] for one in response] == list(stated)
+    for one in response:
         assert one["datatype"] == stated[one["name"]]["datatype"]
         assert len(one["shape"]) == len(stated[one["name"]]["shape"])
         assert all(expected in (-1, length) for expected, length in zip(stated[one["name"]]["shape"], one["shape"], strict=True))
 
 
 def test_tritonclient_raises_the_error_of_a_refused_request(triton, photo):
-    with pytest.raises(InferenceServerException, match="photo 2 of 2: the image format is unknown") as refused:
+    with pytest.raises(InferenceServerException, match="image 2 of 2: the image format is unknown") as refused:
         triton.infer("tiny-random", files([photo(), b"no photo"]))
     assert refused.value.status() == "400"
     with pytest.raises(InferenceServerException, match="tiny-random") as refused:
@@ -261,15 +261,15 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
     ids=lambda value: str(value)[:60],
 )
 def test_an_invalid_request_is_refused_with_a_message(infer, head, rest, length, message):
-    answer = infer(head, rest, length)
-    assert (answer.status_code, list(answer.json())) == (400, ["error"])
-    assert message in answer.json()["error"]
-    assert len(answer.content) < 1000
+    response = infer(head, rest, length)
+    assert (response.status_code, list(response.json())) == (400, ["error"])
+    assert message in response.json()["error"]
+    assert len(response.content) < 1000
 
 
 def test_pixel_tensors_with_a_side_above_the_limit_are_refused_like_image_files(infer):
-    answer = infer(binary(3 * 65_536, "pixels", (1, 65_536, 1, 3), "UINT8"), bytes(3 * 65_536))
-    assert (answer.status_code, list(answer.json())) == (413, ["error"])
+    response = infer(binary(3 * 65_536, "pixels", (1, 65_536, 1, 3), "UINT8"), bytes(3 * 65_536))
+    assert (response.status_code, list(response.json())) == (413, ["error"])
 
 
 def test_a_compressed_body_and_a_wrong_method_are_refused_in_the_format_of_the_protocol(http):
@@ -313,5 +313,5 @@ def test_null_in_a_required_field_is_refused(http, field):
 @pytest.mark.parametrize("name", ["parameters.json", "outputs.json", "input.json"])
 def test_the_reported_requests_with_null_are_answered(http, shared, name):
     body = (shared / "cases" / "23-kserve-json-null" / name).read_bytes()
-    answer = http.post(INFER, content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 200, answer.text
+    response = http.post(INFER, content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 200, response.text

@@ -44,10 +44,10 @@ def check_all(app, requests, caplog):
             return [await client.post(path, content=content, headers=headers) for path, content, headers in requests]
 
     with caplog.at_level(logging.ERROR):
-        answers = asyncio.run(ask())
-    assert {answer.status_code for answer in answers} <= {200, 400, 413, 415, 422}
-    assert len({answer.status_code for answer in answers}) > 1
-    assert all(len(answer.content) < 2000 for answer in answers if answer.status_code != 200)
+        responses = asyncio.run(ask())
+    assert {response.status_code for response in responses} <= {200, 400, 413, 415, 422}
+    assert len({response.status_code for response in responses}) > 1
+    assert all(len(response.content) < 2000 for response in responses if response.status_code != 200)
     assert not [record for record in caplog.records if record.name.startswith("boxwright")]
 
 
@@ -133,6 +133,6 @@ def test_written_elements_are_read_back(elements):
 def test_megabytes_of_json_need_little_memory(served, path, unit):
     body = b'{"inputs": [' + unit * (5_000_000 // len(unit)) + b"0]}"
     before = served.memory()
-    answer = httpx.post(f"{served.url}{path}", content=body, headers={"content-type": "application/json"}, timeout=60)
-    assert answer.status_code == 400
+    response = httpx.post(f"{served.url}{path}", content=body, headers={"content-type": "application/json"}, timeout=60)
+    assert response.status_code == 400
     assert served.memory() - before < 150 * 1024**2

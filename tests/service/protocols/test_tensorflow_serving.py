@@ -37,9 +37,9 @@ SIZES = [(80, 50), (33, 64)]
 def test_rows_of_instances_get_the_native_boxes(http, native, two_photos, version, named):
     instances = [{"image_bytes": b64(photo)} if named else b64(photo) for photo in two_photos]
     body = {"signature_name": "serving_default", "instances": instances}
-    answer = http.post(f"{URL}{version}:predict?confidence=0.05", json=body).json()
-    assert list(answer) == ["predictions"]
-    for row, photo, size in zip(answer["predictions"], two_photos, SIZES, strict=True):
+    response = http.post(f"{URL}{version}:predict?confidence=0.05", json=body).json()
+    assert list(response) == ["predictions"]
+    for row, photo, size in zip(response["predictions"], two_photos, SIZES, strict=True):
         check_same(row, size, native(photo))
 
 
@@ -111,32 +111,32 @@ def test_the_metadata_names_the_outputs(http, photo):
     ids=str,
 )
 def test_an_invalid_request_is_refused_with_a_message(http, body, message):
-    answer = http.post(f"{URL}:predict", json=body)
-    assert (answer.status_code, list(answer.json())) == (400, ["error"])
-    assert message in answer.json()["error"]
+    response = http.post(f"{URL}:predict", json=body)
+    assert (response.status_code, list(response.json())) == (400, ["error"])
+    assert message in response.json()["error"]
 
 
 def test_an_invalid_image_is_named_by_its_number(http, photo):
-    answer = http.post(f"{URL}:predict", json={"instances": [b64(photo()), b64(b"no photo")]})
-    assert answer.status_code == 400
-    assert answer.json()["error"].startswith("photo 2 of 2: ")
+    response = http.post(f"{URL}:predict", json={"instances": [b64(photo()), b64(b"no photo")]})
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("image 2 of 2: ")
 
 
 @pytest.mark.parametrize("path", ["/v1/models/other", "/v1/models/other:predict", f"{URL}/versions/2", f"{URL}/versions/2:predict"])
 def test_an_unknown_model_is_not_found(http, path):
-    answer = http.post(path, json={"instances": []}) if path.endswith(":predict") else http.get(path)
-    assert (answer.status_code, list(answer.json())) == (404, ["error"])
+    response = http.post(path, json={"instances": []}) if path.endswith(":predict") else http.get(path)
+    assert (response.status_code, list(response.json())) == (404, ["error"])
 
 
 @pytest.mark.parametrize("query", ["confidence=2", "confidnce=0.5", "iou=0.1&iou=0.2"])
 def test_an_invalid_query_is_refused(http, photo, query):
-    answer = http.post(f"{URL}:predict?{query}", json={"instances": [b64(photo())]})
-    assert (answer.status_code, list(answer.json())) == (400, ["error"])
+    response = http.post(f"{URL}:predict?{query}", json={"instances": [b64(photo())]})
+    assert (response.status_code, list(response.json())) == (400, ["error"])
 
 
 def test_unknown_top_level_fields_are_ignored(http, photo):
     body = {"instances": [b64(photo())]}
     extended = body | {"model": "resnet", "id": 7, "parameters": {"a": None}, "version": None}
-    answers = [http.post(f"{URL}:predict", json=each) for each in (body, extended)]
-    assert answers[0].json() == answers[1].json()
-    assert answers[1].status_code == 200
+    responses = [http.post(f"{URL}:predict", json=each) for each in (body, extended)]
+    assert responses[0].json() == responses[1].json()
+    assert responses[1].status_code == 200

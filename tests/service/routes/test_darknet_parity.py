@@ -27,12 +27,12 @@ def app(shared):
 @pytest.mark.parametrize("model", MODELS)
 def test_service_returns_the_boxes_of_darknet(app, ask, shared, assert_same_boxes, model, name):
     reference = json.loads((shared / "reference" / f"darknet-{model}.json").read_text(encoding="utf-8"))
-    answer = ask(app, "POST", "/detect", params={"model": model}, content=(shared / "photos" / name).read_bytes())
-    boxes = [{"label": one["label"], "score": one["score"], **one["box"]} for one in answer.json()["detections"]]
+    response = ask(app, "POST", "/detect", params={"model": model}, content=(shared / "photos" / name).read_bytes())
+    boxes = [{"label": one["label"], "score": one["score"], **one["box"]} for one in response.json()["detections"]]
     assert_same_boxes(boxes, reference[name.partition(".")[0]])
 
 
 def test_service_detects_the_dog_in_the_dog_image(app, ask, shared):
-    answer = ask(app, "POST", "/detect", content=(shared / "photos" / "dog.jpg").read_bytes()).json()
-    assert answer["image"] == {"width": 768, "height": 576}
-    assert "dog" in [one["label"] for one in answer["detections"]]
+    response = ask(app, "POST", "/detect", content=(shared / "photos" / "dog.jpg").read_bytes()).json()
+    assert response["image"] == {"width": 768, "height": 576}
+    assert "dog" in [one["label"] for one in response["detections"]]

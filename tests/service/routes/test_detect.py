@@ -27,30 +27,30 @@ def detector(tiny_model):
 
 
 def test_the_response_has_exactly_the_documented_fields(detect, photo):
-    answer = detect(photo(), confidence=0.05).json()
-    assert list(answer) == ["model", "version", "image", "detections", "timing_ms"]
-    assert answer["model"] == "tiny-random"
-    assert answer["image"] == {"width": 80, "height": 50}
-    assert list(answer["timing_ms"]) == ["decode", "prepare", "network", "select", "total"]
-    assert list(answer["detections"][0]) == ["label", "score", "box"]
-    assert list(answer["detections"][0]["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+    response = detect(photo(), confidence=0.05).json()
+    assert list(response) == ["model", "version", "image", "detections", "timing_ms"]
+    assert response["model"] == "tiny-random"
+    assert response["image"] == {"width": 80, "height": 50}
+    assert list(response["timing_ms"]) == ["decode", "prepare", "network", "select", "total"]
+    assert list(response["detections"][0]) == ["label", "score", "box"]
+    assert list(response["detections"][0]["box"]) == ["xmin", "ymin", "xmax", "ymax"]
 
 
 def test_the_boxes_are_those_of_the_detector(detect, photo, detector, tiny_model):
     found = detector.detect(read_image(photo()), score_threshold=0.05)
-    answer = detect(photo(), confidence=0.05).json()["detections"]
-    assert [one["label"] for one in answer] == [tiny_model.spec.labels[class_id] for class_id in found.class_ids]
-    assert np.allclose([one["score"] for one in answer], found.scores, atol=5e-5)
-    assert np.allclose([list(one["box"].values()) for one in answer], found.boxes, atol=5e-3)
+    response = detect(photo(), confidence=0.05).json()["detections"]
+    assert [one["label"] for one in response] == [tiny_model.spec.labels[class_id] for class_id in found.class_ids]
+    assert np.allclose([one["score"] for one in response], found.scores, atol=5e-5)
+    assert np.allclose([list(one["box"].values()) for one in response], found.boxes, atol=5e-3)
 
 
 def test_the_best_score_comes_first_and_boxes_are_inside_the_image(detect, photo):
-    answer = detect(photo(), confidence=0, max_detections=1000).json()["detections"]
-    scores = [one["score"] for one in answer]
+    response = detect(photo(), confidence=0, max_detections=1000).json()["detections"]
+    scores = [one["score"] for one in response]
     assert len(scores) > 3
     assert scores == sorted(scores, reverse=True)
     assert all(
-        0 <= one["box"]["xmin"] <= one["box"]["xmax"] <= 80 and 0 <= one["box"]["ymin"] <= one["box"]["ymax"] <= 50 for one in answer
+        0 <= one["box"]["xmin"] <= one["box"]["xmax"] <= 80 and 0 <= one["box"]["ymin"] <= one["box"]["ymax"] <= 50 for one in response
     )
 
 
@@ -86,8 +86,8 @@ def test_a_form_field_gives_the_same_boxes_as_a_plain_body(ask, tiny_app, detect
 
 def test_a_form_part_needs_no_file_name_and_no_content_type(detect, photo):
     body = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + photo() + b"\r\n--edge--\r\n"
-    answer = detect(body, {"content-type": "multipart/form-data; boundary=edge"}, confidence=0.05)
-    assert answer.json()["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+    response = detect(body, {"content-type": "multipart/form-data; boundary=edge"}, confidence=0.05)
+    assert response.json()["detections"] == detect(photo(), confidence=0.05).json()["detections"]
 
 
 def test_confidence_omits_lower_scores(detect, photo):
@@ -118,30 +118,30 @@ def test_an_iou_of_one_suppresses_nothing(detect, photo):
 def test_format_image_is_the_image_with_boxes(detect, photo, detector, tiny_model):
     image = read_image(photo())
     drawn = draw_detections(image, detector.detect(image, score_threshold=0.05), tiny_model.spec.labels)
-    answer = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05)
-    assert answer.headers["content-type"] == "image/png"
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), drawn)
+    response = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05)
+    assert response.headers["content-type"] == "image/png"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(response.content))), drawn)
     assert not np.array_equal(image, drawn)
 
 
 def test_format_image_is_a_jpeg_unless_png_is_preferred(detect, photo):
-    answer = detect(photo(), {"accept": "image/jpeg, image/png;q=0.9"}, format="image")
-    assert answer.headers["content-type"] == "image/jpeg"
-    assert Image.open(io.BytesIO(answer.content)).size == (80, 50)
+    response = detect(photo(), {"accept": "image/jpeg, image/png;q=0.9"}, format="image")
+    assert response.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(response.content)).size == (80, 50)
 
 
 def test_an_image_too_long_for_a_jpeg_is_sent_as_png(detect, photo):
-    answer = detect(photo(65_510, 1, form="PNG"), {"accept": "image/jpeg"}, format="image")
-    assert answer.headers["content-type"] == "image/png"
-    assert Image.open(io.BytesIO(answer.content)).size == (65_510, 1)
+    response = detect(photo(65_510, 1, form="PNG"), {"accept": "image/jpeg"}, format="image")
+    assert response.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(response.content)).size == (65_510, 1)
 
 
 def test_format_both_is_json_with_the_annotated_image(detect, photo):
-    answer = detect(photo(), {"accept": "image/png"}, format="both", confidence=0.05).json()
-    assert answer["detections"] == detect(photo(), confidence=0.05).json()["detections"]
-    assert answer["annotated"]["media_type"] == "image/png"
+    response = detect(photo(), {"accept": "image/png"}, format="both", confidence=0.05).json()
+    assert response["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+    assert response["annotated"]["media_type"] == "image/png"
     drawn = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05).content
-    assert base64.b64decode(answer["annotated"]["base64"]) == drawn
+    assert base64.b64decode(response["annotated"]["base64"]) == drawn
 
 
 @pytest.fixture(scope="module")
@@ -154,19 +154,19 @@ def antialiased_app(tiny_model):
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, ask, photo, form):
     content = photo(900, 700, form=form)
-    answers = [
+    responses = [
         ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": response_format}).json()
         for response_format in ("json", "both")
     ]
-    assert answers[0]["detections"] == answers[1]["detections"] != []
-    assert answers[0]["image"] == answers[1]["image"] == {"width": 900, "height": 700}
+    assert responses[0]["detections"] == responses[1]["detections"] != []
+    assert responses[0]["image"] == responses[1]["image"] == {"width": 900, "height": 700}
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_a_large_image_is_drawn_at_full_size(antialiased_app, ask, photo, form):
     content = photo(900, 700, form=form)
-    answer = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), read_image(content))
+    response = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(response.content))), read_image(content))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
@@ -223,9 +223,9 @@ def test_format_both_runs_the_network_once(tiny_model, photo, ask):
     ],
 )
 def test_every_image_format_and_mode_is_accepted(detect, photo, form, mode, options):
-    answer = detect(photo(40, 30, form=form, mode=mode, **options))
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["image"] == {"width": 40, "height": 30}
+    response = detect(photo(40, 30, form=form, mode=mode, **options))
+    assert response.status_code == 200, response.text
+    assert response.json()["image"] == {"width": 40, "height": 30}
 
 
 def test_a_16_bit_image_is_accepted(detect):
@@ -239,16 +239,16 @@ def test_the_first_frame_of_an_animation_is_used(detect):
     moving, still = io.BytesIO(), io.BytesIO()
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
     frames[0].save(still, "GIF")
-    answers = [detect(file.getvalue(), confidence=0).json()["detections"] for file in (moving, still)]
-    assert answers[0] == answers[1]
+    responses = [detect(file.getvalue(), confidence=0).json()["detections"] for file in (moving, still)]
+    assert responses[0] == responses[1]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5000), (5000, 1), (2, 3)])
 def test_extreme_sizes_are_answered_in_every_format(detect, photo, width, height):
     for form in ("json", "image", "both"):
-        answer = detect(photo(width, height, form="PNG"), format=form, confidence=0.01)
-        assert answer.status_code == 200, answer.text
-    assert answer.json()["image"] == {"width": width, "height": height}
+        response = detect(photo(width, height, form="PNG"), format=form, confidence=0.01)
+        assert response.status_code == 200, response.text
+    assert response.json()["image"] == {"width": width, "height": height}
 
 
 def test_boxes_refer_to_the_upright_image(detect, photo):
@@ -264,5 +264,5 @@ def test_boxes_refer_to_the_upright_image(detect, photo):
 
 
 def test_a_request_with_curl_s_default_content_type_is_answered(served, photo):
-    answer = httpx.post(f"{served.url}/detect", content=photo(), headers={"content-type": "application/x-www-form-urlencoded"})
-    assert json.loads(answer.content)["image"] == {"width": 80, "height": 50}
+    response = httpx.post(f"{served.url}/detect", content=photo(), headers={"content-type": "application/x-www-form-urlencoded"})
+    assert json.loads(response.content)["image"] == {"width": 80, "height": 50}

@@ -16,11 +16,11 @@ def part(name, data):
     return b'--edge\r\nContent-Disposition: form-data; name="' + name + b'"; filename="x"\r\n\r\n' + data + b"\r\n"
 
 
-def check(answer, status, slug):
+def check(response, status, slug):
     """Check that the response is a problem of this kind with a message."""
-    problem = answer.json()
-    assert (answer.status_code, problem["type"]) == (status, f"urn:boxwright:problem:{slug}"), answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert (response.status_code, problem["type"]) == (status, f"urn:boxwright:problem:{slug}"), response.text
+    assert response.headers["content-type"] == "application/problem+json"
     assert problem["status"] == status
     assert problem["title"] in {kind.title for kind in PROBLEM_KINDS.values()}
     assert len(problem["detail"]) > 20
@@ -136,19 +136,19 @@ def test_a_body_above_the_limit_is_refused_and_one_at_the_limit_is_read(tiny_mod
             yield (body + b"\x00")[start : start + 100]
 
     for content in (body + b"\x00", chunks()):
-        answer = ask(app, "POST", "/detect", content=content)
-        assert f"{len(body):,}" in check(answer, 413, "body-too-large")["detail"]
-        assert answer.headers["connection"] == "close"
+        response = ask(app, "POST", "/detect", content=content)
+        assert f"{len(body):,}" in check(response, 413, "body-too-large")["detail"]
+        assert response.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/detect", 405), ("POST", "/models", 405)])
 def test_an_unknown_path_or_method_is_a_problem_too(ask, tiny_app, method, path, status):
-    answer = ask(tiny_app, method, path)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] == "about:blank"
-    assert path in answer.json()["detail"]
-    assert ("allow" in answer.headers) == (status == 405)
+    response = ask(tiny_app, method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "about:blank"
+    assert path in response.json()["detail"]
+    assert ("allow" in response.headers) == (status == 405)
 
 
 def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, photo, ask, caplog):
@@ -165,12 +165,12 @@ def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, pho
 
     app = create_app(Registry([LoadedModel.of(tiny_model, Failing())]), Settings())
     working = False
-    answer = ask(app, "POST", "/detect", content=photo())
-    assert answer.status_code == 500
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] == "urn:boxwright:problem:unexpected"
-    assert "secret" not in answer.text
-    assert "ZeroDivisionError" not in answer.text
+    response = ask(app, "POST", "/detect", content=photo())
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "urn:boxwright:problem:unexpected"
+    assert "secret" not in response.text
+    assert "ZeroDivisionError" not in response.text
     (record,) = [record for record in caplog.records if record.name == "boxwright.service"]
     assert record.exc_info[0] is ZeroDivisionError
     working = True
@@ -180,12 +180,12 @@ def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, pho
 def test_long_values_are_shortened_in_error_messages(detect, photo):
     long = "x" * 5000
     for query in ({"model": long}, {"classes": long}, {long: "1"}, {f"unknown{number}": "1" for number in range(500)}):
-        answer = detect(photo(), **query)
-        assert answer.status_code in (404, 422)
-        assert len(answer.content) < 4000
+        response = detect(photo(), **query)
+        assert response.status_code in (404, 422)
+        assert len(response.content) < 4000
 
 
 def test_a_compressed_body_is_refused(detect, photo):
-    answer = detect(photo(), headers={"content-encoding": "gzip"})
-    assert (answer.status_code, answer.json()["type"]) == (415, "urn:boxwright:problem:unsupported-body")
-    assert "compressed (gzip)" in answer.json()["detail"]
+    response = detect(photo(), headers={"content-encoding": "gzip"})
+    assert (response.status_code, response.json()["type"]) == (415, "urn:boxwright:problem:unsupported-body")
+    assert "compressed (gzip)" in response.json()["detail"]

@@ -22,15 +22,15 @@ FILES = sorted(path for path in WEB_FOLDER.rglob("*") if path.is_file())
 def test_every_file_of_the_folder_is_served_unchanged(ask, tiny_app):
     assert len(FILES) > 15
     for path in FILES:
-        answer = ask(tiny_app, "GET", f"/web/{path.relative_to(WEB_FOLDER).as_posix()}")
-        assert (answer.status_code, answer.content) == (200, path.read_bytes()), path
-        assert answer.headers["content-type"] == MEDIA_TYPES[path.suffix]
+        response = ask(tiny_app, "GET", f"/web/{path.relative_to(WEB_FOLDER).as_posix()}")
+        assert (response.status_code, response.content) == (200, path.read_bytes()), path
+        assert response.headers["content-type"] == MEDIA_TYPES[path.suffix]
 
 
 def test_the_page_is_at_the_root(ask, tiny_app):
-    answer = ask(tiny_app, "GET", "/")
-    assert answer.text.startswith("<!doctype html>")
-    assert ask(tiny_app, "HEAD", "/").headers["content-length"] == str(len(answer.content))
+    response = ask(tiny_app, "GET", "/")
+    assert response.text.startswith("<!doctype html>")
+    assert ask(tiny_app, "HEAD", "/").headers["content-length"] == str(len(response.content))
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_the_page_is_at_the_root(ask, tiny_app):
     ],
 )
 def test_no_other_file_is_served(ask, tiny_app, path):
-    answer = ask(tiny_app, "GET", path, follow_redirects=False)
-    assert answer.status_code == 404, path
-    if answer.status_code == 404:
-        assert answer.headers["content-type"] == "application/problem+json"
+    response = ask(tiny_app, "GET", path, follow_redirects=False)
+    assert response.status_code == 404, path
+    if response.status_code == 404:
+        assert response.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("if_none_match", ["{}", "W/{}", '"other", {}', "*"])

@@ -77,9 +77,9 @@ def unaffected(client):
 def test_an_unusual_image_is_answered_with_its_upright_size_and_boxes_inside(client, name):
     data, (width, height) = ACCEPTED[name]
     for form in ("json", "image", "both"):
-        answer = client.post("/detect", content=data, params={"format": form, "confidence": 0})
-        assert answer.status_code == 200, answer.text
-    found = answer.json()
+        response = client.post("/detect", content=data, params={"format": form, "confidence": 0})
+        assert response.status_code == 200, response.text
+    found = response.json()
     assert found["image"] == {"width": width, "height": height}
     assert found["detections"]
     for box in (one["box"] for one in found["detections"]):
@@ -91,17 +91,17 @@ def test_an_unusual_image_is_answered_with_its_upright_size_and_boxes_inside(cli
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_invalid_request_is_answered_with_a_problem(client, name):
     data, query, status, slug = REFUSED[name]
-    answer = client.post("/detect", content=data, params=query)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-    assert answer.json()["type"] == f"urn:boxwright:problem:{slug}"
-    assert len(answer.json()["detail"]) > 20
+    response = client.post("/detect", content=data, params=query)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert response.json()["type"] == f"urn:boxwright:problem:{slug}"
+    assert len(response.json()["detail"]) > 20
 
 
 @pytest.mark.usefixtures("unaffected")
 def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(client, png_that_claims):
-    answer = client.post("/detect", content=png_that_claims(60_000, 60_000))
-    assert (answer.status_code, answer.json()["type"]) == (413, "urn:boxwright:problem:image-too-large")
-    assert "60,000 x 60,000" in answer.json()["detail"]
+    response = client.post("/detect", content=png_that_claims(60_000, 60_000))
+    assert (response.status_code, response.json()["type"]) == (413, "urn:boxwright:problem:image-too-large")
+    assert "60,000 x 60,000" in response.json()["detail"]
 
 
 def test_the_first_frame_of_an_animated_gif_is_used(client):
@@ -116,12 +116,12 @@ def test_the_first_frame_of_an_animated_gif_is_used(client):
 def test_boxes_of_a_rotated_image_are_those_of_the_upright_one(client):
     upright = noise(80, 50)
     rotated = upright.transpose(Image.Transpose.ROTATE_90)
-    answers = [
+    responses = [
         client.post("/detect", content=data, params={"confidence": 0}).json()
         for data in (encoded(upright, "PNG"), encoded(rotated, "PNG", exif=exif(QUARTER_TURN)), encoded(rotated, "PNG"))
     ]
-    assert [answer["image"] for answer in answers] == [{"width": 80, "height": 50}] * 2 + [{"width": 50, "height": 80}]
-    assert answers[0]["detections"] == answers[1]["detections"] != answers[2]["detections"]
+    assert [response["image"] for response in responses] == [{"width": 80, "height": 50}] * 2 + [{"width": 50, "height": 80}]
+    assert responses[0]["detections"] == responses[1]["detections"] != responses[2]["detections"]
 
 
 @pytest.mark.parametrize("path", ["/", "/models", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/detect", "/nowhere"])

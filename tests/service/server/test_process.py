@@ -20,9 +20,9 @@ IN_FLIGHT = 24 * MIB  # bytes that the service discards after its response, plus
 def test_service_starts_answers_ends_and_closes_its_port(start_service, model_file, photo):
     service = start_service(model_file)
     assert httpx.get(f"{service.url}/readyz").status_code == 200
-    answer = httpx.post(f"{service.url}/detect", content=photo(), params={"confidence": 0.05})
-    assert answer.json()["model"] == "tiny-random"
-    assert answer.json()["detections"]
+    response = httpx.post(f"{service.url}/detect", content=photo(), params={"confidence": 0.05})
+    assert response.json()["model"] == "tiny-random"
+    assert response.json()["detections"]
     assert service.stop() == 0
     assert "Traceback" not in "".join(service.log)
     with pytest.raises(ConnectionRefusedError):
@@ -80,9 +80,9 @@ def chunk(data):
 )
 def test_200_mb_body_is_refused_while_it_arrives(served, head, pieces, limit):
     before = served.memory()
-    sent, answer = send_pieces(served.port, head, pieces)
-    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
-    problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+    sent, response = send_pieces(served.port, head, pieces)
+    assert response.startswith(b"HTTP/1.1 413 "), response[:200]
+    problem = json.loads(response.partition(b"\r\n\r\n")[2])
     assert problem["type"] == "urn:boxwright:problem:body-too-large"
     assert sent <= limit
     assert served.memory() - before < 4 * LIMIT  # much less than 200 MB
@@ -102,9 +102,9 @@ def test_http_client_receives_the_refusal(served):
 
 
 def test_client_that_expects_100_continue_sends_nothing(served):
-    sent, answer = send_pieces(served.port, request(DECLARED, b"Expect: 100-continue"), [])
+    sent, response = send_pieces(served.port, request(DECLARED, b"Expect: 100-continue"), [])
     assert sent == 0
-    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert response.startswith(b"HTTP/1.1 413 ")
 
 
 def test_disconnected_client_leaves_no_traceback(start_service, model_file):
@@ -120,9 +120,9 @@ def test_disconnected_client_leaves_no_traceback(start_service, model_file):
 def test_image_that_claims_too_many_pixels_takes_no_memory(served, png_that_claims):
     assert httpx.get(f"{served.url}/livez").status_code == 200
     before = served.memory()
-    answer = httpx.post(f"{served.url}/detect", content=png_that_claims(60_000, 60_000))
-    assert answer.status_code == 413
-    assert answer.json()["type"] == "urn:boxwright:problem:image-too-large"
+    response = httpx.post(f"{served.url}/detect", content=png_that_claims(60_000, 60_000))
+    assert response.status_code == 413
+    assert response.json()["type"] == "urn:boxwright:problem:image-too-large"
     assert served.memory() - before < 16 * MIB
 
 

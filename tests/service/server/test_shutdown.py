@@ -33,12 +33,12 @@ def test_every_accepted_request_is_answered(start_service, model_file, photo):
         latecomer = other.post("/detect", content=photo())
     assert ready.status_code == 503
     assert ready.headers["connection"] == "close"
-    answers = [read_answer(client) for client in clients]
+    responses = [read_answer(client) for client in clients]
     for client in clients:
         client.close()
     assert latecomer.status_code == 200
-    assert {answer.partition(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
-    assert all(answer.endswith(b"}") for answer in answers)
+    assert {response.partition(b"\r\n")[0] for response in responses} == {b"HTTP/1.1 200 OK"}
+    assert all(response.endswith(b"}") for response in responses)
     assert service.process.wait(timeout=30) == 0
     assert service.stop() == 0
     assert "Traceback" not in "".join(service.log)

@@ -131,8 +131,8 @@ def test_200_slow_clients_do_not_delay_others(served, photo):
         for client in clients:
             client.sendall(b"\xd8")
         with httpx.Client(base_url=served.url) as other:
-            answers = [other.post("/detect", content=photo()).status_code for _ in range(20)]
+            responses = [other.post("/detect", content=photo()).status_code for _ in range(20)]
     finally:
         for client in clients:
             client.close()
-    assert answers == [200] * 20
+    assert responses == [200] * 20
