@@ -48,15 +48,15 @@ def quantize_command(
         require_packages("measuring AP", "pycocotools")
     loaded = load_named_model(model)
     if loaded.quantization is not None:
-        raise SettingError(f"{model} is already in 8 bits. Quantise the float32 model that it was made from.")
+        raise SettingError(f"{model} is already in 8 bits. Quantize the float32 model that it was made from.")
     images, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
     with progress_bar("calibrating", len(images)) as advance:
         result = quantize_model(loaded, list(_pixels(loaded.spec, images)), on_image=advance)
-    origin = {"quantised_from": loaded.name, "calibration_photos": str(len(images))}
-    quantised = _with_provenance(result.model, out.stem, origin)
+    origin = {"quantized_from": loaded.name, "calibration_images": str(len(images))}
+    quantized = _with_provenance(result.model, out.stem, origin)
     facts = {"logits_over_error_db": f"{result.snr_db:.1f}", "left_in_float32": ", ".join(result.float_layers) or "none"}
     facts |= _compare_precision(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
-    save_model(_with_provenance(quantised, out.stem, facts), out)
+    save_model(_with_provenance(quantized, out.stem, facts), out)
     for name, text in facts.items():
         typer.echo(f"{name}: {text}")
     typer.echo(f"{out}: {out.stat().st_size:,} bytes.")
@@ -105,4 +105,4 @@ def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sampl
     if first - second > MAX_AP_LOSS:
         loss = f"in 8 bits {before.name} loses {100 * (first - second):.1f} AP points ({first:.4f} before, {second:.4f} after)"
         print_error(f"{loss}. Calibrate on more images that resemble those of the task.", warning=True)
-    return {fact: f"{ap:.4f} on {len(samples)} photos ({name})" for fact, ap in precision.items()}
+    return {fact: f"{ap:.4f} on {len(samples)} images ({name})" for fact, ap in precision.items()}

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import EngineOption, SettingsFileOption
-from detector.errors import SettingError
+from cli.output.terminal import count_of
+from detector.errors import SettingError, join_names
 
 if TYPE_CHECKING:
     from service.models.registry import Registry
@@ -125,8 +126,8 @@ def _with_log_format(settings: "Settings") -> "Settings":
 
 
 def describe_service(registry: "Registry", settings: "Settings") -> str:
-    """Return one line for the log: models, number of classes, address, and who may use the service."""
-    models = ", ".join(f"{model.name} ({len(model.detector.spec.labels)} classes)" for model in registry) or "no model yet"
+    """Return one line for the log: models, their labels, address, and who may use the service."""
+    models = "; ".join(f"{model.name} ({_label_list(model.detector.spec.labels)})" for model in registry) or "no model yet"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{settings.port}" if settings.port else f"a free port of {host}"
     if settings.key_hashes:
@@ -135,6 +136,11 @@ def describe_service(registry: "Registry", settings: "Settings") -> str:
         reach = "this machine" if settings.host in ("127.0.0.1", "localhost", "::1") else "everyone who can reach this address"
         access = f"open to {reach}, no API keys"
     return f"serving {models} at {address}; {access}"
+
+
+def _label_list(labels: Sequence[str]) -> str:
+    """Return "2 classes: cat, dog"."""
+    return f"{count_of(len(labels), 'class')}: {join_names(labels)}"
 
 
 def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bool) -> None:

@@ -31,7 +31,7 @@ def train(run: "Run") -> "RunOutcome":
         typer.echo(f"{outcome.reason} Worker 0 has the results.")
         return outcome
     report = write_report(outcome.folder)
-    typer.echo(f"{outcome.reason} {_best(run, outcome)}")
+    typer.echo(f"{outcome.reason[:1].upper()}{outcome.reason[1:]} {_best(run, outcome)}")
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step(f"boxwright finetune --resume {outcome.folder}")

@@ -65,7 +65,7 @@ def _catalogue_model(entry: Entry, *, available: bool) -> KnownModel:
 
 
 def _number(precision: str | None) -> str | None:
-    """Return "0.804" of "0.8043 on set val, 301 photos"."""
+    """Return "0.804" of "0.8043 on set val, 301 images"."""
     return f"{float(precision.split()[0]):.3f}" if precision else None
 
 
@@ -78,7 +78,7 @@ def print_model_versions(folder: Path, *, as_json: bool) -> None:
     versions, problems = _model_versions(folder)
     if as_json:
         rows = [version._asdict() | {"ap": version.ap or "-"} for version in versions]
-        typer.echo(json.dumps({"versions": rows, "troubles": problems}, indent=2))
+        typer.echo(json.dumps({"versions": rows, "problems": problems}, indent=2))
         return
     columns = ("name", "version", "state", "size", "classes", "AP50", "file")
     print_table(columns, [_shown(version) for version in versions], numeric=NUMERIC)

@@ -56,7 +56,7 @@ def load_engine(model: Model, name: EngineName = "auto", *, threads: int | None 
     try:
         module = importlib.import_module(f"detector.engines.{chosen}")
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"engine {chosen!r} needs {error.name}, which is not installed: pip install 'boxwright[train]'.") from error
+        raise MissingExtra(f"engine {chosen!r} needs {error.name}, which is not installed. Install the extra 'train'.") from error
     if chosen == "tensorflow":
         engine: Engine = module.TensorflowEngine.of(model)
     else:

@@ -169,7 +169,7 @@ _ONNXRUNTIME_ERRORS = (
     errors.RuntimeException,
 )
 _HARMFUL_OPTIMIZERS = ["WeightBiasQuantization"]
-"""It also quantises float32 convolutions between two quantised tensors, with one scale for all filters. On `everyday`, whose first
+"""It also quantizes float32 convolutions between two quantized tensors, with one scale for all filters. On `everyday`, whose first
 depthwise layer stays in float32 for accuracy, it increased the error of the logits tenfold."""
 
 

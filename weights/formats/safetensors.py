@@ -282,5 +282,5 @@ _AP_KEYS = ("ap50_after", "ap50")  # written by `boxwright quantize`, for the 8-
 
 
 def recorded_ap(provenance: Mapping[str, str]) -> str | None:
-    """Return the average precision that a model's provenance records, with its data set, if any: "0.8043 on 301 photos (animals, val)"."""
+    """Return the average precision that a model's provenance records, with its data set, if any: "0.8043 on 301 images (animals, val)"."""
     return next((provenance[key] for key in _AP_KEYS if key in provenance), None)
