@@ -9,7 +9,7 @@ QUICK ?=
 # pip compiles nothing, because Python compiles what it imports
 PIP = .venv/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test test-slow test-all bench lint format clean
+.PHONY: serve test test-slow test-all test-wheel bench lint format clean
 
 serve: .venv/core ## Serve MODEL, and the models in the folder MODELS, on HOST:PORT
 	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") $(if $(MODELS),--models "$(MODELS)") --host $(HOST) --port $(PORT)
@@ -21,6 +21,9 @@ test-slow: .venv/everything ## Run the slow tests
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile -m slow
 
 test-all: test test-slow ## Run all tests
+
+test-wheel: ## Build the wheel, install it into a new environment, and run a detection
+	PYTHON=$(PYTHON) .ci/test-wheel
 
 bench: .venv/everything .venv-rivals/made .venv-opencv5/made ## Measure everything next to its rivals; update the tables of README.md and docs/performance.md
 	mkdir -p runs/bench

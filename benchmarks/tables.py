@@ -26,7 +26,7 @@ def short(results: Results) -> Iterator[str]:
     if not cells:
         return
     rows = [[f"`{line['network']}`, {line['input']} px", *_contenders(results, line)] for line in cells]
-    yield from _table(("one photo, 2 threads, ms", *OURS, *RIVALS), rows)
+    yield from _table(("one image, 2 threads, ms", *OURS, *RIVALS), rows)
     yield from results.how("make bench")
 
 
@@ -92,7 +92,7 @@ def _ratios(results: Results) -> Iterator[Promise]:
     rows = line["contenders"]
     for rival, limit in LIMITS.items():
         ratio = rows[rival][results.ratio]
-        yield f"yolov2-voc in float32, one photo, 2 threads: at most {limit:.2f} of {rival}'s time", f"{ratio:.2f}", ratio <= limit
+        yield f"yolov2-voc in float32, one image, 2 threads: at most {limit:.2f} of {rival}'s time", f"{ratio:.2f}", ratio <= limit
     share = rows["boxwright"]["of_matrix_product"]
     yield "the same: at least 85% of the measured matrix-product rate", f"{share:.0%}", share >= 0.85
     ratio = rows["boxwright int8"][results.ms] / rows["opencv"][results.ms]
@@ -103,7 +103,7 @@ def _service(results: Results) -> Iterator[Promise]:
     for line in results.of("throughput"):
         added, share = line["added_ms_p50"], line["share_of_engine"]
         yield f"`POST /detect`, 500x375, `{line['model']}`: p50 at most network time + 8 ms", f"+ {added:.1f} ms", added <= 8
-        many = f"{line['clients']} clients at once, `{line['model']}`: at least 95% of the engine's own photos a second"
+        many = f"{line['clients']} clients at once, `{line['model']}`: at least 95% of the engine's own images a second"
         yield many, f"{share:.0%} of {line['engine_alone_per_second']:.1f}", share >= 0.95
 
 
@@ -148,7 +148,7 @@ def memory(results: Results) -> Iterator[str]:
         cells = [_mib(contenders[name]) if name in contenders else "-" for name in (*OURS, *RIVALS)]
         rows.append([f"`{line['network']}`", *cells])
     if rows:
-        yield from _table(("MiB after a photo / at most", *OURS, *RIVALS), rows)
+        yield from _table(("MiB after an image / at most", *OURS, *RIVALS), rows)
 
 
 def _mib(row: dict[str, float]) -> str:
@@ -187,7 +187,7 @@ def options(results: Results) -> Iterator[str]:
             for line in lines
             for field, unit in cells
         ]
-        yield from _table(("one photo", "", *names), rows)
+        yield from _table(("one image", "", *names), rows)
 
 
 def roofline(network: str) -> Callable[[Results], Iterator[str]]:

@@ -25,7 +25,7 @@ from detector.engines.cores import usable_cores
 SEEDS = (0, 1, 2)
 ROOT = Path(__file__).resolve().parents[1]
 
-HEADER = ("| | AP50 half-way | AP50 at the end | COCO AP at the end | val loss | time |", "|---|---|---|---|---|---|")
+HEADER = ("| | AP50 halfway | AP50 at the end | COCO AP at the end | val loss | time |", "|---|---|---|---|---|---|")
 
 Row = dict[str, Any]
 

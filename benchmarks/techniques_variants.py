@@ -20,17 +20,17 @@ RATES = {"adamw": 4.5e-3, "adam": 4.5e-3, "rmsprop": 4.9e-5, "adagrad": 2.9e-2, 
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "Transfer": {
-        "the base: backbone frozen throughout, its features kept": {},
-        "backbone frozen for a fifth of the run": COMPUTED | {"unfreeze_at": 0.8},
+        "the base: backbone frozen throughout, features cached": {},
+        "backbone frozen for the first fifth of the run": COMPUTED | {"unfreeze_at": 0.8},
         "nothing frozen": UNFROZEN,
         "all but the output frozen throughout": {"freeze": "all-but-head"},
-        "everything starts anew": SCRATCH,
+        "all layers initialised anew": SCRATCH,
     },
     "Loss": {
         "darknet's squared errors": {"loss": "darknet", "prior_photos": 0},
-        "anchors clustered anew": {"anchors": "kmeans"},
+        "anchors clustered again": {"anchors": "kmeans"},
     },
-    "Initialisation and activation of a new head": {
+    "Initialization and activation of a new head": {
         "He, leaky": NEW_HEAD,
         "Glorot": NEW_HEAD | {"init": "glorot"},
         "LeCun": NEW_HEAD | {"init": "lecun"},
@@ -41,7 +41,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         | {"activation": "selu", "init": "lecun", "batch_norm": "off", "dropout": 0.05, "learning_rate": 0.0001},
     },
     "Batch norm, dropout, decay": {
-        "batch norm trains, nothing frozen": UNFROZEN | {"batch_norm": "train"},
+        "batch norm trained, nothing frozen": UNFROZEN | {"batch_norm": "train"},
         "no batch norm: folded into the kernels": {"batch_norm": "off"},
         "new head without batch norm": NEW_HEAD | {"batch_norm": "off"},
         "new head without batch norm, a tenth of the rate": NEW_HEAD | {"batch_norm": "off", "learning_rate": 0.0001},
@@ -56,7 +56,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "none, ten times the rate": {"clip": "none", "learning_rate": 0.003},
         "global norm, ten times the rate": {"learning_rate": 0.003},
     },
-    "Optimisers, each at the rate that --find-learning-rate suggests": {
+    "Optimizers, each at the rate that --find-learning-rate suggests": {
         "adamw": {"learning_rate": RATES["adamw"]},
         "adam": {"optimizer": "adam", "weight_decay": 0.0, "learning_rate": RATES["adam"]},
         "rmsprop": {"optimizer": "rmsprop", "learning_rate": RATES["rmsprop"]},
@@ -83,6 +83,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "progressive: 96 pixels for half of the run": {"sizes": "96:0.5,128"},
         "multi-scale, one stride up and down": COMPUTED | {"multi_scale": 1},
         "three times as long": LONG,
-        "three times as long, early stopping after 2 checks without progress": LONG | {"patience": 2},
+        "three times as long, early stopping after 2 validations without improvement": LONG | {"patience": 2},
     },
 }  # fmt: skip

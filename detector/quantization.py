@@ -1,8 +1,8 @@
-"""8-bit quantisation of a model: its quantised layers and the value ranges of the tensors between its layers.
+"""8-bit quantization of a model: its quantized layers and the value ranges of the tensors between its layers.
 
-Each filter of a quantised kernel has 255 possible values, which are multiples of the filter's scale. Its largest magnitude determines the
-scale. Therefore `quantize_kernel` recovers the scales from a quantised kernel, and quantising it again does not change it. Batch norm
-scales whole filters, so it may be folded before or after quantisation.
+Each filter of a quantized kernel has 255 possible values, which are multiples of the filter's scale. Its largest magnitude determines the
+scale. Therefore `quantize_kernel` recovers the scales from a quantized kernel, and quantizing it again does not change it. Batch norm
+scales whole filters, so it may be folded before or after quantization.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ STEPS = 127
 
 @dataclass(frozen=True)
 class Quantization:
-    """Quantised layers and value ranges. Raises ModelError if a range is invalid. `check` compares it with a network."""
+    """Quantized layers and value ranges. Raises ModelError if a range is invalid. `check` compares it with a network."""
 
     layers: tuple[str, ...]  # convolutions that are computed in 8 bits
     ranges: Mapping[str, Range]  # by tensor of the ONNX graph: "conv1", "conv1/linear" before its activation, "pixels/scaled"
@@ -40,19 +40,19 @@ class Quantization:
         return self.ranges[tensor]
 
     def check(self, network: Network) -> None:
-        """Raise ModelError unless every quantised layer is a convolution of the network and named once."""
+        """Raise ModelError unless every quantized layer is a convolution of the network and named once."""
         convolutions = {layer.name for layer in network if isinstance(layer, Conv)}
         for name in self.layers:
             if name not in convolutions:
-                raise ModelError(f"the quantised layer {name!r} is not a convolution of the network.")
+                raise ModelError(f"the quantized layer {name!r} is not a convolution of the network.")
         if len(set(self.layers)) != len(self.layers):
-            raise ModelError("the list of quantised layers names a layer twice.")
+            raise ModelError("the list of quantized layers names a layer twice.")
 
 
 def quantize_kernel(
     kernel: NDArray[np.float32], axis: int, min_scales: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Quantise a kernel with one scale per filter.
+    """Quantize a kernel with one scale per filter.
 
     Args:
         kernel: Float kernel with filters along `axis`.
@@ -61,7 +61,7 @@ def quantize_kernel(
 
     Returns:
         Values -127..127 and the scale of each filter, 1 for a filter that is practically zero. A scale has 16 significant bits, so
-        that its multiples are exact in float32: quantising `values * scale` returns the same values and scale.
+        that its multiples are exact in float32: quantizing `values * scale` returns the same values and scale.
     """
     others = tuple(each for each in range(kernel.ndim) if each != axis % kernel.ndim)
     largest = np.abs(kernel).max(axis=others)

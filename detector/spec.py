@@ -125,7 +125,7 @@ class ModelDescription(Protocol):
 
     @property
     def quantization(self) -> Quantization | None:
-        """The quantised layers, or None for a float32 model."""
+        """The quantized layers, or None for a float32 model."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ from service.version import installed_version
 
 DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that explains what to do."
 
+TAGS = ("detect", "models", "health", "deepstack", "open inference protocol", "tensorflow serving")
+"""Order of the groups of endpoints in /docs."""
+SWAGGER_UI = {"validatorUrl": None, "defaultModelsExpandDepth": 0}
+"""No validator, because it is on the internet; and the list of schemas is collapsed."""
+
 
 def create_app(registry: Registry, settings: Settings, *, cores: int | None = None) -> FastAPI:
     """Create the application that serves the models of `registry`.
@@ -48,7 +53,8 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
         description=DESCRIPTION,
         redoc_url=None,
         static_url="/docs/static",
-        swagger_ui_parameters={"validatorUrl": None},  # otherwise Swagger UI contacts a validator on the internet
+        swagger_ui_parameters=SWAGGER_UI,
+        openapi_tags=[{"name": name} for name in TAGS],
         redirect_slashes=False,  # a redirect would repeat the Host header of the client
         dependencies=[Depends(OriginPolicy(settings.host, settings.allowed_hosts, settings.cors_origins))],
     )

@@ -29,7 +29,7 @@ def line(**others):
 
 def test_short_table_has_times_and_our_ratio_to_each_rival():
     head, _, cells, _, how = TABLES["short"](Results([line()]))
-    assert head == "| one photo, 2 threads, ms | boxwright | boxwright int8 | onnxruntime | openvino | tensorflow | opencv | tensornets |"
+    assert head == "| one image, 2 threads, ms | boxwright | boxwright int8 | onnxruntime | openvino | tensorflow | opencv | tensornets |"
     assert cells == "| `yolov2-voc`, 416 px | 180 | 60 | - | - | 200 (0.90) | 200 (0.90) | 400 (0.45) |"
     assert how == "Medians of time, by `make bench`, on Abacus (avx2), 2 cores, load 1.5 to 1.5; onnxruntime 1.2.3."
 
@@ -76,8 +76,8 @@ def test_every_contender_is_compared_with_ours_in_its_precision():
 
 def test_promises_are_compared_with_the_measurements():
     kept = {cells.split(" | ")[0].removeprefix("| "): cells.split(" | ")[1:] for cells in TABLES["promises"](Results([line()]))}
-    assert kept["yolov2-voc in float32, one photo, 2 threads: at most 0.92 of opencv's time"] == ["0.90", "kept |"]
-    assert kept["yolov2-voc in float32, one photo, 2 threads: at most 0.80 of tensorflow's time"] == ["0.90", "**not kept** |"]
+    assert kept["yolov2-voc in float32, one image, 2 threads: at most 0.92 of opencv's time"] == ["0.90", "kept |"]
+    assert kept["yolov2-voc in float32, one image, 2 threads: at most 0.80 of tensorflow's time"] == ["0.90", "**not kept** |"]
     assert kept["yolov2-voc in 8 bits: at most 0.65 of opencv's float32"] == ["0.30", "kept |"]
 
 

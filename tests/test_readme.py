@@ -32,25 +32,46 @@ def folder(tmp_path_factory, tiny_model):
     (folder / "mine.names").write_text("\n".join(tiny_model.spec.labels))
     assert "$ mkdir models" in LINES
     (folder / "models").mkdir()
-    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (folder / "mydata" / part).mkdir(parents=True)
+    (folder / "mydata").mkdir()
     with Image.open(ROOT / "docs" / "photos" / "cat.jpg") as cat:
-        annotate(folder / "mydata", "train", "mirrored", ImageOps.mirror(cat), (14, 451))
-        annotate(folder / "mydata", "val", "cat", cat, (1, 438))
+        for brightness in (0.8, 0.9, 1.0):
+            darker = cat.point(lambda value, brightness=brightness: int(value * brightness))
+            annotate(folder / "mydata", f"mirrored-{brightness}", ImageOps.mirror(darker), (14, 451))
+            annotate(folder / "mydata", f"cat-{brightness}", darker, (1, 438))
     return folder
 
 
-def annotate(data, image_set, name, photo, columns):
-    """Write a photo of a cat, its annotation with a box between the two columns, and its image set."""
-    photo.save(data / "JPEGImages" / f"{name}.jpg")
-    (data / "ImageSets" / "Main" / f"{image_set}.txt").write_text(f"{name}\n")
+def annotate(data, name, photo, columns):
+    """Write a photo of a cat and, as LabelImg does, an .xml file next to it with a box between the two columns."""
+    photo.save(data / f"{name}.jpg")
     box = f"<bndbox><xmin>{columns[0]}</xmin><ymin>1</ymin><xmax>{columns[1]}</xmax><ymax>257</ymax></bndbox>"
-    (data / "Annotations" / f"{name}.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
+    (data / f"{name}.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
+
+
+def environment(folder):
+    return os.environ | {"PYTHONPATH": str(ROOT), "BOXWRIGHT_HOME": str(folder / "home"), "BOXWRIGHT_OFFLINE": "1"}
 
 
 def run(arguments, folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "BOXWRIGHT_HOME": str(folder / "home"), "BOXWRIGHT_OFFLINE": "1"}
-    return subprocess.run([sys.executable, "-m", "cli.main", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
+
+
+def words_of(command):
+    return shlex.split(command, comments=True)
+
+
+def serve_until_ready(arguments, folder):
+    """Start the service on a free port, stop it when its log says that it listens, and return its exit code."""
+    command = [sys.executable, "-m", "cli.main", *arguments, "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True) as process:
+        log = []
+        for line in process.stderr:
+            log.append(line)
+            if "Uvicorn running" in line:
+                process.terminate()
+    assert any("Uvicorn running" in line for line in log), "".join(log)
+    return process.returncode
 
 
 def test_make_serve_and_make_test_are_the_first_commands():
@@ -64,17 +85,40 @@ def test_every_command_that_needs_no_download_runs(folder):
     chosen = [command for command in COMMANDS if DOWNLOADED not in command and SERVICE_URL not in command]
     assert len(chosen) >= 8
     for command in chosen:
-        words = shlex.split(command)
+        words = words_of(command)
+        if words[0] == "serve":
+            assert serve_until_ready(words, folder) == 0
+            continue
         completed = run(words + SHORTENING.get(words[0], []), folder)
         assert completed.returncode == 0, f"boxwright {command}: {completed.stderr}"
+        assert "Traceback" not in completed.stderr
     assert (folder / "annotated" / "cat.boxes.jpg").read_bytes() == (ROOT / "docs" / "photos" / "cat.boxes.jpg").read_bytes()
+
+
+def test_own_data_need_these_commands_in_this_order():
+    names = [" ".join(words_of(command)[: 2 if command.startswith("data") else 1]) for command in COMMANDS]
+    start = names.index("data check")
+    assert names[start : start + 6] == ["data check", "data split", "data preview", "finetune", "detect", "serve"]
+
+
+def test_raccoon_data_are_laid_out_so_that_they_can_be_checked(folder):
+    published = folder / "raccoon"
+    for name, source in (("images", "*.jpg"), ("annotations", "*.xml")):
+        (published / "raccoon_dataset" / name).mkdir(parents=True)
+        for path in (folder / "mydata").glob(source):
+            shutil.copy(path, published / "raccoon_dataset" / name)
+    first = LINES.index("git clone https://github.com/datitran/raccoon_dataset")
+    copies = LINES[first + 1 : LINES.index("```", first)]
+    subprocess.run(" && ".join(copies), shell=True, cwd=published, check=True)
+    completed = run(["data", "check", "mydata"], published)
+    assert (completed.returncode, completed.stdout.splitlines()[:2]) == (0, ["cat\t6", "boxes\t6"])
 
 
 def test_commands_that_need_a_download_name_the_pull_command(folder):
     chosen = [command for command in COMMANDS if DOWNLOADED in command]
     assert len(chosen) == 3
     for command in chosen:
-        completed = run(shlex.split(command), folder)
+        completed = run(words_of(command), folder)
         assert completed.returncode == 2
         assert f"boxwright weights pull {DOWNLOADED}" in completed.stderr
 

@@ -14,7 +14,7 @@ try:
     from matplotlib.font_manager import FontProperties, findfont, get_font
     from matplotlib.text import Text
 except ModuleNotFoundError as error:
-    raise MissingExtra("plots need matplotlib, which is not installed: pip install 'boxwright[train]'.") from error
+    raise MissingExtra("plots need matplotlib, which is not installed. Install the extra 'train'.") from error
 
 COLOURS = ("#3b6fb6", "#e08a1e", "#4f9d69", "#a05195", "#8a8a8a")
 MAX_LABEL_LENGTH = 40

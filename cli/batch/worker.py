@@ -57,7 +57,7 @@ class BatchWorker:
         if journal.crashes < MAX_CRASHES:
             return None
         problem = f"{journal.crashes} processes died while reading it. It may need too much memory, or trigger a bug in Boxwright."
-        return BatchRow(path_text(image), kind="killer", problem=problem)
+        return BatchRow(path_text(image), kind="worker-crash", problem=problem)
 
     def _row(self, image: Path) -> BatchRow:
         try:

@@ -27,6 +27,8 @@ def finetune_command(
         Path | None,
         typer.Argument(
             metavar="[DATASET]",
+            exists=True,
+            file_okay=False,
             help="A VOC-style folder with image sets; see 'boxwright data split'.",
             show_default=False,
         ),

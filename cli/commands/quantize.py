@@ -44,7 +44,7 @@ def quantize_command(
     from cli.output.terminal import print_next_step
     from detector.errors import SettingError
     from training.data.calibration_images import calibration_images
-    from weights.engines.precision import QUANTISED_FROM_ARRAYS
+    from weights.engines.precision import QUANTIZED_FROM_ARRAYS
     from weights.formats.safetensors import arrays_checksum, save_model
     from weights.hub.resolve import MODEL_SUFFIX
     from weights.quantization.quantize import quantize_model
@@ -56,17 +56,17 @@ def quantize_command(
         require_packages("measuring AP", "pycocotools")
     loaded = load_named_model(model)
     if loaded.quantization is not None:
-        raise SettingError(f"{model} is already in 8 bits. Quantise the float32 model that it was made from.")
+        raise SettingError(f"{model} is already in 8 bits. Quantize the float32 model that it was made from.")
     images, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
     with progress_bar("calibrating", len(images)) as advance:
         result = quantize_model(loaded, list(_pixels(loaded.spec, images)), on_image=advance)
-    origin = {"quantised_from": loaded.name, "calibration_photos": str(len(images))}
+    origin = {"quantized_from": loaded.name, "calibration_images": str(len(images))}
     if Path(model).is_file():
-        origin[QUANTISED_FROM_ARRAYS] = arrays_checksum(Path(model))
-    quantised = _with_provenance(result.model, out.stem, origin)
+        origin[QUANTIZED_FROM_ARRAYS] = arrays_checksum(Path(model))
+    quantized = _with_provenance(result.model, out.stem, origin)
     facts = {"logits_over_error_db": f"{result.snr_db:.1f}", "left_in_float32": ", ".join(result.float_layers) or "none"}
     facts |= _compare_precision(loaded, result.model, samples, f"{calibration.resolve().name}, {val_set}")
-    save_model(_with_provenance(quantised, out.stem, facts), out)
+    save_model(_with_provenance(quantized, out.stem, facts), out)
     for name, text in facts.items():
         typer.echo(f"{name}: {text}")
     typer.echo(f"{out}: {out.stat().st_size:,} bytes.")
@@ -134,4 +134,4 @@ def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sampl
             )
             advice = " Calibrate on more images that resemble those of the task." if each == "int8" else ""
             print_error(f"{amount}, so '--precision auto' does not use it.{advice}", warning=True)
-    return {ap_key(each): ap50_text(ap50, f"{len(samples)} photos ({name})") for each, ap50 in measured.items()}
+    return {ap_key(each): ap50_text(ap50, f"{len(samples)} images ({name})") for each, ap50 in measured.items()}

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import DeviceOption, EngineOption, InputSizeOption, PrecisionOption, SettingsFileOption
-from detector.errors import SettingError
+from cli.output.terminal import count_of
+from detector.errors import SettingError, join_names
 
 if TYPE_CHECKING:
     from service.models.loaded_model import LoadedModel
@@ -130,8 +131,8 @@ def _with_log_format(settings: "Settings") -> "Settings":
 
 
 def describe_service(registry: "Registry", settings: "Settings") -> str:
-    """Return one line for the log: models, number of classes, address, and who may use the service."""
-    models = ", ".join(map(_describe_model, registry)) or "no model yet"
+    """Return one line for the log: models, their labels, address, and who may use the service."""
+    models = "; ".join(map(_describe_model, registry)) or "no model yet"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{settings.port}" if settings.port else f"a free port of {host}"
     if settings.key_hashes:
@@ -143,7 +144,9 @@ def describe_service(registry: "Registry", settings: "Settings") -> str:
 
 
 def _describe_model(model: "LoadedModel") -> str:
-    return f"{model.name} ({len(model.detector.spec.labels)} classes) in {model.precision} with {model.engine}"
+    """Return "pets (2 classes: cat, dog) in float32 with onnxruntime"."""
+    labels = model.detector.spec.labels
+    return f"{model.name} ({count_of(len(labels), 'class')}: {join_names(labels)}) in {model.precision} with {model.engine}"
 
 
 def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bool) -> None:

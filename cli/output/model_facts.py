@@ -86,6 +86,8 @@ def print_summary(summary: dict[str, Any], *, with_layers: bool) -> None:
     else:
         facts["memory"] = "none"
     facts |= {
+        "operations": f"{summary['operations'] / 1e9:.2f} GFLOP per image",
+        "input_size": f"{summary['input_size']} px",
         "layers": f"{len(layers)}{'' if with_layers else ' (--layers lists them)'}",
         "in_8_bits": f"{len(summary['in_8_bits'])} of {convolutions} convolutions",
         "anchors": ", ".join(f"{width:.2f} x {height:.2f}" for width, height in summary["anchors"]),

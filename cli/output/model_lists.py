@@ -66,7 +66,7 @@ def _catalogue_model(entry: Entry, *, available: bool) -> KnownModel:
 
 
 def _number(precision: str | None) -> str | None:
-    """Return "0.804" of "0.8043 on set val, 301 photos"."""
+    """Return "0.804" of "0.8043 on set val, 301 images"."""
     return f"{float(precision.split()[0]):.3f}" if precision else None
 
 

@@ -58,7 +58,7 @@ def load_engine(
         model: The model to run.
         name: Engine name. "auto" is onnxruntime, or openvino for a precision or device that onnxruntime lacks.
         device: What computes. "auto" is CUDA for an onnxruntime that has it, and otherwise the CPU.
-        precision: None is that of the model: int8 for a quantised model if the engine can, otherwise float32.
+        precision: None is that of the model: int8 for a quantized model if the engine can, otherwise float32.
         threads: Threads of one call. None uses all processors. TensorFlow reads TF_NUM_INTRAOP_THREADS instead.
         concurrent_sessions: Expect parallel calls. An engine may then use memory for a second, single-threaded session.
 
@@ -82,7 +82,7 @@ def load_engine(
         module = importlib.import_module(f"detector.engines.{chosen}")
     except ModuleNotFoundError as error:
         extra = "openvino" if chosen == "openvino" else "train"
-        raise MissingExtra(f"engine {chosen!r} needs {error.name}, which is not installed: pip install 'boxwright[{extra}]'.") from error
+        raise MissingExtra(f"engine {chosen!r} needs {error.name}, which is not installed. Install the extra '{extra}'.") from error
     match chosen:
         case "tensorflow":
             engine: Engine = module.TensorflowEngine.of(model)

@@ -53,7 +53,7 @@ class OnnxEngine:
         """Build the graph and load it.
 
         Args:
-            model: The model to run, in 8 bits if it is quantised.
+            model: The model to run, in 8 bits if it is quantized.
             device: See `execution_providers`.
             threads: Threads of one call. None uses all processors of this process.
             cache_folder: Write GRAPH_FILE and KERNELS_FILE there, for `from_cache`.
@@ -221,7 +221,7 @@ _ONNXRUNTIME_ERRORS = (
     errors.RuntimeException,
 )
 _HARMFUL_OPTIMIZERS = ["WeightBiasQuantization"]
-"""It also quantises float32 convolutions between two quantised tensors, with one scale for all filters. On `everyday`, whose first
+"""It also quantizes float32 convolutions between two quantized tensors, with one scale for all filters. On `everyday`, whose first
 depthwise layer stays in float32 for accuracy, it increased the error of the logits tenfold."""
 
 

@@ -47,7 +47,7 @@ class OpenvinoEngine:
         """Build the graph and compile it for one image.
 
         Args:
-            model: The model to run, in 8 bits if it is quantised.
+            model: The model to run, in 8 bits if it is quantized.
             device: "auto" is the CPU. "gpu" and "npu" are those of Intel.
             precision: "bfloat16" for that precision. Otherwise the other layers compute in exact float32.
             threads: Threads of one call. None uses all processors of this process.

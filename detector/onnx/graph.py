@@ -1,4 +1,4 @@
-"""Layers and arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits for quantised layers.
+"""Layers and arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits for quantized layers.
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
 
@@ -44,7 +44,7 @@ def build_onnx_parts(model: Model) -> OnnxParts:
     """Build the graph and its kernels separately. 8-bit kernels are always in the graph.
 
     Raises:
-        ModelError: The quantisation lacks the range of a tensor.
+        ModelError: The quantization lacks the range of a tensor.
     """
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)

@@ -1,4 +1,4 @@
-"""Quantise convolutions of a float32 ONNX graph to 8 bits, with quantise-dequantise pairs that onnxruntime fuses.
+"""Quantize convolutions of a float32 ONNX graph to 8 bits, with quantize-dequantize pairs that onnxruntime fuses.
 
 Tensors between layers are unsigned, with one scale and zero point each. Kernels are signed, with one scale per filter (Jacob et al.,
 arXiv 1712.05877; Krishnamoorthi, arXiv 1806.08342). Biases have 32 bits. The other layers stay in float32.
@@ -24,7 +24,7 @@ Kernels = dict[str, NDArray[np.float32]]
 
 
 def quantize_graph(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization) -> tuple[onnx.ModelProto, Kernels]:
-    """Quantise a graph of `graph.build_onnx_parts`. Return the new graph and the kernels that stay outside it.
+    """Quantize a graph of `graph.build_onnx_parts`. Return the new graph and the kernels that stay outside it.
 
     Raises:
         ModelError: The range of a tensor is missing.
@@ -52,17 +52,17 @@ def quantize_graph(graph: onnx.ModelProto, kernels: Kernels, quantization: Quant
 
 @dataclass
 class _GraphRewriter:
-    """Builds the quantised graph node by node."""
+    """Builds the quantized graph node by node."""
 
     quantization: Quantization
     kernels: Kernels
     constants: dict[str, onnx.TensorProto]
     clipped: set[str]  # inputs of Relu or Clip
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    pairs: dict[str, Range] = field(default_factory=dict)  # tensors that are followed by a quantise-dequantise pair
+    pairs: dict[str, Range] = field(default_factory=dict)  # tensors that are followed by a quantize-dequantize pair
 
     def add(self, node: onnx.NodeProto) -> None:
-        """Add a node, in 8 bits if its layer is quantised or its inputs are."""
+        """Add a node, in 8 bits if its layer is quantized or its inputs are."""
         output, first = node.output[0], node.input[0]
         if node.op_type == "Conv" and output.removesuffix("/linear") in self.quantization.layers:
             self._convolution(node)
@@ -80,10 +80,10 @@ class _GraphRewriter:
             self.copy(node)
 
     def copy(self, node: onnx.NodeProto, sources: list[str] | None = None) -> None:
-        """Add a copy of a node that reads dequantised tensors where they exist."""
+        """Add a copy of a node that reads dequantized tensors where they exist."""
         copied = onnx.NodeProto()
         copied.CopyFrom(node)
-        copied.input[:] = sources or [f"{source}/dequantised" if source in self.pairs else source for source in node.input]
+        copied.input[:] = sources or [f"{source}/dequantized" if source in self.pairs else source for source in node.input]
         self.nodes.append(copied)
 
     def _convolution(self, node: onnx.NodeProto) -> None:
@@ -97,26 +97,26 @@ class _GraphRewriter:
         bias_scales = scale.astype(np.float64) * kernel_scales
         bias_steps = np.rint(bias / bias_scales).astype(np.int32)
         weights = [
-            self._dequantised(node.input[1], kernel, kernel_scales),
-            self._dequantised(node.input[2], bias_steps, bias_scales.astype(np.float32)),
+            self._dequantized(node.input[1], kernel, kernel_scales),
+            self._dequantized(node.input[2], bias_steps, bias_scales.astype(np.float32)),
         ]
-        self.copy(node, [f"{source}/dequantised", *weights])
+        self.copy(node, [f"{source}/dequantized", *weights])
         if output in self.clipped:
             self.pairs[output] = self.quantization.range_of(output.removesuffix("/linear"))
         else:
             self._pair(output, self.quantization.range_of(output))
 
-    def _dequantised(self, name: str, values: NDArray[np.generic], scales: NDArray[np.float32]) -> str:
-        """Add an integer constant with one scale per filter, and dequantise it."""
+    def _dequantized(self, name: str, values: NDArray[np.generic], scales: NDArray[np.float32]) -> str:
+        """Add an integer constant with one scale per filter, and dequantize it."""
         sources = [self._constant(f"{name}/steps", values), self._constant(f"{name}/step", scales)]
         zero = self._constant(f"{name}/zero", np.zeros(len(scales), values.dtype))
-        self.nodes.append(helper.make_node("DequantizeLinear", [*sources, zero], [f"{name}/dequantised"], f"{name}/dequantised", axis=0))
-        return f"{name}/dequantised"
+        self.nodes.append(helper.make_node("DequantizeLinear", [*sources, zero], [f"{name}/dequantized"], f"{name}/dequantized", axis=0))
+        return f"{name}/dequantized"
 
     def _pair(self, tensor: str, value_range: Range) -> None:
         scale, zero = _scale(value_range)
         parameters = [self._constant(f"{tensor}/scale", scale), self._constant(f"{tensor}/zero", zero)]
-        names = f"{tensor}/quantised", f"{tensor}/dequantised"
+        names = f"{tensor}/quantized", f"{tensor}/dequantized"
         self.nodes.append(helper.make_node("QuantizeLinear", [tensor, *parameters], [names[0]], names[0]))
         self.nodes.append(helper.make_node("DequantizeLinear", [names[0], *parameters], [names[1]], names[1]))
         self.pairs[tensor] = value_range

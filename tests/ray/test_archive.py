@@ -191,7 +191,7 @@ from cli.batch.manifest import Manifest
 from cli.batch.worker import CrashJournal
 with CrashJournal(Path("out"), 0) as journal:
     for photo in journal.track(Manifest.read(Path("out")).chunk(0)):
-        if photo.name == "killer.jpg":
+        if photo.name == "poison.jpg":
             os._exit(9)
 """
 
@@ -215,7 +215,7 @@ def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatc
     from cli.batch.worker import MAX_CRASHES
 
     monkeypatch.chdir(tmp_path)
-    names = ("a.jpg", "killer.jpg", "z.jpg")
+    names = ("a.jpg", "poison.jpg", "z.jpg")
     (tmp_path / "out").mkdir()
     paths = [tmp_path / name for name in names]
     for seed, path in enumerate(paths):
@@ -226,7 +226,7 @@ def test_image_that_crashes_workers_is_skipped(tmp_path, make_worker, monkeypatc
         assert crashed.returncode == 9
     make_worker()({"chunk": [0]})
     kinds = {row["photo"].rpartition("/")[2]: row["kind"] for row in rows_of(tmp_path / "out")}
-    assert kinds == {"a.jpg": None, "killer.jpg": "killer", "z.jpg": None}
+    assert kinds == {"a.jpg": None, "poison.jpg": "worker-crash", "z.jpg": None}
     assert not list((tmp_path / "out").glob(".*.journal"))
 
 

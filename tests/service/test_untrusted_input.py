@@ -1,6 +1,6 @@
 """Mutated images and forms: never an internal error, and no growth of threads or memory.
 
-python -m pytest tests/service/test_untrusted_input.py --strangers 10000      sends 10,000 images and 10,000 forms
+python -m pytest tests/service/test_untrusted_input.py --untrusted-inputs 10000      sends 10,000 images and 10,000 forms
 """
 
 import asyncio
@@ -22,7 +22,7 @@ MAX_GROWTH = 1.03
 
 @pytest.fixture(scope="module")
 def count(request):
-    return request.config.getoption("--strangers")
+    return request.config.getoption("--untrusted-inputs")
 
 
 @pytest.fixture(scope="module")

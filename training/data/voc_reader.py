@@ -27,7 +27,7 @@ try:
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 except ModuleNotFoundError as error:
-    raise MissingExtra("reading VOC annotations needs defusedxml, which is not installed: pip install 'boxwright[train]'.") from error
+    raise MissingExtra("reading VOC annotations needs defusedxml, which is not installed. Install Boxwright again.") from error
 
 MAX_XML_BYTES = 8 * 2**20
 MAX_DEPTH = 20

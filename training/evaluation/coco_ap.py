@@ -40,7 +40,7 @@ def coco_ap(detections: Sequence[Detections], truths: Sequence[ImageTruth], clas
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ModuleNotFoundError as error:
-        raise MissingExtra("COCO's AP needs pycocotools, which is not installed: pip install 'boxwright[train]'.") from error
+        raise MissingExtra("COCO's AP needs pycocotools, which is not installed. Install the extra 'train'.") from error
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = _index(COCO(), truths, classes)
         evaluation = COCOeval(truth, _results(truth, detections), "bbox")

@@ -50,7 +50,7 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
     """Yield advice with the commands to run, most useful first."""
     run, data = quote(str(record.folder.path)), quote(record.task.dataset)
     model = quote(str(record.folder.path / "best.safetensors"))
-    if record.outcome is None or "Resume" in record.outcome["why"]:
+    if record.outcome is None or record.outcome["why"].lower().startswith("interrupted"):
         yield NextStep("Continue this run from its last checkpoint:", f"boxwright finetune --resume {run}")
     if results is None:
         return

@@ -89,7 +89,7 @@ class ModelWriter(Callback):
 
     def on_improvement(self, run: "Run", metrics: StepMetrics) -> None:
         """Save best.safetensors."""
-        self._save(run, "best", {"ap50": f"{metrics['ap50']:.4f} on set {run.setup.task.val_set}, {len(run.setup.val)} photos"})
+        self._save(run, "best", {"ap50": f"{metrics['ap50']:.4f} on set {run.setup.task.val_set}, {len(run.setup.val)} images"})
 
     def on_end(self, run: "Run") -> None:
         """Save last.safetensors."""
@@ -99,7 +99,7 @@ class ModelWriter(Callback):
         setup, batches = run.setup, run.setup.batches
         provenance = {
             "fine-tuned from": setup.start.model.name,
-            "data": f"{Path(setup.task.dataset).name}, set {setup.task.train_set}, {len(batches.samples)} photos",
+            "data": f"{Path(setup.task.dataset).name}, set {setup.task.train_set}, {len(batches.samples)} images",
             "step": f"{run.state.step} of {batches.steps}",
             "config": setup.config.model_dump_json(exclude_defaults=True),
             **measured,

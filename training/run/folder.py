@@ -55,8 +55,11 @@ class RunFolder:
         """Open the folder of an existing run. Raises TrainingError if it is not a run folder, ConfigError."""
         try:
             task = Task(**json.loads((path / "run.json").read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            problem = "it has no run.json" if path.is_dir() else "there is no such folder"
+            raise TrainingError(f"{path}: not a run folder: {problem}. Give a folder that 'boxwright finetune' created.") from error
         except (OSError, ValueError, TypeError) as error:
-            raise TrainingError(f"{path}: not a run folder ({error}). Give a folder that `boxwright finetune` created.") from error
+            raise TrainingError(f"{path}: not a run folder ({error}). Give a folder that 'boxwright finetune' created.") from error
         return cls(path), task, Config.read(path / "config.toml")
 
     def relocate(self, task: Task) -> None:

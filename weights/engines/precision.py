@@ -22,7 +22,7 @@ MAX_AP_LOSS = 0.005
 """Largest loss of AP50 against float32 that "auto" accepts."""
 INT8_SUFFIX = "-int8"
 """Ends the name of the 8-bit version of a model file, before the suffix."""
-QUANTISED_FROM_ARRAYS = "quantised_from_arrays"
+QUANTIZED_FROM_ARRAYS = "quantized_from_arrays"
 """Provenance key of an 8-bit model: the checksum of the arrays that it was made from."""
 
 _AP_KEYS: Mapping[Precision, tuple[str, ...]] = {
@@ -138,7 +138,7 @@ def _int8_version(source: ModelSource, header: ModelHeader) -> tuple[ModelSource
     if not path.is_file():
         return None
     other = read_header(path)
-    made_from_this = other.provenance.get(QUANTISED_FROM_ARRAYS) == arrays_checksum(source.path)
+    made_from_this = other.provenance.get(QUANTIZED_FROM_ARRAYS) == arrays_checksum(source.path)
     if other.quantization is None or not made_from_this:
         return None
     return replace(source, path=path, name=header.name), other.provenance

@@ -103,7 +103,7 @@ def _write_and_run(exporter: Exporter, model: Model, path: Path, images: Batch) 
         exporter.write(model, path)
         return exporter.run(path, images)
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"this export needs {error.name}, which is not installed: pip install 'boxwright[train]'.") from error
+        raise MissingExtra(f"this export needs {error.name}, which is not installed. Install the extra 'train'.") from error
 
 
 def _write_onnx(model: Model, path: Path) -> None:

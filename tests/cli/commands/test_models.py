@@ -59,14 +59,14 @@ def test_old_versions_are_deleted_with_keep(models, model_file):
 
 
 def test_json_list_has_labels_precision_and_damaged_files(models, folder, tiny_model, model_file):
-    save_model(replace(tiny_model, provenance={"ap50": "0.5000 on set val, 4 photos"}), model_file)
+    save_model(replace(tiny_model, provenance={"ap50": "0.5000 on set val, 4 images"}), model_file)
     models("add", model_file)
     (folder / "flat.safetensors").write_bytes(b"no model")
     shutil.copy(model_file, folder / "my model.safetensors")
     listed = json.loads(models("list", "--json").out)
     flat, tiny = listed["versions"]
     assert (flat["name"], flat["state"]) == ("flat", "damaged")
-    assert (tiny["labels"], tiny["ap"], tiny["state"]) == (3, "0.5000 on set val, 4 photos", "newest")
+    assert (tiny["labels"], tiny["ap"], tiny["state"]) == (3, "0.5000 on set val, 4 images", "newest")
     assert tiny["file"] == str(folder / "tiny" / "1" / "model.safetensors")
     assert len(listed["problems"]) == 2
     assert "my model" in models("list").err

@@ -30,17 +30,17 @@ def dataset(tmp_path):
     return tmp_path / "data"
 
 
-def test_a_quantised_model_file_has_its_loss_of_precision_as_provenance(boxwright, dataset, tmp_path):
+def test_a_quantized_model_file_has_its_loss_of_precision_as_provenance(boxwright, dataset, tmp_path):
     out = tmp_path / "small.safetensors"
     result = boxwright("quantize", "everyday", "--calibration", dataset, "--out", out)
     assert result.code == 0, result.err
     header, exact = read_header(out), load_model(EVERYDAY)
     assert (header.name, header.dtype, header.spec) == ("small", "int8", exact.spec)
-    assert header.provenance["quantised_from"] == "everyday"
-    assert header.provenance["calibration_photos"] == "2"
+    assert header.provenance["quantized_from"] == "everyday"
+    assert header.provenance["calibration_images"] == "2"
     assert header.provenance["left_in_float32"] == "none"
     for fact in ("ap50_before", "ap50_after"):
-        assert header.provenance[fact] == "1.0000 on 2 photos (data, val)"
+        assert header.provenance[fact] == "1.0000 on 2 images (data, val)"
         assert f"{fact}: 1.0000" in result.out
     assert out.stat().st_size < 0.3 * sum(array.nbytes for array in exact.arrays.values())
     result = boxwright("evaluate", dataset, "--model", out, "--json")
@@ -71,7 +71,7 @@ def test_images_without_annotations_are_enough(boxwright, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # raised inside Keras
 @pytest.mark.parametrize("target", ["darknet", "onnx", "safetensors", "keras"])
-def test_every_export_of_a_quantised_model_has_the_same_output(boxwright, target, tmp_path, monkeypatch):
+def test_every_export_of_a_quantized_model_has_the_same_output(boxwright, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = boxwright("export", "everyday-int8", "--to", target)
     assert result.code == 0, result.err
@@ -88,14 +88,14 @@ def test_training_starts_from_the_rounded_kernels_in_float32(random_arrays):
     spec = ModelSpec(("cat",), ((1.0, 1.0), (2.0, 2.0)), layers, 64)
     model = Model("small", spec, random_arrays(layers, 3))
     photos = list(np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32))
-    quantised = quantize_model(model, photos, min_snr_db=0).model
-    start = transfer(quantised, ["cat"], spec.anchors, Config())
+    quantized = quantize_model(model, photos, min_snr_db=0).model
+    start = transfer(quantized, ["cat"], spec.anchors, Config())
     assert start.model.quantization is None
-    np.testing.assert_array_equal(start.model.arrays["a/kernel"], quantised.arrays["a/kernel"])
+    np.testing.assert_array_equal(start.model.arrays["a/kernel"], quantized.arrays["a/kernel"])
     assert load_engine(start.model)(photos[0][None]).shape == (1, 32, 32, 2, 6)
 
 
-def test_a_model_that_cannot_be_quantised_is_reported_in_one_sentence(boxwright, tmp_path):
+def test_a_model_that_cannot_be_quantized_is_reported_in_one_sentence(boxwright, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "small.safetensors"
     photos.mkdir()
     result = boxwright("quantize", "everyday", "--calibration", photos, "--out", out)

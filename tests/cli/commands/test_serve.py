@@ -76,13 +76,14 @@ def test_an_address_of_another_machine_is_reported_in_one_sentence(boxwright):
 )
 def test_the_description_has_model_address_and_access(model_file, changes, expected):
     settings = read_settings(model=str(model_file), **changes)
-    assert describe_service(load_registry(settings), settings) == f"serving tiny-random (3 classes) in float32 with onnxruntime {expected}"
+    served = "serving tiny-random (3 classes: cat, dog, person) in float32 with onnxruntime"
+    assert describe_service(load_registry(settings), settings) == f"{served} {expected}"
 
 
 def test_the_log_describes_the_service(start_service, model_file):
     service = start_service(model_file)
     service.stop()
-    assert any("serving tiny-random (3 classes)" in line for line in service.log)
+    assert any("serving tiny-random (3 classes: cat, dog, person)" in line for line in service.log)
 
 
 def test_ctrl_c_ends_the_service_with_exit_code_130(model_file):
@@ -112,4 +113,4 @@ def test_a_terminal_gets_text_logs_and_a_pipe_json(model_file, start_service):
             service.terminate()
             with suppress(OSError):  # the terminal is closed when the process ends
                 file.read()
-    assert "INFO    serving tiny-random (3 classes) in float32 with onnxruntime at" in line
+    assert "INFO    serving tiny-random (3 classes: cat, dog, person) in float32 with onnxruntime at" in line

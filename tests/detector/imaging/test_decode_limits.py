@@ -17,7 +17,7 @@ MB = 2**20
 
 
 def jpeg_tables():
-    """Return quantisation and Huffman tables of a Pillow JPEG."""
+    """Return quantization and Huffman tables of a Pillow JPEG."""
     out = io.BytesIO()
     Image.new("RGB", (16, 16)).save(out, "JPEG", subsampling=0)
     data, at, parts = out.getvalue(), 2, []

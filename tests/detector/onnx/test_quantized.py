@@ -1,4 +1,4 @@
-"""8-bit inference against integer arithmetic and against float32, and invalid quantisations."""
+"""8-bit inference against integer arithmetic and against float32, and invalid quantizations."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def model_of(random_arrays, *layers):
 
 
 @given(arrays(np.float32, (3, 3, 2, 5), elements=numbers))
-def test_quantising_a_kernel_again_does_not_change_it(kernel):
+def test_quantizing_a_kernel_again_does_not_change_it(kernel):
     values, scales = quantize_kernel(kernel, -1)
     rounded = values * scales
     values_again, scales_again = quantize_kernel(rounded, -1)
@@ -38,7 +38,7 @@ def test_quantising_a_kernel_again_does_not_change_it(kernel):
     assert (np.abs(rounded - kernel) <= scales * 0.505 + 1e-30).all()
 
 
-def test_a_quantised_convolution_equals_integer_arithmetic(random_arrays):
+def test_a_quantized_convolution_equals_integer_arithmetic(random_arrays):
     layer = Conv("a", 4, normalize=False, activation="linear")
     model = model_of(random_arrays, layer)
     arrays = dict(model.arrays)
@@ -52,8 +52,8 @@ def test_a_quantised_convolution_equals_integer_arithmetic(random_arrays):
     bias_step = scales / np.float32(255)  # the scale of the pixels is 1 / 255
     exact = (sums + np.rint(arrays["a/bias"] / bias_step)) * bias_step
     low, high = float(exact.min()), float(exact.max())
-    quantised = replace(model, quantization=Quantization(("a",), {"pixels/scaled": (0, 1), "a": (low, high)}))
-    logits = load_engine(quantised)(x)[0]
+    quantized = replace(model, quantization=Quantization(("a",), {"pixels/scaled": (0, 1), "a": (low, high)}))
+    logits = load_engine(quantized)(x)[0]
     scale = (high - low) / 255
     assert np.abs(logits - exact).max() <= 0.51 * scale
     assert np.abs(np.rint((logits - logits.min()) / scale) - (logits - logits.min()) / scale).max() < 1e-2
@@ -67,17 +67,17 @@ def test_a_kernel_that_batch_norm_scales_to_zero_leaves_the_shift(gamma, gain, r
     arrays["a/gamma"] = np.full(4, gain, np.float32)
     arrays["b/gamma"], arrays["b/beta"] = np.full(3, gamma, np.float32), np.array([1, -0.3, 0.7], np.float32)
     model, pixels = replace(model, arrays=arrays), images(64)
-    quantised = replace(model, quantization=Quantization(("a", "b"), calibrate(model, list(pixels)).ranges))
+    quantized = replace(model, quantization=Quantization(("a", "b"), calibrate(model, list(pixels)).ranges))
     step = 1.3 / 255
-    np.testing.assert_allclose(load_engine(quantised)(pixels), load_engine(model)(pixels), atol=0.51 * step)
+    np.testing.assert_allclose(load_engine(quantized)(pixels), load_engine(model)(pixels), atol=0.51 * step)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_works_in_8_bits(activation, random_arrays):
     model = model_of(random_arrays, Conv("a", 8, activation=activation, stride=2), Conv("b", 8, activation=activation), Conv("c", 3))
-    quantised = quantize_model(model, list(images(64, 3)), min_snr_db=0)
-    assert quantised.float_layers == ()
-    assert quantised.snr_db > 20
+    quantized = quantize_model(model, list(images(64, 3)), min_snr_db=0)
+    assert quantized.float_layers == ()
+    assert quantized.snr_db > 20
 
 
 def test_every_layer_type_works_in_8_bits(random_arrays):
@@ -125,27 +125,27 @@ class OnnxGraph:
             return cls(onnx.load(options.optimized_model_filepath).graph.node)
 
 
-def test_layers_with_a_large_quantisation_error_stay_in_float32(random_arrays):
+def test_layers_with_a_large_quantization_error_stay_in_float32(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
     arrays = dict(model.arrays)
     arrays["b/kernel"] = arrays["b/kernel"].copy()
     arrays["b/kernel"][1, 1, 0] *= 300  # all other values of its filter become smaller than a step
     pixels = list(images(64, 3))
     outlier_model = replace(model, arrays=arrays)
-    all_quantised = quantize_model(outlier_model, pixels, min_snr_db=0)
-    better = quantize_model(outlier_model, pixels, min_snr_db=all_quantised.snr_db + 1)
+    all_quantized = quantize_model(outlier_model, pixels, min_snr_db=0)
+    better = quantize_model(outlier_model, pixels, min_snr_db=all_quantized.snr_db + 1)
     assert better.float_layers
-    assert better.snr_db >= all_quantised.snr_db + 1
+    assert better.snr_db >= all_quantized.snr_db + 1
     assert set(better.float_layers) | set(better.model.quantization.layers) == {"a", "b", "c"}
 
 
-def test_a_model_without_a_quantisable_layer_is_refused(random_arrays):
+def test_a_model_without_a_quantizable_layer_is_refused(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
     with pytest.raises(ModelError, match=r"layers: none of its 3 convolutions can .* Even '[abc]', .* [0-9.]+ dB .* 1000 dB are required"):
         quantize_model(model, list(images(64, 3)), min_snr_db=1000)
 
 
-def test_a_float32_layer_between_two_quantised_layers_is_not_quantised(random_arrays):
+def test_a_float32_layer_between_two_quantized_layers_is_not_quantized(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2, activation="relu"), Conv("b", 8, activation="relu"), Conv("c", 3))
     arrays = {name: array.copy() for name, array in model.arrays.items()}
     for part in ("kernel", "beta", "mean"):
@@ -163,22 +163,22 @@ def test_bias_correction_keeps_the_mean_output(random_arrays):
     model = model_of(random_arrays, *layers)
     constant = np.full((1, 64, 64, 3), 100, np.float32)
     calibration = calibrate(model, list(constant))
-    quantised = round_kernels(replace(model, quantization=Quantization(("c",), calibration.ranges)), calibration.means)
-    exact, corrected = (load_engine(replace(each, quantization=None))(constant).mean(axis=(1, 2)) for each in (model, quantised))
-    uncorrected = load_engine(replace(round_kernels(replace(model, quantization=quantised.quantization)), quantization=None))(constant)
+    quantized = round_kernels(replace(model, quantization=Quantization(("c",), calibration.ranges)), calibration.means)
+    exact, corrected = (load_engine(replace(each, quantization=None))(constant).mean(axis=(1, 2)) for each in (model, quantized))
+    uncorrected = load_engine(replace(round_kernels(replace(model, quantization=quantized.quantization)), quantization=None))(constant)
     assert np.abs(corrected - exact).max() < 0.01 * np.abs(uncorrected.mean(axis=(1, 2)) - exact).max()
 
 
-def test_tensorflow_computes_the_quantised_kernels_in_float32(random_arrays):
+def test_tensorflow_computes_the_quantized_kernels_in_float32(random_arrays):
     model = model_of(random_arrays, Conv("a", 8, stride=2), Conv("b", 8), Conv("c", 3))
     result = quantize_model(model, list(images(64, 3)), min_snr_db=0).model
     onnx = OnnxEngine.of(replace(result, quantization=None))(images(64))
     np.testing.assert_allclose(onnx, load_engine(result, "tensorflow")(images(64)), atol=1e-4 * np.abs(onnx).max())
 
 
-def test_an_invalid_quantisation_is_refused(random_arrays):
+def test_an_invalid_quantization_is_refused(random_arrays):
     model = model_of(random_arrays, Conv("a", 4), MaxPool("b"))
-    with pytest.raises(ModelError, match="the quantised layer 'b' is not a convolution of the network"):
+    with pytest.raises(ModelError, match="the quantized layer 'b' is not a convolution of the network"):
         replace(model, quantization=Quantization(("b",), {}))
     with pytest.raises(ModelError, match="names a layer twice"):
         replace(model, quantization=Quantization(("a", "a"), {}))
@@ -191,10 +191,10 @@ def test_an_invalid_quantisation_is_refused(random_arrays):
 def test_upsampling_between_convolutions_stays_in_8_bits(random_arrays):
     layers = (Conv("a", 8, stride=2), Upsample("up"), Conv("b", 8), Route("both", ("up", "b")), Conv("c", 4))
     model = model_of(random_arrays, *layers)
-    quantised = quantize_model(model, list(images(64, 4)), min_snr_db=10.0).model
-    graph = build_onnx(quantised)
+    quantized = quantize_model(model, list(images(64, 4)), min_snr_db=10.0).model
+    graph = build_onnx(quantized)
     resized = next(node for node in graph.graph.node if node.op_type == "Resize")
-    assert resized.input[0] == "a/dequantised"
+    assert resized.input[0] == "a/dequantized"
     assert any(node.op_type == "QuantizeLinear" and node.input[0] == "up" for node in graph.graph.node)
-    exact, found = load_engine(model)(images(64)), load_engine(quantised)(images(64))
+    exact, found = load_engine(model)(images(64)), load_engine(quantized)(images(64))
     assert np.abs(found - exact).mean() < 0.05 * np.abs(exact).mean()

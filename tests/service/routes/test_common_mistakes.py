@@ -77,3 +77,12 @@ def test_a_file_name_in_place_of_a_file_is_recognized(detect):
     form = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\nphotos/dog.jpg\r\n--edge--\r\n'
     answer = detect(form, {"content-type": "multipart/form-data; boundary=edge"})
     assert "image=@photos/dog.jpg" in refusal(answer, 400, "bad-form")
+
+
+def test_documentation_page_shows_detect_first_and_collapses_the_schemas(ask, tiny_app):
+    document = ask(tiny_app, "GET", "/openapi.json").json()
+    used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
+    order = [tag["name"] for tag in document["tags"]]
+    assert order[0] == "detect"
+    assert set(order) == used
+    assert '"defaultModelsExpandDepth": 0' in ask(tiny_app, "GET", "/docs").text

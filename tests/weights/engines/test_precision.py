@@ -13,7 +13,7 @@ from weights.embedded import EVERYDAY, EVERYDAY_INT8
 from weights.engines import factory
 from weights.engines.factory import choose_engine, possible_choices, prepare_engine
 from weights.engines.options import EngineOptions
-from weights.engines.precision import QUANTISED_FROM_ARRAYS, RecordedAp, Versions, record_ap50, recorded_ap50
+from weights.engines.precision import QUANTIZED_FROM_ARRAYS, RecordedAp, Versions, record_ap50, recorded_ap50
 from weights.formats.safetensors import arrays_checksum, load_model, read_header, save_model
 from weights.hub.resolve import ModelSource, find_model
 
@@ -43,7 +43,7 @@ def files(tmp_path, random_arrays):
         path = tmp_path / "mine.safetensors"
         save_model(replace(model, provenance=float32), path)
         if int8 is not None:
-            provenance = {QUANTISED_FROM_ARRAYS: arrays_checksum(path)} | int8
+            provenance = {QUANTIZED_FROM_ARRAYS: arrays_checksum(path)} | int8
             small = replace(model, name="mine-int8", quantization=Quantization(("a",), ranges), provenance=provenance)
             save_model(small, tmp_path / "mine-int8.safetensors")
         return path
@@ -95,7 +95,7 @@ def test_auto_uses_8_bits_only_on_a_processor_with_vnni(files, processor):
 def test_an_8_bit_file_of_another_model_is_not_used(files, processor):
     processor("avx512_vnni")
     ap = {"ap50_float32": f"0.8 on {IMAGES}", "ap50_int8": f"0.8 on {IMAGES}"}
-    path = files({}, ap | {QUANTISED_FROM_ARRAYS: "0" * 64})
+    path = files({}, ap | {QUANTIZED_FROM_ARRAYS: "0" * 64})
     assert allowed(path) == ("float32",)
     with pytest.raises(SettingError, match=r"this model has no 8-bit version\. 'boxwright quantize MODEL"):
         allowed(path, "int8")

@@ -21,7 +21,7 @@ from training.errors import DatasetError
 try:
     import yaml
 except ModuleNotFoundError as error:
-    raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed: pip install 'boxwright[train]'.") from error
+    raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed. Install the extra 'train'.") from error
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
 LABEL_FOLDERS = frozenset({"labels", "label", "txt", "txts", "yolo", "annotations", "labels_yolo"})

@@ -45,7 +45,7 @@ def import_tensornets() -> ModuleType:
         try:
             tensornets = sys.modules.get("tensornets") or _import()
         except ImportError as error:
-            raise MissingExtra(f"tensornets cannot be imported ({error}): pip install 'boxwright[train]'.") from error
+            raise MissingExtra(f"tensornets cannot be imported ({error}). Install the extra 'train'.") from error
         for module in ("tensornets.pretrained", "tensornets.utils"):  # each module has its own reference to the functions
             vars(sys.modules[module]).update(get_file=_get_file, parse_weights=_parse_weights)
     return tensornets

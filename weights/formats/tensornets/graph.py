@@ -98,6 +98,6 @@ def _match_variables(network: TensornetsNetwork, variables: dict[str, Any]) -> d
     if set(variables) != set(expected.values()):
         different = sorted(set(variables) ^ set(expected.values()))
         raise MissingExtra(
-            f"tensornets 0.4.6 is required, but the installed version has other variables ({different[0]}): pip install 'boxwright[train]'."
+            f"tensornets 0.4.6 is required, but the installed version has other variables ({different[0]}). Install the extra 'train'."
         )
     return {ours: variables[theirs] for ours, theirs in expected.items()}

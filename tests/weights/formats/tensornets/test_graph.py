@@ -473,7 +473,7 @@ print(nets is import_tensornets())
 def test_without_tensornets_the_message_tells_how_to_install_it(monkeypatch):
     import_tensornets()
     monkeypatch.setitem(sys.modules, "tensornets", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'boxwright\[train\]'"):
+    with pytest.raises(MissingExtra, match=r"Install the extra 'train'"):
         TensornetsGraph.build(STEM)
 
 
