@@ -151,8 +151,7 @@ def test_an_unknown_class_is_an_error_that_lists_the_known_classes(boxwright, mo
 def test_names_with_markup_characters_are_printed_unchanged(boxwright, make_image, tmp_path, tiny_model, label):
     from dataclasses import replace
 
-    from weights.engines.options import EngineOptions
-from weights.formats.safetensors import save_model
+    from weights.formats.safetensors import save_model
 
     model = replace(tiny_model, spec=replace(tiny_model.spec, labels=(label, "dog", "person")))
     save_model(model, tmp_path / "odd.safetensors")
