@@ -55,7 +55,7 @@ format: .venv/everything
 .venv-rivals/made: constraints.txt
 	$(PYTHON) -m venv .venv-rivals
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' \
-		opencv-python-headless==4.10.0.84 openvino pycocotools ncnn
+		opencv-python-headless==4.10.0.84 openvino pycocotools ncnn keras-hub
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --no-deps pnnx
 	touch $@
 

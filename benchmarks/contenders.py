@@ -20,6 +20,7 @@ from benchmarks.adapters import ADAPTERS, OPENCV_5, RIVALS
 from benchmarks.machine import resident_mib, versions
 from benchmarks.readers import READERS
 from benchmarks.subjects import MODEL, photos
+from benchmarks.trainers import TRAINERS, TRAINERS_OF_RIVALS
 
 Run = Callable[[], Any]
 
@@ -29,11 +30,12 @@ BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 MATRIX_PRODUCT = "matrix product"
 CONTENDERS = (*ADAPTERS, MATRIX_PRODUCT)
 READERS_OF_RIVALS = frozenset(("opencv reader", "tensorflow reader"))
-IN_RIVALS = RIVALS | READERS_OF_RIVALS
+IN_RIVALS = RIVALS | READERS_OF_RIVALS | TRAINERS_OF_RIVALS
 IN_OPENCV_5 = OPENCV_5
 PACKAGES = (
-    "numpy", "pillow", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "ai-edge-litert", "ncnn", "tensorflow", "tensornets"
-)  # fmt: skip
+    *("numpy", "pillow", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "ai-edge-litert", "ncnn"),
+    *("keras", "keras-hub", "tensorflow", "tensornets"),
+)
 
 
 def matrix_product(threads: int) -> Run:
@@ -77,7 +79,10 @@ def main() -> None:
 
 def _load(kind: str, folder: Path, threads: int, batch: int) -> Run:
     if kind in READERS:
-        return READERS[kind](folder)
+        reader: Run = READERS[kind](folder)
+        return reader
+    if kind in TRAINERS:
+        return TRAINERS[kind]()
     return matrix_product(threads) if kind == MATRIX_PRODUCT else network(kind, folder, threads, batch)
 
 

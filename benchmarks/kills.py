@@ -21,8 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets import generate_dataset
 from benchmarks.machine import machine, versions
-from benchmarks.training import generate_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("keras", "numpy", "onnxruntime", "safetensors", "tensorflow")

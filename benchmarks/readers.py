@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from detector.engines.support import Precision
+
 SIDE = 288  # input size of `everyday`
 
 
@@ -61,6 +63,7 @@ class _NoEngine:
     """Engine of a detector that only preprocesses photos."""
 
     name = "none"
+    precision: Precision = "float32"
 
     def __call__(self, images: Any) -> Any:
         """Raise: preprocessing runs no network."""

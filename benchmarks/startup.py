@@ -1,6 +1,6 @@
 """Measure the time from the start of a `boxwright serve` process until /readyz answers 200, and its memory at that moment.
 
-python -m benchmarks.startup [--model NAME_OR_FILE] [--runs 5]
+python -m benchmarks.startup [--model NAME_OR_FILE] [--precision auto] [--runs 5]
 
 Each run has a new cache folder. The first start builds the engine ("cold", with the model file in the page cache).
 The second start loads the engine from the cache folder ("cached"). A busy machine disturbs cpu_seconds less than seconds.
@@ -40,20 +40,21 @@ def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
+    parser.add_argument("--precision", default="auto", help="as for boxwright serve")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.model, arguments.runs)))
+    print(json.dumps(measure(arguments.model, arguments.precision, arguments.runs)))
 
 
-def measure(model: str, runs: int) -> dict[str, object]:
+def measure(model: str, precision: str, runs: int) -> dict[str, object]:
     """Return the result of the benchmark."""
     starts: dict[str, list[Start]] = {"cold": [], "cached": []}
     for _ in range(runs):
         with TemporaryDirectory() as home:
-            with _started(model, home) as cold:
+            with _started(model, precision, home) as cold:
                 starts["cold"].append(cold)
                 _wait_until_cached(Path(home))
-            with _started(model, home) as cached:
+            with _started(model, precision, home) as cached:
                 starts["cached"].append(cached)
     return {
         "benchmark": "startup",
@@ -79,10 +80,11 @@ def _summary(starts: list[Start]) -> dict[str, float]:
 
 
 @contextmanager
-def _started(model: str, home: str) -> Iterator[Start]:
+def _started(model: str, precision: str, home: str) -> Iterator[Start]:
     """Start a service, wait until it is ready, and yield the measurements."""
     port = _free_port()
-    command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--port", str(port), "--set", "notice_seconds=0"]
+    command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--precision", precision, "--port", str(port)]
+    command += ["--set", "notice_seconds=0"]
     environment = os.environ | {"BOXWRIGHT_HOME": home}
     started = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -59,14 +59,16 @@ def prepare_network(name: str) -> Path:
 def write_tflite(model: Model, folder: Path) -> None:
     """Write TFLITE, and TFLITE_INT8, which TensorFlow's converter quantizes on the sample photos. Both have a batch of one."""
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     from detector.keras_model import build_keras
 
     network, side = build_keras(model), model.spec.input_size
     signature = tf.TensorSpec((1, side, side, 3), tf.float32)
     called = tf.function(lambda images: network(images, training=False)).get_concrete_function(signature)
+    frozen = convert_variables_to_constants_v2(called)
     for name in (TFLITE, TFLITE_INT8):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([called], network)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if name == TFLITE_INT8:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ([image[None]] for image in calibration_photos(model.spec))

@@ -39,7 +39,8 @@ def commands(*, quick: bool) -> Iterator[list[str]]:
     yield from _latencies(quick, [(2, 1)])
     served = ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT)))
     for model in served:
-        yield ["startup", *_words({"model": model, "runs": 1 if quick else 5})]
+        precision = "int8" if model.endswith("int8") else "float32"
+        yield ["startup", *_words({"model": model, "precision": precision, "runs": 1 if quick else 5})]
     for model in served:
         yield ["throughput", *_words({"model": model, "rounds": 1 if quick else 5})]
     for size in ("500x375", "4000x3000"):

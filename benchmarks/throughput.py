@@ -50,7 +50,8 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
     together: list[float] = []
     engine: list[float] = []
     responses: list[dict[str, Any]] = []
-    with serving(model, []) as server:
+    precision = "int8" if loaded.quantization else "float32"
+    with serving(model, ["engine=onnxruntime", f"precision={precision}"]) as server:  # as `detector`
         port = server.port
         for _ in range(rounds):
             responses += _send_sequentially(port, data, seconds)

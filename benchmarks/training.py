@@ -11,7 +11,7 @@ and L2 of tensornets. Our step also measures the gradient of every layer. It run
 each in a separate process.
 
 The compared variants alternate within one process, so that other load affects them equally. "seconds" is wall time. Other programs
-disturb "processor_seconds" less. Ratios are ratios of medians.
+disturb "processor_seconds" less. Ratios are ratios of medians. `benchmarks.training_rivals` compares with Keras and keras-hub.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.datasets import generate_dataset
 from benchmarks.machine import machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,25 +64,6 @@ class Times:
         """Return the speed-up of `quick` over `slow`."""
         medians = self.medians()
         return {kind: round(medians[slow][kind] / medians[quick][kind], 2) for kind in ("seconds", "processor_seconds")}
-
-
-def generate_dataset(folder: Path, count: int = 64) -> Path:
-    """Write a VOC-style data set of rectangles in noise, 500 x 375 pixels. The sets train and val are equal."""
-    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (folder / part).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        pixels = rng.integers(60, 200, (375, 500, 3)).astype(np.uint8)
-        x, y, width, height = (int(part) for part in (*rng.integers(0, 150, 2), *rng.integers(60, 200, 2)))
-        pixels[y : y + height, x : x + width] = (200, 30, 30)
-        Image.fromarray(pixels).save(folder / f"JPEGImages/{number:03d}.jpg")
-        box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + width}</xmax><ymax>{y + height}</ymax>"
-        annotated = f"<object><name>rectangle</name><bndbox>{box}</bndbox></object>"
-        size = "<size><width>500</width><height>375</height><depth>3</depth></size>"
-        (folder / f"Annotations/{number:03d}.xml").write_text(f"<annotation>{size}{annotated}</annotation>", encoding="utf-8")
-    for name in ("train", "val"):
-        (folder / f"ImageSets/Main/{name}.txt").write_text("\n".join(f"{number:03d}" for number in range(count)), encoding="utf-8")
-    return folder
 
 
 def cached(data: Path, rounds: int) -> dict[str, Any]:

@@ -22,8 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets import generate_dataset
 from benchmarks.machine import machine, versions
-from benchmarks.training import generate_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("keras", "numpy", "tensorflow")

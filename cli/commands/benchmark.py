@@ -1,7 +1,7 @@
 """`boxwright benchmark`: compare engines, precisions, input sizes and numbers of threads on this machine."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -17,12 +17,20 @@ def benchmark_command(
     model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model's name, or a .safetensors file.")] = "everyday",
     *,
     engine: Annotated[
-        list[EngineChoice] | None,
-        typer.Option("--engine", help="Compare this engine. Can be repeated. [dim]\\[default: the installed ones][/dim]"),
+        list[str] | None,
+        typer.Option(
+            "--engine",
+            metavar="|".join(get_args(EngineChoice)),
+            help="Compare this engine. Can be repeated. [dim]\\[default: the installed ones][/dim]",
+        ),
     ] = None,
     precision: Annotated[
-        list[PrecisionName] | None,
-        typer.Option("--precision", help="Compare this precision. Can be repeated. [dim]\\[default: all that the model has][/dim]"),
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            metavar="|".join(get_args(PrecisionName)),
+            help="Compare this precision. Can be repeated. [dim]\\[default: all that the model has][/dim]",
+        ),
     ] = None,
     input_size: Annotated[
         list[int] | None,
@@ -55,6 +63,8 @@ def benchmark_command(
     from weights.engines.options import EngineOptions
     from weights.engines.race import race
 
+    _check_choices("--engine", engine or (), get_args(EngineChoice))
+    _check_choices("--precision", precision or (), get_args(PrecisionName))
     source = choose_named_engine(model, EngineOptions()).source
     name = source.entry.name if source.entry else str(source.path)
     jobs = list(_jobs(name, engine or (), precision or (), input_size or (), threads or (), device or "auto"))
@@ -74,10 +84,17 @@ def benchmark_command(
         raise typer.Exit(1)
 
 
+def _check_choices(option: str, given: Sequence[str], choices: Sequence[str]) -> None:
+    """Refuse other values: Typer cannot do so for an option that is repeated."""
+    for value in given:
+        if value not in choices:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=option)
+
+
 def _jobs(
     model: str,
-    engines: Sequence[EngineChoice],
-    precisions: Sequence[PrecisionName],
+    engines: Sequence[str],
+    precisions: Sequence[str],
     sizes: Sequence[int],
     threads: Sequence[int],
     device: DeviceChoice,
@@ -85,13 +102,14 @@ def _jobs(
     """Yield every combination that the model and the engines support. Raises SettingError for int8 without an 8-bit version."""
     from detector.engines.cores import usable_cores
     from detector.engines.support import installed_engines, unsupported_reason
+    from weights.engines.options import EngineKind
     from weights.engines.precision import Versions
     from weights.engines.race import Job
     from weights.hub.resolve import find_model
 
     versions = Versions.of(find_model(model))
-    names: list[EngineChoice] = [each for each in engines if each != "auto"] or [cast("EngineChoice", each) for each in installed_engines()]
-    wanted = [each for chosen in precisions for each in versions.allowed(chosen)] or list(versions.sources)
+    names = [each for each in engines if each != "auto"] or installed_engines()
+    wanted = [each for chosen in precisions for each in versions.allowed(cast(PrecisionName, chosen))] or list(versions.sources)
     for count in dict.fromkeys(threads or (usable_cores(),)):
         for size in sizes or (None,):
             for precision in dict.fromkeys(wanted):
@@ -99,7 +117,7 @@ def _jobs(
                     if unsupported_reason(name, precision, device) is None:
                         source = versions.sources[precision]
                         path = source.entry.name if source.entry else str(source.path)
-                        yield Job(path, name, precision, size, device, count)
+                        yield Job(path, cast(EngineKind, name), precision, size, device, count)
 
 
 def _row(result: "JobResult") -> tuple[str, ...]:

@@ -133,7 +133,8 @@ def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Ma
             weights = [graph.kernel(f"{layer.name}/kernel", kernel), graph.constant(f"{layer.name}/bias", bias)]
             output = layer.name if layer.activation == "linear" else f"{layer.name}/linear"
             (low, high), stride = layer.pads, (layer.stride, layer.stride)
-            graph.add("Conv", [last, *weights], output, pads=(low, low, high, high), strides=stride, group=layer.groups)
+            options = {"kernel_shape": (layer.size, layer.size), "group": layer.groups}  # OpenCV 4 requires the optional shape
+            graph.add("Conv", [last, *weights], output, pads=(low, low, high, high), strides=stride, **options)
             return _add_activation(graph, layer.activation, output, layer.name)
         case MaxPool():
             low, high = layer.pads

@@ -13,6 +13,7 @@ from PIL import Image
 import boxwright
 from cli.detect.backends import DetectionOptions, LocalBackend
 from detector.imaging.image import read_image
+from weights.engines.options import EngineOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 CAT = ROOT / "docs" / "photos" / "cat.jpg"
@@ -36,7 +37,7 @@ def test_the_example_of_the_documentation_finds_the_cat(model):
 
 
 def test_results_are_those_of_the_command_line(model):
-    backend = LocalBackend.load("everyday", "auto", DetectionOptions(0.1, 0.45, ()))
+    backend = LocalBackend.load("everyday", EngineOptions(precision="auto"), DetectionOptions(0.1, 0.45, ()))
     backend.engine_writer.join()
     for path in (CAT, ASTRONAUT):
         expected = {name: value for name, value in backend.detect(path).to_json().items() if name != "photo"}
@@ -147,3 +148,11 @@ def test_every_public_name_can_be_imported():
         assert getattr(boxwright, name) is not None
     with pytest.raises(AttributeError):
         _ = boxwright.nothing
+
+
+def test_load_has_options_for_engine_precision_and_input_size():
+    exact = boxwright.load("everyday", engine="onnxruntime", device="cpu", precision="float32", input_size=320)
+    assert (exact.engine, exact.precision, exact.core.spec.input_size) == ("onnxruntime", "float32", 320)
+    assert [found.label for found in exact.detect(CAT)] == ["cat"]
+    with pytest.raises(boxwright.BoxwrightError, match="input size 300"):
+        boxwright.load("everyday", input_size=300)

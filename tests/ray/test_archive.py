@@ -18,6 +18,7 @@ from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import ROOT, command, environment
 from weights.engines.factory import build_engine
+from weights.engines.options import EngineOptions
 from weights.formats.safetensors import load_model
 
 VALID_IMAGES = 300
@@ -205,7 +206,7 @@ def make_worker(tmp_path, model_file, monkeypatch):
     def make():
         from cli.batch.worker import BatchWorker
 
-        return BatchWorker(str(tmp_path / "out"), str(model_file), "auto")
+        return BatchWorker(str(tmp_path / "out"), str(model_file), EngineOptions())
 
     return make
 

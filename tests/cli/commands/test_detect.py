@@ -18,6 +18,7 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
 from training.data.voc_reader import read_annotation
+from weights.engines.options import EngineOptions
 from weights.formats.safetensors import save_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,7 +104,7 @@ def antialiased(tiny_model, tmp_path):
 def test_a_large_image_gets_the_same_scores_as_from_the_service(tiny_model, make_image, tmp_path, annotate):
     model, file = antialiased(tiny_model, tmp_path)
     path = make_image("large.jpg", 900, 700)
-    backend = LocalBackend.load(str(file), "onnxruntime", DetectionOptions(0.01, 0.45, (), annotate))
+    backend = LocalBackend.load(str(file), EngineOptions("onnxruntime"), DetectionOptions(0.01, 0.45, (), annotate))
     found = backend.detect(path)
     backend.engine_writer.join()
     detector = Detector(model.spec, OnnxEngine.of(model))
@@ -308,3 +309,41 @@ def test_the_first_use_of_a_model_prints_nothing_to_stderr(make_image, tmp_path)
     variables = {"BOXWRIGHT_HOME": str(tmp_path / "home"), "BOXWRIGHT_ENGINES": "1"}
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | variables)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_input_size_gives_the_boxes_of_a_model_file_with_that_size(boxwright, model_file, make_image, tiny_model, tmp_path):
+    image, other = make_image("dog.jpg"), tmp_path / "other.safetensors"
+    save_model(tiny_model.at_input_size(160), other)
+    options = ("--confidence", "0.05", "--json")
+    resized = boxwright("detect", image, "--model", model_file, "--input-size", "160", *options)
+    assert resized.code == 0, resized.err
+    assert resized.out == boxwright("detect", image, "--model", other, *options).out
+    assert resized.out != boxwright("detect", image, "--model", model_file, *options).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--input-size", "100"), "input size 100: this network needs a multiple of 32 from 32 to 4096 pixels, such as 96."),
+        (("--precision", "int8"), "this model has no 8-bit version. 'boxwright quantize MODEL --calibration DIR' writes one"),
+        (("--engine", "onnxruntime", "--precision", "bfloat16"), "the engine onnxruntime does not compute in bfloat16"),
+        (("--engine", "tensorflow", "--device", "cpu"), "the engine tensorflow does not support the device 'cpu'"),
+        (("--server", "http://127.0.0.1:1", "--precision", "int8"), "the service has its own engine"),
+        (("--server", "http://127.0.0.1:1", "--input-size", "96"), "the service has its own engine"),
+    ],
+)
+def test_options_that_do_not_suit_the_model_are_explained(boxwright, model_file, make_image, arguments, message):
+    result = boxwright("detect", make_image("dog.jpg"), "--model", model_file, *arguments)
+    assert result.code == 2
+    assert message in " ".join(result.err.replace("\u2502", " ").split())
+
+
+def test_everyday_has_two_precisions_under_one_name(boxwright):
+    cat = ROOT / "docs" / "photos" / "cat.jpg"
+    exact, fast, alias = (
+        json.loads(boxwright("detect", cat, "--json", *arguments).out)
+        for arguments in (("--precision", "float32"), ("--precision", "int8"), ("--model", "everyday-int8", "--precision", "int8"))
+    )
+    assert exact["model"] == fast["model"] == "everyday"
+    assert exact["detections"] != fast["detections"] == alias["detections"]
+    assert [each["label"] for each in exact["detections"]] == [each["label"] for each in fast["detections"]] == ["cat"]

@@ -85,3 +85,20 @@ def test_an_image_set_with_only_difficult_boxes_is_an_error(boxwright, dataset):
     result = boxwright("evaluate", dataset, "--json")
     assert result.code == 2
     assert "there is nothing to evaluate: every box is difficult" in result.err
+
+
+def test_a_recorded_ap_is_in_the_model_file(boxwright, dataset, tmp_path):
+    from weights.embedded import EVERYDAY
+    from weights.engines.precision import RecordedAp, recorded_ap50
+    from weights.formats.safetensors import read_header
+
+    copy = tmp_path / "mine.safetensors"
+    shutil.copy(EVERYDAY, copy)
+    result = boxwright("evaluate", dataset, "--model", copy, "--input-size", "320", "--record", "--json")
+    assert result.code == 0, result.err
+    facts = json.loads(result.out)
+    assert (facts["precision"], facts["ap50"]) == ("float32", 1)
+    assert recorded_ap50(read_header(copy).provenance, "float32") == RecordedAp(1.0, "2 photos (data, val)")
+    assert (read_header(copy).dtype, read_header(copy).spec.input_size) == ("float16", 288)
+    result = boxwright("evaluate", dataset, "--record")
+    assert (result.code, "needs --model with a .safetensors file" in " ".join(result.err.split())) == (2, True)

@@ -59,3 +59,14 @@ def test_nothing_is_written_if_the_image_is_invalid(boxwright, model_folder):
 def test_an_export_to_darknet_warns_about_other_image_preparation(boxwright):
     assert "A .cfg file cannot express this" in boxwright("export", "everyday", "--to", "darknet").out
     assert "This model expects" not in boxwright("export", "mine.safetensors", "--to", "onnx").out
+
+
+@pytest.mark.usefixtures("model_folder")
+def test_an_export_has_the_given_input_size(boxwright):
+    import onnx
+
+    assert boxwright("export", "mine.safetensors", "--to", "onnx", "--input-size", "96").code == 0
+    shape = onnx.load("mine.onnx").graph.input[0].type.tensor_type.shape
+    assert [dimension.dim_value for dimension in shape.dim] == [0, 96, 96, 3]
+    result = boxwright("export", "mine.safetensors", "--to", "onnx", "--input-size", "100", "--force")
+    assert (result.code, "input size 100: this network needs a multiple of 32" in result.err) == (2, True)

@@ -5,10 +5,14 @@ from math import prod
 import pytest
 
 from detector.engines.onnxruntime import MAX_SECOND_SESSION_BYTES
+from detector.errors import SettingError
 from detector.shapes import array_shapes
 from service.models.loaded_model import estimate_memory
 from service.models.loader import LOADING_FACTOR, ModelLoader, available_memory
 from service.settings import Settings
+from weights.embedded import EVERYDAY_INT8
+from weights.engines.options import EngineOptions
+from weights.formats.safetensors import load_model
 from weights.repository.publish import add_version, remove_version
 
 MIB = 2**20
@@ -103,3 +107,31 @@ def test_lowest_limit_of_the_process_group_and_its_parents_applies(tmp_path, mem
     assert available_memory(tmp_path, tmp_path / "member") == 2 * MIB
     (own.parent / name).write_text("1048576\n")
     assert available_memory(tmp_path, tmp_path / "member") == MIB
+
+
+def test_the_options_of_the_service_apply_to_every_model_of_the_folder(models, tiny_model):
+    path = add_version(models, "mine", tiny_model)
+    loader = ModelLoader(EngineOptions("onnxruntime", precision="auto", input_size=96), 1000 * MIB)
+    loaded = loader.load(path, models, 1000 * MIB)
+    assert (loaded.detector.spec.input_size, loaded.precision, loaded.engine) == (96, "float32", "onnxruntime")
+    assert loaded.memory == estimate_memory(tiny_model.at_input_size(96).spec, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (EngineOptions(input_size=100), "input size 100: this network needs a multiple of 32"),
+        (EngineOptions(precision="int8"), "this model has no 8-bit version"),
+    ],
+)
+def test_a_model_that_does_not_suit_the_options_is_an_error_that_names_its_file(models, tiny_model, options, message):
+    version = add_version(models, "mine", tiny_model)
+    with pytest.raises(SettingError, match=rf"mine/1/model.safetensors: {message}"):
+        ModelLoader(options, 1000 * MIB).load(version, models, 1000 * MIB)
+
+
+def test_an_8_bit_model_of_the_folder_can_be_computed_in_float32(models):
+    version = add_version(models, "mine", load_model(EVERYDAY_INT8))
+    for precision in ("int8", "float32"):
+        loaded = ModelLoader(EngineOptions("onnxruntime", precision=precision), 1000 * MIB).load(version, models, 1000 * MIB)
+        assert loaded.precision == precision

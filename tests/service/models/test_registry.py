@@ -21,6 +21,7 @@ def test_models_are_described(ask, tiny_app, tiny_model):
                 "input_size": 64,
                 "parameters": parameters(tiny_model.spec.network),
                 "engine": "onnxruntime",
+                "precision": "float32",
                 "default": True,
                 "ap": None,
                 "memory_bytes": estimate_memory(tiny_model.spec, None),
