@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from detector.errors import BoxwrightError, MissingExtra
 from training.config import Config
+from training.evaluation.false_alarms import describe_conclusion
 from training.events import SILENT, Events
 from training.report.content import Plot, Results, Table
 from training.report.curves import ap_figure, gradient_figure, learning_rate_figure, loss_figure, val_loss_figure
 from training.report.layer_heatmaps import dead_units_figure, has_dead_units, ratio_figure
 from training.report.results import measure_results
 from training.report.svg import figure_svg
-from training.run.conclusion import describe
 from training.run.record import RunRecord
 from weights.atomic_files import atomic_write
 
@@ -55,7 +55,7 @@ def write_report(folder: Path, events: Events = SILENT) -> Path:
         title=record.folder.path.resolve().name,
         ending=record.ending,
         summary=_summary(record),
-        conclusion=describe(record.folder.conclusion()),
+        conclusion=describe_conclusion(record.folder.conclusion()),
         curves=_curves(record),
         validated=bool(record.validations),
         warnings=_warnings(record),

@@ -12,13 +12,13 @@ from detector.spec import Model
 from training.config import Config
 from training.data.batches import Batches
 from training.data.unusable_boxes import check_boxes
-from training.data.voc_reader import Sample, data_fingerprint, read_set
+from training.data.voc_reader import Sample, data_fingerprint, label_partially, read_set
 from training.distributed.process_group import WHOLE_BATCH, ProcessGroup
 from training.distributed.synchronise import check_same_data
 from training.errors import ConfigError, DatasetError
 from training.evaluation.evaluate import truth_of
 from training.features.cache import FeatureCache
-from training.features.kept_classes import KeptClasses, label_partially
+from training.features.kept_classes import KeptClasses
 from training.features.memory import Memory
 from training.features.memory_batches import MemoryBatches
 from training.features.replay import with_replay
@@ -72,6 +72,8 @@ class RunSetup:
             _warn_of_shared_images(train, val)
         _warn_of_unused_labels(train)
         labels = labels_to_learn(config, train)
+        if task.replay and (config.network != "model" or not model.spec.is_detector):
+            raise ConfigError("--replay requires a detector as initial model, because the images are remembered as its features.")
         if task.replay:
             memory = with_replay(memory, model, Path(task.replay))
         kept = KeptClasses.decide(config, model, labels, memory)
