@@ -5,8 +5,8 @@ python -m benchmarks.forgetting run MODEL OLD NEW --results FILE             all
 python -m benchmarks.forgetting chain MODEL OLD NEW NEW NEW --results FILE   teach several data sets, one after the other
 python -m benchmarks.forgetting table --results FILE                         print the results as Markdown
 
-MODEL is a model file with a memory, OLD the data set that it was trained on, NEW the data set of new classes. The validation set of OLD must show none of the
-new objects: it gives AP50 of the old classes and the false alarms of the new ones.
+MODEL is a model file with a memory, OLD the data set that it was trained on, NEW the data set of new classes. The validation set of OLD
+must show none of the new objects: it gives AP50 of the old classes and the false alarms of the new ones.
 """
 
 import argparse
