@@ -21,10 +21,12 @@ from training.features.cache import FeatureCache
 from training.features.kept_classes import KeptClasses
 from training.features.memory import Memory
 from training.features.memory_batches import MemoryBatches
+from training.features.memory_format import memory_to_entries
 from training.features.replay import with_replay
 from training.modeling.initial_model import build_initial_model, labels_to_learn
 from training.modeling.transfer import InitialModel, frozen_layers
 from training.task import Task
+from weights.formats.memory_entries import memory_checksum
 
 _log = logging.getLogger("boxwright.training")
 
@@ -98,6 +100,16 @@ class RunSetup:
             _check_memory_options(config, group)
             remembered = MemoryBatches(kept.memory, start.model, kept.new_labels, config, group.shard)
         return cls(task, config, group, start, frozen, batches, val, features, kept, remembered)
+
+    @property
+    def memory_checksum(self) -> str | None:
+        """SHA-256 of the memory that the run trains on."""
+        return memory_checksum(memory_to_entries(self.kept.memory)) if self.kept.memory else None
+
+    @property
+    def labelled(self) -> list[str] | None:
+        """Labels that are exhaustive in samples that do not name theirs. None: all labels, because no class is kept."""
+        return sorted({label for sample in self.batches.samples for label in sample.labels}) if self.kept.keep else None
 
     @property
     def val_batches(self) -> Batches:

@@ -159,7 +159,7 @@ def test_every_changed_byte_is_refused_or_changes_nothing(tiny_saved, tiny_model
         except ModelFileError:
             refused += 1
         try:
-            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32", None)
+            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32", None, None)
         except ModelFileError:
             assert position < header_end
     assert refused > len(data) - 20  # some changes only affect the spaces that pad the JSON
@@ -224,10 +224,10 @@ def test_a_network_that_takes_too_long_is_refused(tmp_path, random_arrays):
 
 def test_a_later_format_version_is_refused_with_advice_to_update(saved):
     header, arrays = split_file(saved)
-    header["__metadata__"] |= {"version": "3", "something": "new"}
+    header["__metadata__"] |= {"version": "4", "something": "new"}
     write_file(saved, header, arrays)
     with pytest.raises(
-        ModelFileError, match=r"its format version is '3', but this Boxwright reads versions 1 and 2\. Install the latest Boxwright"
+        ModelFileError, match=r"its format version is '4', but this Boxwright reads versions 1 to 3\. Install the latest Boxwright"
     ):
         load_model(saved)
 
