@@ -92,7 +92,7 @@ def evaluate_command(
         from weights.engines.precision import record_ap50
 
         record_ap50(
-            Path(str(model)), detector.engine.precision, result.ap50, f"{len(samples)} photos ({dataset.resolve().name}, {image_set})"
+            Path(str(model)), detector.engine.precision, result.ap50, f"{len(samples)} images ({dataset.resolve().name}, {image_set})"
         )
         print_note(f"AP50 in {detector.engine.precision} is recorded in {model}")
     if plots is not None:

@@ -174,16 +174,18 @@ def weights_remember(
 ) -> None:
     """Add a memory to a model: features of its training images, which fine-tuning uses to keep the model's classes."""
     from cli.checks import read_samples
-    from cli.extras import require_packages
+    from cli.extras import require_packages, start_tensorflow
     from cli.output.progress import load_named_model, progress_bar
     from cli.output.progress_events import ProgressEvents
-    from training.features.memory_format import memory_to_entries
-    from training.features.remember import make_memory
-    from weights.formats.safetensors import save_model
 
     _check_new_file(out)
     require_packages("boxwright weights remember", "tensorflow", "keras")
     samples, loaded = read_samples(dataset, image_set), load_named_model(model)
+    start_tensorflow("boxwright weights remember")
+    from training.features.memory_format import memory_to_entries
+    from training.features.remember import make_memory
+    from weights.formats.safetensors import save_model
+
     with progress_bar("remembering", min(images, len(samples))) as advance:
         memory = make_memory(loaded, samples, images, size=size, events=ProgressEvents(advance))
     entries = memory_to_entries(memory)

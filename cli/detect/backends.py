@@ -89,8 +89,9 @@ class LocalBackend:
         ready = load_named_engine(model, engine)
         detector = Detector(ready.facts.spec, ready.engine)
         classes = match_labels(options.classes, detector.spec.labels, ready.facts.name)
-        suggested = class_confidence(ready.facts.provenance, detector.spec.labels)
-        threshold = suggested if options.confidence is None else options.confidence
+        threshold: ScoreThreshold | None = options.confidence
+        if threshold is None:
+            threshold = class_confidence(ready.facts.provenance, detector.spec.labels)
         writer = Thread(target=ready.persist, name="persist-engine")
         writer.start()
         return cls(ready.facts.name, detector, options, detector.class_ids(classes) if classes else None, threshold, writer)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def train(run: "Run") -> "RunOutcome":
     """Train to the end, write the report, and print where the results are. Raises what `Run.train` raises."""
     from training.errors import TrainingError
+    from training.evaluation.false_alarms import describe_conclusion
     from training.report.write import write_report
-    from training.run.conclusion import describe
 
     try:
         outcome = _train_with_display(run)
@@ -33,7 +33,7 @@ def train(run: "Run") -> "RunOutcome":
         return outcome
     report = write_report(outcome.folder)
     typer.echo(f"{outcome.reason[:1].upper()}{outcome.reason[1:]} {_best(run, outcome)}")
-    for sentence in describe(run.folder.conclusion()):
+    for sentence in describe_conclusion(run.folder.conclusion()):
         typer.echo(sentence)
     typer.echo(f"Report: {report}")
     if outcome.interrupted:

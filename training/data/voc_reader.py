@@ -6,7 +6,7 @@ edges: xmin - 1, ymin - 1, xmax, ymax.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,11 @@ def read_set(folder: Path, name: str) -> list[Sample]:
     samples = [replace(read_sample(folder, each), labelled=labelled.get(each)) for each in image_names(folder, name)]
     check_names_exist(folder, labelled.keys() - {sample.name for sample in samples})
     return samples
+
+
+def label_partially(samples: Sequence[Sample], labels: Collection[str]) -> list[Sample]:
+    """Return the samples with these labels as exhaustive, where a sample does not name its own: all others are unknown."""
+    return [sample if sample.labelled is not None else replace(sample, labelled=frozenset(labels)) for sample in samples]
 
 
 def data_fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:

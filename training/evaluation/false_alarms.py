@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,3 +107,21 @@ def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
         f"the validation set has only {count} {'box' if count == 1 else 'boxes'} of {label}: one box changes its AP50 by about "
         f"{round(100 / count)} points. Add validation images before you rely on AP50."
     )
+
+
+def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
+    """Return the sentences about false alarms and thresholds in a run's conclusion.json."""
+    sentences = []
+    sources = {"memory": "remembered images that were not trained on", "background": "background images"}
+    for source, shares in conclusion.get("false_alarms", {}).items():
+        labels = ", ".join(conclusion["new_labels"]) or "any class"
+        sentences.append(
+            f"False alarms ({labels}): {shares['0.25']:.1%} of {shares['images']} {sources[source]} at confidence 0.25, "
+            f"{shares['0.5']:.1%} at 0.5."
+        )
+    if confidence := conclusion.get("confidence"):
+        shown = ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion["new_labels"] if label in confidence)
+        sentences += [f"Suggested confidence (best F1): {shown}."] if shown else []
+    if warning := conclusion.get("warning"):
+        sentences.append(f"Warning: {warning}")
+    return sentences

@@ -57,9 +57,8 @@ class Basis:
 
     def decode(self, codes: NDArray[np.int8]) -> Array:
         """Codes (N, K, side, side) -> features (N, side, side, C), approximately the encoded ones."""
-        values = codes.transpose(0, 2, 3, 1).astype(np.float32) * self.steps
-        features: Array = values @ self.components + self.mean
-        return features
+        values: Array = codes.transpose(0, 2, 3, 1).astype(np.float32) * self.steps
+        return values @ self.components + self.mean
 
 
 def _half(array: NDArray[np.float64]) -> Array:

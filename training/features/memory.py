@@ -123,10 +123,12 @@ class Decoder:
     @cached_property
     def _convolutions(self) -> dict[str, list[tuple[Array, Array, str]]]:
         """Kernel (in, out), bias and activation of the 1x1 convolutions after each stored layer."""
-        folded = {}
+        folded: dict[str, list[tuple[Array, Array, str]]] = {}
         for stored in self.stored:
-            pairs = [(fold_batch_norm(layer, self.arrays), layer.activation) for layer in stored.convolutions]
-            folded[stored.feature_layer] = [(kernel[:, :, 0, 0].T, bias, activation) for (kernel, bias), activation in pairs]
+            folded[stored.feature_layer] = []
+            for layer in stored.convolutions:
+                kernel, bias = fold_batch_norm(layer, self.arrays)
+                folded[stored.feature_layer].append((kernel[:, :, 0, 0].T, bias, layer.activation))
         return folded
 
 

@@ -1,6 +1,5 @@
 """The end of a run: count false alarms, suggest confidence thresholds, and store the memory of the result in best.safetensors."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,21 +97,3 @@ def new_memory(setup: RunSetup, model: Model) -> Memory | None:
     kept = select_balanced([image.labels for image in old_images], config.memory - new_count, config.seed)
     new = remember(old, model, choose(samples, new_count, config.seed), labels, size)
     return old.with_images([*(old_images[index] for index in kept), *new])
-
-
-def describe(conclusion: dict[str, Any]) -> Sequence[str]:
-    """Return sentences about false alarms and thresholds for the terminal and the report."""
-    sentences = []
-    sources = {"memory": "remembered images that were not trained on", "background": "background images"}
-    for source, shares in conclusion.get("false_alarms", {}).items():
-        labels = ", ".join(conclusion["new_labels"]) or "any class"
-        sentences.append(
-            f"False alarms ({labels}): {shares['0.25']:.1%} of {shares['images']} {sources[source]} at confidence 0.25, "
-            f"{shares['0.5']:.1%} at 0.5."
-        )
-    if confidence := conclusion.get("confidence"):
-        shown = ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion["new_labels"] if label in confidence)
-        sentences += [f"Suggested confidence (best F1): {shown}."] if shown else []
-    if warning := conclusion.get("warning"):
-        sentences.append(f"Warning: {warning}")
-    return sentences

@@ -10,26 +10,21 @@ import json
 import logging
 import platform
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from detector.shapes import Arrays
 from training.config import Config
-from training.data.voc_reader import data_fingerprint
+from training.data.voc_reader import Sample, data_fingerprint
 from training.environment import intra_op_threads, package_versions
 from training.errors import TrainingError
-from training.features.memory_format import memory_to_entries
 from training.run.metrics_log import MetricsLog
 from training.task import Task
 from weights.atomic_files import atomic_write
-from weights.formats.memory_entries import memory_checksum
-
-if TYPE_CHECKING:
-    from training.run.setup import RunSetup
 
 _log = logging.getLogger("boxwright.training")
 
@@ -86,24 +81,33 @@ class RunFolder:
         """Last sentence of a message about an interrupted or failed run."""
         return f"The last checkpoint is in {self.checkpoints}. Resume with --resume {self.path}."
 
-    def record_environment(self, setup: "RunSetup") -> None:
+    def record_environment(
+        self,
+        train: Sequence[Sample],
+        val: Sequence[Sample],
+        initial_arrays: Arrays,
+        *,
+        memory: str | None = None,
+        labelled: Sequence[str] | None = None,
+    ) -> None:
         """Write environment.json, or compare this environment with the recorded one.
 
         Logs a warning if package versions or the number of threads have changed, since both affect the last bits of the weights.
 
         Args:
-            setup: Has the data, and the weights and the memory that the run starts with.
+            train: Training set.
+            val: Validation set.
+            initial_arrays: Weights that the run starts with.
+            memory: Checksum of the memory that the run trains on.
+            labelled: Labels that are exhaustive in samples that do not name theirs; None: all.
 
         Raises:
             TrainingError: Data, initial weights or memory have changed since the run began.
         """
         now = {"python": platform.python_version(), "machine": platform.platform(), "threads": intra_op_threads()}
-        now |= {"packages": package_versions(), "start": _arrays_digest(setup.start.model.arrays)}
-        now |= {"data": {"train": data_fingerprint(setup.batches.samples), "val": data_fingerprint(setup.val)}}
-        if setup.kept.memory:
-            now |= {"memory": memory_checksum(memory_to_entries(setup.kept.memory))}
-        if setup.kept.keep:
-            now |= {"labelled": sorted({label for sample in setup.batches.samples for label in sample.labels})}
+        now |= {"packages": package_versions(), "start": _arrays_digest(initial_arrays)}
+        now |= {"data": {"train": data_fingerprint(train), "val": data_fingerprint(val)}}
+        now |= {name: value for name, value in (("memory", memory), ("labelled", labelled)) if value is not None}
         recorded = self.environment()
         if not recorded:
             _write(self._environment_path, _json(now))
@@ -176,7 +180,15 @@ class WorkerFolder(RunFolder):
     def __init__(self) -> None:
         super().__init__(Path("run"))
 
-    def record_environment(self, setup: "RunSetup") -> None:
+    def record_environment(
+        self,
+        train: Sequence[Sample],
+        val: Sequence[Sample],
+        initial_arrays: Arrays,
+        *,
+        memory: str | None = None,
+        labelled: Sequence[str] | None = None,
+    ) -> None:
         """Do nothing."""
 
     def clear_outcome(self) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import Config
-from training.data.voc_reader import Sample, data_fingerprint, read_set
-from training.features.kept_classes import label_partially
+from training.data.voc_reader import Sample, data_fingerprint, label_partially, read_set
 from training.optimization.early_stopping import watched_value
 from training.run.folder import RunFolder
 from training.run.metrics_log import StepMetrics

@@ -53,7 +53,8 @@ class Run:
 
     def __post_init__(self) -> None:
         setup = self.setup
-        self.folder.record_environment(setup)
+        memory, labelled = setup.memory_checksum, setup.labelled
+        self.folder.record_environment(setup.batches.samples, setup.val, setup.start.model.arrays, memory=memory, labelled=labelled)
         self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group)
         self.validator = Validator(setup, self.trainer)
         self.callbacks: list[Callback] = default_callbacks(self)

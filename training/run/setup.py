@@ -12,19 +12,21 @@ from detector.spec import Model
 from training.config import Config
 from training.data.batches import Batches
 from training.data.unusable_boxes import check_boxes
-from training.data.voc_reader import Sample, data_fingerprint, read_set
+from training.data.voc_reader import Sample, data_fingerprint, label_partially, read_set
 from training.distributed.process_group import WHOLE_BATCH, ProcessGroup
 from training.distributed.synchronise import check_same_data
 from training.errors import ConfigError, DatasetError
 from training.evaluation.evaluate import truth_of
 from training.features.cache import FeatureCache
-from training.features.kept_classes import KeptClasses, label_partially
+from training.features.kept_classes import KeptClasses
 from training.features.memory import Memory
 from training.features.memory_batches import MemoryBatches
+from training.features.memory_format import memory_to_entries
 from training.features.replay import with_replay
 from training.modeling.initial_model import build_initial_model, labels_to_learn
 from training.modeling.transfer import InitialModel, frozen_layers
 from training.task import Task
+from weights.formats.memory_entries import memory_checksum
 
 _log = logging.getLogger("boxwright.training")
 
@@ -72,6 +74,8 @@ class RunSetup:
             _warn_of_shared_images(train, val)
         _warn_of_unused_labels(train)
         labels = labels_to_learn(config, train)
+        if task.replay and (config.network != "model" or not model.spec.is_detector):
+            raise ConfigError("--replay requires a detector as initial model, because the images are remembered as its features.")
         if task.replay:
             memory = with_replay(memory, model, Path(task.replay))
         kept = KeptClasses.decide(config, model, labels, memory)
@@ -96,6 +100,16 @@ class RunSetup:
             _check_memory_options(config, group)
             remembered = MemoryBatches(kept.memory, start.model, kept.new_labels, config, group.shard)
         return cls(task, config, group, start, frozen, batches, val, features, kept, remembered)
+
+    @property
+    def memory_checksum(self) -> str | None:
+        """SHA-256 of the memory that the run trains on."""
+        return memory_checksum(memory_to_entries(self.kept.memory)) if self.kept.memory else None
+
+    @property
+    def labelled(self) -> list[str] | None:
+        """Labels that are exhaustive in samples that do not name theirs. None: all labels, because no class is kept."""
+        return sorted({label for sample in self.batches.samples for label in sample.labels}) if self.kept.keep else None
 
     @property
     def val_batches(self) -> Batches:

@@ -36,7 +36,7 @@ class RecordedAp(NamedTuple):
     """An AP50, and what it was measured on."""
 
     ap50: float
-    images: str  # "301 photos (animals, val)"
+    images: str  # "301 images (animals, val)"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Versions:
 
 
 def recorded_ap50(provenance: Mapping[str, str], precision: Precision) -> RecordedAp | None:
-    """Read a record such as "0.8043 on 301 photos (animals, val)". None if there is none, or its text is something else."""
+    """Read a record such as "0.8043 on 301 images (animals, val)". None if there is none, or its text is something else."""
     text = next((provenance[key] for key in _AP_KEYS[precision] if key in provenance), "")
     found = re.fullmatch(r"(\d\.\d+) on (.+)", text)
     return RecordedAp(float(found[1]), found[2]) if found else None
@@ -109,7 +109,7 @@ def record_ap50(path: Path, precision: Precision, ap50: float, images: str) -> N
         path: The model file, which is replaced.
         precision: The precision that was measured.
         ap50: The AP50.
-        images: What it was measured on, such as "301 photos (animals, val)". "auto" compares precisions on equal images only.
+        images: What it was measured on, such as "301 images (animals, val)". "auto" compares precisions on equal images only.
 
     Raises:
         ModelFileError: The file is damaged.

@@ -15,7 +15,7 @@ _AP_KEYS = ("ap50_int8", "ap50_after", "ap50_float32", "ap50")
 
 
 def recorded_ap(provenance: Mapping[str, str]) -> str | None:
-    """Return the average precision that a model's provenance records, with its data set, if any: "0.8043 on 301 photos (animals, val)"."""
+    """Return the average precision that a model's provenance records, with its data set, if any: "0.8043 on 301 images (animals, val)"."""
     return next((provenance[key] for key in _AP_KEYS if key in provenance), None)
 
 

@@ -14,7 +14,7 @@ from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.data.ground_truth import Role
 from training.data.voc_reader import read_set
-from training.distributed.process_group import Shard
+from training.distributed.process_group import WHOLE_BATCH, Shard
 from training.errors import ConfigError
 from training.features.basis import Basis, compress, decompress
 from training.features.memory import is_held_out, select_balanced
@@ -36,7 +36,7 @@ def memory(rectangles, small_model):
 def batches(memory, small_model):
     """(settings) -> batches of the memory for a model with the further label "new"."""
 
-    def make(shard=Shard(), **settings):
+    def make(shard=WHOLE_BATCH, **settings):
         config = Config(batch_size=4, memory_share=0.5, **settings)
         model = transfer(small_model, ("red", "green", "new"), small_model.spec.anchors, config).model
         return MemoryBatches(memory, model, frozenset({"new"}), config, shard)
@@ -174,7 +174,7 @@ def test_a_batch_depends_on_seed_and_step_alone(batches):
     assert not np.array_equal(first.batch(0)[0]["conv4"], batches(seed=1).batch(0)[0]["conv4"])
 
 
-def test_every_image_is_trained_on_except_the_held_out_ones(batches, memory):
+def test_every_image_is_trained_on_except_the_held_out_ones(batches):
     made = batches()
     used = {index for epoch in range(2) for batch in made._order(epoch) for index in batch}
     held_out = {index for index in range(9) if is_held_out(index, 9)}

@@ -17,7 +17,7 @@ from weights.engines.precision import QUANTIZED_FROM_ARRAYS, RecordedAp, Version
 from weights.formats.safetensors import arrays_checksum, load_model, read_header, save_model
 from weights.hub.resolve import ModelSource, find_model
 
-IMAGES = "301 photos (animals, val)"
+IMAGES = "301 images (animals, val)"
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_everyday_has_two_files_under_one_name(processor):
         ({}, {"ap50_float32": f"0.8000 on {IMAGES}", "ap50_int8": f"0.7950 on {IMAGES}"}, "int8"),
         ({}, {"ap50_float32": f"0.8000 on {IMAGES}", "ap50_int8": f"0.7949 on {IMAGES}"}, "float32"),
         ({"ap50_float32": f"0.8000 on {IMAGES}"}, {"ap50_int8": f"0.8100 on {IMAGES}"}, "int8"),
-        ({"ap50_float32": f"0.8000 on {IMAGES}"}, {"ap50_int8": "0.8000 on 5 photos (others, val)"}, "float32"),
+        ({"ap50_float32": f"0.8000 on {IMAGES}"}, {"ap50_int8": "0.8000 on 5 images (others, val)"}, "float32"),
         ({"ap50_float32": "very good"}, {"ap50_int8": "very good"}, "float32"),
     ],
 )

@@ -19,7 +19,8 @@ from detector.quantization import Quantization
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
 from weights.formats.darknet.weights import read_darknet, write_darknet
-from weights.formats.safetensors import MAX_HEADER_BYTES, load_model, read_header, save_model
+from weights.formats.memory_entries import MAX_MEMORY_BYTES, memory_checksum
+from weights.formats.safetensors import MAX_HEADER_BYTES, content_checksum, load_memory, load_model, read_header, save_model
 from weights.quantization.quantize import round_kernels
 
 
@@ -76,7 +77,7 @@ def test_load_undoes_save(any_models, tmp_path_factory, data):
     model, path = data.draw(any_models), tmp_path_factory.getbasetemp() / "any.safetensors"
     save_model(model, path)
     assert same(load_model(path), model)
-    assert read_header(path) == (model.spec, model.provenance, model.name, "float32", None)
+    assert read_header(path) == (model.spec, model.provenance, model.name, "float32", None, None)
 
 
 def test_float16_rounds_only_the_kernels(tmp_path, small_model):
@@ -158,7 +159,7 @@ def test_every_changed_byte_is_refused_or_changes_nothing(tiny_saved, tiny_model
         except ModelFileError:
             refused += 1
         try:
-            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32", None)
+            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32", None, None)
         except ModelFileError:
             assert position < header_end
     assert refused > len(data) - 20  # some changes only affect the spaces that pad the JSON
@@ -223,10 +224,10 @@ def test_a_network_that_takes_too_long_is_refused(tmp_path, random_arrays):
 
 def test_a_later_format_version_is_refused_with_advice_to_update(saved):
     header, arrays = split_file(saved)
-    header["__metadata__"] |= {"version": "3", "something": "new"}
+    header["__metadata__"] |= {"version": "4", "something": "new"}
     write_file(saved, header, arrays)
     with pytest.raises(
-        ModelFileError, match=r"its format version is '3', but this Boxwright reads versions 1 and 2\. Install the latest Boxwright"
+        ModelFileError, match=r"its format version is '4', but this Boxwright reads versions 1 to 3\. Install the latest Boxwright"
     ):
         load_model(saved)
 
@@ -407,3 +408,78 @@ def test_a_forged_quantized_file_is_refused(tmp_path, quantized_model, change, m
     for read in (load_model, read_header):
         with pytest.raises(ModelFileError, match=message):
             read(path)
+
+
+MEMORY = {"index": b'{"images": []}', "bases": b"\1\2\3", "features": bytes(range(200))}
+
+
+@pytest.fixture
+def with_memory(tmp_path, tiny_model):
+    path = tmp_path / "memory.safetensors"
+    save_model(tiny_model, path, memory=MEMORY)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_memory_is_stored_and_read_separately(tmp_path, small_model, dtype):
+    path, plain = tmp_path / "memory.safetensors", tmp_path / "plain.safetensors"
+    save_model(small_model, path, dtype=dtype, memory=MEMORY)
+    save_model(small_model, plain, dtype=dtype)
+    assert load_memory(path) == MEMORY
+    assert load_memory(plain) is None
+    assert same(load_model(path), load_model(plain))
+    assert (read_header(path).memory, read_header(plain).memory) == (memory_checksum(MEMORY), None)
+    assert content_checksum(path) != content_checksum(plain)
+    assert split_file(path)[0]["__metadata__"]["version"] == "3"
+    assert split_file(plain)[0]["__metadata__"]["version"] == "1"
+    data = path.read_bytes()
+    assert data.endswith(MEMORY["index"] + MEMORY["bases"] + MEMORY["features"])  # at the end, where serving reads nothing
+
+
+def test_a_damaged_memory_is_refused_but_the_model_still_loads(with_memory, tiny_model):
+    data = with_memory.read_bytes()
+    for position in range(len(data) - sum(map(len, MEMORY.values())), len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 1
+        with_memory.write_bytes(changed)
+        assert same(load_model(with_memory), tiny_model)
+        with pytest.raises(ModelFileError, match=r"memory\.safetensors: its memory is damaged.*weights strip"):
+            load_memory(with_memory)
+
+
+def test_every_truncation_of_a_file_with_a_memory_is_refused(with_memory):
+    for length in reversed(range(with_memory.stat().st_size)):
+        os.truncate(with_memory, length)
+        with pytest.raises(ModelFileError, match="damaged"):
+            load_memory(with_memory)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda header: header.pop("memory/index"), "damaged|memory/index"),
+        (lambda header: header["memory/index"].update(dtype="I8"), "'memory/index' is I8"),
+        (lambda header: header["memory/index"].update(shape=[2, 7]), r"'memory/index' is U8 \[2, 7\]"),
+        (lambda header: header["__metadata__"].pop("memory"), "damaged, or changed"),
+        (lambda header: header["__metadata__"].update(version="1"), "damaged, or changed"),
+    ],
+)
+def test_entries_of_the_memory_are_checked_before_they_are_read(with_memory, change, sentence):
+    header, arrays = split_file(with_memory)
+    change(header)
+    write_file(with_memory, header, arrays)
+    for read in (load_memory, load_model):
+        with pytest.raises(ModelFileError, match=sentence):
+            read(with_memory)
+
+
+def test_a_memory_above_the_limit_is_neither_written_nor_read(tmp_path, tiny_model):
+    with pytest.raises(ModelFileError, match="the limit is 268,435,456"):
+        save_model(tiny_model, tmp_path / "large.safetensors", memory=MEMORY | {"features": bytes(MAX_MEMORY_BYTES)})
+    assert not (tmp_path / "large.safetensors").exists()
+
+
+def test_saving_a_memory_is_deterministic(tmp_path, tiny_model):
+    for name in ("one", "two"):
+        save_model(tiny_model, tmp_path / name, memory=dict(reversed(MEMORY.items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

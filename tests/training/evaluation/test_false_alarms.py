@@ -1,0 +1,81 @@
+"""Shares of images with a false alarm, the threshold with the highest F1, and the warning about few boxes."""
+
+import numpy as np
+import pytest
+
+from detector.detections import Detections
+from training.evaluation.false_alarms import best_confidence, count_false_alarms, describe_conclusion, few_boxes_warning
+from training.evaluation.voc_ap import ImageTruth
+
+BOX, ELSEWHERE = (0, 0, 10, 10), (50, 50, 60, 60)
+
+
+def found(*detections):
+    """(box, score, class id), ... -> Detections."""
+    boxes = np.array([box for box, _, _ in detections], np.float32).reshape(-1, 4)
+    scores = np.array([score for _, score, _ in detections], np.float32)
+    return Detections(boxes, scores, np.array([class_id for _, _, class_id in detections], np.int64))
+
+
+def truth(*boxes, class_id=0):
+    count = len(boxes)
+    return ImageTruth(np.array(boxes, np.float32).reshape(-1, 4), np.full(count, class_id, np.int64), np.zeros(count, np.bool_))
+
+
+def test_an_image_counts_once_and_only_for_the_given_classes():
+    images = [found((BOX, 0.9, 1), (ELSEWHERE, 0.8, 1)), found((BOX, 0.3, 1)), found((BOX, 0.9, 0)), found()]
+    assert count_false_alarms(images, [1]).to_json() == {"images": 4, "0.25": 0.5, "0.5": 0.25}
+    assert count_false_alarms(images, [2]).to_json() == {"images": 4, "0.25": 0.0, "0.5": 0.0}
+
+
+def test_a_score_at_the_threshold_is_no_false_alarm():
+    assert count_false_alarms([found((BOX, 0.25, 0)), found((BOX, 0.5, 0))], [0]).shares == {0.25: 0.5, 0.5: 0.0}
+
+
+def test_no_images_have_no_false_alarms():
+    assert count_false_alarms([], [0]).to_json() == {"images": 0, "0.25": 0.0, "0.5": 0.0}
+
+
+def test_the_threshold_lies_between_the_last_hit_and_the_first_false_alarm():
+    detections = [found((BOX, 0.8, 0)), found((BOX, 0.6, 0)), found((BOX, 0.2, 0))]
+    assert best_confidence(detections, [truth(BOX), truth(BOX), truth()], 0) == pytest.approx(0.4)
+
+
+def test_background_images_raise_the_threshold():
+    hits = [found((BOX, 0.8, 0)), found((BOX, 0.3, 0))]
+    truths = [truth(BOX), truth(BOX)]
+    assert best_confidence(hits, truths, 0) == pytest.approx((0.3 + 0.005) / 2)
+    alarms = [found((BOX, 0.5, 0)) for _ in range(5)]
+    assert best_confidence([*hits, *alarms], [*truths, *[truth()] * 5], 0) == pytest.approx(0.65)
+
+
+def test_equal_scores_are_accepted_together():
+    detections = [found((BOX, 0.5, 0), (ELSEWHERE, 0.5, 0)), found((BOX, 0.4, 0))]
+    assert best_confidence(detections, [truth(BOX), truth(BOX)], 0) == pytest.approx((0.4 + 0.005) / 2)
+
+
+def test_a_class_without_boxes_or_detections_has_no_threshold():
+    assert best_confidence([found((BOX, 0.5, 0))], [truth()], 0) is None
+    assert best_confidence([found()], [truth(BOX)], 0) is None
+
+
+def test_few_boxes_lead_to_a_warning_with_the_effect_of_one_box():
+    assert few_boxes_warning({"cat": 5, "dog": 100}).startswith(
+        "the validation set has only 5 boxes of cat: one box changes its AP50 by about 20"
+    )
+    assert "only 1 box of dog" in few_boxes_warning({"cat": 5, "dog": 1})
+    assert few_boxes_warning({"cat": 20, "dog": 0}) is None
+
+
+def test_the_conclusion_names_shares_and_suggested_thresholds():
+    conclusion = {
+        "new_labels": ["raccoon"],
+        "false_alarms": {"memory": {"images": 50, "0.25": 0.02, "0.5": 0.0}},
+        "confidence": {"raccoon": 0.414, "cat": 0.3},
+        "warning": None,
+    }
+    assert describe_conclusion(conclusion) == [
+        "False alarms (raccoon): 2.0% of 50 remembered images that were not trained on at confidence 0.25, 0.0% at 0.5.",
+        "Suggested confidence (best F1): raccoon 0.41.",
+    ]
+    assert describe_conclusion({}) == []
