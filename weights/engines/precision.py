@@ -15,7 +15,7 @@ from detector.engines.support import Precision
 from detector.errors import SettingError
 from weights.embedded import EMBEDDED_INT8
 from weights.engines.options import PrecisionChoice
-from weights.formats.safetensors import ModelHeader, arrays_checksum, load_model, read_header, save_model
+from weights.formats.safetensors import ModelHeader, arrays_checksum, load_memory, load_model, read_header, save_model
 from weights.hub.resolve import ModelSource
 
 MAX_AP_LOSS = 0.005
@@ -117,7 +117,7 @@ def record_ap50(path: Path, precision: Precision, ap50: float, images: str) -> N
     """
     model, dtype = load_model(path), read_header(path).dtype
     recorded = replace(model, provenance={**model.provenance, ap_key(precision): ap50_text(ap50, images)})
-    save_model(recorded, path, dtype=dtype)
+    save_model(recorded, path, dtype=dtype, memory=load_memory(path))
 
 
 def ap50_text(ap50: float, images: str) -> str:
