@@ -62,6 +62,7 @@ class Slot:
     def __init__(self) -> None:
         self.stage: Future[Any] | None = None  # the latest
         self.is_measured = True  # whether the job's time counts in the average
+        self.on_abandon: Callable[[], None] = lambda: None  # called if the job is cancelled while a stage runs, to end the stage early
 
     async def run(self, pool: Executor, function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
         """Run a stage in a thread of the pool."""
@@ -188,6 +189,7 @@ class AdmissionQueue:
         if stage is None or stage.cancel() or stage.done():
             self._release()
             return
+        slot.on_abandon()
         loop = asyncio.get_running_loop()
 
         def ended(stage: "Future[Any]") -> None:

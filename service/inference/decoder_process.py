@@ -12,6 +12,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -52,8 +53,35 @@ class DecodeTask:
     draw: bool
 
 
-def decode_in_process(task: DecodeTask) -> tuple[PreparedImage, DecodedImage | None]:
+class Cancellation:
+    """Ends a child process early, from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self.requested = False
+
+    def watch(self, child: "subprocess.Popen[bytes]") -> None:
+        """Kill this child when `cancel` is called, or now if it has been called."""
+        with self._lock:
+            self._child = child
+            if self.requested:
+                child.kill()
+
+    def cancel(self) -> None:
+        """Kill the child. Do nothing if it has ended."""
+        with self._lock:
+            self.requested = True
+            if self._child is not None:
+                self._child.kill()
+
+
+def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[PreparedImage, DecodedImage | None]:
     """Decode an image in a child process.
+
+    Args:
+        task: What to do.
+        cancellation: Ends the process early, with a DamagedImage that nobody reads.
 
     Returns:
         The image for the network, and the image to draw on if the task includes it.
@@ -63,6 +91,7 @@ def decode_in_process(task: DecodeTask) -> tuple[PreparedImage, DecodedImage | N
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen([sys.executable, "-c", COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as child:
+        cancellation.watch(child)
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -70,7 +99,8 @@ def decode_in_process(task: DecodeTask) -> tuple[PreparedImage, DecodedImage | N
             return _receive(child.stdout, task)
         except (OSError, ValueError, EOFError) as error:
             child.kill()
-            logger.error("the process that decodes a %s ended with %s: %s", task.file.format, child.wait(), error)
+            if not cancellation.requested:
+                logger.error("the process that decodes a %s ended with %s: %s", task.file.format, child.wait(), error)
             raise DamagedImage(f"the {task.file.format} cannot be decoded within the limits of this service. Save it again.") from error
         finally:
             child.kill()

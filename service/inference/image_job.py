@@ -15,7 +15,7 @@ from detector.imaging.encode import encode_image
 from detector.imaging.formats.image_file import ImageFile
 from detector.imaging.image import DecodedImage, decode_file, read_headers
 from detector.placement import ImageArray, Pixels
-from service.inference.decoder_process import DecodeTask, decode_in_process
+from service.inference.decoder_process import Cancellation, DecodeTask, decode_in_process
 from service.inference.image_memory import ImageMemory, is_heavy, needed_bytes
 from service.inference.types import InferenceOptions, InferenceResult
 
@@ -72,6 +72,7 @@ class ImageJob:
     memory: ImageMemory
     times: StageTimes = field(default_factory=StageTimes)
     file: ImageFile | None = None  # the headers, once they have been read
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
     def decode(self, submit: Callable[[Pixels], None], *, large: bool) -> DecodedInput | None:
         """Decode and resize, then submit the pixels from this thread, because the event loop may be busy.
@@ -108,7 +109,7 @@ class ImageJob:
                 return None
             if is_heavy(file, needed):
                 self.times.add("prepare", 0.0)  # part of the decoding in the other process
-                return DecodedInput(*decode_in_process(DecodeTask(file, self.detector.spec, min_side, draw)))
+                return DecodedInput(*decode_in_process(DecodeTask(file, self.detector.spec, min_side, draw), self.cancellation))
             image = decode_file(file, min_side)
         with self.times.measure("prepare"):
             keep = image.is_full_size and image.width * image.height <= MAX_KEPT_PIXELS

@@ -77,8 +77,7 @@ class InferencePipeline:
         try:
             result = await self._process(job, model, self.queue, deadline)
             if result is None:
-                self._large_queue.check_deadline(deadline)
-                result = await self._process(job, model, self._large_queue, deadline)
+                result = await self._process_large(job, model, deadline)
         except Overloaded:
             self._metrics.rejected.labels("queue").inc()
             raise
@@ -98,6 +97,7 @@ class InferencePipeline:
         try:
             async with queue.slot(deadline) as slot:
                 job.times.finish("queue")
+                slot.on_abandon = job.cancellation.cancel
                 decoded = await slot.run(self._workers, decode)
                 if decoded is None:
                     slot.is_measured = False
@@ -110,6 +110,15 @@ class InferencePipeline:
         if network.is_first:
             self._metrics.batch_size.observe(network.batch_size)
         return result
+
+    async def _process_large(self, job: ImageJob, model: LoadedModel, deadline: float) -> InferenceResult | None:
+        """Run all stages of a large image. Raises Overloaded, also at the deadline: only few large images are processed at a time."""
+        self._large_queue.check_deadline(deadline)
+        try:
+            return await self._process(job, model, self._large_queue, deadline)
+        except DeadlineMissed as error:
+            after = self._large_queue.retry_after()
+            raise Overloaded(f"The large image was not processed in time. Try again in {after} s (Retry-After), or send less.", after) from error
 
     def _deadline(self) -> float:
         call, seconds = current_context(), self._settings.request_seconds

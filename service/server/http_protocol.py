@@ -21,6 +21,7 @@ BAD_REQUEST = b"400 Bad Request"
 TOO_LARGE = b"431 Request Header Fields Too Large"
 TOO_SLOW = b"408 Request Timeout"
 
+SEVERAL_HOSTS = b"The request has more than one Host header.\n"
 UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
 
 REFUSAL_LINGER_SECONDS = 1.0
@@ -93,6 +94,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._upgrade = self.parser.should_upgrade()
         if self._upgrade and self._has_body():  # the parser would take the body for the next request
             self._refuse(BAD_REQUEST, UPGRADE_WITH_BODY)
+        if sum(name == b"host" for name, _ in self.headers) > 1:  # RFC 9112, section 3.2
+            self._refuse(BAD_REQUEST, SEVERAL_HOSTS)
         self._reading_head = False
         if not self._refused:
             self._reading_body = True

@@ -1,6 +1,7 @@
 """Images decoded in a child process: equal to those decoded in a thread, and isolated from the service."""
 
 import io
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from detector.imaging.draw import MAX_DRAWN_PIXELS
 from detector.imaging.image import decode_file, read_headers
 from detector.placement import Placement
 from service.inference import decoder_process
-from service.inference.decoder_process import DecodeTask, decode_in_process
+from service.inference.decoder_process import Cancellation, DecodeTask, decode_in_process
 
 ROTATED = Image.Exif()
 ROTATED[0x0112] = 6
@@ -28,7 +29,7 @@ def file_of(form, width=300, height=200, **options):
 @pytest.mark.parametrize(("form", "min_side"), [("WEBP", None), ("JPEG", None), ("JPEG", 100)])
 def test_the_result_equals_that_of_a_thread(tiny_model, form, min_side):
     file = file_of(form)
-    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, min_side, draw=True))
+    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, min_side, draw=True), Cancellation())
     expected = decode_file(file, min_side)
     assert prepared.placement == Placement.of(tiny_model.spec, 200, 300)
     np.testing.assert_array_equal(prepared.pixels, prepared.placement.apply(expected.pillow_image))
@@ -38,10 +39,10 @@ def test_the_result_equals_that_of_a_thread(tiny_model, form, min_side):
 
 def test_the_image_to_draw_on_is_at_most_as_large_as_the_drawn_image(tiny_model):
     file = replace(file_of("PNG", 5000, 4000, compress_level=1), orientation=1)
-    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=True))
+    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=True), Cancellation())
     assert (prepared.placement.width, prepared.placement.height) == (image.width, image.height) == (5000, 4000)
     assert image.pillow_image.width * image.pillow_image.height <= MAX_DRAWN_PIXELS
-    assert decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=False))[1] is None
+    assert decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=False), Cancellation())[1] is None
 
 
 def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
@@ -50,7 +51,7 @@ def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
     with pytest.raises(DamagedImage) as expected:
         decode_file(damaged)
     with pytest.raises(DamagedImage) as found:
-        decode_in_process(DecodeTask(damaged, tiny_model.spec, None, draw=False))
+        decode_in_process(DecodeTask(damaged, tiny_model.spec, None, draw=False), Cancellation())
     assert str(found.value) == str(expected.value)
 
 
@@ -67,4 +68,22 @@ def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
 def test_a_failing_child_process_fails_only_its_image(tiny_model, monkeypatch, child):
     monkeypatch.setattr(decoder_process, "COMMAND", child)
     with pytest.raises(DamagedImage):
-        decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=True))
+        decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=True), Cancellation())
+
+
+def test_a_cancelled_process_ends_at_once_and_logs_nothing(tiny_model, monkeypatch, caplog):
+    monkeypatch.setattr(decoder_process, "COMMAND", "import sys, time; sys.stdin.buffer.read(); time.sleep(600)")
+    cancellation, errors = Cancellation(), []
+
+    def decode():
+        try:
+            decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=False), cancellation)
+        except DamagedImage as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    cancellation.cancel()
+    thread.join(timeout=60)
+    assert len(errors) == 1
+    assert not caplog.records

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from service.auth.api_keys import HashedKey, new_key
+from service.inference import decoder_process
 from service.middleware.limits import RESPONSE_COPIES, SEND_CHUNK_BYTES
 
 
@@ -362,3 +363,20 @@ def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched
     assert max(len(message["body"]) for message in unread.sent[1:]) <= SEND_CHUNK_BYTES
     assert refused.status_code == 503
     assert app.state.limits.body_bytes == 0
+
+
+def test_a_large_image_that_misses_the_deadline_is_refused_as_overload_and_its_process_ends(watched_app, photo, monkeypatch):
+    monkeypatch.setattr(decoder_process, "COMMAND", "import sys, time; sys.stdin.buffer.read(); time.sleep(600)")
+    large = photo(1500, 1400, form="WEBP", lossless=True, quality=0)
+
+    async def test():
+        app = watched_app(request_seconds=0.5)
+        async with client(app) as http:
+            response = await http.post("/detect", content=large)
+            await until(lambda: app.state.inference.running == 0)
+            return response
+
+    refused = asyncio.run(test())
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "large image" in refused.json()["detail"]

@@ -131,6 +131,16 @@ def test_upgrade_without_a_body_is_answered_and_ends_the_connection(serve_protoc
     assert requests == [("GET", "/first", b"")]
 
 
+def test_request_with_two_host_headers_is_refused(serve_protocol):
+    requests = []
+    with serve_protocol(answering(b"ok", requests)) as (port, _), connect(port) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nhost: evil.example\r\n\r\n")
+        received = receive_all(client)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"more than one Host header" in received
+    assert requests == []
+
+
 def test_idle_connections_are_closed_for_new_ones(serve_protocol, caplog):
     with caplog.at_level(logging.WARNING), serve_protocol(answering(b"ok"), max_connections=5) as (port, server):
         clients = [connect(port) for _ in range(5)]
