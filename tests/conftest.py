@@ -28,7 +28,11 @@ settings.load_profile("no clock")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the number of generated requests in the test of untrusted input."""
     parser.addoption(
-        "--untrusted-inputs", type=int, default=400, metavar="N", help="number of mutated images, and of forms, sent to the service (default 400)"
+        "--untrusted-inputs",
+        type=int,
+        default=400,
+        metavar="N",
+        help="number of mutated images, and of forms, sent to the service (default 400)",
     )
 
 

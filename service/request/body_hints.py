@@ -23,7 +23,9 @@ def check_plain_body(body: bytes) -> None:
     if start.startswith((b"{", b"[")):
         raise NotAnImage("the body is JSON, but its content type is not. Add the header 'Content-Type: application/json'.")
     if re.match(rb"\w{1,40}=", start):
-        raise NotAnImage("the body is a URL-encoded form. Send the image file itself; with curl: --data-binary @FILE, or --form image=@FILE.")
+        raise NotAnImage(
+            "the body is a URL-encoded form. Send the image file itself; with curl: --data-binary @FILE, or --form image=@FILE."
+        )
 
 
 def check_json_body(body: bytes) -> None:
@@ -38,4 +40,6 @@ def check_form_file(name: str, data: bytes) -> None:
     """Raise BadForm if a field has the name of a file instead of its content."""
     if len(data) <= _MAX_NAME_BYTES and re.fullmatch(rb"[\w ./~-]+\.\w{2,5}", data):
         path = data.decode()
-        raise BadForm(f"The field {name!r} is the text {path[:80]!r}, not a file. With curl, write '@' before the name: {name}=@{path[:80]}")
+        raise BadForm(
+            f"The field {name!r} is the text {path[:80]!r}, not a file. With curl, write '@' before the name: {name}=@{path[:80]}"
+        )

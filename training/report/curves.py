@@ -138,7 +138,15 @@ def _mark_unfreezing(axes: Axes, record: RunRecord) -> None:
 def _mark(axes: Axes, step: float, text: str, *, row: int = 0) -> None:
     """Draw a line with a text. Lines that are close together have their texts in different rows."""
     axes.axvline(step, color=COLOURS[4], linestyle=":", linewidth=1)
-    axes.annotate(text, (step, 1), xycoords=("data", "axes fraction"), xytext=(2, -2 - ROW_POINTS * row), textcoords="offset points", va="top", fontsize=7)
+    axes.annotate(
+        text,
+        (step, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(2, -2 - ROW_POINTS * row),
+        textcoords="offset points",
+        va="top",
+        fontsize=7,
+    )
 
 
 def _legend(axes: Axes) -> None:

@@ -62,7 +62,9 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
     last = record.validations[-1]["step"] if record.validations else None
     if record.best and record.best["step"] == last and len(record.validations) > 1:
         epochs = 2 * record.config.epochs
-        yield NextStep("The last validation was the best one, so a longer training may help:", f"boxwright finetune {data} --epochs {epochs}")
+        yield NextStep(
+            "The last validation was the best one, so a longer training may help:", f"boxwright finetune {data} --epochs {epochs}"
+        )
     yield NextStep("Try the model on new images:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --out annotated")
     yield NextStep("Serve it over HTTP, with a page to try it:", f"boxwright serve --model {model}")
 
@@ -72,7 +74,10 @@ def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:
     path = record.folder.path / CONCLUSION
     measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("false_alarms", {}) if path.is_file() else {}
     return [
-        (f"{shares['0.25']:.1%}", f"false alarms in {shares['images']:,} {SOURCES.get(source, source)} ({shares['0.5']:.1%} at confidence 0.5)")
+        (
+            f"{shares['0.25']:.1%}",
+            f"false alarms in {shares['images']:,} {SOURCES.get(source, source)} ({shares['0.5']:.1%} at confidence 0.5)",
+        )
         for source, shares in measured.items()
     ]
 
