@@ -189,7 +189,7 @@ class Config(BaseModel):
     pieces: str = Field("0.6:0.1,0.85:0.01", description="piecewise: '0.6:0.1' multiplies the rate by 0.1 after 60 % of the run.")
     plateau_patience: int = Field(3, ge=1, description="performance: validations without improvement before the rate is lowered.")
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="performance: factor by which the rate is lowered.")
-    warmup_steps: int = Field(30, ge=0, description="Steps in which the learning rate rises from 0.")
+    warmup_steps: int = Field(30, ge=0, description="Steps in which the learning rate rises from 0, at most a tenth of the run.")
     ema: float = Field(
         0.99,
         ge=0,

@@ -107,8 +107,12 @@ def _label_findings(inspections: Iterable[Inspection], spelling: Mapping[str, st
             if known and correct not in known:
                 yield Finding("unknown-label", each.name, f"{label[:40]!r} is not among the allowed labels: {', '.join(known)}.", count)
     for first, second in similar_labels(label for label in counts if label not in known):
-        detail = f"{first[:40]!r} ({counts[first]} boxes) and {second[:40]!r} ({counts[second]} boxes)."
+        detail = f"{first[:40]!r} ({_count_boxes(counts[first])}) and {second[:40]!r} ({_count_boxes(counts[second])})."
         yield Finding("similar-label", first, detail, min(counts[first], counts[second]))
+
+
+def _count_boxes(count: int) -> str:
+    return "1 box" if count == 1 else f"{count} boxes"
 
 
 def _list_findings(listed: Mapping[str, Sequence[str]]) -> Iterator[Finding]:

@@ -10,6 +10,9 @@ from training.config import Config
 
 Schedule = Callable[[int], float]
 
+MAX_WARMUP = 1 / 10
+"""Largest share of a run that the warm-up takes."""
+
 
 def make_schedule(config: Config, steps: int) -> Schedule:
     """Return the schedule of the config, including its warm-up, for a run of `steps` steps.
@@ -17,7 +20,7 @@ def make_schedule(config: Config, steps: int) -> Schedule:
     "performance" is constant here; `training.optimization.early_stopping` lowers it when validations stop improving.
     """
     main = _SCHEDULES[config.schedule](config, steps)
-    warmup = min(config.warmup_steps, steps)
+    warmup = min(config.warmup_steps, round(MAX_WARMUP * steps))
 
     def rate(step: int) -> float:
         factor = (step + 1) / (warmup + 1) if step < warmup else 1.0

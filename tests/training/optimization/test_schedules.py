@@ -33,6 +33,11 @@ def test_the_warm_up_rises_linearly_to_the_schedule():
     np.testing.assert_allclose(rates("constant", 0, 1, 2, 3, 4, warmup_steps=3), [0.025, 0.05, 0.075, 0.1, 0.1])
 
 
+def test_the_warm_up_takes_at_most_a_tenth_of_a_run():
+    short = make_schedule(Config(schedule="constant", learning_rate=0.1, warmup_steps=30), 40)
+    np.testing.assert_allclose([short(step) for step in (0, 3, 4, 39)], [0.02, 0.08, 0.1, 0.1])
+
+
 def test_a_plateau_lowers_the_learning_rate_after_each_patience():
     config, state = Config(schedule="performance", plateau_patience=2, plateau_factor=0.5, patience=5), TrainingState()
     factors = []
