@@ -1,11 +1,14 @@
 """`boxwright evaluate`: measure the average precision of a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import DatasetArgument, DeviceOption, EngineOption, InputSizeOption, JsonOption, ModelOption, PrecisionName
+
+if TYPE_CHECKING:
+    from training.evaluation.evaluate import Evaluation
 
 
 def evaluate_command(
@@ -36,11 +39,9 @@ def evaluate_command(
 
     In a pipe, stdout has tab-separated lines: class, boxes, AP50, AP50 (11 points).
     """
-    import json
-
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
-    from cli.output.evaluation import evaluation_facts, print_evaluation
+    from cli.output.evaluation import print_evaluation, print_evaluation_json
     from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_note
@@ -48,8 +49,8 @@ def evaluate_command(
     from training.evaluation.evaluate import evaluate_detector
     from weights.engines.options import EngineOptions
 
-    if record and (model is None or not Path(model).is_file()):
-        raise typer.BadParameter("needs --model with a .safetensors file of your own.", param_hint="--record")
+    if record and (model is None or not Path(model).is_file() or input_size is not None):
+        raise typer.BadParameter("needs --model with a .safetensors file of your own, and its own input size.", param_hint="--record")
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
     samples = read_samples(dataset, image_set)
@@ -64,24 +65,23 @@ def evaluate_command(
     if result.warning:
         print_note(result.warning)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"model": loaded.name, "engine": detector.engine.name, "precision": detector.engine.precision} | evaluation_facts(result),
-                indent=2,
-            )
-        )
+        print_evaluation_json(result, loaded.name, detector.engine)
     else:
         print_evaluation(result)
     if record:
         from weights.engines.precision import record_ap50
 
-        record_ap50(
-            Path(str(model)), detector.engine.precision, result.ap50, f"{len(samples)} photos ({dataset.resolve().name}, {image_set})"
-        )
+        images = f"{len(samples)} photos ({dataset.resolve().name}, {image_set})"
+        record_ap50(Path(str(model)), detector.engine.precision, result.ap50, images)
         print_note(f"AP50 in {detector.engine.precision} is recorded in {model}")
     if plots is not None:
-        from training.evaluation.plots import plot_evaluation
+        _write_plots(result, plots)
 
-        plots.mkdir(parents=True, exist_ok=True)
-        plot_evaluation(result, plots)
-        print_note(f"Plots in {plots}")
+
+def _write_plots(result: "Evaluation", folder: Path) -> None:
+    from cli.output.terminal import print_note
+    from training.evaluation.plots import plot_evaluation
+
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_evaluation(result, folder)
+    print_note(f"Plots in {folder}")

@@ -1,10 +1,14 @@
 """Output of `boxwright evaluate`: tables and JSON."""
 
+import json
 from dataclasses import asdict
 from math import isnan
 
+import typer
+
 from cli.output.tables import NO_VALUE, print_table
 from cli.output.terminal import count_of, print_note
+from detector.engines import Engine
 from training.evaluation.evaluate import Evaluation
 
 
@@ -29,6 +33,11 @@ def evaluation_facts(result: Evaluation) -> dict[str, object]:
         "confusion": {"labels": [*result.labels, "nothing"], "confusion_matrix": result.confusion.tolist()},
         "boxes_of_other_labels": result.other_boxes,
     }
+
+
+def print_evaluation_json(result: Evaluation, model: str, engine: Engine) -> None:
+    """Print every measure as JSON, with the names of model, engine and precision."""
+    typer.echo(json.dumps({"model": model, "engine": engine.name, "precision": engine.precision} | evaluation_facts(result), indent=2))
 
 
 def print_evaluation(result: Evaluation) -> None:
