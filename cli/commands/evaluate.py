@@ -8,6 +8,7 @@ import typer
 from cli.options import DatasetArgument, DeviceOption, EngineOption, InputSizeOption, JsonOption, ModelOption, PrecisionName
 
 if TYPE_CHECKING:
+    from detector.engines.support import Precision
     from training.evaluation.evaluate import Evaluation
 
 
@@ -69,13 +70,17 @@ def evaluate_command(
     else:
         print_evaluation(result)
     if record:
-        from weights.engines.precision import record_ap50
-
-        images = f"{len(samples)} photos ({dataset.resolve().name}, {image_set})"
-        record_ap50(Path(str(model)), detector.engine.precision, result.ap50, images)
-        print_note(f"AP50 in {detector.engine.precision} is recorded in {model}")
+        _record(result, Path(str(model)), detector.engine.precision, f"{len(samples)} photos ({dataset.resolve().name}, {image_set})")
     if plots is not None:
         _write_plots(result, plots)
+
+
+def _record(result: "Evaluation", model: Path, precision: "Precision", images: str) -> None:
+    from cli.output.terminal import print_note
+    from weights.engines.precision import record_ap50
+
+    record_ap50(model, precision, result.ap50, images)
+    print_note(f"AP50 in {precision} is recorded in {model}")
 
 
 def _write_plots(result: "Evaluation", folder: Path) -> None:
