@@ -77,9 +77,9 @@ def evaluate_command(
 
 def _record(result: "Evaluation", model: Path, precision: "Precision", images: str) -> None:
     from cli.output.terminal import print_note
-    from weights.engines.precision import record_ap50
+    from weights.engines.precision import add_provenance, ap_record
 
-    record_ap50(model, precision, result.ap50, images)
+    add_provenance(model, ap_record(precision, result.ap50, result.ap50_frequent, images))
     print_note(f"AP50 in {precision} is recorded in {model}")
 
 
