@@ -9,6 +9,7 @@ from cli.options import DatasetArgument, DeviceOption, EngineOption, InputSizeOp
 
 if TYPE_CHECKING:
     from detector.detector import Detector
+    from detector.engines.support import Precision
     from training.evaluation.evaluate import Evaluation
     from training.evaluation.false_alarms import FalseAlarms
 
@@ -50,11 +51,9 @@ def evaluate_command(
 
     In a pipe, stdout has tab-separated lines: class, boxes, AP50, AP50 (11 points).
     """
-    import json
-
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
-    from cli.output.evaluation import evaluation_facts, print_evaluation, print_false_alarms
+    from cli.output.evaluation import print_evaluation, print_evaluation_json, print_false_alarms
     from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_note
@@ -63,8 +62,8 @@ def evaluate_command(
     from training.evaluation.false_alarms import few_boxes_warning
     from weights.engines.options import EngineOptions
 
-    if record and (model is None or not Path(model).is_file()):
-        raise typer.BadParameter("needs --model with a .safetensors file of your own.", param_hint="--record")
+    if record and (model is None or not Path(model).is_file() or input_size is not None):
+        raise typer.BadParameter("needs --model with a .safetensors file of your own, and its own input size.", param_hint="--record")
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
     samples = read_samples(dataset, image_set)
@@ -80,27 +79,16 @@ def evaluate_command(
         print_note(result.warning)
     false_alarms = _false_alarms(detector, result, background) if background else {}
     if as_json:
-        facts = {"model": loaded.name, "engine": detector.engine.name, "precision": detector.engine.precision} | evaluation_facts(result)
-        shares = {label: each.to_json() for label, each in false_alarms.items()}
-        typer.echo(json.dumps(facts | ({"false_alarms": shares} if background else {}), indent=2))
+        print_evaluation_json(result, loaded.name, detector.engine, false_alarms)
     else:
         print_evaluation(result)
         print_false_alarms(false_alarms)
     if few := few_boxes_warning({label: each.boxes for label, each in result.classes.items()}):
         print_note(f"Warning: {few}")
     if record:
-        from weights.engines.precision import record_ap50
-
-        record_ap50(
-            Path(str(model)), detector.engine.precision, result.ap50, f"{len(samples)} images ({dataset.resolve().name}, {image_set})"
-        )
-        print_note(f"AP50 in {detector.engine.precision} is recorded in {model}")
+        _record(result, Path(str(model)), detector.engine.precision, f"{len(samples)} images ({dataset.resolve().name}, {image_set})")
     if plots is not None:
-        from training.evaluation.plots import plot_evaluation
-
-        plots.mkdir(parents=True, exist_ok=True)
-        plot_evaluation(result, plots)
-        print_note(f"Plots in {plots}")
+        _write_plots(result, plots)
 
 
 def _false_alarms(detector: "Detector", result: "Evaluation", folder: Path) -> "dict[str, FalseAlarms]":
@@ -114,3 +102,20 @@ def _false_alarms(detector: "Detector", result: "Evaluation", folder: Path) -> "
     class_ids = {label: [result.labels.index(label)] for label in result.classes}
     class_ids |= {"any of them": [index for each in class_ids.values() for index in each]} if len(class_ids) > 1 else {}
     return {label: count_false_alarms(found, each) for label, each in class_ids.items()}
+
+
+def _record(result: "Evaluation", model: Path, precision: "Precision", images: str) -> None:
+    from cli.output.terminal import print_note
+    from weights.engines.precision import add_provenance, ap_record
+
+    add_provenance(model, ap_record(precision, result.ap50, result.ap50_frequent, images))
+    print_note(f"AP50 in {precision} is recorded in {model}")
+
+
+def _write_plots(result: "Evaluation", folder: Path) -> None:
+    from cli.output.terminal import print_note
+    from training.evaluation.plots import plot_evaluation
+
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_evaluation(result, folder)
+    print_note(f"Plots in {folder}")

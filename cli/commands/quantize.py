@@ -118,20 +118,22 @@ def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sampl
     from detector.engines.support import Precision, installed_engines, unsupported_reason
     from training.evaluation.evaluate import evaluate_detector
     from weights.engines.factory import build_engine
-    from weights.engines.precision import MAX_AP_LOSS, ap50_text, ap_key
+    from weights.engines.precision import MAX_AP_LOSS, ap_record
 
     models: dict[Precision, Model] = {"float32": before, "int8": after}
     if "openvino" in installed_engines() and unsupported_reason("openvino", "bfloat16", "auto") is None:
         models["bfloat16"] = before
-    measured = {
-        each: evaluate_detector(Detector(model.spec, build_engine(model, precision=each)), samples).ap50 for each, model in models.items()
+    results = {
+        each: evaluate_detector(Detector(model.spec, build_engine(model, precision=each)), samples) for each, model in models.items()
     }
-    for each in models:
-        loss = measured["float32"] - measured[each]
+    exact = results["float32"]
+    for each, result in results.items():
+        loss = exact.ap50_frequent - result.ap50_frequent
         if loss > MAX_AP_LOSS:
-            amount = (
-                f"in {each} {before.name} loses {100 * loss:.1f} AP points ({measured['float32']:.4f} before, {measured[each]:.4f} after)"
-            )
+            change = f"({exact.ap50_frequent:.4f} before, {result.ap50_frequent:.4f} after)"
             advice = " Calibrate on more images that resemble those of the task." if each == "int8" else ""
-            print_error(f"{amount}, so '--precision auto' does not use it.{advice}", warning=True)
-    return {ap_key(each): ap50_text(ap50, f"{len(samples)} images ({name})") for each, ap50 in measured.items()}
+            problem = f"in {each} {before.name} loses {100 * loss:.1f} AP points {change}, so '--precision auto' does not use it."
+            print_error(f"{problem}{advice}", warning=True)
+    images = f"{len(samples)} images ({name})"
+    records = [ap_record(each, result.ap50, result.ap50_frequent, images) for each, result in results.items()]
+    return {key: text for record in records for key, text in record.items()}

@@ -91,9 +91,9 @@ def serve_command(
     from service.models.native_memory import configure_allocator
     from service.settings import read_settings
 
-    flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine}
-    flags |= {"device": device, "precision": precision, "input_size": input_size}
-    settings = read_settings(config, **(_parse_settings(others or []) | {key: value for key, value in flags.items() if value is not None}))
+    flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine, "device": device, "precision": precision}
+    given = {key: value for key, value in (flags | {"input_size": input_size}).items() if value is not None}
+    settings = read_settings(config, **(_parse_settings(others or []) | given))
     warn_about_unknown_variables(os.environ)
     if print_config:
         typer.echo(settings.as_toml())
@@ -112,6 +112,11 @@ def serve_command(
     Thread(target=import_module, args=("service.app",), daemon=True).start()
     registry = load_registry(settings)
 
+    _run(registry, settings)
+
+
+def _run(registry: "Registry", settings: "Settings") -> None:
+    """Serve until a signal."""
     from service.app import create_app
     from service.observability.logging import configure_logging
     from service.server.uvicorn_server import run_server

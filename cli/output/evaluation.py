@@ -1,11 +1,15 @@
 """Output of `boxwright evaluate`: tables and JSON."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from math import isnan
 
+import typer
+
 from cli.output.tables import NO_VALUE, print_table
 from cli.output.terminal import count_of, print_note
+from detector.engines import Engine
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.false_alarms import CONFIDENCES, FalseAlarms
 
@@ -31,6 +35,13 @@ def evaluation_facts(result: Evaluation) -> dict[str, object]:
         "confusion": {"labels": [*result.labels, "nothing"], "confusion_matrix": result.confusion.tolist()},
         "boxes_of_other_labels": result.other_boxes,
     }
+
+
+def print_evaluation_json(result: Evaluation, model: str, engine: Engine, false_alarms: Mapping[str, FalseAlarms]) -> None:
+    """Print every measure as JSON, with the names of model, engine and precision, and the false alarms if there are any measurements."""
+    facts = {"model": model, "engine": engine.name, "precision": engine.precision} | evaluation_facts(result)
+    shares = {label: each.to_json() for label, each in false_alarms.items()}
+    typer.echo(json.dumps(facts | ({"false_alarms": shares} if shares else {}), indent=2))
 
 
 def print_evaluation(result: Evaluation) -> None:

@@ -68,15 +68,8 @@ def load_engine(
     """
     if name not in get_args(EngineName):
         raise SettingError(f"unknown engine {name!r}; choose one of {', '.join(get_args(EngineName))}.")
-    if precision == "int8" and model.quantization is None:
-        raise SettingError(f"{model.name!r} has no 8-bit version. 'boxwright quantize' makes one; or choose another precision.")
-    wanted: Precision = precision or ("int8" if model.quantization else "float32")
-    chosen = _engine_for(wanted, device) if name == "auto" else name
-    if precision is None and wanted == "int8" and unsupported_reason(chosen, "int8", device):
-        wanted = "float32"  # of the rounded kernels
-    if reason := unsupported_reason(chosen, wanted, device):
-        raise SettingError(f"{reason}.")
-    if wanted != "int8":
+    chosen, used = _engine_and_precision(model, name, precision, device)
+    if used != "int8":
         model = replace(model, quantization=None)
     try:
         module = importlib.import_module(f"detector.engines.{chosen}")
@@ -88,11 +81,24 @@ def load_engine(
             engine: Engine = module.TensorflowEngine.of(model)
         case "openvino":
             engine = module.OpenvinoEngine.of(
-                model, device=device, precision=wanted, threads=threads, concurrent_sessions=concurrent_sessions
+                model, device=device, precision=used, threads=threads, concurrent_sessions=concurrent_sessions
             )
         case _:
             engine = module.OnnxEngine.of(model, device=device, threads=threads, concurrent_sessions=concurrent_sessions)
     return engine
+
+
+def _engine_and_precision(model: Model, name: EngineName, precision: Precision | None, device: Device) -> tuple[str, Precision]:
+    """Choose what `load_engine` leaves open. Raises SettingError for a combination that does not exist."""
+    if precision == "int8" and model.quantization is None:
+        raise SettingError(f"{model.name!r} has no 8-bit version. 'boxwright quantize' makes one; or choose another precision.")
+    wanted: Precision = precision or ("int8" if model.quantization else "float32")
+    chosen = _engine_for(wanted, device) if name == "auto" else name
+    if precision is None and wanted == "int8" and unsupported_reason(chosen, "int8", device):
+        wanted = "float32"  # of the rounded kernels
+    if reason := unsupported_reason(chosen, wanted, device):
+        raise SettingError(f"{reason}.")
+    return chosen, wanted
 
 
 def _engine_for(precision: Precision, device: Device) -> str:

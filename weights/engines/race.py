@@ -115,6 +115,13 @@ def race_and_store(choices: Sequence[Choice]) -> Choice | None:
     """
     if (known := read_winner(choices)) is not None:
         return known
+    path = _winner_path(choices)
+    try:
+        disk_cache.make_private_folder(path.parent)
+        _store(path, {})  # a race whose winner cannot be stored would be repeated at every start
+    except OSError as error:
+        logger.warning("the engines are not raced, because the winner cannot be stored: %s", error)
+        return None
     results = race([Job.of(choice) for choice in choices])
     timed = [(result.latency_ms, index) for index, result in enumerate(results) if result.error is None]
     for result in results:
@@ -124,14 +131,7 @@ def race_and_store(choices: Sequence[Choice]) -> Choice | None:
         return None
     winner = choices[min(timed)[1]]
     table = ", ".join(f"{choices[index].engine} {choices[index].precision} {ms:.1f} ms" for ms, index in sorted(timed))
-    try:
-        path = _winner_path(choices)
-        disk_cache.make_private_folder(path.parent)
-        with atomic_write(path) as file:
-            file.write(json.dumps({"engine": winner.engine, "precision": winner.precision, "measured": table}).encode())
-    except OSError as error:
-        logger.warning("the fastest engine is not stored for the next start: %s", error)
-        return None
+    _store(path, {"engine": winner.engine, "precision": winner.precision, "measured": table})
     logger.info("fastest engine for the next start: %s in %s (%s)", winner.engine, winner.precision, table)
     return winner
 
@@ -143,11 +143,16 @@ def read_winner(choices: Sequence[Choice]) -> Choice | None:
         return None
     try:
         stored = json.loads(path.read_bytes())
-        engine, precision = stored["engine"], stored["precision"]
-    except (OSError, ValueError, KeyError, TypeError):
+        engine, precision = stored.get("engine"), stored.get("precision")  # absent while a race runs
+    except (OSError, ValueError, AttributeError):
         logger.warning("%s is damaged; the engines are raced again", path)
         return None
     return next((choice for choice in choices if (choice.engine, choice.precision) == (engine, precision)), None)
+
+
+def _store(path: Path, winner: dict[str, str]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(winner).encode())
 
 
 def _winner_path(choices: Sequence[Choice]) -> Path:

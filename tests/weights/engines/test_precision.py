@@ -13,7 +13,7 @@ from weights.embedded import EVERYDAY, EVERYDAY_INT8
 from weights.engines import factory
 from weights.engines.factory import choose_engine, possible_choices, prepare_engine
 from weights.engines.options import EngineOptions
-from weights.engines.precision import QUANTIZED_FROM_ARRAYS, RecordedAp, Versions, record_ap50, recorded_ap50
+from weights.engines.precision import QUANTIZED_FROM_ARRAYS, RecordedAp, Versions, add_provenance, ap_record, recorded_ap50
 from weights.formats.safetensors import arrays_checksum, load_model, read_header, save_model
 from weights.hub.resolve import ModelSource, find_model
 
@@ -85,6 +85,13 @@ def test_auto_uses_8_bits_only_if_a_loss_of_at_most_half_a_point_is_recorded(fil
     assert allowed(files(float32, int8)) == (expected,)
 
 
+def test_a_rare_class_does_not_decide(files, processor):
+    processor("avx_vnni")
+    kept, lost = (ap_record("float32", 0.8, 0.7, IMAGES) | ap_record("int8", *aps, IMAGES) for aps in ((0.75, 0.699), (0.8, 0.69)))
+    assert allowed(files({}, kept)) == ("int8",)
+    assert allowed(files({}, lost)) == ("float32",)
+
+
 def test_auto_uses_8_bits_only_on_a_processor_with_vnni(files, processor):
     path = files({}, {"ap50_float32": f"0.8043 on {IMAGES}", "ap50_int8": f"0.8008 on {IMAGES}"})
     processor("avx2")
@@ -103,7 +110,7 @@ def test_an_8_bit_file_of_another_model_is_not_used(files, processor):
 
 def test_bfloat16_requires_a_record_and_a_processor_that_has_it(files, processor):
     path = files({"ap50": f"0.8000 on {IMAGES}"})
-    record_ap50(path, "bfloat16", 0.7961, IMAGES)
+    add_provenance(path, {"ap50_bfloat16": f"0.7961 on {IMAGES}"})
     assert recorded_ap50(read_header(path).provenance, "bfloat16") == RecordedAp(0.7961, IMAGES)
     processor("avx512_bf16 avx512_vnni")
     assert allowed(path) == ("bfloat16",)
@@ -116,9 +123,9 @@ def test_recording_an_ap_changes_nothing_else_and_keeps_the_8_bit_version(files,
     path = files({"source": "us"}, {"ap50_int8": f"0.8000 on {IMAGES}"})
     before = load_model(path)
     assert allowed(path) == ("float32",)
-    record_ap50(path, "float32", 0.8, IMAGES)
+    add_provenance(path, ap_record("float32", 0.8, 0.7, IMAGES))
     after = load_model(path)
-    assert after.provenance == {"source": "us", "ap50_float32": f"0.8000 on {IMAGES}"}
+    assert after.provenance == {"source": "us", "ap50_float32": f"0.8000 on {IMAGES}", "ap50_frequent_float32": f"0.7000 on {IMAGES}"}
     assert (after.spec, after.name) == (before.spec, before.name)
     for name, array in before.arrays.items():
         np.testing.assert_array_equal(after.arrays[name], array)
