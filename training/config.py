@@ -49,7 +49,7 @@ class Config(BaseModel):
         400, ge=0, le=20_000, description="Remember at most this many images in the new model, so that classes can be added later."
     )
     memory_share: float = Field(
-        0.5, ge=0, le=8, description="Remembered images per training image in every batch. 0 does not use the initial model's memory."
+        2.0, ge=0, le=8, description="Remembered images per training image in every batch. 0 does not use the initial model's memory."
     )
     check_every: int = Field(2, ge=1, description="Validate every N epochs.")
     patience: int = Field(0, ge=0, description="Stop after N validations without improvement. 0 disables it.")
