@@ -34,7 +34,7 @@ VARIANTS: dict[str, dict[str, Variant]] = {
         **{f"{count} remembered images": (count, None, ()) for count in (50, 100, 300, 1000)},
         "300 remembered images, backbone trained from epoch 4": (300, None, ("--classes", "keep", "--unfreeze-at", "4")),
         "300 replayed images instead": (0, None, ("--replay", "{images}")),
-        "one remembered image for each of yours": (300, None, ("--memory-share", "1")),
+        **{f"{share} remembered images for each of yours": (300, None, ("--memory-share", share)) for share in ("0.5", "1", "4")},
     },
     "images of the new class": {f"{count} images": (None, count, ()) for count in (5, 10, 20, 50, 130)},
 }

@@ -3,25 +3,13 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.config_text import parse_number, parse_pairs, toml_value
 from training.errors import ConfigError
-
-
-class Scales(NamedTuple):
-    """Weights of the loss terms."""
-
-    object: float
-    noobject: float
-    class_: float
-    coord: float
-
-
-DEFAULT_SCALES = {"modern": Scales(1.0, 0.5, 1.0, 2.5), "darknet": Scales(5.0, 1.0, 1.0, 1.0)}
-"""Darknet's weights suit its squared errors. With cross-entropies, objectness would dominate boxes and classes."""
+from training.loss_scales import DEFAULT_SCALES, Scales
 
 DEFAULT_FROZEN_EPOCHS = 4.0
 """Default of `unfreeze_at` if classes are replaced."""
@@ -49,7 +37,7 @@ class Config(BaseModel):
         400, ge=0, le=20_000, description="Remember at most this many images in the new model, so that classes can be added later."
     )
     memory_share: float = Field(
-        0.5, ge=0, le=8, description="Remembered images per training image in every batch. 0 does not use the initial model's memory."
+        2.0, ge=0, le=8, description="Remembered images per training image in every batch. 0 does not use the initial model's memory."
     )
     check_every: int = Field(2, ge=1, description="Validate every N epochs.")
     patience: int = Field(0, ge=0, description="Stop after N validations without improvement. 0 disables it.")
@@ -137,11 +125,12 @@ class Config(BaseModel):
     )
 
     anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
-    assign_iou: float = Field(
-        1.0,
+    assign_iou: float | None = Field(
+        None,
         gt=0,
         le=1,
-        description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor.",
+        description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor. "
+        "None: 1, or that of the initial model's training if classes are kept.",
     )
 
     # loss
@@ -263,6 +252,11 @@ class Config(BaseModel):
     def views(self) -> int:
         """Views per image with cached features, or 0."""
         return self.cache_features or 0
+
+    @property
+    def anchor_iou(self) -> float:
+        """Shape IoU above which further anchors are trained."""
+        return 1.0 if self.assign_iou is None else self.assign_iou
 
     @property
     def memory_batch_size(self) -> int:

@@ -124,7 +124,7 @@ class Batches:
 
     def targets(self, truths: Sequence[GroundTruth], size: int) -> Targets:
         """Return the training targets of network inputs of `size` pixels."""
-        spec, assign_iou = replace(self.spec, input_size=size), self.config.assign_iou
+        spec, assign_iou = replace(self.spec, input_size=size), self.config.anchor_iou
         limits = {"max_boxes": self.max_boxes, "max_crowds": self.max_crowds}
         single = [dense_targets(truth, spec, assign_iou=assign_iou, **limits) for truth in truths]
         return cast(Targets, {name: np.stack([each[name] for each in single]) for name in single[0]})  # type: ignore[literal-required]

@@ -1,5 +1,6 @@
 """Decide whether a run keeps the classes of its initial model and whether it trains on that model's memory."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class KeptClasses:
     keep: bool  # the new model has the classes of the initial model, too
     memory: Memory | None  # images to train on
     is_valid: bool  # the layers that gave the memory's features never change
+    anchor_iou: float  # with which the initial model was trained, see `Config.assign_iou`
 
     @classmethod
     def decide(cls, config: Config, model: Model, labels: Sequence[str], memory: Memory | None) -> "KeptClasses":
@@ -52,17 +54,20 @@ class KeptClasses:
         is_valid = can_freeze and (keep or config.classes == "replace" or config.frozen_epochs >= config.epochs)
         new = tuple(label for label in labels if label not in model.spec.labels)
         all_labels = (*model.spec.labels, *new) if keep else tuple(labels)
-        return cls(all_labels, frozenset(new), keep, memory if is_valid or (keep and usable) else None, is_valid)
+        used = memory if is_valid or (keep and usable) else None
+        return cls(all_labels, frozenset(new), keep, used, is_valid, _recorded_anchor_iou(model))
 
     def resolve(self, config: Config) -> Config:
         """Return the options with values for those that depend on this decision."""
         if not self.keep and not self.is_valid:
             return config
+        assign_iou = config.assign_iou if config.assign_iou is not None or not self.keep else self.anchor_iou
         unfreeze_at = float(config.epochs) if config.unfreeze_at is None else config.unfreeze_at
         can_cache = config.freeze != "none" and unfreeze_at > 0 and not config.multi_scale
         views = (CACHED_VIEWS if can_cache else 0) if config.cache_features is None else config.cache_features
         classes = "keep" if self.keep else "replace"
-        return Config.of(config.model_dump() | {"classes": classes, "unfreeze_at": unfreeze_at, "cache_features": views})
+        resolved = {"classes": classes, "unfreeze_at": unfreeze_at, "cache_features": views, "assign_iou": assign_iou}
+        return Config.of(config.model_dump() | resolved)
 
 
 def _stays_frozen(config: Config, model: Model, memory: Memory | None) -> bool:
@@ -71,3 +76,12 @@ def _stays_frozen(config: Config, model: Model, memory: Memory | None) -> bool:
         return False
     names = [layer.name for layer in model.spec.network]
     return set(names[: names.index(memory.layers[-1]) + 1]) <= frozen_layers(model.spec.network, config.freeze)
+
+
+def _recorded_anchor_iou(model: Model) -> float:
+    """The option in the provenance of a fine-tuned model, or 1. Other targets would teach the kept classes something else."""
+    try:
+        recorded = json.loads(model.provenance.get("config", "{}"))["assign_iou"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return 1.0
+    return float(recorded) if isinstance(recorded, int | float) and 0 < recorded <= 1 else 1.0

@@ -48,7 +48,7 @@ class MemoryBatches:
         spec = replace(self.model.spec, input_size=size)
         options = {"max_boxes": self._max_boxes, "max_crowds": self._max_crowds}
         truths = [image.truth(spec.labels, self.new_labels) for image in images or self.memory.images[:1]]
-        single = [dense_targets(truth, spec, assign_iou=self.config.assign_iou, **options) for truth in truths]
+        single = [dense_targets(truth, spec, assign_iou=self.config.anchor_iou, **options) for truth in truths]
         return cast(Targets, {name: np.stack([each[name] for each in single])[: len(images)] for name in single[0]})  # type: ignore[literal-required]
 
     @property

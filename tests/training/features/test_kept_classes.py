@@ -1,5 +1,7 @@
 """When a run keeps the classes of its initial model, and when it trains on that model's memory."""
 
+from dataclasses import replace
+
 import pytest
 
 from training.config import Config
@@ -54,6 +56,17 @@ def test_a_frozen_backbone_with_cached_features_is_the_default_with_a_memory(mem
     given = Config(cache_features=2)
     assert KeptClasses.decide(given, small_model, ("blue",), memory).resolve(given).cache_features == 2
     assert KeptClasses.decide(Config(), small_model, ("blue",), None).resolve(Config()) == Config()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"), [('{"assign_iou": 0.35}', 0.35), ("{}", 1.0), ("none", 1.0), ('{"assign_iou": "high"}', 1.0), ("[]", 1.0)]
+)
+def test_kept_classes_have_the_anchors_of_their_training(recorded, expected, memory, small_model):
+    model = replace(small_model, provenance={"config": recorded})
+    assert KeptClasses.decide(Config(), model, ("blue",), memory).resolve(Config()).assign_iou == expected
+    given = Config(assign_iou=0.5)
+    assert KeptClasses.decide(given, model, ("blue",), memory).resolve(given).assign_iou == 0.5
+    assert KeptClasses.decide(Config(), model, ("blue",), None).resolve(Config()).anchor_iou == 1.0
 
 
 def test_labels_that_the_model_knows_are_not_new(memory, small_model):

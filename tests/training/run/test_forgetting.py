@@ -1,0 +1,82 @@
+"""A model that knows red and blue rectangles learns green ones: with a memory it keeps the others, and without one it does not."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.detector import Detector
+from detector.engines import load_engine
+from training.config import Config
+from training.data.voc_reader import read_set
+from training.data.voc_writer import annotation_xml, new_dataset
+from training.evaluation.evaluate import evaluate_detector
+from training.features.remember import make_memory
+from training.run.run import Run
+from training.task import Task
+from weights.formats.safetensors import load_model
+
+SETTINGS = {"epochs": 40, "batch_size": 6, "sizes": "64", "check_every": 40, "learning_rate": 0.004, "warmup_steps": 5, "ema": 0.9}
+SETTINGS |= {"mosaic": 0.0, "scale": 0.1, "hue": 0.0, "saturation": 1.0, "exposure": 1.0, "cache_features": 2, "unfreeze_at": 40.0}
+SETTINGS |= {"tensorboard": False, "rescore": False}
+COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 220, 30)}
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory):
+    """(labels) -> a data set of 24 images with a rectangle of one of these colours each, in both image sets."""
+
+    def make(*labels):
+        folder, rng = tmp_path_factory.mktemp("coloured"), np.random.default_rng(len(labels))
+        with new_dataset(folder / "data") as new:
+            names = [f"image{number:02d}" for number in range(24)]
+            for image_set in ("train", "val"):
+                new.write_list(image_set, names)
+            for number, name in enumerate(names):
+                pixels = rng.integers(90, 160, (80, 80, 3)).astype(np.uint8)
+                x, y, width, height = (int(value) for value in rng.integers(20, 36, 4))
+                label = labels[number % len(labels)]
+                pixels[y : y + height, x : x + width] = COLOURS[label]
+                Image.fromarray(pixels).save(folder / "image.png")
+                corners = np.array([[x, y, x + width, y + height]], np.float32)
+                new.add(name, folder / "image.png", annotation_xml(f"{name}.png", (80, 80), corners, [label]))
+        return folder / "data"
+
+    return make
+
+
+def evaluate(model, data):
+    return evaluate_detector(Detector(model.spec, load_engine(model)), read_set(data, "val"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOXWRIGHT_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_a_memory_keeps_old_classes_and_prevents_false_alarms(coloured, small_model, tmp_path):
+    old, new = coloured("red", "blue"), coloured("green")
+
+    def train(data, start, memory=None, **settings):
+        run = Run.new(Task(str(data), "train", "val", None), Config(**(SETTINGS | settings)), start, tmp_path, memory=memory)
+        run.train()
+        return load_model(run.folder.path / "last.safetensors")
+
+    start = train(old, small_model, new_layers="head")
+    assert evaluate(start, old).ap50 >= 0.9
+    memory = make_memory(start, read_set(old, "train"), 24, size=64)
+    kept = train(new, start, memory)
+    forgotten = train(new, start, classes="keep")
+    assert kept.spec.labels == forgotten.spec.labels == ("blue", "red", "green")
+    assert evaluate(kept, new).ap50 >= 0.9
+    assert evaluate(kept, old).ap50 >= evaluate(start, old).ap50 - 0.1
+    assert evaluate(forgotten, old).ap50 <= evaluate(kept, old).ap50 - 0.3
+    green = kept.spec.labels.index("green")
+    alarms = {
+        name: np.mean([(found.scores[found.class_ids == green] > 0.25).any() for found in evaluate(model, old).detections])
+        for name, model in (("kept", kept), ("forgotten", forgotten))
+    }
+    assert alarms["kept"] <= 0.1 < alarms["forgotten"]
