@@ -78,7 +78,7 @@ def two(workers, rectangles, model_file, tmp_path_factory):
         for worker in (chief, other):
             code, output = worker.wait()
             assert code == 0, output
-            assert output.count("all epochs are done.") == 2
+            assert output.count("All epochs are done.") == 2
     return chief.folder, other.folder, folder / "models"
 
 
