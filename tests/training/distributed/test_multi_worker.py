@@ -117,7 +117,7 @@ def test_a_killed_worker_ends_the_run_and_any_number_of_workers_can_resume(singl
         three[1].process.send_signal(signal.SIGINT)
         for code, output in [worker.wait() for worker in three]:
             assert code == 130, output
-            assert "interrupted" in output
+            assert "Interrupted" in output
     folder, task, config = RunFolder.open(run)
     Run.resume(folder, task, config, load_model(model_file)).train()
     assert_same(single_process_run(CACHED), run, 50)
