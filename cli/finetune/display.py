@@ -28,8 +28,9 @@ def train(run: "Run") -> "RunOutcome":
         if run.setup.group.is_chief:
             write_report(run.folder.path)
         raise
+    reason = f"{outcome.reason[:1].upper()}{outcome.reason[1:]}"
     if not run.setup.group.is_chief:
-        typer.echo(f"{outcome.reason} Worker 0 has the results.")
+        typer.echo(f"{reason} Worker 0 has the results.")
         return outcome
     report = write_report(outcome.folder)
     typer.echo(f"{outcome.reason[:1].upper()}{outcome.reason[1:]} {_best(run, outcome)}")

@@ -78,7 +78,7 @@ def two(workers, rectangles, model_file, tmp_path_factory):
         for worker in (chief, other):
             code, output = worker.wait()
             assert code == 0, output
-            assert output.count("all epochs are done.") == 2
+            assert output.count("All epochs are done.") == 2
     return chief.folder, other.folder, folder / "models"
 
 
@@ -117,7 +117,7 @@ def test_a_killed_worker_ends_the_run_and_any_number_of_workers_can_resume(singl
         three[1].process.send_signal(signal.SIGINT)
         for code, output in [worker.wait() for worker in three]:
             assert code == 130, output
-            assert "interrupted" in output
+            assert "Interrupted" in output
     folder, task, config = RunFolder.open(run)
     Run.resume(folder, task, config, load_model(model_file)).train()
     assert_same(single_process_run(CACHED), run, 50)
