@@ -118,7 +118,9 @@ class InferencePipeline:
             return await self._process(job, model, self._large_queue, deadline)
         except DeadlineMissed as error:
             after = self._large_queue.retry_after()
-            raise Overloaded(f"The large image was not processed in time. Try again in {after} s (Retry-After), or send less.", after) from error
+            raise Overloaded(
+                f"The large image was not processed in time. Try again in {after} s (Retry-After), or send less.", after
+            ) from error
 
     def _deadline(self) -> float:
         call, seconds = current_context(), self._settings.request_seconds

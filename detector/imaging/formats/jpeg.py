@@ -135,10 +135,9 @@ def _segment(data: bytes, at: int) -> bytes:
 
 def _finish(parts: list[bytes | memoryview], frame: _Frame, orientation: int, *, ended: bool) -> ImageFile:
     frame.check_complete(ended=ended)
-    if ended:
-        body, work, endings = b"".join((*parts, _END)), frame.work, ()
-    else:
-        body, work, endings = _without_padding(b"".join(parts)), 2 * frame.work, _ENDINGS
+    body = b"".join((*parts, _END)) if ended else _without_padding(b"".join(parts))
+    work = frame.work if ended else 2 * frame.work
+    endings = () if ended else _ENDINGS
     return ImageFile("JPEG", body, frame.size, work, orientation, endings, coefficient_bytes=frame.coefficient_bytes)
 
 
