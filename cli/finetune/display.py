@@ -33,7 +33,7 @@ def train(run: "Run") -> "RunOutcome":
         typer.echo(f"{reason} Worker 0 has the results.")
         return outcome
     report = write_report(outcome.folder)
-    typer.echo(f"{outcome.reason[:1].upper()}{outcome.reason[1:]} {_best(run, outcome)}")
+    typer.echo(f"{reason} {_best(run, outcome)}")
     for sentence in describe_conclusion(run.folder.conclusion()):
         typer.echo(sentence)
     typer.echo(f"Report: {report}")

@@ -1,10 +1,13 @@
 """The service with a tiny real model, in this process without a socket and as a process of its own."""
 
 import asyncio
+import functools
 import io
 import socket
+import ssl
 import struct
 import threading
+import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +25,28 @@ from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.settings import Settings
 from weights.formats.safetensors import save_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_tls_context():
+    """Share one TLS context: httpx loads all certificates for each client, which takes 30 ms, and these tests do not use TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(scope="session")
+def lines_since():
+    """Return a function (service, start, accept) -> the lines of its log from `start`, once `accept` returns True for them."""
+
+    def wait(service, start, accept):
+        for _ in range(3000):
+            if accept(lines := service.log[start:]):
+                return lines
+            time.sleep(0.01)  # the log arrives through a pipe
+        return pytest.fail(f"the log lacks lines: {lines}")
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -136,8 +136,8 @@ def _segment(data: bytes, at: int) -> bytes:
 def _finish(parts: list[bytes | memoryview], frame: _Frame, orientation: int, *, ended: bool) -> ImageFile:
     frame.check_complete(ended=ended)
     body = b"".join((*parts, _END)) if ended else _without_padding(b"".join(parts))
-    endings = () if ended else _ENDINGS
     work = frame.work if ended else 2 * frame.work
+    endings = () if ended else _ENDINGS
     return ImageFile("JPEG", body, frame.size, work, orientation, endings, coefficient_bytes=frame.coefficient_bytes)
 
 

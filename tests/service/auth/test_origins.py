@@ -1,5 +1,7 @@
 """Host and origin checks against DNS rebinding and cross-site requests."""
 
+from functools import cache
+
 import pytest
 
 from detector.errors import SettingError
@@ -8,8 +10,13 @@ from service.models.registry import Registry
 from service.settings import Settings, read_settings
 
 
+@cache
+def app_with(settings_json):
+    return create_app(Registry(), Settings.model_validate_json(settings_json))
+
+
 def status(ask, settings, method="GET", path="/models", **headers):
-    return ask(create_app(Registry(), settings), method, path, headers=headers).status_code
+    return ask(app_with(settings.model_dump_json()), method, path, headers=headers).status_code
 
 
 @pytest.mark.parametrize(

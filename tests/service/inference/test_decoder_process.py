@@ -38,7 +38,9 @@ def test_the_result_equals_that_of_a_thread(tiny_model, form, min_side):
 
 
 def test_the_image_to_draw_on_is_at_most_as_large_as_the_drawn_image(tiny_model):
-    file = replace(file_of("PNG", 5000, 4000, compress_level=1), orientation=1)
+    out = io.BytesIO()
+    Image.new("RGB", (5000, 4000)).save(out, "PNG", compress_level=1)
+    file = read_headers(out.getvalue())
     prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=True), Cancellation())
     assert (prepared.placement.width, prepared.placement.height) == (image.width, image.height) == (5000, 4000)
     assert image.pillow_image.width * image.pillow_image.height <= MAX_DRAWN_PIXELS

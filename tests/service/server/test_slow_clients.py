@@ -130,7 +130,7 @@ def test_200_slow_clients_do_not_delay_others(served, photo):
             client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n\xff")
         for client in clients:
             client.sendall(b"\xd8")
-        with httpx.Client(base_url=served.url) as other:
+        with httpx.Client(base_url=served.url, timeout=60) as other:
             responses = [other.post("/detect", content=photo()).status_code for _ in range(20)]
     finally:
         for client in clients:
