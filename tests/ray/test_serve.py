@@ -14,8 +14,9 @@ from detector.detector import Detector
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from tests.ray.conftest import PHOTOS, ROOT, command, environment
-from weights.engines.factory import build_engine
-from weights.hub.resolve import resolve_model
+from weights.engines.factory import choose_engine
+from weights.engines.options import EngineOptions
+from weights.hub.resolve import find_model
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
 MAX_ATTEMPTS = 20_000  # a refused request takes a few milliseconds
@@ -24,8 +25,9 @@ MAX_ATTEMPTS = 20_000  # a refused request takes a few milliseconds
 @pytest.fixture(scope="module")
 def detect_locally():
     """(image bytes) -> detections, computed in this process."""
-    model = resolve_model(None)
-    detector = Detector(model.spec, build_engine(model, threads=1))
+    choice = choose_engine(find_model(None), EngineOptions(precision="auto"))  # the service's default
+    model = choice.load()
+    detector = Detector(model.spec, choice.build(model, threads=1))
 
     def detect(photo):
         prepared = detector.preprocess(decode_image(photo, detector.min_decode_side))

@@ -135,7 +135,8 @@ def test_a_notice_as_long_as_the_grace_time_is_refused():
 
 
 def test_the_printed_toml_file_sets_the_same_values(tmp_path):
-    settings = read_settings(model='a "quoted"\\path.safetensors', queue_size=7, models="m", max_model_bytes=5, max_image_bytes=2**20)
+    values = {"queue_size": 7, "models": "m", "max_model_bytes": 5, "max_image_bytes": 2**20, "input_size": 96}
+    settings = read_settings(model='a "quoted"\\path.safetensors', **values)
     file = tmp_path / "boxwright.toml"
     file.write_text(settings.as_toml(), encoding="utf-8")
     assert read_settings(file).model_dump() == settings.model_dump()
