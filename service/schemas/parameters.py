@@ -2,11 +2,30 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, ScoreThreshold
 from service.inference.types import MAX_DETECTIONS, InferenceOptions
 from service.models.loaded_model import LoadedModel
+
+
+def _parse_confidence(value: object) -> float | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    try:
+        number = float(value) if isinstance(value, str | int | float) else -1.0
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError("must be a number from 0 to 1, or auto")
+    return number
+
+
+Confidence = Annotated[
+    float | Literal["auto"],
+    PlainValidator(_parse_confidence, json_schema_input_type=Annotated[float, Field(ge=0, le=1)] | Literal["auto"]),
+]
+"""One validator instead of a union of types, so that an invalid value gives one error."""
 
 
 class DetectionParameters(BaseModel):
@@ -14,7 +33,7 @@ class DetectionParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")  # otherwise a misspelt parameter would be ignored
 
-    confidence: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+    confidence: Confidence = Field(
         default=DEFAULT_SCORE,
         description="Omit boxes with this score or a lower one. auto: the score that the model suggests for each class.",
     )
