@@ -119,7 +119,7 @@ def _receive(pipe: IO[bytes], task: DecodeTask) -> tuple[PreparedImage, DecodedI
         raise EOFError("no response")
     placement = Placement.of(task.spec, *task.file.upright_size)
     pixels = np.empty((placement.size, placement.size, 3), np.float32)
-    _read_into(pipe, memoryview(pixels).cast("B"))
+    _read_into(pipe, pixels.data.cast("B"))
     image = None
     if task.draw:
         size = header["width"], header["height"]
