@@ -1,6 +1,4 @@
-"""The shipped models equal their originals and give the reference detections."""
-
-import json
+"""The shipped models, their cards, and what they find in well-known images."""
 
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from detector.boxes import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
 from detector.imaging.image import read_image
-from detector.network import Conv, Reorg, Route, Shortcut, efficientnet_lite0, yolov2
+from detector.network import Backbone, Conv, efficientnet_lite0, upsampling_head
 from detector.shapes import operations, parameters
 from weights.embedded import EVERYDAY, EVERYDAY_INT8
 from weights.formats.safetensors import load_model, read_header
@@ -20,58 +18,34 @@ def everyday():
     return load_model(EVERYDAY)
 
 
-def test_the_shipped_model_is_yolov2_on_efficientnet_lite0(everyday):
-    assert everyday.spec.network == yolov2(everyday.spec.labels, backbone=efficientnet_lite0(), filters=384)
+def test_the_shipped_model_is_efficientnet_lite0_with_a_head_of_stride_16(everyday):
+    backbone = Backbone(efficientnet_lite0().layers, "block12_expand")
+    assert everyday.spec.network == upsampling_head(everyday.spec.labels, backbone=backbone, anchors=6, filters=256)
+    assert everyday.spec.stride == 16
     assert read_header(EVERYDAY).dtype == "float16"
-    assert 14e6 < EVERYDAY.stat().st_size < 16e6
+    assert EVERYDAY.stat().st_size < 20e6
+
+
+def test_the_shipped_model_knows_the_classes_of_pascal_voc(everyday, shared):
+    assert set(everyday.spec.labels) == set((shared / "weights" / "voc.names").read_text().split())
 
 
 def test_the_model_card_matches_the_model(everyday):
     card = EVERYDAY.with_suffix(".md").read_text(encoding="utf-8")
     assert f"{parameters(everyday.spec.network) / 1e6:.1f} M parameters" in card
-    assert f"{operations(everyday.spec.network, 288) / 1e9:.2f} billion operations" in card
+    assert f"{operations(everyday.spec.network, everyday.spec.input_size) / 1e9:.2f} billion operations" in card
     assert f"{EVERYDAY.stat().st_size / 1e6:.1f} MB" in card
     assert ", ".join(everyday.spec.labels) in card
 
 
-def test_the_arrays_equal_those_of_the_original(everyday, shared):
-    with np.load(shared / "weights" / "everyday.npz") as source:
-        assert set(source) == set(everyday.arrays)
-        for name, array in everyday.arrays.items():
-            np.testing.assert_array_equal(array, source[name].astype(np.float32))
+PHOTOS = {"cat.png": {"cat"}, "dog.jpg": {"dog", "bicycle", "car"}, "eagle.jpg": {"bird"}, "horses.jpg": {"horse"}, "person.jpg": {"person"}}
 
 
-def test_the_layers_equal_those_of_the_original(everyday, shared):
-    source = json.loads((shared / "weights" / "everyday.json").read_text())
-    facts = {"labels": tuple, "input_size": int, "fit": str, "pixel_scale": float, "pixel_offset": float}
-    for name, kind in facts.items():
-        assert getattr(everyday.spec, name) == kind(source[name])
-    np.testing.assert_allclose(everyday.spec.anchors, source["anchors"])
-    for layer, facts in zip(everyday.spec.network, source["layers"], strict=True):
-        assert layer.name == facts["name"]
-        match layer:
-            case Conv():
-                for fact in ("filters", "size", "stride", "groups", "normalize", "activation"):
-                    assert getattr(layer, fact) == facts[fact]
-                assert not layer.normalize or layer.epsilon == facts["epsilon"]
-            case Reorg():
-                assert (layer.stride, layer.order) == (facts["stride"], facts["order"])
-            case Route():
-                assert list(layer.layers) == facts["layers"]
-            case Shortcut():
-                assert layer.source == facts["from"]
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "tensorflow"])
-def test_every_engine_gives_the_reference_detections(everyday, engine, shared, assert_same_boxes):
-    detector = Detector(everyday.spec, load_engine(everyday, engine))
-    reference = json.loads((shared / "reference" / "everyday.json").read_text())
-    assert len(reference) == 7
-    for photo in (path for path in (shared / "photos").iterdir() if path.stem in reference):
-        found = detector.detect(read_image(photo.read_bytes()), score_threshold=0.045)
-        corners = ("xmin", "ymin", "xmax", "ymax")
-        ours = [{"label": everyday.spec.labels[d.class_id], "score": d.score, **dict(zip(corners, d.box, strict=True))} for d in found]
-        assert_same_boxes(ours, reference[photo.stem], threshold=0.05, score_tolerance=5e-3)
+@pytest.mark.parametrize(("photo", "labels"), PHOTOS.items())
+def test_the_shipped_model_finds_the_objects_of_well_known_images(everyday, shared, photo, labels):
+    detector = Detector(everyday.spec, load_engine(everyday))
+    found = detector.detect(read_image((shared / "photos" / photo).read_bytes()), score_threshold=0.25)
+    assert labels <= {everyday.spec.labels[each.class_id] for each in found}
 
 
 def test_the_8_bit_model_is_the_same_network_and_records_its_loss_of_accuracy(everyday):
