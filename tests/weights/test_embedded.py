@@ -38,7 +38,13 @@ def test_the_model_card_matches_the_model(everyday):
     assert ", ".join(everyday.spec.labels) in card
 
 
-PHOTOS = {"cat.png": {"cat"}, "dog.jpg": {"dog", "bicycle", "car"}, "eagle.jpg": {"bird"}, "horses.jpg": {"horse"}, "person.jpg": {"person"}}
+PHOTOS = {
+    "cat.png": {"cat"},
+    "dog.jpg": {"dog", "bicycle", "car"},
+    "eagle.jpg": {"bird"},
+    "horses.jpg": {"horse"},
+    "person.jpg": {"person"},
+}
 
 
 @pytest.mark.parametrize(("photo", "labels"), PHOTOS.items())
