@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LINES = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
 COMMANDS = [line.removeprefix("$ boxwright ") for line in LINES if line.startswith("$ boxwright ")]
 CURLS = [line.removeprefix("$ ") for line in LINES if line.startswith("$ curl ")]
-SHORTENING = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"]}
-"""Options added to commands that would take minutes."""
+ADDED = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"], "detect": ["--precision", "float32"]}
+"""Options added to commands: training would take minutes, and the default precision depends on the processor."""
 SERVICE_URL = "http://localhost:8000"
 DOWNLOADED = "yolov2-voc"  # tests/weights/hub/test_pull_command.py tests its download, from a local server
 
@@ -89,7 +89,7 @@ def test_every_command_that_needs_no_download_runs(folder):
         if words[0] == "serve":
             assert serve_until_ready(words, folder) == 0
             continue
-        completed = run(words + SHORTENING.get(words[0], []), folder)
+        completed = run(words + ADDED.get(words[0], []), folder)
         assert completed.returncode == 0, f"boxwright {command}: {completed.stderr}"
         assert "Traceback" not in completed.stderr
     assert (folder / "annotated" / "cat.boxes.jpg").read_bytes() == (ROOT / "docs" / "photos" / "cat.boxes.jpg").read_bytes()
@@ -125,7 +125,7 @@ def test_commands_that_need_a_download_name_the_pull_command(folder):
 
 @pytest.fixture(scope="module")
 def service(start_service):
-    service = start_service()
+    service = start_service(BOXWRIGHT_PRECISION="float32")  # as in the README; the default depends on the processor
     yield service
     service.stop()
 
