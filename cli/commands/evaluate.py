@@ -53,13 +53,12 @@ def evaluate_command(
     """
     from cli.checks import check_common_labels, check_output_folder, read_samples
     from cli.extras import require_packages, start_tensorflow
-    from cli.output.evaluation import print_evaluation, print_evaluation_json, print_false_alarms
+    from cli.output.evaluation import print_evaluation, print_evaluation_json
     from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_note
     from detector.detector import Detector
     from training.evaluation.evaluate import evaluate_detector
-    from training.evaluation.false_alarms import few_boxes_warning
     from weights.engines.options import EngineOptions
 
     if record and (model is None or not Path(model).is_file() or input_size is not None):
@@ -81,10 +80,7 @@ def evaluate_command(
     if as_json:
         print_evaluation_json(result, loaded.name, detector.engine, false_alarms)
     else:
-        print_evaluation(result)
-        print_false_alarms(false_alarms)
-    if few := few_boxes_warning({label: each.boxes for label, each in result.classes.items()}):
-        print_note(f"Warning: {few}")
+        print_evaluation(result, false_alarms)
     if record:
         _record(result, Path(str(model)), detector.engine.precision, f"{len(samples)} images ({dataset.resolve().name}, {image_set})")
     if plots is not None:

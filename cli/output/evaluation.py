@@ -11,7 +11,7 @@ from cli.output.tables import NO_VALUE, print_table
 from cli.output.terminal import count_of, print_note
 from detector.engines import Engine
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.false_alarms import CONFIDENCES, FalseAlarms
+from training.evaluation.false_alarms import CONFIDENCES, FalseAlarms, few_boxes_warning
 
 
 def evaluation_facts(result: Evaluation) -> dict[str, object]:
@@ -44,8 +44,8 @@ def print_evaluation_json(result: Evaluation, model: str, engine: Engine, false_
     typer.echo(json.dumps(facts | ({"false_alarms": shares} if shares else {}), indent=2))
 
 
-def print_evaluation(result: Evaluation) -> None:
-    """Print AP50 of each class and its mean to stdout. Print COCO's measures and the speed to stderr."""
+def print_evaluation(result: Evaluation, false_alarms: Mapping[str, FalseAlarms]) -> None:
+    """Print AP50 of each class and its mean, and false alarms, to stdout. Print COCO's measures, the speed and a warning to stderr."""
     columns = ("class", "boxes", "AP50", "AP50 (11 points)")
     rows = [(label, each.boxes, _decimal(each.ap), _decimal(each.ap_11_point)) for label, each in result.classes.items()]
     total = sum(each.boxes for each in result.classes.values())
@@ -58,9 +58,12 @@ def print_evaluation(result: Evaluation) -> None:
     print_note(f"{count_of(len(result.detections), 'image')}, {result.images_per_second:.1f} images per second.")
     if result.other_boxes:
         print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were ignored.")
+    _print_false_alarms(false_alarms)
+    if few := few_boxes_warning({label: each.boxes for label, each in result.classes.items()}):
+        print_note(f"Warning: {few}")
 
 
-def print_false_alarms(false_alarms: Mapping[str, FalseAlarms]) -> None:
+def _print_false_alarms(false_alarms: Mapping[str, FalseAlarms]) -> None:
     """Print the shares of background images with a detection to stdout, if they were measured."""
     if not false_alarms:
         return

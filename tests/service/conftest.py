@@ -142,7 +142,7 @@ def served(start_service, model_file):
 class Watched:
     """An engine that records its calls and threads, and waits while `gate` is closed."""
 
-    name = "watched"
+    name, precision = "watched", "float32"
 
     def __init__(self, model):
         self.engine = OnnxEngine.of(model)

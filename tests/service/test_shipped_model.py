@@ -16,10 +16,10 @@ def test_default_model_detects_the_object(shipped, shared, photo, label):
     response = httpx.post(f"{shipped.url}/detect", content=(shared / "photos" / photo).read_bytes()).json()
     assert response["model"] == "everyday"
     assert response["detections"][0]["label"] == label
-    assert response["detections"][0]["score"] > 0.9
+    assert response["detections"][0]["score"] > 0.7
 
 
 def test_default_model_is_listed_with_its_origin(shipped):
     (model,) = httpx.get(f"{shipped.url}/models").json()["models"]
-    assert (model["name"], model["default"], model["input_size"]) == ("everyday", True, 288)
-    assert "Apache-2.0" in model["provenance"]["stem"]
+    assert (model["name"], model["default"], model["input_size"]) == ("everyday", True, 320)
+    assert "Apache-2.0" in model["provenance"]["backbone"]

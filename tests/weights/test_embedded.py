@@ -60,7 +60,7 @@ def test_the_8_bit_model_is_the_same_network_and_records_its_loss_of_accuracy(ev
     assert small.name == "everyday-int8"
     assert small.quantization is not None
     assert len(small.quantization.layers) == sum(isinstance(layer, Conv) for layer in small.spec.network)
-    before, after = (float(small.provenance[fact].partition(" ")[0]) for fact in ("ap50_before", "ap50_after"))
+    before, after = (float(small.provenance[fact].partition(" ")[0]) for fact in ("ap50_float32", "ap50_int8"))
     assert before - after < 0.005
     card = EVERYDAY_INT8.with_suffix(".md").read_text(encoding="utf-8")
     for fact in (f"{before:.4f}", f"{after:.4f}", f"{EVERYDAY_INT8.stat().st_size / 1e6:.1f} MB"):

@@ -65,35 +65,22 @@ class RunSetup:
         """
         keras.utils.set_random_seed(config.seed)
         tf.config.experimental.enable_op_determinism()
-        train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
-        if group.count > 1:
-            check_same_data(group, config, {"train": data_fingerprint(train), "val": data_fingerprint(val)})
-        if config.overfit:
-            train = val = train[: config.overfit]
-        else:
-            _warn_of_shared_images(train, val)
-        _warn_of_unused_labels(train)
+        train, val = _read_sets(task, config, group)
         labels = labels_to_learn(config, train)
-        if task.replay and (config.network != "model" or not model.spec.is_detector):
-            raise ConfigError("--replay requires a detector as initial model, because the images are remembered as its features.")
         if task.replay:
+            _check_replay(config, model)
             memory = with_replay(memory, model, Path(task.replay))
         kept = KeptClasses.decide(config, model, labels, memory)
         config = kept.resolve(config)
         if kept.keep:
             in_data = {label for sample in train for label in sample.labels}
             train, val = label_partially(train, in_data), label_partially(val, in_data)
-        for name, samples in ((task.train_set, train), (task.val_set, val)):
-            if warning := check_boxes(name, samples, labels):
-                _log.warning("%s", warning)
+        _warn_of_unusable_boxes(task, train, val, labels)
         _check_validation_labels(task, val, labels)
         start = build_initial_model(model, kept.labels, train, config, min_input_size=model.spec.input_size if kept.keep else 0)
         batches = Batches(train, start.model.spec, config, augmented=not config.overfit, shard=group.shard)
         frozen = frozen_layers(start.model.spec.network, config.freeze)
-        if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.reinitialised]:
-            raise ConfigError(
-                f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers."
-            )
+        _check_new_layers_train(start, frozen, config)
         features = FeatureCache.create(start.model, frozen, batches) if config.views else None
         remembered = None
         if kept.memory and config.memory_share:
@@ -115,6 +102,35 @@ class RunSetup:
     def val_batches(self) -> Batches:
         """The complete validation set as batches without augmentation."""
         return replace(self.batches, samples=self.val, augmented=False, shard=WHOLE_BATCH)
+
+
+def _read_sets(task: Task, config: Config, group: ProcessGroup) -> tuple[list[Sample], list[Sample]]:
+    """Read the training set and the validation set, and warn of their flaws."""
+    train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
+    if group.count > 1:
+        check_same_data(group, config, {"train": data_fingerprint(train), "val": data_fingerprint(val)})
+    if config.overfit:
+        train = val = train[: config.overfit]
+    else:
+        _warn_of_shared_images(train, val)
+    _warn_of_unused_labels(train)
+    return train, val
+
+
+def _warn_of_unusable_boxes(task: Task, train: Sequence[Sample], val: Sequence[Sample], labels: Sequence[str]) -> None:
+    for name, samples in ((task.train_set, train), (task.val_set, val)):
+        if warning := check_boxes(name, samples, labels):
+            _log.warning("%s", warning)
+
+
+def _check_replay(config: Config, model: Model) -> None:
+    if config.network != "model" or not model.spec.is_detector:
+        raise ConfigError("--replay requires a detector as initial model, because the images are remembered as its features.")
+
+
+def _check_new_layers_train(start: InitialModel, frozen: frozenset[str], config: Config) -> None:
+    if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.reinitialised]:
+        raise ConfigError(f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers.")
 
 
 def _check_memory_options(config: Config, group: ProcessGroup) -> None:

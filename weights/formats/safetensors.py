@@ -3,9 +3,8 @@
     format      "boxwright"
     version     "1"; "2" if dtype is "int8"; "3" if the file has a memory. Earlier readers do not know the later versions
     name        the model's name
-    dtype       type of the kernels: "float32" or "float16". Batch norms and biases are always float32: they are small and span many
-                orders of magnitude. "int8": kernels of quantized layers are integers, NAME/kernel times NAME/step (float32, one per
-                filter); the other kernels are float16
+    dtype       type of the kernels: "float32" or "float16"; batch norms and biases are always float32. "int8": kernels of quantized
+                layers are integers, NAME/kernel times NAME/step (float32, one per filter); the other kernels are float16
     spec        the ModelSpec as JSON (see `spec_json`)
     quantization  only if dtype is "int8": the Quantization as JSON
     memory      only in version 3: sha256 of the memory's entries, see `memory_entries`
@@ -142,10 +141,7 @@ def load_memory(path: Path) -> dict[str, bytes] | None:
 
 
 def content_checksum(path: Path) -> str:
-    """Return the checksum of the whole content that the header records. Raises ModelFileError as `read_header` does.
-
-    Only `load_model` and `load_memory` verify that the content matches it.
-    """
+    """Return the recorded checksum of the whole content, without verifying the content. Raises ModelFileError as `read_header` does."""
     with _opened(path, path) as (_, _, file):
         return str(file.metadata()["sha256"])
 

@@ -41,7 +41,7 @@ def test_json_has_every_measure_with_every_engine(boxwright, dataset, engine):
 def test_a_pipe_gets_a_tab_separated_table_and_stderr_the_other_measures(boxwright, dataset, tmp_path):
     result = boxwright("evaluate", dataset, "--plots", tmp_path / "plots")
     assert result.code == 0, result.err
-    assert result.rows == [["person", "1", "1.000", "1.000"], ["cat", "1", "1.000", "1.000"], ["mean", "2", "1.000", "1.000"]]
+    assert result.rows == [["cat", "1", "1.000", "1.000"], ["person", "1", "1.000", "1.000"], ["mean", "2", "1.000", "1.000"]]
     assert "COCO: AP" in result.err
     assert "small -" in result.err
     assert f"Plots in {tmp_path / 'plots'}" in result.err
@@ -74,7 +74,7 @@ def test_a_model_without_any_label_of_the_data_set_is_an_error_that_shows_both_l
         (dataset / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format("raccoon", *box))
     result = boxwright("evaluate", dataset)
     assert result.code == 2
-    assert "everyday knows person, dog, cat" in result.err
+    assert "everyday knows aeroplane, bicycle, bird" in result.err
     assert "The data set has raccoon." in result.err
 
 

@@ -48,7 +48,7 @@ def test_a_run_writes_a_model_that_detects_and_a_report(boxwright, dataset, mode
     quick = ("--epochs", 2, "--sizes", "64", "--batch-size", 4, "--check-every", 1)
     result = boxwright("finetune", dataset, "--model", model_file, "--out", tmp_path / "runs", *quick)
     assert result.code == 0
-    assert "all epochs are done. Best AP50 0." in result.out
+    assert "All epochs are done. Best AP50 0." in result.out
     assert "Starting TensorFlow" not in result.out
     assert re.search(r"epoch 2/2, step 2 · AP50 \d\.\d+ · loss \S+ · validation loss \S+ · 0:00 left\n", result.err)
     assert "the validation set 'val' has only 4 images" in result.err
@@ -77,7 +77,7 @@ def test_a_following_run_starts_from_the_best_weights_of_the_first(boxwright, da
     out, both = tmp_path / "runs", ("--batch-size", 4)
     result = boxwright("finetune", dataset, "--model", model_file, "--out", out, "--config", first, *both, "--then", second)
     assert result.code == 0, result.err
-    assert result.out.count("all epochs are done.") == 2
+    assert result.out.count("All epochs are done.") == 2
     tasks = [json.loads((out / name / "run.json").read_text(encoding="utf-8")) for name in ("things-001", "things-002")]
     assert tasks[1] == tasks[0] | {"model": str(out / "things-001" / "best.safetensors")}
     configs = [tomllib.loads((out / name / "config.toml").read_text(encoding="utf-8")) for name in ("things-001", "things-002")]

@@ -86,7 +86,7 @@ def test_64_concurrent_requests_with_parallel_calls_get_the_results_of_sequentia
 class ParallelEngineStub:
     """Records which calls were multi-threaded; these wait for a permit."""
 
-    name = "parallel"
+    name, precision = "parallel", "float32"
 
     def __init__(self, model):
         self.engine, self.calls, self.permits = OnnxEngine.of(model, threads=1), [], threading.Semaphore(1)

@@ -229,7 +229,7 @@ def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, 
         raise RuntimeError("no kernel for this")
 
     add_version(models, "mine", tiny_model)
-    monkeypatch.setattr("service.models.loader.build_engine", fails)
+    monkeypatch.setattr("weights.engines.factory.Choice.build", fails)
     folder = watch()
     assert "the engine cannot run this network (RuntimeError)" in folder.rejected["mine", "1"]
     assert "no kernel for this" in caplog.text
@@ -247,7 +247,7 @@ def test_file_that_changes_while_it_is_read_is_left_for_the_next_scan(models, wr
             return super().load(*arguments)
 
     registry = Registry()
-    watcher = ModelWatcher(models, registry, ReplacingLoader("onnxruntime", 1000 * MIB))
+    watcher = ModelWatcher(models, registry, ReplacingLoader(EngineOptions("onnxruntime"), 1000 * MIB))
     watcher.update()
     assert not registry.loaded
     assert not registry.rejected
@@ -302,7 +302,7 @@ class BlockedLoader(ModelLoader):
 def blocked_loader():
     """A loader whose gate is open."""
     BlockedLoader.gate.set()
-    yield BlockedLoader("onnxruntime", 1000 * MIB)
+    yield BlockedLoader(EngineOptions("onnxruntime"), 1000 * MIB)
     BlockedLoader.gate.set()
 
 
