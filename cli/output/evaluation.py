@@ -42,6 +42,7 @@ def print_evaluation_json(result: Evaluation, model: str, engine: Engine, false_
     facts = {"model": model, "engine": engine.name, "precision": engine.precision} | evaluation_facts(result)
     shares = {label: each.to_json() for label, each in false_alarms.items()}
     typer.echo(json.dumps(facts | ({"false_alarms": shares} if shares else {}), indent=2))
+    _warn_of_few_boxes(result)
 
 
 def print_evaluation(result: Evaluation, false_alarms: Mapping[str, FalseAlarms]) -> None:
@@ -59,6 +60,10 @@ def print_evaluation(result: Evaluation, false_alarms: Mapping[str, FalseAlarms]
     if result.other_boxes:
         print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were ignored.")
     _print_false_alarms(false_alarms)
+    _warn_of_few_boxes(result)
+
+
+def _warn_of_few_boxes(result: Evaluation) -> None:
     if few := few_boxes_warning({label: each.boxes for label, each in result.classes.items()}):
         print_note(f"Warning: {few}")
 

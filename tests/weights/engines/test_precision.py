@@ -149,14 +149,14 @@ def test_a_short_command_starts_the_engine_that_starts_fastest(files, processor,
 def test_float32_is_exact_whatever_auto_would_choose():
     exact = prepare_engine("everyday", EngineOptions(precision="float32"))
     assert exact.engine.precision == "float32"
-    x = np.random.default_rng(0).uniform(0, 255, (1, 288, 288, 3)).astype(np.float32)
+    x = np.random.default_rng(0).uniform(0, 255, (1, 320, 320, 3)).astype(np.float32)
     np.testing.assert_array_equal(exact.engine(x), factory.build_engine(load_model(EVERYDAY))(x))
 
 
 def test_the_input_size_is_part_of_the_prepared_engine():
-    resized = prepare_engine("everyday", EngineOptions(input_size=320))
-    x = np.random.default_rng(0).uniform(0, 255, (1, 320, 320, 3)).astype(np.float32)
+    resized = prepare_engine("everyday", EngineOptions(input_size=352))
+    x = np.random.default_rng(0).uniform(0, 255, (1, 352, 352, 3)).astype(np.float32)
     model = load_model(EVERYDAY)
-    other_file = replace(model, spec=replace(model.spec, input_size=320))
+    other_file = replace(model, spec=replace(model.spec, input_size=352))
     assert resized.facts.spec == other_file.spec
     np.testing.assert_array_equal(resized.engine(x), factory.build_engine(other_file)(x))
