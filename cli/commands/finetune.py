@@ -196,7 +196,7 @@ def _begin(
 
 def _next_run(run: "Run", folder: Path, settings: "Config") -> "Run":
     """Start the run that follows, from the best weights in `folder`."""
-    task = replace(run.setup.task, model=str(folder / "best.safetensors"))
+    task = replace(run.setup.task, model=str((folder / "best.safetensors").resolve()))
     with run.setup.group.fail_together():
         return _begin(
             run.setup.group,

@@ -314,7 +314,7 @@ def test_engines_are_found_by_name(tiny_model):
     assert build_engine(tiny_model, "tensorflow").name == "tensorflow"
     with pytest.raises(NetworkError, match="Choose another engine"):
         build_engine(tiny_model, "tensornets")
-    with pytest.raises(SettingError, match="no engine 'abacus'; choose one of auto, onnxruntime, tensorflow, tensornets"):
+    with pytest.raises(SettingError, match="no engine 'abacus'; choose one of auto, onnxruntime, openvino, tensorflow, tensornets"):
         build_engine(tiny_model, "abacus")
 
 
