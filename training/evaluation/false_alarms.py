@@ -19,6 +19,9 @@ from training.events import SILENT, Events
 
 CONFIDENCES = (DEFAULT_SCORE, 0.5)
 """Confidences above which false alarms are counted."""
+SOURCES = {"memory": "remembered images that were not trained on", "background": "background images"}
+"""What false alarms are measured on, by the keys of conclusion.json."""
+
 FEW_BOXES = 20
 """With fewer boxes in the validation set, one box changes AP50 by more than 5 points."""
 
@@ -112,11 +115,10 @@ def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
 def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
     """Return the sentences about false alarms and thresholds in a run's conclusion.json."""
     sentences = []
-    sources = {"memory": "remembered images that were not trained on", "background": "background images"}
     for source, shares in conclusion.get("false_alarms", {}).items():
         labels = ", ".join(conclusion["new_labels"]) or "any class"
         sentences.append(
-            f"False alarms ({labels}): {shares['0.25']:.1%} of {shares['images']} {sources[source]} at confidence 0.25, "
+            f"False alarms ({labels}): {shares['0.25']:.1%} of {shares['images']} {SOURCES[source]} at confidence 0.25, "
             f"{shares['0.5']:.1%} at 0.5."
         )
     if confidence := conclusion.get("confidence"):

@@ -1,19 +1,12 @@
 """The beginning of the report: how good the model is, how reliable that number is, and what to do next."""
 
-import json
 from collections.abc import Iterator
 from math import isnan
 from shlex import quote
-from typing import Any
 
+from training.evaluation.false_alarms import SOURCES, few_boxes_warning
 from training.report.content import NextStep, Results
 from training.run.record import RunRecord
-
-FEW_BOXES = 20
-"""With fewer boxes of a class in the validation set, one box changes its AP50 by more than 5 points."""
-CONCLUSION = "conclusion.json"
-SOURCES = {"memory": "remembered images that were not trained on", "background": "background images"}
-"""What false alarms are measured on, by the keys of conclusion.json."""
 
 
 def headline(record: RunRecord, results: Results | None) -> list[tuple[str, str]]:
@@ -36,14 +29,8 @@ def headline(record: RunRecord, results: Results | None) -> list[tuple[str, str]
 
 def reliability_warning(results: Results | None) -> str | None:
     """Return a sentence if a class has so few boxes in the validation set that its AP50 is not reliable."""
-    few = {label: count for label, count in results.boxes.items() if 0 < count < FEW_BOXES} if results else {}
-    if not few:
-        return None
-    label = min(few, key=lambda each: (few[each], each))
-    return (
-        f"The validation set has only {_count(few[label], 'box')} of {label}: one box changes its AP50 by "
-        f"{round(100 / few[label])} points. Add validation images before you rely on AP50."
-    )
+    warning = few_boxes_warning(results.boxes) if results else None
+    return f"{warning[:1].upper()}{warning[1:]}" if warning else None
 
 
 def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]:
@@ -71,12 +58,11 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
 
 def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:
     """False alarms as the run measured them at its end, if it did."""
-    path = record.folder.path / CONCLUSION
-    measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("false_alarms", {}) if path.is_file() else {}
+    measured = record.folder.conclusion().get("false_alarms", {})
     return [
         (
             f"{shares['0.25']:.1%}",
-            f"false alarms in {shares['images']:,} {SOURCES.get(source, source)} ({shares['0.5']:.1%} at confidence 0.5)",
+            f"false alarms in {shares['images']:,} {SOURCES[source]} ({shares['0.5']:.1%} at confidence 0.5)",
         )
         for source, shares in measured.items()
     ]

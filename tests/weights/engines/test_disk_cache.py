@@ -15,7 +15,7 @@ from detector.errors import ModelFileError
 from detector.network import Conv
 from detector.spec import Model, ModelSpec
 from weights.embedded import EMBEDDED
-from weights.engines import disk_cache, factory
+from weights.engines import disk_cache
 from weights.engines.disk_cache import METADATA
 from weights.engines.factory import prepare_engine
 from weights.formats.darknet.weights import write_darknet
@@ -24,14 +24,7 @@ from weights.hub.cache import cached_path
 from weights.hub.catalogue import entries, spec_of
 from weights.hub.fetch import pull
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """An empty cache that accepts engines of small models too."""
-    monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("BOXWRIGHT_ENGINES", raising=False)
-    monkeypatch.setattr(factory, "MIN_CACHED_FILE_BYTES", 0)
-    return tmp_path / "home" / "engines"
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

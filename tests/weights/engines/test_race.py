@@ -9,21 +9,14 @@ pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
 from detector.engines.cores import usable_cores
 from weights.embedded import EVERYDAY
-from weights.engines import disk_cache, factory, race
+from weights.engines import disk_cache, race
 from weights.engines.factory import choose_engine, possible_choices, prepare_engine
 from weights.engines.options import EngineOptions
 from weights.engines.race import Job, JobResult
 from weights.formats.safetensors import save_model
 from weights.hub.resolve import ModelSource
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """An empty cache that accepts engines of small models too."""
-    monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("BOXWRIGHT_ENGINES", raising=False)
-    monkeypatch.setattr(factory, "MIN_CACHED_FILE_BYTES", 0)
-    return tmp_path / "home" / "engines"
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
