@@ -21,6 +21,7 @@ class Targets(TypedDict):
     logits: NDArray[np.float32]  # (G, G, A, 4) its x, y, w, h as network outputs
     class_ids: NDArray[np.int32]  # (G, G, A) its class
     truth: NDArray[np.float32]  # (M, 4) all boxes, including difficult ones, padded with empty ones
+    truth_class_ids: NDArray[np.int32]  # (M,) their classes; -1 for difficult boxes and padding
     crowds: NDArray[np.float32]  # (K, 4) crowd regions, padded with empty ones
     labelled: NDArray[np.float32]  # (G, G, C) 1 where the class is exhaustively labelled in the complete cell
 
@@ -58,6 +59,7 @@ def dense_targets(truth: GroundTruth, spec: ModelSpec, *, max_boxes: int, max_cr
         targets["logits"][cell] = encoded.logits
         targets["class_ids"][cell] = class_ids[index]
     targets["truth"][: len(boxes)] = boxes
+    targets["truth_class_ids"][: len(boxes)] = class_ids
     return targets
 
 
@@ -69,6 +71,7 @@ def _empty_targets(spec: ModelSpec, max_boxes: int, max_crowds: int) -> Targets:
         "logits": np.zeros((grid, grid, anchors, 4), np.float32),
         "class_ids": np.zeros((grid, grid, anchors), np.int32),
         "truth": np.zeros((max_boxes, 4), np.float32),
+        "truth_class_ids": np.full(max_boxes, -1, np.int32),
         "crowds": np.zeros((max_crowds, 4), np.float32),
         "labelled": np.ones((grid, grid, len(spec.labels)), np.float32),
     }

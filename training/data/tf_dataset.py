@@ -28,7 +28,7 @@ def stream_batches(batches: Batches, first: int, last: int, *, threads: int | No
     failures: list[Exception] = []
     lock = threading.Lock()
     names = list(Targets.__annotations__)
-    types = (tf.float32, *(tf.int32 if name == "class_ids" else tf.float32 for name in names))
+    types = (tf.float32, *(tf.int32 if name.endswith("class_ids") else tf.float32 for name in names))
 
     def make(step: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         try:

@@ -61,11 +61,12 @@ class Loss:
     def _darknet(self, logits: Any, boxes: Any, targets: Tensors, seen: Any) -> dict[str, Any]:
         config, scales = self.config, self.config.scales
         objectness = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
+        background = self._background(logits, boxes, best_match(boxes, targets["truth"])[0], targets)
         early = tf.cast(seen < config.prior_photos, logits.dtype)
         return {
             "box": scales.coord * coordinates_squared(logits, targets, self.spec.stride),
             "object": scales.object * objectness_squared(logits, objectness, targets["responsible"]),
-            "no_object": scales.noobject * objectness_squared(logits, tf.zeros_like(objectness), self._background(logits, boxes, targets)),
+            "no_object": scales.noobject * objectness_squared(logits, tf.zeros_like(objectness), background),
             "class": scales.class_ * class_cross_entropy(logits, targets),
             "prior": early * PRIOR_SCALE * anchor_prior(logits, 1 - targets["responsible"]),
         }
@@ -73,34 +74,40 @@ class Loss:
     def _modern(self, logits: Any, boxes: Any, targets: Tensors, _seen: Any) -> dict[str, Any]:
         config, scales = self.config, self.config.scales
         objectness = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
+        overlap, nearest = best_match(boxes, targets["truth"])
+        background = self._background(logits, boxes, overlap, targets)
+        overlapping = tf.cast(overlap > config.ignore_iou, logits.dtype) * (1 - targets["responsible"])
         return {
             "box": scales.coord * box_ciou(boxes, targets),
             "object": scales.object * objectness_cross_entropy(logits, objectness, targets["responsible"]),
-            "no_object": scales.noobject
-            * objectness_cross_entropy(logits, tf.zeros_like(objectness), self._background(logits, boxes, targets)),
-            "class": scales.class_ * class_cross_entropy(logits, targets),
+            "no_object": scales.noobject * objectness_cross_entropy(logits, tf.zeros_like(objectness), background),
+            # The objectness of overlapping predictions is not penalised. They must learn a class too: otherwise a fine-tuned model calls
+            # objects of old classes new ones.
+            "class": scales.class_
+            * (class_cross_entropy(logits, targets) + overlapping_class_cross_entropy(logits, nearest, targets, overlapping)),
         }
 
-    def _background(self, logits: Any, boxes: Any, targets: Tensors) -> Any:
+    def _background(self, logits: Any, boxes: Any, overlap: Any, targets: Tensors) -> Any:
         """(N, G, G, A) 1 where objectness is penalised.
 
         It is not penalised where a prediction is responsible for an object, where it overlaps a ground-truth box or is covered by a crowd
         region by more than `ignore_iou`, or where its highest class is not labelled in its cell.
         """
         limit = self.config.ignore_iou
-        far = (best_iou(boxes, targets["truth"]) <= limit) & (best_coverage(boxes, targets["crowds"]) <= limit)
+        far = (overlap <= limit) & (best_coverage(boxes, targets["crowds"]) <= limit)
         return tf.stop_gradient(tf.cast(far, boxes.dtype) * (1 - targets["responsible"]) * top_class_labelled(logits, targets["labelled"]))
 
 
-def best_iou(boxes: Any, truth: Any) -> Any:
-    """Return (N, G, G, A): the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4) of its image.
+def best_match(boxes: Any, truth: Any) -> tuple[Any, Any]:
+    """Return (N, G, G, A) twice: the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4), and the index in 0..M.
 
     Empty boxes pad the ground truth of each image to M, the maximum of the whole data set. Padding that all images of the batch share is
     cut off, because the IoU of all pairs is the largest tensor of the loss.
     """
     occupied = tf.reduce_any(truth[..., 2] > truth[..., 0], axis=0)  # (M,)
     truth = truth[:, : tf.maximum(tf.reduce_max(tf.where(occupied, tf.range(1, tf.shape(truth)[1] + 1), 0)), 1)]
-    return tf.reduce_max(broadcast_iou(boxes[..., None, :], truth[:, None, None, None], keras.ops), axis=-1)
+    overlaps = broadcast_iou(boxes[..., None, :], truth[:, None, None, None], keras.ops)
+    return tf.reduce_max(overlaps, axis=-1), tf.argmax(overlaps, axis=-1, output_type=tf.int32)
 
 
 def best_coverage(boxes: Any, regions: Any) -> Any:
@@ -148,6 +155,26 @@ def class_cross_entropy(logits: Any, targets: Tensors) -> Any:
     """Return the cross-entropy of the softmax over classes at the responsible predictions."""
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets["class_ids"], logits=logits[..., 5:])
     return tf.reduce_sum(targets["responsible"] * entropy)
+
+
+def overlapping_class_cross_entropy(logits: Any, nearest: Any, targets: Tensors, where: Any) -> Any:
+    """Return the class cross-entropy of predictions that overlap objects. All predictions of one object together have the weight 1.
+
+    Args:
+        logits: (N, G, G, A, 5 + C).
+        nearest: (N, G, G, A) index in 0..M of the object that a prediction overlaps most.
+        targets: Difficult boxes have no class and are not trained.
+        where: (N, G, G, A) 1 for predictions to train, else 0.
+    """
+    class_ids = targets["truth_class_ids"]  # (N, M)
+    expected = tf.gather(class_ids, nearest, batch_dims=1)
+    where = tf.where(expected >= 0, where, tf.zeros_like(where))
+    count, objects = tf.shape(class_ids)[0], tf.shape(class_ids)[1]
+    index = nearest + tf.reshape(tf.range(count) * objects, (-1, 1, 1, 1))  # of the object in the whole batch
+    per_object = tf.math.unsorted_segment_sum(where, index, count * objects)
+    weight = tf.math.divide_no_nan(where, tf.gather(per_object, index))
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(expected, 0), logits=logits[..., 5:])
+    return tf.reduce_sum(tf.stop_gradient(weight) * entropy)
 
 
 def box_ciou(boxes: Any, targets: Tensors) -> Any:

@@ -32,11 +32,12 @@ def test_the_larger_of_two_boxes_in_one_cell_is_assigned_and_both_are_in_truth()
         assert targets["responsible"].sum() == 1
         assert targets["class_ids"][targets["responsible"] > 0].tolist() == [1]
         np.testing.assert_array_equal(targets["truth"], [small, large, [0] * 4, [0] * 4])
+        assert targets["truth_class_ids"].tolist() == [0, 1, -1, -1]
 
 
 def test_without_boxes_no_cell_is_responsible():
     targets = dense_targets(GroundTruth.of_objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)), SPEC, max_boxes=2)
-    assert not any(target.any() for name, target in targets.items() if name != "labelled")
+    assert not any(target.any() for name, target in targets.items() if name not in ("labelled", "truth_class_ids"))
     assert targets["labelled"].all()
 
 

@@ -27,7 +27,7 @@ def batch(boxes=BOXES):
     """Targets of a batch in float64."""
     made = [dense_targets(GroundTruth.of_objects(corners, class_ids), SPEC, max_boxes=3) for corners, class_ids in boxes]
     stacked = {name: np.stack([each[name] for each in made]) for name in made[0]}
-    return {name: tf.constant(value, tf.int32 if name == "class_ids" else tf.float64) for name, value in stacked.items()}
+    return {name: tf.constant(value, tf.int32 if name.endswith("class_ids") else tf.float64) for name, value in stacked.items()}
 
 
 def logits(seed=0, photos=2):
@@ -230,7 +230,7 @@ def labelled_batch(partial, boxes=BOXES[1], roles=None, **options):
     """Targets of one image in float64."""
     roles = np.full(len(boxes[0]), Role.OBJECT, np.int8) if roles is None else roles
     made = dense_targets(GroundTruth(*boxes, roles, tuple(partial)), SPEC, max_boxes=3, **options)
-    return {name: tf.constant(value[None], tf.int32 if name == "class_ids" else tf.float64) for name, value in made.items()}
+    return {name: tf.constant(value[None], tf.int32 if name.endswith("class_ids") else tf.float64) for name, value in made.items()}
 
 
 FORMS = ["darknet", "modern"]
@@ -286,3 +286,39 @@ def test_a_difficult_box_does_not_occupy_the_cell_of_an_object():
     targets = dense_targets(GroundTruth(box, np.array([1, 0]), np.array([Role.OBJECT, Role.IGNORED], np.int8)), SPEC, max_boxes=3)
     assert targets["class_ids"][targets["responsible"] > 0].tolist() == [1]
     np.testing.assert_array_equal(targets["truth"], [box[0], box[1], [0] * 4])
+
+
+def class_gradient(form, targets, raw, **settings):
+    """(N, 3, 3, 2, C) the gradient of all terms with respect to the class logits."""
+    with tf.GradientTape() as tape:
+        tape.watch(raw)
+        total = tf.add_n(list(Loss(SPEC, Config(loss=form, **settings))(raw, targets, 0).values()))
+    return tape.gradient(total, raw).numpy()[..., 5:]
+
+
+def two_overlapping_predictions():
+    """Logits with which the middle cell's first anchor and the upper cell's first anchor both predict the box [32, 32, 64, 80]."""
+    raw = np.zeros((1, 3, 3, 2, 8))
+    raw[0, 1, 1, 0, 1] = np.log(3)  # y 0.75 of the middle cell
+    raw[0, 0, 1, 0, 1], raw[0, 2, 1, 0, 1] = 20, -20  # the boxes of the cells above and below end at the middle cell: IoU 0.35 and 0.71
+    return tf.constant(raw)
+
+
+def test_predictions_that_overlap_an_object_learn_its_class_with_a_total_weight_of_one_per_object():
+    boxes = np.array([[32, 32, 64, 80]], np.float32), np.array([1])
+    raw = two_overlapping_predictions()
+    gradient = class_gradient("modern", labelled_batch([], boxes), raw, ignore_iou=0.3)
+    expected = np.array([1 / 3, -2 / 3, 1 / 3])  # softmax of equal logits minus the class
+    np.testing.assert_allclose(gradient[0, 1, 1, 0], expected)  # responsible
+    overlapping = np.abs(gradient[0]).sum(axis=-1) > 0
+    overlapping[1, 1, 0] = False
+    assert 2 <= overlapping.sum() < 17
+    np.testing.assert_allclose(gradient[0][overlapping], np.tile(expected / overlapping.sum(), (overlapping.sum(), 1)))
+
+
+def test_overlapping_predictions_learn_no_class_of_difficult_boxes_and_none_in_darknets_loss():
+    boxes = np.array([[32, 32, 64, 80]], np.float32), np.array([1])
+    difficult = labelled_batch([], boxes, roles=np.array([Role.IGNORED], np.int8))
+    assert (class_gradient("modern", difficult, two_overlapping_predictions(), ignore_iou=0.3) == 0).all()
+    darknet = class_gradient("darknet", labelled_batch([], boxes), two_overlapping_predictions(), ignore_iou=0.3)
+    assert np.argwhere(np.abs(darknet).sum(axis=-1)).tolist() == [[0, 1, 1, 0]]
