@@ -149,7 +149,10 @@ class Config(BaseModel):
         "ignore", description="Treat difficult and crowd boxes as neither object nor background, as objects, or as background."
     )
     ignore_iou: float = Field(
-        0.6, ge=0, le=1, description="Predictions above this IoU with any ground-truth box are not penalised as background."
+        0.6,
+        ge=0,
+        le=1,
+        description="Predictions above this IoU with any ground-truth box are not penalised as background; modern: they learn its class.",
     )
     prior_photos: int = Field(
         12_800, ge=0, description="darknet: number of images during which all boxes are also drawn towards their anchors."
