@@ -133,6 +133,13 @@ class Config(BaseModel):
         "None: 1, or that of the initial model's training if classes are kept.",
     )
 
+    rarity: float = Field(
+        8.0,
+        ge=1,
+        le=1000,
+        description="If classes are kept: how many times rarer objects of new classes are in use than in the training batches.",
+    )
+
     # loss
     loss: Literal["darknet", "modern"] = Field(
         "modern", description="Darknet's squared errors (darknet), or CIoU and cross-entropies (modern)."

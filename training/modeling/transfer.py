@@ -27,6 +27,7 @@ class InitialModel:
 
     model: Model
     reinitialised: frozenset[str]  # convolutions with at least one new output
+    rare_labels: frozenset[str] = frozenset()  # new labels beside kept ones, see `Config.rarity`
 
 
 def transfer(

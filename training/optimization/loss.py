@@ -32,6 +32,7 @@ class Loss:
 
     spec: ModelSpec  # any input size
     config: Config
+    rare_labels: frozenset[str] = frozenset()  # see `Config.rarity`
 
     def __call__(self, logits: Any, targets: Tensors, seen: Any, divisor: Any = None) -> dict[str, Any]:
         """Return the weighted terms by name; training minimises their sum.
@@ -67,7 +68,7 @@ class Loss:
             "box": scales.coord * coordinates_squared(logits, targets, self.spec.stride),
             "object": scales.object * objectness_squared(logits, objectness, targets["responsible"]),
             "no_object": scales.noobject * objectness_squared(logits, tf.zeros_like(objectness), background),
-            "class": scales.class_ * class_cross_entropy(logits, targets),
+            "class": scales.class_ * class_cross_entropy(logits + self._log_frequencies, targets),
             "prior": early * PRIOR_SCALE * anchor_prior(logits, 1 - targets["responsible"]),
         }
 
@@ -76,6 +77,7 @@ class Loss:
         objectness = tf.stop_gradient(_overlap(boxes, targets)) if config.rescore else targets["responsible"]
         overlap, nearest = best_match(boxes, targets["truth"])
         background = self._background(logits, boxes, overlap, targets)
+        frequent = logits + self._log_frequencies
         overlapping = tf.cast(overlap > config.ignore_iou, logits.dtype) * (1 - targets["responsible"])
         return {
             "box": scales.coord * box_ciou(boxes, targets),
@@ -84,8 +86,17 @@ class Loss:
             # The objectness of overlapping predictions is not penalised. They must learn a class too: otherwise a fine-tuned model calls
             # objects of old classes new ones.
             "class": scales.class_
-            * (class_cross_entropy(logits, targets) + overlapping_class_cross_entropy(logits, nearest, targets, overlapping)),
+            * (class_cross_entropy(frequent, targets) + overlapping_class_cross_entropy(frequent, nearest, targets, overlapping)),
         }
+
+    @property
+    def _log_frequencies(self) -> Any:
+        """(5 + C,) What the class loss adds to the logits: how much more frequent rare labels are in training batches than in use.
+
+        So the network learns lower scores of these classes (logit adjustment: Menon et al., arXiv 2007.07314, equation 10).
+        """
+        frequency = [self.config.rarity if label in self.rare_labels else 1.0 for label in self.spec.labels]
+        return np.log(np.array([1.0] * 5 + frequency, np.float32))
 
     def _background(self, logits: Any, boxes: Any, overlap: Any, targets: Tensors) -> Any:
         """(N, G, G, A) 1 where objectness is penalised.

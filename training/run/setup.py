@@ -78,6 +78,7 @@ class RunSetup:
         _warn_of_unusable_boxes(task, train, val, labels)
         _check_validation_labels(task, val, labels)
         start = build_initial_model(model, kept.labels, train, config, min_input_size=model.spec.input_size if kept.keep else 0)
+        start = replace(start, rare_labels=kept.new_labels if kept.keep else frozenset())
         batches = Batches(train, start.model.spec, config, augmented=not config.overfit, shard=group.shard)
         frozen = frozen_layers(start.model.spec.network, config.freeze)
         _check_new_layers_train(start, frozen, config)

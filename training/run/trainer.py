@@ -50,7 +50,7 @@ class Trainer:
     def __init__(self, start: InitialModel, config: Config, frozen: frozenset[str], group: ProcessGroup = SINGLE_PROCESS) -> None:
         self.start, self.config, self.group = start, config, group
         self.spec = start.model.spec
-        self.loss = Loss(self.spec, config)
+        self.loss = Loss(self.spec, config, start.rare_labels)
         self._backbone = frozenset(backbone_layers(self.spec.network))
         self._dropouts = dropout_layers(hidden_head_layers(self.spec.network), config, group)
         self.network = self._build_network(self.spec)

@@ -322,3 +322,14 @@ def test_overlapping_predictions_learn_no_class_of_difficult_boxes_and_none_in_d
     assert (class_gradient("modern", difficult, two_overlapping_predictions(), ignore_iou=0.3) == 0).all()
     darknet = class_gradient("darknet", labelled_batch([], boxes), two_overlapping_predictions(), ignore_iou=0.3)
     assert np.argwhere(np.abs(darknet).sum(axis=-1)).tolist() == [[0, 1, 1, 0]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_class_loss_expects_rare_classes_to_be_more_frequent_than_in_use(form):
+    boxes = np.array([[32, 32, 64, 80]], np.float32), np.array([1])
+    raw, targets = tf.constant(np.zeros((1, 3, 3, 2, 8))), labelled_batch([], boxes)
+    with tf.GradientTape() as tape:
+        tape.watch(raw)
+        total = tf.add_n(list(Loss(SPEC, Config(loss=form, rarity=8.0), frozenset({"c"}))(raw, targets, 0).values()))
+    gradient = tape.gradient(total, raw)[0, 1, 1, 0, 5:]
+    np.testing.assert_allclose(gradient, [0.1, 0.1 - 1, 0.8], rtol=1e-6)  # softmax of frequencies 1, 1, 8 minus the class
