@@ -15,7 +15,7 @@ Pixels = NDArray[np.float32]
 """(S, S, 3) RGB, 0..255, S the network's input size."""
 
 GREY = 127.5
-"""Padding value of a letterbox: 0.5 once scaled to 0..1 (Darknet src/image.c, letterbox_image)."""
+"""Padding value of a letterbox: 0.5 after scaling to 0..1 (Darknet src/image.c, letterbox_image)."""
 
 
 @dataclass(frozen=True)

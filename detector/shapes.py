@@ -91,7 +91,7 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
         case Shortcut():
             source = _lookup(layer, layer.source, shapes)
             if source != before:
-                raise NetworkError(f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {before}; they must be equal.")
+                raise NetworkError(f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {before}; the shapes must be equal.")
             return before
         case Upsample():
             if layer.stride < 1:

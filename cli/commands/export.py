@@ -8,7 +8,7 @@ import typer
 from cli.options import InputSizeOption
 
 ExportTarget = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
-"""The names in `weights.formats.export.Target`, without importing the exporters."""
+"""The names in `weights.formats.export.ExportFormat`, without importing the exporters."""
 
 NEED_TENSORFLOW = ("keras", "savedmodel", "tflite")
 

@@ -155,7 +155,7 @@ def _describe_model(model: "LoadedModel") -> str:
 
 
 def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bool) -> None:
-    """Run Ray Serve until a signal. Raises SettingError, MissingExtra, NotStarted, and the errors of loading the model."""
+    """Run Ray Serve until a signal. Raises SettingError, MissingExtra, RayStartError, and the errors of loading the model."""
     if not requested:
         raise typer.BadParameter("needs --ray.", param_hint="--replicas")
     from cli.extras import require_packages

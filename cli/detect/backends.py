@@ -48,7 +48,7 @@ class DetectionResult:
     annotated: EncodedImage | None = None  # the copy with boxes, if requested
 
     def to_json(self) -> dict[str, Any]:
-        """Return the service's answer with the image's path in front."""
+        """Return the fields of the service's response, with the image's path in front."""
         return {
             "photo": str(self.path),
             "model": self.model,
@@ -66,7 +66,7 @@ class DetectionBackend(Protocol):
         Raises:
             OSError: The file cannot be read.
             ImageError: The file is not a valid image.
-            Refused: The service does not accept the image. Any other error would recur with the next image.
+            RequestRejected: The service does not accept the image. Any other error would recur with the next image.
         """
         ...
 

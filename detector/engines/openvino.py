@@ -123,9 +123,9 @@ class CompiledNetwork:
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, S, S, 3) -> (N, G, G, channels). Images run one at a time: a batch is not faster on a CPU (decision 7)."""
-        if not hasattr(self.requests, "own"):
-            self.requests.own = self.compiled.create_infer_request()
-        request = self.requests.own
+        if not hasattr(self.requests, "request"):
+            self.requests.request = self.compiled.create_infer_request()
+        request = self.requests.request
         logits = np.empty((len(images), *tuple(self.compiled.outputs[0].shape)[1:]), np.float32)
         for index, image in enumerate(images):
             request.infer({0: np.ascontiguousarray(image[None])}, share_inputs=True)

@@ -1,4 +1,4 @@
-"""Which engine computes in which precision, on which device. Nothing here imports an engine's library."""
+"""Precisions and devices of each engine. This module does not import the engines' libraries."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec

@@ -1,6 +1,6 @@
 """Layers and arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits for quantized layers.
 
-Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
+Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is any batch size, S the input size of the spec.
 
 An ONNX file contains graph and kernels. An engine receives the two separately, because copying 200 MB of kernels into a protobuf and
 out of it would dominate its start time.

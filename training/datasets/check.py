@@ -87,7 +87,7 @@ def _usable_labels(sample: InspectedSample) -> Iterator[str]:
 
 
 def _spelling(samples: Iterable[InspectedSample], known: Sequence[str]) -> dict[str, str]:
-    """Each label -> the known label with the same key, or else its most frequent spelling; the alphabet decides between equals."""
+    """Map each label to the known label with the same key, or else to its most frequent spelling (the first in the alphabet if equal)."""
     counts = Counter(label for sample in samples for label in sample.annotation.labels)
     best: dict[str, str] = {}
     for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -126,7 +126,7 @@ def _list_findings(listed: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
 
 
 def disjoint_pairs(image_sets: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield every two sets that must not share an image; repairing removes a shared image from the first of the two."""
+    """Yield the pairs of sets that must not share an image. A repair removes a shared image from the first set of the pair."""
 
     def rank(name: str) -> int:
         return DISJOINT_SETS.index(name.casefold())

@@ -1,4 +1,4 @@
-"""False alarms: detections of a class in images that do not show it; and the confidence threshold that balances them with misses."""
+"""False alarms: detections of a class in images that do not show it. Also the confidence threshold with the best F1."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ raccoon the weights differed from uncached training by 4 % of their change (floa
 VIEWS_PER_CALL = 8
 """Views that are computed together."""
 MAX_REGIONS = 4
-"""Partially labelled regions of a view: the tiles of a mosaic."""
+"""Maximum number of partially labelled regions in a view: a mosaic has four tiles."""
 
 _log = logging.getLogger("boxwright.training")
 StopRequested = Callable[[], bool]

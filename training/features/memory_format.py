@@ -79,7 +79,7 @@ def memory_from_entries(entries: MemoryEntries, model: Model) -> Memory:
 def _parse(index: Any, entries: MemoryEntries, model: Model) -> Memory:
     _check(index["format"] == FORMAT, f"its format is {index['format']!r}, and this Boxwright reads {FORMAT}")
     layers = tuple(str(name) for name, _, _ in index["layers"])
-    _check(0 < len(layers) == len(set(layers)), "it has no layers, or one of them twice")
+    _check(0 < len(layers) == len(set(layers)), "it has no layers, or names a layer twice")
     _check_layers(layers, index["layers"], model)
     bases, position = {}, 0
     for name, channels, components in index["layers"]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from training.run.run import Run
 
 NEW_SHARE = 5
-"""At least a fifth of the result's memory is for the new images."""
+"""The new images get at least 1 / NEW_SHARE of the result's memory."""
 
 
 def conclude(run: "Run") -> None:

@@ -1,7 +1,7 @@
 """Race of engines on one model: time them in interleaved rounds, each in its own process, and store the winner.
 
-Interleaving matters more than the number of rounds: the speed of a machine drifts, and other programs use it too. A separate process
-for each engine measures its memory, and returns it. The speed of a network does not depend on the image, so the images are noise.
+Interleaving matters more than the number of rounds: the speed of a machine drifts, and other programs use it too. Each engine has its own
+process, so that its memory can be measured and is freed at the end. The speed of a network does not depend on the image, so the images are noise.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from weights.engines.options import EngineKind
 logger = logging.getLogger(__name__)
 
 RACE_SECONDS = 1.0
-"""Time of all calls of a race together."""
+"""Total time of all calls of a race."""
 MIN_ROUNDS, MAX_ROUNDS = 5, 100
 TIMEOUT_SECONDS = 120.0
 """A process that takes longer to load or to compute is stopped."""

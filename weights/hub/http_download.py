@@ -67,7 +67,7 @@ def download(entry: Entry, address: str, partial: PartialFile, on_progress: Prog
 
 
 def _transfer(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None) -> bool:
-    """Make one request. Returns False if the answer does not continue at the end of `partial`, so that it must start again."""
+    """Make one request. Returns False if the response does not continue at the end of `partial`: the download must start again."""
     offset = _reusable_bytes(entry, address, partial)
     headers, hooks = _headers(offset, partial), {"response": _check_redirect}
     with requests.get(address, headers=headers, hooks=hooks, stream=True, timeout=TIMEOUT) as response:
@@ -140,13 +140,13 @@ def _continues_at(response: requests.Response, offset: int) -> bool:
 
 
 def _announced_size(entry: Entry, response: requests.Response, offset: int) -> int | None:
-    """Return the size of the whole file, if known. Raises FetchError for an answer that cannot be the file."""
+    """Return the size of the whole file, if known. Raises FetchError for a response that cannot be the file."""
     if response.status_code != (HTTPStatus.PARTIAL_CONTENT if offset else HTTPStatus.OK):
         raise FetchError(f"it answered {response.status_code} {response.reason}")
     if response.headers.get("Content-Type", "").startswith(("text/html", "application/xhtml")):
         raise FetchError("it answered with an HTML page instead of the file")
     encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":  # a small compressed answer could expand to an endless file
+    if encoding.lower() != "identity":  # a small compressed response could expand to an endless file
         raise FetchError(f"it compressed the file with {encoding}, although the request forbids compression")
     length = response.headers.get("Content-Length", "")
     if not length.isdecimal():

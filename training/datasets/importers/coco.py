@@ -122,7 +122,7 @@ def _parse(path: Path) -> _CocoFile:
         return _CocoFile.model_validate_json(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DatasetError(f"{path} is not a COCO file of boxes: {place}: {first['msg']}.") from error
 
 
