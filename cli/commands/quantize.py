@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from detector.spec import Model, ModelSpec
     from training.data.voc_reader import Sample
 
-CALIBRATION_SUFFIXES = (".jpg", ".jpeg", ".png")
-
 
 def quantize_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
@@ -28,7 +26,7 @@ def quantize_command(
             help="Write this .safetensors file. [dim]\\[default: MODEL-int8.safetensors next to MODEL, where '--precision' finds it][/dim]",
         ),
     ] = None,
-    photos: Annotated[int, typer.Option(metavar="N", min=1, max=4096, help="Use at most N images, evenly spread.")] = 256,
+    max_images: Annotated[int, typer.Option("--photos", metavar="N", min=1, max=4096, help="Use at most N images, evenly spread.")] = 256,
     val_set: Annotated[
         str, typer.Option("--val-set", metavar="NAME", help="Measure AP before and after on this image set, if the folder has it.")
     ] = "val",
@@ -57,7 +55,7 @@ def quantize_command(
     loaded = load_named_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} is already in 8 bits. Quantize the float32 model that it was made from.")
-    images, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
+    images, samples = calibration_images(calibration, max_images, val_set=val_set), _samples(calibration, val_set)
     with progress_bar("calibrating", len(images)) as advance:
         result = quantize_model(loaded, list(_pixels(loaded.spec, images)), on_image=advance)
     origin = {"quantized_from": loaded.name, "calibration_images": str(len(images))}

@@ -127,7 +127,7 @@ class ServerBackend:
     def detect(self, path: Path) -> DetectionResult:
         """See `DetectionBackend.detect`."""
         options = self.options
-        answer = self.client.detect(
+        response = self.client.detect(
             read_image_bytes(path),
             model=self.model,
             confidence="auto" if options.confidence is None else options.confidence,
@@ -136,8 +136,8 @@ class ServerBackend:
             max_detections=MAX_SERVICE_DETECTIONS,
             include_annotated=options.annotate,
         )
-        annotated = answer.annotated.decoded() if answer.annotated else None
-        return DetectionResult(path, answer.model, answer.image.width, answer.image.height, answer.detections, annotated)
+        annotated = response.annotated.decoded() if response.annotated else None
+        return DetectionResult(path, response.model, response.image.width, response.image.height, response.detections, annotated)
 
 
 def _choose_model(client: "Client", name: str | None) -> "ModelInfo":

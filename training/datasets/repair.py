@@ -29,7 +29,7 @@ from training.errors import DatasetError
 class RepairSummary:
     """Contents of a repaired copy."""
 
-    photos: int
+    images: int
     rewritten: int  # changed annotations
     left_out: int  # names of the original that are in no list of the copy
 

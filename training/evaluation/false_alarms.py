@@ -122,8 +122,8 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
             f"{shares['0.5']:.1%} at 0.5."
         )
     if confidence := conclusion.get("confidence"):
-        shown = ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion["new_labels"] if label in confidence)
-        sentences += [f"Suggested confidence (best F1): {shown}."] if shown else []
+        thresholds = ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion["new_labels"] if label in confidence)
+        sentences += [f"Suggested confidence (best F1): {thresholds}."] if thresholds else []
     if warning := conclusion.get("warning"):
         sentences.append(f"Warning: {warning}")
     return sentences

@@ -26,7 +26,7 @@ from training.run.metrics_log import MetricsLog
 from training.task import Task
 from weights.atomic_files import atomic_write
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class RunFolder:
         if threads != now["threads"]:
             changes.append(f"{threads} threads -> {now['threads']} (set TF_NUM_INTRAOP_THREADS={threads} to restore)")
         if changes:
-            _log.warning(
+            logger.warning(
                 "%s: the environment has changed since the run began: %s. The last bits of the weights may differ.",
                 self.path, "; ".join(changes),
             )  # fmt: skip

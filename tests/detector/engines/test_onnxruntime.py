@@ -10,7 +10,7 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.imaging.image import read_image
 from detector.onnx.graph import build_onnx
 from detector.onnx.names import INPUT, OUTPUT
-from weights.embedded import EVERYDAY, SAMPLE_PHOTO
+from weights.embedded import EVERYDAY, SAMPLE_IMAGE
 from weights.formats.darknet.weights import read_darknet
 from weights.formats.safetensors import load_model
 
@@ -45,8 +45,8 @@ def assert_same_detections(model, photo, engine, reference):
 def test_the_shipped_model_detects_the_same_boxes(other, tmp_path):
     model = load_model(EVERYDAY)
     reference = UnoptimisedEngine(model) if other == "unoptimised" else load_engine(model, other)
-    assert_same_detections(model, SAMPLE_PHOTO, OnnxEngine.of(model, cache_folder=tmp_path), reference)
-    assert_same_detections(model, SAMPLE_PHOTO, OnnxEngine.from_cache(tmp_path, len(model.spec.anchors)), reference)
+    assert_same_detections(model, SAMPLE_IMAGE, OnnxEngine.of(model, cache_folder=tmp_path), reference)
+    assert_same_detections(model, SAMPLE_IMAGE, OnnxEngine.from_cache(tmp_path, len(model.spec.anchors)), reference)
 
 
 @pytest.mark.parametrize("name", ["yolo-lite-voc-nobn", "yolo-lite-voc-bn"])

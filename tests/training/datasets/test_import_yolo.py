@@ -73,7 +73,7 @@ def test_sets_come_from_folders_and_unlabelled_images_have_no_boxes(yolo):
 
 def test_sets_may_be_the_outer_folders(yolo):
     root = yolo({"train/images/a.jpg": "0 0.5 0.5 1 1\n", "valid/images/a.jpg": "1 0.5 0.5 1 1\n"})
-    assert imported(root).photos == {"train": 1, "val": 1}
+    assert imported(root).images_by_set == {"train": 1, "val": 1}
     (sample,) = read_set(root.parent / "made", "val")
     assert (sample.name, sample.labels) == ("valid/a", ("traffic light",))
 

@@ -303,7 +303,7 @@ def test_yolo_layouts(tmp_path, save_photo, layout):
         return
     dataset = read_yolo(root, image_set="default")
     summary = write_imported(dataset, tmp_path / "made")
-    assert (summary.photos, summary.boxes) == (layout.sets, layout.boxes)
+    assert (summary.images_by_set, summary.boxes) == (layout.sets, layout.boxes)
     for part, note in zip(layout.notes, dataset.notes, strict=True):
         assert part in note
 

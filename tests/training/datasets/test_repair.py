@@ -55,7 +55,7 @@ def test_the_copy_has_no_errors_and_the_original_is_unchanged(faulty, tmp_path):
     found = check_dataset(faulty)
     made = repair_dataset(found, tmp_path / "fixed")
     assert found.errors > 0
-    assert made == RepairSummary(photos=7, rewritten=4, left_out=3)
+    assert made == RepairSummary(images=7, rewritten=4, left_out=3)
     again = check_dataset(tmp_path / "fixed")
     assert (again.errors, again.warnings) == (0, 0)
     assert files(faulty) == before
@@ -116,7 +116,7 @@ def test_correct_parts_of_an_annotation_are_kept(make_dataset, tmp_path):
 def test_repairing_a_repaired_copy_changes_nothing(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     made = repair_dataset(check_dataset(tmp_path / "fixed"), tmp_path / "again")
-    assert made == RepairSummary(photos=7, rewritten=0, left_out=0)
+    assert made == RepairSummary(images=7, rewritten=0, left_out=0)
     assert files(tmp_path / "again") == files(tmp_path / "fixed")
 
 

@@ -43,7 +43,7 @@ class ImportedDataset:
 class ImportSummary:
     """Number of written images and boxes, and the labels."""
 
-    photos: dict[str, int]  # by image set
+    images_by_set: dict[str, int]
     boxes: int
     labels: tuple[str, ...]  # sorted
 

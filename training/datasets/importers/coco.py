@@ -67,12 +67,12 @@ class _CocoFile(_Part):
     categories: tuple[_Category, ...]
 
 
-def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> ImportedDataset:
+def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -> ImportedDataset:
     """Read a COCO file.
 
     Args:
         annotations: The JSON file.
-        photos: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
+        image_folder: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
             JSON file's folder, the `images` folder in it, and the same two one level up.
         image_set: The set of all images.
 
@@ -89,7 +89,7 @@ def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> Impo
     for each in file.annotations:
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
-    folders = [photos] if photos else _image_folders(annotations, image_set)
+    folders = [image_folder] if image_folder else _image_folders(annotations, image_set)
     read = (_read_image(image, objects[image.id], labels, folders, image_set) for image in file.images)
     imported = [image for image in read if image]
     if not imported:
