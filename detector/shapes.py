@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ArraysError, NetworkError, join_names
+from detector.errors import ArraysError, NetworkError
+from detector.messages import join_names
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 
 LAYER_NAME = re.compile(r"(?!(images|pixels_scaled|logits)$)[A-Za-z0-9_.-]+", re.ASCII)

@@ -7,6 +7,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
+from detector.version import installed_version
 from service.auth.authenticator import ApiKeyAuthenticator
 from service.auth.origins import OriginPolicy
 from service.errors import InvalidApiKey
@@ -29,7 +30,6 @@ from service.schemas.error_formats import error_format
 from service.schemas.problem import Problem
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.version import installed_version
 
 DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that explains what to do."
 

@@ -165,7 +165,8 @@ def data_import(
 ) -> None:
     """Convert a COCO or YOLO data set to VOC style. Images are copied."""
     from cli.extras import require_packages
-    from cli.output.terminal import count_of, print_next_step
+    from cli.output.terminal import print_next_step
+    from detector.messages import count_of
     from training.datasets.importers.base import write_imported
 
     if image_folder and format_ != "coco":
@@ -201,7 +202,8 @@ def data_merge(
 
     ImageSets/labelled.json lists the labels that are exhaustive in each image.
     """
-    from cli.output.terminal import count_of, print_next_step
+    from cli.output.terminal import print_next_step
+    from detector.messages import count_of
     from training.datasets.merge import merge_datasets
 
     if len(sources) < 2:

@@ -37,6 +37,7 @@ def quantize_command(
 
     '--precision auto' uses the 8-bit file if it loses at most half a point of AP50, which is measured if the folder has the image set.
     """
+    from cli.checks import check_model_path
     from cli.extras import require_packages
     from cli.output.progress import load_named_model, progress_bar
     from cli.output.terminal import print_next_step
@@ -44,12 +45,10 @@ def quantize_command(
     from training.data.calibration_images import calibration_images
     from weights.engines.precision import QUANTIZED_FROM_ARRAYS
     from weights.formats.safetensors import arrays_checksum, save_model
-    from weights.hub.resolve import MODEL_SUFFIX
     from weights.quantization.quantize import quantize_model
 
     out = out or _default_path(model)
-    if out.suffix != MODEL_SUFFIX:
-        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {MODEL_SUFFIX}.", param_hint="--out")
+    check_model_path(out)
     if _list_file(calibration, val_set).is_file():
         require_packages("measuring AP", "pycocotools")
     loaded = load_named_model(model)

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cli.checks import did_you_mean, match_labels
+from cli.checks import match_labels
 from cli.detect.inputs import read_image_bytes
 from cli.output.progress import load_named_engine
 from detector.detector import Detector, ScoreThreshold
@@ -14,6 +14,7 @@ from detector.errors import UnknownModel
 from detector.imaging.draw import draw_detections
 from detector.imaging.encode import EncodedImage, encode_image
 from detector.imaging.image import decode_image, read_image
+from detector.messages import did_you_mean
 from service.schemas.detections import Detection
 from weights.engines.options import EngineOptions
 from weights.formats.provenance import class_confidence

@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from detector.engines import split_anchors
 from detector.engines.cores import usable_cores
-from detector.engines.support import Device, Precision
+from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
 from detector.spec import Model
 
 COMPILED_FILE = "compiled.blob"
 """File of a cached engine: the network after OpenVINO's transformations."""
-
-MAX_SECOND_SESSION_BYTES = 2**26
-"""Largest model, in bytes of its arrays, that gets a second compiled network with its own copy of the arrays."""
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
+from detector.version import installed_version
 from service.auth.authenticator import FORM_FIELD, ApiKeyAuthenticator
 from service.errors import BODY_ERRORS, IMAGE_ERRORS, BadForm, NoModel, UnsupportedMediaType
 from service.inference.pipeline import InferencePipeline
@@ -20,7 +21,6 @@ from service.request.images import IMAGE_FIELD, check_content_coding
 from service.request.multipart import FormField, parse_form
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, RegistryDep, admit_images, reject_repeated_params
 from service.schemas.error_formats import DEEPSTACK
-from service.version import installed_version
 
 router = APIRouter(tags=["deepstack"], prefix=DEEPSTACK.prefix)
 

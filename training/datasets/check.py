@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
+from detector.messages import count_of
 from training.data.voc_layout import all_annotations, find_images, image_names, image_sets, linked_folders
 from training.datasets.findings import Finding, label_key, total
 from training.datasets.inspect_sample import InspectedSample, Inspection, inspect_sample
-from training.datasets.partial import labelled_findings
+from training.datasets.labelled_findings import labelled_findings
 from training.datasets.similar_labels import similar_labels
 from training.errors import DatasetError
 from training.events import SILENT, Events
@@ -107,12 +108,8 @@ def _label_findings(inspections: Iterable[Inspection], spelling: Mapping[str, st
             if known and correct not in known:
                 yield Finding("unknown-label", each.name, f"{label[:40]!r} is not among the allowed labels: {', '.join(known)}.", count)
     for first, second in similar_labels(label for label in counts if label not in known):
-        detail = f"{first[:40]!r} ({_count_boxes(counts[first])}) and {second[:40]!r} ({_count_boxes(counts[second])})."
+        detail = f"{first[:40]!r} ({count_of(counts[first], 'box')}) and {second[:40]!r} ({count_of(counts[second], 'box')})."
         yield Finding("similar-label", first, detail, min(counts[first], counts[second]))
-
-
-def _count_boxes(count: int) -> str:
-    return "1 box" if count == 1 else f"{count} boxes"
 
 
 def _list_findings(listed: Mapping[str, Sequence[str]]) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from training.data.voc_reader import parse_annotation
 from training.data.voc_writer import new_dataset, set_text, write_box
 from training.datasets.check import DatasetCheck, disjoint_pairs
 from training.datasets.inspect_sample import InspectedSample
-from training.datasets.partial import repaired_labelled
+from training.datasets.labelled_findings import repaired_labelled
 from training.errors import DatasetError
 
 

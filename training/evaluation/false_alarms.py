@@ -11,6 +11,7 @@ from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
 from detector.errors import ImageError
 from detector.imaging.image import read_image
+from detector.messages import count_of
 from training.data.voc_layout import find_images
 from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
@@ -107,7 +108,7 @@ def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
     label = min(few, key=lambda each: (few[each], each))
     count = few[label]
     return (
-        f"the validation set has only {count} {'box' if count == 1 else 'boxes'} of {label}: one box changes its AP50 by about "
+        f"the validation set has only {count_of(count, 'box')} of {label}: one box changes its AP50 by about "
         f"{round(100 / count)} points. Add validation images before you rely on AP50."
     )
 

@@ -8,7 +8,6 @@ The number of requests is bounded: a request that brings no new bytes ends the d
 
 import socket
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -17,22 +16,15 @@ import requests
 from requests.exceptions import ChunkedEncodingError
 from urllib3.exceptions import HTTPError
 
+from detector.version import installed_version
 from weights.errors import FetchError
 from weights.hub.cache import looks_like_html
 from weights.hub.catalogue import Entry
 from weights.hub.mirrors import redact_password
 from weights.hub.partial_file import CHUNK_BYTES, PartialFile, ProgressCallback
 
-
-def _user_agent() -> str:
-    try:
-        installed = version("boxwright")
-    except PackageNotFoundError:  # the code runs from a folder without being installed
-        installed = "0+uninstalled"
-    return f"boxwright/{installed} (object detection; fetches pretrained weights)"
-
-
-USER_AGENT = _user_agent()  # Darknet's site answers 403 to the default user agents of Python libraries
+# Darknet's site answers 403 to the default user agents of Python libraries.
+USER_AGENT = f"boxwright/{installed_version()} (object detection; fetches pretrained weights)"
 TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from detector.errors import UnknownModel
+from detector.version import installed_version
 from service.errors import IMAGE_ERRORS, BadJson, InvalidApiKey, NoModel, ShuttingDown, UnsupportedMediaType
 from service.inference.pipeline import detect_all
 from service.inference.types import DetectionTensors
@@ -28,7 +29,6 @@ from service.routes.open_inference.schemas import (
 )
 from service.routes.versions import path_parameters
 from service.schemas.error_formats import OPEN_INFERENCE, Responses
-from service.version import installed_version
 
 TAGS = ["open inference protocol"]
 router = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)

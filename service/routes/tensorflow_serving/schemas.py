@@ -13,6 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from service.inference.types import DetectionTensors
 from service.request.base64_image import BASE64_SCHEMA, decode_base64
 from service.request.images import MAX_REQUEST_IMAGES
+from service.request.json_body import require_one_field
 
 INPUT_NAME = "image_bytes"
 SIGNATURE: Literal["serving_default"] = "serving_default"
@@ -57,16 +58,10 @@ Column = Annotated[
 ]
 
 
-def _require_one_field(schema: dict[str, Any]) -> None:
-    for field in ("instances", "inputs"):
-        schema["properties"][field].pop("default")
-    schema["oneOf"] = [{"required": ["instances"]}, {"required": ["inputs"]}]
-
-
 class PredictRequest(BaseModel):
     """Images by row (`instances`) or by column (`inputs`). Other fields, which some clients send, are ignored."""
 
-    model_config = ConfigDict(json_schema_extra=_require_one_field)
+    model_config = ConfigDict(json_schema_extra=require_one_field("instances", "inputs"))
 
     signature_name: Literal["serving_default", ""] = SIGNATURE
     instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detector.detections import Detections
-from training.evaluation.coco_ap import coco_ap, interpolated_ap
+from training.evaluation.coco_ap import coco_ap
 from training.evaluation.confusion import confusion_matrix
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 
@@ -29,6 +29,12 @@ def random_photos(seed, photos=20):
         labels = np.concatenate([class_ids, rng.integers(0, CLASSES, 5)])
         found.append(Detections(all_boxes.astype(np.float32), scores.astype(np.float32), labels))
     return found, truths
+
+
+def interpolated_ap(precision, recall):
+    """Return the mean, over recall 0, 0.01, ..., 1, of the best precision at that recall or more: COCO's AP at one IoU threshold."""
+    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return float(np.mean(envelope[np.searchsorted(recall, np.linspace(0, 1, 101), side="left")]))
 
 
 @pytest.mark.parametrize("seed", range(5))

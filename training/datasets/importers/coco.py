@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from detector.messages import count_of
 from training.data.exif_orientation import Size
 from training.data.set_names import set_of_name
 from training.data.voc_layout import file_inside
-from training.datasets.importers.base import ImportedDataset, ImportedImage, count, frame_of, name_of
+from training.datasets.importers.base import ImportedDataset, ImportedImage, frame_of, name_of
 from training.errors import DatasetError
 
 _Id = int | str
@@ -99,9 +100,9 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -
         )
     notes = []
     if absent := len(file.images) - len(imported):
-        notes.append(f"{count(absent, 'image')} named in the file but missing: skipped.")
+        notes.append(f"{count_of(absent, 'image')} named in the file but missing: skipped.")
     if boxless := sum(each.corners is None for each in file.annotations):
-        notes.append(f"{count(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
+        notes.append(f"{count_of(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
     return ImportedDataset(imported, tuple(notes))
 
 
