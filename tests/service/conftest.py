@@ -50,7 +50,7 @@ def lines_since():
 
 
 @pytest.fixture(scope="session")
-def photo():
+def make_image_bytes():
     """Return a function (width, height, format, mode) -> an image file with noise."""
 
     def make(width=80, height=50, *, form="JPEG", mode="RGB", **options):
@@ -116,7 +116,7 @@ def listening():
 
 @pytest.fixture(scope="session")
 def detect(ask, tiny_app):
-    """Return a function (photo, query...) -> the response of the tiny model's service."""
+    """Return a function (image bytes, query...) -> the response of the tiny model's service."""
 
     def send(content, headers=None, **query):
         return ask(tiny_app, "POST", "/detect", content=content, params=query, headers=headers)

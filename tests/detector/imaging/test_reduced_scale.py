@@ -15,7 +15,7 @@ from weights.formats.safetensors import load_model
 
 
 def large(width=1804, height=1200, form="JPEG", **options):
-    """Encode the sample photo at four times its size."""
+    """Encode the sample image at four times its size."""
     out = io.BytesIO()
     Image.open(SAMPLE_IMAGE).resize((width, height), Image.Resampling.BICUBIC).save(out, form, **options)
     return out.getvalue()
