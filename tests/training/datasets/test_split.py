@@ -9,7 +9,7 @@ from detector.errors import SettingError
 from training.data.voc_layout import image_names
 from training.data.voc_reader import read_sample, read_set
 from training.datasets.check import check_dataset
-from training.datasets.split import _improved, split_dataset, write_split
+from training.datasets.split import _improve, split_dataset, write_split
 from training.errors import DatasetError
 
 DOG = ("dog", 1, 1, 30, 40)
@@ -65,7 +65,7 @@ def test_no_single_move_would_improve_a_split(seed, images, columns, val):
     def cost(in_val):
         return ((shares[in_val].sum(axis=0) - val) ** 2).sum()
 
-    after = _improved(shares, before, val)
+    after = _improve(shares, before, val)
     assert cost(after) <= cost(before) + 1e-9
     moves = np.eye(images, dtype=bool)
     assert cost(after) <= min(cost(after ^ move) for move in moves) + 1e-9
