@@ -60,8 +60,7 @@ def weights_verify(
     from cli.output.terminal import print_error, print_note, show_log_messages
     from detector.errors import BoxwrightError
     from weights.hub.catalogue import entry_of
-    from weights.hub.pulled import list_pulled
-    from weights.hub.pulled import verify_pulled as verify_file
+    from weights.hub.pulled import list_pulled, verify_pulled
 
     if name:
         entry_of(name)
@@ -72,7 +71,7 @@ def weights_verify(
     for each in names:
         try:
             with show_log_messages():
-                found = verify_file(entry_of(each))
+                found = verify_pulled(entry_of(each))
         except (BoxwrightError, OSError) as error:
             print_error(str(error))
             damaged += 1
@@ -91,11 +90,11 @@ def weights_remove(
     """Delete a downloaded file, or an unfinished download. The recorded hash is kept."""
     from cli.output.terminal import show_log_messages
     from weights.hub.catalogue import entry_of
-    from weights.hub.pulled import remove_pulled as remove_file
+    from weights.hub.pulled import remove_pulled
 
     entry = entry_of(name)
     with show_log_messages():
-        existed = remove_file(entry, forget=forget)
+        existed = remove_pulled(entry, forget=forget)
     typer.echo(f"{name}: {'removed' if existed else 'was not downloaded'}{'; its recorded hash is forgotten' if forget else ''}.")
 
 
@@ -188,7 +187,9 @@ def weights_remember(
         memory = make_memory(loaded, samples, images, size=size, events=ProgressEvents(advance))
     entries = memory_to_entries(memory)
     save_model(loaded, out, dtype="float16" if float16 else None, memory=entries)
-    typer.echo(f"{out}: {out.stat().st_size:,} bytes, of which the memory of {len(memory.images)} images has {_size(entries):,}.")
+    typer.echo(
+        f"{out}: {out.stat().st_size:,} bytes, of which the memory of {len(memory.images)} images has {sum(map(len, entries.values())):,}."
+    )
 
 
 @weights_app.command("strip")
@@ -206,7 +207,3 @@ def weights_strip(
     save_model(load_model(model), out, dtype=header.dtype)
     removed = "without its memory" if header.memory else "unchanged: it has no memory"
     typer.echo(f"{out}: {out.stat().st_size:,} bytes, {removed}.")
-
-
-def _size(entries: dict[str, bytes]) -> int:
-    return sum(map(len, entries.values()))

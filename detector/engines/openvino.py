@@ -46,7 +46,7 @@ class OpenvinoEngine:
         Args:
             model: The model to run, in 8 bits if it is quantized.
             device: "auto" is the CPU. "gpu" and "npu" are those of Intel.
-            precision: "bfloat16" for that precision. Otherwise the other layers compute in exact float32.
+            precision: "bfloat16" computes in bfloat16. Otherwise, layers that are not in 8 bits compute in exact float32.
             threads: Threads of one call. None uses all processors of this process.
             concurrent_sessions: Add a network for parallel calls; see `add_single_threaded_session`.
 
@@ -95,7 +95,7 @@ class OpenvinoEngine:
     def add_single_threaded_session(self, model: Model, device: Device = "auto") -> None:
         """Compile the model again for parallel calls.
 
-        Does nothing on other devices than the CPU, with one processor, or above MAX_SECOND_SESSION_BYTES.
+        Does nothing on devices other than the CPU, with one processor, or above MAX_SECOND_SESSION_BYTES.
         """
         small = sum(array.nbytes for array in model.arrays.values()) <= MAX_SECOND_SESSION_BYTES
         if small and device in ("auto", "cpu") and usable_cores() > 1:

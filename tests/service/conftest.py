@@ -193,7 +193,7 @@ def watched_app(tiny_model, watched):
 
 @pytest.fixture(scope="session")
 def another_model(tiny_model, random_arrays):
-    """Return a model with other labels and other boxes than the tiny model."""
+    """Return a model whose labels and boxes differ from those of the tiny model."""
     labels = ("apple", "pear", "plum", "quince")
     network = (*tiny_model.spec.network[:-1], replace(tiny_model.spec.network[-1], filters=2 * (5 + len(labels))))
     return Model(

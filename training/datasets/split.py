@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import SettingError
+from detector.messages import count_of
 from training.data.voc_layout import LISTS
 from training.data.voc_reader import Sample
 from training.data.voc_writer import list_text
@@ -46,7 +47,8 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
     counts = _counts(samples, groups)
     in_val = _improve(counts / counts.sum(axis=0), _random_split(len(counts), val, seed), val)
     if in_val.all() or not in_val.any():
-        raise DatasetError(f"{len(samples)} images ({len(counts)} different ones) are too few for a val fraction of {val}.")
+        images = f"{count_of(len(samples), 'image')}, {len(counts):,} without duplicates"
+        raise DatasetError(f"the data set has too few images for a val fraction of {val}: {images}.")
     assigned = [(sample, bool(in_val[group])) for sample, group in zip(samples, groups, strict=True)]
     return Split(
         tuple(sample.name for sample, is_val in assigned if not is_val),

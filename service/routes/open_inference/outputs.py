@@ -11,13 +11,13 @@ from service.inference.types import DetectionTensors
 from service.routes.open_inference.schemas import OUTPUT_TENSORS, InferRequest
 
 
-def write_infer(detections: DetectionTensors, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
+def write_infer(detections: DetectionTensors, request: InferRequest, first_fields: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """Write the body of an inference response.
 
     Args:
         detections: The detections in all images.
         request: States which outputs are requested, and in which form.
-        head: Fields of the JSON before the outputs.
+        first_fields: Fields of the JSON before the outputs.
 
     Returns:
         The body, and the length of its JSON if binary tensors follow.
@@ -32,7 +32,7 @@ def write_infer(detections: DetectionTensors, request: InferRequest, head: Mappi
             tensors.append(tensor | {"parameters": {"binary_data_size": len(binary_parts[-1])}})
         else:
             tensors.append(tensor | {"data": arrays[name].ravel().tolist()})
-    text = json.dumps({**head, **({} if request.id is None else {"id": request.id}), "outputs": tensors}).encode()
+    text = json.dumps({**first_fields, **({} if request.id is None else {"id": request.id}), "outputs": tensors}).encode()
     return b"".join((text, *binary_parts)), len(text) if binary_parts else None
 
 

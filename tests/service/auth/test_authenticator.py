@@ -102,7 +102,7 @@ def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "read_error"),
     [
         ("/detect", lambda response: (response["type"], response["detail"])),
         ("/v1/vision/detection", lambda response: (response.pop("success"), response["error"])),
@@ -111,12 +111,12 @@ def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
     ],
 )
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "nonsense"}, {"Authorization": f"Bearer {KEY[:-1]}"}], ids=["none", "wrong", "cut"])
-def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, protected_app, path, words, headers):
+def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, protected_app, path, read_error, headers):
     response = ask(protected_app, "POST", path, headers=headers)
     assert response.status_code == 401
     wrong = ', error="invalid_token"' if headers else ""
     assert response.headers["www-authenticate"] == f'Bearer realm="boxwright"{wrong}'
-    kind, sentence = words(response.json())
+    kind, sentence = read_error(response.json())
     assert kind in ("urn:boxwright:problem:key-required", False, "")
     assert ("Unknown API key" if headers else "X-API-Key: KEY") in sentence
 

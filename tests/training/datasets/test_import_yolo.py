@@ -86,7 +86,7 @@ def test_label_files_may_be_next_to_images(yolo, classes):
 
 
 @pytest.mark.parametrize("names", ["[no, 7]", "['no', '7']", "{0: no, 1: 7}", "{'0': no, '1': 7}", "\n  - no\n  - 7"])
-def test_names_in_yaml_are_texts(yolo, names):
+def test_class_names_in_yaml_are_read_as_strings(yolo, names):
     root = yolo({"images/a.jpg": "0 0.5 0.5 1 1\n1 0.5 0.5 1 1\n"}, text=f"nc: 2\nnames: {names}\n")
     imported(root)
     assert read_set(root.parent / "made", "train")[0].labels == ("no", "7")
