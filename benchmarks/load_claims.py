@@ -32,16 +32,16 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "overload": (
         Claim("at 3 times capacity goodput is 0.9 of capacity or more", lambda r: r["goodput_by_capacity"], ge, 0.9),
         Claim("99% of the refusals arrive within 50 ms of sending", lambda r: r["refused_from_sending"]["p99_ms"], le, 50.0),
-        Claim("no request hangs, breaks or gets another status than 200 and 503", _unexpected_statuses, le, 0),
+        Claim("no request hangs, breaks or gets a status other than 200 and 503", _unexpected_statuses, le, 0),
         Claim("latency is back to normal after 2 s", lambda r: r["seconds_until_twice_that_again"], le, 2.0),
     ),
     "slow": (
         Claim("200 clients that send one byte per second raise p50 by at most 20%", lambda r: r["p50_ms_ratio"], le, 1.2),
-        Claim("no request hangs, breaks or gets another status than 200 and 503", _unexpected_statuses, le, 0),
+        Claim("no request hangs, breaks or gets a status other than 200 and 503", _unexpected_statuses, le, 0),
     ),
     "soak": (
         Claim("resident memory grows by at most 2% after the first requests", lambda r: r["growth"], le, 0.02),
-        Claim("no request hangs, breaks or gets another status than 200 and 503", _unexpected_statuses, le, 0),
+        Claim("no request hangs, breaks or gets a status other than 200 and 503", _unexpected_statuses, le, 0),
     ),
     "ending": (
         Claim("every request sent before /readyz failed gets status 200 or 503", _unexpected_statuses, le, 0),

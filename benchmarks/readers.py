@@ -15,9 +15,9 @@ def photo(width: int, height: int) -> bytes:
     """Return the sample photo as a JPEG of that size. Added noise makes decoding as expensive as for a camera's file."""
     from PIL import Image
 
-    from weights.embedded import SAMPLE_PHOTO
+    from weights.embedded import SAMPLE_IMAGE
 
-    whole = np.asarray(Image.open(SAMPLE_PHOTO).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    whole = np.asarray(Image.open(SAMPLE_IMAGE).resize((width, height), Image.Resampling.BICUBIC), np.int16)
     noise = np.random.default_rng(0).normal(0, 6, whole.shape).astype(np.int16)
     file = BytesIO()
     Image.fromarray(np.clip(whole + noise, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)

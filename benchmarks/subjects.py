@@ -18,7 +18,7 @@ from detector.network import Network, Reorg, tiny_yolov2, yolov2
 from detector.placement import Pixels, Placement
 from detector.shapes import Arrays, array_shapes
 from detector.spec import Model, ModelSpec
-from weights.embedded import EVERYDAY, EVERYDAY_INT8, SAMPLE_PHOTO
+from weights.embedded import EVERYDAY, EVERYDAY_INT8, SAMPLE_IMAGE
 from weights.formats.darknet.lowering import lower_to_darknet
 from weights.formats.darknet.weights import write_darknet
 from weights.formats.export import EXPORTERS
@@ -109,7 +109,7 @@ def write_ncnn(model: Model, folder: Path) -> None:
 
 def photos(spec: ModelSpec, count: int) -> Pixels:
     """Return shifted copies of the sample photo: (count, S, S, 3) float32 in 0..255."""
-    image = read_image(SAMPLE_PHOTO.read_bytes())
+    image = read_image(SAMPLE_IMAGE.read_bytes())
     pixels = Placement.fit(spec, image).apply(image)
     return np.stack([np.roll(pixels, 16 * index, axis=1) for index in range(count)])
 

@@ -23,7 +23,7 @@ from benchmarks.load_client import exchange, serving
 from benchmarks.machine import machine, versions
 from detector.detector import Detector
 from detector.imaging.image import read_image
-from weights.embedded import SAMPLE_PHOTO
+from weights.embedded import SAMPLE_IMAGE
 from weights.engines.factory import build_engine
 from weights.hub.resolve import resolve_model
 
@@ -86,7 +86,7 @@ def _stages(responses: list[dict[str, Any]]) -> dict[str, float]:
 
 def _photo() -> bytes:
     file = BytesIO()
-    Image.open(SAMPLE_PHOTO).resize((500, 375)).save(file, "JPEG", quality=90)
+    Image.open(SAMPLE_IMAGE).resize((500, 375)).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 

@@ -59,9 +59,9 @@ class Client:
         if isinstance(image, list | tuple):
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         image_bytes = to_bytes(image)
-        answer = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=classes)
-        size = (answer.image.width, answer.image.height)
-        return Detections.of(answer.detections, answer.model, size, self._labels_of(answer.model), image_bytes)
+        response = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=classes)
+        size = (response.image.width, response.image.height)
+        return Detections.of(response.detections, response.model, size, self._labels_of(response.model), image_bytes)
 
     def _labels_of(self, model: str) -> list[str]:
         if model not in self._labels:

@@ -1,60 +1,28 @@
-"""Checks of arguments that run before anything slow: each names the closest valid value."""
+"""Checks of arguments that run before anything slow. A message names the closest valid value."""
 
 import errno
 import socket
 from collections.abc import Collection, Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from cli.errors import AddressInUse
-from detector.errors import SettingError, UnknownLabel, UnknownModel, join_names
+from detector.errors import SettingError, UnknownLabel
 from detector.imaging.suffixes import IMAGE_SUFFIXES
+from detector.messages import did_you_mean, join_names
 
 if TYPE_CHECKING:
     from training.data.voc_reader import Sample
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the known name that is closest in spelling, or an empty string."""
-    by_lower_case = {candidate.lower(): candidate for candidate in known}
-    close = get_close_matches(name.lower(), by_lower_case, n=1)
-    return f" Did you mean {by_lower_case[close[0]]!r}?" if close else ""
+def check_model_path(out: Path) -> None:
+    """Check the suffix of a model file to write. Raises typer.BadParameter."""
+    from weights.hub.resolve import MODEL_SUFFIX
 
-
-def check_model(name_or_file: str | None) -> None:
-    """Check that a model of that name or path can exist. A model of the catalogue is not downloaded.
-
-    Raises:
-        UnknownModel: It is a folder, or neither a path nor a known name.
-    """
-    from weights.embedded import EMBEDDED
-    from weights.hub.catalogue import entries
-    from weights.hub.resolve import MODEL_SUFFIX, is_known_model
-
-    if name_or_file is None:
-        return
-    path = Path(name_or_file)
-    if path.is_dir() and name_or_file not in {*EMBEDDED, *entries()}:
-        best = path / f"best{MODEL_SUFFIX}"
-        hint = f"It is a training run; use its model file {best}." if best.is_file() else f"Give the path of a {MODEL_SUFFIX} file."
-        raise UnknownModel(f"{name_or_file} is a folder, not a model. {hint}")
-    if not is_known_model(name_or_file):
-        names = (*EMBEDDED, *entries())
-        raise UnknownModel(
-            f"there is no model {name_or_file!r}.{did_you_mean(name_or_file, names)} "
-            f"Known names: {', '.join(names)}. You can also give the path of a {MODEL_SUFFIX} file."
-        )
-
-
-def check_catalogue_name(name: str) -> None:
-    """Check that the catalogue, or the package, has a model of that name. Raises UnknownModel."""
-    from weights.embedded import EMBEDDED
-    from weights.hub.catalogue import entries
-
-    names = (*EMBEDDED, *entries())
-    if name not in names:
-        raise UnknownModel(f"the catalogue has no model {name!r}.{did_you_mean(name, names)} It has {', '.join(entries())}.")
+    if out.suffix != MODEL_SUFFIX:
+        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {MODEL_SUFFIX}.", param_hint="--out")
 
 
 def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) -> list[str]:

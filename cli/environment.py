@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from cli.checks import did_you_mean
 from cli.output.terminal import print_error
+from detector.messages import did_you_mean
 
 VARIABLE_PREFIX = "BOXWRIGHT_"
 OTHER_VARIABLES = ("HOME", "MIRROR", "OFFLINE", "ENGINES", "CONFIG", "API_KEY")

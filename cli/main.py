@@ -83,7 +83,7 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        from service.version import installed_version
+        from detector.version import installed_version
 
         typer.echo(f"boxwright {installed_version()}")
         raise typer.Exit

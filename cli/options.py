@@ -57,7 +57,7 @@ DatasetArgument = Annotated[
         exists=True,
         file_okay=False,
         show_default=False,
-        help="A VOC-style folder (JPEGImages, Annotations, ImageSets), or a folder of images with .xml files beside them.",
+        help="A VOC-style folder (JPEGImages, Annotations, ImageSets), or a folder of images with .xml files next to them.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

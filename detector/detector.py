@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from detector.detections import Detections
 from detector.engines import Engine
-from detector.errors import NetworkError, SettingError, UnknownLabel, join_names
+from detector.errors import NetworkError, SettingError, UnknownLabel
 from detector.grid import Logits, decode
 from detector.imaging.image import DecodedImage
+from detector.messages import join_names
 from detector.nms import suppress
 from detector.placement import ImageArray, Pixels, Placement
 from detector.spec import ModelSpec

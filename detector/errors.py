@@ -19,17 +19,6 @@
 A message states what is wrong, where, what was expected, and what to do.
 """
 
-from collections.abc import Collection
-from itertools import islice
-
-MAX_LISTED = 100
-
-
-def join_names(names: Collection[str]) -> str:
-    """Join names with commas for a message: the first MAX_LISTED and the number of the others. YOLO9000 has 9,418 labels."""
-    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(islice(names, MAX_LISTED)) + more
-
 
 class BoxwrightError(Exception):
     """Base class of all errors that Boxwright raises on purpose. The message is a sentence for a person."""

@@ -36,8 +36,8 @@ def decode(logits: Logits, anchors: Anchors, stride: int, *, above: float = -1.0
     indices = tuple(candidates.T)
     selected = logits[indices]  # (N, 5 + C)
     scores: NDArray[np.float32] = objectness[indices][:, None] * softmax(selected[:, 5:])
-    cells, priors = candidates[:, 1::-1].astype(logits.dtype), np.array(anchors, logits.dtype)[candidates[:, 2]]
-    boxes: Boxes = _decode_boxes(selected, cells, priors, stride)
+    cells, anchor_sizes = candidates[:, 1::-1].astype(logits.dtype), np.array(anchors, logits.dtype)[candidates[:, 2]]
+    boxes: Boxes = _decode_boxes(selected, cells, anchor_sizes, stride)
     return boxes.astype(np.float32), scores
 
 
@@ -58,10 +58,10 @@ def decode_boxes(logits: Any, anchors: Anchors, stride: int, xp: Any = np) -> An
     return _decode_boxes(logits, xp.array(cell, dtype=logits.dtype), xp.array(anchors, dtype=logits.dtype), stride, xp)
 
 
-def _decode_boxes(logits: Any, cell: Any, prior: Any, stride: int, xp: Any = np) -> Any:
+def _decode_boxes(logits: Any, cells: Any, anchor_sizes: Any, stride: int, xp: Any = np) -> Any:
     """Logits (..., 4 or more), their cells (..., 2) x, y and anchors (..., 2) -> boxes (..., 4) xyxy in network pixels."""
-    centre = (cell + sigmoid(logits[..., 0:2], xp)) * stride  # (..., 2) x, y, network pixels
-    size = xp.exp(xp.clip(logits[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * prior * stride  # (..., 2) w, h, network pixels
+    centre = (cells + sigmoid(logits[..., 0:2], xp)) * stride  # (..., 2) x, y, network pixels
+    size = xp.exp(xp.clip(logits[..., 2:4], -SIZE_LOGIT_LIMIT, SIZE_LOGIT_LIMIT)) * anchor_sizes * stride  # (..., 2) w, h, network pixels
     return box_cxcywh_to_xyxy(xp.concatenate([centre, size], axis=-1), xp)
 
 
@@ -89,11 +89,11 @@ def encode(boxes: Boxes, anchors: Anchors, *, grid: int, stride: int, chosen: ND
         chosen: (N,) indices of anchors to use instead of the most similar ones.
     """
     cxcywh: Boxes = box_xyxy_to_cxcywh(boxes) / np.float32(stride)  # grid cells
-    prior = np.array(anchors, np.float32)  # (A, 2)
+    anchor_sizes = np.array(anchors, np.float32)  # (A, 2)
     columns, rows = np.clip(np.floor(cxcywh[:, 0:2]).astype(np.intp), 0, grid - 1).T
-    best = np.argmax(shape_iou(cxcywh[:, 2:4], prior), axis=1) if chosen is None else chosen
+    best = np.argmax(shape_iou(cxcywh[:, 2:4], anchor_sizes), axis=1) if chosen is None else chosen
     inside = cxcywh[:, 0:2] - np.stack([columns, rows], axis=-1)  # 0..1
-    logits = np.concatenate([logit(inside), np.log(cxcywh[:, 2:4] / prior[best])], axis=-1)
+    logits = np.concatenate([logit(inside), np.log(cxcywh[:, 2:4] / anchor_sizes[best])], axis=-1)
     return EncodedBoxes(rows, columns, best, logits.astype(np.float32))
 
 

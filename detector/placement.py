@@ -15,18 +15,18 @@ Pixels = NDArray[np.float32]
 """(S, S, 3) RGB, 0..255, S the network's input size."""
 
 GREY = 127.5
-"""Padding value of a letterbox: 0.5 once scaled to 0..1 (Darknet src/image.c, letterbox_image)."""
+"""Padding value of a letterbox: 0.5 after scaling to 0..1 (Darknet src/image.c, letterbox_image)."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """An image of `width` x `height`, resized to `shown_width` x `shown_height` and centred in a square of `size` pixels."""
+    """An image of `width` x `height`, resized to `resized_width` x `resized_height` and centred in a square of `size` pixels."""
 
     size: int  # network pixels
     width: int  # image pixels
     height: int
-    shown_width: int  # network pixels
-    shown_height: int
+    resized_width: int  # network pixels
+    resized_height: int
     resample: Resample
     edges: Edges
 
@@ -40,23 +40,23 @@ class Placement:
         """Return the placement of an image of `width` x `height` pixels."""
         size = spec.input_size
         if spec.fit == "stretch":
-            shown_width = shown_height = size
+            resized_width = resized_height = size
         elif width >= height:  # integers rounded down, as in Darknet
-            shown_width, shown_height = size, max(1, height * size // width)
+            resized_width, resized_height = size, max(1, height * size // width)
         else:
-            shown_width, shown_height = max(1, width * size // height), size
-        return cls(size, width, height, shown_width, shown_height, spec.resample, spec.edges)
+            resized_width, resized_height = max(1, width * size // height), size
+        return cls(size, width, height, resized_width, resized_height, spec.resample, spec.edges)
 
     def apply(self, image: ResizeInput) -> Pixels:
         """Resize an image to (size, size, 3) float32, 0..255, padded with GREY.
 
         Args:
             image: (height, width, 3) uint8, or a Pillow RGB image. It may be a reduced copy that is smaller than
-                `width` x `height`, but not smaller than `shown_width` x `shown_height`.
+                `width` x `height`, but not smaller than `resized_width` x `resized_height`.
         """
         pixels = np.empty((self.size, self.size, 3), np.float32)
-        left, top = (self.size - self.shown_width) // 2, (self.size - self.shown_height) // 2
-        right, bottom = left + self.shown_width, top + self.shown_height
+        left, top = (self.size - self.resized_width) // 2, (self.size - self.resized_height) // 2
+        right, bottom = left + self.resized_width, top + self.resized_height
         for margin in (pixels[:top], pixels[bottom:], pixels[:, :left], pixels[:, right:]):
             margin[...] = GREY
         RESIZE[self.resample](image, pixels[top:bottom, left:right])
@@ -72,7 +72,7 @@ class Placement:
 
     @property
     def _scale(self) -> Boxes:
-        x_scale, y_scale = self.shown_width / self.width, self.shown_height / self.height
+        x_scale, y_scale = self.resized_width / self.width, self.resized_height / self.height
         return np.array([x_scale, y_scale, x_scale, y_scale], np.float32)
 
     @property
@@ -84,5 +84,5 @@ class Placement:
     def _offset(self) -> Boxes:
         # The offset keeps half of an odd margin, which `apply` rounds down. Darknet does the same (correct_region_boxes,
         # letterbox_image), and the boxes must equal Darknet's.
-        left, top = (self.size - self.shown_width) / 2, (self.size - self.shown_height) / 2
+        left, top = (self.size - self.resized_width) / 2, (self.size - self.resized_height) / 2
         return np.array([left, top, left, top], np.float32)

@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ArraysError, NetworkError, join_names
+from detector.errors import ArraysError, NetworkError
+from detector.messages import join_names
 from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 
 LAYER_NAME = re.compile(r"(?!(images|pixels_scaled|logits)$)[A-Za-z0-9_.-]+", re.ASCII)
@@ -91,7 +92,7 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
         case Shortcut():
             source = _lookup(layer, layer.source, shapes)
             if source != before:
-                raise NetworkError(f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {before}; they must be equal.")
+                raise NetworkError(f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {before}; the shapes must be equal.")
             return before
         case Upsample():
             if layer.stride < 1:

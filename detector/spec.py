@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol, get_args
 
-from detector.errors import ModelError, NetworkError, SettingError, join_names
+from detector.errors import ModelError, NetworkError, SettingError
+from detector.messages import join_names
 from detector.network import Network
 from detector.quantization import Quantization
 from detector.shapes import Arrays, check_arrays, output_shapes

@@ -7,6 +7,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
+from detector.version import installed_version
 from service.auth.authenticator import ApiKeyAuthenticator
 from service.auth.origins import OriginPolicy
 from service.errors import InvalidApiKey
@@ -29,11 +30,10 @@ from service.schemas.error_formats import error_format
 from service.schemas.problem import Problem
 from service.server.lifecycle import Lifecycle
 from service.settings import Settings
-from service.version import installed_version
 
 DESCRIPTION = "Object detection: send an image, get boxes. Each error is a problem detail (RFC 9457) that explains what to do."
 
-TAGS = ("detect", "models", "health", "deepstack", "open inference protocol", "tensorflow serving")
+TAG_ORDER = ("detect", "models", "health", "deepstack", "open inference protocol", "tensorflow serving")
 """Order of the groups of endpoints in /docs."""
 SWAGGER_UI = {"validatorUrl": None, "defaultModelsExpandDepth": 0}
 """No validator, because it is on the internet; and the list of schemas is collapsed."""
@@ -54,7 +54,7 @@ def create_app(registry: Registry, settings: Settings, *, cores: int | None = No
         redoc_url=None,
         static_url="/docs/static",
         swagger_ui_parameters=SWAGGER_UI,
-        openapi_tags=[{"name": name} for name in TAGS],
+        openapi_tags=[{"name": name} for name in TAG_ORDER],
         redirect_slashes=False,  # a redirect would repeat the Host header of the client
         dependencies=[Depends(OriginPolicy(settings.host, settings.allowed_hosts, settings.cors_origins))],
     )
@@ -82,7 +82,7 @@ def _include_routers(app: FastAPI, authenticator: ApiKeyAuthenticator, settings:
     if settings.metrics_open:
         protected.remove(metrics.router)
         app.include_router(metrics.router)
-    for router in (health.router, open_inference.health, deepstack.status, page.router):
+    for router in (health.router, open_inference.health_router, deepstack.status_router, page.router):
         app.include_router(router)
     for router in protected:
         _include_protected(app, router, authenticator if authenticator.enabled else None)

@@ -51,7 +51,7 @@ Box = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder next to the checkout with real photos, weights and reference results."""
+    """Folder next to the checkout with real images, weights and reference results."""
     if not SHARED.is_dir():
         pytest.skip(f"requires the test data in {SHARED}, which is not part of the repository")
     return SHARED

@@ -25,7 +25,7 @@ DOWNLOADED = "yolov2-voc"  # tests/weights/hub/test_pull_command.py tests its do
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_model):
-    """The files of a reader of the README: photos, Darknet files and annotated data."""
+    """The files of a reader of the README: images, Darknet files and annotated data."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "docs" / "photos", folder / "docs" / "photos")
     write_darknet(tiny_model, folder / "mine.cfg", folder / "mine.weights")
@@ -41,9 +41,9 @@ def folder(tmp_path_factory, tiny_model):
     return folder
 
 
-def annotate(data, name, photo, columns):
-    """Write a photo of a cat and, as LabelImg does, an .xml file next to it with a box between the two columns."""
-    photo.save(data / f"{name}.jpg")
+def annotate(data, name, image, columns):
+    """Write an image of a cat and, as LabelImg does, an .xml file next to it with a box between the two columns."""
+    image.save(data / f"{name}.jpg")
     box = f"<bndbox><xmin>{columns[0]}</xmin><ymin>1</ymin><xmax>{columns[1]}</xmax><ymax>257</ymax></bndbox>"
     (data / f"{name}.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
 
@@ -95,7 +95,7 @@ def test_every_command_that_needs_no_download_runs(folder):
     assert (folder / "annotated" / "cat.boxes.jpg").read_bytes() == (ROOT / "docs" / "photos" / "cat.boxes.jpg").read_bytes()
 
 
-def test_own_data_need_these_commands_in_this_order():
+def test_the_readme_shows_the_commands_for_own_data_in_order():
     names = [" ".join(words_of(command)[: 2 if command.startswith("data") else 1]) for command in COMMANDS]
     start = names.index("data check")
     assert names[start : start + 6] == ["data check", "data split", "data preview", "finetune", "detect", "serve"]

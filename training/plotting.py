@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 COLOURS = ("#3b6fb6", "#e08a1e", "#4f9d69", "#a05195", "#8a8a8a")
 MAX_LABEL_LENGTH = 40
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 
 
 def escape_label(name: str) -> str:
@@ -32,7 +32,7 @@ def save_png(figure: Figure, path: Path) -> Path:
     font = get_font(findfont(FontProperties()))
     texts = "".join(text.get_text() for text in figure.findobj(Text))
     if missing := sorted({letter for letter in texts if letter.isprintable() and not font.get_char_index(ord(letter))}):
-        _log.warning("%s: the font has no glyph for %s. These characters are drawn as boxes.", path.name, "".join(missing))
+        logger.warning("%s: the font has no glyph for %s. These characters are drawn as boxes.", path.name, "".join(missing))
     with glyph_warnings_ignored(), atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
     return path

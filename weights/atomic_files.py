@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from weights.errors import DiskError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def file_lock(path: Path) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            log.info("waiting for another process to finish with %s", path.name)
+            logger.info("waiting for another process to finish with %s", path.name)
             lock.acquire()
     except OSError as error:
         raise DiskError(f"{path.parent} cannot be written: {error.strerror}. Set BOXWRIGHT_HOME to a folder that you can write.") from error

@@ -14,8 +14,9 @@ from cli.batch.run import locked_folder, new_task, open_manifest, run_batch
 from cli.detect.backends import DetectionOptions
 from cli.detect.inputs import STDIN, expand_image_paths
 from cli.output.progress import choose_named_engine
-from cli.output.terminal import count_of, print_image_error
+from cli.output.terminal import print_image_error
 from detector.errors import SettingError
+from detector.messages import count_of
 from weights.engines.options import EngineOptions
 
 MAX_LISTED_FAILURES = 20

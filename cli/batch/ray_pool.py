@@ -31,7 +31,7 @@ def process_chunks(folder: Path, chunks: Sequence[int], model: str | None, engin
                 batch_size=1,
             )
             for row in results.iter_rows():
-                yield int(row["photos"])
+                yield int(row["images"])
     except RayError as error:
         raise BatchInterrupted(f"the run ended early: {_cause(error)} The same command continues it.") from error
 

@@ -41,8 +41,8 @@ class BatchWorker:
         self._metadata = json.dumps(asdict(task))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Process chunks: {"chunk": numbers} -> {"photos": the number of images of each}."""
-        return {"photos": np.array([self._process_chunk(int(chunk)) for chunk in batch["chunk"]])}
+        """Process chunks: {"chunk": numbers} -> {"images": the number of images of each}."""
+        return {"images": np.array([self._process_chunk(int(chunk)) for chunk in batch["chunk"]])}
 
     def _process_chunk(self, chunk: int) -> int:
         images = self._manifest.chunk(chunk)

@@ -109,10 +109,10 @@ def _jobs(
 
     versions = Versions.of(find_model(model))
     names = [each for each in engines if each != "auto"] or installed_engines()
-    wanted = [each for chosen in precisions for each in versions.allowed(cast(PrecisionName, chosen))] or list(versions.sources)
+    allowed = [each for chosen in precisions for each in versions.allowed(cast(PrecisionName, chosen))] or list(versions.sources)
     for count in dict.fromkeys(threads or (usable_cores(),)):
         for size in sizes or (None,):
-            for precision in dict.fromkeys(wanted):
+            for precision in dict.fromkeys(allowed):
                 for name in dict.fromkeys(names):
                     if unsupported_reason(name, precision, device) is None:
                         source = versions.sources[precision]

@@ -84,7 +84,7 @@ def _repair(check: "DatasetCheck", out: Path) -> str:
     from training.datasets.repair import repair_dataset
 
     copy = repair_dataset(check, out)
-    return f"{out}: {copy.photos} images, {copy.rewritten} annotations changed, {copy.left_out} names left out."
+    return f"{out}: {copy.images} images, {copy.rewritten} annotations changed, {copy.left_out} names left out."
 
 
 def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> None:
@@ -146,9 +146,10 @@ def data_import(
     ],
     *,
     format_: Annotated[Literal["coco", "yolo"], typer.Option("--from", help="Read this format.", show_default=False)],
-    photos: Annotated[
+    image_folder: Annotated[
         Path | None,
         typer.Option(
+            "--photos",
             metavar="DIR",
             exists=True,
             file_okay=False,
@@ -164,22 +165,23 @@ def data_import(
 ) -> None:
     """Convert a COCO or YOLO data set to VOC style. Images are copied."""
     from cli.extras import require_packages
-    from cli.output.terminal import count_of, print_next_step
+    from cli.output.terminal import print_next_step
+    from detector.messages import count_of
     from training.datasets.importers.base import write_imported
 
-    if photos and format_ != "coco":
+    if image_folder and format_ != "coco":
         raise typer.BadParameter("is for COCO only; YOLO's images are in its folder.", param_hint="--photos")
     if format_ == "coco":
         from training.datasets.importers.coco import read_coco
 
-        imported = read_coco(source, photos, image_set=image_set)
+        imported = read_coco(source, image_folder, image_set=image_set)
     else:
         require_packages("boxwright data import --from yolo", "yaml")
         from training.datasets.importers.yolo import read_yolo
 
         imported = read_yolo(source, image_set=image_set)
     written = write_imported(imported, out)
-    total, lists = len(imported.images), ", ".join(f"{count} in {name}" for name, count in written.photos.items())
+    total, lists = len(imported.images), ", ".join(f"{count} in {name}" for name, count in written.images_by_set.items())
     typer.echo(
         f"{out}: {count_of(total, 'image')} ({lists}), {count_of(written.boxes, 'box')}; labels: {', '.join(written.labels) or 'none'}."
     )
@@ -200,7 +202,8 @@ def data_merge(
 
     ImageSets/labelled.json lists the labels that are exhaustive in each image.
     """
-    from cli.output.terminal import count_of, print_next_step
+    from cli.output.terminal import print_next_step
+    from detector.messages import count_of
     from training.datasets.merge import merge_datasets
 
     if len(sources) < 2:

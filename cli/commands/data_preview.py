@@ -43,7 +43,8 @@ def data_preview(
     from cli.extras import start_tensorflow
     from cli.finetune.plan import read_config, read_plan
     from cli.output.progress import load_named_model
-    from cli.output.terminal import count_of, print_next_step
+    from cli.output.terminal import print_next_step
+    from detector.messages import count_of
 
     if out.suffix.lower() not in PREVIEW_FORMATS:
         raise typer.BadParameter(f"{out} cannot be written. Give a name that ends in {', '.join(PREVIEW_FORMATS)}.", param_hint="--out")

@@ -8,7 +8,7 @@ import typer
 from cli.options import InputSizeOption
 
 ExportTarget = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
-"""The names in `weights.formats.export.Target`, without importing the exporters."""
+"""The names in `weights.formats.export.ExportFormat`, without importing the exporters."""
 
 NEED_TENSORFLOW = ("keras", "savedmodel", "tflite")
 
@@ -20,9 +20,11 @@ def export_command(
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Write to this path. [dim]\\[default: MODEL with the format's suffix][/dim]")
     ] = None,
-    photo: Annotated[
+    image_file: Annotated[
         Path | None,
-        typer.Option(metavar="IMAGE", exists=True, dir_okay=False, help="Compare on this image. [dim]\\[default: a photo of a cat][/dim]"),
+        typer.Option(
+            "--photo", metavar="IMAGE", exists=True, dir_okay=False, help="Compare on this image. [dim]\\[default: a photo of a cat][/dim]"
+        ),
     ] = None,
     input_size: InputSizeOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
@@ -35,11 +37,11 @@ def export_command(
     from cli.output.progress import load_named_model
     from detector.imaging.image import read_image
     from detector.placement import Placement
-    from weights.embedded import SAMPLE_PHOTO
+    from weights.embedded import SAMPLE_IMAGE
     from weights.formats.export import EXPORTERS, export_model
 
     loaded = load_named_model(model).at_input_size(input_size)
-    image = read_image((photo or SAMPLE_PHOTO).read_bytes())
+    image = read_image((image_file or SAMPLE_IMAGE).read_bytes())
     pixels = Placement.fit(loaded.spec, image).apply(image)
     if to in NEED_TENSORFLOW:
         start_tensorflow(f"boxwright export --to {to}")
@@ -47,7 +49,7 @@ def export_command(
     written = export_model(loaded, to, path, pixels=pixels, force=force)
     typer.echo(f"Wrote {', '.join(str(each) for each in written.paths)}")
     typer.echo(
-        f"Largest difference of the raw output on {photo or 'a photo of a cat'}: "
+        f"Largest difference of the raw output on {image_file or 'a photo of a cat'}: "
         f"{written.difference:.1e} (largest value {written.largest:.1f})."
     )
     placement = (loaded.spec.fit, loaded.spec.resample, loaded.spec.edges)

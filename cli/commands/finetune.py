@@ -137,10 +137,10 @@ def _check_arguments(
     then: list[str],
 ) -> "tuple[Config, list[Config]]":
     """Check everything that needs no TensorFlow. Return the options of the run, and of those that follow it."""
-    from cli.checks import check_model
     from cli.extras import require_packages
     from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set
     from training.run.folder import RunFolder
+    from weights.hub.resolve import check_model
 
     require_packages("boxwright finetune", "tensorflow", "keras", "pycocotools", "matplotlib")
     settings, following = read_config(config, given), [read_config(recipe, given) for recipe in then]

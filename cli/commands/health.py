@@ -17,7 +17,7 @@ def health_command(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Connect to this port. [dim]\\[default: from the settings, 8000][/dim]")] = None,
     config: SettingsFileOption = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Wait this long for the answer.")] = 3.0,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Wait this long for the response.")] = 3.0,
 ) -> None:
     """Check whether the service on this machine is ready (GET /readyz).
 
@@ -34,7 +34,7 @@ def health_command(
 
 
 def _request_status(connection: HTTPConnection) -> tuple[str, bool]:
-    """Return a description of the answer, and whether the service is ready."""
+    """Return a description of the response, and whether the service is ready."""
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status

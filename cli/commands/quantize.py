@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from detector.spec import Model, ModelSpec
     from training.data.voc_reader import Sample
 
-CALIBRATION_SUFFIXES = (".jpg", ".jpeg", ".png")
-
 
 def quantize_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
@@ -28,7 +26,7 @@ def quantize_command(
             help="Write this .safetensors file. [dim]\\[default: MODEL-int8.safetensors next to MODEL, where '--precision' finds it][/dim]",
         ),
     ] = None,
-    photos: Annotated[int, typer.Option(metavar="N", min=1, max=4096, help="Use at most N images, evenly spread.")] = 256,
+    max_images: Annotated[int, typer.Option("--photos", metavar="N", min=1, max=4096, help="Use at most N images, evenly spread.")] = 256,
     val_set: Annotated[
         str, typer.Option("--val-set", metavar="NAME", help="Measure AP before and after on this image set, if the folder has it.")
     ] = "val",
@@ -39,6 +37,7 @@ def quantize_command(
 
     '--precision auto' uses the 8-bit file if it loses at most half a point of AP50, which is measured if the folder has the image set.
     """
+    from cli.checks import check_model_path
     from cli.extras import require_packages
     from cli.output.progress import load_named_model, progress_bar
     from cli.output.terminal import print_next_step
@@ -46,18 +45,16 @@ def quantize_command(
     from training.data.calibration_images import calibration_images
     from weights.engines.precision import QUANTIZED_FROM_ARRAYS
     from weights.formats.safetensors import arrays_checksum, save_model
-    from weights.hub.resolve import MODEL_SUFFIX
     from weights.quantization.quantize import quantize_model
 
     out = out or _default_path(model)
-    if out.suffix != MODEL_SUFFIX:
-        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {MODEL_SUFFIX}.", param_hint="--out")
+    check_model_path(out)
     if _list_file(calibration, val_set).is_file():
         require_packages("measuring AP", "pycocotools")
     loaded = load_named_model(model)
     if loaded.quantization is not None:
         raise SettingError(f"{model} is already in 8 bits. Quantize the float32 model that it was made from.")
-    images, samples = calibration_images(calibration, photos, val_set=val_set), _samples(calibration, val_set)
+    images, samples = calibration_images(calibration, max_images, val_set=val_set), _samples(calibration, val_set)
     with progress_bar("calibrating", len(images)) as advance:
         result = quantize_model(loaded, list(_pixels(loaded.spec, images)), on_image=advance)
     origin = {"quantized_from": loaded.name, "calibration_images": str(len(images))}

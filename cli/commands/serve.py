@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import DeviceOption, EngineOption, InputSizeOption, PrecisionOption, SettingsFileOption
-from cli.output.terminal import count_of
-from detector.errors import SettingError, join_names
+from detector.errors import SettingError
+from detector.messages import count_of, join_names
 
 if TYPE_CHECKING:
     from service.models.loaded_model import LoadedModel
@@ -86,10 +86,11 @@ def serve_command(
 
     To require API keys, create one with 'boxwright keys new NAME', and put its hash into BOXWRIGHT_KEY_HASHES.
     """
-    from cli.checks import check_address, check_model
+    from cli.checks import check_address
     from cli.environment import warn_about_unknown_variables
     from service.models.native_memory import configure_allocator
     from service.settings import read_settings
+    from weights.hub.resolve import check_model
 
     flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine, "device": device, "precision": precision}
     given = {key: value for key, value in (flags | {"input_size": input_size}).items() if value is not None}
@@ -155,7 +156,7 @@ def _describe_model(model: "LoadedModel") -> str:
 
 
 def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bool) -> None:
-    """Run Ray Serve until a signal. Raises SettingError, MissingExtra, NotStarted, and the errors of loading the model."""
+    """Run Ray Serve until a signal. Raises SettingError, MissingExtra, RayStartError, and the errors of loading the model."""
     if not requested:
         raise typer.BadParameter("needs --ray.", param_hint="--replicas")
     from cli.extras import require_packages
@@ -174,7 +175,7 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bo
 
 def _parse_settings(entries: Iterable[str]) -> dict[str, str]:
     """["queue_size=64"] -> {"queue_size": "64"}. Raises SettingError for an entry without "=", and for an unknown name."""
-    from cli.checks import did_you_mean
+    from detector.messages import did_you_mean
     from service.settings import Settings
 
     settings = {}

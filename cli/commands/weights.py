@@ -33,12 +33,12 @@ def weights_pull(
     ] = None,
 ) -> None:
     """Download a model and verify it. Continues an interrupted download."""
-    from cli.checks import check_catalogue_name
     from cli.output.progress import download_bar
     from cli.output.terminal import print_error, print_next_step
     from weights.hub import fetch
+    from weights.hub.catalogue import entry_of
 
-    check_catalogue_name(name)
+    entry_of(name)
     try:
         with download_bar(name) as report:
             path = fetch.pull(name, source=source, on_progress=report)
@@ -57,15 +57,13 @@ def weights_verify(
     ] = None,
 ) -> None:
     """Compare downloaded files with their hashes. Exit code 2 if a file is damaged."""
-    from cli.checks import check_catalogue_name
     from cli.output.terminal import print_error, print_note, show_log_messages
     from detector.errors import BoxwrightError
     from weights.hub.catalogue import entry_of
-    from weights.hub.pulled import list_pulled
-    from weights.hub.pulled import verify_pulled as verify_file
+    from weights.hub.pulled import list_pulled, verify_pulled
 
     if name:
-        check_catalogue_name(name)
+        entry_of(name)
     names = [name] if name else list_pulled()
     if not names:
         print_note("There are no downloaded models to verify. 'boxwright weights pull NAME' downloads one.")
@@ -73,7 +71,7 @@ def weights_verify(
     for each in names:
         try:
             with show_log_messages():
-                found = verify_file(entry_of(each))
+                found = verify_pulled(entry_of(each))
         except (BoxwrightError, OSError) as error:
             print_error(str(error))
             damaged += 1
@@ -90,14 +88,13 @@ def weights_remove(
     forget: Annotated[bool, typer.Option("--forget", help="Also forget the recorded hash, so that a different file is accepted.")] = False,
 ) -> None:
     """Delete a downloaded file, or an unfinished download. The recorded hash is kept."""
-    from cli.checks import check_catalogue_name
     from cli.output.terminal import show_log_messages
     from weights.hub.catalogue import entry_of
-    from weights.hub.pulled import remove_pulled as remove_file
+    from weights.hub.pulled import remove_pulled
 
-    check_catalogue_name(name)
+    entry = entry_of(name)
     with show_log_messages():
-        existed = remove_file(entry_of(name), forget=forget)
+        existed = remove_pulled(entry, forget=forget)
     typer.echo(f"{name}: {'removed' if existed else 'was not downloaded'}{'; its recorded hash is forgotten' if forget else ''}.")
 
 
@@ -173,12 +170,12 @@ def weights_remember(
     float16: Annotated[bool, typer.Option("--float16", help="Store the weights as float16.")] = False,
 ) -> None:
     """Add a memory to a model: features of its training images, which fine-tuning uses to keep the model's classes."""
-    from cli.checks import read_samples
+    from cli.checks import check_model_path, read_samples
     from cli.extras import require_packages, start_tensorflow
     from cli.output.progress import load_named_model, progress_bar
     from cli.output.progress_events import ProgressEvents
 
-    _check_new_file(out)
+    check_model_path(out)
     require_packages("boxwright weights remember", "tensorflow", "keras")
     samples, loaded = read_samples(dataset, image_set), load_named_model(model)
     start_tensorflow("boxwright weights remember")
@@ -190,7 +187,9 @@ def weights_remember(
         memory = make_memory(loaded, samples, images, size=size, events=ProgressEvents(advance))
     entries = memory_to_entries(memory)
     save_model(loaded, out, dtype="float16" if float16 else None, memory=entries)
-    typer.echo(f"{out}: {out.stat().st_size:,} bytes, of which the memory of {len(memory.images)} images has {_size(entries):,}.")
+    typer.echo(
+        f"{out}: {out.stat().st_size:,} bytes, of which the memory of {len(memory.images)} images has {sum(map(len, entries.values())):,}."
+    )
 
 
 @weights_app.command("strip")
@@ -200,21 +199,11 @@ def weights_strip(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
 ) -> None:
     """Write a copy of a model file without its memory, for example before you publish a model that has seen private images."""
+    from cli.checks import check_model_path
     from weights.formats.safetensors import load_model, read_header, save_model
 
-    _check_new_file(out)
+    check_model_path(out)
     header = read_header(model)
     save_model(load_model(model), out, dtype=header.dtype)
     removed = "without its memory" if header.memory else "unchanged: it has no memory"
     typer.echo(f"{out}: {out.stat().st_size:,} bytes, {removed}.")
-
-
-def _check_new_file(out: Path) -> None:
-    from weights.hub.resolve import MODEL_SUFFIX
-
-    if out.suffix != MODEL_SUFFIX:
-        raise typer.BadParameter(f"{out} is not the name of a model file. Give a name that ends in {MODEL_SUFFIX}.", param_hint="--out")
-
-
-def _size(entries: dict[str, bytes]) -> int:
-    return sum(map(len, entries.values()))

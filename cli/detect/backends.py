@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cli.checks import did_you_mean, match_labels
+from cli.checks import match_labels
 from cli.detect.inputs import read_image_bytes
 from cli.output.progress import load_named_engine
 from detector.detector import Detector, ScoreThreshold
@@ -14,6 +14,7 @@ from detector.errors import UnknownModel
 from detector.imaging.draw import draw_detections
 from detector.imaging.encode import EncodedImage, encode_image
 from detector.imaging.image import decode_image, read_image
+from detector.messages import did_you_mean
 from service.schemas.detections import Detection
 from weights.engines.options import EngineOptions
 from weights.formats.provenance import class_confidence
@@ -48,7 +49,7 @@ class DetectionResult:
     annotated: EncodedImage | None = None  # the copy with boxes, if requested
 
     def to_json(self) -> dict[str, Any]:
-        """Return the service's answer with the image's path in front."""
+        """Return the fields of the service's response, with the image's path in front."""
         return {
             "photo": str(self.path),
             "model": self.model,
@@ -66,7 +67,7 @@ class DetectionBackend(Protocol):
         Raises:
             OSError: The file cannot be read.
             ImageError: The file is not a valid image.
-            Refused: The service does not accept the image. Any other error would recur with the next image.
+            RequestRejected: The service does not accept the image. Any other error would recur with the next image.
         """
         ...
 
@@ -127,7 +128,7 @@ class ServerBackend:
     def detect(self, path: Path) -> DetectionResult:
         """See `DetectionBackend.detect`."""
         options = self.options
-        answer = self.client.detect(
+        response = self.client.detect(
             read_image_bytes(path),
             model=self.model,
             confidence="auto" if options.confidence is None else options.confidence,
@@ -136,8 +137,8 @@ class ServerBackend:
             max_detections=MAX_SERVICE_DETECTIONS,
             include_annotated=options.annotate,
         )
-        annotated = answer.annotated.decoded() if answer.annotated else None
-        return DetectionResult(path, answer.model, answer.image.width, answer.image.height, answer.detections, annotated)
+        annotated = response.annotated.decoded() if response.annotated else None
+        return DetectionResult(path, response.model, response.image.width, response.image.height, response.detections, annotated)
 
 
 def _choose_model(client: "Client", name: str | None) -> "ModelInfo":

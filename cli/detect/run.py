@@ -12,8 +12,9 @@ from rich.progress import Progress
 from cli.detect.backends import DetectionBackend, DetectionResult
 from cli.detect.writers import AnnotatedCopyWriter, VocAnnotationWriter
 from cli.output.detections import DetectionPrinter
-from cli.output.terminal import count_of, print_image_error, print_note
+from cli.output.terminal import print_image_error, print_note
 from detector.errors import ImageError
+from detector.messages import count_of
 from service.client.errors import RequestRejected
 from training.errors import DatasetError
 

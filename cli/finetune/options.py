@@ -49,7 +49,7 @@ def _flags(name: str, annotation: object) -> list[str]:
 
 
 def _help(description: str | None, default: object) -> str:
-    shown = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
+    text = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
     if default is None:
-        shown = "depends on other options"
-    return help_with_default(description or "", "empty" if shown == "" else shown)
+        text = "depends on other options"
+    return help_with_default(description or "", "empty" if text == "" else text)

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.checks import check_model, did_you_mean, match_labels, read_samples
+from cli.checks import match_labels, read_samples
 from cli.output.progress import load_named_model
-from cli.output.terminal import count_of, print_error
+from cli.output.terminal import print_error
 from detector.errors import UnknownLabel
+from detector.messages import count_of, did_you_mean
 from training.config import Config
 from training.data.voc_reader import Sample
 from training.errors import ConfigError, DatasetError
 from training.recipes import find_recipe, recipe_names
+from weights.hub.resolve import check_model
 
 FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
 SMALL_VALIDATION_SET = 20

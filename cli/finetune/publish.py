@@ -30,7 +30,7 @@ def check_publish(folder: Path, name: str) -> None:
 
 
 def publish_best(outcome: "RunOutcome", folder: Path, name: str) -> None:
-    """Add the best model as a new version, unless the run was interrupted. Raises what `weights.repository.publish.add` raises."""
+    """Add the best model as a new version, unless the run was interrupted. Raises what `add_version` raises."""
     from weights.repository.publish import add_version
 
     if outcome.interrupted or outcome.best is None:

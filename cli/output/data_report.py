@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from cli.output.tables import print_table
-from cli.output.terminal import count_of
+from detector.messages import count_of
 from training.datasets.check import DatasetCheck
 from training.datasets.findings import FINDING_KINDS, Finding
 from training.datasets.split import Split

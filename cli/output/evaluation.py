@@ -8,8 +8,9 @@ from math import isnan
 import typer
 
 from cli.output.tables import NO_VALUE, print_table
-from cli.output.terminal import count_of, print_note
+from cli.output.terminal import print_note
 from detector.engines import Engine
+from detector.messages import count_of
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.false_alarms import CONFIDENCES, FalseAlarms, few_boxes_warning
 

@@ -36,7 +36,7 @@ def summarise_entry(entry: Entry) -> dict[str, Any]:
 def print_entry(summary: dict[str, Any]) -> None:
     """Print the facts of `summarise_entry`, and how to download the model."""
     name = summary["name"]
-    shown = summary | {
+    facts = summary | {
         "pulled": f"no; run: boxwright weights pull {name}",
         "labels": ", ".join(summary["labels"]) or "none (a backbone)",
         "addresses": "".join(f"\n  {address}" for address in summary["addresses"]),
@@ -44,8 +44,8 @@ def print_entry(summary: dict[str, Any]) -> None:
         or f"not published; about {megabytes(summary['size_about'], approximate=True)[1:]}",
         "hashes": "".join(f"\n  {algorithm} {text}" for algorithm, text in summary["hashes"].items()) or "none published",
     }
-    del shown["size_about"]
-    _print_facts(shown)
+    del facts["size_about"]
+    _print_facts(facts)
 
 
 def summarise(model: Model, memory: MemoryEntries | None = None) -> dict[str, Any]:

@@ -82,12 +82,12 @@ def print_model_versions(folder: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps({"versions": rows, "problems": problems}, indent=2))
         return
     columns = ("name", "version", "state", "size", "classes", "AP50", "file")
-    print_table(columns, [_shown(version) for version in versions], numeric=NUMERIC)
+    print_table(columns, [_table_row(version) for version in versions], numeric=NUMERIC)
     for sentence in problems:
         print_error(sentence, warning=True)
 
 
-def _shown(version: ListedVersion) -> tuple[object, ...]:
+def _table_row(version: ListedVersion) -> tuple[object, ...]:
     damaged = version.state == "damaged"
     size, classes = (None, None) if damaged else (f"{version.megabytes:.1f} MB", version.labels)
     return version.name, version.version, version.state, size, classes, _number(version.ap), version.file

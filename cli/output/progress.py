@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from cli.checks import check_model
 from cli.output.terminal import show_log_messages
 from detector.spec import Model
 from weights.engines.factory import Choice, PreparedEngine, choose_engine, prepare_engine
@@ -48,7 +47,7 @@ def download_bar(name: str) -> Iterator[ReportDownload]:
 
 def load_named_model(name_or_file: str | None) -> Model:
     """Load a model as `resolve_model` does, with a bar for the download."""
-    check_model(name_or_file)
+    resolve.check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
         return resolve.resolve_model(name_or_file, on_progress=report)
 
@@ -62,13 +61,13 @@ def load_named_engine(
     name_or_file: str | None, options: EngineOptions, *, concurrent_sessions: bool = False, raced: bool = False
 ) -> PreparedEngine:
     """Load an engine as `prepare_engine` does, with a bar for the download."""
-    check_model(name_or_file)
+    resolve.check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
         return prepare_engine(name_or_file, options, on_progress=report, concurrent_sessions=concurrent_sessions, raced=raced)
 
 
 def choose_named_engine(name_or_file: str | None, options: EngineOptions) -> Choice:
     """Choose an engine as `choose_engine` does, with a bar for the download."""
-    check_model(name_or_file)
+    resolve.check_model(name_or_file)
     with download_bar(name_or_file or resolve.DEFAULT_MODEL) as report:
         return choose_engine(resolve.find_model(name_or_file, on_progress=report), options)

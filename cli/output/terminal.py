@@ -34,12 +34,6 @@ def print_next_step(command: str) -> None:
     typer.secho(f"Next: {command}", dim=True, err=True)
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return "1 image" or "2,000 images"."""
-    plural = f"{noun}es" if noun.endswith(("x", "s")) else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 class _ConsoleHandler(logging.Handler):
     """Prints records through the console that shows a progress bar, above the bar."""
 

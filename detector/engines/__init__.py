@@ -92,13 +92,13 @@ def _engine_and_precision(model: Model, name: EngineName, precision: Precision |
     """Choose what `load_engine` leaves open. Raises SettingError for a combination that does not exist."""
     if precision == "int8" and model.quantization is None:
         raise SettingError(f"{model.name!r} has no 8-bit version. 'boxwright quantize' makes one; or choose another precision.")
-    wanted: Precision = precision or ("int8" if model.quantization else "float32")
-    chosen = _engine_for(wanted, device) if name == "auto" else name
-    if precision is None and wanted == "int8" and unsupported_reason(chosen, "int8", device):
-        wanted = "float32"  # of the rounded kernels
-    if reason := unsupported_reason(chosen, wanted, device):
+    chosen_precision: Precision = precision or ("int8" if model.quantization else "float32")
+    chosen = _engine_for(chosen_precision, device) if name == "auto" else name
+    if precision is None and chosen_precision == "int8" and unsupported_reason(chosen, "int8", device):
+        chosen_precision = "float32"  # of the rounded kernels
+    if reason := unsupported_reason(chosen, chosen_precision, device):
         raise SettingError(f"{reason}.")
-    return chosen, wanted
+    return chosen, chosen_precision
 
 
 def _engine_for(precision: Precision, device: Device) -> str:

@@ -14,7 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from detector.engines import split_anchors
 from detector.engines.cores import cpu_flags, has_vnni, usable_cores
-from detector.engines.support import Device, Precision
+from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
 from detector.spec import Model
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 GRAPH_FILE, KERNELS_FILE = "graph.onnx", "kernels"
 """Files of a cached engine: the optimised graph, and its constants, which are memory-mapped."""
-
-MAX_SECOND_SESSION_BYTES = 2**26
-"""Largest model, in bytes of its arrays, that gets a second session with its own copy of the arrays."""
 
 
 @dataclass(eq=False)

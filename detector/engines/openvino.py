@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from detector.engines import split_anchors
 from detector.engines.cores import usable_cores
-from detector.engines.support import Device, Precision
+from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
 from detector.spec import Model
 
 COMPILED_FILE = "compiled.blob"
 """File of a cached engine: the network after OpenVINO's transformations."""
-
-MAX_SECOND_SESSION_BYTES = 2**26
-"""Largest model, in bytes of its arrays, that gets a second compiled network with its own copy of the arrays."""
 
 
 @dataclass(eq=False)
@@ -49,7 +46,7 @@ class OpenvinoEngine:
         Args:
             model: The model to run, in 8 bits if it is quantized.
             device: "auto" is the CPU. "gpu" and "npu" are those of Intel.
-            precision: "bfloat16" for that precision. Otherwise the other layers compute in exact float32.
+            precision: "bfloat16" computes in bfloat16. Otherwise, layers that are not in 8 bits compute in exact float32.
             threads: Threads of one call. None uses all processors of this process.
             concurrent_sessions: Add a network for parallel calls; see `add_single_threaded_session`.
 
@@ -98,7 +95,7 @@ class OpenvinoEngine:
     def add_single_threaded_session(self, model: Model, device: Device = "auto") -> None:
         """Compile the model again for parallel calls.
 
-        Does nothing on other devices than the CPU, with one processor, or above MAX_SECOND_SESSION_BYTES.
+        Does nothing on devices other than the CPU, with one processor, or above MAX_SECOND_SESSION_BYTES.
         """
         small = sum(array.nbytes for array in model.arrays.values()) <= MAX_SECOND_SESSION_BYTES
         if small and device in ("auto", "cpu") and usable_cores() > 1:
@@ -123,9 +120,9 @@ class CompiledNetwork:
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, S, S, 3) -> (N, G, G, channels). Images run one at a time: a batch is not faster on a CPU (decision 7)."""
-        if not hasattr(self.requests, "own"):
-            self.requests.own = self.compiled.create_infer_request()
-        request = self.requests.own
+        if not hasattr(self.requests, "request"):
+            self.requests.request = self.compiled.create_infer_request()
+        request = self.requests.request
         logits = np.empty((len(images), *tuple(self.compiled.outputs[0].shape)[1:]), np.float32)
         for index, image in enumerate(images):
             request.infer({0: np.ascontiguousarray(image[None])}, share_inputs=True)

@@ -1,4 +1,4 @@
-"""Which engine computes in which precision, on which device. Nothing here imports an engine's library."""
+"""Precisions and devices of each engine. This module does not import the engines' libraries."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -25,6 +25,9 @@ DEVICES: Mapping[str, tuple[Device, ...]] = {
     "tensornets": ("auto",),
 }
 """Devices of each engine. TensorFlow chooses its own."""
+MAX_SECOND_SESSION_BYTES = 2**26
+"""Largest model, in bytes of its arrays, that gets a second session with its own copy of the arrays, for parallel calls."""
+
 RACED_ENGINES = ("onnxruntime", "openvino")
 """Engines among which "auto" chooses. The others are references: slow to start, and never the fastest."""
 

@@ -68,7 +68,7 @@ def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence
 def draw_detections(image: ImageArray, detections: Detections, labels: Sequence[str]) -> ImageArray:
     """Draw every box with its label and score.
 
-    Labels are drawn over boxes, and better scores over worse. Lines and text grow with the image.
+    Labels are drawn over boxes, and higher scores over lower ones. Lines and text grow with the image.
 
     Args:
         image: (H, W, 3) uint8 RGB; it does not change.
@@ -109,7 +109,7 @@ def _drawn(image: ImageArray, boxes: Sequence[_LabelledBox], labels: Sequence[st
 
 
 def _draw(canvas: Image.Image, boxes: Sequence[_LabelledBox], labels: Sequence[str]) -> None:
-    """Draw boxes, topmost first."""
+    """Draw boxes, which are given from the topmost to the lowest."""
     pen = _Pen.fit(canvas)
     marks: list[_Mark] = []
     for box, class_id, suffix in boxes:
@@ -128,7 +128,7 @@ def class_colour(class_id: int) -> Colour:
 
 
 def text_colour_on(colour: Colour) -> Colour:
-    """Return black or white, whichever has more contrast. Their contrasts multiply to 21, so the better one is at least 4.58."""
+    """Return black or white, whichever has more contrast. The product of their contrasts is 21, so the higher one is at least 4.58."""
     return max(BLACK, WHITE, key=lambda text_colour: contrast(text_colour, colour))
 
 

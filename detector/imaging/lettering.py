@@ -7,7 +7,7 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "arial.ttf", "Arial Unicode.ttf", "Helvetica.ttc")
 """Fonts to try, in this order, if Pillow's own font lacks a letter. Pillow knows the font folders of each system."""
@@ -23,7 +23,9 @@ def label_text_and_font(label: str, class_id: int, size: int) -> tuple[str, Font
     for font in _fonts(size):
         if all(_has_letter(font, letter) for letter in set(label)):
             return label, font
-    log.warning("no installed font has all letters of %r: drawing 'class %d' instead. Install the DejaVu or Noto fonts.", label, class_id)
+    logger.warning(
+        "no installed font has all letters of %r: drawing 'class %d' instead. Install the DejaVu or Noto fonts.", label, class_id
+    )
     return f"class {class_id}", _fonts(size)[0]
 
 

@@ -1,6 +1,6 @@
 """Layers and arrays -> ONNX graph: NCHW, batch norm folded into the kernels, 8 bits for quantized layers.
 
-Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is free, S is the spec's.
+Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is any batch size.
 
 An ONNX file contains graph and kernels. An engine receives the two separately, because copying 200 MB of kernels into a protobuf and
 out of it would dominate its start time.
@@ -49,7 +49,7 @@ def build_onnx_parts(model: Model) -> OnnxParts:
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)
     graph.add("Transpose", [last], OUTPUT, perm=(0, 2, 3, 1))
-    parts = graph.finished(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
+    parts = graph.build(model, {OUTPUT: ("N", model.spec.grid, model.spec.grid, None)})
     return parts if model.quantization is None else quantize_graph(*parts, model.quantization)
 
 
@@ -67,7 +67,7 @@ def build_feature_parts(model: Model, layers: Sequence[str]) -> OnnxParts:
     for layer in layers:
         name = graph.add("Transpose", [layer], FEATURES.format(layer), perm=(0, 2, 3, 1))
         outputs[name] = ("N", shapes[layer].side, shapes[layer].side, shapes[layer].channels)
-    return graph.finished(model, outputs)
+    return graph.build(model, outputs)
 
 
 def _add_network(graph: "_Graph", model: Model, network: Network) -> str:
@@ -116,7 +116,7 @@ class _Graph:
         self.kernels[name] = value
         return name
 
-    def finished(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> OnnxParts:
+    def build(self, model: Model, outputs: Mapping[str, tuple[str | int | None, ...]]) -> OnnxParts:
         size = model.spec.input_size
         images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ("N", size, size, 3))
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]

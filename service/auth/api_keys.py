@@ -1,7 +1,7 @@
 """Creation and hashing of API keys. The service stores only their hashes.
 
 A key has 256 random bits, so its SHA-256 cannot be reversed by brute force. A slow password hash would only slow down each request
-(docs/decisions/0008-keys-are-hashed-once.md).
+(docs/decisions/0008-api-key-hashing.md).
 """
 
 import hmac

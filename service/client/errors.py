@@ -2,8 +2,8 @@
 
 BoxwrightError
 └── ClientError
-    ├── ServiceUnreachable   no connection or no answer
-    ├── UnexpectedResponse   the answer is not Boxwright's
+    ├── ServiceUnreachable   no connection or no response
+    ├── UnexpectedResponse   the response is not Boxwright's
     ├── ServiceBusy          503 for longer than the client waits
     └── RequestRejected      the service refused the request and states why
 """
@@ -20,7 +20,7 @@ class ServiceUnreachable(ClientError):
 
 
 class UnexpectedResponse(ClientError):
-    """The answer comes from another program, such as a proxy."""
+    """The response comes from another program, such as a proxy."""
 
 
 class ServiceBusy(ClientError):

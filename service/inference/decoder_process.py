@@ -134,12 +134,12 @@ def _receive(pipe: IO[bytes], task: DecodeTask) -> tuple[PreparedImage, DecodedI
 
 def _read_into(pipe: IO[bytes], target: memoryview) -> None:
     """Fill `target`. Raises EOFError if the pipe ends before."""
-    at = 0
-    while at < len(target):
-        count = pipe.readinto(target[at : at + BAND_BYTES])  # type: ignore[attr-defined]  # a BufferedReader
+    position = 0
+    while position < len(target):
+        count = pipe.readinto(target[position : position + BAND_BYTES])  # type: ignore[attr-defined]  # a BufferedReader
         if not count:
-            raise EOFError(f"only {at:,} of {len(target):,} bytes")
-        at += count
+            raise EOFError(f"only {position:,} of {len(target):,} bytes")
+        position += count
 
 
 def _image_error(name: str, message: str) -> ImageError:

@@ -1,7 +1,7 @@
 """The memory for decoding and drawing images, divided into fixed shares.
 
 Every slot of the admission queue has a share that suffices for a small image. Large images leave the queue and wait for one of a few
-slots with larger shares. So the sum never exceeds the limit, and large images delay small ones little.
+slots with larger shares. The sum therefore never exceeds the limit, and large images hardly delay small ones.
 """
 
 from dataclasses import dataclass

@@ -123,8 +123,8 @@ class InferencePipeline:
             ) from error
 
     def _deadline(self) -> float:
-        call, seconds = current_context(), self._settings.request_seconds
-        return call.deadline(seconds) if call else asyncio.get_running_loop().time() + seconds
+        context, seconds = current_context(), self._settings.request_seconds
+        return context.deadline(seconds) if context else asyncio.get_running_loop().time() + seconds
 
     def _executor_of(self, model: LoadedModel) -> InferenceExecutor:
         if model not in self._executors:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detector.detector import Detector
 from detector.engines import ConcurrentEngine, Engine
 from detector.engines.cores import usable_cores
-from detector.engines.onnxruntime import MAX_SECOND_SESSION_BYTES
+from detector.engines.support import MAX_SECOND_SESSION_BYTES
 from detector.quantization import Quantization
 from detector.shapes import array_shapes, output_shapes, parameters
 from detector.spec import ModelDescription, ModelSpec

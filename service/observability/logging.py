@@ -28,8 +28,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if call := current_context():
-            ids = {"request_id": call.request_id, "trace_id": call.trace_id, "parent_id": call.parent_id}
+        if context := current_context():
+            ids = {"request_id": context.request_id, "trace_id": context.trace_id, "parent_id": context.parent_id}
             line |= {name: value for name, value in ids.items() if value}
         line |= getattr(record, "facts", {})
         if record.exc_info:
@@ -45,8 +45,8 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line without the traceback."""
-        call = current_context()
-        return _escape(super().formatMessage(record) + (f" [{call.request_id}]" if call else ""))
+        context = current_context()
+        return _escape(super().formatMessage(record) + (f" [{context.request_id}]" if context else ""))
 
     def formatException(self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]) -> str:
         """Return the traceback. Its line breaks stay."""

@@ -40,7 +40,7 @@ def _process_id(path: Path) -> int:
         admin.settimeout(5)
         admin.connect(str(path))
         admin.sendall(b"show info\n")
-        with admin.makefile("rb") as answer:
-            lines = answer.read().decode("ascii", "replace").splitlines()
+        with admin.makefile("rb") as response:
+            lines = response.read().decode("ascii", "replace").splitlines()
     facts = dict(line.split(": ", 1) for line in lines if ": " in line)
     return int(facts["Pid"])

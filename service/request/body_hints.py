@@ -1,4 +1,4 @@
-"""Common mistakes in requests, each recognized before the image is decoded and answered with what to do instead."""
+"""Common mistakes in requests, each recognised before the image is decoded and answered with a correction."""
 
 import re
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from service.errors import BadForm, UnsupportedMediaType
 from service.request.base64_image import Base64Image
 from service.request.body_hints import check_form_file, check_json_body, check_plain_body
-from service.request.json_body import parse_json
+from service.request.json_body import parse_json, require_one_field
 from service.request.multipart import parse_form
 
 IMAGE_FIELD = "image"
@@ -28,16 +28,10 @@ class UploadedImages:
     is_batch: bool
 
 
-def _require_one_field(schema: dict[str, Any]) -> None:
-    for field in ("image", "images"):
-        schema["properties"][field].pop("default")
-    schema["oneOf"] = [{"required": ["image"]}, {"required": ["images"]}]
-
-
 class ImagesInJson(BaseModel):
     """One image or several, in base64."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_require_one_field)
+    model_config = ConfigDict(extra="forbid", json_schema_extra=require_one_field("image", "images"))
 
     image: Base64Image | SkipJsonSchema[None] = Field(default=None, description="One image file in base64.")
     images: Annotated[list[Base64Image], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = Field(

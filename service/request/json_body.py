@@ -4,7 +4,7 @@ Twenty megabytes of `[],[],[]` would become a gigabyte of Python lists, so comma
 Those inside strings count too, but base64 contains none. The parser itself stops at a depth of 200.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -52,3 +52,14 @@ def json_schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
     _, schemas = models_json_schema([(model, "validation") for model in models], ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = schemas["$defs"]
     return definitions
+
+
+def require_one_field(*names: str) -> Callable[[dict[str, Any]], None]:
+    """Return a value for `json_schema_extra`: exactly one of these optional fields is required."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        for name in names:
+            schema["properties"][name].pop("default")
+        schema["oneOf"] = [{"required": [name]} for name in names]
+
+    return extend

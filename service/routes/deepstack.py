@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
+from detector.version import installed_version
 from service.auth.authenticator import FORM_FIELD, ApiKeyAuthenticator
 from service.errors import BODY_ERRORS, IMAGE_ERRORS, BadForm, NoModel, UnsupportedMediaType
 from service.inference.pipeline import InferencePipeline
@@ -20,11 +21,10 @@ from service.request.images import IMAGE_FIELD, check_content_coding
 from service.request.multipart import FormField, parse_form
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, RegistryDep, admit_images, reject_repeated_params
 from service.schemas.error_formats import DEEPSTACK
-from service.version import installed_version
 
 router = APIRouter(tags=["deepstack"], prefix=DEEPSTACK.prefix)
 
-status = APIRouter(tags=["deepstack"], prefix="/v1")
+status_router = APIRouter(tags=["deepstack"], prefix="/v1")
 """Status endpoints of DeepStack and CodeProject.AI. They need no API key."""
 
 MIN_CONFIDENCE = 0.4
@@ -110,15 +110,15 @@ class ModelNames(BaseModel):
     models: list[str] = Field(examples=[["everyday"]])
 
 
-@status.get("/server/status/ping", summary="Is the process alive? (CodeProject.AI)")
-@status.get("/status/ping", summary="Is the process alive? (earlier CodeProject.AI)")
+@status_router.get("/server/status/ping", summary="Is the process alive? (CodeProject.AI)")
+@status_router.get("/status/ping", summary="Is the process alive? (earlier CodeProject.AI)")
 async def ping() -> Ping:
     """Succeeds while the process can handle requests."""
     return Ping()
 
 
-@status.get("/server/status/updateavailable", summary="Is there an update? (CodeProject.AI)")
-@status.get("/status/updateavailable", summary="Is there an update? (earlier CodeProject.AI)")
+@status_router.get("/server/status/updateavailable", summary="Is there an update? (CodeProject.AI)")
+@status_router.get("/status/updateavailable", summary="Is there an update? (earlier CodeProject.AI)")
 async def update_available() -> UpdateStatus:
     """Clients send this request when they connect. The response never offers an update."""
     return UpdateStatus(message="This is the installed version.", version=installed_version())
@@ -202,9 +202,9 @@ async def _check_key_in_form(request: Request, authenticator: ApiKeyAuthenticato
 async def _predict(fields: Sequence[FormField], query: DeepStackQuery, model: LoadedModel, inference: InferencePipeline) -> Predictions:
     values = _known_fields(fields)
     options = InferenceOptions(_min_confidence(values.get(CONFIDENCE_FIELD, b"")), query.iou, max_detections=query.max_detections)
-    answer = await inference.detect(values[IMAGE_FIELD], model, options)
-    predictions = Prediction.from_result(answer, model.detector.spec.labels)
-    times = answer.timing_ms
+    result = await inference.detect(values[IMAGE_FIELD], model, options)
+    predictions = Prediction.from_result(result, model.detector.spec.labels)
+    times = result.timing_ms
     return Predictions(
         predictions=predictions, count=len(predictions), inferenceMs=round(times["network"]), processMs=round(times["total"])
     )

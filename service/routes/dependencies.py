@@ -16,36 +16,20 @@ from service.request.context import current_context, parse_timeout
 from service.server.lifecycle import Lifecycle
 
 
-async def _registry(request: Request) -> Registry:
-    registry: Registry = request.app.state.registry
-    return registry
+def _from_app(name: str) -> Any:
+    """Return a dependency on an object in `app.state`."""
+
+    async def read(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(read)
 
 
-async def _inference(request: Request) -> InferencePipeline:
-    inference: InferencePipeline = request.app.state.inference
-    return inference
-
-
-async def _metrics(request: Request) -> ServiceMetrics:
-    metrics: ServiceMetrics = request.app.state.metrics
-    return metrics
-
-
-async def _lifecycle(request: Request) -> Lifecycle:
-    lifecycle: Lifecycle = request.app.state.lifecycle
-    return lifecycle
-
-
-async def _authenticator(request: Request) -> ApiKeyAuthenticator:
-    authenticator: ApiKeyAuthenticator = request.app.state.authenticator
-    return authenticator
-
-
-RegistryDep = Annotated[Registry, Depends(_registry)]
-InferenceDep = Annotated[InferencePipeline, Depends(_inference)]
-MetricsDep = Annotated[ServiceMetrics, Depends(_metrics)]
-LifecycleDep = Annotated[Lifecycle, Depends(_lifecycle)]
-AuthenticatorDep = Annotated[ApiKeyAuthenticator, Depends(_authenticator)]
+RegistryDep = Annotated[Registry, _from_app("registry")]
+InferenceDep = Annotated[InferencePipeline, _from_app("inference")]
+MetricsDep = Annotated[ServiceMetrics, _from_app("metrics")]
+LifecycleDep = Annotated[Lifecycle, _from_app("lifecycle")]
+AuthenticatorDep = Annotated[ApiKeyAuthenticator, _from_app("authenticator")]
 
 
 async def _admit(request: Request) -> None:

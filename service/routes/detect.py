@@ -103,11 +103,11 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()], regis
     if images.is_batch:
         _check_batch_format(query, images)
         return await _respond(query, _batch_response, await detect_each(inference, images.files, model, options), model)
-    answer = await inference.detect(images.files[0], model, options)
-    if query.format == "image" and answer.annotated:
-        headers = {} if answer.annotated_scale == 1.0 else {SCALE_HEADER: f"{answer.annotated_scale:.6f}"}
-        return Response(answer.annotated.data, media_type=answer.annotated.media_type, headers=headers)
-    return await _respond(query, _response, answer, model)
+    result = await inference.detect(images.files[0], model, options)
+    if query.format == "image" and result.annotated:
+        headers = {} if result.annotated_scale == 1.0 else {SCALE_HEADER: f"{result.annotated_scale:.6f}"}
+        return Response(result.annotated.data, media_type=result.annotated.media_type, headers=headers)
+    return await _respond(query, _response, result, model)
 
 
 async def _respond(query: DetectQuery, build: Callable[[ResultT, LoadedModel], BaseModel], result: ResultT, model: LoadedModel) -> Response:
@@ -135,18 +135,18 @@ def _check_batch_format(query: DetectQuery, images: UploadedImages) -> None:
         raise RequestValidationError([{"type": "batch", "loc": ("query", "format"), "msg": message, "input": "image"}])
 
 
-def _batch_response(answers: Sequence[InferenceResult | ImageError], model: LoadedModel) -> BatchDetectResponse:
-    results = [FailedImage(problem=problem_of(each)) if isinstance(each, ImageError) else _response(each, model) for each in answers]
-    return BatchDetectResponse(results=results)
+def _batch_response(results: Sequence[InferenceResult | ImageError], model: LoadedModel) -> BatchDetectResponse:
+    responses = [FailedImage(problem=problem_of(each)) if isinstance(each, ImageError) else _response(each, model) for each in results]
+    return BatchDetectResponse(results=responses)
 
 
-def _response(answer: InferenceResult, model: LoadedModel) -> DetectResponse:
-    annotated = answer.annotated
+def _response(result: InferenceResult, model: LoadedModel) -> DetectResponse:
+    annotated = result.annotated
     return DetectResponse(
         model=model.name,
         version=model.version,
-        image=ImageSize(width=answer.width, height=answer.height),
-        detections=Detection.from_detections(answer.detections, model.detector.spec.labels),
-        timing_ms=Timing(**answer.timing_ms),
-        annotated=AnnotatedImage.from_file(annotated.media_type, annotated.data, answer.annotated_scale) if annotated else None,
+        image=ImageSize(width=result.width, height=result.height),
+        detections=Detection.from_detections(result.detections, model.detector.spec.labels),
+        timing_ms=Timing(**result.timing_ms),
+        annotated=AnnotatedImage.from_file(annotated.media_type, annotated.data, result.annotated_scale) if annotated else None,
     )

@@ -18,7 +18,8 @@ async def models(registry: RegistryDep) -> ModelList:
     return ModelList(
         models=[_describe(model, registry) for model in registry],
         refused=[
-            RejectedModel(name=refused.name, version=refused.version, why=refused.why, since=refused.since) for refused in registry.rejected
+            RejectedModel(name=rejected.name, version=rejected.version, why=rejected.why, since=rejected.since)
+            for rejected in registry.rejected
         ],
     )
 

@@ -22,10 +22,10 @@ class VersionStatus(NamedTuple):
 def version_statuses(registry: Registry, name: str) -> list[VersionStatus]:
     """Return the versions of a model that are loaded, being loaded or rejected, newest first."""
     known = {model.version: VersionStatus(model.version, "AVAILABLE") for model in registry.versions(name)}
-    for refused in registry.rejected_versions(name):
-        if refused.version is not None:
-            code: StatusCode = "RESOURCE_EXHAUSTED" if refused.out_of_memory else "INVALID_ARGUMENT"
-            known.setdefault(refused.version, VersionStatus(refused.version, "END", code, refused.why))
+    for rejected in registry.rejected_versions(name):
+        if rejected.version is not None:
+            code: StatusCode = "RESOURCE_EXHAUSTED" if rejected.out_of_memory else "INVALID_ARGUMENT"
+            known.setdefault(rejected.version, VersionStatus(rejected.version, "END", code, rejected.why))
     if registry.loading is not None and registry.loading[0] == name:
         known.setdefault(registry.loading[1], VersionStatus(registry.loading[1], "LOADING"))
     return sorted(known.values(), key=lambda status: -int(status.version))

@@ -25,7 +25,7 @@ class ModelInfo(BaseModel):
     precision: str = Field(default="float32", examples=["int8"], description="Precision in which the network computes.")
     default: bool = Field(examples=[True], description="Whether this model is used if a request names none.")
     ap: str | None = Field(
-        default=None, description="Average precision, and the data it was measured on.", examples=["0.8043 on set val, 301 photos"]
+        default=None, description="Average precision, and the data it was measured on.", examples=["0.8043 on 301 images (animals, val)"]
     )
     memory_bytes: int = Field(default=0, examples=[50_331_648], description="Approximate memory use in bytes.")
     file: str | None = Field(default=None, description="Path within the model folder.", examples=["mine/3/model.safetensors"])

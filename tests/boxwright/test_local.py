@@ -60,7 +60,7 @@ def test_decoded_images_give_the_same_result_as_a_lossless_file(model):
     assert model.detect(array).to_dict() == model.detect(Image.fromarray(array)).to_dict() == expected
 
 
-def test_a_pil_image_is_rotated_as_its_exif_data_says(model):
+def test_the_exif_orientation_of_a_pil_image_is_applied(model):
     file = io.BytesIO()
     with Image.open(CAT) as image:
         exif = image.getexif()
@@ -72,7 +72,7 @@ def test_a_pil_image_is_rotated_as_its_exif_data_says(model):
     assert result.to_dict() == model.detect(file.getvalue()).to_dict()
 
 
-def test_a_list_gives_a_list(model):
+def test_a_list_of_images_gives_a_list_of_results(model):
     results = model.detect([CAT, ASTRONAUT.read_bytes()])
     assert [[found.label for found in result] for result in results] == [["cat"], ["person"]]
     assert model.detect([]) == []
@@ -112,7 +112,7 @@ def test_to_dict_is_json(model):
     ],
     ids=["no bytes", "text", "number", "two axes", "floats", "text file"],
 )
-def test_what_is_not_an_image_is_an_error(model, source, message):
+def test_a_source_that_is_not_an_image_is_an_error(model, source, message):
     with pytest.raises(boxwright.BoxwrightError, match=message):
         model.detect(source)
 

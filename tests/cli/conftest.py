@@ -67,7 +67,7 @@ OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}<
 
 @pytest.fixture
 def make_flat_dataset(tmp_path, make_image):
-    """({name: objects}) -> a folder of images of 80 x 50 pixels with .xml files beside them, as LabelImg writes them."""
+    """({name: objects}) -> a folder of images of 80 x 50 pixels with .xml files next to them, as LabelImg writes them."""
 
     def make(samples):
         for number, (name, objects) in enumerate(samples.items()):

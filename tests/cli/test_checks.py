@@ -2,8 +2,9 @@
 
 import pytest
 
-from cli.checks import did_you_mean, match_labels
+from cli.checks import match_labels
 from detector.errors import UnknownLabel
+from detector.messages import did_you_mean
 
 LABELS = ("cat", "dog", "Traffic Light", "knife, fork")
 

@@ -11,7 +11,7 @@ import pytest
 from cli import main
 from cli.main import COMMANDS
 from cli.options import EngineChoice
-from service.version import installed_version
+from detector.version import installed_version
 from weights.engines.factory import EngineKind
 
 ROOT = Path(__file__).resolve().parents[2]

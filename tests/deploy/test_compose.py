@@ -12,7 +12,7 @@ from service.models.registry import Registry
 from service.settings import Settings
 from weights.hub.resolve import DEFAULT_MODEL
 
-OURS = ("boxwright", "finetune")
+OUR_SERVICES = ("boxwright", "finetune")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_every_command_parses(services, parse):
 
 def test_every_image_is_a_dockerfile_target_with_the_project_version(services, root, project):
     dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
-    for name, image in zip(OURS, ("boxwright", "boxwright-train"), strict=True):
+    for name, image in zip(OUR_SERVICES, ("boxwright", "boxwright-train"), strict=True):
         assert services[name]["image"] == f"{image}:{project['version']}"
         assert f" AS {services[name]['build']['target']}\n" in dockerfile
 
@@ -94,7 +94,7 @@ def test_finetune_publishes_into_the_volume_that_the_service_watches(services, p
     watched = services["boxwright"]["environment"]["BOXWRIGHT_MODELS"]
     assert str(options["publish"]) == watched
     assert options["out"].is_relative_to(watched)
-    for name in OURS:
+    for name in OUR_SERVICES:
         (volume,) = [each for each in services[name]["volumes"] if each.startswith("models:")]
         assert volume == f"models:{watched}"  # writable, because `models rollback` needs that
 

@@ -13,7 +13,7 @@ def test_conversion_to_centre_and_size_is_reversible(boxes):
     np.testing.assert_allclose(box_cxcywh_to_xyxy(box_xyxy_to_cxcywh(boxes)), boxes, atol=1e-3)
 
 
-def test_iou_of_known_boxes():
+def test_iou_of_known_boxes_is_correct():
     first = np.array([[0, 0, 2, 2], [5, 5, 5, 9]], np.float32)
     second = np.array([[1, 1, 3, 3], [0, 0, 2, 2], [10, 10, 12, 12], [5, 5, 5, 9]], np.float32)
     np.testing.assert_allclose(box_iou(first, second), [[1 / 7, 1, 0, 0], [0, 0, 0, 0]])

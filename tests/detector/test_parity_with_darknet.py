@@ -1,4 +1,4 @@
-"""Both engines, with models read from Darknet's files, detect Darknet's boxes on seven photos."""
+"""Both engines, with models read from Darknet's files, detect Darknet's boxes on seven images."""
 
 import json
 
@@ -10,7 +10,7 @@ from detector.imaging.image import read_image
 from weights.formats.darknet.weights import read_darknet, read_labels
 
 NAMES = ("yolo-lite-voc-nobn", "yolo-lite-voc-bn")
-PHOTOS = ("cat.png", "dog.jpg", "eagle.jpg", "giraffe.jpg", "horses.jpg", "kite.jpg", "person.jpg")
+FILE_NAMES = ("cat.png", "dog.jpg", "eagle.jpg", "giraffe.jpg", "horses.jpg", "kite.jpg", "person.jpg")
 
 
 @pytest.fixture(scope="module", params=[(name, engine) for name in NAMES for engine in ("onnxruntime", "tensorflow")], ids="-".join)
@@ -28,11 +28,11 @@ def as_boxes(detections, labels):
     return [{"label": labels[d.class_id], "score": d.score, **dict(zip(corners, d.box, strict=True))} for d in detections]
 
 
-@pytest.mark.parametrize("photo", PHOTOS)
-def test_the_boxes_equal_darknets(detector_and_reference, photo, shared, assert_same_boxes):
+@pytest.mark.parametrize("file_name", FILE_NAMES)
+def test_the_boxes_equal_darknets(detector_and_reference, file_name, shared, assert_same_boxes):
     detector, reference = detector_and_reference
-    image = read_image((shared / "photos" / photo).read_bytes())
-    expected = reference[photo.partition(".")[0]]
+    image = read_image((shared / "photos" / file_name).read_bytes())
+    expected = reference[file_name.partition(".")[0]]
     detections = detector.detect(image, score_threshold=0.2)
     assert_same_boxes(as_boxes(detections, detector.spec.labels), expected, threshold=0.25)
-    assert photo == "eagle.jpg" or len(detections) > 0
+    assert file_name == "eagle.jpg" or len(detections) > 0

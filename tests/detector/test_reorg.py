@@ -34,6 +34,6 @@ def test_space_to_depth_moves_each_window_into_channels():
                 np.testing.assert_array_equal(y[0, (dy * 2 + dx) * 2 + channel], x[0, channel, dy::2, dx::2])
 
 
-def test_the_two_orders_differ():
+def test_the_two_reorg_orders_differ():
     x = np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)
     assert not np.array_equal(reorg(x, 2, "darknet"), reorg(x, 2, "space-to-depth"))

@@ -16,7 +16,7 @@ import pytest
 from weights.formats.safetensors import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
-PHOTOS = ROOT / "docs" / "photos"
+SAMPLES = ROOT / "docs" / "photos"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,7 +103,7 @@ def cluster():
     port = _free_port()
     arguments = command("serve", "--ray", "--replicas", 2, "--port", port, "--set", "queue_size=1", "--set", "log_format=text")
     process = subprocess.Popen(
-        arguments, cwd=PHOTOS, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        arguments, cwd=SAMPLES, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
     cluster = Cluster(process, port)
     for line in process.stdout:

@@ -46,7 +46,7 @@ def archive(tmp_path_factory):
     for seed in range(VALID_IMAGES):
         (folder / "photos" / ("deep" if seed % 2 else ".") / f"{seed}.jpg").write_bytes(make_image(seed))
     (folder / "photos" / "cut.jpg").write_bytes(make_image(1)[:-400])
-    (folder / "photos" / "text.png").write_bytes(b"no photo")
+    (folder / "photos" / "text.png").write_bytes(b"no image")
     (folder / "photos" / "empty.jpg").write_bytes(b"")
     huge = bytearray(make_image(2, "PNG"))
     huge[16:24] = (60_000).to_bytes(4, "big") * 2
@@ -113,7 +113,7 @@ def test_unreadable_images_are_counted_and_listed(finished):
     assert {name: row["kind"] for name, row in rows.items() if row["kind"]} == UNREADABLE
     for name in UNREADABLE:
         assert rows[name]["detections"] is rows[name]["width"] is None
-        assert f"{rows[name]['photo']}: {rows[name]['problem']}" in finished["messages"]
+        assert f"{rows[name]['image']}: {rows[name]['problem']}" in finished["messages"]
     summary = finished["summary"]
     assert (summary["photos"], summary["unread"]) == (VALID_IMAGES + len(UNREADABLE), len(UNREADABLE))
     assert summary["problems"] == dict.fromkeys(UNREADABLE.values(), 1)
@@ -191,8 +191,8 @@ from pathlib import Path
 from cli.batch.manifest import Manifest
 from cli.batch.worker import CrashJournal
 with CrashJournal(Path("out"), 0) as journal:
-    for photo in journal.track(Manifest.read(Path("out")).chunk(0)):
-        if photo.name == "poison.jpg":
+    for image in journal.track(Manifest.read(Path("out")).chunk(0)):
+        if image.name == "poison.jpg":
             os._exit(9)
 """
 

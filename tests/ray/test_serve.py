@@ -13,12 +13,12 @@ import pytest
 from detector.detector import Detector
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
-from tests.ray.conftest import PHOTOS, ROOT, command, environment
+from tests.ray.conftest import ROOT, SAMPLES, command, environment
 from weights.engines.factory import choose_engine
 from weights.engines.options import EngineOptions
 from weights.hub.resolve import find_model
 
-CAT = (PHOTOS / "cat.jpg").read_bytes()
+CAT = (SAMPLES / "cat.jpg").read_bytes()
 MAX_ATTEMPTS = 20_000  # a refused request takes a few milliseconds
 
 
@@ -29,8 +29,8 @@ def detect_locally():
     model = choice.load()
     detector = Detector(model.spec, choice.build(model, threads=1))
 
-    def detect(photo):
-        prepared = detector.preprocess(decode_image(photo, detector.min_decode_side))
+    def detect(image):
+        prepared = detector.preprocess(decode_image(image, detector.min_decode_side))
         raw = detector.forward(prepared.pixels[None])[0]
         return [one.model_dump() for one in Detection.from_detections(detector.postprocess(raw, prepared), detector.spec.labels)]
 
@@ -42,23 +42,23 @@ def test_documentation_contains_the_tested_command():
 
 
 @pytest.mark.parametrize("name", ["cat.jpg", "astronaut.jpg"])
-def test_answers_equal_those_of_a_local_detector(cluster, detect_locally, name):
-    photo = (PHOTOS / name).read_bytes()
-    answer = cluster.request("POST", "/detect", photo)
+def test_responses_equal_those_of_a_local_detector(cluster, detect_locally, name):
+    image = (SAMPLES / name).read_bytes()
+    answer = cluster.request("POST", "/detect", image)
     assert answer.status == 200
-    assert answer.json()["detections"] == detect_locally(photo) != []
+    assert answer.json()["detections"] == detect_locally(image) != []
 
 
 def test_refusals_and_pages_equal_those_of_the_service(cluster):
     refused = cluster.request("POST", "/detect?confidence=2", CAT)
     assert (refused.status, refused.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
-    assert cluster.request("POST", "/detect", b"no photo").json()["type"] == "urn:boxwright:problem:not-an-image"
+    assert cluster.request("POST", "/detect", b"no image").json()["type"] == "urn:boxwright:problem:not-an-image"
     assert cluster.request("GET", "/nowhere").json()["type"] == "about:blank"
     assert cluster.request("GET", "/readyz").json() == {"status": "ready"}
     assert b"<title>" in cluster.request("GET", "/").body
 
 
-def test_answer_contains_one_request_id(cluster):
+def test_response_contains_one_request_id(cluster):
     answer = cluster.request("GET", "/livez")
     assert answer.headers["x-request-id"].count("-") == 4  # a second header would be joined by a comma
     assert "," not in answer.headers["x-request-id"]
@@ -132,7 +132,7 @@ def test_invalid_setting_is_reported_before_ray_starts(arguments, message):
 def test_sigterm_finishes_running_requests_and_ends_all_processes(cluster):
     replicas = [os.pidfd_open(pid) for pid in cluster.replicas()]
     with ThreadPoolExecutor(1) as client:
-        running = client.submit(cluster.request, "POST", "/detect?format=both", (PHOTOS / "astronaut.jpg").read_bytes())
+        running = client.submit(cluster.request, "POST", "/detect?format=both", (SAMPLES / "astronaut.jpg").read_bytes())
         cluster.request("GET", "/livez")
         cluster.process.terminate()
         assert running.result().status == 200

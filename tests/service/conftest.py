@@ -50,7 +50,7 @@ def lines_since():
 
 
 @pytest.fixture(scope="session")
-def photo():
+def make_image_bytes():
     """Return a function (width, height, format, mode) -> an image file with noise."""
 
     def make(width=80, height=50, *, form="JPEG", mode="RGB", **options):
@@ -116,7 +116,7 @@ def listening():
 
 @pytest.fixture(scope="session")
 def detect(ask, tiny_app):
-    """Return a function (photo, query...) -> the response of the tiny model's service."""
+    """Return a function (image bytes, query...) -> the response of the tiny model's service."""
 
     def send(content, headers=None, **query):
         return ask(tiny_app, "POST", "/detect", content=content, params=query, headers=headers)
@@ -193,7 +193,7 @@ def watched_app(tiny_model, watched):
 
 @pytest.fixture(scope="session")
 def another_model(tiny_model, random_arrays):
-    """Return a model with other labels and other boxes than the tiny model."""
+    """Return a model whose labels and boxes differ from those of the tiny model."""
     labels = ("apple", "pear", "plum", "quince")
     network = (*tiny_model.spec.network[:-1], replace(tiny_model.spec.network[-1], filters=2 * (5 + len(labels))))
     return Model(

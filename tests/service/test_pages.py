@@ -43,7 +43,7 @@ def test_every_endpoint_is_in_the_openapi_document(ask, tiny_app):
     }
 
 
-def test_openapi_document_describes_bodies_answers_and_problems_of_detect(ask, tiny_app):
+def test_openapi_document_describes_bodies_responses_and_problems_of_detect(ask, tiny_app):
     document = ask(tiny_app, "GET", "/openapi.json").json()
     detect = document["paths"]["/detect"]["post"]
     assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data", "application/json"}
@@ -67,7 +67,7 @@ def has_example(media, schemas):
     return bool(inner) and all(has_example({"schema": field}, schemas) for field in inner)
 
 
-def test_every_endpoint_has_examples_of_its_requests_and_answers(tiny_app):
+def test_every_endpoint_has_examples_of_its_requests_and_responses(tiny_app):
     document = tiny_app.openapi()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

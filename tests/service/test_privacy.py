@@ -20,40 +20,40 @@ def writes_nothing(start_service, model_file):
     service.stop()
 
 
-def with_secret(photo):
+def with_secret(image_bytes):
     """Insert a comment into a JPEG."""
-    return photo[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(SECRET)) + SECRET + photo[2:]
+    return image_bytes[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(SECRET)) + SECRET + image_bytes[2:]
 
 
-def requests_of(photo):
+def requests_of(image_bytes):
     """Yield a request for each protocol and form of body."""
-    text, element = base64.b64encode(photo).decode(), struct.pack("<I", len(photo)) + photo
-    form = {"files": [("image", (f"{SECRET.decode()}.jpg", photo))]}
+    text, element = base64.b64encode(image_bytes).decode(), struct.pack("<I", len(image_bytes)) + image_bytes
+    form = {"files": [("image", (f"{SECRET.decode()}.jpg", image_bytes))]}
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES"}
     infer, predict = "/v2/models/tiny-random/infer", "/v1/models/tiny-random:predict"
-    yield "/detect?format=both", {"content": photo}
+    yield "/detect?format=both", {"content": image_bytes}
     yield "/detect", form
     yield "/detect", {"json": {"images": [text]}}
     yield "/v1/vision/detection", form
     yield infer, {"json": {"inputs": [tensor | {"data": [text]}]}}
-    yield infer, {"content": photo, "headers": {"Inference-Header-Content-Length": "0"}}
+    yield infer, {"content": image_bytes, "headers": {"Inference-Header-Content-Length": "0"}}
     head = b'{"inputs":[{"name":"image","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":%d}}]}' % len(element)
     yield infer, {"content": head + element, "headers": {"Inference-Header-Content-Length": str(len(head))}}
     yield predict, {"json": {"instances": [{"b64": text}]}}
 
 
-def test_every_endpoint_works_without_writing_files(writes_nothing, photo):
-    large = photo(1400, 1000, form="BMP")  # 4 MB: larger than the memory limit of a spooled file
+def test_every_endpoint_works_without_writing_files(writes_nothing, make_image_bytes):
+    large = make_image_bytes(1400, 1000, form="BMP")  # 4 MB: larger than the memory limit of a spooled file
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
-        for image in (large, *(photo(form=form) for form in FORMS), photo(form="TIFF", compression="tiff_lzw")):
+        for image in (large, *(make_image_bytes(form=form) for form in FORMS), make_image_bytes(form="TIFF", compression="tiff_lzw")):
             for path, request in requests_of(image):
                 response = client.post(path, **request)
                 assert response.status_code == 200, (path, response.text[:500])
 
 
-def test_no_part_of_an_image_is_in_the_log(writes_nothing, photo, lines_since):
+def test_no_part_of_an_image_is_in_the_log(writes_nothing, make_image_bytes, lines_since):
     start = len(writes_nothing.log)
-    valid = with_secret(photo(200, 100))
+    valid = with_secret(make_image_bytes(200, 100))
     with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
         for image in (valid, valid[:-300], SECRET + valid):
             statuses = {client.post(path, **request).status_code for path, request in requests_of(image)}

@@ -42,8 +42,8 @@ def metrics_of(app):
             yield [name, family.type, ", ".join(f"`{label}`" for label in labels).strip("`"), family.documentation]
 
 
-def test_every_metric_is_documented(tiny_app, detect, photo):
-    assert detect(photo(), confidence=0.01).json()["detections"]
+def test_every_metric_is_documented(tiny_app, detect, make_image_bytes):
+    assert detect(make_image_bytes(), confidence=0.01).json()["detections"]
     assert table("Metrics") == list(metrics_of(tiny_app))
 
 

@@ -11,9 +11,9 @@ def shipped(start_service):
     service.stop()
 
 
-@pytest.mark.parametrize(("photo", "label"), [("cat.png", "cat"), ("dog.jpg", "dog")])
-def test_default_model_detects_the_object(shipped, shared, photo, label):
-    response = httpx.post(f"{shipped.url}/detect", content=(shared / "photos" / photo).read_bytes()).json()
+@pytest.mark.parametrize(("file_name", "label"), [("cat.png", "cat"), ("dog.jpg", "dog")])
+def test_default_model_detects_the_object(shipped, shared, file_name, label):
+    response = httpx.post(f"{shipped.url}/detect", content=(shared / "photos" / file_name).read_bytes()).json()
     assert response["model"] == "everyday"
     assert response["detections"][0]["label"] == label
     assert response["detections"][0]["score"] > 0.7

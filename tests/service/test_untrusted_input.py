@@ -71,7 +71,7 @@ def check_all(service, requests):
 
 def test_mutated_images_cause_no_internal_error(served, count):
     queries, kind = ("", "", "?format=both", "?format=image&confidence=0.01"), {"content-type": "image/jpeg"}
-    check_all(served, [(f"/detect{queries[number % 4]}", untrusted_input.photo(number), kind) for number in range(count)])
+    check_all(served, [(f"/detect{queries[number % 4]}", untrusted_input.make_image_bytes(number), kind) for number in range(count)])
 
 
 def test_mutated_forms_cause_no_internal_error(served, count):
@@ -88,8 +88,8 @@ def test_mutated_queries_cause_no_internal_error(tiny_app, ask):
     rng = random.Random(11)
     query = b"confidence=0.5&iou=0.4&classes=dog&classes=cat&max_detections=5&format=both&model=tiny-random"
     queries = [quote(untrusted_input.mutated(query, query[::-1], rng), safe="&=") for _ in range(150)]
-    photo = untrusted_input.valid_images()["PNG"][0]
-    statuses = {ask(tiny_app, "POST", f"/detect?{query}", content=photo).status_code for query in queries}
+    image_bytes = untrusted_input.valid_images()["PNG"][0]
+    statuses = {ask(tiny_app, "POST", f"/detect?{query}", content=image_bytes).status_code for query in queries}
     assert statuses <= {200, 404, 422}
     assert len(statuses) > 1
 
@@ -97,12 +97,12 @@ def test_mutated_queries_cause_no_internal_error(tiny_app, ask):
 @pytest.mark.parametrize("form", untrusted_input.FORMS)
 def test_the_images_are_valid_before_mutation(tiny_app, ask, form):
     assert len(untrusted_input.valid_images()[form]) >= 4
-    for photo in untrusted_input.valid_images()[form]:
-        assert ask(tiny_app, "POST", "/detect", content=photo).status_code == 200
+    for image_bytes in untrusted_input.valid_images()[form]:
+        assert ask(tiny_app, "POST", "/detect", content=image_bytes).status_code == 200
 
 
 def test_most_mutations_are_distinct():
-    valid = {photo for photos in untrusted_input.valid_images().values() for photo in photos}
-    photos = {untrusted_input.photo(number) for number in range(300)}
-    assert len(photos - valid) > 290
+    valid = {image_bytes for images in untrusted_input.valid_images().values() for image_bytes in images}
+    images = {untrusted_input.make_image_bytes(number) for number in range(300)}
+    assert len(images - valid) > 290
     assert len({untrusted_input.form(number) for number in range(300)}) > 290

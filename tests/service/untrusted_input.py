@@ -62,7 +62,7 @@ def _position(body, rng):
     return rng.randrange(len(body) if rng.random() < 0.5 else min(100, len(body)))
 
 
-def photo(number):
+def make_image_bytes(number):
     """Return the image with this number. Its format repeats every six numbers."""
     rng = random.Random(f"photo {number}")
     valid = valid_images()

@@ -30,7 +30,7 @@ def annotated():
 
 
 @pytest.fixture
-def save_photo():
+def save_image():
     """(path, seed, size=(60, 40)) -> the path, after writing an image of random pixels."""
 
     def save(path, seed, size=(60, 40), **options):
@@ -42,14 +42,14 @@ def save_photo():
 
 
 @pytest.fixture
-def make_dataset(tmp_path, annotated, save_photo):
+def make_dataset(tmp_path, annotated, save_image):
     """({name: objects}, {set: names}) -> a folder in VOC layout with different images of 60 x 40 pixels."""
 
     def make(samples, sets=None, folder="data"):
         root = tmp_path / folder
         (root / "Annotations").mkdir(parents=True)
         for seed, (name, objects) in enumerate(samples.items()):
-            save_photo(root / "JPEGImages" / f"{name}.jpg", seed)
+            save_image(root / "JPEGImages" / f"{name}.jpg", seed)
             xml = root / "Annotations" / f"{name}.xml"
             xml.parent.mkdir(parents=True, exist_ok=True)
             xml.write_text(annotated(objects))

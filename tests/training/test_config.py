@@ -59,6 +59,6 @@ def test_the_error_of_an_invalid_toml_file_names_it(tmp_path):
         Config.read(path)
 
 
-def test_size_plan_of_several_sizes():
+def test_several_sizes_form_a_size_plan():
     assert Config(sizes="224:0.5,288").size_plan() == ((0.5, 224), (1.0, 288))
     assert Config(sizes="320").size_plan() == ((1.0, 320),)

@@ -38,7 +38,7 @@ def test_the_model_card_matches_the_model(everyday):
     assert ", ".join(everyday.spec.labels) in card
 
 
-PHOTOS = {
+SAMPLES = {
     "cat.png": {"cat"},
     "dog.jpg": {"dog", "bicycle", "car"},
     "eagle.jpg": {"bird"},
@@ -47,10 +47,10 @@ PHOTOS = {
 }
 
 
-@pytest.mark.parametrize(("photo", "labels"), PHOTOS.items())
-def test_the_shipped_model_finds_the_objects_of_well_known_images(everyday, shared, photo, labels):
+@pytest.mark.parametrize(("file_name", "labels"), SAMPLES.items())
+def test_the_shipped_model_finds_the_objects_of_well_known_images(everyday, shared, file_name, labels):
     detector = Detector(everyday.spec, load_engine(everyday))
-    found = detector.detect(read_image((shared / "photos" / photo).read_bytes()), score_threshold=0.25)
+    found = detector.detect(read_image((shared / "photos" / file_name).read_bytes()), score_threshold=0.25)
     assert labels <= {everyday.spec.labels[each.class_id] for each in found}
 
 
@@ -71,8 +71,8 @@ def test_the_8_bit_model_finds_the_same_objects(everyday, shared):
     small = load_model(EVERYDAY_INT8)
     detectors = [Detector(model.spec, load_engine(model)) for model in (everyday, small)]
     compared = 0
-    for photo in ("cat.png", "dog.jpg", "horses.jpg", "person.jpg"):
-        image = read_image((shared / "photos" / photo).read_bytes())
+    for file_name in ("cat.png", "dog.jpg", "horses.jpg", "person.jpg"):
+        image = read_image((shared / "photos" / file_name).read_bytes())
         exact, found = (detector.detect(image, score_threshold=0.1) for detector in detectors)
         for confident in (each for each in exact if each.score > 0.5):
             matches = [each for each in found if each.class_id == confident.class_id and abs(each.score - confident.score) < 0.15]

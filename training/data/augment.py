@@ -25,7 +25,7 @@ class View:
     boxes: Boxes  # (N, 4) xyxy
     class_ids: NDArray[np.int64]  # (N,)
     roles: NDArray[np.int8]  # (N,) a Role each
-    partial: tuple[PartialRegion, ...] = ()  # of an image: one region EVERYWHERE, or none; of a mosaic: one per partial tile
+    partial: tuple[PartialRegion, ...] = ()  # of an image: WHOLE_IMAGE or none; of a mosaic: one for each partially labelled tile
 
 
 @dataclass(frozen=True)

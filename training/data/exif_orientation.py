@@ -31,8 +31,8 @@ class ExifFrame:
     @classmethod
     def of(cls, data: bytes) -> "ExifFrame":
         """Read the header of an image file. Raises ImageError."""
-        photo = open_image_file(data)
-        return cls(photo.size, photo.orientation)
+        file = open_image_file(data)
+        return cls(file.size, file.orientation)
 
     @property
     def upright(self) -> Size:

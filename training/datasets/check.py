@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
+from detector.messages import count_of
 from training.data.voc_layout import all_annotations, find_images, image_names, image_sets, linked_folders
 from training.datasets.findings import Finding, label_key, total
 from training.datasets.inspect_sample import InspectedSample, Inspection, inspect_sample
-from training.datasets.partial import labelled_findings
+from training.datasets.labelled_findings import labelled_findings
 from training.datasets.similar_labels import similar_labels
 from training.errors import DatasetError
 from training.events import SILENT, Events
@@ -87,7 +88,7 @@ def _usable_labels(sample: InspectedSample) -> Iterator[str]:
 
 
 def _spelling(samples: Iterable[InspectedSample], known: Sequence[str]) -> dict[str, str]:
-    """Each label -> the known label with the same key, or else its most frequent spelling; the alphabet decides between equals."""
+    """Map each label to the known label with the same key, or else to its most frequent spelling (the first in the alphabet if equal)."""
     counts = Counter(label for sample in samples for label in sample.annotation.labels)
     best: dict[str, str] = {}
     for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -107,12 +108,8 @@ def _label_findings(inspections: Iterable[Inspection], spelling: Mapping[str, st
             if known and correct not in known:
                 yield Finding("unknown-label", each.name, f"{label[:40]!r} is not among the allowed labels: {', '.join(known)}.", count)
     for first, second in similar_labels(label for label in counts if label not in known):
-        detail = f"{first[:40]!r} ({_count_boxes(counts[first])}) and {second[:40]!r} ({_count_boxes(counts[second])})."
+        detail = f"{first[:40]!r} ({count_of(counts[first], 'box')}) and {second[:40]!r} ({count_of(counts[second], 'box')})."
         yield Finding("similar-label", first, detail, min(counts[first], counts[second]))
-
-
-def _count_boxes(count: int) -> str:
-    return "1 box" if count == 1 else f"{count} boxes"
 
 
 def _list_findings(listed: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
@@ -126,7 +123,7 @@ def _list_findings(listed: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
 
 
 def disjoint_pairs(image_sets: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield every two sets that must not share an image; repairing removes a shared image from the first of the two."""
+    """Yield the pairs of sets that must not share an image. A repair removes a shared image from the first set of the pair."""
 
     def rank(name: str) -> int:
         return DISJOINT_SETS.index(name.casefold())

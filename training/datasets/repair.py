@@ -21,7 +21,7 @@ from training.data.voc_reader import parse_annotation
 from training.data.voc_writer import new_dataset, set_text, write_box
 from training.datasets.check import DatasetCheck, disjoint_pairs
 from training.datasets.inspect_sample import InspectedSample
-from training.datasets.partial import repaired_labelled
+from training.datasets.labelled_findings import repaired_labelled
 from training.errors import DatasetError
 
 
@@ -29,7 +29,7 @@ from training.errors import DatasetError
 class RepairSummary:
     """Contents of a repaired copy."""
 
-    photos: int
+    images: int
     rewritten: int  # changed annotations
     left_out: int  # names of the original that are in no list of the copy
 

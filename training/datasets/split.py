@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import SettingError
+from detector.messages import count_of
 from training.data.voc_layout import LISTS
 from training.data.voc_reader import Sample
 from training.data.voc_writer import list_text
@@ -44,9 +45,10 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
         raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")
     groups = _groups(samples)
     counts = _counts(samples, groups)
-    in_val = _improved(counts / counts.sum(axis=0), _random(len(counts), val, seed), val)
+    in_val = _improve(counts / counts.sum(axis=0), _random_split(len(counts), val, seed), val)
     if in_val.all() or not in_val.any():
-        raise DatasetError(f"{len(samples)} images ({len(counts)} different ones) are too few for a val fraction of {val}.")
+        images = f"{count_of(len(samples), 'image')}, {len(counts):,} without duplicates"
+        raise DatasetError(f"the data set has too few images for a val fraction of {val}: {images}.")
     assigned = [(sample, bool(in_val[group])) for sample, group in zip(samples, groups, strict=True)]
     return Split(
         tuple(sample.name for sample, is_val in assigned if not is_val),
@@ -108,13 +110,13 @@ def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.floa
     return counts
 
 
-def _random(count: int, val: float, seed: int) -> NDArray[np.bool_]:
+def _random_split(count: int, val: float, seed: int) -> NDArray[np.bool_]:
     in_val = np.zeros(count, np.bool_)
     in_val[np.random.default_rng(seed).permutation(count)[: round(count * val)]] = True
     return in_val
 
 
-def _improved(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
+def _improve(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
     """Move groups between the sets until no move improves the objective.
 
     fractions: (groups, columns), each group's part of the column's total.

@@ -34,7 +34,7 @@ class Cluster:
 
         Args:
             workers: HOST:PORT of all workers, separated by commas.
-            index: Which of them this process is. Default: JOB_COMPLETION_INDEX, which Kubernetes sets in a job with completionMode
+            index: Position of this process in that list. Default: JOB_COMPLETION_INDEX, which Kubernetes sets in a job with completionMode
                 Indexed.
             environment: Environment variables.
 

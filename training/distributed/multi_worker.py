@@ -36,7 +36,7 @@ _TENSORFLOW_REASON_MARK = "aborted by: "
 """Precedes TensorFlow's own description of the failure."""
 _WORD = 4  # bytes
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 
 
 class MultiWorkerGroup(ProcessGroup):
@@ -112,7 +112,7 @@ class MultiWorkerGroup(ProcessGroup):
         try:
             context.context().report_error_to_cluster(tf.errors.ABORTED, f"{_REASON_MARK}{reason}")
         except tf.errors.OpError as error:  # the other workers have ended already
-            _log.info("The other workers could not be informed: %s", error)
+            logger.info("The other workers could not be informed: %s", error)
 
     def _reason(self, message: str) -> str:
         tasks = sorted({int(number) for number in re.findall(r"/task:(\d+)", message)} - {self.shard.index})

@@ -17,9 +17,9 @@ class Shard:
     index: int = 0
     count: int = 1  # of shards
 
-    def of(self, photos: int) -> range:
-        """Return the positions of a batch of `photos` images that belong to this shard. The shards in order form the batch."""
-        return range(photos * self.index // self.count, photos * (self.index + 1) // self.count)
+    def of(self, images: int) -> range:
+        """Return the positions of a batch of `images` images that belong to this shard. The shards in order form the batch."""
+        return range(images * self.index // self.count, images * (self.index + 1) // self.count)
 
 
 WHOLE_BATCH = Shard()

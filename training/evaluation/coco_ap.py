@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from detector.detections import Detections
 from detector.errors import MissingExtra
 from training.evaluation.voc_ap import ImageTruth
@@ -92,9 +90,3 @@ def _results(truth: Any, detections: Sequence[Detections]) -> Any:
 def _box(box: list[float]) -> dict[str, Any]:
     width, height = box[2] - box[0], box[3] - box[1]
     return {"bbox": [box[0], box[1], width, height], "area": width * height}
-
-
-def interpolated_ap(precision: np.ndarray[Any, np.dtype[np.float64]], recall: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Return the mean, over recall 0, 0.01, ..., 1, of the best precision at that recall or more: COCO's AP at one IoU threshold."""
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(np.mean(envelope[np.searchsorted(recall, np.linspace(0, 1, 101), side="left")]))

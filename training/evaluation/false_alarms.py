@@ -1,4 +1,4 @@
-"""False alarms: detections of a class in images that do not show it; and the confidence threshold that balances them with misses."""
+"""False alarms: detections of a class in images that do not show it. Also the confidence threshold with the best F1."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
 from detector.errors import ImageError
 from detector.imaging.image import read_image
+from detector.messages import count_of
 from training.data.voc_layout import find_images
 from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
@@ -107,7 +108,7 @@ def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
     label = min(few, key=lambda each: (few[each], each))
     count = few[label]
     return (
-        f"the validation set has only {count} {'box' if count == 1 else 'boxes'} of {label}: one box changes its AP50 by about "
+        f"the validation set has only {count_of(count, 'box')} of {label}: one box changes its AP50 by about "
         f"{round(100 / count)} points. Add validation images before you rely on AP50."
     )
 
@@ -122,8 +123,8 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
             f"{shares['0.5']:.1%} at 0.5."
         )
     if confidence := conclusion.get("confidence"):
-        shown = ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion["new_labels"] if label in confidence)
-        sentences += [f"Suggested confidence (best F1): {shown}."] if shown else []
+        thresholds = ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion["new_labels"] if label in confidence)
+        sentences += [f"Suggested confidence (best F1): {thresholds}."] if thresholds else []
     if warning := conclusion.get("warning"):
         sentences.append(f"Warning: {warning}")
     return sentences

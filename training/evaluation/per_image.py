@@ -34,9 +34,9 @@ class ImageResult:
     def describe(self, labels: Sequence[str], max_parts: int = 5) -> str:
         """Return what is wrong, or how many objects were found."""
         scores, detected, true = self.detections.scores, self.detections.class_ids, self.truth.class_ids
-        parts = [f"{labels[true[one]]} detected as {labels[detected[other]]} ({scores[other]:.0%})" for one, other in self.confused]
-        parts += [f"{labels[detected[one]]} ({scores[one]:.0%}) without an object" for one in self.false_positives]
-        parts += [f"{labels[true[one]]} missed" for one in self.missed]
+        parts = [f"{labels[true[box]]} detected as {labels[detected[found]]} ({scores[found]:.0%})" for box, found in self.confused]
+        parts += [f"{labels[detected[found]]} ({scores[found]:.0%}) without an object" for found in self.false_positives]
+        parts += [f"{labels[true[box]]} missed" for box in self.missed]
         if not parts:
             return f"all {len(self.correct)} found" if len(self.correct) > 1 else "found" if self.correct else "no object, no detection"
         return ", ".join(parts[:max_parts]) + (f" and {len(parts) - max_parts} more" if len(parts) > max_parts else "")
@@ -51,15 +51,15 @@ def image_results(evaluation: Evaluation) -> list[ImageResult]:
 def _result(index: int, detections: Detections, truth: ImageTruth, iou_threshold: float = 0.5) -> ImageResult:
     overlaps = box_iou(truth.boxes, detections.boxes)
     matches = match_boxes(overlaps, iou_threshold)
-    counted = [(one, other) for one, other in matches if not truth.difficult[one]]
-    same_class = [(one, other) for one, other in counted if truth.class_ids[one] == detections.class_ids[other]]
-    missed = set(np.flatnonzero(~truth.difficult).tolist()) - {one for one, _ in matches}
-    false_positives = set(range(len(detections))) - {other for _, other in matches}
+    counted = [(box, found) for box, found in matches if not truth.difficult[box]]
+    same_class = [(box, found) for box, found in counted if truth.class_ids[box] == detections.class_ids[found]]
+    missed = set(np.flatnonzero(~truth.difficult).tolist()) - {box for box, _ in matches}
+    false_positives = set(range(len(detections))) - {found for _, found in matches}
     return ImageResult(
         index,
         detections,
         truth,
-        tuple(float(detections.scores[other] * overlaps[one, other]) for one, other in same_class),
+        tuple(float(detections.scores[found] * overlaps[box, found]) for box, found in same_class),
         tuple(pair for pair in counted if pair not in same_class),
         tuple(sorted(missed)),
         tuple(sorted(false_positives)),

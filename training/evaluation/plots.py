@@ -14,7 +14,7 @@ from training.plotting import COLOURS, escape_label, save_png
 
 MAX_CLASSES_PER_PLOT = len(COLOURS)
 """With more classes, each class has its own plot."""
-COLUMNS = 3
+PLOT_COLUMNS = 3
 MAX_CURVE_POINTS = 400
 """Longer curves are thinned out, because a data set may have a million detections."""
 
@@ -38,9 +38,9 @@ def precision_recall_figure(evaluation: Evaluation) -> Figure:
         axes.set(xlabel="recall", ylabel="precision", title=f"AP50 {evaluation.ap50:.3f}")
         axes.legend(title="class, AP50", fontsize="small")
         return figure
-    rows = ceil(len(classes) / COLUMNS)
+    rows = ceil(len(classes) / PLOT_COLUMNS)
     figure = Figure(figsize=(6.4, 1.7 * rows), layout="constrained")
-    grid = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, PLOT_COLUMNS, sharex=True, sharey=True, squeeze=False)
     for axes, (label, result) in zip(grid.flat, classes.items(), strict=False):
         _curve(axes, result, COLOURS[0], "")
         axes.set_title(f"{escape_label(label)} {result.ap:.2f}", fontsize=8)

@@ -41,9 +41,9 @@ raccoon the weights differed from uncached training by 4 % of their change (floa
 VIEWS_PER_CALL = 8
 """Views that are computed together."""
 MAX_REGIONS = 4
-"""Partially labelled regions of a view: the tiles of a mosaic."""
+"""Maximum number of partially labelled regions in a view: a mosaic has four tiles."""
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 StopRequested = Callable[[], bool]
 
 
@@ -134,7 +134,7 @@ class FeatureCache:
                 try:
                     return file.open()
                 except FeatureFileError as error:
-                    _log.warning("%s The features are computed again.", error)
+                    logger.warning("%s The features are computed again.", error)
             file.make_room(int(self.batches.config.cache_gigabytes * 1e9))
             try:
                 file.write(self._compute(kind, file, events, stop_requested))

@@ -18,7 +18,7 @@ STALE_MEMORY = (
     "and the new model does not carry them. Leave out --unfreeze-at and --freeze to avoid this."
 )
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class KeptClasses:
         else:
             keep = config.classes == "keep" and same_head
         if usable and keep and not can_freeze:
-            _log.warning("%s", STALE_MEMORY)
+            logger.warning("%s", STALE_MEMORY)
         is_valid = can_freeze and (keep or config.classes == "replace" or config.frozen_epochs >= config.epochs)
         new = tuple(label for label in labels if label not in model.spec.labels)
         all_labels = (*model.spec.labels, *new) if keep else tuple(labels)

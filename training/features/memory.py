@@ -23,7 +23,7 @@ from training.features.basis import Basis, Codes, decompress
 from training.features.split_point import StoredLayer, stored_layers
 
 HELD_OUT_EVERY = 6
-"""Of a memory with at least this many images, every sixth is not trained on: false alarms are counted on these."""
+"""Every sixth image is held out of training to count false alarms, if the memory has at least this many images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class RememberedImage:
     boxes: Boxes  # (N, 4) xyxy, network pixels
     labels: tuple[str, ...]  # (N,)
     roles: NDArray[np.int8]  # (N,) a Role each
-    labelled: frozenset[str]  # the labels that are exhaustive; objects of other labels may be present without a box
+    labelled: frozenset[str]  # the labels of which every object has a box; objects of other labels may lack one
 
     def truth(self, labels: Sequence[str], absent: frozenset[str]) -> GroundTruth:
         """Return the ground truth for a model.
@@ -56,7 +56,7 @@ class Memory:
     """Remembered images, and the bases of their codes."""
 
     layers: tuple[str, ...]  # feature layers, in network order
-    bases: Mapping[str, Basis]  # by feature layer; of the layer that is stored for it
+    bases: Mapping[str, Basis]  # of the stored layers, by the feature layer that each replaces
     images: tuple[RememberedImage, ...]
 
     @property
@@ -151,14 +151,14 @@ def is_held_out(index: int, count: int) -> bool:
 
 
 def select_balanced(labels: Sequence[Iterable[str]], count: int, seed: int) -> list[int]:
-    """Choose images such that rare labels are represented as well as possible.
+    """Choose images so that rare labels are represented as well as possible.
 
-    Again and again, the label with the fewest chosen images gets one more. Images without boxes count as a label of their own.
+    Each round adds an image with the label that has the fewest chosen images. Images without boxes count as a label of their own.
 
     Args:
         labels: Labels of each image's boxes.
         count: How many images to choose.
-        seed: Of the random order among equals.
+        seed: Seed of the random order of images with the same label.
 
     Returns:
         Sorted indices.

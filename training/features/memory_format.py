@@ -24,7 +24,7 @@ from weights.formats.memory_entries import MemoryEntries
 from weights.formats.spec_json import parse_strict_json
 
 FORMAT = 1
-MAX_IMAGES = 20_000
+MAX_MEMORY_IMAGES = 20_000
 MAX_DECODED_BYTES = 2**31
 """Limit for the codes of all images together, which training keeps in memory."""
 
@@ -79,7 +79,7 @@ def memory_from_entries(entries: MemoryEntries, model: Model) -> Memory:
 def _parse(index: Any, entries: MemoryEntries, model: Model) -> Memory:
     _check(index["format"] == FORMAT, f"its format is {index['format']!r}, and this Boxwright reads {FORMAT}")
     layers = tuple(str(name) for name, _, _ in index["layers"])
-    _check(0 < len(layers) == len(set(layers)), "it has no layers, or one of them twice")
+    _check(0 < len(layers) == len(set(layers)), "it has no layers, or names a layer twice")
     _check_layers(layers, index["layers"], model)
     bases, position = {}, 0
     for name, channels, components in index["layers"]:
@@ -130,7 +130,7 @@ def _basis(data: bytes, position: int, channels: int, components: int) -> tuple[
 
 
 def _images(index: Mapping[str, Any], features: bytes) -> tuple[RememberedImage, ...]:
-    _check(0 < len(index["images"]) <= MAX_IMAGES, f"it has {len(index['images'])} images; the limit is {MAX_IMAGES}")
+    _check(0 < len(index["images"]) <= MAX_MEMORY_IMAGES, f"it has {len(index['images'])} images; the limit is {MAX_MEMORY_IMAGES}")
     labels: list[str] = index["labels"]
     _check(all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels), "its labels are not unique texts")
     images, position = [], 0

@@ -60,8 +60,8 @@ def make_memory(
         raise ConfigError(f"{model.name}: the network has no layers before its head, so it cannot have a memory.")
     chosen = choose(samples, count)
     sources = stored_layers(model.spec.network, layers)
-    some = chosen[:: -(-len(chosen) // BASIS_IMAGES)]
-    outputs = [features for _, features in _features(model, sources, some, size)]
+    basis_samples = chosen[:: -(-len(chosen) // BASIS_IMAGES)]
+    outputs = [features for _, features in _features(model, sources, basis_samples, size)]
     cells = {
         each.feature_layer: np.concatenate([one[each.name].reshape(-1, one[each.name].shape[-1]) for one in outputs]) for each in sources
     }

@@ -12,7 +12,7 @@ from training.data.voc_reader import Sample
 from training.evaluation.per_image import ImageResult, select_examples
 from training.report.content import ImageSheet, ReportImage
 
-MAX_IMAGES = 6
+MAX_SHEET_IMAGES = 6
 """Images of each kind."""
 MAX_IMAGE_SIDE = 800
 """Pixels. The page shows the images smaller until they are opened."""
@@ -27,7 +27,7 @@ TITLES = {
 
 def image_sheets(samples: Sequence[Sample], results: Sequence[ImageResult], labels: Sequence[str]) -> dict[str, ImageSheet]:
     """Return a sheet for each kind that has images: "worst", "missed", "best". Raises ImageError, OSError."""
-    selected = select_examples(results, MAX_IMAGES)
+    selected = select_examples(results, MAX_SHEET_IMAGES)
     return {
         kind: ImageSheet(TITLES[kind], [_draw(samples[result.index], result, labels) for result in chosen])
         for kind, chosen in selected.items()

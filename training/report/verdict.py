@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import isnan
 from shlex import quote
 
+from detector.messages import count_of
 from training.evaluation.false_alarms import SOURCES, few_boxes_warning
 from training.report.content import NextStep, Results
 from training.run.record import RunRecord
@@ -69,12 +70,7 @@ def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _size(results: Results) -> str:
-    return f"{_count(results.images, 'image')}, {_count(sum(results.boxes.values()), 'box')}"
-
-
-def _count(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("x") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
+    return f"{count_of(results.images, 'image')}, {count_of(sum(results.boxes.values()), 'box')}"
 
 
 def _duration(seconds: float) -> str:

@@ -24,7 +24,7 @@ from weights.atomic_files import atomic_write
 MAX_CHECKPOINTS = 2
 """Checkpoints in a run folder: the newest, and the one before in case the newest is damaged."""
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         try:
             return load_checkpoint(path)
         except CheckpointError as error:
-            _log.warning("%s The previous checkpoint is used.", error)
+            logger.warning("%s The previous checkpoint is used.", error)
     raise CheckpointError(f"{folder}: no checkpoint can be read. Start a new run.")
 
 

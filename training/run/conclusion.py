@@ -15,7 +15,7 @@ from training.features.memory_format import memory_to_entries
 from training.features.remember import choose, make_memory, remember
 from training.features.replay import replay_samples
 from training.modeling.transfer import backbone_layers
-from training.run.remembered import detect_in_held_out, nothing_shown
+from training.run.remembered import detect_in_held_out, empty_truths
 from training.run.setup import RunSetup
 from weights.formats.provenance import CONFIDENCE_KEY, confidence_text, recorded_confidence
 from weights.formats.safetensors import load_model, save_model
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from training.run.run import Run
 
 NEW_SHARE = 5
-"""At least a fifth of the result's memory is for the new images."""
+"""The new images get at least 1 / NEW_SHARE of the result's memory."""
 
 
 def conclude(run: "Run") -> None:
@@ -39,7 +39,7 @@ def conclude(run: "Run") -> None:
     for label in evaluation.classes:
         class_id = model.spec.labels.index(label)
         images = negatives if label in setup.kept.new_labels else []
-        truths = [*evaluation.truths, *nothing_shown(len(images))]
+        truths = [*evaluation.truths, *empty_truths(len(images))]
         if (confidence := best_confidence([*evaluation.detections, *images], truths, class_id)) is not None:
             thresholds[label] = confidence
     memory = new_memory(setup, model) if setup.config.memory else None

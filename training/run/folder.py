@@ -26,7 +26,7 @@ from training.run.metrics_log import MetricsLog
 from training.task import Task
 from weights.atomic_files import atomic_write
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RunFolder:
         now |= {name: value for name, value in (("memory", memory), ("labelled", labelled)) if value is not None}
         recorded = self.environment()
         if not recorded:
-            _write(self._environment_path, _json(now))
+            _write(self.path / "environment.json", _json(now))
         for key, description in (("data", "the data set"), ("start", "the initial model"), ("memory", "the memory of the initial model")):
             if recorded and recorded.get(key) != now.get(key):
                 raise TrainingError(
@@ -125,19 +125,19 @@ class RunFolder:
         if threads != now["threads"]:
             changes.append(f"{threads} threads -> {now['threads']} (set TF_NUM_INTRAOP_THREADS={threads} to restore)")
         if changes:
-            _log.warning(
+            logger.warning(
                 "%s: the environment has changed since the run began: %s. The last bits of the weights may differ.",
                 self.path, "; ".join(changes),
             )  # fmt: skip
 
     def environment(self) -> dict[str, Any]:
         """Return the content of environment.json, or {} if the run ended before it was written."""
-        return json.loads(self._environment_path.read_text(encoding="utf-8")) if self._environment_path.is_file() else {}
+        return self._read("environment.json") or {}
 
     def clear_outcome(self) -> None:
         """Delete outcome.json and conclusion.json of an earlier part of the run: the run continues."""
-        self._outcome_path.unlink(missing_ok=True)
-        self._conclusion_path.unlink(missing_ok=True)
+        (self.path / "outcome.json").unlink(missing_ok=True)
+        (self.path / "conclusion.json").unlink(missing_ok=True)
 
     def write_outcome(self, reason: str, *, step: int, seconds: float) -> None:
         """Write outcome.json.
@@ -147,31 +147,23 @@ class RunFolder:
             step: The last step.
             seconds: Duration since the run began or was last resumed.
         """
-        _write(self._outcome_path, _json({"why": reason, "step": step, "seconds": round(seconds, 1)}))
+        _write(self.path / "outcome.json", _json({"why": reason, "step": step, "seconds": round(seconds, 1)}))
 
     def outcome(self) -> dict[str, Any] | None:
         """Return the content of outcome.json, or None if the run is in progress or was killed."""
-        return json.loads(self._outcome_path.read_text(encoding="utf-8")) if self._outcome_path.is_file() else None
+        return self._read("outcome.json")
 
     def write_conclusion(self, conclusion: Mapping[str, Any]) -> None:
         """Write conclusion.json: false alarms, confidence thresholds and the memory of the result."""
-        _write(self._conclusion_path, _json(conclusion))
+        _write(self.path / "conclusion.json", _json(conclusion))
 
     def conclusion(self) -> dict[str, Any]:
         """Return the content of conclusion.json, or {} if the run has not ended."""
-        return json.loads(self._conclusion_path.read_text(encoding="utf-8")) if self._conclusion_path.is_file() else {}
+        return self._read("conclusion.json") or {}
 
-    @property
-    def _conclusion_path(self) -> Path:
-        return self.path / "conclusion.json"
-
-    @property
-    def _outcome_path(self) -> Path:
-        return self.path / "outcome.json"
-
-    @property
-    def _environment_path(self) -> Path:
-        return self.path / "environment.json"
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 class WorkerFolder(RunFolder):
@@ -180,15 +172,7 @@ class WorkerFolder(RunFolder):
     def __init__(self) -> None:
         super().__init__(Path("run"))
 
-    def record_environment(
-        self,
-        train: Sequence[Sample],
-        val: Sequence[Sample],
-        initial_arrays: Arrays,
-        *,
-        memory: str | None = None,
-        labelled: Sequence[str] | None = None,
-    ) -> None:
+    def record_environment(self, *_: object, **__: object) -> None:
         """Do nothing."""
 
     def clear_outcome(self) -> None:

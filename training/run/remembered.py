@@ -33,13 +33,13 @@ def detect_in_held_out(trainer: Trainer, model: Model, remembered: MemoryBatches
         for size, indices in by_size.items():
             spec = replace(model.spec, input_size=size)
             for first in range(0, len(indices), IMAGES_PER_CALL):
-                some = indices[first : first + IMAGES_PER_CALL]
-                for index, logits in zip(some, trainer.logits_of_features(remembered.features(some), size), strict=True):
+                batch = indices[first : first + IMAGES_PER_CALL]
+                for index, logits in zip(batch, trainer.logits_of_features(remembered.features(batch), size), strict=True):
                     boxes, scores = decode(logits, spec.anchors, spec.stride, above=SCORE_THRESHOLD)
                     found[index] = suppress(boxes, scores, SCORE_THRESHOLD, DEFAULT_IOU)
     return [found[index] for index in remembered.held_out]
 
 
-def nothing_shown(count: int) -> list[ImageTruth]:
+def empty_truths(count: int) -> list[ImageTruth]:
     """Return the ground truth of images without objects."""
     return [ImageTruth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_)) for _ in range(count)]

@@ -28,7 +28,7 @@ from training.modeling.transfer import InitialModel, frozen_layers
 from training.task import Task
 from weights.formats.memory_entries import memory_checksum
 
-_log = logging.getLogger("boxwright.training")
+logger = logging.getLogger("boxwright.training")
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _read_sets(task: Task, config: Config, group: ProcessGroup) -> tuple[list[Sa
 def _warn_of_unusable_boxes(task: Task, train: Sequence[Sample], val: Sequence[Sample], labels: Sequence[str]) -> None:
     for name, samples in ((task.train_set, train), (task.val_set, val)):
         if warning := check_boxes(name, samples, labels):
-            _log.warning("%s", warning)
+            logger.warning("%s", warning)
 
 
 def _check_replay(config: Config, model: Model) -> None:
@@ -149,7 +149,7 @@ def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence
 def _warn_of_shared_images(train: Sequence[Sample], val: Sequence[Sample]) -> None:
     shared = {sample.image_path for sample in train} & {sample.image_path for sample in val}
     if shared:
-        _log.warning(
+        logger.warning(
             "%d of the %d validation images are also training images, such as %s: the AP overestimates the quality on new images.",
             len(shared), len(val), min(shared).name,
         )  # fmt: skip
@@ -160,4 +160,4 @@ def _warn_of_unused_labels(train: Sequence[Sample]) -> None:
     used = {label for sample in train for label in sample.labels}
     unused = {label for sample in train for label in sample.labelled or ()} - used
     if unused:
-        _log.warning("labelled.json names %s, which no box of the training set has. Check the spelling.", ", ".join(sorted(unused)))
+        logger.warning("labelled.json names %s, which no box of the training set has. Check the spelling.", ", ".join(sorted(unused)))

@@ -15,7 +15,7 @@ class InterruptHandler:
     """
 
     def __init__(self, group: ProcessGroup = SINGLE_PROCESS) -> None:
-        self._team = group
+        self._group = group
         self._received = self._agreed = False
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -30,11 +30,11 @@ class InterruptHandler:
     @property
     def requested(self) -> bool:
         """True if the run should stop now. With several workers, all have agreed on this."""
-        return self._received if self._team.count == 1 else self._agreed
+        return self._received if self._group.count == 1 else self._agreed
 
     def agree(self) -> bool:
         """Return True if any worker received a signal. All workers call this after the same step."""
-        self._agreed = self._team.any(self._received)
+        self._agreed = self._group.any(self._received)
         return self._agreed
 
     def _record(self, _number: int, _frame: FrameType | None) -> None:

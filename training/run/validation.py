@@ -45,10 +45,10 @@ class Validator:
         for first in range(0, images_count, batch_size):
             images, targets = self.setup.val_batches.batch(first // batch_size)
             count = min(batch_size, images_count - first)  # the last batch is filled up with images from the beginning
-            loss, batch_divisor = self.trainer.loss_of_logits(engine(images[:count]), _head(targets, count))
+            loss, batch_divisor = self.trainer.loss_of_logits(engine(images[:count]), _first(targets, count))
             total, divisor = total + loss, divisor + batch_divisor
         return total / divisor
 
 
-def _head(targets: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _first(targets: Mapping[str, Any], count: int) -> dict[str, Any]:
     return {name: array[:count] for name, array in targets.items()}

@@ -8,7 +8,7 @@ EVERYDAY = Path(__file__).with_name("everyday.safetensors")
 EVERYDAY_INT8 = Path(__file__).with_name("everyday-int8.safetensors")
 """`everyday` in 8 bits, faster on processors with VNNI. It has no memory."""
 
-SAMPLE_PHOTO = Path(__file__).with_name("sample.jpg")
+SAMPLE_IMAGE = Path(__file__).with_name("sample.jpg")
 """Chelsea the cat (Stéfan van der Walt, CC0; see docs/photos/README.md). Exports are verified on this image."""
 
 EMBEDDED = {"everyday": EVERYDAY, "everyday-int8": EVERYDAY_INT8}

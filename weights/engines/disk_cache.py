@@ -40,7 +40,7 @@ from weights.hub import cache
 if TYPE_CHECKING:
     from detector.engines.openvino import OpenvinoEngine
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 METADATA = "metadata"
 HASH_BLOCK_BYTES = 2**23
@@ -90,7 +90,7 @@ def read_engine(key: str, *, concurrent_sessions: bool = True) -> CachedEngine |
         engine = _load_engine(folder, metadata, len(spec.anchors), concurrent_sessions)
         cached = CachedEngine(metadata["name"], spec, metadata["provenance"], quantization, engine)
     except (OSError, ValueError, KeyError, TypeError, ModelError, EngineCacheError) as error:
-        log.warning("the cached engine %s is damaged (%s); the engine is built again", folder, error)
+        logger.warning("the cached engine %s is damaged (%s); the engine is built again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)
         return None
     _mark_as_used(folder)
@@ -100,7 +100,7 @@ def read_engine(key: str, *, concurrent_sessions: bool = True) -> CachedEngine |
 def is_private(*paths: Path) -> bool:
     """Return whether only the owner of the process can write the paths. Otherwise log which one is not used."""
     if unsafe := next((path for path in paths if not _only_owner_can_write(path)), None):
-        log.warning("%s is not used: other users can write it. Delete it, or restrict its owner and permissions. %s", unsafe, _HINT)
+        logger.warning("%s is not used: other users can write it. Delete it, or restrict its owner and permissions. %s", unsafe, _HINT)
     return unsafe is None
 
 
@@ -126,7 +126,7 @@ def persist_engine(key: str, model: Model, engine: "OnnxEngine | OpenvinoEngine"
             _load_engine(folder, facts, len(model.spec.anchors), concurrent_sessions=False)  # raises if it cannot be read again
             _write_metadata(folder, model, facts)
     except (OSError, EngineCacheError) as error:
-        log.warning("the engine of %s is not cached for the next start: %s. %s", model.name, error, _HINT)
+        logger.warning("the engine of %s is not cached for the next start: %s. %s", model.name, error, _HINT)
 
 
 @contextmanager

@@ -128,8 +128,10 @@ def possible_choices(source: "ModelSource", options: EngineOptions, *, raced: bo
     groups = [names] if raced else [("onnxruntime",) if "onnxruntime" in names else names, names]
     precisions = [allowed] if options.precision not in (None, "auto") or "float32" in allowed else [allowed, ("float32",)]
     for engine_names in groups:
-        for wanted in precisions:  # TensorFlow computes the rounded kernels of an 8-bit model in float32
-            pairs = [(name, each) for name in engine_names for each in wanted if not unsupported_reason(name, each, options.device)]
+        for precision_choices in precisions:  # TensorFlow computes the rounded kernels of an 8-bit model in float32
+            pairs = [
+                (name, each) for name in engine_names for each in precision_choices if not unsupported_reason(name, each, options.device)
+            ]
             if pairs:
                 return [Choice(versions.sources[each], cast(EngineKind, name), each, options) for name, each in pairs]
     raise SettingError(f"{unsupported_reason(names[-1], allowed[0], options.device)}.")

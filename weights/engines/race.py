@@ -1,7 +1,8 @@
 """Race of engines on one model: time them in interleaved rounds, each in its own process, and store the winner.
 
-Interleaving matters more than the number of rounds: the speed of a machine drifts, and other programs use it too. A separate process
-for each engine measures its memory, and returns it. The speed of a network does not depend on the image, so the images are noise.
+Interleaving matters more than the number of rounds: the speed of a machine drifts, and other programs use it too. Each engine has its own
+process, so that its memory can be measured and is freed at the end. The speed of a network does not depend on the image, so the images are
+noise.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ from weights.engines.options import EngineKind
 logger = logging.getLogger(__name__)
 
 RACE_SECONDS = 1.0
-"""Time of all calls of a race together."""
+"""Total time of all calls of a race."""
 MIN_ROUNDS, MAX_ROUNDS = 5, 100
 TIMEOUT_SECONDS = 120.0
 """A process that takes longer to load or to compute is stopped."""
@@ -87,15 +88,15 @@ def race(jobs: Sequence[Job], *, seconds: float = RACE_SECONDS, throughput_secon
         processes: dict[Job, _Process] = {}
         for job in jobs:
             try:
-                processes[job] = stack.enter_context(_started(job))
+                processes[job] = stack.enter_context(_start(job))
             except JobFailed as error:
                 results[job] = JobResult(job, error=str(error))
         times: dict[Job, list[float]] = {job: [] for job in processes}
-        first = sum(_timed(processes, job, times) for job in processes)
+        first = sum(_time_call(processes, job, times) for job in processes)
         rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, int(seconds / first))) if first else 0
         for _ in range(rounds):
             for job in processes:
-                _timed(processes, job, times)
+                _time_call(processes, job, times)
         for job, process in processes.items():
             try:
                 rate = process.ask(f"throughput {throughput_seconds}") if throughput_seconds else 0.0
@@ -194,7 +195,7 @@ class _Process:
 
 
 @contextmanager
-def _started(job: Job) -> Iterator[_Process]:
+def _start(job: Job) -> Iterator[_Process]:
     command = [sys.executable, "-m", "weights.engines.race_worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -203,7 +204,7 @@ def _started(job: Job) -> Iterator[_Process]:
             process.kill()
 
 
-def _timed(processes: dict[Job, _Process], job: Job, times: dict[Job, list[float]]) -> float:
+def _time_call(processes: dict[Job, _Process], job: Job, times: dict[Job, list[float]]) -> float:
     """Measure one call and return its seconds; 0 for a process that has ended, which `throughput` or the median reports."""
     try:
         seconds = float(processes[job].ask("latency"))

@@ -1,4 +1,4 @@
-"""One contender of `race`, in its own process.
+"""One engine of a race (`race`), in its own process.
 
 python -m weights.engines.race_worker
 

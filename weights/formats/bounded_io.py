@@ -1,4 +1,4 @@
-"""Reading of untrusted files, with limits on what they can demand."""
+"""Read untrusted files within size limits."""
 
 import os
 import stat

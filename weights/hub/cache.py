@@ -17,7 +17,7 @@ from weights.atomic_files import atomic_write, file_lock, sync_folder
 from weights.errors import DiskError
 from weights.hub.catalogue import Entry
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HASHES_FILE = "hashes.json"
 
@@ -115,7 +115,7 @@ def record_sha256(entry: Entry, sha256: str) -> None:
         if entry.name in hashes:  # another process recorded it first
             return
         _write_hashes(hashes | {entry.name: sha256})
-    log.info("no sha256 is published for %s; %s is recorded in %s, and later files must match it", entry.name, sha256, path)
+    logger.info("no sha256 is published for %s; %s is recorded in %s, and later files must match it", entry.name, sha256, path)
 
 
 def forget_sha256(entry: Entry) -> None:

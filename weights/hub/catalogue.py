@@ -6,12 +6,12 @@ The data is in catalogue.toml. This module turns it into `Entry` objects, and an
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
 from detector.errors import UnknownModel
+from detector.messages import did_you_mean
 from detector.network import Conv, Network, ReorgOrder, darknet19, tiny_yolov2, yolov2
 from detector.shapes import parameters
 from detector.spec import Edges, Fit, ModelSpec, Resample
@@ -84,13 +84,12 @@ def _entry(name: str, fields: Mapping[str, Any], table: Mapping[str, Any]) -> En
 
 
 def entry_of(name: str) -> Entry:
-    """Return the catalogue entry of that name. Raises UnknownModel, with the nearest name or all names."""
+    """Return the catalogue entry of that name. Raises UnknownModel, with the nearest name and all names."""
     if name in EMBEDDED:
         raise UnknownModel(f"{name} ships with the package; there is nothing to pull, verify or remove.")
     if name not in entries():
-        close = get_close_matches(name.lower(), entries(), n=1)
-        suggestion = f"Did you mean {close[0]!r}?" if close else f"It has {', '.join(entries())}."
-        raise UnknownModel(f"the catalogue has no model {name!r}. {suggestion}")
+        hint = did_you_mean(name, (*EMBEDDED, *entries()))
+        raise UnknownModel(f"the catalogue has no model {name!r}.{hint} It has {', '.join(entries())}.")
     return entries()[name]
 
 

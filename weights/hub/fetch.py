@@ -17,7 +17,7 @@ from weights.hub.mirrors import is_offline, mirror_addresses, redact_password
 from weights.hub.partial_file import CHUNK_BYTES, PartialFile, ProgressCallback, partial_for
 from weights.hub.pulled import check_pulled
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def pull(name: str, *, source: Path | None = None, on_progress: ProgressCallback | None = None) -> Path:
@@ -84,7 +84,7 @@ def _download(entry: Entry, on_progress: ProgressCallback | None) -> Path:
     reasons: list[str] = []
     for address in addresses:
         if reasons:
-            log.info("%s: %s; trying the next address", entry.name, reasons[-1])
+            logger.info("%s: %s; trying the next address", entry.name, reasons[-1])
         try:
             return _download_from(entry, address, partial, on_progress)
         except DiskError:
@@ -110,7 +110,7 @@ def _download_from(entry: Entry, address: str, partial: PartialFile, on_progress
     except ModelFileError as error:
         if not resumed:
             raise
-        log.info("%s, resumed from an earlier download: %s; downloading the whole file again", entry.name, error)
+        logger.info("%s, resumed from an earlier download: %s; downloading the whole file again", entry.name, error)
     download(entry, address, partial, on_progress)
     return _verify_and_move(entry, partial)
 

@@ -8,7 +8,6 @@ The number of requests is bounded: a request that brings no new bytes ends the d
 
 import socket
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -17,22 +16,15 @@ import requests
 from requests.exceptions import ChunkedEncodingError
 from urllib3.exceptions import HTTPError
 
+from detector.version import installed_version
 from weights.errors import FetchError
 from weights.hub.cache import looks_like_html
 from weights.hub.catalogue import Entry
 from weights.hub.mirrors import redact_password
 from weights.hub.partial_file import CHUNK_BYTES, PartialFile, ProgressCallback
 
-
-def _user_agent() -> str:
-    try:
-        installed = version("boxwright")
-    except PackageNotFoundError:  # the code runs from a folder without being installed
-        installed = "0+uninstalled"
-    return f"boxwright/{installed} (object detection; fetches pretrained weights)"
-
-
-USER_AGENT = _user_agent()  # Darknet's site answers 403 to the default user agents of Python libraries
+# Darknet's site answers 403 to the default user agents of Python libraries.
+USER_AGENT = f"boxwright/{installed_version()} (object detection; fetches pretrained weights)"
 TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 
 
@@ -67,7 +59,7 @@ def download(entry: Entry, address: str, partial: PartialFile, on_progress: Prog
 
 
 def _transfer(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None) -> bool:
-    """Make one request. Returns False if the answer does not continue at the end of `partial`, so that it must start again."""
+    """Make one request. Returns False if the response does not continue at the end of `partial`: the download must start again."""
     offset = _reusable_bytes(entry, address, partial)
     headers, hooks = _headers(offset, partial), {"response": _check_redirect}
     with requests.get(address, headers=headers, hooks=hooks, stream=True, timeout=TIMEOUT) as response:
@@ -140,13 +132,13 @@ def _continues_at(response: requests.Response, offset: int) -> bool:
 
 
 def _announced_size(entry: Entry, response: requests.Response, offset: int) -> int | None:
-    """Return the size of the whole file, if known. Raises FetchError for an answer that cannot be the file."""
+    """Return the size of the whole file, if known. Raises FetchError for a response that cannot be the file."""
     if response.status_code != (HTTPStatus.PARTIAL_CONTENT if offset else HTTPStatus.OK):
         raise FetchError(f"it answered {response.status_code} {response.reason}")
     if response.headers.get("Content-Type", "").startswith(("text/html", "application/xhtml")):
         raise FetchError("it answered with an HTML page instead of the file")
     encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":  # a small compressed answer could expand to an endless file
+    if encoding.lower() != "identity":  # a small compressed response could expand to an endless file
         raise FetchError(f"it compressed the file with {encoding}, although the request forbids compression")
     length = response.headers.get("Content-Length", "")
     if not length.isdecimal():

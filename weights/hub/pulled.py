@@ -16,7 +16,7 @@ from weights.hub import cache
 from weights.hub.catalogue import Entry, entries, spec_of
 from weights.hub.partial_file import partial_for
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
@@ -108,7 +108,7 @@ def verify_pulled(entry: Entry) -> VerifiedFile:
     try:
         cache.record_sha256(entry, sha256)
     except DiskError as error:  # the file itself is correct
-        log.warning("the sha256 of %s could not be recorded: %s", entry.name, error)
+        logger.warning("the sha256 of %s could not be recorded: %s", entry.name, error)
     return VerifiedFile(path, path.stat().st_size, sha256, tuple(checked_against))
 
 

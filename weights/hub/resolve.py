@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from detector.errors import UnknownModel
+from detector.messages import did_you_mean
 from detector.spec import Model
 from weights.embedded import EMBEDDED
 from weights.formats.safetensors import content_checksum, load_memory, load_model
@@ -84,9 +85,16 @@ def find_model(name_or_file: str | None, *, on_progress: ProgressCallback | None
     if path.exists():
         return ModelSource(_checked_file(path))
     known = (*EMBEDDED, *entries())
-    close = get_close_matches(name.lower(), known, n=1)
-    suggestion = f"Did you mean {close[0]!r}?" if close else f"Known names: {', '.join(known)}."
-    raise UnknownModel(f"there is no model {name!r}. {suggestion} You can also give the path of a {MODEL_SUFFIX} file.")
+    raise UnknownModel(
+        f"there is no model {name!r}.{did_you_mean(name, known)} Known names: {', '.join(known)}. "
+        f"You can also give the path of a {MODEL_SUFFIX} file."
+    )
+
+
+def check_model(name_or_file: str | None) -> None:
+    """Raise UnknownModel if `find_model` would. A model of the catalogue is not downloaded."""
+    if name_or_file not in entries():
+        find_model(name_or_file)
 
 
 def _checked_file(path: Path) -> Path:

@@ -14,25 +14,25 @@ def parse_gif(data: bytes) -> ImageFile:
     The size includes a first frame that reaches beyond the screen, because the decoder allocates it.
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    start = at = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
+    start = position = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
     control, blocks = b"", 0
     for _ in range(MAX_CHUNKS):
-        if data[at] == _IMAGE:
+        if data[position] == _IMAGE:
             break
-        if data[at] == _TRAILER:
+        if data[position] == _TRAILER:
             raise DamagedImage("the GIF ends before its first frame. Send the whole file.")
-        if data[at] == _EXTENSION:  # its kind, then blocks of up to 255 bytes; an empty block is the last
-            begin = at
-            at += 2
-            while data[at]:
-                at, blocks = at + 1 + data[at], blocks + 1
+        if data[position] == _EXTENSION:  # its kind, then blocks of up to 255 bytes; an empty block is the last
+            begin = position
+            position += 2
+            while data[position]:
+                position, blocks = position + 1 + data[position], blocks + 1
                 if blocks > MAX_CHUNKS:
                     raise DamagedImage(f"the GIF has more than {MAX_CHUNKS:,} blocks before its first frame. Save it again.")
-            if data[begin : begin + 3] == b"\x21\xf9\x04" and at == begin + 7:
-                control = data[begin : at + 1]
-        at += 1
+            if data[begin : begin + 3] == b"\x21\xf9\x04" and position == begin + 7:
+                control = data[begin : position + 1]
+        position += 1
     else:
         raise DamagedImage(f"the GIF has more than {MAX_CHUNKS:,} extensions before its first frame. Save it again.")
-    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, position + 1)
     size = max(width, left + frame_width), max(height, top + frame_height)
-    return ImageFile("GIF", b"".join((data[:start], control, memoryview(data)[at:])), size, 2 * size[0] * size[1])
+    return ImageFile("GIF", b"".join((data[:start], control, memoryview(data)[position:])), size, 2 * size[0] * size[1])

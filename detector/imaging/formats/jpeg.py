@@ -90,21 +90,21 @@ def parse_jpeg(data: bytes) -> ImageFile:
     The decoder gets exactly the segments that were read here, so it cannot find scans that were not counted.
     """
     parts: list[bytes | memoryview] = [data[:2]]
-    view, at = memoryview(data), 2
+    view, position = memoryview(data), 2
     frame: _Frame | None = None
     orientation: int | None = None
     for _ in range(MAX_CHUNKS):
-        match = _MARKER.search(data, at)
+        match = _MARKER.search(data, position)
         scanning = frame is not None and frame.scans > 0
         end = match.start() if match else len(data)
         if scanning:
-            parts.append(view[at:end])  # entropy-coded data of the last scan, or nothing
+            parts.append(view[position:end])  # entropy-coded data of the last scan, or nothing
         if match is None or match[1][0] in (END_OF_IMAGE, START_OF_IMAGE):
             if frame is not None and scanning:
                 return _finish(parts, frame, orientation or 1, ended=match is not None and match[1][0] == END_OF_IMAGE)
             if match is None:
                 raise DamagedImage("the JPEG ends before its pixels begin. Send the whole file.")
-            at = end + 2
+            position = end + 2
             continue
         marker, segment = match[1][0], _segment(data, end)
         if marker in _FRAMES:
@@ -121,16 +121,16 @@ def parse_jpeg(data: bytes) -> ImageFile:
             raise DamagedImage(f"the JPEG is truncated or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
         if marker in _KEPT:
             parts.append(segment)
-        at = end + len(segment)
+        position = end + len(segment)
     raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it again.")
 
 
-def _segment(data: bytes, at: int) -> bytes:
+def _segment(data: bytes, position: int) -> bytes:
     """Return a segment, marker included. Raises struct.error if it is truncated."""
-    (length,) = struct.unpack_from(">H", data, at + 2)
-    if length < 2 or at + 2 + length > len(data):
+    (length,) = struct.unpack_from(">H", data, position + 2)
+    if length < 2 or position + 2 + length > len(data):
         raise struct.error("truncated segment")
-    return data[at : at + 2 + length]
+    return data[position : position + 2 + length]
 
 
 def _finish(parts: list[bytes | memoryview], frame: _Frame, orientation: int, *, ended: bool) -> ImageFile:
@@ -156,12 +156,12 @@ def alternative_end(data: bytes) -> bytes:
 
 def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
     """Raise DamagedImage unless a strip or tile of a TIFF is a JPEG of at most `max_size` with one scan per component."""
-    at = 2
+    position = 2
     for _ in range(MAX_CHUNKS):
-        match = _MARKER.search(data, at)
+        match = _MARKER.search(data, position)
         if match is None or match[1][0] == START_OF_SCAN:
             break
-        at = match.start() + 2
+        position = match.start() + 2
         if match[1][0] in (START_OF_IMAGE, END_OF_IMAGE):
             continue
         segment = _segment(data, match.start())
@@ -171,5 +171,5 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
             if fits and not frame.progressive and data.count(b"\xff\xda") <= len(frame.blocks):
                 return
             break
-        at = match.start() + len(segment)
+        position = match.start() + len(segment)
     raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, or has several scans per component. Save it again.")

@@ -15,16 +15,16 @@ def parse_png(data: bytes) -> ImageFile:
     parts: list[bytes | memoryview] = [data[:8]]
     width, height, depth, colour_type = struct.unpack_from(">IIBB", data, 16)
     orientation: int | None = None
-    at = 8
+    position = 8
     for _ in range(MAX_CHUNKS):
-        if at >= len(data):
+        if position >= len(data):
             break
-        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
+        kind, end = data[position + 4 : position + 8], position + 12 + int.from_bytes(data[position : position + 4])
         if kind in _KEPT:
-            parts.append(memoryview(data)[at:end])
+            parts.append(memoryview(data)[position:end])
         if kind == b"eXIf" and orientation is None:
-            orientation = read_orientation(data[at + 8 : end - 4])
-        at = end
+            orientation = read_orientation(data[position + 8 : end - 4])
+        position = end
     else:
         raise DamagedImage(f"the PNG has more than {MAX_CHUNKS:,} chunks. Save it again.")
     work = width * height * _CHANNELS.get(colour_type, 4) * max(1, depth // 8)

@@ -16,21 +16,21 @@ def parse_webp(data: bytes) -> ImageFile:
         raise DamagedImage(f"the WebP is truncated or corrupt; {len(data):,} bytes were received. Send the whole file.")
     parts: list[bytes | memoryview] = []
     orientation: int | None = None
-    animated, at = False, 12
+    animated, position = False, 12
     for _ in range(MAX_CHUNKS):
-        if at >= len(data):
+        if position >= len(data):
             break
-        kind, end = data[at : at + 4], at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        kind, end = data[position : position + 4], position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
         end += end & 1  # chunks are padded to an even length
         if kind == b"VP8X":
-            flags = bytes([data[at + 8] & (_ANIMATION | _ALPHA)])
-            parts += (data[at : at + 8], flags, data[at + 9 : end])
+            flags = bytes([data[position + 8] & (_ANIMATION | _ALPHA)])
+            parts += (data[position : position + 8], flags, data[position + 9 : end])
         elif kind in (b"VP8 ", b"VP8L", b"ALPH", b"ANIM") or (kind == b"ANMF" and not animated):
-            parts.append(memoryview(data)[at:end])
+            parts.append(memoryview(data)[position:end])
             animated |= kind == b"ANMF"
         elif kind == b"EXIF" and orientation is None:
-            orientation = read_orientation(data[at + 8 : end])
-        at = end
+            orientation = read_orientation(data[position + 8 : end])
+        position = end
     else:
         raise DamagedImage(f"the WebP has more than {MAX_CHUNKS:,} chunks. Save it again.")
     body = b"".join(parts)

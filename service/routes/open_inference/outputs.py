@@ -11,18 +11,18 @@ from service.inference.types import DetectionTensors
 from service.routes.open_inference.schemas import OUTPUT_TENSORS, InferRequest
 
 
-def write_infer(padded: DetectionTensors, request: InferRequest, head: Mapping[str, Any]) -> tuple[bytes, int | None]:
+def write_infer(detections: DetectionTensors, request: InferRequest, first_fields: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """Write the body of an inference response.
 
     Args:
-        padded: Outputs of all images.
+        detections: The detections in all images.
         request: States which outputs are requested, and in which form.
-        head: Fields of the JSON before the outputs.
+        first_fields: Fields of the JSON before the outputs.
 
     Returns:
         The body, and the length of its JSON if binary tensors follow.
     """
-    arrays = _arrays(padded)
+    arrays = _arrays(detections)
     requested: dict[str, bool | None] = {output.name: output.parameters.binary_data for output in request.outputs}
     tensors, binary_parts = [], []
     for name, binary_data in (requested or dict.fromkeys(OUTPUT_TENSORS)).items():
@@ -32,17 +32,17 @@ def write_infer(padded: DetectionTensors, request: InferRequest, head: Mapping[s
             tensors.append(tensor | {"parameters": {"binary_data_size": len(binary_parts[-1])}})
         else:
             tensors.append(tensor | {"data": arrays[name].ravel().tolist()})
-    text = json.dumps({**head, **({} if request.id is None else {"id": request.id}), "outputs": tensors}).encode()
+    text = json.dumps({**first_fields, **({} if request.id is None else {"id": request.id}), "outputs": tensors}).encode()
     return b"".join((text, *binary_parts)), len(text) if binary_parts else None
 
 
-def _arrays(padded: DetectionTensors) -> Mapping[str, NDArray[Any]]:
+def _arrays(detections: DetectionTensors) -> Mapping[str, NDArray[Any]]:
     return {
-        "boxes": padded.boxes,
-        "scores": padded.scores,
-        "classes": padded.class_ids,
-        "labels": padded.labels,
-        "num_detections": padded.counts,
+        "boxes": detections.boxes,
+        "scores": detections.scores,
+        "classes": detections.class_ids,
+        "labels": detections.labels,
+        "num_detections": detections.counts,
     }
 
 

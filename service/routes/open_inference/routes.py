@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from detector.errors import UnknownModel
+from detector.version import installed_version
 from service.errors import IMAGE_ERRORS, BadJson, InvalidApiKey, NoModel, ShuttingDown, UnsupportedMediaType
 from service.inference.pipeline import detect_all
 from service.inference.types import DetectionTensors
@@ -28,11 +29,10 @@ from service.routes.open_inference.schemas import (
 )
 from service.routes.versions import path_parameters
 from service.schemas.error_formats import OPEN_INFERENCE, Responses
-from service.version import installed_version
 
 TAGS = ["open inference protocol"]
 router = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)
-health = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)
+health_router = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)
 """The endpoints that need no API key."""
 
 _MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
@@ -77,13 +77,13 @@ async def server() -> ServerMetadata:
     return ServerMetadata(name="boxwright", version=installed_version(), extensions=["binary_tensor_data"])
 
 
-@health.get("/health/live", summary="Is the process alive? (Open Inference Protocol)")
+@health_router.get("/health/live", summary="Is the process alive? (Open Inference Protocol)")
 async def live() -> ServerLive:
     """Succeeds while the process can handle requests."""
     return ServerLive(live=True)
 
 
-@health.get(
+@health_router.get(
     "/health/ready", summary="Is the service ready? (Open Inference Protocol)", responses=OPEN_INFERENCE.documented(ShuttingDown, NoModel)
 )
 async def ready(lifecycle: LifecycleDep, registry: RegistryDep) -> ServerReady:
@@ -123,8 +123,10 @@ async def _ready_model(request: Request, registry: RegistryDep, authenticator: A
         raise
 
 
-@health.get("/models/{model}/ready", summary="Is a model ready?", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
-@health.get("/models/{model}/versions/{version}/ready", summary="Is one version ready?", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION)
+@health_router.get("/models/{model}/ready", summary="Is a model ready?", responses=_UNKNOWN_MODEL, openapi_extra=_MODEL)
+@health_router.get(
+    "/models/{model}/versions/{version}/ready", summary="Is one version ready?", responses=_UNKNOWN_MODEL, openapi_extra=_VERSION
+)
 async def model_ready(model: Annotated[LoadedModel, Depends(_ready_model)]) -> ModelReady:
     """A loaded version is ready."""
     return ModelReady(name=model.name, ready=True)
@@ -145,9 +147,9 @@ async def infer(request: Request, model: ModelDep, inference: InferenceDep) -> R
     check_content_coding(request)
     max_pixels = request.app.state.limits.settings.max_pixels
     parsed, images = await asyncio.to_thread(parse_infer, await request.body(), request.headers.get(JSON_LENGTH_HEADER), max_pixels)
-    answers = await detect_all(inference, images, model, parsed.parameters.options(model))
-    padded = DetectionTensors.from_results(answers, model.detector.spec.labels)
-    body, json_length = write_infer(padded, parsed, {"model_name": model.name, "model_version": model.version})
+    results = await detect_all(inference, images, model, parsed.parameters.options(model))
+    tensors = DetectionTensors.from_results(results, model.detector.spec.labels)
+    body, json_length = write_infer(tensors, parsed, {"model_name": model.name, "model_version": model.version})
     if json_length is None:
         return Response(body, media_type="application/json")
     return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH_HEADER: str(json_length)})

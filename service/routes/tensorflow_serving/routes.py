@@ -15,7 +15,7 @@ from service.request.base64_image import EXAMPLE_IMAGE
 from service.request.images import check_content_coding
 from service.request.json_body import parse_json
 from service.routes.dependencies import InferenceDep, ModelDep, RegistryDep, admit_images, reject_repeated_params
-from service.routes.tensorflow_serving.schemas import INPUT, SIGNATURE, SIGNATURE_OUTPUTS, PredictRequest, output_columns, tensor_info
+from service.routes.tensorflow_serving.schemas import INPUT_NAME, SIGNATURE, SIGNATURE_OUTPUTS, PredictRequest, output_columns, tensor_info
 from service.routes.versions import path_parameters, require_statuses
 from service.schemas.error_formats import TENSORFLOW_SERVING, Responses
 from service.schemas.parameters import DetectionParameters
@@ -24,7 +24,7 @@ router = APIRouter(tags=["tensorflow serving"], prefix=TENSORFLOW_SERVING.prefix
 
 _MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
 _SIGNATURE = {
-    "inputs": {INPUT: tensor_info(INPUT, "DT_STRING", [-1])},
+    "inputs": {INPUT_NAME: tensor_info(INPUT_NAME, "DT_STRING", [-1])},
     "outputs": {name: tensor_info(name, datatype, shape) for name, (datatype, shape) in SIGNATURE_OUTPUTS.items()},
     "method_name": "tensorflow/serving/predict",
 }
@@ -59,8 +59,8 @@ _REQUEST_BODY: dict[str, Any] = {
                 "schema": {"$ref": "#/components/schemas/PredictRequest"},
                 "examples": {
                     "rows": {"value": {"instances": [{"b64": EXAMPLE_IMAGE}]}},
-                    "rows by name": {"value": {"instances": [{INPUT: {"b64": EXAMPLE_IMAGE}}]}},
-                    "columns": {"value": {"inputs": {INPUT: [{"b64": EXAMPLE_IMAGE}]}}},
+                    "rows by name": {"value": {"instances": [{INPUT_NAME: {"b64": EXAMPLE_IMAGE}}]}},
+                    "columns": {"value": {"inputs": {INPUT_NAME: [{"b64": EXAMPLE_IMAGE}]}}},
                 },
             }
         },
@@ -100,8 +100,8 @@ async def predict(
     """Outputs have the names of TensorFlow's detection models. detection_class_entities are the labels."""
     check_content_coding(request)
     parsed = await asyncio.to_thread(parse_json, await request.body(), PredictRequest)
-    answers = await detect_all(inference, parsed.images, model, query.options(model))
-    outputs = output_columns(DetectionTensors.from_results(answers, model.detector.spec.labels))
+    results = await detect_all(inference, parsed.images, model, query.options(model))
+    outputs = output_columns(DetectionTensors.from_results(results, model.detector.spec.labels))
     if parsed.instances is None:
         return {"outputs": outputs}
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}

@@ -13,8 +13,9 @@ from pydantic.json_schema import SkipJsonSchema
 from service.inference.types import DetectionTensors
 from service.request.base64_image import BASE64_SCHEMA, decode_base64
 from service.request.images import MAX_REQUEST_IMAGES
+from service.request.json_body import require_one_field
 
-INPUT = "image_bytes"
+INPUT_NAME = "image_bytes"
 SIGNATURE: Literal["serving_default"] = "serving_default"
 
 SIGNATURE_OUTPUTS: dict[str, tuple[str, list[int]]] = {
@@ -35,8 +36,8 @@ def _decode_image(value: Any) -> bytes:
 
 
 def _unwrap(value: Any) -> Any:
-    """Return the value of {INPUT: value}, and any other value unchanged."""
-    return value[INPUT] if isinstance(value, dict) and value.keys() == {INPUT} else value
+    """Return the value of {INPUT_NAME: value}, and any other value unchanged."""
+    return value[INPUT_NAME] if isinstance(value, dict) and value.keys() == {INPUT_NAME} else value
 
 
 def _decode_instance(value: Any) -> bytes:
@@ -44,9 +45,9 @@ def _decode_instance(value: Any) -> bytes:
 
 
 _IMAGE = {"type": "object", "required": ["b64"], "properties": {"b64": BASE64_SCHEMA}, "additionalProperties": False}
-_NAMED_IMAGE = {"type": "object", "required": [INPUT], "properties": {INPUT: _IMAGE}, "additionalProperties": False}
+_NAMED_IMAGE = {"type": "object", "required": [INPUT_NAME], "properties": {INPUT_NAME: _IMAGE}, "additionalProperties": False}
 _COLUMN = {"type": "array", "items": _IMAGE, "minItems": 1, "maxItems": MAX_REQUEST_IMAGES}
-_NAMED_COLUMN = {"type": "object", "required": [INPUT], "properties": {INPUT: _COLUMN}, "additionalProperties": False}
+_NAMED_COLUMN = {"type": "object", "required": [INPUT_NAME], "properties": {INPUT_NAME: _COLUMN}, "additionalProperties": False}
 
 Instance = Annotated[bytes, BeforeValidator(_decode_instance), WithJsonSchema({"anyOf": [_IMAGE, _NAMED_IMAGE]})]
 Column = Annotated[
@@ -57,16 +58,10 @@ Column = Annotated[
 ]
 
 
-def _require_one_field(schema: dict[str, Any]) -> None:
-    for field in ("instances", "inputs"):
-        schema["properties"][field].pop("default")
-    schema["oneOf"] = [{"required": ["instances"]}, {"required": ["inputs"]}]
-
-
 class PredictRequest(BaseModel):
     """Images by row (`instances`) or by column (`inputs`). Other fields, which some clients send, are ignored."""
 
-    model_config = ConfigDict(json_schema_extra=_require_one_field)
+    model_config = ConfigDict(json_schema_extra=require_one_field("instances", "inputs"))
 
     signature_name: Literal["serving_default", ""] = SIGNATURE
     instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = None
@@ -84,18 +79,18 @@ class PredictRequest(BaseModel):
         return self.instances or self.inputs or []
 
 
-def output_columns(padded: DetectionTensors) -> dict[str, list[Any]]:
+def output_columns(tensors: DetectionTensors) -> dict[str, list[Any]]:
     """Return output name -> list with one entry per image.
 
     Boxes are ymin, xmin, ymax, xmax from 0 to 1. Class ids start at 1; 0 marks padding.
     """
-    boxes = padded.boxes / np.tile(padded.sizes, 2)[:, None, :]  # (N, M, 4) xmin, ymin, xmax, ymax, 0..1
+    boxes = tensors.boxes / np.tile(tensors.sizes, 2)[:, None, :]  # (N, M, 4) xmin, ymin, xmax, ymax, 0..1
     return {
-        "num_detections": padded.counts.astype(float).tolist(),
+        "num_detections": tensors.counts.astype(float).tolist(),
         "detection_boxes": boxes[..., [1, 0, 3, 2]].tolist(),
-        "detection_scores": padded.scores.tolist(),
-        "detection_classes": (padded.class_ids + 1).astype(float).tolist(),
-        "detection_class_entities": padded.labels.tolist(),
+        "detection_scores": tensors.scores.tolist(),
+        "detection_classes": (tensors.class_ids + 1).astype(float).tolist(),
+        "detection_class_entities": tensors.labels.tolist(),
     }
 
 

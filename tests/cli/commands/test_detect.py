@@ -66,7 +66,7 @@ def test_json_is_one_line_per_image(boxwright, model_file, make_image):
 
 def test_an_unreadable_image_is_named_and_the_others_are_processed(boxwright, model_file, make_image, tmp_path):
     text, missing = tmp_path / "notes.txt", tmp_path / "missing.jpg"
-    text.write_text("not a photo")
+    text.write_text("not an image")
     result = boxwright("detect", make_image("a.jpg"), text, missing, make_image("b.jpg"), "--model", model_file, "--json")
     assert result.code == 1
     assert [json.loads(line)["photo"] for line in result.out.splitlines()] == [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
@@ -198,7 +198,7 @@ def test_a_folder_means_the_images_in_it_and_below(boxwright, model_file, make_i
     paths = [make_image(f"album/{name}") for name in ("b.jpg", "a.png", "far/below/c.jpg")]
     for left_out in ("album/.hidden.jpg", "album/.thumbnails/a.jpg", "album/a.boxes.jpg"):
         make_image(left_out)
-    (tmp_path / "album" / "notes.txt").write_text("no photo")
+    (tmp_path / "album" / "notes.txt").write_text("no image")
     result = boxwright("detect", tmp_path / "album", "--model", model_file, "--jsonl")
     assert (result.code, result.err) == (0, "")
     assert image_paths(result) == sorted(paths)

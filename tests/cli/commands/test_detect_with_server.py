@@ -32,7 +32,7 @@ def test_results_and_files_are_those_of_a_local_model(boxwright, server, model_f
 
 
 def test_an_image_that_the_service_rejects_is_named_and_the_others_are_processed(boxwright, server, make_image, tmp_path):
-    (tmp_path / "notes.jpg").write_text("not a photo")
+    (tmp_path / "notes.jpg").write_text("not an image")
     result = boxwright("detect", tmp_path / "notes.jpg", make_image("a.jpg"), "--server", server, "--json")
     assert result.code == 1
     assert result.err.startswith(f"{tmp_path / 'notes.jpg'}: The body is not an image: ")

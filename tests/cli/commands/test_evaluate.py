@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PHOTOS = Path(__file__).resolve().parents[3] / "docs" / "photos"
+SAMPLES = Path(__file__).resolve().parents[3] / "docs" / "photos"
 BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
 ANNOTATION = f"<annotation><object><name>{{}}</name>{BOX}</object></annotation>"
 
@@ -16,7 +16,7 @@ def dataset(tmp_path):
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (tmp_path / "data" / part).mkdir(parents=True)
     for name, box in (("cat", ("cat", 1, 1, 438, 257)), ("astronaut", ("person", 1, 47, 391, 512))):
-        shutil.copy(PHOTOS / f"{name}.jpg", tmp_path / "data" / "JPEGImages")
+        shutil.copy(SAMPLES / f"{name}.jpg", tmp_path / "data" / "JPEGImages")
         (tmp_path / "data" / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format(*box))
     (tmp_path / "data" / "ImageSets" / "Main" / "val.txt").write_text("cat\nastronaut\n")
     return tmp_path / "data"

@@ -48,7 +48,7 @@ def test_an_export_to_safetensors_needs_another_name(boxwright, model_folder, ma
 
 
 def test_nothing_is_written_if_the_image_is_invalid(boxwright, model_folder):
-    (model_folder / "photo.jpg").write_text("no photo")
+    (model_folder / "photo.jpg").write_text("no image")
     result = boxwright("export", "mine.safetensors", "--to", "onnx", "--photo", "photo.jpg")
     assert result.code == 2
     assert "the image format is unknown" in result.err

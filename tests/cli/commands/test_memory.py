@@ -72,7 +72,7 @@ def test_a_damaged_memory_is_an_error_for_info_and_finetune_but_not_for_detect(b
     assert boxwright("detect", dataset / "JPEGImages" / "0.png", "--model", out).code == 0
 
 
-def test_names_of_other_files_are_refused(boxwright, dataset, model_file, tmp_path):
+def test_an_output_that_is_not_a_model_file_is_refused(boxwright, dataset, model_file, tmp_path):
     for command in (("remember", model_file, dataset), ("strip", model_file)):
         result = boxwright("weights", *command, "--out", tmp_path / "model.onnx")
         assert result.code == 2

@@ -12,7 +12,7 @@ from detector.network import Conv
 from weights.embedded import EVERYDAY
 from weights.formats.safetensors import load_model, read_header
 
-PHOTOS = Path(__file__).resolve().parents[3] / "docs" / "photos"
+SAMPLES = Path(__file__).resolve().parents[3] / "docs" / "photos"
 BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
 ANNOTATION = f"<annotation><object><name>{{}}</name>{BOX}</object></annotation>"
 
@@ -24,7 +24,7 @@ def dataset(tmp_path):
         (tmp_path / "data" / part).mkdir(parents=True)
     for name, box in (("cat", ("cat", 1, 1, 438, 257)), ("astronaut", ("person", 1, 47, 391, 512))):
         for copy in (name, f"{name}-again"):
-            shutil.copy(PHOTOS / f"{name}.jpg", tmp_path / "data" / "JPEGImages" / f"{copy}.jpg")
+            shutil.copy(SAMPLES / f"{name}.jpg", tmp_path / "data" / "JPEGImages" / f"{copy}.jpg")
         (tmp_path / "data" / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format(*box))
     (tmp_path / "data" / "ImageSets" / "Main" / "val.txt").write_text("cat\nastronaut\n")
     return tmp_path / "data"
@@ -45,7 +45,7 @@ def test_a_quantized_model_file_has_its_loss_of_precision_as_provenance(boxwrigh
     assert out.stat().st_size < 0.3 * sum(array.nbytes for array in exact.arrays.values())
     result = boxwright("evaluate", dataset, "--model", out, "--json")
     assert '"ap50": 1.0' in result.out
-    result = boxwright("detect", PHOTOS / "cat.jpg", "--model", out, "--json")
+    result = boxwright("detect", SAMPLES / "cat.jpg", "--model", out, "--json")
     assert '"label": "cat"' in result.out
 
 
@@ -65,11 +65,11 @@ def test_a_loss_of_half_an_ap_point_is_reported(boxwright, dataset, tmp_path, mo
 def test_images_without_annotations_are_enough(boxwright, tmp_path):
     out = tmp_path / "small.safetensors"
     (tmp_path / "photos").mkdir()
-    shutil.copy(PHOTOS / "cat.jpg", tmp_path / "photos")
+    shutil.copy(SAMPLES / "cat.jpg", tmp_path / "photos")
     result = boxwright("quantize", "everyday", "--calibration", tmp_path / "photos", "--out", out)
     assert result.code == 0, result.err
     assert "ap50" not in result.out
-    assert "ap50_after" not in read_header(out).provenance
+    assert "ap50_int8" not in read_header(out).provenance
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # raised inside Keras
@@ -90,23 +90,23 @@ def test_training_starts_from_the_rounded_kernels_in_float32(random_arrays):
     layers = (Conv("a", 8, stride=2), Conv("b", 12, size=1, normalize=False, activation="linear"))
     spec = ModelSpec(("cat",), ((1.0, 1.0), (2.0, 2.0)), layers, 64)
     model = Model("small", spec, random_arrays(layers, 3))
-    photos = list(np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32))
-    quantized = quantize_model(model, photos, min_snr_db=0).model
+    images = list(np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32))
+    quantized = quantize_model(model, images, min_snr_db=0).model
     start = transfer(quantized, ["cat"], spec.anchors, Config())
     assert start.model.quantization is None
     np.testing.assert_array_equal(start.model.arrays["a/kernel"], quantized.arrays["a/kernel"])
-    assert load_engine(start.model)(photos[0][None]).shape == (1, 32, 32, 2, 6)
+    assert load_engine(start.model)(images[0][None]).shape == (1, 32, 32, 2, 6)
 
 
 def test_a_model_that_cannot_be_quantized_is_reported_in_one_sentence(boxwright, tmp_path):
-    photos, out = tmp_path / "photos", tmp_path / "small.safetensors"
-    photos.mkdir()
-    result = boxwright("quantize", "everyday", "--calibration", photos, "--out", out)
+    images, out = tmp_path / "photos", tmp_path / "small.safetensors"
+    images.mkdir()
+    result = boxwright("quantize", "everyday", "--calibration", images, "--out", out)
     assert (result.code, "there are no training images to calibrate on" in result.err) == (2, True)
-    shutil.copy(PHOTOS / "cat.jpg", photos)
-    result = boxwright("quantize", "everyday-int8", "--calibration", photos, "--out", out)
+    shutil.copy(SAMPLES / "cat.jpg", images)
+    result = boxwright("quantize", "everyday-int8", "--calibration", images, "--out", out)
     assert (result.code, "is already in 8 bits" in result.err) == (2, True)
-    result = boxwright("quantize", "everyday", "--calibration", photos, "--out", tmp_path / "small.onnx")
+    result = boxwright("quantize", "everyday", "--calibration", images, "--out", tmp_path / "small.onnx")
     assert result.code == 2
     assert "is not the name of a model file" in result.err
     assert not out.exists()

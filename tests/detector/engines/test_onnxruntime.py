@@ -10,7 +10,7 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.imaging.image import read_image
 from detector.onnx.graph import build_onnx
 from detector.onnx.names import INPUT, OUTPUT
-from weights.embedded import EVERYDAY, SAMPLE_PHOTO
+from weights.embedded import EVERYDAY, SAMPLE_IMAGE
 from weights.formats.darknet.weights import read_darknet
 from weights.formats.safetensors import load_model
 
@@ -31,9 +31,9 @@ class UnoptimisedEngine:
         return split_anchors(self.session.run([OUTPUT], {INPUT: images})[0], self.anchors)
 
 
-def assert_same_detections(model, photo, engine, reference):
+def assert_same_detections(model, path, engine, reference):
     """Compare all boxes with scores above 0.05: scores within 1e-4, corners within 1e-4 of the longer side."""
-    image = read_image(photo.read_bytes())
+    image = read_image(path.read_bytes())
     detected, expected = (Detector(model.spec, each).detect(image, score_threshold=0.05) for each in (engine, reference))
     assert len(expected) > 0
     assert detected.class_ids.tolist() == expected.class_ids.tolist()
@@ -45,12 +45,12 @@ def assert_same_detections(model, photo, engine, reference):
 def test_the_shipped_model_detects_the_same_boxes(other, tmp_path):
     model = load_model(EVERYDAY)
     reference = UnoptimisedEngine(model) if other == "unoptimised" else load_engine(model, other)
-    assert_same_detections(model, SAMPLE_PHOTO, OnnxEngine.of(model, cache_folder=tmp_path), reference)
-    assert_same_detections(model, SAMPLE_PHOTO, OnnxEngine.from_cache(tmp_path, len(model.spec.anchors)), reference)
+    assert_same_detections(model, SAMPLE_IMAGE, OnnxEngine.of(model, cache_folder=tmp_path), reference)
+    assert_same_detections(model, SAMPLE_IMAGE, OnnxEngine.from_cache(tmp_path, len(model.spec.anchors)), reference)
 
 
 @pytest.mark.parametrize("name", ["yolo-lite-voc-nobn", "yolo-lite-voc-bn"])
 def test_darknet_networks_detect_the_same_boxes(name, shared):
     model = read_darknet(*(shared / "weights" / f"{name}.{suffix}" for suffix in ("cfg", "weights")))
-    for photo in ("cat.png", "dog.jpg", "kite.jpg"):
-        assert_same_detections(model, shared / "photos" / photo, OnnxEngine.of(model), UnoptimisedEngine(model))
+    for file_name in ("cat.png", "dog.jpg", "kite.jpg"):
+        assert_same_detections(model, shared / "photos" / file_name, OnnxEngine.of(model), UnoptimisedEngine(model))

@@ -16,7 +16,7 @@ from detector.engines.openvino import COMPILED_FILE, OpenvinoEngine
 from detector.engines.support import DEVICES, PRECISIONS, unsupported_reason
 from detector.errors import EngineCacheError, SettingError
 from detector.imaging.image import read_image
-from weights.embedded import EVERYDAY, EVERYDAY_INT8, SAMPLE_PHOTO
+from weights.embedded import EVERYDAY, EVERYDAY_INT8, SAMPLE_IMAGE
 from weights.formats.safetensors import load_model
 
 needs_vnni = pytest.mark.skipif(not has_vnni(), reason="needs a processor with VNNI")
@@ -30,7 +30,7 @@ def everyday():
 
 def sample(model):
     detector = Detector(model.spec, lambda images: images)
-    return detector.preprocess(read_image(SAMPLE_PHOTO.read_bytes())).pixels[None]
+    return detector.preprocess(read_image(SAMPLE_IMAGE.read_bytes())).pixels[None]
 
 
 def test_float32_is_exact_on_the_shipped_model(everyday):
@@ -54,7 +54,7 @@ def test_darknet_networks_have_the_same_logits(shared):
 )
 def test_the_fast_precisions_find_the_cat(precision, file):
     model = load_model(file)
-    image = read_image(SAMPLE_PHOTO.read_bytes())
+    image = read_image(SAMPLE_IMAGE.read_bytes())
     engine = load_engine(model, "openvino", precision=precision)
     assert engine.precision == precision
     found, exact = (Detector(model.spec, each).detect(image) for each in (engine, load_engine(load_model(EVERYDAY))))

@@ -175,7 +175,7 @@ def test_degenerate_boxes_are_drawn_on_images_of_any_size(size):
     assert (drawn != image).any()
 
 
-def test_reference_boxes_are_drawn_on_real_photos(shared):
+def test_reference_boxes_are_drawn_on_real_images(shared):
     labels = (shared / "weights" / "voc.names").read_text().split()
     for name, rows in json.loads((shared / "reference" / "darknet-yolo-lite-voc-bn.json").read_text()).items():
         kept = [(r["xmin"], r["ymin"], r["xmax"], r["ymax"], r["score"], labels.index(r["label"])) for r in rows if r["score"] >= 0.25]

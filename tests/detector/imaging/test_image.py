@@ -50,7 +50,7 @@ def test_reading_is_the_inverse_of_writing_a_png(image):
 
 
 @pytest.mark.parametrize("name", ["cat.png", "dog.jpg", "eagle.jpg", "giraffe.jpg", "horses.jpg", "kite.jpg", "person.jpg"])
-def test_real_photos_are_read_as_pillow_reads_them(shared, name):
+def test_real_images_are_read_as_pillow_reads_them(shared, name):
     path = shared / "photos" / name
     with Image.open(path) as image:
         np.testing.assert_array_equal(read_image(path.read_bytes()), np.asarray(ImageOps.exif_transpose(image).convert("RGB")))

@@ -21,7 +21,7 @@ PADDING = {
 }
 
 
-def photo(**options):
+def image(**options):
     rng = np.random.default_rng(0)
     out = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (15, 20, 3), np.uint8)).resize((200, 150)).save(out, "JPEG", **options)
@@ -29,11 +29,11 @@ def photo(**options):
 
 
 KINDS = {
-    "baseline": photo(),
-    "optimised": photo(optimize=True),
-    "4:4:4": photo(subsampling=0, quality=95),
-    "progressive": photo(progressive=True),
-    "restarts": photo(restart_marker_rows=1),
+    "baseline": image(),
+    "optimised": image(optimize=True),
+    "4:4:4": image(subsampling=0, quality=95),
+    "progressive": image(progressive=True),
+    "restarts": image(restart_marker_rows=1),
 }
 
 

@@ -10,14 +10,14 @@ from detector.detector import Detector
 from detector.engines import load_engine
 from detector.imaging.image import decode_image, read_image
 from detector.spec import ModelSpec
-from weights.embedded import EVERYDAY, SAMPLE_PHOTO
+from weights.embedded import EVERYDAY, SAMPLE_IMAGE
 from weights.formats.safetensors import load_model
 
 
 def large(width=1804, height=1200, form="JPEG", **options):
-    """Encode the sample photo at four times its size."""
+    """Encode the sample image at four times its size."""
     out = io.BytesIO()
-    Image.open(SAMPLE_PHOTO).resize((width, height), Image.Resampling.BICUBIC).save(out, form, **options)
+    Image.open(SAMPLE_IMAGE).resize((width, height), Image.Resampling.BICUBIC).save(out, form, **options)
     return out.getvalue()
 
 

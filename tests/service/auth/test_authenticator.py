@@ -102,7 +102,7 @@ def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "read_error"),
     [
         ("/detect", lambda response: (response["type"], response["detail"])),
         ("/v1/vision/detection", lambda response: (response.pop("success"), response["error"])),
@@ -111,12 +111,12 @@ def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
     ],
 )
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "nonsense"}, {"Authorization": f"Bearer {KEY[:-1]}"}], ids=["none", "wrong", "cut"])
-def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, protected_app, path, words, headers):
+def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, protected_app, path, read_error, headers):
     response = ask(protected_app, "POST", path, headers=headers)
     assert response.status_code == 401
     wrong = ', error="invalid_token"' if headers else ""
     assert response.headers["www-authenticate"] == f'Bearer realm="boxwright"{wrong}'
-    kind, sentence = words(response.json())
+    kind, sentence = read_error(response.json())
     assert kind in ("urn:boxwright:problem:key-required", False, "")
     assert ("Unknown API key" if headers else "X-API-Key: KEY") in sentence
 
@@ -134,16 +134,16 @@ def test_a_body_without_a_key_is_not_read_into_memory(protected):
 
 
 @pytest.mark.parametrize("path", ["/v1/vision/detection", "/v1/vision/custom/tiny-random"])
-def test_deepstack_clients_may_send_the_key_in_the_form(protected, photo, path):
+def test_deepstack_clients_may_send_the_key_in_the_form(protected, make_image_bytes, path):
     def ask(**form):
-        return requests.post(protected.url + path, files={"image": photo()}, data=form, timeout=30)
+        return requests.post(protected.url + path, files={"image": make_image_bytes()}, data=form, timeout=30)
 
     assert ask(api_key=KEY).json()["success"] is True
     for form in ({}, {"api_key": ""}, {"api_key": KEY + "x"}, {"admin_key": KEY}, {"api_key": "é"}):
         response = ask(**form)
         assert (response.status_code, response.json()["success"]) == (401, False), form
         assert response.headers["www-authenticate"].startswith("Bearer ")
-    late = requests.post(protected.url + path, files=[("image", photo()), ("api_key", (None, OTHER))], timeout=30)
+    late = requests.post(protected.url + path, files=[("image", make_image_bytes()), ("api_key", (None, OTHER))], timeout=30)
     assert late.json()["success"] is True
 
 
@@ -164,10 +164,10 @@ def test_deepstack_list_requires_a_key(protected, form):
     assert requests.post(f"{protected.url}/v1/vision/custom/list", timeout=30, **form).status_code == 401
 
 
-def test_tritonclient_sends_the_key_as_a_header(protected, photo):
+def test_tritonclient_sends_the_key_as_a_header(protected, make_image_bytes):
     client = InferenceServerClient(f"127.0.0.1:{protected.port}")
     tensor = InferInput("image", [1], "BYTES")
-    tensor.set_data_from_numpy(np.array([photo()], object))
+    tensor.set_data_from_numpy(np.array([make_image_bytes()], object))
     assert client.is_server_ready()
     assert client.is_model_ready("tiny-random")
     with pytest.raises(InferenceServerException, match="requires an API key"):
@@ -176,9 +176,9 @@ def test_tritonclient_sends_the_key_as_a_header(protected, photo):
     client.close()
 
 
-def test_our_client_sends_the_key_and_reports_a_missing_one(protected, photo):
+def test_our_client_sends_the_key_and_reports_a_missing_one(protected, make_image_bytes):
     with Client(protected.url, api_key=KEY) as client:
-        assert client.detect(photo()).model == "tiny-random"
+        assert client.detect(make_image_bytes()).model == "tiny-random"
     with Client(protected.url) as client, pytest.raises(RequestRejected, match="requires an API key") as error:
         client.models()
     assert error.value.status == 401
@@ -196,11 +196,11 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key):
     assert key.strip() not in str(error.value)
 
 
-def test_the_log_has_the_name_of_the_key_and_never_the_key(protected, photo, lines_since):
+def test_the_log_has_the_name_of_the_key_and_never_the_key(protected, make_image_bytes, lines_since):
     service, start = protected, len(protected.log)
     wrong = KEY[:-4] + "abcd"
     for key in (KEY, wrong):
-        requests.post(f"{service.url}/detect?api_key={key}", data=photo(), headers={"X-API-Key": key}, timeout=30)
+        requests.post(f"{service.url}/detect?api_key={key}", data=make_image_bytes(), headers={"X-API-Key": key}, timeout=30)
         requests.get(f"{service.url}/models", headers={"Authorization": f"Bearer {key}", "Cookie": key, "Referer": key}, timeout=30)
         requests.post(f"{service.url}/v1/vision/detection", files={"image": b"x"}, data={"api_key": key}, timeout=30)
     access = '"boxwright.access"'
@@ -266,9 +266,9 @@ def test_readiness_of_an_unknown_model_reveals_nothing_without_a_key(ask, protec
     assert "tiny-random" in responses[2].json()["error"]
 
 
-def test_keys_in_forms_can_be_disabled(ask, make_protected_app, photo):
+def test_keys_in_forms_can_be_disabled(ask, make_protected_app, make_image_bytes):
     app = make_protected_app(keys_in_forms=False)
-    form = {"files": {"image": photo()}, "data": {"api_key": KEY}}
+    form = {"files": {"image": make_image_bytes()}, "data": {"api_key": KEY}}
     assert ask(app, "POST", "/v1/vision/detection", **form).status_code == 401
     assert ask(app, "POST", "/v1/vision/custom/list", data={"api_key": KEY}).status_code == 401
     assert ask(app, "POST", "/v1/vision/detection", headers={"X-API-Key": KEY}, **form).status_code == 200

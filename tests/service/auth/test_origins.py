@@ -85,8 +85,8 @@ def test_a_foreign_host_is_refused_in_the_format_of_the_protocol_before_the_key_
     ],
     ids=str,
 )
-def test_posts_from_pages_of_other_sites_are_refused(ask, tiny_app, photo, headers, allowed):
-    assert ask(tiny_app, "POST", "/detect", content=photo(), headers=headers).status_code == (200 if allowed else 403)
+def test_posts_from_pages_of_other_sites_are_refused(ask, tiny_app, make_image_bytes, headers, allowed):
+    assert ask(tiny_app, "POST", "/detect", content=make_image_bytes(), headers=headers).status_code == (200 if allowed else 403)
     assert ask(tiny_app, "GET", "/models", headers=headers).status_code == 200
 
 

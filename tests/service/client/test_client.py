@@ -59,20 +59,20 @@ def answering(*responses):
             thread.join()
 
 
-def test_result_equals_the_json_response_with_every_option(client, url, photo):
+def test_result_equals_the_json_response_with_every_option(client, url, make_image_bytes):
     options = {"model": "tiny-random", "confidence": 0.02, "iou": 0.3, "max_detections": 3}
-    response = client.detect(photo(), classes=["dog", "cat"], **options)
-    expected = httpx.post(f"{url}/detect", content=photo(), params=options | {"classes": ["dog", "cat"]}).json()
+    response = client.detect(make_image_bytes(), classes=["dog", "cat"], **options)
+    expected = httpx.post(f"{url}/detect", content=make_image_bytes(), params=options | {"classes": ["dog", "cat"]}).json()
     assert response.model_dump(exclude={"timing_ms"}, exclude_none=True) == {
         key: expected[key] for key in ("model", "version", "image", "detections")
     }
     assert 0 < len(response.detections) <= 3
 
 
-def test_annotated_image_is_included_on_request(client, url, photo):
-    assert client.detect(photo()).annotated is None
-    annotated = client.detect(photo(), confidence=0.02, include_annotated=True).annotated.decoded()
-    expected = httpx.post(f"{url}/detect", content=photo(), params={"confidence": 0.02, "format": "image"})
+def test_annotated_image_is_included_on_request(client, url, make_image_bytes):
+    assert client.detect(make_image_bytes()).annotated is None
+    annotated = client.detect(make_image_bytes(), confidence=0.02, include_annotated=True).annotated.decoded()
+    expected = httpx.post(f"{url}/detect", content=make_image_bytes(), params={"confidence": 0.02, "format": "image"})
     assert (annotated.media_type, annotated.data) == (expected.headers["content-type"], expected.content)
 
 
@@ -85,14 +85,14 @@ def test_models_are_listed(client):
     ("content", "options", "status", "slug"),
     [
         (b"", {}, 400, "empty-image"),
-        (b"not a photo", {}, 415, "not-an-image"),
+        (b"not an image", {}, 415, "not-an-image"),
         (None, {"model": "missing"}, 404, "unknown-model"),
         (None, {"classes": ["unicorn"]}, 422, "unknown-class"),
         (None, {"confidence": 7}, 422, "bad-parameter"),
     ],
 )
-def test_refusal_has_the_message_of_the_service(client, url, photo, content, options, status, slug):
-    content = photo() if content is None else content
+def test_refusal_has_the_message_of_the_service(client, url, make_image_bytes, content, options, status, slug):
+    content = make_image_bytes() if content is None else content
     problem = httpx.post(f"{url}/detect", content=content, params=options).json()
     with pytest.raises(RequestRejected) as refused:
         client.detect(content, **options)
@@ -100,7 +100,7 @@ def test_refusal_has_the_message_of_the_service(client, url, photo, content, opt
     assert (refused.value.status, refused.value.kind) == (status, f"urn:boxwright:problem:{slug}")
 
 
-def test_client_retries_after_the_time_that_a_busy_service_states(listening, watched_app, watched, photo):
+def test_client_retries_after_the_time_that_a_busy_service_states(listening, watched_app, watched, make_image_bytes):
     """One image is held in the network and one in the queue, until the client waits."""
     app = watched_app(queue_size=1)
     watched.gate.clear()
@@ -115,13 +115,13 @@ def test_client_retries_after_the_time_that_a_busy_service_states(listening, wat
 
     with listening(app) as url:
         for _ in range(2):
-            others.append(threading.Thread(target=httpx.post, args=(f"{url}/detect",), kwargs={"content": photo()}))
+            others.append(threading.Thread(target=httpx.post, args=(f"{url}/detect",), kwargs={"content": make_image_bytes()}))
             others[-1].start()
             assert watched.entered.wait(30)
         while not app.state.inference.queue.waiting:
             httpx.get(f"{url}/livez")
         with Client(url, sleep=sleep) as client:
-            response = client.detect(photo(), confidence=0.02)
+            response = client.detect(make_image_bytes(), confidence=0.02)
     assert response.detections
     assert len(waits) == 1
     assert waits[0] >= 1

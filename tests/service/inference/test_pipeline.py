@@ -44,12 +44,12 @@ def two_models(watched_engine, tiny_model, random_arrays):
 
 
 @pytest.mark.parametrize("batching", [{}, {"batch_size": 4, "batch_wait_ms": 2}], ids=["sequential", "batches"])
-def test_64_concurrent_requests_get_the_results_of_sequential_requests(two_models, photo, batching):
+def test_64_concurrent_requests_get_the_results_of_sequential_requests(two_models, make_image_bytes, batching):
     """16 images of different shapes, two models and two answer formats at the same time."""
     app = create_app(Registry(two_models), Settings(queue_size=64, **batching))
     for model in two_models:
         model.detector.engine.threads.clear()
-    images = [photo(30 + 7 * index, 90 - 4 * index, form="PNG") for index in range(16)]
+    images = [make_image_bytes(30 + 7 * index, 90 - 4 * index, form="PNG") for index in range(16)]
     queries = [{"confidence": 0.01, "model": model.name, "format": form} for model in two_models for form in ("both", "json")]
 
     async def ask_all():
@@ -67,10 +67,10 @@ def test_64_concurrent_requests_get_the_results_of_sequential_requests(two_model
         assert len(model.detector.engine.threads) == 1
 
 
-def test_64_concurrent_requests_with_parallel_calls_get_the_results_of_sequential_requests(tiny_model, photo):
+def test_64_concurrent_requests_with_parallel_calls_get_the_results_of_sequential_requests(tiny_model, make_image_bytes):
     model = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model, threads=2, concurrent_sessions=True), max_concurrency=2)
     app = create_app(Registry([replace(model, cores=2)]), Settings(queue_size=64))
-    images = [photo(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
+    images = [make_image_bytes(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
 
     async def ask_all():
         async with client(app) as http:
@@ -119,7 +119,7 @@ class BlockedDetector(Detector):
         return super().postprocess(*args, **options)
 
 
-def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_network_and_in_postprocessing(tiny_model, photo):
+def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_network_and_in_postprocessing(tiny_model, make_image_bytes):
     engine = ParallelEngineStub(tiny_model)
     detector = BlockedDetector(tiny_model.spec, engine)
     model = replace(LoadedModel.of(tiny_model, engine, max_concurrency=8), detector=detector, cores=8)
@@ -128,12 +128,12 @@ def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_networ
 
     async def ask_all():
         async with client(app) as http:
-            requests = [asyncio.create_task(http.post("/detect", content=photo()))]
+            requests = [asyncio.create_task(http.post("/detect", content=make_image_bytes()))]
             engine.permits.release()
             await asyncio.to_thread(detector.began.wait, 30)  # the first image is in post-processing,
-            requests.append(asyncio.create_task(http.post("/detect", content=photo())))
+            requests.append(asyncio.create_task(http.post("/detect", content=make_image_bytes())))
             await until(lambda: len(engine.calls) == 2)  # the second one is in the network,
-            requests += [asyncio.create_task(http.post("/detect", content=photo())) for _ in range(40)]
+            requests += [asyncio.create_task(http.post("/detect", content=make_image_bytes())) for _ in range(40)]
             await until(lambda: len(detector.prepared) >= 2 + 8)  # and eight more are ready for it
             await until(lambda: len(detector.prepared) == app.state.inference.queue.running)
             engine.permits.release(100)
@@ -144,16 +144,16 @@ def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_networ
     assert engine.calls[:3] == ["multi-threaded", "multi-threaded", "single-threaded"]
 
 
-def test_event_loop_answers_while_the_network_computes(app, watched, photo):
+def test_event_loop_answers_while_the_network_computes(app, watched, make_image_bytes):
     watched.gate.clear()
 
     async def ask():
         async with client(app) as http:
-            slow = [asyncio.create_task(http.post("/detect", content=photo())) for _ in range(50)]
+            slow = [asyncio.create_task(http.post("/detect", content=make_image_bytes())) for _ in range(50)]
             await asyncio.to_thread(watched.entered.wait, 30)
             alive = await http.get("/livez")
             models = await http.get("/models")
-            refused = await http.post("/detect", content=photo(), params={"confidence": 2})
+            refused = await http.post("/detect", content=make_image_bytes(), params={"confidence": 2})
             early = [task.done() for task in slow]
             watched.gate.set()
             return [alive, models, refused], early, await asyncio.gather(*slow)
@@ -164,8 +164,8 @@ def test_event_loop_answers_while_the_network_computes(app, watched, photo):
     assert {response.status_code for response in late} == {200}
 
 
-def test_damaged_images_do_not_affect_other_requests(app, photo):
-    valid, damaged = photo(200, 150), photo(200, 150)[:4000]
+def test_damaged_images_do_not_affect_other_requests(app, make_image_bytes):
+    valid, damaged = make_image_bytes(200, 150), make_image_bytes(200, 150)[:4000]
 
     async def ask_all():
         async with client(app) as http:
@@ -174,9 +174,11 @@ def test_damaged_images_do_not_affect_other_requests(app, photo):
     assert [response.status_code for response in asyncio.run(ask_all())] == [200, 422, 400] * 20
 
 
-def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app, photo):
+def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app, make_image_bytes):
     """A WebP of 2.1 megapixels is decoded in a child process, a PNG in a thread."""
-    files = [photo(1500, 1400, form=form, **options) for form, options in (("WEBP", {"lossless": True, "quality": 0}), ("PNG", {}))]
+    files = [
+        make_image_bytes(1500, 1400, form=form, **options) for form, options in (("WEBP", {"lossless": True, "quality": 0}), ("PNG", {}))
+    ]
 
     async def ask_all():
         async with client(app) as http:
@@ -189,8 +191,8 @@ def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app
     assert heavy["detections"]
 
 
-def test_a_damaged_heavy_image_is_refused(app, photo):
-    content = photo(1500, 1400, form="WEBP", lossless=True, quality=0)
+def test_a_damaged_heavy_image_is_refused(app, make_image_bytes):
+    content = make_image_bytes(1500, 1400, form="WEBP", lossless=True, quality=0)
 
     async def ask():
         async with client(app) as http:

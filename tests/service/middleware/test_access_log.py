@@ -30,13 +30,13 @@ def lines(capsys):
 
 
 @pytest.mark.parametrize("sent", ["abc-123", "A" * 128, "1.2_3~4+/="])
-def test_a_valid_request_id_is_kept(detect, photo, sent):
-    assert detect(photo(), headers={"X-Request-ID": sent}).headers["x-request-id"] == sent
+def test_a_valid_request_id_is_kept(detect, make_image_bytes, sent):
+    assert detect(make_image_bytes(), headers={"X-Request-ID": sent}).headers["x-request-id"] == sent
 
 
 @pytest.mark.parametrize("sent", [None, "", "A" * 129, "a b", "a\tb", "a;b", "<script>"])
-def test_an_invalid_request_id_is_replaced(detect, photo, sent):
-    responses = [detect(photo(), headers={"X-Request-ID": sent} if sent is not None else {}) for _ in range(2)]
+def test_an_invalid_request_id_is_replaced(detect, make_image_bytes, sent):
+    responses = [detect(make_image_bytes(), headers={"X-Request-ID": sent} if sent is not None else {}) for _ in range(2)]
     first, second = (response.headers["x-request-id"] for response in responses)
     assert len(first) == 32
     assert first.isalnum()
@@ -48,10 +48,10 @@ def test_error_responses_have_a_request_id(ask, tiny_app, detect):
     assert ask(tiny_app, "GET", "/nowhere", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
 
 
-def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(lines, ask, tiny_app, photo):
+def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(lines, ask, tiny_app, make_image_bytes):
     read = lines("json")
     headers = {"X-Request-ID": "the-id", "traceparent": f"00-{TRACE}-{SPAN}-01", "Authorization": "Bearer hush"}
-    content = photo()
+    content = make_image_bytes()
     response = ask(tiny_app, "POST", "/detect", content=content, params={"api_key": "secret"}, headers=headers)
     (line,) = [json.loads(line) for line in read()]
     assert line.pop("time").endswith("+00:00")
@@ -91,10 +91,10 @@ def test_a_path_cannot_forge_a_line_of_the_text_log(lines, ask, tiny_app):
     assert "\x1b" not in line
 
 
-def test_during_shutdown_the_service_answers_but_is_not_ready(watched_app, ask, photo):
+def test_during_shutdown_the_service_answers_but_is_not_ready(watched_app, ask, make_image_bytes):
     app = watched_app()
     app.state.lifecycle.shutting_down = True
-    ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=photo())
+    ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=make_image_bytes())
     assert (ready.status_code, ready.json()["type"]) == (503, "urn:boxwright:problem:shutting-down")
     assert ready.headers["retry-after"] == "1"
     assert (alive.status_code, detected.status_code) == (200, 200)

@@ -77,10 +77,10 @@ def metric_value(app, name, **labels):
     return app.state.metrics.collector_registry.get_sample_value(name, labels)
 
 
-async def fill(app, http, photo, count):
+async def fill(app, http, image_bytes, count):
     """Start `count` requests that wait for the gate of the engine."""
     scheduler = app.state.inference.queue
-    tasks = [asyncio.create_task(http.post("/detect", content=photo)) for _ in range(count)]
+    tasks = [asyncio.create_task(http.post("/detect", content=image_bytes)) for _ in range(count)]
     await until(lambda: scheduler.running + scheduler.waiting == count)
     return tasks
 
@@ -90,20 +90,20 @@ def capacity(app):
     return app.state.inference.queue.max_concurrency + 2
 
 
-def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, watched, photo):
+def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, watched, make_image_bytes):
     async def test():
         app = watched_app(queue_size=2)
         app.state.inference.queue.service_time.seconds = 1.1
         watched.gate.clear()
         async with client(app) as http:
-            tasks = await fill(app, http, photo(), capacity(app))
+            tasks = await fill(app, http, make_image_bytes(), capacity(app))
             one_more = Exchange(app, length=1000)
             one_more.body(b"unread")
             await one_more.run()
             alive = await http.get("/livez")
             watched.gate.set()
             responses = await asyncio.gather(*tasks)
-            return app, one_more, alive, responses, await http.post("/detect", content=photo())
+            return app, one_more, alive, responses, await http.post("/detect", content=make_image_bytes())
 
     app, refused, alive, responses, afterwards = asyncio.run(test())
     assert (refused.status, refused.problem) == (503, "overloaded")
@@ -115,7 +115,7 @@ def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, wat
     assert metric_value(app, "boxwright_rejected_total", reason="queue") == 1
 
 
-def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watched, photo):
+def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watched, make_image_bytes):
     async def test():
         app = watched_app(queue_size=2)
         watched.gate.clear()
@@ -123,8 +123,8 @@ def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watch
             early = Exchange(app)
             arriving = asyncio.create_task(early.run())
             await until(lambda: early.reads)
-            tasks = await fill(app, http, photo(), capacity(app))
-            early.body(photo())
+            tasks = await fill(app, http, make_image_bytes(), capacity(app))
+            early.body(make_image_bytes())
             await arriving
             watched.gate.set()
             await asyncio.gather(*tasks)
@@ -136,16 +136,18 @@ def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watch
     assert "connection" not in late.headers  # the body was read, so the connection can be used again
 
 
-def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_app, watched, photo):
+def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_app, watched, make_image_bytes):
     async def test():
         app = watched_app()
         watched.gate.clear()
         async with client(app) as http:
-            (first,) = await fill(app, http, photo(), 1)
+            (first,) = await fill(app, http, make_image_bytes(), 1)
             await asyncio.to_thread(watched.entered.wait, 30)
-            late = await asyncio.gather(*(http.post("/detect", content=photo(), headers={"X-Request-Timeout": "0.05"}) for _ in range(6)))
+            late = await asyncio.gather(
+                *(http.post("/detect", content=make_image_bytes(), headers={"X-Request-Timeout": "0.05"}) for _ in range(6))
+            )
             watched.gate.set()
-            return app, late, await first, await http.post("/detect", content=photo(), headers={"X-Request-Timeout": "60"})
+            return app, late, await first, await http.post("/detect", content=make_image_bytes(), headers={"X-Request-Timeout": "60"})
 
     app, late, first, next_ = asyncio.run(test())
     assert {(response.status_code, response.json()["type"]) for response in late} == {(504, "urn:boxwright:problem:deadline-missed")}
@@ -154,40 +156,40 @@ def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_
     assert metric_value(app, "boxwright_deadline_missed_total") == 6
 
 
-def test_a_client_cannot_extend_the_time_limit(watched_app, watched, photo):
+def test_a_client_cannot_extend_the_time_limit(watched_app, watched, make_image_bytes):
     async def test():
         app = watched_app(request_seconds=0.05)
         watched.gate.clear()
         async with client(app) as http:
-            return await http.post("/detect", content=photo(), headers={"X-Request-Timeout": "3600"})
+            return await http.post("/detect", content=make_image_bytes(), headers={"X-Request-Timeout": "3600"})
 
     assert asyncio.run(test()).status_code == 504
 
 
 @pytest.mark.parametrize("sent", ["soon", "0", "-1", "nan", "inf", "1e999", ""])
-def test_an_invalid_timeout_header_is_refused(detect, photo, sent):
-    response = detect(photo(), headers={"X-Request-Timeout": sent})
+def test_an_invalid_timeout_header_is_refused(detect, make_image_bytes, sent):
+    response = detect(make_image_bytes(), headers={"X-Request-Timeout": sent})
     assert (response.status_code, response.json()["type"]) == (400, "urn:boxwright:problem:bad-header")
 
 
-def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched, photo, caplog):
+def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched, make_image_bytes, caplog):
     async def test():
         app = watched_app()
         watched.gate.clear()
         async with client(app) as http:
-            (first,) = await fill(app, http, photo(), 1)
+            (first,) = await fill(app, http, make_image_bytes(), 1)
             await asyncio.to_thread(watched.entered.wait, 30)
             exchanges = [Exchange(app) for _ in range(6)]
             tasks = [asyncio.create_task(exchange.run()) for exchange in exchanges]
             for exchange in exchanges:
-                exchange.body(photo())
+                exchange.body(make_image_bytes())
             await until(lambda: app.state.inference.queue.running + app.state.inference.queue.waiting == 7)
             for exchange in exchanges:
                 exchange.disconnect()
             await asyncio.gather(*tasks)
             watched.gate.set()
             assert (await first).status_code == 200
-            assert (await http.post("/detect", content=photo())).status_code == 200
+            assert (await http.post("/detect", content=make_image_bytes())).status_code == 200
             return app, exchanges
 
     with caplog.at_level("INFO", logger="boxwright"):
@@ -199,11 +201,11 @@ def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched,
     assert "the client disconnected" in caplog.text
 
 
-def test_a_slow_body_is_refused(watched_app, photo):
+def test_a_slow_body_is_refused(watched_app, make_image_bytes):
     async def test():
         app = watched_app(body_seconds=0.05)
         slow = Exchange(app, length=100_000)
-        slow.body(photo()[:10], more=True)
+        slow.body(make_image_bytes()[:10], more=True)
         task = asyncio.create_task(slow.run())
         await until(lambda: slow.sent)
         slow.disconnect()
@@ -216,7 +218,7 @@ def test_a_slow_body_is_refused(watched_app, photo):
     assert metric_value(app, "boxwright_body_bytes") == 0
 
 
-def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
+def test_the_memory_of_all_bodies_is_bounded(watched_app, make_image_bytes):
     async def test():
         app = watched_app(max_waiting_bytes=100_000)
         holding, one_more = Exchange(app), Exchange(app)
@@ -229,7 +231,7 @@ def test_the_memory_of_all_bodies_is_bounded(watched_app, photo):
         holding.disconnect()
         await held
         async with client(app) as http:
-            return app, one_more, await http.post("/detect", content=photo())
+            return app, one_more, await http.post("/detect", content=make_image_bytes())
 
     app, refused, afterwards = asyncio.run(test())
     assert (refused.status, refused.problem) == (503, "overloaded")
@@ -244,7 +246,7 @@ KEYS = {"key_hashes": str(HashedKey.of("camera", KEY))}
 FORM = (b"content-type", b"multipart/form-data; boundary=edge")
 
 
-def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, photo):
+def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, make_image_bytes):
     async def test():
         app = watched_app(max_unauthenticated_bytes=100_000, **KEYS)
         holding = Exchange(app, path="/v1/vision/detection", headers=[FORM])
@@ -256,7 +258,7 @@ def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, phot
         refusing = asyncio.create_task(one_more.run())
         await until(lambda: one_more.sent)
         async with client(app) as http:  # the refused request still holds its bytes
-            with_key = await http.post("/detect", content=photo(), headers={"X-API-Key": KEY})
+            with_key = await http.post("/detect", content=make_image_bytes(), headers={"X-API-Key": KEY})
         bytes_of_others = app.state.limits.body_bytes
         for exchange in (holding, one_more):
             exchange.disconnect()
@@ -291,14 +293,14 @@ def test_a_body_without_a_key_must_arrive_sooner(watched_app):
     assert (slow.status, sent) == (408, [])
 
 
-def test_deepstack_list_is_answered_while_the_queue_is_full(watched_app, watched, photo):
+def test_deepstack_list_is_answered_while_the_queue_is_full(watched_app, watched, make_image_bytes):
     async def test():
         app = watched_app(queue_size=2)
         watched.gate.clear()
         async with client(app) as http:
-            tasks = await fill(app, http, photo(), capacity(app))
+            tasks = await fill(app, http, make_image_bytes(), capacity(app))
             names = await http.post("/v1/vision/custom/list")
-            refused = await http.post("/v1/vision/detection", files={"image": photo()})
+            refused = await http.post("/v1/vision/detection", files={"image": make_image_bytes()})
             watched.gate.set()
             await asyncio.gather(*tasks)
             return names, refused
@@ -309,12 +311,12 @@ def test_deepstack_list_is_answered_while_the_queue_is_full(watched_app, watched
 
 
 @pytest.mark.parametrize("query", ["format=image", "format=both"])
-def test_an_annotated_image_above_the_limit_is_refused(watched_app, photo, query):
+def test_an_annotated_image_above_the_limit_is_refused(watched_app, make_image_bytes, query):
     async def test():
         app = watched_app(max_response_bytes=2000)
         async with client(app) as http:
-            small = await http.post(f"/detect?{query}&confidence=1", content=photo(16, 16))
-            large = await http.post(f"/detect?{query}&confidence=1", content=photo(200, 200))
+            small = await http.post(f"/detect?{query}&confidence=1", content=make_image_bytes(16, 16))
+            large = await http.post(f"/detect?{query}&confidence=1", content=make_image_bytes(200, 200))
             return app, small, large
 
     app, small, large = asyncio.run(test())
@@ -323,18 +325,18 @@ def test_an_annotated_image_above_the_limit_is_refused(watched_app, photo, query
     assert app.state.limits.body_bytes == 0
 
 
-def test_the_limit_counts_all_annotated_images_of_a_batch(watched_app, photo):
+def test_the_limit_counts_all_annotated_images_of_a_batch(watched_app, make_image_bytes):
     async def test():
         app = watched_app(max_response_bytes=5000)
-        files = [("image", photo(16, 16))]
+        files = [("image", make_image_bytes(16, 16))]
         async with client(app) as http:
             return [(await http.post("/detect?format=both", files=files * count)).status_code for count in (2, 16)]
 
     assert asyncio.run(test()) == [200, 413]
 
 
-def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched_app, photo):
-    image_bytes = photo(700, 700)
+def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched_app, make_image_bytes):
+    image_bytes = make_image_bytes(700, 700)
 
     async def test():
         app = watched_app(max_waiting_bytes=8_000_000)
@@ -365,9 +367,9 @@ def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched
     assert app.state.limits.body_bytes == 0
 
 
-def test_a_large_image_that_misses_the_deadline_is_refused_as_overload_and_its_process_ends(watched_app, photo, monkeypatch):
+def test_a_large_image_that_misses_the_deadline_is_refused_as_overload_and_its_process_ends(watched_app, make_image_bytes, monkeypatch):
     monkeypatch.setattr(decoder_process, "COMMAND", "import sys, time; sys.stdin.buffer.read(); time.sleep(600)")
-    large = photo(1500, 1400, form="WEBP", lossless=True, quality=0)
+    large = make_image_bytes(1500, 1400, form="WEBP", lossless=True, quality=0)
 
     async def test():
         app = watched_app(request_seconds=0.5)

@@ -4,7 +4,7 @@ from math import prod
 
 import pytest
 
-from detector.engines.onnxruntime import MAX_SECOND_SESSION_BYTES
+from detector.engines.support import MAX_SECOND_SESSION_BYTES
 from detector.errors import SettingError
 from detector.shapes import array_shapes
 from service.models.loaded_model import estimate_memory

@@ -63,14 +63,14 @@ def without_timing(response):
 class Clients:
     """Threads that send requests without a pause, one for each endpoint, and their answers."""
 
-    def __init__(self, service, photo):
-        coded = {"b64": base64.b64encode(photo).decode()}
+    def __init__(self, service, image_bytes):
+        coded = {"b64": base64.b64encode(image_bytes).decode()}
         tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [coded["b64"]]}
         query = f"?confidence={CONFIDENCE}"
         self.requests = {
-            "native": (f"/detect{query}&model=mine", {"content": photo}),
-            "default": (f"/detect{query}", {"content": photo}),
-            "deepstack": ("/v1/vision/custom/mine", {"files": {"image": photo}, "data": {"min_confidence": CONFIDENCE}}),
+            "native": (f"/detect{query}&model=mine", {"content": image_bytes}),
+            "default": (f"/detect{query}", {"content": image_bytes}),
+            "deepstack": ("/v1/vision/custom/mine", {"files": {"image": image_bytes}, "data": {"min_confidence": CONFIDENCE}}),
             "open inference": ("/v2/models/mine/infer", {"json": {"inputs": [tensor], "parameters": {"confidence": CONFIDENCE}}}),
             "serving": (f"/v1/models/mine:predict{query}", {"json": {"instances": [coded]}}),
         }
@@ -105,12 +105,12 @@ def with_version(response, version):
 
 
 @pytest.mark.slow
-def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(start, models, tiny_model, another_model, photo, ask):
+def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(start, models, tiny_model, another_model, make_image_bytes, ask):
     """Odd and even versions have different labels and boxes: each answer must come from one version only."""
     kinds = (tiny_model, another_model)
     add_version(models, "mine", kinds[0])
     service = start(BOXWRIGHT_QUEUE_SIZE="100")
-    clients = Clients(service, photo(120, 90))
+    clients = Clients(service, make_image_bytes(120, 90))
     apps = [create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model), name="mine")]), Settings()) for model in kinds]
     expected = [clients.expected(app, ask) for app in apps]
     assert all(expected[0][name] != expected[1][name] for name in clients.requests)
@@ -134,7 +134,7 @@ def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(start, mode
     assert len(models_of(service)["models"][0]["versions"]) == 1
 
 
-def test_every_protocol_reports_versions_and_their_states(start, models, tiny_model, another_model, photo):
+def test_every_protocol_reports_versions_and_their_states(start, models, tiny_model, another_model, make_image_bytes):
     for model in (tiny_model, another_model, tiny_model):
         add_version(models, "mine", model)
     (models / "mine" / "3" / MODEL_FILE).write_bytes(b"broken")
@@ -164,7 +164,7 @@ def test_every_protocol_reports_versions_and_their_states(start, models, tiny_mo
     assert "Refused: " in get("/v2/models/mine/versions/3/ready").json()["error"]
     assert httpx.post(f"{service.url}/v1/vision/custom/list").json()["models"] == ["mine"]
 
-    instances = {"instances": [{"b64": base64.b64encode(photo()).decode()}]}
+    instances = {"instances": [{"b64": base64.b64encode(make_image_bytes()).decode()}]}
     labels = set()
     for version, model in (("1", tiny_model), ("2", another_model)):
         response = httpx.post(f"{service.url}/v1/models/mine/versions/{version}:predict?confidence={CONFIDENCE}", json=instances).json()
@@ -175,16 +175,16 @@ def test_every_protocol_reports_versions_and_their_states(start, models, tiny_mo
     assert httpx.post(f"{service.url}/v1/models/mine/versions/3:predict", json=instances).status_code == 404
 
 
-def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_model, photo):
+def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_model, make_image_bytes):
     service = start()
     ready = lambda: httpx.get(f"{service.url}/readyz").status_code  # noqa: E731
     assert ready() == 503
     assert httpx.get(f"{service.url}/livez").status_code == 200
-    refusal = httpx.post(f"{service.url}/detect", content=photo())
+    refusal = httpx.post(f"{service.url}/detect", content=make_image_bytes())
     assert (refusal.status_code, refusal.json()["type"]) == (503, "urn:boxwright:problem:no-model")
     add_version(models, "mine", tiny_model)
     until(ready, lambda status: status == 200)
-    assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "mine"
+    assert httpx.post(f"{service.url}/detect", content=make_image_bytes()).json()["model"] == "mine"
     (models / "broken.safetensors").write_bytes(b"broken")
     remove_version(models, "mine")
     until(ready, lambda status: status == 503)
@@ -202,12 +202,12 @@ def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_
     assert (warning["model"], warning["version"]) == ("broken", "1")
 
 
-def test_fixed_model_stays_the_default_if_the_folder_has_models(start, models, model_file, another_model, photo):
+def test_fixed_model_stays_the_default_if_the_folder_has_models(start, models, model_file, another_model, make_image_bytes):
     add_version(models, "aardvark", another_model)
     service = start(model_file)
     initial = models_of(service)["models"]
     assert [(model["name"], model["default"]) for model in initial] == [("tiny-random", True), ("aardvark", False)]
-    assert httpx.post(f"{service.url}/detect", content=photo()).json()["model"] == "tiny-random"
+    assert httpx.post(f"{service.url}/detect", content=make_image_bytes()).json()["model"] == "tiny-random"
     add_version(models, "tiny-random", another_model)
     until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == list(another_model.spec.labels))
     remove_version(models, "tiny-random")

@@ -34,7 +34,7 @@ def test_models_are_described(ask, tiny_app, tiny_model):
     }
 
 
-def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, random_arrays, photo, ask):
+def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, random_arrays, make_image_bytes, ask):
     other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
     app = create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (tiny_model, other)]), Settings())
     assert [(model["name"], model["default"]) for model in ask(app, "GET", "/models").json()["models"]] == [
@@ -42,7 +42,8 @@ def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, 
         ("other", False),
     ]
     responses = [
-        ask(app, "POST", "/detect", content=photo(), params={"confidence": 0.01, **query}).json() for query in ({}, {"model": "other"})
+        ask(app, "POST", "/detect", content=make_image_bytes(), params={"confidence": 0.01, **query}).json()
+        for query in ({}, {"model": "other"})
     ]
     assert [response["model"] for response in responses] == ["tiny-random", "other"]
     assert responses[0]["detections"] != responses[1]["detections"]
@@ -65,12 +66,12 @@ def test_without_a_model_the_service_is_alive_and_not_ready(ask, path):
     assert int(response.headers["retry-after"]) > 0
 
 
-def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(ask, photo):
+def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(ask, make_image_bytes):
     app = create_app(Registry(), Settings())
-    for path, body in (("/detect", photo()), ("/v1/vision/detection", photo())):
+    for path, body in (("/detect", make_image_bytes()), ("/v1/vision/detection", make_image_bytes())):
         response = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
         assert response.status_code == 503
         assert "No model is loaded yet" in response.text
-    response = ask(app, "POST", "/detect", content=photo(), params={"model": "mine"})
+    response = ask(app, "POST", "/detect", content=make_image_bytes(), params={"model": "mine"})
     assert response.status_code == 404
     assert "This service has no models yet" in response.json()["detail"]

@@ -256,11 +256,11 @@ def test_file_that_changes_while_it_is_read_is_left_for_the_next_scan(models, wr
     assert registry.get("mine").detector.spec.labels == another_model.spec.labels
 
 
-def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tiny_model, another_model, photo, ask):
+def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tiny_model, another_model, make_image_bytes, ask):
     add_version(models, "mine", tiny_model)
     folder = watch()
     app = create_app(folder.registry, Settings())
-    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
+    assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
     in_flight = folder.registry.get("mine")
     model, session = weakref.ref(in_flight), weakref.ref(in_flight.detector.engine.session)
     add_version(models, "mine", another_model)
@@ -273,7 +273,7 @@ def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tin
         if thread.name == "release":
             thread.join()
     assert session() is None
-    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"
+    assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"
 
 
 def test_version_without_a_file_is_rejected_until_the_file_arrives(watch, models, write_model, tiny_model):
@@ -311,7 +311,7 @@ def close_gate(loader):
     loader.began.clear()
 
 
-def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_model, another_model, photo, ask, blocked_loader):
+def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_model, another_model, make_image_bytes, ask, blocked_loader):
     registry = Registry()
     watcher = ModelWatcher(models, registry, blocked_loader)
     add_version(models, "mine", tiny_model)
@@ -322,13 +322,13 @@ def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_mode
     with watcher.running(0.001):
         try:
             assert blocked_loader.began.wait(30)
-            assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "1"
+            assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
             states = ask(app, "GET", "/v1/models/mine").json()["model_version_status"]
             assert [(each["version"], each["state"]) for each in states] == [("2", "LOADING"), ("1", "AVAILABLE")]
             assert ask(app, "GET", "/v2/models/mine/versions/2/ready").status_code == 404
         finally:
             blocked_loader.gate.set()
-    assert ask(app, "POST", "/detect", content=photo()).json()["version"] == "2"  # leaving the block has waited for the load
+    assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"  # leaving the block has waited for the load
 
 
 def test_rollback_to_a_loaded_version_does_not_wait_for_another_version(models, tiny_model, another_model, blocked_loader):

@@ -1,10 +1,10 @@
 """The Prometheus metrics."""
 
 
-def test_metrics_count_requests_stages_and_detections(watched_app, ask, photo):
+def test_metrics_count_requests_stages_and_detections(watched_app, ask, make_image_bytes):
     app = watched_app()
-    found = ask(app, "POST", "/detect", content=photo(), params={"confidence": 0.01}).json()["detections"]
-    ask(app, "POST", "/detect", content=b"no photo")
+    found = ask(app, "POST", "/detect", content=make_image_bytes(), params={"confidence": 0.01}).json()["detections"]
+    ask(app, "POST", "/detect", content=b"no image")
     ask(app, "GET", "/some/other/path")
     ask(app, "GET", "/yet/another")
     text = ask(app, "GET", "/metrics").text

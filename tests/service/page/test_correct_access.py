@@ -59,7 +59,7 @@ def test_a_held_arrow_key_is_one_step_of_undo(page, plain):
     assert page.edited() == before
 
 
-def test_a_finger_draws_moves_and_resizes(new_page, plain, first_label):
+def test_touch_input_draws_moves_and_resizes_boxes(new_page, plain, first_label):
     page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open()
     page.correct(plain)
     devtools = page.tab.context.new_cdp_session(page.tab)

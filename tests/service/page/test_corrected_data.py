@@ -132,7 +132,7 @@ def test_boxes_of_a_rotated_image_refer_to_the_upright_image(page, tmp_path, ori
     assert check_dataset(folder).errors == 0
 
 
-def test_one_image_comes_with_its_xml_beside_it(page, tmp_path):
+def test_one_image_is_downloaded_with_its_xml_next_to_it(page, tmp_path):
     page.correct(CAT)
     assert download(page, "#download-pair", tmp_path / "data") == ["cat.jpg", "cat.xml"]
     (sample,) = read_set(tmp_path / "data", "all")

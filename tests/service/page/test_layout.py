@@ -6,7 +6,7 @@ from detector.imaging.draw import class_colour, text_colour_on
 from tests.service.page.conftest import ASTRONAUT, CAT, COLLAGE, ODD_LABEL, ROOT
 
 
-def test_the_page_says_what_it_is_and_what_the_model_can_find(page, url):
+def test_the_page_explains_its_purpose_and_names_the_objects_that_the_model_detects(page, url):
     labels = sorted(httpx.get(f"{url}/models").json()["models"][0]["labels"])
     line = page.tab.inner_text(".about summary")
     assert line == f"Finds objects in images and draws a box around each. It can find: {', '.join(labels)}."

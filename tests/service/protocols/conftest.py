@@ -14,10 +14,10 @@ def http(served):
 
 @pytest.fixture(scope="session")
 def native(http):
-    """Return a function (photo, query...) -> the detections of POST /detect."""
+    """Return a function (image bytes, query...) -> the detections of POST /detect."""
 
-    def ask(photo, **query):
-        response = http.post("/detect", content=photo, params={"confidence": CONFIDENCE, **query})
+    def ask(image_bytes, **query):
+        response = http.post("/detect", content=image_bytes, params={"confidence": CONFIDENCE, **query})
         assert response.status_code == 200, response.text
         return response.json()["detections"]
 
@@ -25,6 +25,6 @@ def native(http):
 
 
 @pytest.fixture(scope="session")
-def two_photos(photo):
+def two_images(make_image_bytes):
     """Two images that differ in size, format and number of boxes."""
-    return [photo(80, 50), photo(33, 64, form="PNG")]
+    return [make_image_bytes(80, 50), make_image_bytes(33, 64, form="PNG")]

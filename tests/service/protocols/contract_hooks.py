@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 
-def _photo(form):
+def _encode(form):
     file = io.BytesIO()
     Image.effect_noise((37, 23), 90).convert("RGB").save(file, form)
     return file.getvalue()
 
 
-PHOTOS = [_photo(form) for form in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")]
+IMAGES = [_encode(form) for form in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")]
 
-schemathesis.openapi.format("binary", st.sampled_from(PHOTOS))
-schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(photo).decode() for photo in PHOTOS]))
+schemathesis.openapi.format("binary", st.sampled_from(IMAGES))
+schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(image_bytes).decode() for image_bytes in IMAGES]))
 
 
 @schemathesis.hook

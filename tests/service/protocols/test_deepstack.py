@@ -39,30 +39,35 @@ def part(disposition, data, *headers):
     return b"\r\n".join((b"--" + EDGE, b"Content-Disposition: form-data; " + disposition, *headers, b"", data, b""))
 
 
-def frigate(photo):
+def frigate(image_bytes):
     """Encode a form as python-requests encodes data={"api_key": ""}, files={"image": bytes}: the file name equals the field name."""
-    return part(b'name="api_key"', b"") + part(b'name="image"; filename="image"', photo) + b"--" + EDGE + b"--\r\n"
+    return part(b'name="api_key"', b"") + part(b'name="image"; filename="image"', image_bytes) + b"--" + EDGE + b"--\r\n"
 
 
-def blue_iris(photo):
+def blue_iris(image_bytes):
     """Encode a form as .NET's MultipartFormDataContent does: names without quotes, and a content type for every part."""
-    image = part(b"name=image; filename=snapshot.jpg; filename*=utf-8''snapshot.jpg", photo, b"Content-Type: image/jpeg")
+    image = part(b"name=image; filename=snapshot.jpg; filename*=utf-8''snapshot.jpg", image_bytes, b"Content-Type: image/jpeg")
     return image + part(b"name=min_confidence", b"0.05", b"Content-Type: text/plain; charset=utf-8") + b"--" + EDGE + b"--\r\n"
 
 
-def bare(photo):
+def bare(image_bytes):
     """The image has no file name and no content type, and the form has an unknown field."""
     return (
-        part(b'name="image"', photo) + part(b'name="min_confidence"', b"0.05") + part(b'name="admin_key"', b"x") + b"--" + EDGE + b"--\r\n"
+        part(b'name="image"', image_bytes)
+        + part(b'name="min_confidence"', b"0.05")
+        + part(b'name="admin_key"', b"x")
+        + b"--"
+        + EDGE
+        + b"--\r\n"
     )
 
 
 @pytest.mark.parametrize("path", [b"/v1/vision/detection", b"/v1/vision/custom/tiny-random"])
-def test_frigate_is_answered(served, native, photo, path):
+def test_frigate_is_answered(served, native, make_image_bytes, path):
     agent = [b"User-Agent: python-requests/2.32.3", b"Accept-Encoding: gzip, deflate", b"Accept: */*", b"Connection: keep-alive"]
     headers = [*agent, b"Content-Type: multipart/form-data; boundary=" + EDGE]
-    status, response = send(served, path, headers, frigate(photo()))
-    expected = native(photo(), confidence=0.4)
+    status, response = send(served, path, headers, frigate(make_image_bytes()))
+    expected = native(make_image_bytes(), confidence=0.4)
     assert status == 200
     assert list(response) == ["success", "predictions", "count", "inferenceMs", "processMs"]
     assert response["success"] is True
@@ -73,23 +78,27 @@ def test_frigate_is_answered(served, native, photo, path):
 
 
 @pytest.mark.parametrize(("body", "edge"), [(blue_iris, b'"' + EDGE + b'"'), (bare, EDGE)])
-def test_other_clients_are_answered(served, native, photo, body, edge):
-    status, response = send(served, b"/v1/vision/detection", [b"Content-Type: multipart/form-data; boundary=" + edge], body(photo()))
+def test_clients_with_other_forms_are_answered(served, native, make_image_bytes, body, edge):
+    status, response = send(
+        served, b"/v1/vision/detection", [b"Content-Type: multipart/form-data; boundary=" + edge], body(make_image_bytes())
+    )
     assert status == 200
-    check_same(response["predictions"], native(photo()))
+    check_same(response["predictions"], native(make_image_bytes()))
     assert response["count"] > 2
 
 
-def test_home_assistant_sends_the_same_bytes_as_frigate(photo):
+def test_home_assistant_sends_the_same_bytes_as_frigate(make_image_bytes):
     """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}), which must send the bytes of `frigate`."""
-    prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": photo()}).prepare()
+    prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": make_image_bytes()}).prepare()
     edge = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
-    assert prepared.body.replace(edge, EDGE) == frigate(photo())
+    assert prepared.body.replace(edge, EDGE) == frigate(make_image_bytes())
 
 
-def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, photo):
+def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, make_image_bytes):
     with_all = {"min_confidence": "0.01"}
-    response = requests.post(f"{served.url}/v1/vision/detection", files={"image": photo(300, 200)}, data=with_all, timeout=30).json()
+    response = requests.post(
+        f"{served.url}/v1/vision/detection", files={"image": make_image_bytes(300, 200)}, data=with_all, timeout=30
+    ).json()
     scores = [one["confidence"] for one in response["predictions"]]
     assert len(scores) > 3
     assert scores == sorted(scores, reverse=True)
@@ -99,9 +108,9 @@ def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, photo):
         assert 0 <= one["y_min"] <= one["y_max"] <= 200
 
 
-def test_the_query_may_limit_the_boxes(served, photo):
+def test_the_query_may_limit_the_boxes(served, make_image_bytes):
     url = f"{served.url}/v1/vision/detection?max_detections=2"
-    assert requests.post(url, files={"image": photo()}, data={"min_confidence": 0.01}, timeout=30).json()["count"] == 2
+    assert requests.post(url, files={"image": make_image_bytes()}, data={"min_confidence": 0.01}, timeout=30).json()["count"] == 2
 
 
 @pytest.mark.parametrize("request_arguments", [{}, {"data": {"api_key": "x"}}, {"files": {"api_key": (None, "x")}}], ids=str)
@@ -113,7 +122,7 @@ def test_the_model_list_ignores_the_body(served, request_arguments):
 @pytest.mark.parametrize(
     ("path", "request_arguments", "status", "message"),
     [
-        ("detection", {"files": {"image": b"no photo"}}, 400, "the image format is unknown"),
+        ("detection", {"files": {"image": b"no image"}}, 400, "the image format is unknown"),
         ("detection", {"files": {"image": b""}}, 400, "empty"),
         ("detection", {"files": {"picture": b"x"}}, 400, "one field 'image', got 0"),
         ("detection", {"files": [("image", b"x"), ("image", b"y")]}, 400, "one field 'image', got 2"),
@@ -142,16 +151,16 @@ def test_a_wrong_method_has_the_format_of_deepstack(served):
     assert (response.status_code, response.headers["allow"], response.json()["success"]) == (405, "POST", False)
 
 
-def test_a_square_region_of_frigate_is_answered(served, native, photo):
-    region = photo(320, 320)
+def test_a_square_region_of_frigate_is_answered(served, native, make_image_bytes):
+    region = make_image_bytes(320, 320)
     response = requests.post(f"{served.url}/v1/vision/detection", files={"image": region}, data={"api_key": ""}, timeout=30)
     check_same(response.json()["predictions"], native(region, confidence=0.4))
 
 
 @pytest.mark.parametrize("path", ["//v1/vision/detection", "///v1/vision//custom/tiny-random"])
-def test_repeated_slashes_in_the_path_are_ignored(served, native, photo, path):
-    response = requests.post(served.url + path, files={"image": photo()}, timeout=30)
-    check_same(response.json()["predictions"], native(photo(), confidence=0.4))
+def test_repeated_slashes_in_the_path_are_ignored(served, native, make_image_bytes, path):
+    response = requests.post(served.url + path, files={"image": make_image_bytes()}, timeout=30)
+    check_same(response.json()["predictions"], native(make_image_bytes(), confidence=0.4))
 
 
 def test_errors_of_a_path_with_repeated_slashes_have_the_format_of_deepstack(served):

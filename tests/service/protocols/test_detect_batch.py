@@ -17,57 +17,59 @@ def without_timing(response):
 @pytest.fixture(scope="module")
 def detect_single(http):
     """Return a function (image) -> the response to a request with only this image."""
-    return lambda photo: without_timing(http.post("/detect?confidence=0.05", content=photo).json())
+    return lambda image_bytes: without_timing(http.post("/detect?confidence=0.05", content=image_bytes).json())
 
 
-def test_several_images_of_a_form_are_answered_in_order(http, detect_single, two_photos):
-    photos = [*two_photos, two_photos[0]] * 5
-    response = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
+def test_several_images_of_a_form_are_answered_in_order(http, detect_single, two_images):
+    images = [*two_images, two_images[0]] * 5
+    response = http.post("/detect?confidence=0.05", files=[("image", (None, image_bytes)) for image_bytes in images])
     assert list(response.json()) == ["results"]
-    assert [without_timing(result) for result in response.json()["results"]] == [detect_single(photo) for photo in photos]
+    assert [without_timing(result) for result in response.json()["results"]] == [detect_single(image_bytes) for image_bytes in images]
 
 
-def test_json_with_one_image_is_answered_like_a_plain_body(http, detect_single, two_photos):
-    for value in (text(two_photos[0]), "data:image/jpeg;base64," + text(two_photos[0])):
+def test_json_with_one_image_is_answered_like_a_plain_body(http, detect_single, two_images):
+    for value in (text(two_images[0]), "data:image/jpeg;base64," + text(two_images[0])):
         response = http.post("/detect?confidence=0.05", json={"image": value})
-        assert without_timing(response.json()) == detect_single(two_photos[0])
+        assert without_timing(response.json()) == detect_single(two_images[0])
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_json_with_a_list_is_answered_with_a_list(http, detect_single, two_photos, count):
-    response = http.post("/detect?confidence=0.05", json={"images": [text(photo) for photo in two_photos[:count]]})
-    assert [without_timing(result) for result in response.json()["results"]] == [detect_single(photo) for photo in two_photos[:count]]
+def test_json_with_a_list_is_answered_with_a_list(http, detect_single, two_images, count):
+    response = http.post("/detect?confidence=0.05", json={"images": [text(image_bytes) for image_bytes in two_images[:count]]})
+    assert [without_timing(result) for result in response.json()["results"]] == [
+        detect_single(image_bytes) for image_bytes in two_images[:count]
+    ]
 
 
-def test_the_problem_of_an_invalid_image_replaces_its_result_in_the_batch(http, detect_single, two_photos):
-    broken = two_photos[0][:-200]
-    photos = [two_photos[0], b"no photo", two_photos[1], broken, b""]
-    response = http.post("/detect?confidence=0.05", files=[("image", (None, photo)) for photo in photos])
+def test_the_problem_of_an_invalid_image_replaces_its_result_in_the_batch(http, detect_single, two_images):
+    broken = two_images[0][:-200]
+    images = [two_images[0], b"no image", two_images[1], broken, b""]
+    response = http.post("/detect?confidence=0.05", files=[("image", (None, image_bytes)) for image_bytes in images])
     assert response.status_code == 200
     results = response.json()["results"]
-    assert [without_timing(results[index]) for index in (0, 2)] == [detect_single(two_photos[0]), detect_single(two_photos[1])]
-    assert [results[index] for index in (1, 3, 4)] == [{"problem": detect_single(photos[index])} for index in (1, 3, 4)]
+    assert [without_timing(results[index]) for index in (0, 2)] == [detect_single(two_images[0]), detect_single(two_images[1])]
+    assert [results[index] for index in (1, 3, 4)] == [{"problem": detect_single(images[index])} for index in (1, 3, 4)]
     assert [results[index]["problem"]["status"] for index in (1, 3, 4)] == [415, 422, 400]
 
 
-def test_format_both_draws_on_every_image(http, two_photos):
-    response = http.post("/detect?format=both", json={"images": [text(photo) for photo in two_photos]})
+def test_format_both_draws_on_every_image(http, two_images):
+    response = http.post("/detect?format=both", json={"images": [text(image_bytes) for image_bytes in two_images]})
     assert all(result["annotated"]["base64"] for result in response.json()["results"])
 
 
-def test_format_image_is_refused_for_several_images(http, two_photos):
-    response = http.post("/detect?format=image", files=[("image", (None, photo)) for photo in two_photos])
+def test_format_image_is_refused_for_several_images(http, two_images):
+    response = http.post("/detect?format=image", files=[("image", (None, image_bytes)) for image_bytes in two_images])
     assert response.status_code == 422
     assert response.json()["errors"][0]["parameter"] == "format"
     assert "format=both" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("query", ["confidence=0.1&confidence=0.9", "model=a&model=b", "format=json&iou=0.1&iou=0.1"])
-def test_a_repeated_parameter_is_refused(http, photo, query):
-    response = http.post(f"/detect?{query}", content=photo())
+def test_a_repeated_parameter_is_refused(http, make_image_bytes, query):
+    response = http.post(f"/detect?{query}", content=make_image_bytes())
     assert (response.status_code, response.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
     assert "may be given once, got '2 times'" in response.json()["detail"]
-    assert http.post("/detect?classes=cat&classes=dog", content=photo()).status_code == 200
+    assert http.post("/detect?classes=cat&classes=dog", content=make_image_bytes()).status_code == 200
 
 
 @pytest.mark.parametrize(

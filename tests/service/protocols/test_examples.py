@@ -14,10 +14,10 @@ SCRIPTS = re.findall(r"^```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, photo):
+def folder(tmp_path_factory, make_image_bytes):
     folder = tmp_path_factory.mktemp("reader")
-    (folder / "dog.jpg").write_bytes(photo(400, 300, quality=95))  # longer than the maximum length of a shell argument
-    (folder / "cat.png").write_bytes(photo(60, 40, form="PNG"))
+    (folder / "dog.jpg").write_bytes(make_image_bytes(400, 300, quality=95))  # longer than the maximum length of a shell argument
+    (folder / "cat.png").write_bytes(make_image_bytes(60, 40, form="PNG"))
     return folder
 
 

@@ -26,10 +26,10 @@ def triton(served):
     client.close()
 
 
-def files(photos, binary=True):
+def files(images, binary=True):
     """Return image files as an input of tritonclient: raw if `binary`, else base64 in JSON."""
-    values = photos if binary else [base64.b64encode(photo) for photo in photos]
-    tensor = InferInput("image", [len(photos)], "BYTES")
+    values = images if binary else [base64.b64encode(image_bytes) for image_bytes in images]
+    tensor = InferInput("image", [len(images)], "BYTES")
     return [tensor.set_data_from_numpy(np.array(values, object), binary_data=binary)]
 
 
@@ -52,21 +52,21 @@ def check_same(result, row, expected):
 
 @pytest.mark.parametrize("binary_inputs", [True, False], ids=["binary data", "base64 in JSON"])
 @pytest.mark.parametrize("binary_outputs", [None, True, False], ids=["all outputs", "binary outputs", "JSON outputs"])
-def test_tritonclient_gets_the_native_boxes_for_files(triton, native, two_photos, binary_inputs, binary_outputs):
+def test_tritonclient_gets_the_native_boxes_for_files(triton, native, two_images, binary_inputs, binary_outputs):
     outputs = None if binary_outputs is None else [InferRequestedOutput(name, binary_data=binary_outputs) for name in NAMES]
-    result = triton.infer("tiny-random", files(two_photos, binary_inputs), outputs=outputs, request_id="seven", parameters=LOW)
-    for row, photo in enumerate(two_photos):
-        check_same(result, row, native(photo))
+    result = triton.infer("tiny-random", files(two_images, binary_inputs), outputs=outputs, request_id="seven", parameters=LOW)
+    for row, image_bytes in enumerate(two_images):
+        check_same(result, row, native(image_bytes))
     assert result.get_response()["id"] == "seven"
     assert (result.get_response()["model_name"], result.get_response()["model_version"]) == ("tiny-random", "1")
     assert all(("data" in result.get_output(name)) == (binary_outputs is False) for name in NAMES)
 
 
 @pytest.mark.parametrize("binary_inputs", [True, False], ids=["binary data", "numbers in JSON"])
-def test_tritonclient_gets_the_native_boxes_for_pixels(triton, native, photo, binary_inputs):
-    photos = [photo(41, 30, form="PNG"), photo(41, 30, form="JPEG")]
-    result = triton.infer("tiny-random", pixels([read_image(one) for one in photos], binary_inputs), model_version="1", parameters=LOW)
-    for row, one in enumerate(photos):
+def test_tritonclient_gets_the_native_boxes_for_pixels(triton, native, make_image_bytes, binary_inputs):
+    images = [make_image_bytes(41, 30, form="PNG"), make_image_bytes(41, 30, form="JPEG")]
+    result = triton.infer("tiny-random", pixels([read_image(one) for one in images], binary_inputs), model_version="1", parameters=LOW)
+    for row, one in enumerate(images):
         check_same(result, row, native(one))
 
 
@@ -79,13 +79,13 @@ def test_pixels_of_any_size_give_the_native_boxes(triton, native, height, width)
     check_same(result, 0, native(file.getvalue()))
 
 
-def test_parameters_have_the_effect_of_the_native_query(triton, native, photo):
+def test_parameters_have_the_effect_of_the_native_query(triton, native, make_image_bytes):
     given = {"confidence": 0.01, "iou": 1.0, "max_detections": 4}
-    check_same(triton.infer("tiny-random", files([photo()]), parameters=given), 0, native(photo(), **given))
+    check_same(triton.infer("tiny-random", files([make_image_bytes()]), parameters=given), 0, native(make_image_bytes(), **given))
 
 
-def test_outputs_are_padded_to_the_image_with_the_most_boxes(triton, two_photos):
-    result = triton.infer("tiny-random", files(two_photos), parameters=LOW)
+def test_outputs_are_padded_to_the_image_with_the_most_boxes(triton, two_images):
+    result = triton.infer("tiny-random", files(two_images), parameters=LOW)
     counts = result.as_numpy("num_detections")
     fewest, largest = int(counts.argmin()), int(counts.max())
     assert counts[fewest] < largest
@@ -97,37 +97,37 @@ def test_outputs_are_padded_to_the_image_with_the_most_boxes(triton, two_photos)
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_no_boxes_are_an_empty_tensor(triton, photo, binary):
+def test_no_boxes_are_an_empty_tensor(triton, make_image_bytes, binary):
     outputs = [InferRequestedOutput(name, binary_data=binary) for name in NAMES]
-    result = triton.infer("tiny-random", files([photo()]), outputs=outputs, parameters={"confidence": 1.0})
+    result = triton.infer("tiny-random", files([make_image_bytes()]), outputs=outputs, parameters={"confidence": 1.0})
     assert [result.as_numpy(name).shape for name in NAMES] == [(1, 0, 4), (1, 0), (1, 0), (1, 0), (1,)]
 
 
-def test_only_requested_outputs_are_sent_each_in_its_form(triton, photo):
+def test_only_requested_outputs_are_sent_each_in_its_form(triton, make_image_bytes):
     outputs = [InferRequestedOutput("scores", binary_data=True), InferRequestedOutput("labels", binary_data=False)]
-    response = triton.infer("tiny-random", files([photo()]), outputs=outputs, parameters=LOW).get_response()
+    response = triton.infer("tiny-random", files([make_image_bytes()]), outputs=outputs, parameters=LOW).get_response()
     assert [(output["name"], "data" in output) for output in response["outputs"]] == [("scores", False), ("labels", True)]
     assert "id" not in response
 
 
-def test_a_body_may_be_one_image_file(http, native, photo):
-    response = http.post(INFER, content=photo(), headers={"Inference-Header-Content-Length": "0"}).json()
+def test_a_body_may_be_one_image_file(http, native, make_image_bytes):
+    response = http.post(INFER, content=make_image_bytes(), headers={"Inference-Header-Content-Length": "0"}).json()
     (count,) = response["outputs"][NAMES.index("num_detections")]["data"]
-    assert count == len(native(photo(), confidence=0.25))
+    assert count == len(native(make_image_bytes(), confidence=0.25))
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
 @pytest.mark.parametrize("nested", [False, True])
-def test_data_in_json_may_be_flat_or_nested(http, native, two_photos, shape, nested):
-    texts = [base64.b64encode(photo).decode() for photo in two_photos]
+def test_data_in_json_may_be_flat_or_nested(http, native, two_images, shape, nested):
+    texts = [base64.b64encode(image_bytes).decode() for image_bytes in two_images]
     tensor = {"name": "image", "shape": shape, "datatype": "BYTES", "data": [[text] for text in texts] if nested else texts}
     response = http.post(INFER, json={"inputs": [tensor], "parameters": LOW}).json()
     outputs = {output["name"]: np.array(output["data"]).reshape(output["shape"]) for output in response["outputs"]}
-    assert outputs["num_detections"].tolist() == [len(native(photo)) for photo in two_photos]
+    assert outputs["num_detections"].tolist() == [len(native(image_bytes)) for image_bytes in two_images]
 
 
-def test_pixels_in_json_may_be_nested_flat_or_base64(http, photo):
-    image = read_image(photo(9, 7, form="PNG"))
+def test_pixels_in_json_may_be_nested_flat_or_base64(http, make_image_bytes):
+    image = read_image(make_image_bytes(9, 7, form="PNG"))
     tensor = {"name": "pixels", "shape": [1, 7, 9, 3], "datatype": "UINT8"}
     text = base64.b64encode(image.tobytes()).decode()
     forms = [[image.tolist()], image.ravel().tolist(), text, [text]]
@@ -136,16 +136,18 @@ def test_pixels_in_json_may_be_nested_flat_or_base64(http, photo):
     assert len({response.text for response in responses}) == 1
 
 
-def test_binary_elements_may_be_base64(triton, native, photo):
+def test_binary_elements_may_be_base64(triton, native, make_image_bytes):
     tensor = InferInput("image", [1], "BYTES")
-    tensor.set_data_from_numpy(np.array([base64.b64encode(photo())], object))
+    tensor.set_data_from_numpy(np.array([base64.b64encode(make_image_bytes())], object))
     tensor._parameters["content_type"] = "base64"
-    check_same(triton.infer("tiny-random", [tensor], parameters=LOW), 0, native(photo()))
+    check_same(triton.infer("tiny-random", [tensor], parameters=LOW), 0, native(make_image_bytes()))
 
 
-def test_parameters_of_sequences_and_queues_are_ignored(triton, native, photo):
-    result = triton.infer("tiny-random", files([photo()]), sequence_id=3, sequence_start=True, priority=1, timeout=10, parameters=LOW)
-    check_same(result, 0, native(photo()))
+def test_parameters_of_sequences_and_queues_are_ignored(triton, native, make_image_bytes):
+    result = triton.infer(
+        "tiny-random", files([make_image_bytes()]), sequence_id=3, sequence_start=True, priority=1, timeout=10, parameters=LOW
+    )
+    check_same(result, 0, native(make_image_bytes()))
 
 
 def test_tritonclient_reads_health_and_metadata(triton):
@@ -166,9 +168,9 @@ def test_tritonclient_reads_health_and_metadata(triton):
     ]
 
 
-def test_outputs_agree_with_the_metadata(triton, two_photos):
+def test_outputs_agree_with_the_metadata(triton, two_images):
     stated = {one["name"]: one for one in triton.get_model_metadata("tiny-random")["outputs"]}
-    response = triton.infer("tiny-random", files(two_photos)).get_response()["outputs"]
+    response = triton.infer("tiny-random", files(two_images)).get_response()["outputs"]
     assert [one["name"] for one in response] == list(stated)
     for one in response:
         assert one["datatype"] == stated[one["name"]]["datatype"]
@@ -176,9 +178,9 @@ def test_outputs_agree_with_the_metadata(triton, two_photos):
         assert all(expected in (-1, length) for expected, length in zip(stated[one["name"]]["shape"], one["shape"], strict=True))
 
 
-def test_tritonclient_raises_the_error_of_a_refused_request(triton, photo):
+def test_tritonclient_raises_the_error_of_a_refused_request(triton, make_image_bytes):
     with pytest.raises(InferenceServerException, match="image 2 of 2: the image format is unknown") as refused:
-        triton.infer("tiny-random", files([photo(), b"no photo"]))
+        triton.infer("tiny-random", files([make_image_bytes(), b"no image"]))
     assert refused.value.status() == "400"
     with pytest.raises(InferenceServerException, match="tiny-random") as refused:
         triton.get_model_metadata("other")
@@ -289,8 +291,8 @@ NULLS = [
 
 
 @pytest.mark.parametrize("nulls", NULLS, ids=str)
-def test_null_in_an_optional_field_means_that_it_is_absent(http, photo, nulls):
-    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(photo()).decode()]}
+def test_null_in_an_optional_field_means_that_it_is_absent(http, make_image_bytes, nulls):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(make_image_bytes()).decode()]}
     given = http.post(INFER, json={"inputs": [tensor | {"parameters": None}]} | nulls)
     assert given.status_code == 200, given.text
     names = [output["name"] for output in nulls.get("outputs") or []]
@@ -299,8 +301,8 @@ def test_null_in_an_optional_field_means_that_it_is_absent(http, photo, nulls):
 
 
 @pytest.mark.parametrize("parameters", [{}, {"binary_data_size": None, "content_type": None}])
-def test_null_in_the_parameters_of_an_input_means_that_they_are_absent(http, photo, parameters):
-    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(photo()).decode()]}
+def test_null_in_the_parameters_of_an_input_means_that_they_are_absent(http, make_image_bytes, parameters):
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(make_image_bytes()).decode()]}
     assert http.post(INFER, json={"inputs": [tensor | {"parameters": parameters}]}).status_code == 200
 
 

@@ -52,8 +52,8 @@ def check_all(app, requests, caplog):
 
 
 @pytest.fixture(scope="module")
-def small(photo):
-    return photo(9, 7, form="GIF")
+def small(make_image_bytes):
+    return make_image_bytes(9, 7, form="GIF")
 
 
 def test_mutated_binary_tensors_cause_no_internal_error(tiny_app, small, caplog):
@@ -111,12 +111,12 @@ def test_any_tensor_is_parsed_or_refused(name, kind, shape, data, rest, size):
     tensor |= {} if size is None else {"parameters": {"binary_data_size": size}}
     text = json.dumps({"inputs": [tensor]}).encode()
     try:
-        _, photos = parse_infer(text + rest, str(len(text)))
+        _, images = parse_infer(text + rest, str(len(text)))
     except BadJson as error:
-        photos, sentence = [], str(error)
+        images, sentence = [], str(error)
     else:
         sentence = None
-    assert 1 <= len(photos) <= MAX_REQUEST_IMAGES if sentence is None else 20 < len(sentence) < 600
+    assert 1 <= len(images) <= MAX_REQUEST_IMAGES if sentence is None else 20 < len(sentence) < 600
 
 
 @settings(max_examples=150)

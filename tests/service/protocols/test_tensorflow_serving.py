@@ -34,26 +34,28 @@ SIZES = [(80, 50), (33, 64)]
 
 @pytest.mark.parametrize("version", ["", "/versions/1"])
 @pytest.mark.parametrize("named", [False, True])
-def test_rows_of_instances_get_the_native_boxes(http, native, two_photos, version, named):
-    instances = [{"image_bytes": b64(photo)} if named else b64(photo) for photo in two_photos]
+def test_rows_of_instances_get_the_native_boxes(http, native, two_images, version, named):
+    instances = [{"image_bytes": b64(image_bytes)} if named else b64(image_bytes) for image_bytes in two_images]
     body = {"signature_name": "serving_default", "instances": instances}
     response = http.post(f"{URL}{version}:predict?confidence=0.05", json=body).json()
     assert list(response) == ["predictions"]
-    for row, photo, size in zip(response["predictions"], two_photos, SIZES, strict=True):
-        check_same(row, size, native(photo))
+    for row, image_bytes, size in zip(response["predictions"], two_images, SIZES, strict=True):
+        check_same(row, size, native(image_bytes))
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_columns_of_inputs_get_the_same_as_rows(http, two_photos, named):
-    photos = [b64(photo) for photo in two_photos]
-    inputs = {"image_bytes": photos} if named else photos
+def test_columns_of_inputs_get_the_same_as_rows(http, two_images, named):
+    images = [b64(image_bytes) for image_bytes in two_images]
+    inputs = {"image_bytes": images} if named else images
     columns = http.post(f"{URL}:predict?confidence=0.05", json={"inputs": inputs}).json()["outputs"]
-    rows = http.post(f"{URL}:predict?confidence=0.05", json={"instances": photos}).json()["predictions"]
+    rows = http.post(f"{URL}:predict?confidence=0.05", json={"instances": images}).json()["predictions"]
     assert [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] == rows
 
 
-def test_outputs_are_padded_with_zeros(http, two_photos):
-    outputs = http.post(f"{URL}:predict?confidence=0.05", json={"inputs": [b64(photo) for photo in two_photos]}).json()["outputs"]
+def test_outputs_are_padded_with_zeros(http, two_images):
+    outputs = http.post(f"{URL}:predict?confidence=0.05", json={"inputs": [b64(image_bytes) for image_bytes in two_images]}).json()[
+        "outputs"
+    ]
     counts = np.array(outputs["num_detections"], int)
     largest = counts.max()
     assert counts.min() < largest
@@ -64,8 +66,8 @@ def test_outputs_are_padded_with_zeros(http, two_photos):
     assert not np.any(outputs["detection_classes"][fewest][counts[fewest] :])
 
 
-def test_an_image_without_boxes_is_a_row_of_empty_lists(http, photo):
-    (row,) = http.post(f"{URL}:predict?confidence=1", json={"instances": [b64(photo())]}).json()["predictions"]
+def test_an_image_without_boxes_is_a_row_of_empty_lists(http, make_image_bytes):
+    (row,) = http.post(f"{URL}:predict?confidence=1", json={"instances": [b64(make_image_bytes())]}).json()["predictions"]
     assert row == {name: 0.0 if name == "num_detections" else [] for name in row}
 
 
@@ -85,8 +87,8 @@ def test_status_and_metadata_have_the_format_of_tensorflow_serving(http, version
     ]
 
 
-def test_the_metadata_names_the_outputs(http, photo):
-    outputs = http.post(f"{URL}:predict", json={"inputs": [b64(photo())]}).json()["outputs"]
+def test_the_metadata_names_the_outputs(http, make_image_bytes):
+    outputs = http.post(f"{URL}:predict", json={"inputs": [b64(make_image_bytes())]}).json()["outputs"]
     metadata = http.get(f"{URL}/metadata").json()["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert list(outputs) == list(metadata["outputs"])
 
@@ -116,8 +118,8 @@ def test_an_invalid_request_is_refused_with_a_message(http, body, message):
     assert message in response.json()["error"]
 
 
-def test_an_invalid_image_is_named_by_its_number(http, photo):
-    response = http.post(f"{URL}:predict", json={"instances": [b64(photo()), b64(b"no photo")]})
+def test_an_invalid_image_is_named_by_its_number(http, make_image_bytes):
+    response = http.post(f"{URL}:predict", json={"instances": [b64(make_image_bytes()), b64(b"no image")]})
     assert response.status_code == 400
     assert response.json()["error"].startswith("image 2 of 2: ")
 
@@ -129,13 +131,13 @@ def test_an_unknown_model_is_not_found(http, path):
 
 
 @pytest.mark.parametrize("query", ["confidence=2", "confidnce=0.5", "iou=0.1&iou=0.2"])
-def test_an_invalid_query_is_refused(http, photo, query):
-    response = http.post(f"{URL}:predict?{query}", json={"instances": [b64(photo())]})
+def test_an_invalid_query_is_refused(http, make_image_bytes, query):
+    response = http.post(f"{URL}:predict?{query}", json={"instances": [b64(make_image_bytes())]})
     assert (response.status_code, list(response.json())) == (400, ["error"])
 
 
-def test_unknown_top_level_fields_are_ignored(http, photo):
-    body = {"instances": [b64(photo())]}
+def test_unknown_top_level_fields_are_ignored(http, make_image_bytes):
+    body = {"instances": [b64(make_image_bytes())]}
     extended = body | {"model": "resnet", "id": 7, "parameters": {"a": None}, "version": None}
     responses = [http.post(f"{URL}:predict", json=each) for each in (body, extended)]
     assert responses[0].json() == responses[1].json()

@@ -18,7 +18,7 @@ def test_every_setting_is_documented_with_its_default():
 
 
 @pytest.mark.parametrize(("replicas", "expected"), [("4", (4, 4)), ("1-8", (1, 8)), ("auto", (3, 3)), (2, (2, 2))])
-def test_replica_range(replicas, expected):
+def test_a_setting_gives_the_smallest_and_the_largest_number_of_replicas(replicas, expected):
     assert RaySettings(replicas=replicas, cores=2).replica_range(7) == expected
 
 

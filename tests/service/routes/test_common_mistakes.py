@@ -30,7 +30,7 @@ def refusal(answer, status, slug):
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "TIFF"])
-def test_an_image_sent_with_curl_d_is_recognized(detect, form):
+def test_an_image_sent_with_curl_d_is_recognised(detect, form):
     answer = detect(as_curl_d_sends(encoded(form)), {"content-type": "application/x-www-form-urlencoded"})
     assert "Use --data-binary instead of -d" in refusal(answer, 422, "damaged-image")
 
@@ -39,9 +39,9 @@ def test_an_image_sent_with_curl_data_binary_is_read(detect):
     assert detect(encoded("JPEG"), {"content-type": "application/x-www-form-urlencoded"}).status_code == 200
 
 
-def test_a_gzip_file_is_named(detect, photo):
-    assert "compressed with gzip" in refusal(detect(gzip.compress(photo())), 415, "not-an-image")
-    assert "compressed (gzip)" in refusal(detect(gzip.compress(photo()), {"content-encoding": "gzip"}), 415, "unsupported-body")
+def test_a_gzip_file_is_named(detect, make_image_bytes):
+    assert "compressed with gzip" in refusal(detect(gzip.compress(make_image_bytes())), 415, "not-an-image")
+    assert "compressed (gzip)" in refusal(detect(gzip.compress(make_image_bytes()), {"content-encoding": "gzip"}), 415, "unsupported-body")
 
 
 def test_a_url_is_not_downloaded(detect):
@@ -56,8 +56,8 @@ def test_a_wrong_json_key_is_answered_with_the_right_ones(detect, key):
     assert all(part in detail for part in (f"unknown key '{key}'", '"image"', '"images"', "?confidence=0.5"))
 
 
-def test_json_without_its_content_type_is_recognized(detect, photo):
-    body = json.dumps({"image": b64encode(photo()).decode()})
+def test_json_without_its_content_type_is_recognised(detect, make_image_bytes):
+    body = json.dumps({"image": b64encode(make_image_bytes()).decode()})
     assert "Content-Type: application/json" in refusal(detect(body), 415, "not-an-image")
 
 
@@ -65,15 +65,15 @@ def test_a_list_instead_of_an_object_is_explained(detect):
     assert "must be an object" in refusal(detect('["AAAA"]', JSON), 400, "bad-json")
 
 
-def test_an_image_declared_as_json_is_recognized(detect, photo):
-    assert "content type is JSON" in refusal(detect(photo(), JSON), 415, "unsupported-body")
+def test_an_image_declared_as_json_is_recognised(detect, make_image_bytes):
+    assert "content type is JSON" in refusal(detect(make_image_bytes(), JSON), 415, "unsupported-body")
 
 
-def test_a_url_encoded_form_is_recognized(detect):
+def test_a_url_encoded_form_is_recognised(detect):
     assert "--form image=@FILE" in refusal(detect(f"image={URL}"), 415, "not-an-image")
 
 
-def test_a_file_name_in_place_of_a_file_is_recognized(detect):
+def test_a_file_name_in_place_of_a_file_is_recognised(detect):
     form = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\nphotos/dog.jpg\r\n--edge--\r\n'
     answer = detect(form, {"content-type": "multipart/form-data; boundary=edge"})
     assert "image=@photos/dog.jpg" in refusal(answer, 400, "bad-form")

@@ -12,7 +12,7 @@ from service.settings import Settings
 from weights.formats.darknet.weights import read_darknet
 
 MODELS = ("yolo-lite-voc-nobn", "yolo-lite-voc-bn")
-PHOTOS = ("cat.png", "dog.jpg", "eagle.jpg", "giraffe.jpg", "horses.jpg", "kite.jpg", "person.jpg")
+FILE_NAMES = ("cat.png", "dog.jpg", "eagle.jpg", "giraffe.jpg", "horses.jpg", "kite.jpg", "person.jpg")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def app(shared):
     return create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in models]), Settings())
 
 
-@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize("name", FILE_NAMES)
 @pytest.mark.parametrize("model", MODELS)
 def test_service_returns_the_boxes_of_darknet(app, ask, shared, assert_same_boxes, model, name):
     reference = json.loads((shared / "reference" / f"darknet-{model}.json").read_text(encoding="utf-8"))

@@ -26,8 +26,8 @@ def detector(tiny_model):
     return Detector(tiny_model.spec, OnnxEngine.of(tiny_model))
 
 
-def test_the_response_has_exactly_the_documented_fields(detect, photo):
-    response = detect(photo(), confidence=0.05).json()
+def test_the_response_has_exactly_the_documented_fields(detect, make_image_bytes):
+    response = detect(make_image_bytes(), confidence=0.05).json()
     assert list(response) == ["model", "version", "image", "detections", "timing_ms"]
     assert response["model"] == "tiny-random"
     assert response["image"] == {"width": 80, "height": 50}
@@ -36,16 +36,16 @@ def test_the_response_has_exactly_the_documented_fields(detect, photo):
     assert list(response["detections"][0]["box"]) == ["xmin", "ymin", "xmax", "ymax"]
 
 
-def test_the_boxes_are_those_of_the_detector(detect, photo, detector, tiny_model):
-    found = detector.detect(read_image(photo()), score_threshold=0.05)
-    response = detect(photo(), confidence=0.05).json()["detections"]
+def test_the_boxes_are_those_of_the_detector(detect, make_image_bytes, detector, tiny_model):
+    found = detector.detect(read_image(make_image_bytes()), score_threshold=0.05)
+    response = detect(make_image_bytes(), confidence=0.05).json()["detections"]
     assert [one["label"] for one in response] == [tiny_model.spec.labels[class_id] for class_id in found.class_ids]
     assert np.allclose([one["score"] for one in response], found.scores, atol=5e-5)
     assert np.allclose([list(one["box"].values()) for one in response], found.boxes, atol=5e-3)
 
 
-def test_the_best_score_comes_first_and_boxes_are_inside_the_image(detect, photo):
-    response = detect(photo(), confidence=0, max_detections=1000).json()["detections"]
+def test_the_best_score_comes_first_and_boxes_are_inside_the_image(detect, make_image_bytes):
+    response = detect(make_image_bytes(), confidence=0, max_detections=1000).json()["detections"]
     scores = [one["score"] for one in response]
     assert len(scores) > 3
     assert scores == sorted(scores, reverse=True)
@@ -54,8 +54,8 @@ def test_the_best_score_comes_first_and_boxes_are_inside_the_image(detect, photo
     )
 
 
-def test_the_total_time_includes_every_stage(detect, photo):
-    timing = detect(photo()).json()["timing_ms"]
+def test_the_total_time_includes_every_stage(detect, make_image_bytes):
+    timing = detect(make_image_bytes()).json()["timing_ms"]
     assert timing["total"] >= sum(value for stage, value in timing.items() if stage != "total") - 0.05  # each is rounded
     assert min(timing.values()) >= 0
 
@@ -71,76 +71,76 @@ def test_the_total_time_includes_every_stage(detect, photo):
     ],
     ids=lambda headers: headers.get("content-type", "none"),
 )
-def test_a_plain_body_is_an_image_for_any_content_type(detect, photo, headers):
-    assert detect(photo(), headers).json()["image"] == {"width": 80, "height": 50}
+def test_a_plain_body_is_an_image_for_any_content_type(detect, make_image_bytes, headers):
+    assert detect(make_image_bytes(), headers).json()["image"] == {"width": 80, "height": 50}
 
 
-def test_a_form_field_gives_the_same_boxes_as_a_plain_body(ask, tiny_app, detect, photo):
+def test_a_form_field_gives_the_same_boxes_as_a_plain_body(ask, tiny_app, detect, make_image_bytes):
     def form(part):
         return ask(tiny_app, "POST", "/detect?confidence=0.05", files={"image": part}).json()["detections"]
 
-    expected = detect(photo(), confidence=0.05).json()["detections"]
-    assert form(("dog.jpg", photo(), "image/jpeg")) == expected
-    assert form(("dog.jpg", photo())) == expected
+    expected = detect(make_image_bytes(), confidence=0.05).json()["detections"]
+    assert form(("dog.jpg", make_image_bytes(), "image/jpeg")) == expected
+    assert form(("dog.jpg", make_image_bytes())) == expected
 
 
-def test_a_form_part_needs_no_file_name_and_no_content_type(detect, photo):
-    body = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + photo() + b"\r\n--edge--\r\n"
+def test_a_form_part_needs_no_file_name_and_no_content_type(detect, make_image_bytes):
+    body = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + make_image_bytes() + b"\r\n--edge--\r\n"
     response = detect(body, {"content-type": "multipart/form-data; boundary=edge"}, confidence=0.05)
-    assert response.json()["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+    assert response.json()["detections"] == detect(make_image_bytes(), confidence=0.05).json()["detections"]
 
 
-def test_confidence_omits_lower_scores(detect, photo):
-    everything = detect(photo(), confidence=0).json()["detections"]
+def test_confidence_omits_lower_scores(detect, make_image_bytes):
+    everything = detect(make_image_bytes(), confidence=0).json()["detections"]
     middle = everything[len(everything) // 2]["score"]
-    rest = detect(photo(), confidence=middle + 1e-4).json()["detections"]
+    rest = detect(make_image_bytes(), confidence=middle + 1e-4).json()["detections"]
     assert rest == [one for one in everything if one["score"] > middle + 1e-4]
     assert 0 < len(rest) < len(everything)
 
 
-def test_classes_keep_only_these_labels(detect, photo):
-    everything = detect(photo(), confidence=0.01).json()["detections"]
-    some = detect(photo(), confidence=0.01, classes=["dog", "cat"]).json()["detections"]
+def test_classes_keep_only_these_labels(detect, make_image_bytes):
+    everything = detect(make_image_bytes(), confidence=0.01).json()["detections"]
+    some = detect(make_image_bytes(), confidence=0.01, classes=["dog", "cat"]).json()["detections"]
     assert some == [one for one in everything if one["label"] != "person"]
     assert {one["label"] for one in everything} == {"cat", "dog", "person"}
 
 
-def test_max_detections_keeps_the_best(detect, photo):
-    everything = detect(photo(), confidence=0.01).json()["detections"]
-    assert detect(photo(), confidence=0.01, max_detections=2).json()["detections"] == everything[:2]
+def test_max_detections_keeps_the_best(detect, make_image_bytes):
+    everything = detect(make_image_bytes(), confidence=0.01).json()["detections"]
+    assert detect(make_image_bytes(), confidence=0.01, max_detections=2).json()["detections"] == everything[:2]
 
 
-def test_an_iou_of_one_suppresses_nothing(detect, photo):
-    few, many = (detect(photo(), confidence=0.01, iou=iou).json()["detections"] for iou in (0, 1))
+def test_an_iou_of_one_suppresses_nothing(detect, make_image_bytes):
+    few, many = (detect(make_image_bytes(), confidence=0.01, iou=iou).json()["detections"] for iou in (0, 1))
     assert len(few) < len(many)
 
 
-def test_format_image_is_the_image_with_boxes(detect, photo, detector, tiny_model):
-    image = read_image(photo())
+def test_format_image_is_the_image_with_boxes(detect, make_image_bytes, detector, tiny_model):
+    image = read_image(make_image_bytes())
     drawn = draw_detections(image, detector.detect(image, score_threshold=0.05), tiny_model.spec.labels)
-    response = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05)
+    response = detect(make_image_bytes(), {"accept": "image/png"}, format="image", confidence=0.05)
     assert response.headers["content-type"] == "image/png"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(response.content))), drawn)
     assert not np.array_equal(image, drawn)
 
 
-def test_format_image_is_a_jpeg_unless_png_is_preferred(detect, photo):
-    response = detect(photo(), {"accept": "image/jpeg, image/png;q=0.9"}, format="image")
+def test_format_image_is_a_jpeg_unless_png_is_preferred(detect, make_image_bytes):
+    response = detect(make_image_bytes(), {"accept": "image/jpeg, image/png;q=0.9"}, format="image")
     assert response.headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(response.content)).size == (80, 50)
 
 
-def test_an_image_too_long_for_a_jpeg_is_sent_as_png(detect, photo):
-    response = detect(photo(65_510, 1, form="PNG"), {"accept": "image/jpeg"}, format="image")
+def test_an_image_too_long_for_a_jpeg_is_sent_as_png(detect, make_image_bytes):
+    response = detect(make_image_bytes(65_510, 1, form="PNG"), {"accept": "image/jpeg"}, format="image")
     assert response.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(response.content)).size == (65_510, 1)
 
 
-def test_format_both_is_json_with_the_annotated_image(detect, photo):
-    response = detect(photo(), {"accept": "image/png"}, format="both", confidence=0.05).json()
-    assert response["detections"] == detect(photo(), confidence=0.05).json()["detections"]
+def test_format_both_is_json_with_the_annotated_image(detect, make_image_bytes):
+    response = detect(make_image_bytes(), {"accept": "image/png"}, format="both", confidence=0.05).json()
+    assert response["detections"] == detect(make_image_bytes(), confidence=0.05).json()["detections"]
     assert response["annotated"]["media_type"] == "image/png"
-    drawn = detect(photo(), {"accept": "image/png"}, format="image", confidence=0.05).content
+    drawn = detect(make_image_bytes(), {"accept": "image/png"}, format="image", confidence=0.05).content
     assert base64.b64decode(response["annotated"]["base64"]) == drawn
 
 
@@ -152,8 +152,8 @@ def antialiased_app(tiny_model):
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, ask, photo, form):
-    content = photo(900, 700, form=form)
+def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, ask, make_image_bytes, form):
+    content = make_image_bytes(900, 700, form=form)
     responses = [
         ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": response_format}).json()
         for response_format in ("json", "both")
@@ -163,8 +163,8 @@ def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_large_image_is_drawn_at_full_size(antialiased_app, ask, photo, form):
-    content = photo(900, 700, form=form)
+def test_a_large_image_is_drawn_at_full_size(antialiased_app, ask, make_image_bytes, form):
+    content = make_image_bytes(900, 700, form=form)
     response = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(response.content))), read_image(content))
 
@@ -185,12 +185,12 @@ def test_an_image_above_the_limit_is_drawn_at_reduced_size(antialiased_app, ask,
     assert both.json()["image"] == {"width": width, "height": height}
 
 
-def test_an_image_within_the_limit_has_no_scale(detect, photo):
-    assert "x-image-scale" not in detect(photo(), format="image").headers
-    assert "scale" not in detect(photo(), format="both").json()["annotated"]
+def test_an_image_within_the_limit_has_no_scale(detect, make_image_bytes):
+    assert "x-image-scale" not in detect(make_image_bytes(), format="image").headers
+    assert "scale" not in detect(make_image_bytes(), format="both").json()["annotated"]
 
 
-def test_format_both_runs_the_network_once(tiny_model, photo, ask):
+def test_format_both_runs_the_network_once(tiny_model, make_image_bytes, ask):
     calls = []
     engine = OnnxEngine.of(tiny_model)
 
@@ -203,7 +203,7 @@ def test_format_both_runs_the_network_once(tiny_model, photo, ask):
 
     app = create_app(Registry([LoadedModel.of(tiny_model, Counting())]), Settings())
     calls.clear()
-    assert ask(app, "POST", "/detect?format=both", content=photo()).status_code == 200
+    assert ask(app, "POST", "/detect?format=both", content=make_image_bytes()).status_code == 200
     assert calls == [1]
 
 
@@ -222,8 +222,8 @@ def test_format_both_runs_the_network_once(tiny_model, photo, ask):
         ("TIFF", "RGB", {}),
     ],
 )
-def test_every_image_format_and_mode_is_accepted(detect, photo, form, mode, options):
-    response = detect(photo(40, 30, form=form, mode=mode, **options))
+def test_every_image_format_and_mode_is_accepted(detect, make_image_bytes, form, mode, options):
+    response = detect(make_image_bytes(40, 30, form=form, mode=mode, **options))
     assert response.status_code == 200, response.text
     assert response.json()["image"] == {"width": 40, "height": 30}
 
@@ -244,15 +244,15 @@ def test_the_first_frame_of_an_animation_is_used(detect):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5000), (5000, 1), (2, 3)])
-def test_extreme_sizes_are_answered_in_every_format(detect, photo, width, height):
+def test_extreme_sizes_are_answered_in_every_format(detect, make_image_bytes, width, height):
     for form in ("json", "image", "both"):
-        response = detect(photo(width, height, form="PNG"), format=form, confidence=0.01)
+        response = detect(make_image_bytes(width, height, form="PNG"), format=form, confidence=0.01)
         assert response.status_code == 200, response.text
     assert response.json()["image"] == {"width": width, "height": height}
 
 
-def test_boxes_refer_to_the_upright_image(detect, photo):
-    pixels = Image.open(io.BytesIO(photo(80, 50, form="PNG")))
+def test_boxes_refer_to_the_upright_image(detect, make_image_bytes):
+    pixels = Image.open(io.BytesIO(make_image_bytes(80, 50, form="PNG")))
     exif = Image.Exif()
     exif[0x0112] = 6  # EXIF orientation: rotate clockwise to display
     turned, upright = io.BytesIO(), io.BytesIO()
@@ -263,6 +263,6 @@ def test_boxes_refer_to_the_upright_image(detect, photo):
     assert first["detections"] == second["detections"]
 
 
-def test_a_request_with_curl_s_default_content_type_is_answered(served, photo):
-    response = httpx.post(f"{served.url}/detect", content=photo(), headers={"content-type": "application/x-www-form-urlencoded"})
+def test_a_request_with_curl_s_default_content_type_is_answered(served, make_image_bytes):
+    response = httpx.post(f"{served.url}/detect", content=make_image_bytes(), headers={"content-type": "application/x-www-form-urlencoded"})
     assert json.loads(response.content)["image"] == {"width": 80, "height": 50}

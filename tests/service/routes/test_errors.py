@@ -32,7 +32,7 @@ def check(response, status, slug):
     ("body", "status", "slug"),
     [
         (b"", 400, "empty-image"),
-        (b"just some text, not a photo", 415, "not-an-image"),
+        (b"just some text, not an image", 415, "not-an-image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not-an-image"),
         (b"\x00" * 1000, 415, "not-an-image"),
     ],
@@ -50,15 +50,15 @@ def test_a_png_with_fewer_pixels_than_declared_is_refused(detect, png_that_claim
     check(detect(png_that_claims(100, 100)), 422, "damaged-image")
 
 
-def test_a_truncated_jpeg_is_refused(detect, photo):
-    complete = photo(200, 150)
+def test_a_truncated_jpeg_is_refused(detect, make_image_bytes):
+    complete = make_image_bytes(200, 150)
     check(detect(complete[: len(complete) // 2]), 422, "damaged-image")
 
 
-def test_an_image_above_the_pixel_limit_is_refused(tiny_model, photo, ask):
+def test_an_image_above_the_pixel_limit_is_refused(tiny_model, make_image_bytes, ask):
     app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_pixels=79 * 50))
-    check(ask(app, "POST", "/detect", content=photo(80, 50)), 413, "image-too-large")
-    assert ask(app, "POST", "/detect", content=photo(79, 50)).status_code == 200
+    check(ask(app, "POST", "/detect", content=make_image_bytes(80, 50)), 413, "image-too-large")
+    assert ask(app, "POST", "/detect", content=make_image_bytes(79, 50)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -77,26 +77,26 @@ def test_an_image_above_the_pixel_limit_is_refused(tiny_model, photo, ask):
     ],
     ids=str,
 )
-def test_an_invalid_parameter_is_named(detect, photo, query, names):
-    problem = check(detect(photo(), **query), 422, "bad-parameter")
+def test_an_invalid_parameter_is_named(detect, make_image_bytes, query, names):
+    problem = check(detect(make_image_bytes(), **query), 422, "bad-parameter")
     assert [entry["parameter"] for entry in problem["errors"]] == names
     assert all(name in problem["detail"] for name in names)
     assert len(problem["detail"]) < 500
 
 
-def test_an_unknown_class_is_refused_with_a_list_of_the_known_ones(detect, photo):
-    problem = check(detect(photo(), classes=["cat", "unicorn"]), 422, "unknown-class")
+def test_an_unknown_class_is_refused_with_a_list_of_the_known_ones(detect, make_image_bytes):
+    problem = check(detect(make_image_bytes(), classes=["cat", "unicorn"]), 422, "unknown-class")
     assert all(name in problem["detail"] for name in ("unicorn", "cat", "dog", "person"))
 
 
-def test_an_unknown_model_is_refused_with_a_list_of_the_known_ones(detect, photo):
-    problem = check(detect(photo(), model="yolov9"), 404, "unknown-model")
+def test_an_unknown_model_is_refused_with_a_list_of_the_known_ones(detect, make_image_bytes):
+    problem = check(detect(make_image_bytes(), model="yolov9"), 404, "unknown-model")
     assert "yolov9" in problem["detail"]
     assert "tiny-random" in problem["detail"]
 
 
-def test_an_unsupported_content_type_is_refused(detect, photo):
-    check(detect(photo(), {"content-type": "multipart/mixed; boundary=edge"}), 415, "unsupported-body")
+def test_an_unsupported_content_type_is_refused(detect, make_image_bytes):
+    check(detect(make_image_bytes(), {"content-type": "multipart/mixed; boundary=edge"}), 415, "unsupported-body")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_an_empty_file_in_a_form_is_an_empty_image(detect):
     check(detect(part(b"image", b"") + b"--edge--\r\n", {"content-type": FORM}), 400, "empty-image")
 
 
-def test_a_body_above_the_limit_is_refused_and_one_at_the_limit_is_read(tiny_model, photo, ask):
-    body = photo()
+def test_a_body_above_the_limit_is_refused_and_one_at_the_limit_is_read(tiny_model, make_image_bytes, ask):
+    body = make_image_bytes()
     app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_body_bytes=len(body)))
     assert ask(app, "POST", "/detect", content=body).status_code == 200
 
@@ -151,7 +151,7 @@ def test_an_unknown_path_or_method_is_a_problem_too(ask, tiny_app, method, path,
     assert ("allow" in response.headers) == (status == 405)
 
 
-def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, photo, ask, caplog):
+def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, make_image_bytes, ask, caplog):
     engine = OnnxEngine.of(tiny_model)
     working = True
 
@@ -165,7 +165,7 @@ def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, pho
 
     app = create_app(Registry([LoadedModel.of(tiny_model, Failing())]), Settings())
     working = False
-    response = ask(app, "POST", "/detect", content=photo())
+    response = ask(app, "POST", "/detect", content=make_image_bytes())
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["type"] == "urn:boxwright:problem:unexpected"
@@ -174,18 +174,18 @@ def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, pho
     (record,) = [record for record in caplog.records if record.name == "boxwright.service"]
     assert record.exc_info[0] is ZeroDivisionError
     working = True
-    assert ask(app, "POST", "/detect", content=photo()).status_code == 200
+    assert ask(app, "POST", "/detect", content=make_image_bytes()).status_code == 200
 
 
-def test_long_values_are_shortened_in_error_messages(detect, photo):
+def test_long_values_are_shortened_in_error_messages(detect, make_image_bytes):
     long = "x" * 5000
     for query in ({"model": long}, {"classes": long}, {long: "1"}, {f"unknown{number}": "1" for number in range(500)}):
-        response = detect(photo(), **query)
+        response = detect(make_image_bytes(), **query)
         assert response.status_code in (404, 422)
         assert len(response.content) < 4000
 
 
-def test_a_compressed_body_is_refused(detect, photo):
-    response = detect(photo(), headers={"content-encoding": "gzip"})
+def test_a_compressed_body_is_refused(detect, make_image_bytes):
+    response = detect(make_image_bytes(), headers={"content-encoding": "gzip"})
     assert (response.status_code, response.json()["type"]) == (415, "urn:boxwright:problem:unsupported-body")
     assert "compressed (gzip)" in response.json()["detail"]

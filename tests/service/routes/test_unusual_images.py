@@ -43,7 +43,7 @@ ACCEPTED = {
 WHOLE = encoded(noise(200, 150), "JPEG")
 REFUSED = {
     "empty": (b"", {}, 400, "empty-image"),
-    "text": (b"no photo at all, only words", {}, 415, "not-an-image"),
+    "text": (b"no image at all, only words", {}, 415, "not-an-image"),
     "a truncated jpeg": (WHOLE[: len(WHOLE) // 2], {}, 422, "damaged-image"),
     "an unknown class": (WHOLE, {"classes": "unicorn"}, 422, "unknown-class"),
     "an unknown model": (WHOLE, {"model": "missing"}, 404, "unknown-model"),

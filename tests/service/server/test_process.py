@@ -17,10 +17,10 @@ LIMIT = 20 * MIB
 IN_FLIGHT = 24 * MIB  # bytes that the service discards after its response, plus the buffers of two sockets
 
 
-def test_service_starts_answers_ends_and_closes_its_port(start_service, model_file, photo):
+def test_service_starts_answers_ends_and_closes_its_port(start_service, model_file, make_image_bytes):
     service = start_service(model_file)
     assert httpx.get(f"{service.url}/readyz").status_code == 200
-    response = httpx.post(f"{service.url}/detect", content=photo(), params={"confidence": 0.05})
+    response = httpx.post(f"{service.url}/detect", content=make_image_bytes(), params={"confidence": 0.05})
     assert response.json()["model"] == "tiny-random"
     assert response.json()["detections"]
     assert service.stop() == 0
@@ -126,8 +126,8 @@ def test_image_that_claims_too_many_pixels_takes_no_memory(served, png_that_clai
     assert served.memory() - before < 16 * MIB
 
 
-def test_service_with_the_onnx_engine_does_not_import_tensorflow(model_file, photo, tmp_path):
-    (tmp_path / "photo.jpg").write_bytes(photo())
+def test_service_with_the_onnx_engine_does_not_import_tensorflow(model_file, make_image_bytes, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(make_image_bytes())
     script = """
 import asyncio, json, sys, httpx
 from pathlib import Path

@@ -19,8 +19,8 @@ def read_answer(client):
 
 
 @pytest.mark.slow
-def test_every_accepted_request_is_answered(start_service, model_file, photo):
-    image_bytes = photo(1600, 1200)
+def test_every_accepted_request_is_answered(start_service, model_file, make_image_bytes):
+    image_bytes = make_image_bytes(1600, 1200)
     request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes
     service = start_service(model_file, BOXWRIGHT_NOTICE_SECONDS="3", BOXWRIGHT_QUEUE_SIZE="100")
     clients = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(30)]
@@ -30,7 +30,7 @@ def test_every_accepted_request_is_answered(start_service, model_file, photo):
         service.process.send_signal(signal.SIGTERM)
         while (ready := other.get("/readyz")).status_code == 200:
             pass  # the signal has not been handled yet
-        latecomer = other.post("/detect", content=photo())
+        latecomer = other.post("/detect", content=make_image_bytes())
     assert ready.status_code == 503
     assert ready.headers["connection"] == "close"
     responses = [read_answer(client) for client in clients]
@@ -97,12 +97,12 @@ def read_until(process, text):
     pytest.fail(f"the process ended without {text!r}")
 
 
-def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(model_file, photo):
+def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(model_file, make_image_bytes):
     process = start_script(BLOCKING, model_file)
     try:
         port = int(read_until(process, "running on http://").partition("http://")[2].partition(" ")[0].rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
-            image_bytes = photo()
+            image_bytes = make_image_bytes()
             client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes)
             read_until(process, "decoding")
             process.send_signal(signal.SIGTERM)

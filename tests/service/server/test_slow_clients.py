@@ -95,8 +95,8 @@ def test_head_that_arrives_byte_by_byte_is_read(served):
             assert file.read().count(b"HTTP/1.1 200 OK") == 2
 
 
-def test_connection_is_closed_if_its_response_is_not_read(service_with_short_timeouts, photo):
-    image_bytes = photo(2900, 2900)  # noise: the response exceeds the socket buffers
+def test_connection_is_closed_if_its_response_is_not_read(service_with_short_timeouts, make_image_bytes):
+    image_bytes = make_image_bytes(2900, 2900)  # noise: the response exceeds the socket buffers
     head = b"POST /detect?format=image HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes)
     with socket.socket() as client, httpx.Client(base_url=service_with_short_timeouts.url) as other:
         before = open_files(other)
@@ -121,7 +121,7 @@ def open_files(client):
     return float(value.partition("\n")[0])
 
 
-def test_200_slow_clients_do_not_delay_others(served, photo):
+def test_200_slow_clients_do_not_delay_others(served, make_image_bytes):
     clients = []
     try:
         for _ in range(200):
@@ -131,7 +131,7 @@ def test_200_slow_clients_do_not_delay_others(served, photo):
         for client in clients:
             client.sendall(b"\xd8")
         with httpx.Client(base_url=served.url, timeout=60) as other:
-            responses = [other.post("/detect", content=photo()).status_code for _ in range(20)]
+            responses = [other.post("/detect", content=make_image_bytes()).status_code for _ in range(20)]
     finally:
         for client in clients:
             client.close()

@@ -88,7 +88,7 @@ def test_neutral_colour_changes_leave_pixels_unchanged():
     assert distort_colour(pixels, hue=0.0, saturation=1.0, exposure=1.0) is pixels
 
 
-def test_colour_changes_of_known_colours():
+def test_known_colours_change_to_known_colours():
     red = np.full((1, 1, 3), (200, 0, 0), np.float32)
     np.testing.assert_allclose(distort_colour(red, hue=1 / 3, saturation=1.0, exposure=1.0)[0, 0], (0, 200, 0), atol=4)
     np.testing.assert_allclose(distort_colour(red, hue=0.0, saturation=0.5, exposure=1.0)[0, 0], (200, 100, 100), atol=3)

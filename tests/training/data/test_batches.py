@@ -92,7 +92,7 @@ def test_an_image_without_augmentation_equals_the_detectors_input(rectangles, sm
 def test_the_error_of_a_damaged_image_names_the_file(rectangles, small_model, tmp_path):
     made = batches(rectangles, small_model)
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no photo")
+    broken.write_bytes(b"no image")
     samples = [replace(sample, image_path=broken) for sample in made.samples]
     with pytest.raises(ImageError, match=r"broken\.jpg: .*the image format is unknown"):
         list(stream_batches(replace(made, samples=samples), 0, 1))

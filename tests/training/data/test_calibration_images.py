@@ -36,7 +36,7 @@ LAYOUTS = {
     "test list": (["JPEGImages/a.jpg", "JPEGImages/b.jpg"], {}, {"test": "b"}, ["JPEGImages/a.jpg"]),
     "an image in both lists": (["JPEGImages/a.jpg", "JPEGImages/b.jpg"], {}, {"train": "ab", "val": "b"}, ["JPEGImages/a.jpg"]),
     "images folder": (["images/a.png", "images/b.png"], {}, {"train": "a", "val": "b"}, ["images/a.png"]),
-    "images beside annotations": (["a.JPG", "b.JPG"], {"a.xml": "a.JPG", "b.xml": "b.JPG"}, {"val": "b"}, ["a.JPG"]),
+    "images next to annotations": (["a.JPG", "b.JPG"], {"a.xml": "a.JPG", "b.xml": "b.JPG"}, {"val": "b"}, ["a.JPG"]),
     "file name only in the annotation": (
         ["JPEGImages/IMG_1.jpg", "JPEGImages/IMG_2.jpg"],
         {"Annotations/a.xml": "IMG_1.jpg", "Annotations/b.xml": "IMG_2.jpg"},

@@ -58,7 +58,7 @@ def test_a_data_set_without_the_file_is_labelled_for_every_class(make_dataset):
     ({"a\n": ["dog"]}, "has characters that a list of names cannot hold"),
     ({"a.jpg": ["dog"]}, r"'a\.jpg' has no annotation"),
 ])  # fmt: skip
-def test_other_content_is_refused(partial, content, message):
+def test_content_that_does_not_map_names_to_labels_is_refused(partial, content, message):
     folder = partial("null" if content is None else content)
     with pytest.raises(DatasetError, match=message):
         read_set(folder, "train")

@@ -88,7 +88,7 @@ def test_without_the_file_every_class_is_labelled(rectangles, made):
 
 def test_the_tiles_of_a_mosaic_meet_in_its_centre_and_keep_the_labels_of_their_images(partial, made):
     batches, _ = made(partial, mosaic=1.0)
-    views = [batches.view(ViewKind(64, True), ViewId(photo, 0)).truth for photo in range(9)]
+    views = [batches.view(ViewKind(64, True), ViewId(image, 0)).truth for image in range(9)]
     regions = [region for view in views for region in view.partial]
     assert len({len(view.partial) for view in views}) > 1
     assert all(region.labelled.tolist() == [False, True] for region in regions)
@@ -146,7 +146,7 @@ def test_the_key_of_cached_features_covers_labels_roles_and_the_option(partial, 
     assert len(set(keys)) == 4
 
 
-def test_a_run_measures_its_validation_loss_with_the_masks_and_resumes_with_the_same_labels_only(partial, small_model, tmp_path):
+def test_validation_loss_uses_the_masks_and_resuming_requires_the_same_labels(partial, small_model, tmp_path):
     save_model(small_model, tmp_path / "small.safetensors")
     task = Task(str(partial), "train", "val", str(tmp_path / "small.safetensors"))
     config = Config(**(SETTINGS | {"epochs": 1, "check_every": 1, "unfreeze_at": 1}))

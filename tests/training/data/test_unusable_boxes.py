@@ -28,7 +28,7 @@ DOG = ("dog", 1, 1, 30, 40)
         ((0, 0, 60, 40), {}),
     ],
 )
-def test_problems_of_a_box_in_an_image_of_60_x_40_pixels(box, problems):
+def test_each_problem_of_a_box_is_recognised(box, problems):
     assert count_unusable(np.array([box], np.float32), (60, 40)) == problems
 
 

@@ -27,9 +27,9 @@ def test_image_sets_may_have_any_name(make_dataset):
     assert [sample.name for sample in read_set(folder, "Entraînement 1")] == ["b", "a"]
 
 
-def test_labelimg_layout_has_annotations_next_to_images(tmp_path, annotated, save_photo):
+def test_labelimg_layout_has_annotations_next_to_images(tmp_path, annotated, save_image):
     for seed, name in enumerate(("IMG_2.JPG", "IMG 10.png", "IMG_1.jpeg")):
-        save_photo(tmp_path / name, seed)
+        save_image(tmp_path / name, seed)
         stem = name.rpartition(".")[0]
         (tmp_path / f"{stem}.xml").write_text(annotated(DOG, filename=name))
     (tmp_path / "._IMG_2.xml").write_bytes(b"\x00\x05\x16\x07")  # what macOS puts into archives
@@ -43,9 +43,9 @@ def test_labelimg_layout_has_annotations_next_to_images(tmp_path, annotated, sav
     assert all(sample.image_path.parent == tmp_path for sample in samples)
 
 
-def test_the_filename_decides_between_images_with_different_suffixes(tmp_path, annotated, save_photo):
+def test_the_filename_decides_between_images_with_different_suffixes(tmp_path, annotated, save_image):
     for seed, ending in enumerate(("jpg", "png")):
-        save_photo(tmp_path / f"a.{ending}", seed)
+        save_image(tmp_path / f"a.{ending}", seed)
     (tmp_path / "a.xml").write_text(annotated(DOG, filename="a.png"))
     assert read_sample(tmp_path, "a").image_path.name == "a.png"
 
@@ -68,16 +68,16 @@ def test_cvat_layout_has_subfolders_spaces_and_fractions(make_dataset):
     assert [sample.name for sample in read_set(folder, "all")] == ["cam 1/frame 1", "cam 2/frame 1"]
 
 
-def test_cvat_filenames_may_include_the_subfolder(make_dataset, annotated, save_photo):
+def test_cvat_filenames_may_include_the_subfolder(make_dataset, annotated, save_image):
     folder = make_dataset({"cam/a": DOG})
-    save_photo(folder / "JPEGImages" / "cam" / "b.png", 7)
+    save_image(folder / "JPEGImages" / "cam" / "b.png", 7)
     (folder / "Annotations" / "cam" / "a.xml").write_text(annotated(DOG, filename="cam/b.png"))
     (folder / "JPEGImages" / "cam" / "a.jpg").unlink()
     assert read_sample(folder, "cam/a").image_path == folder / "JPEGImages" / "cam" / "b.png"
 
 
-def test_label_studio_layout_has_filenames_without_suffix(tmp_path, annotated, save_photo):
-    save_photo(tmp_path / "images" / "7f3a-raccoon.v2.png", 1)
+def test_label_studio_layout_has_filenames_without_suffix(tmp_path, annotated, save_image):
+    save_image(tmp_path / "images" / "7f3a-raccoon.v2.png", 1)
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "7f3a-raccoon.v2.xml").write_text(annotated(DOG, filename="7f3a-raccoon.v2"))
     assert image_sets(tmp_path) == ("all",)
@@ -127,10 +127,10 @@ def test_an_undecodable_file_name_gives_a_printable_message(tmp_path):
 
 
 @pytest.fixture
-def secret(tmp_path, save_photo):
+def secret(tmp_path, save_image):
     """A folder outside of the data set with an image, an annotation and a list."""
     folder = tmp_path / "outside"
-    save_photo(folder / "a.jpg", 99)
+    save_image(folder / "a.jpg", 99)
     (folder / "a.xml").write_text("<annotation/>")
     (folder / "train.txt").write_text("a\n")
     return folder
@@ -188,8 +188,8 @@ def test_a_filename_cannot_lead_out_of_the_folder(make_dataset, annotated, secre
         read_sample(folder, "b")
 
 
-def test_find_images_omits_hidden_files(make_dataset, save_photo):
+def test_find_images_omits_hidden_files(make_dataset, save_image):
     folder = make_dataset({"a": DOG, "sub/b": []})
-    save_photo(folder / "JPEGImages" / ".c.jpg", 3)
+    save_image(folder / "JPEGImages" / ".c.jpg", 3)
     (folder / "JPEGImages" / "notes.txt").write_text("x")
     assert [path.relative_to(folder).as_posix() for path in find_images(folder)] == ["JPEGImages/a.jpg", "JPEGImages/sub/b.jpg"]

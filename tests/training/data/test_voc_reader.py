@@ -88,7 +88,7 @@ def test_real_data_sets_are_read(shared):
 
 
 @pytest.mark.parametrize(("written", "meant"), [("1", True), ("True", True), (" 0 ", False), ("false", False), ("", False)])
-def test_spellings_of_the_difficult_flag(dataset, written, meant):
+def test_every_spelling_of_the_difficult_flag_is_read(dataset, written, meant):
     (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult=written))
     assert read_annotation(dataset, "a").difficult.tolist() == [meant]
 

@@ -68,23 +68,23 @@ def test_whitespace_around_a_label_is_removed(tmp_path):
     assert written_and_read(tmp_path, np.zeros((1, 4), np.float32), [" traffic light "], None).labels == ("traffic light",)
 
 
-def test_a_new_data_set_appears_when_it_is_complete(tmp_path, save_photo):
-    photo, out = save_photo(tmp_path / "p.png", 0), tmp_path / "new" / "set"
+def test_a_new_data_set_appears_when_it_is_complete(tmp_path, save_image):
+    image, out = save_image(tmp_path / "p.png", 0), tmp_path / "new" / "set"
     with new_dataset(out) as new:
-        new.add("cam/a b", photo, annotation_xml("a b.png", (60, 40), np.array([[0, 0, 5, 5]], np.float32), ["dog"]))
+        new.add("cam/a b", image, annotation_xml("a b.png", (60, 40), np.array([[0, 0, 5, 5]], np.float32), ["dog"]))
         new.write_list("train", ["cam/a b"])
         assert not out.exists()
     (sample,) = read_set(out, "train")
-    assert sample.image_path.read_bytes() == photo.read_bytes()
+    assert sample.image_path.read_bytes() == image.read_bytes()
     assert [path.name for path in out.parent.iterdir()] == ["set"]
 
 
-def test_a_failure_leaves_no_data_set(tmp_path, save_photo):
-    photo = save_photo(tmp_path / "p.png", 0)
+def test_a_failure_leaves_no_data_set(tmp_path, save_image):
+    image = save_image(tmp_path / "p.png", 0)
 
     def interrupted():
         with new_dataset(tmp_path / "set") as new:
-            new.add("a", photo, b"<annotation/>")
+            new.add("a", image, b"<annotation/>")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -118,13 +118,13 @@ def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"), [("../a", "leads out"), ("/a", "leads out"), ("a\nb", "cannot hold"), ("twice", "two images")]
 )
-def test_invalid_and_repeated_names_are_refused(tmp_path, save_photo, name, message):
-    photo = save_photo(tmp_path / "p.png", 0)
+def test_invalid_and_repeated_names_are_refused(tmp_path, save_image, name, message):
+    image = save_image(tmp_path / "p.png", 0)
 
     def add():
         with new_dataset(tmp_path / "set") as new:
-            new.add("twice", photo, b"<annotation/>")
-            new.add(name, photo, b"<annotation/>")
+            new.add("twice", image, b"<annotation/>")
+            new.add(name, image, b"<annotation/>")
 
     with pytest.raises(DatasetError, match=message):
         add()

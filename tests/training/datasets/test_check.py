@@ -47,7 +47,7 @@ def test_a_correct_data_set_has_no_findings(make_dataset):
         ([("dog", 1, 1, 60, 40)], {}),
     ],
 )
-def test_findings_of_boxes(make_dataset, objects, expected):
+def test_problems_of_boxes_are_findings(make_dataset, objects, expected):
     assert kinds(check_dataset(make_dataset({"a": objects}))) == expected
 
 
@@ -101,9 +101,9 @@ def exif(orientation):
         (1, (60, 40), (60, 40), {}),
     ],
 )
-def test_findings_of_rotated_images(make_dataset, annotated, save_photo, orientation, stored, annotated_size, expected):
+def test_problems_of_rotated_images_are_findings(make_dataset, annotated, save_image, orientation, stored, annotated_size, expected):
     folder = make_dataset({"a": []})
-    save_photo(folder / "JPEGImages" / "a.jpg", 1, stored, exif=exif(orientation))
+    save_image(folder / "JPEGImages" / "a.jpg", 1, stored, exif=exif(orientation))
     (folder / "Annotations" / "a.xml").write_text(annotated([("dog", 3, 3, 20, 30)], size=annotated_size))
     assert kinds(check_dataset(folder)) == expected
 
@@ -125,7 +125,7 @@ def test_allowed_labels_decide_the_spelling_and_what_is_unknown(make_dataset):
     assert (unknown.where, unknown.detail) == ("b", "'racoon' is not among the allowed labels: Raccoon, fox.")
 
 
-def test_names_listed_twice_or_in_two_sets(make_dataset):
+def test_names_listed_twice_or_in_two_sets_are_findings(make_dataset):
     sets = {"train": ["a", "b", "a"], "val": ["b", "c"], "trainval": ["a", "b", "c"], "test": ["c"]}
     found = check_dataset(make_dataset({name: [DOG] for name in "abc"}, sets))
     assert kinds(found) == {"listed-twice": 1, "shared-name": 2}
@@ -137,9 +137,9 @@ def test_names_listed_twice_or_in_two_sets(make_dataset):
 
 def test_identical_images_are_an_error_across_sets(make_dataset):
     folder = make_dataset({name: [DOG] for name in "abcde"}, {"Train": ["a", "b", "c"], "Validation": ["d", "e"]})
-    photos = folder / "JPEGImages"
-    (photos / "b.jpg").write_bytes((photos / "a.jpg").read_bytes())
-    (photos / "d.jpg").write_bytes((photos / "c.jpg").read_bytes())
+    images = folder / "JPEGImages"
+    (images / "b.jpg").write_bytes((images / "a.jpg").read_bytes())
+    (images / "d.jpg").write_bytes((images / "c.jpg").read_bytes())
     found = check_dataset(folder)
     assert kinds(found) == {"same-photo": 1, "shared-photo": 1}
     assert {each.detail for each in found.findings} == {
@@ -148,9 +148,9 @@ def test_identical_images_are_an_error_across_sets(make_dataset):
     }
 
 
-def test_unlisted_files_are_findings_only_if_all_sets_are_checked(make_dataset, save_photo):
+def test_unlisted_files_are_findings_only_if_all_sets_are_checked(make_dataset, save_image):
     folder = make_dataset({name: [DOG] for name in "abc"}, {"train": ["a"], "val": ["b"]})
-    save_photo(folder / "JPEGImages" / "lonely.png", 9)
+    save_image(folder / "JPEGImages" / "lonely.png", 9)
     found = check_dataset(folder)
     assert {(each.kind, each.where) for each in found.findings} == {("unlisted", "c"), ("unannotated", "JPEGImages/lonely.png")}
     assert kinds(check_dataset(folder, ["train"])) == {}
@@ -188,7 +188,7 @@ def test_corrected_boxes_of_a_rotated_image_enclose_the_same_pixels(make_dataset
     np.testing.assert_array_equal(sample.boxes, [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
 
 
-def test_findings_of_real_data_sets(shared):
+def test_real_data_sets_have_the_known_findings(shared):
     found = {name: check_dataset(shared / "data" / name) for name in ("raccoon", "bccd", "coco128")}
     assert kinds(found["raccoon"]) == {"shared-photo": 1, "same-photo": 3}
     assert kinds(found["bccd"]) == {"empty": 2}

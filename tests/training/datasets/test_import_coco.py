@@ -38,10 +38,10 @@ def coco_of(samples, sizes):
     return {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
 
 
-def imported(folder, content, photos, image_set="train"):
+def imported(folder, content, images, image_set="train"):
     path = folder / "instances.json"
     path.write_text(json.dumps(content))
-    dataset = read_coco(path, photos, image_set=image_set)
+    dataset = read_coco(path, images, image_set=image_set)
     return write_imported(dataset, folder / "made"), dataset.notes
 
 
@@ -59,10 +59,10 @@ def test_real_samples_survive_conversion_exactly(shared, tmp_path):
 
 
 @pytest.fixture
-def small(tmp_path, save_photo):
+def small(tmp_path, save_image):
     """Two images, one of them in a subfolder; a crowd, a box with fractional coordinates, and a missing image."""
-    save_photo(tmp_path / "photos" / "a.jpg", 1)
-    save_photo(tmp_path / "photos" / "sub" / "b.v1.png", 2)
+    save_image(tmp_path / "photos" / "a.jpg", 1)
+    save_image(tmp_path / "photos" / "sub" / "b.v1.png", 2)
     return {
         "images": [
             {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40},
@@ -78,7 +78,7 @@ def small(tmp_path, save_photo):
     }
 
 
-def test_fractions_crowds_subfolders_and_missing_images(small, tmp_path):
+def test_fractions_crowds_and_subfolders_are_imported_and_missing_images_reported(small, tmp_path):
     summary, notes = imported(tmp_path, small, tmp_path / "photos")
     assert (summary, notes) == (ImportSummary({"train": 2}, 2, ("traffic light",)), ("1 image named in the file but missing: skipped.",))
     assert image_sets(tmp_path / "made") == ("train",)
@@ -90,8 +90,8 @@ def test_fractions_crowds_subfolders_and_missing_images(small, tmp_path):
 
 
 @pytest.mark.parametrize("file_name", ["/content/data/a.jpg", "..\\..\\a.jpg", "C:\\photos\\a.jpg", "../outside/a.jpg"])
-def test_only_the_last_part_of_an_outside_file_name_is_used(small, tmp_path, save_photo, file_name):
-    outside = save_photo(tmp_path / "outside" / "a.jpg", 9)
+def test_only_the_last_part_of_an_outside_file_name_is_used(small, tmp_path, save_image, file_name):
+    outside = save_image(tmp_path / "outside" / "a.jpg", 9)
     small["images"][0]["file_name"] = file_name
     imported(tmp_path, small, tmp_path / "photos")
     copy = read_set(tmp_path / "made", "train")[0].image_path
@@ -121,9 +121,9 @@ def test_errors_name_what_is_wrong_in_the_file(small, tmp_path, change, message)
     assert not (tmp_path / "made").exists()
 
 
-def test_an_image_linked_from_outside_is_refused(small, tmp_path, save_photo):
+def test_an_image_linked_from_outside_is_refused(small, tmp_path, save_image):
     (tmp_path / "photos" / "a.jpg").unlink()
-    (tmp_path / "photos" / "a.jpg").symlink_to(save_photo(tmp_path / "outside.jpg", 9))
+    (tmp_path / "photos" / "a.jpg").symlink_to(save_image(tmp_path / "outside.jpg", 9))
     with pytest.raises(DatasetError, match="link that leads out"):
         imported(tmp_path, small, tmp_path / "photos")
 

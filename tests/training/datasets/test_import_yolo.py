@@ -15,15 +15,15 @@ YAML = "path: ../datasets/x\nnames:\n  0: dog\n  1: traffic light\n"
 
 
 @pytest.fixture
-def yolo(tmp_path, save_photo):
-    """(photos and their label files by path, class file, its text) -> a folder; photos are 60 x 40 pixels."""
+def yolo(tmp_path, save_image):
+    """(images and their label files by path, class file, its text) -> a folder; images are 60 x 40 pixels."""
 
     def make(files, classes="data.yaml", text=YAML):
         root = tmp_path / "yolo"
-        for seed, (photo, labels) in enumerate(files.items()):
-            save_photo(root / photo, seed)
+        for seed, (image, labels) in enumerate(files.items()):
+            save_image(root / image, seed)
             if labels is not None:
-                path = root / f"{photo.replace('images', 'labels').rpartition('.')[0]}.txt"
+                path = root / f"{image.replace('images', 'labels').rpartition('.')[0]}.txt"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(labels)
         (root / classes).parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def test_sets_come_from_folders_and_unlabelled_images_have_no_boxes(yolo):
 
 def test_sets_may_be_the_outer_folders(yolo):
     root = yolo({"train/images/a.jpg": "0 0.5 0.5 1 1\n", "valid/images/a.jpg": "1 0.5 0.5 1 1\n"})
-    assert imported(root).photos == {"train": 1, "val": 1}
+    assert imported(root).images_by_set == {"train": 1, "val": 1}
     (sample,) = read_set(root.parent / "made", "val")
     assert (sample.name, sample.labels) == ("valid/a", ("traffic light",))
 
@@ -86,7 +86,7 @@ def test_label_files_may_be_next_to_images(yolo, classes):
 
 
 @pytest.mark.parametrize("names", ["[no, 7]", "['no', '7']", "{0: no, 1: 7}", "{'0': no, '1': 7}", "\n  - no\n  - 7"])
-def test_names_in_yaml_are_texts(yolo, names):
+def test_class_names_in_yaml_are_read_as_strings(yolo, names):
     root = yolo({"images/a.jpg": "0 0.5 0.5 1 1\n1 0.5 0.5 1 1\n"}, text=f"nc: 2\nnames: {names}\n")
     imported(root)
     assert read_set(root.parent / "made", "train")[0].labels == ("no", "7")
@@ -98,11 +98,11 @@ def test_a_polygon_becomes_its_bounding_box(yolo):
     np.testing.assert_allclose(read_set(root.parent / "made", "train")[0].boxes, [[6, 4, 30, 30]], atol=1e-3)
 
 
-def test_coordinates_are_fractions_of_the_upright_image(yolo, save_photo):
+def test_coordinates_are_fractions_of_the_upright_image(yolo, save_image):
     root = yolo({"images/a.jpg": "0 0.25 0.5 0.5 1\n"})
     exif = Image.Exif()
     exif[0x0112] = 6
-    save_photo(root / "images" / "a.jpg", 1, (60, 40), exif=exif)
+    save_image(root / "images" / "a.jpg", 1, (60, 40), exif=exif)
     imported(root)
     assert read_annotation(root.parent / "made", "a").size is None  # so that `data check` warns of the orientation
     np.testing.assert_array_equal(read_set(root.parent / "made", "train")[0].boxes, [[0, 0, 20, 60]])
@@ -154,19 +154,19 @@ def test_yaml_without_names_is_refused(yolo, text):
         imported(yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"}, text=text))
 
 
-def test_missing_class_names_damaged_images_and_outside_links_are_refused(yolo, tmp_path, save_photo):
+def test_missing_class_names_damaged_images_and_outside_links_are_refused(yolo, tmp_path, save_image):
     root = yolo({"images/a.jpg": ""}, "notes.txt")
     with pytest.raises(DatasetError, match="class names are missing"):
         imported(root)
     (root / "data.yaml").write_text(YAML)
-    (root / "images" / "b.jpg").write_text("no photo")
+    (root / "images" / "b.jpg").write_text("no image")
     with pytest.raises(DatasetError, match=r"b\.jpg: the image format is unknown"):
         imported(root)
     (root / "images" / "b.jpg").unlink()
-    (root / "images" / "b.jpg").symlink_to(save_photo(tmp_path / "outside.jpg", 9))
+    (root / "images" / "b.jpg").symlink_to(save_image(tmp_path / "outside.jpg", 9))
     with pytest.raises(DatasetError, match="link that leads out"):
         imported(root)
-    for photo in root.rglob("*.jpg"):
-        photo.unlink()
+    for image in root.rglob("*.jpg"):
+        image.unlink()
     with pytest.raises(DatasetError, match="no image was found"):
         imported(root)

@@ -283,19 +283,19 @@ LAYOUTS = [
 ]
 
 
-def write_files(root, files, save_photo):
+def write_files(root, files, save_image):
     for seed, (path, text) in enumerate(files.items()):
         if text is None:
-            save_photo(root / path, seed, format="PNG" if path.lower().endswith("png") else "JPEG")
+            save_image(root / path, seed, format="PNG" if path.lower().endswith("png") else "JPEG")
         else:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_yolo_layouts(tmp_path, save_photo, layout):
+def test_every_yolo_layout_is_imported(tmp_path, save_image, layout):
     root = tmp_path / "source"
-    write_files(root, layout.files, save_photo)
+    write_files(root, layout.files, save_image)
     if layout.error:
         with pytest.raises(DatasetError) as caught:
             read_yolo(root, image_set="default")
@@ -303,7 +303,7 @@ def test_yolo_layouts(tmp_path, save_photo, layout):
         return
     dataset = read_yolo(root, image_set="default")
     summary = write_imported(dataset, tmp_path / "made")
-    assert (summary.photos, summary.boxes) == (layout.sets, layout.boxes)
+    assert (summary.images_by_set, summary.boxes) == (layout.sets, layout.boxes)
     for part, note in zip(layout.notes, dataset.notes, strict=True):
         assert part in note
 
@@ -312,32 +312,32 @@ def test_there_are_at_least_40_layouts():
     assert len(LAYOUTS) >= 40
 
 
-def test_linked_folders_are_named(tmp_path, save_photo):
-    write_files(tmp_path / "source", images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES}, save_photo)
+def test_linked_folders_are_named(tmp_path, save_image):
+    write_files(tmp_path / "source", images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES}, save_image)
     (tmp_path / "other").mkdir()
     (tmp_path / "source" / "images" / "more").symlink_to(tmp_path / "other")
     assert "1 linked folder not followed: images/more." in read_yolo(tmp_path / "source", image_set="train").notes
 
 
-def test_rotated_yolo_images_give_a_note_and_a_warning_of_the_check(tmp_path, save_photo):
+def test_rotated_yolo_images_give_a_note_and_a_warning_of_the_check(tmp_path, save_image):
     exif = Image.Exif()
     exif[0x0112] = 6
-    write_files(tmp_path / "source", {"labels/a.txt": BOX, "data.yaml": NAMES}, save_photo)
-    save_photo(tmp_path / "source" / "images" / "a.jpg", 1, exif=exif)
+    write_files(tmp_path / "source", {"labels/a.txt": BOX, "data.yaml": NAMES}, save_image)
+    save_image(tmp_path / "source" / "images" / "a.jpg", 1, exif=exif)
     dataset = read_yolo(tmp_path / "source", image_set="train")
     write_imported(dataset, tmp_path / "made")
     assert "1 image stored rotated (EXIF), such as a.jpg" in dataset.notes[0]
     assert "orientation" in {finding.kind for finding in check_dataset(tmp_path / "made").findings}
 
 
-def coco(tmp_path, save_photo, annotation, *, place="instances.json", photo="a.jpg", mark=b"", **image):
-    save_photo(tmp_path / photo, 1)
+def coco(tmp_path, save_image, annotation, *, place="instances.json", path="a.jpg", mark=b"", **image):
+    save_image(tmp_path / path, 1)
     entry = {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40} | image
     content = {"images": [entry], "annotations": [{"image_id": 1, "category_id": 1} | annotation], "categories": [{"id": 1, "name": "dog"}]}
-    path = tmp_path / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(mark + json.dumps(content).encode())
-    return path
+    annotations = tmp_path / place
+    annotations.parent.mkdir(parents=True, exist_ok=True)
+    annotations.write_bytes(mark + json.dumps(content).encode())
+    return annotations
 
 
 TRIANGLE = [[1, 2, 5, 2, 5, 8]]
@@ -354,32 +354,32 @@ TRIANGLE = [[1, 2, 5, 2, 5, 8]]
         ({"bbox": None, "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
         ({"bbox": [], "segmentation": {"counts": "abc", "size": [40, 60]}}, {}, []),
         ({"bbox": [], "segmentation": [[1, 2, 5]]}, {}, []),
-        ({"bbox": [10, 5, 20, 30]}, {"photo": "images/a.jpg"}, [[10, 5, 30, 35]]),
-        ({"bbox": [10, 5, 20, 30]}, {"photo": "train2017/a.jpg", "place": "annotations/instances_train2017.json"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"path": "images/a.jpg"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"path": "train2017/a.jpg", "place": "annotations/instances_train2017.json"}, [[10, 5, 30, 35]]),
         (
             {"bbox": [10, 5, 20, 30]},
-            {"photo": "images/train2017/a.jpg", "place": "annotations/instances_train2017.json"},
+            {"path": "images/train2017/a.jpg", "place": "annotations/instances_train2017.json"},
             [[10, 5, 30, 35]],
         ),
     ],
 )
-def test_coco_quirks(tmp_path, save_photo, annotation, options, boxes):
-    dataset = read_coco(coco(tmp_path, save_photo, annotation, **options), None, image_set="train")
+def test_unusual_coco_files_are_imported(tmp_path, save_image, annotation, options, boxes):
+    dataset = read_coco(coco(tmp_path, save_image, annotation, **options), None, image_set="train")
     np.testing.assert_array_equal(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4))
     assert dataset.images[0].size == (60, 40)
     assert any("neither a box nor a polygon" in note for note in dataset.notes) == (not boxes)
 
 
-def test_missing_coco_images_suggest_the_option(tmp_path, save_photo):
-    path = coco(tmp_path, save_photo, {"bbox": [1, 2, 3, 4]}, photo="far/away/a.jpg", place="json/a.json")
+def test_missing_coco_images_suggest_the_option(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, path="far/away/a.jpg", place="json/a.json")
     with pytest.raises(DatasetError, match="Name the folder of the images with --photos"):
         read_coco(path, None, image_set="train")
 
 
-def test_a_second_image_set_is_added_to_an_existing_data_set(tmp_path, save_photo):
+def test_a_second_image_set_is_added_to_an_existing_data_set(tmp_path, save_image):
     out = tmp_path / "made"
     for name, image_set in (("one", "train"), ("two", "val")):
-        path = coco(tmp_path / name, save_photo, {"bbox": [1, 2, 3, 4]}, photo=f"{name}.jpg", file_name=f"{name}.jpg")
+        path = coco(tmp_path / name, save_image, {"bbox": [1, 2, 3, 4]}, image=f"{name}.jpg", file_name=f"{name}.jpg")
         write_imported(read_coco(path, None, image_set=image_set), out)
     assert image_sets(out) == ("train", "val")
     assert [sample.name for sample in read_set(out, "val")] == ["two"]
@@ -391,9 +391,9 @@ def test_a_second_image_set_is_added_to_an_existing_data_set(tmp_path, save_phot
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_roboflows_voc_export(tmp_path, annotated, save_photo):
+def test_roboflows_voc_export_is_read(tmp_path, annotated, save_image):
     for seed, name in enumerate(("train/a", "train/b", "valid/c", "test/d")):
-        save_photo(tmp_path / f"{name}.jpg", seed)
+        save_image(tmp_path / f"{name}.jpg", seed)
         (tmp_path / f"{name}.xml").write_text(annotated([("dog", 1, 1, 30, 40)], filename=f"{name[-1]}.jpg"))
     assert image_sets(tmp_path) == ("test", "train", "val")
     assert [sample.name for sample in read_set(tmp_path, "train")] == ["train/a", "train/b"]
@@ -403,13 +403,13 @@ def test_roboflows_voc_export(tmp_path, annotated, save_photo):
 
 
 @pytest.mark.parametrize("line", ["JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"])
-def test_lists_with_paths(make_dataset, line):
+def test_lists_may_have_paths(make_dataset, line):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
     assert [sample.name for sample in read_set(folder, "train")] == ["a"]
 
 
 @pytest.mark.parametrize("name", ["a.Jpg", "a.JFIF", "a.jPeG"])
-def test_voc_images_with_suffixes_in_any_case(make_dataset, name):
+def test_voc_images_may_have_suffixes_in_any_case(make_dataset, name):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
     (folder / "JPEGImages" / "a.jpg").rename(folder / "JPEGImages" / name)
     assert read_set(folder, "all")[0].image_path.name == name
@@ -417,8 +417,8 @@ def test_voc_images_with_suffixes_in_any_case(make_dataset, name):
 
 
 @pytest.mark.parametrize("image_set", ["train", "val"])
-def test_a_folder_without_lists_leads_to_data_split(tmp_path, annotated, save_photo, image_set):
-    save_photo(tmp_path / "a.jpg", 1)
+def test_a_folder_without_lists_leads_to_data_split(tmp_path, annotated, save_image, image_set):
+    save_image(tmp_path / "a.jpg", 1)
     (tmp_path / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
     with pytest.raises(DatasetError, match=f"Run `boxwright data split {tmp_path}` first"):
         read_set(tmp_path, image_set)
@@ -443,7 +443,7 @@ def test_a_data_set_with_only_a_train_list_leads_to_splitting_that(make_dataset)
         (("raccoon", "elephant"), 0),
     ],
 )
-def test_labels_that_differ_by_one_letter(make_dataset, labels, pairs):
+def test_labels_that_differ_by_one_letter_are_a_finding(make_dataset, labels, pairs):
     check = check_dataset(make_dataset({"a": [(label, 1, 1, 30 + index, 40) for index, label in enumerate(labels)]}))
     assert sum(finding.kind == "similar-label" for finding in check.findings) == pairs
     assert check.errors == 0

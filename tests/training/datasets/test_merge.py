@@ -33,7 +33,7 @@ def test_every_image_is_labelled_for_the_labels_of_its_own_source(sources, tmp_p
     assert made == MergeSummary(6, {"train": 4, "val": 1, "test": 1}, 5, ("cat", "cow", "dog"), partial=6, renamed=1)
     dog, cat, both = frozenset({"dog"}), frozenset({"cat"}), frozenset({"cat", "cow"})
     assert read_labelled(tmp_path / "merged") == {"a": dog, "b": dog, "sub/c": dog, "a-3": cat, "a-2": both, "d": both}
-    assert check_dataset(tmp_path / "merged").errors == 1  # the photos of make_dataset are the same in both: sub/c in val is a-2's
+    assert check_dataset(tmp_path / "merged").errors == 1  # the images of make_dataset are the same in both: sub/c in val is a-2's
     assert [files(folder) for folder in sources] == before
 
 

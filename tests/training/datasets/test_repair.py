@@ -18,7 +18,7 @@ def files(folder):
 
 
 @pytest.fixture
-def faulty(make_dataset, annotated, save_photo):
+def faulty(make_dataset, annotated, save_image):
     """A data set with one problem of each kind."""
     folder = make_dataset(
         {
@@ -38,15 +38,15 @@ def faulty(make_dataset, annotated, save_photo):
             "val": ["no-xml", "turned", "both", "sub/deep"],
         },
     )
-    photos, annotations = folder / "JPEGImages", folder / "Annotations"
-    (photos / "no-photo.jpg").unlink()
+    images, annotations = folder / "JPEGImages", folder / "Annotations"
+    (images / "no-photo.jpg").unlink()
     (annotations / "no-xml.xml").write_text("<annotation>")
     (annotations / "resized.xml").write_text(annotated([("dog", 11, 21, 60, 80)], size=(120, 80)))
     tags = Image.Exif()
     tags[0x0112] = 6
-    save_photo(photos / "turned.jpg", 50, (40, 60), exif=tags)
+    save_image(images / "turned.jpg", 50, (40, 60), exif=tags)
     (annotations / "turned.xml").write_text(annotated([("dog", 5, 10, 17, 31)], size=(40, 60)))
-    (photos / "copy.jpg").write_bytes((photos / "sub" / "deep.jpg").read_bytes())
+    (images / "copy.jpg").write_bytes((images / "sub" / "deep.jpg").read_bytes())
     return folder
 
 
@@ -55,7 +55,7 @@ def test_the_copy_has_no_errors_and_the_original_is_unchanged(faulty, tmp_path):
     found = check_dataset(faulty)
     made = repair_dataset(found, tmp_path / "fixed")
     assert found.errors > 0
-    assert made == RepairSummary(photos=7, rewritten=4, left_out=3)
+    assert made == RepairSummary(images=7, rewritten=4, left_out=3)
     again = check_dataset(tmp_path / "fixed")
     assert (again.errors, again.warnings) == (0, 0)
     assert files(faulty) == before
@@ -84,9 +84,9 @@ def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(faulty, tmp_path
 def test_images_and_correct_annotations_are_copied_byte_for_byte(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     before, after = files(faulty), files(tmp_path / "fixed")
-    photos = [name for name in after if name.startswith("JPEGImages/")]
-    assert len(photos) == 7
-    for name in [*photos, "Annotations/sound.xml", "Annotations/sub/deep.xml"]:
+    images = [name for name in after if name.startswith("JPEGImages/")]
+    assert len(images) == 7
+    for name in [*images, "Annotations/sound.xml", "Annotations/sub/deep.xml"]:
         assert after[name] == before[name]
 
 
@@ -116,12 +116,12 @@ def test_correct_parts_of_an_annotation_are_kept(make_dataset, tmp_path):
 def test_repairing_a_repaired_copy_changes_nothing(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     made = repair_dataset(check_dataset(tmp_path / "fixed"), tmp_path / "again")
-    assert made == RepairSummary(photos=7, rewritten=0, left_out=0)
+    assert made == RepairSummary(images=7, rewritten=0, left_out=0)
     assert files(tmp_path / "again") == files(tmp_path / "fixed")
 
 
-def test_a_labelimg_folder_becomes_voc_layout_without_lists(tmp_path, annotated, save_photo):
-    save_photo(tmp_path / "flat" / "a.png", 1)
+def test_a_labelimg_folder_becomes_voc_layout_without_lists(tmp_path, annotated, save_image):
+    save_image(tmp_path / "flat" / "a.png", 1)
     (tmp_path / "flat" / "b.xml").write_text(annotated([("dog", 0, 1, 9, 9)], filename="a.png"))
     repair_dataset(check_dataset(tmp_path / "flat"), tmp_path / "fixed")
     assert image_sets(tmp_path / "fixed") == ("all",)

@@ -126,9 +126,9 @@ def test_a_killed_worker_ends_the_run_and_any_number_of_workers_can_resume(singl
 def test_a_failing_worker_sends_its_reason_to_the_others(workers, rectangles, model_file, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(rectangles, copy)
-    for photo in (copy / "JPEGImages").glob("*.png"):
-        content = photo.read_bytes()
-        photo.write_bytes(content[:40] + bytes(len(content) - 40))  # the header is valid, so the damage is found in training
+    for image in (copy / "JPEGImages").glob("*.png"):
+        content = image.read_bytes()
+        image.write_bytes(content[:40] + bytes(len(content) - 40))  # the header is valid, so the damage is found in training
     command = ["--model", model_file, *as_options(BATCH_NORM)]
     with workers([rectangles, *command], [copy, *command], tf_config=True) as (chief, other):
         reason, output = other.wait(), chief.wait(timeout=60)

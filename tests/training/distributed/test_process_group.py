@@ -65,10 +65,10 @@ def test_an_invalid_cluster_is_refused(options, environment, sentence):
         Cluster.from_options(*options, environment)
 
 
-@pytest.mark.parametrize(("photos", "workers"), [(8, 2), (7, 2), (7, 3), (3, 3), (8, 1)])
-def test_the_shards_in_order_are_the_batch(photos, workers):
-    shares = [Shard(index, workers).of(photos) for index in range(workers)]
-    assert [place for share in shares for place in share] == list(range(photos))
+@pytest.mark.parametrize(("images", "workers"), [(8, 2), (7, 2), (7, 3), (3, 3), (8, 1)])
+def test_the_shards_in_order_are_the_batch(images, workers):
+    shares = [Shard(index, workers).of(images) for index in range(workers)]
+    assert [place for share in shares for place in share] == list(range(images))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 

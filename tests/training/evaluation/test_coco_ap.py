@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from detector.detections import Detections
-from training.evaluation.coco_ap import coco_ap, interpolated_ap
+from training.evaluation.coco_ap import coco_ap
 from training.evaluation.confusion import confusion_matrix
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 
 CLASSES = 3
 
 
-def random_photos(seed, photos=20):
+def random_images(seed, images=20):
     """Return random detections and ground truth: boxes on a lattice, shifted copies as detections, and false positives far away.
 
     The boxes do not overlap. VOC and COCO differ only if a detection overlaps two boxes, or if two detections match a difficult box.
@@ -17,7 +17,7 @@ def random_photos(seed, photos=20):
     rng = np.random.default_rng(seed)
     corners = np.stack(np.meshgrid(np.arange(4), np.arange(4)), axis=-1).reshape(-1, 2) * 100.0
     found, truths = [], []
-    for _ in range(photos):
+    for _ in range(images):
         places = corners[rng.random(16) < 0.4]
         boxes = np.concatenate([places, places + rng.uniform(25, 90, places.shape)], axis=1)
         class_ids = rng.integers(0, CLASSES, len(boxes))
@@ -31,9 +31,15 @@ def random_photos(seed, photos=20):
     return found, truths
 
 
+def interpolated_ap(precision, recall):
+    """Return the mean, over recall 0, 0.01, ..., 1, of the best precision at that recall or more: COCO's AP at one IoU threshold."""
+    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return float(np.mean(envelope[np.searchsorted(recall, np.linspace(0, 1, 101), side="left")]))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_our_matching_agrees_with_pycocotools(seed):
-    found, truths = random_photos(seed)
+    found, truths = random_images(seed)
     for threshold, part in ((0.5, "ap50"), (0.75, "ap75")):
         ours = [evaluate_class(found, truths, class_id, iou_threshold=threshold) for class_id in range(CLASSES)]
         mean = np.mean([interpolated_ap(result.precision, result.recall) for result in ours])
@@ -42,7 +48,7 @@ def test_our_matching_agrees_with_pycocotools(seed):
 
 
 def test_perfect_detections_score_one_and_none_score_zero():
-    _, truths = random_photos(1)
+    _, truths = random_images(1)
     perfect = [Detections(truth.boxes, np.ones(len(truth.boxes), np.float32), truth.class_ids) for truth in truths]
     assert coco_ap(perfect, truths, CLASSES).ap == pytest.approx(1)
     assert coco_ap([Detections.empty() for _ in truths], truths, CLASSES).ap == 0
@@ -64,7 +70,7 @@ def test_confusion_matrix_counts_correct_confused_missed_and_false_detections():
 
 
 def test_each_row_of_the_confusion_matrix_sums_to_the_ground_truth():
-    found, truths = random_photos(2)
+    found, truths = random_images(2)
     matrix = confusion_matrix(found, truths, CLASSES)
     there = np.bincount(np.concatenate([truth.class_ids[~truth.difficult] for truth in truths]), minlength=CLASSES)
     np.testing.assert_array_equal(matrix[:CLASSES].sum(axis=1), there)

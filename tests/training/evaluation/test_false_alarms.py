@@ -36,7 +36,7 @@ def test_no_images_have_no_false_alarms():
     assert count_false_alarms([], [0]).to_json() == {"images": 0, "0.25": 0.0, "0.5": 0.0}
 
 
-def test_the_threshold_lies_between_the_last_hit_and_the_first_false_alarm():
+def test_the_threshold_is_between_the_last_hit_and_the_first_false_alarm():
     detections = [found((BOX, 0.8, 0)), found((BOX, 0.6, 0)), found((BOX, 0.2, 0))]
     assert best_confidence(detections, [truth(BOX), truth(BOX), truth()], 0) == pytest.approx(0.4)
 

@@ -29,12 +29,12 @@ class FixedDetector:
 @pytest.fixture
 def sample(tmp_path):
     """(boxes by label, labelled) -> a sample of 100 x 50 pixels."""
-    photo = tmp_path / "a.png"
-    Image.new("RGB", (100, 50)).save(photo)
+    image = tmp_path / "a.png"
+    Image.new("RGB", (100, 50)).save(image)
 
     def make(labelled, boxes=(BOX,), labels=("cat",)):
         none = np.zeros(len(boxes), np.bool_)
-        return Sample("a", photo, np.array(boxes, np.float32), labels, none, none, labelled)
+        return Sample("a", image, np.array(boxes, np.float32), labels, none, none, labelled)
 
     return make
 

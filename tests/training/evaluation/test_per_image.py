@@ -40,7 +40,7 @@ def results_of(*images):
         (found(), truth_of_image(*[(LEFT, 0)] * 8), "cat missed, cat missed, cat missed, cat missed, cat missed and 3 more"),
     ],
 )
-def test_description_of_an_image(detections, truth, sentence):
+def test_the_result_of_an_image_is_described_in_words(detections, truth, sentence):
     (result,) = results_of((detections, truth))
     assert result.describe(LABELS) == sentence
 

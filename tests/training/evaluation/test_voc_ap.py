@@ -22,7 +22,7 @@ def truth(*boxes, difficult=()):
     return ImageTruth(np.array(boxes, np.float32).reshape(-1, 4), np.zeros(len(boxes), np.int64), np.isin(np.arange(len(boxes)), difficult))
 
 
-def test_the_worked_examples_in_the_docstrings():
+def test_the_worked_examples_in_the_docstrings_are_correct():
     assert doctest.testmod(mean_ap) == (0, 2)  # failed, attempted
 
 

@@ -98,7 +98,7 @@ def test_views_depend_only_on_the_seed_and_alternate_by_epoch(parts):
     np.testing.assert_array_equal(other.batch(4)[0], images)
     shown = [which for step in range(batches.steps) for which in batches.view_ids(step)]
     for epoch in range(batches.config.epochs):
-        assert sorted(shown[epoch * count : (epoch + 1) * count]) == [ViewId(photo, epoch % 2) for photo in range(count)]
+        assert sorted(shown[epoch * count : (epoch + 1) * count]) == [ViewId(image, epoch % 2) for image in range(count)]
     assert list(batches.views_by_kind()) == [ViewKind(32, True), ViewKind(64, True), ViewKind(64, False)]
     first, second = (batches.view(ViewKind(64, False), ViewId(0, view)).pixels for view in (0, 1))
     assert (first != second).any()
@@ -155,8 +155,8 @@ def test_the_key_depends_on_weights_images_and_labels(parts, small_model, rectan
     copy = tmp_path / "copy"
     shutil.copytree(rectangles, copy)
     assert key(parts(dataset=copy)[2]) == expected
-    photo = copy / "JPEGImages/picture00.png"
-    photo.write_bytes((copy / "JPEGImages/picture01.png").read_bytes())
+    image = copy / "JPEGImages/picture00.png"
+    image.write_bytes((copy / "JPEGImages/picture01.png").read_bytes())
     assert not set(key(parts(dataset=copy)[2])) & set(expected)
 
 

@@ -38,7 +38,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("options", "has_memory", "keep", "trains", "valid"), CASES)
-def test_the_options_decide(options, has_memory, keep, trains, valid, memory, small_model):
+def test_options_and_memory_decide_whether_classes_are_kept(options, has_memory, keep, trains, valid, memory, small_model):
     config = Config(**({"epochs": 20} | options))
     kept = KeptClasses.decide(config, small_model, ("blue", "red"), memory if has_memory else None)
     assert (kept.keep, kept.memory is not None, kept.is_valid) == (keep, trains, valid)

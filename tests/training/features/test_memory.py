@@ -191,7 +191,7 @@ def test_the_shards_of_several_workers_form_the_batch(batches):
         np.testing.assert_array_equal(np.concatenate([part[1][name] for part in parts]), target)
 
 
-def test_new_labels_are_absent_and_unknown_ones_stay_unknown(memory):
+def test_remembered_images_lack_new_labels_and_may_show_unlabelled_ones(memory):
     image = replace(memory.images[0], labels=("red",), boxes=memory.images[0].boxes[:1], roles=np.array([Role.OBJECT], np.int8))
     truth = replace(image, labelled=frozenset({"red"})).truth(("green", "red", "new"), frozenset({"new"}))
     assert truth.class_ids.tolist() == [1]

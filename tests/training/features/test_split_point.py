@@ -24,7 +24,7 @@ NETWORK = yolov2(("a",), backbone=darknet19(0.1))
         ("linear", ()),  # no layer is trained
     ],
 )
-def test_feature_layers_of_a_frozen_part(freeze, layers):
+def test_each_frozen_part_has_its_feature_layers(freeze, layers):
     assert feature_layers(NETWORK, frozen_layers(NETWORK, freeze)) == layers
 
 
@@ -50,6 +50,6 @@ def test_both_parts_in_sequence_equal_the_complete_network(small_model, freeze):
     np.testing.assert_allclose(trained_part(features).numpy(), complete(images).numpy(), atol=1e-4)
 
 
-def test_feature_layers_of_a_residual_network():
+def test_a_residual_network_has_several_feature_layers():
     network = yolov2(("a",), backbone=efficientnet_lite0())
     assert feature_layers(network, frozen_layers(network, "backbone")) == ("block11_add", "block16_project")

@@ -102,7 +102,7 @@ def test_the_last_backbone_layer_precedes_the_head(network, last):
     assert backbone_layers(network)[-1] == last
 
 
-def test_frozen_layers_of_each_option_value(small_model):
+def test_each_value_of_freeze_selects_its_layers(small_model):
     network = small_model.spec.network
     assert frozen_layers(network, "none") == frozenset()
     assert frozen_layers(network, "backbone") >= {"conv1", "conv5"}

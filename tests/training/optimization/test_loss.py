@@ -30,8 +30,8 @@ def batch(boxes=BOXES):
     return {name: tf.constant(value, tf.int32 if name.endswith("class_ids") else tf.float64) for name, value in stacked.items()}
 
 
-def logits(seed=0, photos=2):
-    return tf.constant(np.random.default_rng(seed).normal(0, 0.7, (photos, 3, 3, 2, 8)))
+def logits(seed=0, images=2):
+    return tf.constant(np.random.default_rng(seed).normal(0, 0.7, (images, 3, 3, 2, 8)))
 
 
 def boxes_of(raw):
@@ -120,7 +120,7 @@ def test_perfect_predictions_have_no_loss(form):
     np.testing.assert_allclose([float(value) for value in values.values()], 0, atol=1e-4)
 
 
-def test_known_loss_of_zero_logits():
+def test_zero_logits_have_the_known_loss():
     targets = batch([BOXES[1], BOXES[1]])
     values = Loss(SPEC, Config(loss="darknet", rescore=False, ignore_iou=1.0))(tf.zeros((2, 3, 3, 2, 8), tf.float64), targets, 0)
     assert float(values["object"]) == pytest.approx(5 * 0.5 * 0.5**2)
@@ -172,7 +172,7 @@ def test_objectness_learns_the_iou():
     assert float(value) == pytest.approx(0.5 * ((objectness - overlap) ** 2).sum() / 2)
 
 
-def test_ciou_of_known_boxes():
+def test_ciou_of_known_boxes_is_correct():
     def ciou(first, second):
         return float(terms.complete_iou(tf.constant([first], tf.float64), tf.constant([second], tf.float64))[0])
 
@@ -187,7 +187,7 @@ def test_ciou_of_known_boxes():
 def test_decoded_boxes_equal_those_of_the_detector():
     from detector.grid import decode
 
-    raw = logits(7, photos=1)
+    raw = logits(7, images=1)
     np.testing.assert_allclose(boxes_of(raw)[0].numpy().reshape(-1, 4), decode(raw[0].numpy(), ANCHORS, SPEC.stride)[0], rtol=1e-5)
 
 
@@ -240,7 +240,7 @@ ALL = np.array([0, 0, 96, 96], np.float32)
 @pytest.mark.parametrize("form", FORMS)
 def test_only_predictions_of_labelled_classes_have_an_objectness_gradient(form):
     targets = labelled_batch([PartialRegion(ALL, np.array([True, True, False]))])
-    raw = logits(photos=1)
+    raw = logits(images=1)
     gradient = objectness_gradient(form, targets, raw, ignore_iou=1.0)
     unlabelled = raw.numpy()[..., 5:].argmax(axis=-1) == 2
     responsible = targets["responsible"].numpy() > 0
@@ -257,7 +257,7 @@ def test_each_tile_of_a_mosaic_has_its_own_labelled_classes(form):
     targets = labelled_batch(partial, (np.zeros((0, 4), np.float32), np.zeros(0, np.int64)))
     penalised = {}
     for class_id in range(3):
-        raw = logits(photos=1).numpy()
+        raw = logits(images=1).numpy()
         raw[..., 5 + class_id] = 9
         penalised[class_id] = (objectness_gradient(form, targets, tf.constant(raw)) != 0).all(axis=(0, 1, 3)).tolist()  # by column
     assert penalised == {0: [True] * 3, 1: [False, False, True], 2: [False] * 3}  # column 1, 32 to 64 px, is in both tiles

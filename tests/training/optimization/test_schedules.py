@@ -25,7 +25,7 @@ def rates(schedule, *steps, **settings):
         ("one-cycle", {}, (0, 30, 60, 130, 200), (0.004, 0.052, 0.1, (0.1 + 1e-5) / 2, 1e-5)),
     ],
 )
-def test_known_learning_rates(schedule, settings, steps, expected):
+def test_each_schedule_gives_the_known_learning_rates(schedule, settings, steps, expected):
     np.testing.assert_allclose(rates(schedule, *steps, **settings), expected, rtol=1e-5)
 
 
@@ -48,7 +48,7 @@ def test_a_plateau_lowers_the_learning_rate_after_each_patience():
     assert (state.best, state.stale) == (0.7, 1)
 
 
-def test_early_stopping_after_validations_without_improvement():
+def test_early_stopping_ends_a_run_after_validations_without_improvement():
     config, state = Config(patience=2), TrainingState()
     ended = []
     for value in (0.5, 0.4, 0.6, 0.6, 0.6):

@@ -138,7 +138,7 @@ def test_report_has_settings_course_and_results(run, rectangles, best):
     assert "have changed since the run began" not in page.text
 
 
-def test_report_starts_with_ap_and_validation_set_and_mistakes_then_advises_and_folds_the_layers(run):
+def test_report_shows_ap_mistakes_and_advice_first_and_collapses_the_layers(run):
     folder = run()
     folder.write_outcome("all epochs are done.", step=6, seconds=150.0)
     page = report_of(folder)
@@ -173,7 +173,7 @@ def test_report_shows_false_alarms_if_the_run_measured_them(run):
     assert expected in report_of(folder).text
 
 
-def test_report_of_a_killed_run_says_how_to_continue_it(run):
+def test_report_of_a_killed_run_explains_how_to_continue_it(run):
     folder = run()
     assert f"boxwright finetune --resume {folder.path}" in report_of(folder).text
 
@@ -267,7 +267,7 @@ def test_report_names_missing_data_and_a_damaged_model(run, tmp_path):
     assert "The best model could not be evaluated: " in report_of(damaged).text
 
 
-def test_other_folders_are_refused(tmp_path):
+def test_a_folder_that_is_not_a_run_folder_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="not a run folder"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -112,7 +112,7 @@ def test_the_memory_of_the_result_is_bounded(new_run):
     assert len([image for image in memory.images if image.size == 32]) == 1  # a fifth is for the new images
 
 
-def test_memory_0_stores_none(new_run):
+def test_memory_0_stores_no_memory(new_run):
     run = new_run(memory=0, epochs=1)
     run.train()
     assert load_memory(run.folder.path / "best.safetensors") is None

@@ -85,7 +85,7 @@ def test_auto_uses_8_bits_only_if_a_loss_of_at_most_half_a_point_is_recorded(fil
     assert allowed(files(float32, int8)) == (expected,)
 
 
-def test_a_rare_class_does_not_decide(files, processor):
+def test_a_rare_class_does_not_decide_the_precision(files, processor):
     processor("avx_vnni")
     kept, lost = (ap_record("float32", 0.8, 0.7, IMAGES) | ap_record("int8", *aps, IMAGES) for aps in ((0.75, 0.699), (0.8, 0.69)))
     assert allowed(files({}, kept)) == ("int8",)

@@ -67,7 +67,7 @@ def test_the_winner_is_stored_and_used_by_the_next_start(source, home, monkeypat
         ("weights.engines.race.metadata.version", lambda _: "0.0"),
     ],
 )
-def test_another_machine_or_version_races_again(source, monkeypatch, what, value):
+def test_engines_are_raced_again_on_another_machine_or_version(source, monkeypatch, what, value):
     monkeypatch.setattr(race, "race", results({"onnxruntime": 3.0, "openvino": 2.0}))
     choices = possible_choices(source, EngineOptions())
     race.race_and_store(choices)
@@ -76,7 +76,7 @@ def test_another_machine_or_version_races_again(source, monkeypatch, what, value
     assert race.read_winner(choices) is None
 
 
-def test_another_input_size_races_again(source, monkeypatch):
+def test_engines_are_raced_again_for_another_input_size(source, monkeypatch):
     monkeypatch.setattr(race, "race", results({"onnxruntime": 3.0, "openvino": 2.0}))
     race.race_and_store(possible_choices(source, EngineOptions()))
     assert race.read_winner(possible_choices(source, EngineOptions(input_size=96))) is None

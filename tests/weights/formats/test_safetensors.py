@@ -73,7 +73,7 @@ def write_file(path, header, arrays, *, sign=True):
 
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
-def test_load_undoes_save(any_models, tmp_path_factory, data):
+def test_loading_is_the_inverse_of_saving(any_models, tmp_path_factory, data):
     model, path = data.draw(any_models), tmp_path_factory.getbasetemp() / "any.safetensors"
     save_model(model, path)
     assert same(load_model(path), model)

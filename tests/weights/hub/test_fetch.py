@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 import pytest
 
 from detector.errors import ModelFileError
-from service.version import installed_version
+from detector.version import installed_version
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of
 from weights.hub.fetch import fetch_entry, pull

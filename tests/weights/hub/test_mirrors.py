@@ -104,7 +104,7 @@ def test_after_an_invalid_host_name_the_next_address_is_tried(small: Entry, inte
 @pytest.mark.parametrize(
     ("value", "expected"), [(None, False), ("", False), ("1", True), ("yes", True)] + [(no, False) for no in ("0", "false", "No", " off ")]
 )
-def test_the_values_of_the_offline_variable(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
+def test_usual_spellings_turn_offline_mode_on_and_off(value: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("BOXWRIGHT_OFFLINE", raising=False)
     if value is not None:
         monkeypatch.setenv("BOXWRIGHT_OFFLINE", value)

@@ -13,7 +13,7 @@ from weights.formats.darknet.weights import write_darknet
 from weights.hub.catalogue import entry_of, spec_of
 
 ROOT = Path(__file__).resolve().parents[3]
-PHOTO = ROOT / "docs" / "photos" / "cat.jpg"
+CAT = ROOT / "docs" / "photos" / "cat.jpg"
 
 pytestmark = pytest.mark.slow  # files of 200 MB in several processes
 
@@ -43,7 +43,7 @@ def test_yolov2_can_be_pulled_used_listed_verified_and_removed(boxwright, intern
     assert pulled.returncode == 0, pulled.stderr
     assert "202,704,264 bytes" in pulled.stdout
     assert any("yolov2-voc" in line and "pulled" in line for line in boxwright("weights", "list").stdout.splitlines())
-    found = boxwright("detect", PHOTO, "--model", "yolov2-voc", "--json")
+    found = boxwright("detect", CAT, "--model", "yolov2-voc", "--json")
     assert found.returncode == 0, found.stderr
     assert '"model": "yolov2-voc"' in found.stdout
     verified = boxwright("weights", "verify", "yolov2-voc")
@@ -55,7 +55,7 @@ def test_yolov2_can_be_pulled_used_listed_verified_and_removed(boxwright, intern
 def test_a_model_is_pulled_at_its_first_use(boxwright, internet, yolov2_bytes, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
     internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
-    assert boxwright("detect", PHOTO, "--model", "yolov2-voc", "--json").returncode == 0
+    assert boxwright("detect", CAT, "--model", "yolov2-voc", "--json").returncode == 0
     assert [request.status for request in internet.requests] == [200]
 
 
@@ -66,7 +66,7 @@ def test_serve_pulls_a_model_by_its_name(start_service, internet, yolov2_bytes, 
     try:
         (model,) = httpx.get(f"{service.url}/models").json()["models"]
         assert (model["name"], model["input_size"], model["provenance"]["catalogue"]) == ("yolov2-voc", 416, "yolov2-voc")
-        answer = httpx.post(f"{service.url}/detect", content=PHOTO.read_bytes(), params={"confidence": 0}, timeout=60)
+        answer = httpx.post(f"{service.url}/detect", content=CAT.read_bytes(), params={"confidence": 0}, timeout=60)
         assert answer.json()["model"] == "yolov2-voc"
         assert answer.json()["detections"]
     finally:

@@ -36,7 +36,7 @@ def test_an_unknown_name_gets_the_nearest_name_as_suggestion(name, suggestion):
         find_model(name)
 
 
-def test_a_name_like_no_other_gets_all_known_names():
+def test_an_unknown_name_without_a_similar_one_gets_all_known_names():
     with pytest.raises(UnknownModel, match=r"there is no model 'zzz'\. Known names: everyday, everyday-int8, yolov2-voc"):
         find_model("zzz")
     with pytest.raises(UnknownModel, match=r"the catalogue has no model 'yolov2-vok'\. Did you mean 'yolov2-voc'\?"):

@@ -289,7 +289,7 @@ def test_a_snapshot_keeps_its_content_when_the_file_changes(file):
 
 
 @pytest.mark.parametrize("kind", ["none", "folder", "pipe"])
-def test_a_snapshot_of_anything_but_a_regular_file_is_refused(tmp_path, kind):
+def test_only_a_regular_file_can_have_a_snapshot(tmp_path, kind):
     path = tmp_path / "x"
     if kind == "folder":
         path.mkdir()

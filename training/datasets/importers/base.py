@@ -43,7 +43,7 @@ class ImportedDataset:
 class ImportSummary:
     """Number of written images and boxes, and the labels."""
 
-    photos: dict[str, int]  # by image set
+    images_by_set: dict[str, int]
     boxes: int
     labels: tuple[str, ...]  # sorted
 
@@ -86,8 +86,3 @@ def frame_of(image: Path) -> ExifFrame:
         return ExifFrame.of(image.read_bytes())
     except ImageError as error:
         raise DatasetError(f"{image}: {error}") from error
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """Return "1 image", "2 images"; plural: if it is not the noun with an s."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

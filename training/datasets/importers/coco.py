@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from detector.messages import count_of
 from training.data.exif_orientation import Size
 from training.data.set_names import set_of_name
 from training.data.voc_layout import file_inside
-from training.datasets.importers.base import ImportedDataset, ImportedImage, count, frame_of, name_of
+from training.datasets.importers.base import ImportedDataset, ImportedImage, frame_of, name_of
 from training.errors import DatasetError
 
 _Id = int | str
@@ -67,12 +68,12 @@ class _CocoFile(_Part):
     categories: tuple[_Category, ...]
 
 
-def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> ImportedDataset:
+def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -> ImportedDataset:
     """Read a COCO file.
 
     Args:
         annotations: The JSON file.
-        photos: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
+        image_folder: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
             JSON file's folder, the `images` folder in it, and the same two one level up.
         image_set: The set of all images.
 
@@ -89,7 +90,7 @@ def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> Impo
     for each in file.annotations:
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
-    folders = [photos] if photos else _image_folders(annotations, image_set)
+    folders = [image_folder] if image_folder else _image_folders(annotations, image_set)
     read = (_read_image(image, objects[image.id], labels, folders, image_set) for image in file.images)
     imported = [image for image in read if image]
     if not imported:
@@ -99,9 +100,9 @@ def read_coco(annotations: Path, photos: Path | None, *, image_set: str) -> Impo
         )
     notes = []
     if absent := len(file.images) - len(imported):
-        notes.append(f"{count(absent, 'image')} named in the file but missing: skipped.")
+        notes.append(f"{count_of(absent, 'image')} named in the file but missing: skipped.")
     if boxless := sum(each.corners is None for each in file.annotations):
-        notes.append(f"{count(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
+        notes.append(f"{count_of(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
     return ImportedDataset(imported, tuple(notes))
 
 
@@ -122,7 +123,7 @@ def _parse(path: Path) -> _CocoFile:
         return _CocoFile.model_validate_json(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DatasetError(f"{path} is not a COCO file of boxes: {place}: {first['msg']}.") from error
 
 

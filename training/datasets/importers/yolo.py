@@ -4,8 +4,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from detector.messages import count_of
 from training.data.set_names import set_of_path
-from training.datasets.importers.base import ImportedDataset, ImportedImage, count, frame_of, name_of
+from training.datasets.importers.base import ImportedDataset, ImportedImage, frame_of, name_of
 from training.datasets.importers.yolo_labels import LabelProblems, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloConfig, YoloFolder, resolve_sets
 from training.errors import DatasetError
@@ -32,9 +33,9 @@ def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
     sets, notes = resolve_sets(files, config)
     if config.sets:
         images, unlisted = tuple(sorted(sets)), len(set(images) - set(sets))
-        notes += [f"{count(unlisted, 'image')} outside of the named sets: skipped."] if unlisted else []
+        notes += [f"{count_of(unlisted, 'image')} outside of the named sets: skipped."] if unlisted else []
     elif foreign:
-        notes.append(f"{count(foreign, 'image')} outside of the image folders, without labels: skipped.")
+        notes.append(f"{count_of(foreign, 'image')} outside of the image folders, without labels: skipped.")
     problems = LabelProblems()
     imported = []
     for path in images:
@@ -67,7 +68,7 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
     unused = files.unused_label_files
     if unused and not any(image.labels for image in imported):
         raise DatasetError(
-            f"{files.folder}: {count(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
+            f"{files.folder}: {count_of(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
             "Put the label files next to the images, or in a folder `labels` next to the folder `images`."
         )
 
@@ -76,17 +77,17 @@ def _notes(files: YoloFolder, images: tuple[PurePosixPath, ...], imported: list[
     notes = []
     unlabelled = [path for path in images if path not in files.label_files]
     if unlabelled:
-        notes.append(f"{count(len(unlabelled), 'image')} without a label file, such as {unlabelled[0]}: imported without boxes.")
+        notes.append(f"{count_of(len(unlabelled), 'image')} without a label file, such as {unlabelled[0]}: imported without boxes.")
     if unused := files.unused_label_files:
-        notes.append(f"{count(len(unused), 'label file')} without an image, such as {unused[0]}: skipped.")
+        notes.append(f"{count_of(len(unused), 'label file')} without an image, such as {unused[0]}: skipped.")
     if problems.clipped:
-        notes.append(f"{count(problems.clipped, 'box', 'boxes')} clipped to the image.")
+        notes.append(f"{count_of(problems.clipped, 'box')} clipped to the image.")
     if turned := [image.path.name for image in imported if image.size is None]:
         notes.append(
-            f"{count(len(turned), 'image')} stored rotated (EXIF), such as {turned[0]}: check that the boxes fit the upright image."
+            f"{count_of(len(turned), 'image')} stored rotated (EXIF), such as {turned[0]}: check that the boxes fit the upright image."
         )
     if several := [image.path.name for image in imported if len(image.image_sets) > 1]:
-        notes.append(f"{count(len(several), 'image')} in several sets, such as {several[0]}.")
+        notes.append(f"{count_of(len(several), 'image')} in several sets, such as {several[0]}.")
     if files.linked_folders:
-        notes.append(f"{count(len(files.linked_folders), 'linked folder')} not followed: {', '.join(files.linked_folders[:3])}.")
+        notes.append(f"{count_of(len(files.linked_folders), 'linked folder')} not followed: {', '.join(files.linked_folders[:3])}.")
     return notes

@@ -52,7 +52,7 @@ class SynchronizedBatchNorm(FusedBatchNorm):
 
     def __init__(self, *, group: ProcessGroup, **options: Any) -> None:
         super().__init__(**options)
-        self._team = group
+        self._group = group
 
     def _normalise(self, inputs: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
         normalised: tuple[Any, Any, Any] = self._with_gradient(inputs, gamma, beta)
@@ -73,7 +73,7 @@ class SynchronizedBatchNorm(FusedBatchNorm):
                 normalised = (tf.cast(inputs, tf.float32) - mean) * scale
                 upstream = tf.cast(upstream, tf.float32)
                 local_sums = [tf.reduce_sum(upstream, (0, 1, 2)), tf.reduce_sum(upstream * normalised, (0, 1, 2))]
-                beta_sum, gamma_sum = self._team.sum(local_sums)
+                beta_sum, gamma_sum = self._group.sum(local_sums)
                 input_gradient = gamma * scale * (upstream - (beta_sum + normalised * gamma_sum) / count)
                 # the local sums: the training step sums the gradients of gamma and beta over all workers
                 return tf.cast(input_gradient, inputs.dtype), local_sums[1], local_sums[0]
@@ -90,8 +90,8 @@ class SynchronizedBatchNorm(FusedBatchNorm):
         """
         mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), (0, 1, 2))
         count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)
-        row = tf.one_hot(self._team.shard.index, self._team.count)[:, None]
-        counts, means, variances = self._team.sum([row * count, row * mean, row * variance])  # (workers, 1), (workers, C), (workers, C)
+        row = tf.one_hot(self._group.shard.index, self._group.count)[:, None]
+        counts, means, variances = self._group.sum([row * count, row * mean, row * variance])  # (workers, 1), (workers, C), (workers, C)
         total = tf.reduce_sum(counts)
         total_mean = tf.reduce_sum(counts * means, 0) / total
         return total, total_mean, tf.reduce_sum(counts * (variances + tf.square(means - total_mean)), 0) / total

@@ -67,7 +67,7 @@ def test_every_official_cfg_survives_a_round_trip(shared):
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_parse_undoes_format(darknet_models, data):
+def test_parsing_is_the_inverse_of_formatting(darknet_models, data):
     spec = data.draw(darknet_models).spec
     assert parse_cfg(format_cfg(spec)) == spec
 

@@ -58,7 +58,7 @@ def test_reading_and_writing_gives_identical_bytes(shared, files, name):
 
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
-def test_read_undoes_write(darknet_models, tmp_path_factory, data):
+def test_reading_is_the_inverse_of_writing(darknet_models, tmp_path_factory, data):
     model, folder = data.draw(darknet_models), tmp_path_factory.getbasetemp()
     write_darknet(model, folder / "a.cfg", folder / "a.weights")
     again = read_darknet(folder / "a.cfg", folder / "a.weights", name="model")

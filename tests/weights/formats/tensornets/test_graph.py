@@ -40,7 +40,7 @@ def labelled(count):
     return tuple(f"class {number}" for number in range(count))
 
 
-def images(size, count=2):
+def random_images(size, count=2):
     """Images of coarse patches, so that neighbouring cells differ."""
     coarse = np.random.default_rng(5).integers(0, 256, (count, 13, 13, 3), np.uint8)
     return np.stack([np.asarray(Image.fromarray(patches).resize((size, size), Image.Resampling.BICUBIC)) for patches in coarse])
@@ -86,16 +86,16 @@ def assert_close(one, other):
 
 
 def test_the_full_yolov2_gives_the_same_output_in_tensornets_and_in_our_engines(model, original, fast):
-    photos = images(416).astype(np.float32)
-    raw = original(photos)
+    images = random_images(416).astype(np.float32)
+    raw = original(images)
     assert raw.shape == (2, 13, 13, 5, 25)
-    assert_close(raw, fast(photos))
-    assert_close(raw, build_engine(model, "tensorflow")(photos))
+    assert_close(raw, fast(images))
+    assert_close(raw, build_engine(model, "tensorflow")(images))
 
 
 def test_a_batch_gives_the_same_output_as_single_images(original):
-    photos = images(416, count=3).astype(np.float32)
-    np.testing.assert_allclose(original(photos), np.concatenate([original(photo[None]) for photo in photos]), atol=1e-4)
+    images = random_images(416, count=3).astype(np.float32)
+    np.testing.assert_allclose(original(images), np.concatenate([original(image[None]) for image in images]), atol=1e-4)
 
 
 def test_the_graph_returns_the_arrays_that_were_assigned(model, original):
@@ -116,9 +116,9 @@ def theirs(original, raw, height, width):
     return [(VOC.labels[label], *box) for label, boxes in enumerate(found) for box in boxes.tolist()]
 
 
-def ours(detector, photo):
+def ours(detector, image):
     """Our boxes in the same form. tensornets reports each box once, with its best label, so equal boxes count once."""
-    found = detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=OVERLAP)
+    found = detector.detect(image, score_threshold=THRESHOLD, iou_threshold=OVERLAP)
     once = {}
     for one in found:
         once.setdefault(one.box, (VOC.labels[one.class_id], *one.box, one.score))
@@ -142,11 +142,11 @@ def detector(fast):
 
 
 def test_our_boxes_equal_those_of_get_boxes(detector, original):
-    for photo in images(416, count=4):
-        reference = theirs(original, original(photo[None].astype(np.float32)), 416, 416)
+    for image in random_images(416, count=4):
+        reference = theirs(original, original(image[None].astype(np.float32)), 416, 416)
         assert len(reference) > 24
-        assert_same(ours(detector, photo), reference)
-        assert len(detector.detect(photo, score_threshold=THRESHOLD, iou_threshold=1)) > len(reference), "some boxes were suppressed"
+        assert_same(ours(detector, image), reference)
+        assert len(detector.detect(image, score_threshold=THRESHOLD, iou_threshold=1)) > len(reference), "some boxes were suppressed"
 
 
 def test_the_readme_example_of_tensornets_gives_our_boxes(shared, arrays, model, original):
@@ -156,11 +156,11 @@ def test_the_readme_example_of_tensornets_gives_our_boxes(shared, arrays, model,
     graph.assign(sparse.arrays)
     for name in ("cat.png", "dog.jpg", "kite.jpg"):
         path = shared / "photos" / name
-        photo = cv2.imread(str(path))[None].astype(
+        image = cv2.imread(str(path))[None].astype(
             np.float32
         )  # as the evaluation of tensornets reads images; its `load_img` would swap the colours twice
-        output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(photo)})
-        reference = theirs(original, output, *photo.shape[1:3])
+        output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(image)})
+        reference = theirs(original, output, *image.shape[1:3])
         assert len(reference) > 24
         assert_same(ours(detector, read_image(path.read_bytes())), reference)
     graph.assign(model.arrays)
@@ -182,27 +182,27 @@ def test_the_detect_command_gives_the_boxes_of_the_readme_example(shared, arrays
         once.setdefault(tuple(one["box"].values()), (one["label"], *one["box"].values(), one["score"]))
 
     graph.assign(sparse.arrays)
-    photo = cv2.imread(str(path))[None].astype(np.float32)
-    output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(photo)})
-    reference = theirs(original, output, *photo.shape[1:3])
+    image = cv2.imread(str(path))[None].astype(np.float32)
+    output = graph.session.run(graph.output, {graph.images: graph.output.preprocess(image)})
+    reference = theirs(original, output, *image.shape[1:3])
     graph.assign(model.arrays)
     assert len(reference) > 24
     assert_same(list(once.values()), reference)
 
 
 def test_boxes_on_an_image_of_other_proportions_equal_those_of_get_boxes(detector, original):
-    photo = np.asarray(Image.fromarray(images(416, count=1)[0]).resize((300, 650)))
-    prepared = detector.preprocess(photo)
-    assert_same(ours(detector, photo), theirs(original, original(prepared.pixels[None]), 650, 300))
+    image = np.asarray(Image.fromarray(random_images(416, count=1)[0]).resize((300, 650)))
+    prepared = detector.preprocess(image)
+    assert_same(ours(detector, image), theirs(original, original(prepared.pixels[None]), 650, 300))
 
 
 def test_get_boxes_decodes_only_the_first_image_of_a_batch(detector, original):
-    photos = images(416, count=3)
-    raw = original(photos.astype(np.float32))
+    images = random_images(416, count=3)
+    raw = original(images.astype(np.float32))
     first = theirs(original, raw[:1], 416, 416)
     assert theirs(original, raw, 416, 416) == first
-    for photo, one in zip(photos, raw, strict=True):
-        found = detector.postprocess(one, detector.preprocess(photo), score_threshold=THRESHOLD, iou_threshold=OVERLAP)
+    for image, one in zip(images, raw, strict=True):
+        found = detector.postprocess(one, detector.preprocess(image), score_threshold=THRESHOLD, iou_threshold=OVERLAP)
         once = {one.box: (VOC.labels[one.class_id], *one.box, one.score) for one in reversed(list(found))}
         assert_same(list(once.values()), theirs(original, one[None], 416, 416))
 
@@ -221,15 +221,15 @@ def suppressed_in_order(boxes, scores):
 
 def test_with_many_overlapping_boxes_only_the_order_of_suppression_differs(arrays, model, original):
     original.graph.assign(with_confident_outputs(arrays, -1))
-    photo = images(416, count=1).astype(np.float32)
-    raw = original(photo)
+    image = random_images(416, count=1).astype(np.float32)
+    raw = original(image)
     original.graph.assign(model.arrays)
     reference = theirs(original, raw, 416, 416)
     boxes, scores = decode(raw[0], VOC.anchors, VOC.stride)
     kept = suppressed_in_order(boxes, scores)
     same = [(VOC.labels[kept[i].argmax()], *np.clip(boxes[i], 0, 416), kept[i].max()) for i in np.nonzero(kept.any(axis=1))[0]]
     assert_same(same, reference)
-    assert len(ours(Detector(VOC, lambda _: raw), photo[0].astype(np.uint8))) > len(reference)
+    assert len(ours(Detector(VOC, lambda _: raw), image[0].astype(np.uint8))) > len(reference)
 
 
 # Networks
@@ -247,8 +247,8 @@ def test_with_many_overlapping_boxes_only_the_order_of_suppression_differs(array
 )
 def test_the_other_networks_give_the_same_output_in_tensornets_and_onnxruntime(spec, random_arrays):
     model = Model("random", spec, random_arrays(spec.network, 1))
-    photos = images(spec.input_size).astype(np.float32)
-    assert_close(build_engine(model, "tensornets")(photos), build_engine(model, "onnxruntime")(photos))
+    images = random_images(spec.input_size).astype(np.float32)
+    assert_close(build_engine(model, "tensornets")(images), build_engine(model, "onnxruntime")(images))
 
 
 @pytest.mark.parametrize("labels", [1, 80])
@@ -297,7 +297,7 @@ def test_unknown_networks_are_refused_and_the_message_names_the_first_layer_that
             use()
 
 
-def test_other_stems_are_refused():
+def test_a_stem_that_tensornets_does_not_have_is_refused():
     with pytest.raises(NetworkError, match="nothing where its Darknet19 has"):
         tensornets_network(ModelSpec((), (), STEM.network[:-1], 64))
     with pytest.raises(NetworkError, match="where its Darknet19 has nothing"):

@@ -269,7 +269,7 @@ def test_a_valid_handmade_pickle_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-def test_anything_but_an_array_of_floats_is_refused(wrong, tmp_path):
+def test_a_pickle_without_an_array_of_floats_is_refused(wrong, tmp_path):
     valid = element(b"K\x01\x85", FOUR)
     with pytest.raises(ModelFileError, match=r"values\.npy: its pickle"):
         read_npz(write(tmp_path / "a.npz", array_of(valid, wrong), 2))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from detector.messages import count_of
 from training.data.labelled import LABELLED_FILE, Labelled, read_labelled
 from training.data.voc_layout import find_annotation
 from training.datasets.findings import Finding, label_key
@@ -32,7 +33,7 @@ def labelled_findings(
             yield Finding("labelled-name", name, f"{LABELLED_FILE} names this image, which has no annotation.")
     for label, count in sorted(Counter(label for labels in labelled.values() for label in labels).items()):
         correct = _correct_spelling(label, spelling)
-        images = f"{count} image{'' if count == 1 else 's'}"
+        images = count_of(count, "image")
         if correct is not None and correct != label:
             yield Finding("spelling", LABELLED_FILE.name, f"{label[:40]!r} ({images}) is spelled {correct[:40]!r} elsewhere.", count)
         elif known and label not in known:
