@@ -123,7 +123,6 @@ class Config(BaseModel):
     anchors: Literal["keep", "kmeans"] = Field(
         "keep", description="Keep the model's anchors, or cluster the training boxes (k-means by IoU), as for a new head."
     )
-
     anchor_count: int = Field(5, ge=1, le=20, description="Number of anchors of a new head.")
     assign_iou: float | None = Field(
         None,
@@ -132,12 +131,8 @@ class Config(BaseModel):
         description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor. "
         "None: 1, or that of the initial model's training if classes are kept.",
     )
-
     rarity: float = Field(
-        8.0,
-        ge=1,
-        le=1000,
-        description="If classes are kept: how many times rarer objects of new classes are in use than in the training batches.",
+        8.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in use than in training."
     )
 
     # loss
