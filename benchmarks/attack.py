@@ -2,7 +2,7 @@
 
 python -m benchmarks.attack [--only "idle connections" ...] [--seconds 20] [--rounds 3] [--clients 4] [--model NAME_OR_FILE]
 
-An honest client sends one image every 200 ms on a connection of its own. Quiet phases and attacks alternate. The attackers and the
+An honest client sends one image every 200 ms on a separate connection. Quiet phases and attacks alternate. The attackers and the
 honest client share the cores with the service, so the numbers include their competition for the processor. Each attack prints one JSON
 line. The exit code is 1 if p99 during an attack is more than MAX_RATIO times the quiet p99, or an honest request gets no response.
 """

@@ -116,7 +116,7 @@ def _least_by_layer(spec: ModelSpec, events: list[dict[str, Any]]) -> dict[str, 
 
 def _layers(spec: ModelSpec, least: dict[str, float], peak: float, bandwidth: float) -> list[dict[str, object]]:
     """Return a row for each layer that takes time, in network order, then one for the operations between layers."""
-    shapes, before, kernels = (
+    shapes, inputs, kernels = (
         output_shapes(spec.network, spec.input_size),
         input_shapes(spec.network, spec.input_size),
         array_shapes(spec.network),
@@ -125,7 +125,7 @@ def _layers(spec: ModelSpec, least: dict[str, float], peak: float, bandwidth: fl
     for layer in spec.network:
         if layer.name not in least:
             continue
-        here, source = shapes[layer.name], before[layer.name]
+        here, source = shapes[layer.name], inputs[layer.name]
         numbers = int(np.prod(kernels[f"{layer.name}/kernel"])) if isinstance(layer, Conv) else 0
         gflop = 2 * numbers * here.side**2 / 1e9
         mb = 4 * (numbers + source.channels * source.side**2 + here.channels * here.side**2) / 1e6

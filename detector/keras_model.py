@@ -58,10 +58,10 @@ def build_untrained_keras(
     weight_layers = _WeightLayers(share_weights_with, layer_types)
     model_inputs, last = _model_inputs(spec, feature_inputs)
     outputs: dict[str, Any] = dict(model_inputs) if feature_inputs else {}
-    before = input_shapes(spec.network, spec.input_size)
+    shapes = input_shapes(spec.network, spec.input_size)
     names = [layer.name for layer in spec.network]
     for layer in spec.network[names.index(feature_inputs[-1]) + 1 if feature_inputs else 0 :]:
-        last = _apply(layer, last, before[layer.name], outputs, weight_layers)
+        last = _apply(layer, last, shapes[layer.name], outputs, weight_layers)
         if extra_layers and layer.name in extra_layers:
             last = extra_layers[layer.name](last)
         outputs[layer.name] = last
@@ -93,10 +93,10 @@ class _WeightLayers:
         return self.layer_types.batch_norm(epsilon=layer.epsilon, name=name) if self.shared is None else self.shared.get_layer(name)
 
 
-def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], weight_layers: _WeightLayers) -> Any:
+def _apply(layer: Layer, last: Any, input_shape: Shape, outputs: dict[str, Any], weight_layers: _WeightLayers) -> Any:
     match layer:
         case Conv():
-            last = weight_layers.convolution(layer, before.channels)(_padded(layer, last, 0.0))
+            last = weight_layers.convolution(layer, input_shape.channels)(_padded(layer, last, 0.0))
             if layer.normalize:
                 last = weight_layers.norm(layer)(last)
             return _activated(layer, last, weight_layers.layer_types)
@@ -104,7 +104,7 @@ def _apply(layer: Layer, last: Any, before: Shape, outputs: dict[str, Any], weig
             last = _padded(layer, last, -np.inf)
             return keras.layers.MaxPooling2D(layer.size, layer.stride, name=layer.name)(last)
         case Reorg():
-            return _reorganised(layer, last, before)
+            return _reorganised(layer, last, input_shape)
         case Route(layers=(single,)):
             return outputs[single]
         case Route():
@@ -152,9 +152,9 @@ def _activated(layer: Conv | Shortcut, last: Any, layer_types: LayerTypes) -> An
             return keras.layers.Activation(layer.activation, name=name)(last)
 
 
-def _reorganised(layer: Reorg, last: Any, before: Shape) -> Any:
+def _reorganised(layer: Reorg, last: Any, input_shape: Shape) -> Any:
     """`detector.reorg` on (N, H, W, C)."""
-    stride, side, channels = layer.stride, before.side, before.channels
+    stride, side, channels = layer.stride, input_shape.side, input_shape.channels
     if layer.order == "space-to-depth":
         windows = keras.ops.reshape(last, (-1, side // stride, stride, side // stride, stride, channels))
         moved = keras.ops.transpose(windows, (0, 1, 3, 2, 4, 5))

@@ -46,7 +46,7 @@ def output_shapes(network: Network, input_size: int) -> dict[str, Shape]:
         NetworkError: A name is invalid, used twice or unknown, shapes do not fit, or the outputs exceed MAX_ACTIVATIONS.
     """
     shapes: dict[str, Shape] = {}
-    before, total = Shape(input_size, 3), 0
+    input_shape, total = Shape(input_size, 3), 0
     for layer in network:
         if not LAYER_NAME.fullmatch(layer.name):
             raise NetworkError(
@@ -54,35 +54,35 @@ def output_shapes(network: Network, input_size: int) -> dict[str, Shape]:
             )
         if layer.name in shapes:
             raise NetworkError(f"layer {layer.name!r}: the name is used twice; give every layer a unique name.")
-        output = shapes[layer.name] = _output(layer, before, shapes)
+        output = shapes[layer.name] = _output(layer, input_shape, shapes)
         if output.side < 1:
             raise NetworkError(f"layer {layer.name!r}: an input of {input_size} pixels leaves an empty output; use a larger input size.")
-        total += max(_padded(layer, before).values, output.values)
+        total += max(_padded(layer, input_shape).values, output.values)
         if total > MAX_ACTIVATIONS:
             raise NetworkError(
                 f"layer {layer.name!r}: with an input of {input_size} pixels the layers up to this one output {total:,} values; "
                 f"the limit is {MAX_ACTIVATIONS:,}. Use a smaller input size, or fewer filters."
             )
-        before = output
+        input_shape = output
     return shapes
 
 
-def _padded(layer: Layer, before: Shape) -> Shape:
+def _padded(layer: Layer, input_shape: Shape) -> Shape:
     """Return the shape of the layer's padded input."""
-    return Shape(before.side + sum(layer.pads), before.channels) if isinstance(layer, Conv | MaxPool) else before
+    return Shape(input_shape.side + sum(layer.pads), input_shape.channels) if isinstance(layer, Conv | MaxPool) else input_shape
 
 
-def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
+def _output(layer: Layer, input_shape: Shape, shapes: Mapping[str, Shape]) -> Shape:
     match layer:
         case Conv():
-            _check_conv(layer, before)
-            return Shape((_padded(layer, before).side - layer.size) // layer.stride + 1, layer.filters)
+            _check_conv(layer, input_shape)
+            return Shape((_padded(layer, input_shape).side - layer.size) // layer.stride + 1, layer.filters)
         case MaxPool():
             _check_pool(layer)
-            return Shape((_padded(layer, before).side - layer.size) // layer.stride + 1, before.channels)
+            return Shape((_padded(layer, input_shape).side - layer.size) // layer.stride + 1, input_shape.channels)
         case Reorg():
-            _check_reorg(layer, before)
-            return Shape(before.side // layer.stride, before.channels * layer.stride**2)
+            _check_reorg(layer, input_shape)
+            return Shape(input_shape.side // layer.stride, input_shape.channels * layer.stride**2)
         case Route():
             sources = [_lookup(layer, name, shapes) for name in layer.layers]
             if not sources or len({source.side for source in sources}) > 1:
@@ -91,13 +91,15 @@ def _output(layer: Layer, before: Shape, shapes: Mapping[str, Shape]) -> Shape:
             return Shape(sources[0].side, sum(source.channels for source in sources))
         case Shortcut():
             source = _lookup(layer, layer.source, shapes)
-            if source != before:
-                raise NetworkError(f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {before}; the shapes must be equal.")
-            return before
+            if source != input_shape:
+                raise NetworkError(
+                    f"layer {layer.name!r}: adds {layer.source!r} of shape {source} to {input_shape}; the shapes must be equal."
+                )
+            return input_shape
         case Upsample():
             if layer.stride < 1:
                 raise NetworkError(f"layer {layer.name!r}: the stride must be at least 1; got {layer}.")
-            return Shape(before.side * layer.stride, before.channels)
+            return Shape(input_shape.side * layer.stride, input_shape.channels)
 
 
 T = TypeVar("T")
@@ -109,14 +111,14 @@ def _lookup(layer: Layer, name: str, by_name: Mapping[str, T]) -> T:
     return by_name[name]
 
 
-def _check_conv(layer: Conv, before: Shape) -> None:
+def _check_conv(layer: Conv, input_shape: Shape) -> None:
     if min(layer.filters, layer.size, layer.stride, layer.groups) < 1 or min(layer.pads) < 0:
         raise NetworkError(
             f"layer {layer.name!r}: filters, size, stride and groups must be at least 1 and padding at least 0; got {layer}."
         )
-    if before.channels % layer.groups or layer.filters % layer.groups:
+    if input_shape.channels % layer.groups or layer.filters % layer.groups:
         raise NetworkError(
-            f"layer {layer.name!r}: {before.channels} channels and {layer.filters} filters are not multiples of {layer.groups} groups."
+            f"layer {layer.name!r}: {input_shape.channels} channels and {layer.filters} filters are not multiples of {layer.groups} groups."
         )
 
 
@@ -125,19 +127,21 @@ def _check_pool(layer: MaxPool) -> None:
         raise NetworkError(f"layer {layer.name!r}: size and stride must be at least 1 and padding 0 to 2 * (size - 1); got {layer}.")
 
 
-def _check_reorg(layer: Reorg, before: Shape) -> None:
+def _check_reorg(layer: Reorg, input_shape: Shape) -> None:
     if layer.stride < 1:
         raise NetworkError(f"layer {layer.name!r}: the stride must be at least 1; got {layer}.")
-    if before.side % layer.stride:
-        raise NetworkError(f"layer {layer.name!r}: a side of {before.side} cells is not a multiple of its stride {layer.stride}.")
-    if layer.order == "darknet" and before.channels % layer.stride**2:
-        raise NetworkError(f"layer {layer.name!r}: Darknet's order needs a multiple of {layer.stride**2} channels, got {before.channels}.")
+    if input_shape.side % layer.stride:
+        raise NetworkError(f"layer {layer.name!r}: a side of {input_shape.side} cells is not a multiple of its stride {layer.stride}.")
+    if layer.order == "darknet" and input_shape.channels % layer.stride**2:
+        raise NetworkError(
+            f"layer {layer.name!r}: Darknet's order needs a multiple of {layer.stride**2} channels, got {input_shape.channels}."
+        )
 
 
 def input_shapes(network: Network, input_size: int) -> dict[str, Shape]:
     """Return the output shape of the layer before each layer, by the layer's name. `Route` ignores it."""
     outputs = [Shape(input_size, 3), *output_shapes(network, input_size).values()]
-    return {layer.name: before for layer, before in zip(network, outputs, strict=False)}
+    return {layer.name: output for layer, output in zip(network, outputs, strict=False)}
 
 
 def array_shapes(network: Network) -> dict[str, tuple[int, ...]]:

@@ -36,7 +36,7 @@ def read_config(name_or_file: str | None, options: Mapping[str, Any]) -> Config:
         return Config.of(given)
     known = name_or_file in recipe_names() or Path(name_or_file).is_file()
     if not known and (hint := did_you_mean(name_or_file, recipe_names())):
-        raise ConfigError(f"{name_or_file}: no such TOML file, and no recipe.{hint} Recipes: {', '.join(recipe_names())}.")
+        raise ConfigError(f"{name_or_file} is neither an existing TOML file nor a recipe.{hint} Recipes: {', '.join(recipe_names())}.")
     return Config.read(find_recipe(name_or_file), given)
 
 

@@ -57,8 +57,8 @@ def load_engine(
     Args:
         model: The model to run.
         name: Engine name. "auto" is onnxruntime, or openvino for a precision or device that onnxruntime lacks.
-        device: What computes. "auto" is CUDA for an onnxruntime that has it, and otherwise the CPU.
-        precision: None is that of the model: int8 for a quantized model if the engine can, otherwise float32.
+        device: The device that computes. "auto" is CUDA if the installed onnxruntime supports it, and otherwise the CPU.
+        precision: None is int8 if the model is quantized and the engine supports that, and otherwise float32.
         threads: Threads of one call. None uses all processors. TensorFlow reads TF_NUM_INTRAOP_THREADS instead.
         concurrent_sessions: Expect parallel calls. An engine may then use memory for a second, single-threaded session.
 
@@ -95,7 +95,7 @@ def _engine_and_precision(model: Model, name: EngineName, precision: Precision |
     chosen_precision: Precision = precision or ("int8" if model.quantization else "float32")
     chosen = _engine_for(chosen_precision, device) if name == "auto" else name
     if precision is None and chosen_precision == "int8" and unsupported_reason(chosen, "int8", device):
-        chosen_precision = "float32"  # of the rounded kernels
+        chosen_precision = "float32"  # with the rounded kernels
     if reason := unsupported_reason(chosen, chosen_precision, device):
         raise SettingError(f"{reason}.")
     return chosen, chosen_precision

@@ -77,10 +77,10 @@ def _add_network(graph: "_Graph", model: Model, network: Network) -> str:
         last = graph.add("Mul", [last, graph.constant("pixels/scale", np.float32(spec.pixel_scale))], "pixels/scaled")
     if spec.pixel_offset != 0:
         last = graph.add("Add", [last, graph.constant("pixels/offset", np.float32(spec.pixel_offset))], "pixels/moved")
-    before = input_shapes(spec.network, spec.input_size)
+    shapes = input_shapes(spec.network, spec.input_size)
     folded = _fold_all(network, model.arrays)
     for layer in network:
-        last = _add_layer(graph, layer, last, before[layer.name], folded)
+        last = _add_layer(graph, layer, last, shapes[layer.name], folded)
     return last
 
 
@@ -125,7 +125,7 @@ class _Graph:
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="boxwright"), self.kernels
 
 
-def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Mapping[str, FoldedConv]) -> str:
+def _add_layer(graph: _Graph, layer: Layer, last: str, input_shape: Shape, folded: Mapping[str, FoldedConv]) -> str:
     """Append the layer's nodes. The last node has the layer's name, so that `Route` and `Shortcut` find it."""
     match layer:
         case Conv():
@@ -141,7 +141,7 @@ def _add_layer(graph: _Graph, layer: Layer, last: str, before: Shape, folded: Ma
             window, stride = (layer.size, layer.size), (layer.stride, layer.stride)
             return graph.add("MaxPool", [last], layer.name, kernel_shape=window, strides=stride, pads=(low, low, high, high))
         case Reorg():
-            return _add_reorg(graph, layer, last, before)
+            return _add_reorg(graph, layer, last, input_shape)
         case Route():
             return graph.add("Concat", list(layer.layers), layer.name, axis=1)
         case Shortcut():
@@ -199,10 +199,10 @@ def _add_activation(graph: _Graph, activation: Activation, source: str, output: 
 _ONNX_NAMES = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "logistic": "Sigmoid", "tanh": "Tanh", "mish": "Mish"}
 
 
-def _add_reorg(graph: _Graph, layer: Reorg, last: str, before: Shape) -> str:
+def _add_reorg(graph: _Graph, layer: Reorg, last: str, input_shape: Shape) -> str:
     if layer.order == "space-to-depth":
         return graph.add("SpaceToDepth", [last], layer.name, blocksize=layer.stride)
-    stride, side, channels = layer.stride, before.side, before.channels  # as detector.reorg, for any batch size
+    stride, side, channels = layer.stride, input_shape.side, input_shape.channels  # as detector.reorg, for any batch size
     shapes = ((0, channels // stride**2, side, stride, side, stride), (0, channels * stride**2, side // stride, side // stride))
     windows, result = (graph.constant(f"{layer.name}/shape{i}", np.array(shape, np.int64)) for i, shape in enumerate(shapes))
     last = graph.add("Reshape", [last, windows], f"{layer.name}/windows")

@@ -81,7 +81,7 @@ def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[Pre
 
     Args:
         task: What to do.
-        cancellation: Ends the process early, with a DamagedImage that nobody reads.
+        cancellation: Ends the process early, with a DamagedImage that is never read.
 
     Returns:
         The image for the network, and the image to draw on if the task includes it.

@@ -76,7 +76,7 @@ class ImageMemory:
 
 
 def is_heavy(file: ImageFile, needed: int) -> bool:
-    """Return whether an image that needs this number of bytes is decoded in a process of its own (`decoder_process`)."""
+    """Return whether an image that needs this number of bytes is decoded in a separate process (`decoder_process`)."""
     pixels = file.size[0] * file.size[1]
     return needed > MAX_THREAD_BYTES or file.work > MAX_THREAD_WORK or (file.format == "WebP" and pixels > MAX_THREAD_WEBP_PIXELS)
 

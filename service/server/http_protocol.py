@@ -136,7 +136,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         _cancel(self._write_timer)
 
     def _reset(self) -> None:
-        """Close the connection with a reset, so that the kernel does not keep data that nobody reads."""
+        """Close the connection with a reset, so that the kernel does not keep data that is never read."""
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()

@@ -1,4 +1,4 @@
-"""The service with a tiny real model, in this process without a socket and as a process of its own."""
+"""The service with a tiny real model, in this process without a socket and as a separate process."""
 
 import asyncio
 import functools

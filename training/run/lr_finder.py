@@ -70,5 +70,5 @@ def find_learning_rate(trainer: Trainer, batches: Batches) -> LearningRateTest:
         rates.append(rate)
         losses.append(loss)
     if not rates:
-        raise TrainingError("the loss is NaN or infinite after the first step. Check the data with `boxwright data check`.")
+        raise TrainingError("the loss is NaN or infinite after the first step. Check the data with 'boxwright data check'.")
     return LearningRateTest(tuple(rates), tuple(losses))

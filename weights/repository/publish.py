@@ -38,7 +38,7 @@ def list_versions(folder: Path, name: str) -> list[StoredVersion]:
     elif MODEL_NAME.fullmatch(name) and flat.is_file():
         versions = [StoredVersion(name, FLAT_VERSION, flat, flat=True)]
     if not versions:
-        raise RepositoryError(f"{folder} has no model {name[:80]!r}. `boxwright models list` shows its models.")
+        raise RepositoryError(f"{folder} has no model {name[:80]!r}. 'boxwright models list' shows its models.")
     return versions
 
 

@@ -119,7 +119,7 @@ def test_a_failed_run_has_a_report_with_the_reason(boxwright, dataset, model_fil
         ((), "give the folder of the data set"),
         (("--resume", "x", "--epochs", "3"), "--resume continues a run with its own options"),
         (("{data}", "--learning-rate", "-1"), "learning_rate: Input should be greater than 0, got -1.0"),
-        (("{data}", "--then", "bcd"), "bcd: no such TOML file, and no recipe"),
+        (("{data}", "--then", "bcd"), "bcd is neither an existing TOML file nor a recipe"),
         (("--resume", "{data}"), "not a run folder"),
         (("{data}", "--model", "evryday"), "Did you mean 'everyday'?"),
         (("{data}", "--labels", "thnig"), "--labels: the training set has no class 'thnig'. Did you mean 'thing'?"),

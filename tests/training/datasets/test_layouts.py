@@ -379,7 +379,7 @@ def test_missing_coco_images_suggest_the_option(tmp_path, save_image):
 def test_a_second_image_set_is_added_to_an_existing_data_set(tmp_path, save_image):
     out = tmp_path / "made"
     for name, image_set in (("one", "train"), ("two", "val")):
-        path = coco(tmp_path / name, save_image, {"bbox": [1, 2, 3, 4]}, image=f"{name}.jpg", file_name=f"{name}.jpg")
+        path = coco(tmp_path / name, save_image, {"bbox": [1, 2, 3, 4]}, path=f"{name}.jpg", file_name=f"{name}.jpg")
         write_imported(read_coco(path, None, image_set=image_set), out)
     assert image_sets(out) == ("train", "val")
     assert [sample.name for sample in read_set(out, "val")] == ["two"]

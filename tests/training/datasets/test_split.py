@@ -87,9 +87,9 @@ def test_a_fraction_outside_0_to_1_is_refused(varied, val):
 
 
 def test_too_few_images_are_refused(make_dataset):
-    with pytest.raises(DatasetError, match="too few images for a val fraction of 0.2: 1 image, 1 without duplicates"):
+    with pytest.raises(DatasetError, match=r"too few images for a val fraction of 0\.2: 1 image, 1 without duplicates"):
         split_dataset(read_set(make_dataset({"a": [DOG]}), "all"))
-    with pytest.raises(DatasetError, match="too few images .* 0 images"):
+    with pytest.raises(DatasetError, match=r"too few images .* 0 images"):
         split_dataset([])
 
 

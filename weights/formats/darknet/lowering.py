@@ -36,10 +36,10 @@ def lower_to_darknet(model: Model) -> Model:
         NetworkError: A lowered kernel would have more than MAX_ACTIVATIONS numbers.
     """
     spec = model.spec
-    before = input_shapes(spec.network, spec.input_size)
+    shapes = input_shapes(spec.network, spec.input_size)
     lowered = list(_pixel_scaling(spec.pixel_scale, spec.pixel_offset))
     for layer in spec.network:
-        lowered += _lower(layer, _parts(layer, model.arrays), before[layer.name].channels)
+        lowered += _lower(layer, _parts(layer, model.arrays), shapes[layer.name].channels)
     arrays = {f"{layer.name}/{part}": array for layer, parts in lowered for part, array in parts.items()}
     network = tuple(layer for layer, _ in lowered)
     return replace(model, spec=replace(spec, network=network, pixel_scale=DARKNET_SCALE, pixel_offset=0.0), arrays=arrays)
