@@ -134,6 +134,11 @@ def test_an_invalid_query_is_refused(http, photo, query):
     assert (response.status_code, list(response.json())) == (400, ["error"])
 
 
+def test_a_signature_name_of_null_is_the_default(http, photo):
+    response = http.post("/v1/models/tiny-random:predict", json={"signature_name": None, "instances": [b64(photo())]})
+    assert response.status_code == 200
+
+
 def test_unknown_top_level_fields_are_ignored(http, photo):
     body = {"instances": [b64(photo())]}
     extended = body | {"model": "resnet", "id": 7, "parameters": {"a": None}, "version": None}
