@@ -69,6 +69,14 @@ def test_a_data_set_without_image_sets_gets_the_command_that_splits_it(boxwright
     assert f"boxwright data split {dataset}" in result.err
 
 
+def test_a_set_with_only_reversed_boxes_is_an_error(boxwright, dataset):
+    for name in ("cat", "astronaut"):
+        (dataset / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format("cat", 400, 250, 1, 1))
+    result = boxwright("evaluate", dataset)
+    assert result.code == 2
+    assert "2 of 2 boxes cannot be used (2 reversed)" in " ".join(result.err.split())
+
+
 def test_a_roboflow_export_is_evaluated_on_its_folder_valid(boxwright, dataset):
     images, annotations = dataset / "JPEGImages", dataset / "Annotations"
     for name in (path.name for path in annotations.iterdir()):
