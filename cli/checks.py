@@ -58,13 +58,7 @@ def read_samples(dataset: Path, image_set: str) -> "list[Sample]":
         DatasetError: The image set is missing, or an annotation cannot be read.
     """
     from training.data.voc_reader import read_set
-    from training.errors import DatasetError
 
-    folder = dataset / "ImageSets" / "Main"
-    if image_set != "all" and not (folder / f"{image_set}.txt").is_file():
-        existing = sorted(path.stem for path in folder.glob("*.txt"))
-        hint = f"Existing image sets: {', '.join(existing)}." if existing else f"To make train and val, run: boxwright data split {dataset}"
-        raise DatasetError(f"{dataset}: there is no image set {image_set!r} (ImageSets/Main/{image_set}.txt). {hint}")
     return read_set(dataset, image_set)
 
 

@@ -123,7 +123,10 @@ class Detector:
         known = {label: index for index, label in enumerate(self.spec.labels)}
         requested = set(labels)
         if unknown := requested - known.keys():
-            raise UnknownLabel(f"this model has no class {min(unknown)[:80]!r}; its classes are {join_names(known)}.")
+            label = min(unknown)
+            parts = [part.strip() for part in label.split(",")]
+            advice = f" Name {' and '.join(map(repr, parts))} separately." if len(parts) > 1 and set(parts) <= known.keys() else ""
+            raise UnknownLabel(f"this model has no class {label[:80]!r}; its classes are {join_names(known)}.{advice}")
         return frozenset(known[label] for label in requested)
 
 

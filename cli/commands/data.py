@@ -89,11 +89,11 @@ def _repair(check: "DatasetCheck", out: Path) -> str:
 
 def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> None:
     from cli.output.terminal import print_next_step
+    from training.data.voc_layout import image_sets
 
-    lists = dataset / "ImageSets" / "Main"
     if errors and not fixed:
         print_next_step(f"boxwright data check {dataset} --fix {dataset}-fixed")
-    elif fixed or not (lists / "train.txt").is_file():
+    elif fixed or "train" not in image_sets(dataset):
         print_next_step(f"boxwright data split {fixed or dataset}")
     else:
         print_next_step(f"boxwright data preview {dataset}")
@@ -160,8 +160,15 @@ def data_import(
         Path, typer.Option(metavar="DIR", help="Write to this new folder, or add an image set to this data set.", show_default=False)
     ],
     image_set: Annotated[
-        str, typer.Option("--set", metavar="NAME", help="Put images into this image set if the source does not name one.")
-    ] = "train",
+        str | None,
+        typer.Option(
+            "--set",
+            metavar="NAME",
+            help="Put images into this image set. YOLO: only those that the source assigns to none. "
+            "[dim]\\[default: the set in the path of a COCO file, such as instances_val2017.json, or train][/dim]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Convert a COCO or YOLO data set to VOC style. Images are copied."""
     from cli.extras import require_packages
@@ -172,14 +179,14 @@ def data_import(
     if image_folder and format_ != "coco":
         raise typer.BadParameter("is for COCO only; YOLO's images are in its folder.", param_hint="--photos")
     if format_ == "coco":
-        from training.datasets.importers.coco import read_coco
+        from training.datasets.importers.coco import read_coco, set_of_coco_file
 
-        imported = read_coco(source, image_folder, image_set=image_set)
+        imported = read_coco(source, image_folder, image_set=image_set or set_of_coco_file(source) or "train")
     else:
         require_packages("boxwright data import --from yolo", "yaml")
         from training.datasets.importers.yolo import read_yolo
 
-        imported = read_yolo(source, image_set=image_set)
+        imported = read_yolo(source, image_set=image_set or "train")
     written = write_imported(imported, out)
     total, lists = len(imported.images), ", ".join(f"{count} in {name}" for name, count in written.images_by_set.items())
     typer.echo(

@@ -56,5 +56,8 @@ _OTHER_FILES = {
     "compressed with gzip": re.compile(rb"\x1f\x8b"),
     "a URL, and URLs are not downloaded": re.compile(rb"\s*(?i:https?|ftp|file|s3)://"),
     "an XML, SVG or HTML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!doctype|!--|svg|html|annotation)", re.IGNORECASE),
+    "damaged: its bytes were converted to text, which corrupts them": re.compile(
+        rb"\xef\xbf\xbd(\xef\xbf\xbd){2}|\xef\xbf\xbdPNG|\xc3\xbf\xc3\x98\xc3\xbf|\xc2\x89PNG"  # UTF-8 of U+FFFD, or of bytes as Latin-1
+    ),
     "base64 text, which must be decoded first": re.compile(rb"data:image/|/9j/|iVBORw0KGgo|UklGR|R0lGOD"),
 }

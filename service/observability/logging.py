@@ -13,7 +13,7 @@ from typing import Any
 from service.request.context import current_context
 from service.settings import LogFormat, LogLevel
 
-LOGGERS = ("boxwright", "uvicorn", "detector", "weights", "training")
+LOGGERS = ("boxwright", "uvicorn", "detector", "weights")
 """Loggers that use the log level of the settings. All others log warnings and errors."""
 
 

@@ -16,17 +16,28 @@ EXAMPLE_IMAGE = "R0lGODdhAQABAIAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 def decode_base64(text: Any) -> bytes:
     """Decode base64 or a base64 data URL. Raises ValueError for invalid input: Python would skip invalid characters by default."""
     if not isinstance(text, str):
-        raise ValueError(f"must be a string with an image file in base64, got {type(text).__name__}")
-    if text.startswith(DATA_URL):
+        raise ValueError(f"must be a string with an image file in base64, got {_describe(text)}")
+    text = text.strip()
+    if text[: len(DATA_URL)].lower() == DATA_URL:
         prefix, _, text = text.partition(",")
-        if not prefix.endswith(";base64"):
+        if not prefix.lower().endswith(";base64"):
             raise ValueError(f"must be a base64 data URL, got one that begins with {prefix[:40]!r}")
     if "://" in text[:20]:
         raise ValueError(f"is a URL ({text[:80]}), and the service downloads nothing. Send the image file itself in base64")
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
+        if "-" in text or "_" in text:
+            raise ValueError("is not base64, or uses the URL-safe alphabet with - and _. Use the standard alphabet with + and /") from error
         raise ValueError(f"is not base64 ({error}). Encode the whole file, without line breaks") from error
+
+
+def _describe(value: Any) -> str:
+    """Return what a JSON value is instead of a string."""
+    if isinstance(value, dict):
+        return "a Node.js buffer. Send buffer.toString('base64')" if value.get("type") == "Buffer" else "an object"
+    kinds = {list: "a list", bool: "a Boolean", int: "a number", float: "a number"}
+    return kinds.get(type(value), "null")
 
 
 BASE64_SCHEMA: JsonDict = {

@@ -10,6 +10,11 @@ _IMAGE_START = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|RIFF.{1,4}WEBP|II\*|
 _MAX_NAME_BYTES = 300
 
 
+def starts_like_image(body: bytes) -> bool:
+    """Return True if the body has the signature of an image file."""
+    return _IMAGE_START.match(body) is not None
+
+
 def check_plain_body(body: bytes) -> None:
     """Check a body that should be an image file.
 
@@ -17,7 +22,7 @@ def check_plain_body(body: bytes) -> None:
         DamagedImage: `curl -d @FILE` removed bytes. Every image of a supported format has a NUL byte in its header.
         NotAnImage: The body is JSON, the address of an image, or a field of a form.
     """
-    if _IMAGE_START.match(body) and b"\0" not in body:
+    if starts_like_image(body) and b"\0" not in body:
         raise DamagedImage("the image lacks its line breaks and NUL bytes: 'curl -d' removes them. Use --data-binary instead of -d.")
     start = body[:_MAX_NAME_BYTES].lstrip()
     if start.startswith((b"{", b"[")):
@@ -30,7 +35,7 @@ def check_plain_body(body: bytes) -> None:
 
 def check_json_body(body: bytes) -> None:
     """Raise UnsupportedMediaType if a body that should be JSON is an image file."""
-    if _IMAGE_START.match(body):
+    if starts_like_image(body):
         raise UnsupportedMediaType(
             "The body is an image file, but its content type is JSON. Send image/jpeg or application/octet-stream as the content type."
         )

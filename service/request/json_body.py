@@ -4,6 +4,7 @@ Twenty megabytes of `[],[],[]` would become a gigabyte of Python lists, so comma
 Those inside strings count too, but base64 contains none. The parser itself stops at a depth of 200.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import from_json
 
 from service.errors import BadJson
+from service.request.body_hints import starts_like_image
 
 MAX_VALUES = 2_000_000
 """Numbers, strings and lists in one body, at most about 100 bytes of memory each. An image of 800 x 600 pixels has 1,920,000."""
@@ -30,11 +32,15 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
             "Send the image file in base64 instead of its pixels."
         )
     try:
-        return model.model_validate(from_json(body, allow_inf_nan=False, cache_strings=False))
+        return model.model_validate(from_json(body.removeprefix(BOM_UTF8), allow_inf_nan=False, cache_strings=False))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise BadJson(_message(first["loc"], _PLAIN_MESSAGES.get(first["type"], first["msg"]))) from error
     except ValueError as error:
+        if starts_like_image(body):
+            raise BadJson(
+                "The body is an image file, but this endpoint expects JSON with the image in base64. See /docs for the schema."
+            ) from error
         raise BadJson(f"The JSON cannot be parsed: {str(error)[:MAX_MESSAGE_LENGTH]}.") from error
 
 

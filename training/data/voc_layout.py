@@ -22,6 +22,9 @@ from training.errors import DatasetError
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
 IMAGE_FOLDERS = ("JPEGImages", "images", ".")
+ANNOTATION_SUFFIX = ".xml"
+FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx"})
+"""Folders of other programs, in lower case: thumbnails, and archive metadata."""
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"
 """The set of all annotations, unless there is a list of that name."""
@@ -113,7 +116,7 @@ def _name_of_line(folder: Path, line: str) -> str:
     without_flag = _FLAG.sub("", line)
     path = PurePosixPath(line)
     is_image = path.suffix.lower() in IMAGE_SUFFIXES
-    for name in (line, without_flag, line.removesuffix(path.suffix) if is_image else line):
+    for name in (line, without_flag, line.removesuffix(path.suffix) if is_image or path.suffix.lower() == ANNOTATION_SUFFIX else line):
         check_name(folder, name)
         if find_annotation(folder, name):
             return name
@@ -135,7 +138,8 @@ def check_name(folder: Path, name: str) -> None:
 
 def find_annotation(folder: Path, name: str) -> Path | None:
     """Return the annotation file of a checked name."""
-    candidates = (file_inside(folder, PurePosixPath(place) / f"{name}.xml") for place in ANNOTATION_FOLDERS)
+    suffixes = (ANNOTATION_SUFFIX, ANNOTATION_SUFFIX.upper())
+    candidates = (file_inside(folder, PurePosixPath(place) / f"{name}{suffix}") for place in ANNOTATION_FOLDERS for suffix in suffixes)
     return next((path for path in candidates if path), None)
 
 
@@ -169,21 +173,31 @@ def _image_candidates(name: str, filename: str) -> Iterator[str]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return all images, sorted. Hidden files and linked folders are omitted."""
+    """Return all images, sorted. Hidden files, linked folders and folders of other programs are omitted."""
     place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
-    paths = (folder / place).glob("[!.]*" if place == "." else "**/[!.]*")
+    paths = _visible_files(folder / place, nested=place != ".")
     return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
 def all_annotations(folder: Path) -> list[str]:
-    """Return the names of all annotations, sorted and unchecked. Hidden files, which macOS adds to archives, are omitted."""
+    """Return the names of all annotations, sorted and unchecked. Hidden files and folders of other programs are omitted."""
     for place in ANNOTATION_FOLDERS:
-        root = folder / place
-        paths = root.glob("[!.]*.xml" if place == "." else "**/[!.]*.xml")
-        if names := sorted(path.relative_to(root).as_posix().removesuffix(".xml") for path in paths):
+        if names := _annotation_names(folder / place, _visible_files(folder / place, nested=place != ".")):
             return names
     set_folders = [path for path in folder.glob("[!.]*") if path.is_dir() and not path.is_symlink() and set_of_name(path.name)]
-    return sorted(path.relative_to(folder).as_posix().removesuffix(".xml") for each in set_folders for path in each.glob("[!.]*.xml"))
+    return _annotation_names(folder, (path for each in set_folders for path in _visible_files(each, nested=False)))
+
+
+def _annotation_names(root: Path, paths: Iterable[Path]) -> list[str]:
+    annotations = (path for path in paths if path.suffix.lower() == ANNOTATION_SUFFIX)
+    return sorted(path.relative_to(root).as_posix()[: -len(ANNOTATION_SUFFIX)] for path in annotations)
+
+
+def _visible_files(root: Path, *, nested: bool) -> Iterator[Path]:
+    """Files of `root`, and of its subfolders if `nested`, without hidden ones and those of other programs."""
+    for path in root.glob("**/[!.]*" if nested else "[!.]*"):
+        if not any(part.startswith(".") or part.lower() in FOREIGN_FOLDERS for part in path.relative_to(root).parts[:-1]):
+            yield path
 
 
 def linked_folders(folder: Path) -> list[Path]:

@@ -63,7 +63,7 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(json_schema_extra=require_one_field("instances", "inputs"))
 
-    signature_name: Literal["serving_default", ""] = SIGNATURE
+    signature_name: Literal["serving_default", ""] | None = SIGNATURE
     instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_REQUEST_IMAGES)] | SkipJsonSchema[None] = None
     inputs: Column | SkipJsonSchema[None] = None
 

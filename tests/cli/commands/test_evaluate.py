@@ -59,7 +59,7 @@ def test_a_missing_image_set_is_named_with_the_existing_ones(boxwright, dataset)
     result = boxwright("evaluate", dataset, "--set", "test")
     assert result.code == 2
     assert "there is no image set 'test'" in result.err
-    assert "Existing image sets: val." in result.err
+    assert "Existing sets: val." in result.err
 
 
 def test_a_data_set_without_image_sets_gets_the_command_that_splits_it(boxwright, dataset):
@@ -67,6 +67,30 @@ def test_a_data_set_without_image_sets_gets_the_command_that_splits_it(boxwright
     result = boxwright("evaluate", dataset)
     assert result.code == 2
     assert f"boxwright data split {dataset}" in result.err
+
+
+def test_a_set_with_only_reversed_boxes_is_an_error(boxwright, dataset):
+    for name in ("cat", "astronaut"):
+        (dataset / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format("cat", 400, 250, 1, 1))
+    result = boxwright("evaluate", dataset)
+    assert result.code == 2
+    assert "2 of 2 boxes cannot be used (2 reversed)" in " ".join(result.err.split())
+
+
+def test_a_roboflow_export_is_evaluated_on_its_folder_valid(boxwright, dataset):
+    images, annotations = dataset / "JPEGImages", dataset / "Annotations"
+    for name in (path.name for path in annotations.iterdir()):
+        stem = name.removesuffix(".xml")
+        image = next(images.glob(f"{stem}.*"))
+        (dataset / "valid").mkdir(exist_ok=True)
+        image.rename(dataset / "valid" / image.name)
+        (annotations / name).rename(dataset / "valid" / name)
+    shutil.rmtree(dataset / "ImageSets")
+    images.rmdir()
+    annotations.rmdir()
+    result = boxwright("evaluate", dataset)
+    assert result.code == 0, result.err
+    assert result.rows[-1] == ["mean", "2", "1.000", "1.000"]
 
 
 def test_a_model_without_any_label_of_the_data_set_is_an_error_that_shows_both_lists(boxwright, dataset):

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from service.observability.logging import LOG_FORMATTERS, LOGGERS, configure_logging
 
+ROOT = Path(__file__).resolve().parents[3]
 UNPRINTABLE = "\x9b31m\u202eevil\u2028\x1b[2J\x00"
 """C1 and C0 control characters, a right-to-left override and a line separator."""
 
@@ -69,7 +72,7 @@ def test_unprintable_characters_are_escaped_in_messages_facts_and_tracebacks(log
         assert (line["message"], line["path"]) == (f"path {UNPRINTABLE}", UNPRINTABLE)
 
 
-@pytest.mark.parametrize("name", ["boxwright.models", "uvicorn.error", "detector.engines", "weights.engines.disk_cache", "training.run"])
+@pytest.mark.parametrize("name", ["boxwright.models", "uvicorn.error", "detector.engines", "weights.engines.disk_cache"])
 def test_loggers_of_all_packages_use_the_log_level(log_lines, name):
     read = log_lines("json")
     logging.getLogger(name).info("a message")
@@ -77,6 +80,18 @@ def test_loggers_of_all_packages_use_the_log_level(log_lines, name):
     logging.getLogger("another.library").info("a message of a library")
     (line,) = read()
     assert (json.loads(line)["logger"], json.loads(line)["message"]) == (name, "a message")
+
+
+def test_every_logger_in_the_code_of_the_service_uses_the_log_level():
+    names = set()
+    for package in ("detector", "weights", "service"):
+        for path in (ROOT / package).rglob("*.py"):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found = re.findall(r'getLogger\((__name__|"[a-z._]+")\)', path.read_text(encoding="utf-8"))
+            names |= {module if name == "__name__" else name.strip('"') for name in found}
+    names.remove("tensorflow")  # silenced while tensornets builds a network
+    assert {"boxwright.service", "weights.hub.fetch", "detector.imaging.lettering"} <= names
+    assert [name for name in sorted(names) if name.partition(".")[0] not in LOGGERS] == []
 
 
 def test_path_with_a_line_break_stays_on_one_line_of_the_text_log(log_lines, ask, tiny_app):

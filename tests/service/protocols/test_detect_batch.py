@@ -86,7 +86,7 @@ def test_a_repeated_parameter_is_refused(http, make_image_bytes, query):
         (b'{"image": null}', 'must have either "image"'),
         (b'{"image": "", "images": [""]}', 'must have either "image"'),
         (b'{"photo": "AAAA"}', "unknown key 'photo'"),
-        (b'{"image": 7}', "image: must be a string with an image file in base64, got int"),
+        (b'{"image": 7}', "image: must be a string with an image file in base64, got a number"),
         (b'{"image": "AA=A"}', "image: is not base64"),
         (b'{"image": "AA\\nAA"}', "without line breaks"),
         ('{"image": "ÄÖ=="}'.encode(), "image: is not base64"),

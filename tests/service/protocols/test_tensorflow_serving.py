@@ -136,6 +136,11 @@ def test_an_invalid_query_is_refused(http, make_image_bytes, query):
     assert (response.status_code, list(response.json())) == (400, ["error"])
 
 
+def test_a_signature_name_of_null_is_the_default(http, make_image_bytes):
+    response = http.post("/v1/models/tiny-random:predict", json={"signature_name": None, "instances": [b64(make_image_bytes())]})
+    assert response.status_code == 200
+
+
 def test_unknown_top_level_fields_are_ignored(http, make_image_bytes):
     body = {"instances": [b64(make_image_bytes())]}
     extended = body | {"model": "resnet", "id": 7, "parameters": {"a": None}, "version": None}

@@ -79,6 +79,59 @@ def test_a_file_name_in_place_of_a_file_is_recognised(detect):
     assert "image=@photos/dog.jpg" in refusal(answer, 400, "bad-form")
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("errors", ["replace", None])
+def test_an_image_that_was_converted_to_text_is_recognized(detect, form, errors):
+    """As Node.js does if a buffer becomes a string, or a client encodes bytes as Latin-1 text."""
+    file = encoded(form)
+    text = file.decode("utf-8", errors) if errors else file.decode("latin-1")
+    assert "converted to text" in refusal(detect(text.encode()), 415, "not-an-image")
+
+
+@pytest.mark.parametrize("change", [lambda text: f"DATA:image/JPEG;Base64,{text}", lambda text: f"{text}\n", lambda text: f" {text}\r\n"])
+def test_data_urls_in_capitals_and_surrounding_space_are_accepted(detect, make_image_bytes, change):
+    assert detect(json.dumps({"image": change(b64encode(make_image_bytes()).decode())}), JSON).status_code == 200
+
+
+def test_url_safe_base64_is_named(detect):
+    assert "the URL-safe alphabet" in refusal(detect(json.dumps({"image": "AA-_"}), JSON), 400, "bad-json")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"type": "Buffer", "data": [255, 216]}, "a Node.js buffer. Send buffer.toString('base64')"),
+        ({"b64": "AAAA"}, "got an object"),
+        ([255, 216], "got a list"),
+        (5, "got a number"),
+        (True, "got a Boolean"),
+    ],
+)
+def test_other_json_values_in_place_of_base64_are_named(detect, value, message):
+    assert message in refusal(detect(json.dumps({"image": value}), JSON), 400, "bad-json")
+
+
+def test_json_may_begin_with_a_byte_order_mark(detect, make_image_bytes):
+    body = json.dumps({"image": b64encode(make_image_bytes()).decode()}).encode()
+    assert detect(b"\xef\xbb\xbf" + body, JSON).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/models/tiny-random/infer", "/v1/models/tiny-random:predict"])
+def test_an_image_sent_to_an_endpoint_for_json_is_recognized(ask, tiny_app, make_image_bytes, path):
+    answer = ask(tiny_app, "POST", path, content=make_image_bytes())
+    assert answer.status_code == 400
+    assert "The body is an image file, but this endpoint expects JSON" in answer.json()["error"]
+
+
+def test_the_message_about_a_parameter_is_in_plain_words(detect, make_image_bytes):
+    detail = refusal(detect(make_image_bytes(), confidence="50%"), 422, "bad-parameter")
+    assert detail == "confidence: must be a number from 0 to 1, or auto, got '50%'."
+
+
+def test_classes_separated_by_commas_get_advice(detect, make_image_bytes):
+    assert "Name 'cat' and 'dog' separately" in refusal(detect(make_image_bytes(), classes="cat,dog"), 422, "unknown-class")
+
+
 def test_documentation_page_shows_detect_first_and_collapses_the_schemas(ask, tiny_app):
     document = ask(tiny_app, "GET", "/openapi.json").json()
     used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}

@@ -80,7 +80,10 @@ def small(tmp_path, save_image):
 
 def test_fractions_crowds_and_subfolders_are_imported_and_missing_images_reported(small, tmp_path):
     summary, notes = imported(tmp_path, small, tmp_path / "photos")
-    assert (summary, notes) == (ImportSummary({"train": 2}, 2, ("traffic light",)), ("1 image named in the file but missing: skipped.",))
+    assert (summary, notes) == (
+        ImportSummary({"train": 2}, 2, ("traffic light",)),
+        ("1 image named in the file but missing, such as gone.jpg: skipped.",),
+    )
     assert image_sets(tmp_path / "made") == ("train",)
     first, second = read_set(tmp_path / "made", "train")
     np.testing.assert_allclose(first.boxes, [[10.28, 5.5, 30.403, 35.75], [0, 0, 60, 40]], atol=1e-3)

@@ -121,7 +121,7 @@ def test_coordinates_are_fractions_of_the_upright_image(yolo, save_image):
         ("0.5 0.5 0.5 1 1", "a whole number"),
         ("nan 0.5 0.5 1 1", "a whole number"),
         ("inf 0.5 0.5 1 1", "a whole number"),
-        ("2 0.5 0.5 1 1", "has class 2, but the data set names 2 classes: dog, traffic light"),
+        ("2 0.5 0.5 1 1", r"has class 2, but data\.yaml names only 0: dog, 1: traffic light"),
         ("-1 0.5 0.5 1 1", "has class -1"),
         ("0 0.5 0.5 1 ä", "is not UTF-8"),
     ],
@@ -168,5 +168,5 @@ def test_missing_class_names_damaged_images_and_outside_links_are_refused(yolo, 
         imported(root)
     for image in root.rglob("*.jpg"):
         image.unlink()
-    with pytest.raises(DatasetError, match="no image was found"):
+    with pytest.raises(DatasetError, match="there is no image"):
         imported(root)

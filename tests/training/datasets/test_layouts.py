@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from training.data.voc_layout import image_names, image_sets
 from training.data.voc_reader import read_annotation, read_set
 from training.datasets.check import check_dataset
 from training.datasets.importers.base import write_imported
-from training.datasets.importers.coco import read_coco
+from training.datasets.importers.coco import read_coco, set_of_coco_file
 from training.datasets.importers.yolo import read_yolo
 from training.errors import DatasetError
 
@@ -280,6 +281,93 @@ LAYOUTS = [
     Layout(
         "a byte order mark", images("images/a.jpg") | {"labels/a.txt": f"\ufeff{BOX}", "data.yaml": f"\ufeff{NAMES}"}, {"default": 1}, 1
     ),
+    # faults found with exports of public tools
+    Layout(
+        "a commented line in obj.data",
+        images("obj/0.jpg", "obj/1.jpg")
+        | {"obj/0.txt": BOX, "obj/1.txt": BOX, "obj.names": "dog\n", "train.txt": "obj/0.jpg\nobj/1.jpg\n", "old.txt": "obj/1.jpg\n"}
+        | {"obj.data": "classes=1\ntrain=data/train.txt\n#valid=data/old.txt\n; test=old.txt\nnames=data/obj.names\n"},
+        {"train": 2},
+        2,
+    ),
+    Layout(
+        "labels are preferred to annotations",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "annotations/a.txt": BOX + BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+        ("1 label file without an image, such as annotations/a.txt",),
+    ),
+    Layout(
+        "sets that data.yaml names None",
+        images("train/a.jpg") | {"train/a.txt": BOX, "data.yaml": f'train: None\nval: ""\ntest: NULL\n{NAMES}'},
+        {"train": 1},
+        1,
+    ),
+    Layout(
+        "the data set is in a subfolder, as in many archives",
+        images("street-1/images/a.jpg") | {"street-1/labels/a.txt": BOX, "street-1/data.yaml": NAMES},
+        error="data.yaml is in street-1. Import that folder",
+    ),
+    Layout(
+        "a VOC data set",
+        images("JPEGImages/a.jpg") | {"Annotations/a.xml": "<annotation/>"},
+        error="It has .xml files: a VOC-style data set needs no import",
+    ),
+    Layout(
+        "a COCO data set",
+        images("train/a.jpg") | {"train/_annotations.coco.json": "{}"},
+        error="It has .json files, such as train/_annotations.coco.json: import these with --from coco",
+    ),
+    Layout(
+        "an export without the images",
+        {"obj_train_data/a.txt": BOX, "obj.names": "dog\n", "train.txt": "data/obj_train_data/a.jpg\n"},
+        error="there is no image. Export the data set together with its images",
+    ),
+    Layout(
+        "label files with other names than the images",
+        images("images/a.jpg") | {"labels/a.jpg.txt": BOX, "data.yaml": NAMES},
+        error="A label file has the name of its image (images/a.jpg: labels/a.txt)",
+    ),
+    Layout(
+        "two images with one name",
+        images("images/a.jpg", "images/a.png") | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        error="two images would have the name 'a': ",
+    ),
+    Layout(
+        "an empty image file",
+        images("images/a.jpg") | {"images/b.jpg": "", "labels/a.txt": BOX, "data.yaml": NAMES},
+        error="b.jpg: the image file is empty",
+    ),
+    Layout(
+        "a class without a name",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": "names:\n  0:\n  1: cat\n"},
+        error="line 1 has class 0, but data.yaml names only 1: cat.",
+    ),
+    Layout(
+        "a class beyond a long list of names",
+        images("images/a.jpg")
+        | {"labels/a.txt": "99 0.5 0.5 0.5 0.5\n", "data.yaml": f"names: [{', '.join(f'c{i}' for i in range(80))}]\n"},
+        error="9: c9 and 70 more.",
+    ),
+    Layout(
+        "a Windows path in double quotes",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": 'train: "C:\\data\\images"\n' + NAMES},
+        error="Write / instead of \\ in paths",
+    ),
+    Layout(
+        "key points in two dimensions",
+        images("images/a.jpg") | {"labels/a.txt": "0 0.5 0.5 0.2 0.2 0.1 0.45 0.9 0.55\n", "data.yaml": f"kpt_shape: [2, 2]\n{NAMES}"},
+        {"default": 1},
+        1,
+        ("1 box imported without its key points",),
+    ),
+    Layout(
+        "key points with visibility",
+        images("images/a.jpg") | {"labels/a.txt": "0 0.5 0.5 0.2 0.2 0.45 0.45 2\n", "data.yaml": f"kpt_shape: [1, 3]\n{NAMES}"},
+        {"default": 1},
+        1,
+        ("1 box imported without its key points",),
+    ),
 ]
 
 
@@ -298,7 +386,7 @@ def test_every_yolo_layout_is_imported(tmp_path, save_image, layout):
     write_files(root, layout.files, save_image)
     if layout.error:
         with pytest.raises(DatasetError) as caught:
-            read_yolo(root, image_set="default")
+            write_imported(read_yolo(root, image_set="default"), tmp_path / "made")
         assert layout.error in str(caught.value)
         return
     dataset = read_yolo(root, image_set="default")
@@ -330,6 +418,35 @@ def test_rotated_yolo_images_give_a_note_and_a_warning_of_the_check(tmp_path, sa
     assert "orientation" in {finding.kind for finding in check_dataset(tmp_path / "made").findings}
 
 
+def test_a_box_of_key_points_keeps_its_own_sides(tmp_path, save_image):
+    files = {"labels/a.txt": "0 0.5 0.5 0.2 0.2 0.1 0.45 0.9 0.55\n", "data.yaml": f"kpt_shape: [2, 2]\n{NAMES}"}
+    write_files(tmp_path, images("images/a.jpg") | files, save_image)
+    np.testing.assert_allclose(read_yolo(tmp_path, image_set="train").images[0].boxes, [[24, 16, 36, 24]], atol=1e-4)
+
+
+def test_a_linked_folder_of_images_is_named_by_the_error(tmp_path, save_image):
+    write_files(tmp_path / "source", {"labels/a.txt": BOX, "data.yaml": f"train: images\n{NAMES}"}, save_image)
+    save_image(tmp_path / "other" / "a.jpg", 1)
+    (tmp_path / "source" / "images").symlink_to(tmp_path / "other")
+    with pytest.raises(DatasetError, match=r"there is no image\. Linked folders are not followed: images"):
+        read_yolo(tmp_path / "source", image_set="train")
+
+
+@pytest.mark.parametrize(("name", "advice"), [("data.yaml", "Give the folder of the data set: "), ("data.zip", "Unpack it")])
+def test_a_file_in_place_of_the_yolo_folder_is_explained(tmp_path, name, advice):
+    (tmp_path / name).write_text(NAMES)
+    with pytest.raises(DatasetError, match=f"{name} is a file. {advice}"):
+        read_yolo(tmp_path / name, image_set="train")
+
+
+@pytest.mark.parametrize("path", ["labels/a.txt", "data.yaml"])
+def test_text_in_utf_16_gets_advice(tmp_path, save_image, path):
+    write_files(tmp_path, images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES}, save_image)
+    (tmp_path / path).write_text(NAMES, encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"is not UTF-8 text .* Save it as UTF-8"):
+        read_yolo(tmp_path, image_set="train")
+
+
 def coco(tmp_path, save_image, annotation, *, place="instances.json", path="a.jpg", mark=b"", **image):
     save_image(tmp_path / path, 1)
     entry = {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40} | image
@@ -356,6 +473,12 @@ TRIANGLE = [[1, 2, 5, 2, 5, 8]]
         ({"bbox": [], "segmentation": [[1, 2, 5]]}, {}, []),
         ({"bbox": [10, 5, 20, 30]}, {"path": "images/a.jpg"}, [[10, 5, 30, 35]]),
         ({"bbox": [10, 5, 20, 30]}, {"path": "train2017/a.jpg", "place": "annotations/instances_train2017.json"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30], "iscrowd": None}, {}, [[10, 5, 30, 35]]),
+        ({"bbox": [0, 0, 0, 0], "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"segmentation": TRIANGLE[0]}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": [10, 5, 20, 30]}, {"width": 60.0, "height": 40.4}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30], "attributes": {"occluded": False, "rotation": 0.0}}, {}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 10, 20, 4], "attributes": {"rotation": 90.0}}, {}, [[18, 2, 22, 22]]),
         (
             {"bbox": [10, 5, 20, 30]},
             {"path": "images/train2017/a.jpg", "place": "annotations/instances_train2017.json"},
@@ -363,11 +486,77 @@ TRIANGLE = [[1, 2, 5, 2, 5, 8]]
         ),
     ],
 )
-def test_unusual_coco_files_are_imported(tmp_path, save_image, annotation, options, boxes):
+def test_coco_quirks(tmp_path, save_image, annotation, options, boxes):
     dataset = read_coco(coco(tmp_path, save_image, annotation, **options), None, image_set="train")
-    np.testing.assert_array_equal(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4))
+    np.testing.assert_allclose(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4), atol=1e-5)
     assert dataset.images[0].size == (60, 40)
     assert any("neither a box nor a polygon" in note for note in dataset.notes) == (not boxes)
+
+
+def test_rotated_coco_boxes_are_noted(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [10, 10, 20, 4], "attributes": {"rotation": 30}})
+    assert read_coco(path, None, image_set="train").notes == ("1 rotated box: imported as the upright rectangle around it.",)
+
+
+def test_a_missing_coco_image_is_named(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 2, "file_name": "B.JPG"})
+    path.write_text(json.dumps(content))
+    notes = read_coco(path, None, image_set="train").notes
+    assert notes == ("1 image named in the file but missing, such as B.JPG: skipped.",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "expected an object with images, annotations and categories, got a list"),
+        ("hello", "Invalid JSON"),
+        ("", "the file is empty"),
+    ],
+)
+def test_other_json_is_no_coco_file(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_coco(tmp_path / "a.json", None, image_set="train")
+    assert "the whole" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_coco_file_leads_to_the_file(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "_annotations.coco.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"is a folder\. Give the \.json file, such as .*train/_annotations\.coco\.json"):
+        read_coco(tmp_path, None, image_set="train")
+
+
+def test_a_coco_box_of_five_numbers_is_a_rotated_box(tmp_path, save_image):
+    with pytest.raises(DatasetError, match=r"5 numbers, .* rotated boxes.* Export upright boxes"):
+        read_coco(coco(tmp_path, save_image, {"bbox": [10, 10, 5, 5, 30]}), None, image_set="train")
+
+
+def test_two_coco_categories_with_one_id_are_refused(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["categories"].append({"id": 1, "name": "cat"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="the categories 'dog' and 'cat' have the same id 1"):
+        read_coco(path, None, image_set="train")
+
+
+@pytest.mark.parametrize(
+    ("path", "image_set"),
+    [
+        ("annotations/instances_val2017.json", "val"),
+        ("valid/_annotations.coco.json", "val"),
+        ("test/_annotations.coco.json", "test"),
+        ("train/_annotations.coco.json", "train"),
+        ("val/instances_train.json", "train"),
+        ("annotations/instances_default.json", None),
+        ("instances.json", None),
+    ],
+)
+def test_the_path_of_a_coco_file_names_its_image_set(path, image_set):
+    assert set_of_coco_file(Path("data") / path) == image_set
 
 
 def test_missing_coco_images_suggest_the_option(tmp_path, save_image):
@@ -402,8 +591,31 @@ def test_roboflows_voc_export_is_read(tmp_path, annotated, save_image):
     assert check_dataset(tmp_path).errors == 0
 
 
-@pytest.mark.parametrize("line", ["JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"])
-def test_lists_may_have_paths(make_dataset, line):
+def test_files_of_other_programs_are_no_annotations(make_dataset, annotated):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
+    for path in (".ipynb_checkpoints/a-checkpoint.xml", "@eaDir/a.xml", "__MACOSX/a.xml", "._a.xml"):
+        file = folder / "Annotations" / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(annotated([]))
+    for path in (".thumbs/a.jpg", "@eaDir/a.jpg/b.jpg", "__MACOSX/c.jpg"):
+        file = folder / "JPEGImages" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    assert [sample.name for sample in read_set(folder, "all")] == ["a"]
+    assert check_dataset(folder).findings == ()
+
+
+@pytest.mark.parametrize("places", [("JPEGImages", "Annotations"), (".", "."), ("train", "train")])
+def test_annotations_with_a_suffix_in_capitals(tmp_path, annotated, save_image, places):
+    save_image(tmp_path / places[0] / "a.JPG", 1, format="JPEG")
+    (tmp_path / places[1]).mkdir(exist_ok=True)
+    (tmp_path / places[1] / "a.XML").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    assert [sample.labels for sample in read_set(tmp_path, "all")] == [("dog",)]
+    assert check_dataset(tmp_path).findings == ()
+
+
+@pytest.mark.parametrize("line", ["a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"])
+def test_lists_with_paths(make_dataset, line):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
     assert [sample.name for sample in read_set(folder, "train")] == ["a"]
 

@@ -59,7 +59,10 @@ def write_imported(dataset: ImportedDataset, out: Path) -> ImportSummary:
     if not dataset.images:
         raise DatasetError("no image was found to import.")
     lists: dict[str, list[str]] = {}
+    by_name: dict[str, Path] = {}
     for image in dataset.images:
+        if (first := by_name.setdefault(image.name, image.path)) is not image.path:
+            raise DatasetError(f"two images would have the name {image.name!r}: {first} and {image.path}. Rename one of them.")
         for image_set in image.image_sets:
             lists.setdefault(image_set, []).append(image.name)
     with add_to_dataset(out, lists) as new:
@@ -82,7 +85,10 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
 
 def frame_of(image: Path) -> ExifFrame:
     """Read size and orientation of an image. Raises DatasetError if it is not an image, OSError."""
+    data = image.read_bytes()
+    if not data:
+        raise DatasetError(f"{image}: the image file is empty.")
     try:
-        return ExifFrame.of(image.read_bytes())
+        return ExifFrame.of(data)
     except ImageError as error:
         raise DatasetError(f"{image}: {error}") from error

@@ -1,9 +1,11 @@
 """Import COCO annotation files (cocodataset.org, format-data: object detection).
 
 A box is [x, y, width, height] in continuous pixels. Crowds (iscrowd) become difficult and crowd: they are ignored in evaluation. Masks and
-keypoints are not imported; a missing box is derived from the polygon.
+keypoints are not imported; a missing or empty box is derived from the polygon. A rotated box (CVAT's attribute `rotation`) becomes the
+upright rectangle around it.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,6 +27,15 @@ _Box = tuple[_Pixels, _Pixels, _Pixels, _Pixels]  # x, y, width, height
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+def _checked_length(value: Any) -> Any:
+    """Return None for an empty box. Raises ValueError for a rotated one."""
+    if isinstance(value, list) and len(value) == 5:
+        raise ValueError(
+            "a box of 5 numbers, as in formats of rotated boxes, cannot be imported. Export upright boxes: x, y, width, height"
+        )
+    return value or None
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -32,25 +43,47 @@ class _Part(BaseModel):
 class _Image(_Part):
     id: _Id
     file_name: str
-    width: Annotated[int, Field(le=1_000_000)] | None = None
-    height: Annotated[int, Field(le=1_000_000)] | None = None
+    width: Annotated[float, Field(le=1_000_000, allow_inf_nan=False)] | None = None
+    height: Annotated[float, Field(le=1_000_000, allow_inf_nan=False)] | None = None
+
+    @property
+    def size(self) -> Size | None:
+        """Width and height in pixels; None if one of them is absent or not positive."""
+        width, height = round(self.width or 0), round(self.height or 0)
+        return (width, height) if width > 0 and height > 0 else None
 
 
 class _Annotation(_Part):
     image_id: _Id
     category_id: _Id
-    bbox: Annotated[_Box | None, BeforeValidator(lambda value: value or None)] = None
+    bbox: Annotated[_Box | None, BeforeValidator(_checked_length)] = None
     segmentation: Any = None
-    iscrowd: bool = False
+    iscrowd: bool | None = False
+    attributes: Any = None
+
+    @property
+    def rotation(self) -> float:
+        """Angle of the box in degrees (CVAT)."""
+        angle = self.attributes.get("rotation") if isinstance(self.attributes, dict) else None
+        return float(angle) if isinstance(angle, int | float) and math.isfinite(angle) else 0.0
 
     @property
     def corners(self) -> tuple[float, float, float, float] | None:
         """xmin, ymin, xmax, ymax of the box, or else of the polygons; None if there are neither."""
-        if self.bbox:
-            x, y, width, height = self.bbox
-            return x, y, x + width, y + height
+        polygon = self._corners_of_polygons()
+        if self.bbox is None or (polygon and not any(self.bbox)):
+            return polygon
+        x, y, width, height = self.bbox
+        if self.rotation % 180:
+            cos, sin = (abs(function(math.radians(self.rotation))) for function in (math.cos, math.sin))
+            x, y = x + width / 2, y + height / 2
+            width, height = width * cos + height * sin, width * sin + height * cos
+            x, y = x - width / 2, y - height / 2
+        return x, y, x + width, y + height
+
+    def _corners_of_polygons(self) -> tuple[float, float, float, float] | None:
         polygons = self.segmentation if isinstance(self.segmentation, list) else []
-        numbers = [value for polygon in polygons if isinstance(polygon, list) for value in polygon]
+        numbers = [value for polygon in polygons for value in (polygon if isinstance(polygon, list) else [polygon])]
         if not numbers or len(numbers) % 2 or not all(isinstance(value, int | float) and abs(value) < 5e5 for value in numbers):
             return None
         xs, ys = numbers[0::2], numbers[1::2]
@@ -92,7 +125,7 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -
     _check_references(annotations, file, labels)
     folders = [image_folder] if image_folder else _image_folders(annotations, image_set)
     read = (_read_image(image, objects[image.id], labels, folders, image_set) for image in file.images)
-    imported = [image for image in read if image]
+    imported = [image for image in read if image is not None]
     if not imported:
         places = " and ".join(str(folder) for folder in folders)
         raise DatasetError(
@@ -100,7 +133,10 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -
         )
     notes = []
     if absent := len(file.images) - len(imported):
-        notes.append(f"{count_of(absent, 'image')} named in the file but missing: skipped.")
+        example = next(image.file_name for image in file.images if _find(image.file_name, folders) is None)
+        notes.append(f"{count_of(absent, 'image')} named in the file but missing, such as {example}: skipped.")
+    if rotated := sum(each.rotation % 180 != 0 for each in file.annotations):
+        notes.append(f"{count_of(rotated, 'rotated box')}: imported as the upright rectangle around it.")
     if boxless := sum(each.corners is None for each in file.annotations):
         notes.append(f"{count_of(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
     return ImportedDataset(imported, tuple(notes))
@@ -118,19 +154,39 @@ def _image_folders(annotations: Path, image_set: str) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
+def set_of_coco_file(path: Path) -> str | None:
+    """Return the image set that a file's name or its folder's name contains: instances_val2017.json, valid/_annotations.coco.json."""
+    return set_of_name(path.stem) or set_of_name(path.parent.name)
+
+
 def _parse(path: Path) -> _CocoFile:
+    if path.is_dir():
+        example = next((f", such as {each}" for each in sorted(path.rglob("*.json"))), "")
+        raise DatasetError(f"{path} is a folder. Give the .json file{example}.")
+    content = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
+    if not content.strip():
+        raise DatasetError(f"{path}: the file is empty.")
     try:
-        return _CocoFile.model_validate_json(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
+        return _CocoFile.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DatasetError(f"{path} is not a COCO file of boxes: {place}: {first['msg']}.") from error
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = "".join(f"{part}." for part in first["loc"])[:-1]
+        message = f"{place}: {first['msg']}" if place else first["msg"]
+        if first["type"] == "model_type" and not place:
+            kind = "a list" if isinstance(first["input"], list) else "another value"
+            message = f"expected an object with images, annotations and categories, got {kind}"
+        raise DatasetError(f"{path} is not a COCO file of boxes: {message}.") from error
 
 
 def _check_references(path: Path, file: _CocoFile, labels: dict[_Id, str]) -> None:
     known = {image.id for image in file.images}
     if len(known) < len(file.images):
         raise DatasetError(f"{path}: two images have the same id.")
+    by_id: dict[_Id, str] = {}
+    for category in file.categories:
+        if by_id.setdefault(category.id, category.name) != category.name:
+            names = f"{by_id[category.id]!r} and {category.name!r}"
+            raise DatasetError(f"{path}: the categories {names} have the same id {category.id!r}.")
     for number, each in enumerate(file.annotations):
         if each.image_id not in known:
             raise DatasetError(f"{path}: annotations.{number} refers to image {each.image_id!r}, which is not in the file.")
@@ -141,25 +197,22 @@ def _check_references(path: Path, file: _CocoFile, labels: dict[_Id, str]) -> No
 def _read_image(
     image: _Image, objects: Sequence[_Annotation], labels: dict[_Id, str], folders: Sequence[Path], image_set: str
 ) -> ImportedImage | None:
-    found = next(
-        (
-            (folder, relative, path)
-            for folder in folders
-            for relative in _candidates(image.file_name)
-            if (path := file_inside(folder, relative))
-        ),
-        None,
-    )
+    found = _find(image.file_name, folders)
     if found is None:
         return None
     folder, relative, path = found
-    has_size = image.width and image.height and image.width > 0 and image.height > 0
-    size: Size = (image.width or 0, image.height or 0) if has_size else frame_of(path).upright
+    size = image.size or frame_of(path).upright
     boxed = [each for each in objects if each.corners is not None]
     corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
-    crowd = np.array([each.iscrowd for each in boxed], np.bool_)
+    crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)
     names = tuple(labels[each.category_id] for each in boxed)
     return ImportedImage(name_of(folder, relative), path, size, corners, names, crowd, crowd, (image_set,))
+
+
+def _find(file_name: str, folders: Sequence[Path]) -> tuple[Path, PurePosixPath, Path] | None:
+    """Return folder, path in it and complete path of an image, or None if it is missing."""
+    candidates = ((folder, relative) for folder in folders for relative in _candidates(file_name))
+    return next(((folder, relative, path) for folder, relative in candidates if (path := file_inside(folder, relative))), None)
 
 
 def _candidates(file_name: str) -> Iterator[PurePosixPath]:

@@ -27,8 +27,16 @@ def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
             belongs to an image.
         OSError: A file cannot be read.
     """
+    if folder.is_file():
+        archive = folder.suffix.lower() in (".zip", ".rar", ".7z", ".gz", ".tar", ".tgz")
+        advice = "Unpack it, and give the folder." if archive else f"Give the folder of the data set: {folder.parent}"
+        raise DatasetError(f"{folder} is a file. {advice}")
     files = YoloFolder.scan(folder)
     config = YoloConfig.read(files)
+    if not files.all_images:
+        linked = ", ".join(files.linked_folders[:3])
+        advice = f"Linked folders are not followed: {linked}." if linked else "Export the data set together with its images."
+        raise DatasetError(f"{folder}: there is no image. {advice}")
     images, foreign = files.images()
     sets, notes = resolve_sets(files, config)
     if config.sets:
@@ -51,7 +59,7 @@ def _read_image(
 ) -> ImportedImage:
     frame = frame_of(files.folder / path)
     label_file = files.label_files.get(path)
-    boxes, names = read_label_file(files.folder / label_file, config.labels, problems) if label_file else (np.zeros((0, 4)), [])
+    boxes, names = read_label_file(files.folder / label_file, config.classes, problems) if label_file else (np.zeros((0, 4)), [])
     pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)
     none = np.zeros(len(names), np.bool_)
     size = None if frame.is_rotated else frame.upright  # without a size, `boxwright data check` warns of the orientation
@@ -69,7 +77,8 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
     if unused and not any(image.labels for image in imported):
         raise DatasetError(
             f"{files.folder}: {count_of(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
-            "Put the label files next to the images, or in a folder `labels` next to the folder `images`."
+            "A label file has the name of its image (images/a.jpg: labels/a.txt), in the folder of the image or in the same place "
+            "under `labels`."
         )
 
 
@@ -82,6 +91,8 @@ def _notes(files: YoloFolder, images: tuple[PurePosixPath, ...], imported: list[
         notes.append(f"{count_of(len(unused), 'label file')} without an image, such as {unused[0]}: skipped.")
     if problems.clipped:
         notes.append(f"{count_of(problems.clipped, 'box')} clipped to the image.")
+    if problems.poses:
+        notes.append(f"{count_of(problems.poses, 'box')} imported without its key points.")
     if turned := [image.path.name for image in imported if image.size is None]:
         notes.append(
             f"{count_of(len(turned), 'image')} stored rotated (EXIF), such as {turned[0]}: check that the boxes fit the upright image."

@@ -15,15 +15,25 @@ MAX_OUTSIDE = 0.1
 CLIPPING_TOLERANCE = 1e-3
 """Fractions of the image. Smaller changes are rounding errors and are not reported as clipping."""
 MAX_REPORTED = 10
-"""Errors quoted in a message."""
+"""Errors, or classes, quoted in a message."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the numbers in label files mean."""
+
+    labels: Mapping[int, str]
+    source: str = "the data set"  # name of the file with the labels, for messages
+    has_key_points: bool = False  # the numbers after a box are key points instead of a polygon
 
 
 @dataclass
 class LabelProblems:
-    """Errors and clipped boxes of all label files, to be reported together."""
+    """Errors, clipped boxes and omitted key points of all label files, to be reported together."""
 
     errors: list[str] = field(default_factory=list)
     clipped: int = 0
+    poses: int = 0
 
     def raise_errors(self) -> None:
         """Raise DatasetError with the first errors and their number, if there are any."""
@@ -40,28 +50,31 @@ def read_utf8(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}).") from error
+        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
-def read_label_file(path: Path, labels: Mapping[int, str], problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
+def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
     """Return boxes (N, 4) xyxy as fractions of the image, clipped to it, and their labels. Invalid lines are added to `problems`."""
     boxes, names = [], []
     for number, line in enumerate(read_utf8(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            label, box = _parse_line(line.split(), labels)
+            words = line.split()
+            is_pose = classes.has_key_points and len(words) > 5
+            label, box = _parse_line(words[:5] if is_pose else words, classes)
         except ValueError as error:
             problems.errors.append(f"{path}: line {number} {error}")
             continue
         clipped = np.clip(box, 0.0, 1.0)
         problems.clipped += bool(np.abs(clipped - box).max() > CLIPPING_TOLERANCE)
+        problems.poses += is_pose
         boxes.append(clipped)
         names.append(label)
     return np.array(boxes, np.float64).reshape(-1, 4), names
 
 
-def _parse_line(words: list[str], labels: Mapping[int, str]) -> tuple[str, NDArray[np.float64]]:
+def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.float64]]:
     """Parse one line. Raises ValueError with a predicate for a message such as "line 7 has 6 numbers"."""
     quoted = repr(" ".join(words)[:60])
     try:
@@ -77,8 +90,11 @@ def _parse_line(words: list[str], labels: Mapping[int, str]) -> tuple[str, NDArr
         raise ValueError(f"has {len(words)} numbers; expected 5 (class x y width height), or a class and a polygon.")
     if not all(-MAX_OUTSIDE <= value <= 1 + MAX_OUTSIDE for value in values) or not class_id.is_integer():
         raise ValueError(f"is {quoted}; expected a whole number, then fractions of the image from 0 to 1.")
+    labels = classes.labels
     if int(class_id) not in labels:
-        raise ValueError(f"has class {int(class_id)}, but the data set names {len(labels)} classes: {', '.join(labels.values())}.")
+        known = ", ".join(f"{number}: {label}" for number, label in list(labels.items())[:MAX_REPORTED])
+        known += f" and {len(labels) - MAX_REPORTED} more" if len(labels) > MAX_REPORTED else ""
+        raise ValueError(f"has class {int(class_id)}, but {classes.source} names only {known}.")
     if len(values) == 4:
         x, y, width, height = values
         box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

@@ -14,8 +14,8 @@ from typing import Any
 from detector.errors import MissingExtra
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from training.data.set_names import set_of_name
-from training.data.voc_layout import file_inside
-from training.datasets.importers.yolo_labels import looks_like_labels, read_utf8
+from training.data.voc_layout import ANNOTATION_SUFFIX, FOREIGN_FOLDERS, file_inside
+from training.datasets.importers.yolo_labels import Classes, looks_like_labels, read_utf8
 from training.errors import DatasetError
 
 try:
@@ -24,12 +24,14 @@ except ModuleNotFoundError as error:
     raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed. Install the extra 'train'.") from error
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
-LABEL_FOLDERS = frozenset({"labels", "label", "txt", "txts", "yolo", "annotations", "labels_yolo"})
-FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx", "runs"})
-"""Folders of other programs: thumbnails, archive metadata, and results of YOLO runs."""
+LABEL_FOLDERS = ("labels", "label", "txt", "txts", "yolo", "labels_yolo", "annotations")
+"""Best first."""
+RESULTS_FOLDER = "runs"
+"""Results of YOLO runs."""
 ANNOTATED_COPY = ".boxes"
 """End of the stem of images on which `boxwright detect` has drawn boxes."""
 CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "labels/classes.txt", "obj.names")
+_NO_VALUE = frozenset({"", "~", "null", "none"})
 _CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
 
 
@@ -90,7 +92,7 @@ class YoloFolder:
 
 
 def _is_foreign(name: str, *, in_images: bool) -> bool:
-    return name.lower() in FOREIGN_FOLDERS and not (in_images and name.lower() == "runs")
+    return name.lower() in FOREIGN_FOLDERS or (name.lower() == RESULTS_FOLDER and not in_images)
 
 
 def _in_image_folder(path: PurePosixPath) -> bool:
@@ -106,16 +108,16 @@ def _label_parents(parent: PurePosixPath) -> Iterator[PurePosixPath]:
     parts = parent.parts
     for index in reversed(range(len(parts))):
         if parts[index].lower() in YOLO_IMAGE_FOLDERS:
-            yield from (PurePosixPath(*parts[:index], name, *parts[index + 1 :]) for name in sorted(LABEL_FOLDERS))
+            yield from (PurePosixPath(*parts[:index], name, *parts[index + 1 :]) for name in LABEL_FOLDERS)
     yield parent
-    yield from (parent / name for name in sorted(LABEL_FOLDERS))
+    yield from (parent / name for name in LABEL_FOLDERS)
 
 
 @dataclass(frozen=True)
 class YoloConfig:
     """Classes and image sets of a YOLO data set."""
 
-    labels: Mapping[int, str]
+    classes: Classes
     path: str  # of the file with the classes
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # set -> folders, list files and images as written
     root: str = ""  # data.yaml's `path`
@@ -127,13 +129,27 @@ class YoloConfig:
             text = read_utf8(files.folder / relative)
             if relative.suffix.lower() not in (".yaml", ".yml"):
                 labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
-                return cls(labels, str(relative), _sets_of_lists(files))
+                return cls(Classes(labels, str(relative)), str(relative), _sets_of_lists(files))
             content = _parse_yaml(files.folder / relative, text)
             if (isinstance(content, dict) and "names" in content) or str(relative) in CLASS_FILES:
-                sets = _sets_of_yaml(content if isinstance(content, dict) else {}) or _sets_of_lists(files)
-                root = content.get("path", "") if isinstance(content, dict) else ""
-                return cls(_labels_of_yaml(files.folder / relative, content), str(relative), sets, root if isinstance(root, str) else "")
-        raise DatasetError(f"{files.folder}: the class names are missing. Expected one of {', '.join(CLASS_FILES)}.")
+                values = content if isinstance(content, dict) else {}
+                root = values.get("path", "")
+                labels = _labels_of_yaml(files.folder / relative, content)
+                classes = Classes(labels, str(relative), has_key_points="kpt_shape" in values)
+                sets = _sets_of_yaml(values) or _sets_of_lists(files)
+                return cls(classes, str(relative), sets, root if isinstance(root, str) else "")
+        raise DatasetError(f"{files.folder}: the class names are missing. {_other_format(files)}Expected one of {', '.join(CLASS_FILES)}.")
+
+
+def _other_format(files: YoloFolder) -> str:
+    """Return a sentence with a space if the files show what the folder is instead of a YOLO data set."""
+    nested = next((path for path in files.files if path.name in CLASS_FILES), None)
+    if nested:
+        return f"{nested.name} is in {nested.parent}. Import that folder. "
+    if any(path.suffix.lower() == ANNOTATION_SUFFIX for path in files.files):
+        return "It has .xml files: a VOC-style data set needs no import. "
+    coco = next((path for path in files.files if path.suffix.lower() == ".json" and path.name != "notes.json"), None)  # Label Studio's
+    return f"It has .json files, such as {coco}: import these with --from coco. " if coco else ""
 
 
 def _config_candidates(files: YoloFolder) -> list[PurePosixPath]:
@@ -150,7 +166,8 @@ def _parse_yaml(path: Path, text: str) -> Any:
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)  # reads only texts, lists and mappings, so a class called "no" stays a text
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is not readable as YAML: {error}.") from error
+        advice = " Write / instead of \\ in paths." if "escape character" in str(error) else ""
+        raise DatasetError(f"{path} is not readable as YAML: {error}.{advice}") from error
 
 
 def _labels_of_yaml(path: Path, content: Any) -> dict[int, str]:
@@ -158,15 +175,16 @@ def _labels_of_yaml(path: Path, content: Any) -> dict[int, str]:
     pairs = list(names.items() if isinstance(names, dict) else enumerate(names)) if isinstance(names, dict | list) else []
     if not pairs or not all(str(number).isdecimal() and isinstance(name, str) for number, name in pairs):
         raise DatasetError(f"{path}: 'names' must be a list of labels, or a mapping of numbers to labels.")
-    return {int(number): name for number, name in pairs}
+    return {int(number): name for number, name in pairs if name.strip()}
 
 
 def _sets_of_yaml(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     sets: dict[str, tuple[str, ...]] = {}
     for key, value in content.items():
         image_set = set_of_name(key) if isinstance(key, str) and key.isalpha() else None
-        entries = [entry.strip() for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, str) and entry.strip()]
-        if image_set and entries and entries != ["null"] and entries != ["~"]:
+        values = value if isinstance(value, list) else [value]
+        entries = [entry.strip() for entry in values if isinstance(entry, str) and entry.strip().lower() not in _NO_VALUE]
+        if image_set and entries:
             sets[image_set] = (*sets.get(image_set, ()), *entries)
     return sets
 
@@ -175,7 +193,7 @@ def _sets_of_lists(files: YoloFolder) -> dict[str, tuple[str, ...]]:
     """Sets of Darknet's obj.data, or else of list files such as train.txt with an image path in the first line."""
     top = [path for path in files.files if len(path.parts) == 1]
     for path in (path for path in top if path.suffix.lower() == ".data"):
-        lines = (line.partition("=") for line in read_utf8(files.folder / path).split("\n") if "=" in line)
+        lines = (line.partition("=") for line in read_utf8(files.folder / path).split("\n") if "=" in line and line.strip()[0] not in "#;")
         entries = {key.strip(): value.strip() for key, _, value in lines}
         of_data: dict[str, tuple[str, ...]] = {
             image_set: (entry,) for key, entry in entries.items() if entry and (image_set := set_of_name(key))
