@@ -175,4 +175,6 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
                 return
             break
         at = match.start() + len(segment)
-    raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, has several scans per component or many segments. Save it again.")
+    raise DamagedImage(
+        "the TIFF has a JPEG strip that is too large, progressive, has several scans per component, or too many segments. Save it again."
+    )

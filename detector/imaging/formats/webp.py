@@ -1,7 +1,6 @@
 """WebP: the canvas and the first frame (RFC 9649)."""
 
 import struct
-
 from math import ceil
 
 from detector.errors import DamagedImage

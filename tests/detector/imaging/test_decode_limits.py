@@ -158,7 +158,7 @@ SHARED = zeros(16 * 976 * 3)
         pytest.param(overlapping_strips(2000, 325), "the TIFF is truncated or corrupt", id="lengths of strips in the tag for tiles"),
         pytest.param(overlapping_strips(2000, None), "the TIFF is truncated or corrupt", id="strips without lengths"),
         pytest.param(overlapping_tiles(2000), "the TIFF is truncated or corrupt", id="lengths of tiles in the tag for strips"),
-        pytest.param(many_segments(20), "many segments", id="segments of JPEG strips"),
+        pytest.param(many_segments(20), "too many segments", id="segments of JPEG strips"),
         pytest.param(tiled_tiff((64, 64), (64, 64), 3, SHARED, [0, 1], [9, 9]), r"needs 1 tiles and has 2", id="surplus tiles"),
     ],
 )

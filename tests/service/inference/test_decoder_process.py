@@ -94,7 +94,7 @@ def test_a_cancelled_process_ends_at_once_and_logs_nothing(tiny_model, monkeypat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory limit needs /proc")
-def test_a_decoder_that_needs_far_more_memory_than_the_image_is_stopped(tiny_model, monkeypatch, caplog):
+def test_a_decoder_that_needs_far_more_memory_than_the_image_is_stopped(tiny_model, caplog):
     """A file can contain tables that are larger than its pixels. The limit is below what this image needs."""
     out = io.BytesIO()
     Image.new("RGB", (6000, 6000)).save(out, "PNG", compress_level=1)
