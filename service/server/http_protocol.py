@@ -115,6 +115,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._reading_head = False
         if len(self.pipeline) == MAX_PIPELINED:
             self._refused, self.cycle.keep_alive = True, False
+            self.flow.resume_reading()  # drops the input: unread bytes would reset the connection before the responses are read
         if not self._refused:
             starts_now = self._idle
             self._reading_body = True
