@@ -242,6 +242,7 @@ def test_pipelined_requests_above_the_limit_are_dropped_and_the_others_answered(
     requests, go_on = [], threading.Event()
 
     async def app(scope, receive, send):
+        assert scope["type"] == "http"  # uvicorn also asks for lifespan events
         while not go_on.is_set():
             await asyncio.sleep(0.001)
         await answering(b"ok", requests)(scope, receive, send)
@@ -261,7 +262,8 @@ def test_pipelined_requests_above_the_limit_are_dropped_and_the_others_answered(
 def test_response_to_a_closed_connection_ends_quietly_although_another_request_is_pipelined(serve_protocol, caplog):
     ended = []
 
-    async def app(_scope, _receive, send):
+    async def app(scope, _receive, send):
+        assert scope["type"] == "http"
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(20):
             await send({"type": "http.response.body", "body": bytes(1_000_000), "more_body": True})
