@@ -1,4 +1,4 @@
-"""A mirror that answers with invalid or endless HTTP: every download ends with an error and leaves no file.
+"""A mirror that answers with invalid or endless HTTP: every download ends with an error and leaves no complete file.
 
 These are the modes of shared/attacks/mirror.py that the web server of the other tests cannot send.
 """
@@ -71,10 +71,10 @@ def redirect(target):
         pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"80000\r\n%s\r\n" % bytes(0x80000) * 2, "sent more than", id="endless"),
     ],
 )
-def test_a_malicious_response_is_refused_and_leaves_no_file(small: Entry, home, mirror, response, message):
+def test_a_malicious_response_is_refused_and_leaves_no_complete_file(small: Entry, home, mirror, response, message):
     address, requests = mirror(response)
     home.refuses(replace(small, addresses=(f"{address}/small.weights",)), message)
-    assert home.files() == set()
+    assert home.files() <= {"small.weights.partial", "small.weights.partial.json"}  # what a later download may continue
     assert 1 <= len(requests) <= 32
 
 
