@@ -1,7 +1,7 @@
 """Decode a heavy image in a child process.
 
 Decoding 64 megapixels takes up to 3 s. Parts of it hold the lock of the interpreter (all of it for WebP), so in a thread of the service
-it would stop the event loop. The child has a lower priority and a limit of its processor time, and a crash ends only the child.
+it would stop the event loop. The child has a lower priority and limits of its processor time and memory, and a crash ends only the child.
 
 The child receives pickled arguments. It answers with a line of JSON and raw pixels, because the parent must not trust it.
 """
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -37,6 +38,8 @@ logger = logging.getLogger("boxwright.service")
 
 CPU_SECONDS = 30
 """Limit of the child's processor time; more than five times what the slowest known file needs."""
+SPARE_BYTES = 128 * 2**20
+"""Memory that the child may use in addition to that of the image, for example for tables of the decoder."""
 NICENESS = 5
 """Lowers the child's priority: busy threads of the service get three times its share of a core."""
 COMMAND = "from service.inference.decoder_process import run_child; run_child()"
@@ -51,6 +54,7 @@ class DecodeTask:
     spec: ModelSpec
     min_side: int | None  # see `decode_image`
     draw: bool
+    memory_bytes: int  # that the image needs, see `needed_bytes`
 
 
 class Cancellation:
@@ -97,7 +101,7 @@ def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[Pre
         try:
             _send(child.stdin, task)
             return _receive(child.stdout, task)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, TypeError, LookupError, EOFError) as error:
             child.kill()
             if not cancellation.requested:
                 logger.error("the process that decodes a %s ended with %s: %s", task.file.format, child.wait(), error)
@@ -122,9 +126,9 @@ def _receive(pipe: IO[bytes], task: DecodeTask) -> tuple[PreparedImage, DecodedI
     _read_into(pipe, pixels.data.cast("B"))
     image = None
     if task.draw:
-        size = header["width"], header["height"]
-        limit = task.file.decoded_size(min(drawn_size(*task.file.size)))
-        if not 1 <= min(size) <= max(size) <= max(limit):
+        size = int(header["width"]), int(header["height"])
+        shorter, longer = sorted(task.file.decoded_size(min(drawn_size(*task.file.size))))
+        if not 1 <= min(size) <= shorter or max(size) > longer:
             raise ValueError(f"unexpected size {size}")
         data = bytearray(3 * size[0] * size[1])
         _read_into(pipe, memoryview(data))
@@ -153,6 +157,8 @@ def run_child() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         os.nice(NICENESS)
     task = pickle.load(sys.stdin.buffer)  # from the parent process
+    if resource is not None and sys.platform == "linux":
+        _limit_memory(task.memory_bytes + SPARE_BYTES)
     output = sys.stdout.buffer
     try:
         decoded = decode_file(task.file, task.min_side)
@@ -169,6 +175,13 @@ def run_child() -> None:
         for top in range(0, size[1], rows):
             output.write(image.crop((0, top, size[0], min(top + rows, size[1]))).tobytes())
     output.flush()
+
+
+def _limit_memory(count: int) -> None:
+    """Limit the private memory of this process to what it has now and `count` bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    limit = pages * resource.getpagesize() + count
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _image_to_draw(task: DecodeTask, decoded: DecodedImage) -> Image.Image:

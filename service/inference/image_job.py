@@ -109,7 +109,7 @@ class ImageJob:
                 return None
             if is_heavy(file, needed):
                 self.times.add("prepare", 0.0)  # part of the decoding in the other process
-                return DecodedInput(*decode_in_process(DecodeTask(file, self.detector.spec, min_side, draw), self.cancellation))
+                return DecodedInput(*decode_in_process(DecodeTask(file, self.detector.spec, min_side, draw, needed), self.cancellation))
             image = decode_file(file, min_side)
         with self.times.measure("prepare"):
             keep = image.is_full_size and image.width * image.height <= MAX_KEPT_PIXELS

@@ -22,6 +22,8 @@ MAX_THREAD_WORK = 64_000_000
 """`ImageFile.work` of an image that is decoded in a thread. This takes about a quarter of a second."""
 MAX_THREAD_WEBP_PIXELS = 2_000_000
 """Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the lock of the interpreter all the time."""
+MAX_THREAD_HUFFMAN_GROUPS = 6000
+"""`ImageFile.huffman_groups` of a WebP that is decoded in a thread. Building their tables takes about a tenth of a second."""
 
 PROCESS_BYTES = 64 * 1024**2
 """Memory of a child process that decodes a heavy image, in addition to the image."""
@@ -78,7 +80,9 @@ class ImageMemory:
 def is_heavy(file: ImageFile, needed: int) -> bool:
     """Return whether an image that needs this number of bytes is decoded in a separate process (`decoder_process`)."""
     pixels = file.size[0] * file.size[1]
-    return needed > MAX_THREAD_BYTES or file.work > MAX_THREAD_WORK or (file.format == "WebP" and pixels > MAX_THREAD_WEBP_PIXELS)
+    if needed > MAX_THREAD_BYTES or file.work > MAX_THREAD_WORK:
+        return True
+    return file.format == "WebP" and (pixels > MAX_THREAD_WEBP_PIXELS or file.huffman_groups > MAX_THREAD_HUFFMAN_GROUPS)
 
 
 def needed_bytes(file: ImageFile, min_side: int | None, *, draw: bool) -> int:

@@ -1,7 +1,7 @@
 """HTTP/1.1 with limits that uvicorn lacks.
 
-The limits are: size and duration of a request's head, the time until a response has been sent, and the number of connections. A request
-to switch to another protocol is answered, and then its connection is closed.
+The limits are: size and duration of a request's head, the time until a response has been sent, the number of connections, and the number
+of pipelined requests. A request to switch to another protocol is answered, and then its connection is closed.
 
 The class extends uvicorn's httptools protocol and uses none of its private attributes. tests/service/server/test_http_protocol.py checks
 that uvicorn still has the methods and attributes that the class overrides and reads.
@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.server.connection_limit import ConnectionLimit, effective_limit
 from service.settings import Settings
@@ -23,6 +23,13 @@ TOO_SLOW = b"408 Request Timeout"
 
 SEVERAL_HOSTS = b"The request has more than one Host header.\n"
 UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
+
+HEADER_OVERHEAD = 4
+"""Bytes of a header line in addition to its name and value."""
+
+MAX_PIPELINED = 16
+"""Requests of one connection that wait for the response to an earlier one. Further ones are dropped, and the connection is closed after
+the last response. A block of 256 KiB can contain 14,000 requests, which take memory and stop the event loop while they are parsed."""
 
 REFUSAL_LINGER_SECONDS = 1.0
 """How long a refused connection stays open. Its input is dropped, so that a TCP reset does not discard the response."""
@@ -40,7 +47,8 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._refused = False
+        self._refused = False  # further input is ignored
+        self._running: RequestResponseCycle | None = None  # uvicorn's `cycle` is the last request, which may still be waiting
         self._upgrade = False  # whatever follows the head is not HTTP/1.1
         self._head_bytes = 0  # of the current request; trailers count too
         self._unparsed_bytes = 0  # received since the parser last reported something
@@ -61,6 +69,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         _cancel(self._write_timer)
         self.connection_limit.closed(self.transport)
         super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self._upgrade:
@@ -73,6 +84,8 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._refuse(TOO_LARGE)
 
     def on_message_begin(self) -> None:
+        if self._refused:
+            return
         super().on_message_begin()
         self._head_bytes = 0
         self._reading_head = True
@@ -80,15 +93,18 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._start_head_timer()
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count_head(len(url))
+        if not self._refused:
+            super().on_url(url)
+            self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._refused:
             super().on_header(name, value)
-            self._count_head(len(name) + len(value))
+            self._count_head(len(name) + len(value) + HEADER_OVERHEAD)
 
     def on_headers_complete(self) -> None:
+        if self._refused:
+            return
         self._unparsed_bytes = 0
         self._stop_head_timer()
         self._upgrade = self.parser.should_upgrade()
@@ -97,10 +113,16 @@ class _BoundedProtocol(HttpToolsProtocol):
         if sum(name == b"host" for name, _ in self.headers) > 1:  # RFC 9112, section 3.2
             self._refuse(BAD_REQUEST, SEVERAL_HOSTS)
         self._reading_head = False
+        if len(self.pipeline) == MAX_PIPELINED:
+            self._refused, self.cycle.keep_alive = True, False
+            self.flow.resume_reading()  # drops the input: unread bytes would reset the connection before the responses are read
         if not self._refused:
+            starts_now = self._idle
             self._reading_body = True
             self.connection_limit.busy(self.transport)
             super().on_headers_complete()
+            if starts_now:
+                self._running = self.cycle
             if self._upgrade:
                 self.cycle.keep_alive = False
 
@@ -121,6 +143,7 @@ class _BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._running = self.pipeline[-1][0] if self.pipeline else None  # uvicorn starts it now
         super().on_response_complete()
         if self._idle:
             self.connection_limit.idle(self.transport)

@@ -11,6 +11,9 @@ from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
 MAX_SCANS = 64
 """Maximum number of scans of a progressive JPEG. Each scan is a pass over all pixels. Encoders write about 10."""
 
+MAX_STRIP_SEGMENTS = 16
+"""Segments before the pixels of one strip of a TIFF. Encoders write at most 10, and a file may have 100,000 strips."""
+
 BLOCK_OVERHEAD = 8
 """Cost of visiting an 8 x 8 block in a scan, as a number of coefficients. A scan of few coefficients still visits every block."""
 
@@ -157,7 +160,7 @@ def alternative_end(data: bytes) -> bytes:
 def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
     """Raise DamagedImage unless a strip or tile of a TIFF is a JPEG of at most `max_size` with one scan per component."""
     position = 2
-    for _ in range(MAX_CHUNKS):
+    for _ in range(MAX_STRIP_SEGMENTS):
         match = _MARKER.search(data, position)
         if match is None or match[1][0] == START_OF_SCAN:
             break
@@ -172,4 +175,6 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
                 return
             break
         position = match.start() + len(segment)
-    raise DamagedImage("the TIFF has a JPEG strip that is too large, progressive, or has several scans per component. Save it again.")
+    raise DamagedImage(
+        "the TIFF has a JPEG strip that is too large, progressive, has several scans per component, or too many segments. Save it again."
+    )

@@ -33,6 +33,7 @@ JPEG_COMPRESSION = 7
 # bits, strips, palette, tiles, kinds of samples, JPEG tables, subsampling
 _LIST_TAGS = frozenset((BITS, STRIP_OFFSETS, STRIP_LENGTHS, 320, TILE_OFFSETS, TILE_LENGTHS, 338, 339, 347, 530))
 _PIXEL_TAGS = _LIST_TAGS | {WIDTH, HEIGHT, COMPRESSION, 262, 266, SAMPLES, ROWS_PER_STRIP, PLANAR, 317, TILE_WIDTH, TILE_HEIGHT}
+_STRIP_TAGS, _TILE_TAGS = frozenset((STRIP_OFFSETS, STRIP_LENGTHS)), frozenset((TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS))
 _COMPRESSIONS = frozenset((1, 5, JPEG_COMPRESSION, 8, 32773, 32946))  # none, LZW, JPEG, Deflate, PackBits
 
 
@@ -42,6 +43,8 @@ def parse_tiff(data: bytes) -> ImageFile:
     if offset < 8:
         raise DamagedImage("the TIFF is corrupt: its directory overlaps its header. Send the whole file.")
     kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # of repeated tags the first applies
+    for tag in _STRIP_TAGS if kept.keys() & (_TILE_TAGS - {TILE_LENGTHS}) else _TILE_TAGS:
+        kept.pop(tag, None)  # libtiff would read the lengths of tiles as those of strips, and vice versa, and they are not checked
     _check_entries(kept, order, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
     if values.get(COMPRESSION, 1) not in _COMPRESSIONS:

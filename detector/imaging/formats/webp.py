@@ -1,10 +1,14 @@
 """WebP: the canvas and the first frame (RFC 9649)."""
 
 import struct
+from math import ceil
 
 from detector.errors import DamagedImage
 from detector.imaging.formats.exif import read_orientation
 from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+
+_MAX_HUFFMAN_GROUPS = 65_536
+_GROUP_SIDE = 4  # pixels; the smallest block that may have its own group
 
 _ANIMATION, _ALPHA = 0x02, 0x10  # flags of VP8X
 
@@ -16,7 +20,7 @@ def parse_webp(data: bytes) -> ImageFile:
         raise DamagedImage(f"the WebP is truncated or corrupt; {len(data):,} bytes were received. Send the whole file.")
     parts: list[bytes | memoryview] = []
     orientation: int | None = None
-    animated, position = False, 12
+    animated, lossless, position = False, False, 12
     for _ in range(MAX_CHUNKS):
         if position >= len(data):
             break
@@ -28,6 +32,7 @@ def parse_webp(data: bytes) -> ImageFile:
         elif kind in (b"VP8 ", b"VP8L", b"ALPH", b"ANIM") or (kind == b"ANMF" and not animated):
             parts.append(memoryview(data)[position:end])
             animated |= kind == b"ANMF"
+            lossless |= kind in (b"VP8L", b"ALPH", b"ANMF")  # the alpha channel is lossless, and frames may be
         elif kind == b"EXIF" and orientation is None:
             orientation = read_orientation(data[position + 8 : end])
         position = end
@@ -35,7 +40,9 @@ def parse_webp(data: bytes) -> ImageFile:
         raise DamagedImage(f"the WebP has more than {MAX_CHUNKS:,} chunks. Save it again.")
     body = b"".join(parts)
     image_bytes = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-    return ImageFile("WebP", image_bytes, size, (2 if animated else 1) * 4 * size[0] * size[1], orientation or 1)
+    work = (2 if animated else 1) * 4 * size[0] * size[1]
+    groups = min(_MAX_HUFFMAN_GROUPS, ceil(size[0] / _GROUP_SIDE) * ceil(size[1] / _GROUP_SIDE)) if lossless else 0
+    return ImageFile("WebP", image_bytes, size, work, orientation or 1, huffman_groups=groups)
 
 
 def _canvas_size(data: bytes) -> tuple[int, int]:

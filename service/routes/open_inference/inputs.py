@@ -18,6 +18,8 @@ from service.request.images import MAX_REQUEST_IMAGES
 from service.request.json_body import parse_json
 from service.routes.open_inference.schemas import FILES_INPUT, PIXELS_INPUT, InferInput, InferRequest
 
+MAX_RANK = 4
+"""Dimensions of the largest tensor, `pixels`."""
 EXPECTED_INPUT = f"{FILES_INPUT!r} BYTES [N] or {PIXELS_INPUT!r} UINT8 [N, H, W, 3]"
 
 
@@ -101,9 +103,11 @@ def _split_elements(binary: memoryview) -> Iterator[bytes]:
 
 
 def _flatten(data: Any) -> Sequence[Any]:
-    """Flatten nested lists. A single value, such as base64, becomes a list of one."""
+    """Flatten nested lists. A single value, such as base64, becomes a list of one. Deeper lists than a tensor has stay lists."""
     values = data if isinstance(data, list) else [data]
-    while values and all(isinstance(value, list) for value in values):
+    for _ in range(MAX_RANK - 1):
+        if not values or not all(isinstance(value, list) for value in values):
+            break
         values = list(chain.from_iterable(values))
     return values
 

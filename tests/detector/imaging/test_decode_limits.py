@@ -78,6 +78,58 @@ def zeros(count):
     return b"".join(compressor.compress(bytes(min(MB, count - done))) for done in range(0, count, MB)) + compressor.flush()
 
 
+def strips(count, *, lengths_tag=279, compression=32773, payload=None, offsets=None, lengths=None):
+    """Build a TIFF of `count` strips of 16 x 8 grey pixels."""
+    return tiff(
+        {
+            256: (4, [16]),
+            257: (4, [8 * count]),
+            258: (3, [8]),
+            259: (3, [compression]),
+            262: (3, [1]),
+            277: (3, [1]),
+            278: (4, [8]),
+            273: (4, [("payload", offset) for offset in offsets]),
+        }
+        | ({lengths_tag: (4, lengths)} if lengths_tag else {}),
+        payload,
+    )
+
+
+def overlapping_strips(count, lengths_tag):
+    """Build strips that each begin with a megabyte of PackBits bytes without a meaning, and share them."""
+    payload = b"\x80" * (count + MB) + bytes([256 - 127, 7])
+    offsets = range(count)
+    return strips(count, lengths_tag=lengths_tag, payload=payload, offsets=offsets, lengths=[len(payload) - offset for offset in offsets])
+
+
+def overlapping_tiles(count):
+    """Build tiles whose lengths are in the tag for strips, which libtiff accepts."""
+    data = bytearray(tiled_tiff((16 * count, 16), (16, 16), 1, b"\x80" * (count + MB), range(count), [MB] * count, compression=32773))
+    at = data.index(struct.pack("<HH", 325, 4))
+    entry = struct.pack("<H", 279) + data[at + 2 : at + 12]
+    del data[at : at + 12]
+    at = data.index(struct.pack("<HH", 284, 3))
+    data[at - 12 : at - 12] = b""
+    position = data.index(struct.pack("<HH", 277, 3)) + 12  # directories are sorted by tag
+    data[position:position] = entry
+    return bytes(data)
+
+
+def many_segments(count):
+    """Build JPEG strips with many application segments of no content."""
+    encoded = jpeg_of(Image.new("L", (16, 8)))
+    strip = b"\xff\xd8" + b"\xff\xe0\0\2" * 50_000 + encoded[2:]
+    offsets = [len(strip) * index for index in range(count)]
+    return strips(count, compression=7, payload=strip * count, offsets=offsets, lengths=[len(strip)] * count)
+
+
+def jpeg_of(channel):
+    out = io.BytesIO()
+    channel.save(out, "JPEG")
+    return out.getvalue()
+
+
 ONE_SCAN = [((1, 2, 3), 0, 63, 0)]
 THREE_SCANS = [((component,), 0, 63, 0) for component in (1, 2, 3)]
 TILE = zeros(65_520 * 2048)
@@ -102,6 +154,11 @@ SHARED = zeros(16 * 976 * 3)
             tiled_tiff((65_535, 976), (16, 976), 3, SHARED, [0] * 4096, [len(SHARED)] * 4096), "tiles that share bytes", id="shared tiles"
         ),
         pytest.param(b"GIF89a\1\0\1\0\0\0\0!\xfe" + b"\1\1" * 9_000_000, "more than 100,000 blocks", id="gif blocks"),
+        pytest.param(overlapping_strips(2000, 279), "strips that share bytes", id="overlapping strips"),
+        pytest.param(overlapping_strips(2000, 325), "the TIFF is truncated or corrupt", id="lengths of strips in the tag for tiles"),
+        pytest.param(overlapping_strips(2000, None), "the TIFF is truncated or corrupt", id="strips without lengths"),
+        pytest.param(overlapping_tiles(2000), "the TIFF is truncated or corrupt", id="lengths of tiles in the tag for strips"),
+        pytest.param(many_segments(20), "too many segments", id="segments of JPEG strips"),
         pytest.param(tiled_tiff((64, 64), (64, 64), 3, SHARED, [0, 1], [9, 9]), r"needs 1 tiles and has 2", id="surplus tiles"),
     ],
 )
@@ -147,12 +204,6 @@ def test_a_sequential_jpeg_with_one_scan_per_component_is_read():
     assert np.abs(image.astype(int) - np.asarray(expected)).max() <= 2
 
 
-def jpeg_of(channel):
-    out = io.BytesIO()
-    channel.save(out, "JPEG")
-    return out.getvalue()
-
-
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
 @pytest.mark.parametrize("tile", [None, 16, 256, 1024])
 @pytest.mark.parametrize("size", [(100, 70), (300, 20), (700, 1030)])
@@ -173,6 +224,39 @@ def test_a_progressive_jpeg_inside_a_tiff_is_refused():
     data = tiled_tiff((16, 16), (16, 16), 3, out.getvalue(), [0], [len(out.getvalue())], compression=7)
     with pytest.raises(DamagedImage, match="JPEG strip that is too large, progressive"):
         read_image(data)
+
+
+def webp_with_groups(width, height):
+    """Build a lossless WebP whose every block of 4 x 4 pixels has a group of five Huffman codes of one symbol each."""
+    blocks = -(-width // 4) * -(-height // 4)
+    groups = min(65_536, blocks)
+    bits = [(0x2F, 8), (width - 1, 14), (height - 1, 14), (0, 4), (0, 2), (1, 1), (0, 3)]  # no transforms, no cache, several groups
+    bits += [(0, 1)]  # the image of group numbers: no cache; 256 codes of 8 bits for green and red, one for blue, alpha and distance
+    for rest in (24, 0):
+        bits += [(0, 1), (8, 4), *[(length in (1, 11), 3) for length in range(12)], (0, 1), *[(0, 1)] * 256]
+        bits += [(1, 1), (rest - 11, 7)] if rest else []
+    bits += [(0b0001, 4)] * 3
+    reversed_bytes = [int(f"{value:08b}"[::-1], 2) for value in range(256)]
+    for block in range(blocks):
+        number = min(block, groups - 1)
+        bits += [(reversed_bytes[number & 255], 8), (reversed_bytes[number >> 8], 8)]
+    bits += [(0b0001, 4)] * 5 * groups
+    text = "".join(f"{int(value):0{count}b}"[::-1] for value, count in bits)
+    text += "0" * (-len(text) % 16)
+    data = int(text[::-1], 2).to_bytes(len(text) // 8, "little")
+    return b"RIFF" + struct.pack("<I", 12 + len(data)) + b"WEBPVP8L" + struct.pack("<I", len(data)) + data
+
+
+@pytest.mark.parametrize(("size", "groups"), [((64, 40), 160), ((61, 37), 160), ((1030, 1030), 65_536)])
+def test_the_largest_number_of_huffman_groups_of_a_lossless_webp_is_announced(size, groups):
+    data = webp_with_groups(*size)
+    assert open_image_file(data).huffman_groups == groups
+    if groups < 1000:
+        assert not read_image(data).any()
+    for options, expected in (({"lossless": False}, 0), ({"lossless": True}, groups)):
+        out = io.BytesIO()
+        Image.new("RGB", size).save(out, "WEBP", method=0, **options)
+        assert open_image_file(out.getvalue()).huffman_groups == expected
 
 
 ROTATED = Image.Exif()

@@ -1,6 +1,8 @@
 """API keys: which endpoints require one, how each protocol sends it, and that no response or log line repeats one."""
 
 import json
+import socket
+from contextlib import ExitStack, suppress
 
 import httpx
 import numpy as np
@@ -272,3 +274,22 @@ def test_keys_in_forms_can_be_disabled(ask, make_protected_app, make_image_bytes
     assert ask(app, "POST", "/v1/vision/detection", **form).status_code == 401
     assert ask(app, "POST", "/v1/vision/custom/list", data={"api_key": KEY}).status_code == 401
     assert ask(app, "POST", "/v1/vision/detection", headers={"X-API-Key": KEY}, **form).status_code == 200
+
+
+def test_stalled_uploads_without_a_key_do_not_take_the_memory_of_requests_with_one(protected, make_image_bytes):
+    """As shared/attacks/deepstack_hold.py: the key may follow in the form, so the service must read the body first."""
+    length, part = 19 * 2**20, bytes(2**20)
+    head = b"POST /v1/vision/detection HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
+    before = protected.memory()
+    with ExitStack() as stack:
+        for _ in range(12):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", protected.port), timeout=30))
+            with suppress(OSError):  # the service refuses the uploads above its limit
+                client.sendall(head + b"Content-Length: %d\r\n\r\n--edge\r\n" % length)
+                for _ in range(8):
+                    client.sendall(part)
+        with httpx.Client(base_url=protected.url, headers={"X-API-Key": KEY}, timeout=60) as honest:
+            responses = [honest.post("/detect", content=make_image_bytes()).status_code for _ in range(5)]
+        grown = protected.memory() - before
+    assert responses == [200] * 5
+    assert grown < 160 * 2**20  # the limit of 64 MiB, the buffers of the connections, and the memory of five images

@@ -1,6 +1,7 @@
 """Images decoded in a child process: equal to those decoded in a thread, and isolated from the service."""
 
 import io
+import sys
 import threading
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from detector.placement import Placement
 from service.inference import decoder_process
 from service.inference.decoder_process import Cancellation, DecodeTask, decode_in_process
 
+MEMORY = 2**28
 ROTATED = Image.Exif()
 ROTATED[0x0112] = 6
 
@@ -29,7 +31,7 @@ def file_of(form, width=300, height=200, **options):
 @pytest.mark.parametrize(("form", "min_side"), [("WEBP", None), ("JPEG", None), ("JPEG", 100)])
 def test_the_result_equals_that_of_a_thread(tiny_model, form, min_side):
     file = file_of(form)
-    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, min_side, draw=True), Cancellation())
+    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, min_side, draw=True, memory_bytes=MEMORY), Cancellation())
     expected = decode_file(file, min_side)
     assert prepared.placement == Placement.of(tiny_model.spec, 200, 300)
     np.testing.assert_array_equal(prepared.pixels, prepared.placement.apply(expected.pillow_image))
@@ -41,10 +43,10 @@ def test_the_image_to_draw_on_is_at_most_as_large_as_the_drawn_image(tiny_model)
     out = io.BytesIO()
     Image.new("RGB", (5000, 4000)).save(out, "PNG", compress_level=1)
     file = read_headers(out.getvalue())
-    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=True), Cancellation())
+    prepared, image = decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=True, memory_bytes=MEMORY), Cancellation())
     assert (prepared.placement.width, prepared.placement.height) == (image.width, image.height) == (5000, 4000)
     assert image.pillow_image.width * image.pillow_image.height <= MAX_DRAWN_PIXELS
-    assert decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=False), Cancellation())[1] is None
+    assert decode_in_process(DecodeTask(file, tiny_model.spec, None, draw=False, memory_bytes=MEMORY), Cancellation())[1] is None
 
 
 def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
@@ -53,7 +55,7 @@ def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
     with pytest.raises(DamagedImage) as expected:
         decode_file(damaged)
     with pytest.raises(DamagedImage) as found:
-        decode_in_process(DecodeTask(damaged, tiny_model.spec, None, draw=False), Cancellation())
+        decode_in_process(DecodeTask(damaged, tiny_model.spec, None, draw=False, memory_bytes=MEMORY), Cancellation())
     assert str(found.value) == str(expected.value)
 
 
@@ -70,7 +72,7 @@ def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
 def test_a_failing_child_process_fails_only_its_image(tiny_model, monkeypatch, child):
     monkeypatch.setattr(decoder_process, "COMMAND", child)
     with pytest.raises(DamagedImage):
-        decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=True), Cancellation())
+        decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=True, memory_bytes=MEMORY), Cancellation())
 
 
 def test_a_cancelled_process_ends_at_once_and_logs_nothing(tiny_model, monkeypatch, caplog):
@@ -79,7 +81,7 @@ def test_a_cancelled_process_ends_at_once_and_logs_nothing(tiny_model, monkeypat
 
     def decode():
         try:
-            decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=False), cancellation)
+            decode_in_process(DecodeTask(file_of("JPEG"), tiny_model.spec, None, draw=False, memory_bytes=MEMORY), cancellation)
         except DamagedImage as error:
             errors.append(error)
 
@@ -89,3 +91,16 @@ def test_a_cancelled_process_ends_at_once_and_logs_nothing(tiny_model, monkeypat
     thread.join(timeout=60)
     assert len(errors) == 1
     assert not caplog.records
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit needs /proc")
+def test_a_decoder_that_needs_far_more_memory_than_the_image_is_stopped(tiny_model, caplog):
+    """A file can contain tables that are larger than its pixels. The limit is below what this image needs."""
+    out = io.BytesIO()
+    Image.new("RGB", (6000, 6000)).save(out, "PNG", compress_level=1)
+    task = DecodeTask(read_headers(out.getvalue()), tiny_model.spec, None, draw=False, memory_bytes=-(2**26))
+    with pytest.raises(DamagedImage, match="cannot be decoded within the limits"):
+        decode_in_process(task, Cancellation())
+    assert "the process that decodes a PNG ended" in caplog.text
+    prepared, _ = decode_in_process(replace(task, memory_bytes=MEMORY), Cancellation())
+    assert (prepared.placement.width, prepared.placement.height) == (6000, 6000)

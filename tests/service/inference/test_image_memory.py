@@ -13,6 +13,7 @@ from detector.imaging.image import decode_file, read_headers
 from service.inference.image_memory import (
     DRAWING_BYTES,
     MAX_THREAD_BYTES,
+    MAX_THREAD_HUFFMAN_GROUPS,
     MAX_THREAD_WEBP_PIXELS,
     MAX_THREAD_WORK,
     PILLOW_BYTES,
@@ -75,6 +76,8 @@ def test_an_image_is_heavy_if_it_would_block_the_other_threads():
     assert not is_heavy(replace(file, work=MAX_THREAD_WORK), MAX_THREAD_BYTES)
     assert is_heavy(replace(file, work=MAX_THREAD_WORK + 1), 1)
     assert is_heavy(file, MAX_THREAD_BYTES + 1)
+    assert is_heavy(replace(file_of(100, 100, "WEBP"), huffman_groups=MAX_THREAD_HUFFMAN_GROUPS + 1), 1)
+    assert not is_heavy(replace(file_of(100, 100, "WEBP"), huffman_groups=MAX_THREAD_HUFFMAN_GROUPS), 1)
     webp = replace(file_of(100, 100, "WEBP"), size=(1, MAX_THREAD_WEBP_PIXELS))
     assert not is_heavy(webp, 1)
     assert is_heavy(replace(webp, size=(1, MAX_THREAD_WEBP_PIXELS + 1)), 1)

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from detector.imaging.image import read_image
+from service.errors import BadJson
+from service.routes.open_inference.inputs import parse_infer
 
 INFER = "/v2/models/tiny-random/infer"
 NAMES = ["boxes", "scores", "classes", "labels", "num_detections"]
@@ -317,3 +320,13 @@ def test_the_reported_requests_with_null_are_answered(http, shared, name):
     body = (shared / "cases" / "23-kserve-json-null" / name).read_bytes()
     response = http.post(INFER, content=body, headers={"content-type": "application/json"})
     assert response.status_code == 200, response.text
+
+
+def test_lists_that_are_nested_deeper_than_a_tensor_are_refused_cheaply():
+    """Each level of 2 million lists costs a pass over all of them."""
+    data = b",".join([b"[" * 170 + b"1,2,3" + b"]" * 170] * 5000)
+    body = b'{"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 5000, 3], "data": [' + data + b"]}]}"
+    before = time.thread_time()
+    with pytest.raises(BadJson, match="must be whole numbers from 0 to 255"):
+        parse_infer(body, None)
+    assert time.thread_time() - before < 1.5

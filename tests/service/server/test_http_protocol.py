@@ -1,7 +1,9 @@
 """Connection limits over real sockets: unread responses, upgrades, and the number of connections."""
 
+import asyncio
 import logging
 import socket
+import threading
 import time
 
 import pytest
@@ -234,3 +236,64 @@ def test_protocol_reads_existing_attributes_of_uvicorn(serve_protocol):
         assert protocol.parser.should_upgrade() is False
         assert (b"host", b"localhost") in protocol.headers
         assert protocol.loop.is_running()
+
+
+def test_pipelined_requests_above_the_limit_are_dropped_and_the_others_answered(serve_protocol):
+    requests, go_on = [], threading.Event()
+
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"  # uvicorn also asks for lifespan events
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+        await answering(b"ok", requests)(scope, receive, send)
+
+    with serve_protocol(app) as (port, server), connect(port) as client:
+        client.sendall(GET * 2000)
+        until(lambda: server.server_state.connections)
+        (protocol,) = server.server_state.connections
+        until(lambda: len(protocol.pipeline) >= http_protocol.MAX_PIPELINED)
+        waiting = len(protocol.pipeline)
+        go_on.set()
+        received = receive_all(client)
+    assert waiting == http_protocol.MAX_PIPELINED
+    assert received.count(b"HTTP/1.1 200 ") == len(requests) == 1 + http_protocol.MAX_PIPELINED
+
+
+def test_response_to_a_closed_connection_ends_quietly_although_another_request_is_pipelined(serve_protocol, caplog):
+    ended = []
+
+    async def app(scope, _receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(20):
+            await send({"type": "http.response.body", "body": bytes(1_000_000), "more_body": True})
+        ended.append(True)
+
+    with serve_protocol(app, body_seconds=0.3) as (port, _), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        client.sendall(GET * 2)
+        until(lambda: ended or "Exception in ASGI application" in caplog.text)
+    assert ended == [True]
+
+
+def test_empty_headers_count_with_their_separators(serve_protocol):
+    with serve_protocol(answering(b"ok"), max_head_bytes=16_384) as (port, _), connect(port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * 5000 + b"\r\n")
+        assert receive_all(client).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_connections_that_never_read_their_responses_are_all_closed(serve_protocol, count):
+    """As shared/attacks/never_read_many.py: large responses fill the buffers of the kernel, and small ones wait in the process."""
+    requests = []
+    with serve_protocol(answering(bytes(1_000_000), requests), body_seconds=0.3) as (port, server):
+        clients = [socket.socket() for _ in range(count)]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", port))
+            client.sendall(GET * 10)
+        until(lambda: len(requests) >= count)
+        until(lambda: not server.server_state.connections)
+        for client in clients:
+            client.close()
