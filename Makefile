@@ -43,6 +43,7 @@ format: .venv/everything
 
 .venv/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Boxwright needs Python 3.11 or later. Name one: make PYTHON=python3.11"; exit 1; }
+	@echo "Installing Boxwright in .venv (0.25 GB). This can take a few minutes."
 	$(PYTHON) -m venv .venv
 	$(PIP) --editable .
 	touch $@

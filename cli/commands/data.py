@@ -92,11 +92,11 @@ def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> N
     from training.data.voc_layout import image_sets
 
     if errors and not fixed:
-        print_next_step(f"boxwright data check {dataset} --fix {dataset}-fixed")
+        print_next_step("boxwright", "data", "check", dataset, "--fix", f"{dataset}-fixed")
     elif fixed or "train" not in image_sets(dataset):
-        print_next_step(f"boxwright data split {fixed or dataset}")
+        print_next_step("boxwright", "data", "split", fixed or dataset)
     else:
-        print_next_step(f"boxwright data preview {dataset}")
+        print_next_step("boxwright", "data", "preview", dataset)
 
 
 @data_app.command("split")
@@ -130,7 +130,7 @@ def data_split(
         return
     print_split(result)
     typer.echo(f"Wrote {' and '.join(str(path) for path in paths)}")
-    print_next_step(f"boxwright data preview {dataset}")
+    print_next_step("boxwright", "data", "preview", dataset)
 
 
 @data_app.command("import")
@@ -194,7 +194,7 @@ def data_import(
     )
     for note in imported.notes:
         typer.echo(note)
-    print_next_step(f"boxwright data check {out}")
+    print_next_step("boxwright", "data", "check", out)
 
 
 @data_app.command("merge")
@@ -223,7 +223,7 @@ def data_merge(
         typer.echo(f"{count_of(merged.renamed, 'image')} renamed, because an earlier data set has an image of the same name.")
     if merged.partial:
         typer.echo(f"{count_of(merged.partial, 'image')} labelled for some of these labels only; see ImageSets/labelled.json.")
-    print_next_step(f"boxwright data check {out}")
+    print_next_step("boxwright", "data", "check", out)
 
 
 data_app.command("preview")(data_preview)

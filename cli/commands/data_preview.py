@@ -68,7 +68,7 @@ def data_preview(
     sizes = ", ".join(map(str, sorted({len(view.pixels) for view in views})))
     boxes = sum(int((view.truth.roles == Role.OBJECT).sum()) for view in views)
     typer.echo(f"{out}: {count_of(len(views), 'image')} of {sizes} pixels, {count_of(boxes, 'box')}.")
-    print_next_step(f"boxwright finetune {dataset}")
+    print_next_step("boxwright", "finetune", dataset)
 
 
 with_training_options(data_preview, AUGMENTATION_OPTIONS)

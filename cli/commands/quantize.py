@@ -67,7 +67,7 @@ def quantize_command(
     for name, text in facts.items():
         typer.echo(f"{name}: {text}")
     typer.echo(f"{out}: {out.stat().st_size:,} bytes.")
-    print_next_step(f"boxwright detect IMAGE --model {out}")
+    print_next_step("boxwright", "detect", "IMAGE", "--model", out)
 
 
 def _default_path(model: str) -> Path:

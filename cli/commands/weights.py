@@ -47,7 +47,7 @@ def weights_pull(
         print_error(f"interrupted. {kept}")
         raise typer.Exit(130) from None
     typer.echo(f"{path}: {path.stat().st_size:,} bytes.")
-    print_next_step(f"boxwright detect IMAGE --model {name}")
+    print_next_step("boxwright", "detect", "IMAGE", "--model", name)
 
 
 @weights_app.command("verify")
@@ -133,7 +133,7 @@ def weights_import(
         print_note(f"No --labels file was given: the classes are named {labels_of_model[0]!r} to {labels_of_model[-1]!r}.")
     typer.echo(f"{out}: {out.stat().st_size:,} bytes, {len(labels_of_model)} labels, {len(model.spec.network)} layers.")
     if labels_of_model:
-        print_next_step(f"boxwright detect IMAGE --model {out}")
+        print_next_step("boxwright", "detect", "IMAGE", "--model", out)
 
 
 @weights_app.command("info")

@@ -33,14 +33,15 @@ def train(run: "Run") -> "RunOutcome":
         typer.echo(f"{reason} Worker 0 has the results.")
         return outcome
     report = write_report(outcome.folder)
-    typer.echo(f"{reason} {_best(run, outcome)}")
+    best = describe_best(outcome, run.setup.config.watch, counts_false_alarms=bool(run.setup.remembered))
+    typer.echo(f"{reason} {best}")
     for sentence in describe_conclusion(run.folder.conclusion()):
         typer.echo(sentence)
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
-        print_next_step(f"boxwright finetune --resume {outcome.folder}")
+        print_next_step("boxwright", "finetune", "--resume", outcome.folder)
     elif outcome.best is not None:
-        print_next_step(f"boxwright detect IMAGE --model {outcome.folder / 'best.safetensors'}")
+        print_next_step("boxwright", "detect", "IMAGE", "--model", outcome.folder / "best.safetensors")
     return outcome
 
 
@@ -54,12 +55,19 @@ def find_rate(run: "Run") -> None:
     typer.echo(f"Loss at each learning rate: {plot}")
 
 
-def _best(run: "Run", outcome: "RunOutcome") -> str:
+def describe_best(outcome: "RunOutcome", watch: str, *, counts_false_alarms: bool) -> str:
+    """Return a sentence about the best validation.
+
+    Args:
+        outcome: The end of the run.
+        watch: `Config.watch`.
+        counts_false_alarms: Whether the validations subtract the share of false alarms.
+    """
     if outcome.best is None:
         return "The run was never validated."
-    measure = WATCHED[run.setup.config.watch]
-    measure += " minus false alarms" if run.setup.remembered and run.setup.config.watch != "loss" else ""
-    return f"Best {measure} {abs(outcome.best):.3f} at step {outcome.best_step}: {outcome.folder / 'best.safetensors'}"
+    measure, value = WATCHED[watch], -outcome.best if watch == "loss" else outcome.best
+    measure += " minus false alarms" if counts_false_alarms and watch != "loss" else ""
+    return f"Best {measure} {value:.3f} at step {outcome.best_step}: {outcome.folder / 'best.safetensors'}"
 
 
 def _train_with_display(run: "Run") -> "RunOutcome":

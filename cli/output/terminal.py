@@ -1,8 +1,10 @@
 """Messages on stderr: errors, log messages of the packages, and the next step."""
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -29,9 +31,15 @@ def print_note(text: str) -> None:
     typer.echo(escape_control_characters(text), err=True)
 
 
-def print_next_step(command: str) -> None:
-    """Suggest the next command on stderr."""
-    typer.secho(f"Next: {command}", dim=True, err=True)
+def print_next_step(*words: str | Path, unless: str = "") -> None:
+    """Suggest the next command on stderr, quoted for a shell.
+
+    Args:
+        words: The command and its arguments.
+        unless: A condition under which the command is not needed.
+    """
+    condition = f", unless {unless}" if unless else ""
+    typer.secho(f"Next{condition}: {shlex.join(map(str, words))}", dim=True, err=True)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -71,7 +71,7 @@ class Registry:
         name = self._default_in(served)
         if name is None or name not in served:
             missing = f"model {name[:80]!r}" if name else "model"
-            raise NoModel(f"No {missing} is loaded yet. Put a model into the model folder.", MODEL_RETRY_AFTER)
+            raise NoModel(f"No {missing} is loaded yet. Add one to the model folder with 'boxwright models add'.", MODEL_RETRY_AFTER)
         return served[name][0]
 
     def get(self, name: str | None, version: str | None = None) -> LoadedModel:

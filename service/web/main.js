@@ -138,7 +138,7 @@ function listen() {
   overlay.listen();
   highlight.listen();
   exporting.listen();
-  correct.listen();
+  correct.listen(choose);
   at("mode-detect").addEventListener("click", () => setMode(false));
   at("mode-correct").addEventListener("click", () => setMode(true));
   at("remove").addEventListener("click", () => remove(state.current));

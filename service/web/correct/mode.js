@@ -36,9 +36,10 @@ export function show() {
   return true;
 }
 
-export function listen() {
+/** choose(file) makes another image visible. */
+export function listen(choose) {
   pointer.listen();
-  keyboard.listen();
+  keyboard.listen(choose);
   panel.listen();
   downloads.listen(changed);
 }

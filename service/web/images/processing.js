@@ -10,7 +10,7 @@ export async function loadModels({ quiet = false } = {}) {
     for (const { name, version } of loaded) dropOutdatedResponses(name, version);
     state.models = loaded;
     if (!quiet) state.problem = null;
-    if (!loaded.length) state.problem = new Problem("No model is loaded", "The service waits for a model in its model folder.");
+    if (!loaded.length) state.problem = new Problem("No model is loaded", "Add one to the model folder with 'boxwright models add', then try again.");
     if (!currentModel()) state.model = loaded[0]?.name ?? null;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

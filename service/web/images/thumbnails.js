@@ -35,6 +35,16 @@ function add(file, choose, remove) {
   at("strip").append(item);
 }
 
+/** Scroll the thumbnails, but not the page, until this one is visible. */
+function reveal(thumbnail) {
+  const outer = at("strip").getBoundingClientRect();
+  const inner = thumbnail.getBoundingClientRect();
+  at("strip").scrollBy({
+    left: Math.min(0, inner.left - outer.left) + Math.max(0, inner.right - outer.right),
+    top: Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom),
+  });
+}
+
 function update(file, isCurrent, response) {
   const thumbnail = items.get(file).firstChild;
   const [image, name, mark] = thumbnail.children;
@@ -45,6 +55,7 @@ function update(file, isCurrent, response) {
   mark.textContent = { waiting: "…", refused: "!", answered: "", corrected: "✓" }[state];
   const meaning = { waiting: "waiting", refused: "not readable", answered: "ready", corrected: "corrected" }[state];
   thumbnail.ariaLabel = `${file.name}, ${meaning}`;
+  if (isCurrent && thumbnail.ariaCurrent !== "true") reveal(thumbnail);
   thumbnail.ariaCurrent = String(isCurrent);
   thumbnail.className = `thumbnail ${state}`;
 }

@@ -47,6 +47,43 @@ def test_every_action_works_with_the_keyboard_only(page, plain, first_label):
     assert download.value.suggested_filename == "corrected.zip"
 
 
+def test_page_keys_show_the_next_and_the_previous_image(page, plain):
+    page.correct(plain, CAT, COLLAGE)
+    page.tab.wait_for_load_state("networkidle")
+    name, keys = lambda: page.tab.inner_text("#file-name"), page.tab.keyboard
+    page.draw((100, 100), (200, 180), "thing")
+    keys.press("PageDown")
+    assert name() == "cat.jpg"
+    keys.press("PageDown")
+    assert name() == "collage.jpg"
+    keys.press("PageDown")
+    assert name() == "collage.jpg"
+    keys.press("PageUp")
+    keys.press("PageUp")
+    assert name() == "plain.png"
+    assert page.edited() == near([("thing", 100, 100, 200, 180)])
+    page.tab.click("#tool-undo")
+    keys.press("PageDown")  # the focus is on a button: the page scrolls
+    assert name() == "plain.png"
+
+
+def test_the_current_thumbnail_is_visible_on_a_small_screen(new_page, plain):
+    page = new_page(viewport={"width": 390, "height": 844}).open()
+    page.correct(plain, CAT, COLLAGE, CAT, COLLAGE, CAT)
+    page.tab.wait_for_load_state("networkidle")
+    page.tab.focus("#editor")
+    for key in ["PageDown"] * 5 + ["PageUp"] * 5:
+        page.tab.keyboard.press(key)
+        shown = page.tab.evaluate(
+            """() => {
+                const strip = document.querySelector("#strip").getBoundingClientRect();
+                const {left, right} = document.querySelector("#strip [aria-current=true]").getBoundingClientRect();
+                return left >= strip.left - 1 && right <= strip.right + 1;
+            }"""
+        )
+        assert shown
+
+
 def test_a_held_arrow_key_is_one_step_of_undo(page, plain):
     page.correct(plain)
     page.draw((100, 100), (200, 180), "thing")
