@@ -205,7 +205,7 @@ def upsampling_head(
     lateral: int = 128,
     finer: str | None = None,
 ) -> Network:
-    """A backbone and a head for small objects: coarse features are upsampled and joined with finer ones, once or twice.
+    """Build a backbone and a head for small objects: coarse features are upsampled and joined with finer ones, once or twice.
 
     It is a feature pyramid (Lin et al., arXiv 1612.03144) that uses only the finest level.
 
