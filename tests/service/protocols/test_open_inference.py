@@ -243,7 +243,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (plain(["AAAA"]) | {"inputs": []}, b"", None, "at least 1"),
         ({"inputs": plain(["AAAA"])["inputs"] * 2}, b"", None, "at most 1"),
         (plain(["AAAA"] * 17, shape=[16]), b"", None, "got 17"),
-        (plain([7]), b"", None, "an element must be a string with an image file in base64, got int"),
+        (plain([7]), b"", None, "an element must be a string with an image file in base64, got a number"),
         (plain(["?"]), b"", None, "an element is not base64"),
         (plain(None), b"", None, "either data or binary_data_size"),
         (plain([[["AAAA"], "AAAA"]]), b"", None, "an element must be"),
