@@ -72,16 +72,18 @@ def test_the_current_thumbnail_is_visible_on_a_small_screen(new_page, plain):
     page.correct(plain, CAT, COLLAGE, CAT, COLLAGE, CAT)
     page.tab.wait_for_load_state("networkidle")
     page.tab.focus("#editor")
-    for key in ["PageDown"] * 5 + ["PageUp"] * 5:
+    for key, number in [("PageDown", 1), ("PageDown", 2), ("PageDown", 3), ("PageDown", 4), ("PageDown", 5), ("PageUp", 4), ("PageUp", 3)]:
         page.tab.keyboard.press(key)
-        shown = page.tab.evaluate(
+        current = page.tab.evaluate(
             """() => {
                 const strip = document.querySelector("#strip").getBoundingClientRect();
-                const {left, right} = document.querySelector("#strip [aria-current=true]").getBoundingClientRect();
-                return left >= strip.left - 1 && right <= strip.right + 1;
+                const thumbnails = [...document.querySelectorAll("#strip .thumbnail")];
+                const number = thumbnails.findIndex((node) => node.ariaCurrent === "true");
+                const {left, right} = thumbnails[number].getBoundingClientRect();
+                return [number, left >= strip.left - 1 && right <= strip.right + 1];
             }"""
         )
-        assert shown
+        assert current == [number, True]
 
 
 def test_a_held_arrow_key_is_one_step_of_undo(page, plain):
