@@ -38,7 +38,10 @@ _COMPRESSIONS = frozenset((1, 5, JPEG_COMPRESSION, 8, 32773, 32946))  # none, LZ
 
 
 def parse_tiff(data: bytes) -> ImageFile:
-    """Rewrite the directory of the first page with only the entries that its pixels need."""
+    """Append a directory of the first page with only the entries that its pixels need.
+
+    The original directory stays, because values that have been checked may be inside it.
+    """
     order, offset, entries = read_directory(data)
     if offset < 8:
         raise DamagedImage("the TIFF is corrupt: its directory overlaps its header. Send the whole file.")
@@ -55,9 +58,10 @@ def parse_tiff(data: bytes) -> ImageFile:
     page.check_segments(data)
     directory = struct.pack(STRUCT_ORDER[order] + "H", len(kept))
     directory += b"".join(struct.pack(STRUCT_ORDER[order] + "HHI4s", *kept[tag]) for tag in sorted(kept)) + bytes(4)  # no next page
-    image_bytes = bytearray(data)
-    image_bytes[offset : offset + len(directory)] = directory
-    return ImageFile("TIFF", bytes(image_bytes), (page.width, page.height), page.work, read_orientation(data))
+    body = memoryview(data)[8:]
+    padding = bytes(len(data) & 1)  # directories begin at even offsets
+    header = data[:4] + struct.pack(STRUCT_ORDER[order] + "I", len(data) + len(padding))
+    return ImageFile("TIFF", b"".join((header, body, padding, directory)), (page.width, page.height), page.work, read_orientation(data))
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,11 @@ class _Page:
             raise DamagedImage("the TIFF does not state the lengths of its JPEG strips. Send the whole file.")
         if self._rows > 1 and self.segment_height % 8:
             raise DamagedImage(f"the TIFF has JPEG strips of {self.segment_height} rows; a multiple of 8 is needed. Save it again.")
+        segments = 0
         for offset, length in zip(self.offsets, self.lengths, strict=True):
-            check_embedded_jpeg(data[offset : offset + length], (self.segment_width, self.segment_height))
+            segments += check_embedded_jpeg(data[offset : offset + length], (self.segment_width, self.segment_height))
+            if segments > MAX_CHUNKS:
+                raise DamagedImage(f"the TIFF's JPEG {self._kind} have more than {MAX_CHUNKS:,} segments. Save it again.")
 
     @property
     def _kind(self) -> str:
