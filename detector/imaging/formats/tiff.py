@@ -38,17 +38,14 @@ _COMPRESSIONS = frozenset((1, 5, JPEG_COMPRESSION, 8, 32773, 32946))  # none, LZ
 
 
 def parse_tiff(data: bytes) -> ImageFile:
-    """Append a directory of the first page with only the entries that its pixels need.
-
-    The original directory stays, because values that have been checked may be inside it.
-    """
+    """Rewrite the directory of the first page with only the entries that its pixels need."""
     order, offset, entries = read_directory(data)
     if offset < 8:
         raise DamagedImage("the TIFF is corrupt: its directory overlaps its header. Send the whole file.")
     kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # of repeated tags the first applies
     for tag in _STRIP_TAGS if kept.keys() & (_TILE_TAGS - {TILE_LENGTHS}) else _TILE_TAGS:
         kept.pop(tag, None)  # libtiff would read the lengths of tiles as those of strips, and vice versa, and they are not checked
-    _check_entries(kept, order, len(data))
+    _check_entries(kept, order, offset, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
     if values.get(COMPRESSION, 1) not in _COMPRESSIONS:
         raise NotAnImage(f"the TIFF has compression method {values[259]}, which is not supported. Save it with LZW, Deflate, or none.")
@@ -58,10 +55,9 @@ def parse_tiff(data: bytes) -> ImageFile:
     page.check_segments(data)
     directory = struct.pack(STRUCT_ORDER[order] + "H", len(kept))
     directory += b"".join(struct.pack(STRUCT_ORDER[order] + "HHI4s", *kept[tag]) for tag in sorted(kept)) + bytes(4)  # no next page
-    body = memoryview(data)[8:]
-    padding = bytes(len(data) & 1)  # directories begin at even offsets
-    header = data[:4] + struct.pack(STRUCT_ORDER[order] + "I", len(data) + len(padding))
-    return ImageFile("TIFF", b"".join((header, body, padding, directory)), (page.width, page.height), page.work, read_orientation(data))
+    image_bytes = bytearray(data)
+    image_bytes[offset : offset + len(directory)] = directory
+    return ImageFile("TIFF", bytes(image_bytes), (page.width, page.height), page.work, read_orientation(data))
 
 
 @dataclass(frozen=True)
@@ -159,17 +155,23 @@ def _segment_tags(tiled: bool) -> tuple[int, int]:
     return (TILE_OFFSETS, TILE_LENGTHS) if tiled else (STRIP_OFFSETS, STRIP_LENGTHS)
 
 
-def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, length: int) -> None:
-    """Raise DamagedImage unless every value has a known type and a plausible count, and is inside the file."""
-    total = 0
+def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, directory: int, length: int) -> None:
+    """Raise DamagedImage unless every value has a known type and a plausible count, and is inside the file.
+
+    Values inside the directory are refused: the rewritten directory would change them after they have been checked.
+    """
+    total, directory_end = 0, directory + 2 + 12 * len(entries) + 4
     for tag, (_, kind, count, value) in entries.items():
         if kind not in TYPE_SIZES or not 1 <= count <= (MAX_CHUNKS if tag in _LIST_TAGS else 1):
             raise DamagedImage(f"the TIFF is corrupt: its tag {tag} has {count:,} values of type {kind}. Send the whole file.")
         size = count * TYPE_SIZES[kind]
         if size > 4:
             total += size
-            if max(total, int.from_bytes(value, order) + size) > length:
+            start = int.from_bytes(value, order)
+            if max(total, start + size) > length:
                 raise DamagedImage(f"the TIFF is truncated: its tag {tag} points past the end, at {length:,} bytes. Send the whole file.")
+            if start < directory_end and start + size > directory:
+                raise DamagedImage(f"the TIFF is corrupt: the values of its tag {tag} overlap its directory. Save it again.")
 
 
 def _numbers(data: bytes, entry: DirectoryEntry | None, order: ByteOrder) -> tuple[int, ...]:

@@ -284,8 +284,8 @@ def test_the_coefficients_of_a_sequential_jpeg_with_several_scans_are_announced(
     assert several.peak_bytes(416) - one.peak_bytes(416) >= several.coefficient_bytes
 
 
-def test_values_inside_the_directory_of_a_tiff_are_read_as_they_were_checked():
-    """The offsets of the strips are in an entry that the decoder does not need."""
+def test_a_tiff_with_values_inside_its_directory_is_refused():
+    """The offsets of the strips are in an entry that is dropped, so the decoder would read other offsets than those that were checked."""
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
     data = tiff(
         {
@@ -305,8 +305,9 @@ def test_values_inside_the_directory_of_a_tiff_are_read_as_they_were_checked():
     entry = data.index(struct.pack("<HHI", 273, 4, 2))
     (array,) = struct.unpack_from("<I", data, entry + 8)
     inside = data[:14] + data[array : array + 8] + data[22 : entry + 8] + struct.pack("<I", 14) + data[entry + 12 :]
-    for variant in (data, inside):
-        np.testing.assert_array_equal(read_image(variant)[..., 0], pixels)
+    np.testing.assert_array_equal(read_image(data)[..., 0], pixels)
+    with pytest.raises(DamagedImage, match="overlap its directory"):
+        read_image(inside)
 
 
 ROTATED = Image.Exif()
