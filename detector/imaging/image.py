@@ -137,7 +137,7 @@ def _decode(file: ImageFile, min_side: int | None) -> Image.Image:
     image = _load(file, min_side)
     if file.format == "JPEG" and _may_lack_pixels(image, file.size[1]):
         filled = replace(file, image_bytes=alternative_end(file.image_bytes))
-        # A progressive file takes about the same time at every scale, so the first image is used again.
+        # A file with several scans takes about the same time at every scale, so the first image is used again.
         pair = (image, _load(filled, min_side)) if file.coefficient_bytes else (_load(file, 1), _load(filled, 1))
         if not _equal_pixels(*pair):
             raise OSError("truncated: pixels are missing before the end marker")

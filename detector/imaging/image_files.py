@@ -48,14 +48,14 @@ _PARSERS: dict[ImageFormat, tuple[re.Pattern[bytes], Callable[[bytes], ImageFile
     "BMP": (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), parse_bmp),
     "TIFF": (re.compile(rb"II\*\0|MM\0\*"), parse_tiff),
 }
-_OTHER_FILES = {
+_OTHER_FILES = {  # white space is limited, because a search in 20 MB of it would stop all threads
     "HEIC or AVIF, which some phones write": re.compile(rb".{4}ftyp(hei|hev|mif|msf|avi)", re.DOTALL),
     "a video": re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL),
     "a PDF": re.compile(rb"%PDF"),
     "a ZIP archive": re.compile(rb"PK\x03\x04"),
     "compressed with gzip": re.compile(rb"\x1f\x8b"),
-    "a URL, and URLs are not downloaded": re.compile(rb"\s*(?i:https?|ftp|file|s3)://"),
-    "an XML, SVG or HTML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!doctype|!--|svg|html|annotation)", re.IGNORECASE),
+    "a URL, and URLs are not downloaded": re.compile(rb"\s{0,100}(?i:https?|ftp|file|s3)://"),
+    "an XML, SVG or HTML document": re.compile(rb"(\xef\xbb\xbf)?\s{0,100}<(\?xml|!doctype|!--|svg|html|annotation)", re.IGNORECASE),
     "damaged: its bytes were converted to text, which corrupts them": re.compile(
         rb"\xef\xbf\xbd(\xef\xbf\xbd){2}|\xef\xbf\xbdPNG|\xc3\xbf\xc3\x98\xc3\xbf|\xc2\x89PNG"  # UTF-8 of U+FFFD, or of bytes as Latin-1
     ),

@@ -6,10 +6,12 @@ it would stop the event loop. The child has a lower priority and limits of its p
 The child receives pickled arguments. It answers with a line of JSON and raw pixels, because the parent must not trust it.
 """
 
+import ctypes
 import json
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -44,6 +46,8 @@ NICENESS = 5
 """Lowers the child's priority: busy threads of the service get three times its share of a core."""
 COMMAND = "from service.inference.decoder_process import run_child; run_child()"
 BAND_BYTES = 2**20
+SET_PARENT_DEATH_SIGNAL = 1
+"""Option of Linux's prctl: the kernel sends this process a signal when its parent ends."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[Pre
         ImageError: The image cannot be decoded, or the child process failed.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen([sys.executable, "-c", COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as child:
+    command = [sys.executable, "-c", COMMAND, str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as child:
         cancellation.watch(child)
         assert child.stdin is not None
         assert child.stdout is not None
@@ -152,7 +157,9 @@ def _image_error(name: str, message: str) -> ImageError:
 
 
 def run_child() -> None:
-    """Decode the image that stdin describes, and write it to stdout."""
+    """Decode the image that stdin describes, and write it to stdout. The argument of the command is the parent's process id."""
+    if sys.platform == "linux":
+        _end_with_parent(int(sys.argv[1]))
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         os.nice(NICENESS)
@@ -175,6 +182,13 @@ def run_child() -> None:
         for top in range(0, size[1], rows):
             output.write(image.crop((0, top, size[0], min(top + rows, size[1]))).tobytes())
     output.flush()
+
+
+def _end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, even if the parent is killed."""
+    ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended before the call
+        sys.exit(1)
 
 
 def _limit_memory(count: int) -> None:

@@ -99,7 +99,8 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._refused:
-            super().on_header(name, value)
+            if self._reading_head:  # else a trailer, which must not become a header (RFC 9110, section 6.5.1)
+                super().on_header(name, value)
             self._count_head(len(name) + len(value) + HEADER_OVERHEAD)
 
     def on_headers_complete(self) -> None:

@@ -32,7 +32,7 @@ class ImageFile:
     endings: tuple[bytes, ...] = ()
     """Alternative last bytes of a JPEG without an end marker. The file is complete if the pixels are equal with each of them."""
     received_bytes: int = 0  # size of the file, with metadata
-    coefficient_bytes: int = 0  # of a progressive JPEG, which the decoder keeps in memory at every scale
+    coefficient_bytes: int = 0  # of a JPEG with several scans, which the decoder keeps in memory at every scale
     huffman_groups: int = 0  # of a lossless WebP, at most; each has tables of 5 to 20 kB, whatever the number of pixels
 
     @property

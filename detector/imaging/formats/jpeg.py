@@ -14,6 +14,9 @@ MAX_SCANS = 64
 MAX_STRIP_SEGMENTS = 16
 """Segments before the pixels of one strip of a TIFF. Encoders write at most 10, and a file may have 100,000 strips."""
 
+MAX_HEADER_BYTES = 2**18
+"""Bytes of all segments that the decoder gets. 64 scans with tables have 70,000. Pillow reads quantization tables in Python code."""
+
 BLOCK_OVERHEAD = 8
 """Cost of visiting an 8 x 8 block in a scan, as a number of coefficients. A scan of few coefficients still visits every block."""
 
@@ -78,7 +81,8 @@ class _Frame:
 
     @property
     def coefficient_bytes(self) -> int:
-        return 2 * 64 * sum(self.blocks.values()) if self.progressive else 0
+        several_scans = self.progressive or self.scans > 1
+        return 2 * 64 * sum(self.blocks.values()) if several_scans else 0
 
     def check_complete(self, *, ended: bool) -> None:
         """Raise DamagedImage if a scan is missing. An image with an end marker may lack refinements."""
@@ -96,6 +100,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
     view, position = memoryview(data), 2
     frame: _Frame | None = None
     orientation: int | None = None
+    header_bytes = 0
     for _ in range(MAX_CHUNKS):
         match = _MARKER.search(data, position)
         scanning = frame is not None and frame.scans > 0
@@ -124,6 +129,9 @@ def parse_jpeg(data: bytes) -> ImageFile:
             raise DamagedImage(f"the JPEG is truncated or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
         if marker in _KEPT:
             parts.append(segment)
+            header_bytes += len(segment)
+            if header_bytes > MAX_HEADER_BYTES:
+                raise DamagedImage(f"the JPEG has more than {MAX_HEADER_BYTES:,} bytes of headers and tables. Save it again.")
         position = end + len(segment)
     raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it again.")
 
@@ -157,10 +165,13 @@ def alternative_end(data: bytes) -> bytes:
     return data.removesuffix(_END) + _ENDINGS[0]
 
 
-def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
-    """Raise DamagedImage unless a strip or tile of a TIFF is a JPEG of at most `max_size` with one scan per component."""
+def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> int:
+    """Return the number of segments up to the frame header of a JPEG strip or tile of a TIFF.
+
+    Raises DamagedImage unless it is a JPEG of at most `max_size` with one scan per component.
+    """
     position = 2
-    for _ in range(MAX_STRIP_SEGMENTS):
+    for count in range(1, MAX_STRIP_SEGMENTS + 1):
         match = _MARKER.search(data, position)
         if match is None or match[1][0] == START_OF_SCAN:
             break
@@ -172,7 +183,7 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> None:
             frame = _Frame.parse(match[1][0], segment)
             fits = frame.size[0] <= max_size[0] and frame.size[1] <= max_size[1]
             if fits and not frame.progressive and data.count(b"\xff\xda") <= len(frame.blocks):
-                return
+                return count
             break
         position = match.start() + len(segment)
     raise DamagedImage(

@@ -45,7 +45,7 @@ def parse_tiff(data: bytes) -> ImageFile:
     kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # of repeated tags the first applies
     for tag in _STRIP_TAGS if kept.keys() & (_TILE_TAGS - {TILE_LENGTHS}) else _TILE_TAGS:
         kept.pop(tag, None)  # libtiff would read the lengths of tiles as those of strips, and vice versa, and they are not checked
-    _check_entries(kept, order, len(data))
+    _check_entries(kept, order, offset, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
     if values.get(COMPRESSION, 1) not in _COMPRESSIONS:
         raise NotAnImage(f"the TIFF has compression method {values[259]}, which is not supported. Save it with LZW, Deflate, or none.")
@@ -140,8 +140,11 @@ class _Page:
             raise DamagedImage("the TIFF does not state the lengths of its JPEG strips. Send the whole file.")
         if self._rows > 1 and self.segment_height % 8:
             raise DamagedImage(f"the TIFF has JPEG strips of {self.segment_height} rows; a multiple of 8 is needed. Save it again.")
+        segments = 0
         for offset, length in zip(self.offsets, self.lengths, strict=True):
-            check_embedded_jpeg(data[offset : offset + length], (self.segment_width, self.segment_height))
+            segments += check_embedded_jpeg(data[offset : offset + length], (self.segment_width, self.segment_height))
+            if segments > MAX_CHUNKS:
+                raise DamagedImage(f"the TIFF's JPEG {self._kind} have more than {MAX_CHUNKS:,} segments. Save it again.")
 
     @property
     def _kind(self) -> str:
@@ -152,17 +155,23 @@ def _segment_tags(tiled: bool) -> tuple[int, int]:
     return (TILE_OFFSETS, TILE_LENGTHS) if tiled else (STRIP_OFFSETS, STRIP_LENGTHS)
 
 
-def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, length: int) -> None:
-    """Raise DamagedImage unless every value has a known type and a plausible count, and is inside the file."""
-    total = 0
+def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, directory: int, length: int) -> None:
+    """Raise DamagedImage unless every value has a known type and a plausible count, and is inside the file.
+
+    Values inside the directory are refused: the rewritten directory would change them after they have been checked.
+    """
+    total, directory_end = 0, directory + 2 + 12 * len(entries) + 4
     for tag, (_, kind, count, value) in entries.items():
         if kind not in TYPE_SIZES or not 1 <= count <= (MAX_CHUNKS if tag in _LIST_TAGS else 1):
             raise DamagedImage(f"the TIFF is corrupt: its tag {tag} has {count:,} values of type {kind}. Send the whole file.")
         size = count * TYPE_SIZES[kind]
         if size > 4:
             total += size
-            if max(total, int.from_bytes(value, order) + size) > length:
+            start = int.from_bytes(value, order)
+            if max(total, start + size) > length:
                 raise DamagedImage(f"the TIFF is truncated: its tag {tag} points past the end, at {length:,} bytes. Send the whole file.")
+            if start < directory_end and start + size > directory:
+                raise DamagedImage(f"the TIFF is corrupt: the values of its tag {tag} overlap its directory. Save it again.")
 
 
 def _numbers(data: bytes, entry: DirectoryEntry | None, order: ByteOrder) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ def jpeg_file(rng, max_pixels):
     segments = [b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block for block in [exif(rng)[:65_000]] * rng.choice([0, 1, 50])]
     segments += [b"\xff\xe2\xff\xff" + bytes(65_533)] * rng.choice([0, 1, 60])  # colour profile
     segments += [b"\xff\xfe\0\2"] * rng.choice([0, 1, 1, 1, 90_000, 100_001])
-    segments += tables * rng.choice([1, 1, 1000])
+    segments += tables * rng.choice([1, 1, 1, 1, 1, 1, 200, 50_000])
     if rng.random() < 0.3:
         segments.append(b"\xff\xdd\0\4" + struct.pack(">H", rng.choice([1, 100, 65_535])))
     header = struct.pack(">HBHHB", 8 + 3 * count, 8, height, width, count)
@@ -157,6 +157,8 @@ def tiff_file(rng, max_pixels):
         256: [width], 257: [height], 258: [bits] * samples, 259: [compression], 262: [2 if samples >= 3 else 1], 277: [samples],
         284: [planar], 34675: list(bytes(rng.choice([1, MB]))),
     }  # fmt: skip
+    if rng.random() < 0.2:
+        entries[rng.choice([273, 279, 322, 325])] = [1]  # strips and tiles in one directory
     entries |= {322: [tile[0]], 323: [tile[1]], 324: offsets, 325: [len(payload)] * count} if tile else {
         278: [rows], 273: offsets, 279: [len(payload)] * count
     }  # fmt: skip
@@ -174,7 +176,39 @@ def tiff_file(rng, max_pixels):
     return b"II*\0\x08\0\0\0" + directory + extra + payload * (1 if shared else count), width * height
 
 
-BUILDERS = {"jpeg": jpeg_file, "png": png_file, "gif": gif_file, "bmp": bmp_file, "webp": webp_file, "tiff": tiff_file}
+def tiff_jpeg_file(rng, max_pixels):
+    """Strips of JPEG with extreme numbers of segments and scans."""
+    out = io.BytesIO()
+    width = rng.choice([8, 64, 1000])
+    Image.new("L", (width, 8), 200).save(out, "JPEG")
+    encoded = out.getvalue()
+    start = encoded.index(b"\xff\xda")
+    before, after = (b"\xff\xe0\0\2" * rng.choice([0, 0, 8, 16, 10_000]) for _ in range(2))
+    scans = encoded[start:-2] * rng.choice([1, 1, 1, 2, 100])
+    strip = encoded[:2] + before + encoded[2:start] + after + scans + encoded[-2:]
+    count = max(1, min(rng.choice([1, 100, 8191]), max_pixels // (8 * width), MAX_FILE // (len(strip) + 8)))
+    scalars = {256: width, 257: 8 * count, 258: 8, 259: 7, 262: 1, 277: 1, 278: 8}
+    end = 8 + 2 + 12 * (len(scalars) + 2) + 4
+    first = end + 8 * count
+    offsets = [first + index * len(strip) for index in range(count)]
+    lists = {273: (end, offsets), 279: (end + 4 * count, [len(strip)] * count)}
+    if count == 1:
+        lists = {tag: (values[0], values) for tag, (_, values) in lists.items()}
+    entries = {tag: (1, value) for tag, value in scalars.items()} | {tag: (count, at) for tag, (at, _) in lists.items()}
+    directory = b"".join(struct.pack("<HHII", tag, 4, number, value) for tag, (number, value) in sorted(entries.items()))
+    values = b"".join(struct.pack(f"<{count}I", *numbers) for _, numbers in lists.values())
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4) + values + strip * count, 8 * width * count
+
+
+BUILDERS = {
+    "jpeg": jpeg_file,
+    "png": png_file,
+    "gif": gif_file,
+    "bmp": bmp_file,
+    "webp": webp_file,
+    "tiff": tiff_file,
+    "tiff of jpeg": tiff_jpeg_file,
+}
 
 
 def check_costs(build, seeds, max_pixels, meter):

@@ -124,6 +124,20 @@ def many_segments(count):
     return strips(count, compression=7, payload=strip * count, offsets=offsets, lengths=[len(strip)] * count)
 
 
+def strips_with_segments(count, segments):
+    """Build JPEG strips of 16 x 8 pixels with this number of empty application segments each."""
+    strip = b"\xff\xd8" + b"\xff\xe0\0\2" * segments + jpeg_of(Image.new("L", (16, 8)))[2:]
+    offsets = [len(strip) * index for index in range(count)]
+    return strips(count, compression=7, payload=strip * count, offsets=offsets, lengths=[len(strip)] * count)
+
+
+def quantization_tables(count):
+    """Build a JPEG of 16 x 16 pixels that defines one quantization table again and again."""
+    data = jpeg(16, 16, ONE_SCAN)
+    segment = b"\xff\xdb" + struct.pack(">H", 2 + 65 * 1000) + (b"\0" + b"\1" * 64) * 1000
+    return data[:2] + segment * (count // 1000) + data[2:]
+
+
 def jpeg_of(channel):
     out = io.BytesIO()
     channel.save(out, "JPEG")
@@ -159,6 +173,9 @@ SHARED = zeros(16 * 976 * 3)
         pytest.param(overlapping_strips(2000, None), "the TIFF is truncated or corrupt", id="strips without lengths"),
         pytest.param(overlapping_tiles(2000), "the TIFF is truncated or corrupt", id="lengths of tiles in the tag for strips"),
         pytest.param(many_segments(20), "too many segments", id="segments of JPEG strips"),
+        pytest.param(strips_with_segments(8000, 12), "JPEG strips have more than 100,000 segments", id="segments of all JPEG strips"),
+        pytest.param(quantization_tables(300_000), "bytes of headers", id="quantization tables"),
+        pytest.param(b" " * 20_000_000, "the image format is unknown", id="white space"),
         pytest.param(tiled_tiff((64, 64), (64, 64), 3, SHARED, [0, 1], [9, 9]), r"needs 1 tiles and has 2", id="surplus tiles"),
     ],
 )
@@ -257,6 +274,40 @@ def test_the_largest_number_of_huffman_groups_of_a_lossless_webp_is_announced(si
         out = io.BytesIO()
         Image.new("RGB", size).save(out, "WEBP", method=0, **options)
         assert open_image_file(out.getvalue()).huffman_groups == expected
+
+
+def test_the_coefficients_of_a_sequential_jpeg_with_several_scans_are_announced():
+    """The decoder keeps the coefficients of the whole image, also at reduced scale."""
+    several, one = (open_image_file(jpeg(4000, 3000, scans)) for scans in (THREE_SCANS, ONE_SCAN))
+    assert several.coefficient_bytes == 2 * 3 * 4000 * 3000
+    assert one.coefficient_bytes == 0
+    assert several.peak_bytes(416) - one.peak_bytes(416) >= several.coefficient_bytes
+
+
+def test_a_tiff_with_values_inside_its_directory_is_refused():
+    """The offsets of the strips are in an entry that is dropped, so the decoder would read other offsets than those that were checked."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    data = tiff(
+        {
+            254: (4, [0]),
+            256: (4, [16]),
+            257: (4, [16]),
+            258: (3, [8]),
+            259: (3, [1]),
+            262: (3, [1]),
+            273: (4, [("payload", 0), ("payload", 128)]),
+            277: (3, [1]),
+            278: (4, [8]),
+            279: (4, [128, 128]),
+        },
+        pixels.tobytes(),
+    )
+    entry = data.index(struct.pack("<HHI", 273, 4, 2))
+    (array,) = struct.unpack_from("<I", data, entry + 8)
+    inside = data[:14] + data[array : array + 8] + data[22 : entry + 8] + struct.pack("<I", 14) + data[entry + 12 :]
+    np.testing.assert_array_equal(read_image(data)[..., 0], pixels)
+    with pytest.raises(DamagedImage, match="overlap its directory"):
+        read_image(inside)
 
 
 ROTATED = Image.Exif()

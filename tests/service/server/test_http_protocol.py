@@ -277,6 +277,22 @@ def test_response_to_a_closed_connection_ends_quietly_although_another_request_i
     assert ended == [True]
 
 
+def test_trailers_do_not_become_headers(serve_protocol):
+    """They arrive after the headers have been checked (RFC 9110, section 6.5.1)."""
+    names = []
+
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+        await answering(b"ok")(scope, receive, send)
+        names.extend(name for name, _ in scope["headers"])
+
+    with serve_protocol(app) as (port, _), connect(port) as client:
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head + b"1\r\nx\r\n0\r\nX-Api-Key: key\r\nX-Last: last\r\n\r\n" + GET)
+        assert [receive_answer(client)[1] for _ in range(2)] == [b"ok", b"ok"]
+    assert names == [b"host", b"transfer-encoding", b"host"]
+
+
 def test_empty_headers_count_with_their_separators(serve_protocol):
     with serve_protocol(answering(b"ok"), max_head_bytes=16_384) as (port, _), connect(port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * 5000 + b"\r\n")

@@ -1,5 +1,6 @@
 """SIGTERM under load: the service reports that it is not ready, finishes its requests, and exits."""
 
+import io
 import signal
 import socket
 import subprocess
@@ -8,8 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
+_FILE = io.BytesIO()
+Image.new("RGB", (2000, 1100)).save(_FILE, "WEBP", quality=1, method=0)
+HEAVY = _FILE.getvalue()
+"""A WebP that a child process decodes."""
 
 
 def read_answer(client):
@@ -74,6 +80,29 @@ settings = read_settings(model=sys.argv[1], port=0, grace_seconds=3, notice_seco
 run_server(create_app(load_registry(settings), settings), settings)
 """
 
+DECODING_CHILD = """
+import sys
+import service.inference.decoder_process as decoder_process
+from cli.commands.serve import load_registry
+from service.app import create_app
+from service.server.uvicorn_server import run_server
+from service.settings import read_settings
+
+decoder_process.COMMAND = '''
+import ctypes, sys
+import service.inference.decoder_process as decoder_process
+
+def block(*_):
+    print("child is decoding", file=sys.stderr, flush=True)
+    ctypes.PyDLL(None).sleep(600)  # native code that keeps the interpreter lock
+
+decoder_process.decode_file = block
+decoder_process.run_child()
+'''
+settings = read_settings(model=sys.argv[1], port=0, grace_seconds=4, notice_seconds=0)
+run_server(create_app(load_registry(settings), settings), settings)
+"""
+
 KILLED = """
 import ctypes, sys, time
 from service.server import hard_exit
@@ -111,6 +140,22 @@ def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(mode
         process.kill()
         log = process.communicate()[0]
     assert "the grace time is over" in log
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_child_process_that_decodes_an_image_ends_with_the_service(model_file, end):
+    if end == signal.SIGKILL and sys.platform != "linux":
+        pytest.skip("only Linux ends the child of a killed process")
+    process = start_script(DECODING_CHILD, model_file)
+    try:
+        port = int(read_until(process, "running on http://").partition("http://")[2].partition(" ")[0].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(HEAVY) + HEAVY)
+            read_until(process, "child is decoding")
+            process.send_signal(end)
+            process.communicate(timeout=30)  # until the child, too, has closed the pipe of its log
+    finally:
+        process.kill()
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers of the kernel")
