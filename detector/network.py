@@ -197,29 +197,22 @@ def yolov2(
 
 
 def upsampling_head(
-    labels: Sequence[str],
-    *,
-    backbone: Backbone | None = None,
-    anchors: int = 5,
-    filters: int = 256,
-    lateral: int = 128,
-    finer: str | None = None,
+    labels: Sequence[str], *, backbone: Backbone | None = None, anchors: int = 5, filters: int = 256, lateral: int = 128
 ) -> Network:
-    """Build a backbone and a head for small objects: coarse features are upsampled and joined with finer ones, once or twice.
+    """Build a backbone and a head of stride 16 for small objects: coarse features are upsampled and joined with finer ones.
 
-    It is a feature pyramid (Lin et al., arXiv 1612.03144) that uses only the finest level.
+    It is a feature pyramid (Lin et al., arXiv 1612.03144) that uses only the finer level.
 
     Args:
         labels: Classes; the head has `anchors * (5 + len(labels))` outputs.
         backbone: Darknet19 if not given.
         anchors: Number of anchors.
-        filters: Filters of the head's 3x3 convolutions at the backbone's stride and half of it; half as many at a quarter of it.
-        lateral: Filters of the 1x1 convolution that reads the backbone's passthrough.
-        finer: Layer with a quarter of the backbone's stride. The head upsamples a second time and joins its features with this layer.
+        filters: Width of the head's three 3x3 convolutions.
+        lateral: Filters of the 1x1 convolution that reads the finer features.
     """
     backbone = backbone or darknet19()
     first = 8 if any(layer.name == "conv7" for layer in backbone.layers) else 7  # the tiny backbone already has a conv7
-    pyramid: list[Layer] = [
+    return (
         *backbone.layers,
         Conv(f"conv{first}", filters),
         Upsample("upsample"),
@@ -227,20 +220,9 @@ def upsampling_head(
         Conv("conv5a", lateral, size=1),
         Route("concat", ("conv5a", "upsample")),
         Conv(f"conv{first + 1}", filters),
-    ]
-    if finer is None:
-        pyramid += [Conv(f"conv{first + 2}", filters)]
-    else:
-        pyramid += [
-            Conv("reduce", 3 * filters // 8, size=1),  # reads fewer channels than it has: the next layers have four times as many cells
-            Upsample("upsample_fine"),
-            Route("lateral_fine", (finer,)),
-            Conv("conv4a", lateral // 2, size=1),
-            Route("concat_fine", ("conv4a", "upsample_fine")),
-            Conv(f"conv{first + 2}", filters // 2),
-            Conv(f"conv{first + 3}", filters // 2),
-        ]
-    return (*pyramid, Conv("linear", anchors * (5 + len(labels)), size=1, normalize=False, activation="linear"))
+        Conv(f"conv{first + 2}", filters),
+        Conv("linear", anchors * (5 + len(labels)), size=1, normalize=False, activation="linear"),
+    )
 
 
 def tiny_yolov2(labels: Sequence[str], *, anchors: int = 5, filters: int = 1024) -> Network:

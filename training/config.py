@@ -78,9 +78,9 @@ class Config(BaseModel):
         "model", description="Network of the initial model, or an untrained backbone with a new YOLOv2 head."
     )
     width: float = Field(1.0, gt=0, le=4, description="Multiply the filters of an untrained darknet19 by this factor.")
-    head: Literal["keep", "yolov2", "fine", "finest"] = Field(
+    head: Literal["keep", "yolov2", "fine"] = Field(
         "keep",
-        description="Keep the model's head or make one: yolov2 (stride 32), or for small objects fine (stride 16) or finest (8).",
+        description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
     )
     head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
     freeze: str = Field(

@@ -60,12 +60,6 @@ def test_an_upsampling_head_has_twice_as_many_cells_as_its_backbone_on_each_axis
     assert (spec.grid, spec.stride, spec.size_multiple) == (26, 16, 32)
 
 
-@pytest.mark.parametrize(("backbone", "finer"), [(darknet19(), "conv4_3"), (efficientnet_lite0(), "block6_expand")])
-def test_an_upsampling_head_with_a_finer_layer_has_four_times_as_many_cells_as_its_backbone_on_each_axis(backbone, finer):
-    network = upsampling_head(VOC, backbone=backbone, filters=64, finer=finer)
-    assert list(output_shapes(network, 416).values())[-1] == Shape(52, 125)
-
-
 def test_an_input_size_that_the_coarsest_layer_does_not_divide_is_refused():
     network = upsampling_head(VOC, backbone=efficientnet_lite0(), filters=64)
     with pytest.raises(NetworkError, match="routed layers must have equal sides, got conv5a 19, upsample 18"):

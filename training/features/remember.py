@@ -18,7 +18,7 @@ from training.features.memory import Memory, RememberedImage, select_balanced
 from training.features.split_point import StoredLayer, feature_layers, stored_layers
 from training.modeling.transfer import backbone_layers
 
-ROUNDING_STEP = 1.0
+ROUNDING_STEP = 0.5
 """Rounding step of features, relative to their standard deviation. docs/training.md has the measurements."""
 BASIS_IMAGES = 100
 """Images from which the principal components are computed."""

@@ -51,7 +51,6 @@ def build_initial_model(
     if wrong := [size for size in sizes if size % model.spec.size_multiple]:
         raise ConfigError(f"sizes: {wrong[0]} is not a multiple of {model.spec.size_multiple}, as the network's input size must be.")
     model = replace(model, spec=replace(model.spec, input_size=max(sizes[-1], min_input_size)))
-    detector = model
     if model.spec.is_detector and config.head != "keep":
         model = without_head(model)
     anchors, reinitialised = model.spec.anchors, frozenset[str]()
@@ -59,7 +58,7 @@ def build_initial_model(
         stride = model.spec.stride if model.spec.is_detector else head_stride(model, config)
         anchors = cluster_anchors(box_sizes(train, model.spec, stride), len(anchors) or config.anchor_count, config.seed)
     if not model.spec.is_detector:
-        model, reinitialised = with_head(model, labels, anchors, config, detector)
+        model, reinitialised = with_head(model, labels, anchors, config)
     if config.network != "model":
         reinitialised = frozenset(layer.name for layer in model.spec.network if isinstance(layer, Conv))
     return transfer(model, labels, anchors, config, reinitialised)

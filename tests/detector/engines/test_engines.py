@@ -65,13 +65,6 @@ def test_a_network_with_an_upsampling_head_is_the_same_in_all_engines(random_arr
     assert load_engine(model)(images(64)).shape == (2, 4, 4, 2, 7)
 
 
-def test_a_network_that_upsamples_twice_is_the_same_in_all_engines(random_arrays):
-    network = upsampling_head(("a", "b"), backbone=efficientnet_lite0(), filters=16, lateral=8, anchors=2, finer="block6_expand")
-    model = Model("finest", ModelSpec(("a", "b"), ((1.0, 1.0), (2.0, 3.0)), network, 64), random_arrays(network, 3))
-    assert_engines_agree(model)
-    assert load_engine(model)(images(64)).shape == (2, 8, 8, 2, 7)
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_all_engines_agree_on_every_activation(activation, random_arrays):
     assert_engines_agree(model_of(random_arrays, Conv("a", 6, activation=activation, stride=4, size=4, padding=(0, 0)), Conv("b", 3)))

@@ -48,19 +48,6 @@ def test_a_fine_head_replaces_that_of_a_detector_on_the_same_backbone(stem, rect
     assert load_engine(best)(np.zeros((1, 96, 96, 3), np.float32)[:, :64, :64]).shape == (1, 4, 4, 4, 7)
 
 
-def test_the_finest_head_has_stride_8_and_keeps_the_hidden_layers_that_the_fine_head_has_too(stem, rectangles, tmp_path):
-    fine, _ = with_head(stem, ("a", "b"), ANCHORS, Config(head="fine", head_filters=16))
-    settings = {"epochs": 1, "sizes": "64", "batch_size": 3, "head": "finest", "head_filters": 16, "anchor_count": 4}
-    run = Run.new(Task(str(rectangles), "train", "val", None), Config.of(settings), fine, tmp_path)
-    spec, initial = run.trainer.spec, run.trainer.start
-    assert (spec.stride, spec.size_multiple, len(spec.anchors)) == (8, 32, 4)
-    assert initial.reinitialised == {"reduce", "conv4a", "conv9", "conv10", "linear"}
-    for layer in ("conv7", "conv5a", "conv8"):
-        np.testing.assert_array_equal(initial.model.arrays[f"{layer}/kernel"], fine.arrays[f"{layer}/kernel"])
-    best = load_model(run.train().folder / "last.safetensors")
-    assert load_engine(best)(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 8, 8, 4, 7)
-
-
 def test_an_input_size_must_be_a_multiple_of_the_largest_stride(stem, rectangles, tmp_path):
     task = Task(str(rectangles), "train", "val", None)
     with pytest.raises(ConfigError, match="sizes: 80 is not a multiple of 32, as the network's input size must be"):
@@ -70,7 +57,7 @@ def test_an_input_size_must_be_a_multiple_of_the_largest_stride(stem, rectangles
 def test_a_backbone_of_one_resolution_has_no_passthrough_layer(random_arrays):
     network = (Conv("conv1", 4),)
     flat = Model("flat", ModelSpec((), (), network, input_size=32), random_arrays(network, 1))
-    with pytest.raises(ConfigError, match="flat: the head requires a layer with 2 times as many cells per side"):
+    with pytest.raises(ConfigError, match="flat: the head's passthrough requires a layer with twice as many cells per side"):
         with_head(flat, ("a",), ANCHORS, Config())
 
 
