@@ -113,7 +113,7 @@ def test_unreadable_images_are_counted_and_listed(finished):
     assert {name: row["kind"] for name, row in rows.items() if row["kind"]} == UNREADABLE
     for name in UNREADABLE:
         assert rows[name]["detections"] is rows[name]["width"] is None
-        assert f"{rows[name]['image']}: {rows[name]['problem']}" in finished["messages"]
+        assert f"{rows[name]['photo']}: {rows[name]['problem']}" in finished["messages"]
     summary = finished["summary"]
     assert (summary["photos"], summary["unread"]) == (VALID_IMAGES + len(UNREADABLE), len(UNREADABLE))
     assert summary["problems"] == dict.fromkeys(UNREADABLE.values(), 1)

@@ -85,7 +85,11 @@ class Trainer:
 
     def _parameter_groups(self, frozen: frozenset[str]) -> list[ParameterGroup]:
         """The trained variables, grouped by learning rate and by whether they are frozen at first."""
-        factors = {"new": 1.0, "head": self.config.head_rate, "backbone": self.config.backbone_rate}
+        factors = {
+            "new": 1.0,
+            "head": 1.0 if self.config.head_rate is None else self.config.head_rate,
+            "backbone": self.config.backbone_rate,
+        }
         groups: dict[tuple[str, bool], list[Any]] = {(part, late): [] for part in factors for late in (False, True)}
         for layer in self.spec.network:
             if isinstance(layer, Conv):

@@ -91,6 +91,21 @@ class _Frame:
             raise DamagedImage("the JPEG is truncated or corrupt (it lacks scans). Send the whole file.")
 
 
+def _frame_after(frame: _Frame | None, marker: int, segment: bytes) -> _Frame | None:
+    """Return the frame after a segment, with the work of a scan added. None before the frame header."""
+    if marker in _FRAMES:
+        if frame is not None:
+            raise DamagedImage("the JPEG has two frame headers. Send the whole file.")
+        return _Frame.parse(marker, segment)
+    if marker == START_OF_SCAN:
+        if frame is None:
+            raise DamagedImage("the JPEG has no frame header before its pixels. Send the whole file.")
+        frame.add_scan(segment)
+    elif marker not in _KEPT and marker not in _SKIPPED:
+        raise DamagedImage(f"the JPEG is truncated or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
+    return frame
+
+
 def parse_jpeg(data: bytes) -> ImageFile:
     """Read all headers of the first image, and drop metadata and everything after its end.
 
@@ -115,18 +130,9 @@ def parse_jpeg(data: bytes) -> ImageFile:
             position = end + 2
             continue
         marker, segment = match[1][0], _segment(data, end)
-        if marker in _FRAMES:
-            if frame is not None:
-                raise DamagedImage("the JPEG has two frame headers. Send the whole file.")
-            frame = _Frame.parse(marker, segment)
-        elif marker == START_OF_SCAN:
-            if frame is None:
-                raise DamagedImage("the JPEG has no frame header before its pixels. Send the whole file.")
-            frame.add_scan(segment)
-        elif marker == 0xE1 and orientation is None and segment[4:8] == b"Exif":
+        frame = _frame_after(frame, marker, segment)
+        if marker == 0xE1 and orientation is None and segment[4:8] == b"Exif":
             orientation = read_orientation(segment[4:])
-        elif marker not in _KEPT and marker not in _SKIPPED:
-            raise DamagedImage(f"the JPEG is truncated or corrupt (it has the invalid marker ff {marker:02x}). Send the whole file.")
         if marker in _KEPT:
             parts.append(segment)
             header_bytes += len(segment)

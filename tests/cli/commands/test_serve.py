@@ -51,8 +51,9 @@ def test_an_unknown_environment_variable_is_a_warning(boxwright, monkeypatch):
 
 
 def test_a_port_in_use_is_reported_before_the_model_is_loaded(listening_port, tmp_path):
-    missing = tmp_path / "missing.safetensors"
-    command = [sys.executable, "-m", "cli.main", "serve", "--port", str(listening_port), "--model", str(missing)]
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"not a model")
+    command = [sys.executable, "-m", "cli.main", "serve", "--port", str(listening_port), "--model", str(damaged)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr == (f"boxwright: 127.0.0.1:{listening_port} is in use by another program. Choose another port with --port.\n")

@@ -176,4 +176,4 @@ def test_a_run_folder_as_model_gets_the_path_of_its_model_file(boxwright, model_
     model_file.rename(tmp_path / "run" / "best.safetensors")
     result = boxwright("weights", "info", tmp_path / "run")
     assert result.code == 2
-    assert f"use its model file {tmp_path / 'run' / 'best.safetensors'}" in result.err
+    assert f"Use its model: {tmp_path / 'run' / 'best.safetensors'}" in result.err

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "service.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE = (DOCS / "service.md").read_text(encoding="utf-8")
 CURLS = re.findall(r"^    ((?:echo .+ )?curl .+)$", PAGE, re.MULTILINE)
 SCRIPTS = re.findall(r"^```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -16,6 +17,7 @@ SCRIPTS = re.findall(r"^```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, make_image_bytes):
     folder = tmp_path_factory.mktemp("reader")
+    (folder / "docs").symlink_to(DOCS)
     (folder / "dog.jpg").write_bytes(make_image_bytes(400, 300, quality=95))  # longer than the maximum length of a shell argument
     (folder / "cat.png").write_bytes(make_image_bytes(60, 40, form="PNG"))
     return folder

@@ -218,7 +218,7 @@ REGION = CONV + "filters=14\n[region]\nanchors=1,2,3,4\nclasses=2\nnum=2\nsoftma
         (NET + CONV + "[route]\nlayers=-1,\n", "layers=-1, has a surplus comma at its end; Darknet adds layer 0 for it. Delete the comma"),
         (NET + CONV + "[route]\nlayers=0\ngroups=2\n", "groups=2 is not supported"),
         (NET + CONV + "[shortcut]\nfrom=0,0\n", "from must name one layer, got 2"),
-        (NET + CONV + "filters=2\n" + CONV + "[shortcut]\nfrom=0\n", "they must be equal"),
+        (NET + CONV + "filters=2\n" + CONV + "[shortcut]\nfrom=0\n", "the shapes must be equal"),
         (NET + REGION + CONV, r"line 8: \[region\] must be the last section"),
         (NET + REGION.replace("=14", "=15"), "has 15 outputs; 2 anchors and 2 labels need 14"),
         (NET + REGION.replace("softmax=1", "softmax=0"), r"line 8: \[region\] softmax must be 1"),
