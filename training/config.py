@@ -131,9 +131,7 @@ class Config(BaseModel):
         description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor. "
         "None: 1, or that of the initial model's training if classes are kept.",
     )
-    rarity: float = Field(
-        8.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in use than in training."
-    )
+    rarity: float = Field(8.0, ge=1, le=1000, description="If classes are kept: how much rarer new objects are in use than in training.")
 
     # loss
     loss: Literal["darknet", "modern"] = Field(
@@ -167,7 +165,7 @@ class Config(BaseModel):
     )
     learning_rate: float = Field(0.0003, gt=0, le=10, description="Maximum learning rate of the schedule.")
     head_rate: float | None = Field(
-        None, ge=0, le=10, description="Factor of the head's learning rate; new outputs train at 1. None: 1, or 0.3 if classes are kept."
+        None, ge=0, le=10, description="Factor of the head's learning rate. None: 1, or 0.3 if classes are kept."
     )
     backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
