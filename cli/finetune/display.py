@@ -33,7 +33,7 @@ def train(run: "Run") -> "RunOutcome":
         typer.echo(f"{reason} Worker 0 has the results.")
         return outcome
     report = write_report(outcome.folder)
-    best = describe_best(outcome, run.setup.config.watch, counts_false_alarms=bool(run.setup.remembered))
+    best = describe_best(outcome, run.setup.config.watch)
     typer.echo(f"{reason} {best}")
     for sentence in describe_conclusion(run.folder.conclusion()):
         typer.echo(sentence)
@@ -55,18 +55,16 @@ def find_rate(run: "Run") -> None:
     typer.echo(f"Loss at each learning rate: {plot}")
 
 
-def describe_best(outcome: "RunOutcome", watch: str, *, counts_false_alarms: bool) -> str:
+def describe_best(outcome: "RunOutcome", watch: str) -> str:
     """Return a sentence about the best validation.
 
     Args:
         outcome: The end of the run.
         watch: `Config.watch`.
-        counts_false_alarms: Whether the validations subtract the share of false alarms.
     """
     if outcome.best is None:
         return "The run was never validated."
     measure, value = WATCHED[watch], -outcome.best if watch == "loss" else outcome.best
-    measure += " minus false alarms" if counts_false_alarms and watch != "loss" else ""
     return f"Best {measure} {value:.3f} at step {outcome.best_step}: {outcome.folder / 'best.safetensors'}"
 
 

@@ -8,14 +8,11 @@ from training.config import Config
 
 
 def watched_value(metrics: Mapping[str, Any], watch: str) -> float:
-    """Return the metric of a validation that `Config.watch` names. Larger is better, so the loss is negated.
-
-    With a memory, the share of remembered images with a false alarm is subtracted from AP50.
-    """
+    """Return the metric of a validation that `Config.watch` names. Larger is better, so the loss is negated."""
     keys = {"ap": "ap50", "ap-frequent": "ap50_frequent", "ap-weighted": "ap50_weighted"}
     if watch not in keys:
         return -float(metrics["val_loss"])
-    return float(metrics[keys[watch]]) - float(metrics.get("false_alarms", 0.0))
+    return float(metrics[keys[watch]])
 
 
 @dataclass
