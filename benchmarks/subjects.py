@@ -29,7 +29,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
 MODEL, INT8, ONNX, CFG, WEIGHTS = "model.safetensors", "int8.safetensors", "model.onnx", "model.cfg", "model.weights"
 INT8_ONNX, TFLITE, TFLITE_INT8, NCNN_PARAM, NCNN_BIN = "int8.onnx", "model.tflite", "int8.tflite", "model.ncnn.param", "model.ncnn.bin"
-NCNN_CONVERTER = Path(__file__).resolve().parents[1] / ".venv-rivals" / "bin" / "pnnx"
+RIVALS = Path(__file__).resolve().parents[1] / ".venv-rivals"
 CALIBRATION = "BENCH_CALIBRATION"
 """Environment variable with a folder of photos, on which TensorFlow's converter quantizes."""
 MAX_CALIBRATION_PHOTOS = 256
@@ -92,15 +92,16 @@ def write_ncnn(model: Model, folder: Path) -> None:
     ncnn has no tensors with six axes, so the passthrough has the order space-to-depth; the speed is the same. The converter confuses the
     two orders of that layer (`Reorg`), which is corrected here.
     """
-    if not NCNN_CONVERTER.exists():
+    converter = next(RIVALS.glob("lib/python*/site-packages/pnnx/pnnx"), None)  # bin/pnnx would import torch
+    if converter is None:
         return
     layers = tuple(replace(layer, order="space-to-depth") if isinstance(layer, Reorg) else layer for layer in model.spec.network)
     with TemporaryDirectory() as temporary:
         source = Path(temporary) / "model.onnx"
         EXPORTERS["onnx"].write(replace(model, spec=replace(model.spec, network=layers)), source)
         side = model.spec.input_size
-        command = [str(NCNN_CONVERTER), str(source), f"inputshape=[1,{side},{side},3]", "fp16=0"]
-        subprocess.run(command, cwd=temporary, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [str(converter), str(source), f"inputshape=[1,{side},{side},3]", "fp16=0"]
+        subprocess.run(command, cwd=temporary, check=True, stdout=subprocess.DEVNULL)
         lines = source.with_suffix(".ncnn.param").read_text(encoding="ascii").splitlines()
         fixed = [line.replace(" 1=0", " 1=1") if line.startswith("Reorg ") else line for line in lines]
         (folder / NCNN_PARAM).write_text("\n".join(fixed) + "\n", encoding="ascii")
