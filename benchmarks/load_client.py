@@ -74,7 +74,7 @@ class Server:
 
     async def dribble(self, ready: asyncio.Event) -> None:
         """Send a request body at one byte per second until cancelled. Start again when the server closes the connection."""
-        head = b"POST /detect HTTP/1.1\r\nHost: bench\r\nContent-Length: 100000\r\n\r\n"
+        head = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
         while True:
             _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             try:
@@ -96,7 +96,7 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, p
     Raises:
         OSError, asyncio.IncompleteReadError: The connection breaks.
     """
-    writer.write(b"POST /detect HTTP/1.1\r\nHost: bench\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(photo)) + photo)
+    writer.write(b"POST /detect HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(photo)) + photo)
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(int(line.split()[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     return int(head.split()[1]), await reader.readexactly(length)

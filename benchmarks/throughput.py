@@ -9,6 +9,7 @@ process with the same preprocessed photo. For the rivals' engines with batches, 
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import time
@@ -49,13 +50,17 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
     pixels = detector.preprocess(read_image(data)).pixels[None]
     together: list[float] = []
     engine: list[float] = []
+    busy: list[float] = []
     responses: list[dict[str, Any]] = []
     precision = "int8" if loaded.quantization else "float32"
     with serving(model, ["engine=onnxruntime", f"precision={precision}"]) as server:  # as `detector`
         port = server.port
         for _ in range(rounds):
             responses += _send_sequentially(port, data, seconds)
+            started, before = time.perf_counter(), server.cpu_seconds() + time.process_time()
             together.append(uvloop.run(_photos_per_second(port, data, clients, seconds)))
+            processor_seconds = server.cpu_seconds() + time.process_time() - before
+            busy.append(processor_seconds / (time.perf_counter() - started) / len(os.sched_getaffinity(0)))
             engine.append(_calls_per_second(lambda: detector.forward(pixels), seconds))
     added = [response["wall_ms"] - response["timing_ms"]["network"] for response in responses]
     return {
@@ -71,6 +76,8 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
         "photos_per_second": round(statistics.median(together), 2),
         "engine_alone_per_second": round(statistics.median(engine), 2),
         "share_of_engine": round(statistics.median(t / e for t, e in zip(together, engine, strict=True)), 3),
+        # the rate as a share of the rate that the processor seconds of service and clients allow
+        "share_of_processor_time": round(statistics.median(busy), 3),
         "machine": machine(),
         "versions": versions(PACKAGES),
     }
