@@ -6,6 +6,7 @@ Each round therefore calls every contender once, and a reported ratio is the med
 
 import json
 import os
+import shlex
 import signal
 import statistics
 import subprocess
@@ -22,6 +23,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LARGE_BATCH = 16  # from this batch size on, the warm-up is negligible
 RIVALS_PYTHON = ROOT / ".venv-rivals" / "bin" / "python"
 OPENCV_5_PYTHON = ROOT / ".venv-opencv5" / "bin" / "python"
+
+
+class ContenderFailedError(Exception):
+    """A contender's process ended instead of answering."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Contender:
 
 @contextmanager
 def contender(name: str, folder: Path, threads: int, batch: int) -> Iterator[Contender]:
-    """Start a contender that loads the network of the folder and computes once. Exit with its name if it ends early."""
+    """Start a contender that loads the network of the folder and computes once. Raises ContenderFailedError."""
     command = [python_of(name), "-m", "benchmarks.contenders", name, str(folder), str(threads), str(batch)]
     pipe, environment = subprocess.PIPE, os.environ | {BLAS_THREADS: str(threads)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
@@ -69,7 +74,7 @@ def _read_reply(name: str, process: "subprocess.Popen[str]", request: str = "") 
     process.stdin.flush()
     line = process.stdout.readline()
     if not line:
-        sys.exit(f"{name} ended early. To see its error, run: {' '.join(map(str, process.args))}")  # type: ignore[arg-type]
+        raise ContenderFailedError(f"{name} ended early. To see its error, run: {shlex.join(process.args)}")  # type: ignore[arg-type]
     return json.loads(line)
 
 
@@ -77,11 +82,17 @@ def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, 
     """Return the facts of each contender, with "ms" and "cpu_ms" of every round.
 
     A round measures the second of two calls, because the first warms up the caches. For large batches it makes one call.
+    A contender that cannot load the network is named on stderr and is absent from the result.
     """
     calls = 1 if batch >= LARGE_BATCH else 2
     with ExitStack() as stack:
-        contenders = [stack.enter_context(contender(name, folder, threads, batch)) for name in names]
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        contenders = []
+        for name in names:
+            try:
+                contenders.append(stack.enter_context(contender(name, folder, threads, batch)))
+            except ContenderFailedError as error:
+                sys.stderr.write(f"{error}\n")
+        times: dict[str, list[tuple[float, float]]] = {each.name: [] for each in contenders}
         for _ in range(rounds):
             for each in contenders:
                 times[each.name].append(each.time_calls(calls)[-1])

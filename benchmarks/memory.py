@@ -7,8 +7,9 @@ import argparse
 import json
 import os
 import statistics
+import sys
 
-from benchmarks.arena import contender
+from benchmarks.arena import ContenderFailedError, contender
 from benchmarks.contenders import CONTENDERS, MATRIX_PRODUCT
 from benchmarks.latency import fits
 from benchmarks.machine import machine
@@ -33,10 +34,15 @@ def measure(network: str, threads: int, runs: int) -> dict[str, object]:
     versions: dict[str, str] = {}
     for _ in range(runs):
         for name in names:  # sequential, because parallel processes would share pages of memory
-            with contender(name, folder, threads, 1) as loaded:
-                found[name].append({key: loaded.facts[key] for key in ("resident_mib", "peak_mib", "seconds")})
-                versions |= loaded.facts["versions"]
-    medians = {name: {key: round(statistics.median(run[key] for run in each), 2) for key in each[0]} for name, each in found.items()}
+            try:
+                with contender(name, folder, threads, 1) as loaded:
+                    found[name].append({key: loaded.facts[key] for key in ("resident_mib", "peak_mib", "seconds")})
+                    versions |= loaded.facts["versions"]
+            except ContenderFailedError as error:
+                sys.stderr.write(f"{error}\n")
+    medians = {
+        name: {key: round(statistics.median(run[key] for run in each), 2) for key in each[0]} for name, each in found.items() if each
+    }
     ours = medians["boxwright"]["resident_mib"]
     table = {name: row | {"ours_ratio": round(ours / row["resident_mib"], 3)} for name, row in medians.items()}
     return {

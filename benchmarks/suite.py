@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from benchmarks.arena import ROOT
 from benchmarks.subjects import FOLDER, MODEL, NETWORKS
 
-ROUNDS = {1: 15, 4: 4, 16: 2}
-"""Rounds by batch size. A large batch needs few, as its time is already an average over many photos."""
+ROUNDS = {1: 30, 4: 5, 16: 3}
+"""Rounds by batch size. A large batch needs few, as its time is already an average over many images."""
 KINDS = ("latency", "startup", "throughput", "preprocess", "roofline", "options", "memory")
 
 
