@@ -22,11 +22,11 @@ from detector.engines.onnxruntime import GRAPH_FILE, OnnxEngine
 from detector.onnx.names import INPUT
 from weights.formats.safetensors import load_model
 
-SHIPPED = {"session.intra_op.allow_spinning": "0"}
+SHIPPED = {"session.force_spinning_stop": "1"}
 VARIANTS: Mapping[str, tuple[Mapping[str, str], Mapping[str, bool]]] = {
     "shipped": (SHIPPED, {}),
-    "spinning within a call": ({"session.force_spinning_stop": "1"}, {}),
-    "spinning": ({}, {}),
+    "no spinning": ({"session.intra_op.allow_spinning": "0"}, {}),
+    "spinning between calls": ({}, {}),
     "no arena": (SHIPPED, {"enable_cpu_mem_arena": False}),
     "no memory pattern": (SHIPPED, {"enable_mem_pattern": False}),
     "denormals as zero": (SHIPPED | {"session.set_denormal_as_zero": "1"}, {}),

@@ -227,7 +227,8 @@ def _session_options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to decoding threads
+    # Threads spin while they wait for each other within a call. Between calls they leave the cores to threads that decode.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not has_vnni():
         # Such processors sum 8-bit products in 16 bits, which may overflow. The slower unsigned kernels avoid that.
         options.add_session_config_entry("session.x64quantprecision", "1")
