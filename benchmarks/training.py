@@ -144,8 +144,8 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
     config = Config(**options, weight_decay=0.0, clip="none", ema=0.0, precision=precision)
     trainer = Trainer(InitialModel(Model("random", spec, fresh_arrays(spec.network, config)), frozenset()), config, frozenset())
     boxes = np.array([[50, 60, 200, 300], [220, 100, 400, 250]], np.float32)
-    one = dense_targets(GroundTruth.of_objects(boxes, np.array([1, 2])), spec, max_boxes=4)
-    targets: dict[str, Any] = {name: np.stack([part] * BATCH) for name, part in cast(dict[str, Any], one).items()}
+    image_targets = dense_targets(GroundTruth(boxes, np.array([1, 2]), np.zeros(2, np.int8)), spec, max_boxes=4)
+    targets: dict[str, Any] = {name: np.stack([array] * BATCH) for name, array in cast(dict[str, Any], image_targets).items()}
     return lambda: trainer.step(images, targets, number=0, learning_rate=1e-6)
 
 
