@@ -39,3 +39,17 @@ def jpeg_tables():
             tables.append(data[position:end])
         position = end
     return tables
+
+
+def jpeg(width, height, scans, *, frame=0xC0, ended=True):
+    """Build a JPEG of three components with these scans: (components, first and last coefficient, high and low bit), without data."""
+    sof = bytes([0xFF, frame]) + struct.pack(">HBHHB", 17, 8, height, width, 3) + b"".join(bytes([i, 0x11, i > 1]) for i in (1, 2, 3))
+    parts = [b"\xff\xd8", *jpeg_tables(), sof]
+    for components, first, last, bits in scans:
+        header = struct.pack(">HB", 6 + 2 * len(components), len(components)) + b"".join(bytes([i, 0x11 * (i > 1)]) for i in components)
+        parts.append(b"\xff\xda" + header + bytes([first, last, bits]))
+    return b"".join(parts) + (b"\xff\xd9" if ended else b"")
+
+
+ONE_SCAN = [((1, 2, 3), 0, 63, 0)]
+THREE_SCANS = [((component,), 0, 63, 0) for component in (1, 2, 3)]

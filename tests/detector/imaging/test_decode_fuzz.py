@@ -8,6 +8,8 @@ import zlib
 import pytest
 from PIL import Image
 
+from tests.detector.imaging.image_builders import jpeg_tables, png_chunk
+
 MB = 2**20
 MAX_FILE = 20 * MB  # the largest body that the service accepts by default
 PROFILE_BOMB = zlib.compress(bytes(30 * MB), 9)
@@ -37,17 +39,10 @@ def jpeg_file(rng, max_pixels):
     count = rng.choice([1, 3, 4])
     frame = rng.choice([0xC0, 0xC1, 0xC2, 0xC2])
     sampling = [rng.choice([0x11, 0x22, 0x41, 0x44]) if index == 0 else 0x11 for index in range(count)]
-    out = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(out, "JPEG", subsampling=0)
-    source, at, tables = out.getvalue(), 2, []
-    while source[at + 1] != 0xDA:
-        end = at + 2 + int.from_bytes(source[at + 2 : at + 4])
-        tables += [source[at:end]] if source[at + 1] in (0xDB, 0xC4) else []
-        at = end
     segments = [b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block for block in [exif(rng)[:65_000]] * rng.choice([0, 1, 50])]
     segments += [b"\xff\xe2\xff\xff" + bytes(65_533)] * rng.choice([0, 1, 60])  # colour profile
     segments += [b"\xff\xfe\0\2"] * rng.choice([0, 1, 1, 1, 90_000, 100_001])
-    segments += tables * rng.choice([1, 1, 1, 1, 1, 1, 200, 50_000])
+    segments += jpeg_tables() * rng.choice([1, 1, 1, 1, 1, 1, 200, 50_000])
     if rng.random() < 0.3:
         segments.append(b"\xff\xdd\0\4" + struct.pack(">H", rng.choice([1, 100, 65_535])))
     header = struct.pack(">HBHHB", 8 + 3 * count, 8, height, width, count)
@@ -66,10 +61,6 @@ def jpeg_file(rng, max_pixels):
     return b"\xff\xd8" + b"".join(segments) + rng.choice([b"\xff\xd9", b"\xff\xd9", b""]), width * height
 
 
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def png_file(rng, max_pixels):
     width, height = random_size(rng, max_pixels)
     colour, depth = rng.choice([(0, 1), (0, 16), (2, 8), (2, 16), (3, 1), (3, 8), (4, 16), (6, 8), (6, 16)])
@@ -81,16 +72,16 @@ def png_file(rng, max_pixels):
         parts.append(compressor.compress(bytes(min(MB, length - start) if length > start else MB)))
     pixels = b"".join(parts) + compressor.flush()
     step = max(1, len(pixels) // rng.choice([1, 10, 5000, 90_000]))
-    extra = [chunk(b"PLTE", bytes(3 * rng.choice([1, 256])))] if colour == 3 else []
-    extra += [chunk(b"tRNS", bytes(rng.choice([1, 256])))] if colour == 3 and rng.random() < 0.5 else []
-    extra += [chunk(b"iCCP", b"x\0\0" + PROFILE_BOMB)] * rng.choice([0, 1, 20])
-    extra += [chunk(b"zTXt", b"x\0\0" + zlib.compress(random_metadata(rng)))] * rng.choice([0, 1, 20])
-    extra += [chunk(b"eXIf", exif(rng)[6:])] * rng.choice([0, 1, 20])
-    extra += [chunk(b"tEXt", b"x\0")] * rng.choice([0, 1, 90_000])
-    extra += [chunk(b"acTL", struct.pack(">II", 1000, 0))] + [chunk(b"fcTL", bytes(26))] * rng.choice([0, 1000])
-    body = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)) + b"".join(extra)
-    body += b"".join(chunk(b"IDAT", pixels[at : at + step]) for at in range(0, len(pixels), step))
-    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b""), width * height
+    extra = [png_chunk(b"PLTE", bytes(3 * rng.choice([1, 256])))] if colour == 3 else []
+    extra += [png_chunk(b"tRNS", bytes(rng.choice([1, 256])))] if colour == 3 and rng.random() < 0.5 else []
+    extra += [png_chunk(b"iCCP", b"x\0\0" + PROFILE_BOMB)] * rng.choice([0, 1, 20])
+    extra += [png_chunk(b"zTXt", b"x\0\0" + zlib.compress(random_metadata(rng)))] * rng.choice([0, 1, 20])
+    extra += [png_chunk(b"eXIf", exif(rng)[6:])] * rng.choice([0, 1, 20])
+    extra += [png_chunk(b"tEXt", b"x\0")] * rng.choice([0, 1, 90_000])
+    extra += [png_chunk(b"acTL", struct.pack(">II", 1000, 0))] + [png_chunk(b"fcTL", bytes(26))] * rng.choice([0, 1000])
+    body = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)) + b"".join(extra)
+    body += b"".join(png_chunk(b"IDAT", pixels[at : at + step]) for at in range(0, len(pixels), step))
+    return b"\x89PNG\r\n\x1a\n" + body + png_chunk(b"IEND", b""), width * height
 
 
 def gif_file(rng, max_pixels):
