@@ -30,7 +30,7 @@ def exif(rng):
 
 
 def random_metadata(rng):
-    """Return empty to 4 MB large metadata."""
+    """Return metadata of 0 to 4 MB."""
     return bytes(rng.choice([0, 1, 1000, 65_000, 4 * MB]))
 
 

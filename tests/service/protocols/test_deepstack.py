@@ -89,7 +89,7 @@ def test_clients_with_other_forms_are_answered(served, native, make_image_bytes,
     assert response["count"] > 2
 
 
-def test_home_assistant_sends_the_same_bytes_as_frigate_form(make_image_bytes):
+def test_home_assistant_sends_the_same_form_as_frigate(make_image_bytes):
     """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}), which must send the bytes of `frigate_form`."""
     prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": make_image_bytes()}).prepare()
     boundary = prepared.headers["Content-Type"].partition("boundary=")[2].encode()

@@ -197,7 +197,7 @@ def test_too_large_features_are_refused_before_they_are_computed(make_training):
 
 @pytest.mark.parametrize("settings", [{"freeze": "linear"}, {"epochs": 1, "unfreeze_at": 0.01}])
 def test_a_cache_without_frozen_steps_is_refused(make_training, settings):
-    with pytest.raises(ConfigError, match="the run has no step in view_id the first layers of the network are frozen"):
+    with pytest.raises(ConfigError, match="the run has no step in which the first layers of the network are frozen"):
         make_training(**settings)
 
 

@@ -140,7 +140,7 @@ def test_every_truncation_is_refused(minimal_file):
     for length in reversed(range(minimal_file.stat().st_size)):
         os.truncate(minimal_file, length)
         for read in (load_model, read_header):
-            with pytest.raises(ModelFileError, match=r"tiny\.safetensors: .*(damaged|truncated).* Download or save it loaded\."):
+            with pytest.raises(ModelFileError, match=r"tiny\.safetensors: .*(damaged|truncated).* Download or save it again\."):
                 read(minimal_file)
 
 
@@ -370,14 +370,14 @@ def quantized_model(small_model):
 
 
 def test_a_quantized_model_survives_a_round_trip_bit_for_bit(tmp_path, quantized_model):
-    path, loaded = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    path, second_path = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     save_model(quantized_model, path)
     loaded = load_model(path)
     assert loaded.quantization == read_header(path).quantization == quantized_model.quantization
     for layer in quantized_model.quantization.layers:
         np.testing.assert_array_equal(loaded.arrays[f"{layer}/kernel"], quantized_model.arrays[f"{layer}/kernel"])
-    save_model(loaded, loaded)
-    assert loaded.read_bytes() == path.read_bytes()
+    save_model(loaded, second_path)
+    assert second_path.read_bytes() == path.read_bytes()
     dtypes = {name: array.dtype.name for name, array in load_file(path).items() if name.endswith(("/kernel", "/step"))}
     assert {"int8", "float16", "float32"} == set(dtypes.values())
     assert all(dtype == "float32" for name, dtype in dtypes.items() if name.endswith("/step"))
