@@ -3,7 +3,7 @@
 python -m benchmarks.accuracy --data DATASET [--set val] [--network everyday] [--contenders "tflite int8" ...]
 
 Speeds are only comparable at equal accuracy. Each contender runs in its own environment. `tflite int8` is quantized by TensorFlow's
-converter; set BENCH_CALIBRATION to a folder of photos before the network's files are made (runs/bench), else it has one photo.
+converter; set BENCH_CALIBRATION to a folder of images before the network's files are made (runs/bench), else it has one image.
 """
 
 import argparse
@@ -54,8 +54,8 @@ def _in_its_environment(name: str, arguments: argparse.Namespace) -> float | Non
     """Run `measure` in the contender's environment; None if it fails, which stderr explains."""
     command = [python_of(name), "-m", "benchmarks.accuracy", "--data", str(arguments.data.resolve()), "--set", arguments.set]
     command += ["--network", arguments.network, "--only", name]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return float(result.stdout.splitlines()[-1]) if result.returncode == 0 else None
 
 
 def main() -> None:
@@ -72,11 +72,11 @@ def main() -> None:
         print(measure(arguments.only, folder, arguments.data, arguments.set))
         return
     names = arguments.contenders or [name for name in ADAPTERS if fits(name, arguments.network)]
-    found = {name: _in_its_environment(name, arguments) for name in names}
-    rows = {name: {"ap50": ap50, "precision": precision_of(name)} for name, ap50 in found.items()}
-    facts = {"benchmark": "accuracy", "network": arguments.network, "data": arguments.data.name, "set": arguments.set}
-    print(json.dumps(facts | {"contenders": rows, "machine": machine(), "versions": {}}))
-    sys.exit(1 if None in found.values() else 0)
+    ap50_by_name = {name: _in_its_environment(name, arguments) for name in names}
+    rows = {name: {"ap50": ap50, "precision": precision_of(name)} for name, ap50 in ap50_by_name.items()}
+    setup = {"benchmark": "accuracy", "network": arguments.network, "data": arguments.data.name, "set": arguments.set}
+    print(json.dumps(setup | {"contenders": rows, "machine": machine(), "versions": {}}))
+    sys.exit(1 if None in ap50_by_name.values() else 0)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Adapter(NamedTuple):
 
     run: Callable[[Any], Any]
     prepare: Callable[[Images], Any] = _same  # images -> input of `run`
-    logits: Callable[[Any], NDArray[np.float32]] = np.asarray  # output of `run` -> (N, G, G, A * (5 + C)), or with A as its own axis
+    logits: Callable[[Any], NDArray[np.float32]] = np.asarray  # output of `run` -> (N, G, G, A * (5 + C)), or with a separate axis A
 
 
 Load = Callable[[Path, int, int], Adapter]
@@ -39,7 +39,7 @@ Load = Callable[[Path, int, int], Adapter]
 
 
 def boxwright(folder: Path, threads: int, _batch: int, *, file: str = MODEL, precision: str = "float32") -> Adapter:
-    """Run the engine that `boxwright serve --precision PRECISION` uses after the race of the engines."""
+    """Run the engine that `boxwright serve --precision PRECISION` uses after it has compared the engines."""
     from weights.engines.factory import possible_choices
     from weights.engines.options import EngineOptions
     from weights.engines.race import race_and_store

@@ -1,4 +1,4 @@
-"""Measure how an attack on the service delays an honest client: p99 of its latency, quiet and during each attack, interleaved.
+"""Measure how attacks on the service delay an honest client. Quiet phases and attacks alternate; the result is p99 of its latency.
 
 python -m benchmarks.attack [--only "idle connections" ...] [--seconds 20] [--rounds 3] [--clients 4] [--model NAME_OR_FILE]
 
@@ -26,17 +26,19 @@ MAX_RATIO = 5.0
 INTERVAL_SECONDS = 0.2
 
 
-async def honest(server: Server, photo: bytes, seconds: float) -> list[Response]:
+async def send_regularly(server: Server, image_bytes: bytes, seconds: float) -> list[Response]:
     """Send an image at fixed times, whether or not earlier ones have been answered."""
     start, tasks = time.perf_counter(), []
     for number in range(max(1, round(seconds / INTERVAL_SECONDS))):
         due = start + number * INTERVAL_SECONDS
         await asyncio.sleep(due - time.perf_counter())
-        tasks.append(asyncio.create_task(server.post(photo, due)))
+        tasks.append(asyncio.create_task(server.post(image_bytes, due)))
     return await asyncio.gather(*tasks)
 
 
-def attacked(server: Server, photo: bytes, attack: Attack, clients: int, seconds: float) -> tuple[list[Response], "Counter[int]", float]:
+def measure_attack(
+    server: Server, image_bytes: bytes, attack: Attack, clients: int, seconds: float
+) -> tuple[list[Response], "Counter[int]", float]:
     """Return the honest client's responses during an attack, the statuses of the attackers, and the largest resident memory in MiB."""
     stop, statuses, memory = threading.Event(), Counter[int](), [server.resident()]
 
@@ -50,7 +52,7 @@ def attacked(server: Server, photo: bytes, attack: Attack, clients: int, seconds
         thread.start()
     time.sleep(1)
     try:
-        responses = asyncio.run(honest(server, photo, seconds))
+        responses = asyncio.run(send_regularly(server, image_bytes, seconds))
     finally:
         stop.set()
         for thread in threads:
@@ -64,15 +66,15 @@ def quantile_ms(responses: Sequence[Response], percent: int) -> float:
     return round(1000 * (statistics.quantiles(seconds, n=100, method="inclusive")[percent - 1] if len(seconds) > 1 else seconds[0]), 1)
 
 
-def measure(server: Server, photo: bytes, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(server: Server, image_bytes: bytes, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Alternate quiet phases and one attack."""
     quiet: list[Response] = []
     during: list[Response] = []
     attackers, memory = Counter[int](), 0.0
     ATTACKS[name].prepare()
     for _ in range(arguments.rounds):
-        quiet += asyncio.run(honest(server, photo, arguments.seconds))
-        responses, statuses, peak = attacked(server, photo, ATTACKS[name], arguments.clients, arguments.seconds)
+        quiet += asyncio.run(send_regularly(server, image_bytes, arguments.seconds))
+        responses, statuses, peak = measure_attack(server, image_bytes, ATTACKS[name], arguments.clients, arguments.seconds)
         during, memory = during + responses, max(memory, peak)
         attackers.update(statuses)
     ratio = quantile_ms(during, 99) / quantile_ms(quiet, 99)
@@ -99,10 +101,10 @@ def main() -> None:
     parser.add_argument("--model", default="everyday", help="Model to serve.")
     parser.add_argument("--photo", type=Path, default=ROOT / "docs" / "photos" / "cat.jpg", help="Image of the honest client.")
     arguments = parser.parse_args()
-    photo, failed = arguments.photo.read_bytes(), False
+    image_bytes, failed = arguments.image.read_bytes(), False
     for name in arguments.only:
         with serving(arguments.model, ["allowed_hosts=*"]) as server:
-            result = measure(server, photo, name, arguments)
+            result = measure(server, image_bytes, name, arguments)
         failed |= not result["holds"]
         print(json.dumps(result), flush=True)
     sys.exit(failed)

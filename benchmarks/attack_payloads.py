@@ -22,7 +22,7 @@ class Attack:
     """What one attacker does."""
 
     run: Callable[[int, threading.Event, "Counter[int]"], None]
-    """Attacks a port until the event is set, and counts the statuses of the responses; 0 for none."""
+    """Attacks a port until the event is set, and counts the statuses of the responses. 0 means no response."""
     prepare: Callable[[], object] = lambda: None
 
 
@@ -94,18 +94,18 @@ def jpeg_with_scans() -> bytes:
     """Return a baseline JPEG of 64 megapixels with 6,000 empty scans."""
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, "JPEG", subsampling=0)
-    source, at, parts = file.getvalue(), 2, [b"\xff\xd8"]
-    while source[at + 1] != 0xDA:
-        end = at + 2 + int.from_bytes(source[at + 2 : at + 4])
-        if source[at + 1] in (0xDB, 0xC4):
-            parts.append(source[at:end])
-        at = end
+    source, position, parts = file.getvalue(), 2, [b"\xff\xd8"]
+    while source[position + 1] != 0xDA:
+        end = position + 2 + int.from_bytes(source[position + 2 : position + 4])
+        if source[position + 1] in (0xDB, 0xC4):
+            parts.append(source[position:end])
+        position = end
     frame = struct.pack(">HBHHB", 17, 8, 8000, 8000, 3) + bytes([1, 0x11, 0, 2, 0x11, 1, 3, 0x11, 1])
     scan = b"\xff\xda" + struct.pack(">HB", 8, 1) + bytes([1, 0, 0, 63, 0])
     return b"".join((*parts, b"\xff\xc0", frame, 6000 * scan, b"\xff\xd9"))
 
 
-def image(form: str, side: int = 8000, *, end: int | None = None, **options: object) -> bytes:
+def flat_image(form: str, side: int = 8000, *, end: int | None = None, **options: object) -> bytes:
     """Return a flat image, optionally without its last bytes."""
     file = io.BytesIO()
     Image.new("RGB", (side, side), (90, 120, 150)).save(file, form, **options)
@@ -142,10 +142,10 @@ def json_of_many_values() -> bytes:
 
 ATTACKS: Mapping[str, Attack] = {
     "JPEG with 6,000 scans": repeated_post("/detect", jpeg_with_scans),
-    "progressive JPEG, 64 megapixels": repeated_post("/detect", lambda: image("JPEG", progressive=True)),
-    "progressive JPEG without end, 64 megapixels": repeated_post("/detect", lambda: image("JPEG", end=-2, progressive=True)),
-    "PNG, 64 megapixels, drawn as PNG": repeated_post("/detect?format=both", lambda: image("PNG"), accept="image/png"),
-    "lossless WebP, 64 megapixels": repeated_post("/detect", lambda: image("WEBP", lossless=True)),
+    "progressive JPEG, 64 megapixels": repeated_post("/detect", lambda: flat_image("JPEG", progressive=True)),
+    "progressive JPEG without end, 64 megapixels": repeated_post("/detect", lambda: flat_image("JPEG", end=-2, progressive=True)),
+    "PNG, 64 megapixels, drawn as PNG": repeated_post("/detect?format=both", lambda: flat_image("PNG"), accept="image/png"),
+    "lossless WebP, 64 megapixels": repeated_post("/detect", lambda: flat_image("WEBP", lossless=True)),
     "noise, drawn as PNG": repeated_post("/detect?format=both", noise_jpeg, accept="image/png"),
     "TIFF with large tiles": repeated_post("/detect", tiff_with_large_tiles),
     "form of false boundaries": repeated_post("/detect", form_of_false_boundaries, "multipart/form-data; boundary=x"),

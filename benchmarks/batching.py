@@ -1,4 +1,4 @@
-"""Measure whether a batch lowers the network's time for one photo on this machine.
+"""Measure whether a batch lowers the network's time for one image on this machine.
 
 python -m benchmarks.batching [--model NAME_OR_FILE] [--batches 1 2 4 8] [--rounds 15]
 
@@ -20,15 +20,15 @@ from detector.engines import Engine
 from weights.engines.factory import build_engine
 
 
-def seconds_by_photo(engine: Engine, size: int, batches: list[int], rounds: int) -> dict[int, float]:
-    """Return batch size -> median seconds for one photo of the batch."""
-    photos = np.random.default_rng(1).uniform(0, 255, (max(batches), size, size, 3)).astype(np.float32)
+def seconds_per_image(engine: Engine, size: int, batches: list[int], rounds: int) -> dict[int, float]:
+    """Return batch size -> median seconds for one image of the batch."""
+    images = np.random.default_rng(1).uniform(0, 255, (max(batches), size, size, 3)).astype(np.float32)
     times: dict[int, list[float]] = {batch: [] for batch in batches}
-    for round_ in range(rounds + 2):  # the first two warm up
+    for round_number in range(rounds + 2):  # the first two warm up
         for batch in batches:
             started = time.perf_counter()
-            engine(photos[:batch])
-            if round_ >= 2:
+            engine(images[:batch])
+            if round_number >= 2:
                 times[batch].append((time.perf_counter() - started) / batch)
     return {batch: statistics.median(times[batch]) for batch in batches}
 
@@ -41,15 +41,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     model = load_named_model(arguments.model)
-    seconds = seconds_by_photo(build_engine(model, "onnxruntime"), model.spec.input_size, arguments.batches, arguments.rounds)
+    seconds = seconds_per_image(build_engine(model, "onnxruntime"), model.spec.input_size, arguments.batches, arguments.rounds)
     baseline = seconds[arguments.batches[0]]
     result = {
         "benchmark": "batching",
         "model": model.name,
         "input_size": model.spec.input_size,
         "rounds": arguments.rounds,
-        "ms_by_photo": {batch: round(1000 * took, 2) for batch, took in seconds.items()},
-        "throughput_ratio": {batch: round(baseline / took, 3) for batch, took in seconds.items()},
+        "ms_by_photo": {batch: round(1000 * median, 2) for batch, median in seconds.items()},
+        "throughput_ratio": {batch: round(baseline / median, 3) for batch, median in seconds.items()},
         "machine": {"cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
         "versions": {"python": platform.python_version(), "onnxruntime": version("onnxruntime"), "numpy": version("numpy")},
     }

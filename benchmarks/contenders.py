@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.adapters import ADAPTERS, OPENCV_5, RIVALS
 from benchmarks.machine import resident_mib, versions
 from benchmarks.readers import READERS
-from benchmarks.subjects import MODEL, photos
+from benchmarks.subjects import MODEL, sample_images
 from benchmarks.trainers import TRAINERS, TRAINERS_OF_RIVALS
 
 Run = Callable[[], Any]
@@ -42,17 +42,17 @@ def matrix_product(threads: int) -> Run:
     """Multiply two float32 matrices of side GEMM_SIDE with numpy's OpenBLAS, which fixes its thread count at import."""
     if os.environ.get(BLAS_THREADS) != str(threads):
         sys.exit(f"{BLAS_THREADS} is {os.environ.get(BLAS_THREADS)}. Set it to {threads} before Python starts.")
-    one, other = np.random.default_rng(0).standard_normal((2, GEMM_SIDE, GEMM_SIDE), np.float32)
-    product = np.empty_like(one)
-    return lambda: np.matmul(one, other, out=product)
+    left, right = np.random.default_rng(0).standard_normal((2, GEMM_SIDE, GEMM_SIDE), np.float32)
+    product = np.empty_like(left)
+    return lambda: np.matmul(left, right, out=product)
 
 
 def network(name: str, folder: Path, threads: int, batch: int) -> Run:
-    """Return a function that runs the network of an adapter on the photos."""
+    """Return a function that runs the network of an adapter on sample images."""
     from weights.formats.safetensors import read_header
 
     adapter = ADAPTERS[name](folder, threads, batch)
-    prepared = adapter.prepare(photos(read_header(folder / MODEL).spec, batch))
+    prepared = adapter.prepare(sample_images(read_header(folder / MODEL).spec, batch))
     return lambda: adapter.logits(adapter.run(prepared))  # a view or a copy of a few kilobytes
 
 

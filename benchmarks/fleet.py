@@ -10,11 +10,11 @@ MILLION = 1_000_000
 
 
 def fleet(results: Results) -> Iterator[str]:
-    """Yield a table row per model: photos per second and core, cost of a million photos, cores for a given rate."""
+    """Yield a table row per model: images per second and core, cost of a million images, cores for a given rate."""
     lines = results.of("throughput")
     if not lines:
         return
-    yield "| model | photos a second, for each core | core hours for a million | USD for a million | cores for 100 a second | for 1,000 |"
+    yield "| model | images a second, for each core | core hours for a million | USD for a million | cores for 100 a second | for 1,000 |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for line in lines:
         rate = per_core(line)
@@ -25,5 +25,5 @@ def fleet(results: Results) -> Iterator[str]:
 
 
 def per_core(line: Line) -> float:
-    """Return the photos per second of one core, including HTTP, decoding and the benchmark's client."""
+    """Return the images per second of one core, including HTTP, decoding and the benchmark's client."""
     return float(line["photos_per_second"]) / int(line["machine"]["cores"])

@@ -2,7 +2,7 @@
 
 python -m benchmarks.forgetting measure MODEL OLD --new LABEL,...            one model
 python -m benchmarks.forgetting run MODEL OLD NEW --results FILE             all variants, three seeds; skip runs that are in the file
-python -m benchmarks.forgetting chain MODEL OLD NEW NEW NEW --results FILE   teach several data sets, one after the other
+python -m benchmarks.forgetting chain MODEL OLD NEW NEW NEW --results FILE   fine-tune on several data sets in sequence
 python -m benchmarks.forgetting table --results FILE                         print the results as Markdown
 
 MODEL is a model file with a memory, OLD the data set that it was trained on, NEW the data set of new classes. The validation set of OLD
@@ -113,25 +113,26 @@ def _measure_variant(model: Path, old: Path, new: Path, variant: Variant, seed: 
         data = new if images is None else with_images(new, images, seed, folder / "data")
         if "{images}" in options:
             with_images(old, 300, seed, folder / "replay")
-        given = [str(folder / "replay") if each == "{images}" else each for each in options]
-        best = finetune(start, data, folder / "runs", [*OPTIONS, *given, "--seed", str(seed)])
+        replaced = [str(folder / "replay") if each == "{images}" else each for each in options]
+        best = finetune(start, data, folder / "runs", [*OPTIONS, *replaced, "--seed", str(seed)])
         conclusion = json.loads((best.parent / "conclusion.json").read_text(encoding="utf-8"))
         return {"new_ap50": conclusion["ap50"]} | measure(str(best), old, conclusion["new_labels"])
 
 
 def chain(model: Path, old: Path, data: Sequence[Path], results: Path) -> None:
-    """Teach several data sets one after the other; measure all earlier classes after each."""
+    """Fine-tune on several data sets in sequence. Measure all earlier classes after each."""
     with tempfile.TemporaryDirectory() as folder:
         for number, new in enumerate(data, start=1):
             model = finetune(model, new, Path(folder), OPTIONS)
-            taught: list[str] = []
+            known_labels: list[str] = []
             new_ap50 = {}
             for each in data[:number]:
-                found = measure(str(model), each, ())
-                new_ap50[each.name] = found["old_ap50"]
-                taught += [label for label in found["old_classes"] if label not in taught]
+                result = measure(str(model), each, ())
+                new_ap50[each.name] = result["old_ap50"]
+                known_labels += [label for label in result["old_classes"] if label not in known_labels]
             append(
-                results, {"group": "chain", "name": f"after {new.name}", "seed": 0, "new_ap50": new_ap50} | measure(str(model), old, taught)
+                results,
+                {"group": "chain", "name": f"after {new.name}", "seed": 0, "new_ap50": new_ap50} | measure(str(model), old, known_labels),
             )
 
 
@@ -170,17 +171,17 @@ def main() -> None:
     parser.add_argument("paths", type=Path, nargs="*")
     parser.add_argument("--results", type=Path, default=Path("forgetting.jsonl"))
     parser.add_argument("--new", default="", help="labels of the new classes, separated by commas")
-    given = parser.parse_args()
-    paths = [path.resolve() for path in given.paths]
-    match given.command, paths:
+    arguments = parser.parse_args()
+    paths = [path.resolve() for path in arguments.paths]
+    match arguments.command, paths:
         case "table", []:
-            print(table(given.results))
+            print(table(arguments.results))
         case "measure", [model, old]:
-            print(json.dumps(measure(str(model), old, [each for each in given.new.split(",") if each])))
+            print(json.dumps(measure(str(model), old, [each for each in arguments.new.split(",") if each])))
         case "run", [model, old, new]:
-            run(model, old, new, given.results.resolve())
+            run(model, old, new, arguments.results.resolve())
         case "chain", [model, old, *data] if data:
-            chain(model, old, data, given.results.resolve())
+            chain(model, old, data, arguments.results.resolve())
         case _:
             parser.error("see the usage above: some paths are missing, or there are too many")
 

@@ -3,7 +3,7 @@
 python -m benchmarks.input_sizes DATA MODEL [MODEL ...] [--sizes 224,288,320,384,448,512] [--rounds 30] [--plot FILE.png]
 
 Prints one JSON line per model and size. AP50 is measured on the validation set of DATA. Latency is the median time of the network for one
-image on two threads. All models and sizes take turns in each round, so that they meet the same load of the machine.
+image on two threads. Each round measures all models and sizes, so that other load on the machine affects all alike.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def latencies(models: Sequence[Model], rounds: int) -> list[float]:
     return [statistics.median(each[1:]) for each in times]
 
 
-def plot(rows: Sequence[dict[str, Any]], picture: Path) -> None:
+def plot(rows: Sequence[dict[str, Any]], plot_file: Path) -> None:
     """Plot AP50 over latency, one line per model, with the input sizes at the points."""
     from matplotlib.figure import Figure
 
@@ -69,7 +69,7 @@ def plot(rows: Sequence[dict[str, Any]], picture: Path) -> None:
             axes.annotate(str(size), (x, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
     axes.grid(alpha=0.3)
     axes.legend()
-    save_png(figure, picture)
+    save_png(figure, plot_file)
 
 
 def main() -> None:

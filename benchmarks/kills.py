@@ -2,10 +2,10 @@
 
 python -m benchmarks.kills [--data DIR] [--kills 10] [--seed 0]
 
-Two runs train a narrow Darknet19 on the same photos with the same options. The first is never interrupted. The second gets SIGKILL
+Two runs train a narrow Darknet19 on the same images with the same options. The first is never interrupted. The second gets SIGKILL
 after a random number of steps plus a random fraction of a step: while it reads, computes, validates or writes a checkpoint.
 Then all weights, optimizer slots, moving averages and both model files are compared bit for bit.
-DIR is a VOC-style data set with the sets train and val. Without it, photos of rectangles are generated.
+DIR is a VOC-style data set with the sets train and val. Without it, images of rectangles are generated.
 """
 
 import argparse
@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {
 }
 OPTIONS |= {"network": "darknet19", "width": 0.125, "head_filters": 32, "freeze": "none", "dropout": 0.1}
 OPTIONS |= {"schedule": "performance", "plateau_patience": 1}
-PHOTOS = 16
+IMAGES = 16
 MAX_STEPS = 4
 """Maximum number of steps between a start and the next kill."""
 
@@ -48,12 +48,12 @@ from training.run.run import Run
 from training.task import Task
 from training.events import Events
 from training.run.folder import RunFolder
-from weights.hub.resolve import load
+from weights.hub.resolve import resolve_model
 data, run, options = sys.argv[1:]
 if Path(run).is_dir():  # without a folder, the process was killed before the run began
-    training_run = Run.resume(*RunFolder.open(Path(run)), load(None))
+    training_run = Run.resume(*RunFolder.open(Path(run)), resolve_model(None))
 else:
-    training_run = Run.new(Task(data, "train", "val", None), Config.of(json.loads(options)), load(None), Path(run).parent)
+    training_run = Run.new(Task(data, "train", "val", None), Config.of(json.loads(options)), resolve_model(None), Path(run).parent)
 
 
 class PrintSteps(Events):
@@ -93,18 +93,18 @@ def start_or_resume(data: Path, run: Path, steps: int | None = None, pause: floa
     return process.returncode == -signal.SIGKILL, last, step_times
 
 
-def differences(one: Path, other: Path) -> list[str]:
+def differences(first_run: Path, second_run: Path) -> list[str]:
     """Return the names of the arrays that differ at the end of two runs."""
     from training.run.checkpoints import newest_checkpoint
     from weights.formats.safetensors import load_model
 
-    first, second = (newest_checkpoint(run / "checkpoints") for run in (one, other))
-    found = [] if first.state == second.state else ["state"]
-    found += _unequal("checkpoint", first.arrays, second.arrays)
+    first, second = (newest_checkpoint(run / "checkpoints") for run in (first_run, second_run))
+    differing = [] if first.state == second.state else ["state"]
+    differing += _unequal("checkpoint", first.arrays, second.arrays)
     for name in ("best", "last"):
-        models = [load_model(run / f"{name}.safetensors") for run in (one, other)]
-        found += _unequal(name, *(model.arrays for model in models))
-    return found
+        models = [load_model(run / f"{name}.safetensors") for run in (first_run, second_run)]
+        differing += _unequal(name, *(model.arrays for model in models))
+    return differing
 
 
 def _unequal(where: str, first: Any, second: Any) -> list[str]:
@@ -119,25 +119,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    rng = random.Random(given.seed)
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
-        data = given.data.resolve() if given.data else generate_dataset(Path(folder) / "photos", PHOTOS)
+        data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "data", IMAGES)
         uninterrupted, killed = (Path(folder) / "runs" / f"{data.name}-{number:03d}" for number in (1, 2))
         *_, step_times = start_or_resume(data, uninterrupted)
         # the slowest step is one with a validation and a checkpoint
         longest_step = max(after - before for before, after in pairwise(step_times[len(step_times) // 2 :]))
         moments = []
-        for _ in range(given.kills):
+        for _ in range(arguments.kills):
             steps, pause = rng.randint(0, MAX_STEPS), rng.uniform(0, longest_step)
             was_killed, last, _ = start_or_resume(data, killed, steps, pause)
             moments.append({"killed": was_killed, "steps": steps, "seconds_later": round(pause, 3), "last_step": last})
             print(json.dumps(moments[-1]), file=sys.stderr, flush=True)
         start_or_resume(data, killed)
-        found = differences(uninterrupted, killed)
-    result = {"benchmark": "kills", "kills": moments, "different": found, "machine": machine(), "versions": versions(PACKAGES)}
+        differing = differences(uninterrupted, killed)
+    result = {"benchmark": "kills", "kills": moments, "different": differing, "machine": machine(), "versions": versions(PACKAGES)}
     print(json.dumps(result))
-    raise SystemExit(1 if found else 0)
+    raise SystemExit(1 if differing else 0)
 
 
 if __name__ == "__main__":

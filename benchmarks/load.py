@@ -1,6 +1,6 @@
 """Measure latency, goodput and memory of a `boxwright serve` process under open-loop load over real sockets.
 
-python -m benchmarks.load [--only steady overload slow soak ending] [--seconds 60] [--model NAME_OR_FILE] [--photo FILE]
+python -m benchmarks.load [--only steady overload slow soak ending] [--seconds 60] [--model NAME_OR_FILE] [--image FILE]
 
 Each request is sent when it is due, even if earlier ones are unanswered, and its latency counts from the due time.
 Before each scenario, closed-loop clients measure the capacity. The client shares the cores with the server.
@@ -35,10 +35,10 @@ PACKAGES = ("fastapi", "numpy", "onnxruntime", "pillow", "uvicorn")
 
 
 class Load:
-    """One server and one photo. Each scenario method returns its measurements."""
+    """One server and one image. Each scenario method returns its measurements."""
 
-    def __init__(self, server: Server, photo: bytes, arguments: argparse.Namespace) -> None:
-        self.server, self.photo = server, photo
+    def __init__(self, server: Server, image_bytes: bytes, arguments: argparse.Namespace) -> None:
+        self.server, self.image_bytes = server, image_bytes
         self.seconds: float = arguments.seconds
         self.soak_requests: int = arguments.soak_requests
 
@@ -46,7 +46,7 @@ class Load:
         """Run closed-loop clients, which send the next request after each response, until their shared iterator ends."""
 
         async def client() -> list[Response]:
-            return [await self.server.post(self.photo, time.perf_counter()) for _ in requests]
+            return [await self.server.post(self.image_bytes, time.perf_counter()) for _ in requests]
 
         return [response for responses in await asyncio.gather(*(client() for _ in range(CLIENTS))) for response in responses]
 
@@ -56,7 +56,7 @@ class Load:
         end = due + seconds
         while due < end:
             await asyncio.sleep(due - time.perf_counter())
-            tasks.append(asyncio.create_task(self.server.post(self.photo, due)))
+            tasks.append(asyncio.create_task(self.server.post(self.image_bytes, due)))
             due += rng.expovariate(rate) if random_gaps else 1 / rate
         return await asyncio.gather(*tasks)
 
@@ -64,8 +64,8 @@ class Load:
         """Return the responses, and the server's processor milliseconds per successful response."""
         before = self.server.cpu_seconds()
         responses = await load
-        answered = sum(response.status == 200 for response in responses)
-        return responses, round(1000 * (self.server.cpu_seconds() - before) / max(1, answered), 2)
+        successful = sum(response.status == 200 for response in responses)
+        return responses, round(1000 * (self.server.cpu_seconds() - before) / max(1, successful), 2)
 
     async def capacity(self) -> float:
         """Return the number of responses per second of closed-loop clients."""
@@ -84,10 +84,10 @@ class Load:
             responses, rounds = [], []
             for _ in range(ROUNDS):
                 capacity = await self.capacity()
-                of_round = await self.open(0.8 * capacity, self.seconds / ROUNDS, random_gaps=random_gaps)
-                times = latencies(of_round)
+                round_responses = await self.open(0.8 * capacity, self.seconds / ROUNDS, random_gaps=random_gaps)
+                times = latencies(round_responses)
                 rounds.append({"capacity": round(capacity, 2), **times, "p99_by_p50": round(times["p99_ms"] / times["p50_ms"], 2)})
-                responses += of_round
+                responses += round_responses
             ratio = statistics.median(each["p99_by_p50"] for each in rounds)
             result[name] = {"p99_by_p50": ratio, "rounds": rounds, "statuses": statuses(responses)}
         return result
@@ -95,7 +95,7 @@ class Load:
     async def overload(self) -> dict[str, Any]:
         """Measure goodput, time to refusal and recovery time at three times the capacity."""
         before = await self.capacity()
-        idle = statistics.median(one.seconds for one in await self.open(before / 4, 3))
+        idle = statistics.median(response.seconds for response in await self.open(before / 4, 3))
         _, cost_alone = await self.cost(self.closed(ticks(max(3.0, self.seconds / 5))))
         flood = asyncio.create_task(self.cost(self.open(3 * before, self.seconds)))
         await asyncio.sleep(self.seconds)
@@ -103,18 +103,18 @@ class Load:
         probes = await self.open(before / 4, 6)
         responses, cost = await flood
         after = await self.capacity()
-        answered = [one for one in responses if one.status == 200 and one.due + one.seconds <= ended]
-        refused = [one for one in responses if one.status == 503]
-        goodput = len(answered) / self.seconds
+        successful = [response for response in responses if response.status == 200 and response.due + response.seconds <= ended]
+        refused = [response for response in responses if response.status == 503]
+        goodput = len(successful) / self.seconds
         return {
             "capacity_before_and_after": [round(before, 2), round(after, 2)],
             "goodput": round(goodput, 2),
             "goodput_by_capacity": round(goodput / statistics.mean((before, after)), 3),
             "cpu_ms_by_answer": {"at_capacity": cost_alone, "overloaded": cost},
             "refused": latencies(refused),
-            "refused_from_sending": latencies([replace(one, seconds=one.seconds - one.lag) for one in refused]),
-            "client_lag": latencies([replace(one, seconds=one.lag) for one in responses]),
-            "answered": latencies(answered),
+            "refused_from_sending": latencies([replace(response, seconds=response.seconds - response.lag) for response in refused]),
+            "client_lag": latencies([replace(response, seconds=response.lag) for response in responses]),
+            "answered": latencies(successful),
             "statuses": statuses(responses),
             "idle_p50_ms": round(1000 * idle, 1),
             "seconds_until_twice_that_again": recovery(probes, ended, 2 * idle),
@@ -155,7 +155,7 @@ class Load:
         self.server.popen.terminate()
         responses = await flood
         code = await asyncio.to_thread(self.server.popen.wait, TIMEOUT_SECONDS)
-        after = [one for one in responses if one.due > signalled_at]
+        after = [response for response in responses if response.due > signalled_at]
         took = round(time.perf_counter() - signalled_at, 2)
         return {"statuses": statuses(responses), "sent_after_the_signal": len(after), "exit_code": abs(code), "seconds_until_gone": took}
 
@@ -164,7 +164,7 @@ class Load:
         ready = asyncio.create_task(self._watch_ready())
         while not ready.done():
             await asyncio.sleep(due - time.perf_counter())
-            tasks.append(asyncio.create_task(self.server.post(self.photo, due)))
+            tasks.append(asyncio.create_task(self.server.post(self.image_bytes, due)))
             due += 1 / rate
         return await asyncio.gather(*tasks)
 
@@ -176,18 +176,18 @@ class Load:
         """Compare the resident memory after the first requests with that after all requests."""
         warm = min(WARM_REQUESTS, self.soak_requests // 2)
         first = await self.closed(iter(range(warm)))
-        early = self.server.resident()
+        resident_early = self.server.resident()
         rest = await self.closed(iter(range(self.soak_requests - warm)))
-        late = self.server.resident()
-        resident = {f"after_{warm}": round(early, 1), f"after_{self.soak_requests}": round(late, 1)}
-        return {"resident_mib": resident, "growth": round(late / early - 1, 4), "statuses": statuses(first + rest)}
+        resident_late = self.server.resident()
+        resident = {f"after_{warm}": round(resident_early, 1), f"after_{self.soak_requests}": round(resident_late, 1)}
+        return {"resident_mib": resident, "growth": round(resident_late / resident_early - 1, 4), "statuses": statuses(first + rest)}
 
 
 def recovery(probes: Sequence[Response], ended: float, usual: float) -> float:
     """Return the seconds from `ended` to the end of the last half-second window with a median latency above `usual`, or 0."""
     halves: dict[int, list[float]] = {}
-    for one in probes:
-        halves.setdefault(int((one.due - ended) / 0.5), []).append(one.seconds if one.status == 200 else TIMEOUT_SECONDS)
+    for response in probes:
+        halves.setdefault(int((response.due - ended) / 0.5), []).append(response.seconds if response.status == 200 else TIMEOUT_SECONDS)
     return max((0.5 * (half + 1) for half, times in halves.items() if statistics.median(times) > usual), default=0.0)
 
 
@@ -203,7 +203,7 @@ def latencies(responses: Sequence[Response]) -> dict[str, float]:
     """Return the median, 99th percentile and maximum latency in milliseconds."""
     if not responses:
         return {}
-    times = sorted(1000 * one.seconds for one in responses)
+    times = sorted(1000 * response.seconds for response in responses)
     return {
         "p50_ms": round(statistics.median(times), 1),
         "p99_ms": round(times[int(0.99 * len(times))], 1),
@@ -214,12 +214,12 @@ def latencies(responses: Sequence[Response]) -> dict[str, float]:
 def statuses(responses: Sequence[Response]) -> dict[str, int]:
     """Return the number of responses by status."""
     names = {HUNG: "hung", BROKEN: "broken"}
-    return {names.get(status, str(status)): number for status, number in sorted(Counter(one.status for one in responses).items())}
+    return {names.get(status, str(status)): number for status, number in sorted(Counter(response.status for response in responses).items())}
 
 
 async def measure(server: Server, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the chosen scenarios and return their measurements by name."""
-    load = Load(server, Path(arguments.photo).read_bytes(), arguments)
+    load = Load(server, Path(arguments.image).read_bytes(), arguments)
     await load.closed(iter(range(20)))  # warm-up
     scenarios = {"steady": load.steady, "overload": load.overload, "slow": load.slow, "soak": load.soak, "ending": load.ending}
     return {name: await scenarios[name]() for name in arguments.only}
@@ -229,7 +229,7 @@ def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
-    parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
+    parser.add_argument("--image", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=SCENARIOS, help="scenarios to run, always in this order")
     parser.add_argument("--seconds", type=float, default=60, help="duration of each scenario except soak and ending")
     parser.add_argument("--soak-requests", type=int, default=20_000)

@@ -39,7 +39,7 @@ class Server:
 
     @property
     def process(self) -> int:
-        """Process id."""
+        """The process id."""
         return self.popen.pid
 
     def resident(self) -> float:
@@ -52,22 +52,22 @@ class Server:
         fields = Path(f"/proc/{self.process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    async def post(self, photo: bytes, due: float) -> Response:
+    async def post(self, image_bytes: bytes, due: float) -> Response:
         """Send one request on a new connection. Its latency counts from the due time."""
         status, lag = HUNG, time.perf_counter() - due
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                status = await self._exchange(photo)
+                status = await self._exchange(image_bytes)
         except TimeoutError:
             pass  # HUNG
         except (OSError, asyncio.IncompleteReadError):
             status = BROKEN
         return Response(status, due, time.perf_counter() - due, lag)
 
-    async def _exchange(self, photo: bytes) -> int:
+    async def _exchange(self, image_bytes: bytes) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            status, _ = await exchange(reader, writer, photo, b"Connection: close\r\n")
+            status, _ = await exchange(reader, writer, image_bytes, b"Connection: close\r\n")
             return status
         finally:
             writer.close()
@@ -90,13 +90,15 @@ class Server:
                 writer.close()
 
 
-async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, photo: bytes, headers: bytes = b"") -> tuple[int, bytes]:
-    """Send the photo and return status and body of the response.
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, image_bytes: bytes, headers: bytes = b""
+) -> tuple[int, bytes]:
+    """Send the image and return status and body of the response.
 
     Raises:
         OSError, asyncio.IncompleteReadError: The connection breaks.
     """
-    writer.write(b"POST /detect HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(photo)) + photo)
+    writer.write(b"POST /detect HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(image_bytes)) + image_bytes)
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(int(line.split()[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     return int(head.split()[1]), await reader.readexactly(length)
@@ -105,8 +107,8 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, p
 @contextmanager
 def serving(model: str, settings: list[str]) -> Iterator[Server]:
     """Run a `boxwright serve` process with settings in the form of --set, and yield it once it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
     flags = [part for setting in ["notice_seconds=0", *settings] for part in ("--set", setting)]
     command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--port", str(port), *flags]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BOXWRIGHT_")}

@@ -1,4 +1,4 @@
-"""Compare the memory of a process that has loaded a network and run one photo with its rivals'.
+"""Compare the memory of a process that has loaded a network and processed one image with its rivals'.
 
 python -m benchmarks.memory [--network everyday] [--threads 2] [--runs 3]
 """
@@ -30,18 +30,18 @@ def measure(network: str, threads: int, runs: int) -> dict[str, object]:
     """Return the result of the benchmark. "seconds" counts from the import of a contender's packages to its first result."""
     folder = prepare_network(network)
     names = [name for name in CONTENDERS if name != MATRIX_PRODUCT and fits(name, network)]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    measurements: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     versions: dict[str, str] = {}
     for _ in range(runs):
         for name in names:  # sequential, because parallel processes would share pages of memory
             try:
                 with contender(name, folder, threads, 1) as loaded:
-                    found[name].append({key: loaded.facts[key] for key in ("resident_mib", "peak_mib", "seconds")})
+                    measurements[name].append({key: loaded.facts[key] for key in ("resident_mib", "peak_mib", "seconds")})
                     versions |= loaded.facts["versions"]
             except ContenderFailedError as error:
                 sys.stderr.write(f"{error}\n")
     medians = {
-        name: {key: round(statistics.median(run[key] for run in each), 2) for key in each[0]} for name, each in found.items() if each
+        name: {key: round(statistics.median(run[key] for run in each), 2) for key in each[0]} for name, each in measurements.items() if each
     }
     ours = medians["boxwright"]["resident_mib"]
     table = {name: row | {"ours_ratio": round(ours / row["resident_mib"], 3)} for name, row in medians.items()}

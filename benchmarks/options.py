@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import machine, versions
-from benchmarks.subjects import MODEL, NETWORKS, photos, prepare_network
+from benchmarks.subjects import MODEL, NETWORKS, prepare_network, sample_images
 from detector.engines.onnxruntime import GRAPH_FILE, OnnxEngine
 from detector.onnx.names import INPUT
 from weights.formats.safetensors import load_model
@@ -46,7 +46,7 @@ def main() -> None:
 def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
     """Return the result of the benchmark."""
     model = load_model(prepare_network(network) / MODEL)
-    images = photos(model.spec, 1)
+    images = sample_images(model.spec, 1)
     wall_ms: dict[str, list[float]] = {name: [] for name in VARIANTS}
     cpu_ms: dict[str, list[float]] = {name: [] for name in VARIANTS}
     with TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Compare the preprocessing time of one photo, from JPEG bytes to the network's input, with other libraries'.
+"""Compare the preprocessing time of one image, from JPEG bytes to the network's input, with other libraries'.
 
 python -m benchmarks.preprocess [--size 4000x3000] [--rounds 20]
 """
@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.arena import compare_times, interleave
 from benchmarks.machine import machine
-from benchmarks.readers import READERS, SIDE, photo
+from benchmarks.readers import READERS, SIDE, sample_jpeg
 
 
 def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="4000x3000", help="size of the photo, WIDTHxHEIGHT")
+    parser.add_argument("--size", default="4000x3000", help="size of the image, WIDTHxHEIGHT")
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
@@ -26,8 +26,8 @@ def main() -> None:
 def measure(width: int, height: int, rounds: int) -> dict[str, object]:
     """Return the result of the benchmark."""
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "photo.jpg"
-        file.write_bytes(photo(width, height))
+        file = Path(folder) / "image.jpg"
+        file.write_bytes(sample_jpeg(width, height))
         facts = interleave(tuple(READERS), file, threads=1, batch=1, rounds=rounds)
         size = file.stat().st_size
     return {

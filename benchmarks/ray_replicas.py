@@ -1,10 +1,10 @@
 """Compare the throughput of several Ray Serve replicas, one core each, with that of one replica.
 
-python -m benchmarks.ray_replicas [--replicas 2] [--rounds 5] [--seconds 20] [--model NAME_OR_FILE] [--photo FILE] [--free]
+python -m benchmarks.ray_replicas [--replicas 2] [--rounds 5] [--seconds 20] [--model NAME_OR_FILE] [--image FILE] [--free]
 
-One Ray cluster alternately runs one replica and several. Closed-loop clients send the same photo over persistent connections.
+One Ray cluster alternately runs one replica and several. Closed-loop clients send the same image over persistent connections.
 Each replica is pinned to its own core. With --free none is pinned, so that a single replica can use parts of a second core.
-The proxy, the clients and Ray's own processes are not pinned. The result has the processor time per photo of each of these groups.
+The proxy, the clients and Ray's own processes are not pinned. The result has the processor time per image of each of these groups.
 """
 
 import argparse
@@ -40,8 +40,8 @@ def main() -> None:
 
     with ray_cluster(show_logs=False):
         rounds = [_round(arguments) for _ in range(arguments.rounds)]
-    rates = {number: statistics.median(one[number]["photos_per_second"] for one in rounds) for number in rounds[0]}
-    ratios = [one[arguments.replicas]["photos_per_second"] / one[1]["photos_per_second"] for one in rounds]
+    rates = {number: statistics.median(each[number]["photos_per_second"] for each in rounds) for number in rounds[0]}
+    ratios = [each[arguments.replicas]["photos_per_second"] / each[1]["photos_per_second"] for each in rounds]
     result = {
         "benchmark": "ray_replicas",
         "model": Path(arguments.model).name,
@@ -65,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20, help="duration of each measurement")
     parser.add_argument("--clients", type=int, default=6, help="number of connections, each with one request at a time")
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
-    parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
+    parser.add_argument("--image", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
     parser.add_argument("--port", type=int, default=_free_port(), help="default: a free port")
     parser.add_argument("--free", action="store_true", help="do not pin replicas to cores")
     return parser.parse_args()
@@ -86,23 +86,23 @@ def _measure(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
     if not arguments.free:
         for core, replica in zip(cycle(sorted(os.sched_getaffinity(0))), replicas, strict=False):
             _pin(replica, core)
-    photo = Path(arguments.photo).read_bytes()
-    asyncio.run(_count_responses(settings.port, photo, arguments.clients, WARM_SECONDS))
+    image_bytes = Path(arguments.image).read_bytes()
+    asyncio.run(_count_responses(settings.port, image_bytes, arguments.clients, WARM_SECONDS))
     before, started = _cpu_seconds(), time.perf_counter()
-    photos = asyncio.run(_count_responses(settings.port, photo, arguments.clients, arguments.seconds))
+    responses = asyncio.run(_count_responses(settings.port, image_bytes, arguments.clients, arguments.seconds))
     elapsed, after = time.perf_counter() - started, _cpu_seconds()
-    cpu_ms = {group: round(1000 * (after[group] - before[group]) / photos, 2) for group in after}
-    return {"photos_per_second": photos / elapsed, "cpu_ms_by_photo": cpu_ms}
+    cpu_ms = {group: round(1000 * (after[group] - before[group]) / responses, 2) for group in after}
+    return {"photos_per_second": responses / elapsed, "cpu_ms_by_photo": cpu_ms}
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
-async def _count_responses(port: int, photo: bytes, clients: int, seconds: float) -> int:
+async def _count_responses(port: int, image_bytes: bytes, clients: int, seconds: float) -> int:
     """Run closed-loop clients and return the number of responses. Exit if one is not 200."""
-    request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo
+    request = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(image_bytes) + image_bytes
     end = time.perf_counter() + seconds
 
     async def client() -> int:
@@ -130,10 +130,10 @@ async def _read_response(reader: asyncio.StreamReader) -> None:
 
 def _wait_for_replicas(number: int) -> list[int]:
     """Wait until exactly that many replicas run and return their process ids."""
-    while len(found := [pid for pid, name in _descendants() if REPLICA in name]) != number:
+    while len(replicas := [pid for pid, name in _descendants() if REPLICA in name]) != number:
         time.sleep(0.2)
     time.sleep(1)
-    return sorted(found)
+    return sorted(replicas)
 
 
 def _pin(process: int, core: int) -> None:

@@ -11,8 +11,8 @@ from detector.engines.support import Precision
 SIDE = 288  # input size of `everyday`
 
 
-def photo(width: int, height: int) -> bytes:
-    """Return the sample photo as a JPEG of that size. Added noise makes decoding as expensive as for a camera's file."""
+def sample_jpeg(width: int, height: int) -> bytes:
+    """Return the sample image as a JPEG of that size. Added noise makes decoding as expensive as for a camera's file."""
     from PIL import Image
 
     from weights.embedded import SAMPLE_IMAGE
@@ -60,7 +60,7 @@ def tensorflow_reader(file: Path) -> Any:
 
 
 class _NoEngine:
-    """Engine of a detector that only preprocesses photos."""
+    """Engine of a detector that only preprocesses images."""
 
     name = "none"
     precision: Precision = "float32"

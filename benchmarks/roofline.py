@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.arena import contender
 from benchmarks.contenders import GEMM_SIDE
 from benchmarks.machine import machine, versions
-from benchmarks.subjects import MODEL, NETWORKS, photos, prepare_network
+from benchmarks.subjects import MODEL, NETWORKS, prepare_network, sample_images
 from detector.engines.onnxruntime import GRAPH_FILE, OnnxEngine
 from detector.network import Conv
 from detector.onnx.names import INPUT
@@ -53,7 +53,7 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
     model = load_model(prepare_network(network) / MODEL)
     seconds: dict[str, list[float]] = {"network": [], "product": [], "copy": []}
     with TemporaryDirectory() as folder, contender("matrix product", Path(), threads, 1) as product:
-        session, images = _profiled(model, threads, Path(folder)), photos(model.spec, 1)
+        session, images = _profiled(model, threads, Path(folder)), sample_images(model.spec, 1)
         runs: dict[str, Callable[[], object]] = {"network": lambda: session.run(None, {INPUT: images}), "copy": _copying(threads)}
         for _ in range(rounds):
             for name, run in runs.items():
@@ -125,16 +125,16 @@ def _layers(spec: ModelSpec, least: dict[str, float], peak: float, bandwidth: fl
     for layer in spec.network:
         if layer.name not in least:
             continue
-        here, source = shapes[layer.name], inputs[layer.name]
+        output, source = shapes[layer.name], inputs[layer.name]
         numbers = int(np.prod(kernels[f"{layer.name}/kernel"])) if isinstance(layer, Conv) else 0
-        gflop = 2 * numbers * here.side**2 / 1e9
-        mb = 4 * (numbers + source.channels * source.side**2 + here.channels * here.side**2) / 1e6
+        gflop = 2 * numbers * output.side**2 / 1e9
+        mb = 4 * (numbers + source.channels * source.side**2 + output.channels * output.side**2) / 1e6
         ms, roof = least[layer.name], max(gflop / peak, mb / 1000 / bandwidth) * 1000
         rows.append(
             {
                 "layer": layer.name,
                 "kind": _kind(layer) if isinstance(layer, Conv) else type(layer).__name__.lower(),
-                "output": f"{here.side}x{here.side}x{here.channels}",
+                "output": f"{output.side}x{output.side}x{output.channels}",
                 "gflop": round(gflop, 3),
                 "mb": round(mb, 2),
                 "ms": round(ms, 3),

@@ -31,8 +31,8 @@ MODEL, INT8, ONNX, CFG, WEIGHTS = "model.safetensors", "int8.safetensors", "mode
 INT8_ONNX, TFLITE, TFLITE_INT8, NCNN_PARAM, NCNN_BIN = "int8.onnx", "model.tflite", "int8.tflite", "model.ncnn.param", "model.ncnn.bin"
 RIVALS = Path(__file__).resolve().parents[1] / ".venv-rivals"
 CALIBRATION = "BENCH_CALIBRATION"
-"""Environment variable with a folder of photos, on which TensorFlow's converter quantizes."""
-MAX_CALIBRATION_PHOTOS = 256
+"""Environment variable with a folder of images, on which TensorFlow's converter quantizes."""
+MAX_CALIBRATION_IMAGES = 256
 OBJECTNESS_OFFSET = 10.0
 """Subtracted from the objectness logits. Otherwise random weights detect objects everywhere, and post-processing dominates a request."""
 _RANGES = {"gamma": (0.8, 1.2), "beta": (-0.2, 0.2), "mean": (-0.2, 0.2), "variance": (0.5, 1.5), "bias": (-0.2, 0.2)}
@@ -46,10 +46,10 @@ def prepare_network(name: str) -> Path:
         model = load_model(EVERYDAY) if name == "everyday" else _seeded(name)
         EXPORTERS["onnx"].write(model, folder / ONNX)
         write_darknet(lower_to_darknet(model), folder / CFG, folder / WEIGHTS)
-        # The embedded model has its own 8-bit version. For random weights a few photos suffice, as only their speed is measured.
-        small = load_model(EVERYDAY_INT8) if name == "everyday" else quantize_model(model, list(photos(model.spec, 4))).model
-        save_model(small, folder / INT8)
-        EXPORTERS["onnx"].write(small, folder / INT8_ONNX)
+        # The embedded model has its own 8-bit version. For random weights a few images suffice, as only their speed is measured.
+        quantized = load_model(EVERYDAY_INT8) if name == "everyday" else quantize_model(model, list(sample_images(model.spec, 4))).model
+        save_model(quantized, folder / INT8)
+        EXPORTERS["onnx"].write(quantized, folder / INT8_ONNX)
         write_tflite(model, folder)
         write_ncnn(model, folder)
         save_model(model, folder / MODEL)  # written last, so that it marks a complete folder
@@ -57,7 +57,7 @@ def prepare_network(name: str) -> Path:
 
 
 def write_tflite(model: Model, folder: Path) -> None:
-    """Write TFLITE, and TFLITE_INT8, which TensorFlow's converter quantizes on the sample photos. Both have a batch of one."""
+    """Write TFLITE, and TFLITE_INT8, which TensorFlow's converter quantizes on the sample images. Both have a batch of one."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -71,18 +71,18 @@ def write_tflite(model: Model, folder: Path) -> None:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if name == TFLITE_INT8:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image[None]] for image in calibration_photos(model.spec))
+            converter.representative_dataset = lambda: ([image[None]] for image in calibration_images(model.spec))
         (folder / name).write_bytes(converter.convert())
 
 
-def calibration_photos(spec: ModelSpec) -> Pixels:
-    """Return the photos on which other libraries quantize: those of the folder CALIBRATION if it is set, else the sample photo."""
+def calibration_images(spec: ModelSpec) -> Pixels:
+    """Return the images on which other libraries quantize: those of the folder CALIBRATION if it is set, else the sample image."""
     folder = os.environ.get(CALIBRATION)
     if folder is None:
-        return photos(spec, 4)
+        return sample_images(spec, 4)
     paths = sorted(Path(folder).glob("*.jpg")) + sorted(Path(folder).glob("*.webp"))
-    step = max(1, len(paths) // MAX_CALIBRATION_PHOTOS)
-    images = [read_image(path.read_bytes()) for path in paths[::step][:MAX_CALIBRATION_PHOTOS]]
+    step = max(1, len(paths) // MAX_CALIBRATION_IMAGES)
+    images = [read_image(path.read_bytes()) for path in paths[::step][:MAX_CALIBRATION_IMAGES]]
     return np.stack([Placement.fit(spec, image).apply(image) for image in images])
 
 
@@ -108,8 +108,8 @@ def write_ncnn(model: Model, folder: Path) -> None:
         shutil.copy(source.with_suffix(".ncnn.bin"), folder / NCNN_BIN)
 
 
-def photos(spec: ModelSpec, count: int) -> Pixels:
-    """Return shifted copies of the sample photo: (count, S, S, 3) float32 in 0..255."""
+def sample_images(spec: ModelSpec, count: int) -> Pixels:
+    """Return shifted copies of the sample image: (count, S, S, 3) float32 in 0..255."""
     image = read_image(SAMPLE_IMAGE.read_bytes())
     pixels = Placement.fit(spec, image).apply(image)
     return np.stack([np.roll(pixels, 16 * index, axis=1) for index in range(count)])

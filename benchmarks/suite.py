@@ -28,9 +28,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     arguments = parser.parse_args()
     failed = 0
-    for words in commands(quick=arguments.quick):
-        if words[0] in arguments.only:
-            failed += not _run(words)
+    for command_line in commands(quick=arguments.quick):
+        if command_line[0] in arguments.only:
+            failed += not _run(command_line)
     sys.exit(1 if failed else 0)
 
 
@@ -40,16 +40,16 @@ def commands(*, quick: bool) -> Iterator[list[str]]:
     served = ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT)))
     for model in served:
         precision = "int8" if model.endswith("int8") else "float32"
-        yield ["startup", *_words({"model": model, "precision": precision, "runs": 1 if quick else 5})]
+        yield ["startup", *_options({"model": model, "precision": precision, "runs": 1 if quick else 5})]
     for model in served:
-        yield ["throughput", *_words({"model": model, "rounds": 1 if quick else 5})]
+        yield ["throughput", *_options({"model": model, "rounds": 1 if quick else 5})]
     for size in ("500x375", "4000x3000"):
-        yield ["preprocess", *_words({"size": size, "rounds": 3 if quick else 20})]
+        yield ["preprocess", *_options({"size": size, "rounds": 3 if quick else 20})]
     for network in ("yolov2-voc", "everyday"):
-        yield ["roofline", *_words({"network": network, "rounds": 5 if quick else 30})]
-        yield ["options", *_words({"network": network, "rounds": 5 if quick else 30})]
+        yield ["roofline", *_options({"network": network, "rounds": 5 if quick else 30})]
+        yield ["options", *_options({"network": network, "rounds": 5 if quick else 30})]
     for network in NETWORKS:
-        yield ["memory", *_words({"network": network, "runs": 1 if quick else 2})]
+        yield ["memory", *_options({"network": network, "runs": 1 if quick else 2})]
     yield from _latencies(quick, [(threads, batch) for threads in (2, 1) for batch in ROUNDS if (threads, batch) != (2, 1)])
 
 
@@ -57,23 +57,23 @@ def _latencies(quick: bool, cells: list[tuple[int, int]]) -> Iterator[list[str]]
     for threads, batch in cells:
         for network in NETWORKS:
             options = {"network": network, "threads": threads, "batch": batch, "rounds": 2 if quick else ROUNDS[batch]}
-            yield ["latency", *_words(options)]
+            yield ["latency", *_options(options)]
 
 
-def _words(options: Mapping[str, object]) -> list[str]:
-    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+def _options(options: Mapping[str, object]) -> list[str]:
+    return [str(text) for name, value in options.items() for text in (f"--{name}", value)]
 
 
-def _run(words: list[str]) -> bool:
-    command = [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]]
+def _run(command_line: list[str]) -> bool:
+    command = [sys.executable, "-m", f"benchmarks.{command_line[0]}", *command_line[1:]]
     started = time.monotonic()
-    sys.stderr.write(f"{' '.join(words)} ")
+    sys.stderr.write(f"{' '.join(command_line)} ")
     sys.stderr.flush()
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    sys.stderr.write(f"{time.monotonic() - started:.0f} s{'' if done.returncode == 0 else f', FAILED with code {done.returncode}'}\n")
-    sys.stdout.write(done.stdout)
+    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    sys.stderr.write(f"{time.monotonic() - started:.0f} s{'' if result.returncode == 0 else f', FAILED with code {result.returncode}'}\n")
+    sys.stdout.write(result.stdout)
     sys.stdout.flush()
-    return done.returncode == 0
+    return result.returncode == 0
 
 
 if __name__ == "__main__":

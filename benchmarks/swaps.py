@@ -1,6 +1,6 @@
 """Measure the effect of model swaps on requests to a `boxwright serve --models` process under continuous load.
 
-python -m benchmarks.swaps [--swaps 20] [--rounds 4] [--clients 2] [--photo FILE]
+python -m benchmarks.swaps [--swaps 20] [--rounds 4] [--clients 2] [--image FILE]
 
 Versions of one model name alternate between `everyday` and `everyday-int8` with renamed labels. A response that mixes the output of one
 model with the labels of the other is therefore detected. The files are prepared in advance and renamed into place. Each round first
@@ -40,13 +40,13 @@ class RequestLog:
     errors: list[str] = field(default_factory=list)
 
 
-def send_requests(url: str, photo: bytes, log: RequestLog, stop: threading.Event) -> None:
+def send_requests(url: str, image_bytes: bytes, log: RequestLog, stop: threading.Event) -> None:
     """Send requests as one client until `stop` is set."""
     with Client(url, max_wait=0) as client:
         while not stop.is_set():
             started = time.perf_counter()
             try:
-                response = client.detect(photo, model=NAME)
+                response = client.detect(image_bytes, model=NAME)
             except ClientError as error:
                 log.errors.append(str(error))
             else:
@@ -56,14 +56,14 @@ def send_requests(url: str, photo: bytes, log: RequestLog, stop: threading.Event
 class Bench:
     """One server under load, with separate logs for periods with and without swaps."""
 
-    def __init__(self, server: Server, photo: bytes, clients: int) -> None:
-        self.url, self.photo, self.clients = f"http://127.0.0.1:{server.port}", photo, clients
+    def __init__(self, server: Server, image_bytes: bytes, clients: int) -> None:
+        self.url, self.image_bytes, self.clients = f"http://127.0.0.1:{server.port}", image_bytes, clients
         self.logs = {True: RequestLog(), False: RequestLog()}  # key: whether there were swaps
 
     def reference(self) -> str:
         """Return the stable content of the current version's response."""
         with Client(self.url) as client:
-            return stable_content(client.detect(self.photo, model=NAME))
+            return stable_content(client.detect(self.image_bytes, model=NAME))
 
     def wait_for(self, version: str) -> None:
         """Wait until that version is served."""
@@ -78,7 +78,7 @@ class Bench:
             For each swap, the seconds from the renaming of the file until the version is served.
         """
         stop, log = threading.Event(), self.logs[bool(swaps)]
-        threads = [threading.Thread(target=send_requests, args=(self.url, self.photo, log, stop)) for _ in range(self.clients)]
+        threads = [threading.Thread(target=send_requests, args=(self.url, self.image_bytes, log, stop)) for _ in range(self.clients)]
         for thread in threads:
             thread.start()
         took = []
@@ -125,7 +125,7 @@ def measure(arguments: argparse.Namespace, models: Path) -> dict[str, object]:
     prepare(home, 2 + each * arguments.rounds)
     (home / ".1").rename(home / "1")
     with serving(NAME, [f"models={models}", "models_seconds=0.5"]) as server:
-        bench = Bench(server, Path(arguments.photo).read_bytes(), arguments.clients)
+        bench = Bench(server, Path(arguments.image).read_bytes(), arguments.clients)
         expected = [bench.reference()]
         (home / ".2").rename(home / "2")
         bench.wait_for("2")
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--clients", type=int, default=2)
-    parser.add_argument("--photo", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
+    parser.add_argument("--image", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(arguments, Path(folder))

@@ -19,7 +19,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def short(results: Results) -> Iterator[str]:
-    """Yield the table of the README: latency of one photo with two threads."""
+    """Yield the table of the README: latency of one image with two threads."""
     cells = [line for network in NETWORKS if (line := results.latency(network, 2, 1))]
     if not cells:
         return
@@ -29,7 +29,7 @@ def short(results: Results) -> Iterator[str]:
 
 
 def latency(results: Results) -> Iterator[str]:
-    """Yield the latency per photo for every network, batch size and number of threads."""
+    """Yield the latency per image for every network, batch size and number of threads."""
     cells = sorted(results.of("latency"), key=lambda line: (NETWORKS.index(line["network"]), -line["threads"], line["batch"]))
     if not cells:
         return
@@ -41,7 +41,7 @@ def latency(results: Results) -> Iterator[str]:
 
 
 def rivals(results: Results) -> Iterator[str]:
-    """Yield the time of every library for one photo on two threads, by precision, with the AP50 of `everyday`."""
+    """Yield the time of every library for one image on two threads, by precision, with the AP50 of `everyday`."""
     cells = [line for network in NETWORKS if (line := results.latency(network, 2, 1))]
     if not cells:
         return
@@ -62,7 +62,7 @@ def rivals(results: Results) -> Iterator[str]:
 
 
 def _contenders(results: Results, line: Line) -> Iterator[str]:
-    """Yield the milliseconds per photo of each contender, for rivals followed by the ratio of our time to theirs in brackets."""
+    """Yield the milliseconds per image of each contender, for rivals followed by the ratio of our time to theirs in brackets."""
     for name in (*OURS, *RIVALS):
         row = line["contenders"].get(name)
         if row is None:
@@ -78,7 +78,7 @@ def _of_product(line: Line) -> str:
 
 def promises(results: Results) -> Iterator[str]:
     """Yield each promise with the measured value and whether it is kept."""
-    rows = [*_ratios(results), *_service(results), *_starts(results), *_photos(results)]
+    rows = [*_ratios(results), *_service(results), *_starts(results), *_decoding(results)]
     if rows:
         yield from _table(("promised", "measured", ""), [(what, got, "kept" if kept else "**not kept**") for what, got, kept in rows])
 
@@ -112,7 +112,7 @@ def _starts(results: Results) -> Iterator[Promise]:
             yield "the shipped model, ready: at most 200 MB resident", f"{resident:.0f} MB", resident <= 200
 
 
-def _photos(results: Results) -> Iterator[Promise]:
+def _decoding(results: Results) -> Iterator[Promise]:
     for line in results.of("preprocess"):
         if line["photo"] == "4000x3000":
             ms = line["contenders"]["boxwright reader"][results.ms]
@@ -136,7 +136,7 @@ def startup(results: Results) -> Iterator[str]:
 
 
 def memory(results: Results) -> Iterator[str]:
-    """Yield the resident memory after one photo and its peak, in MiB."""
+    """Yield the resident memory after one image and its peak, in MiB."""
     rows = []
     for line in results.of("memory"):
         contenders = line["contenders"]

@@ -1,4 +1,4 @@
-"""Measure each technique of the lecture on and off, everything else equal, for docs/techniques.md.
+"""Measure each technique of docs/techniques.md on and off, with everything else equal.
 
 python -m benchmarks.techniques run DATA --results FILE     run every variant with three seeds; skip runs that are in the file
 python -m benchmarks.techniques table --results FILE        print the tables as Markdown
@@ -36,9 +36,9 @@ def rows(results: Path) -> list[Row]:
     return [json.loads(line) for line in lines]
 
 
-def runs_of(every: list[Row], group: str, name: str) -> list[Row]:
+def runs_of(all_rows: list[Row], group: str, name: str) -> list[Row]:
     """Return the runs of a variant, one for each seed."""
-    return [row for row in every if (row["group"], row["name"]) == (group, name)]
+    return [row for row in all_rows if (row["group"], row["name"]) == (group, name)]
 
 
 def run_all(data: Path, results: Path) -> None:
@@ -102,12 +102,12 @@ def table(results: Path) -> str:
 
     Each table begins with the base, the reference of all variants except those with a new head.
     """
-    every = rows(results)
+    all_rows = rows(results)
     first = next((group, name) for group, variants in VARIANTS.items() for name in variants)
-    base = runs_of(every, *first)
+    base = runs_of(all_rows, *first)
     lines = []
     for group, variants in VARIANTS.items():
-        named = {name: runs_of(every, group, name) for name in variants}
+        named = {name: runs_of(all_rows, group, name) for name in variants}
         if not any(named.values()):
             continue
         lines += [f"\n### {group}\n", *HEADER]
@@ -135,16 +135,16 @@ def plot(results: Path, picture: Path) -> None:
     """Plot AP50 over the run, one panel per group and one line per variant: mean of the seeds, with their range shaded."""
     from matplotlib.figure import Figure
 
-    every = rows(results)
+    all_rows = rows(results)
     first = next((group, name) for group, variants in VARIANTS.items() for name in variants)
-    groups = [group for group, variants in VARIANTS.items() if sum(bool(runs_of(every, group, name)) for name in variants) > 1]
+    groups = [group for group, variants in VARIANTS.items() if sum(bool(runs_of(all_rows, group, name)) for name in variants) > 1]
     lines = -(-len(groups) // 2)
     figure = Figure(figsize=(12, 4 * lines), layout="constrained")
     panels = figure.subplots(lines, 2, squeeze=False).ravel()
     for axes, group in zip(panels, groups, strict=False):
-        _curve(axes, "the base", runs_of(every, *first), color="black", linestyle="--")
+        _curve(axes, "the base", runs_of(all_rows, *first), color="black", linestyle="--")
         for name in VARIANTS[group]:
-            if (seeds := runs_of(every, group, name)) and (group, name) != first:
+            if (seeds := runs_of(all_rows, group, name)) and (group, name) != first:
                 _curve(axes, name, seeds)
         axes.set(title=group, xlabel="share of the run", ylabel="AP50 on val", xlim=(0, 1.02), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
@@ -171,17 +171,17 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("techniques.png"))
     parser.add_argument("--variant", nargs=2, metavar=("GROUP", "NAME"), help="run only this variant, in this process")
-    given = parser.parse_args()
-    if given.command == "table":
-        print(table(given.results))
-    elif given.command == "plot":
-        plot(given.results, given.out)
-    elif given.data is None:
+    arguments = parser.parse_args()
+    if arguments.command == "table":
+        print(table(arguments.results))
+    elif arguments.command == "plot":
+        plot(arguments.results, arguments.out)
+    elif arguments.data is None:
         parser.error("`run` requires DATA, the folder of the data set")
-    elif given.variant:
-        run(given.data.resolve(), given.results.resolve(), *given.variant)
+    elif arguments.variant:
+        run(arguments.data.resolve(), arguments.results.resolve(), *arguments.variant)
     else:
-        run_all(given.data.resolve(), given.results.resolve())
+        run_all(arguments.data.resolve(), arguments.results.resolve())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Variants that docs/techniques.md compares: each technique of the lecture as a change to one short run."""
+"""Variants that docs/techniques.md compares: each technique as a change to one short run."""
 
 from typing import Any
 
 BASE: dict[str, Any] = {"epochs": 4, "sizes": "128", "check_every": 1, "unfreeze_at": 4, "cache_features": 4}
 BASE |= {"warmup_steps": 10, "learning_rate": 0.0003}
-"""Options of the base run; all others have the defaults of `boxwright finetune`. The run is short, which shows what learns faster. The
+"""Options of the base run; all others have the defaults of `boxwright finetune`. The run is short, to show which variant learns faster. The
 backbone stays frozen and its features are cached, so that all variants together take an hour."""
 
 COMPUTED: dict[str, Any] = {"cache_features": 0}

@@ -1,9 +1,9 @@
-"""Compare `boxwright serve` on loopback with the bare engine: added latency of one photo, and photos per second with many clients.
+"""Compare `boxwright serve` on loopback with the bare engine: added latency of one image, and images per second with many clients.
 
 python -m benchmarks.throughput [--model everyday] [--clients 32] [--seconds 4] [--rounds 3]
 
-Each round measures three cases: one client that sends photos in sequence; all clients at once; and the engine alone, called in this
-process with the same preprocessed photo. For the rivals' engines with batches, see benchmarks/latency.py and its --batch option.
+Each round measures three cases: one client that sends images in sequence; all clients at once; and the engine alone, called in this
+process with the same preprocessed image. For the rivals' engines with batches, see benchmarks/latency.py and its --batch option.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
 
 def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, object]:
     """Return the result of the benchmark."""
-    data = _photo()
+    data = _sample_jpeg()
     loaded = resolve_model(model)
     detector = Detector(loaded.spec, build_engine(loaded))
     pixels = detector.preprocess(read_image(data)).pixels[None]
@@ -58,7 +58,7 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
         for _ in range(rounds):
             responses += _send_sequentially(port, data, seconds)
             started, before = time.perf_counter(), server.cpu_seconds() + time.process_time()
-            together.append(uvloop.run(_photos_per_second(port, data, clients, seconds)))
+            together.append(uvloop.run(_responses_per_second(port, data, clients, seconds)))
             processor_seconds = server.cpu_seconds() + time.process_time() - before
             busy.append(processor_seconds / (time.perf_counter() - started) / len(os.sched_getaffinity(0)))
             engine.append(_calls_per_second(lambda: detector.forward(pixels), seconds))
@@ -91,14 +91,14 @@ def _stages(responses: list[dict[str, Any]]) -> dict[str, float]:
     return {name: round(statistics.median(times), 2) for name, times in stages.items()}
 
 
-def _photo() -> bytes:
+def _sample_jpeg() -> bytes:
     file = BytesIO()
     Image.open(SAMPLE_IMAGE).resize((500, 375)).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
 def _send_sequentially(port: int, data: bytes, seconds: float) -> list[dict[str, Any]]:
-    """Send photos in sequence over one connection and return the responses with their latency. Exit if one is not 200."""
+    """Send images in sequence over one connection and return the responses with their latency. Exit if one is not 200."""
     connection, responses = HTTPConnection("127.0.0.1", port), []
     end = time.perf_counter() + seconds
     while (before := time.perf_counter()) < end:
@@ -112,7 +112,7 @@ def _send_sequentially(port: int, data: bytes, seconds: float) -> list[dict[str,
     return responses
 
 
-async def _photos_per_second(port: int, data: bytes, clients: int, seconds: float) -> float:
+async def _responses_per_second(port: int, data: bytes, clients: int, seconds: float) -> float:
     """Return the throughput of closed-loop clients with one connection each. They run in one thread, which shares the cores."""
     started = time.perf_counter()
 

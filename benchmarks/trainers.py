@@ -124,8 +124,8 @@ def _trainer(**options: Any) -> tuple[Any, Any, Any]:
     start = transfer(model, [f"label {number}" for number in range(CLASSES)], model.spec.anchors, config)
     trainer = Trainer(start, config, frozen_layers(start.model.spec.network, config.freeze))
     boxes = np.array([[50, 60, 200, 280], [20, 100, 140, 250]], np.float32)
-    one: Any = dense_targets(GroundTruth.of_objects(boxes, np.array([1, 2])), start.model.spec, max_boxes=4)
-    return trainer, _images(BATCH), {name: np.stack([part] * BATCH) for name, part in one.items()}
+    image_targets: Any = dense_targets(GroundTruth(boxes, np.array([1, 2]), np.zeros(2, np.int8)), start.model.spec, max_boxes=4)
+    return trainer, _images(BATCH), {name: np.stack([array] * BATCH) for name, array in image_targets.items()}
 
 
 def _keras_fit(*, freeze: bool) -> Step:

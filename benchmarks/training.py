@@ -2,11 +2,11 @@
 
 python -m benchmarks.training [--data DIR] [--rounds 5] [--full-rounds 3]
 
-cached: Photos per second of `everyday` with a frozen backbone, with and without --cache-features. The time includes reading the photos.
-The one-time computation of the features is reported separately. DIR is a VOC-style data set with the set train. Without it, photos of
+cached: Images per second of `everyday` with a frozen backbone, with and without --cache-features. The time includes reading the images.
+The one-time computation of the features is reported separately. DIR is a VOC-style data set with the set train. Without it, images of
 rectangles are generated.
 full: One step of yolov2-voc with our Trainer, in float32 and in bfloat16, against tensornets' graph with its own loss. The network is
-Darknet19 with 20 classes, 416 pixels, 8 photos and random weights. Every layer and its batch normalisation trains, with the momentum
+Darknet19 with 20 classes, 416 pixels, 8 images and random weights. Every layer and its batch normalisation trains, with the momentum
 and L2 of tensornets. Our step also measures the gradient of every layer. It runs with oneDNN and without (TF_ENABLE_ONEDNN_OPTS),
 each in a separate process.
 
@@ -104,14 +104,14 @@ def cached(data: Path, rounds: int) -> dict[str, Any]:
         for name in inputs:
             first = block * BLOCK
             with times.of(name if block else "warming up"):
-                for step, (seen, targets) in enumerate(inputs[name](first, first + BLOCK), start=first):
-                    trainers[name].step(seen, targets, number=step, learning_rate=1e-4)
-    photos = {name: round(BLOCK * BATCH / statistics.median(times.wall[name]), 1) for name in inputs}
+                for step, (images, targets) in enumerate(inputs[name](first, first + BLOCK), start=first):
+                    trainers[name].step(images, targets, number=step, learning_rate=1e-4)
+    images_per_second = {name: round(BLOCK * BATCH / statistics.median(times.wall[name]), 1) for name in inputs}
     facts = {
         "photos": len(samples),
         "views": progress[-1].total,
         "megabytes": round(progress[-1].file_size / 1e6, 1),
-        "photos_per_second": photos,
+        "photos_per_second": images_per_second,
     }
     return facts | {"times": times.medians(), "ratio": times.ratio("computed", "cached")}
 
@@ -144,8 +144,8 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
     config = Config(**options, weight_decay=0.0, clip="none", ema=0.0, precision=precision)
     trainer = Trainer(InitialModel(Model("random", spec, fresh_arrays(spec.network, config)), frozenset()), config, frozenset())
     boxes = np.array([[50, 60, 200, 300], [220, 100, 400, 250]], np.float32)
-    one = dense_targets(GroundTruth.of_objects(boxes, np.array([1, 2])), spec, max_boxes=4)
-    targets: dict[str, Any] = {name: np.stack([part] * BATCH) for name, part in cast(dict[str, Any], one).items()}
+    image_targets = dense_targets(GroundTruth(boxes, np.array([1, 2]), np.zeros(2, np.int8)), spec, max_boxes=4)
+    targets: dict[str, Any] = {name: np.stack([array] * BATCH) for name, array in cast(dict[str, Any], image_targets).items()}
     return lambda: trainer.step(images, targets, number=0, learning_rate=1e-6)
 
 
@@ -157,13 +157,13 @@ def _tensornets_step(images: Any) -> Callable[[], object]:
     from tensorflow.compat import v1 as tf
 
     with suppress_known_warnings(), tf.Graph().as_default() as graph:
-        photos = tf.placeholder(tf.float32, (None, SIZE, SIZE, 3))
-        output = nets.YOLOv2(photos, nets.Darknet19, is_training=True)
+        inputs = tf.placeholder(tf.float32, (None, SIZE, SIZE, 3))
+        output = nets.YOLOv2(inputs, nets.Darknet19, is_training=True)
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
             train = tf.train.MomentumOptimizer(1e-6, 0.9).minimize(output.loss)
         session = tf.Session(graph=graph)
         session.run(tf.global_variables_initializer())
-    feed = {photos: images / 255} | {each: np.zeros((BATCH, *each.shape[1:]), np.float32) for each in output.inputs[1:]}
+    feed = {inputs: images / 255} | {each: np.zeros((BATCH, *each.shape[1:]), np.float32) for each in output.inputs[1:]}
     return lambda: session.run([train, output.loss], feed)
 
 
@@ -172,8 +172,8 @@ def _in_process(part: str, options: dict[str, object], folder: str, onednn: str 
     command = [sys.executable, "-m", "benchmarks.training", "--part", part]
     command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn, "BOXWRIGHT_HOME": folder}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    result = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -189,7 +189,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     with tempfile.TemporaryDirectory() as folder:
-        data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "photos")
+        data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "data")
         parts = {"cached": _in_process("cached", {"data": data, "rounds": arguments.rounds}, folder)}
         for onednn in ("1", "0"):
             parts[f"full_onednn_{onednn}"] = _in_process("full", {"full-rounds": arguments.full_rounds}, folder, onednn)

@@ -3,8 +3,8 @@
 python -m benchmarks.workers [--data DIR] [--batch 32] [--rounds 5] [--block 2] [--freeze none] [--size 288] [--sharing-core]
 
 Both fine-tune `everyday` with the same global batch size, so that they take the same steps. Each of two workers gets half of every batch.
-The time includes reading and augmenting photos and summing the gradients over loopback, but no validation.
-DIR is a VOC-style data set with the set train. Without it, photos of rectangles are generated.
+The time includes reading and augmenting images and summing the gradients over loopback, but no validation.
+DIR is a VOC-style data set with the set train. Without it, images of rectangles are generated.
 
 The single worker and the pair alternate in blocks of steps, while the other waits for input. Each process is pinned to one core
 (sched_setaffinity) and computes with one thread. The ratio is the median of the per-round ratios. Other programs disturb the processor
@@ -60,11 +60,11 @@ def train(arguments: argparse.Namespace) -> None:
     trainer = Trainer(start, config, frozen_layers(start.model.spec.network, config.freeze), group)
     broadcast_arrays(group, trainer)
     trained = sum(int(variable.value.shape.num_elements()) for variable in trainer.network.trainable_variables)
-    for turn, _ in enumerate(sys.stdin):
+    for block, _ in enumerate(sys.stdin):
         wall, processor = time.perf_counter(), time.process_time()
-        first = turn * arguments.block
-        for step, (seen, targets) in enumerate(stream_batches(batches, first, first + arguments.block, threads=1), start=first):
-            report = trainer.step(seen, targets, number=step, learning_rate=1e-4)
+        first = block * arguments.block
+        for step, (images, targets) in enumerate(stream_batches(batches, first, first + arguments.block, threads=1), start=first):
+            report = trainer.step(images, targets, number=step, learning_rate=1e-4)
         facts = {"seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
         print(json.dumps(facts | {"loss": report.loss, "trained": trained}), flush=True)
 
@@ -120,7 +120,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     rounds = [{name: contender.block() for name, contender in contenders.items()} for _ in range(arguments.rounds + 1)]
     for contender in contenders.values():
         contender.end()
-    photos = arguments.batch * arguments.block
+    images = arguments.batch * arguments.block
     ratios = [each["one"]["seconds"] / each["two"]["seconds"] for each in rounds[1:]]
     facts: dict[str, Any] = {
         "ratio": round(statistics.median(ratios), 3),
@@ -131,7 +131,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in contenders:
         for kind in ("seconds", "processor_seconds"):
             median = statistics.median(each[name][kind] for each in rounds[1:])
-            facts[f"photos_per_{kind.removesuffix('s')}_{name}"] = round(photos / median, 2)
+            facts[f"photos_per_{kind.removesuffix('s')}_{name}"] = round(images / median, 2)
     return facts
 
 
@@ -153,10 +153,10 @@ def main() -> None:
         train(arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
-        arguments.data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "photos")
-        asked = {name: getattr(arguments, name) for name in ("batch", "rounds", "block", "freeze", "size", "sharing_core")}
+        arguments.data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "data")
+        options = {name: getattr(arguments, name) for name in ("batch", "rounds", "block", "freeze", "size", "sharing_core")}
         facts = compare(arguments)
-    print(json.dumps({"benchmark": "workers", **facts, **asked, "machine": machine(), "versions": versions(PACKAGES)}))
+    print(json.dumps({"benchmark": "workers", **facts, **options, "machine": machine(), "versions": versions(PACKAGES)}))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("BOXWRIGHT_ENGINES", "0")  # tests must not write engines to the user's cache; tests of the cache enable it
-settings.register_profile("no clock", deadline=None)  # a slow machine must not fail a test
-settings.load_profile("no clock")
+settings.register_profile("no deadline", deadline=None)  # a slow machine must not fail a test
+settings.load_profile("no deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,13 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-LONGEST = ("test_workers.py", "test_finetune.py", "test_archive.py", "test_readme.py", "test_feature_cache.py", "test_step.py")
+SLOWEST = ("test_multi_worker.py", "test_finetune.py", "test_archive.py", "test_readme.py", "test_cache.py", "test_trainer.py")
 """Test files that take a minute or more."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slowest files first, so that two parallel test processes finish at about the same time."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
 
 
 Box = dict[str, Any]
@@ -88,11 +88,11 @@ def tiny_model() -> Model:
 
 
 def _matches(box: Box, others: list[Box], tolerance: float) -> bool:
-    corners = ("xmin", "ymin", "xmax", "ymax")
+    edges = ("xmin", "ymin", "xmax", "ymax")
     similar = [other for other in others if other["label"] == box["label"] and abs(other["score"] - box["score"]) <= tolerance]
     if not similar:
         return False
-    first, second = (np.array([[each[corner] for corner in corners] for each in boxes], np.float32) for boxes in ([box], similar))
+    first, second = (np.array([[each[edge] for edge in edges] for each in boxes], np.float32) for boxes in ([box], similar))
     return bool(box_iou(first, second).max() >= 0.99)
 
 
@@ -105,9 +105,9 @@ def assert_same_boxes() -> Callable[..., None]:
     """
 
     def check(ours: list[Box], reference: list[Box], threshold: float = 0.25, score_tolerance: float = 0.01) -> None:
-        for side, other, problem in ((reference, ours, "missing"), (ours, reference, "surplus")):
-            required = [box for box in side if box["score"] >= threshold + score_tolerance]
-            unmatched = [box for box in required if not _matches(box, other, score_tolerance)]
+        for boxes, others, problem in ((reference, ours, "missing"), (ours, reference, "surplus")):
+            required = [box for box in boxes if box["score"] >= threshold + score_tolerance]
+            unmatched = [box for box in required if not _matches(box, others, score_tolerance)]
             assert not unmatched, f"{problem}: {unmatched}"
         assert len({_key(box) for box in ours}) == len(ours), "a box was reported twice"
 

@@ -20,28 +20,28 @@ def row(ms, ratio, product=0.9):
     return {"ms_median": ms, "cpu_ms_median": 2 * ms, "ours_ratio": ratio, "ours_cpu_ratio": ratio / 2, "of_matrix_product": product}
 
 
-def line(**others):
+def measurement(**others):
     contenders = {"boxwright": row(180.0, 1.0), "boxwright int8": row(60.0, 3.0), "opencv": row(200.0, 0.9), "tensorflow": row(200.0, 0.9)}
     contenders["tensornets"] = row(400.0, 0.45)
-    facts = {"benchmark": "latency", "network": "yolov2-voc", "threads": 2, "batch": 1, "input": 416}
-    return facts | {"contenders": contenders, "machine": MACHINE, "versions": {"onnxruntime": "1.2.3", "numpy": "9"}} | others
+    setup = {"benchmark": "latency", "network": "yolov2-voc", "threads": 2, "batch": 1, "input": 416}
+    return setup | {"contenders": contenders, "machine": MACHINE, "versions": {"onnxruntime": "1.2.3", "numpy": "9"}} | others
 
 
 def test_short_table_has_times_and_our_ratio_to_each_rival():
-    head, _, cells, _, how = TABLES["short"](Results([line()]))
+    head, _, cells, _, source = TABLES["short"](Results([measurement()]))
     assert head == "| one image, 2 threads, ms | boxwright | boxwright int8 | onnxruntime | openvino | tensorflow | opencv | tensornets |"
     assert cells == "| `yolov2-voc`, 416 px | 180 | 60 | - | - | 200 (0.90) | 200 (0.90) | 400 (0.45) |"
-    assert how == "Medians of time, by `make bench`, on Abacus (avx2), 2 cores, load 1.5 to 1.5; onnxruntime 1.2.3."
+    assert source == "Medians of time, by `make bench`, on Abacus (avx2), 2 cores, load 1.5 to 1.5; onnxruntime 1.2.3."
 
 
 def test_processor_time_replaces_wall_time_on_a_busy_machine():
-    *_, cells, _, how = TABLES["short"](Results([line()], busy=True))
+    *_, cells, _, source = TABLES["short"](Results([measurement()], busy=True))
     assert "| 400 (0.45) |" in cells
-    assert how.startswith("Medians of processor time")
+    assert source.startswith("Medians of processor time")
 
 
 def test_latency_table_divides_the_time_by_the_batch_size():
-    *_, cells, _, _ = TABLES["latency"](Results([line(batch=4)]))
+    *_, cells, _, _ = TABLES["latency"](Results([measurement(batch=4)]))
     assert cells.startswith("| `yolov2-voc` | 2 | 4 | 45 | 15 | - | - | 50 (0.90)")
 
 
@@ -53,7 +53,7 @@ def test_rivals_table_compares_equal_precisions_and_shows_the_accuracy():
         "openvino int8": row(10.0, 0.8),
     }
     accuracy = {"benchmark": "accuracy", "contenders": {"openvino int8": {"ap50": 0.8008}}, "machine": MACHINE, "versions": {}}
-    lines = [line(network="everyday", contenders=contenders), accuracy]
+    lines = [measurement(network="everyday", contenders=contenders), accuracy]
     head, _, *cells, _, _ = TABLES["rivals"](Results(lines))
     assert head == "| precision | library | `everyday`, ms | AP50 of `everyday` |"
     assert cells == [
@@ -82,13 +82,13 @@ def test_promises_compare_us_with_the_best_rival_in_the_same_precision():
         "boxwright int8": row(8.0, 1.0),
         "openvino int8": row(10.0, 0.8),
     }
-    *_, float32, int8 = TABLES["promises"](Results([line(contenders=contenders)]))
+    *_, float32, int8 = TABLES["promises"](Results([measurement(contenders=contenders)]))
     assert float32.endswith("in float32, one image, 2 threads: at most the time of the best rival | 1.25 of openvino's | **not kept** |")
     assert int8.endswith("in int8, one image, 2 threads: at most the time of the best rival | 0.80 of openvino's | kept |")
 
 
 def test_last_of_equal_measurements_counts():
-    first, last = line(), line(contenders={"boxwright": row(7.0, 1.0)})
+    first, last = measurement(), measurement(contenders={"boxwright": row(7.0, 1.0)})
     *_, cells, _, _ = TABLES["short"](Results([first, last]))
     assert "| 7 |" in cells
 
@@ -116,16 +116,16 @@ def test_documents_name_only_existing_tables(name):
 
 
 def test_suite_runs_only_existing_benchmarks_and_options():
-    for words in commands(quick=True):
-        assert words[0] in KINDS
-        assert (ROOT / "benchmarks" / f"{words[0]}.py").is_file()
-        source = (ROOT / "benchmarks" / f"{words[0]}.py").read_text(encoding="utf-8")
-        assert all(f'"{word}"' in source for word in words if word.startswith("--"))
+    for arguments in commands(quick=True):
+        assert arguments[0] in KINDS
+        assert (ROOT / "benchmarks" / f"{arguments[0]}.py").is_file()
+        source = (ROOT / "benchmarks" / f"{arguments[0]}.py").read_text(encoding="utf-8")
+        assert all(f'"{argument}"' in source for argument in arguments if argument.startswith("--"))
 
 
 def test_suite_measures_every_model_of_the_promises():
     for kind in ("startup", "throughput"):
-        models = [words[words.index("--model") + 1] for words in commands(quick=True) if words[0] == kind]
+        models = [arguments[arguments.index("--model") + 1] for arguments in commands(quick=True) if arguments[0] == kind]
         assert [model.removesuffix("/model.safetensors").rpartition("/")[2] for model in models] == [
             "everyday",
             "everyday-int8",

@@ -42,8 +42,8 @@ def without_unix(name, globals=None, locals=None, fromlist=(), level=0):
         return fakes[name]
     return real_import(name, globals, locals, fromlist, level)
 
-class Without:
-    "A module without some attributes, for our modules only: libraries detect the system in their own ways."
+class ModuleWithoutAttributes:
+    "A module without some attributes. Only our modules see it, because libraries detect the system in their own ways."
 
     def __init__(self, module, names):
         self.__dict__.update(_module=module, _names=names)
@@ -53,7 +53,7 @@ class Without:
             raise AttributeError(f"module {self._module.__name__!r} has no attribute {name!r}")
         return getattr(self._module, name)
 
-fakes = {name: Without(module, attributes[name]) for name, module in blocked.items()}
+fakes = {name: ModuleWithoutAttributes(module, attributes[name]) for name, module in blocked.items()}
 builtins.__import__ = without_unix
 count = 0
 for package in packages:

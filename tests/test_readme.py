@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LINES = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
 COMMANDS = [line.removeprefix("$ boxwright ") for line in LINES if line.startswith("$ boxwright ")]
 CURLS = [line.removeprefix("$ ") for line in LINES if line.startswith("$ curl ")]
-ADDED = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"], "detect": ["--precision", "float32"]}
-"""Options added to commands: training would take minutes, and the default precision depends on the processor."""
+EXTRA_OPTIONS = {"finetune": ["--epochs", "1", "--batch-size", "1", "--sizes", "64"], "detect": ["--precision", "float32"]}
+"""Options that make training short, and results independent of the processor."""
 SERVICE_URL = "http://localhost:8000"
-DOWNLOADED = "yolov2-voc"  # tests/weights/hub/test_pull_command.py tests its download, from a local server
+DOWNLOADED_MODEL = "yolov2-voc"  # tests/weights/hub/test_pull_command.py tests its download, from a local server
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def run(arguments, folder):
     return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
 
 
-def words_of(command):
+def split_command(command):
     return shlex.split(command, comments=True)
 
 
@@ -82,21 +82,21 @@ def test_make_serve_and_make_test_are_the_first_commands():
 
 
 def test_every_command_that_needs_no_download_runs(folder):
-    chosen = [command for command in COMMANDS if DOWNLOADED not in command and SERVICE_URL not in command]
+    chosen = [command for command in COMMANDS if DOWNLOADED_MODEL not in command and SERVICE_URL not in command]
     assert len(chosen) >= 8
     for command in chosen:
-        words = words_of(command)
-        if words[0] == "serve":
-            assert serve_until_ready(words, folder) == 0
+        arguments = split_command(command)
+        if arguments[0] == "serve":
+            assert serve_until_ready(arguments, folder) == 0
             continue
-        completed = run(words + ADDED.get(words[0], []), folder)
+        completed = run(arguments + EXTRA_OPTIONS.get(arguments[0], []), folder)
         assert completed.returncode == 0, f"boxwright {command}: {completed.stderr}"
         assert "Traceback" not in completed.stderr
     assert (folder / "annotated" / "cat.boxes.jpg").read_bytes() == (ROOT / "docs" / "photos" / "cat.boxes.jpg").read_bytes()
 
 
 def test_the_readme_shows_the_commands_for_own_data_in_order():
-    names = [" ".join(words_of(command)[: 2 if command.startswith("data") else 1]) for command in COMMANDS]
+    names = [" ".join(split_command(command)[: 2 if command.startswith("data") else 1]) for command in COMMANDS]
     start = names.index("data check")
     assert names[start : start + 6] == ["data check", "data split", "data preview", "finetune", "detect", "serve"]
 
@@ -115,12 +115,12 @@ def test_raccoon_data_are_laid_out_so_that_they_can_be_checked(folder):
 
 
 def test_commands_that_need_a_download_name_the_pull_command(folder):
-    chosen = [command for command in COMMANDS if DOWNLOADED in command]
+    chosen = [command for command in COMMANDS if DOWNLOADED_MODEL in command]
     assert len(chosen) == 3
     for command in chosen:
-        completed = run(words_of(command), folder)
+        completed = run(split_command(command), folder)
         assert completed.returncode == 2
-        assert f"boxwright weights pull {DOWNLOADED}" in completed.stderr
+        assert f"boxwright weights pull {DOWNLOADED_MODEL}" in completed.stderr
 
 
 @pytest.fixture(scope="module")
@@ -138,14 +138,14 @@ def test_command_that_uses_a_service_runs(folder, service):
 
 
 def test_curl_commands_return_the_response_in_the_readme(folder, service):
-    shown = json.loads(LINES[LINES.index(f"$ {CURLS[0]}") + 1])
+    documented = json.loads(LINES[LINES.index(f"$ {CURLS[0]}") + 1])
     lines = [[*shlex.split(curl.replace(":8000", f":{service.port}")), "-sS"] for curl in CURLS]
     body, _ = (subprocess.run(line, cwd=folder, capture_output=True, check=True).stdout for line in lines)
     response = json.loads(body)
-    assert response["timing_ms"].keys() == shown["timing_ms"].keys()
-    del response["timing_ms"], shown["timing_ms"]
-    (actual,), (expected,) = response.pop("detections"), shown.pop("detections")
-    assert response == shown
+    assert response["timing_ms"].keys() == documented["timing_ms"].keys()
+    del response["timing_ms"], documented["timing_ms"]
+    (actual,), (expected,) = response.pop("detections"), documented.pop("detections")
+    assert response == documented
     assert actual["label"] == expected["label"]
     assert actual["score"] == pytest.approx(expected["score"], abs=1e-3)
     assert actual["box"] == pytest.approx(expected["box"], abs=0.5)

@@ -25,7 +25,7 @@ def test_the_local_example_prints_the_cat_and_saves_a_drawing(capsys, tmp_path):
 @pytest.mark.usefixtures("in_a_folder_with_images")
 def test_the_remote_example_detects_the_cat(start_service):
     service = start_service()
-    names = {}
-    exec(REMOTE.replace("http://localhost:8000", service.url), names)
+    namespace = {}
+    exec(REMOTE.replace("http://localhost:8000", service.url), namespace)
     service.stop()
-    assert [found.label for found in names["result"]] == ["cat"]
+    assert [detection.label for detection in namespace["result"]] == ["cat"]

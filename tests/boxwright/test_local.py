@@ -27,12 +27,12 @@ def model():
 
 def test_the_example_of_the_documentation_finds_the_cat(model):
     result = model.detect(CAT)
-    (found,) = result
-    label, score, box = found
-    assert (found.label, found.score, found.box) == (label, score, box)
+    (detection,) = result
+    label, score, box = detection
+    assert (detection.label, detection.score, detection.box) == (label, score, box)
     assert label == "cat"
     assert 0.5 < score <= 1
-    assert box == pytest.approx((15, 13, 405, 295), abs=15)  # in 8 bits, the default with VNNI, it differs
+    assert box == pytest.approx((15, 13, 405, 295), abs=15)  # 8-bit inference, the default with VNNI, moves the edges
     assert (result.model, result.width, result.height) == ("everyday", 451, 300)
 
 
@@ -74,7 +74,7 @@ def test_the_exif_orientation_of_a_pil_image_is_applied(model):
 
 def test_a_list_of_images_gives_a_list_of_results(model):
     results = model.detect([CAT, ASTRONAUT.read_bytes()])
-    assert [[found.label for found in result] for result in results] == [["cat"], ["person"]]
+    assert [[detection.label for detection in result] for result in results] == [["cat"], ["person"]]
     assert model.detect([]) == []
 
 
@@ -95,9 +95,9 @@ def test_drawing_returns_a_copy_with_boxes():
     assert np.abs(difference).mean() < 3  # a JPEG file of the same drawing
 
 
-def test_to_dict_is_json(model):
-    facts = json.loads(json.dumps(model.detect(CAT).to_dict()))
-    assert facts["detections"][0]["box"].keys() == {"xmin", "ymin", "xmax", "ymax"}
+def test_to_dict_can_be_serialised_as_json(model):
+    record = json.loads(json.dumps(model.detect(CAT).to_dict()))
+    assert record["detections"][0]["box"].keys() == {"xmin", "ymin", "xmax", "ymax"}
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_source_that_is_not_an_image_is_an_error(model, source, message):
 
 
 def test_unknown_models_and_labels_are_errors(model):
-    with pytest.raises(boxwright.BoxwrightError, match="nothing-of-that-name"):
-        boxwright.load("nothing-of-that-name")
+    with pytest.raises(boxwright.BoxwrightError, match="unknown-model"):
+        boxwright.load("unknown-model")
     with pytest.raises(boxwright.BoxwrightError, match="unicorn"):
         model.detect(CAT, classes=["unicorn"])
 
@@ -147,12 +147,12 @@ def test_every_public_name_can_be_imported():
     for name in boxwright.__all__:
         assert getattr(boxwright, name) is not None
     with pytest.raises(AttributeError):
-        _ = boxwright.nothing
+        _ = boxwright.unknown
 
 
 def test_load_has_options_for_engine_precision_and_input_size():
     exact = boxwright.load("everyday", engine="onnxruntime", device="cpu", precision="float32", input_size=320)
     assert (exact.engine, exact.precision, exact.core.spec.input_size) == ("onnxruntime", "float32", 320)
-    assert {found.label for found in exact.detect(CAT)} == {"cat"}
+    assert {detection.label for detection in exact.detect(CAT)} == {"cat"}
     with pytest.raises(boxwright.BoxwrightError, match="input size 300"):
         boxwright.load("everyday", input_size=300)

@@ -25,9 +25,9 @@ def test_a_service_gives_the_same_results_and_drawings_as_a_local_model(service)
     array = read_image(CAT.read_bytes())
     with boxwright.Client(service.url, api_key=KEY) as client:
         for source in (CAT, CAT.read_bytes(), array, Image.fromarray(array)):
-            here, there = model.detect(source), client.detect(source)
-            assert there.to_dict() == here.to_dict()
-            assert there.draw().tobytes() == here.draw().tobytes()
+            local, remote = model.detect(source), client.detect(source)
+            assert remote.to_dict() == local.to_dict()
+            assert remote.draw().tobytes() == local.draw().tobytes()
         first, second = client.detect([CAT, CAT], confidence=0.01, iou=0.3, classes=["cat", "dog"])
         assert first.to_dict() == second.to_dict() == model.detect(CAT, confidence=0.01, iou=0.3, classes=["cat", "dog"]).to_dict()
 

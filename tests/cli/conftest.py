@@ -72,9 +72,9 @@ def make_flat_dataset(tmp_path, make_image):
     def make(samples):
         for number, (name, objects) in enumerate(samples.items()):
             path = make_image(f"flat/{name}.png", 80, 50)
-            path.write_bytes(path.read_bytes() + bytes([number]))  # a byte after the end makes files with equal pixels differ
+            path.write_bytes(path.read_bytes() + bytes([number]))  # a byte after the image data makes files with equal pixels differ
             size = "<size><width>80</width><height>50</height></size>"
-            path.with_suffix(".xml").write_text(f"<annotation>{size}{''.join(OBJECT.format(*thing) for thing in objects)}</annotation>")
+            path.with_suffix(".xml").write_text(f"<annotation>{size}{''.join(OBJECT.format(*values) for values in objects)}</annotation>")
         return tmp_path / "flat"
 
     return make
@@ -82,7 +82,7 @@ def make_flat_dataset(tmp_path, make_image):
 
 @pytest.fixture
 def hide_packages(monkeypatch):
-    """(names) -> these packages look as if they were not installed."""
+    """(names) -> make importing these packages fail."""
 
     def hide(*names):
         for name in names:

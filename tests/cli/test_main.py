@@ -15,7 +15,7 @@ from detector.version import installed_version
 from weights.engines.factory import EngineKind
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"numpy", "PIL", "fastapi", "uvicorn", "onnx", "onnxruntime", "safetensors", "tensorflow", "keras"}
+SLOW_PACKAGES = {"numpy", "PIL", "fastapi", "uvicorn", "onnx", "onnxruntime", "safetensors", "tensorflow", "keras"}
 
 
 def test_help_lists_every_command(boxwright):
@@ -32,7 +32,7 @@ def test_help_imports_no_slow_package(arguments):
     result = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, check=True, text=True)
     assert "Usage" in result.stdout
     assert "typer" in result.stderr.split()
-    assert not HEAVY & set(result.stderr.split())
+    assert not SLOW_PACKAGES & set(result.stderr.split())
 
 
 def test_version_is_printed(boxwright):
@@ -47,7 +47,7 @@ def test_the_engine_option_has_every_engine():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["serve", "--model", "nothing-of-that-name"],
+        ["serve", "--model", "unknown-model"],
         ["serve", "--model", "missing.safetensors"],
         ["serve", "--model", __file__],
         ["serve", "--model", "any", "--port", "70000"],
@@ -101,7 +101,7 @@ def test_help_shows_no_markup(boxwright, name):
 
 def test_an_unexpected_missing_module_keeps_its_traceback(monkeypatch):
     def fail():
-        raise ModuleNotFoundError("No module named 'nothing'", name="nothing")
+        raise ModuleNotFoundError("No module named 'unknown'", name="unknown")
 
     monkeypatch.setattr("cli.main.app", fail)
     with pytest.raises(ModuleNotFoundError):

@@ -38,16 +38,16 @@ def compose():
 def parse():
     """Function (arguments of `boxwright`) -> parameter values of the subcommand. It fails if the arguments are invalid."""
 
-    def read(words):
-        command, words = typer.main.get_command(command_line), list(words)
+    def parse_arguments(arguments):
+        command, arguments = typer.main.get_command(command_line), list(arguments)
         while hasattr(command, "commands"):
-            command, words = command.commands[words[0]], words[1:]
+            command, arguments = command.commands[arguments[0]], arguments[1:]
         with pytest.MonkeyPatch.context() as patch:
             for parameter in command.params:
-                patch.setattr(parameter.type_descriptor.parameter_info, "exists", False, raising=False)  # paths of a container
-            return command.make_context(command.name, words).params
+                patch.setattr(parameter.type_descriptor.parameter_info, "exists", False, raising=False)  # paths inside the container
+            return command.make_context(command.name, arguments).params
 
-    return read
+    return parse_arguments
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from service.models.registry import Registry
 from service.settings import Settings
 from weights.hub.resolve import DEFAULT_MODEL
 
-OUR_SERVICES = ("boxwright", "finetune")
+BOXWRIGHT_SERVICES = ("boxwright", "finetune")
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def scrape(root):
 
 
 @pytest.fixture(scope="module")
-def commented(root):
-    """Command lines in the file's first comment."""
+def usage_lines(root):
+    """Comment lines of compose.yaml that show a `docker compose` command."""
     lines = (root / "compose.yaml").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.startswith("# ") and "docker compose" in line]
 
@@ -40,7 +40,7 @@ def test_every_command_parses(services, parse):
 
 def test_every_image_is_a_dockerfile_target_with_the_project_version(services, root, project):
     dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
-    for name, image in zip(OUR_SERVICES, ("boxwright", "boxwright-train"), strict=True):
+    for name, image in zip(BOXWRIGHT_SERVICES, ("boxwright", "boxwright-train"), strict=True):
         assert services[name]["image"] == f"{image}:{project['version']}"
         assert f" AS {services[name]['build']['target']}\n" in dockerfile
 
@@ -94,28 +94,28 @@ def test_finetune_publishes_into_the_volume_that_the_service_watches(services, p
     watched = services["boxwright"]["environment"]["BOXWRIGHT_MODELS"]
     assert str(options["publish"]) == watched
     assert options["out"].is_relative_to(watched)
-    for name in OUR_SERVICES:
+    for name in BOXWRIGHT_SERVICES:
         (volume,) = [each for each in services[name]["volumes"] if each.startswith("models:")]
         assert volume == f"models:{watched}"  # writable, because `models rollback` needs that
 
 
-def test_served_model_is_the_embedded_one_or_the_one_that_finetune_publishes(services, parse, commented):
-    (serving,) = [line for line in commented if "MODEL=" in line]
+def test_served_model_is_the_embedded_one_or_the_one_that_finetune_publishes(services, parse, usage_lines):
+    (serving,) = [line for line in usage_lines if "MODEL=" in line]
     model = next(word for word in shlex.split(serving, comments=False) if word.startswith("MODEL=")).removeprefix("MODEL=")
     assert model == parse(services["finetune"]["command"])["dataset"].name
     assert services["boxwright"]["environment"]["BOXWRIGHT_MODEL"] == f"${{MODEL:-{DEFAULT_MODEL}}}"
 
 
-def test_rollback_command_in_the_comment_parses(commented, parse):
-    (line,) = [line for line in commented if "rollback" in line]
+def test_rollback_command_in_the_comment_parses(usage_lines, parse):
+    (line,) = [line for line in usage_lines if "rollback" in line]
     words = line.removeprefix("# docker compose exec boxwright boxwright ").partition("   ")[0].split()
     assert parse([*words, "--models", "/models"])["name"] == "mydata"
 
 
-def test_finetune_starts_only_on_request(services, commented):
+def test_finetune_starts_only_on_request(services, usage_lines):
     assert services["finetune"]["profiles"] == ["finetune"]
     assert not services["boxwright"].get("profiles")
-    assert any("docker compose run --rm finetune" in line for line in commented)
+    assert any("docker compose run --rm finetune" in line for line in usage_lines)
 
 
 def test_every_volume_is_declared(compose):

@@ -22,8 +22,8 @@ class Stage:
     def all(self, instruction):
         return [rest for name, rest in self.lines if name == instruction]
 
-    def words(self, instruction):
-        """Return the words of the only such instruction, which is in exec form (JSON)."""
+    def exec_form(self, instruction):
+        """Return the arguments of the only such instruction, which is in exec form (JSON)."""
         (rest,) = self.all(instruction)
         return json.loads(rest)
 
@@ -37,14 +37,14 @@ def instructions(root):
 
 @pytest.fixture(scope="module")
 def stages(instructions):
-    found = {}
+    stages = {}
     for name, rest in instructions:
         if name == "FROM":
             base, _, stage = rest.partition(" AS ")
-            found[stage] = Stage(base, [])
-        elif found:
-            found[stage].lines.append((name, rest))
-    return found
+            stages[stage] = Stage(base, [])
+        elif stages:
+            stages[stage].lines.append((name, rest))
+    return stages
 
 
 @pytest.fixture(scope="module")
@@ -89,18 +89,18 @@ def test_serve_has_neither_compiler_nor_tensorflow(stages):
 
 
 def test_image_runs_one_process_without_a_shell(stages, parse):
-    entry, command = stages["runtime"].words("ENTRYPOINT"), stages["runtime"].words("CMD")
+    entry, command = stages["runtime"].exec_form("ENTRYPOINT"), stages["runtime"].exec_form("CMD")
     assert entry == ["/opt/boxwright/bin/boxwright"]
     assert parse(command)["model"] is None
     assert stages["runtime"].all("STOPSIGNAL") == ["SIGTERM"]
     for stage in ("serve", "train"):
-        assert not stages[stage].all("RUN"), "the final stages only copy what the build stages have made"
+        assert not stages[stage].all("RUN"), "the final stages only copy files from the build stages"
 
 
 def test_health_check_is_boxwright_health(stages, parse):
     (check,) = stages["serve"].all("HEALTHCHECK")
     words = json.loads(check.partition("CMD ")[2])
-    assert words[0] == stages["runtime"].words("ENTRYPOINT")[0]
+    assert words[0] == stages["runtime"].exec_form("ENTRYPOINT")[0]
     seconds = float(re.search(r"--timeout=(\d+)s", check)[1])
     assert parse(words[1:])["timeout"] < seconds
     assert not stages["train"].all("HEALTHCHECK")
@@ -109,15 +109,15 @@ def test_health_check_is_boxwright_health(stages, parse):
 def test_image_runs_as_an_unprivileged_user_with_a_fixed_id(stages):
     assert stages["runtime"].all("USER") == ["10001:10001"]
     assert not stages["serve"].all("USER") + stages["train"].all("USER")
-    (made,) = stages["runtime"].all("RUN")
-    assert "--uid 10001 --gid 10001" in made
+    (command,) = stages["runtime"].all("RUN")
+    assert "--uid 10001 --gid 10001" in command
 
 
 def test_image_settings_exist_and_the_port_is_exposed(stages, known_variables):
-    given = {name: value for name, value in variables(stages["runtime"]).items() if name.startswith("BOXWRIGHT_")}
-    assert set(given) <= known_variables
-    assert stages["runtime"].all("EXPOSE") == [given["BOXWRIGHT_PORT"]] == [str(Settings.model_fields["port"].default)]
-    assert given["BOXWRIGHT_HOME"] == stages["runtime"].all("WORKDIR")[0] == "/models"
+    environment = {name: value for name, value in variables(stages["runtime"]).items() if name.startswith("BOXWRIGHT_")}
+    assert set(environment) <= known_variables
+    assert stages["runtime"].all("EXPOSE") == [environment["BOXWRIGHT_PORT"]] == [str(Settings.model_fields["port"].default)]
+    assert environment["BOXWRIGHT_HOME"] == stages["runtime"].all("WORKDIR")[0] == "/models"
 
 
 def test_image_labels_have_the_version_and_licence_of_the_project(stages, project):
@@ -151,7 +151,7 @@ def test_pip_installs_only_pinned_versions(stages):
         assert "--only-binary :all:" in command or "--no-deps" in command, command
 
 
-def closure(names):
+def installed_dependencies(names):
     """Return the installed direct and indirect dependencies of these requirements, including themselves."""
     seen, pending = set(), [Requirement(name) for name in names]
     while pending:
@@ -173,7 +173,7 @@ def applies(requirement, extras):
 
 
 def test_every_package_of_an_image_is_pinned(project, pins):
-    names = closure([*project["dependencies"], *project["optional-dependencies"]["train"]])
+    names = installed_dependencies([*project["dependencies"], *project["optional-dependencies"]["train"]])
     assert {"fastapi", "anyio", "onnxruntime", "tensorflow", "h5py"} <= names
     assert names <= set(pins), f"not in constraints.txt: {sorted(names - set(pins))}"
 

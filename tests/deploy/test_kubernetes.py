@@ -16,7 +16,7 @@ from weights.hub.resolve import DEFAULT_MODEL
 
 SCHEMAS = "1.33"
 FOLDER = "deploy/kubernetes"
-CONTAINERS = ["deployment", "kserve"]
+WORKLOADS = ["deployment", "kserve"]
 
 
 def read(path):
@@ -111,31 +111,31 @@ def test_service_targets_a_port_of_the_container(base, pods):
     assert annotations["prometheus.io/port"] == str(ports["http"])
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_container_port_is_the_exposed_port_of_the_image(pods, root, which):
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_container_port_is_the_exposed_port_of_the_image(pods, root, workload):
     (port,) = re.findall(r"^EXPOSE (\d+)$", (root / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert [each["containerPort"] for each in pods[which]["containers"][0]["ports"]] == [int(port)]
+    assert [each["containerPort"] for each in pods[workload]["containers"][0]["ports"]] == [int(port)]
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
+@pytest.mark.parametrize("workload", WORKLOADS)
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
-def test_every_probe_requests_an_existing_route(pods, app, which, probe):
-    request = pods[which]["containers"][0][probe]["httpGet"]
+def test_every_probe_requests_an_existing_route(pods, app, workload, probe):
+    request = pods[workload]["containers"][0][probe]["httpGet"]
     templates = [re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path, methods in app.openapi()["paths"].items() if "get" in methods]
     assert any(re.fullmatch(template, request["path"]) for template in templates), request["path"]
     assert request["port"] in ("http", 8000)
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_no_probe_needs_a_key(pods, which):
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_no_probe_needs_a_key(pods, workload):
     paths = create_app(Registry(), Settings(key_hashes=str(HashedKey.of("any", new_key())))).openapi()["paths"]
-    probes = [pods[which]["containers"][0][probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
+    probes = [pods[workload]["containers"][0][probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
     assert not any("security" in paths[path.replace("/everyday/", "/{model}/")]["get"] for path in probes), probes
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_keys_come_from_the_secret_in_the_documentation(pods, root, which):
-    (secret,) = [each["secretRef"] for each in pods[which]["containers"][0]["envFrom"] if "secretRef" in each]
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_keys_come_from_the_secret_in_the_documentation(pods, root, workload):
+    (secret,) = [each["secretRef"] for each in pods[workload]["containers"][0]["envFrom"] if "secretRef" in each]
     assert secret["optional"] is True
     page = (root / "docs" / "deploy.md").read_text(encoding="utf-8")
     assert f"kubectl create secret generic {secret['name']} --from-literal BOXWRIGHT_KEY_HASHES=" in page
@@ -143,45 +143,45 @@ def test_keys_come_from_the_secret_in_the_documentation(pods, root, which):
 
 def test_liveness_and_readiness_probes_use_different_routes(pods):
     """A terminating pod is alive but not ready. Restarting it would abort the requests that it is finishing."""
-    for which, alive in (("deployment", "/livez"), ("kserve", "/v2/health/live")):
-        assert pods[which]["containers"][0]["livenessProbe"]["httpGet"]["path"] == alive
+    for workload, alive in (("deployment", "/livez"), ("kserve", "/v2/health/live")):
+        assert pods[workload]["containers"][0]["livenessProbe"]["httpGet"]["path"] == alive
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_every_command_parses_and_every_variable_is_a_setting(pods, settings, parse, known_variables, which):
-    (container,) = pods[which]["containers"]
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_every_command_parses_and_every_variable_is_a_setting(pods, settings, parse, known_variables, workload):
+    (container,) = pods[workload]["containers"]
     assert "command" not in container, "the image's entry point stays"
     assert parse(container["args"])["port"] is None
-    assert set(settings[which]) <= known_variables
+    assert set(settings[workload]) <= known_variables
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_pod_runs_as_the_user_of_the_image_without_privileges(pods, root, which):
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_pod_runs_as_the_user_of_the_image_without_privileges(pods, root, workload):
     (user,) = re.findall(r"^USER (\d+):\d+$", (root / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
-    pod, container = pods[which]["securityContext"], pods[which]["containers"][0]["securityContext"]
+    pod, container = pods[workload]["securityContext"], pods[workload]["containers"][0]["securityContext"]
     assert pod["runAsNonRoot"] is True
     assert pod["runAsUser"] == pod["runAsGroup"] == int(user)
     assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    assert pods[which]["automountServiceAccountToken"] is False
+    assert pods[workload]["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_cluster_sets_no_boxwright_variables(pods, which):
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_cluster_sets_no_boxwright_variables(pods, workload):
     """With service links, a service named boxwright would set BOXWRIGHT_PORT=tcp://... in every pod."""
-    assert pods[which]["enableServiceLinks"] is False
+    assert pods[workload]["enableServiceLinks"] is False
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_pod_has_time_to_become_unready_and_to_finish_requests(pods, settings, which):
-    notice, grace = (int(settings[which][f"BOXWRIGHT_{name}_SECONDS"]) for name in ("NOTICE", "GRACE"))
-    readiness = pods[which]["containers"][0]["readinessProbe"]
-    assert readiness["periodSeconds"] * readiness["failureThreshold"] <= notice < grace < pods[which]["terminationGracePeriodSeconds"]
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_pod_has_time_to_become_unready_and_to_finish_requests(pods, settings, workload):
+    notice, grace = (int(settings[workload][f"BOXWRIGHT_{name}_SECONDS"]) for name in ("NOTICE", "GRACE"))
+    readiness = pods[workload]["containers"][0]["readinessProbe"]
+    assert readiness["periodSeconds"] * readiness["failureThreshold"] <= notice < grace < pods[workload]["terminationGracePeriodSeconds"]
 
 
-@pytest.mark.parametrize("which", CONTAINERS)
-def test_processor_and_memory_are_limited(pods, which):
-    resources = pods[which]["containers"][0]["resources"]
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_processor_and_memory_are_limited(pods, workload):
+    resources = pods[workload]["containers"][0]["resources"]
     assert set(resources["requests"]) == set(resources["limits"]) == {"cpu", "memory"}
 
 

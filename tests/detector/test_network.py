@@ -169,9 +169,9 @@ def test_missing_surplus_and_misshapen_arrays_are_refused(random_arrays):
     ],
 )
 def test_an_invalid_spec_is_refused(change, message):
-    facts = {"labels": VOC, "anchors": ANCHORS, "network": yolov2(VOC)} | change
+    arguments = {"labels": VOC, "anchors": ANCHORS, "network": yolov2(VOC)} | change
     with pytest.raises(NetworkError, match=message):
-        ModelSpec(**facts)
+        ModelSpec(**arguments)
 
 
 def test_grid_and_stride_are_derived_from_the_network():

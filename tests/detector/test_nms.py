@@ -6,17 +6,17 @@ from detector.boxes import box_iou
 from detector.nms import suppress
 
 
-def slow_suppress(boxes, scores, score_threshold, iou_threshold):
-    """Darknet's loop: for each class, from the best score down, drop boxes that overlap a box kept earlier."""
-    found = set()
+def reference_suppress(boxes, scores, score_threshold, iou_threshold):
+    """Darknet's loop: for each class, in descending order of scores, drop boxes that overlap a kept box."""
+    detections = set()
     for class_id in range(scores.shape[1]):
         kept = []
         for index in sorted(range(len(boxes)), key=lambda i: -scores[i, class_id]):
             overlaps = [box_iou(boxes[index : index + 1], boxes[other : other + 1])[0, 0] for other in kept]
             if scores[index, class_id] > score_threshold and all(overlap <= iou_threshold for overlap in overlaps):
                 kept.append(index)
-        found |= {(tuple(boxes[index].tolist()), float(scores[index, class_id]), class_id) for index in kept}
-    return found
+        detections |= {(tuple(boxes[index].tolist()), float(scores[index, class_id]), class_id) for index in kept}
+    return detections
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 4))
@@ -27,7 +27,7 @@ def test_suppression_equals_darknets_loop(seed, count, classes):
     scores = rng.permutation(count * classes).reshape(count, classes).astype(np.float32) / max(1, count * classes)
     kept = suppress(boxes, scores, 0.25, 0.45)
     np.testing.assert_array_equal(suppress(boxes, scores, 0.25, 0.45, max_detections=3).boxes, kept.boxes[:3])
-    assert {(d.box, d.score, d.class_id) for d in kept} == slow_suppress(boxes, scores, 0.25, 0.45)
+    assert {(d.box, d.score, d.class_id) for d in kept} == reference_suppress(boxes, scores, 0.25, 0.45)
     assert list(kept.scores) == sorted(kept.scores, reverse=True)
 
 

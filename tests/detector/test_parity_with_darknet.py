@@ -1,4 +1,4 @@
-"""Both engines, with models read from Darknet's files, detect Darknet's boxes on seven images."""
+"""onnxruntime and TensorFlow detect Darknet's boxes on seven images, with models read from Darknet's files."""
 
 import json
 
@@ -24,8 +24,8 @@ def detector_and_reference(request, shared):
 
 
 def as_boxes(detections, labels):
-    corners = ("xmin", "ymin", "xmax", "ymax")
-    return [{"label": labels[d.class_id], "score": d.score, **dict(zip(corners, d.box, strict=True))} for d in detections]
+    edges = ("xmin", "ymin", "xmax", "ymax")
+    return [{"label": labels[d.class_id], "score": d.score, **dict(zip(edges, d.box, strict=True))} for d in detections]
 
 
 @pytest.mark.parametrize("file_name", FILE_NAMES)

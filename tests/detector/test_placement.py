@@ -90,13 +90,13 @@ def test_to_image_is_the_inverse_of_to_network(width, height, fit, edges, seed):
     image = np.zeros((height, width, 3), np.uint8)
     placement = Placement.fit(spec(fit=fit, edges=edges), image)
     boxes = (np.random.default_rng(seed).uniform(0, 1, (5, 4)) * [width, height, width, height]).astype(np.float32)
-    moved = placement.to_network(boxes)
-    assert (moved[:, :2] >= -1e-3).all()
-    assert (moved <= 64 + 1e-3).all()
-    np.testing.assert_allclose(placement.to_image(moved), boxes, atol=0.01 + 1e-4 * max(width, height))
+    network_boxes = placement.to_network(boxes)
+    assert (network_boxes[:, :2] >= -1e-3).all()
+    assert (network_boxes <= 64 + 1e-3).all()
+    np.testing.assert_allclose(placement.to_image(network_boxes), boxes, atol=0.01 + 1e-4 * max(width, height))
 
 
-def test_the_image_border_maps_to_the_border_of_the_shown_part():
+def test_the_image_border_maps_to_the_border_of_the_placed_image():
     placement = Placement.fit(spec(), np.zeros((30, 60, 3), np.uint8))
     np.testing.assert_allclose(placement.to_network(np.array([[0, 0, 60, 30]], np.float32)), [[0, 16, 64, 48]])
 

@@ -20,7 +20,7 @@ SAMPLES = ROOT / "docs" / "photos"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def with_ray():
+def require_ray():
     """Skip the tests if the extra is not installed."""
     for name in ("ray", "pyarrow"):
         if find_spec(name) is None:
@@ -38,12 +38,12 @@ def command(*arguments):
     return [sys.executable, "-m", "cli.main", *map(str, arguments)]
 
 
-def environment(**more):
-    return os.environ | {"PYTHONPATH": str(ROOT), "BOXWRIGHT_NOTICE_SECONDS": "0"} | more
+def environment(**variables):
+    return os.environ | {"PYTHONPATH": str(ROOT), "BOXWRIGHT_NOTICE_SECONDS": "0"} | variables
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -65,13 +65,13 @@ class Cluster:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body)
-            answer = connection.getresponse()
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            response = connection.getresponse()
+            return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
         finally:
             connection.close()
 
     def replicas(self):
-        """The process ids of the replicas."""
+        """Return the process ids of the replicas."""
         return [pid for pid, name in _processes() if "ServeReplica" in name and self.process.pid in _ancestors(pid)]
 
 
@@ -93,8 +93,8 @@ def _ancestors(pid):
 
 
 def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ UNREADABLE = {
     "text.png": "not-an-image",
     "empty.jpg": "empty-image",
     "huge.png": "image-too-large",
-    "gone.jpg": "bad-file",
+    "missing.jpg": "bad-file",
 }
 
 
@@ -42,9 +42,9 @@ def make_image(seed, form="JPEG"):
 def archive(tmp_path_factory):
     """Valid and unreadable images, and a list of them that also names a missing file."""
     folder = tmp_path_factory.mktemp("archive")
-    (folder / "photos" / "deep").mkdir(parents=True)
+    (folder / "photos" / "nested").mkdir(parents=True)
     for seed in range(VALID_IMAGES):
-        (folder / "photos" / ("deep" if seed % 2 else ".") / f"{seed}.jpg").write_bytes(make_image(seed))
+        (folder / "photos" / ("nested" if seed % 2 else ".") / f"{seed}.jpg").write_bytes(make_image(seed))
     (folder / "photos" / "cut.jpg").write_bytes(make_image(1)[:-400])
     (folder / "photos" / "text.png").write_bytes(b"no image")
     (folder / "photos" / "empty.jpg").write_bytes(b"")
@@ -52,13 +52,13 @@ def archive(tmp_path_factory):
     huge[16:24] = (60_000).to_bytes(4, "big") * 2
     (folder / "photos" / "huge.png").write_bytes(huge)
     names = sorted(str(path.relative_to(folder)) for path in (folder / "photos").rglob("*.*"))
-    (folder / "list.txt").write_text("\n".join([*names, "photos/gone.jpg", names[0]]) + "\n")  # the last line repeats the first one
+    (folder / "list.txt").write_text("\n".join([*names, "photos/missing.jpg", names[0]]) + "\n")  # the last line repeats the first one
     return folder
 
 
 def detect(archive, model_file, *arguments, **options):
-    words = command("detect", "--ray", "--model", model_file, "--confidence", "0.05", *arguments)
-    return subprocess.Popen(words, cwd=archive, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    arguments = command("detect", "--ray", "--model", model_file, "--confidence", "0.05", *arguments)
+    return subprocess.Popen(arguments, cwd=archive, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def test_documentation_contains_the_tested_commands():
@@ -79,7 +79,7 @@ def parts_of(folder):
 
 @pytest.fixture(scope="module")
 def finished(archive, model_file):
-    """The output of a run that was killed with all its processes and started again."""
+    """Output and messages of a run that was killed and then resumed."""
     out = archive / "detections.parquet"
     killed = detect(archive, model_file, "list.txt", "--out", out.name, start_new_session=True)
     while not parts_of(out):
@@ -87,12 +87,12 @@ def finished(archive, model_file):
             pytest.fail(f"the run ended with {killed.wait(timeout=0.02)}: {killed.communicate()}")
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    early = parts_of(out)
+    finished_parts = parts_of(out)
     assert killed.returncode == -signal.SIGKILL, "the run ended before it could be killed"
-    before = {name: (out / name).stat().st_mtime_ns for name in early}
-    again = detect(archive, model_file, "list.txt", "--out", out, "--json")
-    printed, messages = again.communicate()
-    return {"out": out, "early": before, "code": again.returncode, "summary": json.loads(printed), "messages": messages}
+    modified = {name: (out / name).stat().st_mtime_ns for name in finished_parts}
+    resumed = detect(archive, model_file, "list.txt", "--out", out, "--json")
+    output, messages = resumed.communicate()
+    return {"out": out, "parts_before": modified, "code": resumed.returncode, "summary": json.loads(output), "messages": messages}
 
 
 def test_killed_run_resumes_and_outputs_each_image_exactly_once(finished, archive):
@@ -103,9 +103,9 @@ def test_killed_run_resumes_and_outputs_each_image_exactly_once(finished, archiv
 
 
 def test_finished_parts_are_not_computed_again(finished):
-    now = {name: (finished["out"] / name).stat().st_mtime_ns for name in finished["early"]}
-    assert now == finished["early"] != {}
-    assert len(parts_of(finished["out"])) > len(finished["early"])
+    now = {name: (finished["out"] / name).stat().st_mtime_ns for name in finished["parts_before"]}
+    assert now == finished["parts_before"] != {}
+    assert len(parts_of(finished["out"])) > len(finished["parts_before"])
 
 
 def test_unreadable_images_are_counted_and_listed(finished):
@@ -129,7 +129,7 @@ def test_detections_equal_those_of_a_local_detector(finished, archive, model_fil
             reduced = decode_image((archive / row["photo"]).read_bytes(), detector.min_decode_side)
             prepared = detector.preprocess(reduced)
             detections = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.05)
-            listed = [each.model_dump() for each in Detection.from_detections(detections, model.spec.labels)]
+            listed = [detection.model_dump() for detection in Detection.from_detections(detections, model.spec.labels)]
             assert row["detections"] == [{"label": each["label"], "score": each["score"], **each["box"]} for each in listed]
             assert (row["width"], row["height"]) == (reduced.width, reduced.height)
             boxes += len(listed)
@@ -146,10 +146,10 @@ def test_pandas_reads_the_output_folder_as_one_table(finished):
 
 def test_finished_run_does_not_start_ray_again(finished, archive, model_file):
     before = rows_of(finished["out"])
-    again = detect(archive, model_file, "list.txt", "--out", finished["out"])
-    printed, messages = again.communicate()
+    resumed = detect(archive, model_file, "list.txt", "--out", finished["out"])
+    output, messages = resumed.communicate()
     assert "Started a local Ray" not in messages
-    assert f"{VALID_IMAGES} images processed" in printed
+    assert f"{VALID_IMAGES} images processed" in output
     assert rows_of(finished["out"]) == before
 
 

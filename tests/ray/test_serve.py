@@ -31,8 +31,10 @@ def detect_locally():
 
     def detect(image):
         prepared = detector.preprocess(decode_image(image, detector.min_decode_side))
-        raw = detector.forward(prepared.pixels[None])[0]
-        return [one.model_dump() for one in Detection.from_detections(detector.postprocess(raw, prepared), detector.spec.labels)]
+        logits = detector.forward(prepared.pixels[None])[0]
+        return [
+            detection.model_dump() for detection in Detection.from_detections(detector.postprocess(logits, prepared), detector.spec.labels)
+        ]
 
     return detect
 
@@ -44,9 +46,9 @@ def test_documentation_contains_the_tested_command():
 @pytest.mark.parametrize("name", ["cat.jpg", "astronaut.jpg"])
 def test_responses_equal_those_of_a_local_detector(cluster, detect_locally, name):
     image = (SAMPLES / name).read_bytes()
-    answer = cluster.request("POST", "/detect", image)
-    assert answer.status == 200
-    assert answer.json()["detections"] == detect_locally(image) != []
+    response = cluster.request("POST", "/detect", image)
+    assert response.status == 200
+    assert response.json()["detections"] == detect_locally(image) != []
 
 
 def test_refusals_and_pages_equal_those_of_the_service(cluster):
@@ -59,46 +61,46 @@ def test_refusals_and_pages_equal_those_of_the_service(cluster):
 
 
 def test_response_contains_one_request_id(cluster):
-    answer = cluster.request("GET", "/livez")
-    assert answer.headers["x-request-id"].count("-") == 4  # a second header would be joined by a comma
-    assert "," not in answer.headers["x-request-id"]
+    response = cluster.request("GET", "/livez")
+    assert response.headers["x-request-id"].count("-") == 4  # a second header would be joined by a comma
+    assert "," not in response.headers["x-request-id"]
 
 
 def test_full_queue_is_answered_503_with_a_problem_and_retry_after(cluster):
     with ThreadPoolExecutor(40) as clients:
-        answers = list(clients.map(lambda _: cluster.request("POST", "/detect", CAT), range(80)))
-    assert {answer.status for answer in answers} == {200, 503}
-    for answer in answers:
-        if answer.status == 503:
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.json()["type"] == "urn:boxwright:problem:overloaded"
-            assert int(answer.headers["retry-after"]) >= 1
+        responses = list(clients.map(lambda _: cluster.request("POST", "/detect", CAT), range(80)))
+    assert {response.status for response in responses} == {200, 503}
+    for response in responses:
+        if response.status == 503:
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.json()["type"] == "urn:boxwright:problem:overloaded"
+            assert int(response.headers["retry-after"]) >= 1
 
 
 def test_every_image_is_answered_after_a_replica_is_killed_under_load(cluster, detect_locally):
     expected, clients, images = detect_locally(CAT), 4, 60
-    answered, failed = threading.Semaphore(0), []
+    completed, failed = threading.Semaphore(0), []
 
-    def until_answered(_):
+    def detect_with_retries(_):
         for _ in range(MAX_ATTEMPTS):
             try:
-                answer = cluster.request("POST", "/detect", CAT)
+                response = cluster.request("POST", "/detect", CAT)
             except (OSError, HTTPException) as closed:  # the request was in flight on the killed replica
                 failed.append(closed)
                 continue
-            if answer.status == 200:
-                answered.release()
-                return answer.json()["detections"]
-            if answer.status != 503:  # the request was in flight on the killed replica
-                failed.append(answer)
-        pytest.fail(f"no answer after {MAX_ATTEMPTS} attempts")
+            if response.status == 200:
+                completed.release()
+                return response.json()["detections"]
+            if response.status != 503:  # the request was in flight on the killed replica
+                failed.append(response)
+        pytest.fail(f"no response after {MAX_ATTEMPTS} attempts")
 
-    victim = cluster.replicas()[0]
+    killed_replica = cluster.replicas()[0]
     with ThreadPoolExecutor(clients) as pool:
-        results = pool.map(until_answered, range(images))
+        results = pool.map(detect_with_retries, range(images))
         for _ in range(images // 4):
-            answered.acquire()
-        os.kill(victim, signal.SIGKILL)
+            completed.acquire()
+        os.kill(killed_replica, signal.SIGKILL)
         assert list(results) == [expected] * images
     assert len(failed) <= clients
 
@@ -123,10 +125,10 @@ def test_killed_replica_is_replaced(cluster):
     ],
 )
 def test_invalid_setting_is_reported_before_ray_starts(arguments, message):
-    completed = subprocess.run(command("serve", *arguments), env=environment(COLUMNS="200"), capture_output=True, text=True)
-    assert completed.returncode == 2
-    assert message in completed.stderr
-    assert "Traceback" not in completed.stderr
+    result = subprocess.run(command("serve", *arguments), env=environment(COLUMNS="200"), capture_output=True, text=True)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_sigterm_finishes_running_requests_and_ends_all_processes(cluster):

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import io
+import logging
 import socket
 import ssl
 import struct
@@ -23,8 +24,31 @@ from detector.spec import Model
 from service.app import create_app
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
+from service.observability.logging import LOGGERS, configure_logging
 from service.settings import Settings
 from weights.formats.safetensors import save_model
+
+
+@pytest.fixture
+def log_lines(capsys, monkeypatch):
+    """Return a function (format) that configures the log and returns a function -> the lines since its last call."""
+    loggers = [logging.getLogger(name) for name in ("", *LOGGERS)]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    logging.captureWarnings(False)
+    for name in ("uvicorn", "uvicorn.error"):  # other tests may have started uvicorn with its own log configuration
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+
+    def start(log_format):
+        configure_logging(log_format, "info")
+        return lambda: capsys.readouterr().err.splitlines()
+
+    yield start
+    logging.captureWarnings(False)
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,7 +87,7 @@ def make_image_bytes():
 
 
 @pytest.fixture(scope="session")
-def png_that_claims():
+def png_with_claimed_size():
     """Return a function (width, height) -> a PNG with this size in its header and a thousand zero bytes of pixels."""
 
     def make(width, height):
@@ -82,31 +106,31 @@ def tiny_app(tiny_model):
 
 
 @pytest.fixture(scope="session")
-def ask():
+def send_request():
     """Return a function (app, method, path, ...) -> the response of a service in this process."""
 
     def send(app, method, path, **request):
-        async def one():
+        async def send_one():
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
                 return await client.request(method, path, **request)
 
-        return asyncio.run(one())
+        return asyncio.run(send_one())
 
     return send
 
 
 @pytest.fixture(scope="session")
-def listening():
+def serve_app():
     """Return a context manager (app) -> its address. A thread serves the app; the socket accepts connections from the start."""
 
     @contextmanager
     def serve(app):
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        with socket.create_server(("127.0.0.1", 0)) as server_socket:
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [server_socket]})
             thread.start()
             try:
-                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+                yield f"http://127.0.0.1:{server_socket.getsockname()[1]}"
             finally:
                 server.should_exit = True
                 thread.join()
@@ -115,11 +139,11 @@ def listening():
 
 
 @pytest.fixture(scope="session")
-def detect(ask, tiny_app):
+def detect(send_request, tiny_app):
     """Return a function (image bytes, query...) -> the response of the tiny model's service."""
 
     def send(content, headers=None, **query):
-        return ask(tiny_app, "POST", "/detect", content=content, params=query, headers=headers)
+        return send_request(tiny_app, "POST", "/detect", content=content, params=query, headers=headers)
 
     return send
 
@@ -133,59 +157,59 @@ def model_file(tiny_model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def served(start_service, model_file):
-    """Start a service process that tests share."""
+    """A service process that tests share."""
     service = start_service(model_file)
     yield service
     service.stop()
 
 
-class Watched:
+class RecordingEngine:
     """An engine that records its calls and threads, and waits while `gate` is closed."""
 
-    name, precision = "watched", "float32"
+    name, precision = "recording", "float32"
 
     def __init__(self, model):
         self.engine = OnnxEngine.of(model)
-        self.inside, self.most, self.calls, self.threads = 0, 0, 0, set()
+        self.running, self.max_running, self.calls, self.threads = 0, 0, 0, set()
         self.lock, self.gate, self.entered = threading.Lock(), threading.Event(), threading.Event()
         self.gate.set()
 
     def __call__(self, images):
         with self.lock:
-            self.inside += 1
+            self.running += 1
             self.calls += 1
-            self.most = max(self.most, self.inside)
+            self.max_running = max(self.max_running, self.running)
             self.threads.add(threading.current_thread().name)
         self.entered.set()
         assert self.gate.wait(timeout=30)
         logits = self.engine(images)
         with self.lock:
-            self.inside -= 1
+            self.running -= 1
         return logits
 
 
 @pytest.fixture(scope="session")
-def watched_engine():
-    """Return the class of the recording engine."""
-    return Watched
+def recording_engine_class():
+    """The class of the recording engine."""
+    return RecordingEngine
 
 
 @pytest.fixture
-def watched(tiny_model):
-    engine = Watched(tiny_model)
+def recording_engine(tiny_model):
+    engine = RecordingEngine(tiny_model)
     yield engine
     engine.gate.set()
 
 
 @pytest.fixture
-def watched_app(tiny_model, watched):
+def make_recording_app(tiny_model, recording_engine):
     """Return a function (settings) -> the service of the tiny model with the recording engine, without its warm-up call."""
 
     def make(**settings):
-        loaded = LoadedModel.of(tiny_model, watched)
-        watched.threads.clear()
-        watched.entered.clear()
-        watched.calls = 0
+        loaded = LoadedModel.of(tiny_model, recording_engine)
+        recording_engine.threads.clear()
+        recording_engine.entered.clear()
+        recording_engine.calls = 0
         return create_app(Registry([loaded]), Settings(**settings))
 
     return make
@@ -193,7 +217,7 @@ def watched_app(tiny_model, watched):
 
 @pytest.fixture(scope="session")
 def another_model(tiny_model, random_arrays):
-    """Return a model whose labels and boxes differ from those of the tiny model."""
+    """A model whose labels and boxes differ from those of the tiny model."""
     labels = ("apple", "pear", "plum", "quince")
     network = (*tiny_model.spec.network[:-1], replace(tiny_model.spec.network[-1], filters=2 * (5 + len(labels))))
     return Model(
@@ -203,7 +227,7 @@ def another_model(tiny_model, random_arrays):
 
 @pytest.fixture
 def models(tmp_path):
-    """Return an empty model folder."""
+    """An empty model folder."""
     folder = tmp_path / "models"
     folder.mkdir()
     return folder

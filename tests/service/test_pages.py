@@ -6,23 +6,23 @@ import pytest
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_health_checks_succeed(ask, tiny_app, path):
-    assert ask(tiny_app, "GET", path).status_code == 200
+def test_health_checks_succeed(send_request, tiny_app, path):
+    assert send_request(tiny_app, "GET", path).status_code == 200
 
 
-def test_docs_page_loads_local_files_only(ask, tiny_app):
-    page = ask(tiny_app, "GET", "/docs").text
+def test_docs_page_loads_local_files_only(send_request, tiny_app):
+    page = send_request(tiny_app, "GET", "/docs").text
     sources = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(sources) >= 2
     for source in sources:
         assert source.startswith("/"), source
-        assert ask(tiny_app, "GET", source).status_code == 200
+        assert send_request(tiny_app, "GET", source).status_code == 200
     assert not re.search(r"https?://", page)
     assert '"validatorUrl": null' in page  # by default, Swagger UI sends the document to a server on the internet
 
 
-def test_every_endpoint_is_in_the_openapi_document(ask, tiny_app):
-    assert set(ask(tiny_app, "GET", "/openapi.json").json()["paths"]) == {
+def test_every_endpoint_is_in_the_openapi_document(send_request, tiny_app):
+    assert set(send_request(tiny_app, "GET", "/openapi.json").json()["paths"]) == {
         "/detect",
         "/models",
         "/livez",
@@ -43,8 +43,8 @@ def test_every_endpoint_is_in_the_openapi_document(ask, tiny_app):
     }
 
 
-def test_openapi_document_describes_bodies_responses_and_problems_of_detect(ask, tiny_app):
-    document = ask(tiny_app, "GET", "/openapi.json").json()
+def test_openapi_document_describes_bodies_responses_and_problems_of_detect(send_request, tiny_app):
+    document = send_request(tiny_app, "GET", "/openapi.json").json()
     detect = document["paths"]["/detect"]["post"]
     assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data", "application/json"}
     assert set(detect["responses"]) == {"200", "400", "403", "404", "408", "413", "415", "422", "500", "503", "504"}
@@ -80,19 +80,19 @@ def test_every_endpoint_has_examples_of_its_requests_and_responses(tiny_app):
                     assert "example" in parameter or "examples" in parameter["schema"], (method, path)
 
 
-def test_every_reference_of_the_openapi_document_exists(ask, tiny_app):
-    response = ask(tiny_app, "GET", "/openapi.json")
+def test_every_reference_of_the_openapi_document_exists(send_request, tiny_app):
+    response = send_request(tiny_app, "GET", "/openapi.json")
     references = set(re.findall(r'"#/components/schemas/(\w+)"', response.text))
     assert {"Problem", "ParameterProblem", "DetectResponse"} <= references
     assert references <= set(response.json()["components"]["schemas"])
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/docs", "/openapi.json"])
-def test_head_is_answered_like_get_without_the_body(ask, tiny_app, path):
-    head, get = ask(tiny_app, "HEAD", path), ask(tiny_app, "GET", path)
+def test_head_is_answered_like_get_without_the_body(send_request, tiny_app, path):
+    head, get = send_request(tiny_app, "HEAD", path), send_request(tiny_app, "GET", path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_head_is_refused_where_get_is_not_allowed(ask, tiny_app):
-    assert ask(tiny_app, "HEAD", "/detect").status_code == 405
+def test_head_is_refused_where_get_is_not_allowed(send_request, tiny_app):
+    assert send_request(tiny_app, "HEAD", "/detect").status_code == 405

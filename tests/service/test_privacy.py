@@ -12,8 +12,8 @@ FORMS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
 
 @pytest.fixture(scope="module")
-def writes_nothing(start_service, model_file):
-    """Start a service that cannot write to files: a write fails with EFBIG. Its log goes into a pipe."""
+def service_without_file_writes(start_service, model_file):
+    """A service that cannot write to files: a write fails with EFBIG. Its log goes into a pipe."""
     service = start_service(model_file, BOXWRIGHT_LOG_LEVEL="debug")
     resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (0, 0))
     yield service
@@ -42,26 +42,26 @@ def requests_of(image_bytes):
     yield predict, {"json": {"instances": [{"b64": text}]}}
 
 
-def test_every_endpoint_works_without_writing_files(writes_nothing, make_image_bytes):
+def test_every_endpoint_works_without_writing_files(service_without_file_writes, make_image_bytes):
     large = make_image_bytes(1400, 1000, form="BMP")  # 4 MB: larger than the memory limit of a spooled file
-    with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
+    with httpx.Client(base_url=service_without_file_writes.url, timeout=60) as client:
         for image in (large, *(make_image_bytes(form=form) for form in FORMS), make_image_bytes(form="TIFF", compression="tiff_lzw")):
             for path, request in requests_of(image):
                 response = client.post(path, **request)
                 assert response.status_code == 200, (path, response.text[:500])
 
 
-def test_no_part_of_an_image_is_in_the_log(writes_nothing, make_image_bytes, lines_since):
-    start = len(writes_nothing.log)
+def test_no_part_of_an_image_is_in_the_log(service_without_file_writes, make_image_bytes, lines_since):
+    start = len(service_without_file_writes.log)
     valid = with_secret(make_image_bytes(200, 100))
-    with httpx.Client(base_url=writes_nothing.url, timeout=60) as client:
+    with httpx.Client(base_url=service_without_file_writes.url, timeout=60) as client:
         for image in (valid, valid[:-300], SECRET + valid):
             statuses = {client.post(path, **request).status_code for path, request in requests_of(image)}
             assert (statuses == {200}) == (image is valid)
         client.post("/detect", content=b'{"image": "' + SECRET, headers={"content-type": "application/json"})
         client.post("/detect", content=valid, params={"confidence": SECRET.decode()}, headers={"X-Request-Timeout": SECRET.decode()})
     requests = 26
-    log = "".join(lines_since(writes_nothing, start, lambda lines: "".join(lines).count('"boxwright.access"') >= requests))
+    log = "".join(lines_since(service_without_file_writes, start, lambda lines: "".join(lines).count('"boxwright.access"') >= requests))
     assert log.count('"boxwright.access"') == requests
     encoded = base64.b64encode(valid).decode()
     for fragment in (SECRET.decode(), encoded[40:80], encoded[-80:-40]):

@@ -117,7 +117,7 @@ def test_flags_override_the_environment_which_overrides_the_file(monkeypatch, tm
         ("model = '\udcff'", "not a TOML file"),
     ],
 )
-def test_an_invalid_file_is_refused_with_its_mistake(tmp_path, text, message):
+def test_an_invalid_file_is_refused_and_its_error_is_named(tmp_path, text, message):
     file = tmp_path / "boxwright.toml"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(SettingError, match=message):

@@ -18,7 +18,7 @@ MODES = {"JPEG": ("RGB", "L", "CMYK"), "PNG": ("RGB", "RGBA", "P", "I;16", "1"),
 
 @cache
 def valid_images():
-    """Return small images by format, in its modes and compressions."""
+    """Return format -> small valid images in its modes and compressions."""
     base = Image.merge("RGB", [Image.effect_noise((43, 29), sigma) for sigma in (20, 60, 90)])
     kinds = [(form, mode, options.get(form, {})) for form in FORMS for mode in MODES.get(form, ("RGB", "L")) for options in VARIANTS]
     return {form: [_file(base, *kind) for kind in kinds if kind[0] == form] for form in FORMS}
@@ -29,12 +29,12 @@ def _file(image, form, mode, options):
     converted = Image.new("I;16", image.size, 40_000) if mode == "I;16" else image.convert(mode)
     if form == "TIFF" and mode != "RGB" and options.get("compression") == "jpeg":
         options = {}
-    more = {"save_all": True, "append_images": [converted.rotate(90)]} if form in ("GIF", "TIFF") else {}
-    converted.save(file, form, **options, **more)
+    pages = {"save_all": True, "append_images": [converted.rotate(90)]} if form in ("GIF", "TIFF") else {}
+    converted.save(file, form, **options, **pages)
     return file.getvalue()
 
 
-def mutated(data, other, rng):
+def mutate(data, other, rng):
     """Flip bits, cut pieces, truncate, overwrite bytes, or insert or append a piece of `other`."""
     body = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4, 12))):
@@ -64,17 +64,17 @@ def _position(body, rng):
 
 def make_image_bytes(number):
     """Return the image with this number. Its format repeats every six numbers."""
-    rng = random.Random(f"photo {number}")
+    rng = random.Random(f"image {number}")
     valid = valid_images()
-    return mutated(rng.choice(valid[FORMS[number % len(FORMS)]]), rng.choice(valid[rng.choice(FORMS)]), rng)
+    return mutate(rng.choice(valid[FORMS[number % len(FORMS)]]), rng.choice(valid[rng.choice(FORMS)]), rng)
 
 
-EDGE = b"edge-of-3f2a"
+BOUNDARY = b"edge-of-3f2a"
 
 
 def _form(rng):
     """Return a valid form of one to three parts, as different clients write them."""
-    return b"".join(_part(rng) for _ in range(rng.randint(1, 3))) + b"--" + EDGE + b"--\r\n"
+    return b"".join(_part(rng) for _ in range(rng.randint(1, 3))) + b"--" + BOUNDARY + b"--\r\n"
 
 
 def _part(rng):
@@ -82,16 +82,16 @@ def _part(rng):
     disposition = rng.choice((b'form-data; name="%s"', b"form-data; name=%s", b'form-data; name="%s"; filename="a;\\"b.jpg"')) % name
     more = rng.choice((b"", b"Content-Type: image/jpeg\r\n", b"X-Other: " + b"a" * 50 + b"\r\n"))
     value = rng.choice(valid_images()[rng.choice(FORMS)])[:400] if name == b"image" else rng.choice((b"0.5", b"", b"x"))
-    return b"--" + EDGE + b"\r\nContent-Disposition: " + disposition + b"\r\n" + more + b"\r\n" + value + b"\r\n"
+    return b"--" + BOUNDARY + b"\r\nContent-Disposition: " + disposition + b"\r\n" + more + b"\r\n" + value + b"\r\n"
 
 
 def form(number):
     """Return (body, content type) with one or both mutated."""
     rng = random.Random(f"form {number}")
-    body, kind = _form(rng), b"multipart/form-data; boundary=" + rng.choice((EDGE, b'"' + EDGE + b'"'))
-    which = rng.random()
-    if which < 0.9:
-        body = mutated(body, _form(rng), rng)
-    if which > 0.75:
-        kind = mutated(kind, b"multipart/mixed; boundary=; boundary*0=a; charset=utf-16", rng)
-    return body, kind
+    body, content_type = _form(rng), b"multipart/form-data; boundary=" + rng.choice((BOUNDARY, b'"' + BOUNDARY + b'"'))
+    part = rng.random()
+    if part < 0.9:
+        body = mutate(body, _form(rng), rng)
+    if part > 0.75:
+        content_type = mutate(content_type, b"multipart/mixed; boundary=; boundary*0=a; charset=utf-16", rng)
+    return body, content_type

@@ -1,3 +1,5 @@
+"""oneDNN is enabled before TensorFlow is imported."""
+
 import os
 import subprocess
 import sys
@@ -6,14 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOK = """
+IMPORT_SCRIPT = """
 import os, sys
-class Look:
+class ReportVariable:
     def find_spec(self, name, path=None, target=None):
         if name in ("tensorflow", "keras"):
             print(name, os.environ.get("TF_ENABLE_ONEDNN_OPTS"), flush=True)
             os._exit(0)
-sys.meta_path.insert(0, Look())
+sys.meta_path.insert(0, ReportVariable())
 import {}
 """
 
@@ -30,5 +32,5 @@ import {}
 )
 def test_onednn_is_enabled_before_tensorflow_is_imported(module):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
-    seen = subprocess.run([sys.executable, "-c", LOOK.format(module)], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert seen.stdout.split()[1:] == ["1"], seen.stderr
+    result = subprocess.run([sys.executable, "-c", IMPORT_SCRIPT.format(module)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.stdout.split()[1:] == ["1"], result.stderr

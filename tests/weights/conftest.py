@@ -11,12 +11,12 @@ from detector.spec import Model, ModelSpec
 from weights.formats.darknet.cfg import DARKNET_EPSILON
 from weights.formats.layer_names import name_layers
 
-small = st.integers(1, 3)
+small_integers = st.integers(1, 3)
 side = st.floats(0.01, 100)
 
 
 def random_arrays(network, seed=0):
-    """Valid arrays: finite, without negative variances."""
+    """Return valid random arrays: finite, without negative variances."""
     random = np.random.default_rng(seed)
     return {name: np.abs(random.standard_normal(shape, np.float32)) for name, shape in array_shapes(network).items()}
 
@@ -29,18 +29,18 @@ label_texts = st.text(min_size=1).filter(lambda text: text.isprintable() and tex
 def layers(draw, name, earlier, darknet):
     kind = draw(st.sampled_from(["conv", "conv", "pool", "reorg"] + ["route", "shortcut"] * bool(earlier)))
     if kind == "conv":
-        size, normalize = draw(small), draw(st.booleans())
+        size, normalize = draw(small_integers), draw(st.booleans())
         padding = draw(st.none() | (st.integers(0, 2).map(lambda p: (p, p)) if darknet else st.tuples(*[st.integers(0, 2)] * 2)))
         epsilon = (DARKNET_EPSILON if normalize else Conv.epsilon) if darknet else draw(st.floats(0, 1))
         if darknet and padding == (size // 2, size // 2):
             padding = None
         activation = draw(st.sampled_from(ACTIVATIONS))
-        return Conv(name, draw(small), size, draw(small), draw(small), normalize, activation, epsilon, padding)
+        return Conv(name, draw(small_integers), size, draw(small_integers), draw(small_integers), normalize, activation, epsilon, padding)
     if kind == "pool":
-        size = draw(small)
-        return MaxPool(name, size, draw(small), draw(st.none() | st.integers(0, 4).filter(lambda p: p != size - 1)))
+        size = draw(small_integers)
+        return MaxPool(name, size, draw(small_integers), draw(st.none() | st.integers(0, 4).filter(lambda p: p != size - 1)))
     if kind == "reorg":
-        return Reorg(name, draw(small), "darknet" if darknet else draw(st.sampled_from(["darknet", "space-to-depth"])))
+        return Reorg(name, draw(small_integers), "darknet" if darknet else draw(st.sampled_from(["darknet", "space-to-depth"])))
     if kind == "route":
         return Route(name, tuple(draw(st.lists(st.sampled_from(earlier), min_size=1, max_size=3))))
     return Shortcut(name, draw(st.sampled_from(earlier)), draw(st.sampled_from(ACTIVATIONS)))

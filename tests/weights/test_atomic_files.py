@@ -1,3 +1,5 @@
+"""Atomic writes: a file appears complete or not at all."""
+
 import errno
 import os
 import stat
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from weights.atomic_files import atomic_write, atomic_write_all
+from weights.formats.darknet.weights import write_darknet
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -39,9 +42,9 @@ def test_if_the_second_file_of_a_pair_fails_neither_is_replaced(tmp_path):
     first.write_bytes(b"old")
 
     def interrupted():
-        with atomic_write_all(first, second) as (one, two):
-            one.write(b"new")
-            two.write(b"half")
+        with atomic_write_all(first, second) as (first_file, second_file):
+            first_file.write(b"new")
+            second_file.write(b"half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -82,7 +85,7 @@ def test_a_missing_folder_is_an_os_error_that_names_the_file(tmp_path):
 
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMITED = """
+LIMIT_FILE_SIZE = """
 import resource, runpy, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as `ulimit -f 4`: a file that grows larger is refused like on a full disk
 """
@@ -90,7 +93,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as `ulimit -f 4`: a f
 
 def run_with_limited_file_size(code, *arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-c", LIMITED + code, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        [sys.executable, "-c", LIMIT_FILE_SIZE + code, *map(str, arguments)], capture_output=True, text=True, env=environment
+    )
 
 
 WRITE = """
@@ -98,10 +103,10 @@ from pathlib import Path
 from weights.atomic_files import atomic_write_all
 small, large = Path(sys.argv[1]), Path(sys.argv[2])
 try:
-    with atomic_write_all(small, large) as (one, two):
-        one.write(b"x")
+    with atomic_write_all(small, large) as (first_file, second_file):
+        first_file.write(b"x")
         for size in SIZES:
-            two.write(bytes(size))
+            second_file.write(bytes(size))
 except OSError as error:
     print(error.filename, error.strerror)
 """
@@ -110,8 +115,8 @@ except OSError as error:
 @pytest.mark.parametrize("sizes", ["[100_000]", "[100] * 1000", "[5000]"], ids=["direct", "buffered", "when flushed"])
 def test_a_write_error_names_the_file(tmp_path, sizes):
     large = tmp_path / "large"
-    ended = run_with_limited_file_size(WRITE.replace("SIZES", sizes), tmp_path / "small", large)
-    assert ended.stdout == f"{large} File too large\n", ended.stderr
+    result = run_with_limited_file_size(WRITE.replace("SIZES", sizes), tmp_path / "small", large)
+    assert result.stdout == f"{large} File too large\n", result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -139,15 +144,13 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_that_cannot_write_its_model_names_the_file(tmp_path, small_model, command):
-    from weights.formats.darknet.weights import write_darknet
-
     cfg, weights, out, folder = (tmp_path / name for name in ("a.cfg", "a.weights", "out.safetensors", "models"))
     write_darknet(small_model, cfg, weights)
     folder.mkdir()
     arguments = [each.format(cfg=cfg, weights=weights, out=out, folder=folder) for each in COMMANDS[command]]
-    ended = run_with_limited_file_size("runpy.run_module('cli.main', run_name='__main__')", *arguments)
+    result = run_with_limited_file_size("runpy.run_module('cli.main', run_name='__main__')", *arguments)
     target = out if command == "weights import" else folder / "mine" / "1"
-    assert ended.returncode == 2
-    assert ended.stderr == f"boxwright: {target}: File too large.\n"
+    assert result.returncode == 2
+    assert result.stderr == f"boxwright: {target}: File too large.\n"
     assert not out.exists()
     assert [path.name for path in folder.iterdir()] in ([], [".lock"])

@@ -1,4 +1,4 @@
-"""The shipped models, their cards, and what they find in well-known images."""
+"""The shipped models, their model cards, and their detections in well-known images."""
 
 import numpy as np
 import pytest
@@ -48,34 +48,34 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize(("file_name", "labels"), SAMPLES.items())
-def test_the_shipped_model_finds_the_objects_of_well_known_images(everyday, shared, file_name, labels):
+def test_the_shipped_model_detects_the_objects_of_well_known_images(everyday, shared, file_name, labels):
     detector = Detector(everyday.spec, load_engine(everyday))
-    found = detector.detect(read_image((shared / "photos" / file_name).read_bytes()), score_threshold=0.25)
-    assert labels <= {everyday.spec.labels[each.class_id] for each in found}
+    detections = detector.detect(read_image((shared / "photos" / file_name).read_bytes()), score_threshold=0.25)
+    assert labels <= {everyday.spec.labels[each.class_id] for each in detections}
 
 
 def test_the_8_bit_model_is_the_same_network_and_records_its_loss_of_accuracy(everyday):
-    small = load_model(EVERYDAY_INT8)
-    assert small.spec == everyday.spec
-    assert small.name == "everyday-int8"
-    assert small.quantization is not None
-    assert len(small.quantization.layers) == sum(isinstance(layer, Conv) for layer in small.spec.network)
-    before, after = (float(small.provenance[fact].partition(" ")[0]) for fact in ("ap50_float32", "ap50_int8"))
+    quantized = load_model(EVERYDAY_INT8)
+    assert quantized.spec == everyday.spec
+    assert quantized.name == "everyday-int8"
+    assert quantized.quantization is not None
+    assert len(quantized.quantization.layers) == sum(isinstance(layer, Conv) for layer in quantized.spec.network)
+    before, after = (float(quantized.provenance[fact].partition(" ")[0]) for fact in ("ap50_float32", "ap50_int8"))
     assert before - after < 0.005
     card = EVERYDAY_INT8.with_suffix(".md").read_text(encoding="utf-8")
     for fact in (f"{before:.4f}", f"{after:.4f}", f"{EVERYDAY_INT8.stat().st_size / 1e6:.1f} MB"):
         assert fact in card
 
 
-def test_the_8_bit_model_finds_the_same_objects(everyday, shared):
-    small = load_model(EVERYDAY_INT8)
-    detectors = [Detector(model.spec, load_engine(model)) for model in (everyday, small)]
+def test_the_8_bit_model_detects_the_same_objects(everyday, shared):
+    quantized = load_model(EVERYDAY_INT8)
+    detectors = [Detector(model.spec, load_engine(model)) for model in (everyday, quantized)]
     compared = 0
     for file_name in ("cat.png", "dog.jpg", "horses.jpg", "person.jpg"):
         image = read_image((shared / "photos" / file_name).read_bytes())
-        exact, found = (detector.detect(image, score_threshold=0.1) for detector in detectors)
+        exact, detections = (detector.detect(image, score_threshold=0.1) for detector in detectors)
         for confident in (each for each in exact if each.score > 0.5):
-            matches = [each for each in found if each.class_id == confident.class_id and abs(each.score - confident.score) < 0.15]
+            matches = [each for each in detections if each.class_id == confident.class_id and abs(each.score - confident.score) < 0.15]
             assert max(box_iou(np.array([confident.box], np.float32), np.array([each.box], np.float32))[0, 0] for each in matches) > 0.7
             compared += 1
     assert compared >= 4

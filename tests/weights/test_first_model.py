@@ -16,11 +16,11 @@ from weights.formats.safetensors import load_model, save_model
 
 @pytest.fixture(scope="module")
 def first_model(shared):
-    facts = json.loads((shared / "weights" / "everyday.json").read_text())
-    labels, anchors = tuple(facts["labels"]), tuple(map(tuple, facts["anchors"]))
+    description = json.loads((shared / "weights" / "everyday.json").read_text())
+    labels, anchors = tuple(description["labels"]), tuple(map(tuple, description["anchors"]))
     network = yolov2(labels, backbone=efficientnet_lite0(), filters=384)
-    scaling = {"pixel_scale": facts["pixel_scale"], "pixel_offset": facts["pixel_offset"]}
-    spec = ModelSpec(labels, anchors, network, facts["input_size"], fit=facts["fit"], resample="antialiased", **scaling)
+    scaling = {"pixel_scale": description["pixel_scale"], "pixel_offset": description["pixel_offset"]}
+    spec = ModelSpec(labels, anchors, network, description["input_size"], fit=description["fit"], resample="antialiased", **scaling)
     with np.load(shared / "weights" / "everyday.npz") as source:
         return Model("first", spec, {name: source[name].astype(np.float32) for name in source})
 
@@ -31,11 +31,11 @@ def test_every_engine_gives_the_reference_detections(first_model, engine, shared
     reference = json.loads((shared / "reference" / "everyday.json").read_text())
     assert len(reference) == 7
     for path in (path for path in (shared / "photos").iterdir() if path.stem in reference):
-        found = detector.detect(read_image(path.read_bytes()), score_threshold=0.045)
-        corners = ("xmin", "ymin", "xmax", "ymax")
+        detections = detector.detect(read_image(path.read_bytes()), score_threshold=0.045)
+        edges = ("xmin", "ymin", "xmax", "ymax")
         ours = [
-            {"label": first_model.spec.labels[each.class_id], "score": each.score, **dict(zip(corners, each.box, strict=True))}
-            for each in found
+            {"label": first_model.spec.labels[each.class_id], "score": each.score, **dict(zip(edges, each.box, strict=True))}
+            for each in detections
         ]
         assert_same_boxes(ours, reference[path.stem], threshold=0.05, score_tolerance=5e-3)
 
@@ -51,5 +51,5 @@ def test_a_model_with_a_yolov2_head_is_the_same_after_saving_and_loading(first_m
 def test_a_model_file_of_an_earlier_version_loads_and_detects(shared):
     model = load_model(shared / "weights" / "everyday20-start.safetensors")
     detector = Detector(model.spec, load_engine(model))
-    found = detector.detect(read_image((shared / "photos" / "dog.jpg").read_bytes()), score_threshold=0.5)
-    assert "dog" in {model.spec.labels[each.class_id] for each in found}
+    detections = detector.detect(read_image((shared / "photos" / "dog.jpg").read_bytes()), score_threshold=0.5)
+    assert "dog" in {model.spec.labels[each.class_id] for each in detections}

@@ -42,11 +42,6 @@ class GroundTruth:
     roles: NDArray[np.int8]  # (N,) a Role each
     partial: tuple[PartialRegion, ...] = ()  # outside of these regions every class is labelled
 
-    @classmethod
-    def of_objects(cls, boxes: Boxes, class_ids: NDArray[np.int64], partial: tuple[PartialRegion, ...] = ()) -> "GroundTruth":
-        """Return ground truth in which every box is an object to learn."""
-        return cls(boxes, class_ids, np.full(len(boxes), Role.OBJECT, np.int8), partial)
-
 
 def ground_truth(sample: Sample, labels: Sequence[str], difficult: str) -> GroundTruth:
     """Return a sample's ground truth for training, in image pixels.

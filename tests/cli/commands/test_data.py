@@ -35,7 +35,7 @@ def test_json_has_every_finding(boxwright, make_flat_dataset):
     assert (result.code, result.err) == (1, "")
     assert (report["folder"], report["errors"], report["warnings"], report["notes"]) == (str(folder), 1, 2, [])
     assert report["sets"] == {"all": {"photos": 2, "boxes": 2, "classes": {"dog": 2}}}
-    assert {(each["kind"], each["severity"], each["where"], each["count"]) for each in report["findings"]} == {
+    assert {(finding["kind"], finding["severity"], finding["where"], finding["count"]) for finding in report["findings"]} == {
         ("same-box", "warning", "a", 1),
         ("outside", "warning", "b", 1),
         ("spelling", "error", "b", 1),

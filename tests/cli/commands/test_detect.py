@@ -26,15 +26,18 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_output_has_a_tab_separated_line_for_every_detection(boxwright, model_file, make_image, tiny_model):
     path = make_image("dog.jpg")
-    found = Detector(tiny_model.spec, OnnxEngine.of(tiny_model)).detect(read_image(path.read_bytes()), score_threshold=0.05)
+    detections = Detector(tiny_model.spec, OnnxEngine.of(tiny_model)).detect(read_image(path.read_bytes()), score_threshold=0.05)
     result = boxwright("detect", path, "--model", model_file, "--confidence", "0.05")
     assert result.code == 0
     assert result.err == ""
-    assert len(found) > 0
+    assert len(detections) > 0
     assert [row[:3] for row in result.rows] == [
-        [str(path), tiny_model.spec.labels[class_id], f"{score:.3f}"] for class_id, score in zip(found.class_ids, found.scores, strict=True)
+        [str(path), tiny_model.spec.labels[class_id], f"{score:.3f}"]
+        for class_id, score in zip(detections.class_ids, detections.scores, strict=True)
     ]
-    assert [[float(edge) for edge in row[3:]] for row in result.rows] == [pytest.approx(box, abs=0.051) for box in found.boxes.tolist()]
+    assert [[float(edge) for edge in row[3:]] for row in result.rows] == [
+        pytest.approx(box, abs=0.051) for box in detections.boxes.tolist()
+    ]
 
 
 def test_a_terminal_shows_the_boxes_below_the_name_of_each_image(boxwright, model_file, make_image, monkeypatch):
@@ -93,8 +96,8 @@ def test_annotated_copies_leave_the_images_unchanged(boxwright, model_file, make
     assert difference.max() > 100  # boxes are drawn
 
 
-def antialiased(tiny_model, tmp_path):
-    """A model that reads large JPEG files at a reduced scale, and its file."""
+def save_antialiased_model(tiny_model, tmp_path):
+    """Return a model that decodes large JPEG files at a reduced scale, and the path of its file."""
     model = replace(tiny_model, spec=replace(tiny_model.spec, resample="antialiased"))
     save_model(model, tmp_path / "antialiased.safetensors")
     return model, tmp_path / "antialiased.safetensors"
@@ -102,20 +105,20 @@ def antialiased(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("annotate", [False, True])
 def test_a_large_image_gets_the_same_scores_as_from_the_service(tiny_model, make_image, tmp_path, annotate):
-    model, file = antialiased(tiny_model, tmp_path)
+    model, file = save_antialiased_model(tiny_model, tmp_path)
     path = make_image("large.jpg", 900, 700)
     backend = LocalBackend.load(str(file), EngineOptions("onnxruntime"), DetectionOptions(0.01, 0.45, (), annotate))
-    found = backend.detect(path)
+    result = backend.detect(path)
     backend.engine_writer.join()
     detector = Detector(model.spec, OnnxEngine.of(model))
     prepared = detector.preprocess(decode_image(path.read_bytes(), detector.min_decode_side))
     expected = detector.postprocess(detector.forward(prepared.pixels[None])[0], prepared, score_threshold=0.01)
-    assert list(found.detections) == Detection.from_detections(expected, model.spec.labels) != []
-    assert (found.width, found.height) == (900, 700)
+    assert list(result.detections) == Detection.from_detections(expected, model.spec.labels) != []
+    assert (result.width, result.height) == (900, 700)
 
 
 def test_annotated_copies_have_the_size_of_the_image(boxwright, tiny_model, make_image, tmp_path):
-    _, file = antialiased(tiny_model, tmp_path)
+    _, file = save_antialiased_model(tiny_model, tmp_path)
     result = boxwright("detect", make_image("large.jpg", 900, 700), "--model", file, "--out", tmp_path / "out")
     assert result.code == 0
     assert read_image((tmp_path / "out" / "large.boxes.jpg").read_bytes()).shape == (700, 900, 3)
@@ -148,11 +151,7 @@ def test_an_unknown_class_is_an_error_that_lists_the_known_classes(boxwright, mo
 
 
 @pytest.mark.parametrize("label", ["[red]", "[/]", "a\\b"])
-def test_names_with_markup_characters_are_printed_unchanged(boxwright, make_image, tmp_path, tiny_model, label):
-    from dataclasses import replace
-
-    from weights.formats.safetensors import save_model
-
+def test_labels_and_paths_with_markup_characters_are_printed_unchanged(boxwright, make_image, tmp_path, tiny_model, label):
     model = replace(tiny_model, spec=replace(tiny_model.spec, labels=(label, "dog", "person")))
     save_model(model, tmp_path / "odd.safetensors")
     result = boxwright(
@@ -166,11 +165,11 @@ def test_names_with_markup_characters_are_printed_unchanged(boxwright, make_imag
 def test_a_progress_bar_for_several_images_goes_to_stderr_only(model_file, make_image, count, expected):
     paths = [str(make_image(f"{index}.jpg")) for index in range(count)]
     command = [sys.executable, "-m", "cli.main", "detect", *paths, "--model", str(model_file), "--json"]
-    terminal, end = os.openpty()
+    terminal, child_terminal = os.openpty()
     result = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=end, check=True, text=True, env=os.environ | {"TERM": "xterm"}
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=child_terminal, check=True, text=True, env=os.environ | {"TERM": "xterm"}
     )
-    os.close(end)
+    os.close(child_terminal)
     os.set_blocking(terminal, False)
     try:
         bar = os.read(terminal, 65536).decode()
@@ -195,9 +194,9 @@ def image_paths(result):
 
 
 def test_a_folder_means_the_images_in_it_and_below(boxwright, model_file, make_image, tmp_path):
-    paths = [make_image(f"album/{name}") for name in ("b.jpg", "a.png", "far/below/c.jpg")]
-    for left_out in ("album/.hidden.jpg", "album/.thumbnails/a.jpg", "album/a.boxes.jpg"):
-        make_image(left_out)
+    paths = [make_image(f"album/{name}") for name in ("b.jpg", "a.png", "deeply/nested/c.jpg")]
+    for ignored in ("album/.hidden.jpg", "album/.thumbnails/a.jpg", "album/a.boxes.jpg"):
+        make_image(ignored)
     (tmp_path / "album" / "notes.txt").write_text("no image")
     result = boxwright("detect", tmp_path / "album", "--model", model_file, "--jsonl")
     assert (result.code, result.err) == (0, "")
@@ -205,7 +204,7 @@ def test_a_folder_means_the_images_in_it_and_below(boxwright, model_file, make_i
 
 
 def test_a_pattern_means_the_matching_files_unless_a_file_has_that_name(boxwright, model_file, make_image, tmp_path):
-    paths = [make_image(name) for name in ("1.jpg", "2.jpg", "far/3.jpg", "[12].png")]
+    paths = [make_image(name) for name in ("1.jpg", "2.jpg", "nested/3.jpg", "[12].png")]
     result = boxwright("detect", tmp_path / "**" / "[12].jpg", tmp_path / "[12].png", "--model", model_file, "--json")
     assert image_paths(result) == [paths[0], paths[1], paths[3]]
 
@@ -247,12 +246,12 @@ def test_a_file_larger_than_any_image_is_an_error(boxwright, model_file, tmp_pat
 def test_voc_annotations_have_the_same_boxes_as_json(boxwright, model_file, make_image, tmp_path):
     path = make_image("dog.jpg")
     result = boxwright("detect", path, "--model", model_file, "--confidence", "0.05", "--voc", tmp_path / "xml", "--json")
-    answer = json.loads(result.out)
-    assert answer["voc"] == str(tmp_path / "xml" / "dog.xml")
-    read = read_annotation(tmp_path / "xml", "dog")
-    assert (read.filename, read.size) == ("dog.jpg", (80, 50))
-    assert read.labels == tuple(found["label"] for found in answer["detections"])
-    np.testing.assert_allclose(read.boxes, [list(found["box"].values()) for found in answer["detections"]], atol=1e-3)
+    record = json.loads(result.out)
+    assert record["voc"] == str(tmp_path / "xml" / "dog.xml")
+    annotation = read_annotation(tmp_path / "xml", "dog")
+    assert (annotation.filename, annotation.size) == ("dog.jpg", (80, 50))
+    assert annotation.labels == tuple(detection["label"] for detection in record["detections"])
+    np.testing.assert_allclose(annotation.boxes, [list(detection["box"].values()) for detection in record["detections"]], atol=1e-3)
 
 
 def test_an_image_without_detections_gets_an_annotation_without_objects(boxwright, model_file, make_image, tmp_path):
@@ -272,7 +271,7 @@ def test_existing_annotations_are_left_unchanged(boxwright, model_file, make_ima
 def test_classes_are_accepted_in_any_case_and_separated_by_commas(boxwright, model_file, make_image):
     result = boxwright("detect", make_image("dog.jpg"), "--model", model_file, "--classes", "DOG,person", "--confidence", "0.001", "--json")
     assert result.code == 0, result.err
-    assert {found["label"] for found in json.loads(result.out)["detections"]} <= {"dog", "person"}
+    assert {detection["label"] for detection in json.loads(result.out)["detections"]} <= {"dog", "person"}
 
 
 def test_a_misspelt_class_gets_a_suggestion(boxwright, model_file, make_image):
@@ -312,12 +311,12 @@ def test_the_first_use_of_a_model_prints_nothing_to_stderr(make_image, tmp_path)
 
 
 def test_an_input_size_gives_the_boxes_of_a_model_file_with_that_size(boxwright, model_file, make_image, tiny_model, tmp_path):
-    image, other = make_image("dog.jpg"), tmp_path / "other.safetensors"
-    save_model(tiny_model.at_input_size(160), other)
+    image, resized_file = make_image("dog.jpg"), tmp_path / "resized.safetensors"
+    save_model(tiny_model.at_input_size(160), resized_file)
     options = ("--confidence", "0.05", "--json")
     resized = boxwright("detect", image, "--model", model_file, "--input-size", "160", *options)
     assert resized.code == 0, resized.err
-    assert resized.out == boxwright("detect", image, "--model", other, *options).out
+    assert resized.out == boxwright("detect", image, "--model", resized_file, *options).out
     assert resized.out != boxwright("detect", image, "--model", model_file, *options).out
 
 
@@ -332,7 +331,7 @@ def test_an_input_size_gives_the_boxes_of_a_model_file_with_that_size(boxwright,
         (("--server", "http://127.0.0.1:1", "--input-size", "96"), "the service has its own engine"),
     ],
 )
-def test_options_that_do_not_suit_the_model_are_explained(boxwright, model_file, make_image, arguments, message):
+def test_options_that_the_model_or_engine_does_not_support_are_explained(boxwright, model_file, make_image, arguments, message):
     result = boxwright("detect", make_image("dog.jpg"), "--model", model_file, *arguments)
     assert result.code == 2
     assert message in " ".join(result.err.replace("\u2502", " ").split())
@@ -346,4 +345,4 @@ def test_everyday_has_two_precisions_under_one_name(boxwright):
     )
     assert exact["model"] == fast["model"] == "everyday"
     assert exact["detections"] != fast["detections"] == alias["detections"]
-    assert [each["label"] for each in exact["detections"]] == [each["label"] for each in fast["detections"]] == ["cat"]
+    assert [detection["label"] for detection in exact["detections"]] == [detection["label"] for detection in fast["detections"]] == ["cat"]

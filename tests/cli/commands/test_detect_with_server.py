@@ -20,15 +20,15 @@ def server(start_service, tiny_model, tmp_path_factory):
 def test_results_and_files_are_those_of_a_local_model(boxwright, server, model_file, make_image, tmp_path):
     paths = [make_image("dog.jpg"), make_image("three.png", 31, 90)]
     options = ("--confidence", "0.02", "--iou", "0.3", "--classes", "dog", "--classes", "cat", "--json")
-    here = boxwright("detect", *paths, *options, "--model", model_file, "--out", tmp_path / "here", "--voc", tmp_path / "here")
-    there = boxwright("detect", *paths, *options, "--server", server, "--out", tmp_path / "there", "--voc", tmp_path / "there")
-    assert (there.code, there.err) == (0, "")
-    assert there.out == here.out.replace(str(tmp_path / "here"), str(tmp_path / "there"))
-    assert json.loads(there.out.splitlines()[0])["detections"]
-    files = sorted(path.name for path in (tmp_path / "here").iterdir())
+    local = boxwright("detect", *paths, *options, "--model", model_file, "--out", tmp_path / "local", "--voc", tmp_path / "local")
+    remote = boxwright("detect", *paths, *options, "--server", server, "--out", tmp_path / "remote", "--voc", tmp_path / "remote")
+    assert (remote.code, remote.err) == (0, "")
+    assert remote.out == local.out.replace(str(tmp_path / "local"), str(tmp_path / "remote"))
+    assert json.loads(remote.out.splitlines()[0])["detections"]
+    files = sorted(path.name for path in (tmp_path / "local").iterdir())
     assert files == ["dog.boxes.jpg", "dog.xml", "three.boxes.jpg", "three.xml"]
     for name in files:
-        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+        assert (tmp_path / "remote" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
 
 
 def test_an_image_that_the_service_rejects_is_named_and_the_others_are_processed(boxwright, server, make_image, tmp_path):
@@ -40,17 +40,17 @@ def test_an_image_that_the_service_rejects_is_named_and_the_others_are_processed
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (("--model", "missing"), "serves no model 'missing'"),
         (("--classes", "unicorn"), "has no class 'unicorn'. Its classes are cat, dog, person"),
         (("--engine", "onnxruntime"), "cannot be combined with --server"),
     ],
 )
-def test_an_error_that_concerns_every_image_is_reported_once(boxwright, server, make_image, options, words):
+def test_an_error_that_concerns_every_image_is_reported_once(boxwright, server, make_image, options, message):
     result = boxwright("detect", make_image("a.jpg"), make_image("b.jpg"), "--server", server, *options)
     assert (result.code, result.out) == (2, "")
-    assert result.err.count(words) == 1
+    assert result.err.count(message) == 1
 
 
 def test_an_unreachable_service_is_reported_once(boxwright, make_image):

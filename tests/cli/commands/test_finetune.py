@@ -38,9 +38,9 @@ def test_help_has_every_training_option_with_its_default(boxwright):
     page = boxwright("finetune", "-h").out
     missing = [name for name in Config.model_fields if f"--{name.replace('_', '-')}" not in page]
     assert missing == []
-    shown = " ".join(page.replace("│", " ").split())
+    help_text = " ".join(page.replace("│", " ").split())
     for option, default in (("--epochs", 20), ("--learning-rate", 0.0003), ("--set", "train"), ("--tensorboard", "yes")):
-        description = shown.partition(f"{option} ")[2] or shown.partition(f"{option},")[2]
+        description = help_text.partition(f"{option} ")[2] or help_text.partition(f"{option},")[2]
         assert f"[default: {default}]" in description.partition("--out" if option == "--set" else " --batch-size")[0][:400], option
 
 
@@ -70,12 +70,12 @@ def test_a_run_writes_a_model_that_detects_and_a_report(boxwright, dataset, mode
     assert "epochs = 2" in config_text
 
 
-def test_a_following_run_starts_from_the_best_weights_of_the_first(boxwright, dataset, model_file, tmp_path):
+def test_then_starts_a_second_run_from_the_best_weights_of_the_first(boxwright, dataset, model_file, tmp_path):
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     first.write_text('epochs = 2\nsizes = "64"\nlearning_rate = 0.001\n', encoding="utf-8")
     second.write_text('epochs = 1\nsizes = "96"\nfreeze = "none"\n', encoding="utf-8")
-    out, both = tmp_path / "runs", ("--batch-size", 4)
-    result = boxwright("finetune", dataset, "--model", model_file, "--out", out, "--config", first, *both, "--then", second)
+    out, common = tmp_path / "runs", ("--batch-size", 4)
+    result = boxwright("finetune", dataset, "--model", model_file, "--out", out, "--config", first, *common, "--then", second)
     assert result.code == 0, result.err
     assert result.out.count("All epochs are done.") == 2
     tasks = [json.loads((out / name / "run.json").read_text(encoding="utf-8")) for name in ("things-001", "things-002")]
@@ -105,9 +105,9 @@ def test_an_invalid_publish_target_is_an_error_before_the_run_starts(boxwright, 
 
 
 def test_a_failed_run_has_a_report_with_the_reason(boxwright, dataset, model_file, tmp_path):
-    wild = ("--optimizer", "sgd", "--learning-rate", 10, "--clip", "none", "--warmup-steps", 0, "--loss", "darknet", "--freeze", "none")
+    unstable = ("--optimizer", "sgd", "--learning-rate", 10, "--clip", "none", "--warmup-steps", 0, "--loss", "darknet", "--freeze", "none")
     quick = ("--epochs", 50, "--sizes", "64", "--batch-size", 4, "--check-every", 50)
-    result = boxwright("finetune", dataset, "--model", model_file, "--out", tmp_path / "runs", *quick, *wild)
+    result = boxwright("finetune", dataset, "--model", model_file, "--out", tmp_path / "runs", *quick, *unstable)
     assert result.code == 2
     assert "the loss is NaN or infinite" in result.err
     assert "the loss is NaN or infinite" in (tmp_path / "runs" / "things-001" / "report.html").read_text(encoding="utf-8")
@@ -164,18 +164,18 @@ def test_an_interrupted_run_exits_with_130_and_names_the_command_that_resumes_it
     assert result.returncode == 130, result.stderr
     assert f"Next: boxwright finetune --resume {tmp_path / 'runs' / 'things-001'}\n" in result.stderr
     assert "Starting TensorFlow" in result.stderr
-    for noise in ("oneDNN", "absl::InitializeLog", "cuda"):
-        assert noise not in result.stderr
+    for library_message in ("oneDNN", "absl::InitializeLog", "cuda"):
+        assert library_message not in result.stderr
 
 
 def test_a_run_that_was_moved_with_its_data_and_model_can_be_resumed(boxwright, dataset, model_file, tmp_path):
     quick = ("--epochs", 1, "--sizes", "64", "--batch-size", 4)
-    here, there = tmp_path / "here", tmp_path / "there"
-    shutil.copytree(dataset, here / "things")
-    shutil.copy(model_file, here / "model.safetensors")
-    assert boxwright("finetune", here / "things", "--model", here / "model.safetensors", "--out", here / "runs", *quick).code == 0
-    here.rename(there)
-    run = there / "runs" / "things-001"
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(dataset, old / "things")
+    shutil.copy(model_file, old / "model.safetensors")
+    assert boxwright("finetune", old / "things", "--model", old / "model.safetensors", "--out", old / "runs", *quick).code == 0
+    old.rename(new)
+    run = new / "runs" / "things-001"
     assert boxwright("finetune", "--resume", run).code == 2
-    assert boxwright("finetune", there / "things", "--model", there / "model.safetensors", "--resume", run).code == 0
+    assert boxwright("finetune", new / "things", "--model", new / "model.safetensors", "--resume", run).code == 0
     assert boxwright("finetune", "--resume", run).code == 0

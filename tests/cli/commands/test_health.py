@@ -20,7 +20,7 @@ def health(*arguments, **environment):
 def run_server(status):
     """Run a server on this machine that answers every request with this status. Yields its port."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class StatusHandler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(status)
             self.end_headers()
@@ -28,7 +28,7 @@ def run_server(status):
         def log_message(self, *_):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+    with HTTPServer(("127.0.0.1", 0), StatusHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -77,7 +77,7 @@ def test_json_list_has_labels_precision_and_damaged_files(models, folder, tiny_m
     [
         (("add", "{file}", "--name", "a/b"), "a model's name begins with a letter or digit"),
         (("add", "nowhere.safetensors"), "nowhere.safetensors cannot be read: No such file or directory"),
-        (("add", "nobody"), "there is no model 'nobody'"),
+        (("add", "unknown"), "there is no model 'unknown'"),
         (("rollback", "mine"), "has no model 'mine'"),
         (("promote", "mine", "1"), "has no model 'mine'"),
         (("remove", "mine"), "has no model 'mine'"),

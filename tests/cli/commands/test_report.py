@@ -1,4 +1,4 @@
-"""`boxwright report`: what it checks before TensorFlow starts. tests/cli/commands/test_finetune.py runs it on a run."""
+"""`boxwright report`: its check of the folder. test_finetune.py writes the report of a run."""
 
 
 def test_a_folder_without_a_run_is_reported_before_tensorflow_starts(boxwright, tmp_path):

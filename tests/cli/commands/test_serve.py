@@ -105,10 +105,10 @@ def test_a_terminal_gets_text_logs_and_a_pipe_json(model_file, start_service):
     piped = start_service(model_file)
     piped.stop()
     assert all(line.startswith("{") for line in piped.log)
-    terminal, end = os.openpty()
+    terminal, child_terminal = os.openpty()
     command = [sys.executable, "-m", "cli.main", "serve", "--port", "0", "--model", str(model_file), "--set", "notice_seconds=0"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=end) as service:
-        os.close(end)
+    with subprocess.Popen(command, cwd=ROOT, stderr=child_terminal) as service:
+        os.close(child_terminal)
         with os.fdopen(terminal) as file:
             line = next(line for line in file if "serving tiny-random" in line)
             service.terminate()

@@ -1,4 +1,4 @@
-"""From arguments to image files."""
+"""The image paths that command-line arguments stand for."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""The number of usable cores: CPU affinity and control-group quotas."""
+
 import os
 
 import pytest
@@ -41,7 +43,7 @@ def test_the_quota_of_a_container_limits_the_cores(files, expected, tmp_path):
         ("1:name=systemd:/a:b\n0::/a:b\n", {"a:b/cpu.max": "100000 100000\n"}, 1),
     ],
 )
-def test_the_quotas_of_the_processs_group_and_its_parents_limit_the_cores(process_cgroups, files, expected, tmp_path):
+def test_the_quotas_of_a_control_group_and_its_parents_limit_the_cores(process_cgroups, files, expected, tmp_path):
     for name, text in files.items():
         (tmp_path / "tree" / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / "tree" / name).write_text(text)

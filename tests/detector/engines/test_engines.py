@@ -29,9 +29,9 @@ from detector.spec import Model, ModelSpec
 ENGINES = ("onnxruntime", "openvino", "tensorflow")
 
 
-def model_of(random_arrays, *layers, size=64, **facts):
+def model_of(random_arrays, *layers, size=64, **spec_options):
     """Return a backbone model of these layers with seeded random arrays."""
-    return Model("layers", ModelSpec((), (), layers, size, **facts), random_arrays(layers, 3))
+    return Model("layers", ModelSpec((), (), layers, size, **spec_options), random_arrays(layers, 3))
 
 
 def images(size, count=2):
@@ -39,13 +39,13 @@ def images(size, count=2):
 
 
 def assert_engines_agree(model, tolerance=1e-4):
-    first, *others = (load_engine(model, name)(images(model.spec.input_size)) for name in ENGINES)
-    scale = max(1.0, float(np.abs(first).max()))
+    reference, *others = (load_engine(model, name)(images(model.spec.input_size)) for name in ENGINES)
+    scale = max(1.0, float(np.abs(reference).max()))
     for other in others:
-        assert first.dtype == other.dtype == np.float32
-        assert first.shape == other.shape
-        np.testing.assert_allclose(other, first, atol=tolerance * scale)
-    return first
+        assert reference.dtype == other.dtype == np.float32
+        assert reference.shape == other.shape
+        np.testing.assert_allclose(other, reference, atol=tolerance * scale)
+    return reference
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -60,7 +60,7 @@ def test_upsampling_repeats_every_cell_on_both_axes(engine, stride):
 
 def test_a_network_with_an_upsampling_head_is_the_same_in_all_engines(random_arrays):
     network = upsampling_head(("a", "b"), backbone=efficientnet_lite0(), filters=16, lateral=8, anchors=2)
-    model = Model("fine", ModelSpec(("a", "b"), ((1.0, 1.0), (2.0, 3.0)), network, 64), random_arrays(network, 3))
+    model = Model("upsampling", ModelSpec(("a", "b"), ((1.0, 1.0), (2.0, 3.0)), network, 64), random_arrays(network, 3))
     assert_engines_agree(model)
     assert load_engine(model)(images(64)).shape == (2, 4, 4, 2, 7)
 
@@ -126,10 +126,10 @@ def test_reorg_in_the_engines_equals_the_reference(random_arrays):
 
     for order in ("darknet", "space-to-depth"):
         plain = model_of(random_arrays, Conv("a", 8))
-        moved = model_of(random_arrays, Conv("a", 8), Reorg("b", order=order))
+        reordered = model_of(random_arrays, Conv("a", 8), Reorg("b", order=order))
         x = images(64)
         for name in ENGINES:
-            before, after = (load_engine(model, name)(x).transpose(0, 3, 1, 2) for model in (plain, moved))
+            before, after = (load_engine(model, name)(x).transpose(0, 3, 1, 2) for model in (plain, reordered))
             np.testing.assert_allclose(after, reorg(before, 2, order), atol=1e-5)
 
 
@@ -188,7 +188,7 @@ def test_detections_are_in_image_pixels_within_the_image(tiny_model):
     assert detections.boxes[:, 2].max() > 50
 
 
-def test_detections_can_be_limited_to_classes_and_to_the_best(tiny_model):
+def test_detections_can_be_limited_to_classes_and_to_the_best_scores(tiny_model):
     detector = Detector(tiny_model.spec, load_engine(tiny_model))
     image = np.random.default_rng(0).integers(0, 256, (50, 200, 3), np.uint8)
     everything = detector.detect(image, score_threshold=0.0)
@@ -246,7 +246,7 @@ def test_concurrent_calls_give_identical_logits(backbone, library, random_arrays
     assert engine.single_threaded_session is not None
     batches = [images(96, 1) + number for number in range(16)]
     sequential = [engine(batch).tobytes() for batch in batches]
-    for session in (engine.single_threaded_session, None):  # without it, calls share the threads of the other session
+    for session in (engine.single_threaded_session, None):  # None: concurrent calls share the multi-threaded session
         engine.single_threaded_session = session
         with ThreadPoolExecutor(4) as pool:
             assert [logits.tobytes() for logits in pool.map(engine.run_concurrently, batches)] == sequential

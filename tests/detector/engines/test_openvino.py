@@ -1,4 +1,4 @@
-"""OpenVINO in each precision, next to onnxruntime; devices and precisions that do not exist here."""
+"""OpenVINO in each precision, compared with onnxruntime, and errors for unavailable devices and precisions."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def everyday():
     return load_model(EVERYDAY)
 
 
-def sample(model):
+def sample_pixels(model):
     detector = Detector(model.spec, lambda images: images)
     return detector.preprocess(read_image(SAMPLE_IMAGE.read_bytes())).pixels[None]
 
@@ -37,7 +37,7 @@ def sample(model):
 def test_float32_is_exact_on_the_shipped_model(everyday):
     engine = load_engine(everyday, "openvino")
     assert (engine.name, engine.precision) == ("openvino", "float32")
-    np.testing.assert_allclose(engine(sample(everyday)), load_engine(everyday)(sample(everyday)), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(engine(sample_pixels(everyday)), load_engine(everyday)(sample_pixels(everyday)), rtol=0, atol=1e-4)
 
 
 def test_darknet_networks_have_the_same_logits(shared):
@@ -45,32 +45,32 @@ def test_darknet_networks_have_the_same_logits(shared):
 
     for name in ("yolo-lite-voc-nobn", "yolo-lite-voc-bn"):
         model = read_darknet(*(shared / "weights" / f"{name}.{suffix}" for suffix in ("cfg", "weights")))
-        exact = load_engine(model)(sample(model))
-        np.testing.assert_allclose(load_engine(model, "openvino")(sample(model)), exact, atol=1e-4 * max(1, np.abs(exact).max()))
+        exact = load_engine(model)(sample_pixels(model))
+        np.testing.assert_allclose(load_engine(model, "openvino")(sample_pixels(model)), exact, atol=1e-4 * max(1, np.abs(exact).max()))
 
 
 @pytest.mark.parametrize(
     ("precision", "file"),
     [pytest.param("bfloat16", EVERYDAY, marks=needs_bfloat16), pytest.param("int8", EVERYDAY_INT8, marks=needs_vnni)],
 )
-def test_the_fast_precisions_find_the_cat(precision, file):
+def test_the_fast_precisions_detect_the_cat(precision, file):
     model = load_model(file)
     image = read_image(SAMPLE_IMAGE.read_bytes())
     engine = load_engine(model, "openvino", precision=precision)
     assert engine.precision == precision
-    found, exact = (Detector(model.spec, each).detect(image) for each in (engine, load_engine(load_model(EVERYDAY))))
-    assert model.spec.labels[found.class_ids[0]] == model.spec.labels[exact.class_ids[0]] == "cat"
-    np.testing.assert_allclose(found.scores[0], exact.scores[0], atol=0.03)
-    np.testing.assert_allclose(found.boxes[0], exact.boxes[0], atol=0.03 * max(image.shape))
+    detections, exact = (Detector(model.spec, each).detect(image) for each in (engine, load_engine(load_model(EVERYDAY))))
+    assert model.spec.labels[detections.class_ids[0]] == model.spec.labels[exact.class_ids[0]] == "cat"
+    np.testing.assert_allclose(detections.scores[0], exact.scores[0], atol=0.03)
+    np.testing.assert_allclose(detections.boxes[0], exact.boxes[0], atol=0.03 * max(image.shape))
 
 
 def test_a_cached_engine_computes_bit_identical_logits(everyday, tmp_path):
     engine = OpenvinoEngine.of(everyday)
     engine.write_cache(tmp_path)
-    again = OpenvinoEngine.from_cache(tmp_path, len(everyday.spec.anchors), concurrent_sessions=True)
-    x = sample(everyday)
-    np.testing.assert_array_equal(again(x), engine(x))
-    np.testing.assert_array_equal(again.run_concurrently(x), engine(x))
+    reloaded = OpenvinoEngine.from_cache(tmp_path, len(everyday.spec.anchors), concurrent_sessions=True)
+    x = sample_pixels(everyday)
+    np.testing.assert_array_equal(reloaded(x), engine(x))
+    np.testing.assert_array_equal(reloaded.run_concurrently(x), engine(x))
     (tmp_path / COMPILED_FILE).write_bytes((tmp_path / COMPILED_FILE).read_bytes()[:1000])
     with pytest.raises(EngineCacheError, match="OpenVINO cannot read the cached engine"):
         OpenvinoEngine.from_cache(tmp_path, len(everyday.spec.anchors))
@@ -81,7 +81,7 @@ def test_the_model_decides_the_precision_unless_one_is_named(tiny_model):
     assert load_engine(small).precision == "int8"
     exact = load_engine(small, precision="float32")
     assert exact.precision == "float32"
-    np.testing.assert_array_equal(exact(sample(small)), load_engine(replace(small, quantization=None))(sample(small)))
+    np.testing.assert_array_equal(exact(sample_pixels(small)), load_engine(replace(small, quantization=None))(sample_pixels(small)))
     assert load_engine(small, "tensorflow").precision == "float32"
     with pytest.raises(SettingError, match="'tiny-random' has no 8-bit version"):
         load_engine(tiny_model, precision="int8")
@@ -134,7 +134,7 @@ def test_cuda_computes_float32_without_rounding_the_factors(monkeypatch):
     assert execution_providers("cuda")[0] == ("CUDAExecutionProvider", {"use_tf32": "0"})
 
 
-def test_float32_on_the_cpu_suits_every_engine_of_the_race():
+def test_onnxruntime_and_openvino_support_float32_on_the_cpu():
     for engine in ("onnxruntime", "openvino"):
         assert unsupported_reason(engine, "float32", "cpu") is None
     assert PRECISIONS.keys() == DEVICES.keys()

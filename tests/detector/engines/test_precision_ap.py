@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def samples(shared):
-    """The validation images that have one of the model's classes. Classes with fewer than 19 boxes do not count: they decide by chance."""
+    """The validation images that have one of the model's classes. `ap50_frequent` ignores classes with fewer than 19 boxes."""
     labels = set(load_model(EVERYDAY).spec.labels)
     return [sample for sample in read_set(shared / "data" / "everyday", "val") if labels & set(sample.labels)]
 
@@ -40,5 +40,5 @@ def test_bfloat16_loses_at_most_half_a_point(samples, exact):
 
 @pytest.mark.skipif(not has_vnni(), reason="needs a processor with VNNI")
 def test_int8_of_both_engines_has_the_same_ap_within_half_a_point(samples):
-    ours, theirs = (ap50_of(EVERYDAY_INT8, samples, engine, "int8") for engine in ("onnxruntime", "openvino"))
-    assert abs(ours - theirs) <= MAX_AP_LOSS
+    onnxruntime, openvino = (ap50_of(EVERYDAY_INT8, samples, engine, "int8") for engine in ("onnxruntime", "openvino"))
+    assert abs(onnxruntime - openvino) <= MAX_AP_LOSS

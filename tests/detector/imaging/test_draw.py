@@ -1,3 +1,5 @@
+"""Drawing detections: lines, labels, colours and the size of the drawing."""
+
 import json
 
 import numpy as np
@@ -41,7 +43,7 @@ def test_without_detections_the_copy_equals_the_image():
     assert not np.shares_memory(drawn, image)
 
 
-@pytest.mark.parametrize("step", [1, 2])  # the second is not contiguous
+@pytest.mark.parametrize("step", [1, 2])  # with step 2 the image is not contiguous
 def test_the_given_image_does_not_change(step):
     image = noise(240, 320)[::step, ::step]
     before = image.copy()
@@ -142,9 +144,9 @@ def test_contrast_equals_the_wcag_formula():
 
 def test_the_colours_of_classes_differ():
     colours = np.array([class_colour(class_id) for class_id in range(80)], float)
-    apart = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + np.where(np.eye(80), np.inf, 0)
-    assert apart.min() > 10
-    assert apart[:20, :20].min() > 70
+    distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + np.where(np.eye(80), np.inf, 0)
+    assert distances.min() > 10
+    assert distances[:20, :20].min() > 70
 
 
 @pytest.mark.parametrize("level", [0, 255])
@@ -178,10 +180,12 @@ def test_degenerate_boxes_are_drawn_on_images_of_any_size(size):
 def test_reference_boxes_are_drawn_on_real_images(shared):
     labels = (shared / "weights" / "voc.names").read_text().split()
     for name, rows in json.loads((shared / "reference" / "darknet-yolo-lite-voc-bn.json").read_text()).items():
-        kept = [(r["xmin"], r["ymin"], r["xmax"], r["ymax"], r["score"], labels.index(r["label"])) for r in rows if r["score"] >= 0.25]
+        rows_above_threshold = [
+            (r["xmin"], r["ymin"], r["xmax"], r["ymax"], r["score"], labels.index(r["label"])) for r in rows if r["score"] >= 0.25
+        ]
         image = read_image(next((shared / "photos").glob(f"{name}.*")).read_bytes())
-        drawn = draw_detections(image, detections(*kept), labels)
-        colours = {row[5] for row in kept}
+        drawn = draw_detections(image, detections(*rows_above_threshold), labels)
+        colours = {row[5] for row in rows_above_threshold}
         assert all(count(drawn, class_colour(class_id)) > 200 for class_id in colours)
         assert 0 < (drawn != image).any(axis=2).mean() < 0.25
 

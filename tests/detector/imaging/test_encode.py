@@ -1,3 +1,5 @@
+"""Encoding of annotated images as JPEG and PNG."""
+
 import io
 
 import numpy as np

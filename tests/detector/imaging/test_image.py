@@ -1,3 +1,5 @@
+"""Decoding of image files to RGB arrays: formats, pixel modes, transparency and orientation."""
+
 import io
 
 import numpy as np
@@ -9,18 +11,7 @@ from PIL import Image, ImageOps
 
 from detector.errors import ImageTooLarge, NotAnImage, SettingError
 from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS, read_image
-
-
-def gradient(width=24, height=17):
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 // width, y * 255 // height, (x * 7 + y * 13) % 256], axis=-1).astype(np.uint8)
-
-
-def encode(image, form, **options):
-    out = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, form, **options)
-    return out.getvalue()
-
+from tests.detector.imaging.image_builders import encode, exif_with_orientation, gradient
 
 LOSSLESS = {
     "png": ("PNG", {}),
@@ -39,9 +30,9 @@ LOSSLESS = {
 def test_a_lossless_image_is_read_unchanged(form, size):
     name, options = LOSSLESS[form]
     image = gradient(*size)
-    read = read_image(encode(image, name, **options))
-    assert read.dtype == np.uint8
-    np.testing.assert_array_equal(read, image)
+    decoded = read_image(encode(image, name, **options))
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, image)
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))))
@@ -69,9 +60,9 @@ MULTI_IMAGE = {
 
 
 @pytest.mark.parametrize("form", MULTI_IMAGE)
-def test_the_first_image_of_several_is_read(form):
-    read = read_image(MULTI_IMAGE[form]).astype(int)
-    assert 3 * np.abs(read - FIRST).mean() < np.abs(read - SECOND).mean()
+def test_the_first_image_of_a_multi_image_file_is_read(form):
+    decoded = read_image(MULTI_IMAGE[form]).astype(int)
+    assert 3 * np.abs(decoded - FIRST).mean() < np.abs(decoded - SECOND).mean()
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 100, "subsampling": 0}])
@@ -89,14 +80,14 @@ def test_other_pixel_modes_become_rgb(mode):
 
 
 GREY16 = np.array([[0x0000, 0x00FF, 0x0100], [0x1234, 0xFEFF, 0xFFFF]], np.uint16)
-UPPER = np.array([[0, 0, 1], [0x12, 0xFE, 0xFF]])
+HIGH_BYTES = np.array([[0, 0, 1], [0x12, 0xFE, 0xFF]])
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
 def test_sixteen_bit_values_keep_their_upper_eight_bits(form, mode):
     image = Image.frombytes(mode, (3, 2), GREY16.astype("<u2" if mode == "I;16" else ">u2").tobytes())
-    np.testing.assert_array_equal(read_image(encode(image, form)), np.repeat(UPPER[..., None], 3, axis=2))
+    np.testing.assert_array_equal(read_image(encode(image, form)), np.repeat(HIGH_BYTES[..., None], 3, axis=2))
 
 
 CLEAR, HALF, SOLID = (10, 20, 30, 0), (0, 0, 0, 128), (40, 50, 60, 255)
@@ -140,12 +131,6 @@ def test_an_opaque_alpha_channel_changes_nothing():
     np.testing.assert_array_equal(read_image(encode(image, "PNG")), gradient())
 
 
-def oriented(value):
-    exif = Image.Exif()
-    exif[0x0112] = value
-    return exif
-
-
 UPRIGHT = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -164,12 +149,12 @@ UPRIGHT = {
 def test_the_exif_orientation_is_applied(value):
     stored = gradient(5, 3)
     for data in (
-        encode(stored, "PNG", exif=oriented(value)),
-        encode(stored, "WEBP", lossless=True, exif=oriented(value)),
+        encode(stored, "PNG", exif=exif_with_orientation(value)),
+        encode(stored, "WEBP", lossless=True, exif=exif_with_orientation(value)),
         encode(stored, "TIFF", tiffinfo={0x0112: value}),
     ):
         np.testing.assert_array_equal(read_image(data), UPRIGHT[value](stored))
-    upright, rotated = encode(stored, "JPEG"), encode(stored, "JPEG", exif=oriented(value))
+    upright, rotated = encode(stored, "JPEG"), encode(stored, "JPEG", exif=exif_with_orientation(value))
     np.testing.assert_array_equal(read_image(rotated), UPRIGHT[value](read_image(upright)))
 
 

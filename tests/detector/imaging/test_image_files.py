@@ -1,4 +1,5 @@
-import io
+"""Image files that are damaged, truncated, of another type or too large."""
+
 import random
 import resource
 import struct
@@ -11,26 +12,12 @@ from PIL import Image
 
 from detector.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, NotAnImage
 from detector.imaging.image import read_image
-
-
-def gradient(width=24, height=17):
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 // width, y * 255 // height, (x * 7 + y * 13) % 256], axis=-1).astype(np.uint8)
-
-
-def encode(image, form, **options):
-    out = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, form, **options)
-    return out.getvalue()
-
-
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+from tests.detector.imaging.image_builders import encode, exif_with_orientation, gradient, png_chunk
 
 
 def png(width, height, pixels, *extra, depth=8, colour=2):
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + png_chunk(b"IDAT", zlib.compress(pixels)) + png_chunk(b"IEND", b"")
 
 
 def tiff(tags, pixels=b""):
@@ -61,12 +48,12 @@ def test_a_damaged_exif_block_is_ignored(exif):
     segment = b"\xff\xe1" + struct.pack(">H", 8 + len(exif)) + b"Exif\0\0" + exif
     np.testing.assert_array_equal(read_image(plain[:2] + segment + plain[2:]), read_image(plain))
     data = encode(image, "PNG")
-    wrong_sum = struct.pack(">I", len(exif)) + b"eXIf" + exif + b"\0\0\0\0"
-    np.testing.assert_array_equal(read_image(data[:33] + wrong_sum + data[33:]), image)
+    wrong_checksum = struct.pack(">I", len(exif)) + b"eXIf" + exif + b"\0\0\0\0"
+    np.testing.assert_array_equal(read_image(data[:33] + wrong_checksum + data[33:]), image)
 
 
 def test_a_compressed_text_bomb_is_ignored():
-    bloated = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000), 9))
+    bloated = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000), 9))
     assert read_image(png(1, 1, b"\0\1\2\3", bloated)).tolist() == [[[1, 2, 3]]]
 
 
@@ -141,19 +128,17 @@ PLANAR = (
     + struct.pack("<3H", 8, 8, 8)
     + PLANES
 )
-EXIF = Image.Exif()
-EXIF[0x0112] = 6
 COMPLETE = {
-    "jpeg": encode(gradient(), "JPEG", exif=EXIF),
+    "jpeg": encode(gradient(), "JPEG", exif=exif_with_orientation(6)),
     "progressive": encode(gradient(), "JPEG", progressive=True),
     "cmyk": encode(Image.fromarray(gradient()).convert("CMYK"), "JPEG"),
     "mpo": two_images(gradient(), "MPO"),
-    "png": encode(gradient(), "PNG", exif=EXIF),
+    "png": encode(gradient(), "PNG", exif=exif_with_orientation(6)),
     "palette": encode(Image.fromarray(gradient()).quantize(16), "PNG", transparency=3),
     "grey16": encode(gradient()[..., 0].astype(np.uint16) * 257, "PNG"),
     "apng": two_images(gradient(), "PNG"),
     "gif": two_images(Image.fromarray(gradient()).quantize(16), "GIF"),
-    "webp": encode(gradient(), "WEBP", exif=EXIF),
+    "webp": encode(gradient(), "WEBP", exif=exif_with_orientation(6)),
     "animated webp": two_images(gradient(), "WEBP"),
     "bmp": encode(gradient(), "BMP"),
     "bmp palette": encode(Image.fromarray(gradient()).quantize(16), "BMP"),
@@ -170,11 +155,11 @@ def test_a_file_cut_anywhere_is_refused_unless_its_pixels_are_complete(name):
     refusals = []
     for cut in range(1, len(COMPLETE[name])):
         try:
-            read = read_image(COMPLETE[name][:cut])
+            decoded = read_image(COMPLETE[name][:cut])
         except ImageError as refusal:
             refusals.append(str(refusal))
         else:
-            np.testing.assert_array_equal(read, expected)
+            np.testing.assert_array_equal(decoded, expected)
     assert len(refusals) > 20
     assert all(refusal.endswith(".") for refusal in refusals)
 
@@ -221,15 +206,15 @@ def test_a_decompression_bomb_is_refused_from_its_header_without_using_memory(na
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kilobytes
 
 
-SCAN = encode(gradient(), "JPEG", progressive=True)
+PROGRESSIVE = encode(gradient(), "JPEG", progressive=True)
 DAMAGED = {
-    "two sizes": png(1, 1, b"\0\1\2\3", chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))),
+    "two sizes": png(1, 1, b"\0\1\2\3", png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))),
     "0 x 5": png(0, 5, b""),
     "no palette": png(1, 1, b"\0\1", colour=3),
-    "chunks": png(1, 1, b"\0\1\2\3", *[chunk(b"tEXt", b"")] * 100_001),
+    "chunks": png(1, 1, b"\0\1\2\3", *[png_chunk(b"tEXt", b"")] * 100_001),
     "segments": b"\xff\xd8" + b"\xff\xfe\0\2" * 100_001,
     "extensions": b"GIF89a\1\0\1\0\0\0\0" + b"!\xfe\0" * 100_001,
-    "scans": SCAN[:-2] + SCAN[SCAN.rindex(b"\xff\xda") : -2] * 100,
+    "scans": PROGRESSIVE[:-2] + PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2] * 100,
     "past the end": tiff({256: (3, 4), 257: (3, 3), 258: (3, 8)}).replace(struct.pack("<HHI", 258, 3, 1), struct.pack("<HHI", 258, 3, 99)),
     "values of type": tiff({256: (12, 4), 257: (3, 3)}),
     "first frame": b"GIF89a\1\0\1\0\0\0\0;",
@@ -242,7 +227,7 @@ def test_the_error_names_the_damage(damage):
         read_image(DAMAGED[damage])
 
 
-def mutated(data, rng):
+def mutate(data, rng):
     """Change, remove, repeat or replace a few bytes."""
     body = bytearray(data)
     for _ in range(rng.choice([1, 1, 2, 3, 8])):
@@ -265,7 +250,7 @@ def mutated(data, rng):
     return bytes(body)
 
 
-def with_checksums(data):
+def correct_checksums(data):
     """Correct the checksums of a damaged PNG, so that more of the decoder sees the damage."""
     parts, at = [data[:8]], 8
     while at + 12 <= len(data):
@@ -280,14 +265,14 @@ def test_a_mutated_file_is_read_or_raises_image_error(name):
     rng = random.Random(name)
     refusals = []
     for _ in range(100):
-        data = mutated(COMPLETE[name], rng)
+        data = mutate(COMPLETE[name], rng)
         try:
-            read = read_image(with_checksums(data) if data.startswith(b"\x89PNG") else data, max_pixels=1_000_000)
+            decoded = read_image(correct_checksums(data) if data.startswith(b"\x89PNG") else data, max_pixels=1_000_000)
         except ImageError as refusal:
             refusals.append(str(refusal))
         else:
-            assert read.dtype == np.uint8
-            assert read.shape[2:] == (3,)
+            assert decoded.dtype == np.uint8
+            assert decoded.shape[2:] == (3,)
     assert refusals
     assert all(refusal.endswith(".") for refusal in refusals)
 

@@ -1,4 +1,4 @@
-"""A JPEG that lacks only its end marker is read; one that lacks pixels is refused, whatever follows."""
+"""A JPEG that lacks only its end marker is read. A JPEG that lacks pixels is refused, whatever bytes follow."""
 
 import io
 
@@ -21,7 +21,7 @@ PADDING = {
 }
 
 
-def image(**options):
+def noise_jpeg(**options):
     rng = np.random.default_rng(0)
     out = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (15, 20, 3), np.uint8)).resize((200, 150)).save(out, "JPEG", **options)
@@ -29,11 +29,11 @@ def image(**options):
 
 
 KINDS = {
-    "baseline": image(),
-    "optimised": image(optimize=True),
-    "4:4:4": image(subsampling=0, quality=95),
-    "progressive": image(progressive=True),
-    "restarts": image(restart_marker_rows=1),
+    "baseline": noise_jpeg(),
+    "optimised": noise_jpeg(optimize=True),
+    "4:4:4": noise_jpeg(subsampling=0, quality=95),
+    "progressive": noise_jpeg(progressive=True),
+    "restarts": noise_jpeg(restart_marker_rows=1),
 }
 
 
@@ -68,7 +68,7 @@ def test_a_truncated_jpeg_is_refused_at_reduced_scale():
 
 
 @pytest.mark.parametrize("colour", ["white", "black", "red"])
-def test_an_image_with_a_flat_end_is_read(colour):
+def test_an_image_with_a_bottom_third_of_one_colour_is_read(colour):
     image = Image.open(io.BytesIO(KINDS["baseline"]))
     image.paste(colour, (0, 100, 200, 150))
     for options in ({}, {"progressive": True}):

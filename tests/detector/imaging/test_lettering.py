@@ -1,3 +1,5 @@
+"""Fonts for labels of any script."""
+
 import logging
 
 import numpy as np
@@ -16,7 +18,7 @@ def test_ascii_labels_use_pillows_own_font():
 
 
 @pytest.mark.parametrize("label", ["собака", "犬", "łódź", "كلب", "\U000e0041"])
-def test_no_letter_is_drawn_as_a_missing_glyph(label, caplog):
+def test_a_label_without_glyphs_is_replaced_by_its_class_number(label, caplog):
     label_text_and_font.cache_clear()
     with caplog.at_level(logging.WARNING):
         text, font = label_text_and_font(label, 7, 20)

@@ -23,9 +23,9 @@ from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.settings import Settings, read_settings
 
-KEY, OTHER = new_key(), new_key()
-HASHES = f"{HashedKey.of('frigate', KEY)}, {HashedKey.of('porch', OTHER)}"
-OPEN = {
+KEY, OTHER_KEY = new_key(), new_key()
+HASHES = f"{HashedKey.of('frigate', KEY)}, {HashedKey.of('porch', OTHER_KEY)}"
+OPEN_ENDPOINTS = {
     ("get", "/livez"),
     ("get", "/readyz"),
     ("get", "/v2/health/live"),
@@ -51,7 +51,7 @@ def protected_app(make_protected_app):
 
 @pytest.fixture(scope="module")
 def protected(start_service, model_file):
-    """Start a service process with the API keys in its environment."""
+    """A service process with the API keys in its environment."""
     service = start_service(model_file, BOXWRIGHT_KEY_HASHES=HASHES, BOXWRIGHT_LOG_LEVEL="debug")
     yield service
     service.stop()
@@ -61,35 +61,37 @@ def operations(app):
     return [(method, path) for path, methods in app.openapi()["paths"].items() for method in methods]
 
 
-def fill_in(path):
+def fill_placeholders(path):
     return path.replace("{model}", "tiny-random").replace("{version}", "1")
 
 
-def test_all_endpoints_except_health_require_a_key(ask, protected_app):
+def test_all_endpoints_except_health_require_a_key(send_request, protected_app):
     endpoints = operations(protected_app)
     assert len(endpoints) > 20
-    open_endpoints = {(method, path) for method, path in endpoints if ask(protected_app, method, fill_in(path)).status_code != 401}
-    assert open_endpoints == OPEN
+    open_endpoints = {
+        (method, path) for method, path in endpoints if send_request(protected_app, method, fill_placeholders(path)).status_code != 401
+    }
+    assert open_endpoints == OPEN_ENDPOINTS
 
 
-def test_a_valid_key_opens_every_endpoint(ask, protected_app):
+def test_a_valid_key_opens_every_endpoint(send_request, protected_app):
     for method, path in operations(protected_app):
-        for headers in ({"X-API-Key": KEY}, {"Authorization": f"bearer  {OTHER}"}, {"Authorization": "Basic eDp5", "X-API-Key": KEY}):
-            assert ask(protected_app, method, fill_in(path), headers=headers).status_code != 401, (method, path, headers)
+        for headers in ({"X-API-Key": KEY}, {"Authorization": f"bearer  {OTHER_KEY}"}, {"Authorization": "Basic eDp5", "X-API-Key": KEY}):
+            assert send_request(protected_app, method, fill_placeholders(path), headers=headers).status_code != 401, (method, path, headers)
 
 
-def test_the_page_and_the_documentation_need_no_key(ask, protected_app):
+def test_the_page_and_the_documentation_need_no_key(send_request, protected_app):
     for path in ("/", "/web/main.js", "/docs", "/docs/static/swagger-ui.css", "/openapi.json"):
-        assert ask(protected_app, "GET", path).status_code == 200, path
+        assert send_request(protected_app, "GET", path).status_code == 200, path
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/livez/", "/web", "/web/../models", "/v2/models/a/b/ready", "/docsx", "/metrics/"])
-def test_unknown_paths_are_not_revealed_without_a_key(ask, protected_app, path):
-    assert ask(protected_app, "GET", path).status_code == 401
+def test_unknown_paths_are_not_revealed_without_a_key(send_request, protected_app, path):
+    assert send_request(protected_app, "GET", path).status_code == 401
 
 
-def test_only_get_and_head_are_open(ask, protected_app):
-    assert [ask(protected_app, method, "/livez").status_code for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS")] == [
+def test_only_get_and_head_are_open(send_request, protected_app):
+    assert [send_request(protected_app, method, "/livez").status_code for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS")] == [
         200,
         200,
         401,
@@ -98,9 +100,9 @@ def test_only_get_and_head_are_open(ask, protected_app):
     ]
 
 
-def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
+def test_metrics_can_be_exempted_from_the_key(send_request, make_protected_app):
     app = make_protected_app(metrics_open=True)
-    assert (ask(app, "GET", "/metrics").status_code, ask(app, "GET", "/models").status_code) == (200, 401)
+    assert (send_request(app, "GET", "/metrics").status_code, send_request(app, "GET", "/models").status_code) == (200, 401)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,8 @@ def test_metrics_can_be_exempted_from_the_key(ask, make_protected_app):
     ],
 )
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "nonsense"}, {"Authorization": f"Bearer {KEY[:-1]}"}], ids=["none", "wrong", "cut"])
-def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(ask, protected_app, path, read_error, headers):
-    response = ask(protected_app, "POST", path, headers=headers)
+def test_a_missing_or_unknown_key_is_refused_in_the_format_of_the_protocol(send_request, protected_app, path, read_error, headers):
+    response = send_request(protected_app, "POST", path, headers=headers)
     assert response.status_code == 401
     wrong = ', error="invalid_token"' if headers else ""
     assert response.headers["www-authenticate"] == f'Bearer realm="boxwright"{wrong}'
@@ -137,16 +139,16 @@ def test_a_body_without_a_key_is_not_read_into_memory(protected):
 
 @pytest.mark.parametrize("path", ["/v1/vision/detection", "/v1/vision/custom/tiny-random"])
 def test_deepstack_clients_may_send_the_key_in_the_form(protected, make_image_bytes, path):
-    def ask(**form):
+    def send_request(**form):
         return requests.post(protected.url + path, files={"image": make_image_bytes()}, data=form, timeout=30)
 
-    assert ask(api_key=KEY).json()["success"] is True
+    assert send_request(api_key=KEY).json()["success"] is True
     for form in ({}, {"api_key": ""}, {"api_key": KEY + "x"}, {"admin_key": KEY}, {"api_key": "é"}):
-        response = ask(**form)
+        response = send_request(**form)
         assert (response.status_code, response.json()["success"]) == (401, False), form
         assert response.headers["www-authenticate"].startswith("Bearer ")
-    late = requests.post(protected.url + path, files=[("image", make_image_bytes()), ("api_key", (None, OTHER))], timeout=30)
-    assert late.json()["success"] is True
+    key_after_image = requests.post(protected.url + path, files=[("image", make_image_bytes()), ("api_key", (None, OTHER_KEY))], timeout=30)
+    assert key_after_image.json()["success"] is True
 
 
 def test_without_a_key_errors_of_the_form_are_not_revealed(protected):
@@ -219,9 +221,9 @@ def test_openapi_documents_which_endpoints_require_a_key(protected_app, tiny_app
     assert document["components"]["securitySchemes"].keys() == {"bearer", "header"}
     for method, path in operations(protected_app):
         operation = document["paths"][path][method]
-        closed = (method, path) not in OPEN
-        assert operation.get("security") == ([{"bearer": []}, {"header": []}] if closed else None)
-        assert ("401" in operation["responses"]) == closed
+        needs_key = (method, path) not in OPEN_ENDPOINTS
+        assert operation.get("security") == ([{"bearer": []}, {"header": []}] if needs_key else None)
+        assert ("401" in operation["responses"]) == needs_key
     assert "securitySchemes" not in tiny_app.openapi()["components"]
     assert not any("401" in tiny_app.openapi()["paths"][path][method]["responses"] for method, path in operations(tiny_app))
 
@@ -251,45 +253,45 @@ def test_several_keys_are_read_from_a_file_or_the_environment(monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize(
-    "given", ["frigate:hush-hush-hush", "hush-hush-hush", ":" + "0" * 64, "a:" + "0" * 63, [5, "hush-hush-hush"], " ", {"a": "hush"}]
+    "value", ["frigate:hush-hush-hush", "hush-hush-hush", ":" + "0" * 64, "a:" + "0" * 63, [5, "hush-hush-hush"], " ", {"a": "hush"}]
 )
-def test_an_invalid_hash_is_refused_and_not_repeated(given):
+def test_an_invalid_hash_is_refused_and_not_repeated(value):
     with pytest.raises(SettingError, match="BOXWRIGHT_KEY_HASHES") as error:
-        read_settings(key_hashes=given)
+        read_settings(key_hashes=value)
     assert "hush" not in str(error.value)
     assert "hush" not in repr(error.value.__cause__)
 
 
 @pytest.mark.parametrize("path", ["/v2/models/other/ready", "/v2/models/tiny-random/versions/7/ready"])
-def test_readiness_of_an_unknown_model_reveals_nothing_without_a_key(ask, protected_app, path):
-    responses = [ask(protected_app, "GET", path, headers=headers) for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY})]
+def test_readiness_of_an_unknown_model_reveals_nothing_without_a_key(send_request, protected_app, path):
+    responses = [send_request(protected_app, "GET", path, headers=headers) for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY})]
     assert [response.status_code for response in responses] == [404] * 3
     assert responses[0].json() == responses[1].json() == {"error": "No such model is ready."}
     assert "tiny-random" in responses[2].json()["error"]
 
 
-def test_keys_in_forms_can_be_disabled(ask, make_protected_app, make_image_bytes):
+def test_keys_in_forms_can_be_disabled(send_request, make_protected_app, make_image_bytes):
     app = make_protected_app(keys_in_forms=False)
     form = {"files": {"image": make_image_bytes()}, "data": {"api_key": KEY}}
-    assert ask(app, "POST", "/v1/vision/detection", **form).status_code == 401
-    assert ask(app, "POST", "/v1/vision/custom/list", data={"api_key": KEY}).status_code == 401
-    assert ask(app, "POST", "/v1/vision/detection", headers={"X-API-Key": KEY}, **form).status_code == 200
+    assert send_request(app, "POST", "/v1/vision/detection", **form).status_code == 401
+    assert send_request(app, "POST", "/v1/vision/custom/list", data={"api_key": KEY}).status_code == 401
+    assert send_request(app, "POST", "/v1/vision/detection", headers={"X-API-Key": KEY}, **form).status_code == 200
 
 
-def test_stalled_uploads_without_a_key_do_not_take_the_memory_of_requests_with_one(protected, make_image_bytes):
-    """As shared/attacks/deepstack_hold.py: the key may follow in the form, so the service must read the body first."""
+def test_stalled_uploads_without_a_key_do_not_use_the_memory_of_requests_with_a_key(protected, make_image_bytes):
+    """Repeat shared/attacks/deepstack_hold.py. A key may be in the form, so the service reads the body before it checks the key."""
     length, part = 19 * 2**20, bytes(2**20)
     head = b"POST /v1/vision/detection HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
     before = protected.memory()
     with ExitStack() as stack:
         for _ in range(12):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", protected.port), timeout=30))
+            upload = stack.enter_context(socket.create_connection(("127.0.0.1", protected.port), timeout=30))
             with suppress(OSError):  # the service refuses the uploads above its limit
-                client.sendall(head + b"Content-Length: %d\r\n\r\n--edge\r\n" % length)
+                upload.sendall(head + b"Content-Length: %d\r\n\r\n--edge\r\n" % length)
                 for _ in range(8):
-                    client.sendall(part)
-        with httpx.Client(base_url=protected.url, headers={"X-API-Key": KEY}, timeout=60) as honest:
-            responses = [honest.post("/detect", content=make_image_bytes()).status_code for _ in range(5)]
+                    upload.sendall(part)
+        with httpx.Client(base_url=protected.url, headers={"X-API-Key": KEY}, timeout=60) as client:
+            responses = [client.post("/detect", content=make_image_bytes()).status_code for _ in range(5)]
         grown = protected.memory() - before
     assert responses == [200] * 5
     assert grown < 160 * 2**20  # the limit of 64 MiB, the buffers of the connections, and the memory of five images

@@ -15,8 +15,8 @@ def app_with(settings_json):
     return create_app(Registry(), Settings.model_validate_json(settings_json))
 
 
-def status(ask, settings, method="GET", path="/models", **headers):
-    return ask(app_with(settings.model_dump_json()), method, path, headers=headers).status_code
+def status(send_request, settings, method="GET", path="/models", **headers):
+    return send_request(app_with(settings.model_dump_json()), method, path, headers=headers).status_code
 
 
 @pytest.mark.parametrize(
@@ -39,28 +39,28 @@ def status(ask, settings, method="GET", path="/models", **headers):
     ],
 )
 @pytest.mark.parametrize("listen", ["127.0.0.1", "::1", "localhost"])
-def test_a_service_on_a_loopback_address_accepts_only_local_names_and_addresses(ask, listen, host, expected):
-    assert status(ask, Settings(host=listen), host=host) == expected
+def test_a_service_on_a_loopback_address_accepts_only_local_names_and_addresses(send_request, listen, host, expected):
+    assert status(send_request, Settings(host=listen), host=host) == expected
 
 
-def test_a_service_on_other_addresses_accepts_every_name_by_default(ask):
-    assert status(ask, Settings(host="0.0.0.0"), host="boxwright.example") == 200
+def test_a_service_on_other_addresses_accepts_every_name_by_default(send_request):
+    assert status(send_request, Settings(host="0.0.0.0"), host="boxwright.example") == 200
 
 
-def test_configured_hosts_are_accepted_and_others_refused(ask):
+def test_configured_hosts_are_accepted_and_others_refused(send_request):
     settings = Settings(host="0.0.0.0", allowed_hosts="boxwright.example, other")
     hosts = ("boxwright.example", "boxwright.example:443", "OTHER", "10.0.0.1", "third", "x.other")
-    assert [status(ask, settings, host=host) for host in hosts] == [200, 200, 200, 200, 403, 403]
+    assert [status(send_request, settings, host=host) for host in hosts] == [200, 200, 200, 200, 403, 403]
 
 
-def test_a_star_accepts_every_host(ask):
-    assert status(ask, Settings(allowed_hosts="*"), host="any.example") == 200
+def test_a_star_accepts_every_host(send_request):
+    assert status(send_request, Settings(allowed_hosts="*"), host="any.example") == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/vision/detection", "/v2/models/m/infer", "/v1/models/m:predict", "/detect"])
-def test_a_foreign_host_is_refused_in_the_format_of_the_protocol_before_the_key_is_checked(ask, path):
+def test_a_foreign_host_is_refused_in_the_format_of_the_protocol_before_the_key_is_checked(send_request, path):
     app = create_app(Registry(), Settings(key_hashes="a:" + "0" * 64))
-    response = ask(app, "POST", path, headers={"host": "evil.example"})
+    response = send_request(app, "POST", path, headers={"host": "evil.example"})
     assert response.status_code == 403
     assert "evil.example" in response.text
 
@@ -85,9 +85,9 @@ def test_a_foreign_host_is_refused_in_the_format_of_the_protocol_before_the_key_
     ],
     ids=str,
 )
-def test_posts_from_pages_of_other_sites_are_refused(ask, tiny_app, make_image_bytes, headers, allowed):
-    assert ask(tiny_app, "POST", "/detect", content=make_image_bytes(), headers=headers).status_code == (200 if allowed else 403)
-    assert ask(tiny_app, "GET", "/models", headers=headers).status_code == 200
+def test_posts_from_pages_of_other_sites_are_refused(send_request, tiny_app, make_image_bytes, headers, allowed):
+    assert send_request(tiny_app, "POST", "/detect", content=make_image_bytes(), headers=headers).status_code == (200 if allowed else 403)
+    assert send_request(tiny_app, "GET", "/models", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["http://a", "a:80", "A", "", "a b", "*.example"])
@@ -97,8 +97,8 @@ def test_an_invalid_host_is_refused(host):
 
 
 @pytest.mark.parametrize("path", ["/models/", "/web", "/docs/", "/livez/"])
-def test_no_redirect_repeats_the_host_of_the_client(ask, path):
-    response = ask(
+def test_no_redirect_repeats_the_host_of_the_client(send_request, path):
+    response = send_request(
         create_app(Registry(), Settings(allowed_hosts="*")), "GET", path, headers={"host": "evil.example"}, follow_redirects=False
     )
     assert response.status_code == 404

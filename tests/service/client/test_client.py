@@ -18,8 +18,8 @@ from service.schemas.detections import DetectResponse
 
 
 @pytest.fixture(scope="module")
-def url(listening, tiny_app):
-    with listening(tiny_app) as address:
+def url(serve_app, tiny_app):
+    with serve_app(tiny_app) as address:
         yield address
 
 
@@ -30,7 +30,7 @@ def client(url):
 
 
 @contextmanager
-def answering(*responses):
+def scripted_server(*responses):
     """Yield the address of a server that sends these responses (status, headers, body), and a list of the request bodies."""
     remaining, bodies = list(responses), []
 
@@ -100,24 +100,24 @@ def test_refusal_has_the_message_of_the_service(client, url, make_image_bytes, c
     assert (refused.value.status, refused.value.kind) == (status, f"urn:boxwright:problem:{slug}")
 
 
-def test_client_retries_after_the_time_that_a_busy_service_states(listening, watched_app, watched, make_image_bytes):
-    """One image is held in the network and one in the queue, until the client waits."""
-    app = watched_app(queue_size=1)
-    watched.gate.clear()
+def test_client_retries_after_the_time_that_a_busy_service_states(serve_app, make_recording_app, recording_engine, make_image_bytes):
+    """One image blocks the network and one is in the queue, until the client waits."""
+    app = make_recording_app(queue_size=1)
+    recording_engine.gate.clear()
     app.state.inference.queue.max_concurrency = 1
-    waits, others = [], []
+    waits, requests = [], []
 
     def sleep(seconds):
         waits.append(seconds)
-        watched.gate.set()
-        for other in others:
-            other.join()
+        recording_engine.gate.set()
+        for request in requests:
+            request.join()
 
-    with listening(app) as url:
+    with serve_app(app) as url:
         for _ in range(2):
-            others.append(threading.Thread(target=httpx.post, args=(f"{url}/detect",), kwargs={"content": make_image_bytes()}))
-            others[-1].start()
-            assert watched.entered.wait(30)
+            requests.append(threading.Thread(target=httpx.post, args=(f"{url}/detect",), kwargs={"content": make_image_bytes()}))
+            requests[-1].start()
+            assert recording_engine.entered.wait(30)
         while not app.state.inference.queue.waiting:
             httpx.get(f"{url}/livez")
         with Client(url, sleep=sleep) as client:
@@ -127,8 +127,8 @@ def test_client_retries_after_the_time_that_a_busy_service_states(listening, wat
     assert waits[0] >= 1
 
 
-BUSY = b'{"type": "urn:boxwright:problem:overloaded", "title": "Too many images wait", "status": 503, "detail": "The queue is full."}'
-FOUND = (
+BUSY_BODY = b'{"type": "urn:boxwright:problem:overloaded", "title": "Too many images wait", "status": 503, "detail": "The queue is full."}'
+DETECTIONS_BODY = (
     b'{"model": "m", "image": {"width": 1, "height": 1}, "detections": [], '
     b'"timing_ms": {"decode": 1, "prepare": 1, "network": 1, "select": 1, "total": 4}}'
 )
@@ -136,29 +136,29 @@ FOUND = (
 
 def test_every_attempt_sends_the_image():
     waits = []
-    busy = [(503, {"retry-after": after}, BUSY) for after in ("7", "0", formatdate(0, usegmt=True))]
-    with answering(*busy, (200, {}, FOUND)) as (url, bodies), Client(url, sleep=waits.append) as client:
-        assert client.detect(b"photo") == DetectResponse.model_validate_json(FOUND)
+    busy = [(503, {"retry-after": after}, BUSY_BODY) for after in ("7", "0", formatdate(0, usegmt=True))]
+    with scripted_server(*busy, (200, {}, DETECTIONS_BODY)) as (url, bodies), Client(url, sleep=waits.append) as client:
+        assert client.detect(b"image") == DetectResponse.model_validate_json(DETECTIONS_BODY)
     assert waits == [7, 0, 0]
-    assert bodies == [b"photo"] * 4
+    assert bodies == [b"image"] * 4
 
 
 def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
-    waits, busy = [], (503, {"retry-after": "4"}, BUSY)
-    with answering(busy, busy, busy) as (url, _), Client(url, max_wait=10, sleep=waits.append) as client:
+    waits, busy = [], (503, {"retry-after": "4"}, BUSY_BODY)
+    with scripted_server(busy, busy, busy) as (url, _), Client(url, max_wait=10, sleep=waits.append) as client:
         with pytest.raises(ServiceBusy) as error:
-            client.detect(b"photo")
+            client.detect(b"image")
         assert f"{url} is busy: the next attempt is allowed in 4 s, but 8 s of at most 10 s have passed." in str(error.value)
     assert waits == [4, 4]
 
 
 def test_503_without_retry_after_is_an_error():
     with (
-        answering((503, {}, BUSY)) as (url, _),
+        scripted_server((503, {}, BUSY_BODY)) as (url, _),
         Client(url, sleep=pytest.fail) as client,
         pytest.raises(RequestRejected, match="The queue is full"),
     ):
-        client.detect(b"photo")
+        client.detect(b"image")
 
 
 @pytest.mark.parametrize(
@@ -171,14 +171,14 @@ def test_503_without_retry_after_is_an_error():
     ],
 )
 def test_response_of_another_program_is_an_error(status, headers, body, message):
-    with answering((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(UnexpectedResponse, match=message):
+    with scripted_server((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(UnexpectedResponse, match=message):
         client.models()
 
 
 def test_endless_response_is_cut_off(monkeypatch):
     monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 100_000)
     with (
-        answering((200, {}, bytes(200_000))) as (url, _),
+        scripted_server((200, {}, bytes(200_000))) as (url, _),
         Client(url) as client,
         pytest.raises(UnexpectedResponse, match="more than 100,000 bytes"),
     ):
@@ -188,7 +188,7 @@ def test_endless_response_is_cut_off(monkeypatch):
 @pytest.mark.parametrize("length", ["500", "x"])
 def test_truncated_response_is_an_error(length):
     with (
-        answering((200, {"content-length": length}, b"{")) as (url, _),
+        scripted_server((200, {"content-length": length}, b"{")) as (url, _),
         Client(url, timeout=5) as client,
         pytest.raises((ServiceUnreachable, UnexpectedResponse)),
     ):
@@ -196,7 +196,7 @@ def test_truncated_response_is_an_error(length):
 
 
 def test_unreachable_service_is_reported_without_its_password():
-    with answering() as (url, _):
+    with scripted_server() as (url, _):
         pass  # its port is free again
     address = url.replace("http://", "http://me:secret@")
     with Client(address) as client, pytest.raises(ServiceUnreachable) as error:

@@ -10,31 +10,25 @@ import pytest
 from detector.errors import DamagedImage
 from service.errors import DeadlineMissed, Overloaded
 from service.inference.admission_queue import INITIAL_SERVICE_SECONDS, AdmissionQueue, ServiceTimeEstimate
+from tests.service.asgi import wait_until
 
 
 def run(test):
-    """Run a coroutine function with a pool of one thread and a deadline in one hour."""
+    """Run a coroutine function of a one-thread pool and a deadline in one hour."""
 
-    async def inside():
+    async def run_test():
         with ThreadPoolExecutor(1) as pool:
             return await test(pool, now() + 3600)
 
-    return asyncio.run(inside())
+    return asyncio.run(run_test())
 
 
 def now():
     return asyncio.get_running_loop().time()
 
 
-async def until(condition):
-    """Yield to other tasks until the condition holds."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 async def two_stages(queue, deadline, pool, gate, log, name):
-    """A job whose first stage waits for the gate; it logs the start of both stages."""
+    """Run a job that logs the start of its two stages. The first stage waits for the gate."""
 
     def first():
         log.append(f"{name} first")
@@ -50,7 +44,7 @@ def test_jobs_are_processed_in_order_of_arrival():
     async def test(pool, deadline):
         queue, gate, log = AdmissionQueue(1, 10), threading.Event(), []
         tasks = [asyncio.create_task(two_stages(queue, deadline, pool, gate, log, number)) for number in range(5)]
-        await until(lambda: log)
+        await wait_until(lambda: log)
         assert (queue.running, queue.waiting) == (1, 4)
         gate.set()
         names = await asyncio.gather(*tasks)
@@ -67,7 +61,7 @@ def test_full_queue_refuses_a_job_and_states_when_its_jobs_will_be_finished():
         queue, gate = AdmissionQueue(2, 3), threading.Event()
         queue.service_time.seconds = 0.7
         tasks = [asyncio.create_task(two_stages(queue, deadline, pool, gate, [], number)) for number in range(5)]
-        await until(lambda: queue.waiting == 3)
+        await wait_until(lambda: queue.waiting == 3)
         with pytest.raises(Overloaded, match="3 images are waiting") as refused:
             await two_stages(queue, deadline, pool, gate, [], "sixth")
         gate.set()
@@ -82,7 +76,7 @@ def test_job_that_misses_its_deadline_in_the_queue_is_removed_and_never_starts()
     async def test(pool, deadline):
         queue, gate, log = AdmissionQueue(1, 1), threading.Event(), []
         first = asyncio.create_task(two_stages(queue, deadline, pool, gate, log, "A"))
-        await until(lambda: log)
+        await wait_until(lambda: log)
         with pytest.raises(DeadlineMissed):
             await two_stages(queue, now() + 0.01, pool, gate, log, "late")
         assert queue.waiting == 0
@@ -110,7 +104,7 @@ def test_stage_that_waits_for_a_thread_is_never_started_after_the_deadline():
     async def test(pool, deadline):
         queue, gate, log = AdmissionQueue(2, 1), threading.Event(), []
         first = asyncio.create_task(two_stages(queue, deadline, pool, gate, log, "A"))
-        await until(lambda: log)
+        await wait_until(lambda: log)
         with pytest.raises(DeadlineMissed):
             await two_stages(queue, now() + 0.01, pool, gate, log, "late")
         assert queue.running == 1
@@ -136,10 +130,10 @@ def test_cancelled_job_starts_no_further_stage_and_its_running_stage_keeps_the_s
     async def test(pool, deadline):
         queue, gate, log = AdmissionQueue(1, 2), threading.Event(), []
         tasks = [asyncio.create_task(two_stages(queue, deadline, pool, gate, log, name)) for name in ("A", "B", "C")]
-        await until(lambda: log)
+        await wait_until(lambda: log)
         tasks[1].cancel()
         tasks[0].cancel()
-        await until(tasks[0].done)
+        await wait_until(tasks[0].done)
         assert queue.running == 1
         gate.set()
         assert await tasks[2] == "C"
@@ -154,7 +148,7 @@ def test_job_that_is_cancelled_when_it_gets_its_slot_passes_the_slot_on():
         gate.set()
         async with queue.slot(deadline):
             tasks = [asyncio.create_task(two_stages(queue, deadline, pool, gate, log, name)) for name in ("A", "B")]
-            await until(lambda: queue.waiting == 2)
+            await wait_until(lambda: queue.waiting == 2)
         tasks[0].cancel()
         assert await tasks[1] == "B"
         assert (queue.running, queue.waiting) == (0, 0)
@@ -192,7 +186,7 @@ def test_unexpected_error_of_an_abandoned_stage_is_logged(caplog, error, logged)
                 await slot.wait(stage)
         assert queue.running == 1
         stage.set_exception(error) if error else stage.set_result("too late")
-        await until(lambda: not queue.running)
+        await wait_until(lambda: not queue.running)
 
     with caplog.at_level(logging.ERROR):
         run(test)
@@ -251,10 +245,10 @@ def test_retry_after_includes_the_work_of_jobs_that_missed_their_deadline():
         assert (queue.running, queue.waiting) == (0, 0)
         tasks = [asyncio.create_task(miss_deadline(queue, Future())) for _ in range(30)]
         await run_other_tasks()
-        announced = queue.retry_after()
+        retry_after = queue.retry_after()
         loop.seconds += 1
         await asyncio.gather(*tasks)
-        return announced
+        return retry_after
 
     try:
         assert loop.run_until_complete(test()) == 12

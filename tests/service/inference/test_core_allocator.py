@@ -7,7 +7,7 @@ import pytest
 
 from service.inference.core_allocator import CoreAllocator
 
-FINISH, ARRIVE = 0, 1  # at the same time, the end of a call comes before the client's next image
+FINISH, ARRIVE = 0, 1  # of events at the same time, the end of a call is processed before the client's next image
 CORES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
 
 
@@ -17,9 +17,9 @@ def call_seconds(threads, serial):
 
 
 def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, responses=400, seed=0):
-    """Clients that send their next image as soon as they have an answer, or after a random pause.
+    """Simulate clients that send their next image as soon as they have a response, or after a random pause.
 
-    Returns images per second, mean seconds per image, and the largest number of cores that were idle while images waited.
+    Return images per second, mean seconds per image, and the largest number of cores that were idle while images waited.
     """
     allocator, rng = CoreAllocator(cores, max_calls or cores), random.Random(seed)
     events = [(0.0, ARRIVE, client, 0) for client in range(clients)]
@@ -35,18 +35,18 @@ def simulate(cores, clients, *, serial, pause=0.0, max_calls=None, responses=400
             continue  # images that arrive at the same time share the cores
         while waiting and allocator.can_start:
             threads = allocator.start(len(waiting))
-            arrived, owner = waiting.pop(0)
+            arrived, sender = waiting.pop(0)
             done = time + call_seconds(threads, serial)
             latencies.append(done - arrived)
-            heapq.heappush(events, (done, FINISH, owner, threads))
-            heapq.heappush(events, (done + rng.expovariate(1 / pause) if pause else done, ARRIVE, owner, 0))
+            heapq.heappush(events, (done, FINISH, sender, threads))
+            heapq.heappush(events, (done + rng.expovariate(1 / pause) if pause else done, ARRIVE, sender, 0))
         if waiting:
             idle = max(idle, allocator.free)
     return responses / time, sum(latencies) / len(latencies), idle
 
 
 def best_fixed_throughput(cores, clients, serial):
-    """Images per second of the best fixed number of parallel calls, each with an equal share of the cores."""
+    """Return the images per second of the best fixed number of parallel calls, each with an equal share of the cores."""
     return max(calls / call_seconds(cores // calls, serial) for calls in range(1, min(cores, clients) + 1))
 
 
@@ -96,13 +96,13 @@ def test_all_cores_return_to_a_lone_client_soon_after_others_have_left():
         allocator.arrive(waiting)
     for cores in [allocator.start(waiting) for waiting in range(16, 0, -1)]:
         allocator.finish(cores)
-    given = []
+    cores_per_call = []
     for _ in range(8):
         allocator.arrive(1)
-        given.append(allocator.start(1))
-        allocator.finish(given[-1])
-    assert given == sorted(given)
-    assert given[-1] == 16
+        cores_per_call.append(allocator.start(1))
+        allocator.finish(cores_per_call[-1])
+    assert cores_per_call == sorted(cores_per_call)
+    assert cores_per_call[-1] == 16
 
 
 @pytest.mark.parametrize("max_calls", [1, 2, 3, 5])

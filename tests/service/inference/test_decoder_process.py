@@ -54,9 +54,9 @@ def test_a_damaged_image_gets_the_same_error_as_in_a_thread(tiny_model):
     damaged = replace(file, image_bytes=file.image_bytes[:2000] + file.image_bytes[-2:])
     with pytest.raises(DamagedImage) as expected:
         decode_file(damaged)
-    with pytest.raises(DamagedImage) as found:
+    with pytest.raises(DamagedImage) as error:
         decode_in_process(DecodeTask(damaged, tiny_model.spec, None, draw=False, memory_bytes=MEMORY), Cancellation())
-    assert str(found.value) == str(expected.value)
+    assert str(error.value) == str(expected.value)
 
 
 @pytest.mark.parametrize(

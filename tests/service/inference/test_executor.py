@@ -18,7 +18,7 @@ def pixels(number):
 
 
 def submit(executor, *numbers):
-    """The futures of images that contain these numbers."""
+    """Submit images that contain these numbers. Return their futures."""
     futures = [Future() for _ in numbers]
     for number, future in zip(numbers, futures, strict=True):
         executor.submit(pixels(number), future)
@@ -30,7 +30,7 @@ def numbers_of(futures):
 
 
 class GatedNetwork:
-    """Returns the number in each image; waits for the gate; fails if an image contains 13."""
+    """A network that waits for the gate and returns the number in each image. A batch with the number 13 fails."""
 
     def __init__(self):
         self.batches, self.gate, self.entered = [], threading.Event(), threading.Event()
@@ -67,7 +67,7 @@ def make_executor(network):
 
 
 def submit_while_busy(network, executor, *numbers):
-    """The futures of images that arrive while the network processes a 0; the network is still busy."""
+    """Submit images while the network processes an image of 0. Return the future of that image and those of the others."""
     network.gate.clear()
     (first,) = submit(executor, 0)
     assert network.entered.wait(30)
@@ -117,7 +117,7 @@ def test_cancelled_image_is_not_processed(network, make_executor):
 
 
 class RecordingNetwork:
-    """Records which calls run at the same time; each call waits for a permit."""
+    """A network that records which calls run at the same time. Each call waits for a permit."""
 
     def __init__(self):
         self.lock, self.running, self.concurrent, self.calls = threading.Lock(), [], [], []

@@ -57,9 +57,9 @@ def test_decoding_at_reduced_scale_needs_less_memory_but_keeps_the_coefficients_
 
 
 def test_drawing_counts_the_decoded_and_the_drawn_image():
-    full, half = file_of(2000, 2000), replace(file_of(16, 16, "PNG"), size=(8000, 8000))
-    assert needed_bytes(full, 100, draw=True) == (PILLOW_BYTES + DRAWING_BYTES) * 2000 * 2000
-    assert needed_bytes(half, None, draw=True) == half.peak_bytes()  # 13 bytes per pixel are more than 4 per pixel and 12 per drawn one
+    reducible, large = file_of(2000, 2000), replace(file_of(16, 16, "PNG"), size=(8000, 8000))
+    assert needed_bytes(reducible, 100, draw=True) == (PILLOW_BYTES + DRAWING_BYTES) * 2000 * 2000
+    assert needed_bytes(large, None, draw=True) == large.peak_bytes()  # decoding needs more memory than drawing afterwards
 
 
 def test_an_image_is_small_if_it_needs_little_memory_and_little_work():

@@ -1,10 +1,9 @@
-"""Many clients at once: identical results, no forbidden parallel calls, and an event loop that stays responsive."""
+"""Many clients at once: identical results, no calls in parallel where an engine forbids them, and an event loop that stays responsive."""
 
 import asyncio
 import threading
 from dataclasses import dataclass, field, replace
 
-import httpx
 import pytest
 
 from detector.detector import Detector
@@ -14,56 +13,42 @@ from service.app import create_app
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.settings import Settings
-
-
-def client(app):
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
-
-
-async def until(condition):
-    """Yield to other tasks until the condition holds."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def without_timing(response):
-    return {name: value for name, value in response.json().items() if name != "timing_ms"}
+from tests.service.asgi import async_client, wait_until, without_timing
 
 
 @pytest.fixture
-def app(watched_app):
-    return watched_app(queue_size=200)
+def app(make_recording_app):
+    return make_recording_app(queue_size=200)
 
 
 @pytest.fixture
-def two_models(watched_engine, tiny_model, random_arrays):
-    """The tiny model and another with the same spec, each with an engine that records its calls."""
+def two_models(recording_engine_class, tiny_model, random_arrays):
+    """Two models with the same spec, each with an engine that records its calls."""
     other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
-    return [LoadedModel.of(model, watched_engine(model)) for model in (tiny_model, other)]
+    return [LoadedModel.of(model, recording_engine_class(model)) for model in (tiny_model, other)]
 
 
 @pytest.mark.parametrize("batching", [{}, {"batch_size": 4, "batch_wait_ms": 2}], ids=["sequential", "batches"])
 def test_64_concurrent_requests_get_the_results_of_sequential_requests(two_models, make_image_bytes, batching):
-    """16 images of different shapes, two models and two answer formats at the same time."""
+    """16 images of different shapes, two models and two response formats at the same time."""
     app = create_app(Registry(two_models), Settings(queue_size=64, **batching))
     for model in two_models:
         model.detector.engine.threads.clear()
     images = [make_image_bytes(30 + 7 * index, 90 - 4 * index, form="PNG") for index in range(16)]
     queries = [{"confidence": 0.01, "model": model.name, "format": form} for model in two_models for form in ("both", "json")]
 
-    async def ask_all():
-        async with client(app) as http:
+    async def send_all():
+        async with async_client(app) as http:
             requests = [(content, query) for content in images for query in queries]
-            sequential = [without_timing(await http.post("/detect", content=content, params=query)) for content, query in requests]
+            sequential = [without_timing((await http.post("/detect", content=content, params=query)).json()) for content, query in requests]
             pending = [http.post("/detect", content=content, params=query) for content, query in requests]
-            return sequential, [without_timing(response) for response in await asyncio.gather(*pending)]
+            return sequential, [without_timing(response.json()) for response in await asyncio.gather(*pending)]
 
-    sequential, concurrent = asyncio.run(ask_all())
+    sequential, concurrent = asyncio.run(send_all())
     assert concurrent == sequential
     assert len({str(response) for response in sequential}) == 64
     for model in two_models:
-        assert model.detector.engine.most == 1
+        assert model.detector.engine.max_running == 1
         assert len(model.detector.engine.threads) == 1
 
 
@@ -72,19 +57,19 @@ def test_64_concurrent_requests_with_parallel_calls_get_the_results_of_sequentia
     app = create_app(Registry([replace(model, cores=2)]), Settings(queue_size=64))
     images = [make_image_bytes(30 + 2 * index, 90 - index, form="PNG") for index in range(64)]
 
-    async def ask_all():
-        async with client(app) as http:
-            sequential = [without_timing(await http.post("/detect?confidence=0.01", content=content)) for content in images]
+    async def send_all():
+        async with async_client(app) as http:
+            sequential = [without_timing((await http.post("/detect?confidence=0.01", content=content)).json()) for content in images]
             responses = await asyncio.gather(*(http.post("/detect?confidence=0.01", content=content) for content in images))
-            return sequential, [without_timing(response) for response in responses]
+            return sequential, [without_timing(response.json()) for response in responses]
 
-    sequential, concurrent = asyncio.run(ask_all())
+    sequential, concurrent = asyncio.run(send_all())
     assert concurrent == sequential
     assert len({str(response) for response in sequential}) == 64
 
 
 class ParallelEngineStub:
-    """Records which calls were multi-threaded; these wait for a permit."""
+    """Records which calls were multi-threaded. These calls wait for a permit."""
 
     name, precision = "parallel", "float32"
 
@@ -103,7 +88,7 @@ class ParallelEngineStub:
 
 @dataclass(frozen=True)
 class BlockedDetector(Detector):
-    """Counts the images that it prepares; its post-processing waits for the gate."""
+    """Counts the images that it prepares. Its post-processing waits for the gate."""
 
     prepared: list[int] = field(default_factory=list)
     began: threading.Event = field(default_factory=threading.Event)
@@ -126,52 +111,52 @@ def test_on_eight_cores_eight_images_are_prepared_while_others_are_in_the_networ
     engine.calls.clear()
     app = create_app(Registry([model]), Settings(queue_size=64), cores=8)
 
-    async def ask_all():
-        async with client(app) as http:
+    async def send_all():
+        async with async_client(app) as http:
             requests = [asyncio.create_task(http.post("/detect", content=make_image_bytes()))]
             engine.permits.release()
-            await asyncio.to_thread(detector.began.wait, 30)  # the first image is in post-processing,
+            await asyncio.to_thread(detector.began.wait, 30)  # the first image is in post-processing
             requests.append(asyncio.create_task(http.post("/detect", content=make_image_bytes())))
-            await until(lambda: len(engine.calls) == 2)  # the second one is in the network,
+            await wait_until(lambda: len(engine.calls) == 2)  # the second image is in the network
             requests += [asyncio.create_task(http.post("/detect", content=make_image_bytes())) for _ in range(40)]
-            await until(lambda: len(detector.prepared) >= 2 + 8)  # and eight more are ready for it
-            await until(lambda: len(detector.prepared) == app.state.inference.queue.running)
+            await wait_until(lambda: len(detector.prepared) >= 2 + 8)  # eight more images are prepared
+            await wait_until(lambda: len(detector.prepared) == app.state.inference.queue.running)
             engine.permits.release(100)
             detector.gate.set()
             return await asyncio.gather(*requests)
 
-    assert {response.status_code for response in asyncio.run(ask_all())} == {200}
+    assert {response.status_code for response in asyncio.run(send_all())} == {200}
     assert engine.calls[:3] == ["multi-threaded", "multi-threaded", "single-threaded"]
 
 
-def test_event_loop_answers_while_the_network_computes(app, watched, make_image_bytes):
-    watched.gate.clear()
+def test_event_loop_answers_while_the_network_computes(app, recording_engine, make_image_bytes):
+    recording_engine.gate.clear()
 
-    async def ask():
-        async with client(app) as http:
-            slow = [asyncio.create_task(http.post("/detect", content=make_image_bytes())) for _ in range(50)]
-            await asyncio.to_thread(watched.entered.wait, 30)
+    async def send():
+        async with async_client(app) as http:
+            blocked = [asyncio.create_task(http.post("/detect", content=make_image_bytes())) for _ in range(50)]
+            await asyncio.to_thread(recording_engine.entered.wait, 30)
             alive = await http.get("/livez")
             models = await http.get("/models")
             refused = await http.post("/detect", content=make_image_bytes(), params={"confidence": 2})
-            early = [task.done() for task in slow]
-            watched.gate.set()
-            return [alive, models, refused], early, await asyncio.gather(*slow)
+            done_early = [task.done() for task in blocked]
+            recording_engine.gate.set()
+            return [alive, models, refused], done_early, await asyncio.gather(*blocked)
 
-    quick, early, late = asyncio.run(ask())
-    assert [response.status_code for response in quick] == [200, 200, 422]
-    assert not any(early)
-    assert {response.status_code for response in late} == {200}
+    immediate, done_early, blocked = asyncio.run(send())
+    assert [response.status_code for response in immediate] == [200, 200, 422]
+    assert not any(done_early)
+    assert {response.status_code for response in blocked} == {200}
 
 
 def test_damaged_images_do_not_affect_other_requests(app, make_image_bytes):
     valid, damaged = make_image_bytes(200, 150), make_image_bytes(200, 150)[:4000]
 
-    async def ask_all():
-        async with client(app) as http:
+    async def send_all():
+        async with async_client(app) as http:
             return await asyncio.gather(*(http.post("/detect", content=content) for content in [valid, damaged, b""] * 20))
 
-    assert [response.status_code for response in asyncio.run(ask_all())] == [200, 422, 400] * 20
+    assert [response.status_code for response in asyncio.run(send_all())] == [200, 422, 400] * 20
 
 
 def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app, make_image_bytes):
@@ -180,12 +165,12 @@ def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app
         make_image_bytes(1500, 1400, form=form, **options) for form, options in (("WEBP", {"lossless": True, "quality": 0}), ("PNG", {}))
     ]
 
-    async def ask_all():
-        async with client(app) as http:
+    async def send_all():
+        async with async_client(app) as http:
             query = {"confidence": 0.01, "format": "both"}
-            return [without_timing(await http.post("/detect", content=content, params=query)) for content in files]
+            return [without_timing((await http.post("/detect", content=content, params=query)).json()) for content in files]
 
-    heavy, light = asyncio.run(ask_all())
+    heavy, light = asyncio.run(send_all())
     assert heavy == light
     assert heavy["image"] == {"width": 1500, "height": 1400}
     assert heavy["detections"]
@@ -194,10 +179,10 @@ def test_a_heavy_image_gets_the_response_of_a_light_one_with_the_same_pixels(app
 def test_a_damaged_heavy_image_is_refused(app, make_image_bytes):
     content = make_image_bytes(1500, 1400, form="WEBP", lossless=True, quality=0)
 
-    async def ask():
-        async with client(app) as http:
+    async def send():
+        async with async_client(app) as http:
             return await http.post("/detect", content=content[:40] + b"\xff" * (len(content) - 40))
 
-    response = asyncio.run(ask())
+    response = asyncio.run(send())
     assert response.status_code == 422
     assert response.json()["type"] == "urn:boxwright:problem:damaged-image"

@@ -1,32 +1,10 @@
 """Request ids, trace ids, the access log, and responses during shutdown."""
 
 import json
-import logging
 
 import pytest
 
-from service.observability.logging import configure_logging
-
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-@pytest.fixture
-def lines(capsys):
-    """Return a function (format) that configures logging like the service, and returns a function that reads the lines."""
-    names = ("", "boxwright", "uvicorn")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [(logger.level, list(logger.handlers)) for logger in loggers]
-    logging.captureWarnings(False)
-
-    def start(form):
-        configure_logging(form, "info")
-        return lambda: capsys.readouterr().err.splitlines()
-
-    yield start
-    logging.captureWarnings(False)
-    for logger, (level, handlers) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
 
 
 @pytest.mark.parametrize("sent", ["abc-123", "A" * 128, "1.2_3~4+/="])
@@ -43,16 +21,16 @@ def test_an_invalid_request_id_is_replaced(detect, make_image_bytes, sent):
     assert first != second
 
 
-def test_error_responses_have_a_request_id(ask, tiny_app, detect):
+def test_error_responses_have_a_request_id(send_request, tiny_app, detect):
     assert detect(b"", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
-    assert ask(tiny_app, "GET", "/nowhere", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+    assert send_request(tiny_app, "GET", "/nowhere", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
 
 
-def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(lines, ask, tiny_app, make_image_bytes):
-    read = lines("json")
+def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(log_lines, send_request, tiny_app, make_image_bytes):
+    read = log_lines("json")
     headers = {"X-Request-ID": "the-id", "traceparent": f"00-{TRACE}-{SPAN}-01", "Authorization": "Bearer hush"}
     content = make_image_bytes()
-    response = ask(tiny_app, "POST", "/detect", content=content, params={"api_key": "secret"}, headers=headers)
+    response = send_request(tiny_app, "POST", "/detect", content=content, params={"api_key": "secret"}, headers=headers)
     (line,) = [json.loads(line) for line in read()]
     assert line.pop("time").endswith("+00:00")
     assert line.pop("ms") > 0
@@ -76,27 +54,31 @@ def test_a_request_is_logged_as_one_json_line_without_query_image_and_key(lines,
     "sent",
     ["", "nonsense", f"ff-{TRACE}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE.upper()}-{SPAN}-01"],
 )
-def test_an_invalid_traceparent_is_ignored(lines, ask, tiny_app, sent):
-    read = lines("json")
-    ask(tiny_app, "GET", "/livez", headers={"traceparent": sent})
+def test_an_invalid_traceparent_is_ignored(log_lines, send_request, tiny_app, sent):
+    read = log_lines("json")
+    send_request(tiny_app, "GET", "/livez", headers={"traceparent": sent})
     (line,) = read()
     assert "trace_id" not in json.loads(line)
 
 
-def test_a_path_cannot_forge_a_line_of_the_text_log(lines, ask, tiny_app):
-    read = lines("text")
-    ask(tiny_app, "GET", "/a%0aFORGED%1b[31m", headers={"X-Request-ID": "the-id"})
+def test_a_path_cannot_forge_a_line_of_the_text_log(log_lines, send_request, tiny_app):
+    read = log_lines("text")
+    send_request(tiny_app, "GET", "/a%0aFORGED%1b[31m", headers={"X-Request-ID": "the-id"})
     (line,) = read()
     assert line.endswith("[the-id]")
     assert "\x1b" not in line
 
 
-def test_during_shutdown_the_service_answers_but_is_not_ready(watched_app, ask, make_image_bytes):
-    app = watched_app()
+def test_during_shutdown_the_service_answers_but_is_not_ready(make_recording_app, send_request, make_image_bytes):
+    app = make_recording_app()
     app.state.lifecycle.shutting_down = True
-    ready, alive, detected = ask(app, "GET", "/readyz"), ask(app, "GET", "/livez"), ask(app, "POST", "/detect", content=make_image_bytes())
+    ready, alive, detected = (
+        send_request(app, "GET", "/readyz"),
+        send_request(app, "GET", "/livez"),
+        send_request(app, "POST", "/detect", content=make_image_bytes()),
+    )
     assert (ready.status_code, ready.json()["type"]) == (503, "urn:boxwright:problem:shutting-down")
     assert ready.headers["retry-after"] == "1"
     assert (alive.status_code, detected.status_code) == (200, 200)
     assert detected.headers["connection"] == "close"
-    assert ask(app, "GET", "/v2/health/ready").status_code == 503
+    assert send_request(app, "GET", "/v2/health/ready").status_code == 503

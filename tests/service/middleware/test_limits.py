@@ -3,16 +3,16 @@
 import asyncio
 import json
 
-import httpx
 import pytest
 
 from service.auth.api_keys import HashedKey, new_key
 from service.inference import decoder_process
 from service.middleware.limits import RESPONSE_COPIES, SEND_CHUNK_BYTES
+from tests.service.asgi import async_client, wait_until
 
 
 class Exchange:
-    """One ASGI request whose body arrives in parts when the test sends them, and the messages of its response."""
+    """One ASGI request and the messages of its response. The test sends the body in parts."""
 
     def __init__(self, app, *, path="/detect", headers=(), length=None):
         declared = [(b"content-length", str(length).encode())] if length is not None else []
@@ -32,7 +32,7 @@ class Exchange:
         }
         self.app, self.sent, self.reads, self.incoming = app, [], [], asyncio.Queue()
 
-    def body(self, data, more=False):
+    def send_body(self, data, more=False):
         self.incoming.put_nowait({"type": "http.request", "body": data, "more_body": more})
 
     def disconnect(self):
@@ -62,26 +62,15 @@ class Exchange:
         return json.loads(b"".join(message["body"] for message in self.sent[1:]))["type"].rpartition(":")[2]
 
 
-def client(app):
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
-
-
-async def until(condition):
-    """Let other tasks run until `condition()` is true."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 def metric_value(app, name, **labels):
     return app.state.metrics.collector_registry.get_sample_value(name, labels)
 
 
 async def fill(app, http, image_bytes, count):
     """Start `count` requests that wait for the gate of the engine."""
-    scheduler = app.state.inference.queue
+    queue = app.state.inference.queue
     tasks = [asyncio.create_task(http.post("/detect", content=image_bytes)) for _ in range(count)]
-    await until(lambda: scheduler.running + scheduler.waiting == count)
+    await wait_until(lambda: queue.running + queue.waiting == count)
     return tasks
 
 
@@ -90,20 +79,20 @@ def capacity(app):
     return app.state.inference.queue.max_concurrency + 2
 
 
-def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, watched, make_image_bytes):
+def test_a_full_queue_refuses_a_request_before_its_body_is_read(make_recording_app, recording_engine, make_image_bytes):
     async def test():
-        app = watched_app(queue_size=2)
+        app = make_recording_app(queue_size=2)
         app.state.inference.queue.service_time.seconds = 1.1
-        watched.gate.clear()
-        async with client(app) as http:
+        recording_engine.gate.clear()
+        async with async_client(app) as http:
             tasks = await fill(app, http, make_image_bytes(), capacity(app))
-            one_more = Exchange(app, length=1000)
-            one_more.body(b"unread")
-            await one_more.run()
+            surplus = Exchange(app, length=1000)
+            surplus.send_body(b"unread")
+            await surplus.run()
             alive = await http.get("/livez")
-            watched.gate.set()
+            recording_engine.gate.set()
             responses = await asyncio.gather(*tasks)
-            return app, one_more, alive, responses, await http.post("/detect", content=make_image_bytes())
+            return app, surplus, alive, responses, await http.post("/detect", content=make_image_bytes())
 
     app, refused, alive, responses, afterwards = asyncio.run(test())
     assert (refused.status, refused.problem) == (503, "overloaded")
@@ -115,52 +104,52 @@ def test_a_full_queue_refuses_a_request_before_its_body_is_read(watched_app, wat
     assert metric_value(app, "boxwright_rejected_total", reason="queue") == 1
 
 
-def test_a_body_that_arrives_while_the_queue_fills_is_refused(watched_app, watched, make_image_bytes):
+def test_a_body_that_arrives_while_the_queue_fills_is_refused(make_recording_app, recording_engine, make_image_bytes):
     async def test():
-        app = watched_app(queue_size=2)
-        watched.gate.clear()
-        async with client(app) as http:
-            early = Exchange(app)
-            arriving = asyncio.create_task(early.run())
-            await until(lambda: early.reads)
+        app = make_recording_app(queue_size=2)
+        recording_engine.gate.clear()
+        async with async_client(app) as http:
+            slow = Exchange(app)
+            arriving = asyncio.create_task(slow.run())
+            await wait_until(lambda: slow.reads)
             tasks = await fill(app, http, make_image_bytes(), capacity(app))
-            early.body(make_image_bytes())
+            slow.send_body(make_image_bytes())
             await arriving
-            watched.gate.set()
+            recording_engine.gate.set()
             await asyncio.gather(*tasks)
-            return early
+            return slow
 
-    late = asyncio.run(test())
-    assert (late.status, late.problem) == (503, "overloaded")
-    assert int(late.headers["retry-after"]) >= 1
-    assert "connection" not in late.headers  # the body was read, so the connection can be used again
+    slow = asyncio.run(test())
+    assert (slow.status, slow.problem) == (503, "overloaded")
+    assert int(slow.headers["retry-after"]) >= 1
+    assert "connection" not in slow.headers  # the body was read, so the connection can be used again
 
 
-def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(watched_app, watched, make_image_bytes):
+def test_a_missed_deadline_is_answered_504_and_later_stages_are_skipped(make_recording_app, recording_engine, make_image_bytes):
     async def test():
-        app = watched_app()
-        watched.gate.clear()
-        async with client(app) as http:
+        app = make_recording_app()
+        recording_engine.gate.clear()
+        async with async_client(app) as http:
             (first,) = await fill(app, http, make_image_bytes(), 1)
-            await asyncio.to_thread(watched.entered.wait, 30)
+            await asyncio.to_thread(recording_engine.entered.wait, 30)
             late = await asyncio.gather(
                 *(http.post("/detect", content=make_image_bytes(), headers={"X-Request-Timeout": "0.05"}) for _ in range(6))
             )
-            watched.gate.set()
+            recording_engine.gate.set()
             return app, late, await first, await http.post("/detect", content=make_image_bytes(), headers={"X-Request-Timeout": "60"})
 
-    app, late, first, next_ = asyncio.run(test())
+    app, late, first, following = asyncio.run(test())
     assert {(response.status_code, response.json()["type"]) for response in late} == {(504, "urn:boxwright:problem:deadline-missed")}
-    assert (first.status_code, next_.status_code) == (200, 200)
-    assert watched.calls == 2
+    assert (first.status_code, following.status_code) == (200, 200)
+    assert recording_engine.calls == 2
     assert metric_value(app, "boxwright_deadline_missed_total") == 6
 
 
-def test_a_client_cannot_extend_the_time_limit(watched_app, watched, make_image_bytes):
+def test_a_client_cannot_extend_the_time_limit(make_recording_app, recording_engine, make_image_bytes):
     async def test():
-        app = watched_app(request_seconds=0.05)
-        watched.gate.clear()
-        async with client(app) as http:
+        app = make_recording_app(request_seconds=0.05)
+        recording_engine.gate.clear()
+        async with async_client(app) as http:
             return await http.post("/detect", content=make_image_bytes(), headers={"X-Request-Timeout": "3600"})
 
     assert asyncio.run(test()).status_code == 504
@@ -172,42 +161,42 @@ def test_an_invalid_timeout_header_is_refused(detect, make_image_bytes, sent):
     assert (response.status_code, response.json()["type"]) == (400, "urn:boxwright:problem:bad-header")
 
 
-def test_requests_of_disconnected_clients_are_not_computed(watched_app, watched, make_image_bytes, caplog):
+def test_requests_of_disconnected_clients_are_not_computed(make_recording_app, recording_engine, make_image_bytes, caplog):
     async def test():
-        app = watched_app()
-        watched.gate.clear()
-        async with client(app) as http:
+        app = make_recording_app()
+        recording_engine.gate.clear()
+        async with async_client(app) as http:
             (first,) = await fill(app, http, make_image_bytes(), 1)
-            await asyncio.to_thread(watched.entered.wait, 30)
+            await asyncio.to_thread(recording_engine.entered.wait, 30)
             exchanges = [Exchange(app) for _ in range(6)]
             tasks = [asyncio.create_task(exchange.run()) for exchange in exchanges]
             for exchange in exchanges:
-                exchange.body(make_image_bytes())
-            await until(lambda: app.state.inference.queue.running + app.state.inference.queue.waiting == 7)
+                exchange.send_body(make_image_bytes())
+            await wait_until(lambda: app.state.inference.queue.running + app.state.inference.queue.waiting == 7)
             for exchange in exchanges:
                 exchange.disconnect()
             await asyncio.gather(*tasks)
-            watched.gate.set()
+            recording_engine.gate.set()
             assert (await first).status_code == 200
             assert (await http.post("/detect", content=make_image_bytes())).status_code == 200
             return app, exchanges
 
     with caplog.at_level("INFO", logger="boxwright"):
         app, exchanges = asyncio.run(test())
-    assert watched.calls == 2
+    assert recording_engine.calls == 2
     assert not any(exchange.sent for exchange in exchanges)
     assert metric_value(app, "boxwright_disconnected_total") == 6
     assert metric_value(app, "boxwright_requests_total", route="/detect", method="POST", status="499") == 6
     assert "the client disconnected" in caplog.text
 
 
-def test_a_slow_body_is_refused(watched_app, make_image_bytes):
+def test_a_slow_body_is_refused(make_recording_app, make_image_bytes):
     async def test():
-        app = watched_app(body_seconds=0.05)
+        app = make_recording_app(body_seconds=0.05)
         slow = Exchange(app, length=100_000)
-        slow.body(make_image_bytes()[:10], more=True)
+        slow.send_body(make_image_bytes()[:10], more=True)
         task = asyncio.create_task(slow.run())
-        await until(lambda: slow.sent)
+        await wait_until(lambda: slow.sent)
         slow.disconnect()
         await task
         return app, slow
@@ -218,20 +207,20 @@ def test_a_slow_body_is_refused(watched_app, make_image_bytes):
     assert metric_value(app, "boxwright_body_bytes") == 0
 
 
-def test_the_memory_of_all_bodies_is_bounded(watched_app, make_image_bytes):
+def test_the_memory_of_all_bodies_is_bounded(make_recording_app, make_image_bytes):
     async def test():
-        app = watched_app(max_waiting_bytes=100_000)
-        holding, one_more = Exchange(app), Exchange(app)
-        holding.body(bytes(90_000), more=True)
+        app = make_recording_app(max_waiting_bytes=100_000)
+        holding, surplus = Exchange(app), Exchange(app)
+        holding.send_body(bytes(90_000), more=True)
         held = asyncio.create_task(holding.run())
-        await until(lambda: metric_value(app, "boxwright_body_bytes") == 90_000)
-        one_more.body(bytes(20_000), more=True)
-        one_more.body(b"")
-        await one_more.run()
+        await wait_until(lambda: metric_value(app, "boxwright_body_bytes") == 90_000)
+        surplus.send_body(bytes(20_000), more=True)
+        surplus.send_body(b"")
+        await surplus.run()
         holding.disconnect()
         await held
-        async with client(app) as http:
-            return app, one_more, await http.post("/detect", content=make_image_bytes())
+        async with async_client(app) as http:
+            return app, surplus, await http.post("/detect", content=make_image_bytes())
 
     app, refused, afterwards = asyncio.run(test())
     assert (refused.status, refused.problem) == (503, "overloaded")
@@ -246,46 +235,46 @@ KEYS = {"key_hashes": str(HashedKey.of("camera", KEY))}
 FORM = (b"content-type", b"multipart/form-data; boundary=edge")
 
 
-def test_bodies_without_a_key_have_a_small_budget_of_their_own(watched_app, make_image_bytes):
+def test_bodies_without_a_key_have_a_separate_memory_budget(make_recording_app, make_image_bytes):
     async def test():
-        app = watched_app(max_unauthenticated_bytes=100_000, **KEYS)
+        app = make_recording_app(max_unauthenticated_bytes=100_000, **KEYS)
         holding = Exchange(app, path="/v1/vision/detection", headers=[FORM])
-        holding.body(bytes(90_000), more=True)
+        holding.send_body(bytes(90_000), more=True)
         held = asyncio.create_task(holding.run())
-        await until(lambda: app.state.limits.unauthenticated_bytes == 90_000)
-        one_more = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
-        one_more.body(bytes(20_000), more=True)
-        refusing = asyncio.create_task(one_more.run())
-        await until(lambda: one_more.sent)
-        async with client(app) as http:  # the refused request still holds its bytes
+        await wait_until(lambda: app.state.limits.unauthenticated_bytes == 90_000)
+        surplus = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
+        surplus.send_body(bytes(20_000), more=True)
+        refusing = asyncio.create_task(surplus.run())
+        await wait_until(lambda: surplus.sent)
+        async with async_client(app) as http:  # the refused request still holds its bytes
             with_key = await http.post("/detect", content=make_image_bytes(), headers={"X-API-Key": KEY})
-        bytes_of_others = app.state.limits.body_bytes
-        for exchange in (holding, one_more):
+        authenticated_bytes = app.state.limits.body_bytes
+        for exchange in (holding, surplus):
             exchange.disconnect()
         await asyncio.gather(held, refusing)
-        return app, one_more, with_key, bytes_of_others
+        return app, surplus, with_key, authenticated_bytes
 
-    app, refused, with_key, bytes_of_others = asyncio.run(test())
-    assert (refused.status, with_key.status_code, bytes_of_others) == (503, 200, 0)
+    app, refused, with_key, authenticated_bytes = asyncio.run(test())
+    assert (refused.status, with_key.status_code, authenticated_bytes) == (503, 200, 0)
     assert app.state.limits.unauthenticated_bytes == app.state.limits.body_bytes == 0
 
 
-def test_a_body_without_a_key_must_arrive_sooner(watched_app):
+def test_a_body_without_a_key_has_a_shorter_time_limit(make_recording_app):
     async def test():
-        app = watched_app(unauthenticated_seconds=0.05, **KEYS)
+        app = make_recording_app(unauthenticated_seconds=0.05, **KEYS)
         slow = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
-        slow.body(b"--edge", more=True)
+        slow.send_body(b"--edge", more=True)
         task = asyncio.create_task(slow.run())
-        await until(lambda: slow.sent)
+        await wait_until(lambda: slow.sent)
         slow.disconnect()
         await task
-        patient = Exchange(app, path="/detect", headers=[(b"x-api-key", KEY.encode())], length=100_000)
-        patient.body(b"x", more=True)
-        task = asyncio.create_task(patient.run())
-        await until(lambda: app.state.limits.body_bytes == 1)
+        authenticated = Exchange(app, path="/detect", headers=[(b"x-api-key", KEY.encode())], length=100_000)
+        authenticated.send_body(b"x", more=True)
+        task = asyncio.create_task(authenticated.run())
+        await wait_until(lambda: app.state.limits.body_bytes == 1)
         await asyncio.sleep(0.1)
-        sent = list(patient.sent)
-        patient.disconnect()
+        sent = list(authenticated.sent)
+        authenticated.disconnect()
         await task
         return slow, sent
 
@@ -293,15 +282,15 @@ def test_a_body_without_a_key_must_arrive_sooner(watched_app):
     assert (slow.status, sent) == (408, [])
 
 
-def test_deepstack_list_is_answered_while_the_queue_is_full(watched_app, watched, make_image_bytes):
+def test_deepstack_list_is_answered_while_the_queue_is_full(make_recording_app, recording_engine, make_image_bytes):
     async def test():
-        app = watched_app(queue_size=2)
-        watched.gate.clear()
-        async with client(app) as http:
+        app = make_recording_app(queue_size=2)
+        recording_engine.gate.clear()
+        async with async_client(app) as http:
             tasks = await fill(app, http, make_image_bytes(), capacity(app))
             names = await http.post("/v1/vision/custom/list")
             refused = await http.post("/v1/vision/detection", files={"image": make_image_bytes()})
-            watched.gate.set()
+            recording_engine.gate.set()
             await asyncio.gather(*tasks)
             return names, refused
 
@@ -311,10 +300,10 @@ def test_deepstack_list_is_answered_while_the_queue_is_full(watched_app, watched
 
 
 @pytest.mark.parametrize("query", ["format=image", "format=both"])
-def test_an_annotated_image_above_the_limit_is_refused(watched_app, make_image_bytes, query):
+def test_an_annotated_image_above_the_limit_is_refused(make_recording_app, make_image_bytes, query):
     async def test():
-        app = watched_app(max_response_bytes=2000)
-        async with client(app) as http:
+        app = make_recording_app(max_response_bytes=2000)
+        async with async_client(app) as http:
             small = await http.post(f"/detect?{query}&confidence=1", content=make_image_bytes(16, 16))
             large = await http.post(f"/detect?{query}&confidence=1", content=make_image_bytes(200, 200))
             return app, small, large
@@ -325,25 +314,25 @@ def test_an_annotated_image_above_the_limit_is_refused(watched_app, make_image_b
     assert app.state.limits.body_bytes == 0
 
 
-def test_the_limit_counts_all_annotated_images_of_a_batch(watched_app, make_image_bytes):
+def test_the_limit_counts_all_annotated_images_of_a_batch(make_recording_app, make_image_bytes):
     async def test():
-        app = watched_app(max_response_bytes=5000)
+        app = make_recording_app(max_response_bytes=5000)
         files = [("image", make_image_bytes(16, 16))]
-        async with client(app) as http:
+        async with async_client(app) as http:
             return [(await http.post("/detect?format=both", files=files * count)).status_code for count in (2, 16)]
 
     assert asyncio.run(test()) == [200, 413]
 
 
-def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched_app, make_image_bytes):
+def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(make_recording_app, make_image_bytes):
     image_bytes = make_image_bytes(700, 700)
 
     async def test():
-        app = watched_app(max_waiting_bytes=8_000_000)
+        app = make_recording_app(max_waiting_bytes=8_000_000)
         unread, reading = Exchange(app), asyncio.Event()
         unread.scope["query_string"] = b"format=image&confidence=1"
         unread.scope["headers"] = [(b"accept", b"image/png")]
-        unread.body(image_bytes)
+        unread.send_body(image_bytes)
 
         async def send(message):
             unread.sent.append(message)
@@ -351,9 +340,9 @@ def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched
                 await reading.wait()
 
         task = asyncio.create_task(app(unread.scope, unread.incoming.get, send))
-        await until(lambda: len(unread.sent) > 1)
+        await wait_until(lambda: len(unread.sent) > 1)
         held = app.state.limits.body_bytes
-        async with client(app) as http:
+        async with async_client(app) as http:
             refused = await http.post("/detect?format=image&confidence=1", content=image_bytes, headers={"accept": "image/png"})
         reading.set()
         await task
@@ -367,15 +356,17 @@ def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(watched
     assert app.state.limits.body_bytes == 0
 
 
-def test_a_large_image_that_misses_the_deadline_is_refused_as_overload_and_its_process_ends(watched_app, make_image_bytes, monkeypatch):
+def test_a_large_image_that_misses_the_deadline_is_refused_as_overload_and_its_process_ends(
+    make_recording_app, make_image_bytes, monkeypatch
+):
     monkeypatch.setattr(decoder_process, "COMMAND", "import sys, time; sys.stdin.buffer.read(); time.sleep(600)")
     large = make_image_bytes(1500, 1400, form="WEBP", lossless=True, quality=0)
 
     async def test():
-        app = watched_app(request_seconds=0.5)
-        async with client(app) as http:
+        app = make_recording_app(request_seconds=0.5)
+        async with async_client(app) as http:
             response = await http.post("/detect", content=large)
-            await until(lambda: app.state.inference.running == 0)
+            await wait_until(lambda: app.state.inference.running == 0)
             return response
 
     refused = asyncio.run(test())

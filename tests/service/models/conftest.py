@@ -29,7 +29,7 @@ class WatchedFolder:
     @property
     def served(self):
         """Name -> loaded versions, newest first."""
-        return {model.name: [each.version for each in self.registry.versions(model.name)] for model in self.registry}
+        return {model.name: [loaded.version for loaded in self.registry.versions(model.name)] for model in self.registry}
 
     @property
     def rejected(self):

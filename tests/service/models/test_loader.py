@@ -45,7 +45,7 @@ def test_model_beyond_the_budget_is_rejected_and_loaded_once_it_fits(watch, mode
 
 
 def test_model_that_does_not_fit_in_addition_to_the_others_is_rejected_until_they_are_removed(watch, models, tiny_model):
-    """Loading takes more memory than the loaded model: the process would be killed."""
+    """Loading takes more memory than the loaded model. Without this check the process would be killed."""
     needed = estimate_memory(tiny_model.spec, None)
     add_version(models, "a", tiny_model)
     folder = watch(budget=3 * needed, process_limit=LOADING_FACTOR * needed)
@@ -97,16 +97,16 @@ def test_default_budget_is_half_of_the_available_memory(tmp_path):
     assert available_memory(tmp_path) == 2 * MIB
 
 
-@pytest.mark.parametrize(("member", "root"), [("0::/a/b\n", ""), ("4:memory:/a/b\n0::/\n", "memory/")])
-def test_lowest_limit_of_the_process_group_and_its_parents_applies(tmp_path, member, root):
+@pytest.mark.parametrize(("process_cgroups", "root"), [("0::/a/b\n", ""), ("4:memory:/a/b\n0::/\n", "memory/")])
+def test_lowest_limit_of_the_control_group_and_its_parents_applies(tmp_path, process_cgroups, root):
     own = tmp_path / root / "a" / "b"
     own.mkdir(parents=True)
-    (tmp_path / "member").write_text(member)
+    (tmp_path / "process_cgroups").write_text(process_cgroups)
     name = "memory.limit_in_bytes" if root else "memory.max"
     (own / name).write_text("2097152\n")
-    assert available_memory(tmp_path, tmp_path / "member") == 2 * MIB
+    assert available_memory(tmp_path, tmp_path / "process_cgroups") == 2 * MIB
     (own.parent / name).write_text("1048576\n")
-    assert available_memory(tmp_path, tmp_path / "member") == MIB
+    assert available_memory(tmp_path, tmp_path / "process_cgroups") == MIB
 
 
 def test_the_options_of_the_service_apply_to_every_model_of_the_folder(models, tiny_model):
@@ -124,7 +124,7 @@ def test_the_options_of_the_service_apply_to_every_model_of_the_folder(models, t
         (EngineOptions(precision="int8"), "this model has no 8-bit version"),
     ],
 )
-def test_a_model_that_does_not_suit_the_options_is_an_error_that_names_its_file(models, tiny_model, options, message):
+def test_a_model_that_does_not_support_the_options_is_an_error_that_names_its_file(models, tiny_model, options, message):
     version = add_version(models, "mine", tiny_model)
     with pytest.raises(SettingError, match=rf"mine/1/model.safetensors: {message}"):
         ModelLoader(options, 1000 * MIB).load(version, models, 1000 * MIB)

@@ -16,13 +16,14 @@ from service.app import create_app
 from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.registry import Registry
 from service.settings import Settings
+from tests.service.asgi import without_timing
 from weights.repository.layout import MODEL_FILE
 from weights.repository.publish import add_version, remove_version, rollback_version
 
 SWAPS = 20
 CONFIDENCE = 0.02
 MAX_REQUESTS = 5000
-"""Limit of polling requests, which take some milliseconds each."""
+"""Limit of polling requests. Each takes a few milliseconds."""
 
 
 @pytest.fixture
@@ -39,12 +40,12 @@ def start(start_service, models):
     assert [service.stop() for service in running] == [0] * len(running)
 
 
-def until(ask, accept):
-    """Poll until `accept` returns True for the answer, because the service scans its folder in intervals; return the answer."""
+def poll_until(request, accept):
+    """Poll until `accept` returns True for the response, and return it. The service scans its folder in intervals."""
     for _ in range(MAX_REQUESTS):
-        if accept(response := ask()):
+        if accept(response := request()):
             return response
-    return pytest.fail(f"after {MAX_REQUESTS} requests the answer is still {response}")
+    return pytest.fail(f"after {MAX_REQUESTS} requests the response is still {response}")
 
 
 def models_of(service):
@@ -56,28 +57,28 @@ def versions_of(service):
     return {model["name"]: model["version"] for model in models_of(service)["models"]}
 
 
-def without_timing(response):
-    return {name: value for name, value in response.items() if name not in ("timing_ms", "version", "inferenceMs", "processMs")}
+def without_timing_and_version(response):
+    return {name: value for name, value in without_timing(response).items() if name != "version"}
 
 
 class Clients:
-    """Threads that send requests without a pause, one for each endpoint, and their answers."""
+    """Threads that send requests without a pause, one for each endpoint, and their responses."""
 
     def __init__(self, service, image_bytes):
-        coded = {"b64": base64.b64encode(image_bytes).decode()}
-        tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [coded["b64"]]}
+        encoded = {"b64": base64.b64encode(image_bytes).decode()}
+        tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [encoded["b64"]]}
         query = f"?confidence={CONFIDENCE}"
         self.requests = {
             "native": (f"/detect{query}&model=mine", {"content": image_bytes}),
             "default": (f"/detect{query}", {"content": image_bytes}),
             "deepstack": ("/v1/vision/custom/mine", {"files": {"image": image_bytes}, "data": {"min_confidence": CONFIDENCE}}),
             "open inference": ("/v2/models/mine/infer", {"json": {"inputs": [tensor], "parameters": {"confidence": CONFIDENCE}}}),
-            "serving": (f"/v1/models/mine:predict{query}", {"json": {"instances": [coded]}}),
+            "serving": (f"/v1/models/mine:predict{query}", {"json": {"instances": [encoded]}}),
         }
         self.url, self.responses, self.stop = service.url, {name: [] for name in self.requests}, threading.Event()
-        self.threads = [threading.Thread(target=self._ask, args=(name,)) for name in self.requests]
+        self.threads = [threading.Thread(target=self._send, args=(name,)) for name in self.requests]
 
-    def _ask(self, name):
+    def _send(self, name):
         path, request = self.requests[name]
         with httpx.Client(base_url=self.url, timeout=60) as client:
             while not self.stop.is_set():
@@ -94,39 +95,46 @@ class Clients:
         for thread in self.threads:
             thread.join()
 
-    def expected(self, app, ask):
-        """The answer of each endpoint with the model of `app`."""
-        return {name: without_timing(ask(app, "POST", path, **request).json()) for name, (path, request) in self.requests.items()}
+    def expected(self, app, send_request):
+        """Return the response of each endpoint with the model of `app`."""
+        return {
+            name: without_timing_and_version(send_request(app, "POST", path, **request).json())
+            for name, (path, request) in self.requests.items()
+        }
 
 
 def with_version(response, version):
-    """Set the version in an answer of the Open Inference Protocol, which contains it."""
+    """Set the version in a response of the Open Inference Protocol, which contains it."""
     return response | {"model_version": version} if "model_version" in response else response
 
 
 @pytest.mark.slow
-def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(start, models, tiny_model, another_model, make_image_bytes, ask):
-    """Odd and even versions have different labels and boxes: each answer must come from one version only."""
-    kinds = (tiny_model, another_model)
-    add_version(models, "mine", kinds[0])
+def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(
+    start, models, tiny_model, another_model, make_image_bytes, send_request
+):
+    """Odd and even versions have different labels and boxes: each response must come from one version only."""
+    alternating_models = (tiny_model, another_model)
+    add_version(models, "mine", alternating_models[0])
     service = start(BOXWRIGHT_QUEUE_SIZE="100")
     clients = Clients(service, make_image_bytes(120, 90))
-    apps = [create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model), name="mine")]), Settings()) for model in kinds]
-    expected = [clients.expected(app, ask) for app in apps]
+    apps = [create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model), name="mine")]), Settings()) for model in alternating_models]
+    expected = [clients.expected(app, send_request) for app in apps]
     assert all(expected[0][name] != expected[1][name] for name in clients.requests)
     with clients:
         for swap in range(1, SWAPS + 1):
-            version = str(add_version(models, "mine", kinds[swap % 2]).number)
-            until(lambda: versions_of(service), lambda served, version=version: served == {"mine": version})
-    answered_by = set()
+            version = str(add_version(models, "mine", alternating_models[swap % 2]).number)
+            poll_until(lambda: versions_of(service), lambda served, version=version: served == {"mine": version})
+    responding_versions = set()
     for name, responses in clients.responses.items():
         assert {status for status, _ in responses} == {200}
         for _, response in responses:
             version = response.get("version") or response.get("model_version")
-            kind = (int(version) - 1) % 2 if version else [without_timing(response) == each[name] for each in expected].index(True)
-            assert without_timing(response) == with_version(expected[kind][name], version), name
-            answered_by.add(version)
-    assert len(answered_by - {None}) > SWAPS / 2  # most versions answered requests
+            index = (
+                (int(version) - 1) % 2 if version else [without_timing_and_version(response) == each[name] for each in expected].index(True)
+            )
+            assert without_timing_and_version(response) == with_version(expected[index][name], version), name
+            responding_versions.add(version)
+    assert len(responding_versions - {None}) > SWAPS / 2  # most versions answered requests
     metrics = httpx.get(f"{service.url}/metrics").text
     assert f"boxwright_model_loads_total {SWAPS + 1}.0" in metrics
     assert 'boxwright_model_info{engine="onnxruntime",input_size="64",labels="3",model="mine"' in metrics
@@ -168,9 +176,9 @@ def test_every_protocol_reports_versions_and_their_states(start, models, tiny_mo
     labels = set()
     for version, model in (("1", tiny_model), ("2", another_model)):
         response = httpx.post(f"{service.url}/v1/models/mine/versions/{version}:predict?confidence={CONFIDENCE}", json=instances).json()
-        found = set(response["predictions"][0]["detection_class_entities"])
-        assert found <= set(model.spec.labels)
-        labels |= found
+        predicted = set(response["predictions"][0]["detection_class_entities"])
+        assert predicted <= set(model.spec.labels)
+        labels |= predicted
     assert len(labels) > 3
     assert httpx.post(f"{service.url}/v1/models/mine/versions/3:predict", json=instances).status_code == 404
 
@@ -183,13 +191,13 @@ def test_service_is_ready_only_while_the_folder_has_a_model(start, models, tiny_
     refusal = httpx.post(f"{service.url}/detect", content=make_image_bytes())
     assert (refusal.status_code, refusal.json()["type"]) == (503, "urn:boxwright:problem:no-model")
     add_version(models, "mine", tiny_model)
-    until(ready, lambda status: status == 200)
+    poll_until(ready, lambda status: status == 200)
     assert httpx.post(f"{service.url}/detect", content=make_image_bytes()).json()["model"] == "mine"
     (models / "broken.safetensors").write_bytes(b"broken")
     remove_version(models, "mine")
-    until(ready, lambda status: status == 503)
+    poll_until(ready, lambda status: status == 503)
     assert not models_of(service)["models"]
-    until(lambda: models_of(service)["refused"], bool)
+    poll_until(lambda: models_of(service)["refused"], bool)
     assert service.stop() == 0
     lines = [json.loads(line) for line in service.log if '"logger": "boxwright.models"' in line]
     messages = [line["message"].partition(" in ")[0] for line in lines if line["level"] == "info"]
@@ -209,9 +217,9 @@ def test_fixed_model_stays_the_default_if_the_folder_has_models(start, models, m
     assert [(model["name"], model["default"]) for model in initial] == [("tiny-random", True), ("aardvark", False)]
     assert httpx.post(f"{service.url}/detect", content=make_image_bytes()).json()["model"] == "tiny-random"
     add_version(models, "tiny-random", another_model)
-    until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == list(another_model.spec.labels))
+    poll_until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == list(another_model.spec.labels))
     remove_version(models, "tiny-random")
-    until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == initial[0]["labels"])
+    poll_until(lambda: models_of(service)["models"][0]["labels"], lambda labels: labels == initial[0]["labels"])
 
 
 def test_name_that_is_not_in_the_catalogue_is_the_default_of_the_folder(models):
@@ -227,7 +235,7 @@ def test_rollback_beyond_the_budget_is_refused_and_the_present_version_stays(sta
     needed = estimate_memory(another_model.spec, None)
     service = start(BOXWRIGHT_MAX_MODEL_BYTES=str(needed))
     rollback_version(models, "mine")
-    (refused,) = until(lambda: models_of(service)["refused"], bool)
+    (refused,) = poll_until(lambda: models_of(service)["refused"], bool)
     assert "BOXWRIGHT_MAX_MODEL_BYTES" in refused["why"]
     assert versions_of(service) == {"mine": "2"}
     (status,) = httpx.get(f"{service.url}/v1/models/mine/versions/1").json()["model_version_status"]
@@ -237,6 +245,6 @@ def test_rollback_beyond_the_budget_is_refused_and_the_present_version_stays(sta
 
 def test_missing_folder_stops_the_start_with_a_message(tmp_path):
     command = [sys.executable, "-m", "cli.main", "serve", "--models", str(tmp_path / "nowhere"), "--port", "0"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert "nowhere does not exist. Create it; it may be empty." in ended.stderr
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "nowhere does not exist. Create it; it may be empty." in result.stderr

@@ -24,7 +24,7 @@ before = resident()
 blocks = [malloc(1 << 20) for _ in range(64)]
 for block in blocks:
     ctypes.memset(block, 1, 1 << 20)
-above = malloc(64)  # keeps the heap from shrinking: only blocks with their own pages can be returned
+top_block = malloc(64)  # keeps the heap from shrinking: only blocks with their own pages can be returned
 for block in blocks:
     free(block)
 print(configured, (resident() - before) * 4096)
@@ -33,10 +33,10 @@ print(configured, (resident() - before) * 4096)
 
 def run(**variables):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment | variables, capture_output=True, text=True, check=True, timeout=60
     )
-    configured, bytes_left = done.stdout.split()
+    configured, bytes_left = result.stdout.split()
     return configured == "True", int(bytes_left)
 
 

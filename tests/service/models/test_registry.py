@@ -11,8 +11,8 @@ from service.models.registry import Registry
 from service.settings import Settings
 
 
-def test_models_are_described(ask, tiny_app, tiny_model):
-    assert ask(tiny_app, "GET", "/models").json() == {
+def test_models_are_described(send_request, tiny_app, tiny_model):
+    assert send_request(tiny_app, "GET", "/models").json() == {
         "models": [
             {
                 "name": "tiny-random",
@@ -34,15 +34,15 @@ def test_models_are_described(ask, tiny_app, tiny_model):
     }
 
 
-def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, random_arrays, make_image_bytes, ask):
+def test_first_model_is_the_default_and_others_are_selected_by_name(tiny_model, random_arrays, make_image_bytes, send_request):
     other = Model("other", tiny_model.spec, random_arrays(tiny_model.spec.network, 2))
     app = create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model)) for model in (tiny_model, other)]), Settings())
-    assert [(model["name"], model["default"]) for model in ask(app, "GET", "/models").json()["models"]] == [
+    assert [(model["name"], model["default"]) for model in send_request(app, "GET", "/models").json()["models"]] == [
         ("tiny-random", True),
         ("other", False),
     ]
     responses = [
-        ask(app, "POST", "/detect", content=make_image_bytes(), params={"confidence": 0.01, **query}).json()
+        send_request(app, "POST", "/detect", content=make_image_bytes(), params={"confidence": 0.01, **query}).json()
         for query in ({}, {"model": "other"})
     ]
     assert [response["model"] for response in responses] == ["tiny-random", "other"]
@@ -56,22 +56,22 @@ def test_registry_refuses_two_models_of_one_name(tiny_model):
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/v2/health/ready"])
-def test_without_a_model_the_service_is_alive_and_not_ready(ask, path):
+def test_without_a_model_the_service_is_alive_and_not_ready(send_request, path):
     app = create_app(Registry(default="mine"), Settings())
-    assert ask(app, "GET", "/livez").status_code == 200
-    assert ask(app, "GET", "/models").json() == {"models": [], "refused": []}
-    response = ask(app, "GET", path)
+    assert send_request(app, "GET", "/livez").status_code == 200
+    assert send_request(app, "GET", "/models").json() == {"models": [], "refused": []}
+    response = send_request(app, "GET", path)
     assert response.status_code == 503
     assert "No model 'mine' is loaded yet" in response.text
     assert int(response.headers["retry-after"]) > 0
 
 
-def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(ask, make_image_bytes):
+def test_without_a_model_an_image_is_answered_503_and_an_unknown_name_404(send_request, make_image_bytes):
     app = create_app(Registry(), Settings())
     for path, body in (("/detect", make_image_bytes()), ("/v1/vision/detection", make_image_bytes())):
-        response = ask(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
+        response = send_request(app, "POST", path, **({"content": body} if path == "/detect" else {"files": {"image": body}}))
         assert response.status_code == 503
         assert "No model is loaded yet" in response.text
-    response = ask(app, "POST", "/detect", content=make_image_bytes(), params={"model": "mine"})
+    response = send_request(app, "POST", "/detect", content=make_image_bytes(), params={"model": "mine"})
     assert response.status_code == 404
     assert "This service has no models yet" in response.json()["detail"]

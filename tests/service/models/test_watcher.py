@@ -112,7 +112,7 @@ def test_file_that_is_replaced_in_place_is_loaded_unless_it_is_broken(watch, mod
     assert not folder.rejected
 
 
-def test_symbolic_links_are_followed_as_kubernetes_swaps_them(watch, models, write_model, tiny_model, another_model):
+def test_symbolic_links_that_kubernetes_swaps_are_followed(watch, models, write_model, tiny_model, another_model):
     for number, model in enumerate((tiny_model, another_model)):
         write_model(models / f"..2026_{number}" / "mine.safetensors", model)
     (models / "..data").symlink_to("..2026_0")
@@ -225,11 +225,11 @@ def test_default_model_may_be_loaded_later(watch, models, tiny_model):
 
 
 def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, monkeypatch, caplog):
-    def fails(*_, **__):
+    def fail(*_, **__):
         raise RuntimeError("no kernel for this")
 
     add_version(models, "mine", tiny_model)
-    monkeypatch.setattr("weights.engines.factory.Choice.build", fails)
+    monkeypatch.setattr("weights.engines.factory.Choice.build", fail)
     folder = watch()
     assert "the engine cannot run this network (RuntimeError)" in folder.rejected["mine", "1"]
     assert "no kernel for this" in caplog.text
@@ -256,11 +256,11 @@ def test_file_that_changes_while_it_is_read_is_left_for_the_next_scan(models, wr
     assert registry.get("mine").detector.spec.labels == another_model.spec.labels
 
 
-def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tiny_model, another_model, make_image_bytes, ask):
+def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tiny_model, another_model, make_image_bytes, send_request):
     add_version(models, "mine", tiny_model)
     folder = watch()
     app = create_app(folder.registry, Settings())
-    assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
+    assert send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
     in_flight = folder.registry.get("mine")
     model, session = weakref.ref(in_flight), weakref.ref(in_flight.detector.engine.session)
     add_version(models, "mine", another_model)
@@ -273,7 +273,7 @@ def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tin
         if thread.name == "release":
             thread.join()
     assert session() is None
-    assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"
+    assert send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"
 
 
 def test_version_without_a_file_is_rejected_until_the_file_arrives(watch, models, write_model, tiny_model):
@@ -288,7 +288,7 @@ def test_version_without_a_file_is_rejected_until_the_file_arrives(watch, models
 
 
 class BlockedLoader(ModelLoader):
-    """Waits for the gate before it loads a version."""
+    """A loader that waits for the gate before it loads a version."""
 
     began, gate = threading.Event(), threading.Event()
 
@@ -300,7 +300,7 @@ class BlockedLoader(ModelLoader):
 
 @pytest.fixture
 def blocked_loader():
-    """A loader whose gate is open."""
+    """A blocked loader with an open gate."""
     BlockedLoader.gate.set()
     yield BlockedLoader(EngineOptions("onnxruntime"), 1000 * MIB)
     BlockedLoader.gate.set()
@@ -311,7 +311,9 @@ def close_gate(loader):
     loader.began.clear()
 
 
-def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_model, another_model, make_image_bytes, ask, blocked_loader):
+def test_requests_are_answered_while_a_version_is_being_loaded(
+    models, tiny_model, another_model, make_image_bytes, send_request, blocked_loader
+):
     registry = Registry()
     watcher = ModelWatcher(models, registry, blocked_loader)
     add_version(models, "mine", tiny_model)
@@ -322,13 +324,15 @@ def test_requests_are_answered_while_a_version_is_being_loaded(models, tiny_mode
     with watcher.running(0.001):
         try:
             assert blocked_loader.began.wait(30)
-            assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
-            states = ask(app, "GET", "/v1/models/mine").json()["model_version_status"]
+            assert send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
+            states = send_request(app, "GET", "/v1/models/mine").json()["model_version_status"]
             assert [(each["version"], each["state"]) for each in states] == [("2", "LOADING"), ("1", "AVAILABLE")]
-            assert ask(app, "GET", "/v2/models/mine/versions/2/ready").status_code == 404
+            assert send_request(app, "GET", "/v2/models/mine/versions/2/ready").status_code == 404
         finally:
             blocked_loader.gate.set()
-    assert ask(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"  # leaving the block has waited for the load
+    assert (
+        send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"
+    )  # leaving the block has waited for the load
 
 
 def test_rollback_to_a_loaded_version_does_not_wait_for_another_version(models, tiny_model, another_model, blocked_loader):

@@ -8,33 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from service.observability.logging import LOG_FORMATTERS, LOGGERS, configure_logging
+from service.observability.logging import LOG_FORMATTERS, LOGGERS
 
 ROOT = Path(__file__).resolve().parents[3]
 UNPRINTABLE = "\x9b31m\u202eevil\u2028\x1b[2J\x00"
 """C1 and C0 control characters, a right-to-left override and a line separator."""
-
-
-@pytest.fixture
-def log_lines(capsys, monkeypatch):
-    """Return a function (format) that configures the log and returns a function -> the lines since its last call."""
-    loggers = [logging.getLogger(name) for name in ("", *LOGGERS)]
-    before = [(logger.level, list(logger.handlers)) for logger in loggers]
-    logging.captureWarnings(False)
-    for name in ("uvicorn", "uvicorn.error"):  # other tests may have started uvicorn with its own log configuration
-        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
-        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
-        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
-
-    def start(log_format):
-        configure_logging(log_format, "info")
-        return lambda: capsys.readouterr().err.splitlines()
-
-    yield start
-    logging.captureWarnings(False)
-    for logger, (level, handlers) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
 
 
 def test_every_log_format_has_a_formatter():
@@ -87,16 +65,8 @@ def test_every_logger_in_the_code_of_the_service_uses_the_log_level():
     for package in ("detector", "weights", "service"):
         for path in (ROOT / package).rglob("*.py"):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            found = re.findall(r'getLogger\((__name__|"[a-z._]+")\)', path.read_text(encoding="utf-8"))
-            names |= {module if name == "__name__" else name.strip('"') for name in found}
+            arguments = re.findall(r'getLogger\((__name__|"[a-z._]+")\)', path.read_text(encoding="utf-8"))
+            names |= {module if name == "__name__" else name.strip('"') for name in arguments}
     names.remove("tensorflow")  # silenced while tensornets builds a network
     assert {"boxwright.service", "weights.hub.fetch", "detector.imaging.lettering"} <= names
     assert [name for name in sorted(names) if name.partition(".")[0] not in LOGGERS] == []
-
-
-def test_path_with_a_line_break_stays_on_one_line_of_the_text_log(log_lines, ask, tiny_app):
-    read = log_lines("text")
-    ask(tiny_app, "GET", "/a%0aFORGED%1b[31m", headers={"X-Request-ID": "the-id"})
-    (line,) = read()
-    assert line.endswith("[the-id]")
-    assert "\x1b" not in line

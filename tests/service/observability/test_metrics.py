@@ -1,13 +1,15 @@
 """The Prometheus metrics."""
 
 
-def test_metrics_count_requests_stages_and_detections(watched_app, ask, make_image_bytes):
-    app = watched_app()
-    found = ask(app, "POST", "/detect", content=make_image_bytes(), params={"confidence": 0.01}).json()["detections"]
-    ask(app, "POST", "/detect", content=b"no image")
-    ask(app, "GET", "/some/other/path")
-    ask(app, "GET", "/yet/another")
-    text = ask(app, "GET", "/metrics").text
+def test_metrics_count_requests_stages_and_detections(make_recording_app, send_request, make_image_bytes):
+    app = make_recording_app()
+    detections_in_response = send_request(app, "POST", "/detect", content=make_image_bytes(), params={"confidence": 0.01}).json()[
+        "detections"
+    ]
+    send_request(app, "POST", "/detect", content=b"no image")
+    send_request(app, "GET", "/some/other/path")
+    send_request(app, "GET", "/yet/another")
+    text = send_request(app, "GET", "/metrics").text
     assert 'boxwright_requests_total{method="POST",route="/detect",status="200"} 1.0' in text
     assert 'boxwright_requests_total{method="POST",route="/detect",status="415"} 1.0' in text
     assert 'boxwright_requests_total{method="GET",route="other",status="404"} 2.0' in text
@@ -19,5 +21,5 @@ def test_metrics_count_requests_stages_and_detections(watched_app, ask, make_ima
         for line in text.splitlines()
         if line.startswith("boxwright_detections_total")
     }
-    assert sum(detections.values()) == len(found)
-    assert {key.partition('label="')[2].partition('"')[0] for key in detections} == {each["label"] for each in found}
+    assert sum(detections.values()) == len(detections_in_response)
+    assert {key.partition('label="')[2].partition('"')[0] for key in detections} == {each["label"] for each in detections_in_response}

@@ -25,7 +25,7 @@ CAT = ROOT / "docs" / "photos" / "cat.jpg"
 ASTRONAUT = ROOT / "docs" / "photos" / "astronaut.jpg"
 COLLAGE = ROOT / "service" / "web" / "samples" / "collage.jpg"
 ODD_LABEL = "<img src=x onerror=alert(1)>"
-LINE = 0.006  # width of a drawn line, as a fraction of the image's side
+LINE_WIDTH = 0.006  # width of a drawn line, as a fraction of the image's side
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -85,11 +85,11 @@ class Page:
         return sorted(
             self.tab.evaluate(
                 """() => {
-                    const photo = document.querySelector("#photo").getBoundingClientRect();
+                    const image = document.querySelector("#photo").getBoundingClientRect();
                     return [...document.querySelectorAll("#boxes .box")].map((node) => {
                         const box = node.getBoundingClientRect();
-                        const edges = [(box.left - photo.left) / photo.width, (box.top - photo.top) / photo.height,
-                                       (box.right - photo.left) / photo.width, (box.bottom - photo.top) / photo.height];
+                        const edges = [(box.left - image.left) / image.width, (box.top - image.top) / image.height,
+                                       (box.right - image.left) / image.width, (box.bottom - image.top) / image.height];
                         return [node.textContent, ...edges];
                     });
                 }"""
@@ -102,16 +102,16 @@ class Page:
         self.tab.click("#mode-correct")
         self.tab.wait_for_selector("#editor:not([hidden])")
 
-    def edited(self):
+    def corrected_boxes(self):
         """Return (label, xmin, ymin, xmax, ymax) of the boxes in Correct mode, in image pixels."""
         return [
             (label, *edges)
             for label, *edges in self.tab.evaluate(
                 """() => [...document.querySelectorAll("#editor .box")].map((node) => {
-                    const photo = document.querySelector("#photo");
+                    const image = document.querySelector("#photo");
                     const part = (name) => parseFloat(node.style.getPropertyValue(name)) / 100;
-                    const [x, y] = [part("left") * photo.naturalWidth, part("top") * photo.naturalHeight];
-                    const [width, height] = [part("width") * photo.naturalWidth, part("height") * photo.naturalHeight];
+                    const [x, y] = [part("left") * image.naturalWidth, part("top") * image.naturalHeight];
+                    const [width, height] = [part("width") * image.naturalWidth, part("height") * image.naturalHeight];
                     return [node.textContent, ...[x, y, x + width, y + height].map(Math.round)];
                 })"""
             )
@@ -121,9 +121,9 @@ class Page:
         """Return the position of an image pixel on the screen."""
         left, top, scale = self.tab.evaluate(
             """() => {
-                const photo = document.querySelector("#photo");
-                const {left, top, width} = photo.getBoundingClientRect();
-                return [left, top, width / photo.naturalWidth];
+                const image = document.querySelector("#photo");
+                const {left, top, width} = image.getBoundingClientRect();
+                return [left, top, width / image.naturalWidth];
             }"""
         )
         return left + x * scale, top + y * scale
@@ -166,39 +166,39 @@ class Page:
         self.tab.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
-def api(url, path, **query):
+def detect_over_http(url, path, **query):
     """Return the response of POST /detect for an image file."""
     return httpx.post(f"{url}/detect", content=path.read_bytes(), params=query).json()
 
 
-def to_drawn_boxes(answer):
+def to_drawn_boxes(response):
     """Convert a response to the form of `Page.boxes`."""
-    width, height = answer["image"]["width"], answer["image"]["height"]
+    width, height = response["image"]["width"], response["image"]["height"]
     return sorted(
         [
-            f"{found['label']} {found['score'] * 100 + 1e-9:.0f}%",
-            *(found["box"][edge] / side for edge, side in zip(("xmin", "ymin", "xmax", "ymax"), (width, height) * 2, strict=True)),
+            f"{detection['label']} {detection['score'] * 100 + 1e-9:.0f}%",
+            *(detection["box"][edge] / side for edge, side in zip(("xmin", "ymin", "xmax", "ymax"), (width, height) * 2, strict=True)),
         ]
-        for found in answer["detections"]
+        for detection in response["detections"]
     )
 
 
-def assert_drawn(page, answer):
+def assert_drawn(page, response):
     """Check that the page shows the boxes of a response."""
-    drawn, expected = page.boxes(), to_drawn_boxes(answer)
+    drawn, expected = page.boxes(), to_drawn_boxes(response)
     assert [box[0] for box in drawn] == [box[0] for box in expected]
     for box, other in zip(drawn, expected, strict=True):
-        assert box[1:] == pytest.approx(other[1:], abs=LINE)
+        assert box[1:] == pytest.approx(other[1:], abs=LINE_WIDTH)
 
 
-def near(boxes):
-    """Return boxes with tolerant edges. Pointer positions are exact to one pixel of the image."""
+def within_one_pixel(boxes):
+    """Return boxes that equal boxes with edges within one pixel, the precision of the pointer."""
     return [(label, *(pytest.approx(edge, abs=1) for edge in edges)) for label, *edges in boxes]
 
 
 @pytest.fixture
-def plain(tmp_path):
-    """Return the path of a grey image, 400 x 300 pixels, in which the model finds nothing."""
+def grey_image(tmp_path):
+    """The path of a grey image of 400 x 300 pixels, in which the model detects nothing."""
     path = tmp_path / "plain.png"
     Image.new("RGB", (400, 300), (128, 128, 128)).save(path)
     return path
@@ -211,14 +211,14 @@ def registry(tiny_model):
 
 
 @pytest.fixture(scope="module")
-def url(registry, listening):
-    with listening(create_app(registry, Settings())) as address:
+def url(registry, serve_app):
+    with serve_app(create_app(registry, Settings())) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def first_label(url):
-    """Return the label of a new box: the first one of the model."""
+    """The label of a new box: the first one of the model."""
     return httpx.get(f"{url}/models").json()["models"][0]["labels"][0]
 
 
@@ -282,9 +282,9 @@ def check_accessibility():
     def check(page):
         for scheme in ("light", "dark"):
             page.tab.emulate_media(color_scheme=scheme)
-            found = axe.run(page.tab).response["violations"]
+            violations = axe.run(page.tab).response["violations"]
             assert not [
-                (rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found if rule["impact"] in ("serious", "critical")
+                (rule["id"], [node["html"] for node in rule["nodes"]]) for rule in violations if rule["impact"] in ("serious", "critical")
             ]
 
     return check

@@ -1,12 +1,12 @@
-"""Correct mode of the page with the keyboard only, with a finger, and for assistive technology."""
+"""Correct mode of the page with the keyboard only, with touch input, and with assistive technology."""
 
 import pytest
 
-from tests.service.page.conftest import CAT, COLLAGE, near
+from tests.service.page.conftest import CAT, COLLAGE, within_one_pixel
 
 
-def test_every_action_works_with_the_keyboard_only(page, plain, first_label):
-    page.choose_files(plain)
+def test_every_action_works_with_the_keyboard_only(page, grey_image, first_label):
+    page.choose_files(grey_image)
     keys = page.tab.keyboard
 
     def tab_to(selector):
@@ -20,24 +20,24 @@ def test_every_action_works_with_the_keyboard_only(page, plain, first_label):
     keys.press("Enter")
     tab_to("#editor")
     keys.press("n")
-    assert page.edited() == [(first_label, 150, 113, 250, 188)]  # a quarter of each side, in the centre
+    assert page.corrected_boxes() == [(first_label, 150, 113, 250, 188)]  # a quarter of each side, in the centre
     keys.press("ArrowLeft")
     keys.press("ArrowDown")
-    assert page.edited() == [(first_label, 149, 114, 249, 189)]
+    assert page.corrected_boxes() == [(first_label, 149, 114, 249, 189)]
     keys.press("Shift+ArrowRight")
     keys.press("Shift+ArrowUp")
-    assert page.edited() == [(first_label, 149, 114, 250, 188)]
+    assert page.corrected_boxes() == [(first_label, 149, 114, 250, 188)]
     keys.press("Enter")
     keys.type("dog")
     keys.press("Enter")
-    assert page.edited() == [("dog", 149, 114, 250, 188)]
+    assert page.corrected_boxes() == [("dog", 149, 114, 250, 188)]
     keys.press("n")
     tab_to("[aria-label='dog, box 1 of 2']")
     assert page.tab.get_attribute("#editor .selected", "aria-label") == "dog, box 1 of 2"
     keys.press("Delete")
-    assert page.edited() == [("dog", 150, 113, 250, 188)]
+    assert page.corrected_boxes() == [("dog", 150, 113, 250, 188)]
     keys.press("Control+z")
-    assert len(page.edited()) == 2
+    assert len(page.corrected_boxes()) == 2
     keys.press("Control+y")
     keys.press("Escape")
     assert page.tab.locator("#editor .selected").count() == 0
@@ -47,8 +47,8 @@ def test_every_action_works_with_the_keyboard_only(page, plain, first_label):
     assert download.value.suggested_filename == "corrected.zip"
 
 
-def test_page_keys_show_the_next_and_the_previous_image(page, plain):
-    page.correct(plain, CAT, COLLAGE)
+def test_page_keys_show_the_next_and_the_previous_image(page, grey_image):
+    page.correct(grey_image, CAT, COLLAGE)
     page.tab.wait_for_load_state("networkidle")
     name, keys = lambda: page.tab.inner_text("#file-name"), page.tab.keyboard
     page.draw((100, 100), (200, 180), "thing")
@@ -61,15 +61,15 @@ def test_page_keys_show_the_next_and_the_previous_image(page, plain):
     keys.press("PageUp")
     keys.press("PageUp")
     assert name() == "plain.png"
-    assert page.edited() == near([("thing", 100, 100, 200, 180)])
+    assert page.corrected_boxes() == within_one_pixel([("thing", 100, 100, 200, 180)])
     page.tab.click("#tool-undo")
     keys.press("PageDown")  # the focus is on a button: the page scrolls
     assert name() == "plain.png"
 
 
-def test_the_current_thumbnail_is_visible_on_a_small_screen(new_page, plain):
+def test_the_current_thumbnail_is_visible_on_a_small_screen(new_page, grey_image):
     page = new_page(viewport={"width": 390, "height": 844}).open()
-    page.correct(plain, CAT, COLLAGE, CAT, COLLAGE, CAT)
+    page.correct(grey_image, CAT, COLLAGE, CAT, COLLAGE, CAT)
     page.tab.wait_for_load_state("networkidle")
     page.tab.focus("#editor")
     for key, number in [("PageDown", 1), ("PageDown", 2), ("PageDown", 3), ("PageDown", 4), ("PageDown", 5), ("PageUp", 4), ("PageUp", 3)]:
@@ -86,21 +86,21 @@ def test_the_current_thumbnail_is_visible_on_a_small_screen(new_page, plain):
         assert current == [number, True]
 
 
-def test_a_held_arrow_key_is_one_step_of_undo(page, plain):
-    page.correct(plain)
+def test_a_held_arrow_key_is_one_step_of_undo(page, grey_image):
+    page.correct(grey_image)
     page.draw((100, 100), (200, 180), "thing")
-    before = page.edited()
+    before = page.corrected_boxes()
     for _ in range(4):
-        page.tab.keyboard.down("ArrowRight")  # the second one and the others are repetitions
+        page.tab.keyboard.down("ArrowRight")  # all events after the first are key repeats
     page.tab.keyboard.up("ArrowRight")
-    assert page.edited()[0][1] == before[0][1] + 1 + 3 * 6
+    assert page.corrected_boxes()[0][1] == before[0][1] + 1 + 3 * 6
     page.tab.keyboard.press("Control+z")
-    assert page.edited() == before
+    assert page.corrected_boxes() == before
 
 
-def test_touch_input_draws_moves_and_resizes_boxes(new_page, plain, first_label):
+def test_touch_input_draws_moves_and_resizes_boxes(new_page, grey_image, first_label):
     page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open()
-    page.correct(plain)
+    page.correct(grey_image)
     devtools = page.tab.context.new_cdp_session(page.tab)
 
     def swipe(start, end):
@@ -110,20 +110,20 @@ def test_touch_input_draws_moves_and_resizes_boxes(new_page, plain, first_label)
             devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}] if point else []})
 
     swipe((50, 50), (200, 150))
-    assert page.edited() == near([(first_label, 50, 50, 200, 150)])
-    assert page.tab.evaluate("document.activeElement.id") != "label"  # the keyboard of the screen stays closed
+    assert page.corrected_boxes() == within_one_pixel([(first_label, 50, 50, 200, 150)])
+    assert page.tab.evaluate("document.activeElement.id") != "label"  # the on-screen keyboard stays closed
     swipe((120, 100), (170, 140))
-    assert page.edited() == near([(first_label, 100, 90, 250, 190)])
+    assert page.corrected_boxes() == within_one_pixel([(first_label, 100, 90, 250, 190)])
     swipe((250, 190), (350, 280))
-    assert page.edited() == near([(first_label, 100, 90, 350, 280)])
+    assert page.corrected_boxes() == within_one_pixel([(first_label, 100, 90, 350, 280)])
     page.tab.tap("#tool-delete")
     page.tab.wait_for_selector("#editor .box", state="detached")
     assert page.tab.evaluate("scrollY") == 0
     page.save_screenshot("correct-phone")
 
 
-def test_changes_are_announced(page, plain, first_label):
-    page.correct(plain)
+def test_changes_are_announced(page, grey_image, first_label):
+    page.correct(grey_image)
     assert page.tab.get_attribute("#status", "role") == "status"
     assert page.tab.inner_text("#status") == "0 boxes. Select a box, or drag over the image to draw one."
     page.tab.focus("#editor")

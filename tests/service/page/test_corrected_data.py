@@ -46,12 +46,12 @@ def images(tmp_path):
 
 
 def annotate(page, name, label, start=(50, 40), end=(150, 120)):
-    """Replace the boxes of an image by one."""
+    """Replace the boxes of an image by one box."""
     page.tab.click(f".thumbnail[title='{name}']")
     page.tab.wait_for_selector(f"#photo[alt='{name}']")
     page.tab.wait_for_selector(f".thumbnail[title='{name}'].corrected")
     page.tab.focus("#editor")
-    for _ in page.edited():
+    for _ in page.corrected_boxes():
         page.tab.locator("#editor .box").first.focus()
         page.tab.keyboard.press("Delete")
     page.draw(start, end, label)
@@ -83,7 +83,7 @@ def test_the_archive_passes_the_check_and_has_the_original_bytes(page, images, t
     for path in paths:
         assert (folder / "JPEGImages" / path.name).read_bytes() == path.read_bytes()
     samples = {name: read_set(folder, name) for name in ("train", "val")}
-    assert {name: [sample.name for sample in found] for name, found in samples.items()} == {
+    assert {name: [sample.name for sample in subset] for name, subset in samples.items()} == {
         "train": ["0", "1", "2", "3", "5"],
         "val": ["4"],
     }
@@ -118,14 +118,14 @@ def test_boxes_of_a_rotated_image_refer_to_the_upright_image(page, tmp_path, ori
     """The stored pixels are rotated or mirrored. The user sees the upright image, and so does training."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "turned.jpg"
+    path = tmp_path / "rotated.jpg"
     Image.new("RGB", (300, 200), (90, 90, 90)).save(path, exif=exif)
     page.correct(path)
     width, height = (200, 300) if orientation > 4 else (300, 200)
     page.draw((20, 30), (width - 60, height - 70), "thing")
     folder = tmp_path / "data"
-    assert download(page, "#download-set", folder) == ["Annotations/turned.xml", "ImageSets/Main/train.txt", "JPEGImages/turned.jpg"]
-    assert (folder / "JPEGImages" / "turned.jpg").read_bytes() == path.read_bytes()
+    assert download(page, "#download-set", folder) == ["Annotations/rotated.xml", "ImageSets/Main/train.txt", "JPEGImages/rotated.jpg"]
+    assert (folder / "JPEGImages" / "rotated.jpg").read_bytes() == path.read_bytes()
     (sample,) = read_set(folder, "train")
     assert sample.load_image().shape[:2] == (height, width)
     assert sample.boxes == pytest.approx(np.array([[20, 30, width - 60, height - 70]]), abs=1)
@@ -138,13 +138,13 @@ def test_one_image_is_downloaded_with_its_xml_next_to_it(page, tmp_path):
     (sample,) = read_set(tmp_path / "data", "all")
     assert sample.labels == ("cat",)
     assert sample.image_path.read_bytes() == CAT.read_bytes()
-    ((label, *edges),) = page.edited()
+    ((label, *edges),) = page.corrected_boxes()
     assert (label, sample.boxes.tolist()) == ("cat", [edges])
 
 
-def test_names_are_safe_and_unique_and_an_image_can_be_left_out(page, tmp_path):
+def test_names_are_safe_and_unique_and_an_image_can_be_excluded(page, tmp_path):
     folder = tmp_path / "in"
-    paths = [folder / "a" / "My cat (1).JPG", folder / "b" / "my cat (1).jpg", folder / "con.jpg", folder / "猫", folder / "left out.jpg"]
+    paths = [folder / "a" / "My cat (1).JPG", folder / "b" / "my cat (1).jpg", folder / "con.jpg", folder / "猫", folder / "excluded.jpg"]
     for number, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = io.BytesIO()
@@ -165,15 +165,15 @@ def test_names_are_safe_and_unique_and_an_image_can_be_left_out(page, tmp_path):
 
 
 def test_annotations_equal_those_of_the_python_writer(page):
-    """An oracle: both writers produce the same bytes, also for labels that are markup."""
+    """Both writers produce the same bytes, also for labels with markup characters."""
     labels = ["cat", "<b>&amp;\"'", "a > b", "é猫😀"]
     boxes = [[0, 0, 10, 20], [3, 4, 50, 60], [1, 2, 3, 4], [7, 8, 99, 100]]
     edges = ("xmin", "ymin", "xmax", "ymax")
-    listed = [{"label": label, **dict(zip(edges, box, strict=True))} for label, box in zip(labels, boxes, strict=True)]
+    entries = [{"label": label, **dict(zip(edges, box, strict=True))} for label, box in zip(labels, boxes, strict=True)]
     for count in (0, len(labels)):
         xml = page.tab.evaluate(
             """async (boxes) => (await import("/web/correct/voc_xml.js")).annotationXml("a&b.jpg", {width: 120, height: 110}, boxes)""",
-            listed[:count],
+            entries[:count],
         )
         expected = annotation_xml("a&b.jpg", (120, 110), np.array(boxes[:count], np.float32).reshape(-1, 4), labels[:count])
         assert xml.encode() == expected
@@ -181,7 +181,7 @@ def test_annotations_equal_those_of_the_python_writer(page):
     assert clean == "a b"
 
 
-def test_the_validation_set_takes_no_label_from_training(page):
+def test_every_label_of_the_validation_set_is_also_in_the_training_set(page):
     for images, val in (
         (["a"], []),
         (["a", "a"], [0]),
@@ -192,13 +192,13 @@ def test_the_validation_set_takes_no_label_from_training(page):
         (["", "a", "a", "a"], [1]),  # an image without boxes measures nothing
         (["a", "a", "a", "b", "b", "c", "a", "a", "a", "a"], [4, 9]),
     ):
-        listed = [{"content": str(index), "labels": list(labels), "index": index} for index, labels in enumerate(images)]
-        assert split(page, listed) == val, images
+        entries = [{"content": str(index), "labels": list(labels), "index": index} for index, labels in enumerate(images)]
+        assert split(page, entries) == val, images
 
 
 def test_identical_images_stay_in_one_set(page):
-    listed = [{"content": str(index % 3), "labels": ["a"], "index": index} for index in range(6)]
-    assert split(page, listed) == [0, 3]
+    entries = [{"content": str(index % 3), "labels": ["a"], "index": index} for index in range(6)]
+    assert split(page, entries) == [0, 3]
 
 
 def split(page, images):

@@ -1,9 +1,9 @@
-"""How images come to the page and leave it, and what it reports about them."""
+"""Adding and removing images on the page, and its messages about them."""
 
 import pytest
 from PIL import Image
 
-from tests.service.page.conftest import ASTRONAUT, CAT, COLLAGE, ROOT, api, assert_drawn
+from tests.service.page.conftest import ASTRONAUT, CAT, COLLAGE, ROOT, assert_drawn, detect_over_http
 
 
 def test_an_image_can_be_removed(page):
@@ -18,12 +18,12 @@ def test_an_image_can_be_removed(page):
     assert page.tab.is_visible(".invitation")
 
 
-def test_several_images_make_a_strip_and_each_has_its_boxes(page, url):
+def test_several_images_are_shown_as_thumbnails_and_each_has_its_boxes(page, url):
     page.transfer("drop", CAT, ASTRONAUT, COLLAGE)
     page.tab.wait_for_selector("#strip li:nth-child(3) .answered")
     for index, path in enumerate((CAT, ASTRONAUT, COLLAGE)):
         page.tab.locator(".thumbnail").nth(index).click()
-        assert_drawn(page, api(url, path))
+        assert_drawn(page, detect_over_http(url, path))
         assert page.tab.get_attribute("#photo", "alt") == path.name
 
 
@@ -40,14 +40,14 @@ def test_the_page_reports_that_there_is_no_model_and_can_retry(page):
 
 def test_a_pasted_image_shows_the_boxes_of_the_api(page, url):
     page.transfer("paste", CAT)
-    assert_drawn(page, api(url, CAT))
+    assert_drawn(page, detect_over_http(url, CAT))
 
 
 def test_a_file_that_is_not_an_image_is_reported_with_its_name(page, url):
     page.choose_files(ROOT / "README.md")
     assert page.tab.inner_text("#problem-title") == "README.md cannot be read as an image"
     assert page.problem() == "Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
-    assert api(url, ROOT / "README.md")["detail"] in page.tab.text_content("#problem-answer")
+    assert detect_over_http(url, ROOT / "README.md")["detail"] in page.tab.text_content("#problem-answer")
     assert page.tab.get_attribute("#problem", "role") == "alert"
     assert page.tab.is_hidden("#panel")
     page.choose_files(CAT)
@@ -74,8 +74,8 @@ def rotated_copy(path, tmp_path):
     """Save the image rotated, with the EXIF orientation that makes it upright again."""
     exif = Image.Exif()
     exif[0x0112] = 6  # the first row of pixels is the right side
-    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    return tmp_path / "turned.jpg"
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "rotated.jpg", exif=exif, quality=95)
+    return tmp_path / "rotated.jpg"
 
 
 def in_another_format(path, tmp_path, form):
@@ -83,17 +83,17 @@ def in_another_format(path, tmp_path, form):
     return tmp_path / f"cat.{form}"
 
 
-@pytest.mark.parametrize("kind", ["turned", "tif", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("kind", ["rotated", "tif", "gif", "bmp", "webp"])
 def test_boxes_match_the_image_in_every_format_and_orientation(page, url, tmp_path, kind):
-    path = rotated_copy(CAT, tmp_path) if kind == "turned" else in_another_format(CAT, tmp_path, kind)
+    path = rotated_copy(CAT, tmp_path) if kind == "rotated" else in_another_format(CAT, tmp_path, kind)
     page.choose_files(path)
-    answer = api(url, path)
-    assert answer["detections"]
-    assert_drawn(page, answer)
+    response = detect_over_http(url, path)
+    assert response["detections"]
+    assert_drawn(page, response)
     shown = page.tab.evaluate(
-        "(photo => photo.decode().then(() => [photo.naturalWidth, photo.naturalHeight]))(document.querySelector('#photo'))"
+        "(image => image.decode().then(() => [image.naturalWidth, image.naturalHeight]))(document.querySelector('#photo'))"
     )
-    assert shown == [answer["image"]["width"], answer["image"]["height"]]
+    assert shown == [response["image"]["width"], response["image"]["height"]]
 
 
 def test_the_camera_takes_a_picture(new_page):

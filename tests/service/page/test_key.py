@@ -17,11 +17,11 @@ KEY = new_key()
 
 
 @pytest.fixture(scope="module")
-def url(listening):
-    """Start a service that requires a key. Overrides the fixture of conftest.py, whose service requires none."""
+def url(serve_app):
+    """The address of a service that requires a key. Overrides the fixture of conftest.py."""
     model = resolve_model(None)
     settings = Settings(key_hashes=str(HashedKey.of("page", KEY)))
-    with listening(create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), settings)) as address:
+    with serve_app(create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), settings)) as address:
         yield address
 
 
@@ -85,9 +85,11 @@ def test_key_is_absent_from_urls_and_text_and_the_curl_command_reads_it_from_a_v
     page.wait_for_response()
     assert not [address for address in page.requests if KEY in address]
     assert KEY not in page.tab.content()
-    line = page.tab.inner_text("#curl")
-    ended = subprocess.run(["bash", "-c", line], cwd=tmp_path, env={"BOXWRIGHT_API_KEY": KEY, "PATH": "/usr/bin:/bin"}, capture_output=True)
-    assert b'"label":"cat"' in ended.stdout
+    command = page.tab.inner_text("#curl")
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env={"BOXWRIGHT_API_KEY": KEY, "PATH": "/usr/bin:/bin"}, capture_output=True
+    )
+    assert b'"label":"cat"' in result.stdout
 
 
 def test_key_form_passes_the_accessibility_check(page, check_accessibility):

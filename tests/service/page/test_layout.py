@@ -1,4 +1,4 @@
-"""What the page says about itself, and how it looks: captions, phones, colours, accessibility."""
+"""The description, layout, colours and accessibility of the page."""
 
 import httpx
 
@@ -24,8 +24,8 @@ def test_captions_do_not_overlap(page):
         page.tab.wait_for_function(
             """() => {
                 const captions = [...document.querySelectorAll("#boxes .caption")].map((node) => node.getBoundingClientRect());
-                const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
-                return captions.every((a, i) => captions.every((b, j) => i === j || apart(a, b)));
+                const disjoint = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+                return captions.every((a, i) => captions.every((b, j) => i === j || disjoint(a, b)));
             }"""
         )
 
@@ -47,15 +47,15 @@ def test_on_a_phone_the_result_is_visible_without_scrolling(new_page):
 
 def test_the_theme_follows_the_system_until_the_user_chooses_one(new_page):
     page = new_page(color_scheme="dark", viewport={"width": 1280, "height": 800}).open()
-    ground = "getComputedStyle(document.documentElement).backgroundColor"
-    dark = page.tab.evaluate(ground)
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    dark = page.tab.evaluate(background)
     page.choose_files(COLLAGE)
     page.save_screenshot("dark")
     page.tab.click("#theme")
-    light = page.tab.evaluate(ground)
+    light = page.tab.evaluate(background)
     assert dark != light
     page.open()
-    assert page.tab.evaluate(ground) == light
+    assert page.tab.evaluate(background) == light
 
 
 def test_small_screens_need_no_horizontal_scrolling(page):
@@ -96,15 +96,15 @@ def test_the_api_documentation_works_under_its_content_security_policy(new_page)
 
 def test_a_waiting_image_looks_like_the_others_in_the_strip(page):
     page.choose_files(CAT)
-    held = []
-    page.tab.route("**/detect?*", lambda route: held.append(route))
+    held_requests = []
+    page.tab.route("**/detect?*", lambda route: held_requests.append(route))
     page.tab.set_input_files("#files", [str(COLLAGE)])
     page.tab.wait_for_selector("#strip .waiting")
-    ground = "getComputedStyle(document.querySelector('#strip li:last-child .thumbnail')).backgroundColor"
-    waiting = page.tab.evaluate(ground)
-    while not held:
+    background = "getComputedStyle(document.querySelector('#strip li:last-child .thumbnail')).backgroundColor"
+    waiting = page.tab.evaluate(background)
+    while not held_requests:
         page.tab.wait_for_timeout(1)  # playwright calls the route handler during this wait
-    held[0].continue_()
+    held_requests[0].continue_()
     page.tab.unroute("**/detect?*")
     page.tab.wait_for_selector("#strip li:last-child .answered")
-    assert page.tab.evaluate(ground) == waiting
+    assert page.tab.evaluate(background) == waiting

@@ -1,4 +1,4 @@
-"""Detect mode of the page, operated as a user operates it."""
+"""Detect mode of the page in a real browser."""
 
 import json
 import subprocess
@@ -8,12 +8,12 @@ import httpx
 
 from detector.engines.onnxruntime import OnnxEngine
 from service.models.loaded_model import LoadedModel
-from tests.service.page.conftest import CAT, COLLAGE, ODD_LABEL, api, assert_drawn
+from tests.service.page.conftest import CAT, COLLAGE, ODD_LABEL, assert_drawn, detect_over_http
 
 
 def test_a_dropped_image_shows_the_boxes_of_the_api(page, url):
     page.transfer("drop", COLLAGE)
-    response = api(url, COLLAGE)
+    response = detect_over_http(url, COLLAGE)
     assert len(response["detections"]) == 6
     assert_drawn(page, response)
     assert page.tab.locator("#found button").count() == 6
@@ -26,7 +26,7 @@ def test_the_slider_shows_the_boxes_of_the_api_without_a_request(page, url):
     request_count = page.detection_request_count()
     for percent in (5, 10, 25, 60, 90):
         page.set_confidence(percent)
-        assert_drawn(page, api(url, COLLAGE, confidence=percent / 100))
+        assert_drawn(page, detect_over_http(url, COLLAGE, confidence=percent / 100))
     assert page.detection_request_count() == request_count
 
 
@@ -34,7 +34,7 @@ def test_the_label_filter_and_the_slider_apply_to_the_visible_image_only(page, u
     page.choose_files(COLLAGE, CAT)
     request_count = page.detection_request_count()
     page.tab.uncheck("#labels [value=person]")
-    assert_drawn(page, api(url, COLLAGE, classes=["cat", "horse"]))
+    assert_drawn(page, detect_over_http(url, COLLAGE, classes=["cat", "horse"]))
     assert page.detection_request_count() == request_count
     assert page.tab.inner_text("#status") == "Found 4 objects: cat (2), horse (2). 2 more hidden."
     for box in page.tab.locator(".chip:visible input").all():
@@ -42,7 +42,7 @@ def test_the_label_filter_and_the_slider_apply_to_the_visible_image_only(page, u
     assert page.tab.inner_text("#status") == "All 6 boxes are hidden: their labels are not ticked."
     page.set_confidence(95)
     page.tab.locator(".thumbnail").nth(1).click()
-    assert_drawn(page, api(url, CAT))
+    assert_drawn(page, detect_over_http(url, CAT))
     assert page.tab.inner_text("#confidence-shown") == "25%"
     page.tab.locator(".thumbnail").nth(0).click()
     assert page.tab.inner_text("#confidence-shown") == "95%"
@@ -51,13 +51,13 @@ def test_the_label_filter_and_the_slider_apply_to_the_visible_image_only(page, u
 def test_only_labels_with_boxes_have_a_checkbox(page, url):
     page.choose_files(COLLAGE)
     shown = lambda: set(page.tab.locator(".chip:visible input").evaluate_all("nodes => nodes.map((node) => node.value)"))  # noqa: E731
-    found = lambda percent: {each["label"] for each in api(url, COLLAGE, confidence=percent / 100)["detections"]}  # noqa: E731
+    detected = lambda percent: {detection["label"] for detection in detect_over_http(url, COLLAGE, confidence=percent / 100)["detections"]}  # noqa: E731
     for percent in (5, 25, 60):
         page.set_confidence(percent)
-        assert shown() == found(percent)
+        assert shown() == detected(percent)
     page.tab.uncheck("#labels [value=cat]")
     page.set_confidence(95)
-    assert shown() == found(95) | {"cat"}  # a label that is not ticked can be ticked again
+    assert shown() == detected(95) | {"cat"}  # a label that is not ticked can be ticked again
 
 
 def test_another_model_shows_its_own_boxes_and_its_labels_are_not_parsed_as_html(page, url):
@@ -65,33 +65,33 @@ def test_another_model_shows_its_own_boxes_and_its_labels_are_not_parsed_as_html
     page.set_confidence(5)
     page.tab.select_option("#model", "odd")
     page.wait_for_response()
-    response = api(url, CAT, model="odd", confidence=0.05)
-    assert ODD_LABEL in {found["label"] for found in response["detections"]}
+    response = detect_over_http(url, CAT, model="odd", confidence=0.05)
+    assert ODD_LABEL in {detection["label"] for detection in response["detections"]}
     assert_drawn(page, response)
     request_count = page.detection_request_count()
     page.tab.select_option("#model", "everyday")
-    assert_drawn(page, api(url, CAT, confidence=0.05))
+    assert_drawn(page, detect_over_http(url, CAT, confidence=0.05))
     assert page.detection_request_count() == request_count  # the page has kept the earlier response
 
 
 def test_the_model_list_is_updated_when_the_window_gets_the_focus(page, url, registry, tiny_model):
     names = lambda: page.tab.locator("#model option").all_inner_texts()  # noqa: E731
-    look = lambda: page.tab.evaluate("dispatchEvent(new Event('focus'))")  # noqa: E731
+    focus_window = lambda: page.tab.evaluate("dispatchEvent(new Event('focus'))")  # noqa: E731
     page.choose_files(CAT)
     page.set_confidence(5)
     try:
         for version, labels in (("1", ("ant", "bee", "cow")), ("2", ("pie", "tea", "jam"))):
             model = replace(tiny_model, spec=replace(tiny_model.spec, labels=labels))
-            registry.set_folder_versions("fresh", [LoadedModel.of(model, OnnxEngine.of(model), name="fresh", version=version)])
-            look()
-            page.tab.wait_for_selector("#model option[value=fresh]", state="attached")
-            page.tab.select_option("#model", "fresh")
+            registry.set_folder_versions("added", [LoadedModel.of(model, OnnxEngine.of(model), name="added", version=version)])
+            focus_window()
+            page.tab.wait_for_selector("#model option[value=added]", state="attached")
+            page.tab.select_option("#model", "added")
             page.tab.wait_for_selector(f"#label-boxes input[value={labels[0]}], #label-boxes input[value={labels[1]}]")
-            assert_drawn(page, api(url, CAT, model="fresh", confidence=0.05))
+            assert_drawn(page, detect_over_http(url, CAT, model="added", confidence=0.05))
     finally:
-        registry.set_folder_versions("fresh", [])
-    look()
-    page.tab.wait_for_selector("#model option[value=fresh]", state="detached")
+        registry.set_folder_versions("added", [])
+    focus_window()
+    page.tab.wait_for_selector("#model option[value=added]", state="detached")
     assert names() == ["everyday", "odd"]
     assert page.tab.input_value("#model") == "everyday"
 
@@ -102,8 +102,8 @@ def test_a_sample_image_opens_with_one_click_and_its_curl_command_downloads_it(p
         page.tab.wait_for_selector(f"#photo[alt='{name}.jpg']")
         page.wait_for_response()
         assert page.boxes()
-        ended = subprocess.run(["bash", "-c", page.tab.inner_text("#curl")], cwd=tmp_path, capture_output=True, check=True)
-        assert json.loads(ended.stdout)["detections"] == json.loads(page.tab.text_content("#json"))["detections"]
+        result = subprocess.run(["bash", "-c", page.tab.inner_text("#curl")], cwd=tmp_path, capture_output=True, check=True)
+        assert json.loads(result.stdout)["detections"] == json.loads(page.tab.text_content("#json"))["detections"]
         assert (tmp_path / f"{name}.jpg").is_file()
 
 
@@ -116,12 +116,12 @@ def test_the_copied_curl_command_gives_the_shown_response(new_page, tmp_path):
     page.tab.uncheck("#labels [value=person]")
     page.tab.click("[data-copy=curl]")
     page.tab.wait_for_selector("[data-copy=curl] + :text('Copied.')")
-    line = page.tab.evaluate("navigator.clipboard.readText()")
-    response = json.loads(subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True).stdout)
+    command = page.tab.evaluate("navigator.clipboard.readText()")
+    response = json.loads(subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True).stdout)
     page.tab.click("#panel summary")
     page.tab.click("[data-copy=json]")
     page.tab.wait_for_selector("[data-copy=json] + :text('Copied.')")
-    assert page.tab.text_content("[data-copy=curl] + span") == ""  # only the newest copy is on the clipboard
+    assert page.tab.text_content("[data-copy=curl] + span") == ""  # the note 'Copied.' is shown only at the last copied text
     shown = json.loads(page.tab.evaluate("navigator.clipboard.readText()"))
     del response["timing_ms"], shown["timing_ms"]
     assert response == shown

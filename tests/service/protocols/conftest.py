@@ -16,12 +16,12 @@ def http(served):
 def native(http):
     """Return a function (image bytes, query...) -> the detections of POST /detect."""
 
-    def ask(image_bytes, **query):
+    def detect(image_bytes, **query):
         response = http.post("/detect", content=image_bytes, params={"confidence": CONFIDENCE, **query})
         assert response.status_code == 200, response.text
         return response.json()["detections"]
 
-    return ask
+    return detect
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ def test_every_response_agrees_with_the_openapi_document(served, tmp_path):
     quiet = ["--no-shrink", "--no-color", "--generation-database", "none"]
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json", *options, *quiet]
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "contract_hooks", "PYTHONPATH": str(HERE)}
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
-    output = ended.stdout.decode("utf-8", "replace")
-    assert ended.returncode == 0, output[-6000:]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    output = result.stdout.decode("utf-8", "replace")
+    assert result.returncode == 0, output[-6000:]
     assert "No issues found" in output
     operations = sum(len(methods) for methods in httpx.get(f"{served.url}/openapi.json").json()["paths"].values())
     assert f"Tested: {operations}" in output

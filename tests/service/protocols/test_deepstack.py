@@ -1,4 +1,4 @@
-"""DeepStack's interface: requests byte for byte as its clients send them."""
+"""The DeepStack interface, with requests that have the bytes of real clients."""
 
 import json
 import socket
@@ -6,15 +6,17 @@ import socket
 import pytest
 import requests
 
-EDGE = b"0123456789abcdef0123456789abcdef"
+BOUNDARY = b"0123456789abcdef0123456789abcdef"
 
 
 def check_same(predictions, detections):
     """Check that predictions are the native detections, with corners rounded to whole pixels."""
-    assert [(one["label"], one["confidence"]) for one in predictions] == [(one["label"], one["score"]) for one in detections]
-    for one, other in zip(predictions, detections, strict=True):
-        for edge, value in other["box"].items():
-            assert abs(one[f"{edge[0]}_{edge[1:]}"] - value) <= 0.505
+    assert [(prediction["label"], prediction["confidence"]) for prediction in predictions] == [
+        (detection["label"], detection["score"]) for detection in detections
+    ]
+    for prediction, detection in zip(predictions, detections, strict=True):
+        for edge, value in detection["box"].items():
+            assert abs(prediction[f"{edge[0]}_{edge[1:]}"] - value) <= 0.505
 
 
 def send(served, path, headers, body):
@@ -36,37 +38,37 @@ def send(served, path, headers, body):
 
 
 def part(disposition, data, *headers):
-    return b"\r\n".join((b"--" + EDGE, b"Content-Disposition: form-data; " + disposition, *headers, b"", data, b""))
+    return b"\r\n".join((b"--" + BOUNDARY, b"Content-Disposition: form-data; " + disposition, *headers, b"", data, b""))
 
 
-def frigate(image_bytes):
+def frigate_form(image_bytes):
     """Encode a form as python-requests encodes data={"api_key": ""}, files={"image": bytes}: the file name equals the field name."""
-    return part(b'name="api_key"', b"") + part(b'name="image"; filename="image"', image_bytes) + b"--" + EDGE + b"--\r\n"
+    return part(b'name="api_key"', b"") + part(b'name="image"; filename="image"', image_bytes) + b"--" + BOUNDARY + b"--\r\n"
 
 
-def blue_iris(image_bytes):
+def blue_iris_form(image_bytes):
     """Encode a form as .NET's MultipartFormDataContent does: names without quotes, and a content type for every part."""
     image = part(b"name=image; filename=snapshot.jpg; filename*=utf-8''snapshot.jpg", image_bytes, b"Content-Type: image/jpeg")
-    return image + part(b"name=min_confidence", b"0.05", b"Content-Type: text/plain; charset=utf-8") + b"--" + EDGE + b"--\r\n"
+    return image + part(b"name=min_confidence", b"0.05", b"Content-Type: text/plain; charset=utf-8") + b"--" + BOUNDARY + b"--\r\n"
 
 
-def bare(image_bytes):
-    """The image has no file name and no content type, and the form has an unknown field."""
+def minimal_form(image_bytes):
+    """Encode a form with an unknown field. Its image has no file name and no content type."""
     return (
         part(b'name="image"', image_bytes)
         + part(b'name="min_confidence"', b"0.05")
         + part(b'name="admin_key"', b"x")
         + b"--"
-        + EDGE
+        + BOUNDARY
         + b"--\r\n"
     )
 
 
 @pytest.mark.parametrize("path", [b"/v1/vision/detection", b"/v1/vision/custom/tiny-random"])
-def test_frigate_is_answered(served, native, make_image_bytes, path):
+def test_a_request_of_frigate_gets_the_native_detections(served, native, make_image_bytes, path):
     agent = [b"User-Agent: python-requests/2.32.3", b"Accept-Encoding: gzip, deflate", b"Accept: */*", b"Connection: keep-alive"]
-    headers = [*agent, b"Content-Type: multipart/form-data; boundary=" + EDGE]
-    status, response = send(served, path, headers, frigate(make_image_bytes()))
+    headers = [*agent, b"Content-Type: multipart/form-data; boundary=" + BOUNDARY]
+    status, response = send(served, path, headers, frigate_form(make_image_bytes()))
     expected = native(make_image_bytes(), confidence=0.4)
     assert status == 200
     assert list(response) == ["success", "predictions", "count", "inferenceMs", "processMs"]
@@ -77,35 +79,35 @@ def test_frigate_is_answered(served, native, make_image_bytes, path):
     assert isinstance(response["processMs"], int)
 
 
-@pytest.mark.parametrize(("body", "edge"), [(blue_iris, b'"' + EDGE + b'"'), (bare, EDGE)])
-def test_clients_with_other_forms_are_answered(served, native, make_image_bytes, body, edge):
+@pytest.mark.parametrize(("body", "boundary"), [(blue_iris_form, b'"' + BOUNDARY + b'"'), (minimal_form, BOUNDARY)])
+def test_clients_with_other_forms_are_answered(served, native, make_image_bytes, body, boundary):
     status, response = send(
-        served, b"/v1/vision/detection", [b"Content-Type: multipart/form-data; boundary=" + edge], body(make_image_bytes())
+        served, b"/v1/vision/detection", [b"Content-Type: multipart/form-data; boundary=" + boundary], body(make_image_bytes())
     )
     assert status == 200
     check_same(response["predictions"], native(make_image_bytes()))
     assert response["count"] > 2
 
 
-def test_home_assistant_sends_the_same_bytes_as_frigate(make_image_bytes):
-    """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}), which must send the bytes of `frigate`."""
+def test_home_assistant_sends_the_same_form_as_frigate(make_image_bytes):
+    """Both call requests.post(url, data={"api_key": ...}, files={"image": bytes}), which must send the bytes of `frigate_form`."""
     prepared = requests.Request("POST", "http://localhost/", data={"api_key": ""}, files={"image": make_image_bytes()}).prepare()
-    edge = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
-    assert prepared.body.replace(edge, EDGE) == frigate(make_image_bytes())
+    boundary = prepared.headers["Content-Type"].partition("boundary=")[2].encode()
+    assert prepared.body.replace(boundary, BOUNDARY) == frigate_form(make_image_bytes())
 
 
 def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, make_image_bytes):
-    with_all = {"min_confidence": "0.01"}
+    low_confidence = {"min_confidence": "0.01"}
     response = requests.post(
-        f"{served.url}/v1/vision/detection", files={"image": make_image_bytes(300, 200)}, data=with_all, timeout=30
+        f"{served.url}/v1/vision/detection", files={"image": make_image_bytes(300, 200)}, data=low_confidence, timeout=30
     ).json()
-    scores = [one["confidence"] for one in response["predictions"]]
+    scores = [prediction["confidence"] for prediction in response["predictions"]]
     assert len(scores) > 3
     assert scores == sorted(scores, reverse=True)
-    for one in response["predictions"]:
-        assert [type(one[corner]) for corner in ("x_min", "y_min", "x_max", "y_max")] == [int] * 4
-        assert 0 <= one["x_min"] <= one["x_max"] <= 300
-        assert 0 <= one["y_min"] <= one["y_max"] <= 200
+    for prediction in response["predictions"]:
+        assert [type(prediction[corner]) for corner in ("x_min", "y_min", "x_max", "y_max")] == [int] * 4
+        assert 0 <= prediction["x_min"] <= prediction["x_max"] <= 300
+        assert 0 <= prediction["y_min"] <= prediction["y_max"] <= 200
 
 
 def test_the_query_may_limit_the_boxes(served, make_image_bytes):
@@ -132,7 +134,7 @@ def test_the_model_list_ignores_the_body(served, request_arguments):
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "40"}}, 400, "from 0 to 1, got '40'"),
         ("detection?confidence=0.5", {"files": {"image": b"x"}}, 400, "confidence"),
         ("detection", {"data": b"x" * (20 * 1024**2 + 1)}, 413, "The body"),
-        ("custom/unheard-of", {"files": {"image": b"x"}}, 404, "tiny-random"),
+        ("custom/unknown", {"files": {"image": b"x"}}, 404, "tiny-random"),
         ("face", {"files": {"image": b"x"}}, 404, "There is nothing at"),
     ],
     ids=lambda value: str(value)[:60],

@@ -5,13 +5,11 @@ import json
 
 import pytest
 
+from tests.service.asgi import without_timing
 
-def text(data):
+
+def to_base64(data):
     return base64.b64encode(data).decode()
-
-
-def without_timing(response):
-    return {name: value for name, value in response.items() if name != "timing_ms"}
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +26,14 @@ def test_several_images_of_a_form_are_answered_in_order(http, detect_single, two
 
 
 def test_json_with_one_image_is_answered_like_a_plain_body(http, detect_single, two_images):
-    for value in (text(two_images[0]), "data:image/jpeg;base64," + text(two_images[0])):
+    for value in (to_base64(two_images[0]), "data:image/jpeg;base64," + to_base64(two_images[0])):
         response = http.post("/detect?confidence=0.05", json={"image": value})
         assert without_timing(response.json()) == detect_single(two_images[0])
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_json_with_a_list_is_answered_with_a_list(http, detect_single, two_images, count):
-    response = http.post("/detect?confidence=0.05", json={"images": [text(image_bytes) for image_bytes in two_images[:count]]})
+    response = http.post("/detect?confidence=0.05", json={"images": [to_base64(image_bytes) for image_bytes in two_images[:count]]})
     assert [without_timing(result) for result in response.json()["results"]] == [
         detect_single(image_bytes) for image_bytes in two_images[:count]
     ]
@@ -53,7 +51,7 @@ def test_the_problem_of_an_invalid_image_replaces_its_result_in_the_batch(http, 
 
 
 def test_format_both_draws_on_every_image(http, two_images):
-    response = http.post("/detect?format=both", json={"images": [text(image_bytes) for image_bytes in two_images]})
+    response = http.post("/detect?format=both", json={"images": [to_base64(image_bytes) for image_bytes in two_images]})
     assert all(result["annotated"]["base64"] for result in response.json()["results"])
 
 

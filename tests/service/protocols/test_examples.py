@@ -16,7 +16,7 @@ SCRIPTS = re.findall(r"^```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, make_image_bytes):
-    folder = tmp_path_factory.mktemp("reader")
+    folder = tmp_path_factory.mktemp("examples")
     (folder / "docs").symlink_to(DOCS)
     (folder / "dog.jpg").write_bytes(make_image_bytes(400, 300, quality=95))  # longer than the maximum length of a shell argument
     (folder / "cat.png").write_bytes(make_image_bytes(60, 40, form="PNG"))
@@ -36,14 +36,14 @@ def test_every_protocol_has_an_example():
 
 @pytest.mark.parametrize("curl", CURLS)
 def test_a_curl_example_is_answered(served, folder, curl):
-    line = adapt_example(served, curl).replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
-    ended = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True)
-    assert ended.returncode == 0, (ended.stdout, ended.stderr)
-    assert json.loads(ended.stdout)
+    command = adapt_example(served, curl).replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
+    result = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, (result.stdout, result.stderr)
+    assert json.loads(result.stdout)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_python_example_prints_the_detections(served, folder, script, native):
-    ended = subprocess.run([sys.executable, "-c", adapt_example(served, script)], cwd=folder, capture_output=True, text=True, check=True)
-    found = native((folder / "dog.jpg").read_bytes())
-    assert [line.split()[0] for line in ended.stdout.splitlines()] == [one["label"] for one in found]
+    result = subprocess.run([sys.executable, "-c", adapt_example(served, script)], cwd=folder, capture_output=True, text=True, check=True)
+    detections = native((folder / "dog.jpg").read_bytes())
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [detection["label"] for detection in detections]

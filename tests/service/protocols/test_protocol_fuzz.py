@@ -20,7 +20,7 @@ INFER = "/v2/models/tiny-random/infer"
 LENGTH = "Inference-Header-Content-Length"
 
 
-def mutated(data, rng):
+def mutate(data, rng):
     """Flip bits, remove or repeat a piece, or replace a few bytes."""
     body = bytearray(data)
     for _ in range(rng.randint(1, 6)):
@@ -39,12 +39,12 @@ def mutated(data, rng):
 def check_all(app, requests, caplog):
     """Check that every (path, content, headers) is answered 200 or refused, and that nothing is logged."""
 
-    async def ask():
+    async def send_all():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return [await client.post(path, content=content, headers=headers) for path, content, headers in requests]
 
     with caplog.at_level(logging.ERROR):
-        responses = asyncio.run(ask())
+        responses = asyncio.run(send_all())
     assert {response.status_code for response in responses} <= {200, 400, 413, 415, 422}
     assert len({response.status_code for response in responses}) > 1
     assert all(len(response.content) < 2000 for response in responses if response.status_code != 200)
@@ -52,13 +52,13 @@ def check_all(app, requests, caplog):
 
 
 @pytest.fixture(scope="module")
-def small(make_image_bytes):
+def small_image(make_image_bytes):
     return make_image_bytes(9, 7, form="GIF")
 
 
-def test_mutated_binary_tensors_cause_no_internal_error(tiny_app, small, caplog):
+def test_mutated_binary_tensors_cause_no_internal_error(tiny_app, small_image, caplog):
     rng = random.Random(3)
-    element = struct.pack("<I", len(small)) + small
+    element = struct.pack("<I", len(small_image)) + small_image
     requests = []
     for tensor, rest in (
         ({"name": "image", "shape": [2], "datatype": "BYTES"}, element * 2),
@@ -66,15 +66,15 @@ def test_mutated_binary_tensors_cause_no_internal_error(tiny_app, small, caplog)
     ):
         text = json.dumps({"id": "x", "inputs": [tensor | {"parameters": {"binary_data_size": len(rest)}}]}).encode()
         for _ in range(150):
-            head, tail = (mutated(text, rng), rest) if rng.random() < 0.4 else (text, mutated(rest, rng))
+            head, tail = (mutate(text, rng), rest) if rng.random() < 0.4 else (text, mutate(rest, rng))
             fixed = head.replace(b'"binary_data_size": %d' % len(rest), b'"binary_data_size": %d' % len(tail))
             length = rng.choice([len(fixed)] * 8 + [len(text), rng.randint(0, 10**6)])
             requests.append((INFER, fixed + tail, {LENGTH: str(length)}))
     check_all(tiny_app, requests, caplog)
 
 
-def test_mutated_json_causes_no_internal_error(tiny_app, small, caplog):
-    rng, text = random.Random(4), base64.b64encode(small).decode()
+def test_mutated_json_causes_no_internal_error(tiny_app, small_image, caplog):
+    rng, text = random.Random(4), base64.b64encode(small_image).decode()
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
     parameters = {"confidence": 0.5, "max_detections": 3, "binary_data_output": False}
     valid = [
@@ -85,7 +85,7 @@ def test_mutated_json_causes_no_internal_error(tiny_app, small, caplog):
         (INFER, {"inputs": [{"name": "pixels", "shape": [1, 2, 2, 3], "datatype": "UINT8", "data": list(range(12))}]}),
     ]
     requests = [
-        (path, mutated(json.dumps(body).encode(), rng), {"content-type": "application/json"}) for path, body in valid for _ in range(80)
+        (path, mutate(json.dumps(body).encode(), rng), {"content-type": "application/json"}) for path, body in valid for _ in range(80)
     ]
     check_all(tiny_app, requests, caplog)
 
@@ -113,10 +113,10 @@ def test_any_tensor_is_parsed_or_refused(name, kind, shape, data, rest, size):
     try:
         _, images = parse_infer(text + rest, str(len(text)))
     except BadJson as error:
-        images, sentence = [], str(error)
+        images, message = [], str(error)
     else:
-        sentence = None
-    assert 1 <= len(images) <= MAX_REQUEST_IMAGES if sentence is None else 20 < len(sentence) < 600
+        message = None
+    assert 1 <= len(images) <= MAX_REQUEST_IMAGES if message is None else 20 < len(message) < 600
 
 
 @settings(max_examples=150)

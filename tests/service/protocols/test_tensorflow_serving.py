@@ -13,20 +13,20 @@ def b64(data):
     return {"b64": base64.b64encode(data).decode()}
 
 
-def as_native(row, size):
+def to_native(row, size):
     """Convert a row of predictions to labels, scores and corners in pixels."""
     count = int(row["num_detections"])
     corners = np.array(row["detection_boxes"]).reshape(-1, 4)[:count, [1, 0, 3, 2]] * np.tile(size, 2)
-    classes = [LABELS[int(one) - 1] for one in row["detection_classes"][:count]]
+    classes = [LABELS[int(class_number) - 1] for class_number in row["detection_classes"][:count]]
     assert classes == row["detection_class_entities"][:count]
     return classes, row["detection_scores"][:count], corners
 
 
 def check_same(row, size, expected):
-    labels, scores, corners = as_native(row, size)
-    assert labels == [one["label"] for one in expected]
-    assert np.allclose(scores, [one["score"] for one in expected], atol=5.1e-5)
-    assert np.allclose(corners, [list(one["box"].values()) for one in expected], atol=5.1e-3)
+    labels, scores, corners = to_native(row, size)
+    assert labels == [detection["label"] for detection in expected]
+    assert np.allclose(scores, [detection["score"] for detection in expected], atol=5.1e-5)
+    assert np.allclose(corners, [list(detection["box"].values()) for detection in expected], atol=5.1e-3)
 
 
 SIZES = [(80, 50), (33, 64)]

@@ -26,10 +26,10 @@ def test_there_is_at_least_one_replica():
     assert RaySettings(replicas="auto", cores=4).replica_range(2) == (1, 1)
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "3-2", "0-2", "many", "1-", "1-2-3", "1.5"])
-def test_invalid_number_of_replicas_is_refused(given):
+@pytest.mark.parametrize("value", ["0", "-1", "3-2", "0-2", "many", "1-", "1-2-3", "1.5"])
+def test_invalid_number_of_replicas_is_refused(value):
     with pytest.raises(SettingError, match=r"BOXWRIGHT_RAY_REPLICAS"):
-        read_ray_settings(Settings(), given)
+        read_ray_settings(Settings(), value)
 
 
 def test_argument_has_priority_over_the_environment(monkeypatch):
@@ -40,7 +40,7 @@ def test_argument_has_priority_over_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(UNSUPPORTED_SETTINGS))
-def test_unsupported_setting_is_refused_if_it_is_given(monkeypatch, name):
+def test_unsupported_setting_is_refused_if_it_is_set(monkeypatch, name):
     assert name in Settings.model_fields
     assert f"`{name}`" in PAGE
     value = {"head_seconds": "50", "trusted_proxies": "10.0.0.0/8"}.get(name, "5000")

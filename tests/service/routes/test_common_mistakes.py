@@ -1,4 +1,4 @@
-"""Common mistakes in requests to POST /detect get an answer that says what to do instead."""
+"""Common mistakes in requests to POST /detect get a message with the correct request."""
 
 import gzip
 import io
@@ -12,31 +12,31 @@ JSON = {"content-type": "application/json"}
 URL = "https://example.com/dog.jpg"
 
 
-def as_curl_d_sends(file):
+def as_sent_by_curl_d(file):
     """Remove what `curl -d @FILE` removes."""
     return bytes(byte for byte in file if byte not in b"\0\r\n")
 
 
-def encoded(form):
+def gradient_file(form):
     file = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(file, form)
     return file.getvalue()
 
 
-def refusal(answer, status, slug):
-    problem = answer.json()
-    assert (answer.status_code, problem["type"]) == (status, f"urn:boxwright:problem:{slug}"), answer.text
+def refusal(response, status, slug):
+    problem = response.json()
+    assert (response.status_code, problem["type"]) == (status, f"urn:boxwright:problem:{slug}"), response.text
     return problem["detail"]
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "TIFF"])
 def test_an_image_sent_with_curl_d_is_recognised(detect, form):
-    answer = detect(as_curl_d_sends(encoded(form)), {"content-type": "application/x-www-form-urlencoded"})
-    assert "Use --data-binary instead of -d" in refusal(answer, 422, "damaged-image")
+    response = detect(as_sent_by_curl_d(gradient_file(form)), {"content-type": "application/x-www-form-urlencoded"})
+    assert "Use --data-binary instead of -d" in refusal(response, 422, "damaged-image")
 
 
 def test_an_image_sent_with_curl_data_binary_is_read(detect):
-    assert detect(encoded("JPEG"), {"content-type": "application/x-www-form-urlencoded"}).status_code == 200
+    assert detect(gradient_file("JPEG"), {"content-type": "application/x-www-form-urlencoded"}).status_code == 200
 
 
 def test_a_gzip_file_is_named(detect, make_image_bytes):
@@ -51,7 +51,7 @@ def test_a_url_is_not_downloaded(detect):
 
 
 @pytest.mark.parametrize("key", ["img", "url", "instances", "confidence"])
-def test_a_wrong_json_key_is_answered_with_the_right_ones(detect, key):
+def test_a_wrong_json_key_gets_a_message_with_the_valid_keys(detect, key):
     detail = refusal(detect(json.dumps({key: "AAAA"}), JSON), 400, "bad-json")
     assert all(part in detail for part in (f"unknown key '{key}'", '"image"', '"images"', "?confidence=0.5"))
 
@@ -75,15 +75,15 @@ def test_a_url_encoded_form_is_recognised(detect):
 
 def test_a_file_name_in_place_of_a_file_is_recognised(detect):
     form = b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\nphotos/dog.jpg\r\n--edge--\r\n'
-    answer = detect(form, {"content-type": "multipart/form-data; boundary=edge"})
-    assert "image=@photos/dog.jpg" in refusal(answer, 400, "bad-form")
+    response = detect(form, {"content-type": "multipart/form-data; boundary=edge"})
+    assert "image=@photos/dog.jpg" in refusal(response, 400, "bad-form")
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 @pytest.mark.parametrize("errors", ["replace", None])
-def test_an_image_that_was_converted_to_text_is_recognized(detect, form, errors):
-    """As Node.js does if a buffer becomes a string, or a client encodes bytes as Latin-1 text."""
-    file = encoded(form)
+def test_an_image_that_was_converted_to_text_is_recognised(detect, form, errors):
+    """Node.js decodes a buffer like this, and some clients decode bytes as Latin-1."""
+    file = gradient_file(form)
     text = file.decode("utf-8", errors) if errors else file.decode("latin-1")
     assert "converted to text" in refusal(detect(text.encode()), 415, "not-an-image")
 
@@ -117,10 +117,10 @@ def test_json_may_begin_with_a_byte_order_mark(detect, make_image_bytes):
 
 
 @pytest.mark.parametrize("path", ["/v2/models/tiny-random/infer", "/v1/models/tiny-random:predict"])
-def test_an_image_sent_to_an_endpoint_for_json_is_recognized(ask, tiny_app, make_image_bytes, path):
-    answer = ask(tiny_app, "POST", path, content=make_image_bytes())
-    assert answer.status_code == 400
-    assert "The body is an image file, but this endpoint expects JSON" in answer.json()["error"]
+def test_an_image_sent_to_an_endpoint_for_json_is_recognised(send_request, tiny_app, make_image_bytes, path):
+    response = send_request(tiny_app, "POST", path, content=make_image_bytes())
+    assert response.status_code == 400
+    assert "The body is an image file, but this endpoint expects JSON" in response.json()["error"]
 
 
 def test_the_message_about_a_parameter_is_in_plain_words(detect, make_image_bytes):
@@ -132,10 +132,10 @@ def test_classes_separated_by_commas_get_advice(detect, make_image_bytes):
     assert "Name 'cat' and 'dog' separately" in refusal(detect(make_image_bytes(), classes="cat,dog"), 422, "unknown-class")
 
 
-def test_documentation_page_shows_detect_first_and_collapses_the_schemas(ask, tiny_app):
-    document = ask(tiny_app, "GET", "/openapi.json").json()
+def test_documentation_page_shows_detect_first_and_collapses_the_schemas(send_request, tiny_app):
+    document = send_request(tiny_app, "GET", "/openapi.json").json()
     used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
     order = [tag["name"] for tag in document["tags"]]
     assert order[0] == "detect"
     assert set(order) == used
-    assert '"defaultModelsExpandDepth": 0' in ask(tiny_app, "GET", "/docs").text
+    assert '"defaultModelsExpandDepth": 0' in send_request(tiny_app, "GET", "/docs").text

@@ -25,14 +25,14 @@ def app(shared):
 
 @pytest.mark.parametrize("name", FILE_NAMES)
 @pytest.mark.parametrize("model", MODELS)
-def test_service_returns_the_boxes_of_darknet(app, ask, shared, assert_same_boxes, model, name):
+def test_service_returns_the_boxes_of_darknet(app, send_request, shared, assert_same_boxes, model, name):
     reference = json.loads((shared / "reference" / f"darknet-{model}.json").read_text(encoding="utf-8"))
-    response = ask(app, "POST", "/detect", params={"model": model}, content=(shared / "photos" / name).read_bytes())
-    boxes = [{"label": one["label"], "score": one["score"], **one["box"]} for one in response.json()["detections"]]
+    response = send_request(app, "POST", "/detect", params={"model": model}, content=(shared / "photos" / name).read_bytes())
+    boxes = [{"label": detection["label"], "score": detection["score"], **detection["box"]} for detection in response.json()["detections"]]
     assert_same_boxes(boxes, reference[name.partition(".")[0]])
 
 
-def test_service_detects_the_dog_in_the_dog_image(app, ask, shared):
-    response = ask(app, "POST", "/detect", content=(shared / "photos" / "dog.jpg").read_bytes()).json()
+def test_service_detects_the_dog_in_the_dog_image(app, send_request, shared):
+    response = send_request(app, "POST", "/detect", content=(shared / "photos" / "dog.jpg").read_bytes()).json()
     assert response["image"] == {"width": 768, "height": 576}
-    assert "dog" in [one["label"] for one in response["detections"]]
+    assert "dog" in [detection["label"] for detection in response["detections"]]

@@ -37,26 +37,27 @@ def test_the_response_has_exactly_the_documented_fields(detect, make_image_bytes
 
 
 def test_the_boxes_are_those_of_the_detector(detect, make_image_bytes, detector, tiny_model):
-    found = detector.detect(read_image(make_image_bytes()), score_threshold=0.05)
+    expected = detector.detect(read_image(make_image_bytes()), score_threshold=0.05)
     response = detect(make_image_bytes(), confidence=0.05).json()["detections"]
-    assert [one["label"] for one in response] == [tiny_model.spec.labels[class_id] for class_id in found.class_ids]
-    assert np.allclose([one["score"] for one in response], found.scores, atol=5e-5)
-    assert np.allclose([list(one["box"].values()) for one in response], found.boxes, atol=5e-3)
+    assert [detection["label"] for detection in response] == [tiny_model.spec.labels[class_id] for class_id in expected.class_ids]
+    assert np.allclose([detection["score"] for detection in response], expected.scores, atol=5e-5)
+    assert np.allclose([list(detection["box"].values()) for detection in response], expected.boxes, atol=5e-3)
 
 
 def test_the_best_score_comes_first_and_boxes_are_inside_the_image(detect, make_image_bytes):
     response = detect(make_image_bytes(), confidence=0, max_detections=1000).json()["detections"]
-    scores = [one["score"] for one in response]
+    scores = [detection["score"] for detection in response]
     assert len(scores) > 3
     assert scores == sorted(scores, reverse=True)
     assert all(
-        0 <= one["box"]["xmin"] <= one["box"]["xmax"] <= 80 and 0 <= one["box"]["ymin"] <= one["box"]["ymax"] <= 50 for one in response
+        0 <= detection["box"]["xmin"] <= detection["box"]["xmax"] <= 80 and 0 <= detection["box"]["ymin"] <= detection["box"]["ymax"] <= 50
+        for detection in response
     )
 
 
 def test_the_total_time_includes_every_stage(detect, make_image_bytes):
     timing = detect(make_image_bytes()).json()["timing_ms"]
-    assert timing["total"] >= sum(value for stage, value in timing.items() if stage != "total") - 0.05  # each is rounded
+    assert timing["total"] >= sum(value for stage, value in timing.items() if stage != "total") - 0.05  # every value is rounded
     assert min(timing.values()) >= 0
 
 
@@ -75,9 +76,9 @@ def test_a_plain_body_is_an_image_for_any_content_type(detect, make_image_bytes,
     assert detect(make_image_bytes(), headers).json()["image"] == {"width": 80, "height": 50}
 
 
-def test_a_form_field_gives_the_same_boxes_as_a_plain_body(ask, tiny_app, detect, make_image_bytes):
+def test_a_form_field_gives_the_same_boxes_as_a_plain_body(send_request, tiny_app, detect, make_image_bytes):
     def form(part):
-        return ask(tiny_app, "POST", "/detect?confidence=0.05", files={"image": part}).json()["detections"]
+        return send_request(tiny_app, "POST", "/detect?confidence=0.05", files={"image": part}).json()["detections"]
 
     expected = detect(make_image_bytes(), confidence=0.05).json()["detections"]
     assert form(("dog.jpg", make_image_bytes(), "image/jpeg")) == expected
@@ -94,15 +95,15 @@ def test_confidence_omits_lower_scores(detect, make_image_bytes):
     everything = detect(make_image_bytes(), confidence=0).json()["detections"]
     middle = everything[len(everything) // 2]["score"]
     rest = detect(make_image_bytes(), confidence=middle + 1e-4).json()["detections"]
-    assert rest == [one for one in everything if one["score"] > middle + 1e-4]
+    assert rest == [detection for detection in everything if detection["score"] > middle + 1e-4]
     assert 0 < len(rest) < len(everything)
 
 
 def test_classes_keep_only_these_labels(detect, make_image_bytes):
     everything = detect(make_image_bytes(), confidence=0.01).json()["detections"]
     some = detect(make_image_bytes(), confidence=0.01, classes=["dog", "cat"]).json()["detections"]
-    assert some == [one for one in everything if one["label"] != "person"]
-    assert {one["label"] for one in everything} == {"cat", "dog", "person"}
+    assert some == [detection for detection in everything if detection["label"] != "person"]
+    assert {detection["label"] for detection in everything} == {"cat", "dog", "person"}
 
 
 def test_max_detections_keeps_the_best(detect, make_image_bytes):
@@ -146,16 +147,16 @@ def test_format_both_is_json_with_the_annotated_image(detect, make_image_bytes):
 
 @pytest.fixture(scope="module")
 def antialiased_app(tiny_model):
-    """Return the service of a model that accepts large JPEGs decoded at a reduced scale."""
+    """The service of a model that accepts large JPEGs decoded at a reduced scale."""
     model = replace(tiny_model, spec=replace(tiny_model.spec, resample="antialiased"))
     return create_app(Registry([LoadedModel.of(model, OnnxEngine.of(model))]), Settings())
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, ask, make_image_bytes, form):
+def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_app, send_request, make_image_bytes, form):
     content = make_image_bytes(900, 700, form=form)
     responses = [
-        ask(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": response_format}).json()
+        send_request(antialiased_app, "POST", "/detect", content=content, params={"confidence": 0.01, "format": response_format}).json()
         for response_format in ("json", "both")
     ]
     assert responses[0]["detections"] == responses[1]["detections"] != []
@@ -163,19 +164,21 @@ def test_a_large_image_has_the_same_scores_with_and_without_drawing(antialiased_
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_large_image_is_drawn_at_full_size(antialiased_app, ask, make_image_bytes, form):
+def test_a_large_image_is_drawn_at_full_size(antialiased_app, send_request, make_image_bytes, form):
     content = make_image_bytes(900, 700, form=form)
-    response = ask(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
+    response = send_request(antialiased_app, "POST", "/detect?format=image&confidence=1", content=content, headers={"accept": "image/png"})
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(response.content))), read_image(content))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_an_image_above_the_limit_is_drawn_at_reduced_size(antialiased_app, ask, form):
+def test_an_image_above_the_limit_is_drawn_at_reduced_size(antialiased_app, send_request, form):
     width, height = MAX_DRAWN_PIXELS // 4000 + 500, 4000
     file = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).save(file, form)
     image, both = (
-        ask(antialiased_app, "POST", f"/detect?format={each}&confidence=1", content=file.getvalue(), headers={"accept": "image/jpeg"})
+        send_request(
+            antialiased_app, "POST", f"/detect?format={each}&confidence=1", content=file.getvalue(), headers={"accept": "image/jpeg"}
+        )
         for each in ("image", "both")
     )
     size = Image.open(io.BytesIO(image.content)).size
@@ -190,20 +193,20 @@ def test_an_image_within_the_limit_has_no_scale(detect, make_image_bytes):
     assert "scale" not in detect(make_image_bytes(), format="both").json()["annotated"]
 
 
-def test_format_both_runs_the_network_once(tiny_model, make_image_bytes, ask):
+def test_format_both_runs_the_network_once(tiny_model, make_image_bytes, send_request):
     calls = []
     engine = OnnxEngine.of(tiny_model)
 
-    class Counting:
+    class CountingEngine:
         name = "counting"
 
         def __call__(self, images):
             calls.append(len(images))
             return engine(images)
 
-    app = create_app(Registry([LoadedModel.of(tiny_model, Counting())]), Settings())
+    app = create_app(Registry([LoadedModel.of(tiny_model, CountingEngine())]), Settings())
     calls.clear()
-    assert ask(app, "POST", "/detect?format=both", content=make_image_bytes()).status_code == 200
+    assert send_request(app, "POST", "/detect?format=both", content=make_image_bytes()).status_code == 200
     assert calls == [1]
 
 
@@ -236,10 +239,10 @@ def test_a_16_bit_image_is_accepted(detect):
 
 def test_the_first_frame_of_an_animation_is_used(detect):
     frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
-    moving, still = io.BytesIO(), io.BytesIO()
-    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
-    frames[0].save(still, "GIF")
-    responses = [detect(file.getvalue(), confidence=0).json()["detections"] for file in (moving, still)]
+    animated, first_frame = io.BytesIO(), io.BytesIO()
+    frames[0].save(animated, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(first_frame, "GIF")
+    responses = [detect(file.getvalue(), confidence=0).json()["detections"] for file in (animated, first_frame)]
     assert responses[0] == responses[1]
 
 
@@ -255,14 +258,14 @@ def test_boxes_refer_to_the_upright_image(detect, make_image_bytes):
     pixels = Image.open(io.BytesIO(make_image_bytes(80, 50, form="PNG")))
     exif = Image.Exif()
     exif[0x0112] = 6  # EXIF orientation: rotate clockwise to display
-    turned, upright = io.BytesIO(), io.BytesIO()
-    pixels.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG", exif=exif)
+    rotated, upright = io.BytesIO(), io.BytesIO()
+    pixels.transpose(Image.Transpose.ROTATE_90).save(rotated, "PNG", exif=exif)
     pixels.save(upright, "PNG")
-    first, second = (detect(file.getvalue(), confidence=0.01).json() for file in (turned, upright))
+    first, second = (detect(file.getvalue(), confidence=0.01).json() for file in (rotated, upright))
     assert first["image"] == {"width": 80, "height": 50}
     assert first["detections"] == second["detections"]
 
 
-def test_a_request_with_curl_s_default_content_type_is_answered(served, make_image_bytes):
+def test_a_request_with_the_default_content_type_of_curl_is_answered(served, make_image_bytes):
     response = httpx.post(f"{served.url}/detect", content=make_image_bytes(), headers={"content-type": "application/x-www-form-urlencoded"})
     assert json.loads(response.content)["image"] == {"width": 80, "height": 50}

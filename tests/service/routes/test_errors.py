@@ -42,12 +42,12 @@ def test_a_body_that_is_not_an_image_is_refused(detect, body, status, slug):
     check(detect(body), status, slug)
 
 
-def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(detect, png_that_claims):
-    check(detect(png_that_claims(60_000, 60_000)), 413, "image-too-large")
+def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(detect, png_with_claimed_size):
+    check(detect(png_with_claimed_size(60_000, 60_000)), 413, "image-too-large")
 
 
-def test_a_png_with_fewer_pixels_than_declared_is_refused(detect, png_that_claims):
-    check(detect(png_that_claims(100, 100)), 422, "damaged-image")
+def test_a_png_with_fewer_pixels_than_declared_is_refused(detect, png_with_claimed_size):
+    check(detect(png_with_claimed_size(100, 100)), 422, "damaged-image")
 
 
 def test_a_truncated_jpeg_is_refused(detect, make_image_bytes):
@@ -55,10 +55,10 @@ def test_a_truncated_jpeg_is_refused(detect, make_image_bytes):
     check(detect(complete[: len(complete) // 2]), 422, "damaged-image")
 
 
-def test_an_image_above_the_pixel_limit_is_refused(tiny_model, make_image_bytes, ask):
+def test_an_image_above_the_pixel_limit_is_refused(tiny_model, make_image_bytes, send_request):
     app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_pixels=79 * 50))
-    check(ask(app, "POST", "/detect", content=make_image_bytes(80, 50)), 413, "image-too-large")
-    assert ask(app, "POST", "/detect", content=make_image_bytes(79, 50)).status_code == 200
+    check(send_request(app, "POST", "/detect", content=make_image_bytes(80, 50)), 413, "image-too-large")
+    assert send_request(app, "POST", "/detect", content=make_image_bytes(79, 50)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_an_unsupported_content_type_is_refused(detect, make_image_bytes):
         pytest.param("multipart/form-data", part(b"image", b"x") + b"--edge--\r\n", id="no boundary"),
         pytest.param("multipart/form-data; boundary=" + "e" * 300, b"", id="a boundary too long"),
         pytest.param(FORM, b"", id="empty"),
-        pytest.param(FORM, b"nothing of a form", id="no form"),
+        pytest.param(FORM, b"not a form", id="no form"),
         pytest.param(FORM, b"--edge--\r\n", id="no part"),
         pytest.param(FORM, part(b"image", b"x"), id="truncated"),
-        pytest.param(FORM, part(b"photo", b"x") + b"--edge--\r\n", id="another name"),
+        pytest.param(FORM, part(b"picture", b"x") + b"--edge--\r\n", id="another name"),
         pytest.param(FORM, part(b"image", b"x") + part(b"confidence", b"0.5") + b"--edge--\r\n", id="two fields"),
         pytest.param(FORM, part(b"image", b"x") * 17 + b"--edge--\r\n", id="17 parts"),
         pytest.param(FORM, b"--edge\r\nContent-Type: image/jpeg\r\n\r\nx\r\n--edge--\r\n", id="a part without name"),
@@ -126,24 +126,24 @@ def test_an_empty_file_in_a_form_is_an_empty_image(detect):
     check(detect(part(b"image", b"") + b"--edge--\r\n", {"content-type": FORM}), 400, "empty-image")
 
 
-def test_a_body_above_the_limit_is_refused_and_one_at_the_limit_is_read(tiny_model, make_image_bytes, ask):
+def test_a_body_above_the_limit_is_refused_and_one_at_the_limit_is_read(tiny_model, make_image_bytes, send_request):
     body = make_image_bytes()
     app = create_app(Registry([LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model))]), Settings(max_body_bytes=len(body)))
-    assert ask(app, "POST", "/detect", content=body).status_code == 200
+    assert send_request(app, "POST", "/detect", content=body).status_code == 200
 
     async def chunks():
         for start in range(0, len(body) + 1, 100):
             yield (body + b"\x00")[start : start + 100]
 
     for content in (body + b"\x00", chunks()):
-        response = ask(app, "POST", "/detect", content=content)
+        response = send_request(app, "POST", "/detect", content=content)
         assert f"{len(body):,}" in check(response, 413, "body-too-large")["detail"]
         assert response.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/detect", 405), ("POST", "/models", 405)])
-def test_an_unknown_path_or_method_is_a_problem_too(ask, tiny_app, method, path, status):
-    response = ask(tiny_app, method, path)
+def test_an_unknown_path_or_method_is_a_problem_too(send_request, tiny_app, method, path, status):
+    response = send_request(tiny_app, method, path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["type"] == "about:blank"
@@ -151,11 +151,11 @@ def test_an_unknown_path_or_method_is_a_problem_too(ask, tiny_app, method, path,
     assert ("allow" in response.headers) == (status == 405)
 
 
-def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, make_image_bytes, ask, caplog):
+def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, make_image_bytes, send_request, caplog):
     engine = OnnxEngine.of(tiny_model)
     working = True
 
-    class Failing:
+    class FailingEngine:
         name = "failing"
 
         def __call__(self, images):
@@ -163,9 +163,9 @@ def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, mak
                 raise ZeroDivisionError("secret inside")
             return engine(images)
 
-    app = create_app(Registry([LoadedModel.of(tiny_model, Failing())]), Settings())
+    app = create_app(Registry([LoadedModel.of(tiny_model, FailingEngine())]), Settings())
     working = False
-    response = ask(app, "POST", "/detect", content=make_image_bytes())
+    response = send_request(app, "POST", "/detect", content=make_image_bytes())
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["type"] == "urn:boxwright:problem:unexpected"
@@ -174,7 +174,7 @@ def test_an_internal_error_is_logged_and_its_message_is_not_sent(tiny_model, mak
     (record,) = [record for record in caplog.records if record.name == "boxwright.service"]
     assert record.exc_info[0] is ZeroDivisionError
     working = True
-    assert ask(app, "POST", "/detect", content=make_image_bytes()).status_code == 200
+    assert send_request(app, "POST", "/detect", content=make_image_bytes()).status_code == 200
 
 
 def test_long_values_are_shortened_in_error_messages(detect, make_image_bytes):

@@ -10,7 +10,7 @@ from PIL import Image
 QUARTER_TURN = 6  # EXIF orientation: rotate clockwise to display
 
 
-def encoded(image, form, **options):
+def encode(image, form, **options):
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
@@ -22,7 +22,7 @@ def noise(width, height, mode="RGB", seed=0):
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST).convert(mode)
 
 
-def exif(orientation):
+def exif_with_orientation(orientation):
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags
@@ -31,24 +31,24 @@ def exif(orientation):
 FRAMES = [noise(80, 50, "P", seed) for seed in range(3)]
 GREY16 = Image.fromarray(np.linspace(0, 65535, 80 * 50).reshape(50, 80).astype(np.uint16))
 ACCEPTED = {
-    "animated gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), (80, 50)),
-    "cmyk": (encoded(noise(80, 50, "CMYK"), "JPEG"), (80, 50)),
-    "16 bits": (encoded(GREY16, "PNG"), (80, 50)),
-    "palette with transparency": (encoded(noise(80, 50, "P"), "PNG", transparency=0), (80, 50)),
-    "1 x 1": (encoded(noise(1, 1), "PNG"), (1, 1)),
-    "1 x 5000": (encoded(noise(1, 5000), "PNG"), (1, 5000)),
-    "5000 x 1": (encoded(noise(5000, 1), "JPEG"), (5000, 1)),
-    "turned": (encoded(noise(80, 50), "JPEG", exif=exif(QUARTER_TURN)), (50, 80)),
+    "animated gif": (encode(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), (80, 50)),
+    "cmyk": (encode(noise(80, 50, "CMYK"), "JPEG"), (80, 50)),
+    "16 bits": (encode(GREY16, "PNG"), (80, 50)),
+    "palette with transparency": (encode(noise(80, 50, "P"), "PNG", transparency=0), (80, 50)),
+    "1 x 1": (encode(noise(1, 1), "PNG"), (1, 1)),
+    "1 x 5000": (encode(noise(1, 5000), "PNG"), (1, 5000)),
+    "5000 x 1": (encode(noise(5000, 1), "JPEG"), (5000, 1)),
+    "rotated": (encode(noise(80, 50), "JPEG", exif=exif_with_orientation(QUARTER_TURN)), (50, 80)),
 }
-WHOLE = encoded(noise(200, 150), "JPEG")
+VALID_JPEG = encode(noise(200, 150), "JPEG")
 REFUSED = {
     "empty": (b"", {}, 400, "empty-image"),
     "text": (b"no image at all, only words", {}, 415, "not-an-image"),
-    "a truncated jpeg": (WHOLE[: len(WHOLE) // 2], {}, 422, "damaged-image"),
-    "an unknown class": (WHOLE, {"classes": "unicorn"}, 422, "unknown-class"),
-    "an unknown model": (WHOLE, {"model": "missing"}, 404, "unknown-model"),
-    "a confidence of 2": (WHOLE, {"confidence": "2"}, 422, "bad-parameter"),
-    "an unknown parameter": (WHOLE, {"colour": "red"}, 422, "bad-parameter"),
+    "a truncated jpeg": (VALID_JPEG[: len(VALID_JPEG) // 2], {}, 422, "damaged-image"),
+    "an unknown class": (VALID_JPEG, {"classes": "unicorn"}, 422, "unknown-class"),
+    "an unknown model": (VALID_JPEG, {"model": "missing"}, 404, "unknown-model"),
+    "a confidence of 2": (VALID_JPEG, {"confidence": "2"}, 422, "bad-parameter"),
+    "an unknown parameter": (VALID_JPEG, {"colour": "red"}, 422, "bad-parameter"),
 }
 
 
@@ -62,13 +62,13 @@ def client(served):
 def unaffected(client):
     """Check after the test that a valid image is answered as before."""
 
-    def ask():
-        return client.post("/detect", content=WHOLE, params={"confidence": 0.05}).json()["detections"]
+    def detect():
+        return client.post("/detect", content=VALID_JPEG, params={"confidence": 0.05}).json()["detections"]
 
-    before = ask()
+    before = detect()
     assert before
     yield
-    assert ask() == before
+    assert detect() == before
     assert client.get("/readyz").status_code == 200
 
 
@@ -79,10 +79,10 @@ def test_an_unusual_image_is_answered_with_its_upright_size_and_boxes_inside(cli
     for form in ("json", "image", "both"):
         response = client.post("/detect", content=data, params={"format": form, "confidence": 0})
         assert response.status_code == 200, response.text
-    found = response.json()
-    assert found["image"] == {"width": width, "height": height}
-    assert found["detections"]
-    for box in (one["box"] for one in found["detections"]):
+    result = response.json()
+    assert result["image"] == {"width": width, "height": height}
+    assert result["detections"]
+    for box in (detection["box"] for detection in result["detections"]):
         assert 0 <= box["xmin"] <= box["xmax"] <= width
         assert 0 <= box["ymin"] <= box["ymax"] <= height
 
@@ -98,19 +98,19 @@ def test_an_invalid_request_is_answered_with_a_problem(client, name):
 
 
 @pytest.mark.usefixtures("unaffected")
-def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(client, png_that_claims):
-    response = client.post("/detect", content=png_that_claims(60_000, 60_000))
+def test_a_png_with_60000_x_60000_pixels_is_refused_from_its_header(client, png_with_claimed_size):
+    response = client.post("/detect", content=png_with_claimed_size(60_000, 60_000))
     assert (response.status_code, response.json()["type"]) == (413, "urn:boxwright:problem:image-too-large")
     assert "60,000 x 60,000" in response.json()["detail"]
 
 
 def test_the_first_frame_of_an_animated_gif_is_used(client):
-    def found(data):
+    def detect(data):
         return client.post("/detect", content=data, params={"confidence": 0}).json()["detections"]
 
-    animated, *single = (found(data) for data in (ACCEPTED["animated gif"][0], *(encoded(frame, "GIF") for frame in FRAMES)))
-    assert animated == single[0]
-    assert animated not in single[1:]
+    animated, *frames = (detect(data) for data in (ACCEPTED["animated gif"][0], *(encode(frame, "GIF") for frame in FRAMES)))
+    assert animated == frames[0]
+    assert animated not in frames[1:]
 
 
 def test_boxes_of_a_rotated_image_are_those_of_the_upright_one(client):
@@ -118,7 +118,7 @@ def test_boxes_of_a_rotated_image_are_those_of_the_upright_one(client):
     rotated = upright.transpose(Image.Transpose.ROTATE_90)
     responses = [
         client.post("/detect", content=data, params={"confidence": 0}).json()
-        for data in (encoded(upright, "PNG"), encoded(rotated, "PNG", exif=exif(QUARTER_TURN)), encoded(rotated, "PNG"))
+        for data in (encode(upright, "PNG"), encode(rotated, "PNG", exif=exif_with_orientation(QUARTER_TURN)), encode(rotated, "PNG"))
     ]
     assert [response["image"] for response in responses] == [{"width": 80, "height": 50}] * 2 + [{"width": 50, "height": 80}]
     assert responses[0]["detections"] == responses[1]["detections"] != responses[2]["detections"]

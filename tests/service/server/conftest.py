@@ -1,4 +1,4 @@
-"""The HTTP protocol of the service in a uvicorn server of this process."""
+"""A uvicorn server in this process with the HTTP protocol of the service."""
 
 import socket
 import threading
@@ -18,11 +18,11 @@ def serve_protocol():
     @contextmanager
     def serve(app, **settings):
         server = uvicorn.Server(server_config(app, Settings(**settings)))
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        with socket.create_server(("127.0.0.1", 0)) as server_socket:
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [server_socket]})
             thread.start()
             try:
-                yield listening.getsockname()[1], server
+                yield server_socket.getsockname()[1], server
             finally:
                 server.should_exit = server.force_exit = True
                 thread.join()

@@ -15,11 +15,11 @@ from PIL import Image
 
 MIB = 2**20
 PROCESS_BYTES = 250 * MIB
-"""Growth of the process that is not counted: threads, heaps, JSON and base64 of responses, buffers of sockets."""
+"""Memory growth that the limit for images does not include: threads, heaps, JSON, base64 and socket buffers."""
 
 
 def memory_of(process, field):
-    """Return a field of /proc/PID/status in bytes; 0 if the process has ended."""
+    """Return a field of /proc/PID/status in bytes, or 0 if the process has ended."""
     try:
         return 1024 * int(re.search(rf"{field}:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1])
     except (OSError, TypeError):
@@ -32,7 +32,7 @@ def children_of(process):
 
 @contextmanager
 def peak_memory(process):
-    """Yield a list that finally has the largest sum of the resident memory of a process and its children."""
+    """Yield a list. At the end it contains the peak of the resident memory of the process and its children."""
     peak, ended = [0], threading.Event()
 
     def watch():
@@ -49,7 +49,7 @@ def peak_memory(process):
         thread.join()
 
 
-def noisy(form, side):
+def encode_image_with_noise(form, side):
     """Encode a large image with noise in one corner, so that its file is small but its annotated PNG is not trivial."""
     image = Image.new("RGB", (side, side), (90, 120, 150))
     image.paste(Image.fromarray(np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)), (side - 900, side - 900))
@@ -77,21 +77,25 @@ def check_memory(start_service, model_file, files, limit, clients):
         before = service.memory()
         with peak_memory(service.process.pid) as peak:
             responses = send_all(service.url, files, clients)
-        grown = peak[0] - before
-        print(f"grown by {grown / MIB:,.0f} MiB")
-        alive = httpx.post(f"{service.url}/detect", content=noisy("JPEG", 1000), timeout=600).status_code
+        growth = peak[0] - before
+        print(f"memory grew by {growth / MIB:,.0f} MiB")
+        alive = httpx.post(f"{service.url}/detect", content=encode_image_with_noise("JPEG", 1000), timeout=600).status_code
     finally:
         service.stop()
     counts = Counter(response.status_code for response in responses)
     assert set(counts) <= {200, 413, 503}, counts
     assert counts[200] > 0
     assert alive == 200
-    assert grown < limit + PROCESS_BYTES, f"{grown / MIB:,.0f} MiB; {counts}"
+    assert growth < limit + PROCESS_BYTES, f"{growth / MIB:,.0f} MiB; {counts}"
     return responses
 
 
 def test_many_large_images_are_answered_and_one_that_can_never_fit_is_refused(start_service, model_file):
-    files = [noisy("PNG", 3000), *2 * [noisy("PNG", 2000), noisy("JPEG", 2000)], noisy("BMP", 2000)]
+    files = [
+        encode_image_with_noise("PNG", 3000),
+        *2 * [encode_image_with_noise("PNG", 2000), encode_image_with_noise("JPEG", 2000)],
+        encode_image_with_noise("BMP", 2000),
+    ]
     first, *others = check_memory(start_service, model_file, files, 128 * MIB, clients=6)
     assert [response.status_code for response in others] == [200] * 5
     assert first.status_code == 413
@@ -101,6 +105,6 @@ def test_many_large_images_are_answered_and_one_that_can_never_fit_is_refused(st
 
 @pytest.mark.slow
 def test_many_images_of_64_megapixels_at_once_stay_within_the_memory_limit(start_service, model_file):
-    files = [noisy(form, 8000) for form in ("PNG", "JPEG", "WEBP")]
+    files = [encode_image_with_noise(form, 8000) for form in ("PNG", "JPEG", "WEBP")]
     responses = check_memory(start_service, model_file, 10 * files, 1800 * MIB, clients=30)
     assert Counter(response.status_code for response in responses)[503] > 0

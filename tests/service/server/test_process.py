@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.service.server.sockets import receive_response
 
 ROOT = Path(__file__).resolve().parents[3]
 MIB = 1024**2
@@ -30,7 +31,7 @@ def test_service_starts_answers_ends_and_closes_its_port(start_service, model_fi
 
 
 def send_pieces(port, head, pieces):
-    """Send a body until an answer arrives; return the number of bytes sent and the answer."""
+    """Send a body until a response arrives. Return the number of bytes sent and the response."""
     sent = 0
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(head)
@@ -41,16 +42,9 @@ def send_pieces(port, head, pieces):
                 client.sendall(piece)
                 sent += len(piece)
         except (ConnectionResetError, BrokenPipeError):
-            pass  # the service closed the connection; its answer can still be read
-        return sent, read_answer(client)
-
-
-def read_answer(client):
-    """Read head and body of one answer."""
-    with client.makefile("rb") as file:
-        head = b"".join(iter(file.readline, b"\r\n"))
-        length = next(int(line.split()[1]) for line in head.splitlines() if line.startswith(b"content-length:"))
-        return head + b"\r\n" + file.read(length)
+            pass  # the service closed the connection; its response can still be read
+        head, body = receive_response(client)
+        return sent, head + b"\r\n" + body
 
 
 def request(*headers):
@@ -117,17 +111,17 @@ def test_disconnected_client_leaves_no_traceback(served, lines_since):
     assert "Traceback" not in "".join(served.log[start:])
 
 
-def test_image_that_claims_too_many_pixels_takes_no_memory(served, png_that_claims):
+def test_image_that_claims_too_many_pixels_uses_little_memory(served, png_with_claimed_size):
     assert httpx.get(f"{served.url}/livez").status_code == 200
     before = served.memory()
-    response = httpx.post(f"{served.url}/detect", content=png_that_claims(60_000, 60_000))
+    response = httpx.post(f"{served.url}/detect", content=png_with_claimed_size(60_000, 60_000))
     assert response.status_code == 413
     assert response.json()["type"] == "urn:boxwright:problem:image-too-large"
     assert served.memory() - before < 16 * MIB
 
 
 def test_service_with_the_onnx_engine_does_not_import_tensorflow(model_file, make_image_bytes, tmp_path):
-    (tmp_path / "photo.jpg").write_bytes(make_image_bytes())
+    (tmp_path / "image.jpg").write_bytes(make_image_bytes())
     script = """
 import asyncio, json, sys, httpx
 from pathlib import Path
@@ -136,12 +130,12 @@ from service.app import create_app
 from service.settings import read_settings
 settings = read_settings(model=sys.argv[1])
 app = create_app(load_registry(settings), settings)
-async def ask():
+async def send_request():
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         return await client.post("/detect?format=both", content=Path(sys.argv[2]).read_bytes())
-print(json.dumps({"status": asyncio.run(ask()).status_code, "modules": list(sys.modules)}))
+print(json.dumps({"status": asyncio.run(send_request()).status_code, "modules": list(sys.modules)}))
 """
-    command = [sys.executable, "-c", script, str(model_file), str(tmp_path / "photo.jpg")]
+    command = [sys.executable, "-c", script, str(model_file), str(tmp_path / "image.jpg")]
     report = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
     assert report["status"] == 200
     assert "onnxruntime" in report["modules"]

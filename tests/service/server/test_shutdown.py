@@ -18,7 +18,7 @@ HEAVY = _FILE.getvalue()
 """A WebP that a child process decodes."""
 
 
-def read_answer(client):
+def read_response(client):
     """Return everything that the service sends until it closes the connection."""
     with client.makefile("rb") as file:
         return file.read()
@@ -36,13 +36,13 @@ def test_every_accepted_request_is_answered(start_service, model_file, make_imag
         service.process.send_signal(signal.SIGTERM)
         while (ready := other.get("/readyz")).status_code == 200:
             pass  # the signal has not been handled yet
-        latecomer = other.post("/detect", content=make_image_bytes())
+        late_response = other.post("/detect", content=make_image_bytes())
     assert ready.status_code == 503
     assert ready.headers["connection"] == "close"
-    responses = [read_answer(client) for client in clients]
+    responses = [read_response(client) for client in clients]
     for client in clients:
         client.close()
-    assert latecomer.status_code == 200
+    assert late_response.status_code == 200
     assert {response.partition(b"\r\n")[0] for response in responses} == {b"HTTP/1.1 200 OK"}
     assert all(response.endswith(b"}") for response in responses)
     assert service.process.wait(timeout=30) == 0
@@ -62,7 +62,7 @@ def test_unfinished_request_is_cut_off_after_the_grace_time(start_service, model
     assert "timeout graceful shutdown exceeded" in "".join(service.log)
 
 
-BLOCKING = """
+BLOCKED_DECODER = """
 import ctypes, signal, sys
 import service.inference.image_job as image_job
 from cli.commands.serve import load_registry
@@ -80,7 +80,7 @@ settings = read_settings(model=sys.argv[1], port=0, grace_seconds=3, notice_seco
 run_server(create_app(load_registry(settings), settings), settings)
 """
 
-DECODING_CHILD = """
+BLOCKED_CHILD_PROCESS = """
 import sys
 import service.inference.decoder_process as decoder_process
 from cli.commands.serve import load_registry
@@ -103,7 +103,7 @@ settings = read_settings(model=sys.argv[1], port=0, grace_seconds=4, notice_seco
 run_server(create_app(load_registry(settings), settings), settings)
 """
 
-KILLED = """
+BLOCKED_INTERPRETER = """
 import ctypes, sys, time
 from service.server import hard_exit
 
@@ -119,7 +119,7 @@ def start_script(script, *arguments):
 
 
 def read_until(process, text):
-    """The line of the process's output that contains the text."""
+    """Return the first line of the output that contains the text."""
     for line in process.stdout:
         if text in line:
             return line
@@ -127,7 +127,7 @@ def read_until(process, text):
 
 
 def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(model_file, make_image_bytes):
-    process = start_script(BLOCKING, model_file)
+    process = start_script(BLOCKED_DECODER, model_file)
     try:
         port = int(read_until(process, "running on http://").partition("http://")[2].partition(" ")[0].rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
@@ -142,17 +142,17 @@ def test_process_ends_within_the_grace_time_while_an_image_is_being_decoded(mode
     assert "the grace time is over" in log
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_child_process_that_decodes_an_image_ends_with_the_service(model_file, end):
-    if end == signal.SIGKILL and sys.platform != "linux":
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_child_process_that_decodes_an_image_ends_with_the_service(model_file, signal_number):
+    if signal_number == signal.SIGKILL and sys.platform != "linux":
         pytest.skip("only Linux ends the child of a killed process")
-    process = start_script(DECODING_CHILD, model_file)
+    process = start_script(BLOCKED_CHILD_PROCESS, model_file)
     try:
         port = int(read_until(process, "running on http://").partition("http://")[2].partition(" ")[0].rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(HEAVY) + HEAVY)
             read_until(process, "child is decoding")
-            process.send_signal(end)
+            process.send_signal(signal_number)
             process.communicate(timeout=30)  # until the child, too, has closed the pipe of its log
     finally:
         process.kill()
@@ -160,7 +160,7 @@ def test_child_process_that_decodes_an_image_ends_with_the_service(model_file, e
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers of the kernel")
 def test_kernel_ends_a_process_that_runs_no_python_code():
-    process = start_script(KILLED)
+    process = start_script(BLOCKED_INTERPRETER)
     try:
         read_until(process, "armed")
         assert process.wait(timeout=30) == -signal.SIGALRM

@@ -13,14 +13,13 @@ SHORT = {"BOXWRIGHT_HEAD_SECONDS": "0.4", "BOXWRIGHT_BODY_SECONDS": "0.6"}
 
 @pytest.fixture(scope="module")
 def service_with_short_timeouts(start_service, model_file):
-    """A service with short timeouts."""
     service = start_service(model_file, **SHORT)
     yield service
     service.stop()
 
 
 def receive_until_closed(port, sent, *more):
-    """Send these bytes; return what the service sends until it closes the connection."""
+    """Send these bytes. Return everything that the service sends until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         received = b""
         try:
@@ -116,7 +115,7 @@ def test_connection_is_closed_if_its_response_is_not_read(service_with_short_tim
 
 
 def open_files(client):
-    """Number of open files of the service, connections included."""
+    """Return the number of open files of the service, including connections."""
     value = client.get("/metrics").text.partition("\nprocess_open_fds ")[2]
     return float(value.partition("\n")[0])
 

@@ -1,4 +1,4 @@
-"""Boxes change like the pixels: each image has an object in its own colour, which is located in the result."""
+"""Augmentation moves boxes like pixels. Each image has an object in its own colour, so that the tests can locate it."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def view(width=60, height=40, box=(10, 5, 30, 25), colour=COLOURS[0], class_id=0
     return View(image, np.array([box], np.float32), np.array([class_id]), np.array([role], np.int8))
 
 
-def found(image, colour):
-    """Return the box around all pixels of a colour."""
+def colour_bounds(image, colour):
+    """Return the box around all pixels of this colour."""
     rows, columns = np.nonzero((np.abs(image.astype(int) - colour) < 60).all(axis=-1))
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
@@ -27,7 +27,7 @@ def test_cropping_shifts_and_clips_boxes_like_pixels():
     part = crop(view(), Window(20, -10, 50, 30), 0.0)
     assert part.image.shape == (30, 50, 3)
     np.testing.assert_array_equal(part.boxes, [[0, 15, 10, 30]])
-    assert found(part.image, COLOURS[0]) == part.boxes[0].tolist()
+    assert colour_bounds(part.image, COLOURS[0]) == part.boxes[0].tolist()
     assert (part.image[:10] == 128).all()  # above the image
 
 
@@ -40,7 +40,7 @@ def test_a_window_outside_of_the_image_is_grey_without_boxes():
 
 @pytest.mark.parametrize(("min_visible", "kept"), [(0.4, 1), (0.6, 0)])
 def test_a_box_with_too_small_a_visible_part_is_dropped(min_visible, kept):
-    assert len(crop(view(), Window(20, 0, 40, 40), min_visible).boxes) == kept  # half of it is left
+    assert len(crop(view(), Window(20, 0, 40, 40), min_visible).boxes) == kept  # half of the box is visible
 
 
 def test_empty_and_reversed_boxes_are_dropped():
@@ -53,7 +53,7 @@ def test_empty_and_reversed_boxes_are_dropped():
 def test_mirroring_moves_boxes_like_pixels_and_twice_restores_them(mirror, expected):
     once = mirror(view())
     np.testing.assert_array_equal(once.boxes, [expected])
-    assert found(once.image, COLOURS[0]) == once.boxes[0].tolist()
+    assert colour_bounds(once.image, COLOURS[0]) == once.boxes[0].tolist()
     twice = mirror(once)
     np.testing.assert_array_equal(twice.image, view().image)
     np.testing.assert_array_equal(twice.boxes, view().boxes)
@@ -62,7 +62,7 @@ def test_mirroring_moves_boxes_like_pixels_and_twice_restores_them(mirror, expec
 def test_resizing_scales_boxes_like_pixels():
     larger = resize(view(), 120, 160)
     np.testing.assert_array_equal(larger.boxes, [[20, 20, 60, 100]])
-    np.testing.assert_allclose(found(larger.image, COLOURS[0]), larger.boxes[0], atol=2)
+    np.testing.assert_allclose(colour_bounds(larger.image, COLOURS[0]), larger.boxes[0], atol=2)
 
 
 def test_the_four_images_of_a_mosaic_meet_at_its_centre():
@@ -70,7 +70,7 @@ def test_the_four_images_of_a_mosaic_meet_at_its_centre():
     made = mosaic(views, 100, (40, 70))
     assert made.class_ids.tolist() == [0, 1, 2, 3]
     for box, colour in zip(made.boxes, COLOURS, strict=True):
-        np.testing.assert_allclose(found(made.image, colour), box, atol=2)
+        np.testing.assert_allclose(colour_bounds(made.image, colour), box, atol=2)
     assert (made.boxes[0, 2:4] <= (40, 70)).all()
     assert (made.boxes[3, 0:2] >= (40, 70)).all()
 
@@ -80,7 +80,7 @@ def test_random_views_keep_boxes_on_their_objects():
     for _ in range(50):
         part = random_view(rng, view(300, 200, (50, 25, 150, 125)), config)
         for box in part.boxes:
-            np.testing.assert_allclose(found(part.image, COLOURS[0]), box, atol=1.01)
+            np.testing.assert_allclose(colour_bounds(part.image, COLOURS[0]), box, atol=1.01)
 
 
 def test_neutral_colour_changes_leave_pixels_unchanged():

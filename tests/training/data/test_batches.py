@@ -1,3 +1,5 @@
+"""Training batches: order of the images, input sizes, and independence of threads."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +22,7 @@ def batches(rectangles, small_model, augmented=True, **settings):
     return Batches(read_set(rectangles, "train"), small_model.spec, Config.of(SETTINGS | settings), augmented)
 
 
-def same(first, second):
+def assert_same_batch(first, second):
     np.testing.assert_array_equal(first[0], second[0])
     for name in first[1]:
         np.testing.assert_array_equal(first[1][name], second[1][name])
@@ -33,8 +35,8 @@ def test_batches_do_not_depend_on_threads_or_the_first_step(rectangles, small_mo
     for first in (0, 5):
         streamed = list(stream_batches(made, first, made.steps, threads=threads))
         assert len(streamed) == made.steps - first
-        for one, other in zip(streamed, expected[first:], strict=True):
-            same((one[0].numpy(), {name: value.numpy() for name, value in one[1].items()}), other)
+        for batch, other in zip(streamed, expected[first:], strict=True):
+            assert_same_batch((batch[0].numpy(), {name: value.numpy() for name, value in batch[1].items()}), other)
 
 
 def test_another_seed_gives_other_batches(rectangles, small_model):
@@ -44,23 +46,23 @@ def test_another_seed_gives_other_batches(rectangles, small_model):
 
 def test_every_image_is_used_once_per_epoch(rectangles, small_model):
     made = batches(rectangles, small_model)
-    places = [made._index(place) for place in range(9 * 4)]
-    assert sorted(places) == sorted(list(range(9)) * 4)
-    assert places[:9] != places[9:18]
+    images = [made._index(position) for position in range(9 * 4)]
+    assert sorted(images) == sorted(list(range(9)) * 4)
+    assert images[:9] != images[9:18]
 
 
 def test_images_of_rare_classes_are_used_more_often_in_epochs_of_equal_length(rectangles, small_model):
     made = batches(rectangles, small_model, augmented=True, repeat_rare=1.0)
     common = replace(made.samples[0], labels=("red",), boxes=made.samples[0].boxes[:1], difficult=made.samples[0].difficult[:1])
     many = replace(made, samples=[*[common] * 80, *[replace(common, labels=("blue",))] * 20])
-    counts = np.bincount([many._index(place) for place in range(100 * 50)], minlength=100)
+    counts = np.bincount([many._index(position) for position in range(100 * 50)], minlength=100)
     assert counts.sum() == 100 * 50
     rare, frequent = counts[80:], counts[:80]
     assert rare.mean() / frequent.mean() == pytest.approx(np.sqrt(0.8 / 0.2), rel=0.02)
     assert set(frequent) <= set(range(34, 50))
-    assert [many._index(place) for place in range(100)] != [many._index(place) for place in range(100, 200)]
-    again = replace(many, samples=list(many.samples))
-    assert [again._index(place) for place in (7, 512, 4999)] == [many._index(place) for place in (7, 512, 4999)]
+    assert [many._index(position) for position in range(100)] != [many._index(position) for position in range(100, 200)]
+    copy = replace(many, samples=list(many.samples))
+    assert [copy._index(position) for position in (7, 512, 4999)] == [many._index(position) for position in (7, 512, 4999)]
 
 
 def test_input_sizes_follow_the_plan(rectangles, small_model):

@@ -1,4 +1,4 @@
-"""The contact sheet shows the training images, with boxes at the positions that the network learns."""
+"""The contact sheet shows the training images, with boxes at the positions of the training targets."""
 
 import numpy as np
 import pytest
@@ -27,37 +27,37 @@ def batches(rectangles, small_model):
 
 
 def test_the_sheet_has_the_images_of_the_first_batches(batches):
-    shown = list(first_examples(batches, 6))
+    examples = list(first_examples(batches, 6))
     pixels = np.concatenate([batches.batch(step)[0] for step in (0, 1)])
-    np.testing.assert_array_equal(np.stack([one.pixels for one in shown]), pixels[:6])
+    np.testing.assert_array_equal(np.stack([each.pixels for each in examples]), pixels[:6])
 
 
 def test_a_run_with_fewer_images_shows_all_of_them(batches):
-    shown = list(first_examples(batches, 256))
-    assert [len(one.pixels) for one in shown] == [32] * 24 + [64] * 24
-    assert contact_sheet(shown, ("red", "blue")).shape == (7 * (MIN_TILE + GAP) + GAP, 7 * (MIN_TILE + GAP) + GAP, 3)
+    examples = list(first_examples(batches, 256))
+    assert [len(each.pixels) for each in examples] == [32] * 24 + [64] * 24
+    assert contact_sheet(examples, ("red", "blue")).shape == (7 * (MIN_TILE + GAP) + GAP, 7 * (MIN_TILE + GAP) + GAP, 3)
 
 
-def test_boxes_are_drawn_where_the_network_learns_them():
+def test_boxes_are_drawn_at_the_positions_of_the_targets():
     left, right = example(64, ((8, 16, 24, 48), 0)), example(64, ((32, 8, 56, 24), 1), shade=90)
     sheet = contact_sheet([left, right], ("red", "blue")).astype(int)
     assert sheet.shape == (MIN_TILE + 2 * GAP, 2 * MIN_TILE + 3 * GAP, 3)
     scale = MIN_TILE / 64
-    for place, one in enumerate((left, right)):
-        offset = np.array([GAP + place * (MIN_TILE + GAP), GAP])
-        x0, y0, x1, y1 = (one.truth.boxes[0].reshape(2, 2) * scale + offset).round().astype(int).ravel()
-        colour = class_colour(place)
+    for position, drawn in enumerate((left, right)):
+        offset = np.array([GAP + position * (MIN_TILE + GAP), GAP])
+        x0, y0, x1, y1 = (drawn.truth.boxes[0].reshape(2, 2) * scale + offset).round().astype(int).ravel()
+        colour = class_colour(position)
         for x, y in ((x0, (y0 + y1) // 2), (x1 - 1, (y0 + y1) // 2), ((x0 + x1) // 2, y1 - 1)):
             assert np.abs(sheet[y - 1 : y + 2, x - 1 : x + 2] - colour).sum(axis=2).min() == 0
         inside = sheet[(y0 + y1) // 2, (x0 + x1) // 2]
         assert np.ptp(inside) == 0
-        assert inside[0] == one.pixels[0, 0, 0]
+        assert inside[0] == drawn.pixels[0, 0, 0]
 
 
 def test_images_of_different_sizes_and_without_boxes_fit_on_one_sheet():
     sheet = contact_sheet([example(600), example(32), example(500)], ())
     assert sheet.shape == (2 * (600 + GAP) + GAP, 2 * (600 + GAP) + GAP, 3)
-    assert tuple(sheet[GAP + 10, GAP + 600 + GAP + 10]) == (255, 255, 255)  # margin of the smaller image, which is centred in its square
+    assert tuple(sheet[GAP + 10, GAP + 600 + GAP + 10]) == (255, 255, 255)  # margin around the smaller image
 
 
 def test_a_sheet_has_a_maximum_size():

@@ -1,3 +1,5 @@
+"""Boxes of images whose EXIF orientation is not upright."""
+
 import io
 
 import numpy as np
@@ -10,7 +12,7 @@ from training.data.exif_orientation import ExifFrame
 
 
 def rotated_image_file(box, orientation, size=(48, 32)):
-    """A black image with a white box in the stored frame."""
+    """Encode a black image with a white box, in stored coordinates."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     x0, y0, x1, y1 = box
     pixels[y0:y1, x0:x1] = 255

@@ -96,7 +96,7 @@ def test_random_damage_never_causes_another_error(partial):
     assert refused > 200
 
 
-def test_what_is_written_is_read_back(partial):
+def test_written_labels_are_read_back(partial):
     labelled = {"sub/b": frozenset({"cat", 'a "quoted" dög'}), "a": frozenset()}
     folder = partial(labelled_text(labelled))
     assert read_labelled(folder) == labelled
@@ -104,21 +104,21 @@ def test_what_is_written_is_read_back(partial):
 
 
 def findings(folder, *image_sets, **options):
-    return {(each.kind, each.where) for each in check_dataset(folder, image_sets, **options).findings}
+    return {(finding.kind, finding.where) for finding in check_dataset(folder, image_sets, **options).findings}
 
 
 def test_the_check_reports_missing_names_and_unused_labels(partial):
-    folder = partial({"gone": ["dog"], "a": ["dog", "cow"], "c": ["Cat"], "sub/b": ["dog"]})  # sub/b has a box of a cat, which is fine
-    expected = {("labelled-name", "gone"), ("labelled-label", LABELLED_FILE.name), ("spelling", LABELLED_FILE.name)}
+    folder = partial({"missing": ["dog"], "a": ["dog", "cow"], "c": ["Cat"], "sub/b": ["dog"]})  # sub/b has a box of a cat, which is fine
+    expected = {("labelled-name", "missing"), ("labelled-label", LABELLED_FILE.name), ("spelling", LABELLED_FILE.name)}
     assert findings(folder) == expected
-    assert findings(folder, "train") == {("labelled-name", "gone"), ("spelling", LABELLED_FILE.name)}  # val may have a cow
+    assert findings(folder, "train") == {("labelled-name", "missing"), ("spelling", LABELLED_FILE.name)}  # val may have a cow
     assert ("unknown-label", LABELLED_FILE.name) in findings(folder, labels=["dog", "cat"])
 
 
 def test_the_check_reports_an_unreadable_file(partial):
-    (found,) = check_dataset(partial("{")).findings
-    assert (found.kind, found.severity) == ("labelled-file", "error")
-    assert "is not valid JSON" in found.detail
+    (finding,) = check_dataset(partial("{")).findings
+    assert (finding.kind, finding.severity) == ("labelled-file", "error")
+    assert "is not valid JSON" in finding.detail
 
 
 def test_a_repaired_copy_has_the_remaining_images_and_one_spelling(partial, tmp_path):

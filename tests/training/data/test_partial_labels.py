@@ -1,4 +1,4 @@
-"""Partially labelled images on their way from labelled.json to the targets: masks per cell, mosaics, cached features, validation loss."""
+"""Partially labelled images, from labelled.json to the targets: masks per cell, mosaics, cached features and validation loss."""
 
 import json
 import shutil
@@ -35,18 +35,18 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def partial(rectangles, tmp_path):
-    """The rectangles, every second image labelled for red only. One object of picture01 is difficult, one of picture03 is a crowd."""
+    """The rectangles, with every second image labelled for red only, a difficult object in picture01 and a crowd in picture03."""
     folder = tmp_path / "partial"
     shutil.copytree(rectangles, folder)
     write_labelled(folder, {name: ["red"] for name in RED_ONLY})
     for name, tag in (("picture01", "difficult"), ("picture03", "crowd")):
         path = folder / "Annotations" / f"{name}.xml"
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
-        thing = root.find("object")
-        thing.find("difficult").text = "0"
-        flag = thing.find(tag)
+        element = root.find("object")
+        element.find("difficult").text = "0"
+        flag = element.find(tag)
         if flag is None:
-            flag = ElementTree.SubElement(thing, tag)
+            flag = ElementTree.SubElement(element, tag)
         flag.text = "1"
         path.write_bytes(ElementTree.tostring(root))
     return folder
@@ -68,7 +68,7 @@ def made(small_model):
     return make
 
 
-def test_a_sample_knows_the_labels_that_are_exhaustive_in_its_image(partial):
+def test_a_sample_has_the_labels_that_are_complete_in_its_image(partial):
     labelled = {sample.name: sample.labelled for sample in read_set(partial, "train")}
     assert labelled == {name: frozenset({"red"}) if name in RED_ONLY else None for name in labelled}
 
@@ -116,20 +116,20 @@ def test_difficult_boxes_and_crowds_are_ignored_learned_or_background(partial, d
         truth = ground_truth(sample, ("blue", "red"), difficult)
         marked = sample.name in ("picture01", "picture03")
         assert len(truth.boxes) == len(sample.boxes) - (marked and not roles)
-        assert truth.roles.tolist() == [roles[sample.name] if marked and roles and place == 0 else 0 for place in range(len(truth.boxes))]
+        assert truth.roles.tolist() == [roles[sample.name] if marked and roles and index == 0 else 0 for index in range(len(truth.boxes))]
 
 
 def test_cached_features_come_with_the_same_targets(partial, made):
     batches, start = made(partial)
     cache = FeatureCache.create(start.model, frozen_layers(start.model.spec.network, "backbone"), batches)
-    kept = list(cache.stream(0, batches.steps, SILENT, lambda: False))
-    assert len(kept) == batches.steps == 6
-    for (_, targets), (_, streamed), step in zip(kept, stream_batches(batches, 0, batches.steps, threads=2), range(6), strict=True):
+    cached = list(cache.stream(0, batches.steps, SILENT, lambda: False))
+    assert len(cached) == batches.steps == 6
+    for (_, targets), (_, streamed), step in zip(cached, stream_batches(batches, 0, batches.steps, threads=2), range(6), strict=True):
         for name, expected in batches.batch(step)[1].items():
             np.testing.assert_array_equal(targets[name], expected)
             np.testing.assert_array_equal(streamed[name], expected)
-    assert any((targets["labelled"] == 0).any() for _, targets in kept)
-    assert any(targets["crowds"].any() for _, targets in kept)
+    assert any((targets["labelled"] == 0).any() for _, targets in cached)
+    assert any(targets["crowds"].any() for _, targets in cached)
 
 
 def test_the_key_of_cached_features_covers_labels_roles_and_the_option(partial, made):
@@ -164,16 +164,16 @@ def test_validation_loss_uses_the_masks_and_resuming_requires_the_same_labels(pa
 
 def test_the_loss_of_a_batch_is_that_of_the_labelled_classes(partial, made):
     batches, start = made(partial, augmented=False)
-    raw = np.zeros((3, 4, 4, 2, 7), np.float32)
-    raw[..., 5] = 1  # "blue" is the highest class of every prediction
+    logits = np.zeros((3, 4, 4, 2, 7), np.float32)
+    logits[..., 5] = 1  # "blue" is the highest class of every prediction
     losses = {}
-    for name, targets in (("partial", batches.batch(0)[1]), ("whole", whole(batches).batch(0)[1])):
-        terms = Loss(start.model.spec, batches.config)(raw, targets, 0)
+    for name, targets in (("partial", batches.batch(0)[1]), ("full", fully_labelled(batches).batch(0)[1])):
+        terms = Loss(start.model.spec, batches.config)(logits, targets, 0)
         losses[name] = {term: float(value) for term, value in terms.items()}
     for term, value in losses["partial"].items():
-        assert (value < losses["whole"][term]) if term == "no_object" else (value == losses["whole"][term]), term
+        assert (value < losses["full"][term]) if term == "no_object" else (value == losses["full"][term]), term
 
 
-def whole(batches):
-    """The same samples, labelled for every class."""
+def fully_labelled(batches):
+    """Return the batches with all classes labelled in every image."""
     return replace(batches, samples=[replace(sample, labelled=None) for sample in batches.samples])

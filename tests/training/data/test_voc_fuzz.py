@@ -15,7 +15,7 @@ from training.errors import DatasetError
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNT = 2000
-SENTINEL = "the sentinel's secret"
+SENTINEL = "content of a file outside"
 
 LABELIMG = """<annotation verified="yes">
 	<folder>photos</folder>
@@ -74,64 +74,64 @@ ENCODINGS = [
 ]
 
 
-def mutated(dice, out):
+def mutate(rng, out):
     """Return an annotation with one to four random faults or attacks."""
     text = LABELIMG
-    for _ in range(dice.randint(0, 2)):
-        text = dice.choice((_number, _name, _entity, _include, _element, _deep))(text, dice, out)
-    encoding = dice.choice(ENCODINGS) if dice.random() < 0.3 else "utf-8"
-    if dice.random() < 0.3:
-        text = f'<?xml version="1.0" encoding="{dice.choice((encoding, dice.choice(ENCODINGS)))}"?>{text}'
+    for _ in range(rng.randint(0, 2)):
+        text = rng.choice((_number, _name, _entity, _include, _element, _nesting))(text, rng, out)
+    encoding = rng.choice(ENCODINGS) if rng.random() < 0.3 else "utf-8"
+    if rng.random() < 0.3:
+        text = f'<?xml version="1.0" encoding="{rng.choice((encoding, rng.choice(ENCODINGS)))}"?>{text}'
     try:
         data = bytearray(text, encoding, errors="replace")
     except LookupError:
         data = bytearray(text, "utf-8")
-    for _ in range(dice.choice((0, 0, 1, 3, 12))):
-        place = dice.randrange(max(len(data), 1))
-        kind = dice.random()
+    for _ in range(rng.choice((0, 0, 1, 3, 12))):
+        position = rng.randrange(max(len(data), 1))
+        kind = rng.random()
         if kind < 0.5 and data:
-            data[place % len(data)] ^= 1 << dice.randrange(8)
+            data[position % len(data)] ^= 1 << rng.randrange(8)
         elif kind < 0.7:
-            del data[place : place + dice.randint(1, 40)]
+            del data[position : position + rng.randint(1, 40)]
         elif kind < 0.8:
-            del data[place:]
+            del data[position:]
         else:
-            data[place:place] = dice.choice(
+            data[position:position] = rng.choice(
                 [b"<", b">", b"&", b"&e;", b"&#0;", b"&#xFFFF;", b"]]>", b"<!--", b"\0", b"\xff\xfe", b"</annotation>"]
             )
     return bytes(data)
 
 
-def _number(text, dice, _):
-    corner = dice.choice(("xmin", "ymin", "xmax", "ymax", "width", "height", "difficult"))
-    head, found, tail = text.partition(f"<{corner}>")
-    return f"{head}{found}{dice.choice(NUMBERS)}<{tail.partition('<')[2]}" if found else text
+def _number(text, rng, _):
+    tag = rng.choice(("xmin", "ymin", "xmax", "ymax", "width", "height", "difficult"))
+    head, element, tail = text.partition(f"<{tag}>")
+    return f"{head}{element}{rng.choice(NUMBERS)}<{tail.partition('<')[2]}" if element else text
 
 
-def _name(text, dice, out):
-    tag = dice.choice(("filename", "filename", "path", "folder", "name"))
-    head, found, tail = text.partition(f"<{tag}>")
-    return f"{head}{found}{dice.choice(NAMES).format(out=out)}<{tail.partition('<')[2]}" if found else text
+def _name(text, rng, out):
+    tag = rng.choice(("filename", "filename", "path", "folder", "name"))
+    head, element, tail = text.partition(f"<{tag}>")
+    return f"{head}{element}{rng.choice(NAMES).format(out=out)}<{tail.partition('<')[2]}" if element else text
 
 
-def _entity(text, dice, out):
-    place = dice.choice(("raccoon", "photo.jpg", "<xmin>8"))
-    return dice.choice(ENTITIES).replace("{out}", str(out)) + text.replace(place, "&e;" if place != "<xmin>8" else "<xmin>&e;", 1)
+def _entity(text, rng, out):
+    replaced = rng.choice(("raccoon", "photo.jpg", "<xmin>8"))
+    return rng.choice(ENTITIES).replace("{out}", str(out)) + text.replace(replaced, "&e;" if replaced != "<xmin>8" else "<xmin>&e;", 1)
 
 
-def _include(text, dice, out):
-    return text.replace("<folder>", dice.choice(INCLUDES).replace("{out}", str(out)) + "<folder>", 1)
+def _include(text, rng, out):
+    return text.replace("<folder>", rng.choice(INCLUDES).replace("{out}", str(out)) + "<folder>", 1)
 
 
-def _element(text, dice, _):
+def _element(text, rng, _):
     lines = text.splitlines(keepends=True)
-    place = dice.randrange(len(lines))
-    lines[place : place + 1] = dice.choice(([], [lines[place]] * 2, [lines[place]] * 50, [lines[place].replace("<", "<x:", 1)]))
+    number = rng.randrange(len(lines))
+    lines[number : number + 1] = rng.choice(([], [lines[number]] * 2, [lines[number]] * 50, [lines[number].replace("<", "<x:", 1)]))
     return "".join(lines)
 
 
-def _deep(text, dice, _):
-    depth = dice.choice((10, 5000))
+def _nesting(text, rng, _):
+    depth = rng.choice((10, 5000))
     return text.replace("<segmented>", "<deep>" * depth + "</deep>" * depth + "<segmented>", 1)
 
 
@@ -147,7 +147,7 @@ from training.data.voc_reader import read_sample
 
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
-answers, refusals, outside = 0, [], []
+read, refusals, outside = 0, [], []
 for number in range(int(sys.argv[3])):
     try:
         sample = read_sample(folder, f"{number:04}")
@@ -155,47 +155,48 @@ for number in range(int(sys.argv[3])):
     except DatasetError as error:
         refusals.append(str(error))
     else:
-        answers += 1
+        read += 1
         if not sample.image_path.resolve().is_relative_to(folder.resolve()):
             outside.append(str(sample.image_path))
-found = check_dataset(folder)
-repair_dataset(found, Path(out))
-again = check_dataset(Path(out))
-texts = [finding.detail for finding in found.findings] + [label for label in found.spelling]
-print(json.dumps({"answers": answers, "refusals": refusals, "outside": outside, "opened": sorted(set(opened)), "texts": texts,
-                  "left": len(again.inspections), "errors": [finding.detail for finding in again.findings if finding.severity == "error"]}))
+check = check_dataset(folder)
+repair_dataset(check, Path(out))
+repaired = check_dataset(Path(out))
+texts = [finding.detail for finding in check.findings] + [label for label in check.spelling]
+errors = [finding.detail for finding in repaired.findings if finding.severity == "error"]
+print(json.dumps({"read": read, "refusals": refusals, "outside": outside, "opened": sorted(set(opened)), "texts": texts,
+                  "left": len(repaired.inspections), "errors": errors}))
 """
 
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory):
-    """A data set of damaged annotations, a folder outside of it that they refer to, and what another process read from them."""
-    place = tmp_path_factory.mktemp("fuzz")
-    folder, out = place / "data", place / "outside"
-    for each in (folder / "Annotations", folder / "JPEGImages", out):
-        each.mkdir(parents=True)
+    """The parent folder of a data set with damaged annotations, and the results of a process that read them."""
+    root = tmp_path_factory.mktemp("fuzz")
+    folder, out = root / "data", root / "outside"
+    for new_folder in (folder / "Annotations", folder / "JPEGImages", out):
+        new_folder.mkdir(parents=True)
     Image.new("RGB", (60, 40), "red").save(folder / "JPEGImages" / "photo.jpg")
     Image.new("RGB", (60, 40), "blue").save(out / "secret.jpg")
     (out / "secret.txt").write_text(SENTINEL)
     (out / "secret.dtd").write_text(f'<!ENTITY e "{SENTINEL}">')
-    dice = random.Random(2026)
+    rng = random.Random(2026)
     for number in range(COUNT):
-        (folder / "Annotations" / f"{number:04}.xml").write_bytes(mutated(dice, out))
+        (folder / "Annotations" / f"{number:04}.xml").write_bytes(mutate(rng, out))
     (out / "secret.xml").write_text(LABELIMG)
     (folder / "Annotations" / "0000.xml").unlink()
     (folder / "Annotations" / "0000.xml").symlink_to(out / "secret.xml")
     (folder / "Annotations" / "0001.xml").write_text(LABELIMG.replace("photo.jpg", "linked.jpg"))
     (folder / "JPEGImages" / "linked.jpg").symlink_to(out / "secret.jpg")
-    command = [sys.executable, "-c", READ_ALL, str(folder), str(place / "fixed"), str(COUNT)]
-    ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return place, json.loads(ended.stdout)
+    command = [sys.executable, "-c", READ_ALL, str(folder), str(root / "fixed"), str(COUNT)]
+    child = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr[-3000:]
+    return root, json.loads(child.stdout)
 
 
-def test_every_mutated_file_is_read_or_refused_with_a_sentence(fuzzed):
+def test_every_mutated_file_is_read_or_refused_with_a_message(fuzzed):
     _, result = fuzzed
-    assert result["answers"] + len(result["refusals"]) == COUNT
-    assert result["answers"] > COUNT / 5
+    assert result["read"] + len(result["refusals"]) == COUNT
+    assert result["read"] > COUNT / 5
     assert len(result["refusals"]) > COUNT / 5
     assert all(message.endswith(".") and "/data/" in message for message in result["refusals"])
     assert ["leads out of the folder" in message for message in result["refusals"][:3]] == [True, True, False]
@@ -203,12 +204,12 @@ def test_every_mutated_file_is_read_or_refused_with_a_sentence(fuzzed):
 
 
 def test_nothing_outside_the_folder_is_opened(fuzzed):
-    place, result = fuzzed
-    mine = [path for path in result["opened"] if path.startswith(str(place))]
-    allowed = (str(place / "data"), str(place / "fixed"), str(place / "."))
-    assert len(mine) > COUNT / 2
-    assert [path for path in mine if not path.startswith(allowed) or "outside" in path] == []
-    elsewhere = [path for path in result["opened"] if path not in mine]
+    root, result = fuzzed
+    inside = [path for path in result["opened"] if path.startswith(str(root))]
+    allowed = (str(root / "data"), str(root / "fixed"), str(root / "."))
+    assert len(inside) > COUNT / 2
+    assert [path for path in inside if not path.startswith(allowed) or "outside" in path] == []
+    elsewhere = [path for path in result["opened"] if path not in inside]
     assert [path for path in elsewhere if not path.endswith((".py", ".pyc", ".so")) and not path.isdecimal()] == []
     assert result["outside"] == []
 
@@ -226,7 +227,7 @@ def test_the_repaired_copy_has_no_errors(fuzzed):
 
 @pytest.fixture
 def read_one(make_dataset):
-    """(bytes or text) -> the sample of an annotation that has these."""
+    """(content) -> the sample of an annotation with this content."""
     folder = make_dataset({"a": []})
 
     def read(data):
@@ -284,8 +285,8 @@ def test_deeply_nested_and_long_files_are_refused(read_one):
     with pytest.raises(DatasetError, match="nested more than 20 levels deep"):
         read_one(LABELIMG.replace("<folder>", "<d>" * 200_000 + "</d>" * 200_000 + "<folder>"))
     assert len(read_one(LABELIMG.replace("<folder>", "<d>" * 18 + "</d>" * 18 + "<folder>")).boxes) == 2
-    one = LABELIMG[LABELIMG.index("<object>") : LABELIMG.index("</object>") + 9]
-    assert len(read_one(LABELIMG.replace("<folder>", one * 5000 + "<folder>")).boxes) == 5002
+    element = LABELIMG[LABELIMG.index("<object>") : LABELIMG.index("</object>") + 9]
+    assert len(read_one(LABELIMG.replace("<folder>", element * 5000 + "<folder>")).boxes) == 5002
     with pytest.raises(DatasetError, match=r"the annotation has \d+ bytes; at most"):
         read_one(LABELIMG + " " * 8 * 2**20)
 

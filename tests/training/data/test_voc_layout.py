@@ -32,7 +32,7 @@ def test_labelimg_layout_has_annotations_next_to_images(tmp_path, annotated, sav
         save_image(tmp_path / name, seed)
         stem = name.rpartition(".")[0]
         (tmp_path / f"{stem}.xml").write_text(annotated(DOG, filename=name))
-    (tmp_path / "._IMG_2.xml").write_bytes(b"\x00\x05\x16\x07")  # what macOS puts into archives
+    (tmp_path / "._IMG_2.xml").write_bytes(b"\x00\x05\x16\x07")  # a metadata file that macOS adds to archives
     assert image_sets(tmp_path) == ("all",)
     samples = read_set(tmp_path, "all")
     assert [(sample.name, sample.image_path.name) for sample in samples] == [
@@ -127,7 +127,7 @@ def test_an_undecodable_file_name_gives_a_printable_message(tmp_path):
 
 
 @pytest.fixture
-def secret(tmp_path, save_image):
+def outside_folder(tmp_path, save_image):
     """A folder outside of the data set with an image, an annotation and a list."""
     folder = tmp_path / "outside"
     save_image(folder / "a.jpg", 99)
@@ -137,20 +137,20 @@ def secret(tmp_path, save_image):
 
 
 @pytest.mark.parametrize(
-    ("place", "target"),
+    ("link", "target"),
     [("Annotations/a.xml", "a.xml"), ("JPEGImages/a.jpg", "a.jpg"), ("ImageSets/Main/train.txt", "train.txt")],
 )
-def test_links_out_of_the_folder_are_refused(make_dataset, secret, place, target):
+def test_links_out_of_the_folder_are_refused(make_dataset, outside_folder, link, target):
     folder = make_dataset({"a": DOG}, {"train": ["a"]})
-    (folder / place).unlink()
-    (folder / place).symlink_to(secret / target)
+    (folder / link).unlink()
+    (folder / link).symlink_to(outside_folder / target)
     with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
         read_set(folder, "train")
 
 
-def test_a_linked_folder_outside_of_the_data_set_is_refused(make_dataset, secret):
+def test_a_linked_folder_outside_of_the_data_set_is_refused(make_dataset, outside_folder):
     folder = make_dataset({"b": DOG}, {"train": ["outside/a"]})
-    (folder / "Annotations" / "outside").symlink_to(secret)
+    (folder / "Annotations" / "outside").symlink_to(outside_folder)
     with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
         read_set(folder, "train")
     assert image_names(folder, "all") == ["b"]
@@ -180,10 +180,10 @@ def test_circular_links_pipes_and_folders_are_not_files(make_dataset):
 
 
 @pytest.mark.parametrize("filename", ["../outside/a.jpg", "{}/outside/a.jpg", "..\\outside\\a.jpg", "..", ".", "/", "x" * 300, "a.jpg/"])
-def test_a_filename_cannot_lead_out_of_the_folder(make_dataset, annotated, secret, filename):
+def test_a_filename_cannot_lead_out_of_the_folder(make_dataset, annotated, outside_folder, filename):
     folder = make_dataset({"b": DOG})
     (folder / "JPEGImages" / "b.jpg").unlink()
-    (folder / "Annotations" / "b.xml").write_text(annotated(DOG, filename=filename.format(secret.parent)))
+    (folder / "Annotations" / "b.xml").write_text(annotated(DOG, filename=filename.format(outside_folder.parent)))
     with pytest.raises(DatasetError, match=r"b\.xml: its image is in none of"):
         read_sample(folder, "b")
 

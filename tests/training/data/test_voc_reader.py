@@ -1,3 +1,5 @@
+"""VOC annotations and image sets: coordinates, flags and refused files."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -87,16 +89,16 @@ def test_real_data_sets_are_read(shared):
     assert sum(len(sample.boxes) for sample in read_set(shared / "data" / "coco128", "train")) == 452
 
 
-@pytest.mark.parametrize(("written", "meant"), [("1", True), ("True", True), (" 0 ", False), ("false", False), ("", False)])
-def test_every_spelling_of_the_difficult_flag_is_read(dataset, written, meant):
-    (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult=written))
-    assert read_annotation(dataset, "a").difficult.tolist() == [meant]
+@pytest.mark.parametrize(("text", "expected"), [("1", True), ("True", True), (" 0 ", False), ("false", False), ("", False)])
+def test_every_spelling_of_the_difficult_flag_is_read(dataset, text, expected):
+    (dataset / "Annotations" / "a.xml").write_text(ANNOTATION.format(filename="a.jpg", difficult=text))
+    assert read_annotation(dataset, "a").difficult.tolist() == [expected]
 
 
-@pytest.mark.parametrize(("written", "difficult", "crowd"), [("0", True, True), ("1", True, True), (None, False, False)])
-def test_a_crowd_is_always_difficult(dataset, written, difficult, crowd):
-    text = ANNOTATION.format(filename="a.jpg", difficult=written or 0)
-    (dataset / "Annotations" / "a.xml").write_text(text.replace("<bndbox>", "<crowd>1</crowd><bndbox>") if written else text)
+@pytest.mark.parametrize(("flag", "difficult", "crowd"), [("0", True, True), ("1", True, True), (None, False, False)])
+def test_a_crowd_is_always_difficult(dataset, flag, difficult, crowd):
+    text = ANNOTATION.format(filename="a.jpg", difficult=flag or 0)
+    (dataset / "Annotations" / "a.xml").write_text(text.replace("<bndbox>", "<crowd>1</crowd><bndbox>") if flag else text)
     annotation = read_annotation(dataset, "a")
     assert (annotation.difficult.tolist(), annotation.crowd.tolist()) == ([difficult], [crowd])
 

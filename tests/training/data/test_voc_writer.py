@@ -1,3 +1,5 @@
+"""Writing of VOC annotations and data sets: round trips, and failures that leave no folder."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,11 +10,11 @@ from training.data.voc_writer import annotation_xml, new_dataset
 from training.errors import DatasetError
 
 LABELS = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Cn")), min_size=1, max_size=12).filter(lambda text: text.strip() == text)
-WHOLE_BATCH = st.integers(-2000, 60_000)
-BROKEN = st.floats(-2000, 9000, width=32)
+INTEGERS = st.integers(-2000, 60_000)
+FRACTIONS = st.floats(-2000, 9000, width=32)
 
 
-def written_and_read(folder, boxes, labels, difficult):
+def write_and_read(folder, boxes, labels, difficult):
     xml = annotation_xml("a.jpg", (640, 480), boxes, labels, difficult=difficult)
     (folder / "a.xml").write_bytes(xml)
     return read_annotation(folder, "a")
@@ -22,39 +24,43 @@ def objects(numbers):
     return st.lists(st.tuples(st.tuples(*[numbers] * 4), LABELS, st.booleans()), max_size=5)
 
 
-def parts(things):
-    boxes = np.array([box for box, _, _ in things], np.float32).reshape(-1, 4)
-    return boxes, [label for _, label, _ in things], np.array([hard for _, _, hard in things], np.bool_)
+def to_arrays(annotated_objects):
+    boxes = np.array([box for box, _, _ in annotated_objects], np.float32).reshape(-1, 4)
+    return (
+        boxes,
+        [label for _, label, _ in annotated_objects],
+        np.array([is_difficult for _, _, is_difficult in annotated_objects], np.bool_),
+    )
 
 
-@given(objects(WHOLE_BATCH))
-def test_integer_boxes_survive_a_round_trip_exactly(tmp_path_factory, things):
-    boxes, labels, difficult = parts(things)
-    read = written_and_read(tmp_path_factory.mktemp("there"), boxes, labels, difficult)
-    np.testing.assert_array_equal(read.boxes, boxes)
-    assert list(read.labels) == labels
-    np.testing.assert_array_equal(read.difficult, difficult)
-    assert (read.size, read.filename) == ((640, 480), "a.jpg")
+@given(objects(INTEGERS))
+def test_integer_boxes_survive_a_round_trip_exactly(tmp_path_factory, annotated_objects):
+    boxes, labels, difficult = to_arrays(annotated_objects)
+    annotation = write_and_read(tmp_path_factory.mktemp("written"), boxes, labels, difficult)
+    np.testing.assert_array_equal(annotation.boxes, boxes)
+    assert list(annotation.labels) == labels
+    np.testing.assert_array_equal(annotation.difficult, difficult)
+    assert (annotation.size, annotation.filename) == ((640, 480), "a.jpg")
 
 
-@given(objects(BROKEN))
-def test_fractional_boxes_survive_a_round_trip_to_a_thousandth(tmp_path_factory, things):
-    boxes, labels, difficult = parts(things)
-    read = written_and_read(tmp_path_factory.mktemp("there"), boxes, labels, difficult)
-    np.testing.assert_allclose(read.boxes, boxes, atol=1e-3, rtol=0)
+@given(objects(FRACTIONS))
+def test_fractional_boxes_survive_a_round_trip_to_a_thousandth(tmp_path_factory, annotated_objects):
+    boxes, labels, difficult = to_arrays(annotated_objects)
+    annotation = write_and_read(tmp_path_factory.mktemp("written"), boxes, labels, difficult)
+    np.testing.assert_allclose(annotation.boxes, boxes, atol=1e-3, rtol=0)
 
 
 def test_the_file_counts_from_one_and_includes_the_last_pixel(tmp_path):
     (tmp_path / "a.xml").write_bytes(annotation_xml("a.jpg", (30, 40), np.array([[0, 1, 30, 40]], np.float32), ["dog"]))
     root = parse_annotation(tmp_path / "a.xml")
-    assert [root.findtext(f"object/bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")] == ["1", "2", "30", "40"]
+    assert [root.findtext(f"object/bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")] == ["1", "2", "30", "40"]
 
 
 def test_a_real_annotation_survives_a_round_trip(shared, tmp_path):
     for sample in read_set(shared / "data" / "bccd", "val"):
-        read = written_and_read(tmp_path, sample.boxes, sample.labels, sample.difficult)
-        np.testing.assert_array_equal(read.boxes, sample.boxes)
-        assert read.labels == sample.labels
+        annotation = write_and_read(tmp_path, sample.boxes, sample.labels, sample.difficult)
+        np.testing.assert_array_equal(annotation.boxes, sample.boxes)
+        assert annotation.labels == sample.labels
 
 
 @pytest.mark.parametrize("label", ["", "  ", "a\x00b", "a\x0bb", "\ud800", "\ufffe"])
@@ -65,7 +71,7 @@ def test_labels_that_xml_cannot_hold_are_refused(label):
 
 
 def test_whitespace_around_a_label_is_removed(tmp_path):
-    assert written_and_read(tmp_path, np.zeros((1, 4), np.float32), [" traffic light "], None).labels == ("traffic light",)
+    assert write_and_read(tmp_path, np.zeros((1, 4), np.float32), [" traffic light "], None).labels == ("traffic light",)
 
 
 def test_a_new_data_set_appears_when_it_is_complete(tmp_path, save_image):
@@ -101,16 +107,16 @@ def test_existing_files_and_folders_are_not_overwritten(tmp_path, kind):
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
+def test_a_folder_that_is_created_during_the_writing_is_not_replaced(tmp_path):
     out = tmp_path / "set"
 
-    def overtaken():
+    def write_into_taken_folder():
         with new_dataset(out):
             out.mkdir()
             (out / "mine").touch()
 
     with pytest.raises(DatasetError, match="exists already"):
-        overtaken()
+        write_into_taken_folder()
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert [path.name for path in out.iterdir()] == ["mine"]
 

@@ -14,16 +14,16 @@ from training.events import Events
 DOG = ("dog", 1, 1, 30, 40)
 
 
-def kinds(check):
+def count_by_kind(check):
     return {kind: count for kind in FINDING_KINDS if (count := sum(each.count for each in check.findings if each.kind == kind))}
 
 
 def test_a_correct_data_set_has_no_findings(make_dataset):
-    found = check_dataset(make_dataset({"a": [DOG], "b": [DOG, ("cat", 31, 1, 60, 40)]}, {"train": ["a"], "val": ["b"]}))
-    assert kinds(found) == {}
-    assert (found.errors, found.warnings) == (0, 0)
-    assert found.boxes_by_label("val") == Counter({"dog": 1, "cat": 1})
-    assert [sample.image_path.name for sample in found.samples("train")] == ["a.jpg"]
+    check = check_dataset(make_dataset({"a": [DOG], "b": [DOG, ("cat", 31, 1, 60, 40)]}, {"train": ["a"], "val": ["b"]}))
+    assert count_by_kind(check) == {}
+    assert (check.errors, check.warnings) == (0, 0)
+    assert check.boxes_by_label("val") == Counter({"dog": 1, "cat": 1})
+    assert [sample.image_path.name for sample in check.samples("train")] == ["a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_a_correct_data_set_has_no_findings(make_dataset):
     ],
 )
 def test_problems_of_boxes_are_findings(make_dataset, objects, expected):
-    assert kinds(check_dataset(make_dataset({"a": objects}))) == expected
+    assert count_by_kind(check_dataset(make_dataset({"a": objects}))) == expected
 
 
 def test_a_finding_quotes_the_file_and_the_numbers_in_it(make_dataset):
-    found = check_dataset(make_dataset({"a": [DOG, ("dog", 0, 5, 20, 41.5), ("dog", 2, 5, 20, 42)]}))
-    assert [(each.kind, each.where, each.count, each.detail) for each in found.findings] == [
+    check = check_dataset(make_dataset({"a": [DOG, ("dog", 0, 5, 20, 41.5), ("dog", 2, 5, 20, 42)]}))
+    assert [(finding.kind, finding.where, finding.count, finding.detail) for finding in check.findings] == [
         ("outside", "a", 2, "dog at xmin 0, ymin 5, xmax 20, ymax 41.5 and 1 more.")
     ]
 
@@ -66,11 +66,11 @@ def test_missing_and_unreadable_files_are_findings(make_dataset):
     (folder / "JPEGImages" / "d.jpg").write_bytes(b"")
     (folder / "JPEGImages" / "e.jpg").write_bytes((folder / "JPEGImages" / "e.jpg").read_bytes()[:-400])
     (folder / "JPEGImages" / "f.jpg").write_text("<html>404</html>")
-    found = check_dataset(folder)
-    assert kinds(found) == {"annotation": 2, "photo": 4}
-    assert [each.where for each in found.findings] == list("abcdef")
-    assert all(f"{each.where}." in each.detail for each in found.findings)
-    assert len(found.samples("train")) == 1
+    check = check_dataset(folder)
+    assert count_by_kind(check) == {"annotation": 2, "photo": 4}
+    assert [each.where for each in check.findings] == list("abcdef")
+    assert all(f"{each.where}." in each.detail for each in check.findings)
+    assert len(check.samples("train")) == 1
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_missing_and_unreadable_files_are_findings(make_dataset):
 def test_the_size_in_the_xml_is_compared_with_the_image(make_dataset, annotated, annotated_size, expected):
     folder = make_dataset({"a": [DOG]})
     (folder / "Annotations" / "a.xml").write_text(annotated([DOG], size=annotated_size))
-    assert kinds(check_dataset(folder)) == expected
+    assert count_by_kind(check_dataset(folder)) == expected
 
 
 def exif(orientation):
@@ -105,31 +105,31 @@ def test_problems_of_rotated_images_are_findings(make_dataset, annotated, save_i
     folder = make_dataset({"a": []})
     save_image(folder / "JPEGImages" / "a.jpg", 1, stored, exif=exif(orientation))
     (folder / "Annotations" / "a.xml").write_text(annotated([("dog", 3, 3, 20, 30)], size=annotated_size))
-    assert kinds(check_dataset(folder)) == expected
+    assert count_by_kind(check_dataset(folder)) == expected
 
 
 def test_the_most_frequent_spelling_of_a_label_is_correct(make_dataset):
     names = ("raccoon", "Raccoon", "raccoon", " RACCOON ", "traffic light", "Traffic  Light")
-    found = check_dataset(make_dataset({f"a{index}": [(name, 1, 1, 30, 40)] for index, name in enumerate(names)}))
-    assert kinds(found) == {"spelling": 3}
-    assert found.boxes_by_label("all") == Counter(
+    check = check_dataset(make_dataset({f"a{index}": [(name, 1, 1, 30, 40)] for index, name in enumerate(names)}))
+    assert count_by_kind(check) == {"spelling": 3}
+    assert check.boxes_by_label("all") == Counter(
         {"raccoon": 4, "Traffic  Light": 2}
     )  # equally frequent spellings: the first in alphabetical order
 
 
 def test_allowed_labels_decide_the_spelling_and_what_is_unknown(make_dataset):
     folder = make_dataset({"a": [("raccoon", 1, 1, 30, 40)], "b": [("raccoon", 1, 1, 20, 20), ("racoon", 1, 1, 30, 40)]})
-    found = check_dataset(folder, labels=("Raccoon", "fox"))
-    assert kinds(found) == {"spelling": 2, "unknown-label": 1}
-    (unknown,) = (each for each in found.findings if each.kind == "unknown-label")
+    check = check_dataset(folder, labels=("Raccoon", "fox"))
+    assert count_by_kind(check) == {"spelling": 2, "unknown-label": 1}
+    (unknown,) = (each for each in check.findings if each.kind == "unknown-label")
     assert (unknown.where, unknown.detail) == ("b", "'racoon' is not among the allowed labels: Raccoon, fox.")
 
 
 def test_names_listed_twice_or_in_two_sets_are_findings(make_dataset):
     sets = {"train": ["a", "b", "a"], "val": ["b", "c"], "trainval": ["a", "b", "c"], "test": ["c"]}
-    found = check_dataset(make_dataset({name: [DOG] for name in "abc"}, sets))
-    assert kinds(found) == {"listed-twice": 1, "shared-name": 2}
-    assert [(each.where, each.detail) for each in found.findings if each.kind == "shared-name"] == [
+    check = check_dataset(make_dataset({name: [DOG] for name in "abc"}, sets))
+    assert count_by_kind(check) == {"listed-twice": 1, "shared-name": 2}
+    assert [(each.where, each.detail) for each in check.findings if each.kind == "shared-name"] == [
         ("b", "is in train and in val."),
         ("c", "is in val and in test."),
     ]
@@ -140,9 +140,9 @@ def test_identical_images_are_an_error_across_sets(make_dataset):
     images = folder / "JPEGImages"
     (images / "b.jpg").write_bytes((images / "a.jpg").read_bytes())
     (images / "d.jpg").write_bytes((images / "c.jpg").read_bytes())
-    found = check_dataset(folder)
-    assert kinds(found) == {"same-photo": 1, "shared-photo": 1}
-    assert {each.detail for each in found.findings} == {
+    check = check_dataset(folder)
+    assert count_by_kind(check) == {"same-photo": 1, "shared-photo": 1}
+    assert {each.detail for each in check.findings} == {
         "identical files: a (Train); b (Train).",
         "identical files: c (Train); d (Validation).",
     }
@@ -151,9 +151,9 @@ def test_identical_images_are_an_error_across_sets(make_dataset):
 def test_unlisted_files_are_findings_only_if_all_sets_are_checked(make_dataset, save_image):
     folder = make_dataset({name: [DOG] for name in "abc"}, {"train": ["a"], "val": ["b"]})
     save_image(folder / "JPEGImages" / "lonely.png", 9)
-    found = check_dataset(folder)
-    assert {(each.kind, each.where) for each in found.findings} == {("unlisted", "c"), ("unannotated", "JPEGImages/lonely.png")}
-    assert kinds(check_dataset(folder, ["train"])) == {}
+    check = check_dataset(folder)
+    assert {(each.kind, each.where) for each in check.findings} == {("unlisted", "c"), ("unannotated", "JPEGImages/lonely.png")}
+    assert count_by_kind(check_dataset(folder, ["train"])) == {}
     assert list(check_dataset(folder, ["train"]).inspections) == ["a"]
 
 
@@ -183,17 +183,17 @@ def test_corrected_boxes_of_a_rotated_image_enclose_the_same_pixels(make_dataset
     Image.fromarray(pixels).save(folder / "JPEGImages" / "a.png", exif=exif(6))
     (folder / "Annotations" / "a.xml").write_text(annotated([("dog", 5, 10, 17, 31)], size=(40, 60), filename="a.png"))
     (sample,) = check_dataset(folder).samples("all")
-    upright = np.rot90(pixels[..., 0], -1)  # 6: to be turned clockwise
+    upright = np.rot90(pixels[..., 0], -1)  # orientation 6: rotate clockwise to display
     rows, columns = np.nonzero(upright)
     np.testing.assert_array_equal(sample.boxes, [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
 
 
 def test_real_data_sets_have_the_known_findings(shared):
-    found = {name: check_dataset(shared / "data" / name) for name in ("raccoon", "bccd", "coco128")}
-    assert kinds(found["raccoon"]) == {"shared-photo": 1, "same-photo": 3}
-    assert kinds(found["bccd"]) == {"empty": 2}
-    assert kinds(found["coco128"]) == {"no-box": 31}
-    assert {each.detail for each in found["bccd"].findings} == {
+    checks = {name: check_dataset(shared / "data" / name) for name in ("raccoon", "bccd", "coco128")}
+    assert count_by_kind(checks["raccoon"]) == {"shared-photo": 1, "same-photo": 3}
+    assert count_by_kind(checks["bccd"]) == {"empty": 2}
+    assert count_by_kind(checks["coco128"]) == {"no-box": 31}
+    assert {each.detail for each in checks["bccd"].findings} == {
         "RBC at xmin 181, ymin 329, xmax 181, ymax 329.",
         "RBC at xmin 504, ymin 337, xmax 504, ymax 337.",
     }

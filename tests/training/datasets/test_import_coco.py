@@ -23,16 +23,18 @@ def coco_of(samples, sizes):
     ]
     annotations = [
         {
-            "id": 100 * number + place,
+            "id": 100 * number + index,
             "image_id": number,
             "category_id": 10 + labels.index(label),
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "area": (x1 - x0) * (y1 - y0),
             "segmentation": [],
-            "iscrowd": int(hard),
+            "iscrowd": int(difficult),
         }
         for number, sample in enumerate(samples, 1)
-        for place, ((x0, y0, x1, y1), label, hard) in enumerate(zip(sample.boxes.tolist(), sample.labels, sample.difficult, strict=True))
+        for index, ((x0, y0, x1, y1), label, difficult) in enumerate(
+            zip(sample.boxes.tolist(), sample.labels, sample.difficult, strict=True)
+        )
     ]
     categories = [{"id": 10 + index, "name": label, "supercategory": "none"} for index, label in enumerate(labels)]
     return {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
@@ -59,15 +61,15 @@ def test_real_samples_survive_conversion_exactly(shared, tmp_path):
 
 
 @pytest.fixture
-def small(tmp_path, save_image):
-    """Two images, one of them in a subfolder; a crowd, a box with fractional coordinates, and a missing image."""
+def coco(tmp_path, save_image):
+    """A COCO file with two images, one of them in a subfolder, a crowd, a box with fractional coordinates, and a missing image."""
     save_image(tmp_path / "photos" / "a.jpg", 1)
     save_image(tmp_path / "photos" / "sub" / "b.v1.png", 2)
     return {
         "images": [
             {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40},
             {"id": 2, "file_name": "sub/b.v1.png"},
-            {"id": 3, "file_name": "gone.jpg", "width": 60, "height": 40},
+            {"id": 3, "file_name": "missing.jpg", "width": 60, "height": 40},
         ],
         "annotations": [
             {"image_id": 1, "category_id": 7, "bbox": [10.28, 5.5, 20.123, 30.25]},
@@ -78,11 +80,11 @@ def small(tmp_path, save_image):
     }
 
 
-def test_fractions_crowds_and_subfolders_are_imported_and_missing_images_reported(small, tmp_path):
-    summary, notes = imported(tmp_path, small, tmp_path / "photos")
+def test_fractions_crowds_and_subfolders_are_imported_and_missing_images_reported(coco, tmp_path):
+    summary, notes = imported(tmp_path, coco, tmp_path / "photos")
     assert (summary, notes) == (
         ImportSummary({"train": 2}, 2, ("traffic light",)),
-        ("1 image named in the file but missing, such as gone.jpg: skipped.",),
+        ("1 image named in the file but missing, such as missing.jpg: skipped.",),
     )
     assert image_sets(tmp_path / "made") == ("train",)
     first, second = read_set(tmp_path / "made", "train")
@@ -93,10 +95,10 @@ def test_fractions_crowds_and_subfolders_are_imported_and_missing_images_reporte
 
 
 @pytest.mark.parametrize("file_name", ["/content/data/a.jpg", "..\\..\\a.jpg", "C:\\photos\\a.jpg", "../outside/a.jpg"])
-def test_only_the_last_part_of_an_outside_file_name_is_used(small, tmp_path, save_image, file_name):
+def test_only_the_last_part_of_an_outside_file_name_is_used(coco, tmp_path, save_image, file_name):
     outside = save_image(tmp_path / "outside" / "a.jpg", 9)
-    small["images"][0]["file_name"] = file_name
-    imported(tmp_path, small, tmp_path / "photos")
+    coco["images"][0]["file_name"] = file_name
+    imported(tmp_path, coco, tmp_path / "photos")
     copy = read_set(tmp_path / "made", "train")[0].image_path
     assert copy.read_bytes() == (tmp_path / "photos" / "a.jpg").read_bytes() != outside.read_bytes()
 
@@ -117,27 +119,27 @@ def test_only_the_last_part_of_an_outside_file_name_is_used(small, tmp_path, sav
         (lambda file: file.update(images=[], annotations=[]), "none of its 0 images"),
     ],
 )
-def test_errors_name_what_is_wrong_in_the_file(small, tmp_path, change, message):
-    change(small)
+def test_errors_name_the_invalid_field(coco, tmp_path, change, message):
+    change(coco)
     with pytest.raises(DatasetError, match=message):
-        imported(tmp_path, small, tmp_path / "photos")
+        imported(tmp_path, coco, tmp_path / "photos")
     assert not (tmp_path / "made").exists()
 
 
-def test_an_image_linked_from_outside_is_refused(small, tmp_path, save_image):
+def test_an_image_linked_from_outside_is_refused(coco, tmp_path, save_image):
     (tmp_path / "photos" / "a.jpg").unlink()
     (tmp_path / "photos" / "a.jpg").symlink_to(save_image(tmp_path / "outside.jpg", 9))
     with pytest.raises(DatasetError, match="link that leads out"):
-        imported(tmp_path, small, tmp_path / "photos")
+        imported(tmp_path, coco, tmp_path / "photos")
 
 
-def test_mutated_files_are_read_or_refused(small, tmp_path):
-    dice, sound, refused = random.Random(5), json.dumps(small).encode(), 0
+def test_mutated_files_are_read_or_refused(coco, tmp_path):
+    rng, valid, refused = random.Random(5), json.dumps(coco).encode(), 0
     for number in range(300):
-        body = bytearray(sound)
-        for _ in range(dice.randint(1, 4)):
-            place = dice.randrange(len(body))
-            body[place : place + dice.randint(0, 3)] = dice.choice(
+        body = bytearray(valid)
+        for _ in range(rng.randint(1, 4)):
+            position = rng.randrange(len(body))
+            body[position : position + rng.randint(0, 3)] = rng.choice(
                 [b"", b"-", b"9", b"[", b"}", b'"', b"null", b"1e400", b"\xff", b"[" * 5000]
             )
         (tmp_path / "mutated.json").write_bytes(bytes(body))

@@ -47,9 +47,9 @@ def test_real_samples_survive_conversion_to_a_thousandth(shared, tmp_path):
     for sample in samples:
         width, height = read_annotation(folder, sample.name).size
         (tmp_path / "yolo" / "images" / sample.image_path.name).write_bytes(sample.image_path.read_bytes())
-        shares = box_xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / [width, height, width, height]
+        fractions = box_xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / [width, height, width, height]
         rows = [
-            f"{names.index(label)} {' '.join(f'{part:.8f}' for part in row)}\n" for label, row in zip(sample.labels, shares, strict=True)
+            f"{names.index(label)} {' '.join(f'{part:.8f}' for part in row)}\n" for label, row in zip(sample.labels, fractions, strict=True)
         ]
         (tmp_path / "yolo" / "labels" / f"{sample.name}.txt").write_text("".join(rows))
     assert imported(tmp_path / "yolo") == ImportSummary({"train": 87}, 1138, tuple(names))

@@ -1,4 +1,4 @@
-"""Layouts and quirks of data sets from public tools and bug reports: what is imported, and what is refused with which advice."""
+"""Data sets as public tools and bug reports have them: what is imported, and what is refused with which advice."""
 
 import json
 from dataclasses import dataclass, field
@@ -381,7 +381,7 @@ def write_files(root, files, save_image):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_every_yolo_layout_is_imported(tmp_path, save_image, layout):
+def test_every_yolo_layout_is_imported_or_refused_with_advice(tmp_path, save_image, layout):
     root = tmp_path / "source"
     write_files(root, layout.files, save_image)
     if layout.error:
@@ -394,10 +394,6 @@ def test_every_yolo_layout_is_imported(tmp_path, save_image, layout):
     assert (summary.images_by_set, summary.boxes) == (layout.sets, layout.boxes)
     for part, note in zip(layout.notes, dataset.notes, strict=True):
         assert part in note
-
-
-def test_there_are_at_least_40_layouts():
-    assert len(LAYOUTS) >= 40
 
 
 def test_linked_folders_are_named(tmp_path, save_image):
@@ -447,13 +443,13 @@ def test_text_in_utf_16_gets_advice(tmp_path, save_image, path):
         read_yolo(tmp_path, image_set="train")
 
 
-def coco(tmp_path, save_image, annotation, *, place="instances.json", path="a.jpg", mark=b"", **image):
+def coco(tmp_path, save_image, annotation, *, place="instances.json", path="a.jpg", byte_order_mark=b"", **image):
     save_image(tmp_path / path, 1)
     entry = {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40} | image
     content = {"images": [entry], "annotations": [{"image_id": 1, "category_id": 1} | annotation], "categories": [{"id": 1, "name": "dog"}]}
     annotations = tmp_path / place
     annotations.parent.mkdir(parents=True, exist_ok=True)
-    annotations.write_bytes(mark + json.dumps(content).encode())
+    annotations.write_bytes(byte_order_mark + json.dumps(content).encode())
     return annotations
 
 
@@ -464,7 +460,7 @@ TRIANGLE = [[1, 2, 5, 2, 5, 8]]
     ("annotation", "options", "boxes"),
     [
         ({"bbox": [10, 5, 20, 30]}, {}, [[10, 5, 30, 35]]),
-        ({"bbox": [10, 5, 20, 30]}, {"mark": b"\xef\xbb\xbf"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"byte_order_mark": b"\xef\xbb\xbf"}, [[10, 5, 30, 35]]),
         ({"bbox": [10, 5, 20, 30]}, {"width": None, "height": None}, [[10, 5, 30, 35]]),
         ({"segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
         ({"bbox": [], "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
@@ -486,7 +482,7 @@ TRIANGLE = [[1, 2, 5, 2, 5, 8]]
         ),
     ],
 )
-def test_coco_quirks(tmp_path, save_image, annotation, options, boxes):
+def test_unusual_coco_annotations_are_imported(tmp_path, save_image, annotation, options, boxes):
     dataset = read_coco(coco(tmp_path, save_image, annotation, **options), None, image_set="train")
     np.testing.assert_allclose(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4), atol=1e-5)
     assert dataset.images[0].size == (60, 40)
@@ -515,7 +511,7 @@ def test_a_missing_coco_image_is_named(tmp_path, save_image):
         ("", "the file is empty"),
     ],
 )
-def test_other_json_is_no_coco_file(tmp_path, text, message):
+def test_other_json_is_refused_with_the_expected_structure(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DatasetError, match=message) as caught:
         read_coco(tmp_path / "a.json", None, image_set="train")
@@ -560,7 +556,7 @@ def test_the_path_of_a_coco_file_names_its_image_set(path, image_set):
 
 
 def test_missing_coco_images_suggest_the_option(tmp_path, save_image):
-    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, path="far/away/a.jpg", place="json/a.json")
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, path="other/folder/a.jpg", place="json/a.json")
     with pytest.raises(DatasetError, match="Name the folder of the images with --photos"):
         read_coco(path, None, image_set="train")
 
@@ -591,7 +587,7 @@ def test_roboflows_voc_export_is_read(tmp_path, annotated, save_image):
     assert check_dataset(tmp_path).errors == 0
 
 
-def test_files_of_other_programs_are_no_annotations(make_dataset, annotated):
+def test_files_of_other_programs_are_ignored(make_dataset, annotated):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
     for path in (".ipynb_checkpoints/a-checkpoint.xml", "@eaDir/a.xml", "__MACOSX/a.xml", "._a.xml"):
         file = folder / "Annotations" / path
@@ -606,7 +602,7 @@ def test_files_of_other_programs_are_no_annotations(make_dataset, annotated):
 
 
 @pytest.mark.parametrize("places", [("JPEGImages", "Annotations"), (".", "."), ("train", "train")])
-def test_annotations_with_a_suffix_in_capitals(tmp_path, annotated, save_image, places):
+def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, save_image, places):
     save_image(tmp_path / places[0] / "a.JPG", 1, format="JPEG")
     (tmp_path / places[1]).mkdir(exist_ok=True)
     (tmp_path / places[1] / "a.XML").write_text(annotated([("dog", 1, 1, 30, 40)]))
@@ -615,7 +611,7 @@ def test_annotations_with_a_suffix_in_capitals(tmp_path, annotated, save_image, 
 
 
 @pytest.mark.parametrize("line", ["a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"])
-def test_lists_with_paths(make_dataset, line):
+def test_a_path_in_a_list_names_its_image(make_dataset, line):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
     assert [sample.name for sample in read_set(folder, "train")] == ["a"]
 

@@ -16,7 +16,7 @@ DOG, CAT, COW = (("dog", 1, 1, 30, 40), ("cat", 31, 1, 60, 40), ("cow", 5, 5, 25
 
 @pytest.fixture
 def sources(make_dataset):
-    """Dogs; and cats and cows of which one image is labelled for cats only. Both have a, one has a-2."""
+    """A data set of dogs, and one of cats and cows in which one image is labelled for cats only. Both have an image a."""
     dogs = make_dataset({"a": [DOG], "b": [], "sub/c": [DOG, DOG]}, {"train": ["b", "a"], "val": ["sub/c"]}, "dogs")
     others = make_dataset({"a": [CAT], "a-2": [COW], "d": []}, {"train": ["a", "a-2"], "test": ["d"]}, "others")
     (others / LABELLED_FILE).write_text(json.dumps({"a": ["cat"]}))
@@ -29,15 +29,17 @@ def files(folder):
 
 def test_every_image_is_labelled_for_the_labels_of_its_own_source(sources, tmp_path):
     before = [files(folder) for folder in sources]
-    made = merge_datasets(sources, tmp_path / "merged")
-    assert made == MergeSummary(6, {"train": 4, "val": 1, "test": 1}, 5, ("cat", "cow", "dog"), partial=6, renamed=1)
+    summary = merge_datasets(sources, tmp_path / "merged")
+    assert summary == MergeSummary(6, {"train": 4, "val": 1, "test": 1}, 5, ("cat", "cow", "dog"), partial=6, renamed=1)
     dog, cat, both = frozenset({"dog"}), frozenset({"cat"}), frozenset({"cat", "cow"})
     assert read_labelled(tmp_path / "merged") == {"a": dog, "b": dog, "sub/c": dog, "a-3": cat, "a-2": both, "d": both}
-    assert check_dataset(tmp_path / "merged").errors == 1  # the images of make_dataset are the same in both: sub/c in val is a-2's
+    assert (
+        check_dataset(tmp_path / "merged").errors == 1
+    )  # make_dataset writes equal images into both sources: sub/c in val equals d in test
     assert [files(folder) for folder in sources] == before
 
 
-def test_image_sets_are_joined_in_the_order_of_the_sources(sources, tmp_path):
+def test_image_sets_are_merged_in_the_order_of_the_sources(sources, tmp_path):
     merge_datasets(sources, tmp_path / "merged")
     assert image_sets(tmp_path / "merged") == ("test", "train", "val")
     train = read_set(tmp_path / "merged", "train")
@@ -74,15 +76,15 @@ def test_sources_with_the_same_labels_need_no_file(make_dataset, tmp_path):
 def test_a_source_without_image_sets_goes_to_train_and_a_merged_set_can_be_merged_again(sources, make_dataset, tmp_path):
     merge_datasets(sources, tmp_path / "merged")
     flat = make_dataset({"e": [DOG]}, folder="flat")
-    made = merge_datasets([tmp_path / "merged", flat], tmp_path / "again")
-    assert made.by_set == {"test": 1, "train": 5, "val": 1}
+    summary = merge_datasets([tmp_path / "merged", flat], tmp_path / "again")
+    assert summary.by_set == {"test": 1, "train": 5, "val": 1}
     assert read_labelled(tmp_path / "again") == read_labelled(tmp_path / "merged") | {"e": frozenset({"dog"})}
 
 
 def test_an_image_in_two_sets_is_written_once(make_dataset, tmp_path):
     folders = [make_dataset({name: [DOG]}, {"train": [name], "trainval": [name]}, name) for name in "ab"]
-    made = merge_datasets(folders, tmp_path / "merged")
-    assert (made.images, made.by_set) == (2, {"train": 2, "trainval": 2})
+    summary = merge_datasets(folders, tmp_path / "merged")
+    assert (summary.images, summary.by_set) == (2, {"train": 2, "trainval": 2})
 
 
 def test_nothing_is_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
@@ -97,6 +99,6 @@ def test_nothing_is_overwritten_and_a_failure_leaves_nothing(sources, tmp_path):
 
 
 def test_a_source_whose_labelled_json_names_an_unknown_image_is_refused(sources, tmp_path):
-    (sources[1] / LABELLED_FILE).write_text(json.dumps({"gone": ["cat"]}))
-    with pytest.raises(DatasetError, match="'gone' has no annotation"):
+    (sources[1] / LABELLED_FILE).write_text(json.dumps({"missing": ["cat"]}))
+    with pytest.raises(DatasetError, match="'missing' has no annotation"):
         merge_datasets(sources, tmp_path / "merged")

@@ -1,3 +1,5 @@
+"""Bar charts of a checked data set."""
+
 import pytest
 
 from detector.imaging.image import read_image
@@ -34,8 +36,8 @@ def test_special_characters_in_names_are_drawn_literally(make_dataset, tmp_path,
 
 def test_plots_of_many_labels_and_of_no_label(make_dataset, tmp_path):
     many = make_dataset({"a": [(f"label {index}", 1, 1, 30, 40) for index in range(MAX_BARS + 5)]})
-    none = make_dataset({"a": []}, folder="none")
-    plots = [write_plots(check_dataset(folder), tmp_path / folder.name / "plots")[0] for folder in (many, none)]
+    empty = make_dataset({"a": []}, folder="empty")
+    plots = [write_plots(check_dataset(folder), tmp_path / folder.name / "plots")[0] for folder in (many, empty)]
     high, low = (len(read_image(path.read_bytes())) for path in plots)
     assert high > 4 * low
 

@@ -22,20 +22,20 @@ def faulty(make_dataset, annotated, save_image):
     """A data set with one problem of each kind."""
     folder = make_dataset(
         {
-            "sound": [DOG],
+            "valid": [DOG],
             "boxes": [("dog", -5, 3, 70, 30), ("dog", 5, 5, 5, 5), ("dog", 80, 1, 90, 9), ("dog", 20, 30, 10, 12), DOG, DOG],
             "case": [("Dog", 1, 1, 9, 9)],
             "no-photo": [DOG],
             "no-xml": [DOG],
             "resized": [],
-            "turned": [],
+            "rotated": [],
             "both": [DOG],
             "copy": [DOG],
             "sub/deep": [DOG],
         },
         {
-            "train": ["sound", "boxes", "case", "no-photo", "both", "sound", "resized", "copy"],
-            "val": ["no-xml", "turned", "both", "sub/deep"],
+            "train": ["valid", "boxes", "case", "no-photo", "both", "valid", "resized", "copy"],
+            "val": ["no-xml", "rotated", "both", "sub/deep"],
         },
     )
     images, annotations = folder / "JPEGImages", folder / "Annotations"
@@ -44,40 +44,40 @@ def faulty(make_dataset, annotated, save_image):
     (annotations / "resized.xml").write_text(annotated([("dog", 11, 21, 60, 80)], size=(120, 80)))
     tags = Image.Exif()
     tags[0x0112] = 6
-    save_image(images / "turned.jpg", 50, (40, 60), exif=tags)
-    (annotations / "turned.xml").write_text(annotated([("dog", 5, 10, 17, 31)], size=(40, 60)))
+    save_image(images / "rotated.jpg", 50, (40, 60), exif=tags)
+    (annotations / "rotated.xml").write_text(annotated([("dog", 5, 10, 17, 31)], size=(40, 60)))
     (images / "copy.jpg").write_bytes((images / "sub" / "deep.jpg").read_bytes())
     return folder
 
 
 def test_the_copy_has_no_errors_and_the_original_is_unchanged(faulty, tmp_path):
     before = files(faulty)
-    found = check_dataset(faulty)
-    made = repair_dataset(found, tmp_path / "fixed")
-    assert found.errors > 0
-    assert made == RepairSummary(images=7, rewritten=4, left_out=3)
-    again = check_dataset(tmp_path / "fixed")
-    assert (again.errors, again.warnings) == (0, 0)
+    check = check_dataset(faulty)
+    summary = repair_dataset(check, tmp_path / "fixed")
+    assert check.errors > 0
+    assert summary == RepairSummary(images=7, rewritten=4, left_out=3)
+    repaired = check_dataset(tmp_path / "fixed")
+    assert (repaired.errors, repaired.warnings) == (0, 0)
     assert files(faulty) == before
 
 
 def test_lists_keep_their_order_without_invalid_and_shared_names(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
-    assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["sound", "boxes", "case", "resized"]
-    assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["turned", "both", "sub/deep"]
+    assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["valid", "boxes", "case", "resized"]
+    assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["rotated", "both", "sub/deep"]
 
 
 def test_boxes_are_clipped_dropped_corrected_scaled_and_rotated(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
-    boxes = {name: read_sample(tmp_path / "fixed", name).boxes.tolist() for name in ("boxes", "resized", "turned", "sound")}
+    boxes = {name: read_sample(tmp_path / "fixed", name).boxes.tolist() for name in ("boxes", "resized", "rotated", "valid")}
     assert boxes == {
         "boxes": [[0, 2, 60, 30], [9, 11, 20, 30], [0, 0, 30, 40]],
         "resized": [[5, 10, 30, 40]],
-        "turned": [[60 - 31, 4, 60 - 9, 17]],  # rotated clockwise: the distance from the bottom becomes the distance from the left
-        "sound": [[0, 0, 30, 40]],
+        "rotated": [[60 - 31, 4, 60 - 9, 17]],  # rotated clockwise: the distance from the bottom becomes the distance from the left
+        "valid": [[0, 0, 30, 40]],
     }
     assert read_sample(tmp_path / "fixed", "case").labels == ("dog",)
-    size = parse_annotation(tmp_path / "fixed" / "Annotations" / "turned.xml").find("size")
+    size = parse_annotation(tmp_path / "fixed" / "Annotations" / "rotated.xml").find("size")
     assert [size.findtext(side) for side in ("width", "height")] == ["60", "40"]
 
 
@@ -86,7 +86,7 @@ def test_images_and_correct_annotations_are_copied_byte_for_byte(faulty, tmp_pat
     before, after = files(faulty), files(tmp_path / "fixed")
     images = [name for name in after if name.startswith("JPEGImages/")]
     assert len(images) == 7
-    for name in [*images, "Annotations/sound.xml", "Annotations/sub/deep.xml"]:
+    for name in [*images, "Annotations/valid.xml", "Annotations/sub/deep.xml"]:
         assert after[name] == before[name]
 
 
@@ -100,10 +100,10 @@ def test_correct_parts_of_an_annotation_are_kept(make_dataset, tmp_path):
     )
     repair_dataset(check_dataset(folder), tmp_path / "fixed")
     root = parse_annotation(tmp_path / "fixed" / "Annotations" / "a.xml")
-    thing = root.find("object")
+    element = root.find("object")
     assert root.get("verified") == "yes"
     assert root.findtext("source/database") == "Käfer"
-    assert [thing.findtext(tag) for tag in ("pose", "truncated", "part/name", "bndbox/xmax", "bndbox/ymax")] == [
+    assert [element.findtext(tag) for tag in ("pose", "truncated", "part/name", "bndbox/xmax", "bndbox/ymax")] == [
         "Left",
         "1",
         "head",
@@ -115,8 +115,8 @@ def test_correct_parts_of_an_annotation_are_kept(make_dataset, tmp_path):
 
 def test_repairing_a_repaired_copy_changes_nothing(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
-    made = repair_dataset(check_dataset(tmp_path / "fixed"), tmp_path / "again")
-    assert made == RepairSummary(images=7, rewritten=0, left_out=0)
+    summary = repair_dataset(check_dataset(tmp_path / "fixed"), tmp_path / "again")
+    assert summary == RepairSummary(images=7, rewritten=0, left_out=0)
     assert files(tmp_path / "again") == files(tmp_path / "fixed")
 
 
@@ -136,10 +136,10 @@ def test_unknown_labels_stay(make_dataset, tmp_path):
 
 
 def test_an_existing_folder_is_refused(make_dataset, tmp_path):
-    found = check_dataset(make_dataset({"a": [DOG]}))
+    check = check_dataset(make_dataset({"a": [DOG]}))
     (tmp_path / "fixed").mkdir()
     with pytest.raises(DatasetError, match="exists already"):
-        repair_dataset(found, tmp_path / "fixed")
+        repair_dataset(check, tmp_path / "fixed")
     assert not list((tmp_path / "fixed").iterdir())
 
 
@@ -152,6 +152,6 @@ def test_a_data_set_without_usable_samples_is_refused(make_dataset, tmp_path):
 
 
 def test_repaired_real_data_sets_have_no_errors(shared, tmp_path):
-    for name, wanted in {"raccoon": RepairSummary(161, 0, 1), "bccd": RepairSummary(292, 2, 0)}.items():
-        assert repair_dataset(check_dataset(shared / "data" / name), tmp_path / name) == wanted
+    for name, expected in {"raccoon": RepairSummary(161, 0, 1), "bccd": RepairSummary(292, 2, 0)}.items():
+        assert repair_dataset(check_dataset(shared / "data" / name), tmp_path / name) == expected
         assert check_dataset(tmp_path / name).errors == 0

@@ -1,3 +1,5 @@
+"""Splitting a data set into training and validation sets."""
+
 from collections import Counter
 
 import numpy as np
@@ -59,13 +61,13 @@ def test_no_single_move_would_improve_a_split(seed, images, columns, val):
     rng = np.random.default_rng(seed)
     counts = rng.integers(0, 5, (images, columns)).astype(float)
     counts[:, 0] = 1
-    shares = counts[:, counts.sum(axis=0) > 0] / counts.sum(axis=0)[counts.sum(axis=0) > 0]
+    fractions = counts[:, counts.sum(axis=0) > 0] / counts.sum(axis=0)[counts.sum(axis=0) > 0]
     before = rng.random(images) < val
 
     def cost(in_val):
-        return ((shares[in_val].sum(axis=0) - val) ** 2).sum()
+        return ((fractions[in_val].sum(axis=0) - val) ** 2).sum()
 
-    after = _improve(shares, before, val)
+    after = _improve(fractions, before, val)
     assert cost(after) <= cost(before) + 1e-9
     moves = np.eye(images, dtype=bool)
     assert cost(after) <= min(cost(after ^ move) for move in moves) + 1e-9
@@ -96,8 +98,8 @@ def test_too_few_images_are_refused(make_dataset):
 def test_the_lists_are_read_back(varied):
     parts = split_dataset(read_set(varied, "all"))
     write_split(varied, parts)
-    for name, wanted in (("train", parts.train), ("val", parts.val)):
-        assert tuple(sample.name for sample in read_set(varied, name)) == wanted
+    for name, expected in (("train", parts.train), ("val", parts.val)):
+        assert tuple(sample.name for sample in read_set(varied, name)) == expected
 
 
 def test_existing_lists_are_replaced_only_with_force(varied):

@@ -48,26 +48,26 @@ def step_metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def assert_same(one, other, steps):
+def assert_same_run(expected_folder, actual_folder, steps):
     """Compare the losses of all steps, the validations, the final weights and their averages."""
-    first, second = step_metrics(one), step_metrics(other)
+    first, second = step_metrics(expected_folder), step_metrics(actual_folder)
     assert [row["step"] for row in first] == [row["step"] for row in second] == list(range(1, steps + 1))
-    for mine, theirs in zip(first, second, strict=True):
-        assert mine["size"] == theirs["size"]
-        assert mine["learning_rate"] == theirs["learning_rate"]
-        assert mine["loss"] == pytest.approx(theirs["loss"], rel=TOLERANCE), mine["step"]
-        assert ("val_loss" in mine) == ("val_loss" in theirs)
-        if "val_loss" in mine:
-            assert mine["val_loss"] == pytest.approx(theirs["val_loss"], rel=TOLERANCE)
-    arrays = [newest_checkpoint(folder / "checkpoints").arrays for folder in (one, other)]
+    for expected, actual in zip(first, second, strict=True):
+        assert expected["size"] == actual["size"]
+        assert expected["learning_rate"] == actual["learning_rate"]
+        assert expected["loss"] == pytest.approx(actual["loss"], rel=TOLERANCE), expected["step"]
+        assert ("val_loss" in expected) == ("val_loss" in actual)
+        if "val_loss" in expected:
+            assert expected["val_loss"] == pytest.approx(actual["val_loss"], rel=TOLERANCE)
+    arrays = [newest_checkpoint(folder / "checkpoints").arrays for folder in (expected_folder, actual_folder)]
     assert arrays[0].keys() == arrays[1].keys()
     for name in (name for name in arrays[0] if not name.startswith("optimizer/")):
         np.testing.assert_allclose(arrays[1][name], arrays[0][name], rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
 
 
 @pytest.fixture(scope="module")
-def two(workers, rectangles, model_file, tmp_path_factory):
-    """Folders of the chief, of worker 1 and of the models after a run, a short run from its best weights, and publishing."""
+def two_worker_run(workers, rectangles, model_file, tmp_path_factory):
+    """The folders of the chief, of worker 1 and of the models after two runs in sequence that publish their best model."""
     folder = tmp_path_factory.mktemp("settings")
     (folder / "models").mkdir()
     (folder / "moving.toml").write_text(Config(**BATCH_NORM).to_toml(), encoding="utf-8")
@@ -82,18 +82,18 @@ def two(workers, rectangles, model_file, tmp_path_factory):
     return chief.folder, other.folder, folder / "models"
 
 
-def test_two_workers_train_like_one_process(single_process_run, two, rectangles):
-    assert_same(single_process_run(BATCH_NORM), two[0] / "runs" / f"{rectangles.name}-001", 50)
-    assert (two[0] / "runs" / f"{rectangles.name}-001" / "report.html").is_file()
-    assert list(two[1].iterdir()) == []
+def test_two_workers_train_like_one_process(single_process_run, two_worker_run, rectangles):
+    assert_same_run(single_process_run(BATCH_NORM), two_worker_run[0] / "runs" / f"{rectangles.name}-001", 50)
+    assert (two_worker_run[0] / "runs" / f"{rectangles.name}-001" / "report.html").is_file()
+    assert list(two_worker_run[1].iterdir()) == []
 
 
-def test_a_following_run_starts_from_the_best_weights_and_the_chief_publishes(two, rectangles):
-    first, second = (two[0] / "runs" / f"{rectangles.name}-00{number}" for number in (1, 2))
+def test_a_second_run_starts_from_the_best_weights_and_the_chief_publishes(two_worker_run, rectangles):
+    first, second = (two_worker_run[0] / "runs" / f"{rectangles.name}-00{number}" for number in (1, 2))
     assert RunFolder.open(second)[1].model == str(first / "best.safetensors")
     assert [row["step"] for row in step_metrics(second)] == [1, 2]
-    (published,) = two[2].rglob("*.safetensors")
-    assert published.parent.parent == two[2] / "both"
+    (published,) = two_worker_run[2].rglob("*.safetensors")
+    assert published.parent.parent == two_worker_run[2] / "both"
     assert published.read_bytes() == (second / "best.safetensors").read_bytes()
 
 
@@ -105,10 +105,10 @@ def test_a_killed_worker_ends_the_run_and_any_number_of_workers_can_resume(singl
         code, output = chief.wait(timeout=60)
     run = chief.folder / "runs" / f"{rectangles.name}-001"
     assert code == 2
-    sentence = output.rpartition("boxwright: ")[2].strip()
-    assert sentence.startswith(("worker 1 (127.0.0.1:", "another worker is gone"))
-    assert f"Resume with --resume runs/{run.name}. You can resume with any number of workers." in sentence
-    assert json.loads((run / "outcome.json").read_text(encoding="utf-8"))["why"] == sentence
+    message = output.rpartition("boxwright: ")[2].strip()
+    assert message.startswith(("worker 1 (127.0.0.1:", "another worker is gone"))
+    assert f"Resume with --resume runs/{run.name}. You can resume with any number of workers." in message
+    assert json.loads((run / "outcome.json").read_text(encoding="utf-8"))["why"] == message
     assert newest_checkpoint(run / "checkpoints").state["step"] >= 5
 
     resume = ["--resume", run]
@@ -120,7 +120,7 @@ def test_a_killed_worker_ends_the_run_and_any_number_of_workers_can_resume(singl
             assert "Interrupted" in output
     folder, task, config = RunFolder.open(run)
     Run.resume(folder, task, config, load_model(model_file)).train()
-    assert_same(single_process_run(CACHED), run, 50)
+    assert_same_run(single_process_run(CACHED), run, 50)
 
 
 def test_a_failing_worker_sends_its_reason_to_the_others(workers, rectangles, model_file, tmp_path):
@@ -133,9 +133,9 @@ def test_a_failing_worker_sends_its_reason_to_the_others(workers, rectangles, mo
     with workers([rectangles, *command], [copy, *command], tf_config=True) as (chief, other):
         reason, output = other.wait(), chief.wait(timeout=60)
     assert reason[0] == output[0] == 2
-    why = reason[1].rpartition("boxwright: ")[2].strip()
-    assert "picture" in why
-    assert "the PNG is truncated or" in why
+    cause = reason[1].rpartition("boxwright: ")[2].strip()
+    assert "picture" in cause
+    assert "the PNG is truncated or" in cause
     assert output[1].rpartition("boxwright: ")[2].startswith("worker 1 (127.0.0.1:")
-    assert f"has ended the run: {why}" in output[1]
+    assert f"has ended the run: {cause}" in output[1]
     assert "--resume runs/" in output[1]

@@ -46,7 +46,7 @@ def test_cluster_comes_from_options_or_tf_config(options, environment, expected)
 
 
 @pytest.mark.parametrize(
-    ("options", "environment", "sentence"),
+    ("options", "environment", "message"),
     [
         (("one:2222,two", 0), {}, "'two' is not HOST:PORT"),
         (("one:2222,two:70000", 0), {}, "'two:70000' is not HOST:PORT"),
@@ -60,16 +60,16 @@ def test_cluster_comes_from_options_or_tf_config(options, environment, expected)
         ((None, None), tf_config({"worker": ["one:1"]}, "ps", 0), "task type 'ps' is not supported"),
     ],
 )
-def test_an_invalid_cluster_is_refused(options, environment, sentence):
-    with pytest.raises(ConfigError, match=sentence):
+def test_an_invalid_cluster_is_refused(options, environment, message):
+    with pytest.raises(ConfigError, match=message):
         Cluster.from_options(*options, environment)
 
 
 @pytest.mark.parametrize(("images", "workers"), [(8, 2), (7, 2), (7, 3), (3, 3), (8, 1)])
 def test_the_shards_in_order_are_the_batch(images, workers):
-    shares = [Shard(index, workers).of(images) for index in range(workers)]
-    assert [place for share in shares for place in share] == list(range(images))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    shards = [Shard(index, workers).of(images) for index in range(workers)]
+    assert [image for shard in shards for image in shard] == list(range(images))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
 @pytest.mark.parametrize("options", [{"multi_scale": 1}, {"cache_features": 2, "unfreeze_at": 2.0}])
@@ -81,19 +81,19 @@ def test_the_shards_of_all_workers_equal_the_batch_of_one_process(rectangles, ti
     for step in (0, 1, 5, 17):
         images, targets = whole.batch(step)
         shared = [part.batch(step) for part in parts]
-        np.testing.assert_array_equal(np.concatenate([ours for ours, _ in shared]), images)
+        np.testing.assert_array_equal(np.concatenate([features for features, _ in shared]), images)
         for name, array in targets.items():
-            np.testing.assert_array_equal(np.concatenate([ours[name] for _, ours in shared]), array)
+            np.testing.assert_array_equal(np.concatenate([target[name] for _, target in shared]), array)
 
 
 @pytest.mark.parametrize("kind", [keras.layers.SpatialDropout2D, keras.layers.AlphaDropout])
 def test_dropout_on_shards_equals_dropout_on_the_batch(kind):
     images = np.random.default_rng(0).standard_normal((5, 4, 4, 8)).astype(np.float32)
     whole = kind(0.4, seed=3)
-    shares = [Shard(index, 2) for index in range(2)]
-    parts = [shard_dropout(kind, share, 5)(0.4, seed=3) for share in shares]
+    shards = [Shard(index, 2) for index in range(2)]
+    parts = [shard_dropout(kind, shard, 5)(0.4, seed=3) for shard in shards]
     for _ in range(2):
-        dropped = np.concatenate([part(images[list(share.of(5))], training=True) for part, share in zip(parts, shares, strict=True)])
+        dropped = np.concatenate([part(images[list(shard.of(5))], training=True) for part, shard in zip(parts, shards, strict=True)])
         np.testing.assert_array_equal(dropped, whole(images, training=True))
     np.testing.assert_array_equal(parts[0](images[:2], training=False), images[:2])
 

@@ -10,7 +10,7 @@ from training.evaluation.voc_ap import ImageTruth
 BOX, ELSEWHERE = (0, 0, 10, 10), (50, 50, 60, 60)
 
 
-def found(*detections):
+def detections_of(*detections):
     """(box, score, class id), ... -> Detections."""
     boxes = np.array([box for box, _, _ in detections], np.float32).reshape(-1, 4)
     scores = np.array([score for _, score, _ in detections], np.float32)
@@ -23,13 +23,18 @@ def truth(*boxes, class_id=0):
 
 
 def test_an_image_counts_once_and_only_for_the_given_classes():
-    images = [found((BOX, 0.9, 1), (ELSEWHERE, 0.8, 1)), found((BOX, 0.3, 1)), found((BOX, 0.9, 0)), found()]
+    images = [
+        detections_of((BOX, 0.9, 1), (ELSEWHERE, 0.8, 1)),
+        detections_of((BOX, 0.3, 1)),
+        detections_of((BOX, 0.9, 0)),
+        detections_of(),
+    ]
     assert count_false_alarms(images, [1]).to_json() == {"images": 4, "0.25": 0.5, "0.5": 0.25}
     assert count_false_alarms(images, [2]).to_json() == {"images": 4, "0.25": 0.0, "0.5": 0.0}
 
 
-def test_a_score_at_the_threshold_is_no_false_alarm():
-    assert count_false_alarms([found((BOX, 0.25, 0)), found((BOX, 0.5, 0))], [0]).shares == {0.25: 0.5, 0.5: 0.0}
+def test_only_scores_above_the_threshold_are_false_alarms():
+    assert count_false_alarms([detections_of((BOX, 0.25, 0)), detections_of((BOX, 0.5, 0))], [0]).shares == {0.25: 0.5, 0.5: 0.0}
 
 
 def test_no_images_have_no_false_alarms():
@@ -37,26 +42,26 @@ def test_no_images_have_no_false_alarms():
 
 
 def test_the_threshold_is_between_the_last_hit_and_the_first_false_alarm():
-    detections = [found((BOX, 0.8, 0)), found((BOX, 0.6, 0)), found((BOX, 0.2, 0))]
+    detections = [detections_of((BOX, 0.8, 0)), detections_of((BOX, 0.6, 0)), detections_of((BOX, 0.2, 0))]
     assert best_confidence(detections, [truth(BOX), truth(BOX), truth()], 0) == pytest.approx(0.4)
 
 
 def test_background_images_raise_the_threshold():
-    hits = [found((BOX, 0.8, 0)), found((BOX, 0.3, 0))]
+    hits = [detections_of((BOX, 0.8, 0)), detections_of((BOX, 0.3, 0))]
     truths = [truth(BOX), truth(BOX)]
     assert best_confidence(hits, truths, 0) == pytest.approx((0.3 + 0.005) / 2)
-    alarms = [found((BOX, 0.5, 0)) for _ in range(5)]
+    alarms = [detections_of((BOX, 0.5, 0)) for _ in range(5)]
     assert best_confidence([*hits, *alarms], [*truths, *[truth()] * 5], 0) == pytest.approx(0.65)
 
 
 def test_equal_scores_are_accepted_together():
-    detections = [found((BOX, 0.5, 0), (ELSEWHERE, 0.5, 0)), found((BOX, 0.4, 0))]
+    detections = [detections_of((BOX, 0.5, 0), (ELSEWHERE, 0.5, 0)), detections_of((BOX, 0.4, 0))]
     assert best_confidence(detections, [truth(BOX), truth(BOX)], 0) == pytest.approx((0.4 + 0.005) / 2)
 
 
 def test_a_class_without_boxes_or_detections_has_no_threshold():
-    assert best_confidence([found((BOX, 0.5, 0))], [truth()], 0) is None
-    assert best_confidence([found()], [truth(BOX)], 0) is None
+    assert best_confidence([detections_of((BOX, 0.5, 0))], [truth()], 0) is None
+    assert best_confidence([detections_of()], [truth(BOX)], 0) is None
 
 
 def test_few_boxes_lead_to_a_warning_with_the_effect_of_one_box():

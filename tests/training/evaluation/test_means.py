@@ -9,10 +9,10 @@ from training.optimization.early_stopping import watched_value
 
 
 def evaluation(**classes):
-    """Classes by name: (boxes, ap)."""
-    made = Evaluation(tuple(classes), (), (), 1.0, 0)
-    made.__dict__["classes"] = {name: SimpleNamespace(boxes=boxes, ap=ap) for name, (boxes, ap) in classes.items()}
-    return made
+    """Return an evaluation of these classes: name -> (boxes, ap)."""
+    evaluation = Evaluation(tuple(classes), (), (), 1.0, 0)
+    evaluation.__dict__["classes"] = {name: SimpleNamespace(boxes=boxes, ap=ap) for name, (boxes, ap) in classes.items()}
+    return evaluation
 
 
 def test_means_over_all_classes_over_frequent_ones_and_weighted_by_boxes():

@@ -17,7 +17,7 @@ BOX, FAR = [10, 10, 40, 40], [50, 10, 90, 40]
 
 
 class FixedDetector:
-    """Detects a cat at BOX and a dog with a higher score at FAR, in every image."""
+    """A detector that reports a cat at BOX, and a dog with a higher score at FAR, in every image."""
 
     class spec:
         labels = LABELS
@@ -33,8 +33,8 @@ def sample(tmp_path):
     Image.new("RGB", (100, 50)).save(image)
 
     def make(labelled, boxes=(BOX,), labels=("cat",)):
-        none = np.zeros(len(boxes), np.bool_)
-        return Sample("a", image, np.array(boxes, np.float32), labels, none, none, labelled)
+        no_flags = np.zeros(len(boxes), np.bool_)
+        return Sample("a", image, np.array(boxes, np.float32), labels, no_flags, no_flags, labelled)
 
     return make
 
@@ -51,7 +51,7 @@ def test_a_detection_of_an_unlabelled_class_is_ignored(sample, labelled, wrong):
     assert len(result.detections[0]) == 1 + wrong
     assert result.coco.ap50 == pytest.approx(
         1 - wrong / 4
-    )  # in one of two classes, a false positive of equal score precedes the true positive
+    )  # in one of two classes, a false positive precedes the true positive of equal score
 
 
 def test_a_box_of_an_unlabelled_class_counts_as_difficult(sample):

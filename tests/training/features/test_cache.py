@@ -34,7 +34,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def parts(rectangles, small_model):
+def make_training(rectangles, small_model):
     """(settings) -> a function that creates a trainer, its batches and its cache."""
 
     def make(model=small_model, dataset=rectangles, **settings):
@@ -67,57 +67,57 @@ CASES += [{"batch_norm": "train", "new_layers": "head"}]
 
 
 @pytest.mark.parametrize("settings", CASES)
-def test_steps_on_cached_features_equal_steps_on_the_views(parts, settings):
+def test_steps_on_cached_features_equal_steps_on_the_views(make_training, settings):
     settings |= {"epochs": 2, "sizes": "64", "optimizer": "momentum"}
-    trainer, batches, cache = parts(**settings)
+    trainer, batches, cache = make_training(**settings)
     first, second = trainer(), trainer()
     before = first.model("before", {}).arrays
     for step, (features, targets) in enumerate(fill(cache)[0]):
         images, same_targets = batches.batch(step)
         for name, target in same_targets.items():
             np.testing.assert_array_equal(targets[name], target)
-        one = first.step(images, targets, number=step, learning_rate=1e-4)
-        other = second.step(features, targets, number=step, learning_rate=1e-4)
-        assert other.loss == pytest.approx(one.loss, rel=1e-4)
-        assert other.gradients == pytest.approx(one.gradients, rel=1e-3)
+        on_image_step = first.step(images, targets, number=step, learning_rate=1e-4)
+        on_feature_step = second.step(features, targets, number=step, learning_rate=1e-4)
+        assert on_feature_step.loss == pytest.approx(on_image_step.loss, rel=1e-4)
+        assert on_feature_step.gradients == pytest.approx(on_image_step.gradients, rel=1e-3)
     on_images, on_features = first.model("m", {}).arrays, second.model("m", {}).arrays
-    moved = {name for name, array in before.items() if (array != on_images[name]).any()}
-    assert {"linear/kernel", "linear/bias"} <= moved
-    assert not any(name.startswith(("conv1", "conv4/", "conv5")) for name in moved)
+    changed = {name for name, array in before.items() if (array != on_images[name]).any()}
+    assert {"linear/kernel", "linear/bias"} <= changed
+    assert not any(name.startswith(("conv1", "conv4/", "conv5")) for name in changed)
     for name, array in on_images.items():
         change = np.linalg.norm(array - before[name])
         assert np.linalg.norm(on_features[name] - array) <= 1e-3 * change, name
 
 
-def test_views_depend_only_on_the_seed_and_alternate_by_epoch(parts):
-    _, batches, _ = parts()
+def test_views_depend_only_on_the_seed_and_alternate_by_epoch(make_training):
+    _, batches, _ = make_training()
     (images, _), count = batches.batch(4), len(batches.samples)
-    for index, which in enumerate(batches.view_ids(4)):
-        np.testing.assert_array_equal(images[index], batches.view(batches.view_kind(4), which).pixels)
-    other = parts()[1]
+    for index, view_id in enumerate(batches.view_ids(4)):
+        np.testing.assert_array_equal(images[index], batches.view(batches.view_kind(4), view_id).pixels)
+    other = make_training()[1]
     np.testing.assert_array_equal(other.batch(4)[0], images)
-    shown = [which for step in range(batches.steps) for which in batches.view_ids(step)]
+    used_views = [view_id for step in range(batches.steps) for view_id in batches.view_ids(step)]
     for epoch in range(batches.config.epochs):
-        assert sorted(shown[epoch * count : (epoch + 1) * count]) == [ViewId(image, epoch % 2) for image in range(count)]
+        assert sorted(used_views[epoch * count : (epoch + 1) * count]) == [ViewId(image, epoch % 2) for image in range(count)]
     assert list(batches.views_by_kind()) == [ViewKind(32, True), ViewKind(64, True), ViewKind(64, False)]
     first, second = (batches.view(ViewKind(64, False), ViewId(0, view)).pixels for view in (0, 1))
     assert (first != second).any()
 
 
-def test_only_used_views_are_computed(parts):
-    _, batches, cache = parts(cache_features=100, sizes="64", mosaic=0.0)
+def test_only_used_views_are_computed(make_training):
+    _, batches, cache = make_training(cache_features=100, sizes="64", mosaic=0.0)
     _, progress = fill(cache)
     assert progress[-1].done == progress[-1].total == batches.steps * 3
-    _, batches, cache = parts(overfit=4, sizes="64")
+    _, batches, cache = make_training(overfit=4, sizes="64")
     _, progress = fill(cache)
     assert progress[-1].total == len(batches.samples)
 
 
-def test_features_are_computed_once(parts):
-    first, progress = fill(parts()[2])
+def test_features_are_computed_once(make_training):
+    first, progress = fill(make_training()[2])
     assert [each.done for each in progress if each.done == 0] == [0, 0, 0]
     assert {path.stat().st_size for path in features_folder().glob("*.features")} == {each.file_size for each in progress}
-    second, progress = fill(parts(learning_rate=0.1, l2=0.5)[2])
+    second, progress = fill(make_training(learning_rate=0.1, l2=0.5)[2])
     assert progress == []
     for (features, targets), (same, same_targets) in zip(first, second, strict=True):
         for cached, reread in ((features, same), (targets, same_targets)):
@@ -125,15 +125,15 @@ def test_features_are_computed_once(parts):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "foreign"])
-def test_a_damaged_file_is_detected_and_computed_again(parts, damage, caplog):
+def test_a_damaged_file_is_detected_and_computed_again(make_training, damage, caplog):
     settings = {"sizes": "32", "mosaic": 0.0}
-    fill(parts(**settings)[2])
+    fill(make_training(**settings)[2])
     (path,) = features_folder().glob("*.features")
     data = path.read_bytes()
     flipped = data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
     path.write_bytes({"flipped": flipped, "cut": data[:-100], "longer": data + b"x", "foreign": b"GIF89a"}[damage])
     with caplog.at_level(logging.WARNING):
-        _, progress = fill(parts(**settings)[2])
+        _, progress = fill(make_training(**settings)[2])
     assert f"{path}: the file is damaged: " in caplog.text
     assert ". The features are computed again." in caplog.text
     assert progress[-1].done == progress[-1].total
@@ -144,20 +144,20 @@ def key(cache):
     return [cache._key(kind) for kind in cache.batches.views_by_kind()]
 
 
-def test_the_key_depends_on_weights_images_and_labels(parts, small_model, rectangles, tmp_path):
-    expected = key(parts()[2])
-    assert key(parts()[2]) == expected
+def test_the_key_depends_on_weights_images_and_labels(make_training, small_model, rectangles, tmp_path):
+    expected = key(make_training()[2])
+    assert key(make_training()[2]) == expected
     arrays = dict(small_model.arrays)
     arrays["linear/bias"] = arrays["linear/bias"] + 1  # not frozen
-    assert key(parts(model=type(small_model)("m", small_model.spec, arrays))[2]) == expected
+    assert key(make_training(model=type(small_model)("m", small_model.spec, arrays))[2]) == expected
     arrays["conv2/gamma"] = arrays["conv2/gamma"] * np.float32(1.001)
-    assert not set(key(parts(model=type(small_model)("m", small_model.spec, arrays))[2])) & set(expected)
+    assert not set(key(make_training(model=type(small_model)("m", small_model.spec, arrays))[2])) & set(expected)
     copy = tmp_path / "copy"
     shutil.copytree(rectangles, copy)
-    assert key(parts(dataset=copy)[2]) == expected
+    assert key(make_training(dataset=copy)[2]) == expected
     image = copy / "JPEGImages/picture00.png"
     image.write_bytes((copy / "JPEGImages/picture01.png").read_bytes())
-    assert not set(key(parts(dataset=copy)[2])) & set(expected)
+    assert not set(key(make_training(dataset=copy)[2])) & set(expected)
 
 
 def test_the_key_has_every_option_that_changes_a_view(rectangles, small_model):
@@ -173,13 +173,13 @@ def test_the_key_has_every_option_that_changes_a_view(rectangles, small_model):
         value = SETTINGS.get(name, field.default)
         if name in ("cache_features", "cache_gigabytes", "overfit", "multi_scale") or not isinstance(value, int | float):
             continue
-        if views(**{name: another(value, field)}) != default:
+        if views(**{name: other_valid_value(value, field)}) != default:
             changed.add(name)
     assert changed - set(OPTIONS) == set()
     assert {"seed", "scale", "flip", "hue", "mosaic"} <= changed
 
 
-def another(value, field):
+def other_valid_value(value, field):
     """Return another valid value of an option."""
     if isinstance(value, bool):
         return not value
@@ -189,16 +189,16 @@ def another(value, field):
     return larger if value < larger <= upper * 0.9 or isinstance(value, int) else smaller
 
 
-def test_too_large_features_are_refused_before_they_are_computed(parts):
+def test_too_large_features_are_refused_before_they_are_computed(make_training):
     with pytest.raises(ConfigError, match=r"cache_features: \d+ views need 0\.\d\d GB on disk, more than cache_gigabytes 1e-05"):
-        parts(cache_gigabytes=1e-5)
+        make_training(cache_gigabytes=1e-5)
     assert not features_folder().exists()
 
 
 @pytest.mark.parametrize("settings", [{"freeze": "linear"}, {"epochs": 1, "unfreeze_at": 0.01}])
-def test_a_cache_without_frozen_steps_is_refused(parts, settings):
+def test_a_cache_without_frozen_steps_is_refused(make_training, settings):
     with pytest.raises(ConfigError, match="the run has no step in which the first layers of the network are frozen"):
-        parts(**settings)
+        make_training(**settings)
 
 
 @pytest.mark.parametrize("settings", [{"freeze": "none"}, {"unfreeze_at": 0.0}, {"multi_scale": 2}])
@@ -208,19 +208,19 @@ def test_options_that_do_not_fit_cached_features_are_refused(settings):
 
 
 def test_the_least_recently_used_file_is_deleted_to_make_room():
-    def rows(key):
+    def feature_file(key):
         return FeatureFile(key * 64, 10, np.dtype([("conv1", np.float32, (4, 4, 2))]))
 
     for age, name in enumerate("abc"):
-        rows(name).make_room(10**6)
-        rows(name).write([np.zeros(10, rows(name).type)])
-        os.utime(rows(name).path, (1000 + age, 1000 + age))
-    rows("a").open()
+        feature_file(name).make_room(10**6)
+        feature_file(name).write([np.zeros(10, feature_file(name).type)])
+        os.utime(feature_file(name).path, (1000 + age, 1000 + age))
+    feature_file("a").open()
     abandoned = features_folder() / ".0123.part"
     abandoned.write_bytes(b"half")
     os.utime(abandoned, (1000, 1000))
-    rows("d").make_room(3 * rows("d").size)
-    assert [rows(name).path.exists() for name in "abc"] == [True, False, True]
+    feature_file("d").make_room(3 * feature_file("d").size)
+    assert [feature_file(name).path.exists() for name in "abc"] == [True, False, True]
     assert not abandoned.exists()
 
 

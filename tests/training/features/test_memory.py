@@ -1,4 +1,4 @@
-"""A memory: what it stores, what reading refuses, and the batches that are made of it."""
+"""A memory: its stored features, its batches, and invalid memories that are refused."""
 
 import json
 from dataclasses import replace
@@ -106,21 +106,21 @@ def test_other_layers_are_stored_themselves(small_model):
 
 def test_entries_and_memory_are_converted_without_loss(memory, small_model):
     entries = memory_to_entries(memory)
-    again = memory_from_entries(entries, small_model)
-    assert memory_to_entries(again) == entries
-    assert again.boxes_by_label == memory.boxes_by_label
+    copy = memory_from_entries(entries, small_model)
+    assert memory_to_entries(copy) == entries
+    assert copy.boxes_by_label == memory.boxes_by_label
     summary = summarise_memory(entries)
     assert (summary["images"], summary["input_sizes"], summary["boxes"]) == (9, [64], dict(memory.boxes_by_label))
     assert summary["bytes"] == sum(map(len, entries.values()))
 
 
-def changed(entries, change):
+def with_changed_index(entries, change):
     index = json.loads(entries["index"])
     change(index)
     return entries | {"index": json.dumps(index).encode()}
 
 
-HOSTILE = {
+INVALID = {
     "another format": lambda index: index.update(format=2),
     "no layers": lambda index: index.update(layers=[]),
     "an unknown layer": lambda index: index["layers"][0].__setitem__(0, "zebra"),
@@ -136,14 +136,14 @@ HOSTILE = {
     "an unknown role": lambda index: index["images"][0].update(roles=[9] * len(index["images"][0]["roles"])),
     "an unknown label": lambda index: index["images"][0].update(labelled=[7]),
     "a negative label": lambda index: index["images"][0].update(labelled=[-1]),
-    "a text for a list": lambda index: index.update(images="none"),
+    "a string instead of a list": lambda index: index.update(images="none"),
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.parametrize("case", INVALID)
 def test_an_invalid_memory_is_refused_with_the_command_that_removes_it(memory, small_model, case):
     with pytest.raises(ModelFileError, match=r"its memory is invalid.*weights strip"):
-        memory_from_entries(changed(memory_to_entries(memory), HOSTILE[case]), small_model)
+        memory_from_entries(with_changed_index(memory_to_entries(memory), INVALID[case]), small_model)
 
 
 def test_truncated_entries_are_refused(memory, small_model):
@@ -156,11 +156,11 @@ def test_truncated_entries_are_refused(memory, small_model):
 def test_selection_represents_rare_labels():
     labels = [["cat"]] * 50 + [["dog"]] * 5 + [["dog", "cow"]] + [[]] * 3
     chosen = select_balanced(labels, 10, seed=0)
-    kinds = [tuple(labels[index]) for index in chosen]
+    selected_labels = [tuple(labels[index]) for index in chosen]
     assert len(chosen) == len(set(chosen)) == 10
-    assert ("dog", "cow") in kinds
-    assert kinds.count(()) == 3
-    assert 2 <= kinds.count(("cat",)) <= 4
+    assert ("dog", "cow") in selected_labels
+    assert selected_labels.count(()) == 3
+    assert 2 <= selected_labels.count(("cat",)) <= 4
     assert select_balanced(labels, 1000, seed=0) == list(range(59))
     assert select_balanced(labels, 10, seed=0) == chosen
 
@@ -168,8 +168,8 @@ def test_selection_represents_rare_labels():
 def test_a_batch_depends_on_seed_and_step_alone(batches):
     first, second = batches(), batches()
     for step in (5, 0, 3):
-        (one, targets), (other, other_targets) = first.batch(step), second.batch(step)
-        assert all(np.array_equal(one[layer], other[layer]) for layer in one)
+        (features, targets), (other_features, other_targets) = first.batch(step), second.batch(step)
+        assert all(np.array_equal(features[layer], other_features[layer]) for layer in features)
         assert all(np.array_equal(targets[name], other_targets[name]) for name in targets)
     assert not np.array_equal(first.batch(0)[0]["conv4"], batches(seed=1).batch(0)[0]["conv4"])
 

@@ -1,3 +1,5 @@
+"""The layers at which a frozen first part of a network ends."""
+
 import numpy as np
 import pytest
 

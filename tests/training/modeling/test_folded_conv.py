@@ -38,7 +38,7 @@ def outputs_and_gradients(network, images, weights, variables, *, training):
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "train"])
 @pytest.mark.parametrize("training", [False, True])
-def test_outputs_and_gradients_equal_those_of_kerass_layers(model, batch_norm, training):
+def test_outputs_and_gradients_equal_those_of_keras_layers(model, batch_norm, training):
     ours = trainer(model, batch_norm=batch_norm).network
     theirs = build_keras(model)
     for layer in theirs.layers:
@@ -80,7 +80,7 @@ def test_depthwise_layers_and_the_last_layer_compute_in_float32_at_bfloat16(mode
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, "same"), (4, 1, "same"), (5, 1, "valid"), (3, 2, "valid"), (5, 2, "valid")])
-def test_depthwise_gradients_equal_tensorflows(size, stride, padding):
+def test_depthwise_gradients_equal_those_of_tensorflow(size, stride, padding):
     rng = np.random.default_rng(size)
     images, kernel = (tf.constant(rng.standard_normal(shape), tf.float32) for shape in ((2, 11, 12, 3), (size, size, 3, 1)))
     results = []

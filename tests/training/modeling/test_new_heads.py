@@ -1,3 +1,5 @@
+"""New detection heads on backbones, and networks without pretrained weights."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -86,8 +88,8 @@ def test_runs_can_start_from_a_backbone_or_without_weights(stem, rectangles, tmp
     trained = Run.new(task, Config.of(settings), stem, tmp_path)
     assert trained.trainer.frozen >= {"conv1", "conv6_5"}
     assert trained.trainer.start.reinitialised == {"conv7", "conv8", "conv5a", "conv9", "linear"}
-    nothing = {"network": "darknet19", "width": 1 / 32, "freeze": "none", "activation": "elu", "batch_norm": "off"}
-    run = Run.new(task, Config.of(settings | nothing), replace(stem, name="ignored"), tmp_path)
+    untrained = {"network": "darknet19", "width": 1 / 32, "freeze": "none", "activation": "elu", "batch_norm": "off"}
+    run = Run.new(task, Config.of(settings | untrained), replace(stem, name="ignored"), tmp_path)
     convolutions = [layer for layer in run.trainer.spec.network if isinstance(layer, Conv)]
     assert {layer.activation for layer in convolutions[:-1]} == {"elu"}
     assert not any(layer.normalize for layer in convolutions)

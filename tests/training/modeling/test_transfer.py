@@ -1,3 +1,5 @@
+"""Initial weights for other labels, anchors and heads."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -39,15 +41,15 @@ def test_with_the_same_labels_no_layer_is_reinitialised(small_model):
 
 def test_boxes_stay_the_same_when_anchors_change(small_model):
     anchors = ((1.1, 1.0), (2.2, 2.0))
-    moved = transfer(small_model, small_model.spec.labels, anchors, Config()).model
-    before, after = (decode(outputs(model)[0], model.spec.anchors, 16)[0] for model in (small_model, moved))
+    transferred = transfer(small_model, small_model.spec.labels, anchors, Config()).model
+    before, after = (decode(outputs(model)[0], model.spec.anchors, 16)[0] for model in (small_model, transferred))
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-2)
 
 
 def test_new_anchors_copy_the_most_similar_one(small_model):
     anchors = ((1.0, 1.2), (2.0, 2.5), (2.1, 2.4))
-    moved = transfer(small_model, small_model.spec.labels, anchors, Config()).model
-    before, after = outputs(small_model), outputs(moved)
+    transferred = transfer(small_model, small_model.spec.labels, anchors, Config()).model
+    before, after = outputs(small_model), outputs(transferred)
     np.testing.assert_allclose(after[..., :2, :], before, atol=1e-5)
     np.testing.assert_allclose(after[..., 2, 4:], before[..., 1, 4:], atol=1e-5)
 

@@ -1,3 +1,5 @@
+"""Optimizer steps, clipping, weight decay and parameter groups, against manual calculations."""
+
 import keras
 import numpy as np
 import pytest
@@ -8,21 +10,23 @@ from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
 
 
 def variable(name, value):
-    """A kernel, which weight decay shrinks."""
+    """Return a variable that weight decay treats as a kernel."""
     with keras.name_scope(name):
         return keras.Variable(np.array([value], np.float32), name="kernel")
 
 
-PLAIN = {"learning_rate": 0.1, "weight_decay": 0.0, "clip": "none", "momentum": 0.9}
+DEFAULTS = {"learning_rate": 0.1, "weight_decay": 0.0, "clip": "none", "momentum": 0.9}
 
 
-def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
+def weights_after_steps(optimizer, gradients, weights=(1.0, -2.0), **settings):
     """Return the weights after one step per gradient."""
     variables = [variable(f"layer{index}", weight) for index, weight in enumerate(weights)]
-    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer} | settings)), [ParameterGroup([each]) for each in variables])
+    grouped_optimizer = GroupedOptimizer(
+        Config(**(DEFAULTS | {"optimizer": optimizer} | settings)), [ParameterGroup([each]) for each in variables]
+    )
     for gradient in gradients:
-        made.set_learning_rate(0.1)
-        made.apply([tf.constant([part], tf.float32) for part in gradient], variables)
+        grouped_optimizer.set_learning_rate(0.1)
+        grouped_optimizer.apply([tf.constant([value], tf.float32) for value in gradient], variables)
     return np.array([float(each.numpy()[0]) for each in variables])
 
 
@@ -39,7 +43,7 @@ def moved(optimizer, gradients, weights=(1.0, -2.0), **settings):
     ],
 )
 def test_two_steps_agree_with_a_manual_calculation(optimizer, expected):
-    np.testing.assert_allclose(moved(optimizer, [(3, 0), (1, 0)]), expected, rtol=1e-4)
+    np.testing.assert_allclose(weights_after_steps(optimizer, [(3, 0), (1, 0)]), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -47,44 +51,44 @@ def test_two_steps_agree_with_a_manual_calculation(optimizer, expected):
     [("none", (0.7, -2.4)), ("value", (0.8, -2.2)), ("norm", (0.8, -2.2)), ("global-norm", (1 - 0.12, -2 - 0.16))],
 )
 def test_gradients_are_clipped_by_value_norm_and_global_norm(clip, expected):
-    np.testing.assert_allclose(moved("sgd", [(3, 4)], clip=clip, clip_at=2.0), expected, rtol=1e-6)
+    np.testing.assert_allclose(weights_after_steps("sgd", [(3, 4)], clip=clip, clip_at=2.0), expected, rtol=1e-6)
 
 
 def test_weight_decay_shrinks_weights_without_a_gradient():
-    np.testing.assert_allclose(moved("adamw", [(0, 0)], weight_decay=0.5), [0.95, -1.9], rtol=1e-6)
+    np.testing.assert_allclose(weights_after_steps("adamw", [(0, 0)], weight_decay=0.5), [0.95, -1.9], rtol=1e-6)
 
 
-def lengths_of_steps(made, variables, count):
+def step_lengths(grouped_optimizer, variables, count):
     """Return the change of the last variable in each of `count` steps with a constant gradient of 1."""
-    places = []
+    values = []
     for _ in range(count):
-        made.set_learning_rate(0.1)
-        made.apply([tf.ones(1) for _ in variables], variables)
-        places.append(float(variables[-1].numpy()[0]))
-    return -np.diff([1.0, *places])
+        grouped_optimizer.set_learning_rate(0.1)
+        grouped_optimizer.apply([tf.ones(1) for _ in variables], variables)
+        values.append(float(variables[-1].numpy()[0]))
+    return -np.diff([1.0, *values])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_an_unfrozen_layer_takes_steps_of_the_learning_rate_from_its_first_step(optimizer):
     early, late = variable("early", 1.0), variable("late", 1.0)
-    parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
-    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": optimizer, "warmup_steps": 0})), parts)
-    lengths_of_steps(made, [early], 200)
-    np.testing.assert_allclose(lengths_of_steps(made, [early, late], 30), 0.1, rtol=1e-4)
+    groups = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
+    grouped_optimizer = GroupedOptimizer(Config(**(DEFAULTS | {"optimizer": optimizer, "warmup_steps": 0})), groups)
+    step_lengths(grouped_optimizer, [early], 200)
+    np.testing.assert_allclose(step_lengths(grouped_optimizer, [early, late], 30), 0.1, rtol=1e-4)
 
 
 def test_an_unfrozen_layer_has_its_own_warm_up():
     early, late = variable("early", 1.0), variable("late", 1.0)
-    parts = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
-    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "adam", "warmup_steps": 3})), parts)
-    lengths_of_steps(made, [early], 50)
-    np.testing.assert_allclose(lengths_of_steps(made, [early, late], 5), [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-4)
+    groups = [ParameterGroup([early]), ParameterGroup([late], starts_frozen=True)]
+    grouped_optimizer = GroupedOptimizer(Config(**(DEFAULTS | {"optimizer": "adam", "warmup_steps": 3})), groups)
+    step_lengths(grouped_optimizer, [early], 50)
+    np.testing.assert_allclose(step_lengths(grouped_optimizer, [early, late], 5), [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-4)
 
 
 def test_parameter_groups_have_their_own_learning_rates_and_are_clipped_together():
     variables = [variable("first", 1.0), variable("second", 1.0)]
-    parts = [ParameterGroup([variables[0]]), ParameterGroup([variables[1]], rate_factor=0.5)]
-    made = GroupedOptimizer(Config(**(PLAIN | {"optimizer": "sgd", "clip": "global-norm", "clip_at": 2.0})), parts)
-    made.set_learning_rate(0.1)
-    made.apply([tf.constant([3.0]), tf.constant([4.0])], variables)
+    groups = [ParameterGroup([variables[0]]), ParameterGroup([variables[1]], rate_factor=0.5)]
+    grouped_optimizer = GroupedOptimizer(Config(**(DEFAULTS | {"optimizer": "sgd", "clip": "global-norm", "clip_at": 2.0})), groups)
+    grouped_optimizer.set_learning_rate(0.1)
+    grouped_optimizer.apply([tf.constant([3.0]), tf.constant([4.0])], variables)
     np.testing.assert_allclose([float(each.numpy()[0]) for each in variables], [1 - 0.12, 1 - 0.08], rtol=1e-6)

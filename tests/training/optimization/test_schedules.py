@@ -1,3 +1,5 @@
+"""Learning-rate schedules, warm-up, plateaus and early stopping."""
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_the_warm_up_takes_at_most_a_tenth_of_a_run():
     np.testing.assert_allclose([short(step) for step in (0, 3, 4, 39)], [0.02, 0.08, 0.1, 0.1])
 
 
-def test_a_plateau_lowers_the_learning_rate_after_each_patience():
+def test_a_plateau_lowers_the_learning_rate_after_each_patience_period():
     config, state = Config(schedule="performance", plateau_patience=2, plateau_factor=0.5, patience=5), TrainingState()
     factors = []
     for value in (0.5, 0.6, 0.6, 0.4, 0.5, 0.5, 0.7, 0.1):

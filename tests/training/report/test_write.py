@@ -86,11 +86,11 @@ def assert_self_contained(text):
     return page
 
 
-def step_metrics(step, **more):
+def step_metrics(step, **values):
     """Metrics as a run writes them."""
     terms = {"box": 1.0, "object": 2.0 / step, "no_object": 0.1, "class": 0.0}
     settings = {"step": step, "epoch": 0, "size": 64, "learning_rate": 1e-3 / step}
-    return settings | {"loss": sum(terms.values()), **terms, "gradient": 3.0} | more
+    return settings | {"loss": sum(terms.values()), **terms, "gradient": 3.0} | values
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def report_of(folder):
     return assert_self_contained(write_report(folder.path).read_text(encoding="utf-8"))
 
 
-def test_report_has_settings_course_and_results(run, rectangles, best):
+def test_report_has_settings_progress_and_results(run, rectangles, best):
     folder = run(freeze="none", loss="darknet")
     folder.write_outcome("all epochs are done.", step=6, seconds=150.0)
     page = report_of(folder)
@@ -258,10 +258,10 @@ def test_a_run_without_validation_has_curves(run):
 
 
 def test_report_names_missing_data_and_a_damaged_model(run, tmp_path):
-    folder = run(Task(str(tmp_path / "gone"), "train", "val", None))
+    folder = run(Task(str(tmp_path / "missing"), "train", "val", None))
     page = report_of(folder)
     assert "The best model could not be evaluated: " in page.text
-    assert "gone" in page.text
+    assert "missing" in page.text
     damaged = run()
     (damaged.path / "best.safetensors").write_bytes(b"cut short")
     assert "The best model could not be evaluated: " in report_of(damaged).text

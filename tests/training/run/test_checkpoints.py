@@ -35,12 +35,12 @@ def test_the_newest_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path):
     assert_same(newest_checkpoint(tmp_path), checkpoint(100))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
-def test_a_truncated_checkpoint_is_detected_and_the_previous_one_is_loaded(tmp_path, share, caplog):
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_detected_and_the_previous_one_is_loaded(tmp_path, fraction, caplog):
     save_checkpoint(checkpoint(1), tmp_path)
     path = save_checkpoint(checkpoint(2), tmp_path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(content[: int(fraction * len(content))])
     assert_same(newest_checkpoint(tmp_path), checkpoint(1))
     assert "step-00000002.safetensors: the checkpoint is damaged or truncated" in caplog.text
 
@@ -48,11 +48,11 @@ def test_a_truncated_checkpoint_is_detected_and_the_previous_one_is_loaded(tmp_p
 def test_every_flipped_bit_is_detected(tmp_path):
     path = save_checkpoint(checkpoint(3), tmp_path)
     content = path.read_bytes()
-    for place in np.random.default_rng(0).choice(len(content), 60, replace=False):
-        if content[place : place + 1] == b" ":
+    for position in np.random.default_rng(0).choice(len(content), 60, replace=False):
+        if content[position : position + 1] == b" ":
             continue  # the header's padding
         damaged = bytearray(content)
-        damaged[place] ^= 1 << int(place) % 8
+        damaged[position] ^= 1 << int(position) % 8
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError):
             load_checkpoint(path)

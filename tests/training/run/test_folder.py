@@ -13,8 +13,8 @@ def folder(tmp_path):
     return RunFolder.create(tmp_path, Task("data", "train", "val", None), Config())
 
 
-def step_metrics(step, **more):
-    return {"step": step, "epoch": 0, "size": 64, "learning_rate": 0.5, "loss": 1.0, "gradient": 3.0} | more
+def step_metrics(step, **values):
+    return {"step": step, "epoch": 0, "size": 64, "learning_rate": 0.5, "loss": 1.0, "gradient": 3.0} | values
 
 
 def csv_table(folder):
@@ -22,12 +22,12 @@ def csv_table(folder):
         return [(int(each["step"]), each["ap50"]) for each in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("half", ['{"step": 4, "lo', '{"step": 4, "layers": {"dead": {"conv": 0}', '{"step": 4}', ""])
-def test_an_incomplete_last_line_is_ignored(folder, half):
+@pytest.mark.parametrize("incomplete_line", ['{"step": 4, "lo', '{"step": 4, "layers": {"dead": {"conv": 0}', '{"step": 4}', ""])
+def test_an_incomplete_last_line_is_ignored(folder, incomplete_line):
     for step in (1, 2, 3):
         folder.metrics.append(step_metrics(step))
     with (folder.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(half)
+        file.write(incomplete_line)
     assert [each["step"] for each in folder.metrics.read()] == [1, 2, 3]
 
 

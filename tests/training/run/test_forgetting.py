@@ -1,4 +1,4 @@
-"""A model that knows red and blue rectangles learns green ones: with a memory it keeps the others, and without one it does not."""
+"""A model of red and blue rectangles is trained on green ones. Only with a memory it keeps the other classes."""
 
 import numpy as np
 import pytest
@@ -45,14 +45,14 @@ def coloured(tmp_path_factory):
     return make
 
 
-def named(model, data):
+def top_label_accuracy(model, data):
     """Return the share of images whose most confident detection has the right label."""
     evaluation = evaluate_detector(Detector(model.spec, load_engine(model)), read_set(data, "val"))
     pairs = zip(evaluation.detections, evaluation.truths, strict=True)
-    return np.mean([len(found) > 0 and found.class_ids[0] == truth.class_ids[0] for found, truth in pairs])
+    return np.mean([len(detections) > 0 and detections.class_ids[0] == truth.class_ids[0] for detections, truth in pairs])
 
 
-def green_alarms(model, data):
+def green_false_alarm_rate(model, data):
     """Return the share of images with a detection of green above confidence 0.25."""
     detections = evaluate_detector(Detector(model.spec, load_engine(model)), read_set(data, "val")).detections
     return count_false_alarms(detections, [model.spec.labels.index("green")]).shares[0.25]
@@ -80,8 +80,8 @@ def test_a_memory_keeps_old_classes_and_prevents_false_alarms(coloured, small_mo
     kept = train(new, start, memory)
     forgotten = train(new, start, classes="keep")
     assert kept.spec.labels == forgotten.spec.labels == ("blue", "red", "green")
-    assert named(start, old) >= 0.9
-    assert min(named(kept, old), named(kept, new)) >= 0.9
-    assert named(forgotten, old) <= 0.5
-    assert green_alarms(kept, old) <= 0.1
-    assert green_alarms(forgotten, old) >= 0.5
+    assert top_label_accuracy(start, old) >= 0.9
+    assert min(top_label_accuracy(kept, old), top_label_accuracy(kept, new)) >= 0.9
+    assert top_label_accuracy(forgotten, old) <= 0.5
+    assert green_false_alarm_rate(kept, old) <= 0.1
+    assert green_false_alarm_rate(forgotten, old) >= 0.5

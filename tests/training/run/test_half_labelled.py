@@ -1,4 +1,4 @@
-"""Two half-labelled data sets: only red squares are labelled on dark images, only blue discs on bright ones; both are on all images."""
+"""Half-labelled data sets: red squares are labelled in dark images only, and blue discs in bright images only."""
 
 import shutil
 from dataclasses import replace
@@ -34,7 +34,7 @@ SETTINGS |= {"scale": 0.1, "translate": 0.1, "hue": 0.0, "new_layers": "head", "
 
 
 def draw(rng, brightness):
-    """A noisy image with a red square in one half and a blue disc in the other, and their boxes by label."""
+    """Return a noisy image with a red square in one half and a blue disc in the other, and the boxes by label."""
     image = Image.fromarray(rng.normal(brightness, 12, (SIDE, SIDE, 3)).clip(0, 255).astype(np.uint8))
     pen, boxes = ImageDraw.Draw(image), {}
     for label, half in zip(COLOURS, rng.permutation(2).tolist(), strict=True):
@@ -68,11 +68,11 @@ def half_labelled(tmp_path):
             for image_set, count in counts.items():
                 names = [f"{image_set}{number}" for number in range(count)]
                 new.write_list(image_set, names)
-                for each in names:
+                for image_name in names:
                     image, boxes = draw(rng, brightness)
                     image.save(tmp_path / "image.png")
                     corners = np.array([boxes[label] for label in labels], np.float32)
-                    new.add(each, tmp_path / "image.png", annotation_xml(f"{each}.png", image.size, corners, labels))
+                    new.add(image_name, tmp_path / "image.png", annotation_xml(f"{image_name}.png", image.size, corners, labels))
         return tmp_path / name
 
     return make
@@ -83,7 +83,7 @@ def test_half_labelled_data_sets_need_labelled_json(half_labelled, tmp_path, mon
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "home"))
     dark = half_labelled("dark", DARK, ["red"], {"train": 48, "val": 2})
     bright = half_labelled("bright", BRIGHT, ["blue"], {"train": 48, "val": 2})
-    tests = {level: half_labelled(f"test{level}", level, ["red", "blue"], {"test": 12}) for level in (DARK, BRIGHT)}
+    test_folders = {level: half_labelled(f"test{level}", level, ["red", "blue"], {"test": 12}) for level in (DARK, BRIGHT)}
     merge_datasets([dark, bright], tmp_path / "merged")
     shutil.copytree(tmp_path / "merged", tmp_path / "forgotten")
     (tmp_path / "forgotten" / LABELLED_FILE).unlink()
@@ -93,8 +93,8 @@ def test_half_labelled_data_sets_need_labelled_json(half_labelled, tmp_path, mon
         run.train()
         model = load_model(run.folder.path / "last.safetensors")
         detector = Detector(model.spec, load_engine(model))
-        for level, folder in tests.items():
+        for level, folder in test_folders.items():
             for label, result in evaluate_detector(detector, read_set(folder, "test")).classes.items():
                 recall[name, level, label] = float(result.recall[result.scores >= 0.25].max(initial=0))
-    assert min(recall["merged", level, label] for level in tests for label in COLOURS) >= 0.8
+    assert min(recall["merged", level, label] for level in test_folders for label in COLOURS) >= 0.8
     assert max(recall["forgotten", DARK, "blue"], recall["forgotten", BRIGHT, "red"]) <= 0.4

@@ -7,8 +7,8 @@ import pytest
 
 from detector.network import Conv, MaxPool
 from detector.spec import Model, ModelSpec
+from tests.training.ground_truths import ground_truth_of
 from training.config import Config
-from training.data.ground_truth import GroundTruth
 from training.data.targets import dense_targets
 from training.modeling.transfer import InitialModel, fresh_arrays
 from training.run.layer_monitor import WINDOW, ActivationProbe, DeadUnits, LayerMonitor, dead_unit_warnings
@@ -23,15 +23,15 @@ def monitor_after(gradient, steps=WINDOW, weight=2.0):
 
 
 @pytest.mark.parametrize(
-    ("gradient", "sentence"),
+    ("gradient", "message"),
     [
         (4e-8, "conv3_2's gradient has been 2e-08 of its weights for 50 steps: it vanishes"),
         (100.0, "conv3_2's gradient has been 50 times its weights for 50 steps: it explodes"),
     ],
 )
-def test_vanishing_and_exploding_gradients_give_a_warning(gradient, sentence):
+def test_vanishing_and_exploding_gradients_give_a_warning(gradient, message):
     (warning,) = monitor_after(gradient).warnings()
-    assert warning.startswith(sentence)
+    assert warning.startswith(message)
     assert monitor_after(gradient).median_ratios()["conv3_2"] == gradient / 2
 
 
@@ -89,12 +89,14 @@ def warnings_of_training(*, depth, activation, rate, normalize=False, **settings
         **({"optimizer": "sgd", "batch_size": 2, "weight_decay": 0.0, "batch_norm": "train", "clip": "none"} | PER_IMAGE | settings)
     )
     trainer = Trainer(InitialModel(Model("new", spec, fresh_arrays(network, config)), frozenset()), config, frozenset())
-    one = dense_targets(GroundTruth.of_objects(np.array([[2, 2, 10, 12]], np.float32), np.array([1])), spec, max_boxes=2)
+    targets = dense_targets(ground_truth_of(np.array([[2, 2, 10, 12]], np.float32), np.array([1])), spec, max_boxes=2)
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
     probe, monitor = ActivationProbe.of(spec), LayerMonitor()
     before = probe.dead_units(trainer.model("before", {}), images)
     for step in range(WINDOW):
-        monitor.observe(trainer.step(images, {name: np.stack([part] * 2) for name, part in one.items()}, number=step, learning_rate=rate))
+        monitor.observe(
+            trainer.step(images, {name: np.stack([array] * 2) for name, array in targets.items()}, number=step, learning_rate=rate)
+        )
     return [*monitor.warnings(), *dead_unit_warnings(probe.dead_units(trainer.model("after", {}), images), before)]
 
 

@@ -17,6 +17,7 @@ from training.errors import TrainingError
 from training.events import Events
 from training.features.memory_format import memory_from_entries, memory_to_entries
 from training.features.remember import make_memory
+from training.report.write import write_report
 from training.run.folder import RunFolder
 from training.run.run import Run
 from training.task import Task
@@ -44,7 +45,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(small_model, rectangles, tmp_path_factory):
-    """A model file with a memory. Its images show red and green as far as it knows."""
+    """A model file with a memory of images that are labelled for red and green."""
     memory = make_memory(small_model, read_set(rectangles, "train"), 9, labels=("red", "green"), size=64)
     images = [replace(image, labels=tuple("green" if label == "blue" else label for label in image.labels)) for image in memory.images]
     path = tmp_path_factory.mktemp("start") / "start.safetensors"
@@ -119,8 +120,8 @@ def test_memory_0_stores_no_memory(new_run):
 
 
 def test_a_run_without_a_memory_replaces_the_classes_and_stores_its_images(new_run, small_model, tmp_path):
-    save_model(small_model, tmp_path / "plain.safetensors")
-    run = new_run(tmp_path / "plain.safetensors", epochs=1)
+    save_model(small_model, tmp_path / "without-memory.safetensors")
+    run = new_run(tmp_path / "without-memory.safetensors", epochs=1)
     run.train()
     best = run.folder.path / "best.safetensors"
     assert load_model(best).spec.labels == ("blue", "red")
@@ -171,9 +172,9 @@ def test_background_images_and_replayed_images_are_used(new_run, rectangles, sta
 
 
 def test_a_model_without_a_memory_can_replay_a_data_set(new_run, small_model, rectangles, tmp_path):
-    save_model(small_model, tmp_path / "plain.safetensors")
-    task = Task(str(rectangles), "train", "val", str(tmp_path / "plain.safetensors"), replay=str(rectangles))
-    run = new_run(tmp_path / "plain.safetensors", task=task)
+    save_model(small_model, tmp_path / "without-memory.safetensors")
+    task = Task(str(rectangles), "train", "val", str(tmp_path / "without-memory.safetensors"), replay=str(rectangles))
+    run = new_run(tmp_path / "without-memory.safetensors", task=task)
     assert run.setup.start.model.spec.labels == ("red", "green", "blue")
     assert len(run.setup.remembered.memory.images) == 9
 
@@ -188,19 +189,19 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(new_run, finished):
     run = new_run()
     assert run.train(InterruptAtStep4()).interrupted
     resume(run.folder.path).train()
-    assert_same_end(finished[1].folder, run.folder.path)
+    assert_equal_results(finished[1].folder, run.folder.path)
     assert finished[0].folder.conclusion() == run.folder.conclusion()
 
 
-def assert_same_end(one, other):
+def assert_equal_results(first_folder, second_folder):
     """Compare the arrays and the memories, bit for bit. The headers of the files contain the names of the runs."""
     for name in ("best.safetensors", "last.safetensors"):
-        contents = [(folder / name).read_bytes() for folder in (one, other)]
+        contents = [(folder / name).read_bytes() for folder in (first_folder, second_folder)]
         first, second = (data[8 + int.from_bytes(data[:8], "little") :] for data in contents)
         assert first == second
 
 
-DRIVER = """
+RESUME_SCRIPT = """
 import sys
 from pathlib import Path
 from training.events import Events
@@ -224,12 +225,14 @@ Run.resume(folder, task, config, model, memory=memory).train(PrintSteps())
 
 def test_a_killed_run_resumes_to_the_same_weights(new_run, finished):
     run = new_run()
-    with subprocess.Popen([sys.executable, "-c", DRIVER, str(run.folder.path)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", RESUME_SCRIPT, str(run.folder.path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert [process.stdout.readline() for _ in range(5)][-1] == "5\n"
         process.kill()
     assert process.returncode == -signal.SIGKILL
     resume(run.folder.path).train()
-    assert_same_end(finished[1].folder, run.folder.path)
+    assert_equal_results(finished[1].folder, run.folder.path)
 
 
 def test_resuming_with_another_memory_is_refused(new_run):
@@ -240,8 +243,6 @@ def test_resuming_with_another_memory_is_refused(new_run):
 
 
 def test_a_report_shows_false_alarms_at_the_top(finished):
-    from training.report.write import write_report
-
     run, _ = finished
     page = write_report(run.folder.path).read_text(encoding="utf-8")
     assert "remembered images that were not trained on" in page.partition("<h2>")[0]

@@ -70,15 +70,15 @@ def resume(path):
     return Run.resume(folder, task, config, load_model(Path(task.model)))
 
 
-def assert_same_end(one, other):
+def assert_equal_results(first_folder, second_folder):
     """Compare checkpoints (weights, optimizer state, averages) and model files bit for bit."""
-    first, second = (newest_checkpoint(path / "checkpoints") for path in (one, other))
+    first, second = (newest_checkpoint(path / "checkpoints") for path in (first_folder, second_folder))
     assert first.state == second.state
     assert first.arrays.keys() == second.arrays.keys()
     for name, array in first.arrays.items():
         assert array.tobytes() == second.arrays[name].tobytes(), name
     for name in ("best", "last"):
-        models = [load_model(path / f"{name}.safetensors") for path in (one, other)]
+        models = [load_model(path / f"{name}.safetensors") for path in (first_folder, second_folder)]
         assert all(models[0].arrays[key].tobytes() == models[1].arrays[key].tobytes() for key in models[0].arrays)
 
 
@@ -87,7 +87,7 @@ def step_metrics(path):
     return [{key: row[key] for key in row if key not in ("layers", "sentences")} for row in lines]  # these depend on many earlier steps
 
 
-DRIVER = """
+RESUME_SCRIPT = """
 import sys
 from pathlib import Path
 from training.events import Events
@@ -109,7 +109,7 @@ run.train(PrintSteps())
 
 def kill_after(path, steps):
     """Resume the run in another process and kill that after a number of steps."""
-    command = [sys.executable, "-c", DRIVER, str(path)]
+    command = [sys.executable, "-c", RESUME_SCRIPT, str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         printed = [process.stdout.readline() for _ in range(steps)]
         process.kill()
@@ -126,7 +126,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(new_run, finished)
     resumed = resume(killed.folder.path)
     assert 0 < resumed.state.step < resumed.setup.batches.steps
     resumed.train()
-    assert_same_end(finished[1].folder, killed.folder.path)
+    assert_equal_results(finished[1].folder, killed.folder.path)
     assert step_metrics(finished[1].folder) == step_metrics(killed.folder.path)
 
 
@@ -181,8 +181,8 @@ def test_validation_loss_is_the_mean_over_the_images(new_run):
 def test_nan_validation_loss_ends_the_run_and_is_not_saved_as_best(new_run, monkeypatch):
     run = new_run(watch="loss")
     monkeypatch.setattr(Validator, "loss", lambda *_: math.nan)
-    sentence = r"step 3: the validation loss is NaN or infinite\. Start a new run with --learning-rate \S+"
-    with pytest.raises(TrainingError, match=sentence):
+    message = r"step 3: the validation loss is NaN or infinite\. Start a new run with --learning-rate \S+"
+    with pytest.raises(TrainingError, match=message):
         run.train()
     assert not (run.folder.path / "best.safetensors").exists()
 
@@ -199,7 +199,7 @@ def test_ctrl_c_saves_a_checkpoint_and_the_run_can_be_resumed(new_run, finished)
     assert outcome.reason.startswith("interrupted")
     assert newest_checkpoint(outcome.folder / "checkpoints").state["step"] == 5
     resume(outcome.folder).train()
-    assert_same_end(finished[1].folder, stopped.folder.path)
+    assert_equal_results(finished[1].folder, stopped.folder.path)
 
 
 def test_a_run_folder_has_options_metrics_and_usable_models(finished, rectangles):
@@ -229,9 +229,9 @@ def test_early_stopping_ends_a_run(new_run):
     outcome = new_run(epochs=30, patience=2, learning_rate=1e-9, schedule="constant").train()
     assert outcome.reason == "stopped early: no improvement in the last 2 validations."
     assert outcome.best_step == 3
-    again = resume(outcome.folder)
-    assert again.state.step == 9
-    assert again.train() == outcome
+    resumed = resume(outcome.folder)
+    assert resumed.state.step == 9
+    assert resumed.train() == outcome
 
 
 def test_nan_loss_ends_the_run_with_advice_and_keeps_the_last_checkpoint(new_run):
@@ -261,7 +261,7 @@ def test_resuming_with_other_data_is_refused(new_run, rectangles, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "message"),
     [
         ({"labels": "blue,zebra"}, "the training set has no box of 'zebra'. It has blue, red"),
         ({"sizes": "100"}, "is not a multiple of 16"),
@@ -271,9 +271,9 @@ def test_resuming_with_other_data_is_refused(new_run, rectangles, tmp_path):
         ({"new_layers": "all"}, "freeze conv3: layer conv1 has new random weights and must be trained"),
     ],
 )
-def test_options_that_do_not_fit_data_or_model_are_refused_before_a_folder_is_created(new_run, finished, settings, sentence):
+def test_options_that_contradict_data_or_model_are_refused_before_a_folder_is_created(new_run, finished, settings, message):
     runs = sorted(finished[1].folder.parent.iterdir())
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(ConfigError, match=message):
         new_run(**settings)
     assert sorted(finished[1].folder.parent.iterdir()) == runs
 
@@ -299,13 +299,13 @@ def test_the_service_detects_a_raccoon_with_the_trained_model(memorised, start_s
     outcome, sample = memorised
     service = start_service(outcome.folder / "best.safetensors")
     try:
-        answer = httpx.post(f"{service.url}/detect", content=sample.image_path.read_bytes()).json()
+        response = httpx.post(f"{service.url}/detect", content=sample.image_path.read_bytes()).json()
     finally:
         service.stop()
-    assert answer["model"] == outcome.folder.name
-    found = answer["detections"][0]
-    assert (found["label"], found["score"] > 0.5) == ("raccoon", True)
-    box = np.array([[found["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]], np.float32)
+    assert response["model"] == outcome.folder.name
+    detection = response["detections"][0]
+    assert (detection["label"], detection["score"] > 0.5) == ("raccoon", True)
+    box = np.array([[detection["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]], np.float32)
     assert box_iou(box, sample.boxes).max() > 0.7
 
 
@@ -333,11 +333,11 @@ def test_running_out_of_memory_ends_the_run_with_advice(new_run):
     run = new_run(batch_size=64, sizes="1024", mosaic=0.0, freeze="none")
     save_checkpoint_of(run)
     command = [sys.executable, "-c", LIMITED_MEMORY, str(run.folder.path)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ended.stdout.startswith("out of memory after step 0. Start a new run with a smaller --batch-size or smaller --sizes"), (
-        ended.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.startswith("out of memory after step 0. Start a new run with a smaller --batch-size or smaller --sizes"), (
+        result.stderr
     )
-    assert f"--resume {run.folder.path}" in ended.stdout
+    assert f"--resume {run.folder.path}" in result.stdout
     assert json.loads((run.folder.path / "outcome.json").read_text(encoding="utf-8"))["why"].startswith("out of memory")
 
 

@@ -8,8 +8,8 @@ VALIDATION = {"val_loss": 2.0, "ap50": 0.5, "sentences": []}
 VALIDATION["layers"] = {"gradient_to_weight": {"conv1": 0.125}, "flat": {"conv4": {"dead": 0.25, "saturated": 0.0}}}
 
 
-def step_metrics(step, **more):
-    return {"step": step, "epoch": 0, "size": 64, "learning_rate": 0.5, "loss": float(step), "box": 0.25, "gradient": 3.0} | more
+def step_metrics(step, **values):
+    return {"step": step, "epoch": 0, "size": 64, "learning_rate": 0.5, "loss": float(step), "box": 0.25, "gradient": 3.0} | values
 
 
 def read_events(folder):

@@ -1,3 +1,5 @@
+"""Training steps: frozen layers, moving averages, regularisation, dropout and precision."""
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ SETTINGS = {"batch_size": 3, "epochs": 10, "sizes": "64", "prior_photos": 0, "le
 LABELS = ("blue", "red")
 
 
-def make(rectangles, small_model, freeze="none", **settings):
+def make_trainer(rectangles, small_model, freeze="none", **settings):
     config = Config(**(SETTINGS | settings))
     start = transfer(small_model, LABELS, small_model.spec.anchors, config)
     batches = Batches(read_set(rectangles, "train"), start.model.spec, config)
@@ -30,7 +32,7 @@ def changed(trainer, before):
 
 
 def test_frozen_layers_stay_bit_identical_and_others_change(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model, "conv3", batch_norm="train")
+    trainer, batches = make_trainer(rectangles, small_model, "conv3", batch_norm="train")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 3)
     changed_arrays = changed(trainer, before)
@@ -44,7 +46,7 @@ def test_frozen_layers_stay_bit_identical_and_others_change(rectangles, small_mo
 
 
 def test_a_frozen_batch_norm_keeps_its_moving_statistics(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model, batch_norm="frozen")
+    trainer, batches = make_trainer(rectangles, small_model, batch_norm="frozen")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 3)
     changed_arrays = changed(trainer, before)
@@ -52,7 +54,7 @@ def test_a_frozen_batch_norm_keeps_its_moving_statistics(rectangles, small_model
 
 
 def test_the_batch_norm_of_the_head_can_train_without_that_of_the_backbone(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model, batch_norm="head")
+    trainer, batches = make_trainer(rectangles, small_model, batch_norm="head")
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 2)
     unchanged = set(before) - changed(trainer, before)
@@ -61,14 +63,14 @@ def test_the_batch_norm_of_the_head_can_train_without_that_of_the_backbone(recta
 
 
 def test_the_backbone_has_its_own_learning_rate(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model, backbone_rate=0.0, weight_decay=0.0)
+    trainer, batches = make_trainer(rectangles, small_model, backbone_rate=0.0, weight_decay=0.0)
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 2)
     assert {name.partition("/")[0] for name in changed(trainer, before)} == {"conv6", "conv7", "conv4a", "conv8", "linear"}
 
 
 def test_the_loss_of_a_repeated_batch_decreases(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model)
+    trainer, batches = make_trainer(rectangles, small_model)
     images, targets = batches.batch(0)
     reports = [trainer.step(images, targets, number=step, learning_rate=0.01) for step in range(80)]
     assert reports[-1].loss < 0.3 * reports[0].loss
@@ -76,18 +78,18 @@ def test_the_loss_of_a_repeated_batch_decreases(rectangles, small_model):
 
 
 def test_the_saved_model_equals_the_trained_network_at_every_input_size(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model, batch_norm="train", sizes="32:0.5,64")
+    trainer, batches = make_trainer(rectangles, small_model, batch_norm="train", sizes="32:0.5,64")
     train(trainer, batches, 2)
     train(trainer, batches, 1, first=20)
     assert {batches.input_size_of(0), batches.input_size_of(20)} == {32, 64}
     images = batches.batch(20)[0]
-    theirs = trainer._logits(trainer.network, images, training=False).numpy()
-    np.testing.assert_allclose(load_engine(trainer.model("m", {}))(images), theirs, atol=1e-3)
+    expected = trainer._logits(trainer.network, images, training=False).numpy()
+    np.testing.assert_allclose(load_engine(trainer.model("m", {}))(images), expected, atol=1e-3)
 
 
 def test_moving_averages_follow_their_formula(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model, ema=0.5)
-    name, expected = "linear/bias", small_model.arrays["linear/bias"] * 0
+    trainer, batches = make_trainer(rectangles, small_model, ema=0.5)
+    name = "linear/bias"
     expected = trainer.model("m", {}).arrays[name]
     for step in range(5):
         train(trainer, batches, 1, first=step)
@@ -100,8 +102,8 @@ def test_moving_averages_follow_their_formula(rectangles, small_model):
 
 
 def test_weight_decay_shrinks_only_kernels(rectangles, small_model):
-    silent = {"object_scale": 0.0, "noobject_scale": 0.0, "class_scale": 0.0, "coord_scale": 0.0}
-    trainer, batches = make(rectangles, small_model, weight_decay=0.5, backbone_rate=1.0, batch_norm="frozen", **silent)
+    no_loss = {"object_scale": 0.0, "noobject_scale": 0.0, "class_scale": 0.0, "coord_scale": 0.0}
+    trainer, batches = make_trainer(rectangles, small_model, weight_decay=0.5, backbone_rate=1.0, batch_norm="frozen", **no_loss)
     before = trainer.model("before", {}).arrays
     train(trainer, batches, 1, rate=0.1)
     after = trainer.model("after", {}).arrays
@@ -111,7 +113,7 @@ def test_weight_decay_shrinks_only_kernels(rectangles, small_model):
 
 
 def test_l2_is_half_the_squared_kernels(rectangles, small_model):
-    trainer, batches = make(rectangles, small_model, l2=0.1)
+    trainer, batches = make_trainer(rectangles, small_model, l2=0.1)
     kernels = [array for name, array in trainer.model("m", {}).arrays.items() if name.endswith("/kernel")]
     (report,) = train(trainer, batches, 1)
     assert report.terms["l2"] == pytest.approx(0.1 * sum(float((kernel**2).sum()) for kernel in kernels) / 2, rel=1e-4)
@@ -120,7 +122,7 @@ def test_l2_is_half_the_squared_kernels(rectangles, small_model):
 @pytest.mark.parametrize("activation", ["elu", "selu"])
 def test_dropout_acts_only_in_training(rectangles, small_model, activation):
     settings = {"new_layers": "head", "activation": activation, "init": "lecun", "dropout": 0.5}
-    trainer, batches = make(rectangles, small_model, **settings)
+    trainer, batches = make_trainer(rectangles, small_model, **settings)
     images = batches.batch(0)[0]
     first, second = (trainer._logits(trainer.network, images, training=True).numpy() for _ in range(2))
     assert np.abs(first - second).max() > 1e-3
@@ -129,8 +131,8 @@ def test_dropout_acts_only_in_training(rectangles, small_model, activation):
 
 
 def test_training_in_bfloat16_has_float32_weights_and_similar_losses(rectangles, small_model):
-    first, batches = make(rectangles, small_model, batch_norm="train")
-    second, _ = make(rectangles, small_model, batch_norm="train", precision="bfloat16")
+    first, batches = make_trainer(rectangles, small_model, batch_norm="train")
+    second, _ = make_trainer(rectangles, small_model, batch_norm="train", precision="bfloat16")
     reports = [[trainer.step(*batches.batch(0), number=step, learning_rate=0.003) for step in range(20)] for trainer in (first, second)]
     assert reports[1][0].loss == pytest.approx(reports[0][0].loss, rel=0.02)
     assert reports[1][0].loss != reports[0][0].loss
@@ -141,7 +143,7 @@ def test_training_in_bfloat16_has_float32_weights_and_similar_losses(rectangles,
 
 def test_alpha_dropout_drops_complete_channels_and_keeps_mean_and_variance(rectangles, small_model):
     settings = {"new_layers": "head", "activation": "selu", "init": "lecun", "dropout": 0.3}
-    trainer, _ = make(rectangles, small_model, **settings)
+    trainer, _ = make_trainer(rectangles, small_model, **settings)
     values = np.random.default_rng(0).standard_normal((64, 4, 4, 500)).astype(np.float32)
     dropped = np.asarray(trainer.network.get_layer("conv8_dropout")(values, training=True))
     flat = np.ptp(dropped, axis=(1, 2)) < 1e-5
@@ -150,7 +152,7 @@ def test_alpha_dropout_drops_complete_channels_and_keeps_mean_and_variance(recta
     assert dropped.var() == pytest.approx(1, abs=0.05)
 
 
-def test_tensorflows_graph_optimizer_processes_the_complete_step(rectangles, small_model, capfd):
-    trainer, batches = make(rectangles, small_model, batch_norm="frozen")
+def test_the_graph_optimizer_of_tensorflow_processes_the_complete_step(rectangles, small_model, capfd):
+    trainer, batches = make_trainer(rectangles, small_model, batch_norm="frozen")
     train(trainer, batches, 1)
     assert "meta_optimizer" not in capfd.readouterr().err  # after an error of the optimizer, no operation is fused

@@ -1,4 +1,4 @@
-"""The engine cache: identical results, no trust in damaged or foreign files, and no failure if it cannot be used."""
+"""The engine cache: identical results, damaged and foreign files are not used, and an unusable cache is not an error."""
 
 import importlib.metadata
 import os
@@ -84,11 +84,12 @@ def test_a_cached_engine_computes_bit_identical_results(name):
 def test_a_second_start_neither_reads_arrays_nor_builds_a_graph(file):
     prepare_engine(str(file)).persist()
     code = (
-        f"import sys; from weights.engines import factory; factory.MIN_CACHED_FILE_BYTES = 0; one = factory.prepare_engine({str(file)!r});"
-        "print(type(one.facts).__name__, 'onnx' in sys.modules, 'requests' in sys.modules)"
+        "import sys; from weights.engines import factory; factory.MIN_CACHED_FILE_BYTES = 0;"
+        f"prepared = factory.prepare_engine({str(file)!r});"
+        "print(type(prepared.facts).__name__, 'onnx' in sys.modules, 'requests' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["CachedEngine", "False", "False"]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["CachedEngine", "False", "False"]
 
 
 def test_a_different_model_in_the_same_file_gets_its_own_engine(file, tiny_model):
@@ -103,18 +104,18 @@ def test_a_different_model_in_the_same_file_gets_its_own_engine(file, tiny_model
 
 
 @pytest.mark.parametrize(
-    ("what", "other"),
+    ("attribute", "value"),
     [("detector.engines.onnxruntime.cpu_flags", lambda: "flags : of another processor"), ("onnxruntime.__version__", "0.0.1")],
 )
-def test_a_different_processor_or_onnxruntime_does_not_use_the_cached_engine(what, other, file, monkeypatch):
+def test_a_different_processor_or_onnxruntime_does_not_use_the_cached_engine(attribute, value, file, monkeypatch):
     prepare_engine(str(file)).persist()
     assert not isinstance(prepare_engine(str(file)).facts, Model)
-    monkeypatch.setattr(what, other)
+    monkeypatch.setattr(attribute, value)
     assert isinstance(prepare_engine(str(file)).facts, Model)
 
 
 @pytest.mark.parametrize("name", [GRAPH_FILE, KERNELS_FILE, METADATA])
-@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "emptied"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "emptied"])
 def test_a_damaged_cached_engine_is_reported_deleted_and_replaced(name, damage, home, tmp_path, caplog):
     layers = (Conv("a", 16), Conv("b", 16))
     rng = np.random.default_rng(0)
@@ -133,25 +134,25 @@ def test_a_damaged_cached_engine_is_reported_deleted_and_replaced(name, damage, 
     if damage == "flipped":
         data[len(data) // 2] ^= 4
     damaged_file.unlink()
-    if damage != "gone":
+    if damage != "missing":
         damaged_file.write_bytes({"flipped": data, "cut": data[: len(data) // 2], "emptied": b""}[damage])
-    again = prepare_engine(str(file))
-    assert isinstance(again.facts, Model)
+    rebuilt = prepare_engine(str(file))
+    assert isinstance(rebuilt.facts, Model)
     assert "is damaged" in caplog.text
     assert cached_keys(home) == []
     x = images(32)
-    np.testing.assert_array_equal(again.engine(x), original.engine(x))
-    again.persist()
+    np.testing.assert_array_equal(rebuilt.engine(x), original.engine(x))
+    rebuilt.persist()
     assert cached_keys(home) == [key]
 
 
 def test_an_unwritable_cache_is_reported_and_the_engine_works(home, file, caplog):
     home.parent.write_text("a file where the folder should be")
-    one = prepare_engine(str(file))
-    one.persist()
+    prepared = prepare_engine(str(file))
+    prepared.persist()
     assert "the engine of tiny-random is not cached for the next start" in caplog.text
     assert "BOXWRIGHT_HOME" in caplog.text
-    assert one.engine(images(64)).shape == (2, 2, 2, 2, 8)
+    assert prepared.engine(images(64)).shape == (2, 2, 2, 2, 8)
 
 
 def test_a_failed_write_leaves_nothing_behind(home, file, caplog, monkeypatch):
@@ -178,7 +179,7 @@ def test_the_least_recently_used_engines_are_deleted(home, tiny_model, tmp_path,
     for age, file in enumerate(files[:2]):
         prepare_engine(str(file)).persist()
         os.utime(home / keys[age], (1000 + age, 1000 + age))
-    prepare_engine(str(files[0]))  # is used again
+    prepare_engine(str(files[0]))  # uses the engine of model 0 again
     size = sum(file.stat().st_size for file in (home / keys[0]).iterdir())
     monkeypatch.setattr(disk_cache, "MAX_CACHE_BYTES", int(2.5 * size))
     abandoned = home / ".0123.part"

@@ -1,4 +1,4 @@
-"""Which precisions a model has, which of them "auto" permits, and which engines come into question."""
+"""Which precisions a model has, which of them "auto" permits, and which engines are candidates."""
 
 from dataclasses import replace
 
@@ -22,13 +22,13 @@ IMAGES = "301 images (animals, val)"
 
 @pytest.fixture
 def processor(monkeypatch):
-    """(flags) -> this process believes that the processor has these instruction sets."""
+    """(flags) -> make the processor appear to have these instruction sets."""
     return lambda flags: monkeypatch.setattr("detector.engines.cores.cpu_flags", lambda *_: f"flags : {flags}")
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    """(engines) -> only these engines look installed."""
+    """(engines) -> make only these engines appear installed."""
     return lambda *names: monkeypatch.setattr(factory, "installed_engines", lambda: names)
 
 
@@ -44,8 +44,8 @@ def files(tmp_path, random_arrays):
         save_model(replace(model, provenance=float32), path)
         if int8 is not None:
             provenance = {QUANTIZED_FROM_ARRAYS: arrays_checksum(path)} | int8
-            small = replace(model, name="mine-int8", quantization=Quantization(("a",), ranges), provenance=provenance)
-            save_model(small, tmp_path / "mine-int8.safetensors")
+            quantized = replace(model, name="mine-int8", quantization=Quantization(("a",), ranges), provenance=provenance)
+            save_model(quantized, tmp_path / "mine-int8.safetensors")
         return path
 
     return write
@@ -87,9 +87,11 @@ def test_auto_uses_8_bits_only_if_a_loss_of_at_most_half_a_point_is_recorded(fil
 
 def test_a_rare_class_does_not_decide_the_precision(files, processor):
     processor("avx_vnni")
-    kept, lost = (ap_record("float32", 0.8, 0.7, IMAGES) | ap_record("int8", *aps, IMAGES) for aps in ((0.75, 0.699), (0.8, 0.69)))
-    assert allowed(files({}, kept)) == ("int8",)
-    assert allowed(files({}, lost)) == ("float32",)
+    small_loss, large_loss = (
+        ap_record("float32", 0.8, 0.7, IMAGES) | ap_record("int8", *aps, IMAGES) for aps in ((0.75, 0.699), (0.8, 0.69))
+    )
+    assert allowed(files({}, small_loss)) == ("int8",)
+    assert allowed(files({}, large_loss)) == ("float32",)
 
 
 def test_auto_uses_8_bits_only_on_a_processor_with_vnni(files, processor):

@@ -1,4 +1,4 @@
-"""The race of the engines: its measurements, and its stored winner."""
+"""The comparison of engines at the first start ("race"): its measurements, and its stored winner."""
 
 import json
 
@@ -60,19 +60,19 @@ def test_the_winner_is_stored_and_used_by_the_next_start(source, home, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("what", "value"),
+    ("attribute", "value"),
     [
         ("weights.engines.race.usable_cores", lambda: usable_cores() + 1),
         ("detector.engines.onnxruntime.cpu_flags", lambda: "flags : of another processor"),
         ("weights.engines.race.metadata.version", lambda _: "0.0"),
     ],
 )
-def test_engines_are_raced_again_on_another_machine_or_version(source, monkeypatch, what, value):
+def test_engines_are_raced_again_on_another_machine_or_version(source, monkeypatch, attribute, value):
     monkeypatch.setattr(race, "race", results({"onnxruntime": 3.0, "openvino": 2.0}))
     choices = possible_choices(source, EngineOptions())
     race.race_and_store(choices)
     assert race.read_winner(choices).engine == "openvino"
-    monkeypatch.setattr(what, value)
+    monkeypatch.setattr(attribute, value)
     assert race.read_winner(choices) is None
 
 
@@ -134,6 +134,6 @@ def test_an_openvino_engine_is_cached_and_computes_the_same(source, home):
     np.testing.assert_array_equal(warm.engine.run_concurrently(x), cold.engine(x))
     (folder,) = home.iterdir()
     (folder / "compiled.blob").write_bytes(b"damaged")
-    again = prepare_engine(str(source.path), options)
-    assert type(again.facts).__name__ == "Model"
-    np.testing.assert_array_equal(again.engine(x), cold.engine(x))
+    rebuilt = prepare_engine(str(source.path), options)
+    assert type(rebuilt.facts).__name__ == "Model"
+    np.testing.assert_array_equal(rebuilt.engine(x), cold.engine(x))

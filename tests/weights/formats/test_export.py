@@ -59,8 +59,8 @@ def test_a_keras_export_opens_without_boxwright(everyday, tmp_path):
     path = tmp_path / "everyday.keras"
     export_model(everyday, "keras", path, pixels=noise(everyday))
     code = f"import sys, keras; keras.models.load_model({str(path)!r}); print('detector' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ended.stdout.strip() == "False"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_a_lowered_network_computes_the_same_function(layers, random_arrays, tmp
     spec = ModelSpec((), (), layers, 64, pixel_scale=1 / 128, pixel_offset=-127 / 128)
     model = Model("ours", spec, random_arrays(layers, 2))
     export_model(model, "darknet", tmp_path / "a.cfg", pixels=noise(model))
-    again = read_darknet(tmp_path / "a.cfg", tmp_path / "a.weights")
-    assert {type(layer) for layer in again.spec.network} <= {Conv, MaxPool, Route, Shortcut, Upsample}
+    lowered = read_darknet(tmp_path / "a.cfg", tmp_path / "a.weights")
+    assert {type(layer) for layer in lowered.spec.network} <= {Conv, MaxPool, Route, Shortcut, Upsample}
     images = noise(model)[None]
     expected = load_engine(model)(images)
-    np.testing.assert_allclose(load_engine(again)(images), expected, atol=1e-4 * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(load_engine(lowered)(images), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
 def test_a_network_that_darknet_supports_is_not_changed(tiny_model):

@@ -1,3 +1,5 @@
+"""Model files: round trips, checksums, and damaged, forged or foreign files that are refused."""
+
 import hashlib
 import json
 import os
@@ -25,32 +27,34 @@ from weights.quantization.quantize import round_kernels
 
 
 @pytest.fixture
-def saved(tmp_path, small_model):
+def small_file(tmp_path, small_model):
     path = tmp_path / "small.safetensors"
     save_model(small_model, path)
     return path
 
 
 @pytest.fixture
-def tiny_model():
+def minimal_model():
     network = (Conv("a", 2, size=1), MaxPool("b"), Route("c", ("a",)))
     arrays = {name: np.ones(shape, np.float32) for name, shape in array_shapes(network).items()}
     return Model("tiny", ModelSpec((), (), network, 2), arrays)
 
 
 @pytest.fixture
-def tiny_saved(tmp_path, tiny_model):
+def minimal_file(tmp_path, minimal_model):
     """A file small enough to change each of its bytes."""
     path = tmp_path / "tiny.safetensors"
-    save_model(tiny_model, path)
+    save_model(minimal_model, path)
     return path
 
 
-def same(one, other):
-    """True if the two models are equal, arrays included."""
-    equal = (one.name, one.spec, dict(one.provenance)) == (other.name, other.spec, dict(other.provenance))
+def models_equal(first, second):
+    """Return whether two models have the same facts and arrays."""
+    equal = (first.name, first.spec, dict(first.provenance)) == (second.name, second.spec, dict(second.provenance))
     return (
-        equal and one.arrays.keys() == other.arrays.keys() and all(np.array_equal(one.arrays[key], other.arrays[key]) for key in one.arrays)
+        equal
+        and first.arrays.keys() == second.arrays.keys()
+        and all(np.array_equal(first.arrays[key], second.arrays[key]) for key in first.arrays)
     )
 
 
@@ -76,19 +80,19 @@ def write_file(path, header, arrays, *, sign=True):
 def test_loading_is_the_inverse_of_saving(any_models, tmp_path_factory, data):
     model, path = data.draw(any_models), tmp_path_factory.getbasetemp() / "any.safetensors"
     save_model(model, path)
-    assert same(load_model(path), model)
+    assert models_equal(load_model(path), model)
     assert read_header(path) == (model.spec, model.provenance, model.name, "float32", None, None)
 
 
 def test_float16_rounds_only_the_kernels(tmp_path, small_model):
     save_model(small_model, tmp_path / "half.safetensors", dtype="float16")
-    again = load_model(tmp_path / "half.safetensors")
+    loaded = load_model(tmp_path / "half.safetensors")
     for name, array in small_model.arrays.items():
         stored = array.astype(np.float16).astype(np.float32) if name.endswith("/kernel") else array
-        assert again.arrays[name].dtype == np.float32
-        np.testing.assert_array_equal(again.arrays[name], stored)
+        assert loaded.arrays[name].dtype == np.float32
+        np.testing.assert_array_equal(loaded.arrays[name], stored)
     assert read_header(tmp_path / "half.safetensors").dtype == "float16"
-    save_model(again, tmp_path / "again.safetensors", dtype="float16")
+    save_model(loaded, tmp_path / "again.safetensors", dtype="float16")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "half.safetensors").read_bytes()
 
 
@@ -107,8 +111,8 @@ def test_saving_is_deterministic_and_the_safetensors_library_reads_the_file(tmp_
         assert (start + entry["data_offsets"][0]) % (4 if entry["dtype"] == "F32" else 2) == 0
 
 
-def test_the_file_has_the_documented_layout(saved, small_model):
-    metadata = split_file(saved)[0]["__metadata__"]
+def test_the_file_has_the_documented_layout(small_file, small_model):
+    metadata = split_file(small_file)[0]["__metadata__"]
     digest = hashlib.sha256()
     for layer in small_model.spec.network:
         if isinstance(layer, Conv):
@@ -126,40 +130,40 @@ def test_an_imported_darknet_model_survives_a_round_trip(shared, tmp_path):
     source = shared / "weights" / "yolo-lite-voc-bn"
     model = read_darknet(source.with_suffix(".cfg"), source.with_suffix(".weights"))
     save_model(model, tmp_path / "model.safetensors")
-    again = load_model(tmp_path / "model.safetensors")
-    assert same(again, model)
-    write_darknet(again, tmp_path / "a.cfg", tmp_path / "a.weights")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert models_equal(loaded, model)
+    write_darknet(loaded, tmp_path / "a.cfg", tmp_path / "a.weights")
     assert (tmp_path / "a.weights").read_bytes() == source.with_suffix(".weights").read_bytes()
 
 
-def test_every_truncation_is_refused(tiny_saved):
-    for length in reversed(range(tiny_saved.stat().st_size)):
-        os.truncate(tiny_saved, length)
+def test_every_truncation_is_refused(minimal_file):
+    for length in reversed(range(minimal_file.stat().st_size)):
+        os.truncate(minimal_file, length)
         for read in (load_model, read_header):
             with pytest.raises(ModelFileError, match=r"tiny\.safetensors: .*(damaged|truncated).* Download or save it again\."):
-                read(tiny_saved)
+                read(minimal_file)
 
 
-@pytest.mark.parametrize("more", [b"\0", b" " * 100])
-def test_a_longer_file_is_refused(saved, more):
-    saved.write_bytes(saved.read_bytes() + more)
+@pytest.mark.parametrize("suffix", [b"\0", b" " * 100])
+def test_a_longer_file_is_refused(small_file, suffix):
+    small_file.write_bytes(small_file.read_bytes() + suffix)
     with pytest.raises(ModelFileError, match="damaged"):
-        load_model(saved)
+        load_model(small_file)
 
 
-def test_every_changed_byte_is_refused_or_changes_nothing(tiny_saved, tiny_model):
-    data, rng = tiny_saved.read_bytes(), random.Random(1)
+def test_every_changed_byte_is_refused_or_changes_nothing(minimal_file, minimal_model):
+    data, rng = minimal_file.read_bytes(), random.Random(1)
     refused, header_end = 0, 8 + int.from_bytes(data[:8], "little")
     for position in range(len(data)):
         changed = bytearray(data)
         changed[position] ^= 1 << rng.randrange(8)
-        tiny_saved.write_bytes(changed)
+        minimal_file.write_bytes(changed)
         try:
-            assert same(load_model(tiny_saved), tiny_model)
+            assert models_equal(load_model(minimal_file), minimal_model)
         except ModelFileError:
             refused += 1
         try:
-            assert read_header(tiny_saved) == (tiny_model.spec, {}, "tiny", "float32", None, None)
+            assert read_header(minimal_file) == (minimal_model.spec, {}, "tiny", "float32", None, None)
         except ModelFileError:
             assert position < header_end
     assert refused > len(data) - 20  # some changes only affect the spaces that pad the JSON
@@ -222,38 +226,38 @@ def test_a_network_that_takes_too_long_is_refused(tmp_path, random_arrays):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_later_format_version_is_refused_with_advice_to_update(saved):
-    header, arrays = split_file(saved)
+def test_a_later_format_version_is_refused_with_advice_to_update(small_file):
+    header, arrays = split_file(small_file)
     header["__metadata__"] |= {"version": "4", "something": "new"}
-    write_file(saved, header, arrays)
+    write_file(small_file, header, arrays)
     with pytest.raises(
         ModelFileError, match=r"its format version is '4', but this Boxwright reads versions 1 to 3\. Install the latest Boxwright"
     ):
-        load_model(saved)
+        load_model(small_file)
 
 
-def test_a_changed_label_is_detected_without_reading_the_arrays(saved):
-    header, arrays = split_file(saved)
+def test_a_changed_label_is_detected_without_reading_the_arrays(small_file):
+    header, arrays = split_file(small_file)
     header["__metadata__"]["spec"] = header["__metadata__"]["spec"].replace("cat", "cow")
-    write_file(saved, header, arrays, sign=False)
+    write_file(small_file, header, arrays, sign=False)
     with pytest.raises(ModelFileError, match="its header does not match its checksum"):
-        read_header(saved)
+        read_header(small_file)
 
 
-def test_a_changed_array_is_detected(saved):
-    data = bytearray(saved.read_bytes())
+def test_a_changed_array_is_detected(small_file):
+    data = bytearray(small_file.read_bytes())
     data[-1] ^= 1
-    saved.write_bytes(data)
+    small_file.write_bytes(data)
     with pytest.raises(ModelFileError, match="the arrays do not match their checksum"):
-        load_model(saved)
+        load_model(small_file)
 
 
-def test_arrays_that_do_not_fit_the_network_are_refused_before_reading_them(saved):
-    header, arrays = split_file(saved)
+def test_arrays_that_do_not_fit_the_network_are_refused_before_reading_them(small_file):
+    header, arrays = split_file(small_file)
     header["__metadata__"]["spec"] = header["__metadata__"]["spec"].replace('"conv3"', '"last"')
-    write_file(saved, header, arrays)
+    write_file(small_file, header, arrays)
     with pytest.raises(ModelFileError, match=r"array 'conv3/bias' is \('F32', \(14,\)\), but the network needs no such array"):
-        read_header(saved)
+        read_header(small_file)
 
 
 @pytest.mark.parametrize(
@@ -269,12 +273,12 @@ def test_arrays_that_do_not_fit_the_network_are_refused_before_reading_them(save
         ({"more": ""}, "its header does not match its checksum"),
     ],
 )
-def test_inconsistent_metadata_is_refused(saved, edit, message):
-    header, arrays = split_file(saved)
+def test_inconsistent_metadata_is_refused(small_file, edit, message):
+    header, arrays = split_file(small_file)
     header["__metadata__"] |= edit
-    write_file(saved, header, arrays)
+    write_file(small_file, header, arrays)
     with pytest.raises(ModelFileError, match=message):
-        load_model(saved)
+        load_model(small_file)
 
 
 ARBITRARY_JSON = st.recursive(
@@ -297,11 +301,11 @@ def json_paths(value, path=()):
         yield from json_paths(part, (*path, key))
 
 
-def replaced(value, path, new):
+def replace_value(value, path, new):
     if not path:
         return new
     copy = list(value) if isinstance(value, list) else dict(value)
-    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    copy[path[0]] = replace_value(value[path[0]], path[1:], new)
     return copy
 
 
@@ -312,7 +316,7 @@ def test_a_forged_spec_with_valid_checksums_is_refused_or_runs(small_files, data
     header, arrays = split_file(path)
     spec = json.loads(header["__metadata__"]["spec"])
     for _ in range(data.draw(st.integers(1, 3))):
-        spec = replaced(spec, data.draw(st.sampled_from(list(json_paths(spec)))), data.draw(ARBITRARY_JSON))
+        spec = replace_value(spec, data.draw(st.sampled_from(list(json_paths(spec)))), data.draw(ARBITRARY_JSON))
     header["__metadata__"]["spec"] = json.dumps(spec)
     write_file(small_files / "hostile.safetensors", header, arrays)
     with suppress(ModelFileError):  # any other exception fails the test
@@ -329,13 +333,13 @@ def small_files(tmp_path_factory, small_model):
 
 
 @pytest.mark.parametrize(("number", "dtype"), [(np.nan, "float32"), (np.inf, "float16"), (1e6, "float16")])
-def test_values_that_are_not_finite_are_refused_and_the_old_file_stays(saved, small_model, number, dtype):
-    before = saved.read_bytes()
+def test_values_that_are_not_finite_are_refused_and_the_old_file_stays(small_file, small_model, number, dtype):
+    before = small_file.read_bytes()
     arrays = {**small_model.arrays, "conv2_1/kernel": np.full((1, 1, 4, 4), number, np.float32)}
     with pytest.raises(ArraysError, match=f"array 'conv2_1/kernel' contains NaN, infinity or a number too large for {dtype}"):
-        save_model(replace(small_model, arrays=arrays), saved, dtype=dtype)
-    assert saved.read_bytes() == before
-    assert list(saved.parent.iterdir()) == [saved]
+        save_model(replace(small_model, arrays=arrays), small_file, dtype=dtype)
+    assert small_file.read_bytes() == before
+    assert list(small_file.parent.iterdir()) == [small_file]
 
 
 def test_large_statistics_survive_float16(tmp_path, small_model):
@@ -352,9 +356,9 @@ def test_values_that_json_does_not_preserve_are_not_written(tmp_path, small_mode
 
 
 @pytest.mark.parametrize("name", ["", " ", "\ud800", "../evil", "two\nlines", "\x1b[31m"])
-def test_an_unprintable_model_name_or_a_path_is_refused(tiny_model, name):
+def test_an_unprintable_model_name_or_a_path_is_refused(minimal_model, name):
     with pytest.raises(ModelError, match="a model's name must be printable and have no '/'"):
-        replace(tiny_model, name=name)
+        replace(minimal_model, name=name)
 
 
 @pytest.fixture
@@ -366,28 +370,28 @@ def quantized_model(small_model):
 
 
 def test_a_quantized_model_survives_a_round_trip_bit_for_bit(tmp_path, quantized_model):
-    path, again = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    path, second_path = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     save_model(quantized_model, path)
     loaded = load_model(path)
     assert loaded.quantization == read_header(path).quantization == quantized_model.quantization
     for layer in quantized_model.quantization.layers:
         np.testing.assert_array_equal(loaded.arrays[f"{layer}/kernel"], quantized_model.arrays[f"{layer}/kernel"])
-    save_model(loaded, again)
-    assert again.read_bytes() == path.read_bytes()
-    kinds = {name: array.dtype.name for name, array in load_file(path).items() if name.endswith(("/kernel", "/step"))}
-    assert {"int8", "float16", "float32"} == set(kinds.values())
-    assert all(kind == "float32" for name, kind in kinds.items() if name.endswith("/step"))
+    save_model(loaded, second_path)
+    assert second_path.read_bytes() == path.read_bytes()
+    dtypes = {name: array.dtype.name for name, array in load_file(path).items() if name.endswith(("/kernel", "/step"))}
+    assert {"int8", "float16", "float32"} == set(dtypes.values())
+    assert all(dtype == "float32" for name, dtype in dtypes.items() if name.endswith("/step"))
 
 
-def test_only_quantized_files_have_format_version_2(tmp_path, saved, quantized_model):
+def test_only_quantized_files_have_format_version_2(tmp_path, small_file, quantized_model):
     save_model(quantized_model, tmp_path / "8.safetensors")
-    assert split_file(saved)[0]["__metadata__"]["version"] == "1"
+    assert split_file(small_file)[0]["__metadata__"]["version"] == "1"
     assert split_file(tmp_path / "8.safetensors")[0]["__metadata__"]["version"] == "2"
     with pytest.raises(ModelFileError, match="int8 requires a quantized model"):
         save_model(quantized_model, tmp_path / "no", dtype="float32")
 
 
-CHANGES = [
+FORGERIES = [
     ({"version": "1"}, "does not match its checksum"),
     ({"dtype": "float16"}, "dtype must be one of int8, got 'float16'"),
     ({"quantization": "[]"}, "quantization must be an object"),
@@ -398,7 +402,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), CHANGES)
+@pytest.mark.parametrize(("change", "message"), FORGERIES)
 def test_a_forged_quantized_file_is_refused(tmp_path, quantized_model, change, message):
     path = tmp_path / "8.safetensors"
     save_model(quantized_model, path)
@@ -414,48 +418,48 @@ MEMORY = {"index": b'{"images": []}', "bases": b"\1\2\3", "features": bytes(rang
 
 
 @pytest.fixture
-def with_memory(tmp_path, tiny_model):
+def file_with_memory(tmp_path, minimal_model):
     path = tmp_path / "memory.safetensors"
-    save_model(tiny_model, path, memory=MEMORY)
+    save_model(minimal_model, path, memory=MEMORY)
     return path
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_memory_is_stored_and_read_separately(tmp_path, small_model, dtype):
-    path, plain = tmp_path / "memory.safetensors", tmp_path / "plain.safetensors"
+    path, plain_path = tmp_path / "memory.safetensors", tmp_path / "plain.safetensors"
     save_model(small_model, path, dtype=dtype, memory=MEMORY)
-    save_model(small_model, plain, dtype=dtype)
+    save_model(small_model, plain_path, dtype=dtype)
     assert load_memory(path) == MEMORY
-    assert load_memory(plain) is None
-    assert same(load_model(path), load_model(plain))
-    assert (read_header(path).memory, read_header(plain).memory) == (memory_checksum(MEMORY), None)
-    assert content_checksum(path) != content_checksum(plain)
+    assert load_memory(plain_path) is None
+    assert models_equal(load_model(path), load_model(plain_path))
+    assert (read_header(path).memory, read_header(plain_path).memory) == (memory_checksum(MEMORY), None)
+    assert content_checksum(path) != content_checksum(plain_path)
     assert split_file(path)[0]["__metadata__"]["version"] == "3"
-    assert split_file(plain)[0]["__metadata__"]["version"] == "1"
+    assert split_file(plain_path)[0]["__metadata__"]["version"] == "1"
     data = path.read_bytes()
     assert data.endswith(MEMORY["index"] + MEMORY["bases"] + MEMORY["features"])  # at the end, where serving reads nothing
 
 
-def test_a_damaged_memory_is_refused_but_the_model_still_loads(with_memory, tiny_model):
-    data = with_memory.read_bytes()
+def test_a_damaged_memory_is_refused_but_the_model_still_loads(file_with_memory, minimal_model):
+    data = file_with_memory.read_bytes()
     for position in range(len(data) - sum(map(len, MEMORY.values())), len(data)):
         changed = bytearray(data)
         changed[position] ^= 1
-        with_memory.write_bytes(changed)
-        assert same(load_model(with_memory), tiny_model)
+        file_with_memory.write_bytes(changed)
+        assert models_equal(load_model(file_with_memory), minimal_model)
         with pytest.raises(ModelFileError, match=r"memory\.safetensors: its memory is damaged.*weights strip"):
-            load_memory(with_memory)
+            load_memory(file_with_memory)
 
 
-def test_every_truncation_of_a_file_with_a_memory_is_refused(with_memory):
-    for length in reversed(range(with_memory.stat().st_size)):
-        os.truncate(with_memory, length)
+def test_every_truncation_of_a_file_with_a_memory_is_refused(file_with_memory):
+    for length in reversed(range(file_with_memory.stat().st_size)):
+        os.truncate(file_with_memory, length)
         with pytest.raises(ModelFileError, match="damaged"):
-            load_memory(with_memory)
+            load_memory(file_with_memory)
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "message"),
     [
         (lambda header: header.pop("memory/index"), "damaged|memory/index"),
         (lambda header: header["memory/index"].update(dtype="I8"), "'memory/index' is I8"),
@@ -464,22 +468,22 @@ def test_every_truncation_of_a_file_with_a_memory_is_refused(with_memory):
         (lambda header: header["__metadata__"].update(version="1"), "damaged, or changed"),
     ],
 )
-def test_entries_of_the_memory_are_checked_before_they_are_read(with_memory, change, sentence):
-    header, arrays = split_file(with_memory)
+def test_entries_of_the_memory_are_checked_before_they_are_read(file_with_memory, change, message):
+    header, arrays = split_file(file_with_memory)
     change(header)
-    write_file(with_memory, header, arrays)
+    write_file(file_with_memory, header, arrays)
     for read in (load_memory, load_model):
-        with pytest.raises(ModelFileError, match=sentence):
-            read(with_memory)
+        with pytest.raises(ModelFileError, match=message):
+            read(file_with_memory)
 
 
-def test_a_memory_above_the_limit_is_neither_written_nor_read(tmp_path, tiny_model):
+def test_a_memory_above_the_limit_is_neither_written_nor_read(tmp_path, minimal_model):
     with pytest.raises(ModelFileError, match="the limit is 268,435,456"):
-        save_model(tiny_model, tmp_path / "large.safetensors", memory=MEMORY | {"features": bytes(MAX_MEMORY_BYTES)})
+        save_model(minimal_model, tmp_path / "large.safetensors", memory=MEMORY | {"features": bytes(MAX_MEMORY_BYTES)})
     assert not (tmp_path / "large.safetensors").exists()
 
 
-def test_saving_a_memory_is_deterministic(tmp_path, tiny_model):
+def test_saving_a_memory_is_deterministic(tmp_path, minimal_model):
     for name in ("one", "two"):
-        save_model(tiny_model, tmp_path / name, memory=dict(reversed(MEMORY.items())))
+        save_model(minimal_model, tmp_path / name, memory=dict(reversed(MEMORY.items())))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -1,3 +1,5 @@
+"""Specs as JSON: round trips and invalid documents."""
+
 import json
 from dataclasses import fields
 
@@ -97,9 +99,9 @@ def test_every_field_is_required(small_model):
     for index, layer in enumerate(spec["network"]):
         assert layer.keys() - {"type"} == {field.name for field in fields(small_model.spec.network[index])}
         for name in layer.keys() - {"type"}:
-            cut = [*spec["network"][:index], {key: value for key, value in layer.items() if key != name}]
+            shortened = [*spec["network"][:index], {key: value for key, value in layer.items() if key != name}]
             with pytest.raises(ModelFileError, match=rf"spec.network\[{index}\] lacks the field '{name}'"):
-                spec_from_json(json.dumps(spec | {"network": cut}))
+                spec_from_json(json.dumps(spec | {"network": shortened}))
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 1}', "[" * 50_000, '{"labels": Infinity}', "1" * 5000, '"\\ud800"', "null"])

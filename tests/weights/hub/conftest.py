@@ -31,14 +31,14 @@ class Page:
     content_type: str | None = "application/octet-stream"
     status: int = 200
     ranges: bool = True  # False: ignores Range and sends everything
-    cuts: list[int] = field(default_factory=list)  # for each response: close the connection after this many bytes
-    shift: int = 0  # a range starts this many bytes too late
+    cut_after: list[int] = field(default_factory=list)  # for each response: close the connection after this many bytes
+    range_shift: int = 0  # a range starts this many bytes too late
     location: str | None = None  # target of a redirect
     encoding: str | None = None  # Content-Encoding
     length: bool = True  # False: no Content-Length; the body ends with the connection
-    hold_after: int | None = None  # after this many bytes, set `holding` and wait for `go_on`
-    holding: threading.Event = field(default_factory=threading.Event)
-    go_on: threading.Event = field(default_factory=threading.Event)
+    pause_after: int | None = None  # after this many bytes, set `paused` and wait for `resume`
+    paused: threading.Event = field(default_factory=threading.Event)
+    resume: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
@@ -52,11 +52,11 @@ class ReceivedRequest:
 
     @property
     def start(self) -> int:
-        """The first requested byte."""
+        """Return the position of the first requested byte."""
         return int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")) if "Range" in self.headers else 0
 
 
-class Internet(ThreadingHTTPServer):
+class FaultyWebServer(ThreadingHTTPServer):
     """Serves pages by path and records every request. Like Darknet's site, it refuses the user agents of Python libraries."""
 
     daemon_threads = True
@@ -76,7 +76,7 @@ class Internet(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Internet
+    server: FaultyWebServer
 
     def log_message(self, *args) -> None:
         """Print nothing."""
@@ -91,15 +91,15 @@ class Handler(BaseHTTPRequestHandler):
             return
         start = self._start(page)
         request.status = page.status if page.status != 200 else 416 if start >= len(page.body) else 206 if start else 200
-        start += page.shift if start else 0
+        start += page.range_shift if start else 0
         body = memoryview(page.body)[start:] if request.status != 416 else memoryview(b"")
         self._send_head(page, request.status, start, len(body))
         self._send_body(page, body, request)
 
     def _start(self, page: Page) -> int:
         requested = self.headers.get("Range")
-        same = self.headers.get("If-Range") in (None, page.etag, page.modified)
-        return int(requested.removeprefix("bytes=").removesuffix("-")) if requested and page.ranges and same else 0
+        is_current = self.headers.get("If-Range") in (None, page.etag, page.modified)
+        return int(requested.removeprefix("bytes=").removesuffix("-")) if requested and page.ranges and is_current else 0
 
     def _send_head(self, page: Page, status: int, start: int, length: int) -> None:
         self.send_response(status)
@@ -115,11 +115,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send_body(self, page: Page, body: memoryview, request: ReceivedRequest) -> None:
-        end = min(page.cuts.pop(0), len(body)) if page.cuts else len(body)
-        if page.hold_after is not None:
-            request.sent += self.wfile.write(body[: min(page.hold_after, end)])
-            page.holding.set()
-            page.go_on.wait(60)
+        end = min(page.cut_after.pop(0), len(body)) if page.cut_after else len(body)
+        if page.pause_after is not None:
+            request.sent += self.wfile.write(body[: min(page.pause_after, end)])
+            page.paused.set()
+            page.resume.wait(60)
         while request.sent < end:
             request.sent += self.wfile.write(body[request.sent : min(request.sent + (1 << 18), end)])
 
@@ -131,10 +131,10 @@ class Home:
     folder: Path
 
     def files(self) -> set[str]:
-        """Names of its files, except locks."""
+        """Return the names of its files, except locks."""
         return {path.name for path in self.folder.iterdir() if path.suffix != ".lock"}
 
-    def refuses(self, entry: Entry, match: str) -> FetchError:
+    def assert_refused(self, entry: Entry, match: str) -> FetchError:
         """Assert that fetching the entry fails with a message and leaves no file under its name."""
         with pytest.raises(FetchError, match=match) as caught:
             fetch_entry(entry)
@@ -154,22 +154,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
-def internet(home: Home) -> Iterator[Internet]:  # noqa: ARG001  for its environment variables
-    server = Internet()
+def web_server(home: Home) -> Iterator[FaultyWebServer]:  # noqa: ARG001  for its environment variables
+    server = FaultyWebServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield server
     finally:
         for page in server.pages.values():
-            page.go_on.set()
+            page.resume.set()
         server.shutdown()
         thread.join()
         server.server_close()
 
 
 @pytest.fixture(scope="session")
-def weights_like() -> Callable[[Entry], bytes]:
+def make_weights() -> Callable[[Entry], bytes]:
     """Return a function (entry) -> a valid file of the entry: a header and seeded numbers in 0..1."""
     numbers = np.random.default_rng(1).random(1 << 18, np.float32).tobytes()
 
@@ -188,38 +188,38 @@ def body() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def other() -> bytes:
+def other_body() -> bytes:
     """Different content of the same length."""
     return np.random.default_rng(8).bytes(300_000)
 
 
 @pytest.fixture
-def page(internet: Internet, body: bytes) -> Page:
+def page(web_server: FaultyWebServer, body: bytes) -> Page:
     """The page of the entry `small`."""
-    return internet.pages.setdefault("/small.weights", Page(body))
+    return web_server.pages.setdefault("/small.weights", Page(body))
 
 
 @pytest.fixture
-def small(internet: Internet, page: Page) -> Entry:
+def small_entry(web_server: FaultyWebServer, page: Page) -> Entry:
     """An entry of 300,000 bytes with a published sha256 and one address, where `page` is."""
     hashes = {"sha256": hashlib.sha256(page.body).hexdigest()}
-    address = f"{internet.base}/small.weights"
+    address = f"{web_server.base}/small.weights"
     return replace(entry_of("darknet19"), name="small", file="small.weights", addresses=(address,), sizes=(len(page.body),), hashes=hashes)
 
 
 @pytest.fixture
-def unpublished(internet: Internet, weights_like: Callable[[Entry], bytes]) -> Entry:
+def entry_without_hash(web_server: FaultyWebServer, make_weights: Callable[[Entry], bytes]) -> Entry:
     """An entry without published hashes: a valid file of 25 MB at one address."""
     stem = replace(entry_of("tiny-yolov2-voc"), name="unpublished", file="unpublished.weights", hashes={}, filters=1)
     size = 20 + 4 * parameters(spec_of(stem).network)
-    entry = replace(stem, sizes=(size,), addresses=(f"{internet.base}/unpublished.weights",))
-    internet.pages["/unpublished.weights"] = Page(weights_like(entry))
+    entry = replace(stem, sizes=(size,), addresses=(f"{web_server.base}/unpublished.weights",))
+    web_server.pages["/unpublished.weights"] = Page(make_weights(entry))
     return entry
 
 
 @pytest.fixture
-def dead() -> Iterator[str]:
+def unreachable() -> Iterator[str]:
     """An address that refuses connections. The port stays bound, so that no other process can use it."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with socket.socket() as bound_socket:
+        bound_socket.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound_socket.getsockname()[1]}"

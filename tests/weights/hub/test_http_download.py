@@ -25,136 +25,140 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("validators", [{"etag": '"first"'}, {"etag": None, "modified": "Sat, 24 Mar 2018 00:00:00 GMT"}, {"etag": None}])
-def test_an_interrupted_download_resumes_where_it_stopped(small: Entry, internet, page, validators: dict, body: bytes):
-    vars(page).update(validators, cuts=[150_000])
-    assert fetch_entry(small).read_bytes() == body
-    first, second = internet.requests
+def test_an_interrupted_download_resumes_where_it_stopped(small_entry: Entry, web_server, page, validators: dict, body: bytes):
+    vars(page).update(validators, cut_after=[150_000])
+    assert fetch_entry(small_entry).read_bytes() == body
+    first, second = web_server.requests
     assert first.sent == 150_000
     assert second.start == 150_000 // CHUNK_BYTES * CHUNK_BYTES
     assert second.headers.get("If-Range") == (page.etag or page.modified)
     assert (second.status, second.sent) == (206, len(body) - second.start)
 
 
-def test_a_later_run_resumes_the_download_of_an_earlier_run(small: Entry, home, internet, page, body: bytes):
-    page.cuts = [150_000, 10]
-    error = home.refuses(small, r"the connection broke off after 131,072 bytes\n")
+def test_a_later_run_resumes_the_download_of_an_earlier_run(small_entry: Entry, home, web_server, page, body: bytes):
+    page.cut_after = [150_000, 10]
+    error = home.assert_refused(small_entry, r"the connection broke off after 131,072 bytes\n")
     assert "it continues after the 131,072 bytes that have arrived" in str(error)
     assert home.files() == {"small.weights.partial", "small.weights.partial.json"}
-    assert fetch_entry(small).read_bytes() == body
-    assert internet.requests[2].start == 2 * CHUNK_BYTES
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert web_server.requests[2].start == 2 * CHUNK_BYTES
     assert home.files() == {"small.weights"}
 
 
-def test_if_the_server_ignores_the_range_the_whole_file_is_written_again(small: Entry, internet, page, body: bytes):
-    page.cuts, page.ranges = [150_000], False
-    assert fetch_entry(small).read_bytes() == body
-    assert [(request.status, request.sent) for request in internet.requests] == [(200, 150_000), (200, len(body))]
-    assert internet.requests[1].start > 0
+def test_if_the_server_ignores_the_range_the_whole_file_is_written_again(small_entry: Entry, web_server, page, body: bytes):
+    page.cut_after, page.ranges = [150_000], False
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert [(request.status, request.sent) for request in web_server.requests] == [(200, 150_000), (200, len(body))]
+    assert web_server.requests[1].start > 0
 
 
-def test_a_file_that_changed_between_two_requests_is_downloaded_again(unpublished: Entry, home, internet):
-    page = internet.pages["/unpublished.weights"]
-    page.cuts = [150_000, 10]
-    home.refuses(unpublished, "broke off")
+def test_a_file_that_changed_between_two_requests_is_downloaded_again(entry_without_hash: Entry, home, web_server):
+    page = web_server.pages["/unpublished.weights"]
+    page.cut_after = [150_000, 10]
+    home.assert_refused(entry_without_hash, "broke off")
     page.body, page.etag = page.body[:100] + b"\0\0\0\0" + page.body[104:], '"second"'
-    assert fetch_entry(unpublished).read_bytes() == page.body
-    assert (internet.requests[2].headers["If-Range"], internet.requests[2].status) == ('"first"', 200)
+    assert fetch_entry(entry_without_hash).read_bytes() == page.body
+    assert (web_server.requests[2].headers["If-Range"], web_server.requests[2].status) == ('"first"', 200)
 
 
-def test_parts_of_different_files_are_discarded_and_downloaded_again(small: Entry, home, internet, page, body: bytes, other: bytes):
-    page.etag, page.body, page.cuts = None, other, [150_000, 10]
-    home.refuses(small, "broke off")
+def test_parts_of_different_files_are_discarded_and_downloaded_again(
+    small_entry: Entry, home, web_server, page, body: bytes, other_body: bytes
+):
+    page.etag, page.body, page.cut_after = None, other_body, [150_000, 10]
+    home.assert_refused(small_entry, "broke off")
     page.body = body
-    assert fetch_entry(small).read_bytes() == body
-    assert [request.status for request in internet.requests] == [200, 206, 206, 200]
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert [request.status for request in web_server.requests] == [200, 206, 206, 200]
 
 
-def test_without_a_hash_or_a_validator_downloads_are_not_resumed(unpublished: Entry, internet):
-    page = internet.pages["/unpublished.weights"]
-    page.etag, page.cuts = None, [150_000]
-    assert fetch_entry(unpublished).read_bytes() == page.body
-    assert [request.start for request in internet.requests] == [0, 0]
+def test_without_a_hash_or_a_validator_downloads_are_not_resumed(entry_without_hash: Entry, web_server):
+    page = web_server.pages["/unpublished.weights"]
+    page.etag, page.cut_after = None, [150_000]
+    assert fetch_entry(entry_without_hash).read_bytes() == page.body
+    assert [request.start for request in web_server.requests] == [0, 0]
 
 
-def test_a_weak_etag_is_not_used_for_resuming(small: Entry, internet, page, body: bytes):
-    page.etag, page.modified, page.cuts = 'W/"weak"', "Sat, 24 Mar 2018 00:00:00 GMT", [150_000]
-    assert fetch_entry(small).read_bytes() == body
-    assert internet.requests[1].headers["If-Range"] == page.modified
+def test_a_weak_etag_is_not_used_for_resuming(small_entry: Entry, web_server, page, body: bytes):
+    page.etag, page.modified, page.cut_after = 'W/"weak"', "Sat, 24 Mar 2018 00:00:00 GMT", [150_000]
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert web_server.requests[1].headers["If-Range"] == page.modified
 
 
-def test_a_short_file_is_refused_and_the_next_address_is_tried(small: Entry, home, internet, page, body: bytes):
+def test_a_short_file_is_refused_and_the_next_address_is_tried(small_entry: Entry, home, web_server, page, body: bytes):
     page.body, page.length = body[:200_000], False
-    home.refuses(small, "it sent 200,000 bytes instead of 300,000")
-    assert len(internet.requests) == 1
-    internet.pages["/whole"] = internet.page(body)
-    assert fetch_entry(replace(small, addresses=(*small.addresses, f"{internet.base}/whole"))).read_bytes() == body
-    assert [(request.path, request.status) for request in internet.requests[1:]] == [
+    home.assert_refused(small_entry, "it sent 200,000 bytes instead of 300,000")
+    assert len(web_server.requests) == 1
+    web_server.pages["/whole"] = web_server.page(body)
+    assert fetch_entry(replace(small_entry, addresses=(*small_entry.addresses, f"{web_server.base}/whole"))).read_bytes() == body
+    assert [(request.path, request.status) for request in web_server.requests[1:]] == [
         ("/small.weights", 416),
         ("/small.weights", 200),
         ("/whole", 200),
     ]
 
 
-def test_a_wrong_range_causes_exactly_one_restart(small: Entry, home, internet, page, body: bytes):
-    page.cuts, page.shift = [150_000], 1
-    assert fetch_entry(small).read_bytes() == body
-    assert [request.status for request in internet.requests] == [200, 206, 200]
-    (home.folder / small.file).unlink()
-    page.cuts = [150_000, 300_000, 150_000]
-    home.refuses(small, "it sent the wrong part of the file twice")
-    assert [request.status for request in internet.requests[3:]] == [200, 206, 200, 206]
+def test_a_wrong_range_causes_exactly_one_restart(small_entry: Entry, home, web_server, page, body: bytes):
+    page.cut_after, page.range_shift = [150_000], 1
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert [request.status for request in web_server.requests] == [200, 206, 200]
+    (home.folder / small_entry.file).unlink()
+    page.cut_after = [150_000, 300_000, 150_000]
+    home.assert_refused(small_entry, "it sent the wrong part of the file twice")
+    assert [request.status for request in web_server.requests[3:]] == [200, 206, 200, 206]
 
 
-def test_the_address_that_sent_a_part_is_tried_first(small: Entry, home, internet, page, body: bytes):
-    page.cuts = [150_000, 10]
-    entry = replace(small, addresses=(f"{internet.base}/first", *small.addresses))
-    home.refuses(entry, "broke off")
-    internet.pages["/first"] = internet.page(body)
+def test_the_address_that_sent_a_part_is_tried_first(small_entry: Entry, home, web_server, page, body: bytes):
+    page.cut_after = [150_000, 10]
+    entry = replace(small_entry, addresses=(f"{web_server.base}/first", *small_entry.addresses))
+    home.assert_refused(entry, "broke off")
+    web_server.pages["/first"] = web_server.page(body)
     assert fetch_entry(entry).read_bytes() == body
-    assert [request.path for request in internet.requests] == ["/first", *["/small.weights"] * 3]
+    assert [request.path for request in web_server.requests] == ["/first", *["/small.weights"] * 3]
 
 
-def test_a_compressed_response_is_not_requested_and_is_refused(small: Entry, home, internet, page):
+def test_a_compressed_response_is_not_requested_and_is_refused(small_entry: Entry, home, web_server, page):
     page.body, page.encoding = gzip.compress(b"0" * 2_000_000), "gzip"
-    home.refuses(replace(small, sizes=(), hashes={"md5": "0" * 32}), "it compressed the file with gzip, although the request forbids")
-    assert internet.requests[0].headers["Accept-Encoding"] == "identity"
+    home.assert_refused(
+        replace(small_entry, sizes=(), hashes={"md5": "0" * 32}), "it compressed the file with gzip, although the request forbids"
+    )
+    assert web_server.requests[0].headers["Accept-Encoding"] == "identity"
     assert home.files() == set()
 
 
-def leave_part(home, body: bytes, note: str) -> None:
+def write_partial_file(home, body: bytes, note: str) -> None:
     home.folder.mkdir(parents=True)
     (home.folder / "small.weights.partial").write_bytes(body)
     (home.folder / "small.weights.partial.json").write_text(note)
 
 
-def test_a_partial_file_that_is_complete_is_used_without_a_request(small: Entry, home, internet, body: bytes):
-    leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
-    assert fetch_entry(small).read_bytes() == body
-    assert internet.requests == []
+def test_a_partial_file_that_is_complete_is_used_without_a_request(small_entry: Entry, home, web_server, body: bytes):
+    write_partial_file(home, body, json.dumps({"address": small_entry.addresses[0], "validator": '"first"'}))
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert web_server.requests == []
     assert home.files() == {"small.weights"}
 
 
-def test_a_complete_partial_file_of_unknown_size_is_downloaded_again(small: Entry, home, internet, body: bytes):
-    leave_part(home, body, json.dumps({"address": small.addresses[0], "validator": '"first"'}))
-    entry = replace(small, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
+def test_a_complete_partial_file_of_unknown_size_is_downloaded_again(small_entry: Entry, home, web_server, body: bytes):
+    write_partial_file(home, body, json.dumps({"address": small_entry.addresses[0], "validator": '"first"'}))
+    entry = replace(small_entry, sizes=(), hashes={"md5": hashlib.md5(body).hexdigest()})
     assert fetch_entry(entry).read_bytes() == body
-    assert [request.status for request in internet.requests] == [416, 200]
+    assert [request.status for request in web_server.requests] == [416, 200]
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{", '{"address": 1}', "\x00"])
-def test_a_partial_file_of_unknown_origin_is_not_used(small: Entry, home, internet, note: str, body: bytes, other: bytes):
-    leave_part(home, other[:100_000], note)
-    assert fetch_entry(small).read_bytes() == body
-    assert internet.requests[0].start == 0
+def test_a_partial_file_of_unknown_origin_is_not_used(small_entry: Entry, home, web_server, note: str, body: bytes, other_body: bytes):
+    write_partial_file(home, other_body[:100_000], note)
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert web_server.requests[0].start == 0
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 300_001), max_size=6))
-def test_after_any_number_of_interruptions_the_file_is_complete(small: Entry, home, page, cuts: list[int], body: bytes):
-    page.cuts = list(cuts)
+def test_after_any_number_of_interruptions_the_file_is_complete(small_entry: Entry, home, page, cuts: list[int], body: bytes):
+    page.cut_after = list(cuts)
     while True:
         try:
-            path = fetch_entry(small)
+            path = fetch_entry(small_entry)
             break
         except FetchError:
             assert home.files() <= {"small.weights.partial", "small.weights.partial.json"}
@@ -163,42 +167,42 @@ def test_after_any_number_of_interruptions_the_file_is_complete(small: Entry, ho
     path.unlink()
 
 
-def test_too_little_disk_space_is_detected_before_writing(small: Entry, home, internet, page):
+def test_too_little_disk_space_is_detected_before_writing(small_entry: Entry, home, web_server, page):
     page.length = False
-    home.refuses(replace(small, sizes=(1 << 60,)), "needs 1,152,921,504,606,846,976 more.*BOXWRIGHT_HOME")
+    home.assert_refused(replace(small_entry, sizes=(1 << 60,)), "needs 1,152,921,504,606,846,976 more.*BOXWRIGHT_HOME")
     assert home.files() == set()
-    assert len(internet.requests) == 1
+    assert len(web_server.requests) == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
-def test_a_full_disk_ends_the_download_and_leaves_nothing(small: Entry, home, internet):
+def test_a_full_disk_ends_the_download_and_leaves_nothing(small_entry: Entry, home, web_server):
     home.folder.mkdir(parents=True)
     (home.folder / "small.weights.partial").symlink_to("/dev/full")
-    entry = replace(small, addresses=small.addresses * 2)
+    entry = replace(small_entry, addresses=small_entry.addresses * 2)
     with pytest.raises(DiskError, match=r"cannot be written: No space left on device.*BOXWRIGHT_HOME"):
         fetch_entry(entry)
     assert home.files() == set()
-    assert len(internet.requests) == 1  # no other address would help
+    assert len(web_server.requests) == 1  # no other address would help
 
 
-def test_a_cache_folder_that_cannot_be_created_is_named(small: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_cache_folder_that_cannot_be_created_is_named(small_entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("BOXWRIGHT_HOME", str(tmp_path / "file"))
     with pytest.raises(DiskError, match=r"file/weights cannot be written: Not a directory\. Set BOXWRIGHT_HOME"):
-        fetch_entry(small)
+        fetch_entry(small_entry)
 
 
-def test_a_disk_that_fills_up_during_the_download_leaves_nothing(small: Entry, home):
+def test_a_disk_that_fills_up_during_the_download_leaves_nothing(small_entry: Entry, home):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
-    with child(small, before=limit) as process:
+    with fetch_in_child(small_entry, before=limit) as process:
         _, error = process.communicate(timeout=60)
     assert re.search(r"DiskError: .* cannot be written: File too large", error)
     assert home.files() == set()
 
 
 @contextmanager
-def child(entry: Entry, *, before: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A Python process that fetches the entry and prints its log, its progress and finally the path. It is killed after the block."""
+def fetch_in_child(entry: Entry, *, before: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Start a process that fetches the entry and prints its log, its progress and the path. Kill it after the block."""
     code = f"""
 import json, logging, sys
 {before}
@@ -220,7 +224,7 @@ print(fetch_entry(replace(entry_of("darknet19"), **changes), on_progress=lambda 
             process.kill()
 
 
-def until(process: subprocess.Popen[str], text: str, *, never: str = "Traceback") -> None:
+def read_until(process: subprocess.Popen[str], text: str, *, never: str = "Traceback") -> None:
     """Read the output up to a line that contains `text`. No line before it may contain `never`."""
     assert process.stdout is not None
     lines = []
@@ -232,27 +236,27 @@ def until(process: subprocess.Popen[str], text: str, *, never: str = "Traceback"
     raise AssertionError(f"the process ended without {text!r}: {lines}")
 
 
-def test_two_concurrent_processes_download_the_file_once(small: Entry, home, internet, page, body: bytes):
-    page.hold_after = CHUNK_BYTES
-    with child(small) as first:
-        assert page.holding.wait(60)
-        with child(small) as second:
-            until(second, "waiting for another process to finish with small.weights", never="done")
-            page.go_on.set()
+def test_two_concurrent_processes_download_the_file_once(small_entry: Entry, home, web_server, page, body: bytes):
+    page.pause_after = CHUNK_BYTES
+    with fetch_in_child(small_entry) as first:
+        assert page.paused.wait(60)
+        with fetch_in_child(small_entry) as second:
+            read_until(second, "waiting for another process to finish with small.weights", never="done")
+            page.resume.set()
             outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert [output.split("\n")[-2] for output in outputs] == [str(home.folder / "small.weights")] * 2
-    assert [request.sent for request in internet.requests] == [len(body)]
+    assert [request.sent for request in web_server.requests] == [len(body)]
     assert (home.folder / "small.weights").read_bytes() == body
 
 
-def test_the_download_of_a_killed_process_is_resumed(small: Entry, home, internet, page, body: bytes):
-    page.hold_after = 2 * CHUNK_BYTES
-    with child(small) as process:
-        until(process, f"done {2 * CHUNK_BYTES}")
+def test_the_download_of_a_killed_process_is_resumed(small_entry: Entry, home, web_server, page, body: bytes):
+    page.pause_after = 2 * CHUNK_BYTES
+    with fetch_in_child(small_entry) as process:
+        read_until(process, f"done {2 * CHUNK_BYTES}")
         process.kill()
         process.communicate(timeout=60)
-    page.go_on.set()
+    page.resume.set()
     assert (home.folder / "small.weights.partial").read_bytes() == body[: 2 * CHUNK_BYTES]
     assert not (home.folder / "small.weights").exists()
-    assert fetch_entry(small).read_bytes() == body
-    assert internet.requests[1].sent == len(body) - 2 * CHUNK_BYTES
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert web_server.requests[1].sent == len(body) - 2 * CHUNK_BYTES

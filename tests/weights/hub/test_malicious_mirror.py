@@ -25,7 +25,7 @@ def mirror():
         servers.append(server)
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
 
-        def answer():
+        def serve():
             while True:
                 try:
                     connection, _ = server.accept()
@@ -38,7 +38,7 @@ def mirror():
                     except OSError:
                         continue  # the client closed the connection
 
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=serve, daemon=True).start()
         return address, requests
 
     yield start
@@ -71,21 +71,21 @@ def redirect(target):
         pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"80000\r\n%s\r\n" % bytes(0x80000) * 2, "sent more than", id="endless"),
     ],
 )
-def test_a_malicious_response_is_refused_and_leaves_no_complete_file(small: Entry, home, mirror, response, message):
+def test_a_malicious_response_is_refused_and_leaves_no_complete_file(small_entry: Entry, home, mirror, response, message):
     address, requests = mirror(response)
-    home.refuses(replace(small, addresses=(f"{address}/small.weights",)), message)
-    assert home.files() <= {"small.weights.partial", "small.weights.partial.json"}  # what a later download may continue
+    home.assert_refused(replace(small_entry, addresses=(f"{address}/small.weights",)), message)
+    assert home.files() <= {"small.weights.partial", "small.weights.partial.json"}  # a later download may continue these
     assert 1 <= len(requests) <= 32
 
 
-def test_the_reason_of_a_mirror_cannot_control_the_terminal(small: Entry, home, mirror, capsys):
+def test_the_reason_of_a_mirror_cannot_control_the_terminal(small_entry: Entry, home, mirror, capsys):
     address, _ = mirror(b"HTTP/1.1 404 \x1b[31mred\x1b]0;title\x07\xc2\x9bx\r\nContent-Length: 0\r\n\r\n")
-    error = home.refuses(replace(small, addresses=(f"{address}/small.weights",)), "it answered 404")
+    error = home.assert_refused(replace(small_entry, addresses=(f"{address}/small.weights",)), "it answered 404")
     print_error(str(error))
     assert all(character.isprintable() or character == "\n" for character in capsys.readouterr().err)
 
 
-def test_a_mirror_that_sends_one_byte_per_request_cannot_prolong_the_download(small: Entry, home, mirror):
+def test_a_mirror_that_sends_one_byte_per_request_cannot_prolong_the_download(small_entry: Entry, home, mirror):
     """Every response promises the rest of the file, and ends after one byte."""
 
     def one_byte(head, _):
@@ -94,5 +94,5 @@ def test_a_mirror_that_sends_one_byte_per_request_cannot_prolong_the_download(sm
         return status + b'ETag: "a"\r\nContent-Length: %d\r\n\r\ny' % (300_000 - offset)
 
     address, requests = mirror(one_byte)
-    home.refuses(replace(small, addresses=(f"{address}/small.weights",)), "small could not be fetched")
+    home.assert_refused(replace(small_entry, addresses=(f"{address}/small.weights",)), "small could not be fetched")
     assert len(requests) <= 100

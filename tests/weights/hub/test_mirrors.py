@@ -20,46 +20,46 @@ from weights.hub.http_download import _check_redirect
 from weights.hub.mirrors import is_offline
 
 
-def test_a_mirror_is_tried_first_and_the_next_address_after_a_dead_one(
-    small: Entry, internet, dead: str, monkeypatch: pytest.MonkeyPatch, body: bytes
+def test_a_mirror_is_tried_first_and_the_next_address_after_an_unreachable_one(
+    small_entry: Entry, web_server, unreachable: str, monkeypatch: pytest.MonkeyPatch, body: bytes
 ):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}/mirror/")
-    internet.pages["/mirror/small.weights"] = internet.page(body)
-    fetch_entry(small)
-    assert [request.path for request in internet.requests] == ["/mirror/small.weights"]
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{unreachable} {web_server.base}/mirror/")
+    web_server.pages["/mirror/small.weights"] = web_server.page(body)
+    fetch_entry(small_entry)
+    assert [request.path for request in web_server.requests] == ["/mirror/small.weights"]
 
 
-def test_the_usual_environment_variables_configure_a_proxy(small: Entry, internet, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HTTP_PROXY", internet.base)
-    fetch_entry(replace(small, addresses=("http://weights.invalid/small.weights",)))
-    assert [request.path for request in internet.requests] == ["http://weights.invalid/small.weights"]
+def test_the_usual_environment_variables_configure_a_proxy(small_entry: Entry, web_server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PROXY", web_server.base)
+    fetch_entry(replace(small_entry, addresses=("http://weights.invalid/small.weights",)))
+    assert [request.path for request in web_server.requests] == ["http://weights.invalid/small.weights"]
 
 
-def test_the_password_of_a_mirror_is_sent_but_not_printed(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
-    error = str(home.refuses(replace(small, file="gone.weights", addresses=()), "it answered 404"))
-    assert internet.requests[0].headers["Authorization"].startswith("Basic ")
-    assert f"  {internet.base}/gone.weights: it answered 404" in error
+def test_the_password_of_a_mirror_is_sent_but_not_printed(small_entry: Entry, home, web_server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base.replace("//", "//me:secret@"))
+    error = str(home.assert_refused(replace(small_entry, file="missing.weights", addresses=()), "it answered 404"))
+    assert web_server.requests[0].headers["Authorization"].startswith("Basic ")
+    assert f"  {web_server.base}/missing.weights: it answered 404" in error
     assert "secret" not in error
 
 
-def test_a_mirror_that_is_a_path_is_refused(small: Entry, monkeypatch: pytest.MonkeyPatch):
+def test_a_mirror_that_is_a_path_is_refused(small_entry: Entry, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", "/mnt/mirror")
     with pytest.raises(SettingError, match=r"'/mnt/mirror'.*--from"):
-        fetch_entry(small)
+        fetch_entry(small_entry)
 
 
-def test_in_offline_mode_the_message_tells_what_to_do(small: Entry, home, internet, monkeypatch: pytest.MonkeyPatch):
+def test_in_offline_mode_the_message_tells_what_to_do(small_entry: Entry, home, web_server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
-    error = str(home.refuses(small, "BOXWRIGHT_OFFLINE forbids"))
-    assert all(part in error for part in (small.addresses[0], "weights pull small --from small.weights", "BOXWRIGHT_MIRROR"))
-    assert internet.requests == []
+    error = str(home.assert_refused(small_entry, "BOXWRIGHT_OFFLINE forbids"))
+    assert all(part in error for part in (small_entry.addresses[0], "weights pull small --from small.weights", "BOXWRIGHT_MIRROR"))
+    assert web_server.requests == []
 
 
-def test_in_offline_mode_cached_files_are_used(small: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
-    fetch_entry(small)
+def test_in_offline_mode_cached_files_are_used(small_entry: Entry, monkeypatch: pytest.MonkeyPatch, body: bytes):
+    fetch_entry(small_entry)
     monkeypatch.setenv("BOXWRIGHT_OFFLINE", "1")
-    assert fetch_entry(small).read_bytes() == body
+    assert fetch_entry(small_entry).read_bytes() == body
 
 
 @pytest.mark.parametrize(
@@ -73,30 +73,30 @@ def test_in_offline_mode_cached_files_are_used(small: Entry, monkeypatch: pytest
         "http://[",
     ],
 )
-def test_an_invalid_mirror_address_is_refused_without_printing_its_password(small: Entry, internet, mirror: str, monkeypatch):
+def test_an_invalid_mirror_address_is_refused_without_printing_its_password(small_entry: Entry, web_server, mirror: str, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", mirror)
     with pytest.raises(SettingError, match="BOXWRIGHT_MIRROR contains") as caught:
-        fetch_entry(small)
+        fetch_entry(small_entry)
     assert "ecret" not in str(caught.value)
-    assert internet.requests == []
+    assert web_server.requests == []
 
 
-def test_the_password_of_a_mirror_is_not_stored_and_downloads_resume(small: Entry, home, internet, page, body, monkeypatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base.replace("//", "//me:secret@"))
-    page.cuts = [150_000, 10]
-    home.refuses(replace(small, addresses=()), "broke off")
+def test_the_password_of_a_mirror_is_not_stored_and_downloads_resume(small_entry: Entry, home, web_server, page, body, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base.replace("//", "//me:secret@"))
+    page.cut_after = [150_000, 10]
+    home.assert_refused(replace(small_entry, addresses=()), "broke off")
     assert all(b"secret" not in (home.folder / name).read_bytes() for name in home.files())
-    assert fetch_entry(small).read_bytes() == body
-    assert [request.start > 0 for request in internet.requests] == [False, True, True]
+    assert fetch_entry(small_entry).read_bytes() == body
+    assert [request.start > 0 for request in web_server.requests] == [False, True, True]
 
 
 @pytest.mark.parametrize("host", ["http://a..b", "http://" + "a" * 64 + ".invalid", "http://me:secret@a..b"])
-def test_after_an_invalid_host_name_the_next_address_is_tried(small: Entry, internet, host: str, body: bytes, monkeypatch, caplog):
+def test_after_an_invalid_host_name_the_next_address_is_tried(small_entry: Entry, web_server, host: str, body: bytes, monkeypatch, caplog):
     caplog.set_level("INFO")
-    internet.pages["/moved"] = internet.page(b"", status=302, location=f"{host}/small.weights")
+    web_server.pages["/moved"] = web_server.page(b"", status=302, location=f"{host}/small.weights")
     monkeypatch.setenv("BOXWRIGHT_MIRROR", host)
-    assert fetch_entry(replace(small, addresses=(f"{internet.base}/moved", *small.addresses))).read_bytes() == body
-    assert [request.path for request in internet.requests] == ["/moved", "/small.weights"]
+    assert fetch_entry(replace(small_entry, addresses=(f"{web_server.base}/moved", *small_entry.addresses))).read_bytes() == body
+    assert [request.path for request in web_server.requests] == ["/moved", "/small.weights"]
     assert caplog.text.count("trying the next") == 2
     assert "secret" not in caplog.text
 
@@ -112,7 +112,7 @@ def test_usual_spellings_turn_offline_mode_on_and_off(value: str | None, expecte
 
 
 @pytest.fixture
-def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def https_server(web_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The base address of an https server whose certificate is trusted in this test."""
     if which("openssl") is None:
         pytest.skip("needs openssl to make a certificate")
@@ -123,9 +123,9 @@ def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server = type(internet)()
+    server = type(web_server)()
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.pages = internet.pages
+    server.pages = web_server.pages
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server.base.replace("http:", "https:")
@@ -134,12 +134,12 @@ def secure(internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     server.server_close()
 
 
-def test_a_redirect_from_https_to_http_is_not_followed(small: Entry, home, internet, secure: str, body: bytes):
-    internet.pages["/moved"] = internet.page(b"", status=302, location=f"{internet.base}/small.weights")
-    home.refuses(replace(small, addresses=(f"{secure}/moved",)), "it redirects from https to http")
-    assert internet.requests == []
-    internet.pages["/moved"].location = f"{secure}/small.weights"
-    assert fetch_entry(replace(small, addresses=(f"{secure}/moved",))).read_bytes() == body
+def test_a_redirect_from_https_to_http_is_not_followed(small_entry: Entry, home, web_server, https_server: str, body: bytes):
+    web_server.pages["/moved"] = web_server.page(b"", status=302, location=f"{web_server.base}/small.weights")
+    home.assert_refused(replace(small_entry, addresses=(f"{https_server}/moved",)), "it redirects from https to http")
+    assert web_server.requests == []
+    web_server.pages["/moved"].location = f"{https_server}/small.weights"
+    assert fetch_entry(replace(small_entry, addresses=(f"{https_server}/moved",))).read_bytes() == body
 
 
 def redirect(source: str, target: str) -> requests.Response:

@@ -36,42 +36,42 @@ def boxwright():
     return run
 
 
-def test_yolov2_can_be_pulled_used_listed_verified_and_removed(boxwright, internet, yolov2_bytes, monkeypatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
-    internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
+def test_yolov2_can_be_pulled_used_listed_verified_and_removed(boxwright, web_server, yolov2_bytes, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
+    web_server.pages["/yolov2-voc.weights"] = web_server.page(yolov2_bytes)
     pulled = boxwright("weights", "pull", "yolov2-voc")
     assert pulled.returncode == 0, pulled.stderr
     assert "202,704,264 bytes" in pulled.stdout
     assert any("yolov2-voc" in line and "pulled" in line for line in boxwright("weights", "list").stdout.splitlines())
-    found = boxwright("detect", CAT, "--model", "yolov2-voc", "--json")
-    assert found.returncode == 0, found.stderr
-    assert '"model": "yolov2-voc"' in found.stdout
+    detected = boxwright("detect", CAT, "--model", "yolov2-voc", "--json")
+    assert detected.returncode == 0, detected.stderr
+    assert '"model": "yolov2-voc"' in detected.stdout
     verified = boxwright("weights", "verify", "yolov2-voc")
     assert "matches recorded sha256" in verified.stdout
     assert "removed" in boxwright("weights", "remove", "yolov2-voc").stdout
-    assert len(internet.requests) == 1
+    assert len(web_server.requests) == 1
 
 
-def test_a_model_is_pulled_at_its_first_use(boxwright, internet, yolov2_bytes, monkeypatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
-    internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
+def test_a_model_is_pulled_at_its_first_use(boxwright, web_server, yolov2_bytes, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
+    web_server.pages["/yolov2-voc.weights"] = web_server.page(yolov2_bytes)
     assert boxwright("detect", CAT, "--model", "yolov2-voc", "--json").returncode == 0
-    assert [request.status for request in internet.requests] == [200]
+    assert [request.status for request in web_server.requests] == [200]
 
 
-def test_serve_pulls_a_model_by_its_name(start_service, internet, yolov2_bytes, monkeypatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
-    internet.pages["/yolov2-voc.weights"] = internet.page(yolov2_bytes)
+def test_serve_pulls_a_model_by_its_name(start_service, web_server, yolov2_bytes, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
+    web_server.pages["/yolov2-voc.weights"] = web_server.page(yolov2_bytes)
     service = start_service("yolov2-voc")
     try:
         (model,) = httpx.get(f"{service.url}/models").json()["models"]
         assert (model["name"], model["input_size"], model["provenance"]["catalogue"]) == ("yolov2-voc", 416, "yolov2-voc")
-        answer = httpx.post(f"{service.url}/detect", content=CAT.read_bytes(), params={"confidence": 0}, timeout=60)
-        assert answer.json()["model"] == "yolov2-voc"
-        assert answer.json()["detections"]
+        response = httpx.post(f"{service.url}/detect", content=CAT.read_bytes(), params={"confidence": 0}, timeout=60)
+        assert response.json()["model"] == "yolov2-voc"
+        assert response.json()["detections"]
     finally:
         assert service.stop() == 0
-    assert [request.status for request in internet.requests] == [200]
+    assert [request.status for request in web_server.requests] == [200]
 
 
 def test_pull_takes_a_local_file_instead_of_a_download(boxwright, home, yolov2_bytes, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Load the model from a pulled file."""
+"""Loading the model of a pulled file."""
 
 import hashlib
 from dataclasses import replace
@@ -14,9 +14,9 @@ from weights.hub.pulled import load_pulled, remove_pulled
 
 
 @pytest.mark.usefixtures("home")
-def test_a_pulled_file_loads_as_the_model_of_its_catalogue_entry(tmp_path: Path, weights_like):
+def test_a_pulled_file_loads_as_the_model_of_its_catalogue_entry(tmp_path: Path, make_weights):
     entry = entry_of("darknet19")
-    data = weights_like(entry)
+    data = make_weights(entry)
     source = tmp_path / "local copy"
     source.write_bytes(data)
     model = load_pulled(entry, pull("darknet19", source=source))
@@ -46,12 +46,14 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path):
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("hashes", [{}, {"sha256": "0" * 64}])
-def test_the_provenance_contains_the_hash_of_the_file(tmp_path: Path, unpublished, internet, hashes):
-    path = fetch_entry(unpublished)
-    data = internet.pages["/unpublished.weights"].body[:-4] + b"\0\0\0\0"
+def test_the_provenance_contains_the_hash_of_the_file(tmp_path: Path, entry_without_hash, web_server, hashes):
+    path = fetch_entry(entry_without_hash)
+    data = web_server.pages["/unpublished.weights"].body[:-4] + b"\0\0\0\0"
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match=rf"{hashlib.sha256(data).hexdigest()} instead of .*weights remove unpublished, then pull"):
-        load_pulled(replace(unpublished, hashes=hashes), path)
-    elsewhere = tmp_path / "elsewhere.weights"
-    elsewhere.write_bytes(data)
-    assert load_pulled(replace(unpublished, name="never recorded"), elsewhere).provenance["sha256"] == hashlib.sha256(data).hexdigest()
+        load_pulled(replace(entry_without_hash, hashes=hashes), path)
+    other_path = tmp_path / "other_path.weights"
+    other_path.write_bytes(data)
+    assert (
+        load_pulled(replace(entry_without_hash, name="never recorded"), other_path).provenance["sha256"] == hashlib.sha256(data).hexdigest()
+    )

@@ -1,4 +1,4 @@
-"""Find a model by its name or path, and suggest a similar one if there is none."""
+"""Finding a model by its name or path, and suggestions for unknown names."""
 
 import pytest
 

@@ -66,37 +66,37 @@ def test_every_bad_file_is_reported_and_the_exit_code_is_2(weights, home):
     home.folder.mkdir(parents=True)
     for name in ("yolov2-voc", "darknet19"):
         (home.folder / entry_of(name).file).write_bytes(b"short")
-    ended = weights("verify")
-    assert ended.code == 2
-    assert all(f"{entry_of(name).file}: it has 5 bytes instead of" in ended.err for name in ("yolov2-voc", "darknet19"))
-    assert ended.out == ""
+    result = weights("verify")
+    assert result.code == 2
+    assert all(f"{entry_of(name).file}: it has 5 bytes instead of" in result.err for name in ("yolov2-voc", "darknet19"))
+    assert result.out == ""
 
 
 def test_pull_reports_a_truncated_file_and_remove_deletes_it(weights, home):
     home.folder.mkdir(parents=True)
     (home.folder / entry_of("yolov2-voc").file).write_bytes(b"short")
-    ended = weights("pull", "yolov2-voc")
-    assert ended.code == 2
-    assert "boxwright weights remove yolov2-voc, then pull it again" in ended.err
+    result = weights("pull", "yolov2-voc")
+    assert result.code == 2
+    assert "boxwright weights remove yolov2-voc, then pull it again" in result.err
     assert weights("remove", "yolov2-voc").out == "yolov2-voc: removed.\n"
 
 
 def test_the_shipped_model_cannot_be_pulled_verified_or_removed(weights):
     for use in ("pull", "verify", "remove"):
-        ended = weights(use, "everyday")
-        assert (ended.code, ended.err) == (2, "boxwright: everyday ships with the package; there is nothing to pull, verify or remove.\n")
+        result = weights(use, "everyday")
+        assert (result.code, result.err) == (2, "boxwright: everyday ships with the package; there is nothing to pull, verify or remove.\n")
 
 
-def test_a_failed_mirror_and_a_recorded_hash_are_reported(weights, dead, internet, weights_like, monkeypatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{dead} {internet.base}")
+def test_a_failed_mirror_and_a_recorded_hash_are_reported(weights, unreachable, web_server, make_weights, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", f"{unreachable} {web_server.base}")
     entry = entry_of("darknet19")
-    internet.pages[f"/{entry.file}"] = internet.page(weights_like(entry))
-    ended = weights("pull", "darknet19")
-    assert ended.code == 0
-    assert f"darknet19: {dead}/{entry.file}: " in ended.err
-    assert "trying the next" in ended.err
-    assert "no sha256 is published for darknet19" in ended.err
-    assert ended.out.count("\n") == 1
+    web_server.pages[f"/{entry.file}"] = web_server.page(make_weights(entry))
+    result = weights("pull", "darknet19")
+    assert result.code == 0
+    assert f"darknet19: {unreachable}/{entry.file}: " in result.err
+    assert "trying the next" in result.err
+    assert "no sha256 is published for darknet19" in result.err
+    assert result.out.count("\n") == 1
     assert weights("verify").out.startswith("darknet19: 79,327,120 bytes")
     assert weights("remove", "darknet19", "--forget").out == "darknet19: removed; its recorded hash is forgotten.\n"
 
@@ -106,12 +106,12 @@ def test_remove_reports_whether_it_forgot_the_hash(weights):
     assert weights("remove", "darknet19", "--forget").out == "darknet19: was not downloaded; its recorded hash is forgotten.\n"
 
 
-def test_info_about_a_model_that_was_not_pulled_shows_its_catalogue_entry_without_a_download(weights, internet, monkeypatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+def test_info_about_a_model_that_was_not_pulled_shows_its_catalogue_entry_without_a_download(weights, web_server, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
     entry = entry_of("yolov2-coco")
-    ended = weights("info", "yolov2-coco")
-    assert ended.code == 0
-    words = (
+    result = weights("info", "yolov2-coco")
+    assert result.code == 0
+    texts = (
         entry.description,
         *entry.addresses,
         "203,934,260",
@@ -119,34 +119,34 @@ def test_info_about_a_model_that_was_not_pulled_shows_its_catalogue_entry_withou
         entry.licence,
         "boxwright weights pull yolov2-coco",
     )
-    assert all(word in " ".join(ended.out.split()) for word in words)
-    facts = json.loads(weights("info", "yolov2-coco", "--json").out)
-    assert (facts["name"], facts["pulled"], facts["licence"]) == ("yolov2-coco", False, entry.licence)
-    assert (facts["sizes"], facts["hashes"], facts["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
-    assert internet.requests == []
+    assert all(text in " ".join(result.out.split()) for text in texts)
+    record = json.loads(weights("info", "yolov2-coco", "--json").out)
+    assert (record["name"], record["pulled"], record["licence"]) == ("yolov2-coco", False, entry.licence)
+    assert (record["sizes"], record["hashes"], record["addresses"]) == ([203_934_260], dict(entry.hashes), list(entry.addresses))
+    assert web_server.requests == []
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "texts"),
     [
         ("yolov2-voc", ("sizes: 202,704,264 bytes", "hashes: none published")),
         ("tiny-yolov2-voc", ("sizes: 63,471,556 bytes or 63,471,560 bytes", "sha1 24b4bd049fc4fa5f5e95f684a8967e65c625dff9")),
         ("tensornets-yolov2-voc", ("sizes: not published; about 202.7 MB", "md5 5d7e3c739f8876ee5facbdc5ec6e53d5")),
     ],
 )
-def test_info_states_that_a_size_or_hash_is_not_published(weights, name, words):
+def test_info_states_that_a_size_or_hash_is_not_published(weights, name, texts):
     out = weights("info", name).out
-    assert all(word in out for word in words), out
+    assert all(text in out for text in texts), out
 
 
-def test_ctrl_c_reports_that_the_download_can_be_resumed(home, internet, weights_like, monkeypatch):
-    monkeypatch.setenv("BOXWRIGHT_MIRROR", internet.base)
+def test_ctrl_c_reports_that_the_download_can_be_resumed(home, web_server, make_weights, monkeypatch):
+    monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
     entry = entry_of("darknet19")
-    page = internet.pages.setdefault(f"/{entry.file}", internet.page(weights_like(entry), hold_after=1 << 20))
+    page = web_server.pages.setdefault(f"/{entry.file}", web_server.page(make_weights(entry), pause_after=1 << 20))
     command = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
     restore_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts background processes with SIGINT ignored
     with subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=restore_sigint) as process:
-        assert page.holding.wait(60)
+        assert page.paused.wait(60)
         while not (home.folder / f"{entry.file}.partial").exists():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -156,6 +156,6 @@ def test_ctrl_c_reports_that_the_download_can_be_resumed(home, internet, weights
 
 
 def test_verify_reports_that_there_are_no_downloaded_models(weights):
-    ended = weights("verify")
-    assert (ended.code, ended.out) == (0, "")
-    assert "There are no downloaded models to verify." in ended.err
+    result = weights("verify")
+    assert (result.code, result.out) == (0, "")
+    assert "There are no downloaded models to verify." in result.err

@@ -15,7 +15,7 @@ from weights.quantization.quantize import quantize_model, round_kernels
 
 @pytest.fixture
 def model():
-    """Adds 0, 1 and 2 to the scaled channels of its input."""
+    """A network that adds 0, 1 and 2 to the scaled channels of its input."""
     network = (Conv("a", 3, size=1, normalize=False, activation="linear"), Conv("b", 1, size=1, normalize=False, activation="linear"))
     arrays = {
         "a/kernel": np.eye(3, dtype=np.float32)[None, None],
@@ -32,16 +32,16 @@ def images():
 
 
 def test_ranges_extend_from_the_smallest_to_the_largest_value_of_all_images(model, images):
-    stats = calibrate(model, images)
+    calibration = calibrate(model, images)
     outputs = np.stack(images) / 255 + np.arange(3)
-    np.testing.assert_allclose(stats.ranges["a"], (outputs.min(), outputs.max()), rtol=1e-5)
+    np.testing.assert_allclose(calibration.ranges["a"], (outputs.min(), outputs.max()), rtol=1e-5)
 
 
 def test_means_are_those_of_the_input_of_each_convolution(model, images):
-    stats = calibrate(model, images)
+    calibration = calibrate(model, images)
     scaled = np.stack(images) / 255
-    np.testing.assert_allclose(stats.means["a"], scaled.mean(axis=(0, 1, 2)), rtol=1e-4)
-    np.testing.assert_allclose(stats.means["b"], (scaled + np.arange(3)).mean(axis=(0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(calibration.means["a"], scaled.mean(axis=(0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(calibration.means["b"], (scaled + np.arange(3)).mean(axis=(0, 1, 2)), rtol=1e-4)
 
 
 def test_each_image_is_reported_once(model, images):

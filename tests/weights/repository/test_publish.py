@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -30,16 +31,16 @@ def folder(tmp_path):
     return path
 
 
-def live(folder, name="mine"):
-    """Versions that can be served, newest first."""
+def servable(folder, name="mine"):
+    """Return the versions that can be served, newest first."""
     return [version.number for version in scan_repository(folder).versions if version.name == name]
 
 
-def aside(folder, name="mine"):
+def set_aside(folder, name="mine"):
     return [version.number for version in list_versions(folder, name) if version.aside]
 
 
-def everything(folder):
+def all_paths(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
@@ -49,7 +50,7 @@ def test_versions_are_whole_numbers_sorted_newest_first(folder, file):
         shutil.copy(file, folder / "mine" / text / MODEL_FILE)
     for other in ("v3", "3.1", "-4", "²", "aside", ".5"):
         (folder / "mine" / other).mkdir()
-    assert live(folder) == [1764150000000, 12, 9, 7, 1, 0]
+    assert servable(folder) == [1764150000000, 12, 9, 7, 1, 0]
     assert [version.path.parent.name for version in scan_repository(folder).versions][3] == "007"
 
 
@@ -73,10 +74,10 @@ def test_other_files_and_folders_are_ignored(folder, file):
 def test_a_name_that_no_url_can_contain_is_reported(folder, file, name):
     shutil.copy(file, folder / f"{name}.safetensors")
     (folder / name / "1").mkdir(parents=True)
-    found = scan_repository(folder)
-    assert not found.versions
-    assert set(found.problems) == {name, f"{name}.safetensors"}
-    assert all("is not a model name" in sentence for sentence in found.problems.values())
+    scan = scan_repository(folder)
+    assert not scan.versions
+    assert set(scan.problems) == {name, f"{name}.safetensors"}
+    assert all("is not a model name" in message for message in scan.problems.values())
 
 
 def test_a_folder_shadows_a_flat_file_of_the_same_name_and_the_file_is_reported(folder, file):
@@ -84,7 +85,7 @@ def test_a_folder_shadows_a_flat_file_of_the_same_name_and_the_file_is_reported(
     shutil.copy(file, folder / "mine.safetensors")
     shutil.copy(file, folder / "flat.safetensors")
     shutil.copy(file, folder / "flat")
-    assert live(folder) == live(folder, "flat") == [1]
+    assert servable(folder) == servable(folder, "flat") == [1]
     assert list(scan_repository(folder).problems) == ["mine.safetensors"]
     assert "is ignored, because the folder mine has the same name" in scan_repository(folder).problems["mine.safetensors"]
 
@@ -99,16 +100,16 @@ def test_a_loop_of_symbolic_links_hides_no_other_model(folder, file):
     add_version(folder, "valid", file)
     (folder / "loop.safetensors").symlink_to(folder / "loop.safetensors")
     (folder / "looped").symlink_to(folder / "looped")
-    assert live(folder, "valid") == [1]
+    assert servable(folder, "valid") == [1]
 
 
 def test_added_files_are_numbered_and_copied_byte_for_byte(folder, file, tiny_model):
     assert [add_version(folder, "mine", file).number for _ in range(3)] == [1, 2, 3]
-    assert live(folder) == [3, 2, 1]
+    assert servable(folder) == [3, 2, 1]
     assert (folder / "mine" / "2" / MODEL_FILE).read_bytes() == file.read_bytes()
     version = add_version(folder, "mine", replace(tiny_model, name="another"))
     assert load_model(version.path).name == "another"
-    assert everything(folder) == [".lock", "mine", *(f"mine/{number}{end}" for number in range(1, 5) for end in ("", f"/{MODEL_FILE}"))]
+    assert all_paths(folder) == [".lock", "mine", *(f"mine/{number}{end}" for number in range(1, 5) for end in ("", f"/{MODEL_FILE}"))]
 
 
 def damage(path):
@@ -128,13 +129,13 @@ def delete(path):
 @pytest.mark.parametrize("corrupt", [damage, truncate, delete])
 def test_a_damaged_file_is_refused_and_changes_nothing(folder, file, corrupt):
     add_version(folder, "mine", file)
-    before = everything(folder)
+    before = all_paths(folder)
     corrupt(file)
     with pytest.raises(ModelFileError, match=r"source/tiny\.safetensors"):
         add_version(folder, "mine", file)
     with pytest.raises(ModelFileError):
         add_version(folder, "other", file)
-    assert everything(folder) == before
+    assert all_paths(folder) == before
 
 
 def test_a_stem_is_refused(folder, tiny_model, file):
@@ -144,16 +145,16 @@ def test_a_stem_is_refused(folder, tiny_model, file):
     save_model(replace(tiny_model, spec=spec, arrays=arrays), file)
     with pytest.raises(NetworkError, match=r"source/tiny\.safetensors: this model has no anchors"):
         add_version(folder, "mine", file)
-    assert everything(folder) == [".lock"]
+    assert all_paths(folder) == [".lock"]
 
 
 def test_leftovers_of_a_killed_process_are_deleted(folder, file):
     add_version(folder, "mine", file)
-    for left in (folder / "mine" / ".0123.part", folder / "mine" / ".0123.gone", folder / ".0123.gone"):
-        left.mkdir()
-    assert live(folder) == [1]
+    for leftover in (folder / "mine" / ".0123.part", folder / "mine" / ".0123.gone", folder / ".0123.gone"):
+        leftover.mkdir()
+    assert servable(folder) == [1]
     add_version(folder, "mine", file)
-    assert not [name for name in everything(folder) if ".0123" in name]
+    assert not [name for name in all_paths(folder) if ".0123" in name]
 
 
 def test_an_invalid_or_taken_name_is_refused(folder, file):
@@ -174,13 +175,13 @@ def test_rollback_sets_the_newest_aside_and_promote_brings_it_back(folder, file)
     for _ in range(3):
         add_version(folder, "mine", file)
     assert rollback_version(folder, "mine").number == 2
-    assert (live(folder), aside(folder)) == ([2, 1], [3])
+    assert (servable(folder), set_aside(folder)) == ([2, 1], [3])
     assert rollback_version(folder, "mine").number == 1
     with pytest.raises(RepositoryError, match="cannot be rolled back"):
         rollback_version(folder, "mine")
-    back = promote_version(folder, "mine", 3)
-    assert back.path.is_file()
-    assert (live(folder), aside(folder)) == ([3, 1], [2])
+    promoted = promote_version(folder, "mine", 3)
+    assert promoted.path.is_file()
+    assert (servable(folder), set_aside(folder)) == ([3, 1], [2])
 
 
 def test_the_number_of_a_version_set_aside_is_not_reused(folder, file):
@@ -194,9 +195,9 @@ def test_promote_sets_all_newer_versions_aside(folder, file):
     for _ in range(4):
         add_version(folder, "mine", file)
     assert promote_version(folder, "mine", 2).number == 2
-    assert (live(folder), aside(folder)) == ([2, 1], [4, 3])
+    assert (servable(folder), set_aside(folder)) == ([2, 1], [4, 3])
     promote_version(folder, "mine", 3)
-    assert (live(folder), aside(folder)) == ([3, 2, 1], [4])
+    assert (servable(folder), set_aside(folder)) == ([3, 2, 1], [4])
     assert promote_version(folder, "mine", 3) == promote_version(folder, "mine", 3)
     with pytest.raises(RepositoryError, match=r"no version 9; it has 3, 2, 1, 4"):
         promote_version(folder, "mine", 9)
@@ -209,19 +210,17 @@ def test_the_newest_version_changes_with_one_rename(folder, file, change, monkey
         add_version(folder, "mine", file)
     promote_version(folder, "mine", 5)
     promote_version(folder, "mine", 4)
-    before, observed = live(folder)[0], []
-    from pathlib import Path
-
+    before, observed = servable(folder)[0], []
     rename = Path.rename
 
     def observed_rename(path, target):
         result = rename(path, target)
-        observed.append(live(folder)[0])
+        observed.append(servable(folder)[0])
         return result
 
     monkeypatch.setattr(Path, "rename", observed_rename)
     change(folder)
-    after = live(folder)[0]
+    after = servable(folder)[0]
     assert before != after
     assert observed
     assert observed == sorted(observed, key=[before, after].index)
@@ -232,7 +231,7 @@ def test_add_deletes_versions_beyond_the_limit(folder, file):
         add_version(folder, "mine", file)
     rollback_version(folder, "mine")
     add_version(folder, "mine", file, keep=2)
-    assert (live(folder), aside(folder)) == ([5, 3], [4])
+    assert (servable(folder), set_aside(folder)) == ([5, 3], [4])
 
 
 def test_remove_deletes_single_versions_and_whole_models(folder, file):
@@ -241,7 +240,7 @@ def test_remove_deletes_single_versions_and_whole_models(folder, file):
     rollback_version(folder, "mine")
     assert [version.number for version in remove_version(folder, "mine", 3)] == [3]
     assert [version.number for version in remove_version(folder, "mine", 1)] == [1]
-    assert (live(folder), aside(folder)) == ([2], [])
+    assert (servable(folder), set_aside(folder)) == ([2], [])
     with pytest.raises(RepositoryError, match="no version 1; it has 2"):
         remove_version(folder, "mine", 1)
     remove_version(folder, "mine")
@@ -252,7 +251,7 @@ def test_remove_deletes_single_versions_and_whole_models(folder, file):
         rollback_version(folder, "flat")
     assert promote_version(folder, "flat", 1).number == 1
     remove_version(folder, "flat")
-    assert everything(folder) == [".lock"]
+    assert all_paths(folder) == [".lock"]
 
 
 def test_a_path_as_model_name_is_refused(folder, file):
@@ -262,20 +261,20 @@ def test_a_path_as_model_name_is_refused(folder, file):
     assert file.exists()
 
 
-def add_some(folder, file, count):
+def add_versions(folder, file, count):
     for _ in range(count):
         add_version(folder, "mine", file, keep=100)
 
 
 def test_concurrent_processes_lose_no_version(folder, file):
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=add_some, args=(folder, file, 5)) for _ in range(2)]
+    processes = [context.Process(target=add_versions, args=(folder, file, 5)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    assert live(folder) == list(range(10, 0, -1))
+    assert servable(folder) == list(range(10, 0, -1))
     for version in scan_repository(folder).versions:
         assert version.path.read_bytes() == file.read_bytes()
 
@@ -288,7 +287,7 @@ def test_a_snapshot_keeps_its_content_when_the_file_changes(file):
         assert load_model(copy, display_path=file).name == "tiny-random"
 
 
-@pytest.mark.parametrize("kind", ["none", "folder", "pipe"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
 def test_only_a_regular_file_can_have_a_snapshot(tmp_path, kind):
     path = tmp_path / "x"
     if kind == "folder":

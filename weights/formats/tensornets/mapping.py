@@ -17,7 +17,7 @@ from detector.errors import ModelFileError, NetworkError
 from detector.network import Conv, Network, darknet19, tiny_yolov2, yolov2
 from detector.shapes import array_shapes
 from detector.spec import Model, ModelSpec
-from weights.formats.tensornets.npz import read_npz, write_npz
+from weights.formats.tensornets.npz import read_npz
 
 _PARTS = {  # our part -> its variable, in the order of tensornets
     "kernel": "conv/weights",
@@ -124,13 +124,3 @@ def read_tensornets(path: Path, spec: ModelSpec, *, name: str | None = None) -> 
         if not np.isfinite(value).all() or (array.endswith("/variance") and value.min() < 0):
             raise ModelFileError(f"{path}: array {number}, {array!r}, contains NaN, infinity or a negative variance. The file is damaged.")
     return Model(name or path.stem, spec, dict(zip(names, values, strict=True)), {"format": "tensornets", "weights": path.name})
-
-
-def write_tensornets(model: Model, path: Path) -> None:
-    """Write the model's arrays in the format of tensornets' `save`. Its `load` and `read_tensornets` read the file.
-
-    Raises:
-        NetworkError: tensornets has no such network.
-        OSError: The file cannot be written.
-    """
-    write_npz(path, {theirs: model.arrays[ours] for ours, theirs in tensornets_network(model.spec).variables.items()})

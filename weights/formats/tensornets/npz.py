@@ -7,16 +7,11 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from detector.errors import ModelFileError
 from detector.shapes import Array
-from weights.atomic_files import atomic_write
 from weights.formats.bounded_io import open_regular_file
 from weights.formats.tensornets.safe_pickle import MALICIOUS_FILE_HINT, MAX_PICKLED_BYTES, read_arrays
 
@@ -43,15 +38,6 @@ def read_npz(path: Path) -> list[Array]:
             return _assignment_order(_strings(names), _arrays(values))
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
-
-
-def write_npz(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    """Write arrays, which have tensornets' names and order, atomically. Raises OSError if the file cannot be written."""
-    values = np.empty(len(arrays), object)
-    for index, array in enumerate(arrays.values()):
-        values[index] = array
-    with atomic_write(path) as file:
-        np.savez(file, names=np.array(list(arrays), np.str_), values=values)
 
 
 class _Npy(NamedTuple):

@@ -1,3 +1,5 @@
+"""Darknet .cfg files: official networks, round trips, and text that is refused with its line."""
+
 import random
 from dataclasses import replace
 
@@ -25,7 +27,7 @@ def without_epsilon(network):
 
 
 @pytest.mark.parametrize(
-    ("name", "network", "labels", "input_size", "billions", "millions"),
+    ("name", "network", "labels", "input_size", "billion_operations", "million_parameters"),
     [
         ("yolov2-voc", yolov2(VOC, order="darknet"), VOC, 416, 29.36, 50.676061),
         ("yolov2-coco", yolov2(COCO, order="darknet"), COCO, 608, 62.94, 50.983561),
@@ -33,14 +35,14 @@ def without_epsilon(network):
         ("yolov2-tiny-coco", tiny_yolov2(COCO, filters=512), COCO, 416, 5.41, 11.237145),
     ],
 )
-def test_official_networks_equal_ours_layer_by_layer(shared, name, network, labels, input_size, billions, millions):
+def test_official_networks_equal_ours_layer_by_layer(shared, name, network, labels, input_size, billion_operations, million_parameters):
     spec = read_cfg(shared / "weights" / f"{name}.cfg")
     assert without_epsilon(spec.network) == without_epsilon(network)
     assert {layer.epsilon for layer in spec.network if isinstance(layer, Conv) and layer.normalize} == {DARKNET_EPSILON}
     assert (spec.labels, spec.input_size, spec.fit, spec.resample) == (labels, input_size, "letterbox", "darknet")
     assert (spec.pixel_scale, spec.pixel_offset, len(spec.anchors), spec.edges) == (1 / 255, 0, 5, "inclusive")
-    assert round(operations(spec.network, input_size) / 1e9, 2) == billions  # as published
-    assert parameters(spec.network) == millions * 1e6  # of the official file's size
+    assert round(operations(spec.network, input_size) / 1e9, 2) == billion_operations  # as published
+    assert parameters(spec.network) == million_parameters * 1e6  # from the size of the official file
 
 
 def test_anchors_are_the_published_ones(shared):
@@ -324,7 +326,9 @@ def test_the_weights_of_an_edited_cfg_are_read(shared, tmp_path):
     expected, model = read_darknet(original, weights), read_darknet(tmp_path / "edited.cfg", weights)
     assert (model.spec.anchors, model.spec.labels, model.spec.input_size) == (expected.spec.anchors, expected.spec.labels, 224)
     assert len(model.spec.network) == len(expected.spec.network) + 1
-    assert all(np.array_equal(one, other) for one, other in zip(model.arrays.values(), expected.arrays.values(), strict=True))
+    assert all(
+        np.array_equal(array, expected_array) for array, expected_array in zip(model.arrays.values(), expected.arrays.values(), strict=True)
+    )
 
 
 def test_a_large_file_is_refused_without_reading_it(tmp_path):

@@ -1,3 +1,5 @@
+"""Darknet .weights files: array order, header versions, and truncated or invalid files."""
+
 import os
 import struct
 import tracemalloc
@@ -25,7 +27,7 @@ def files(tmp_path):
     return tmp_path / "a.cfg", tmp_path / "a.weights"
 
 
-def shaped(network):
+def ones_for(network):
     return {name: np.ones(shape, np.float32) for name, shape in array_shapes(network).items()}
 
 
@@ -61,17 +63,17 @@ def test_reading_and_writing_gives_identical_bytes(shared, files, name):
 def test_reading_is_the_inverse_of_writing(darknet_models, tmp_path_factory, data):
     model, folder = data.draw(darknet_models), tmp_path_factory.getbasetemp()
     write_darknet(model, folder / "a.cfg", folder / "a.weights")
-    again = read_darknet(folder / "a.cfg", folder / "a.weights", name="model")
-    assert again.spec == model.spec
-    assert again.arrays.keys() == model.arrays.keys()
-    assert all(np.array_equal(again.arrays[name], array) for name, array in model.arrays.items())
-    assert model.provenance.items() <= again.provenance.items()
+    loaded = read_darknet(folder / "a.cfg", folder / "a.weights", name="model")
+    assert loaded.spec == model.spec
+    assert loaded.arrays.keys() == model.arrays.keys()
+    assert all(np.array_equal(loaded.arrays[name], array) for name, array in model.arrays.items())
+    assert model.provenance.items() <= loaded.provenance.items()
 
 
 def test_arrays_are_in_the_order_of_darknet(files):
     network = (Conv("conv1_1", 2, size=1, epsilon=DARKNET_EPSILON), Conv("conv1_2", 1, size=2, normalize=False, padding=(0, 0)))
     numbers = np.arange(1, 24, dtype="<f4")
-    write_darknet(Model("a", ModelSpec((), (), network, 2), shaped(network)), *files)
+    write_darknet(Model("a", ModelSpec((), (), network, 2), ones_for(network)), *files)
     files[1].write_bytes(struct.pack("<iiiQ", 0, 2, 5, 2**40) + numbers.tobytes())
     model = read_darknet(*files)
     assert {name: array.ravel().tolist() for name, array in model.arrays.items() if not name.endswith("kernel")} == {
@@ -220,13 +222,13 @@ def test_values_that_are_not_finite_and_negative_variances_are_refused(files, sm
 
 
 @pytest.mark.parametrize("epsilon", [1e-3, 1e-5, 0.0])
-def test_darknets_divisor_equals_ours_for_every_epsilon(files, small_model, epsilon):
+def test_the_batch_norm_divisor_of_darknet_equals_ours_for_every_epsilon(files, small_model, epsilon):
     variance = np.array([0.0, 1e-6, 0.04, 100.0], np.float32)
     network = (replace(small_model.spec.network[0], epsilon=epsilon), *small_model.spec.network[1:])
     spec = replace(small_model.spec, network=network)
     write_darknet(replace(small_model, spec=spec, arrays={**small_model.arrays, "conv1/variance": variance}), *files)
-    again = read_darknet(*files)
-    written = again.arrays["conv1/variance"].astype(np.float64)
+    loaded = read_darknet(*files)
+    written = loaded.arrays["conv1/variance"].astype(np.float64)
     ours = np.sqrt(variance.astype(np.float64) + epsilon)
     np.testing.assert_allclose(np.sqrt(written) + 1e-6, ours, rtol=1e-6, atol=1e-6)
     read_back = np.sqrt(written + DARKNET_EPSILON)

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ModelFileError
-from weights.formats.tensornets.npz import read_npz, write_npz
+from tests.weights.formats.tensornets.tensornets_files import Payload, object_array, write_npz
+from weights.formats.tensornets.npz import read_npz
 from weights.formats.tensornets.safe_pickle import MAX_INSTRUCTIONS, read_arrays
 
 RANDOM = np.random.default_rng(0)
@@ -28,19 +29,12 @@ ARRAYS = {
 }
 
 
-def object_array(arrays):
-    values = np.empty(len(arrays), object)
-    for index, array in enumerate(arrays):
-        values[index] = array
-    return values
-
-
 def npy(kind, count, content):
     header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({count},), }}\n".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
 
 
-def write(path, pickled, count=1, *, names=b"a", method=zipfile.ZIP_STORED):
+def write_pickle(path, pickled, count=1, *, names=b"a", method=zipfile.ZIP_STORED):
     """Write a valid zip file that contains this pickle."""
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("names.npy", npy("|S1", count, names * count))
@@ -48,12 +42,12 @@ def write(path, pickled, count=1, *, names=b"a", method=zipfile.ZIP_STORED):
     return path
 
 
-def same(read, arrays):
+def assert_equal_arrays(read, arrays):
     assert len(read) == len(arrays)
-    for one, other in zip(read, arrays, strict=True):
-        assert one.dtype == np.float32
-        assert one.flags.c_contiguous
-        np.testing.assert_array_equal(one, other)
+    for array, expected in zip(read, arrays, strict=True):
+        assert array.dtype == np.float32
+        assert array.flags.c_contiguous
+        np.testing.assert_array_equal(array, expected)
 
 
 # Files written by numpy
@@ -62,19 +56,12 @@ def same(read, arrays):
 def test_written_arrays_are_read_back(tmp_path):
     arrays = ARRAYS | {"empty": np.zeros((0, 2), np.float32), "single": np.array(3, np.float32)}
     write_npz(tmp_path / "a.npz", arrays)
-    same(read_npz(tmp_path / "a.npz"), list(arrays.values()))
-
-
-def test_numpy_reads_the_file_as_tensornets_expects(tmp_path):
-    write_npz(tmp_path / "a.npz", ARRAYS)
-    data = np.load(tmp_path / "a.npz", encoding="bytes", allow_pickle=True)
-    assert data["names"].tolist() == list(ARRAYS)
-    same(list(data["values"]), list(ARRAYS.values()))
+    assert_equal_arrays(read_npz(tmp_path / "a.npz"), list(arrays.values()))
 
 
 def test_a_compressed_file_is_read(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", names=np.array(list(ARRAYS)), values=object_array(list(ARRAYS.values())))
-    same(read_npz(tmp_path / "a.npz"), list(ARRAYS.values()))
+    assert_equal_arrays(read_npz(tmp_path / "a.npz"), list(ARRAYS.values()))
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
@@ -83,27 +70,27 @@ def test_every_pickle_protocol_that_numpy_has_used_is_read(protocol, module, tmp
     pickled = pickle.dumps(object_array(list(ARRAYS.values())), protocol)
     if protocol < 4:  # later protocols contain the length of the name
         pickled = pickled.replace(b"numpy._core.multiarray", module)
-    same(read_npz(write(tmp_path / "a.npz", pickled, 4)), list(ARRAYS.values()))
+    assert_equal_arrays(read_npz(write_pickle(tmp_path / "a.npz", pickled, 4)), list(ARRAYS.values()))
 
 
-class Python2(pickle._Pickler):
-    """Pickles str and bytes as Python 2 pickled its only string type."""
+class Python2Pickler(pickle._Pickler):
+    """A pickler that writes str and bytes as Python 2 wrote its only string type."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
-    def save_string(self, thing):
-        data = thing.encode("latin-1") if isinstance(thing, str) else thing
+    def save_string(self, value):
+        data = value.encode("latin-1") if isinstance(value, str) else value
         self.write(b"U" + bytes([len(data)]) + data if len(data) < 256 else b"T" + struct.pack("<i", len(data)) + data)
-        self.memoize(thing)
+        self.memoize(value)
 
     dispatch[str] = dispatch[bytes] = save_string
 
 
 def test_files_from_python_2_are_read(tmp_path):
     file = io.BytesIO()
-    Python2(file, 2).dump(object_array(list(ARRAYS.values())))
+    Python2Pickler(file, 2).dump(object_array(list(ARRAYS.values())))
     pickled = file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    same(read_npz(write(tmp_path / "a.npz", pickled, 4)), list(ARRAYS.values()))
+    assert_equal_arrays(read_npz(write_pickle(tmp_path / "a.npz", pickled, 4)), list(ARRAYS.values()))
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8", "<f2"])
@@ -111,7 +98,7 @@ def test_files_from_python_2_are_read(tmp_path):
 def test_every_float_type_and_memory_order_becomes_c_contiguous_float32(dtype, order, tmp_path):
     array = np.array(np.arange(24).reshape(2, 3, 4), dtype, order=order)
     write_npz(tmp_path / "a.npz", {"a": array})
-    same(read_npz(tmp_path / "a.npz"), [array.astype(np.float32)])
+    assert_equal_arrays(read_npz(tmp_path / "a.npz"), [array.astype(np.float32)])
 
 
 def test_a_beta_before_its_gamma_is_swapped_as_in_tensornets(tmp_path):
@@ -125,60 +112,52 @@ def test_a_beta_before_its_gamma_is_swapped_as_in_tensornets(tmp_path):
 # Malicious files
 
 
-class Payload:
-    """Unpickling it creates the file `marker`."""
-
-    def __init__(self, marker):
-        self.marker = str(marker)
-
-    def __reduce__(self):
-        return open, (self.marker, "w")
-
-
-def short(text):
+def short_string(text):
     return b"\x8c" + bytes([len(text)]) + text
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_a_payload_that_numpy_would_execute_is_refused_without_executing_it(protocol, tmp_path):
     marker = tmp_path / "ran"
-    path = write(tmp_path / "a.npz", pickle.dumps(object_array([Payload(marker)]), protocol))
+    path = write_pickle(tmp_path / "a.npz", pickle.dumps(object_array([Payload(marker)]), protocol))
     with pytest.raises(ModelFileError, match=r"a\.npz: values\.npy: .*delete it"):
         read_npz(path)
     assert not marker.exists()
     np.load(path, allow_pickle=True)["values"][0].close()
-    assert marker.exists(), "the payload works: numpy executed it"
+    assert marker.exists(), "numpy does not execute the payload, so this test proves nothing"
 
 
 def test_a_nested_payload_is_refused_without_executing_it(tmp_path):
     marker = tmp_path / "ran"
     inner = pickle.dumps(Payload(marker))
-    scalar = b"\x80\x04" + short(b"numpy._core.multiarray") + short(b"scalar") + b"\x93" + b"cnumpy\ndtype\nU\x01OI00\nI01\n\x87R"
+    scalar = (
+        b"\x80\x04" + short_string(b"numpy._core.multiarray") + short_string(b"scalar") + b"\x93" + b"cnumpy\ndtype\nU\x01OI00\nI01\n\x87R"
+    )
     for pickled in (
         scalar + b"B" + struct.pack("<I", len(inner)) + inner + b"\x86R.",
         pickle.dumps(object_array([object_array([Payload(marker)])])),
         pickle.dumps(np.array({"a": Payload(marker)})),
     ):
         with pytest.raises(ModelFileError):
-            read_npz(write(tmp_path / "a.npz", pickled))
+            read_npz(write_pickle(tmp_path / "a.npz", pickled))
         with pytest.raises(ModelFileError):
             read_arrays(pickled, 1)
     assert not marker.exists()
 
 
 def test_only_plain_numpy_arrays_are_accepted(tmp_path):
-    good = pickle.dumps(object_array([np.zeros(3, np.float32)]), 2)
-    assert good.count(b"cnumpy\nndarray\n") == 1  # the second array refers to the memo
+    valid = pickle.dumps(object_array([np.zeros(3, np.float32)]), 2)
+    assert valid.count(b"cnumpy\nndarray\n") == 1  # the second array refers to the memo
     for name in (b"cnumpy\nmemmap\n", b"cnumpy\nload\n", b"cbuiltins\neval\n", b"cnumpy\nndarray.tofile\n", b"c_codecs\ndecode\n"):
         with pytest.raises(ModelFileError, match="names"):
-            read_npz(write(tmp_path / "a.npz", good.replace(b"cnumpy\nndarray\n", name)))
+            read_npz(write_pickle(tmp_path / "a.npz", valid.replace(b"cnumpy\nndarray\n", name)))
     for name in (b"cnumpy\ndtype\n", b"c_codecs\nencode\n"):  # known names, but not array classes
         with pytest.raises(ModelFileError, match="an unknown class"):
-            read_npz(write(tmp_path / "a.npz", good.replace(b"cnumpy\nndarray\n", name)))
+            read_npz(write_pickle(tmp_path / "a.npz", valid.replace(b"cnumpy\nndarray\n", name)))
 
 
 NAMED = b"cnumpy\ndtype\n"
-TRICKS = {
+INVALID_PROGRAMS = {
     "a persistent id": b"\x80\x02X\x01\x00\x00\x00aQ.",
     "a persistent id as text": b"Pabc\n.",
     "an extension": b"\x80\x02\x82\x01.",
@@ -207,18 +186,18 @@ TRICKS = {
 }
 
 
-@pytest.mark.parametrize("pickled", TRICKS.values(), ids=TRICKS.keys())
+@pytest.mark.parametrize("pickled", INVALID_PROGRAMS.values(), ids=INVALID_PROGRAMS.keys())
 def test_unusual_pickle_instructions_are_refused(pickled, tmp_path):
     copyreg.add_extension("posix", "system", 1)
     try:
         with pytest.raises(ModelFileError, match=r"a\.npz: values\.npy: .*(pickle|names)"):
-            read_npz(write(tmp_path / "a.npz", pickled))
+            read_npz(write_pickle(tmp_path / "a.npz", pickled))
     finally:
         copyreg.remove_extension("posix", "system", 1)
 
 
 def element(shape, content, dtype=b"f4", state=b"K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"):
-    """The pickle instructions of one array, without memo instructions."""
+    """Return the pickle instructions of one array, without memo instructions."""
     array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
     kind = b"cnumpy\ndtype\nX" + struct.pack("<I", len(dtype)) + dtype + b"\x89\x88\x87R(" + state + b"b"
     return array + b"(K\x01" + shape + kind + b"\x89" + content + b"tb"
@@ -228,14 +207,14 @@ NO_ORDER = b"K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?t"
 
 
 def array_of(*elements):
-    """A pickled object array of these elements."""
+    """Return a pickled object array of these elements."""
     return b"\x80\x03" + element(b"K" + bytes([len(elements)]) + b"\x85", b"](" + b"".join(elements) + b"e", b"O", NO_ORDER) + b"."
 
 
 FOUR = b"C\x04\0\0\0\0"
 NEGATIVE = b"J\xff\xff\xff\xff\x85"
 NESTED = b"](" * 3 + b"e" * 3
-WRONG = {
+NOT_FLOAT_ARRAYS = {
     "bytes of another length": element(b"K\x02\x85", FOUR),
     "a negative side": element(NEGATIVE, FOUR),
     "a side that is a text": element(b"X\x01\x00\x00\x00a\x85", FOUR),
@@ -263,23 +242,23 @@ WRONG = {
 }
 
 
-def test_a_valid_handmade_pickle_is_read(tmp_path):
-    one = element(b"K\x02K\x01\x86", b"C\x08" + np.array([1, 2], "<f4").tobytes())
-    same(read_npz(write(tmp_path / "a.npz", array_of(one, one), 2)), [np.array([[1], [2]], np.float32)] * 2)
+def test_a_valid_handwritten_pickle_is_read(tmp_path):
+    column = element(b"K\x02K\x01\x86", b"C\x08" + np.array([1, 2], "<f4").tobytes())
+    assert_equal_arrays(read_npz(write_pickle(tmp_path / "a.npz", array_of(column, column), 2)), [np.array([[1], [2]], np.float32)] * 2)
 
 
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-def test_a_pickle_without_an_array_of_floats_is_refused(wrong, tmp_path):
+@pytest.mark.parametrize("element_of_other_type", NOT_FLOAT_ARRAYS.values(), ids=NOT_FLOAT_ARRAYS.keys())
+def test_a_pickle_without_an_array_of_floats_is_refused(element_of_other_type, tmp_path):
     valid = element(b"K\x01\x85", FOUR)
     with pytest.raises(ModelFileError, match=r"values\.npy: its pickle"):
-        read_npz(write(tmp_path / "a.npz", array_of(valid, wrong), 2))
+        read_npz(write_pickle(tmp_path / "a.npz", array_of(valid, element_of_other_type), 2))
 
 
 # Files that exhaust memory
 
 
 @pytest.fixture
-def little_memory():
+def memory_limit():
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]
@@ -310,7 +289,7 @@ BOMBS = {
 }  # fmt: skip
 
 
-@pytest.mark.usefixtures("little_memory")
+@pytest.mark.usefixtures("memory_limit")
 @pytest.mark.parametrize("pickled", BOMBS.values(), ids=BOMBS.keys())
 def test_a_pickle_bomb_is_refused_without_allocating_memory(pickled):
     count = pickled.count(b"_reconstruct") - 1 if b"_reconstruct" in pickled else 1
@@ -318,7 +297,7 @@ def test_a_pickle_bomb_is_refused_without_allocating_memory(pickled):
         read_arrays(pickled, count)
 
 
-@pytest.mark.usefixtures("little_memory")
+@pytest.mark.usefixtures("memory_limit")
 def test_a_zip_bomb_is_refused_without_decompressing_it(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("names.npy", npy("|S1", 1, b"a"))
@@ -330,7 +309,7 @@ def test_a_zip_bomb_is_refused_without_decompressing_it(tmp_path):
         read_npz(tmp_path / "a.npz")
 
 
-@pytest.mark.usefixtures("little_memory")
+@pytest.mark.usefixtures("memory_limit")
 def test_a_zip_member_larger_than_it_claims_is_refused(tmp_path):
     content = npy("|O", 1, bytes(2**26))
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -344,9 +323,9 @@ def test_a_zip_member_larger_than_it_claims_is_refused(tmp_path):
         read_npz(tmp_path / "a.npz")
 
 
-@pytest.mark.usefixtures("little_memory")
-def test_absurd_sizes_are_refused(tmp_path):
-    valid = write(tmp_path / "a.npz", array_of(element(b"K\x01\x85", FOUR))).read_bytes()
+@pytest.mark.usefixtures("memory_limit")
+def test_sizes_larger_than_the_file_are_refused(tmp_path):
+    valid = write_pickle(tmp_path / "a.npz", array_of(element(b"K\x01\x85", FOUR))).read_bytes()
     assert read_npz(tmp_path / "a.npz")[0] == [0]
     size = struct.pack("<I", len(npy("|O", 1, array_of(element(b"K\x01\x85", FOUR)))))
     (tmp_path / "a.npz").write_bytes(valid.replace(size, struct.pack("<I", 2**32 - 2)))
@@ -363,7 +342,7 @@ def test_absurd_sizes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("members", "sentence"),
+    ("members", "message"),
     [
         ({}, "does not contain names.npy"),
         ({"names.npy": npy("|S1", 1, b"a")}, "does not contain values.npy"),
@@ -380,18 +359,18 @@ def test_absurd_sizes_are_refused(tmp_path):
         ({"names.npy": npy("|S1", 1, b"a"), "values.npy": npy("[('a', 'O')]", 1, b"N.")}, "header"),
     ],
 )
-def test_a_different_zip_file_is_refused_with_a_reason(members, sentence, tmp_path):
+def test_a_different_zip_file_is_refused_with_a_reason(members, message, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    with pytest.raises(ModelFileError, match=sentence):
+    with pytest.raises(ModelFileError, match=message):
         read_npz(tmp_path / "a.npz")
 
 
 def test_compression_methods_that_numpy_does_not_use_are_refused(tmp_path):
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         with pytest.raises(ModelFileError, match="numpy uses only stored and deflated"):
-            read_npz(write(tmp_path / "a.npz", b"N.", method=method))
+            read_npz(write_pickle(tmp_path / "a.npz", b"N.", method=method))
 
 
 def test_a_file_that_is_not_a_zip_or_is_missing_is_refused(tmp_path):
@@ -413,7 +392,7 @@ def mutations(data):
     return st.lists(change, min_size=1, max_size=5)
 
 
-def mutated(data, changes):
+def mutate(data, changes):
     for position, content, dropped in changes:
         data = data[:position] + content + data[position + dropped :]
     return data
@@ -430,15 +409,15 @@ def folder(tmp_path_factory):
 @settings(max_examples=300, deadline=None)
 @given(mutations(bytes(600)))
 def test_a_mutated_file_is_read_or_refused(folder, changes):
-    valid = write(folder / "a.npz", SMALL, 2).read_bytes()
-    (folder / "a.npz").write_bytes(mutated(valid, changes))
+    valid = write_pickle(folder / "a.npz", SMALL, 2).read_bytes()
+    (folder / "a.npz").write_bytes(mutate(valid, changes))
     try_to_read(folder / "a.npz")
 
 
 @settings(max_examples=300, deadline=None)
 @given(mutations(SMALL))
 def test_a_mutated_pickle_is_read_or_refused(folder, changes):
-    try_to_read(write(folder / "a.npz", mutated(SMALL, changes), 2))
+    try_to_read(write_pickle(folder / "a.npz", mutate(SMALL, changes), 2))
 
 
 PIECES = [code.code.encode("latin-1") for code in pickletools.opcodes] + [
@@ -467,7 +446,7 @@ def test_random_pickle_programs_are_refused(pieces):
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_truncated_file_is_refused(folder, data):
-    valid = write(folder / "a.npz", SMALL, 2).read_bytes()
+    valid = write_pickle(folder / "a.npz", SMALL, 2).read_bytes()
     (folder / "a.npz").write_bytes(valid[: data.draw(st.integers(0, len(valid) - 1))])
     with pytest.raises(ModelFileError):
         read_npz(folder / "a.npz")
