@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.service.server.sockets import receive_response
 
 ROOT = Path(__file__).resolve().parents[3]
