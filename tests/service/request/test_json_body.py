@@ -25,7 +25,7 @@ def test_values_are_counted_by_kind_before_they_are_parsed(flood):
 
 
 def test_ignored_parameters_and_the_data_of_tensors_are_not_kept():
-    body = json.dumps({"inputs": [IMAGE], "parameters": dict.fromkeys(IGNORED, [1, 2])}).encode()
+    body = json.dumps({"inputs": [IMAGE], "parameters": {name: [1, 2] for name in IGNORED}}).encode()
     request, images = parse_infer(body, None)
     assert [getattr(request.parameters, name) for name in IGNORED] == [None] * len(IGNORED)
     assert request.inputs[0].data is None
