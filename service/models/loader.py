@@ -14,7 +14,9 @@ from service.models.native_memory import release_in_background
 from service.settings import Settings
 from weights.engines.factory import Choice, choose_engine
 from weights.engines.options import EngineOptions
-from weights.formats.safetensors import ModelHeader, load_model, read_header
+from weights.formats.bounded_io import open_regular_file
+from weights.formats.memory_entries import MAX_MEMORY_BYTES
+from weights.formats.safetensors import MAX_HEADER_BYTES, ModelHeader, load_model, read_header
 from weights.hub.resolve import ModelSource
 from weights.repository.layout import StoredVersion
 from weights.repository.snapshot import snapshot
@@ -68,7 +70,8 @@ class ModelLoader:
             BoxwrightError: The file is not a valid model.
             OSError: The file cannot be read.
         """
-        with snapshot(version.path) as copy:
+        size = self._check_file(version, free_bytes)
+        with snapshot(version.path, size) as copy:
             header = read_header(copy, display_path=version.path)
             choice, spec = self._choose(version, copy, header.spec)
             header = header._replace(spec=spec, quantization=header.quantization if choice.precision == "int8" else None)
@@ -99,6 +102,13 @@ class ModelLoader:
         memory = {calls: estimate_memory(header.spec, header.quantization, calls) for calls in range(max_calls, 0, -1)}
         self._check_memory(version, memory[1], memory[min(2, max_calls)], free_bytes)
         return next(calls for calls, needed in memory.items() if needed <= free_bytes)
+
+    def _check_file(self, version: StoredVersion, free_bytes: int) -> int:
+        """Return the size of the file. Raises InsufficientMemory before it is copied into memory if its weights cannot fit."""
+        with open_regular_file(version.path) as (_, size):
+            weights = max(0, size - MAX_MEMORY_BYTES - MAX_HEADER_BYTES)
+        self._check_memory(version, weights, weights, free_bytes)
+        return size
 
     def _check_memory(self, version: StoredVersion, needed: int, loaded: int, free_bytes: int) -> None:
         if needed > free_bytes:

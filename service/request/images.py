@@ -1,6 +1,5 @@
 """The image files of a request to POST /detect, however they are sent."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -11,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from service.errors import BadForm, UnsupportedMediaType
 from service.request.base64_image import Base64Image
 from service.request.body_hints import check_form_file, check_json_body, check_plain_body
-from service.request.json_body import parse_json, require_one_field
+from service.request.json_body import parse_json, require_one_field, run_in_json_thread
 from service.request.multipart import parse_form
 
 IMAGE_FIELD = "image"
@@ -89,7 +88,7 @@ async def read_images(request: Request) -> UploadedImages:
         return _images_in_form(content_type, body)
     if media_type == "application/json" or media_type.endswith("+json"):
         check_json_body(body)
-        images = await asyncio.to_thread(parse_json, body, ImagesInJson)
+        images = await run_in_json_thread(parse_json, body, ImagesInJson)
         return UploadedImages(images.images or [], True) if images.image is None else UploadedImages([images.image], False)
     check_plain_body(body)
     return UploadedImages([body], is_batch=False)

@@ -30,6 +30,8 @@ status_router = APIRouter(tags=["deepstack"], prefix="/v1")
 MIN_CONFIDENCE = 0.4
 """DeepStack's default, which its clients rely on."""
 CONFIDENCE_FIELD = "min_confidence"
+MAX_KEY_FORM_BYTES = 4096
+"""Longest URL-encoded form in which a key is searched. Splitting megabytes of it would block the event loop for seconds."""
 
 
 class DeepStackQuery(BaseModel):
@@ -194,7 +196,9 @@ async def custom(
 async def _check_key_in_form(request: Request, authenticator: ApiKeyAuthenticator) -> None:
     """Read the key from either kind of form: some clients send no multipart form if they have no image. Raises InvalidApiKey."""
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        authenticator.check_form_key(dict(parse_qsl(await request.body())).get(FORM_FIELD.encode()))
+        body = await request.body()
+        fields = dict(parse_qsl(body)) if len(body) <= MAX_KEY_FORM_BYTES else {}
+        authenticator.check_form_key(fields.get(FORM_FIELD.encode()))
     else:
         await _read_form(request, authenticator)
 

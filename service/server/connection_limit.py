@@ -11,6 +11,8 @@ except ImportError:  # Windows
 
 logger = logging.getLogger("boxwright.service")
 
+FILES_PER_CONNECTION = 2
+"""A socket, and a static file while it is sent."""
 RESERVED_FILES = 128
 """File descriptors reserved for everything except connections, such as models, pipes and libraries."""
 
@@ -23,22 +25,34 @@ def effective_limit(max_connections: int, max_files: int | None = None) -> int:
 
     Args:
         max_connections: The configured limit.
-        max_files: Open files that the process may have; the system's limit if None.
+        max_files: Open files that the process may have. None: the limit of this process, which is raised if the system allows it.
     """
     if max_files is None:
-        max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else 0
+        max_files = _raise_file_limit(FILES_PER_CONNECTION * max_connections + RESERVED_FILES)
     if max_files <= 0:  # no limit, or not known
         return max_connections
-    allowed = max(1, max_files - RESERVED_FILES)
+    allowed = max(1, (max_files - RESERVED_FILES) // FILES_PER_CONNECTION)
     if allowed < max_connections:
         logger.warning("lowered max_connections from %d to %d: the process may open only %d files", max_connections, allowed, max_files)
     return min(max_connections, allowed)
 
 
+def _raise_file_limit(needed: int) -> int:
+    """Raise the process's limit of open files to `needed` as far as the hard limit allows. Return the limit, or 0 if it is not known."""
+    if resource is None:
+        return 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < needed and soft != hard:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
 class ConnectionLimit:
     """Closes the connection that has been idle for longest when there are too many.
 
-    A connection is idle while no request of it is being processed. If all are busy, the new connection is closed.
+    A connection is busy while the service processes a request of it. It is idle while it waits for its client: for a request, for the
+    rest of a body, or until the client reads. If all are busy, the new connection is closed.
     """
 
     def __init__(self, limit: int) -> None:
@@ -60,7 +74,7 @@ class ConnectionLimit:
         self._idle.pop(transport, None)
 
     def idle(self, transport: asyncio.Transport) -> None:
-        """Record that the connection waits for its next request."""
+        """Record that the connection waits for its client. Repeated calls do not extend the idle time."""
         if transport in self._open:
             self._idle[transport] = None
 

@@ -120,8 +120,9 @@ class _BoundedProtocol(HttpToolsProtocol):
         if not self._refused:
             starts_now = self._idle
             self._reading_body = True
-            self.connection_limit.busy(self.transport)
+            self.connection_limit.busy(self.transport)  # its idle time ends
             super().on_headers_complete()
+            self._update_limit()
             if starts_now:
                 self._running = self.cycle
             if self._upgrade:
@@ -142,22 +143,24 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._reading_body = False
         if not self._refused:
             super().on_message_complete()
+            self._update_limit()
 
     def on_response_complete(self) -> None:
         self._running = self.pipeline[-1][0] if self.pipeline else None  # uvicorn starts it now
         super().on_response_complete()
-        if self._idle:
-            self.connection_limit.idle(self.transport)
+        self._update_limit()
         if self._reading_body and self._idle:  # limits the wait for the rest of an unread body
             self._start_head_timer()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._write_timer = self.loop.call_later(self.settings.body_seconds, self._reset)
+        self._update_limit()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         _cancel(self._write_timer)
+        self._update_limit()
 
     def _reset(self) -> None:
         """Close the connection with a reset, so that the kernel does not keep data that is never read."""
@@ -169,6 +172,11 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _idle(self) -> bool:
         """True if no request is being processed."""
         return self.cycle is None or self.cycle.response_complete
+
+    def _update_limit(self) -> None:
+        """Tell the limit of connections whether this one waits for its client."""
+        waits = self._idle or self._reading_body or self.flow.write_paused
+        (self.connection_limit.idle if waits else self.connection_limit.busy)(self.transport)
 
     def _count_head(self, count: int) -> None:
         self._unparsed_bytes = 0

@@ -60,6 +60,7 @@ class GracefulServer(uvicorn.Server):
         self._notice_seconds = settings.notice_seconds
         self._grace_seconds = settings.grace_seconds
         self._stop_listening_at: float | None = None
+        self._end_at = 0.0  # of the grace time
         self._exit_timer_started = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -67,6 +68,7 @@ class GracefulServer(uvicorn.Server):
         first = not self._lifecycle.shutting_down
         self._lifecycle.shutting_down = True
         if first:
+            self._end_at = monotonic() + self._grace_seconds
             hard_exit.arm_kill(self._grace_seconds)
         if first and sig == signal.SIGTERM:
             self._stop_listening_at = monotonic() + self._notice_seconds
@@ -77,7 +79,7 @@ class GracefulServer(uvicorn.Server):
         """Return True when it is time to stop listening. uvicorn calls this ten times per second."""
         if self._lifecycle.shutting_down and not self._exit_timer_started:
             # The signal handler cannot start this timer, because starting a thread takes locks.
-            hard_exit.start_exit_timer(self._grace_seconds - hard_exit.KILL_MARGIN)
+            hard_exit.start_exit_timer(max(0.0, self._end_at - monotonic() - hard_exit.KILL_MARGIN))
             self._exit_timer_started = True
         if self._stop_listening_at is not None and monotonic() >= self._stop_listening_at:
             super().handle_exit(signal.SIGTERM, None)  # uvicorn raises the signal again after its shutdown

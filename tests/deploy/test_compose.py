@@ -1,8 +1,10 @@
 """compose.yaml agrees with the project: its commands, settings, metrics path and volumes are valid."""
 
+import asyncio
 import re
 import shlex
 
+import httpx
 import pytest
 import yaml
 
@@ -47,6 +49,23 @@ def test_every_image_is_a_dockerfile_target_with_the_project_version(services, r
 
 def test_every_variable_is_a_setting(services, known_variables):
     assert set(services["boxwright"]["environment"]) <= known_variables
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("localhost:8000", 200), ("127.0.0.1", 200), ("boxwright:8000", 200), ("rebind.example", 403)]
+)
+def test_container_refuses_host_names_of_web_pages(services, scrape, host, status):
+    """In the container the service listens on all addresses, and a browser on this machine can reach its port (DNS rebinding)."""
+    variable = services["boxwright"]["environment"]["BOXWRIGHT_ALLOWED_HOSTS"]
+    allowed = re.fullmatch(r"\$\{ALLOWED_HOSTS:-(.*)\}", variable)[1]
+    app = create_app(Registry(), Settings(host="0.0.0.0", allowed_hosts=allowed))
+
+    async def get():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}") as client:
+            return await client.get("/livez")
+
+    assert asyncio.run(get()).status_code == status
+    assert scrape["static_configs"][0]["targets"] == ["boxwright:8000"]
 
 
 def test_published_port_is_the_port_of_the_service(services):

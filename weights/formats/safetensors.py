@@ -50,7 +50,8 @@ FORMAT_NAME = "boxwright"
 VERSIONS = {"float32": "1", "float16": "1", "int8": "2"}
 """Version by dtype of a file without a memory. Only files that earlier readers cannot read have a later version."""
 MEMORY_VERSION = "3"
-MAX_HEADER_BYTES = 2**24
+MAX_HEADER_BYTES = 2**22
+"""Reading a header of this size holds the lock of the interpreter for about half a second. 100,000 labels need half of it."""
 MAX_OPERATIONS = 10**12
 """Limit for the operations per image, 16 times those of YOLOv2 at 608 pixels. A larger model would block a service for minutes."""
 

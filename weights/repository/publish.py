@@ -19,7 +19,7 @@ from weights.atomic_files import atomic_write, sync_folder
 from weights.engines.factory import build_engine
 from weights.errors import RepositoryError
 from weights.formats.bounded_io import open_regular_file
-from weights.formats.safetensors import load_model, save_model
+from weights.formats.safetensors import load_model, read_header, save_model
 from weights.hub.resolve import MODEL_SUFFIX
 from weights.repository.layout import ASIDE, FLAT_VERSION, MODEL_FILE, MODEL_NAME, StoredVersion, versions_in
 
@@ -168,6 +168,7 @@ def _copy(source: Path | Model, path: Path) -> None:
     if isinstance(source, Model):
         save_model(source, path)
     else:
+        read_header(source)  # a file of any size that is not a model is refused before it is copied
         with open_regular_file(source) as (file, _), atomic_write(path) as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
     model = load_model(path, display_path=None if isinstance(source, Model) else source)

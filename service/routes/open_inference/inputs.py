@@ -52,7 +52,9 @@ def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXE
         )
     if (size is None) == (tensor.data is None):
         raise BadJson(f"input {tensor.name[:80]!r} must have either data or binary_data_size.")
-    return request, _images(tensor, None if size is None else rest, max_pixels)
+    images = _images(tensor, None if size is None else rest, max_pixels)
+    tensor.data = None  # the request is kept until its response is written, and millions of numbers need not be
+    return request, images
 
 
 def _parse_json_length(header: str | None, body_length: int) -> int:

@@ -1,6 +1,5 @@
 """The Open Inference Protocol, version 2 (KServe, Triton): https://github.com/kserve/open-inference-protocol."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,6 +12,7 @@ from service.inference.types import DetectionTensors
 from service.models.loaded_model import FIRST_VERSION, LoadedModel
 from service.request.context import JSON_LENGTH_HEADER
 from service.request.images import check_content_coding
+from service.request.json_body import run_in_json_thread
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, LifecycleDep, ModelDep, RegistryDep, admit_images
 from service.routes.open_inference.inputs import parse_infer
 from service.routes.open_inference.outputs import write_infer
@@ -146,10 +146,11 @@ async def infer(request: Request, model: ModelDep, inference: InferenceDep) -> R
     """Image files as BYTES or pixels as UINT8. The parameters are confidence, iou and max_detections."""
     check_content_coding(request)
     max_pixels = request.app.state.limits.settings.max_pixels
-    parsed, images = await asyncio.to_thread(parse_infer, await request.body(), request.headers.get(JSON_LENGTH_HEADER), max_pixels)
+    body, json_length = await request.body(), request.headers.get(JSON_LENGTH_HEADER)
+    parsed, images = await run_in_json_thread(parse_infer, body, json_length, max_pixels)
     results = await detect_all(inference, images, model, parsed.parameters.options(model))
     tensors = DetectionTensors.from_results(results, model.detector.spec.labels)
-    body, json_length = write_infer(tensors, parsed, {"model_name": model.name, "model_version": model.version})
-    if json_length is None:
-        return Response(body, media_type="application/json")
-    return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH_HEADER: str(json_length)})
+    response, written_length = write_infer(tensors, parsed, {"model_name": model.name, "model_version": model.version})
+    if written_length is None:
+        return Response(response, media_type="application/json")
+    return Response(response, media_type="application/octet-stream", headers={JSON_LENGTH_HEADER: str(written_length)})

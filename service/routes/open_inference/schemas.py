@@ -5,7 +5,7 @@ Source: inference_rest.md of the Open Inference Protocol, and extension_binary_d
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from service.inference.types import MAX_DETECTIONS
@@ -15,6 +15,9 @@ from service.schemas.parameters import DetectionParameters
 
 INTEGRAL = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
 """Accepts 2.0 as 2: JSON does not distinguish them."""
+
+IGNORED = AfterValidator(lambda _: None)
+"""Drops a value of any type, which may be large."""
 
 MAX_LENGTH = 2**31
 """Upper bound of each length in a request."""
@@ -129,11 +132,11 @@ class InferParameters(RequestPart, DetectionParameters):
 
     binary_data_output: bool = Field(default=False, description="Send outputs as binary data unless their own parameters differ.")
     max_detections: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = MAX_DETECTIONS
-    sequence_id: Any = None
-    sequence_start: Any = None
-    sequence_end: Any = None
-    priority: Any = None
-    timeout: Any = None
+    sequence_id: Annotated[Any, IGNORED] = None
+    sequence_start: Annotated[Any, IGNORED] = None
+    sequence_end: Annotated[Any, IGNORED] = None
+    priority: Annotated[Any, IGNORED] = None
+    timeout: Annotated[Any, IGNORED] = None
 
 
 _EXAMPLE: JsonDict = {

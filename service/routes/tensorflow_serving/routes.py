@@ -1,6 +1,5 @@
 """The REST interface of TensorFlow Serving."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -13,7 +12,7 @@ from service.inference.types import DetectionTensors
 from service.models.loaded_model import FIRST_VERSION
 from service.request.base64_image import EXAMPLE_IMAGE
 from service.request.images import check_content_coding
-from service.request.json_body import parse_json
+from service.request.json_body import parse_json, run_in_json_thread
 from service.routes.dependencies import InferenceDep, ModelDep, RegistryDep, admit_images, reject_repeated_params
 from service.routes.tensorflow_serving.schemas import INPUT_NAME, SIGNATURE, SIGNATURE_OUTPUTS, PredictRequest, output_columns, tensor_info
 from service.routes.versions import path_parameters, require_statuses
@@ -99,7 +98,7 @@ async def predict(
 ) -> dict[str, Any]:
     """Outputs have the names of TensorFlow's detection models. detection_class_entities are the labels."""
     check_content_coding(request)
-    parsed = await asyncio.to_thread(parse_json, await request.body(), PredictRequest)
+    parsed = await run_in_json_thread(parse_json, await request.body(), PredictRequest)
     results = await detect_all(inference, parsed.images, model, query.options(model))
     outputs = output_columns(DetectionTensors.from_results(results, model.detector.spec.labels))
     if parsed.instances is None:

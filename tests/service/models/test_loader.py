@@ -12,7 +12,8 @@ from service.models.loader import LOADING_FACTOR, ModelLoader, available_memory
 from service.settings import Settings
 from weights.embedded import EVERYDAY_INT8
 from weights.engines.options import EngineOptions
-from weights.formats.safetensors import load_model
+from weights.formats.memory_entries import MAX_MEMORY_BYTES
+from weights.formats.safetensors import MAX_HEADER_BYTES, load_model
 from weights.repository.publish import add_version, remove_version
 
 MIB = 2**20
@@ -42,6 +43,17 @@ def test_model_beyond_the_budget_is_rejected_and_loaded_once_it_fits(watch, mode
         remove_version(models, name)
     assert folder.scan().served == {"c": ["1"]}
     assert not folder.rejected
+
+
+def test_file_that_is_larger_than_the_free_memory_is_rejected_before_it_is_copied(watch, models, tiny_model):
+    """The copy is in memory, and a sparse file of any size takes no space on the disk."""
+    needed = estimate_memory(tiny_model.spec, None)
+    folder = watch(budget=needed)
+    with (models / "large.safetensors").open("wb") as file:
+        file.truncate(MAX_MEMORY_BYTES + MAX_HEADER_BYTES + needed + 1)
+    folder.scan(4)
+    assert "raise BOXWRIGHT_MAX_MODEL_BYTES" in folder.rejected["large", "1"]
+    assert [rejected.out_of_memory for rejected in folder.registry.rejected] == [True]
 
 
 def test_model_that_does_not_fit_in_addition_to_the_others_is_rejected_until_they_are_removed(watch, models, tiny_model):

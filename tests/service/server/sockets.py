@@ -39,10 +39,12 @@ def receive_all(client):
 
 def receive_response(client):
     """Return head and body of one response."""
-    with client.makefile("rb") as file:
+    with client.makefile("rb", buffering=0) as file:  # a buffer would take bytes of the next response
         head = b"".join(iter(file.readline, b"\r\n"))
-        length = next(int(line.split()[1]) for line in head.splitlines() if line.startswith(b"content-length:"))
-        return head, file.read(length)
+        length, body = next(int(line.split()[1]) for line in head.splitlines() if line.startswith(b"content-length:")), b""
+        while len(body) < length and (part := file.read(length - len(body))):
+            body += part
+        return head, body
 
 
 def wait_until(condition):

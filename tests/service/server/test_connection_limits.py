@@ -1,7 +1,9 @@
 """Connection limits over real sockets: unread responses and the number of connections."""
 
+import asyncio
 import logging
 import socket
+import threading
 import time
 
 import pytest
@@ -61,13 +63,27 @@ def test_idle_connections_are_closed_for_new_ones(serve_protocol, caplog):
 
 
 def test_connection_with_a_running_request_is_not_closed_for_a_new_one(serve_protocol):
-    with serve_protocol(respond_with(b"ok"), max_connections=2) as (port, server):
+    received, go_on = [], threading.Event()
+
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+        message = await receive()
+        received.append(message["body"])
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+
+        async def replay():
+            return message
+
+        await respond_with(b"ok")(scope, replay, send)
+
+    with serve_protocol(app, max_connections=2) as (port, _):
         running = connect(port)
-        running.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha")
-        wait_until(lambda: server.server_state.tasks)
+        running.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nhalf")
+        wait_until(lambda: received == [b"half"])
         others = [connect(port) for _ in range(3)]
         assert [receive_all(client) for client in others[:2]] == [b"", b""]
-        running.sendall(b"lf")
+        go_on.set()
         assert receive_response(running)[1] == b"ok"
         others[2].sendall(GET)
         assert receive_response(others[2])[1] == b"ok"
@@ -75,11 +91,46 @@ def test_connection_with_a_running_request_is_not_closed_for_a_new_one(serve_pro
             client.close()
 
 
+HALF_A_BODY = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha"
+GET_LARGE = GET.replace(b"/", b"/large", 1)
+
+
+@pytest.mark.parametrize(
+    "sent", [HALF_A_BODY, GET + HALF_A_BODY, GET_LARGE], ids=["half a body", "half a pipelined body", "unread response"]
+)
+def test_connections_that_wait_for_their_clients_are_closed_for_new_ones(serve_protocol, sent):
+    """Otherwise clients without a key could occupy all connections."""
+
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+        if scope["path"] == "/":
+            await respond_with(b"ok")(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(50_000_000), "more_body": True})
+        await send({"type": "http.response.body", "body": b"last"})
+
+    def waits(protocol):
+        return protocol.cycle is not None and (protocol.flow.write_paused or (protocol.cycle.more_body and not protocol.pipeline))
+
+    with serve_protocol(app, max_connections=3) as (port, server):
+        waiting = [connect(port) for _ in range(3)]
+        for client in waiting:
+            client.sendall(sent)
+        wait_until(lambda: sum(map(waits, server.server_state.connections)) == 3)
+        others = [connect(port) for _ in range(3)]
+        for client in others:
+            client.sendall(GET)
+            assert receive_response(client)[1] == b"ok"
+        for client in waiting + others:
+            client.close()
+
+
 @pytest.mark.parametrize(
     ("configured", "max_files", "limit"),
     [
-        (512, 1024, 512),
-        (5000, 1024, 1024 - RESERVED_FILES),
+        (448, 1024, 448),
+        (5000, 1024, (1024 - RESERVED_FILES) // 2),
         (5000, RESERVED_FILES, 1),
         (5000, 10, 1),
         (5000, -1, 5000),
@@ -89,6 +140,17 @@ def test_connection_with_a_running_request_is_not_closed_for_a_new_one(serve_pro
 def test_limit_leaves_file_descriptors_for_the_rest_of_the_process(caplog, configured, max_files, limit):
     assert effective_limit(configured, max_files) == limit
     assert ("may open" in caplog.text) == (limit < configured)
+
+
+def test_limit_of_open_files_is_raised_for_the_connections():
+    code = """if True:
+        import resource
+        from service.server.connection_limit import effective_limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000))
+        print(effective_limit(400), resource.getrlimit(resource.RLIMIT_NOFILE), effective_limit(900))
+    """
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert output == f"400 ({800 + RESERVED_FILES}, 1000) {(1000 - RESERVED_FILES) // 2}\n"
 
 
 @pytest.mark.parametrize("count", [1, 40])

@@ -208,7 +208,7 @@ def test_a_header_beyond_the_limit_is_refused_without_reading_it(tmp_path):
     with path.open("wb") as file:
         file.write(struct.pack("<Q", MAX_HEADER_BYTES + 1) + b"{")
         file.truncate(MAX_HEADER_BYTES + 100)
-    with pytest.raises(ModelFileError, match="the first 8 of its 16777316 bytes are not the length of a header"):
+    with pytest.raises(ModelFileError, match=f"the first 8 of its {MAX_HEADER_BYTES + 100} bytes are not the length of a header"):
         read_header(path)
 
 

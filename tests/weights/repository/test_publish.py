@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,16 @@ def test_a_damaged_file_is_refused_and_changes_nothing(folder, file, corrupt):
     with pytest.raises(ModelFileError):
         add_version(folder, "other", file)
     assert all_paths(folder) == before
+
+
+def test_a_large_file_that_is_not_a_model_is_refused_before_it_is_copied(folder, tmp_path):
+    """A sparse file of any size takes no space on the disk, but its copy would."""
+    with (tmp_path / "large.safetensors").open("wb") as file:
+        file.truncate(2**30)
+    before = time.process_time()
+    with pytest.raises(ModelFileError, match="damaged, truncated"):
+        add_version(folder, "mine", tmp_path / "large.safetensors")
+    assert time.process_time() - before < 0.4  # copying it takes more than a second
 
 
 def test_a_stem_is_refused(folder, tiny_model, file):
