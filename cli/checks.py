@@ -52,11 +52,7 @@ def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) 
 
 
 def read_samples(dataset: Path, image_set: str) -> "list[Sample]":
-    """Read the annotations of one image set.
-
-    Raises:
-        DatasetError: The image set is missing, or an annotation cannot be read.
-    """
+    """Read the annotations of one image set. Raises DatasetError if the image set is missing, or an annotation cannot be read."""
     from training.data.voc_reader import read_set
 
     return read_set(dataset, image_set)

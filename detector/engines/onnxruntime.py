@@ -135,10 +135,8 @@ def can_cache(device: Device = "auto") -> bool:
 def execution_providers(device: Device) -> list[Any]:
     """Return onnxruntime's execution providers for a device. The CPU runs operators that the first provider does not support.
 
-    "auto" is CUDA if this onnxruntime has it, and otherwise the CPU. "gpu" is the first available of _GPU_DEVICES.
-
-    Raises:
-        SettingError: The installed onnxruntime has no such provider.
+    "auto" is CUDA if this onnxruntime has it, and otherwise the CPU. "gpu" is the first available of _GPU_DEVICES. Raises SettingError if
+    the installed onnxruntime has no such provider.
     """
     available = onnxruntime.get_available_providers()
     if device == "auto":

@@ -29,11 +29,7 @@ def build(args: RaySettings) -> serve.Application:
 
 
 def application(settings: Settings, ray_settings: RaySettings, *, cluster_cores: int) -> serve.Application:
-    """Build the application for a Ray cluster with this number of cores.
-
-    Raises:
-        SettingError: A setting has no effect under Ray.
-    """
+    """Build the application for a Ray cluster with this number of cores. Raises SettingError if a setting has no effect under Ray."""
     check_supported(settings)
     deployment = serve.deployment(
         serve.ingress()(DetectorReplica),

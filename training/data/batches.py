@@ -110,9 +110,7 @@ class Batches:
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
         """Return images (B, S, S, 3) in 0..255 and targets (B, ...) of this shard of a batch.
 
-        Raises:
-            ImageError: An image cannot be decoded.
-            OSError: A file cannot be read.
+        Raises ImageError if an image cannot be decoded, and OSError if a file cannot be read.
         """
         examples = self.examples(step)
         targets = self.targets([example.truth for example in examples], self.input_size_of(step))

@@ -38,10 +38,7 @@ _NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 def image_sets(folder: Path) -> tuple[str, ...]:
     """Return the names of the image sets, sorted: lists, or else folders such as train and valid, or else ("all",).
 
-    Lists of single classes (dog_train.txt next to train.txt) are omitted.
-
-    Raises:
-        DatasetError: There is neither a list nor an annotation.
+    Lists of single classes (dog_train.txt next to train.txt) are omitted. Raises DatasetError if there is neither a list nor an annotation.
     """
     lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("*.txt"))}
     known = tuple(name for name, path in lists.items() if path and not _is_single_class(name, path, lists))
@@ -75,8 +72,7 @@ def _names_by_folder(folder: Path, annotations: Iterable[str]) -> dict[str, list
 def image_names(folder: Path, image_set: str) -> list[str]:
     """Return the names in an image set, in the order of its list; sorted if there is no list.
 
-    Raises:
-        DatasetError: There is no such set, or a name leads out of the folder.
+    Raises DatasetError if there is no such set, or a name leads out of the folder.
     """
     if PurePosixPath(image_set).name != image_set:
         raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")

@@ -23,13 +23,6 @@ def confusion_matrix(
     Detections and boxes are matched regardless of their classes, from the highest IoU down, each at most once. Boxes marked difficult, and
     detections of them, are ignored.
 
-    Args:
-        detections: Of each image.
-        truths: Of each image, in the same order.
-        classes: Number of classes.
-        score_threshold: Minimum score of a detection.
-        iou_threshold: Minimum IoU of a match.
-
     Returns:
         Counts (classes + 1, classes + 1). Row: true class; column: detected class; the last of each is "nothing".
     """

@@ -40,12 +40,7 @@ class FalseAlarms:
 
 
 def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[int]) -> FalseAlarms:
-    """Return the shares of images with a detection of one of the classes.
-
-    Args:
-        detections: In each image. None of the images shows one of the classes.
-        class_ids: The classes.
-    """
+    """Return the shares of images, none of which shows one of the classes, with a detection of one of them."""
     highest = [found.scores[np.isin(found.class_ids, list(class_ids))].max(initial=0.0) for found in detections]
     shares = {confidence: float(np.mean([score > confidence for score in highest])) if highest else 0.0 for confidence in CONFIDENCES}
     return FalseAlarms(len(detections), shares)
@@ -54,10 +49,7 @@ def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[i
 def detect_in_background(detector: Detector, folder: Path, *, events: Events = SILENT) -> list[Detections]:
     """Run a detector on all images of a folder.
 
-    Raises:
-        DatasetError: The folder has no images.
-        ImageError: An image cannot be decoded.
-        OSError: A file cannot be read.
+    Raises DatasetError if the folder has no images, ImageError if an image cannot be decoded, and OSError if a file cannot be read.
     """
     paths = find_images(folder)
     if not paths:
@@ -79,11 +71,6 @@ def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTrut
     """Return the confidence threshold with the highest F1 of a class, or None if the class has no boxes or is never detected.
 
     The threshold is half-way between the last accepted and the first rejected score.
-
-    Args:
-        detections: In each image.
-        truths: Of each image; empty for images that do not show the class.
-        class_id: The class.
     """
     result = evaluate_class(detections, truths, class_id)
     if not result.boxes or not len(result.scores):
@@ -97,11 +84,7 @@ def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTrut
 
 
 def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
-    """Return a sentence if a class has too few boxes in the validation set for a reliable AP50.
-
-    Args:
-        boxes: Number of boxes by label.
-    """
+    """Return a sentence if one of the numbers of boxes by label is too small for a reliable AP50 of that class."""
     few = {label: count for label, count in boxes.items() if 0 < count < FEW_BOXES}
     if not few:
         return None

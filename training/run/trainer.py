@@ -167,12 +167,9 @@ class Trainer:
         return tf.reshape(logits, (-1, *logits.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
 
     def _differentiate(self, networks: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
-        """The loss terms, the norms for a StepResult, and the gradients of all trained variables.
+        """Return the loss terms, the norms for a StepResult, and the gradients of all trained variables.
 
-        Args:
-            networks: The network for each part of the batch.
-            parts: Inputs and targets of the images, and of the remembered images if there are any.
-            number: Number of the step.
+        The inputs and targets of the images, and of the remembered images if there are any, are the parts of the batch. Each has its network.
         """
         batch = self.config.batch_size
         images = batch + (self.config.memory_batch_size if len(parts) > 1 else 0)
@@ -200,9 +197,9 @@ class Trainer:
         self._update_averages(number)
 
     def _update_averages(self, number: Any) -> None:
-        """Apply average += (1 - decay) * (weight - average). Variables that do not change keep their exact average.
+        """Apply average += (1 - decay) * (weight - average), with a lower decay in the first steps.
 
-        The decay is lower in the first steps.
+        Variables that do not change keep their exact average.
         """
         age = tf.cast(number, tf.float32)
         decay = tf.minimum(self.config.ema, (1 + age) / (10 + age))
@@ -269,7 +266,7 @@ class Trainer:
 
 
 def _float32_layers(network: Network) -> list[str]:
-    """Keras layers that compute in float32 at every precision.
+    """Return the Keras layers that compute in float32 at every precision.
 
     These are the last layer, for exact logits, and the depthwise convolutions with their batch norms and activations: in bfloat16, oneDNN
     takes two to twelve times as long for them.

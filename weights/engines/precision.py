@@ -66,12 +66,9 @@ class Versions:
     def allowed(self, choice: PrecisionChoice | None) -> tuple[Precision, ...]:
         """Return the precisions that a choice permits, the one that is probably the fastest first.
 
-        "auto" permits int8 on a processor with VNNI, because int8 is slower than float32 on others, and bfloat16 on a processor that
-        has it. Both require a recorded AP, except that the file of an 8-bit model always permits int8. If it permits neither of them, it
-        permits float32.
-
-        Raises:
-            SettingError: The choice is int8, and the model has no 8-bit version.
+        "auto" permits int8 on a processor with VNNI, because int8 is slower than float32 on others, and bfloat16 on a processor that has
+        it. Both require a recorded AP, except that the file of an 8-bit model always permits int8. If it permits neither of them, it
+        permits float32. Raises SettingError if the choice is int8, and the model has no 8-bit version.
         """
         if choice is None:
             return (self.stored,)

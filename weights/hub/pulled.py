@@ -87,11 +87,8 @@ class VerifiedFile:
 def verify_pulled(entry: Entry) -> VerifiedFile:
     """Read the entry's file in the cache again, and compare it with its published hashes and its recorded hash.
 
-    If there is no hash yet, the current one is recorded, provided that the cache can be written.
-
-    Raises:
-        FetchError: The file is not in the cache.
-        ModelFileError: The file has the wrong content.
+    If there is no hash yet, the current one is recorded, provided that the cache can be written. Raises FetchError if the file is not in
+    the cache, and ModelFileError if the file has the wrong content.
     """
     path = cache.cached_path(entry)
     if not path.exists():

@@ -16,10 +16,7 @@ def snapshot(path: Path) -> Iterator[Path]:
     """Copy a file into memory (Linux) or into a temporary folder, and yield the path of the copy, which is valid within the block.
 
     safetensors maps the files it reads. If another program overwrites a mapped file, it truncates the file first, and SIGBUS kills the
-    process that reads the mapping. The copy avoids this.
-
-    Raises:
-        ModelFileError: The file cannot be read or is not a regular file.
+    process that reads the mapping. The copy avoids this. Raises ModelFileError if the file cannot be read or is not a regular file.
     """
     if not hasattr(os, "memfd_create"):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a file that is still mapped

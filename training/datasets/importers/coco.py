@@ -102,16 +102,13 @@ class _CocoFile(_Part):
 
 
 def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -> ImportedDataset:
-    """Read a COCO file.
+    """Read a COCO file. The result has the images in the order of the file, and notes about what was skipped.
 
     Args:
         annotations: The JSON file.
         image_folder: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
             JSON file's folder, the `images` folder in it, and the same two one level up.
         image_set: The set of all images.
-
-    Returns:
-        The images in the order of the file, and notes about what was skipped.
 
     Raises:
         DatasetError: The file is not a COCO file of boxes, has broken references, or none of its images exists.

@@ -13,14 +13,10 @@ from training.errors import DatasetError
 
 
 def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
-    """Read a YOLO data set.
+    """Read a YOLO data set: a folder with images, label files and data.yaml or a file of class names.
 
-    Args:
-        folder: The folder with images, label files and data.yaml or a file of class names.
-        image_set: The set of images that neither data.yaml, nor lists, nor folder names assign to one.
-
-    Returns:
-        The images in path order, and notes about what was skipped or changed. An image without a label file has no objects.
+    `image_set` is the set of images that neither data.yaml, nor lists, nor folder names assign to one. The result has the images in path
+    order, and notes about what was skipped or changed. An image without a label file has no objects.
 
     Raises:
         DatasetError: A file is unreadable, a named image set cannot be found, lines of label files are invalid, or no label file

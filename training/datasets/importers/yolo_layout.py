@@ -210,11 +210,7 @@ def _lists_images(path: Path) -> bool:
 
 
 def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixPath, list[str]], list[str]]:
-    """Return the image sets of each image that the configuration names, and notes.
-
-    Raises:
-        DatasetError: The folder, the list or the images of a named set do not exist.
-    """
+    """Return the image sets of each image that the configuration names, and notes. Raises DatasetError if a named set has no images."""
     sets: dict[PurePosixPath, list[str]] = {}
     notes = []
     for image_set, entries in config.sets.items():

@@ -212,10 +212,7 @@ def format_cfg(spec: ModelSpec) -> str:
     """Return the .cfg of a network, for Darknet and OpenCV. A stem has no [region].
 
     A .cfg does not contain names, labels, fit, resample and edges. `write_darknet` includes an epsilon in the variances. OpenCV 4.10
-    supports only the activations leaky, linear, logistic, swish and mish.
-
-    Raises:
-        NetworkError: A .cfg cannot express the network.
+    supports only the activations leaky, linear, logistic, swish and mish. Raises NetworkError if a .cfg cannot express the network.
     """
     if (spec.pixel_scale, spec.pixel_offset) != (1 / 255, 0):
         raise NetworkError(

@@ -30,10 +30,8 @@ DARKNET_SCALE = 1 / 255
 def lower_to_darknet(model: Model) -> Model:
     """Return the model with a lowered network. Its raw output is equal up to rounding.
 
-    `fit`, `resample` and `edges` are not part of a .cfg: Darknet letterboxes every image.
-
-    Raises:
-        NetworkError: A lowered kernel would have more than MAX_ACTIVATIONS numbers.
+    `fit`, `resample` and `edges` are not part of a .cfg: Darknet letterboxes every image. Raises NetworkError if a lowered kernel would
+    have more than MAX_ACTIVATIONS numbers.
     """
     spec = model.spec
     shapes = input_shapes(spec.network, spec.input_size)

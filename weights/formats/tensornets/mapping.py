@@ -129,8 +129,6 @@ def read_tensornets(path: Path, spec: ModelSpec, *, name: str | None = None) -> 
 def write_tensornets(model: Model, path: Path) -> None:
     """Write the model's arrays in the format of tensornets' `save`. Its `load` and `read_tensornets` read the file.
 
-    Raises:
-        NetworkError: tensornets has no such network.
-        OSError: The file cannot be written.
+    Raises NetworkError if tensornets has no such network, and OSError if the file cannot be written.
     """
     write_npz(path, {theirs: model.arrays[ours] for ours, theirs in tensornets_network(model.spec).variables.items()})
