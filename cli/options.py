@@ -23,9 +23,7 @@ ModelOption = Annotated[
 EngineOption = Annotated[
     EngineChoice | None,
     typer.Option(
-        "--engine",
-        help="Run the network with this engine; auto is the fastest. [dim]\\[default: auto][/dim]",
-        rich_help_panel="Model",
+        "--engine", help="Run the network with this engine; auto is the fastest. [dim]\\[default: auto][/dim]", rich_help_panel="Model"
     ),
 ]
 DeviceOption = Annotated[

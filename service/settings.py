@@ -42,8 +42,7 @@ class Settings(BaseSettings):
         default="auto", description="Device that computes the network. auto is CUDA if onnxruntime has it, else the CPU."
     )
     precision: PrecisionChoice = Field(
-        default="auto",
-        description="Precision of the network. auto is the fastest that loses at most half a point of AP; float32 is exact.",
+        default="auto", description="Precision of the network. auto is the fastest that loses at most half a point of AP; float32 is exact."
     )
     input_size: int | None = Field(
         default=None,
@@ -196,15 +195,9 @@ class Settings(BaseSettings):
 
 
 def read_settings(config: Path | None = None, **flags: object) -> Settings:
-    """Read the settings. Flags that are not None override the environment, which overrides the file.
+    """Read the settings. Flags that are not None override the environment, which overrides the TOML file.
 
-    Args:
-        config: TOML file.
-        flags: Settings by name.
-
-    Raises:
-        SettingError: A setting is unknown or not valid. The message names it.
-        OSError: The file cannot be read.
+    Raises SettingError if a setting is unknown or not valid, and OSError if the file cannot be read.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:

@@ -79,8 +79,7 @@ class Config(BaseModel):
     )
     width: float = Field(1.0, gt=0, le=4, description="Multiply the filters of an untrained darknet19 by this factor.")
     head: Literal["keep", "yolov2", "fine"] = Field(
-        "keep",
-        description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
+        "keep", description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects."
     )
     head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
     freeze: str = Field(
@@ -171,8 +170,7 @@ class Config(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decay of kernels per step, multiplied by the learning rate (decoupled).")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="Precision of the computation; weights and outputs are float32. bfloat16 is faster with AVX512_BF16 or AMX.",
+        "float32", description="Precision of the computation; weights and outputs are float32. bfloat16 is faster with AVX512_BF16 or AMX."
     )
     clip: Literal["none", "value", "norm", "global-norm"] = Field("global-norm", description="Gradient clipping.")
     clip_at: float = Field(10.0, gt=0, description="Maximum value, norm of one array, or norm of all gradients.")

@@ -26,10 +26,7 @@ MAX_LISTED_FAILURES = 20
 def detect_batch(
     arguments: Sequence[Path], folder: Path, model: str | None, engine: EngineOptions, options: DetectionOptions, *, as_json: bool
 ) -> bool:
-    """Process an archive, or continue where an earlier run ended.
-
-    Returns:
-        Whether every image was processed.
+    """Process an archive, or continue where an earlier run ended. Return whether every image was processed.
 
     Raises:
         SettingError: The arguments contradict each other, or differ from those of the run that is continued.

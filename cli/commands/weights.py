@@ -28,8 +28,7 @@ def weights_list() -> None:
 def weights_pull(
     name: CatalogueName,
     source: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="FILE", exists=True, dir_okay=False, help="Use this local file instead of a download."),
+        Path | None, typer.Option("--from", metavar="FILE", exists=True, dir_okay=False, help="Use this local file instead of a download.")
     ] = None,
 ) -> None:
     """Download a model and verify it. Continues an interrupted download."""

@@ -47,14 +47,10 @@ class OnnxEngine:
         cache_folder: Path | None = None,
         concurrent_sessions: bool = False,
     ) -> "OnnxEngine":
-        """Build the graph and load it.
+        """Build the graph and load it, in 8 bits if the model is quantized.
 
-        Args:
-            model: The model to run, in 8 bits if it is quantized.
-            device: See `execution_providers`.
-            threads: Threads of one call. None uses all processors of this process.
-            cache_folder: Write GRAPH_FILE and KERNELS_FILE there, for `from_cache`.
-            concurrent_sessions: Add a single-threaded session; see `add_single_threaded_session`.
+        `threads` of one call: None uses all processors of this process. GRAPH_FILE and KERNELS_FILE are written to `cache_folder` for
+        `from_cache`. `concurrent_sessions` adds a single-threaded session; see `add_single_threaded_session`.
 
         Raises:
             EngineCacheError: The files cannot be written.
@@ -73,8 +69,7 @@ class OnnxEngine:
     def from_cache(cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32") -> "OnnxEngine":
         """Load a cached engine in milliseconds. Its two sessions share the memory-mapped constants.
 
-        Raises:
-            EngineCacheError: The files are damaged, or onnxruntime did not write them.
+        Raises EngineCacheError if the files are damaged, or onnxruntime did not write them.
         """
         try:
             multi_threaded, single_threaded = (_load_cached_session(folder, count) for count in (threads or usable_cores(), 1))
@@ -180,10 +175,7 @@ def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path |
         options.log_severity_level = 3  # silences the warning that the file only suits this processor, which is intended
     try:
         return onnxruntime.InferenceSession(
-            graph.SerializeToString(),
-            options,
-            providers=providers or execution_providers("auto"),
-            disabled_optimizers=_HARMFUL_OPTIMIZERS,
+            graph.SerializeToString(), options, providers=providers or execution_providers("auto"), disabled_optimizers=_HARMFUL_OPTIMIZERS
         )
     except _ONNXRUNTIME_ERRORS as error:
         if cache_folder is None:

@@ -41,10 +41,10 @@ class OpenvinoEngine:
         threads: int | None = None,
         concurrent_sessions: bool = False,
     ) -> "OpenvinoEngine":
-        """Build the graph and compile it for one image.
+        """Build the graph and compile it for one image, in 8 bits if the model is quantized.
 
         Args:
-            model: The model to run, in 8 bits if it is quantized.
+            model: The model to run.
             device: "auto" is the CPU. "gpu" and "npu" are those of Intel.
             precision: "bfloat16" computes in bfloat16. Otherwise, layers that are not in 8 bits compute in exact float32.
             threads: Threads of one call. None uses all processors of this process.
@@ -62,18 +62,11 @@ class OpenvinoEngine:
 
     @classmethod
     def from_cache(
-        cls,
-        folder: Path,
-        anchors: int,
-        *,
-        threads: int | None = None,
-        precision: Precision = "float32",
-        concurrent_sessions: bool = False,
+        cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32", concurrent_sessions: bool = False
     ) -> "OpenvinoEngine":
         """Load a cached engine, which skips reading the model, building the graph and transforming it.
 
-        Raises:
-            EngineCacheError: The file is damaged, or OpenVINO did not write it.
+        Raises EngineCacheError if the file is damaged, or OpenVINO did not write it.
         """
         try:
             blob = (folder / COMPILED_FILE).read_bytes()

@@ -43,8 +43,7 @@ def build_onnx(model: Model) -> onnx.ModelProto:
 def build_onnx_parts(model: Model) -> OnnxParts:
     """Build the graph and its kernels separately. 8-bit kernels are always in the graph.
 
-    Raises:
-        ModelError: The quantization lacks the range of a tensor.
+    Raises ModelError if the quantization lacks the range of a tensor.
     """
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)
@@ -54,12 +53,7 @@ def build_onnx_parts(model: Model) -> OnnxParts:
 
 
 def build_feature_parts(model: Model, layers: Sequence[str]) -> OnnxParts:
-    """Build the first layers of the network, in float32, with the outputs of some of them.
-
-    Args:
-        model: The model.
-        layers: Names of the layers to output, in network order. The outputs are named FEATURES, (N, side, side, channels).
-    """
+    """Build the first layers of the network, in float32. FEATURES (N, side, side, channels) are the outputs of `layers`, in network order."""
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1
     _add_network(graph, model, spec.network[:end])

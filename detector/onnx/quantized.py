@@ -26,8 +26,7 @@ Kernels = dict[str, NDArray[np.float32]]
 def quantize_graph(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization) -> tuple[onnx.ModelProto, Kernels]:
     """Quantize a graph of `graph.build_onnx_parts`. Return the new graph and the kernels that stay outside it.
 
-    Raises:
-        ModelError: The range of a tensor is missing.
+    Raises ModelError if the range of a tensor is missing.
     """
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
     clipped = {node.input[0] for node in graph.graph.node if node.op_type in _CLIPS}

@@ -20,8 +20,7 @@ UNLIMITED_REQUESTS = 100_000
 def build(args: RaySettings) -> serve.Application:
     """Build the application from `args` and the environment (BOXWRIGHT_MODEL, ...).
 
-    Raises:
-        SettingError: A setting is not valid, or `replicas` is "auto". Ray calls this function before it knows the size of the cluster.
+    Raises SettingError if a setting is not valid, or `replicas` is "auto": Ray calls this function before it knows the size of the cluster.
     """
     if args.replicas == AUTO:
         raise SettingError("the number of replicas is required. Add replicas=4, or replicas=1-8 to scale with the load.")

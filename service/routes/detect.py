@@ -80,7 +80,7 @@ _RESPONSES: Responses = {
     200: {
         "description": "The detected objects",
         "content": {"application/json": {"examples": _JSON_EXAMPLES}, "image/jpeg": _BYTES, "image/png": _BYTES},
-    },
+    }
 }
 
 

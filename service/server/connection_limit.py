@@ -19,12 +19,7 @@ LOG_INTERVAL = 60.0
 
 
 def effective_limit(max_connections: int, max_files: int | None = None) -> int:
-    """Lower the limit so that connections cannot use up the process's file descriptors.
-
-    Args:
-        max_connections: The configured limit.
-        max_files: Open files that the process may have; the system's limit if None.
-    """
+    """Lower the limit so that connections cannot use up the file descriptors of the process; `max_files` defaults to the system's limit."""
     if max_files is None:
         max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else 0
     if max_files <= 0:  # no limit, or not known

@@ -3,15 +3,7 @@
 import re
 from collections.abc import Iterable
 
-_SETS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+_SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 
 
 def set_of_name(name: str) -> str | None:

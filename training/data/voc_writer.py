@@ -106,7 +106,7 @@ class NewDataset:
     def add(self, name: str, image: Path, xml: bytes, *, link: bool = False) -> None:
         """Copy an image byte for byte under a name without suffix, which may have subfolders, and write its annotation.
 
-        With `link` the copy is a hard link if the file system supports it. Raises DatasetError if the name is invalid or used twice, OSError.
+        With `link` the copy is a hard link if the file system supports it. Raises DatasetError if the name is invalid or used twice.
         """
         check_name(self.folder, name)
         annotation = self.folder / "Annotations" / f"{name}.xml"

@@ -33,7 +33,7 @@ PIXELS_PER_INCH = 96
 
 
 def figure_svg(name: str, draw: Callable[[], Figure]) -> str:
-    """Return the figure as an <svg> element. `draw` is called with the report's style; `name`, which prefixes all ids, is unique in the page."""
+    """Return the figure as an <svg> element. The name prefixes all ids and is unique in the page. `draw` runs with the report's style."""
     file = BytesIO()
     with rc_context(_STYLE), glyph_warnings_ignored():  # the browser draws the text
         figure = draw()

@@ -62,13 +62,7 @@ class Run:
 
     @classmethod
     def new(
-        cls,
-        task: Task,
-        config: Config,
-        model: Model,
-        out: Path,
-        group: ProcessGroup = SINGLE_PROCESS,
-        memory: Memory | None = None,
+        cls, task: Task, config: Config, model: Model, out: Path, group: ProcessGroup = SINGLE_PROCESS, memory: Memory | None = None
     ) -> "Run":
         """Prepare a run in a new folder.
 
@@ -92,13 +86,7 @@ class Run:
 
     @classmethod
     def resume(
-        cls,
-        folder: RunFolder,
-        task: Task,
-        config: Config,
-        model: Model,
-        group: ProcessGroup = SINGLE_PROCESS,
-        memory: Memory | None = None,
+        cls, folder: RunFolder, task: Task, config: Config, model: Model, group: ProcessGroup = SINGLE_PROCESS, memory: Memory | None = None
     ) -> "Run":
         """Prepare a run, on the chief, to continue from its newest checkpoint.
 

@@ -169,7 +169,7 @@ class Trainer:
     def _differentiate(self, networks: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
         """Return the loss terms, the norms for a StepResult, and the gradients of all trained variables.
 
-        The inputs and targets of the images, and of the remembered images if there are any, are the parts of the batch. Each has its network.
+        The batch has one part, inputs and targets of the images, or two with remembered images. Each part has its network.
         """
         batch = self.config.batch_size
         images = batch + (self.config.memory_batch_size if len(parts) > 1 else 0)

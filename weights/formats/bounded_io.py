@@ -18,8 +18,7 @@ MAX_LAYERS = 1000
 def open_regular_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Open a file for reading, and yield it with its size in bytes.
 
-    Raises:
-        ModelFileError: The file cannot be read, or is not a regular file. A pipe, for example, has no size and may never end.
+    Raises ModelFileError if it cannot be read or is not a regular file: a pipe, for example, has no size and may never end.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

@@ -104,17 +104,9 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None, memory: 
 
 
 def load_model(path: Path, *, display_path: Path | None = None) -> Model:
-    """Load and verify a model file, except for its memory, which is not read.
+    """Load and verify a model file, except for its memory, which is not read. Error messages name `display_path` if `path` is a copy.
 
-    Args:
-        path: A file written by `save_model`.
-        display_path: The path for error messages, if `path` is a temporary copy.
-
-    Returns:
-        The model.
-
-    Raises:
-        ModelFileError: The file is damaged or in another format. The message explains what to do.
+    Raises ModelFileError if the file is damaged or in another format. The message explains what to do.
     """
     with _opened(path, display_path or path) as (header, digest, file):
         stored = {name: file.get_tensor(name) for name in _layout(header)}
@@ -133,8 +125,7 @@ def read_header(path: Path, *, display_path: Path | None = None) -> ModelHeader:
 def load_memory(path: Path) -> dict[str, bytes] | None:
     """Read and verify the entries of a model file's memory. None: the file has no memory.
 
-    Raises:
-        ModelFileError: The file is damaged or in another format.
+    Raises ModelFileError if the file is damaged or in another format.
     """
     with _opened(path, path) as (header, _, file):
         return read_memory_entries(file, header.memory) if header.memory else None

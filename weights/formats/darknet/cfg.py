@@ -37,9 +37,6 @@ def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None
         layers: Read only this many layers, counting [region] as one. Without [region] the result is a stem.
         edges: How the model was evaluated: "inclusive", or "continuous" with Darknet's eval=coco (see `ModelSpec`).
 
-    Returns:
-        The spec.
-
     Raises:
         ModelFileError: The file is unreadable or too large.
         NetworkError: A section or option is invalid or not supported. The message names the line.
