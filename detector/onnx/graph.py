@@ -53,7 +53,10 @@ def build_onnx_parts(model: Model) -> OnnxParts:
 
 
 def build_feature_parts(model: Model, layers: Sequence[str]) -> OnnxParts:
-    """Build the first layers of the network, in float32. FEATURES (N, side, side, channels) are the outputs of `layers`, in network order."""
+    """Build the first layers of the network, in float32.
+
+    The outputs FEATURES, (N, side, side, channels), are those of `layers`, which are in network order.
+    """
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1
     _add_network(graph, model, spec.network[:end])

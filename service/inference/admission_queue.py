@@ -75,7 +75,7 @@ class AdmissionQueue:
     """At most `max_concurrency` jobs hold a slot and at most `queue_size` jobs wait. Use it from one event loop at a time."""
 
     def __init__(self, max_concurrency: int, queue_size: int, *, unit: str = "images", seconds: float = INITIAL_SERVICE_SECONDS) -> None:
-        """Create an empty queue. `unit` names the jobs in messages; `seconds` is the estimated time of a job until one has been measured."""
+        """Create an empty queue. `unit` names the jobs in messages; `seconds` estimates the time of a job until one is measured."""
         self.max_concurrency = max_concurrency
         self.running = 0  # jobs that hold a slot
         self.service_time = ServiceTimeEstimate(seconds)

@@ -38,7 +38,7 @@ class RememberedImage:
     labelled: frozenset[str]  # the labels of which every object has a box; objects of other labels may lack one
 
     def truth(self, labels: Sequence[str], absent: frozenset[str]) -> GroundTruth:
-        """Return the ground truth for a model with these labels. The image, which has no boxes of the `absent` labels, shows no such object."""
+        """Return the ground truth for a model with these labels. Objects of the `absent` labels are not in the image."""
         known = np.array([label in labels for label in self.labels], np.bool_)
         class_ids = np.array([labels.index(label) for label in self.labels if label in labels], np.int64)
         labelled = np.array([label in self.labelled or label in absent for label in labels], np.bool_)
