@@ -7,8 +7,7 @@ import typer
 
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "tensorflow", "tensornets"]
 DeviceChoice = Literal["auto", "cpu", "gpu", "npu", "cuda", "tensorrt", "coreml", "directml"]
-PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
-"""The names in `weights.engines.options`, without importing numpy."""
+PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]  # The names in `weights.engines.options`, without importing numpy.
 
 ModelOption = Annotated[
     str | None,

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from detector.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 from detector.detections import Boxes
 
-Logits = NDArray[np.float32]
-"""(G, G, A, 5 + C) logits: row, column, anchor; x, y, w, h, objectness, classes."""
-Anchors = tuple[tuple[float, float], ...]
-"""(w, h) in grid cells."""
+Logits = NDArray[np.float32]  # (G, G, A, 5 + C) logits: row, column, anchor; x, y, w, h, objectness, classes.
+Anchors = tuple[tuple[float, float], ...]  # (w, h) in grid cells.
 
 SIZE_LOGIT_LIMIT = 10.0
 """Limit of the w and h logits before exp, so that nothing overflows. A box of e^10 anchors covers every image."""

@@ -12,8 +12,7 @@ Activation = Literal["linear", "leaky", "relu", "relu6", "elu", "selu", "logisti
 ReorgOrder = Literal["darknet", "space-to-depth"]
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
-LEAKY_SLOPE = 0.1
-"""Slope of `leaky` below zero (Darknet src/activations.h)."""
+LEAKY_SLOPE = 0.1  # Slope of `leaky` below zero (Darknet src/activations.h).
 
 
 @dataclass(frozen=True)

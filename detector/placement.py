@@ -9,13 +9,10 @@ from detector.detections import Boxes
 from detector.imaging.resample import RESIZE, ResizeInput
 from detector.spec import Edges, ModelSpec, Resample
 
-ImageArray = NDArray[np.uint8]
-"""(H, W, 3) RGB, 0..255."""
-Pixels = NDArray[np.float32]
-"""(S, S, 3) RGB, 0..255, S the network's input size."""
+ImageArray = NDArray[np.uint8]  # (H, W, 3) RGB, 0..255.
+Pixels = NDArray[np.float32]  # (S, S, 3) RGB, 0..255, S the network's input size.
 
-GREY = 127.5
-"""Padding value of a letterbox: 0.5 after scaling to 0..1 (Darknet src/image.c, letterbox_image)."""
+GREY = 127.5  # Padding value of a letterbox: 0.5 after scaling to 0..1 (Darknet src/image.c, letterbox_image).
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,8 @@ from weights.engines.options import EngineKind, EngineOptions, PrecisionChoice
 SETTINGS_PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 LogFormat = Literal["json", "text"]
-StringList = Annotated[list[str], NoDecode]
-"""A list. As text, its items are separated by commas or spaces."""
-SECRET_SETTINGS = frozenset({"key_hashes"})
-"""Settings that no message repeats: the value may be an API key by mistake."""
+StringList = Annotated[list[str], NoDecode]  # A list. As text, its items are separated by commas or spaces.
+SECRET_SETTINGS = frozenset({"key_hashes"})  # Settings that no message repeats: the value may be an API key by mistake.
 
 
 class Settings(BaseSettings):

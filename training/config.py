@@ -11,8 +11,7 @@ from training.config_text import parse_number, parse_pairs, toml_value
 from training.errors import ConfigError
 from training.loss_scales import DEFAULT_SCALES, Scales
 
-DEFAULT_FROZEN_EPOCHS = 4.0
-"""Default of `unfreeze_at` if classes are replaced."""
+DEFAULT_FROZEN_EPOCHS = 4.0  # Default of `unfreeze_at` if classes are replaced.
 
 
 class Config(BaseModel):

@@ -19,8 +19,7 @@ from detector.errors import SettingError
 from detector.messages import count_of
 from weights.engines.options import EngineOptions
 
-MAX_LISTED_FAILURES = 20
-"""Failed images that are listed on the terminal. The Parquet files list all of them."""
+MAX_LISTED_FAILURES = 20  # Failed images that are listed on the terminal. The Parquet files list all of them.
 
 
 def detect_batch(

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 SERVED, NETWORK, SETTINGS, RAY = "Model", "Network", "Settings", "Ray"
 
-QUIET_SECONDS = 5.0
-"""Seconds after the start until the engine is written to the disk cache."""
+QUIET_SECONDS = 5.0  # Seconds after the start until the engine is written to the disk cache.
 
 logger = logging.getLogger("boxwright.service")
 

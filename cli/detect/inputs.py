@@ -13,12 +13,9 @@ from detector.errors import ImageError, SettingError
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 
 STDIN = Path("-")
-LIST_SUFFIX = ".txt"
-"""A text file with the path of an image in each line."""
-COPY_MARK = ".boxes"
-"""Part of an annotated copy's file name, before the suffix."""
-MAX_IMAGE_FILE_BYTES = 512 * 2**20
-"""64 million pixels of four 16-bit channels, uncompressed."""
+LIST_SUFFIX = ".txt"  # A text file with the path of an image in each line.
+COPY_MARK = ".boxes"  # Part of an annotated copy's file name, before the suffix.
+MAX_IMAGE_FILE_BYTES = 512 * 2**20  # 64 million pixels of four 16-bit channels, uncompressed.
 _TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
 
 

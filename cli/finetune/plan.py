@@ -17,8 +17,7 @@ from training.recipes import find_recipe, recipe_names
 from weights.hub.resolve import check_model
 
 FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
-SMALL_VALIDATION_SET = 20
-"""Images. With fewer images, average precision is not a reliable estimate for new images."""
+SMALL_VALIDATION_SET = 20  # Images. With fewer images, average precision is not a reliable estimate for new images.
 
 
 @dataclass(frozen=True)

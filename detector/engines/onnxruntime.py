@@ -34,8 +34,7 @@ class OnnxEngine:
     anchors: int
     name: str = "onnxruntime"
     precision: Precision = "float32"
-    single_threaded_session: Any = None
-    """Optional second session of the same network, with one thread."""
+    single_threaded_session: Any = None  # Optional second session of the same network, with one thread.
 
     @classmethod
     def of(

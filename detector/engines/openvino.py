@@ -16,8 +16,7 @@ from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
 from detector.spec import Model
 
-COMPILED_FILE = "compiled.blob"
-"""File of a cached engine: the network after OpenVINO's transformations."""
+COMPILED_FILE = "compiled.blob"  # File of a cached engine: the network after OpenVINO's transformations.
 
 
 @dataclass(eq=False)

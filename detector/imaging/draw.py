@@ -20,8 +20,7 @@ Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
 _LabelledBox = tuple[Corners, int, str]  # box, class id, text after the label
 Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are excluded
 
-MAX_DRAWN_PIXELS = 16_000_000
-"""Maximum size of an annotated image. A PNG of this size has at most 48 MB."""
+MAX_DRAWN_PIXELS = 16_000_000  # Maximum size of an annotated image. A PNG of this size has at most 48 MB.
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2

@@ -25,10 +25,8 @@ from detector.spec import Model
 
 OPSET, IR_VERSION = 18, 9
 
-FoldedConv = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Kernel and bias of a convolution, with folded batch norm."""
-OnnxParts = tuple[onnx.ModelProto, Kernels]
-"""A graph with external stubs instead of its kernels, and the kernels."""
+FoldedConv = tuple[NDArray[np.float32], NDArray[np.float32]]  # Kernel and bias of a convolution, with folded batch norm.
+OnnxParts = tuple[onnx.ModelProto, Kernels]  # A graph with external stubs instead of its kernels, and the kernels.
 
 
 def build_onnx(model: Model) -> onnx.ModelProto:

@@ -19,8 +19,7 @@ _CLIPS = {"Relu", "Clip"}  # onnxruntime merges them into the convolution, becau
 
 _MAX_BIAS_STEPS = 2**30  # leaves half of the 32-bit range for the products that are added to the bias
 
-Kernels = dict[str, NDArray[np.float32]]
-"""Float32 kernels by their name in the graph."""
+Kernels = dict[str, NDArray[np.float32]]  # Float32 kernels by their name in the graph.
 
 
 def quantize_graph(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization) -> tuple[onnx.ModelProto, Kernels]:

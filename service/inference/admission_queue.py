@@ -21,11 +21,9 @@ logger = logging.getLogger("boxwright.service")
 Result = TypeVar("Result")
 Params = ParamSpec("Params")
 
-INITIAL_SERVICE_SECONDS = 0.1
-"""Estimate before the first job has been measured."""
+INITIAL_SERVICE_SECONDS = 0.1  # Estimate before the first job has been measured.
 
-AVERAGED_JOBS = 16
-"""Approximate number of recent jobs in the moving average."""
+AVERAGED_JOBS = 16  # Approximate number of recent jobs in the moving average.
 
 
 class ServiceTimeEstimate:

@@ -38,16 +38,13 @@ except ImportError:  # Windows
 
 logger = logging.getLogger("boxwright.service")
 
-CPU_SECONDS = 30
-"""Limit of the child's processor time; more than five times what the slowest known file needs."""
+CPU_SECONDS = 30  # Limit of the child's processor time; more than five times what the slowest known file needs.
 SPARE_BYTES = 128 * 2**20
 """Memory that the child may use in addition to that of the image, for example for tables of the decoder."""
-NICENESS = 5
-"""Lowers the child's priority: busy threads of the service get three times its share of a core."""
+NICENESS = 5  # Lowers the child's priority: busy threads of the service get three times its share of a core.
 COMMAND = "from service.inference.decoder_process import run_child; run_child()"
 BAND_BYTES = 2**20
-SET_PARENT_DEATH_SIGNAL = 1
-"""Option of Linux's prctl: the kernel sends this process a signal when its parent ends."""
+SET_PARENT_DEATH_SIGNAL = 1  # Option of Linux's prctl: the kernel sends this process a signal when its parent ends.
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from service.inference.decoder_process import Cancellation, DecodeTask, decode_i
 from service.inference.image_memory import ImageMemory, is_heavy, needed_bytes
 from service.inference.types import InferenceOptions, InferenceResult
 
-ImageInput = bytes | ImageArray
-"""The content of an image file, or a decoded image."""
+ImageInput = bytes | ImageArray  # The content of an image file, or a decoded image.
 
 MAX_KEPT_PIXELS = 16_000_000
 """Largest image that stays in memory, at four bytes per pixel, until it is drawn on. A larger image is decoded again."""

@@ -13,24 +13,19 @@ from detector.imaging.formats.image_file import PEAK_BYTES_PER_PIXEL, ImageFile
 from service.models.loader import available_memory
 from service.settings import Settings
 
-IMAGE_SHARE = 0.25
-"""Share of the process's memory for images that are being processed, if no limit is set."""
+IMAGE_SHARE = 0.25  # Share of the process's memory for images that are being processed, if no limit is set.
 
 MAX_THREAD_BYTES = 256 * 1024**2
 """Memory of an image that is processed in a thread. It suffices for about 20 megapixels, or 16 if boxes are drawn."""
-MAX_THREAD_WORK = 64_000_000
-"""`ImageFile.work` of an image that is decoded in a thread. This takes about a quarter of a second."""
+MAX_THREAD_WORK = 64_000_000  # `ImageFile.work` of an image that is decoded in a thread. This takes about a quarter of a second.
 MAX_THREAD_WEBP_PIXELS = 2_000_000
 """Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the lock of the interpreter all the time."""
 MAX_THREAD_HUFFMAN_GROUPS = 6000
 """`ImageFile.huffman_groups` of a WebP that is decoded in a thread. Building their tables takes about a tenth of a second."""
 
-PROCESS_BYTES = 64 * 1024**2
-"""Memory of a child process that decodes a heavy image, in addition to the image."""
-PILLOW_BYTES = 4
-"""Memory of a pixel of a decoded image."""
-DRAWING_BYTES = 12
-"""Memory of a drawn pixel: the copy that is drawn on, the encoded file, and its encoder."""
+PROCESS_BYTES = 64 * 1024**2  # Memory of a child process that decodes a heavy image, in addition to the image.
+PILLOW_BYTES = 4  # Memory of a pixel of a decoded image.
+DRAWING_BYTES = 12  # Memory of a drawn pixel: the copy that is drawn on, the encoded file, and its encoder.
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ MAX_IMAGES_IN_PROGRESS = 4
 """Images of one request that are processed at the same time, so that one request does not fill the queue."""
 
 MAX_WAITING_LARGE = MAX_IMAGES_IN_PROGRESS
-LARGE_SECONDS = 4.0
-"""Estimate of the time per large image before the first one has been measured."""
+LARGE_SECONDS = 4.0  # Estimate of the time per large image before the first one has been measured.
 
 
 class InferencePipeline:

@@ -19,8 +19,7 @@ from detector.shapes import array_shapes, output_shapes, parameters
 from detector.spec import ModelDescription, ModelSpec
 from weights.formats.provenance import class_confidence
 
-FIRST_VERSION = "1"
-"""Version of a model that does not come from a model folder."""
+FIRST_VERSION = "1"  # Version of a model that does not come from a model folder.
 
 
 @dataclass(frozen=True, eq=False)

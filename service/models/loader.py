@@ -21,15 +21,13 @@ from weights.repository.snapshot import snapshot
 
 logger = logging.getLogger("boxwright.models")
 
-MODEL_SHARE = 0.5
-"""Share of the process's memory for loaded models, if no limit is set."""
+MODEL_SHARE = 0.5  # Share of the process's memory for loaded models, if no limit is set.
 
 LOADING_FACTOR = 4
 """Peak memory while a model is loaded, as a multiple of its size. Measured: everyday and everyday-int8 3.6, YOLOv2 4.1."""
 
 
-ASSUMED_MEMORY = 8 * 1024**3
-"""Memory of the machine where Python cannot ask for it (Windows)."""
+ASSUMED_MEMORY = 8 * 1024**3  # Memory of the machine where Python cannot ask for it (Windows).
 
 
 class InsufficientMemory(ModelError):

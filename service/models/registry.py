@@ -8,8 +8,7 @@ from detector.errors import UnknownModel
 from service.errors import NoModel
 from service.models.loaded_model import LoadedModel
 
-MODEL_RETRY_AFTER = 5
-"""Seconds. The model folder is scanned every few seconds."""
+MODEL_RETRY_AFTER = 5  # Seconds. The model folder is scanned every few seconds.
 
 
 @dataclass(frozen=True)

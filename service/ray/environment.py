@@ -9,8 +9,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-FOLDER_PREFIX = "boxwright-"
-"""Prefix of a private temporary folder. HAProxy accepts commands from a socket in it."""
+FOLDER_PREFIX = "boxwright-"  # Prefix of a private temporary folder. HAProxy accepts commands from a socket in it.
 
 
 def configure_ray_environment(*, serving: bool) -> None:

@@ -13,8 +13,7 @@ from service.errors import BadForm
 
 MAX_PARTS = 16
 MAX_PART_HEADERS = 8
-MAX_PART_HEADER_BYTES = 4096
-"""All headers of one part. They hold the name of the field and the name of the file."""
+MAX_PART_HEADER_BYTES = 4096  # All headers of one part. They hold the name of the field and the name of the file.
 MAX_BOUNDARY_BYTES = 256
 
 LINE_END = b"\r\n"

@@ -37,8 +37,7 @@ router = APIRouter(tags=["detect"])
 
 ResultT = TypeVar("ResultT")
 
-SCALE_HEADER = "X-Image-Scale"
-"""Size of the annotated image relative to the original image, if it was drawn at reduced size."""
+SCALE_HEADER = "X-Image-Scale"  # Size of the annotated image relative to the original image, if it was drawn at reduced size.
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
 ERRORS = (
     *IMAGE_ERRORS,

@@ -11,11 +11,9 @@ except ImportError:  # Windows
 
 logger = logging.getLogger("boxwright.service")
 
-RESERVED_FILES = 128
-"""File descriptors reserved for everything except connections, such as models, pipes and libraries."""
+RESERVED_FILES = 128  # File descriptors reserved for everything except connections, such as models, pipes and libraries.
 
-LOG_INTERVAL = 60.0
-"""Seconds between two log lines about the limit."""
+LOG_INTERVAL = 60.0  # Seconds between two log lines about the limit.
 
 
 def effective_limit(max_connections: int, max_files: int | None = None) -> int:

@@ -13,8 +13,7 @@ from detector.placement import GREY, ImageArray, Pixels
 from training.config import Config
 from training.data.ground_truth import PartialRegion, Role
 
-MIN_VISIBLE_SIDE = 1.0
-"""Image pixels. A box that is clipped to less than this is dropped."""
+MIN_VISIBLE_SIDE = 1.0  # Image pixels. A box that is clipped to less than this is dropped.
 
 
 @dataclass(frozen=True, eq=False)

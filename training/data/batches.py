@@ -26,11 +26,9 @@ from training.data.targets import Targets, dense_targets
 from training.data.voc_reader import Sample
 from training.distributed.process_group import WHOLE_BATCH, Shard
 
-BATCHES_PER_SIZE = 10
-"""Multi-scale training keeps an input size for this many batches (YOLO9000, section 2)."""
+BATCHES_PER_SIZE = 10  # Multi-scale training keeps an input size for this many batches (YOLO9000, section 2).
 
-_ORDER, _SIZE, _IMAGE, _VIEW = range(4)
-"""Purposes of random streams. Streams with the same seed must not coincide."""
+_ORDER, _SIZE, _IMAGE, _VIEW = range(4)  # Purposes of random streams. Streams with the same seed must not coincide.
 
 
 @dataclass(frozen=True, eq=False)

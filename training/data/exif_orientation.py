@@ -12,10 +12,8 @@ import numpy as np
 from detector.detections import Boxes
 from detector.imaging.image_files import open_image_file
 
-Size = tuple[int, int]
-"""width, height in pixels."""
-_Coordinates = tuple[Boxes, Boxes, Boxes, Boxes]
-"""xmin, ymin, xmax, ymax, each (N,)."""
+Size = tuple[int, int]  # width, height in pixels.
+_Coordinates = tuple[Boxes, Boxes, Boxes, Boxes]  # xmin, ymin, xmax, ymax, each (N,).
 
 
 @dataclass(frozen=True)

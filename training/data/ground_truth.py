@@ -17,12 +17,9 @@ WHOLE_IMAGE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
 class Role(IntEnum):
     """How training uses a box."""
 
-    OBJECT = 0
-    """The network learns it."""
-    IGNORED = 1
-    """A difficult object: predictions of it are neither rewarded nor penalised."""
-    CROWD = 2
-    """A region with several objects: predictions inside it are neither rewarded nor penalised."""
+    OBJECT = 0  # The network learns it.
+    IGNORED = 1  # A difficult object: predictions of it are neither rewarded nor penalised.
+    CROWD = 2  # A region with several objects: predictions inside it are neither rewarded nor penalised.
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,7 @@ from training.errors import DatasetError
 LABELLED_FILE = PurePosixPath("ImageSets/labelled.json")
 MAX_LABELLED_BYTES = 64 * 2**20
 
-Labelled = Mapping[str, frozenset[str]]
-"""Exhaustive labels by image name. A name that is absent is labelled for every class."""
+Labelled = Mapping[str, frozenset[str]]  # Exhaustive labels by image name. A name that is absent is labelled for every class.
 
 
 def read_labelled(folder: Path) -> dict[str, frozenset[str]]:

@@ -23,11 +23,9 @@ from training.errors import DatasetError
 ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
 IMAGE_FOLDERS = ("JPEGImages", "images", ".")
 ANNOTATION_SUFFIX = ".xml"
-FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx"})
-"""Folders of other programs, in lower case: thumbnails, and archive metadata."""
+FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx"})  # Folders of other programs, in lower case: thumbnails, and archive metadata.
 LISTS = PurePosixPath("ImageSets/Main")
-ALL = "all"
-"""The set of all annotations, unless there is a list of that name."""
+ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
 
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}

@@ -21,8 +21,7 @@ from training.events import SILENT, Events
 
 SCORE_THRESHOLD = 0.005
 """Low, so that the precision-recall curve is complete. Darknet's `detector valid` uses the same (examples/detector.c)."""
-FREQUENT = 19
-"""Minimum number of boxes of a frequent class. With that many, one box changes the AP by at most about five points."""
+FREQUENT = 19  # Minimum number of boxes of a frequent class. With that many, one box changes the AP by at most about five points.
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,13 +18,11 @@ from training.evaluation.evaluate import SCORE_THRESHOLD
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 from training.events import SILENT, Events
 
-CONFIDENCES = (DEFAULT_SCORE, 0.5)
-"""Confidences above which false alarms are counted."""
+CONFIDENCES = (DEFAULT_SCORE, 0.5)  # Confidences above which false alarms are counted.
 SOURCES = {"memory": "remembered images that were not trained on", "background": "background images"}
 """What false alarms are measured on, by the keys of conclusion.json."""
 
-FEW_BOXES = 20
-"""With fewer boxes in the validation set, one box changes AP50 by more than 5 points."""
+FEW_BOXES = 20  # With fewer boxes in the validation set, one box changes AP50 by more than 5 points.
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from detector.shapes import Array
 
-Codes = NDArray[np.int8]
-"""(K, side, side): the rounded components of one image."""
+Codes = NDArray[np.int8]  # (K, side, side): the rounded components of one image.
 LEVELS = 127
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 2**18, "lc": 0, "lp": 0, "pb": 0}]
 

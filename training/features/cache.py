@@ -38,10 +38,8 @@ FEATURE_FORMAT = 2
 FEATURE_TYPE = np.float32
 """Type of stored features. float16 needs half the disk space and the same time, but changes the result: after 30 steps of everyday on
 raccoon the weights differed from uncached training by 4 % of their change (float32: 0.06 %), because Adam normalises small gradients."""
-VIEWS_PER_CALL = 8
-"""Views that are computed together."""
-MAX_REGIONS = 4
-"""Maximum number of partially labelled regions in a view: a mosaic has four tiles."""
+VIEWS_PER_CALL = 8  # Views that are computed together.
+MAX_REGIONS = 4  # Maximum number of partially labelled regions in a view: a mosaic has four tiles.
 
 logger = logging.getLogger("boxwright.training")
 StopRequested = Callable[[], bool]

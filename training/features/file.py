@@ -22,8 +22,7 @@ from weights.atomic_files import atomic_write
 from weights.hub import cache
 
 FEATURE_SUFFIX = ".features"
-ABANDONED_AFTER = 3600
-"""Seconds without growth after which a temporary file is deleted: its writer was killed."""
+ABANDONED_AFTER = 3600  # Seconds without growth after which a temporary file is deleted: its writer was killed.
 _BLOCK = 2**22  # bytes
 
 

@@ -10,10 +10,8 @@ from training.config import Config
 from training.features.memory import Memory
 from training.modeling.transfer import frozen_layers
 
-KEPT_HEAD_RATE = 0.3
-"""Factor of the head's learning rate if classes are kept. docs/training.md has the measurements."""
-CACHED_VIEWS = 4
-"""Views per image with cached features if classes are kept."""
+KEPT_HEAD_RATE = 0.3  # Factor of the head's learning rate if classes are kept. docs/training.md has the measurements.
+CACHED_VIEWS = 4  # Views per image with cached features if classes are kept.
 
 STALE_MEMORY = (
     "The options train layers below the head, so the features of the initial model's memory become less accurate during the run, "

@@ -17,8 +17,7 @@ from training.distributed.process_group import WHOLE_BATCH, Shard
 from training.features.basis import Codes
 from training.features.memory import Memory, RememberedImage, is_held_out
 
-_STREAM = 100
-"""Purpose of the random stream. It differs from those of `training.data.batches`."""
+_STREAM = 100  # Purpose of the random stream. It differs from those of `training.data.batches`.
 
 
 @dataclass(frozen=True, eq=False)

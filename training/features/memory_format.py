@@ -25,8 +25,7 @@ from weights.formats.spec_json import parse_strict_json
 
 FORMAT = 1
 MAX_MEMORY_IMAGES = 20_000
-MAX_DECODED_BYTES = 2**31
-"""Limit for the codes of all images together, which training keeps in memory."""
+MAX_DECODED_BYTES = 2**31  # Limit for the codes of all images together, which training keeps in memory.
 
 
 def memory_to_entries(memory: Memory) -> dict[str, bytes]:

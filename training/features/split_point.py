@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from detector.network import Conv, Network, Route, Shortcut
 
-POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")
-"""Activations that `training.features.memory` computes."""
+POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")  # Activations that `training.features.memory` computes.
 
 
 def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:

@@ -15,10 +15,8 @@ from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
 
-BOX_OUTPUTS = 5
-"""x, y, w, h, objectness: the outputs of an anchor that precede the classes."""
-OBJECTNESS_PRIOR = 0.01
-"""Initial objectness of a new output layer. At 0.5 the background would dominate the first steps."""
+BOX_OUTPUTS = 5  # x, y, w, h, objectness: the outputs of an anchor that precede the classes.
+OBJECTNESS_PRIOR = 0.01  # Initial objectness of a new output layer. At 0.5 the background would dominate the first steps.
 
 
 @dataclass(frozen=True)

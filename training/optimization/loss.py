@@ -20,8 +20,7 @@ from detector.grid import decode_boxes, sigmoid
 from detector.spec import ModelSpec
 from training.config import Config
 
-PRIOR_SCALE = 0.01
-"""Weight of the attraction to the anchors in the first images (src/region_layer.c)."""
+PRIOR_SCALE = 0.01  # Weight of the attraction to the anchors in the first images (src/region_layer.c).
 
 Tensors = Mapping[str, Any]
 

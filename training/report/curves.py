@@ -13,13 +13,10 @@ from training.plotting import COLOURS
 from training.run.record import RunRecord
 from training.run.tensorboard import LOSS_TERMS
 
-MAX_POINTS_PER_CURVE = 150
-"""Points of a curve. Longer runs are averaged over groups of steps."""
-MAX_SIZE_CHANGES = 6
-"""Changes of the input size that are marked. Multi-scale training changes the size too often to mark."""
+MAX_POINTS_PER_CURVE = 150  # Points of a curve. Longer runs are averaged over groups of steps.
+MAX_SIZE_CHANGES = 6  # Changes of the input size that are marked. Multi-scale training changes the size too often to mark.
 
-ROW_POINTS = 8
-"""Height of a row of texts at the top of a plot."""
+ROW_POINTS = 8  # Height of a row of texts at the top of a plot.
 
 
 def downsample(

@@ -26,8 +26,7 @@ except ModuleNotFoundError as error:
 
 FILE_NAME = "report.html"
 MAX_WARNINGS = 100
-MAX_LISTED_STEPS = 8
-"""Steps listed after a warning."""
+MAX_LISTED_STEPS = 8  # Steps listed after a warning.
 
 
 def write_report(folder: Path, events: Events = SILENT) -> Path:

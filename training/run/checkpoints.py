@@ -21,8 +21,7 @@ from safetensors.numpy import save
 from training.errors import CheckpointError
 from weights.atomic_files import atomic_write
 
-MAX_CHECKPOINTS = 2
-"""Checkpoints in a run folder: the newest, and the one before in case the newest is damaged."""
+MAX_CHECKPOINTS = 2  # Checkpoints in a run folder: the newest, and the one before in case the newest is damaged.
 
 logger = logging.getLogger("boxwright.training")
 

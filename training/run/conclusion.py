@@ -23,8 +23,7 @@ from weights.formats.safetensors import load_model, save_model
 if TYPE_CHECKING:
     from training.run.run import Run
 
-NEW_SHARE = 5
-"""The new images get at least 1 / NEW_SHARE of the result's memory."""
+NEW_SHARE = 5  # The new images get at least 1 / NEW_SHARE of the result's memory.
 
 
 def conclude(run: "Run") -> None:

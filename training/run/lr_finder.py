@@ -16,8 +16,7 @@ from training.run.trainer import Trainer
 
 MAX_TEST_STEPS = 100
 MIN_RATE, MAX_RATE = 1e-6, 1.0
-MAX_LOSS_RATIO = 3.0
-"""The test ends when the loss exceeds the initial loss by this factor."""
+MAX_LOSS_RATIO = 3.0  # The test ends when the loss exceeds the initial loss by this factor.
 
 
 @dataclass(frozen=True)

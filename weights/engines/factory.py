@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from weights.hub.partial_file import ProgressCallback
     from weights.hub.resolve import ModelSource
 
-MIN_CACHED_FILE_BYTES = 2**22
-"""The engine of a model file up to this size is built faster than it is looked up in the cache."""
+MIN_CACHED_FILE_BYTES = 2**22  # The engine of a model file up to this size is built faster than it is looked up in the cache.
 
 
 def build_engine(

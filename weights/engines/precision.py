@@ -18,10 +18,8 @@ from weights.engines.options import PrecisionChoice
 from weights.formats.safetensors import ModelHeader, arrays_checksum, load_memory, load_model, read_header, save_model
 from weights.hub.resolve import ModelSource
 
-MAX_AP_LOSS = 0.005
-"""Largest loss of AP50 against float32 that "auto" accepts."""
-INT8_SUFFIX = "-int8"
-"""Ends the name of the 8-bit version of a model file, before the suffix."""
+MAX_AP_LOSS = 0.005  # Largest loss of AP50 against float32 that "auto" accepts.
+INT8_SUFFIX = "-int8"  # Ends the name of the 8-bit version of a model file, before the suffix.
 QUANTIZED_FROM_ARRAYS = "quantized_from_arrays"
 """Provenance key of an 8-bit model: the checksum of the arrays that it was made from."""
 

@@ -28,11 +28,9 @@ from weights.engines.options import EngineKind
 
 logger = logging.getLogger(__name__)
 
-RACE_SECONDS = 1.0
-"""Total time of all calls of a race."""
+RACE_SECONDS = 1.0  # Total time of all calls of a race.
 MIN_ROUNDS, MAX_ROUNDS = 5, 100
-TIMEOUT_SECONDS = 120.0
-"""A process that takes longer to load or to compute is stopped."""
+TIMEOUT_SECONDS = 120.0  # A process that takes longer to load or to compute is stopped.
 WINNER_SUFFIX = ".winner"
 
 

@@ -9,8 +9,7 @@ from typing import BinaryIO
 
 from detector.errors import ModelFileError
 
-MAX_INTEGER = 2**31 - 1
-"""Darknet stores integers in 32 bits; nothing in a network needs more."""
+MAX_INTEGER = 2**31 - 1  # Darknet stores integers in 32 bits; nothing in a network needs more.
 MAX_LAYERS = 1000
 
 

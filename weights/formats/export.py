@@ -24,8 +24,7 @@ Batch = NDArray[np.float32]
 
 INT8_FORMATS = ("onnx", "safetensors")
 """Formats that keep the 8 bits of a quantized model. The others get its rounded kernels and compute in float32."""
-MAX_RELATIVE_DIFFERENCE = 1e-3
-"""Largest accepted difference between the raw outputs, relative to the largest absolute output."""
+MAX_RELATIVE_DIFFERENCE = 1e-3  # Largest accepted difference between the raw outputs, relative to the largest absolute output.
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,11 @@ import numpy as np
 from detector.errors import ModelFileError
 from weights.formats.spec_json import parse_strict_json
 
-MemoryEntries = Mapping[str, bytes]
-"""The three entries by name, without the prefix "memory/"."""
+MemoryEntries = Mapping[str, bytes]  # The three entries by name, without the prefix "memory/".
 
 ENTRY_NAMES = ("index", "bases", "features")
 PREFIX = "memory/"
-MAX_MEMORY_BYTES = 2**28
-"""Limit for all entries together: forty times the memory that ships with `everyday`."""
+MAX_MEMORY_BYTES = 2**28  # Limit for all entries together: forty times the memory that ships with `everyday`.
 
 
 def memory_checksum(entries: MemoryEntries) -> str:

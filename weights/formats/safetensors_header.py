@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-TYPE_CODES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}
-"""Names of the types in the safetensors format."""
+TYPE_CODES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}  # Names of the types in the safetensors format.
 
 
 def header_bytes(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[np.generic]]) -> bytes:

@@ -16,8 +16,7 @@ from weights.hub.pulled import load_pulled, pulled_sha256
 
 DEFAULT_MODEL = "everyday"
 MODEL_SUFFIX = ".safetensors"
-BEST_MODEL = "best.safetensors"
-"""The model in a run folder of `boxwright finetune`."""
+BEST_MODEL = "best.safetensors"  # The model in a run folder of `boxwright finetune`.
 
 
 @dataclass(frozen=True)

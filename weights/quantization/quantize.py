@@ -18,8 +18,7 @@ from weights.quantization.calibration import calibrate
 MIN_SNR_DB = 25.0
 """Smallest accepted ratio of the logits' power to the power of their quantization error, in dB. `everyday` has 28 dB with all layers
 in 8 bits, and loses 0.1 AP points."""
-COMPARED_IMAGES = 16
-"""Number of calibration images on which the outputs are compared."""
+COMPARED_IMAGES = 16  # Number of calibration images on which the outputs are compared.
 _TOO_INACCURATE = (
     "{}: none of its {} convolutions can be computed in 8 bits. Even {!r}, the least sensitive, alone gives a signal-to-noise ratio of "
     "{:.1f} dB in the logits; {:g} dB are required. Use the model in float32, or calibrate on images that are typical of its use."

@@ -18,8 +18,7 @@ from service.request.images import MAX_REQUEST_IMAGES
 from service.request.json_body import parse_json
 from service.routes.open_inference.schemas import FILES_INPUT, PIXELS_INPUT, InferInput, InferRequest
 
-MAX_RANK = 4
-"""Dimensions of the largest tensor, `pixels`."""
+MAX_RANK = 4  # Dimensions of the largest tensor, `pixels`.
 EXPECTED_INPUT = f"{FILES_INPUT!r} BYTES [N] or {PIXELS_INPUT!r} UINT8 [N, H, W, 3]"
 
 

@@ -16,8 +16,7 @@ from service.schemas.parameters import DetectionParameters
 INTEGRAL = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
 """Accepts 2.0 as 2: JSON does not distinguish them."""
 
-MAX_LENGTH = 2**31
-"""Upper bound of each length in a request."""
+MAX_LENGTH = 2**31  # Upper bound of each length in a request.
 
 FILES_INPUT, PIXELS_INPUT = "image", "pixels"
 """Names of the two inputs: image files, or pixels of images of one size. A request has one of them."""

@@ -12,10 +12,8 @@ from training.errors import DatasetError
 MAX_TEXT_BYTES = 2 * 2**20
 MAX_OUTSIDE = 0.1
 """Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
-CLIPPING_TOLERANCE = 1e-3
-"""Fractions of the image. Smaller changes are rounding errors and are not reported as clipping."""
-MAX_REPORTED = 10
-"""Errors, or classes, quoted in a message."""
+CLIPPING_TOLERANCE = 1e-3  # Fractions of the image. Smaller changes are rounding errors and are not reported as clipping.
+MAX_REPORTED = 10  # Errors, or classes, quoted in a message.
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,9 @@ except ModuleNotFoundError as error:
     raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed. Install the extra 'train'.") from error
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
-LABEL_FOLDERS = ("labels", "label", "txt", "txts", "yolo", "labels_yolo", "annotations")
-"""Best first."""
-RESULTS_FOLDER = "runs"
-"""Results of YOLO runs."""
-ANNOTATED_COPY = ".boxes"
-"""End of the stem of images on which `boxwright detect` has drawn boxes."""
+LABEL_FOLDERS = ("labels", "label", "txt", "txts", "yolo", "labels_yolo", "annotations")  # Best first.
+RESULTS_FOLDER = "runs"  # Results of YOLO runs.
+ANNOTATED_COPY = ".boxes"  # End of the stem of images on which `boxwright detect` has drawn boxes.
 CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "labels/classes.txt", "obj.names")
 _NO_VALUE = frozenset({"", "~", "null", "none"})
 _CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})

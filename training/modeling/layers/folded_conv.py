@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from detector.network import Conv, Network
 
-KernelScale = Callable[[], Any]
-"""() -> factor (filters,), or None if the kernel is not scaled."""
+KernelScale = Callable[[], Any]  # () -> factor (filters,), or None if the kernel is not scaled.
 
 
 class FoldingConv2D(keras.layers.Conv2D):  # type: ignore[misc]

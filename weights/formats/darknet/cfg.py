@@ -19,8 +19,7 @@ DARKNET_EPSILON = 1e-12
 sqrt(variance + epsilon). Both are 1e-6 at variance 0. Elsewhere the relative difference is 1e-6 / sqrt(variance)."""
 
 MAX_CFG_BYTES = 2**20
-MAX_CLASSES = 100_000
-"""For comparison: YOLO9000 has 9418 classes."""
+MAX_CLASSES = 100_000  # For comparison: YOLO9000 has 9418 classes.
 
 _ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "reorg_old": "reorg"}
 _OTHER_GENERATIONS = {"yolo": "YOLOv3 or later", "Gaussian_yolo": "YOLOv3 or later", "detection": "YOLOv1"}

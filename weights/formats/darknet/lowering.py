@@ -21,8 +21,7 @@ from detector.network import LEAKY_SLOPE, Conv, Layer, Reorg
 from detector.shapes import MAX_ACTIVATIONS, Array, Arrays, input_shapes
 from detector.spec import Model
 
-LoweredLayer = tuple[Layer, dict[str, Array]]
-"""A layer and its arrays by part: "kernel", "bias", ..."""
+LoweredLayer = tuple[Layer, dict[str, Array]]  # A layer and its arrays by part: "kernel", "bias", ...
 
 DARKNET_SCALE = 1 / 255
 

@@ -32,8 +32,7 @@ from weights.formats.tensornets.npz import read_npz
 from weights.hub import fetch
 from weights.hub.catalogue import entries
 
-FetchFile = Callable[[str], Path]
-"""A file name of tensornets ("ref_yolo_v2_voc.npz") -> a verified local file."""
+FetchFile = Callable[[str], Path]  # A file name of tensornets ("ref_yolo_v2_voc.npz") -> a verified local file.
 
 _lock = threading.Lock()
 

@@ -22,8 +22,7 @@ from weights.formats.tensornets.safe_pickle import MALICIOUS_FILE_HINT, MAX_PICK
 
 NAMES, VALUES = "names.npy", "values.npy"
 MAX_NAMES_NPY_BYTES = 2**20
-MAX_INFLATION = 16
-"""Limit for the compression ratio of `values.npy`. Weights hardly compress."""
+MAX_INFLATION = 16  # Limit for the compression ratio of `values.npy`. Weights hardly compress.
 
 
 def read_npz(path: Path) -> list[Array]:
