@@ -42,13 +42,6 @@ def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) 
     return matched
 
 
-def read_samples(dataset: Path, image_set: str) -> "list[Sample]":
-    """Read the annotations of one image set. Raises DatasetError if the image set is missing, or an annotation cannot be read."""
-    from training.data.voc_reader import read_set
-
-    return read_set(dataset, image_set)
-
-
 def check_common_labels(samples: "Sequence[Sample]", labels: Sequence[str], model: str) -> None:
     """Check that the model knows at least one label of the samples. Raises DatasetError with both lists."""
     from training.errors import DatasetError

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+# the names in `weights.engines.options`, without importing numpy
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "tensorflow", "tensornets"]
 DeviceChoice = Literal["auto", "cpu", "gpu", "npu", "cuda", "tensorrt", "coreml", "directml"]
-PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]  # The names in `weights.engines.options`, without importing numpy.
+PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
 
 ModelOption = Annotated[
     str | None,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.checks import match_labels, read_samples
+from cli.checks import match_labels
 from cli.output.progress import load_named_model
 from cli.output.terminal import print_error
 from detector.errors import UnknownLabel
 from detector.messages import count_of, did_you_mean
 from training.config import Config
-from training.data.voc_reader import Sample
+from training.data.voc_reader import Sample, read_set
 from training.errors import ConfigError, DatasetError
 from training.recipes import find_recipe, recipe_names
 from weights.hub.resolve import check_model
@@ -50,7 +50,7 @@ def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, confi
         ConfigError: The training set has no box of a label, or the network has no layer of that name.
     """
     check_model(model)
-    samples = {name: read_samples(dataset, name) for name in image_sets}
+    samples = {name: read_set(dataset, name) for name in image_sets}
     config = _with_known_labels(config, samples[image_sets[0]], dataset)
     if config.network == "model":
         check_freeze(config.freeze, model)

@@ -42,7 +42,9 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
         raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")
     groups = _groups(samples)
     counts = _counts(samples, groups)
-    in_val = _improve(counts / counts.sum(axis=0), _random_split(len(counts), val, seed), val)
+    initial = np.zeros(len(counts), np.bool_)
+    initial[np.random.default_rng(seed).permutation(len(counts))[: round(len(counts) * val)]] = True
+    in_val = _improve(counts / counts.sum(axis=0), initial, val)
     if in_val.all() or not in_val.any():
         images = f"{count_of(len(samples), 'image')}, {len(counts):,} without duplicates"
         raise DatasetError(f"the data set has too few images for a val fraction of {val}: {images}.")
@@ -97,12 +99,6 @@ def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.floa
         for label in sample.labels:
             counts[group, columns[label]] += 1
     return counts
-
-
-def _random_split(count: int, val: float, seed: int) -> NDArray[np.bool_]:
-    in_val = np.zeros(count, np.bool_)
-    in_val[np.random.default_rng(seed).permutation(count)[: round(count * val)]] = True
-    return in_val
 
 
 def _improve(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
