@@ -39,8 +39,8 @@ ResultT = TypeVar("ResultT")
 
 SCALE_HEADER = "X-Image-Scale"  # Size of the annotated image relative to the original image, if it was drawn at reduced size.
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
-BAD_REQUESTS = (BadForm, BadJson, UnsupportedMediaType, UnknownModel, UnknownLabel, RequestValidationError)
-ERRORS = (*IMAGE_ERRORS, ResponseTooLarge, *BAD_REQUESTS[:3], NoModel, *BAD_REQUESTS[3:])
+BODY_FORMAT_ERRORS = (BadForm, BadJson, UnsupportedMediaType)
+ERRORS = (*IMAGE_ERRORS, ResponseTooLarge, *BODY_FORMAT_ERRORS, NoModel, UnknownModel, UnknownLabel, RequestValidationError)
 
 
 class DetectQuery(DetectionParameters):

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.errors import ImageError
 from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
@@ -54,7 +53,7 @@ def check_boxes(name: str, samples: Sequence[Sample], labels: Sequence[str]) -> 
     for sample in samples:
         boxes = sample.boxes[np.array([label in labels for label in sample.labels], np.bool_)]
         if len(boxes):
-            unusable += count_unusable(boxes, upright_size(sample))
+            unusable += count_unusable(boxes, ExifFrame.read(sample.image_path).upright)
             total += len(boxes)
     return report_unusable(f"set {name}", unusable, total)
 
@@ -69,11 +68,3 @@ def report_unusable(what: str, unusable: Counter[str], total: int) -> str | None
     if unusable.total() == total:
         raise DatasetError(f"{sentence} No box is left. {advice}")
     return f"{sentence} {advice}"
-
-
-def upright_size(sample: Sample) -> Size:
-    """Read the size of a sample's image from its header. Raises DatasetError, OSError."""
-    try:
-        return ExifFrame.of(sample.image_path.read_bytes()).upright
-    except ImageError as error:
-        raise DatasetError(f"{sample.image_path}: {error}") from error

@@ -90,15 +90,19 @@ def image_names(folder: Path, image_set: str) -> list[str]:
 
 
 def _lines(image_list: Path) -> Iterator[str]:
+    return (line.strip() for line in read_text(image_list, MAX_LIST_BYTES).split("\n") if line.strip())
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """Return the content of a UTF-8 text file. Raises DatasetError if it is too large, unreadable or not UTF-8."""
     try:
-        if image_list.stat().st_size > MAX_LIST_BYTES:
-            raise DatasetError(f"{image_list}: the list has {image_list.stat().st_size} bytes; at most {MAX_LIST_BYTES} are read.")
-        text = image_list.read_text(encoding="utf-8-sig")
+        if path.stat().st_size > max_bytes:
+            raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {max_bytes} are read.")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DatasetError(f"{image_list} cannot be read: {error.strerror or error}.") from error
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{image_list} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    return (line.strip() for line in text.split("\n") if line.strip())
+        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
 def _name_of_line(folder: Path, line: str) -> str:

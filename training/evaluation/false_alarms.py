@@ -1,6 +1,6 @@
 """False alarms: detections of a class in images that do not show it. Also the confidence threshold with the best F1."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,9 @@ import numpy as np
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
-from detector.errors import ImageError
-from detector.imaging.image import read_image
 from detector.messages import count_of
 from training.data.voc_layout import find_images
+from training.data.voc_reader import read_image_file
 from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
@@ -52,17 +51,11 @@ def detect_in_background(detector: Detector, folder: Path, *, events: Events = S
     paths = find_images(folder)
     if not paths:
         raise DatasetError(f"{folder}: there are no images. Give a folder of images that show none of the new objects.")
-    return list(_detections(detector, paths, events))
-
-
-def _detections(detector: Detector, paths: Sequence[Path], events: Events) -> Iterator[Detections]:
+    found = []
     for path in paths:
-        try:
-            image = read_image(path.read_bytes())
-        except ImageError as error:
-            raise type(error)(f"{path}: {error}") from error
-        yield detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU)
+        found.append(detector.detect(read_image_file(path), score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU))
         events.image_evaluated()
+    return found
 
 
 def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int) -> float | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from detector.grid import Anchors, shape_iou
 from detector.placement import Placement
 from detector.spec import ModelSpec
-from training.data.unusable_boxes import upright_size
+from training.data.exif_orientation import ExifFrame
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 
@@ -58,6 +58,6 @@ def box_sizes(samples: Sequence[Sample], spec: ModelSpec, stride: int) -> NDArra
 
 
 def _network_sizes(sample: Sample, spec: ModelSpec) -> NDArray[np.float32]:
-    boxes = Placement.of(spec, *upright_size(sample)).to_network(sample.boxes[~sample.crowd])
+    boxes = Placement.of(spec, *ExifFrame.read(sample.image_path).upright).to_network(sample.boxes[~sample.crowd])
     sizes: NDArray[np.float32] = boxes[:, 2:4] - boxes[:, 0:2]
     return sizes[(sizes > 0).all(axis=1)]

@@ -220,21 +220,22 @@ class Trainer:
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Inside the context, the network's weights are their moving averages."""
-        weights = [(variable, variable.numpy()) for variable in self._averaged_variables]
-        for variable, _ in weights:
-            if self._averages:
+        with self._restored_weights():
+            for variable in self._averaged_variables if self._averages else ():
                 variable.assign(self._averages[variable.path])
-        try:
             yield
-        finally:
-            for variable, value in weights:
-                variable.assign(value)
 
     @contextmanager
     def weights_of(self, model: Model) -> Iterator[None]:
         """Inside the context, the network has the weights of a model with the same layers."""
+        with self._restored_weights():
+            assign_arrays(self.network, model)
+            yield
+
+    @contextmanager
+    def _restored_weights(self) -> Iterator[None]:
+        """At the end of the context, the network gets the weights that it had before."""
         weights = [(variable, variable.numpy()) for variable in self.network.variables]
-        assign_arrays(self.network, model)
         try:
             yield
         finally:

@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from detector.messages import count_of
-from training.data.exif_orientation import Size
+from training.data.exif_orientation import ExifFrame, Size
 from training.data.set_names import set_of_name
 from training.data.voc_layout import file_inside
-from training.datasets.importers.base import ImportedDataset, ImportedImage, frame_of, name_of
+from training.datasets.importers.base import ImportedDataset, ImportedImage, name_of
 from training.errors import DatasetError
 
 _Id = int | str
@@ -198,7 +198,7 @@ def _read_image(
     if found is None:
         return None
     folder, relative, path = found
-    size = image.size or frame_of(path).upright
+    size = image.size or ExifFrame.read(path).upright
     boxed = [each for each in objects if each.corners is not None]
     corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
     crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)

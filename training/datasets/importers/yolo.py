@@ -5,8 +5,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from detector.messages import count_of
+from training.data.exif_orientation import ExifFrame
 from training.data.set_names import set_of_path
-from training.datasets.importers.base import ImportedDataset, ImportedImage, frame_of, name_of
+from training.datasets.importers.base import ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.yolo_labels import LabelProblems, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloConfig, YoloFolder, resolve_sets
 from training.errors import DatasetError
@@ -53,7 +54,7 @@ def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
 def _read_image(
     files: YoloFolder, config: YoloConfig, path: PurePosixPath, image_sets: tuple[str, ...], problems: LabelProblems
 ) -> ImportedImage:
-    frame = frame_of(files.folder / path)
+    frame = ExifFrame.read(files.folder / path)
     label_file = files.label_files.get(path)
     boxes, names = read_label_file(files.folder / label_file, config.classes, problems) if label_file else (np.zeros((0, 4)), [])
     pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)
