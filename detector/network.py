@@ -165,7 +165,6 @@ def yolov2(
     backbone: Backbone | None = None,
     anchors: int = 5,
     filters: int = 1024,
-    passthrough: int = 64,
     order: ReorgOrder = "space-to-depth",
 ) -> Network:
     """Build YOLOv2: backbone, two 3x3 convolutions, passthrough and head (YOLO9000 section 2; Darknet cfg/yolov2-voc.cfg).
@@ -175,7 +174,6 @@ def yolov2(
         backbone: Backbone of the network. None uses Darknet19.
         anchors: Number of anchors.
         filters: Filters of the three 3x3 convolutions after the backbone.
-        passthrough: Filters of the passthrough's 1x1 convolution before the reorg.
         order: Channel order of the reorg.
     """
     backbone = backbone or darknet19()
@@ -186,7 +184,7 @@ def yolov2(
         Conv(f"conv{first}", filters),
         Conv(f"conv{first + 1}", filters),
         Route("passthrough", (backbone.passthrough,)),
-        Conv("conv5a", passthrough, size=1),
+        Conv("conv5a", 64, size=1),
         Reorg("reorg", order=order),
         Route("concat", ("reorg", f"conv{first + 1}")),
         Conv(f"conv{first + 2}", filters),

@@ -13,7 +13,7 @@ from detector.messages import count_of, did_you_mean
 from training.config import Config
 from training.data.voc_reader import Sample, read_set
 from training.errors import ConfigError, DatasetError
-from training.recipes import find_recipe, recipe_names
+from training.recipes import find_recipe
 from weights.hub.resolve import check_model
 
 FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
@@ -31,12 +31,7 @@ class TrainingPlan:
 def read_config(name_or_file: str | None, options: Mapping[str, Any]) -> Config:
     """Read a recipe or TOML file. Options that are not None override it. Raises ConfigError, OSError."""
     given = {name: value for name, value in options.items() if value is not None}
-    if not name_or_file:
-        return Config.of(given)
-    known = name_or_file in recipe_names() or Path(name_or_file).is_file()
-    if not known and (hint := did_you_mean(name_or_file, recipe_names())):
-        raise ConfigError(f"{name_or_file} is neither an existing TOML file nor a recipe.{hint} Recipes: {', '.join(recipe_names())}.")
-    return Config.read(find_recipe(name_or_file), given)
+    return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
 
 
 def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, config: Config) -> TrainingPlan:

@@ -65,13 +65,13 @@ class OnnxEngine:
         return engine
 
     @classmethod
-    def from_cache(cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32") -> "OnnxEngine":
+    def from_cache(cls, folder: Path, anchors: int, *, precision: Precision = "float32") -> "OnnxEngine":
         """Load a cached engine in milliseconds. Its two sessions share the memory-mapped constants.
 
         Raises EngineCacheError if the files are damaged, or onnxruntime did not write them.
         """
         try:
-            multi_threaded, single_threaded = (_load_cached_session(folder, count) for count in (threads or usable_cores(), 1))
+            multi_threaded, single_threaded = (_load_cached_session(folder, count) for count in (usable_cores(), 1))
         except _ONNXRUNTIME_ERRORS as error:
             raise EngineCacheError(f"{folder}: onnxruntime cannot read the cached engine: {error}") from error
         return cls(multi_threaded, anchors, precision=precision, single_threaded_session=single_threaded)

@@ -61,7 +61,7 @@ class OpenvinoEngine:
 
     @classmethod
     def from_cache(
-        cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32", concurrent_sessions: bool = False
+        cls, folder: Path, anchors: int, *, precision: Precision = "float32", concurrent_sessions: bool = False
     ) -> "OpenvinoEngine":
         """Load a cached engine, which skips reading the model, building the graph and transforming it.
 
@@ -70,7 +70,7 @@ class OpenvinoEngine:
         try:
             blob = (folder / COMPILED_FILE).read_bytes()
             parallel = (False, True) if concurrent_sessions and len(blob) <= MAX_SECOND_SESSION_BYTES else (False,)
-            loaded = [_import(blob, _cpu_options(threads or usable_cores(), parallel=each) | _hints(precision)) for each in parallel]
+            loaded = [_import(blob, _cpu_options(usable_cores(), parallel=each) | _hints(precision)) for each in parallel]
         except (OSError, RuntimeError) as error:
             raise EngineCacheError(f"{folder}: OpenVINO cannot read the cached engine: {error}") from error
         networks = [CompiledNetwork(each) for each in loaded]

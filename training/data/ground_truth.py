@@ -40,9 +40,9 @@ class GroundTruth:
     partial: tuple[PartialRegion, ...] = ()  # outside of these regions every class is labelled
 
     @classmethod
-    def of_objects(cls, boxes: Boxes, class_ids: NDArray[np.int64], partial: tuple[PartialRegion, ...] = ()) -> "GroundTruth":
+    def of_objects(cls, boxes: Boxes, class_ids: NDArray[np.int64]) -> "GroundTruth":
         """Return ground truth in which every box is an object to learn."""
-        return cls(boxes, class_ids, np.full(len(boxes), Role.OBJECT, np.int8), partial)
+        return cls(boxes, class_ids, np.full(len(boxes), Role.OBJECT, np.int8))
 
 
 def ground_truth(sample: Sample, labels: Sequence[str], difficult: str) -> GroundTruth:
