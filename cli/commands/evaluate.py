@@ -63,7 +63,7 @@ def evaluate_command(
     from weights.engines.options import EngineOptions
 
     if record and (model is None or not Path(model).is_file() or input_size is not None):
-        raise typer.BadParameter("needs --model with a .safetensors file of your own, and its own input size.", param_hint="--record")
+        raise typer.BadParameter("requires --model FILE.safetensors, and no --input-size.", param_hint="--record")
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
     samples = read_set(dataset, image_set)

@@ -96,7 +96,9 @@ class AdmissionQueue:
         """Raise Overloaded if the present jobs are expected to take longer than until `deadline`, a time of the event loop."""
         if asyncio.get_running_loop().time() + self._remaining_seconds() > deadline:
             after = self.retry_after()
-            raise Overloaded(f"{self.waiting + self.running} {self._unit} take about {after} s. Try again then (Retry-After).", after)
+            raise Overloaded(
+                f"The {self.waiting + self.running} {self._unit} in progress take about {after} s. Try again then (Retry-After).", after
+            )
 
     def retry_after(self) -> int:
         """Estimate the whole seconds until all present jobs are finished; at least 1."""

@@ -22,7 +22,7 @@ from service.inference.types import InferenceOptions, InferenceResult
 ImageInput = bytes | ImageArray  # The content of an image file, or a decoded image.
 
 MAX_KEPT_PIXELS = 16_000_000
-"""Largest image that stays in memory, at four bytes per pixel, until it is drawn on. A larger image is decoded again."""
+"""Largest image that stays in memory, at four bytes per pixel, until its boxes are drawn. A larger image is decoded again."""
 
 
 class StageTimes:
@@ -54,7 +54,7 @@ class StageTimes:
 
 
 class DecodedInput(NamedTuple):
-    """An image that is prepared for the network, and what it is drawn on later."""
+    """An image that is prepared for the network, and the image on which its boxes are drawn later."""
 
     prepared: PreparedImage
     source: DecodedImage | ImageFile | None  # None: nothing is drawn. The file, if the full-size image is too large to keep

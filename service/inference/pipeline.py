@@ -113,7 +113,7 @@ class InferencePipeline:
         except DeadlineMissed as error:
             after = self._large_queue.retry_after()
             raise Overloaded(
-                f"The large image was not processed in time. Try again in {after} s (Retry-After), or send less.", after
+                f"The large image was not processed in time. Try again in {after} s (Retry-After), or send fewer images.", after
             ) from error
 
     def _deadline(self) -> float:

@@ -40,7 +40,7 @@ class TrainingExample:
 
 
 class ViewKind(NamedTuple):
-    """Properties that all views of a part of the run share."""
+    """Properties that all views of one part of the run have in common."""
 
     size: int  # network pixels
     mosaic: bool  # some views are mosaics of four images

@@ -14,7 +14,7 @@ from training.errors import DatasetError
 
 BOX_TOLERANCE = 1e-3  # Image pixels. Boxes that differ by less are equal.
 MIN_BOX_SIDE = 1.0
-"""Image pixels. A smaller box is an accidental click: xmin 5 and xmax 5 are one pixel in VOC, and an empty box in 0-based tools."""
+"""Image pixels. A smaller box is an accidental click. xmin 5 and xmax 5 are one pixel in VOC, and an empty box in tools that count from 0."""
 
 BoxProblem = Literal["reversed", "empty", "outside of the image"]
 

@@ -33,7 +33,7 @@ FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "unlisted": ("warning", "annotation in no list"),
     "unannotated": ("warning", "image without an annotation"),
 }
-"""Errors harm training or evaluation; warnings may be intended."""
+"""Kind -> severity and title. Errors harm training or evaluation; warnings may be intended."""
 
 
 @dataclass(frozen=True)

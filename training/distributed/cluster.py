@@ -36,11 +36,11 @@ class Cluster:
         """
         if workers is None:
             if index is not None:
-                raise ConfigError("worker_index: it needs --workers, which lists the addresses of all workers.")
+                raise ConfigError("worker_index requires --workers, which lists the addresses of all workers.")
             return cls._from_tf_config(environment["TF_CONFIG"]) if environment.get("TF_CONFIG") else None
         completion_index = environment.get("JOB_COMPLETION_INDEX", "")
         if index is None and not completion_index.isdigit():
-            raise ConfigError("worker_index: add --worker-index to say which of --workers this process is. The first is 0.")
+            raise ConfigError("worker_index: add --worker-index, the position of this process in --workers. The first position is 0.")
         addresses = tuple(address.strip() for address in workers.split(","))
         return cls(addresses, int(completion_index) if index is None else index)
 

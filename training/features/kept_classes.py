@@ -79,7 +79,7 @@ def _stays_frozen(config: Config, model: Model, memory: Memory | None) -> bool:
 
 
 def _recorded_anchor_iou(model: Model) -> float:
-    """The option in the provenance of a fine-tuned model, or 1. Other targets would teach the kept classes something else."""
+    """The option in the provenance of a fine-tuned model, or 1. With another value, the kept classes would learn other targets."""
     try:
         recorded = json.loads(model.provenance.get("config", "{}"))["assign_iou"]
     except (ValueError, RecursionError, TypeError, KeyError):

@@ -59,7 +59,7 @@ def _stored_layer(network: Network, layer: str) -> StoredLayer:
 
 
 def _expansion(network: Network, index: int) -> Conv | None:
-    """The layer, if it is a 1x1 convolution that increases the channels."""
+    """Return the layer at this index if it is a 1x1 convolution that increases the channels, else None."""
     layer = network[index]
     if not isinstance(layer, Conv) or (layer.size, layer.stride, layer.groups, layer.pads) != (1, 1, 1, (0, 0)):
         return None

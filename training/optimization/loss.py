@@ -51,11 +51,11 @@ class Loss:
 
     @staticmethod
     def objects(targets: Tensors) -> Any:
-        """Number of predictions that are responsible for an object."""
+        """Return the number of predictions that are responsible for an object."""
         return tf.reduce_sum(targets["responsible"])
 
     def divisor(self, images: Any, objects: Any) -> Any:
-        """What sums over a batch of that many images and objects are divided by; at least 1."""
+        """Return the divisor of the loss of a batch with this number of images and objects; at least 1."""
         return tf.maximum(tf.cast(images if self.config.normalises_by_images else objects, tf.float32), 1)
 
     def _darknet(self, logits: Any, boxes: Any, targets: Tensors, seen: Any) -> dict[str, Any]:
@@ -90,9 +90,10 @@ class Loss:
 
     @property
     def _log_frequencies(self) -> Any:
-        """(5 + C,) What the class loss adds to the logits: how much more frequent rare labels are in training batches than in use.
+        """(5 + C,) Logarithms of how much more frequent each label is in training batches than in use.
 
-        So the network learns lower scores of these classes (logit adjustment: Menon et al., arXiv 2007.07314, equation 10).
+        The class loss adds them to the logits, so that the network learns lower scores of rare labels (logit adjustment: Menon et al.,
+        arXiv 2007.07314, equation 10).
         """
         frequency = [self.config.rarity if label in self.rare_labels else 1.0 for label in self.spec.labels]
         return np.log(np.array([1.0] * 5 + frequency, np.float32))

@@ -1,7 +1,7 @@
 """The precisions of a model, and the average precision (AP) that its files record for each.
 
-A float32 model may have an 8-bit version. That of an included model is included too. That of FILE.safetensors is FILE-int8.safetensors
-in the same folder, made from it by `boxwright quantize`.
+A float32 model may have an 8-bit version. For a model of the package, it is in the package too. For FILE.safetensors, it is
+FILE-int8.safetensors in the same folder, which `boxwright quantize` writes.
 """
 
 import re
