@@ -14,7 +14,7 @@ from training.errors import DatasetError
 
 BOX_TOLERANCE = 1e-3  # Image pixels. Boxes that differ by less are equal.
 MIN_BOX_SIDE = 1.0
-"""Image pixels. A smaller box is an accidental click. xmin 5 and xmax 5 are one pixel in VOC, and an empty box in tools that count from 0."""
+"""Image pixels. A smaller box is an accidental click: with xmin 5 and xmax 5 it is one pixel in VOC, and empty in 0-based tools."""
 
 BoxProblem = Literal["reversed", "empty", "outside of the image"]
 
