@@ -75,12 +75,7 @@ class Detector:
     @overload
     def detect(self, image: ImageList, *, confidence: float = ..., iou: float = ..., classes: Sequence[str] = ...) -> list[Detections]: ...
     def detect(
-        self,
-        image: ImageSource | ImageList,
-        *,
-        confidence: float = DEFAULT_SCORE,
-        iou: float = DEFAULT_IOU,
-        classes: Sequence[str] = (),
+        self, image: ImageSource | ImageList, *, confidence: float = DEFAULT_SCORE, iou: float = DEFAULT_IOU, classes: Sequence[str] = ()
     ) -> Detections | list[Detections]:
         """Detect objects in an image, or in each image of a list.
 

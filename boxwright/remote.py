@@ -43,12 +43,7 @@ class Client:
         self, image: ImageList, *, confidence: float | None = ..., iou: float | None = ..., classes: Sequence[str] = ...
     ) -> list[Detections]: ...
     def detect(
-        self,
-        image: ImageSource | ImageList,
-        *,
-        confidence: float | None = None,
-        iou: float | None = None,
-        classes: Sequence[str] = (),
+        self, image: ImageSource | ImageList, *, confidence: float | None = None, iou: float | None = None, classes: Sequence[str] = ()
     ) -> Detections | list[Detections]:
         """Detect objects as `Detector.detect` does; an option that is None has the service's default.
 

@@ -26,18 +26,9 @@ def check_model_path(out: Path) -> None:
 
 
 def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) -> list[str]:
-    """Find labels by name, ignoring case. An argument may name several labels, separated by commas.
+    """Find labels by name, ignoring case, in the order of the request. An argument may name several labels, separated by commas.
 
-    Args:
-        requested: Labels as the user wrote them.
-        labels: The valid labels.
-        owner: The model or data set that has the labels; the subject of the error message.
-
-    Returns:
-        Valid labels, in the order of `requested`.
-
-    Raises:
-        UnknownLabel: A label is not among `labels`.
+    Raises UnknownLabel if a label is not among the valid ones; `owner` is the subject of its message.
     """
     by_lower_case = {label.lower(): label for label in labels}
     names = [name for argument in requested for name in ([argument] if argument in labels else argument.split(","))]
@@ -49,17 +40,6 @@ def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) 
             raise UnknownLabel(f"{owner} has no class {name[:80]!r}.{hint} Its classes are {join_names(labels)}.")
         matched.append(label)
     return matched
-
-
-def read_samples(dataset: Path, image_set: str) -> "list[Sample]":
-    """Read the annotations of one image set.
-
-    Raises:
-        DatasetError: The image set is missing, or an annotation cannot be read.
-    """
-    from training.data.voc_reader import read_set
-
-    return read_set(dataset, image_set)
 
 
 def check_common_labels(samples: "Sequence[Sample]", labels: Sequence[str], model: str) -> None:

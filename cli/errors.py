@@ -1,9 +1,4 @@
-"""Errors of the command line.
-
-BoxwrightError
-├── AddressInUse        `boxwright serve` cannot listen on the address
-└── BatchInterrupted    `boxwright detect --ray` ended before its last image
-"""
+"""Errors of the command line."""
 
 from detector.errors import BoxwrightError
 

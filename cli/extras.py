@@ -33,15 +33,7 @@ OPTIONAL_PACKAGES: dict[str, Extra] = {
 
 
 def require_packages(purpose: str, *packages: str) -> None:
-    """Check that optional packages are installed, without importing them.
-
-    Args:
-        purpose: What needs the packages; the subject of the error message.
-        packages: Names of modules, keys of OPTIONAL_PACKAGES.
-
-    Raises:
-        MissingExtra: A package is not installed.
-    """
+    """Check that modules, keys of OPTIONAL_PACKAGES, are installed, without importing them. Raises MissingExtra about `purpose`."""
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtra(missing_extra_message(purpose, package))
@@ -61,11 +53,7 @@ def _install_command(extra: Extra) -> str:
 
 
 def start_tensorflow(purpose: str) -> None:
-    """Import TensorFlow and Keras. Print one line instead of their log messages.
-
-    Raises:
-        MissingExtra: TensorFlow or Keras is not installed.
-    """
+    """Import TensorFlow and Keras. Print one line instead of their log messages. Raises MissingExtra if they are not installed."""
     require_packages(purpose, "tensorflow", "keras")
     if "tensorflow" in sys.modules:
         return

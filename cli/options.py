@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+# the names in `weights.engines.options`, without importing numpy
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "tensorflow", "tensornets"]
 DeviceChoice = Literal["auto", "cpu", "gpu", "npu", "cuda", "tensorrt", "coreml", "directml"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
-"""The names in `weights.engines.options`, without importing numpy."""
 
 ModelOption = Annotated[
     str | None,
@@ -23,9 +23,7 @@ ModelOption = Annotated[
 EngineOption = Annotated[
     EngineChoice | None,
     typer.Option(
-        "--engine",
-        help="Run the network with this engine; auto is the fastest. [dim]\\[default: auto][/dim]",
-        rich_help_panel="Model",
+        "--engine", help="Run the network with this engine; auto is the fastest. [dim]\\[default: auto][/dim]", rich_help_panel="Model"
     ),
 ]
 DeviceOption = Annotated[

@@ -9,8 +9,7 @@ import numpy as np
 
 from detector.detections import Boxes
 
-MIN_UNION = 1e-12
-"""Lower limit of the union, so that two empty boxes have an IoU of 0 instead of NaN."""
+MIN_UNION = 1e-12  # Lower limit of the union, so that two empty boxes have an IoU of 0 instead of NaN.
 
 
 def box_cxcywh_to_xyxy(boxes: Any, xp: Any = np) -> Any:

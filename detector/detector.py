@@ -16,8 +16,7 @@ from detector.nms import suppress
 from detector.placement import ImageArray, Pixels, Placement
 from detector.spec import ModelSpec
 
-ScoreThreshold = float | NDArray[np.float32]
-"""One threshold, or one for each class (C,); 0..1."""
+ScoreThreshold = float | NDArray[np.float32]  # One threshold, or one for each class (C,); 0..1.
 
 DEFAULT_SCORE = 0.25
 DEFAULT_IOU = 0.45

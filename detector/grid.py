@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from detector.boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 from detector.detections import Boxes
 
-Logits = NDArray[np.float32]
-"""(G, G, A, 5 + C) logits: row, column, anchor; x, y, w, h, objectness, classes."""
-Anchors = tuple[tuple[float, float], ...]
-"""(w, h) in grid cells."""
+Logits = NDArray[np.float32]  # (G, G, A, 5 + C) logits: row, column, anchor; x, y, w, h, objectness, classes.
+Anchors = tuple[tuple[float, float], ...]  # (w, h) in grid cells.
 
 SIZE_LOGIT_LIMIT = 10.0
 """Limit of the w and h logits before exp, so that nothing overflows. A box of e^10 anchors covers every image."""
@@ -42,16 +40,13 @@ def decode(logits: Logits, anchors: Anchors, stride: int, *, above: float = -1.0
 
 
 def decode_boxes(logits: Any, anchors: Anchors, stride: int, xp: Any = np) -> Any:
-    """Decode the boxes of all cells of a batch.
+    """Decode the boxes of all cells of a batch of logits (..., G, G, A, 4 or more) to (..., G, G, A, 4) xyxy in network pixels.
 
     Args:
-        logits: (..., G, G, A, 4 or more).
+        logits: An array, or a tensor if `xp` is `keras.ops`.
         anchors: A anchors, (w, h) in grid cells.
         stride: Side of a grid cell in network pixels.
-        xp: Array namespace: numpy, or `keras.ops` where `logits` is a tensor.
-
-    Returns:
-        Boxes (..., G, G, A, 4) xyxy in network pixels, of the type of `logits`.
+        xp: Array namespace.
     """
     rows, columns = logits.shape[-4:-2]
     cell = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)[:, :, None, :]  # (G, G, 1, 2) x, y

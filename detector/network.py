@@ -12,8 +12,7 @@ Activation = Literal["linear", "leaky", "relu", "relu6", "elu", "selu", "logisti
 ReorgOrder = Literal["darknet", "space-to-depth"]
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
-LEAKY_SLOPE = 0.1
-"""Slope of `leaky` below zero (Darknet src/activations.h)."""
+LEAKY_SLOPE = 0.1  # Slope of `leaky` below zero (Darknet src/activations.h).
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,7 @@ class Backbone:
 def darknet19(width: float = 1.0) -> Backbone:
     """Darknet19 without its classifier: 18 convolutions, stride 32 (YOLO9000, arXiv 1612.08242, table 6).
 
-    Args:
-        width: Factor of every layer's filters. 0.5 has about a quarter of the weights.
+    `width` multiplies the filters of every layer; 0.5 has about a quarter of the weights.
     """
     stages = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024))
     layers: list[Layer] = []
@@ -167,7 +165,6 @@ def yolov2(
     backbone: Backbone | None = None,
     anchors: int = 5,
     filters: int = 1024,
-    passthrough: int = 64,
     order: ReorgOrder = "space-to-depth",
 ) -> Network:
     """Build YOLOv2: backbone, two 3x3 convolutions, passthrough and head (YOLO9000 section 2; Darknet cfg/yolov2-voc.cfg).
@@ -177,7 +174,6 @@ def yolov2(
         backbone: Backbone of the network. None uses Darknet19.
         anchors: Number of anchors.
         filters: Filters of the three 3x3 convolutions after the backbone.
-        passthrough: Filters of the passthrough's 1x1 convolution before the reorg.
         order: Channel order of the reorg.
     """
     backbone = backbone or darknet19()
@@ -188,7 +184,7 @@ def yolov2(
         Conv(f"conv{first}", filters),
         Conv(f"conv{first + 1}", filters),
         Route("passthrough", (backbone.passthrough,)),
-        Conv("conv5a", passthrough, size=1),
+        Conv("conv5a", 64, size=1),
         Reorg("reorg", order=order),
         Route("concat", ("reorg", f"conv{first + 1}")),
         Conv(f"conv{first + 2}", filters),

@@ -9,13 +9,10 @@ from detector.detections import Boxes
 from detector.imaging.resample import RESIZE, ResizeInput
 from detector.spec import Edges, ModelSpec, Resample
 
-ImageArray = NDArray[np.uint8]
-"""(H, W, 3) RGB, 0..255."""
-Pixels = NDArray[np.float32]
-"""(S, S, 3) RGB, 0..255, S the network's input size."""
+ImageArray = NDArray[np.uint8]  # (H, W, 3) RGB, 0..255.
+Pixels = NDArray[np.float32]  # (S, S, 3) RGB, 0..255, S the network's input size.
 
-GREY = 127.5
-"""Padding value of a letterbox: 0.5 after scaling to 0..1 (Darknet src/image.c, letterbox_image)."""
+GREY = 127.5  # Padding value of a letterbox: 0.5 after scaling to 0..1 (Darknet src/image.c, letterbox_image).
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,9 @@ class Placement:
         return cls(size, width, height, resized_width, resized_height, spec.resample, spec.edges)
 
     def apply(self, image: ResizeInput) -> Pixels:
-        """Resize an image to (size, size, 3) float32, 0..255, padded with GREY.
+        """Resize an image (height, width, 3) uint8, or a Pillow RGB image, to (size, size, 3) float32, 0..255, padded with GREY.
 
-        Args:
-            image: (height, width, 3) uint8, or a Pillow RGB image. It may be a reduced copy that is smaller than
-                `width` x `height`, but not smaller than `resized_width` x `resized_height`.
+        It may be a reduced copy that is smaller than `width` x `height`, but not smaller than `resized_width` x `resized_height`.
         """
         pixels = np.empty((self.size, self.size, 3), np.float32)
         left, top = (self.size - self.resized_width) // 2, (self.size - self.resized_height) // 2

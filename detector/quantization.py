@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from detector.errors import ModelError
 from detector.network import Conv, Network
 
-Range = tuple[float, float]
-"""Lowest and highest value of a tensor. Values outside are clipped."""
+Range = tuple[float, float]  # Lowest and highest value of a tensor. Values outside are clipped.
 
-STEPS = 127
-"""Steps on either side of zero. -128 is unused, so that both sides are equal."""
+STEPS = 127  # Steps on either side of zero. -128 is unused, so that both sides are equal.
 
 
 @dataclass(frozen=True)

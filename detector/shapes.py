@@ -42,8 +42,7 @@ of a few hundred bytes could demand any amount of memory."""
 def output_shapes(network: Network, input_size: int) -> dict[str, Shape]:
     """Return the output shape of every layer, by name and in order, for an input of (input_size, input_size, 3).
 
-    Raises:
-        NetworkError: A name is invalid, used twice or unknown, shapes do not fit, or the outputs exceed MAX_ACTIVATIONS.
+    Raises NetworkError if a name is invalid, used twice or unknown, shapes do not fit, or the outputs exceed MAX_ACTIVATIONS.
     """
     shapes: dict[str, Shape] = {}
     input_shape, total = Shape(input_size, 3), 0

@@ -94,8 +94,7 @@ class ModelSpec:
     def at_input_size(self, input_size: int | None) -> "ModelSpec":
         """Return the same detector for images of another size in network pixels; None keeps the size.
 
-        Raises:
-            SettingError: The size is not a multiple of `size_multiple`, or not between that and MAX_INPUT_SIZE.
+        Raises SettingError if the size is not a multiple of `size_multiple`, or not between that and MAX_INPUT_SIZE.
         """
         if input_size is None or input_size == self.input_size:
             return self

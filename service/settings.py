@@ -20,10 +20,8 @@ from weights.engines.options import EngineKind, EngineOptions, PrecisionChoice
 SETTINGS_PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 LogFormat = Literal["json", "text"]
-StringList = Annotated[list[str], NoDecode]
-"""A list. As text, its items are separated by commas or spaces."""
-SECRET_SETTINGS = frozenset({"key_hashes"})
-"""Settings that no message repeats: the value may be an API key by mistake."""
+StringList = Annotated[list[str], NoDecode]  # A list. As text, its items are separated by commas or spaces.
+SECRET_SETTINGS = frozenset({"key_hashes"})  # Settings that no message repeats: the value may be an API key by mistake.
 
 
 class Settings(BaseSettings):
@@ -42,8 +40,7 @@ class Settings(BaseSettings):
         default="auto", description="Device that computes the network. auto is CUDA if onnxruntime has it, else the CPU."
     )
     precision: PrecisionChoice = Field(
-        default="auto",
-        description="Precision of the network. auto is the fastest that loses at most half a point of AP; float32 is exact.",
+        default="auto", description="Precision of the network. auto is the fastest that loses at most half a point of AP; float32 is exact."
     )
     input_size: int | None = Field(
         default=None,
@@ -196,15 +193,9 @@ class Settings(BaseSettings):
 
 
 def read_settings(config: Path | None = None, **flags: object) -> Settings:
-    """Read the settings. Flags that are not None override the environment, which overrides the file.
+    """Read the settings. Flags that are not None override the environment, which overrides the TOML file.
 
-    Args:
-        config: TOML file.
-        flags: Settings by name.
-
-    Raises:
-        SettingError: A setting is unknown or not valid. The message names it.
-        OSError: The file cannot be read.
+    Raises SettingError if a setting is unknown or not valid, and OSError if the file cannot be read.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:

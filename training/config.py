@@ -11,8 +11,7 @@ from training.config_text import parse_number, parse_pairs, toml_value
 from training.errors import ConfigError
 from training.loss_scales import DEFAULT_SCALES, Scales
 
-DEFAULT_FROZEN_EPOCHS = 4.0
-"""Default of `unfreeze_at` if classes are replaced."""
+DEFAULT_FROZEN_EPOCHS = 4.0  # Default of `unfreeze_at` if classes are replaced.
 
 
 class Config(BaseModel):
@@ -79,8 +78,7 @@ class Config(BaseModel):
     )
     width: float = Field(1.0, gt=0, le=4, description="Multiply the filters of an untrained darknet19 by this factor.")
     head: Literal["keep", "yolov2", "fine"] = Field(
-        "keep",
-        description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects.",
+        "keep", description="Keep the model's head or make a new one: yolov2 (stride 32), or fine (stride 16) for small objects."
     )
     head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
     freeze: str = Field(
@@ -171,8 +169,7 @@ class Config(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decay of kernels per step, multiplied by the learning rate (decoupled).")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="Precision of the computation; weights and outputs are float32. bfloat16 is faster with AVX512_BF16 or AMX.",
+        "float32", description="Precision of the computation; weights and outputs are float32. bfloat16 is faster with AVX512_BF16 or AMX."
     )
     clip: Literal["none", "value", "norm", "global-norm"] = Field("global-norm", description="Gradient clipping.")
     clip_at: float = Field(10.0, gt=0, description="Maximum value, norm of one array, or norm of all gradients.")
@@ -212,15 +209,7 @@ class Config(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str = "options") -> "Config":
-        """Validate option values.
-
-        Args:
-            values: Values by option name.
-            where: Source of the values, for error messages.
-
-        Raises:
-            ConfigError: An option is unknown or its value is invalid.
-        """
+        """Validate option values by name. Raises ConfigError with `where`, the source of the values, as its subject."""
         if unknown := sorted(set(values) - set(cls.model_fields)):
             raise ConfigError(f"{where}: unknown option {unknown[0]!r}. Options: {', '.join(cls.model_fields)}.")
         try:

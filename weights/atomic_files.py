@@ -20,10 +20,8 @@ logger = logging.getLogger(__name__)
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` when the block ends without an error.
 
-    The data is on the disk before the rename. After an error, `path` is unchanged and the temporary file is gone.
-
-    Raises:
-        OSError: The file cannot be written. `filename` is `path`.
+    The data is on the disk before the rename. After an error, `path` is unchanged and the temporary file is gone. Raises OSError with
+    `path` as its file name.
     """
     with atomic_write_all(path) as (file,):
         yield file
@@ -89,8 +87,7 @@ def sync_folder(folder: Path) -> None:
 def file_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a file, PATH.lock, and create its folder if necessary. Wait until other processes and threads release it.
 
-    Raises:
-        DiskError: The folder cannot be created or written.
+    Raises DiskError if the folder cannot be created or written.
     """
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:

@@ -1,11 +1,4 @@
-"""Errors of storing, downloading and exporting models. Errors about a model itself are in `detector.errors`.
-
-BoxwrightError
-├── FetchError          a file cannot be obtained from any of its addresses
-│   └── DiskError       a file cannot be written, so another address would not help
-├── ExportError         an export cannot be written, or its output differs from the model's
-└── RepositoryError     a folder of models has no such model or version, or cannot be changed
-"""
+"""Errors of storing, downloading and exporting models. Errors about a model itself are in `detector.errors`."""
 
 from detector.errors import BoxwrightError
 

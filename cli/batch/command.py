@@ -19,17 +19,13 @@ from detector.errors import SettingError
 from detector.messages import count_of
 from weights.engines.options import EngineOptions
 
-MAX_LISTED_FAILURES = 20
-"""Failed images that are listed on the terminal. The Parquet files list all of them."""
+MAX_LISTED_FAILURES = 20  # Failed images that are listed on the terminal. The Parquet files list all of them.
 
 
 def detect_batch(
     arguments: Sequence[Path], folder: Path, model: str | None, engine: EngineOptions, options: DetectionOptions, *, as_json: bool
 ) -> bool:
-    """Process an archive, or continue where an earlier run ended.
-
-    Returns:
-        Whether every image was processed.
+    """Process an archive, or continue where an earlier run ended. Return whether every image was processed.
 
     Raises:
         SettingError: The arguments contradict each other, or differ from those of the run that is continued.

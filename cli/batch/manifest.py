@@ -17,12 +17,10 @@ from detector.errors import SettingError
 from weights.atomic_files import atomic_write
 
 MANIFEST_NAME = "_plan"  # pyarrow, pandas and Spark ignore names that start with "_"
-TARGET_CHUNKS = 1000
-"""The number of output files for a large archive."""
+TARGET_CHUNKS = 1000  # The number of output files for a large archive.
 MIN_CHUNK, MAX_CHUNK = 16, 512
 """Minimum and maximum number of images in a chunk, so that a crash loses little work and the number of files stays small."""
-METADATA_KEY = "asked"
-"""The key of the options in the file's metadata."""
+METADATA_KEY = "asked"  # The key of the options in the file's metadata.
 
 _SCHEMA = pa.schema([("photo", pa.binary())])  # a path can be any bytes
 

@@ -22,8 +22,7 @@ from weights.engines.factory import choose_engine
 from weights.engines.options import EngineOptions
 from weights.hub.resolve import find_model
 
-MAX_CRASHES = 3
-"""Number of crashed processes after which the image that they were reading is skipped."""
+MAX_CRASHES = 3  # Number of crashed processes after which the image that they were reading is skipped.
 
 
 class BatchWorker:
@@ -89,8 +88,7 @@ class CrashJournal:
     def __init__(self, folder: Path, chunk: int) -> None:
         self._path = folder / f".{chunk:08d}.journal"
         self._crash_index, self._crash_count = -1, 0
-        self.crashes = 0
-        """The number of processes that died while reading the current image."""
+        self.crashes = 0  # The number of processes that died while reading the current image.
 
     def __enter__(self) -> "CrashJournal":
         """Count one more crash if an earlier process left its journal."""

@@ -92,12 +92,7 @@ def _check_choices(option: str, given: Sequence[str], choices: Sequence[str]) ->
 
 
 def _jobs(
-    model: str,
-    engines: Sequence[str],
-    precisions: Sequence[str],
-    sizes: Sequence[int],
-    threads: Sequence[int],
-    device: DeviceChoice,
+    model: str, engines: Sequence[str], precisions: Sequence[str], sizes: Sequence[int], threads: Sequence[int], device: DeviceChoice
 ) -> "Iterator[Job]":
     """Yield every combination that the model and the engines support. Raises SettingError for int8 without an 8-bit version."""
     from detector.engines.cores import usable_cores

@@ -117,12 +117,12 @@ def data_split(
 
     Writes ImageSets/Main/train.txt and val.txt. Copies of one image stay together.
     """
-    from cli.checks import read_samples
     from cli.output.data_report import print_split
     from cli.output.terminal import print_next_step
+    from training.data.voc_reader import read_set
     from training.datasets.split import split_dataset, write_split
 
-    result = split_dataset(read_samples(dataset, image_set), val=val, seed=seed)
+    result = split_dataset(read_set(dataset, image_set), val=val, seed=seed)
     paths = write_split(dataset, result, force=force)
     if as_json:
         boxes = {label: {"train": count - result.val_boxes[label], "val": result.val_boxes[label]} for label, count in result.boxes.items()}

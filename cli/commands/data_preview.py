@@ -9,21 +9,8 @@ from cli.finetune.options import with_training_options
 from cli.options import DatasetArgument, ModelOption, TrainingConfigOption
 
 AUGMENTATION_OPTIONS = (
-    "seed",
-    "labels",
-    "sizes",
-    "multi_scale",
-    "mosaic",
-    "mosaic_until",
-    "scale",
-    "aspect",
-    "translate",
-    "flip",
-    "flip_vertical",
-    "hue",
-    "saturation",
-    "exposure",
-    "min_visible",
+    *("seed", "labels", "sizes", "multi_scale", "mosaic", "mosaic_until", "scale", "aspect", "translate", "flip", "flip_vertical"),
+    *("hue", "saturation", "exposure", "min_visible"),
 )
 """Training options that change the appearance of an image."""
 PREVIEW_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}

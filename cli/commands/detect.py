@@ -47,8 +47,7 @@ def detect_command(
         ),
     ] = 0.45,
     classes: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL,...", help="Detect only these classes. Can be repeated.", rich_help_panel=FILTERS),
+        list[str] | None, typer.Option(metavar="LABEL,...", help="Detect only these classes. Can be repeated.", rich_help_panel=FILTERS)
     ] = None,
     out: Annotated[
         Path | None,

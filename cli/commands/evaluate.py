@@ -51,21 +51,22 @@ def evaluate_command(
 
     In a pipe, stdout has tab-separated lines: class, boxes, AP50, AP50 (11 points).
     """
-    from cli.checks import check_common_labels, check_output_folder, read_samples
+    from cli.checks import check_common_labels, check_output_folder
     from cli.extras import require_packages, start_tensorflow
     from cli.output.evaluation import print_evaluation, print_evaluation_json
     from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_note
     from detector.detector import Detector
+    from training.data.voc_reader import read_set
     from training.evaluation.evaluate import evaluate_detector
     from weights.engines.options import EngineOptions
 
     if record and (model is None or not Path(model).is_file() or input_size is not None):
-        raise typer.BadParameter("needs --model with a .safetensors file of your own, and its own input size.", param_hint="--record")
+        raise typer.BadParameter("requires --model FILE.safetensors, and no --input-size.", param_hint="--record")
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
-    samples = read_samples(dataset, image_set)
+    samples = read_set(dataset, image_set)
     choice = choose_named_engine(model, EngineOptions(engine or "auto", device or "auto", precision, input_size))
     loaded = choice.load()
     check_common_labels(samples, loaded.spec.labels, loaded.name)

@@ -62,8 +62,7 @@ def finetune_command(
         bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")
     ] = False,
     publish: Annotated[
-        Path | None,
-        typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models.", rich_help_panel=PUBLISH),
+        Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models.", rich_help_panel=PUBLISH)
     ] = None,
     publish_as: Annotated[
         str | None,
@@ -199,12 +198,7 @@ def _next_run(run: "Run", folder: Path, settings: "Config") -> "Run":
     task = replace(run.setup.task, model=str((folder / "best.safetensors").resolve()))
     with run.setup.group.fail_together():
         return _begin(
-            run.setup.group,
-            lambda: _new_plan(task, settings),
-            folder.parent,
-            dataset=Path(task.dataset),
-            resume=None,
-            settings=settings,
+            run.setup.group, lambda: _new_plan(task, settings), folder.parent, dataset=Path(task.dataset), resume=None, settings=settings
         )
 
 

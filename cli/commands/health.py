@@ -7,8 +7,7 @@ import typer
 
 from cli.options import SettingsFileOption
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""The address to connect to, for a service that listens on every address."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # The address to connect to, for a service that listens on every address.
 
 
 def health_command(

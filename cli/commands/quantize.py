@@ -16,8 +16,7 @@ def quantize_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.", show_default=False)],
     *,
     calibration: Annotated[
-        Path,
-        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Calibrate on the images of this folder.", show_default=False),
+        Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Calibrate on the images of this folder.", show_default=False)
     ],
     out: Annotated[
         Path | None,

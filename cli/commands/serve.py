@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 SERVED, NETWORK, SETTINGS, RAY = "Model", "Network", "Settings", "Ray"
 
-QUIET_SECONDS = 5.0
-"""Seconds after the start until the engine is written to the disk cache."""
+QUIET_SECONDS = 5.0  # Seconds after the start until the engine is written to the disk cache.
 
 logger = logging.getLogger("boxwright.service")
 
@@ -59,8 +58,7 @@ def serve_command(
         ),
     ] = None,
     port: Annotated[
-        int | None,
-        typer.Option(help="Listen on this port; 0 chooses a free port. [dim]\\[default: 8000][/dim]", rich_help_panel=NETWORK),
+        int | None, typer.Option(help="Listen on this port; 0 chooses a free port. [dim]\\[default: 8000][/dim]", rich_help_panel=NETWORK)
     ] = None,
     config: SettingsFileOption = None,
     others: Annotated[
@@ -191,8 +189,7 @@ def _parse_settings(entries: Iterable[str]) -> dict[str, str]:
 def load_registry(settings: "Settings") -> "Registry":
     """Load and warm up the model that the settings name. With a folder of models, it may be one of that folder and missing so far.
 
-    Raises:
-        UnknownModel, ModelError, MissingExtra: The model cannot be loaded.
+    Raises UnknownModel, ModelError or MissingExtra if the model cannot be loaded.
     """
     from cli.output.progress import load_named_engine
     from service.models.loaded_model import LoadedModel

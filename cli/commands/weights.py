@@ -28,8 +28,7 @@ def weights_list() -> None:
 def weights_pull(
     name: CatalogueName,
     source: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="FILE", exists=True, dir_okay=False, help="Use this local file instead of a download."),
+        Path | None, typer.Option("--from", metavar="FILE", exists=True, dir_okay=False, help="Use this local file instead of a download.")
     ] = None,
 ) -> None:
     """Download a model and verify it. Continues an interrupted download."""
@@ -170,14 +169,15 @@ def weights_remember(
     float16: Annotated[bool, typer.Option("--float16", help="Store the weights as float16.")] = False,
 ) -> None:
     """Add a memory to a model: features of its training images, which fine-tuning uses to keep the model's classes."""
-    from cli.checks import check_model_path, read_samples
+    from cli.checks import check_model_path
     from cli.extras import require_packages, start_tensorflow
     from cli.output.progress import load_named_model, progress_bar
     from cli.output.progress_events import ProgressEvents
+    from training.data.voc_reader import read_set
 
     check_model_path(out)
     require_packages("boxwright weights remember", "tensorflow", "keras")
-    samples, loaded = read_samples(dataset, image_set), load_named_model(model)
+    samples, loaded = read_set(dataset, image_set), load_named_model(model)
     start_tensorflow("boxwright weights remember")
     from training.features.memory_format import memory_to_entries
     from training.features.remember import make_memory

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from service.client.client import Client
     from service.schemas.models import ModelInfo
 
-MAX_SERVICE_DETECTIONS = 1000
-"""The largest number of detections for an image that a service returns."""
+MAX_SERVICE_DETECTIONS = 1000  # The largest number of detections for an image that a service returns.
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ class LocalBackend:
     options: DetectionOptions
     class_ids: Collection[int] | None
     score_threshold: ScoreThreshold
-    engine_writer: Thread
-    """Writes the engine to the disk cache while images are processed. Join it before the process ends."""
+    engine_writer: Thread  # Writes the engine to the disk cache while images are processed. Join it before the process ends.
 
     @classmethod
     def load(cls, model: str | None, engine: EngineOptions, options: DetectionOptions) -> "LocalBackend":

@@ -13,25 +13,19 @@ from detector.errors import ImageError, SettingError
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 
 STDIN = Path("-")
-LIST_SUFFIX = ".txt"
-"""A text file with the path of an image in each line."""
-COPY_MARK = ".boxes"
-"""Part of an annotated copy's file name, before the suffix."""
-MAX_IMAGE_FILE_BYTES = 512 * 2**20
-"""64 million pixels of four 16-bit channels, uncompressed."""
+LIST_SUFFIX = ".txt"  # A text file with the path of an image in each line.
+COPY_MARK = ".boxes"  # Part of an annotated copy's file name, before the suffix.
+MAX_IMAGE_FILE_BYTES = 512 * 2**20  # 64 million pixels of four 16-bit channels, uncompressed.
 _TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
 
 
 def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
-    """Expand files, folders and patterns to image files, in the order of the arguments.
+    """Expand files, folders and patterns to image files, in the order of the arguments. Also return a message for each without a file.
 
-    Args:
-        arguments: A file is used as it is. A folder means the images in it and below, chosen by suffix; hidden files and
-            annotated copies are left out. A pattern ("**/*.png") means the files that match it, unless a file has exactly that name.
-        lists: Read NAME.txt as a list of paths, relative to the current folder.
+    A folder means the images in it and below, chosen by suffix; hidden files and annotated copies are left out. A pattern ("**/*.png")
+    means the files that match it, unless a file has exactly that name.
 
-    Returns:
-        The files, and a message for each argument that matches none.
+    lists: Read NAME.txt as a list of paths, relative to the current folder.
 
     Raises:
         SettingError: A list is not text.

@@ -64,16 +64,9 @@ class DetectionOutputs:
 
 
 def detect_images(backend: DetectionBackend, paths: Sequence[Path], outputs: DetectionOutputs, *, hide_bar: bool) -> int:
-    """Process every image; report those that fail on stderr and continue.
+    """Process every image; report those that fail on stderr and continue. Return the number of images that failed.
 
-    Args:
-        backend: Detects the objects.
-        paths: Image files.
-        outputs: Receives the results.
-        hide_bar: Show no progress bar even if stderr is a terminal.
-
-    Returns:
-        The number of images that failed.
+    `hide_bar` shows no progress bar even if stderr is a terminal.
     """
     console, failed = Console(stderr=True), 0
     disable = hide_bar or len(paths) < 2 or not console.is_terminal

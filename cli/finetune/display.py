@@ -56,12 +56,7 @@ def find_rate(run: "Run") -> None:
 
 
 def describe_best(outcome: "RunOutcome", watch: str) -> str:
-    """Return a sentence about the best validation.
-
-    Args:
-        outcome: The end of the run.
-        watch: `Config.watch`.
-    """
+    """Return a sentence about the best validation by the measure `Config.watch`."""
     if outcome.best is None:
         return "The run was never validated."
     measure, value = WATCHED[watch], -outcome.best if watch == "loss" else outcome.best
@@ -80,12 +75,7 @@ def _train_with_display(run: "Run") -> "RunOutcome":
         return run.train(display)
 
 
-WATCHED = {
-    "ap": "AP50",
-    "ap-frequent": "AP50 of frequent classes",
-    "ap-weighted": "AP50 weighted by boxes",
-    "loss": "validation loss",
-}
+WATCHED = {"ap": "AP50", "ap-frequent": "AP50 of frequent classes", "ap-weighted": "AP50 weighted by boxes", "loss": "validation loss"}
 """How the measure of `Config.watch` is printed."""
 
 

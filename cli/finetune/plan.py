@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.checks import match_labels, read_samples
+from cli.checks import match_labels
 from cli.output.progress import load_named_model
 from cli.output.terminal import print_error
 from detector.errors import UnknownLabel
 from detector.messages import count_of, did_you_mean
 from training.config import Config
-from training.data.voc_reader import Sample
+from training.data.voc_reader import Sample, read_set
 from training.errors import ConfigError, DatasetError
-from training.recipes import find_recipe, recipe_names
+from training.recipes import find_recipe
 from weights.hub.resolve import check_model
 
 FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
-SMALL_VALIDATION_SET = 20
-"""Images. With fewer images, average precision is not a reliable estimate for new images."""
+SMALL_VALIDATION_SET = 20  # Images. With fewer images, average precision is not a reliable estimate for new images.
 
 
 @dataclass(frozen=True)
@@ -32,22 +31,13 @@ class TrainingPlan:
 def read_config(name_or_file: str | None, options: Mapping[str, Any]) -> Config:
     """Read a recipe or TOML file. Options that are not None override it. Raises ConfigError, OSError."""
     given = {name: value for name, value in options.items() if value is not None}
-    if not name_or_file:
-        return Config.of(given)
-    known = name_or_file in recipe_names() or Path(name_or_file).is_file()
-    if not known and (hint := did_you_mean(name_or_file, recipe_names())):
-        raise ConfigError(f"{name_or_file} is neither an existing TOML file nor a recipe.{hint} Recipes: {', '.join(recipe_names())}.")
-    return Config.read(find_recipe(name_or_file), given)
+    return Config.read(find_recipe(name_or_file), given) if name_or_file else Config.of(given)
 
 
 def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, config: Config) -> TrainingPlan:
-    """Check data set, labels, model and frozen layer.
+    """Check data set, labels, model and frozen layer. The first image set is trained on.
 
-    Args:
-        dataset: The folder of the data set.
-        image_sets: Names of image sets; the first is trained on.
-        model: Name or path of the initial model.
-        config: Its labels may be in upper or lower case; those of the plan's configuration are the data set's.
+    The config's labels may be in upper or lower case; those of the plan's configuration are the data set's.
 
     Raises:
         DatasetError: An image set is missing or has no boxes.
@@ -55,7 +45,7 @@ def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, confi
         ConfigError: The training set has no box of a label, or the network has no layer of that name.
     """
     check_model(model)
-    samples = {name: read_samples(dataset, name) for name in image_sets}
+    samples = {name: read_set(dataset, name) for name in image_sets}
     config = _with_known_labels(config, samples[image_sets[0]], dataset)
     if config.network == "model":
         check_freeze(config.freeze, model)

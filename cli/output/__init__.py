@@ -1,1 +1,1 @@
-"""Output."""
+"""Output on the terminal: tables, progress bars, messages and JSON."""

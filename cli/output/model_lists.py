@@ -73,8 +73,7 @@ def _number(precision: str | None) -> str | None:
 def print_model_versions(folder: Path, *, as_json: bool) -> None:
     """Print the versions in a folder of models to stdout, and files that are not valid models to stderr.
 
-    Raises:
-        RepositoryError: The folder does not exist.
+    Raises RepositoryError if the folder does not exist.
     """
     versions, problems = _model_versions(folder)
     if as_json:

@@ -37,10 +37,7 @@ def download_bar(name: str) -> Iterator[ReportDownload]:
     """Show progress, rate and remaining time once the download has started. Log messages appear above the bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with (
-        Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar,
-        show_log_messages(console),
-    ):
+    with Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar, show_log_messages(console):
         task = bar.add_task(name, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 

@@ -11,10 +11,8 @@ from rich.text import Text
 from cli.output.terminal import escape_control_characters
 
 NO_VALUE = "-"
-COLUMN_GAP = 2
-"""Spaces between two columns."""
-MIN_LAST_COLUMN = 10
-"""Characters. Narrower terminals fold every column but the first."""
+COLUMN_GAP = 2  # Spaces between two columns.
+MIN_LAST_COLUMN = 10  # Characters. Narrower terminals fold every column but the first.
 
 TableRow = Sequence[object]
 

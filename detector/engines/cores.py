@@ -48,20 +48,20 @@ def _cpu_quota(folder: Path) -> float:
     return _UNLIMITED
 
 
-def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
+def has_vnni() -> bool:
     """Return whether the processor sums 8-bit products in 32 bits. Only x86 processors without VNNI do not."""
-    words = cpu_flags(cpuinfo).split()
+    words = cpu_flags().split()
     return "flags" not in words or bool({"avx512_vnni", "avx_vnni"} & set(words))
 
 
-def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
+def has_bfloat16() -> bool:
     """Return whether the processor multiplies bfloat16 numbers."""
-    return bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags(cpuinfo).split()))
+    return bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags().split()))
 
 
-def cpu_flags(cpuinfo: Path = CPUINFO) -> str:
+def cpu_flags() -> str:
     """Return the line of /proc/cpuinfo that lists the instruction sets ("flags : fpu vme ..."), or "" if there is none."""
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.is_file() else []
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 

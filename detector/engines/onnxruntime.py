@@ -34,8 +34,7 @@ class OnnxEngine:
     anchors: int
     name: str = "onnxruntime"
     precision: Precision = "float32"
-    single_threaded_session: Any = None
-    """Optional second session of the same network, with one thread."""
+    single_threaded_session: Any = None  # Optional second session of the same network, with one thread.
 
     @classmethod
     def of(
@@ -47,14 +46,10 @@ class OnnxEngine:
         cache_folder: Path | None = None,
         concurrent_sessions: bool = False,
     ) -> "OnnxEngine":
-        """Build the graph and load it.
+        """Build the graph and load it, in 8 bits if the model is quantized.
 
-        Args:
-            model: The model to run, in 8 bits if it is quantized.
-            device: See `execution_providers`.
-            threads: Threads of one call. None uses all processors of this process.
-            cache_folder: Write GRAPH_FILE and KERNELS_FILE there, for `from_cache`.
-            concurrent_sessions: Add a single-threaded session; see `add_single_threaded_session`.
+        `threads` of one call: None uses all processors of this process. GRAPH_FILE and KERNELS_FILE are written to `cache_folder` for
+        `from_cache`. `concurrent_sessions` adds a single-threaded session; see `add_single_threaded_session`.
 
         Raises:
             EngineCacheError: The files cannot be written.
@@ -70,14 +65,13 @@ class OnnxEngine:
         return engine
 
     @classmethod
-    def from_cache(cls, folder: Path, anchors: int, *, threads: int | None = None, precision: Precision = "float32") -> "OnnxEngine":
+    def from_cache(cls, folder: Path, anchors: int, *, precision: Precision = "float32") -> "OnnxEngine":
         """Load a cached engine in milliseconds. Its two sessions share the memory-mapped constants.
 
-        Raises:
-            EngineCacheError: The files are damaged, or onnxruntime did not write them.
+        Raises EngineCacheError if the files are damaged, or onnxruntime did not write them.
         """
         try:
-            multi_threaded, single_threaded = (_load_cached_session(folder, count) for count in (threads or usable_cores(), 1))
+            multi_threaded, single_threaded = (_load_cached_session(folder, count) for count in (usable_cores(), 1))
         except _ONNXRUNTIME_ERRORS as error:
             raise EngineCacheError(f"{folder}: onnxruntime cannot read the cached engine: {error}") from error
         return cls(multi_threaded, anchors, precision=precision, single_threaded_session=single_threaded)
@@ -135,10 +129,8 @@ def can_cache(device: Device = "auto") -> bool:
 def execution_providers(device: Device) -> list[Any]:
     """Return onnxruntime's execution providers for a device. The CPU runs operators that the first provider does not support.
 
-    "auto" is CUDA if this onnxruntime has it, and otherwise the CPU. "gpu" is the first available of _GPU_DEVICES.
-
-    Raises:
-        SettingError: The installed onnxruntime has no such provider.
+    "auto" is CUDA if this onnxruntime has it, and otherwise the CPU. "gpu" is the first available of _GPU_DEVICES. Raises SettingError if
+    the installed onnxruntime has no such provider.
     """
     available = onnxruntime.get_available_providers()
     if device == "auto":
@@ -182,10 +174,7 @@ def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path |
         options.log_severity_level = 3  # silences the warning that the file only suits this processor, which is intended
     try:
         return onnxruntime.InferenceSession(
-            graph.SerializeToString(),
-            options,
-            providers=providers or execution_providers("auto"),
-            disabled_optimizers=_HARMFUL_OPTIMIZERS,
+            graph.SerializeToString(), options, providers=providers or execution_providers("auto"), disabled_optimizers=_HARMFUL_OPTIMIZERS
         )
     except _ONNXRUNTIME_ERRORS as error:
         if cache_folder is None:

@@ -16,8 +16,7 @@ from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
 from detector.spec import Model
 
-COMPILED_FILE = "compiled.blob"
-"""File of a cached engine: the network after OpenVINO's transformations."""
+COMPILED_FILE = "compiled.blob"  # File of a cached engine: the network after OpenVINO's transformations.
 
 
 @dataclass(eq=False)
@@ -41,10 +40,10 @@ class OpenvinoEngine:
         threads: int | None = None,
         concurrent_sessions: bool = False,
     ) -> "OpenvinoEngine":
-        """Build the graph and compile it for one image.
+        """Build the graph and compile it for one image, in 8 bits if the model is quantized.
 
         Args:
-            model: The model to run, in 8 bits if it is quantized.
+            model: The model to run.
             device: "auto" is the CPU. "gpu" and "npu" are those of Intel.
             precision: "bfloat16" computes in bfloat16. Otherwise, layers that are not in 8 bits compute in exact float32.
             threads: Threads of one call. None uses all processors of this process.
@@ -62,23 +61,16 @@ class OpenvinoEngine:
 
     @classmethod
     def from_cache(
-        cls,
-        folder: Path,
-        anchors: int,
-        *,
-        threads: int | None = None,
-        precision: Precision = "float32",
-        concurrent_sessions: bool = False,
+        cls, folder: Path, anchors: int, *, precision: Precision = "float32", concurrent_sessions: bool = False
     ) -> "OpenvinoEngine":
         """Load a cached engine, which skips reading the model, building the graph and transforming it.
 
-        Raises:
-            EngineCacheError: The file is damaged, or OpenVINO did not write it.
+        Raises EngineCacheError if the file is damaged, or OpenVINO did not write it.
         """
         try:
             blob = (folder / COMPILED_FILE).read_bytes()
             parallel = (False, True) if concurrent_sessions and len(blob) <= MAX_SECOND_SESSION_BYTES else (False,)
-            loaded = [_import(blob, _cpu_options(threads or usable_cores(), parallel=each) | _hints(precision)) for each in parallel]
+            loaded = [_import(blob, _cpu_options(usable_cores(), parallel=each) | _hints(precision)) for each in parallel]
         except (OSError, RuntimeError) as error:
             raise EngineCacheError(f"{folder}: OpenVINO cannot read the cached engine: {error}") from error
         networks = [CompiledNetwork(each) for each in loaded]

@@ -41,10 +41,10 @@ def unsupported_reason(engine: str, precision: Precision, device: Device) -> str
     """Return why the engine cannot compute in this precision on this device, as a sentence without its full stop; None if it can."""
     if device not in DEVICES[engine]:
         others = [name for name, devices in DEVICES.items() if device in devices]
-        return f"the engine {engine} does not support the device {device!r}; {' and '.join(others)} would"
+        return f"the engine {engine} does not support the device {device!r}; use {' or '.join(others)}"
     if precision not in PRECISIONS[engine]:
         others = [name for name, precisions in PRECISIONS.items() if precision in precisions]
-        return f"the engine {engine} does not compute in {precision}; {' and '.join(others)} would"
+        return f"the engine {engine} does not compute in {precision}; use {' or '.join(others)}"
     if precision == "bfloat16" and (device not in ("auto", "cpu") or not has_bfloat16()):
         return "bfloat16 requires a processor with AVX-512 BF16 or AMX, and the device 'cpu'"
     if precision == "int8" and engine == "openvino" and device in ("auto", "cpu") and not has_vnni():

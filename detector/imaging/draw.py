@@ -20,8 +20,7 @@ Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
 _LabelledBox = tuple[Corners, int, str]  # box, class id, text after the label
 Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are excluded
 
-MAX_DRAWN_PIXELS = 16_000_000
-"""Maximum size of an annotated image. A PNG of this size has at most 48 MB."""
+MAX_DRAWN_PIXELS = 16_000_000  # Maximum size of an annotated image. A PNG of this size has at most 48 MB.
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -50,13 +49,9 @@ def shrink_to_draw(decoded: DecodedImage, max_pixels: int = MAX_DRAWN_PIXELS) ->
 
 
 def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence[str], *, max_pixels: int = MAX_DRAWN_PIXELS) -> DrawnImage:
-    """Draw detections on an image, at reduced size if the image is larger than `max_pixels`.
+    """Draw detections on an image, at reduced size if it has more than `max_pixels`. The boxes are in pixels of the full-size image.
 
-    Args:
-        decoded: The image. It may be decoded at reduced scale, best with `min_side=min(drawn_size(width, height))`.
-        detections: Boxes in pixels of the full-size image.
-        labels: Labels by class id.
-        max_pixels: Maximum pixels of the result.
+    The image may be decoded at reduced scale, best with `min_side=min(drawn_size(width, height))`.
     """
     canvas = shrink_to_draw(decoded, max_pixels)
     canvas = canvas.copy() if canvas is decoded.pillow_image else canvas
@@ -66,17 +61,9 @@ def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence
 
 
 def draw_detections(image: ImageArray, detections: Detections, labels: Sequence[str]) -> ImageArray:
-    """Draw every box with its label and score.
+    """Return a read-only copy of the image (H, W, 3) uint8 RGB with every box, its label and its score.
 
-    Labels are drawn over boxes, and higher scores over lower ones. Lines and text grow with the image.
-
-    Args:
-        image: (H, W, 3) uint8 RGB; it does not change.
-        detections: Boxes in pixels of `image`.
-        labels: Labels by class id. The class id also determines the colour.
-
-    Returns:
-        A read-only copy of the image with the boxes.
+    Labels are drawn over boxes, and higher scores over lower ones. Lines and text grow with the image. The class id determines the colour.
     """
     return _drawn(image, _best_first(detections), labels)
 

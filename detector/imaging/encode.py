@@ -11,10 +11,8 @@ from detector.placement import ImageArray
 MediaType = Literal["image/jpeg", "image/png"]
 
 JPEG_QUALITY = 90
-MAX_JPEG_SIDE = 65500
-"""Maximum side of a JPEG in pixels (libjpeg's JPEG_MAX_DIMENSION)."""
-PNG_COMPRESS_LEVEL = 3
-"""This level takes a third of the default level's time, and the files are a few percent larger."""
+MAX_JPEG_SIDE = 65500  # Maximum side of a JPEG in pixels (libjpeg's JPEG_MAX_DIMENSION).
+PNG_COMPRESS_LEVEL = 3  # This level takes a third of the default level's time, and the files are a few percent larger.
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,12 @@ from PIL import Image
 
 from detector.spec import Resample
 
-ResizeInput = NDArray[np.uint8] | Image.Image
-"""(H, W, 3) RGB, 0..255, or a Pillow RGB image, which avoids a copy."""
-ResizeOutput = NDArray[np.float32]
-"""(height, width, 3): destination of the resized image, possibly a view of a larger array."""
+ResizeInput = NDArray[np.uint8] | Image.Image  # (H, W, 3) RGB, 0..255, or a Pillow RGB image, which avoids a copy.
+ResizeOutput = NDArray[np.float32]  # (height, width, 3): destination of the resized image, possibly a view of a larger array.
 Resize = Callable[[ResizeInput, ResizeOutput], None]
 
-BAND_ROWS = 48
-"""Rows computed at a time, so that intermediate arrays fit into the cache of a core."""
-CUBIC_A = -0.75
-"""Coefficient of the cubic convolution (Keys 1981), as in OpenCV."""
+BAND_ROWS = 48  # Rows computed at a time, so that intermediate arrays fit into the cache of a core.
+CUBIC_A = -0.75  # Coefficient of the cubic convolution (Keys 1981), as in OpenCV.
 
 
 def resize_antialiased(image: ResizeInput, output: ResizeOutput) -> None:

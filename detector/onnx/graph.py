@@ -25,10 +25,8 @@ from detector.spec import Model
 
 OPSET, IR_VERSION = 18, 9
 
-FoldedConv = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Kernel and bias of a convolution, with folded batch norm."""
-OnnxParts = tuple[onnx.ModelProto, Kernels]
-"""A graph with external stubs instead of its kernels, and the kernels."""
+FoldedConv = tuple[NDArray[np.float32], NDArray[np.float32]]  # Kernel and bias of a convolution, with folded batch norm.
+OnnxParts = tuple[onnx.ModelProto, Kernels]  # A graph with external stubs instead of its kernels, and the kernels.
 
 
 def build_onnx(model: Model) -> onnx.ModelProto:
@@ -43,8 +41,7 @@ def build_onnx(model: Model) -> onnx.ModelProto:
 def build_onnx_parts(model: Model) -> OnnxParts:
     """Build the graph and its kernels separately. 8-bit kernels are always in the graph.
 
-    Raises:
-        ModelError: The quantization lacks the range of a tensor.
+    Raises ModelError if the quantization lacks the range of a tensor.
     """
     graph = _Graph()
     last = _add_network(graph, model, model.spec.network)
@@ -54,11 +51,9 @@ def build_onnx_parts(model: Model) -> OnnxParts:
 
 
 def build_feature_parts(model: Model, layers: Sequence[str]) -> OnnxParts:
-    """Build the first layers of the network, in float32, with the outputs of some of them.
+    """Build the first layers of the network, in float32.
 
-    Args:
-        model: The model.
-        layers: Names of the layers to output, in network order. The outputs are named FEATURES, (N, side, side, channels).
+    The outputs FEATURES, (N, side, side, channels), are those of `layers`, which are in network order.
     """
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1

@@ -19,15 +19,13 @@ _CLIPS = {"Relu", "Clip"}  # onnxruntime merges them into the convolution, becau
 
 _MAX_BIAS_STEPS = 2**30  # leaves half of the 32-bit range for the products that are added to the bias
 
-Kernels = dict[str, NDArray[np.float32]]
-"""Float32 kernels by their name in the graph."""
+Kernels = dict[str, NDArray[np.float32]]  # Float32 kernels by their name in the graph.
 
 
 def quantize_graph(graph: onnx.ModelProto, kernels: Kernels, quantization: Quantization) -> tuple[onnx.ModelProto, Kernels]:
     """Quantize a graph of `graph.build_onnx_parts`. Return the new graph and the kernels that stay outside it.
 
-    Raises:
-        ModelError: The range of a tensor is missing.
+    Raises ModelError if the range of a tensor is missing.
     """
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
     clipped = {node.input[0] for node in graph.graph.node if node.op_type in _CLIPS}

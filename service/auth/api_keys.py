@@ -13,8 +13,7 @@ from hashlib import sha256
 from typing import Self
 
 HEADER = "X-API-Key"
-KEY_PREFIX = "bw_"
-"""Lets people and secret scanners recognise a key."""
+KEY_PREFIX = "bw_"  # Lets people and secret scanners recognise a key.
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")

@@ -28,8 +28,7 @@ from weights.hub.mirrors import redact_password
 
 CONNECT_SECONDS = 10
 
-MAX_RESPONSE_BYTES = 256 * 2**20
-"""Larger than any response of the service, such as the largest image as PNG in base64."""
+MAX_RESPONSE_BYTES = 256 * 2**20  # Larger than any response of the service, such as the largest image as PNG in base64.
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

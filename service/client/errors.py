@@ -1,12 +1,4 @@
-"""Errors of the Python client.
-
-BoxwrightError
-└── ClientError
-    ├── ServiceUnreachable   no connection or no response
-    ├── UnexpectedResponse   the response is not Boxwright's
-    ├── ServiceBusy          503 for longer than the client waits
-    └── RequestRejected      the service refused the request and states why
-"""
+"""Errors of the Python client."""
 
 from detector.errors import BoxwrightError
 
@@ -28,14 +20,9 @@ class ServiceBusy(ClientError):
 
 
 class RequestRejected(ClientError):
-    """The service refused the request. The message is the service's own.
-
-    Attributes:
-        status: HTTP status.
-        kind: Problem type (RFC 9457), such as "urn:boxwright:problem:not-an-image".
-    """
+    """The service refused the request. The message, the HTTP status and the kind of problem (RFC 9457) are the service's own."""
 
     def __init__(self, message: str, status: int, kind: str) -> None:
         super().__init__(message)
         self.status = status
-        self.kind = kind
+        self.kind = kind  # such as "urn:boxwright:problem:not-an-image"

@@ -21,11 +21,9 @@ logger = logging.getLogger("boxwright.service")
 Result = TypeVar("Result")
 Params = ParamSpec("Params")
 
-INITIAL_SERVICE_SECONDS = 0.1
-"""Estimate before the first job has been measured."""
+INITIAL_SERVICE_SECONDS = 0.1  # Estimate before the first job has been measured.
 
-AVERAGED_JOBS = 16
-"""Approximate number of recent jobs in the moving average."""
+AVERAGED_JOBS = 16  # Approximate number of recent jobs in the moving average.
 
 
 class ServiceTimeEstimate:
@@ -41,12 +39,9 @@ class ServiceTimeEstimate:
         self._last_finished = 0.0
 
     def add(self, entered: float, finished: float, *, abandoned: bool = False) -> None:
-        """Count one job.
+        """Count a job that entered the queue and finished at these times of the event loop.
 
-        Args:
-            entered: When the job entered the queue, as time of the event loop.
-            finished: When its last stage ended.
-            abandoned: The job missed its deadline or its client disconnected. Its time is a lower bound, so it can only raise the average.
+        An abandoned job missed its deadline, or its client disconnected. Its time is a lower bound, so it can only raise the average.
         """
         interval = finished - max(entered, self._last_finished)
         if abandoned and interval <= self.seconds:
@@ -78,14 +73,7 @@ class AdmissionQueue:
     """At most `max_concurrency` jobs hold a slot and at most `queue_size` jobs wait. Use it from one event loop at a time."""
 
     def __init__(self, max_concurrency: int, queue_size: int, *, unit: str = "images", seconds: float = INITIAL_SERVICE_SECONDS) -> None:
-        """Create an empty queue.
-
-        Args:
-            max_concurrency: Number of slots.
-            queue_size: Maximum number of jobs without a slot.
-            unit: What a job is, in the plural, for messages.
-            seconds: Estimated time of a job before the first one has been measured.
-        """
+        """Create an empty queue. `unit` names the jobs in messages; `seconds` estimates the time of a job until one is measured."""
         self.max_concurrency = max_concurrency
         self.running = 0  # jobs that hold a slot
         self.service_time = ServiceTimeEstimate(seconds)
@@ -108,7 +96,9 @@ class AdmissionQueue:
         """Raise Overloaded if the present jobs are expected to take longer than until `deadline`, a time of the event loop."""
         if asyncio.get_running_loop().time() + self._remaining_seconds() > deadline:
             after = self.retry_after()
-            raise Overloaded(f"{self.waiting + self.running} {self._unit} take about {after} s. Try again then (Retry-After).", after)
+            raise Overloaded(
+                f"The {self.waiting + self.running} {self._unit} in progress take about {after} s. Try again then (Retry-After).", after
+            )
 
     def retry_after(self) -> int:
         """Estimate the whole seconds until all present jobs are finished; at least 1."""
@@ -119,16 +109,10 @@ class AdmissionQueue:
 
     @asynccontextmanager
     async def slot(self, deadline: float) -> AsyncIterator[Slot]:
-        """Wait for a slot and hold it for the `async with` block, which is cancelled at the deadline.
+        """Wait for a slot and hold it for the `async with` block, which is cancelled at the deadline, a time of the event loop.
 
-        A stage that runs in a thread cannot be interrupted. It keeps the slot until it ends.
-
-        Args:
-            deadline: Time of the event loop.
-
-        Raises:
-            Overloaded: The queue is full.
-            DeadlineMissed: The deadline has passed.
+        A stage that runs in a thread cannot be interrupted. It keeps the slot until it ends. Raises Overloaded if the queue is full, and
+        DeadlineMissed if the deadline has passed.
         """
         self.check_capacity()
         loop = asyncio.get_running_loop()

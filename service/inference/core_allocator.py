@@ -4,8 +4,7 @@ One call with many threads is the fastest for one image. Several calls with fewe
 of one call wait for each other after every layer.
 """
 
-AVERAGING_WEIGHT = 0.5
-"""Weight of the latest arrival in the moving average of the number of images."""
+AVERAGING_WEIGHT = 0.5  # Weight of the latest arrival in the moving average of the number of images.
 
 
 class CoreAllocator:

@@ -38,16 +38,13 @@ except ImportError:  # Windows
 
 logger = logging.getLogger("boxwright.service")
 
-CPU_SECONDS = 30
-"""Limit of the child's processor time; more than five times what the slowest known file needs."""
+CPU_SECONDS = 30  # Limit of the child's processor time; more than five times what the slowest known file needs.
 SPARE_BYTES = 128 * 2**20
 """Memory that the child may use in addition to that of the image, for example for tables of the decoder."""
-NICENESS = 5
-"""Lowers the child's priority: busy threads of the service get three times its share of a core."""
+NICENESS = 5  # Lowers the child's priority: busy threads of the service get three times its share of a core.
 COMMAND = "from service.inference.decoder_process import run_child; run_child()"
 BAND_BYTES = 2**20
-SET_PARENT_DEATH_SIGNAL = 1
-"""Option of Linux's prctl: the kernel sends this process a signal when its parent ends."""
+SET_PARENT_DEATH_SIGNAL = 1  # Option of Linux's prctl: the kernel sends this process a signal when its parent ends.
 
 
 @dataclass(frozen=True)
@@ -85,17 +82,9 @@ class Cancellation:
 
 
 def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[PreparedImage, DecodedImage | None]:
-    """Decode an image in a child process.
+    """Decode an image in a child process. Return the image for the network, and the image to draw on if the task includes it.
 
-    Args:
-        task: What to do.
-        cancellation: Ends the process early, with a DamagedImage that is never read.
-
-    Returns:
-        The image for the network, and the image to draw on if the task includes it.
-
-    Raises:
-        ImageError: The image cannot be decoded, or the child process failed.
+    `cancellation` ends the process early. Raises ImageError if the image cannot be decoded, or the child process failed.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", COMMAND, str(os.getpid())]

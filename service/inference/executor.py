@@ -62,7 +62,7 @@ class InferenceExecutor:
         Args:
             network: (N, S, S, 3) -> logits, with all cores.
             thread_pool: At least `max_concurrency` threads.
-            batching: Batch size and waiting time. With a batch size above 1, calls are sequential.
+            batching: With a batch size above 1, calls are sequential.
             single_threaded: The same network for parallel calls with one core each. None: calls are sequential.
             cores: Threads of `network`.
             max_concurrency: Largest number of parallel calls.
@@ -90,12 +90,7 @@ class InferenceExecutor:
         )
 
     def submit(self, pixels: Pixels, output: "Future[NetworkOutput]") -> None:
-        """Queue one image. `output` receives its result or error; cancelling it before its call starts removes the image.
-
-        Args:
-            pixels: (S, S, 3) float32, 0..255.
-            output: A pending future.
-        """
+        """Queue one image (S, S, 3) float32, 0..255. `output` gets its result or error; cancelling it before the call skips the image."""
         with self._changed:
             self._waiting.append(_Request(pixels, output))
             self._cores.arrive(self._count_waiting())

@@ -19,11 +19,10 @@ from service.inference.decoder_process import Cancellation, DecodeTask, decode_i
 from service.inference.image_memory import ImageMemory, is_heavy, needed_bytes
 from service.inference.types import InferenceOptions, InferenceResult
 
-ImageInput = bytes | ImageArray
-"""The content of an image file, or a decoded image."""
+ImageInput = bytes | ImageArray  # The content of an image file, or a decoded image.
 
 MAX_KEPT_PIXELS = 16_000_000
-"""Largest image that stays in memory, at four bytes per pixel, until it is drawn on. A larger image is decoded again."""
+"""Largest image that stays in memory, at four bytes per pixel, until its boxes are drawn. A larger image is decoded again."""
 
 
 class StageTimes:
@@ -55,7 +54,7 @@ class StageTimes:
 
 
 class DecodedInput(NamedTuple):
-    """An image that is prepared for the network, and what it is drawn on later."""
+    """An image that is prepared for the network, and the image on which its boxes are drawn later."""
 
     prepared: PreparedImage
     source: DecodedImage | ImageFile | None  # None: nothing is drawn. The file, if the full-size image is too large to keep
@@ -77,15 +76,8 @@ class ImageJob:
     def decode(self, submit: Callable[[Pixels], None], *, large: bool) -> DecodedInput | None:
         """Decode and resize, then submit the pixels from this thread, because the event loop may be busy.
 
-        Args:
-            submit: Passes the pixels to the network.
-            large: Whether the memory for a large image is reserved.
-
-        Returns:
-            None if the image needs that memory and it is not reserved.
-
-        Raises:
-            ImageError: The image cannot be read, or it needs more memory than a large image gets.
+        Returns None if the image needs the memory of a large image and `large` is False. Raises ImageError if the image cannot be read, or
+        needs more memory than that.
         """
         if isinstance(self.source, bytes):
             decoded = self._decode_file(self.source, large=large)

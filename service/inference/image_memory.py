@@ -13,24 +13,19 @@ from detector.imaging.formats.image_file import PEAK_BYTES_PER_PIXEL, ImageFile
 from service.models.loader import available_memory
 from service.settings import Settings
 
-IMAGE_SHARE = 0.25
-"""Share of the process's memory for images that are being processed, if no limit is set."""
+IMAGE_SHARE = 0.25  # Share of the process's memory for images that are being processed, if no limit is set.
 
 MAX_THREAD_BYTES = 256 * 1024**2
 """Memory of an image that is processed in a thread. It suffices for about 20 megapixels, or 16 if boxes are drawn."""
-MAX_THREAD_WORK = 64_000_000
-"""`ImageFile.work` of an image that is decoded in a thread. This takes about a quarter of a second."""
+MAX_THREAD_WORK = 64_000_000  # `ImageFile.work` of an image that is decoded in a thread. This takes about a quarter of a second.
 MAX_THREAD_WEBP_PIXELS = 2_000_000
 """Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the lock of the interpreter all the time."""
 MAX_THREAD_HUFFMAN_GROUPS = 6000
 """`ImageFile.huffman_groups` of a WebP that is decoded in a thread. Building their tables takes about a tenth of a second."""
 
-PROCESS_BYTES = 64 * 1024**2
-"""Memory of a child process that decodes a heavy image, in addition to the image."""
-PILLOW_BYTES = 4
-"""Memory of a pixel of a decoded image."""
-DRAWING_BYTES = 12
-"""Memory of a drawn pixel: the copy that is drawn on, the encoded file, and its encoder."""
+PROCESS_BYTES = 64 * 1024**2  # Memory of a child process that decodes a heavy image, in addition to the image.
+PILLOW_BYTES = 4  # Memory of a pixel of a decoded image.
+DRAWING_BYTES = 12  # Memory of a drawn pixel: the copy that is drawn on, the encoded file, and its encoder.
 
 
 @dataclass(frozen=True)
@@ -43,13 +38,9 @@ class ImageMemory:
 
     @classmethod
     def divide(cls, limit: int, *, slots: int, cores: int, largest: int) -> Self:
-        """Divide `limit` bytes. Large images get at most half of the cores.
+        """Divide `limit` bytes among the slots of the admission queue and large images, of which the largest needs `largest` bytes.
 
-        Args:
-            limit: Bytes of all images together.
-            slots: Slots of the admission queue.
-            cores: Cores of the service.
-            largest: Bytes that the largest allowed image needs.
+        Large images get at most half of the cores.
         """
         small = min(MAX_THREAD_BYTES, limit // (2 * slots))
         rest = limit - slots * small
@@ -86,13 +77,7 @@ def is_heavy(file: ImageFile, needed: int) -> bool:
 
 
 def needed_bytes(file: ImageFile, min_side: int | None, *, draw: bool) -> int:
-    """Return an upper bound of the memory that decoding an image takes, and drawing on it if `draw`.
-
-    Args:
-        file: The headers.
-        min_side: See `decode_image`.
-        draw: Whether the image is also drawn on, at the size that `drawn_size` returns.
-    """
+    """Return an upper bound of the memory that decoding an image takes (see `decode_image`), and drawing boxes on it if `draw`."""
     decoding = file.peak_bytes(min_side)
     if not draw:
         return decoding

@@ -27,8 +27,7 @@ MAX_IMAGES_IN_PROGRESS = 4
 """Images of one request that are processed at the same time, so that one request does not fill the queue."""
 
 MAX_WAITING_LARGE = MAX_IMAGES_IN_PROGRESS
-LARGE_SECONDS = 4.0
-"""Estimate of the time per large image before the first one has been measured."""
+LARGE_SECONDS = 4.0  # Estimate of the time per large image before the first one has been measured.
 
 
 class InferencePipeline:
@@ -60,12 +59,7 @@ class InferencePipeline:
         return self.queue.running + self._large_queue.running
 
     async def detect(self, image: ImageInput, model: LoadedModel, options: InferenceOptions) -> InferenceResult:
-        """Detect objects in one image.
-
-        Args:
-            image: The content of an image file, or an (H, W, 3) uint8 RGB array.
-            model: The model to use.
-            options: Which detections to return.
+        """Detect objects in one image: the content of an image file, or an (H, W, 3) uint8 RGB array.
 
         Raises:
             ImageError: The bytes are not a readable image, or it needs too much memory.
@@ -119,7 +113,7 @@ class InferencePipeline:
         except DeadlineMissed as error:
             after = self._large_queue.retry_after()
             raise Overloaded(
-                f"The large image was not processed in time. Try again in {after} s (Retry-After), or send less.", after
+                f"The large image was not processed in time. Try again in {after} s (Retry-After), or send fewer images.", after
             ) from error
 
     def _deadline(self) -> float:

@@ -11,11 +11,9 @@ from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, ScoreThreshold
 from detector.imaging.encode import EncodedImage, MediaType
 
-MAX_DETECTIONS = 100
-"""Default limit of detections per image."""
+MAX_DETECTIONS = 100  # Default limit of detections per image.
 
-NO_CLASS = -1
-"""Class id of the padding rows of `DetectionTensors`."""
+NO_CLASS = -1  # Class id of the padding rows of `DetectionTensors`.
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ logger = logging.getLogger("boxwright.access")
 
 REPEATED_SLASHES = re.compile("/{2,}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-CLIENT_CLOSED_REQUEST = 499
-"""Logged status if the client disconnects before the response, as in nginx."""
+CLIENT_CLOSED_REQUEST = 499  # Logged status if the client disconnects before the response, as in nginx.
 INTERNAL_ERROR = 500
 
 

@@ -22,12 +22,9 @@ from service.settings import Settings
 
 logger = logging.getLogger("boxwright.service")
 
-SEND_CHUNK_BYTES = 256 * 1024
-"""A larger part of a response is sent in pieces, so that the server waits until the client reads."""
-RESPONSE_COPIES = 4
-"""An annotated image is in memory as a file, as base64, as JSON and in the buffers of the server."""
-DRAIN_BYTES, DRAIN_SECONDS = 8 * 1024**2, 1.0
-"""Limits of reading the rest of a refused body; see `_Exchange.send`."""
+SEND_CHUNK_BYTES = 256 * 1024  # A larger part of a response is sent in pieces, so that the server waits until the client reads.
+RESPONSE_COPIES = 4  # An annotated image is in memory as a file, as base64, as JSON and in the buffers of the server.
+DRAIN_BYTES, DRAIN_SECONDS = 8 * 1024**2, 1.0  # Limits of reading the rest of a refused body; see `_Exchange.send`.
 
 
 @dataclass(eq=False)

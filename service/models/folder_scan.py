@@ -7,8 +7,7 @@ from typing import Self
 
 from weights.repository.layout import StoredVersion, scan_repository
 
-VersionKey = tuple[str, int]
-"""Name of a model and number of its version."""
+VersionKey = tuple[str, int]  # Name of a model and number of its version.
 
 
 @dataclass(frozen=True)

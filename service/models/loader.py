@@ -23,15 +23,13 @@ from weights.repository.snapshot import snapshot
 
 logger = logging.getLogger("boxwright.models")
 
-MODEL_SHARE = 0.5
-"""Share of the process's memory for loaded models, if no limit is set."""
+MODEL_SHARE = 0.5  # Share of the process's memory for loaded models, if no limit is set.
 
 LOADING_FACTOR = 4
 """Peak memory while a model is loaded, as a multiple of its size. Measured: everyday and everyday-int8 3.6, YOLOv2 4.1."""
 
 
-ASSUMED_MEMORY = 8 * 1024**3
-"""Memory of the machine where Python cannot ask for it (Windows)."""
+ASSUMED_MEMORY = 8 * 1024**3  # Memory of the machine where Python cannot ask for it (Windows).
 
 
 class InsufficientMemory(ModelError):
@@ -58,12 +56,7 @@ class ModelLoader:
         return cls(settings.engine_options, settings.max_model_bytes or int(MODEL_SHARE * limit), limit, settings.batch_size == 1)
 
     def load(self, version: StoredVersion, folder: Path, free_bytes: int) -> LoadedModel:
-        """Read, check and load a version, and warm it up.
-
-        Args:
-            version: The version to load.
-            folder: The model folder.
-            free_bytes: What is left of the budget.
+        """Read, check and load a version in the model folder, and warm it up. `free_bytes` are left of the budget.
 
         Raises:
             InsufficientMemory: The model does not fit; raised before the weights are read.

@@ -15,8 +15,7 @@ LARGE_BLOCK = 1024 * 1024
 """Bytes. A larger block has its own pages, which return to the system when it is freed. By default glibc raises this limit up to 32 MiB
 and held 40 % more memory after 10,000 images of different sizes."""
 
-ARENAS = 2
-"""Heaps for all threads; the default of glibc is eight per core."""
+ARENAS = 2  # Heaps for all threads; the default of glibc is eight per core.
 
 
 def configure_allocator() -> bool:

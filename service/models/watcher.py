@@ -20,8 +20,7 @@ from service.models.rejections import Rejections
 
 logger = logging.getLogger("boxwright.models")
 
-STOP_SECONDS = 3
-"""How long the shutdown of the service waits for a model that is being loaded."""
+STOP_SECONDS = 3  # How long the shutdown of the service waits for a model that is being loaded.
 
 
 class ModelWatcher:

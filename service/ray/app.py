@@ -20,8 +20,7 @@ UNLIMITED_REQUESTS = 100_000
 def build(args: RaySettings) -> serve.Application:
     """Build the application from `args` and the environment (BOXWRIGHT_MODEL, ...).
 
-    Raises:
-        SettingError: A setting is not valid, or `replicas` is "auto". Ray calls this function before it knows the size of the cluster.
+    Raises SettingError if a setting is not valid, or `replicas` is "auto": Ray calls this function before it knows the size of the cluster.
     """
     if args.replicas == AUTO:
         raise SettingError("the number of replicas is required. Add replicas=4, or replicas=1-8 to scale with the load.")
@@ -29,11 +28,7 @@ def build(args: RaySettings) -> serve.Application:
 
 
 def application(settings: Settings, ray_settings: RaySettings, *, cluster_cores: int) -> serve.Application:
-    """Build the application for a Ray cluster with this number of cores.
-
-    Raises:
-        SettingError: A setting has no effect under Ray.
-    """
+    """Build the application for a Ray cluster with this number of cores. Raises SettingError if a setting has no effect under Ray."""
     check_supported(settings)
     deployment = serve.deployment(
         serve.ingress()(DetectorReplica),

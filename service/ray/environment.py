@@ -9,8 +9,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-FOLDER_PREFIX = "boxwright-"
-"""Prefix of a private temporary folder. HAProxy accepts commands from a socket in it."""
+FOLDER_PREFIX = "boxwright-"  # Prefix of a private temporary folder. HAProxy accepts commands from a socket in it.
 
 
 def configure_ray_environment(*, serving: bool) -> None:
@@ -39,7 +38,7 @@ def _serve() -> dict[str, str]:
     return {
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # the default of 5 s is too short on a busy machine
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # the application never blocks the event loop
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
     }
 
 
@@ -58,8 +57,8 @@ def _haproxy() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "1",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(256 * 1024),
@@ -67,6 +66,7 @@ def _haproxy() -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port of the address on which no program listens."""
+    with socket.create_server((host, 0)) as free:
         return int(free.getsockname()[1])

@@ -5,7 +5,6 @@ Call `environment.configure_ray_environment` before importing this module.
 
 import logging
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from detector.errors import SettingError
 from service.observability.logging import configure_logging
 from service.ray.app import application
 from service.ray.cluster import RayStartError, ray_cluster, uses_external_cluster
+from service.ray.environment import free_port
 from service.ray.proxy import drain_proxy
 from service.ray.settings import RaySettings
 from service.settings import Settings
@@ -57,7 +57,7 @@ def check_cores(ray_settings: RaySettings) -> None:
 
 def deploy(settings: Settings, ray_settings: RaySettings, cluster_cores: int) -> serve.handle.DeploymentHandle:
     """Deploy the application, or redeploy it with other settings, and return the handle of its replicas."""
-    port = settings.port or _free_port(settings.host)
+    port = settings.port or free_port(settings.host)
     serve.start(http_options={"host": settings.host, "port": port}, logging_config=RAY_LOGGING)
     try:
         replicas = serve.run(
@@ -67,11 +67,6 @@ def deploy(settings: Settings, ray_settings: RaySettings, cluster_cores: int) ->
         raise RayStartError(f"Ray could not start the service: {error} See the log lines above.") from error
     logger.info("Ray Serve running on http://%s:%d (replicas: %s)", settings.host, port, ray_settings.replicas)
     return replicas
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -40,11 +40,7 @@ def _describe(value: Any) -> str:
     return kinds.get(type(value), "null")
 
 
-BASE64_SCHEMA: JsonDict = {
-    "type": "string",
-    "format": "byte",
-    "description": "An image file in base64 (RFC 4648), or a data URL of it.",
-}
+BASE64_SCHEMA: JsonDict = {"type": "string", "format": "byte", "description": "An image file in base64 (RFC 4648), or a data URL of it."}
 
 Base64Image = Annotated[bytes, BeforeValidator(decode_base64), WithJsonSchema(BASE64_SCHEMA)]
 """The content of an image file, which is base64 in JSON."""

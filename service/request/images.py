@@ -15,8 +15,7 @@ from service.request.multipart import parse_form
 
 IMAGE_FIELD = "image"
 
-MAX_REQUEST_IMAGES = 16
-"""Limit of images per request, in every protocol."""
+MAX_REQUEST_IMAGES = 16  # Limit of images per request, in every protocol.
 
 
 @dataclass(frozen=True)

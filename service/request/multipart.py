@@ -13,8 +13,7 @@ from service.errors import BadForm
 
 MAX_PARTS = 16
 MAX_PART_HEADERS = 8
-MAX_PART_HEADER_BYTES = 4096
-"""All headers of one part. They hold the name of the field and the name of the file."""
+MAX_PART_HEADER_BYTES = 4096  # All headers of one part. They hold the name of the field and the name of the file.
 MAX_BOUNDARY_BYTES = 256
 
 LINE_END = b"\r\n"
@@ -29,14 +28,9 @@ class FormField:
 
 
 def parse_form(content_type: str, body: bytes) -> list[FormField]:
-    """Return the fields of a multipart form in order.
+    """Return the fields of a multipart form in order. The Content-Type header states the boundary.
 
-    Args:
-        content_type: Value of the Content-Type header, which states the boundary.
-        body: The whole form.
-
-    Raises:
-        BadForm: The form is damaged, truncated, or has too many parts.
+    Raises BadForm if the form is damaged, truncated, or has too many parts.
     """
     delimiter = LINE_END + b"--" + _boundary(content_type)
     if body.startswith(delimiter[len(LINE_END) :]):

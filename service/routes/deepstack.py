@@ -27,8 +27,7 @@ router = APIRouter(tags=["deepstack"], prefix=DEEPSTACK.prefix)
 status_router = APIRouter(tags=["deepstack"], prefix="/v1")
 """Status endpoints of DeepStack and CodeProject.AI. They need no API key."""
 
-MIN_CONFIDENCE = 0.4
-"""DeepStack's default, which its clients rely on."""
+MIN_CONFIDENCE = 0.4  # DeepStack's default, which its clients rely on.
 CONFIDENCE_FIELD = "min_confidence"
 MAX_KEY_FORM_BYTES = 4096
 """Longest URL-encoded form in which a key is searched. Splitting megabytes of it would block the event loop for seconds."""

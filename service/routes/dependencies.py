@@ -40,8 +40,7 @@ async def _admit(request: Request) -> None:
     limits.check_queue()
 
 
-admit_images = Depends(_admit)
-"""For endpoints that run the network."""
+admit_images = Depends(_admit)  # For endpoints that run the network.
 
 
 async def _model_in_path(request: Request, registry: RegistryDep) -> LoadedModel:

@@ -37,20 +37,10 @@ router = APIRouter(tags=["detect"])
 
 ResultT = TypeVar("ResultT")
 
-SCALE_HEADER = "X-Image-Scale"
-"""Size of the annotated image relative to the original image, if it was drawn at reduced size."""
+SCALE_HEADER = "X-Image-Scale"  # Size of the annotated image relative to the original image, if it was drawn at reduced size.
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/jpeg", "image/png")
-ERRORS = (
-    *IMAGE_ERRORS,
-    ResponseTooLarge,
-    BadForm,
-    BadJson,
-    UnsupportedMediaType,
-    NoModel,
-    UnknownModel,
-    UnknownLabel,
-    RequestValidationError,
-)
+BODY_FORMAT_ERRORS = (BadForm, BadJson, UnsupportedMediaType)
+ERRORS = (*IMAGE_ERRORS, ResponseTooLarge, *BODY_FORMAT_ERRORS, NoModel, UnknownModel, UnknownLabel, RequestValidationError)
 
 
 class DetectQuery(DetectionParameters):
@@ -80,7 +70,7 @@ _RESPONSES: Responses = {
     200: {
         "description": "The detected objects",
         "content": {"application/json": {"examples": _JSON_EXAMPLES}, "image/jpeg": _BYTES, "image/png": _BYTES},
-    },
+    }
 }
 
 

@@ -15,8 +15,7 @@ from service.errors import InvalidApiKey, Unavailable
 from service.schemas.problem import Problem
 from service.schemas.problem_kinds import EXAMPLE_DETAIL, PROBLEM_KINDS, UNEXPECTED, problem_of
 
-Responses = dict[int | str, dict[str, Any]]
-"""The parameter `responses` of FastAPI's routes."""
+Responses = dict[int | str, dict[str, Any]]  # The parameter `responses` of FastAPI's routes.
 
 CHALLENGE_HEADER = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}, "description": "RFC 6750."}}
 

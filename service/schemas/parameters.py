@@ -22,8 +22,7 @@ def _parse_confidence(value: object) -> float | Literal["auto"]:
 
 
 Confidence = Annotated[
-    float | Literal["auto"],
-    PlainValidator(_parse_confidence, json_schema_input_type=Annotated[float, Field(ge=0, le=1)] | Literal["auto"]),
+    float | Literal["auto"], PlainValidator(_parse_confidence, json_schema_input_type=Annotated[float, Field(ge=0, le=1)] | Literal["auto"])
 ]
 """One validator instead of a union of types, so that an invalid value gives one error."""
 

@@ -16,8 +16,7 @@ FILES_PER_CONNECTION = 2
 RESERVED_FILES = 128
 """File descriptors reserved for everything except connections, such as models, pipes and libraries."""
 
-LOG_INTERVAL = 60.0
-"""Seconds between two log lines about the limit."""
+LOG_INTERVAL = 60.0  # Seconds between two log lines about the limit.
 
 
 def effective_limit(max_connections: int, max_files: int | None = None) -> int:

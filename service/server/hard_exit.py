@@ -7,8 +7,7 @@ import threading
 
 logger = logging.getLogger("boxwright.service")
 
-KILL_MARGIN = 0.5
-"""Seconds between the exit by the timer thread and the kernel's signal."""
+KILL_MARGIN = 0.5  # Seconds between the exit by the timer thread and the kernel's signal.
 
 
 def arm_kill(seconds: float) -> None:

@@ -24,8 +24,7 @@ TOO_SLOW = b"408 Request Timeout"
 SEVERAL_HOSTS = b"The request has more than one Host header.\n"
 UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
 
-HEADER_OVERHEAD = 4
-"""Bytes of a header line in addition to its name and value."""
+HEADER_OVERHEAD = 4  # Bytes of a header line in addition to its name and value.
 
 MAX_PIPELINED = 16
 """Requests of one connection that wait for the response to an earlier one. Further ones are dropped, and the connection is closed after

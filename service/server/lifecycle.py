@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from service.errors import ShuttingDown
 
-SHUTDOWN_RETRY_AFTER = 1
-"""Seconds. Another instance can answer at once."""
+SHUTDOWN_RETRY_AFTER = 1  # Seconds. Another instance can answer at once.
 
 
 @dataclass

@@ -22,5 +22,7 @@ def test_another_toml_file_can_be_used(tmp_path):
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(ConfigError, match=r"^racoon: neither a TOML file nor a recipe\. Recipes: bccd, .*raccoon\."):
+    with pytest.raises(
+        ConfigError, match=r"^racoon is neither an existing TOML file nor a recipe\. Did you mean .raccoon.\? Recipes: bccd, .*raccoon\."
+    ):
         find_recipe("racoon")

@@ -13,8 +13,7 @@ from detector.placement import GREY, ImageArray, Pixels
 from training.config import Config
 from training.data.ground_truth import PartialRegion, Role
 
-MIN_VISIBLE_SIDE = 1.0
-"""Image pixels. A box that is clipped to less than this is dropped."""
+MIN_VISIBLE_SIDE = 1.0  # Image pixels. A box that is clipped to less than this is dropped.
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +38,7 @@ class Window:
 
 
 def crop(view: View, window: Window, min_visible: float) -> View:
-    """Return the part of the view in a window.
-
-    Boxes are clipped to the window. Objects of which less than the fraction `min_visible` of the area remains are dropped.
-    """
+    """Return the part of the view in a window. Objects of which less than the fraction `min_visible` remains are dropped."""
     height, width = view.image.shape[:2]
     image = np.full((window.height, window.width, 3), round(GREY), np.uint8)
     left, right = max(window.left, 0), min(window.left + window.width, width)
@@ -105,13 +101,9 @@ def mosaic(views: tuple[View, View, View, View], size: int, centre: tuple[int, i
 
 
 def distort_colour(pixels: Pixels, *, hue: float, saturation: float, exposure: float) -> Pixels:
-    """Change the colours of pixels (S, S, 3) float32 in 0..255. (0, 1, 1) changes nothing.
+    """Shift the hue by a fraction of the colour circle, and multiply saturation and value. (0, 1, 1) changes nothing.
 
-    Args:
-        pixels: The image. It is converted to HSV with 8 bits, as in Darknet (src/image.c, distort_image).
-        hue: Shift of the hue, as a fraction of the colour circle.
-        saturation: Factor of the saturation.
-        exposure: Factor of the value.
+    pixels: (S, S, 3) float32 in 0..255, converted to 8-bit HSV as in Darknet (src/image.c, distort_image).
     """
     if (hue, saturation, exposure) == (0.0, 1.0, 1.0):
         return pixels

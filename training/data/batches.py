@@ -26,11 +26,9 @@ from training.data.targets import Targets, dense_targets
 from training.data.voc_reader import Sample
 from training.distributed.process_group import WHOLE_BATCH, Shard
 
-BATCHES_PER_SIZE = 10
-"""Multi-scale training keeps an input size for this many batches (YOLO9000, section 2)."""
+BATCHES_PER_SIZE = 10  # Multi-scale training keeps an input size for this many batches (YOLO9000, section 2).
 
-_ORDER, _SIZE, _IMAGE, _VIEW = range(4)
-"""Purposes of random streams. Streams with the same seed must not coincide."""
+_ORDER, _SIZE, _IMAGE, _VIEW = range(4)  # Purposes of random streams. Streams with the same seed must not coincide.
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +40,7 @@ class TrainingExample:
 
 
 class ViewKind(NamedTuple):
-    """Properties that all views of a part of the run share."""
+    """Properties that all views of one part of the run have in common."""
 
     size: int  # network pixels
     mosaic: bool  # some views are mosaics of four images
@@ -110,9 +108,7 @@ class Batches:
     def batch(self, step: int) -> tuple[NDArray[np.float32], Targets]:
         """Return images (B, S, S, 3) in 0..255 and targets (B, ...) of this shard of a batch.
 
-        Raises:
-            ImageError: An image cannot be decoded.
-            OSError: A file cannot be read.
+        Raises ImageError if an image cannot be decoded, and OSError if a file cannot be read.
         """
         examples = self.examples(step)
         targets = self.targets([example.truth for example in examples], self.input_size_of(step))

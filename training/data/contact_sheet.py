@@ -12,12 +12,9 @@ from detector.placement import ImageArray
 from training.data.batches import Batches, TrainingExample
 from training.data.ground_truth import Role
 
-GAP = 8
-"""Pixels between images."""
-MAX_SHEET_SIDE = 4096
-"""Pixels of the sheet's longer side. Images are reduced to fit."""
-MIN_TILE = 448
-"""Pixels. Smaller images are enlarged, because labels would cover them."""
+GAP = 8  # Pixels between images.
+MAX_SHEET_SIDE = 4096  # Pixels of the sheet's longer side. Images are reduced to fit.
+MIN_TILE = 448  # Pixels. Smaller images are enlarged, because labels would cover them.
 BACKGROUND = (255, 255, 255)
 
 

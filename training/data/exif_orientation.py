@@ -6,16 +6,17 @@ pixels: its sizes and boxes refer to the stored frame.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from detector.detections import Boxes
+from detector.errors import ImageError
 from detector.imaging.image_files import open_image_file
+from training.errors import DatasetError
 
-Size = tuple[int, int]
-"""width, height in pixels."""
-_Coordinates = tuple[Boxes, Boxes, Boxes, Boxes]
-"""xmin, ymin, xmax, ymax, each (N,)."""
+Size = tuple[int, int]  # width, height in pixels.
+_Coordinates = tuple[Boxes, Boxes, Boxes, Boxes]  # xmin, ymin, xmax, ymax, each (N,).
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,17 @@ class ExifFrame:
         """Read the header of an image file. Raises ImageError."""
         file = open_image_file(data)
         return cls(file.size, file.orientation)
+
+    @classmethod
+    def read(cls, image: Path) -> "ExifFrame":
+        """Read the header of an image on disk. Raises DatasetError if it is not an image, OSError."""
+        data = image.read_bytes()
+        if not data:
+            raise DatasetError(f"{image}: the image file is empty.")
+        try:
+            return cls.of(data)
+        except ImageError as error:
+            raise DatasetError(f"{image}: {error}") from error
 
     @property
     def upright(self) -> Size:

@@ -17,12 +17,9 @@ WHOLE_IMAGE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
 class Role(IntEnum):
     """How training uses a box."""
 
-    OBJECT = 0
-    """The network learns it."""
-    IGNORED = 1
-    """A difficult object: predictions of it are neither rewarded nor penalised."""
-    CROWD = 2
-    """A region with several objects: predictions inside it are neither rewarded nor penalised."""
+    OBJECT = 0  # The network learns it.
+    IGNORED = 1  # A difficult object: predictions of it are neither rewarded nor penalised.
+    CROWD = 2  # A region with several objects: predictions inside it are neither rewarded nor penalised.
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +41,7 @@ class GroundTruth:
 
 
 def ground_truth(sample: Sample, labels: Sequence[str], difficult: str) -> GroundTruth:
-    """Return a sample's ground truth for training, in image pixels.
-
-    Args:
-        sample: The sample.
-        labels: Labels to learn; other boxes are dropped.
-        difficult: The option `Config.difficult`.
-    """
+    """Return a sample's ground truth in image pixels, for the option `Config.difficult`. Boxes of other labels are dropped."""
     used = np.array([label in labels for label in sample.labels], np.bool_)
     if difficult == "background":
         used &= ~sample.difficult

@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from training.data.voc_layout import check_name, file_inside, find_annotation
+from training.data.voc_layout import check_name, file_inside, find_annotation, read_text
 from training.errors import DatasetError
 
 LABELLED_FILE = PurePosixPath("ImageSets/labelled.json")
 MAX_LABELLED_BYTES = 64 * 2**20
 
-Labelled = Mapping[str, frozenset[str]]
-"""Exhaustive labels by image name. A name that is absent is labelled for every class."""
+Labelled = Mapping[str, frozenset[str]]  # Exhaustive labels by image name. A name that is absent is labelled for every class.
 
 
 def read_labelled(folder: Path) -> dict[str, frozenset[str]]:
@@ -65,14 +64,10 @@ def _parse(path: Path) -> Any:
         return found
 
     try:
-        if path.stat().st_size > MAX_LABELLED_BYTES:
-            raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_LABELLED_BYTES} are read.")
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+        return json.loads(read_text(path, MAX_LABELLED_BYTES), object_pairs_hook=unique)
     except RecursionError as error:
         raise DatasetError(f"{path}: the JSON is nested too deeply. Expected a list of labels for each image name.") from error
-    except ValueError as error:  # invalid JSON, invalid UTF-8
+    except ValueError as error:
         raise DatasetError(f"{path} is not valid JSON: {error}.") from error
 
 

@@ -3,21 +3,13 @@
 import re
 from collections.abc import Iterable
 
-_SETS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+_SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 
 
 def set_of_name(name: str) -> str | None:
-    """Return "train", "val" or "test" if the name contains one such word, in any case and with any suffix, else None.
+    """Return "train", "val" or "test" if the name contains words for exactly one of them, in any case and with any suffix, else None.
 
-    Examples: Train, train2017, obj_train_data, images-val -> val; trainval and train_val name no single set.
+    Train, train2017 and obj_train_data are "train"; images-val is "val"; trainval and train_val name no single set.
     """
     found = {_SETS[word] for word in re.findall("[a-z]+", name.lower()) if word in _SETS}
     return found.pop() if len(found) == 1 else None

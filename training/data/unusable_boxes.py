@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.errors import ImageError
 from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 
-BOX_TOLERANCE = 1e-3
-"""Image pixels. Boxes that differ by less are equal."""
+BOX_TOLERANCE = 1e-3  # Image pixels. Boxes that differ by less are equal.
 MIN_BOX_SIDE = 1.0
-"""Image pixels. A smaller box is an accidental click: xmin 5 and xmax 5 are one pixel in VOC, and an empty box in 0-based tools."""
+"""Image pixels. A smaller box is an accidental click: with xmin 5 and xmax 5 it is one pixel in VOC, and empty in 0-based tools."""
 
 BoxProblem = Literal["reversed", "empty", "outside of the image"]
 
@@ -30,9 +28,7 @@ def too_thin(boxes: Boxes) -> NDArray[np.bool_]:
 def unusable_boxes(boxes: Boxes, size: Size) -> dict[BoxProblem, NDArray[np.bool_]]:
     """Return which boxes (N, 4) xyxy have which problem, as masks (N,). A box has at most one problem.
 
-    Args:
-        boxes: Image pixels.
-        size: Width and height of the upright image.
+    size: Width and height of the upright image.
     """
     is_reversed = np.any(boxes[:, 2:] < boxes[:, :2], axis=1)
     is_empty = too_thin(boxes) & ~is_reversed
@@ -46,15 +42,7 @@ def count_unusable(boxes: Boxes, size: Size) -> Counter[str]:
 
 
 def check_boxes(name: str, samples: Sequence[Sample], labels: Sequence[str]) -> str | None:
-    """Check the boxes of an image set.
-
-    Args:
-        name: Name of the set.
-        samples: Samples of the set.
-        labels: Only boxes of these labels count.
-
-    Returns:
-        A warning with the number of unusable boxes, or None if all can be used.
+    """Return a warning with the number of unusable boxes of these labels in a set, or None if all can be used.
 
     Raises:
         DatasetError: None of the boxes can be used, or an image cannot be read.
@@ -65,7 +53,7 @@ def check_boxes(name: str, samples: Sequence[Sample], labels: Sequence[str]) -> 
     for sample in samples:
         boxes = sample.boxes[np.array([label in labels for label in sample.labels], np.bool_)]
         if len(boxes):
-            unusable += count_unusable(boxes, upright_size(sample))
+            unusable += count_unusable(boxes, ExifFrame.read(sample.image_path).upright)
             total += len(boxes)
     return report_unusable(f"set {name}", unusable, total)
 
@@ -80,11 +68,3 @@ def report_unusable(what: str, unusable: Counter[str], total: int) -> str | None
     if unusable.total() == total:
         raise DatasetError(f"{sentence} No box is left. {advice}")
     return f"{sentence} {advice}"
-
-
-def upright_size(sample: Sample) -> Size:
-    """Read the size of a sample's image from its header. Raises DatasetError, OSError."""
-    try:
-        return ExifFrame.of(sample.image_path.read_bytes()).upright
-    except ImageError as error:
-        raise DatasetError(f"{sample.image_path}: {error}") from error

@@ -23,11 +23,9 @@ from training.errors import DatasetError
 ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
 IMAGE_FOLDERS = ("JPEGImages", "images", ".")
 ANNOTATION_SUFFIX = ".xml"
-FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx"})
-"""Folders of other programs, in lower case: thumbnails, and archive metadata."""
+FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx"})  # Folders of other programs, in lower case: thumbnails, and archive metadata.
 LISTS = PurePosixPath("ImageSets/Main")
-ALL = "all"
-"""The set of all annotations, unless there is a list of that name."""
+ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
 
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -38,10 +36,7 @@ _NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 def image_sets(folder: Path) -> tuple[str, ...]:
     """Return the names of the image sets, sorted: lists, or else folders such as train and valid, or else ("all",).
 
-    Lists of single classes (dog_train.txt next to train.txt) are omitted.
-
-    Raises:
-        DatasetError: There is neither a list nor an annotation.
+    Lists of single classes (dog_train.txt next to train.txt) are omitted. Raises DatasetError if there is neither a list nor an annotation.
     """
     lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("*.txt"))}
     known = tuple(name for name, path in lists.items() if path and not _is_single_class(name, path, lists))
@@ -75,8 +70,7 @@ def _names_by_folder(folder: Path, annotations: Iterable[str]) -> dict[str, list
 def image_names(folder: Path, image_set: str) -> list[str]:
     """Return the names in an image set, in the order of its list; sorted if there is no list.
 
-    Raises:
-        DatasetError: There is no such set, or a name leads out of the folder.
+    Raises DatasetError if there is no such set, or a name leads out of the folder.
     """
     if PurePosixPath(image_set).name != image_set:
         raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
@@ -96,15 +90,19 @@ def image_names(folder: Path, image_set: str) -> list[str]:
 
 
 def _lines(image_list: Path) -> Iterator[str]:
+    return (line.strip() for line in read_text(image_list, MAX_LIST_BYTES).split("\n") if line.strip())
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """Return the content of a UTF-8 text file. Raises DatasetError if it is too large, unreadable or not UTF-8."""
     try:
-        if image_list.stat().st_size > MAX_LIST_BYTES:
-            raise DatasetError(f"{image_list}: the list has {image_list.stat().st_size} bytes; at most {MAX_LIST_BYTES} are read.")
-        text = image_list.read_text(encoding="utf-8-sig")
+        if path.stat().st_size > max_bytes:
+            raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {max_bytes} are read.")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DatasetError(f"{image_list} cannot be read: {error.strerror or error}.") from error
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{image_list} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    return (line.strip() for line in text.split("\n") if line.strip())
+        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
 def _name_of_line(folder: Path, line: str) -> str:

@@ -62,11 +62,16 @@ class Sample:
     labelled: frozenset[str] | None = None  # the labels that are exhaustive in this image; None: all labels
 
     def load_image(self) -> ImageArray:
-        """Decode the image to (H, W, 3) uint8 RGB. Raises ImageError with the name of the file, OSError."""
-        try:
-            return read_image(self.image_path.read_bytes())
-        except ImageError as error:
-            raise type(error)(f"{self.image_path}: {error}") from error
+        """Decode the image; see `read_image_file`."""
+        return read_image_file(self.image_path)
+
+
+def read_image_file(path: Path) -> ImageArray:
+    """Decode an image file to (H, W, 3) uint8 RGB. Raises ImageError with the name of the file, OSError."""
+    try:
+        return read_image(path.read_bytes())
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def read_set(folder: Path, name: str) -> list[Sample]:

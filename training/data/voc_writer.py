@@ -37,18 +37,15 @@ def annotation_xml(
     difficult: NDArray[np.bool_] | None = None,
     crowd: NDArray[np.bool_] | None = None,
 ) -> bytes:
-    """Return an annotation file as UTF-8.
+    """Return an annotation file as UTF-8. Raises DatasetError if a label is blank or has characters that XML cannot hold.
 
     Args:
         filename: Name of the image file.
         size: Width and height of the image. None omits <size>.
         boxes: (N, 4) xyxy, image pixels.
         labels: (N,).
-        difficult: (N,). Default: no box is difficult.
-        crowd: (N,). Default: no box is a crowd.
-
-    Raises:
-        DatasetError: A label is blank or has characters that XML cannot hold.
+        difficult: (N,). None: no box is difficult.
+        crowd: (N,). None: no box is a crowd.
     """
     root = Element("annotation")
     _add(root, "filename", filename)
@@ -107,17 +104,9 @@ class NewDataset:
     folder: Path
 
     def add(self, name: str, image: Path, xml: bytes, *, link: bool = False) -> None:
-        """Add an image and its annotation.
+        """Copy an image byte for byte under a name without suffix, which may have subfolders, and write its annotation.
 
-        Args:
-            name: Without suffix; may have subfolders.
-            image: The image file, to be copied byte for byte.
-            xml: The annotation.
-            link: Create a hard link instead of a copy if the file system supports it.
-
-        Raises:
-            DatasetError: The name is invalid or used twice.
-            OSError: A file cannot be read or written.
+        With `link` the copy is a hard link if the file system supports it. Raises DatasetError if the name is invalid or used twice.
         """
         check_name(self.folder, name)
         annotation = self.folder / "Annotations" / f"{name}.xml"
@@ -163,9 +152,7 @@ def list_text(names: Iterable[str]) -> bytes:
 def new_dataset(out: Path) -> Iterator[NewDataset]:
     """Write a data set to a temporary folder and rename that to `out` at the end. After an exception nothing remains.
 
-    Raises:
-        DatasetError: `out` exists.
-        OSError: A file cannot be written.
+    Raises DatasetError if `out` exists, and OSError if a file cannot be written.
     """
     check_free(out)
     with _temporary(out) as new:

@@ -5,36 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
-FindingKind = Literal[
-    "annotation",
-    "photo",
-    "labelled-file",
-    "labelled-name",
-    "turned",
-    "size",
-    "reversed",
-    "empty",
-    "elsewhere",
-    "spelling",
-    "unknown-label",
-    "shared-name",
-    "shared-photo",
-    "outside",
-    "from-zero",
-    "no-size",
-    "orientation",
-    "no-box",
-    "similar-label",
-    "labelled-label",
-    "same-box",
-    "same-photo",
-    "listed-twice",
-    "linked-folder",
-    "unlisted",
-    "unannotated",
-]
-
-FINDING_KINDS: dict[FindingKind, tuple[Severity, str]] = {
+FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "annotation": ("error", "annotation missing or unreadable"),
     "photo": ("error", "image missing or unreadable"),
     "labelled-file": ("error", "labelled.json unreadable"),
@@ -62,14 +33,14 @@ FINDING_KINDS: dict[FindingKind, tuple[Severity, str]] = {
     "unlisted": ("warning", "annotation in no list"),
     "unannotated": ("warning", "image without an annotation"),
 }
-"""Errors harm training or evaluation; warnings may be intended."""
+"""Kind -> severity and title. Errors harm training or evaluation; warnings may be intended."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """One problem."""
 
-    kind: FindingKind
+    kind: str  # a key of FINDING_KINDS
     where: str  # name of a sample, an image or a set
     detail: str  # a sentence with the numbers
     count: int = 1  # of boxes or images

@@ -14,7 +14,7 @@ from detector.imaging.image import read_image
 from training.data.exif_orientation import ExifFrame, Size
 from training.data.unusable_boxes import BOX_TOLERANCE, too_thin
 from training.data.voc_reader import Annotation, image_of, read_annotation
-from training.datasets.findings import Finding, FindingKind, label_key
+from training.datasets.findings import Finding, label_key
 from training.errors import DatasetError
 
 _Mask = NDArray[np.bool_]
@@ -111,7 +111,7 @@ def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Ma
     extends = (excess.max(axis=1) > BOX_TOLERANCE) & ~empty & ~elsewhere
     from_zero = extends & (excess[:, :2].max(axis=1) <= 1 + BOX_TOLERANCE) & (excess[:, 2:].max(axis=1) <= BOX_TOLERANCE)
     repeated = _repeated(clipped, annotation.labels) & ~empty & ~elsewhere
-    masks: dict[FindingKind, _Mask] = {
+    masks = {
         "reversed": is_reversed,
         "empty": empty,
         "elsewhere": elsewhere,
@@ -123,7 +123,7 @@ def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Ma
     return clipped, ~(empty | elsewhere | repeated), findings
 
 
-def _box_finding(kind: FindingKind, annotation: Annotation, mask: _Mask) -> Finding:
+def _box_finding(kind: str, annotation: Annotation, mask: _Mask) -> Finding:
     count, first = int(mask.sum()), int(np.argmax(mask))
     xmin, ymin, xmax, ymax = annotation.boxes[first] + np.array([1, 1, 0, 0])
     others = f" and {count - 1} more" if count > 1 else ""

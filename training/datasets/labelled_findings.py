@@ -21,7 +21,7 @@ def labelled_findings(
         checked: The names of the samples that were checked.
         spelling: Each label of their boxes as written -> its correct spelling.
         known: The only labels allowed; any if empty.
-        complete: All image sets were checked, so a label that no box has is unused.
+        complete: All image sets were checked, so a label without a box is an error of the file.
     """
     try:
         labelled = read_labelled(folder)

@@ -13,8 +13,7 @@ from training.datasets.check import DatasetCheck
 from training.plotting import COLOURS, MAX_LABEL_LENGTH, escape_label, save_png
 
 MAX_BARS = 60
-MAX_SCATTER_POINTS = 20_000
-"""Boxes in the scatter plot, sampled evenly. More boxes do not change the plot visibly."""
+MAX_SCATTER_POINTS = 20_000  # Boxes in the scatter plot, sampled evenly. More boxes do not change the plot visibly.
 
 
 def write_plots(check: DatasetCheck, folder: Path) -> tuple[Path, ...]:

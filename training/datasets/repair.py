@@ -37,9 +37,7 @@ class RepairSummary:
 def repair_dataset(check: DatasetCheck, out: Path) -> RepairSummary:
     """Write a repaired copy of a checked data set to the new folder `out`.
 
-    Raises:
-        DatasetError: `out` exists, or no sample can be repaired.
-        OSError: A file cannot be read or written.
+    Raises DatasetError if `out` exists, or no sample can be repaired, and OSError if a file cannot be read or written.
     """
     lists = _lists(check)
     names = list(dict.fromkeys(name for members in lists.values() for name in members))

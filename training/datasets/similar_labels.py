@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-MIN_LENGTH = 5
-"""Shorter labels differ by one letter by chance: cat, car, cap."""
+MIN_LENGTH = 5  # Shorter labels differ by one letter by chance: cat, car, cap.
 
 
 def similar_labels(labels: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -35,17 +35,16 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
 
     Starting from a random split, the image that improves the objective most is moved until no move improves it. The objective is the sum of
     squares, over images and over the boxes of each label, of (fraction in val - `val`), so rare labels count as much as frequent ones.
-    Identical image files stay together.
-
-    Raises:
-        SettingError: `val` is not between 0 and 1.
-        DatasetError: One of the sets would be empty.
+    Identical image files stay together. Raises SettingError if `val` is not between 0 and 1, and DatasetError if one of the sets would be
+    empty.
     """
     if not 0 < val < 1:
         raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")
     groups = _groups(samples)
     counts = _counts(samples, groups)
-    in_val = _improve(counts / counts.sum(axis=0), _random_split(len(counts), val, seed), val)
+    initial = np.zeros(len(counts), np.bool_)
+    initial[np.random.default_rng(seed).permutation(len(counts))[: round(len(counts) * val)]] = True
+    in_val = _improve(counts / counts.sum(axis=0), initial, val)
     if in_val.all() or not in_val.any():
         images = f"{count_of(len(samples), 'image')}, {len(counts):,} without duplicates"
         raise DatasetError(f"the data set has too few images for a val fraction of {val}: {images}.")
@@ -59,15 +58,7 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
 
 
 def write_split(folder: Path, parts: Split, *, force: bool = False) -> tuple[Path, ...]:
-    """Write ImageSets/Main/train.txt and val.txt: both, or neither.
-
-    Args:
-        folder: The data set.
-        parts: The split.
-        force: Replace existing lists.
-
-    Returns:
-        The paths of the lists.
+    """Write ImageSets/Main/train.txt and val.txt, both or neither, and return their paths. `force` replaces existing lists.
 
     Raises:
         DatasetError: A list exists and `force` is False.
@@ -110,17 +101,8 @@ def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.floa
     return counts
 
 
-def _random_split(count: int, val: float, seed: int) -> NDArray[np.bool_]:
-    in_val = np.zeros(count, np.bool_)
-    in_val[np.random.default_rng(seed).permutation(count)[: round(count * val)]] = True
-    return in_val
-
-
 def _improve(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
-    """Move groups between the sets until no move improves the objective.
-
-    fractions: (groups, columns), each group's part of the column's total.
-    """
+    """Move groups between the sets until no move improves the objective. fractions: (groups, columns), of each column's total."""
     in_val = in_val.copy()
     squares = (fractions**2).sum(axis=1)  # (groups,)
     error = fractions[in_val].sum(axis=0) - val  # (columns,)

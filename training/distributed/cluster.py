@@ -30,27 +30,17 @@ class Cluster:
 
     @classmethod
     def from_options(cls, workers: str | None, index: int | None, environment: Mapping[str, str]) -> "Cluster | None":
-        """Read the cluster from the options, or from TF_CONFIG if there are none.
+        """Read the cluster from the options --workers and --worker-index, or from TF_CONFIG. Returns None if there are neither.
 
-        Args:
-            workers: HOST:PORT of all workers, separated by commas.
-            index: Position of this process in that list. Default: JOB_COMPLETION_INDEX, which Kubernetes sets in a job with completionMode
-                Indexed.
-            environment: Environment variables.
-
-        Returns:
-            The cluster, or None if neither the options nor TF_CONFIG name one.
-
-        Raises:
-            ConfigError: The options or TF_CONFIG are invalid.
+        Without an index it is JOB_COMPLETION_INDEX, which Kubernetes sets in a job with completionMode Indexed. Raises ConfigError.
         """
         if workers is None:
             if index is not None:
-                raise ConfigError("worker_index: it needs --workers, which lists the addresses of all workers.")
+                raise ConfigError("worker_index requires --workers, which lists the addresses of all workers.")
             return cls._from_tf_config(environment["TF_CONFIG"]) if environment.get("TF_CONFIG") else None
         completion_index = environment.get("JOB_COMPLETION_INDEX", "")
         if index is None and not completion_index.isdigit():
-            raise ConfigError("worker_index: add --worker-index to say which of --workers this process is. The first is 0.")
+            raise ConfigError("worker_index: add --worker-index, the position of this process in --workers. The first position is 0.")
         addresses = tuple(address.strip() for address in workers.split(","))
         return cls(addresses, int(completion_index) if index is None else index)
 

@@ -30,10 +30,8 @@ _CONNECTION_ERRORS = (
     tf.errors.FailedPreconditionError,
 )
 """Raised by a sum that another worker cannot complete."""
-_REASON_MARK = "boxwright: "
-"""Precedes the reason that a failing worker sends to the others."""
-_TENSORFLOW_REASON_MARK = "aborted by: "
-"""Precedes TensorFlow's own description of the failure."""
+_REASON_MARK = "boxwright: "  # Precedes the reason that a failing worker sends to the others.
+_TENSORFLOW_REASON_MARK = "aborted by: "  # Precedes TensorFlow's own description of the failure.
 _WORD = 4  # bytes
 
 logger = logging.getLogger("boxwright.training")

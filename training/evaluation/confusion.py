@@ -7,36 +7,25 @@ from numpy.typing import NDArray
 
 from detector.boxes import box_iou
 from detector.detections import Detections
+from detector.detector import DEFAULT_SCORE
 from training.evaluation.voc_ap import ImageTruth
 
+MIN_IOU = 0.5  # of a detection and the box that it is matched to
 
-def confusion_matrix(
-    detections: Sequence[Detections],
-    truths: Sequence[ImageTruth],
-    classes: int,
-    *,
-    score_threshold: float = 0.25,
-    iou_threshold: float = 0.5,
-) -> NDArray[np.int64]:
+
+def confusion_matrix(detections: Sequence[Detections], truths: Sequence[ImageTruth], classes: int) -> NDArray[np.int64]:
     """Count which class is detected as which.
 
     Detections and boxes are matched regardless of their classes, from the highest IoU down, each at most once. Boxes marked difficult, and
     detections of them, are ignored.
-
-    Args:
-        detections: Of each image.
-        truths: Of each image, in the same order.
-        classes: Number of classes.
-        score_threshold: Minimum score of a detection.
-        iou_threshold: Minimum IoU of a match.
 
     Returns:
         Counts (classes + 1, classes + 1). Row: true class; column: detected class; the last of each is "nothing".
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
     for found, truth in zip(detections, truths, strict=True):
-        confident = found[found.scores >= score_threshold]
-        matches = match_boxes(box_iou(truth.boxes, confident.boxes), iou_threshold)
+        confident = found[found.scores >= DEFAULT_SCORE]
+        matches = match_boxes(box_iou(truth.boxes, confident.boxes))
         for truth_index, index in matches:
             if not truth.difficult[truth_index]:
                 matrix[truth.class_ids[truth_index], confident.class_ids[index]] += 1
@@ -49,10 +38,10 @@ def confusion_matrix(
     return matrix
 
 
-def match_boxes(overlaps: NDArray[np.float32], iou_threshold: float) -> list[tuple[int, int]]:
+def match_boxes(overlaps: NDArray[np.float32]) -> list[tuple[int, int]]:
     """Match rows and columns of an IoU matrix (N, M) greedily. Returns pairs (row, column), highest IoU first."""
     matches: list[tuple[int, int]] = []
-    remaining = np.where(overlaps >= iou_threshold, overlaps, 0)
+    remaining = np.where(overlaps >= MIN_IOU, overlaps, 0)
     while remaining.size and remaining.max() > 0:
         row, column = np.unravel_index(int(np.argmax(remaining)), remaining.shape)
         matches.append((int(row), int(column)))

@@ -21,8 +21,7 @@ from training.events import SILENT, Events
 
 SCORE_THRESHOLD = 0.005
 """Low, so that the precision-recall curve is complete. Darknet's `detector valid` uses the same (examples/detector.c)."""
-FREQUENT = 19
-"""Minimum number of boxes of a frequent class. With that many, one box changes the AP by at most about five points."""
+FREQUENT = 19  # Minimum number of boxes of a frequent class. With that many, one box changes the AP by at most about five points.
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +89,6 @@ def evaluate_detector(detector: Detector, samples: Sequence[Sample], *, events: 
     """Run a detector on a data set (score threshold 0.005, NMS IoU 0.45) and compare with the ground truth.
 
     Detections of classes that are not exhaustively labelled in an image are ignored, and boxes of these classes count as difficult.
-
-    Args:
-        detector: The detector.
-        samples: The data set.
-        events: Receives an event for each image.
 
     Raises:
         DatasetError: There are no samples, no boxes of the model's labels, or none that can be used.

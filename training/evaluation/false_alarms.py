@@ -1,6 +1,6 @@
 """False alarms: detections of a class in images that do not show it. Also the confidence threshold with the best F1."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,19 @@ import numpy as np
 
 from detector.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
-from detector.errors import ImageError
-from detector.imaging.image import read_image
 from detector.messages import count_of
 from training.data.voc_layout import find_images
+from training.data.voc_reader import read_image_file
 from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 from training.events import SILENT, Events
 
-CONFIDENCES = (DEFAULT_SCORE, 0.5)
-"""Confidences above which false alarms are counted."""
+CONFIDENCES = (DEFAULT_SCORE, 0.5)  # Confidences above which false alarms are counted.
 SOURCES = {"memory": "remembered images that were not trained on", "background": "background images"}
 """What false alarms are measured on, by the keys of conclusion.json."""
 
-FEW_BOXES = 20
-"""With fewer boxes in the validation set, one box changes AP50 by more than 5 points."""
+FEW_BOXES = 20  # With fewer boxes in the validation set, one box changes AP50 by more than 5 points.
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,7 @@ class FalseAlarms:
 
 
 def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[int]) -> FalseAlarms:
-    """Return the shares of images with a detection of one of the classes.
-
-    Args:
-        detections: In each image. None of the images shows one of the classes.
-        class_ids: The classes.
-    """
+    """Return the shares of images, none of which shows one of the classes, with a detection of one of them."""
     highest = [found.scores[np.isin(found.class_ids, list(class_ids))].max(initial=0.0) for found in detections]
     shares = {confidence: float(np.mean([score > confidence for score in highest])) if highest else 0.0 for confidence in CONFIDENCES}
     return FalseAlarms(len(detections), shares)
@@ -54,36 +46,22 @@ def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[i
 def detect_in_background(detector: Detector, folder: Path, *, events: Events = SILENT) -> list[Detections]:
     """Run a detector on all images of a folder.
 
-    Raises:
-        DatasetError: The folder has no images.
-        ImageError: An image cannot be decoded.
-        OSError: A file cannot be read.
+    Raises DatasetError if the folder has no images, ImageError if an image cannot be decoded, and OSError if a file cannot be read.
     """
     paths = find_images(folder)
     if not paths:
         raise DatasetError(f"{folder}: there are no images. Give a folder of images that show none of the new objects.")
-    return list(_detections(detector, paths, events))
-
-
-def _detections(detector: Detector, paths: Sequence[Path], events: Events) -> Iterator[Detections]:
+    found = []
     for path in paths:
-        try:
-            image = read_image(path.read_bytes())
-        except ImageError as error:
-            raise type(error)(f"{path}: {error}") from error
-        yield detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU)
+        found.append(detector.detect(read_image_file(path), score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU))
         events.image_evaluated()
+    return found
 
 
 def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int) -> float | None:
     """Return the confidence threshold with the highest F1 of a class, or None if the class has no boxes or is never detected.
 
     The threshold is half-way between the last accepted and the first rejected score.
-
-    Args:
-        detections: In each image.
-        truths: Of each image; empty for images that do not show the class.
-        class_id: The class.
     """
     result = evaluate_class(detections, truths, class_id)
     if not result.boxes or not len(result.scores):
@@ -97,11 +75,7 @@ def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTrut
 
 
 def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
-    """Return a sentence if a class has too few boxes in the validation set for a reliable AP50.
-
-    Args:
-        boxes: Number of boxes by label.
-    """
+    """Return a sentence if one of the numbers of boxes by label is too small for a reliable AP50 of that class."""
     few = {label: count for label, count in boxes.items() if 0 < count < FEW_BOXES}
     if not few:
         return None

@@ -12,6 +12,8 @@ from training.evaluation.confusion import match_boxes
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.voc_ap import ImageTruth
 
+MAX_PARTS = 5  # mistakes in the description of an image
+
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
@@ -31,7 +33,7 @@ class ImageResult:
         wrong = [*self.false_positives, *(index for _, index in self.confused)]
         return float(self.detections.scores[wrong].max()) if wrong else 0.0
 
-    def describe(self, labels: Sequence[str], max_parts: int = 5) -> str:
+    def describe(self, labels: Sequence[str]) -> str:
         """Return what is wrong, or how many objects were found."""
         scores, detected, true = self.detections.scores, self.detections.class_ids, self.truth.class_ids
         parts = [f"{labels[true[box]]} detected as {labels[detected[found]]} ({scores[found]:.0%})" for box, found in self.confused]
@@ -39,7 +41,7 @@ class ImageResult:
         parts += [f"{labels[true[box]]} missed" for box in self.missed]
         if not parts:
             return f"all {len(self.correct)} found" if len(self.correct) > 1 else "found" if self.correct else "no object, no detection"
-        return ", ".join(parts[:max_parts]) + (f" and {len(parts) - max_parts} more" if len(parts) > max_parts else "")
+        return ", ".join(parts[:MAX_PARTS]) + (f" and {len(parts) - MAX_PARTS} more" if len(parts) > MAX_PARTS else "")
 
 
 def image_results(evaluation: Evaluation) -> list[ImageResult]:
@@ -48,9 +50,9 @@ def image_results(evaluation: Evaluation) -> list[ImageResult]:
     return [_result(index, found[found.scores >= DEFAULT_SCORE], truth) for index, (found, truth) in enumerate(pairs)]
 
 
-def _result(index: int, detections: Detections, truth: ImageTruth, iou_threshold: float = 0.5) -> ImageResult:
+def _result(index: int, detections: Detections, truth: ImageTruth) -> ImageResult:
     overlaps = box_iou(truth.boxes, detections.boxes)
-    matches = match_boxes(overlaps, iou_threshold)
+    matches = match_boxes(overlaps)
     counted = [(box, found) for box, found in matches if not truth.difficult[box]]
     same_class = [(box, found) for box, found in counted if truth.class_ids[box] == detections.class_ids[found]]
     missed = set(np.flatnonzero(~truth.difficult).tolist()) - {box for box, _ in matches}

@@ -12,11 +12,9 @@ from training.evaluation.evaluate import Evaluation
 from training.evaluation.voc_ap import ClassResult
 from training.plotting import COLOURS, escape_label, save_png
 
-MAX_CLASSES_PER_PLOT = len(COLOURS)
-"""With more classes, each class has its own plot."""
+MAX_CLASSES_PER_PLOT = len(COLOURS)  # With more classes, each class has its own plot.
 PLOT_COLUMNS = 3
-MAX_CURVE_POINTS = 400
-"""Longer curves are thinned out, because a data set may have a million detections."""
+MAX_CURVE_POINTS = 400  # Longer curves are thinned out, because a data set may have a million detections.
 
 
 def plot_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from detector.shapes import Array
 
-Codes = NDArray[np.int8]
-"""(K, side, side): the rounded components of one image."""
+Codes = NDArray[np.int8]  # (K, side, side): the rounded components of one image.
 LEVELS = 127
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 2**18, "lc": 0, "lp": 0, "pb": 0}]
 
@@ -30,9 +29,7 @@ class Basis:
     def fit(cls, features: Array, *, step: float) -> "Basis":
         """Return the components of features (N, C) that are larger than the rounding step.
 
-        Args:
-            features: Values of all cells of some images.
-            step: Rounding step, relative to the standard deviation of the channels (root mean square).
+        step: Rounding step, relative to the standard deviation of the channels (root mean square).
         """
         values = features.astype(np.float64)
         mean = values.mean(axis=0)

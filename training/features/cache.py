@@ -38,10 +38,8 @@ FEATURE_FORMAT = 2
 FEATURE_TYPE = np.float32
 """Type of stored features. float16 needs half the disk space and the same time, but changes the result: after 30 steps of everyday on
 raccoon the weights differed from uncached training by 4 % of their change (float32: 0.06 %), because Adam normalises small gradients."""
-VIEWS_PER_CALL = 8
-"""Views that are computed together."""
-MAX_REGIONS = 4
-"""Maximum number of partially labelled regions in a view: a mosaic has four tiles."""
+VIEWS_PER_CALL = 8  # Views that are computed together.
+MAX_REGIONS = 4  # Maximum number of partially labelled regions in a view: a mosaic has four tiles.
 
 logger = logging.getLogger("boxwright.training")
 StopRequested = Callable[[], bool]
@@ -58,15 +56,9 @@ class FeatureCache:
 
     @classmethod
     def create(cls, model: Model, frozen: frozenset[str], batches: Batches) -> "FeatureCache":
-        """Return the cache of a run.
+        """Return the cache of a run with these frozen layers.
 
-        Args:
-            model: The run's initial model.
-            frozen: Names of its frozen layers.
-            batches: Its batches.
-
-        Raises:
-            ConfigError: No layer is frozen at any step, or the features need more disk space than allowed.
+        Raises ConfigError if no layer is frozen at any step, or the features need more disk space than allowed.
         """
         network = model.spec.network
         with_dropout = hidden_head_layers(network) if batches.config.dropout else ()  # their outputs change from step to step
@@ -86,11 +78,7 @@ class FeatureCache:
     ) -> Iterator[tuple[dict[str, NDArray[Any]], Targets]]:
         """Yield the batches first, ..., last - 1 with features by layer (B, side, side, channels) instead of images.
 
-        Args:
-            first: First step.
-            last: Step after the last one.
-            events: Receives the progress of computing features.
-            stop_requested: Called while features are computed. If it returns True, the iteration ends early.
+        While features are computed, `events` receives the progress, and the iteration ends early if `stop_requested` returns True.
 
         Raises:
             TrainingError: The features cannot be stored.

@@ -22,8 +22,7 @@ from weights.atomic_files import atomic_write
 from weights.hub import cache
 
 FEATURE_SUFFIX = ".features"
-ABANDONED_AFTER = 3600
-"""Seconds without growth after which a temporary file is deleted: its writer was killed."""
+ABANDONED_AFTER = 3600  # Seconds without growth after which a temporary file is deleted: its writer was killed.
 _BLOCK = 2**22  # bytes
 
 
@@ -69,9 +68,7 @@ class FeatureFile:
     def open(self) -> NDArray[Any]:
         """Return the records as a read-only memory map.
 
-        Raises:
-            FeatureFileError: The file is damaged, or another program wrote it.
-            OSError: The file cannot be read.
+        Raises FeatureFileError if the file is damaged, or another program wrote it, and OSError if the file cannot be read.
         """
         header, digest = self._header, hashlib.sha256(self.key.encode())
         actual_size = self.path.stat().st_size
@@ -91,11 +88,7 @@ class FeatureFile:
     def make_room(self, limit: int) -> None:
         """Delete the least recently used feature files until all files, including this one, fit into `limit` bytes.
 
-        Args:
-            limit: Bytes; at least the size of this file.
-
-        Raises:
-            TrainingError: The disk has too little free space.
+        Raises TrainingError if the disk has too little free space.
         """
         folder = features_folder()
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,8 @@ from training.config import Config
 from training.features.memory import Memory
 from training.modeling.transfer import frozen_layers
 
-KEPT_HEAD_RATE = 0.3
-"""Factor of the head's learning rate if classes are kept. docs/training.md has the measurements."""
-CACHED_VIEWS = 4
-"""Views per image with cached features if classes are kept."""
+KEPT_HEAD_RATE = 0.3  # Factor of the head's learning rate if classes are kept. docs/training.md has the measurements.
+CACHED_VIEWS = 4  # Views per image with cached features if classes are kept.
 
 STALE_MEMORY = (
     "The options train layers below the head, so the features of the initial model's memory become less accurate during the run, "
@@ -36,14 +34,7 @@ class KeptClasses:
 
     @classmethod
     def decide(cls, config: Config, model: Model, labels: Sequence[str], memory: Memory | None) -> "KeptClasses":
-        """Decide from the options.
-
-        Args:
-            config: Options of the run.
-            model: Initial model.
-            labels: Labels to learn.
-            memory: Of the initial model, with replayed images.
-        """
+        """Decide from the options of a run. `memory` is that of the initial model, with replayed images."""
         same_head = config.network == "model" and config.head == "keep" and model.spec.is_detector
         usable = memory is not None and same_head and config.memory_share > 0 and not config.overfit
         can_freeze = usable and _stays_frozen(config, model, memory)
@@ -88,7 +79,7 @@ def _stays_frozen(config: Config, model: Model, memory: Memory | None) -> bool:
 
 
 def _recorded_anchor_iou(model: Model) -> float:
-    """The option in the provenance of a fine-tuned model, or 1. Other targets would teach the kept classes something else."""
+    """The option in the provenance of a fine-tuned model, or 1. With another value, the kept classes would learn other targets."""
     try:
         recorded = json.loads(model.provenance.get("config", "{}"))["assign_iou"]
     except (ValueError, RecursionError, TypeError, KeyError):

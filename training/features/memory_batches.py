@@ -17,8 +17,7 @@ from training.distributed.process_group import WHOLE_BATCH, Shard
 from training.features.basis import Codes
 from training.features.memory import Memory, RememberedImage, is_held_out
 
-_STREAM = 100
-"""Purpose of the random stream. It differs from those of `training.data.batches`."""
+_STREAM = 100  # Purpose of the random stream. It differs from those of `training.data.batches`.
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +45,8 @@ class MemoryBatches:
     def targets(self, images: Sequence[RememberedImage], size: int) -> Targets:
         """Return the training targets of images of the same size."""
         spec = replace(self.model.spec, input_size=size)
-        options = {"max_boxes": self._max_boxes, "max_crowds": self._max_crowds}
         truths = [image.truth(spec.labels, self.new_labels) for image in images or self.memory.images[:1]]
-        single = [dense_targets(truth, spec, assign_iou=self.config.anchor_iou, **options) for truth in truths]
+        single = [dense_targets(truth, spec, assign_iou=self.config.anchor_iou, **self._limits) for truth in truths]
         return cast(Targets, {name: np.stack([each[name] for each in single])[: len(images)] for name in single[0]})  # type: ignore[literal-required]
 
     @property
@@ -100,9 +98,7 @@ class MemoryBatches:
             raise ModelFileError(f"{self.model.name}: its memory is damaged: {error}. Remove it with 'boxwright weights strip'.") from error
 
     @cached_property
-    def _max_boxes(self) -> int:
-        return max(1, *(len(image.boxes) for image in self.memory.images))
-
-    @cached_property
-    def _max_crowds(self) -> int:
-        return max(int((image.roles == Role.CROWD).sum()) for image in self.memory.images)
+    def _limits(self) -> dict[str, int]:
+        images = self.memory.images
+        crowds = max(int((image.roles == Role.CROWD).sum()) for image in images)
+        return {"max_boxes": max(1, *(len(image.boxes) for image in images)), "max_crowds": crowds}

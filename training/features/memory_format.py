@@ -25,8 +25,7 @@ from weights.formats.spec_json import parse_strict_json
 
 FORMAT = 1
 MAX_MEMORY_IMAGES = 20_000
-MAX_DECODED_BYTES = 2**31
-"""Limit for the codes of all images together, which training keeps in memory."""
+MAX_DECODED_BYTES = 2**31  # Limit for the codes of all images together, which training keeps in memory.
 
 
 def memory_to_entries(memory: Memory) -> dict[str, bytes]:
@@ -58,14 +57,9 @@ def memory_to_entries(memory: Memory) -> dict[str, bytes]:
 
 
 def memory_from_entries(entries: MemoryEntries, model: Model) -> Memory:
-    """Parse the entries of a model file.
+    """Parse the entries that `weights.formats.safetensors.load_memory` read from the model's file.
 
-    Args:
-        entries: From `weights.formats.safetensors.load_memory`.
-        model: The model of the same file.
-
-    Raises:
-        ModelFileError: The entries do not describe a memory of this model.
+    Raises ModelFileError if they do not describe a memory of this model.
     """
     try:
         index = parse_strict_json(entries["index"].decode("ascii"), "memory/index")

@@ -18,14 +18,10 @@ from training.features.memory import Memory, RememberedImage, select_balanced
 from training.features.split_point import StoredLayer, feature_layers, stored_layers
 from training.modeling.transfer import backbone_layers
 
-ROUNDING_STEP = 0.5
-"""Rounding step of features, relative to their standard deviation. docs/training.md has the measurements."""
-BASIS_IMAGES = 100
-"""Images from which the principal components are computed."""
-MEMORY_SIZE = 224
-"""Default input size, in pixels, at which features are stored."""
-MIN_SIDE = 0.1
-"""Boxes with smaller sides, in network pixels, are dropped: they would be empty after rounding."""
+ROUNDING_STEP = 0.5  # Rounding step of features, relative to their standard deviation. docs/training.md has the measurements.
+BASIS_IMAGES = 100  # Images from which the principal components are computed.
+MEMORY_SIZE = 224  # Default input size, in pixels, at which features are stored.
+MIN_SIDE = 0.1  # Boxes with smaller sides, in network pixels, are dropped: they would be empty after rounding.
 
 
 def make_memory(
@@ -38,12 +34,12 @@ def make_memory(
     step: float = ROUNDING_STEP,
     events: Events = SILENT,
 ) -> Memory:
-    """Return a memory of a model's training images.
+    """Return a memory of `count` of a model's training images; see `select_balanced`.
 
     Args:
         model: The detector.
         samples: Images to choose from.
-        count: How many images to remember; see `select_balanced`.
+        count: How many images to remember.
         labels: Labels that are exhaustive in samples that do not name theirs. Empty: the labels of the model.
         size: Input size.
         step: Rounding step of the features.
@@ -77,19 +73,10 @@ def choose(samples: Sequence[Sample], count: int, seed: int = 0) -> list[Sample]
 def remember(
     memory: Memory, model: Model, samples: Sequence[Sample], labels: Sequence[str], size: int, *, events: Events = SILENT
 ) -> list[RememberedImage]:
-    """Return the remembered images of samples, in the bases of a memory.
+    """Return the remembered images of samples, in the bases of a memory. The model has the frozen layers that gave the bases.
 
-    Args:
-        memory: Its bases are used.
-        model: The model, or one with the same frozen layers.
-        samples: The images.
-        labels: Labels that are exhaustive in samples that do not name theirs.
-        size: Input size.
-        events: Receives an event for each image.
-
-    Raises:
-        ConfigError: The size does not fit the network.
-        DatasetError, ImageError, OSError: An image cannot be read.
+    `labels` are exhaustive in samples that do not name theirs. Raises ConfigError if the size does not fit the network, and DatasetError,
+    ImageError or OSError if an image cannot be read.
     """
     sources = stored_layers(model.spec.network, memory.layers)
     images = []

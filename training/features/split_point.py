@@ -5,22 +5,14 @@ from dataclasses import dataclass
 
 from detector.network import Conv, Network, Route, Shortcut
 
-POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")
-"""Activations that `training.features.memory` computes."""
+POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")  # Activations that `training.features.memory` computes.
 
 
 def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
-    """Return the layers of the frozen part that the trained part reads from.
+    """Return the layers of the frozen part that the trained part reads from, in network order.
 
     The trained part begins at the first convolution that is not frozen. There are several feature layers if later layers read earlier ones
-    by name, as the passthrough does.
-
-    Args:
-        network: All layers.
-        frozen: Names of the layers that are not trained.
-
-    Returns:
-        Layer names in network order. Empty if no convolution is trained, or if the first layer is.
+    by name, as the passthrough does. There is none if no convolution is trained, or if the first layer is.
     """
     names = [layer.name for layer in network]
     trained = [index for index, layer in enumerate(network) if isinstance(layer, Conv) and layer.name not in frozen]
@@ -53,10 +45,6 @@ def stored_layers(network: Network, layers: Sequence[str]) -> tuple[StoredLayer,
 
     A 1x1 convolution that increases the channels, such as the expansion of an inverted residual, adds no information. The layer before it
     is stored instead, and the convolution is computed again.
-
-    Args:
-        network: All layers.
-        layers: Names of the feature layers, see `feature_layers`.
     """
     return tuple(_stored_layer(network, layer) for layer in layers)
 
@@ -71,7 +59,7 @@ def _stored_layer(network: Network, layer: str) -> StoredLayer:
 
 
 def _expansion(network: Network, index: int) -> Conv | None:
-    """The layer, if it is a 1x1 convolution that increases the channels."""
+    """Return the layer at this index if it is a 1x1 convolution that increases the channels, else None."""
     layer = network[index]
     if not isinstance(layer, Conv) or (layer.size, layer.stride, layer.groups, layer.pads) != (1, 1, 1, (0, 0)):
         return None

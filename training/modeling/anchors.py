@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from detector.grid import Anchors, shape_iou
 from detector.placement import Placement
 from detector.spec import ModelSpec
-from training.data.unusable_boxes import upright_size
+from training.data.exif_orientation import ExifFrame
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 
@@ -16,15 +16,9 @@ MAX_ITERATIONS = 300
 
 
 def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchors:
-    """Return `count` anchors (width, height), sorted by area.
+    """Return `count` anchors (width, height), sorted by area, in the unit of the box sizes (N, 2).
 
-    Args:
-        sizes: (N, 2) widths and heights of boxes. The anchors have the same unit.
-        count: Number of anchors.
-        seed: Seed of the random initial centres.
-
-    Raises:
-        DatasetError: There are fewer different sizes than anchors.
+    Raises DatasetError if there are fewer different sizes than anchors.
     """
     if len(np.unique(sizes, axis=0)) < count:
         raise DatasetError(
@@ -55,21 +49,15 @@ def _initial_centres(sizes: NDArray[np.float32], count: int, rng: np.random.Gene
 
 
 def box_sizes(samples: Sequence[Sample], spec: ModelSpec, stride: int) -> NDArray[np.float32]:
-    """Return widths and heights (N, 2) of all boxes in the network's input, in grid cells. Crowds and empty boxes are omitted.
+    """Return widths and heights (N, 2) of all boxes in the network's input, in grid cells of `stride` network pixels.
 
-    Args:
-        samples: The training set.
-        spec: The model, which determines how images are resized.
-        stride: Network pixels per grid cell.
-
-    Raises:
-        DatasetError: An image cannot be read.
+    Crowds and empty boxes are omitted. Raises DatasetError if an image cannot be read.
     """
     sizes = [_network_sizes(sample, spec) for sample in samples if len(sample.boxes)]
     return np.concatenate([np.zeros((0, 2), np.float32), *sizes]).astype(np.float32) / np.float32(stride)
 
 
 def _network_sizes(sample: Sample, spec: ModelSpec) -> NDArray[np.float32]:
-    boxes = Placement.of(spec, *upright_size(sample)).to_network(sample.boxes[~sample.crowd])
+    boxes = Placement.of(spec, *ExifFrame.read(sample.image_path).upright).to_network(sample.boxes[~sample.crowd])
     sizes: NDArray[np.float32] = boxes[:, 2:4] - boxes[:, 0:2]
     return sizes[(sizes > 0).all(axis=1)]

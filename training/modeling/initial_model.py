@@ -16,9 +16,7 @@ from training.modeling.transfer import InitialModel, transfer
 def labels_to_learn(config: Config, train: Sequence[Sample]) -> tuple[str, ...]:
     """Return the labels of the config, or else those of the training set, sorted.
 
-    Raises:
-        ConfigError: The training set has no box with one of the config's labels.
-        DatasetError: The training set has no boxes.
+    Raises ConfigError if the training set has no box with one of the config's labels, and DatasetError if the training set has no boxes.
     """
     chosen = tuple(label.strip() for label in config.labels.split(",") if label.strip())
     present = {label for sample in train for label in sample.labels}
@@ -39,7 +37,7 @@ def build_initial_model(
         labels: Labels to learn.
         train: Training set, for clustering anchors.
         config: Options.
-        min_input_size: Input size of the result if that of the run is smaller. Kept classes need it to stay as accurate as they were.
+        min_input_size: Minimum input size of the result. Kept classes need that of their model to stay as accurate as they were.
 
     Raises:
         ConfigError: The options do not fit the model.

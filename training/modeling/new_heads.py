@@ -22,9 +22,7 @@ def untrained_backbone(config: Config) -> Model:
 def with_head(backbone: Model, labels: tuple[str, ...], anchors: Anchors, config: Config) -> tuple[Model, frozenset[str]]:
     """Return a detector with a new head on the backbone, and the names of the new convolutions.
 
-    Raises:
-        ConfigError: The backbone has no layer for the passthrough.
-        NetworkError: Backbone and head do not fit together.
+    Raises ConfigError if the backbone has no layer for the passthrough, and NetworkError if backbone and head do not fit together.
     """
     layers = backbone.spec.network
     make = upsampling_head if config.head == "fine" else yolov2

@@ -15,10 +15,8 @@ from detector.spec import Model, ModelSpec
 from training.config import Config
 from training.errors import ConfigError
 
-BOX_OUTPUTS = 5
-"""x, y, w, h, objectness: the outputs of an anchor that precede the classes."""
-OBJECTNESS_PRIOR = 0.01
-"""Initial objectness of a new output layer. At 0.5 the background would dominate the first steps."""
+BOX_OUTPUTS = 5  # x, y, w, h, objectness: the outputs of an anchor that precede the classes.
+OBJECTNESS_PRIOR = 0.01  # Initial objectness of a new output layer. At 0.5 the background would dominate the first steps.
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,7 @@ def transfer(
 ) -> InitialModel:
     """Return the model with other labels and anchors. Labels present in both models keep their weights unless `new_layers` says otherwise.
 
-    Args:
-        model: A detector.
-        labels: New labels.
-        anchors: New anchors, in grid cells.
-        config: Options.
-        reinitialised: Convolutions that have no trained weights yet.
+    `reinitialised` convolutions have no trained weights yet.
 
     Raises:
         ConfigError: The model has no anchors, or the options do not fit it.
@@ -95,14 +88,9 @@ def hidden_head_layers(network: Network) -> tuple[Conv, ...]:
 
 
 def frozen_layers(network: Network, freeze: str) -> frozenset[str]:
-    """Return the layers that an option value freezes.
+    """Return the layers that an option value freezes: none, those of the backbone, all but the last, or a layer with all before it.
 
-    Args:
-        network: All layers.
-        freeze: "none", "backbone", "all-but-head", or the name of a layer, which is frozen with all layers before it.
-
-    Raises:
-        ConfigError: The network has no such layer.
+    Raises ConfigError if the network has no such layer.
     """
     names = [layer.name for layer in network]
     match freeze:

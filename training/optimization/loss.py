@@ -20,8 +20,7 @@ from detector.grid import decode_boxes, sigmoid
 from detector.spec import ModelSpec
 from training.config import Config
 
-PRIOR_SCALE = 0.01
-"""Weight of the attraction to the anchors in the first images (src/region_layer.c)."""
+PRIOR_SCALE = 0.01  # Weight of the attraction to the anchors in the first images (src/region_layer.c).
 
 Tensors = Mapping[str, Any]
 
@@ -52,11 +51,11 @@ class Loss:
 
     @staticmethod
     def objects(targets: Tensors) -> Any:
-        """Number of predictions that are responsible for an object."""
+        """Return the number of predictions that are responsible for an object."""
         return tf.reduce_sum(targets["responsible"])
 
     def divisor(self, images: Any, objects: Any) -> Any:
-        """What sums over a batch of that many images and objects are divided by; at least 1."""
+        """Return the divisor of the loss of a batch with this number of images and objects; at least 1."""
         return tf.maximum(tf.cast(images if self.config.normalises_by_images else objects, tf.float32), 1)
 
     def _darknet(self, logits: Any, boxes: Any, targets: Tensors, seen: Any) -> dict[str, Any]:
@@ -91,9 +90,10 @@ class Loss:
 
     @property
     def _log_frequencies(self) -> Any:
-        """(5 + C,) What the class loss adds to the logits: how much more frequent rare labels are in training batches than in use.
+        """(5 + C,) Logarithms of how much more frequent each label is in training batches than in use.
 
-        So the network learns lower scores of these classes (logit adjustment: Menon et al., arXiv 2007.07314, equation 10).
+        The class loss adds them to the logits, so that the network learns lower scores of rare labels (logit adjustment: Menon et al.,
+        arXiv 2007.07314, equation 10).
         """
         frequency = [self.config.rarity if label in self.rare_labels else 1.0 for label in self.spec.labels]
         return np.log(np.array([1.0] * 5 + frequency, np.float32))
@@ -171,11 +171,8 @@ def class_cross_entropy(logits: Any, targets: Tensors) -> Any:
 def overlapping_class_cross_entropy(logits: Any, nearest: Any, targets: Tensors, where: Any) -> Any:
     """Return the class cross-entropy of predictions that overlap objects. All predictions of one object together have the weight 1.
 
-    Args:
-        logits: (N, G, G, A, 5 + C).
-        nearest: (N, G, G, A) index in 0..M of the object that a prediction overlaps most.
-        targets: Difficult boxes have no class and are not trained.
-        where: (N, G, G, A) 1 for predictions to train, else 0.
+    nearest: (N, G, G, A) index in 0..M of the object that a prediction overlaps most. where: (N, G, G, A) 1 for predictions to train, else
+    0. Difficult boxes have no class and are not trained.
     """
     class_ids = targets["truth_class_ids"]  # (N, M)
     expected = tf.gather(class_ids, nearest, batch_dims=1)

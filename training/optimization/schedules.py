@@ -10,8 +10,7 @@ from training.config import Config
 
 Schedule = Callable[[int], float]
 
-MAX_WARMUP = 1 / 10
-"""Largest share of a run that the warm-up takes."""
+MAX_WARMUP = 1 / 10  # Largest share of a run that the warm-up takes.
 
 
 def make_schedule(config: Config, steps: int) -> Schedule:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from detector.messages import did_you_mean
 from training.errors import ConfigError
 
 _FOLDER = Path(__file__).parent
@@ -19,4 +20,5 @@ def find_recipe(name_or_file: str) -> Path:
         return path
     if name_or_file in recipe_names():
         return _FOLDER / f"{name_or_file}.toml"
-    raise ConfigError(f"{name_or_file}: neither a TOML file nor a recipe. Recipes: {', '.join(recipe_names())}.")
+    hint = did_you_mean(name_or_file, recipe_names())
+    raise ConfigError(f"{name_or_file} is neither an existing TOML file nor a recipe.{hint} Recipes: {', '.join(recipe_names())}.")

@@ -13,20 +13,15 @@ from training.plotting import COLOURS
 from training.run.record import RunRecord
 from training.run.tensorboard import LOSS_TERMS
 
-MAX_POINTS_PER_CURVE = 150
-"""Points of a curve. Longer runs are averaged over groups of steps."""
-MAX_SIZE_CHANGES = 6
-"""Changes of the input size that are marked. Multi-scale training changes the size too often to mark."""
+MAX_POINTS_PER_CURVE = 150  # Points of a curve. Longer runs are averaged over groups of steps.
+MAX_SIZE_CHANGES = 6  # Changes of the input size that are marked. Multi-scale training changes the size too often to mark.
 
-ROW_POINTS = 8
-"""Height of a row of texts at the top of a plot."""
+ROW_POINTS = 8  # Height of a row of texts at the top of a plot.
 
 
-def downsample(
-    steps: Sequence[int], values: Sequence[float], max_points: int = MAX_POINTS_PER_CURVE
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average steps and values (N,) over groups of neighbours, so that at most `max_points` remain."""
-    groups = min(len(steps), max_points)
+def downsample(steps: Sequence[int], values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average steps and values (N,) over groups of neighbours, so that at most MAX_POINTS_PER_CURVE remain."""
+    groups = min(len(steps), MAX_POINTS_PER_CURVE)
     step_groups, value_groups = (np.array_split(np.asarray(each, np.float64), max(groups, 1)) for each in (steps, values))
     return np.array([group.mean() for group in step_groups if len(group)]), np.array([group.mean() for group in value_groups if len(group)])
 

@@ -12,10 +12,8 @@ from training.data.voc_reader import Sample
 from training.evaluation.per_image import ImageResult, select_examples
 from training.report.content import ImageSheet, ReportImage
 
-MAX_SHEET_IMAGES = 6
-"""Images of each kind."""
-MAX_IMAGE_SIDE = 800
-"""Pixels. The page shows the images smaller until they are opened."""
+MAX_SHEET_IMAGES = 6  # Images of each kind.
+MAX_IMAGE_SIDE = 800  # Pixels. The page shows the images smaller until they are opened.
 _JPEG_QUALITY = 80
 
 TITLES = {

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from training.run.layer_monitor import EXPLODING, VANISHING
 from training.run.metrics_log import StepMetrics
 
-MIN_COLOUR_RANGE = (1e-5, 1.0)
-"""Gradient-to-weight ratios that the colour scale always includes."""
-MIN_SHARE = 0.01
-"""No heat map is drawn if all shares are below this."""
+MIN_COLOUR_RANGE = (1e-5, 1.0)  # Gradient-to-weight ratios that the colour scale always includes.
+MIN_SHARE = 0.01  # No heat map is drawn if all shares are below this.
 
 
 def ratio_figure(validations: Sequence[StepMetrics]) -> Figure:

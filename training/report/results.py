@@ -20,8 +20,7 @@ from training.report.svg import figure_svg
 from training.run.record import RunRecord
 from weights.formats.safetensors import load_model
 
-AREA_EDGES = (0, 32**2, 96**2, np.inf)
-"""COCO's size classes small, medium and large; square image pixels."""
+AREA_EDGES = (0, 32**2, 96**2, np.inf)  # COCO's size classes small, medium and large; square image pixels.
 
 
 def measure_results(record: RunRecord, events: Events) -> Results:

@@ -61,10 +61,7 @@ def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:
     """False alarms as the run measured them at its end, if it did."""
     measured = record.folder.conclusion().get("false_alarms", {})
     return [
-        (
-            f"{shares['0.25']:.1%}",
-            f"false alarms in {shares['images']:,} {SOURCES[source]} ({shares['0.5']:.1%} at confidence 0.5)",
-        )
+        (f"{shares['0.25']:.1%}", f"false alarms in {shares['images']:,} {SOURCES[source]} ({shares['0.5']:.1%} at confidence 0.5)")
         for source, shares in measured.items()
     ]
 

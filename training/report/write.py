@@ -26,21 +26,13 @@ except ModuleNotFoundError as error:
 
 FILE_NAME = "report.html"
 MAX_WARNINGS = 100
-MAX_LISTED_STEPS = 8
-"""Steps listed after a warning."""
+MAX_LISTED_STEPS = 8  # Steps listed after a warning.
 
 
 def write_report(folder: Path, events: Events = SILENT) -> Path:
-    """Write report.html into a run's folder. The run may be finished, in progress, or killed.
+    """Write report.html into the folder of a run, which may be finished, in progress, or killed, and return its path.
 
-    The report names what cannot be shown, such as deleted images.
-
-    Args:
-        folder: The run's folder.
-        events: Receives an event for each evaluated image.
-
-    Returns:
-        The path of the report.
+    The report names what cannot be shown, such as deleted images. `events` receives an event for each evaluated image.
 
     Raises:
         TrainingError: The folder is not a run folder.

@@ -5,7 +5,6 @@ state       JSON: step, best value, patience, ...
 sha256      of the state and of the arrays: name, zero byte, content, sorted by name
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -20,9 +19,9 @@ from safetensors.numpy import save
 
 from training.errors import CheckpointError
 from weights.atomic_files import atomic_write
+from weights.formats.safetensors_header import arrays_digest
 
-MAX_CHECKPOINTS = 2
-"""Checkpoints in a run folder: the newest, and the one before in case the newest is damaged."""
+MAX_CHECKPOINTS = 2  # Checkpoints in a run folder: the newest, and the one before in case the newest is damaged.
 
 logger = logging.getLogger("boxwright.training")
 
@@ -42,7 +41,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{checkpoint.state['step']:08d}.safetensors"
     with atomic_write(path) as file:
-        file.write(save(arrays, {"state": state, "sha256": _digest(state, arrays)}))
+        file.write(save(arrays, {"state": state, "sha256": arrays_digest(arrays, state)}))
     for outdated in _newest_first(folder)[MAX_CHECKPOINTS:]:
         outdated.unlink()
     return path
@@ -56,7 +55,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: the checkpoint is damaged or truncated ({error}).") from error
-    if metadata.get("sha256") != _digest(metadata.get("state", ""), arrays):
+    if metadata.get("sha256") != arrays_digest(arrays, metadata.get("state", "")):
         raise CheckpointError(f"{path}: the checkpoint is damaged: its checksum does not match its content.")
     return Checkpoint(json.loads(metadata["state"]), arrays)
 
@@ -73,11 +72,3 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
 
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
-
-
-def _digest(state: str, arrays: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256(state.encode())
-    for name, array in arrays.items():
-        digest.update(name.encode() + b"\0")
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

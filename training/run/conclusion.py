@@ -23,8 +23,7 @@ from weights.formats.safetensors import load_model, save_model
 if TYPE_CHECKING:
     from training.run.run import Run
 
-NEW_SHARE = 5
-"""The new images get at least 1 / NEW_SHARE of the result's memory."""
+NEW_SHARE = 5  # The new images get at least 1 / NEW_SHARE of the result's memory.
 
 
 def conclude(run: "Run") -> None:
@@ -76,12 +75,7 @@ def _false_alarms(run: "Run", model: Model) -> tuple[dict[str, Any], list[Detect
 def new_memory(setup: RunSetup, model: Model) -> Memory | None:
     """Return the memory of the result: of the initial model's memory, if it is still valid, and of the training set.
 
-    Args:
-        setup: Of the run.
-        model: The result.
-
-    Returns:
-        At most `Config.memory` images; None if the network has no layers before its head.
+    It has at most `Config.memory` images. None: the network has no layers before its head.
     """
     config, samples = setup.config, setup.batches.samples
     labels = sorted({label for sample in samples for label in sample.labels})

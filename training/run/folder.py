@@ -5,7 +5,6 @@ conclusion.json  tensorboard/  report.html
 """
 
 import errno
-import hashlib
 import json
 import logging
 import platform
@@ -15,8 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from detector.shapes import Arrays
 from training.config import Config
 from training.data.voc_reader import Sample, data_fingerprint
@@ -25,6 +22,7 @@ from training.errors import TrainingError
 from training.run.metrics_log import MetricsLog
 from training.task import Task
 from weights.atomic_files import atomic_write
+from weights.formats.safetensors_header import arrays_digest
 
 logger = logging.getLogger("boxwright.training")
 
@@ -105,7 +103,7 @@ class RunFolder:
             TrainingError: Data, initial weights or memory have changed since the run began.
         """
         now = {"python": platform.python_version(), "machine": platform.platform(), "threads": intra_op_threads()}
-        now |= {"packages": package_versions(), "start": _arrays_digest(initial_arrays)}
+        now |= {"packages": package_versions(), "start": arrays_digest(dict(sorted(initial_arrays.items())))}
         now |= {"data": {"train": data_fingerprint(train), "val": data_fingerprint(val)}}
         now |= {name: value for name, value in (("memory", memory), ("labelled", labelled)) if value is not None}
         recorded = self.environment()
@@ -140,13 +138,7 @@ class RunFolder:
         (self.path / "conclusion.json").unlink(missing_ok=True)
 
     def write_outcome(self, reason: str, *, step: int, seconds: float) -> None:
-        """Write outcome.json.
-
-        Args:
-            reason: Why the run ended, as a sentence.
-            step: The last step.
-            seconds: Duration since the run began or was last resumed.
-        """
+        """Write outcome.json: why the run ended, as a sentence, its last step, and seconds since it began or was last resumed."""
         _write(self.path / "outcome.json", _json({"why": reason, "step": step, "seconds": round(seconds, 1)}))
 
     def outcome(self) -> dict[str, Any] | None:
@@ -209,12 +201,3 @@ def _json(content: Mapping[str, Any]) -> str:
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as file:
         file.write(text.encode())
-
-
-def _arrays_digest(arrays: Arrays) -> str:
-    """SHA-256 of names and values."""
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name}\0".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

@@ -14,12 +14,10 @@ from detector.network import Activation, Conv, Shortcut
 from detector.spec import Model, ModelSpec
 from training.run.trainer import StepResult
 
-WINDOW = 50
-"""Number of recent steps that a ratio is the median of."""
+WINDOW = 50  # Number of recent steps that a ratio is the median of.
 VANISHING, EXPLODING = 1e-7, 10.0
 """Gradient norm divided by weight norm, below which a layer does not learn and above which it diverges."""
-MAX_FLAT_SHARE = 0.5
-"""Share of a layer's channels above which a warning is given."""
+MAX_FLAT_SHARE = 0.5  # Share of a layer's channels above which a warning is given.
 MIN_FLAT_INCREASE = 0.1
 """Minimum increase of that share during training. A pretrained network has harmless dead channels from the start."""
 

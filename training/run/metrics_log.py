@@ -13,8 +13,7 @@ STEP_COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object
 VALIDATION_COLUMNS = ("val_loss", "ap50", "ap50_frequent", "ap50_weighted", "false_alarms", "false_alarms_50")
 """Columns of metrics.csv. The second group is filled in steps that a validation follows; metrics.jsonl has more values for these."""
 
-StepMetrics = dict[str, Any]
-"""The measurements of one step: a line of metrics.jsonl."""
+StepMetrics = dict[str, Any]  # The measurements of one step: a line of metrics.jsonl.
 
 
 class MetricsLog:

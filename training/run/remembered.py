@@ -20,10 +20,7 @@ IMAGES_PER_CALL = 16
 def detect_in_held_out(trainer: Trainer, model: Model, remembered: MemoryBatches) -> list[Detections]:
     """Return the detections, in network pixels, in each held-out image of the memory, in order.
 
-    Args:
-        trainer: Has a network with the layers of the model.
-        model: Its weights are used.
-        remembered: The memory of the run.
+    The trainer's network temporarily gets the weights of the model.
     """
     found: dict[int, Detections] = {}
     by_size: dict[int, list[int]] = {}

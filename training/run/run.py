@@ -62,13 +62,7 @@ class Run:
 
     @classmethod
     def new(
-        cls,
-        task: Task,
-        config: Config,
-        model: Model,
-        out: Path,
-        group: ProcessGroup = SINGLE_PROCESS,
-        memory: Memory | None = None,
+        cls, task: Task, config: Config, model: Model, out: Path, group: ProcessGroup = SINGLE_PROCESS, memory: Memory | None = None
     ) -> "Run":
         """Prepare a run in a new folder.
 
@@ -92,19 +86,11 @@ class Run:
 
     @classmethod
     def resume(
-        cls,
-        folder: RunFolder,
-        task: Task,
-        config: Config,
-        model: Model,
-        group: ProcessGroup = SINGLE_PROCESS,
-        memory: Memory | None = None,
+        cls, folder: RunFolder, task: Task, config: Config, model: Model, group: ProcessGroup = SINGLE_PROCESS, memory: Memory | None = None
     ) -> "Run":
         """Prepare a run, on the chief, to continue from its newest checkpoint.
 
-        Raises:
-            CheckpointError: No checkpoint can be read.
-            TrainingError: The data or the initial model have changed.
+        Raises CheckpointError if no checkpoint can be read, and TrainingError if the data or the initial model have changed.
         """
         run = cls(RunSetup.prepare(task, config, model, group, memory), folder)
         if folder.has_checkpoint:  # otherwise the run ended before its first step
@@ -116,9 +102,6 @@ class Run:
 
     def train(self, events: Events = SILENT) -> RunOutcome:
         """Train until the last epoch, until early stopping, or until Ctrl-C.
-
-        Args:
-            events: Receives progress: every step, and the features that are computed beforehand.
 
         Raises:
             TrainingError: The loss is NaN or infinite, or memory is exhausted. The last checkpoint remains.

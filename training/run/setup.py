@@ -48,14 +48,7 @@ class RunSetup:
 
     @classmethod
     def prepare(cls, task: Task, config: Config, model: Model, group: ProcessGroup, memory: Memory | None = None) -> "RunSetup":
-        """Seed the random generators, read the data and build the initial model.
-
-        Args:
-            task: Data set and image sets.
-            config: Options.
-            model: Model to start from.
-            group: All workers.
-            memory: The model's memory.
+        """Seed the random generators, read the data and build the initial model. `memory` is that of the model.
 
         Raises:
             DatasetError: The data set cannot be read, or has nothing to learn or to validate.
@@ -68,7 +61,8 @@ class RunSetup:
         train, val = _read_sets(task, config, group)
         labels = labels_to_learn(config, train)
         if task.replay:
-            _check_replay(config, model)
+            if config.network != "model" or not model.spec.is_detector:
+                raise ConfigError("--replay requires a detector as initial model, because the images are remembered as its features.")
             memory = with_replay(memory, model, Path(task.replay))
         kept = KeptClasses.decide(config, model, labels, memory)
         config = kept.resolve(config)
@@ -85,7 +79,8 @@ class RunSetup:
         features = FeatureCache.create(start.model, frozen, batches) if config.views else None
         remembered = None
         if kept.memory and config.memory_share:
-            _check_memory_options(config, group)
+            if config.dropout and group.count > 1:
+                raise ConfigError("dropout: several workers cannot combine dropout and a memory. Give --dropout 0 or --memory-share 0.")
             remembered = MemoryBatches(kept.memory, start.model, kept.new_labels, config, group.shard)
         return cls(task, config, group, start, frozen, batches, val, features, kept, remembered)
 
@@ -124,19 +119,9 @@ def _warn_of_unusable_boxes(task: Task, train: Sequence[Sample], val: Sequence[S
             logger.warning("%s", warning)
 
 
-def _check_replay(config: Config, model: Model) -> None:
-    if config.network != "model" or not model.spec.is_detector:
-        raise ConfigError("--replay requires a detector as initial model, because the images are remembered as its features.")
-
-
 def _check_new_layers_train(start: InitialModel, frozen: frozenset[str], config: Config) -> None:
     if untrained := [layer.name for layer in start.model.spec.network if layer.name in frozen & start.reinitialised]:
         raise ConfigError(f"freeze {config.freeze}: layer {untrained[0]} has new random weights and must be trained. Freeze fewer layers.")
-
-
-def _check_memory_options(config: Config, group: ProcessGroup) -> None:
-    if config.dropout and group.count > 1:
-        raise ConfigError("dropout: several workers cannot combine dropout and a memory. Give --dropout 0 or --memory-share 0.")
 
 
 def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence[str]) -> None:

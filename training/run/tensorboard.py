@@ -14,8 +14,7 @@ LOSS_TERMS = ("box", "object", "no_object", "class", "prior", "l2")
 _STEP_TAGS = {"loss": "loss/sum", "learning_rate": "learning_rate", "gradient": "gradient", "size": "input_size"} | {
     term: f"loss/{term}" for term in LOSS_TERMS
 }
-_VALIDATION_TAGS = {key: f"check/{key}" for key in VALIDATION_COLUMNS}
-"""Key in metrics.jsonl -> tag in TensorBoard."""
+_VALIDATION_TAGS = {key: f"check/{key}" for key in VALIDATION_COLUMNS}  # Key in metrics.jsonl -> tag in TensorBoard.
 
 
 class EventFiles:

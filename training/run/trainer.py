@@ -167,12 +167,9 @@ class Trainer:
         return tf.reshape(logits, (-1, *logits.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
 
     def _differentiate(self, networks: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
-        """The loss terms, the norms for a StepResult, and the gradients of all trained variables.
+        """Return the loss terms, the norms for a StepResult, and the gradients of all trained variables.
 
-        Args:
-            networks: The network for each part of the batch.
-            parts: Inputs and targets of the images, and of the remembered images if there are any.
-            number: Number of the step.
+        The batch has one part, inputs and targets of the images, or two with remembered images. Each part has its network.
         """
         batch = self.config.batch_size
         images = batch + (self.config.memory_batch_size if len(parts) > 1 else 0)
@@ -200,9 +197,9 @@ class Trainer:
         self._update_averages(number)
 
     def _update_averages(self, number: Any) -> None:
-        """Apply average += (1 - decay) * (weight - average). Variables that do not change keep their exact average.
+        """Apply average += (1 - decay) * (weight - average), with a lower decay in the first steps.
 
-        The decay is lower in the first steps.
+        Variables that do not change keep their exact average.
         """
         age = tf.cast(number, tf.float32)
         decay = tf.minimum(self.config.ema, (1 + age) / (10 + age))
@@ -223,21 +220,22 @@ class Trainer:
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Inside the context, the network's weights are their moving averages."""
-        weights = [(variable, variable.numpy()) for variable in self._averaged_variables]
-        for variable, _ in weights:
-            if self._averages:
+        with self._restored_weights():
+            for variable in self._averaged_variables if self._averages else ():
                 variable.assign(self._averages[variable.path])
-        try:
             yield
-        finally:
-            for variable, value in weights:
-                variable.assign(value)
 
     @contextmanager
     def weights_of(self, model: Model) -> Iterator[None]:
         """Inside the context, the network has the weights of a model with the same layers."""
+        with self._restored_weights():
+            assign_arrays(self.network, model)
+            yield
+
+    @contextmanager
+    def _restored_weights(self) -> Iterator[None]:
+        """At the end of the context, the network gets the weights that it had before."""
         weights = [(variable, variable.numpy()) for variable in self.network.variables]
-        assign_arrays(self.network, model)
         try:
             yield
         finally:
@@ -269,7 +267,7 @@ class Trainer:
 
 
 def _float32_layers(network: Network) -> list[str]:
-    """Keras layers that compute in float32 at every precision.
+    """Return the Keras layers that compute in float32 at every precision.
 
     These are the last layer, for exact logits, and the depthwise convolutions with their batch norms and activations: in bfloat16, oneDNN
     takes two to twelve times as long for them.

@@ -14,5 +14,4 @@ SAMPLE_IMAGE = Path(__file__).with_name("sample.jpg")
 EMBEDDED = {"everyday": EVERYDAY, "everyday-int8": EVERYDAY_INT8}
 """Model name -> file. `everyday` has two precisions; "everyday-int8" is another name for `everyday` in 8 bits."""
 
-EMBEDDED_INT8 = {EVERYDAY: EVERYDAY_INT8}
-"""File of a float32 model -> file of its 8-bit version."""
+EMBEDDED_INT8 = {EVERYDAY: EVERYDAY_INT8}  # File of a float32 model -> file of its 8-bit version.

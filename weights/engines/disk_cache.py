@@ -44,8 +44,7 @@ logger = logging.getLogger(__name__)
 
 METADATA = "metadata"
 HASH_BLOCK_BYTES = 2**23
-MAX_CACHE_BYTES = 2**30
-"""Size limit of the cache. YOLOv2 takes a fifth of it."""
+MAX_CACHE_BYTES = 2**30  # Size limit of the cache. YOLOv2 takes a fifth of it.
 _HINT = "BOXWRIGHT_HOME sets another folder, BOXWRIGHT_ENGINES=0 turns the engine cache off"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FILES = (GRAPH_FILE, KERNELS_FILE, "compiled.blob")

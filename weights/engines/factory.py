@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from weights.hub.partial_file import ProgressCallback
     from weights.hub.resolve import ModelSource
 
-MIN_CACHED_FILE_BYTES = 2**22
-"""The engine of a model file up to this size is built faster than it is looked up in the cache."""
+MIN_CACHED_FILE_BYTES = 2**22  # The engine of a model file up to this size is built faster than it is looked up in the cache.
 
 
 def build_engine(
@@ -33,18 +32,15 @@ def build_engine(
     threads: int | None = None,
     concurrent_sessions: bool = False,
 ) -> Engine:
-    """Build an engine that holds the model.
+    """Build an engine that holds the model; see `detector.engines.load_engine` for device and threads.
 
     Args:
         model: The model to run.
         name: The engine's name; "auto" is onnxruntime if it suits device and precision.
-        device: What computes; see `detector.engines.load_engine`.
+        device: The device that computes.
         precision: None is that of the model.
-        threads: Threads of one call; see `detector.engines.load_engine`.
+        threads: Threads of one call.
         concurrent_sessions: Prepare the engine for parallel single-threaded calls, if it can.
-
-    Returns:
-        The engine.
 
     Raises:
         SettingError: The name is unknown, or the engine does not support the precision or the device.
@@ -93,15 +89,9 @@ class Choice:
 
 
 def choose_engine(source: "ModelSource", options: EngineOptions, *, raced: bool = False) -> Choice:
-    """Decide engine and precision of a model.
+    """Decide engine and precision of a model from the user's options.
 
-    Args:
-        source: The file that the user named.
-        options: The user's options.
-        raced: Use the winner of an earlier race. Otherwise "auto" is the engine that starts fastest, if it suits the other options.
-
-    Returns:
-        The choice.
+    With `raced`, "auto" is the winner of an earlier race. Otherwise it is the engine that starts fastest, if it suits the other options.
 
     Raises:
         SettingError: No engine suits the options, or the model has no 8-bit version.
@@ -169,9 +159,6 @@ def prepare_engine(
         on_progress: Called during a download.
         concurrent_sessions: Prepare the engine for parallel single-threaded calls.
         raced: Use the winner of an earlier race of the engines, for a process that runs for long.
-
-    Returns:
-        The engine and the facts of its model.
 
     Raises:
         UnknownModel, FetchError, ModelError: As `weights.hub.resolve.resolve_model` raises them.

@@ -19,5 +19,4 @@ class EngineOptions:
     device: Device = "auto"
     precision: PrecisionChoice | None = None
     """ "auto" is the fastest one that loses at most half a point of AP. None is that of the model file."""
-    input_size: int | None = None
-    """Side of the network's input in pixels. None is that of the model file."""
+    input_size: int | None = None  # Side of the network's input in pixels. None is that of the model file.

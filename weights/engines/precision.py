@@ -1,7 +1,7 @@
 """The precisions of a model, and the average precision (AP) that its files record for each.
 
-A float32 model may have an 8-bit version. That of an included model is included too. That of FILE.safetensors is FILE-int8.safetensors
-in the same folder, made from it by `boxwright quantize`.
+A float32 model may have an 8-bit version. For a model of the package, it is in the package too. For FILE.safetensors, it is
+FILE-int8.safetensors in the same folder, which `boxwright quantize` writes.
 """
 
 import re
@@ -18,10 +18,8 @@ from weights.engines.options import PrecisionChoice
 from weights.formats.safetensors import ModelHeader, arrays_checksum, load_memory, load_model, read_header, save_model
 from weights.hub.resolve import ModelSource
 
-MAX_AP_LOSS = 0.005
-"""Largest loss of AP50 against float32 that "auto" accepts."""
-INT8_SUFFIX = "-int8"
-"""Ends the name of the 8-bit version of a model file, before the suffix."""
+MAX_AP_LOSS = 0.005  # Largest loss of AP50 against float32 that "auto" accepts.
+INT8_SUFFIX = "-int8"  # Ends the name of the 8-bit version of a model file, before the suffix.
 QUANTIZED_FROM_ARRAYS = "quantized_from_arrays"
 """Provenance key of an 8-bit model: the checksum of the arrays that it was made from."""
 
@@ -66,12 +64,9 @@ class Versions:
     def allowed(self, choice: PrecisionChoice | None) -> tuple[Precision, ...]:
         """Return the precisions that a choice permits, the one that is probably the fastest first.
 
-        "auto" permits int8 on a processor with VNNI, because int8 is slower than float32 on others, and bfloat16 on a processor that
-        has it. Both require a recorded AP, except that the file of an 8-bit model always permits int8. If it permits neither of them, it
-        permits float32.
-
-        Raises:
-            SettingError: The choice is int8, and the model has no 8-bit version.
+        "auto" permits int8 on a processor with VNNI, because int8 is slower than float32 on others, and bfloat16 on a processor that has
+        it. Both require a recorded AP, except that the file of an 8-bit model always permits int8. If it permits neither of them, it
+        permits float32. Raises SettingError if the choice is int8, and the model has no 8-bit version.
         """
         if choice is None:
             return (self.stored,)
@@ -116,13 +111,9 @@ def recorded_ap50(provenance: Mapping[str, str], precision: Precision, *, freque
 
 
 def ap_record(precision: Precision, ap50: float, ap50_frequent: float, images: str) -> dict[str, str]:
-    """Return the provenance that `recorded_ap50` reads.
+    """Return the provenance that `recorded_ap50` reads: mean AP50 over all classes, and over the classes with at least 19 boxes.
 
-    Args:
-        precision: The precision that was measured.
-        ap50: Mean AP50 over all classes.
-        ap50_frequent: Mean AP50 over the classes with at least 19 boxes.
-        images: What it was measured on, such as "301 images (animals, val)". Only records of equal images are compared.
+    `images` states what it was measured on, such as "301 images (animals, val)". Only records of equal images are compared.
     """
     return {_AP_KEYS[precision][0]: f"{ap50:.4f} on {images}", _FREQUENT_KEY.format(precision): f"{ap50_frequent:.4f} on {images}"}
 

@@ -28,11 +28,9 @@ from weights.engines.options import EngineKind
 
 logger = logging.getLogger(__name__)
 
-RACE_SECONDS = 1.0
-"""Total time of all calls of a race."""
+RACE_SECONDS = 1.0  # Total time of all calls of a race.
 MIN_ROUNDS, MAX_ROUNDS = 5, 100
-TIMEOUT_SECONDS = 120.0
-"""A process that takes longer to load or to compute is stopped."""
+TIMEOUT_SECONDS = 120.0  # A process that takes longer to load or to compute is stopped.
 WINNER_SUFFIX = ".winner"
 
 
@@ -73,15 +71,9 @@ class JobFailed(Exception):
 
 
 def race(jobs: Sequence[Job], *, seconds: float = RACE_SECONDS, throughput_seconds: float = 0.0) -> list[JobResult]:
-    """Run jobs in interleaved rounds.
+    """Run jobs in interleaved rounds for `seconds` of calls together, at least MIN_ROUNDS calls each. Return a result for each job.
 
-    Args:
-        jobs: What to compare.
-        seconds: Time of all calls together. Every job makes at least MIN_ROUNDS calls.
-        throughput_seconds: Time of each job's parallel calls; 0 omits them.
-
-    Returns:
-        A result for each job, in their order.
+    Each job also makes parallel calls for `throughput_seconds`; 0 omits them.
     """
     results: dict[Job, JobResult] = {}
     with ExitStack() as stack:
@@ -109,11 +101,7 @@ def race(jobs: Sequence[Job], *, seconds: float = RACE_SECONDS, throughput_secon
 
 
 def race_and_store(choices: Sequence[Choice]) -> Choice | None:
-    """Race the choices and store the winner, unless it is stored already.
-
-    Returns:
-        The winner, or None if no engine ran or the winner cannot be stored.
-    """
+    """Race the choices and store the winner, unless it is stored already. Return None if no engine ran or the winner cannot be stored."""
     if (known := read_winner(choices)) is not None:
         return known
     path = _winner_path(choices)

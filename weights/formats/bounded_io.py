@@ -9,8 +9,7 @@ from typing import BinaryIO
 
 from detector.errors import ModelFileError
 
-MAX_INTEGER = 2**31 - 1
-"""Darknet stores integers in 32 bits; nothing in a network needs more."""
+MAX_INTEGER = 2**31 - 1  # Darknet stores integers in 32 bits; nothing in a network needs more.
 MAX_LAYERS = 1000
 
 
@@ -18,8 +17,7 @@ MAX_LAYERS = 1000
 def open_regular_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Open a file for reading, and yield it with its size in bytes.
 
-    Raises:
-        ModelFileError: The file cannot be read, or is not a regular file. A pipe, for example, has no size and may never end.
+    Raises ModelFileError if it cannot be read or is not a regular file: a pipe, for example, has no size and may never end.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

@@ -24,8 +24,7 @@ Batch = NDArray[np.float32]
 
 INT8_FORMATS = ("onnx", "safetensors")
 """Formats that keep the 8 bits of a quantized model. The others get its rounded kernels and compute in float32."""
-MAX_RELATIVE_DIFFERENCE = 1e-3
-"""Largest accepted difference between the raw outputs, relative to the largest absolute output."""
+MAX_RELATIVE_DIFFERENCE = 1e-3  # Largest accepted difference between the raw outputs, relative to the largest absolute output.
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class ExportResult:
 
 
 def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixels, force: bool = False) -> ExportResult:
-    """Export a model and compare the raw outputs on one image. After an error, no file has been created or replaced.
+    """Export a model and compare the raw outputs on one image. Return the paths and the difference. After an error, no file has changed.
 
     Args:
         model: The model.
@@ -56,9 +55,6 @@ def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixe
             it. For savedmodel it is a folder.
         pixels: The image to compare on, as network input, (S, S, 3), 0..255.
         force: Replace existing files.
-
-    Returns:
-        The paths and the difference of the outputs.
 
     Raises:
         ExportError: The path is unsuitable, a file cannot be written, or the outputs differ by more than MAX_RELATIVE_DIFFERENCE.

@@ -17,13 +17,11 @@ import numpy as np
 from detector.errors import ModelFileError
 from weights.formats.spec_json import parse_strict_json
 
-MemoryEntries = Mapping[str, bytes]
-"""The three entries by name, without the prefix "memory/"."""
+MemoryEntries = Mapping[str, bytes]  # The three entries by name, without the prefix "memory/".
 
 ENTRY_NAMES = ("index", "bases", "features")
 PREFIX = "memory/"
-MAX_MEMORY_BYTES = 2**28
-"""Limit for all entries together: forty times the memory that ships with `everyday`."""
+MAX_MEMORY_BYTES = 2**28  # Limit for all entries together: forty times the memory that ships with `everyday`.
 
 
 def memory_checksum(entries: MemoryEntries) -> str:
@@ -48,13 +46,9 @@ def is_memory_entry(name: str) -> bool:
 
 
 def check_memory_entries(found: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
-    """Check the types and sizes of the memory's entries before one of them is read.
+    """Check types and sizes of the memory's entries, by name, before one of them is read.
 
-    Args:
-        found: Type and shape of each entry of the file, by name.
-
-    Raises:
-        ModelFileError: An entry is missing, has another type, or is too large.
+    Raises ModelFileError if an entry is missing, has another type, or is too large.
     """
     size = 0
     for name in (f"{PREFIX}{each}" for each in ENTRY_NAMES):

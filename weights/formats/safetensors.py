@@ -41,7 +41,7 @@ from weights.formats.memory_entries import (
     read_memory_entries,
 )
 from weights.formats.other_formats import describe_other_format
-from weights.formats.safetensors_header import TYPE_CODES, header_bytes
+from weights.formats.safetensors_header import TYPE_CODES, arrays_digest, header_bytes
 from weights.formats.spec_json import parse_strict_json, quantization_from_json, quantization_to_json, spec_from_json, spec_to_json
 
 DType = Literal["float32", "float16", "int8"]
@@ -93,7 +93,7 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None, memory: 
     checksum = memory_checksum(memory) if memory else None
     header = ModelHeader(model.spec, dict(model.provenance), model.name, dtype, model.quantization, checksum)
     arrays = _stored_arrays(model, header)
-    metadata = _metadata(header, _digest(arrays))
+    metadata = _metadata(header, arrays_digest(arrays))
     arrays |= memory_arrays(memory) if memory else {}
     if _parse(metadata) != header:
         raise ModelFileError(f"{path}: the spec or the provenance of {model.name!r} contains a value that JSON does not preserve.")
@@ -105,21 +105,13 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None, memory: 
 
 
 def load_model(path: Path, *, display_path: Path | None = None) -> Model:
-    """Load and verify a model file, except for its memory, which is not read.
+    """Load and verify a model file, except for its memory, which is not read. Error messages name `display_path` if `path` is a copy.
 
-    Args:
-        path: A file written by `save_model`.
-        display_path: The path for error messages, if `path` is a temporary copy.
-
-    Returns:
-        The model.
-
-    Raises:
-        ModelFileError: The file is damaged or in another format. The message explains what to do.
+    Raises ModelFileError if the file is damaged or in another format. The message explains what to do.
     """
     with _opened(path, display_path or path) as (header, digest, file):
         stored = {name: file.get_tensor(name) for name in _layout(header)}
-        if _digest(stored) != digest:
+        if arrays_digest(stored) != digest:
             raise ModelFileError(f"damaged: the arrays do not match their checksum. {_TRY_AGAIN}")
         arrays = {name: _to_float32(name, stored) for name in array_shapes(header.spec.network)}
         return Model(header.name, header.spec, arrays, header.provenance, header.quantization)
@@ -134,8 +126,7 @@ def read_header(path: Path, *, display_path: Path | None = None) -> ModelHeader:
 def load_memory(path: Path) -> dict[str, bytes] | None:
     """Read and verify the entries of a model file's memory. None: the file has no memory.
 
-    Raises:
-        ModelFileError: The file is damaged or in another format.
+    Raises ModelFileError if the file is damaged or in another format.
     """
     with _opened(path, path) as (header, _, file):
         return read_memory_entries(file, header.memory) if header.memory else None
@@ -286,14 +277,6 @@ def _to_float32(name: str, stored: Mapping[str, NDArray[Any]]) -> NDArray[np.flo
     step = stored.get(_step_name(name)) if name.endswith("/kernel") else None
     array: NDArray[np.float32] = stored[name].astype(np.float32, copy=False)
     return array if step is None else array * step
-
-
-def _digest(arrays: Mapping[str, NDArray[np.generic]]) -> str:
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(name.encode() + b"\0")
-        digest.update(array.data)
-    return digest.hexdigest()
 
 
 _DAMAGED = "damaged, truncated, or not a .safetensors file"

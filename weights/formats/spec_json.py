@@ -38,12 +38,7 @@ def spec_to_json(spec: ModelSpec) -> str:
 
 
 def spec_from_json(text: str) -> ModelSpec:
-    """Parse the output of `spec_to_json`.
-
-    Raises:
-        ModelFileError: The text is something else. The message names the field.
-        NetworkError: The layers do not fit together.
-    """
+    """Parse the output of `spec_to_json`. Raises ModelFileError, which names the field, and NetworkError if the layers do not fit."""
     return ModelSpec(**_fields(parse_strict_json(text, "spec"), _SPEC, "spec"))
 
 
@@ -54,12 +49,7 @@ def quantization_to_json(quantization: Quantization) -> str:
 
 
 def quantization_from_json(text: str) -> Quantization:
-    """Parse the output of `quantization_to_json`.
-
-    Raises:
-        ModelFileError: The text is something else. The message names the field.
-        ModelError: A range is invalid.
-    """
+    """Parse the output of `quantization_to_json`. Raises ModelFileError, which names the field, or ModelError if a range is invalid."""
     return Quantization(**_fields(parse_strict_json(text, "quantization"), _QUANTIZATION, "quantization"))
 
 

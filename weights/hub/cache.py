@@ -47,8 +47,7 @@ def move_into_cache(entry: Entry, temporary: Path, sha256: str) -> Path:
 def check_file(entry: Entry, path: Path) -> str:
     """Compare a file's size and hashes with the entry's, and return its sha256 in hex.
 
-    Raises:
-        ModelFileError: It is a different file. The message does not name the file, because the caller knows where it came from.
+    Raises ModelFileError if it is a different file. The message does not name the file, because the caller knows where it came from.
     """
     with path.open("rb") as file:
         if looks_like_html(file.read(512)):

@@ -21,8 +21,7 @@ from weights.formats.darknet.cfg import DARKNET_EPSILON
 WeightsFormat = Literal["darknet", "tensornets"]
 Architecture = Literal["yolov2", "tiny-yolov2", "darknet19"]
 
-MAX_UNKNOWN_BYTES = 1 << 30
-"""Limit for a file of unknown size: five times the largest file of known size."""
+MAX_UNKNOWN_BYTES = 1 << 30  # Limit for a file of unknown size: five times the largest file of known size.
 
 
 @dataclass(frozen=True)

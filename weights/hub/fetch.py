@@ -28,9 +28,6 @@ def pull(name: str, *, source: Path | None = None, on_progress: ProgressCallback
         source: A local file to copy instead of downloading. Its size and hashes must also match the entry.
         on_progress: Called with the number of bytes so far and the total.
 
-    Returns:
-        The path in the cache. After an error, that path is unchanged.
-
     Raises:
         UnknownModel: The catalogue has no such model.
         SettingError: BOXWRIGHT_MIRROR is not an address.

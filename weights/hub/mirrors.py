@@ -19,11 +19,7 @@ def is_offline() -> bool:
 
 
 def mirror_addresses() -> tuple[str, ...]:
-    """Return the base addresses in BOXWRIGHT_MIRROR.
-
-    Raises:
-        SettingError: An address is not an http(s) address. The message contains no password.
-    """
+    """Return the base addresses in BOXWRIGHT_MIRROR. Raises SettingError, without passwords, if one is not an http(s) address."""
     bases = tuple(os.environ.get("BOXWRIGHT_MIRROR", "").split())
     for base in bases:
         if not _is_valid_base(base):

@@ -16,8 +16,7 @@ from weights.hub.mirrors import redact_password
 
 ProgressCallback = Callable[[int, int | None], None]
 """Called with the number of bytes so far and the total, which is None if unknown."""
-CHUNK_BYTES = 1 << 16
-"""Bytes per read and write. A broken download loses at most one chunk."""
+CHUNK_BYTES = 1 << 16  # Bytes per read and write. A broken download loses at most one chunk.
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FREE_SPACE_HINT = "Free some space, or set BOXWRIGHT_HOME to a folder on a larger disk."

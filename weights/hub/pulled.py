@@ -20,17 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
-    """Load the model from a catalogue file.
+    """Load the model from a catalogue file that `fetch.pull` returned. Its `sha256` is that of `pulled_sha256`; None hashes the file here.
 
     The provenance contains what the file format records, the entry's name, its licence and the file's sha256.
-
-    Args:
-        entry: The catalogue entry of the file.
-        path: The path that `fetch.pull` returned.
-        sha256: The result of `pulled_sha256`, if the caller has it. Otherwise the file is hashed here.
-
-    Returns:
-        The model.
 
     Raises:
         ModelFileError: The file does not contain the entry's network, or its hash is not the published or recorded one.
@@ -58,10 +50,7 @@ def check_pulled(entry: Entry, path: Path) -> str:
     """Check that a file has the content that the entry describes, and return its sha256.
 
     If no hash is published or recorded, the content is checked too. Otherwise the hash of a wrong first file would be recorded, and the
-    right file would be rejected from then on.
-
-    Raises:
-        ModelFileError: It is a different file. The message does not name the file.
+    right file would be rejected from then on. Raises ModelFileError, which does not name the file, if it is a different file.
     """
     sha256 = cache.check_file(entry, path)
     if not entry.hashes and cache.recorded_sha256(entry) is None:
@@ -87,11 +76,8 @@ class VerifiedFile:
 def verify_pulled(entry: Entry) -> VerifiedFile:
     """Read the entry's file in the cache again, and compare it with its published hashes and its recorded hash.
 
-    If there is no hash yet, the current one is recorded, provided that the cache can be written.
-
-    Raises:
-        FetchError: The file is not in the cache.
-        ModelFileError: The file has the wrong content.
+    If there is no hash yet, the current one is recorded, provided that the cache can be written. Raises FetchError if the file is not in
+    the cache, and ModelFileError if the file has the wrong content.
     """
     path = cache.cached_path(entry)
     if not path.exists():
@@ -113,17 +99,9 @@ def verify_pulled(entry: Entry) -> VerifiedFile:
 
 
 def remove_pulled(entry: Entry, *, forget: bool = False) -> bool:
-    """Delete the entry's file from the cache, together with unfinished downloads and copies.
+    """Delete the entry's file from the cache, with unfinished downloads and copies. Return True if there was a file.
 
-    Args:
-        entry: The catalogue entry.
-        forget: Delete the recorded hash too, so that a different file is accepted next time.
-
-    Returns:
-        True if there was a file.
-
-    Raises:
-        DiskError: The file cannot be deleted.
+    `forget` deletes the recorded hash too, so that a different file is accepted next time. Raises DiskError if the file cannot be deleted.
     """
     path = cache.cached_path(entry)
     if not path.parent.exists():

@@ -16,8 +16,7 @@ from weights.hub.pulled import load_pulled, pulled_sha256
 
 DEFAULT_MODEL = "everyday"
 MODEL_SUFFIX = ".safetensors"
-BEST_MODEL = "best.safetensors"
-"""The model in a run folder of `boxwright finetune`."""
+BEST_MODEL = "best.safetensors"  # The model in a run folder of `boxwright finetune`.
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,7 @@ class ModelSource:
         return content_checksum(self.path) if self.entry is None else f"{self.entry.name} {pulled_sha256(self.entry, self.path)}"
 
     def load(self, content_key: str | None = None) -> Model:
-        """Load and check the model.
-
-        Args:
-            content_key: The result of `content_key`, if the caller has it. It saves hashing a catalogue file again.
-
-        Returns:
-            The model.
-
-        Raises:
-            ModelError: The file is damaged or not a model.
-        """
+        """Load and check the model. A known `content_key` saves hashing a catalogue file again. Raises ModelError."""
         if self.entry is None:
             model = load_model(self.path)
             return model if self.name is None else replace(model, name=self.name)
@@ -61,14 +50,9 @@ def is_known_model(name_or_file: str) -> bool:
 
 
 def find_model(name_or_file: str | None, *, on_progress: ProgressCallback | None = None) -> ModelSource:
-    """Find the file of a model. A catalogue model that is not in the cache is pulled first.
+    """Find the file of a model by its name or path. None means the default model, which ships with the package.
 
-    Args:
-        name_or_file: A name or a path. None means the default model, which ships with the package.
-        on_progress: Called during a download; see `fetch.pull`.
-
-    Returns:
-        The file.
+    A catalogue model that is not in the cache is pulled first; `on_progress` is as in `fetch.pull`.
 
     Raises:
         UnknownModel: There is no such name or file.

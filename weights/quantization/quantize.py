@@ -18,8 +18,7 @@ from weights.quantization.calibration import calibrate
 MIN_SNR_DB = 25.0
 """Smallest accepted ratio of the logits' power to the power of their quantization error, in dB. `everyday` has 28 dB with all layers
 in 8 bits, and loses 0.1 AP points."""
-COMPARED_IMAGES = 16
-"""Number of calibration images on which the outputs are compared."""
+COMPARED_IMAGES = 16  # Number of calibration images on which the outputs are compared.
 _TOO_INACCURATE = (
     "{}: none of its {} convolutions can be computed in 8 bits. Even {!r}, the least sensitive, alone gives a signal-to-noise ratio of "
     "{:.1f} dB in the logits; {:g} dB are required. Use the model in float32, or calibrate on images that are typical of its use."
@@ -47,9 +46,6 @@ def quantize_model(
         images: Calibration images as network inputs, (S, S, 3) float32, 0..255.
         min_snr_db: Required signal-to-noise ratio of the logits.
         on_image: Called after each calibration image.
-
-    Returns:
-        The quantized model.
 
     Raises:
         SettingError: There are no images.
@@ -80,13 +76,8 @@ def quantize_model(
 def round_kernels(model: Model, means: Mapping[str, Array] | None = None) -> Model:
     """Round the kernels of quantized layers to the values that the model file stores.
 
-    Args:
-        model: A model with a quantization.
-        means: Mean input of each convolution, (channels,). With it, the mean shift that rounding causes is subtracted from the batch
-            norm's mean or the bias (Nagel et al., arXiv 1906.04721, section 4.2). Depthwise kernels with their nine numbers shift most.
-
-    Returns:
-        The model with rounded kernels.
+    means: Mean input of each convolution, (channels,). With it, the mean shift that rounding causes is subtracted from the batch norm's
+    mean or the bias (Nagel et al., arXiv 1906.04721, section 4.2). Depthwise kernels with their nine numbers shift most.
     """
     arrays = dict(model.arrays)
     for layer in model.spec.network:

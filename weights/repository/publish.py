@@ -43,16 +43,9 @@ def list_versions(folder: Path, name: str) -> list[StoredVersion]:
 
 
 def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | None = None) -> StoredVersion:
-    """Store a copy of a model as the newest version of `name`, after loading and running the copy.
+    """Store a copy of a model, or of a model file, as the newest version of `name`, after loading and running the copy.
 
-    Args:
-        folder: The folder of models.
-        name: The name to serve it under.
-        source: A model file, or a model in memory.
-        keep: Maximum number of served versions, and also of versions set aside. Older versions are deleted.
-
-    Returns:
-        The new version.
+    `keep` is the maximum number of served versions, and also of versions set aside. Older versions are deleted.
 
     Raises:
         RepositoryError: The name is invalid, or belongs to a file without versions.
@@ -82,8 +75,7 @@ def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | No
 def promote_version(folder: Path, name: str, number: int) -> StoredVersion:
     """Serve version `number`. Newer versions are set aside, and the version itself is restored if it was set aside.
 
-    Raises:
-        RepositoryError: There is no such version.
+    Raises RepositoryError if there is no such version.
     """
     with _locked(folder):
         versions = list_versions(folder, name)
@@ -104,14 +96,7 @@ def rollback_version(folder: Path, name: str) -> StoredVersion:
 
 
 def remove_version(folder: Path, name: str, number: int | None = None) -> list[StoredVersion]:
-    """Delete one version, or the whole model if `number` is None.
-
-    Returns:
-        The deleted versions.
-
-    Raises:
-        RepositoryError: There is no such model or version.
-    """
+    """Delete one version, or the whole model if `number` is None, and return the deleted versions. Raises RepositoryError."""
     with _locked(folder):
         versions = list_versions(folder, name)
         chosen = [version for version in versions if number in (None, version.number)]

@@ -4,11 +4,9 @@ import struct
 from typing import Literal
 
 ByteOrder = Literal["little", "big"]
-DirectoryEntry = tuple[int, int, int, bytes]
-"""Tag, type, count, and the value or its offset."""
+DirectoryEntry = tuple[int, int, int, bytes]  # Tag, type, count, and the value or its offset.
 
-TYPE_SIZES = {1: 1, 3: 2, 4: 4, 7: 1}
-"""Bytes of a value, by type: byte, short, long, undefined."""
+TYPE_SIZES = {1: 1, 3: 2, 4: 4, 7: 1}  # Bytes of a value, by type: byte, short, long, undefined.
 STRUCT_ORDER: dict[ByteOrder, str] = {"little": "<", "big": ">"}
 ORIENTATION_TAG = 0x0112
 

@@ -5,19 +5,16 @@ from math import ceil
 from typing import Literal
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF or MPO"
-MAX_CHUNKS = 100_000
-"""Segments, chunks, extensions or strips of one file. Real images have at most a few thousand."""
+MAX_CHUNKS = 100_000  # Segments, chunks, extensions or strips of one file. Real images have at most a few thousand.
 
-SWAPPED_SIDES = frozenset((5, 6, 7, 8))
-"""EXIF orientations that swap width and height."""
+SWAPPED_SIDES = frozenset((5, 6, 7, 8))  # EXIF orientations that swap width and height.
 
 ImageFormat = Literal["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF"]
 
 PEAK_BYTES_PER_PIXEL: dict[ImageFormat, int] = {"JPEG": 12, "PNG": 13, "WebP": 21, "GIF": 13, "BMP": 10, "TIFF": 16}
 """Peak memory of decoding to an upright RGB image, per decoded pixel, measured with transparency and rotation."""
 
-JPEG_SCALES = (8, 4, 2, 1)
-"""Divisors of the size at which libjpeg decodes, as Pillow's `draft` uses it."""
+JPEG_SCALES = (8, 4, 2, 1)  # Divisors of the size at which libjpeg decodes, as Pillow's `draft` uses it.
 
 
 @dataclass(frozen=True)

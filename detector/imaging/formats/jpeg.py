@@ -8,8 +8,7 @@ from detector.errors import DamagedImage, NotAnImage
 from detector.imaging.formats.exif import read_orientation
 from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
 
-MAX_SCANS = 64
-"""Maximum number of scans of a progressive JPEG. Each scan is a pass over all pixels. Encoders write about 10."""
+MAX_SCANS = 64  # Maximum number of scans of a progressive JPEG. Each scan is a pass over all pixels. Encoders write about 10.
 
 MAX_STRIP_SEGMENTS = 16
 """Segments before the pixels of one strip of a TIFF. Encoders write at most 10, and a file may have 100,000 strips."""

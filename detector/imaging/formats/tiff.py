@@ -18,12 +18,10 @@ from detector.imaging.formats.exif import (
 from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
 from detector.imaging.formats.jpeg import check_embedded_jpeg
 
-MAX_TILE = 2048
-"""Maximum side of a tile in pixels, unless the image is larger."""
+MAX_TILE = 2048  # Maximum side of a tile in pixels, unless the image is larger.
 MAX_SEGMENT_BYTES = 2**28
 """Maximum decoded bytes of one strip or tile, which the decoder holds in memory in addition to the image."""
-MAX_TILE_AREA_FACTOR = 4
-"""Maximum area of all tiles, as a multiple of the image's area (plus one tile of MAX_TILE)."""
+MAX_TILE_AREA_FACTOR = 4  # Maximum area of all tiles, as a multiple of the image's area (plus one tile of MAX_TILE).
 
 WIDTH, HEIGHT, BITS, COMPRESSION, ROWS_PER_STRIP, SAMPLES, PLANAR = 256, 257, 258, 259, 278, 277, 284
 TILE_WIDTH, TILE_HEIGHT = 322, 323

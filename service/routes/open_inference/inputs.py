@@ -18,25 +18,18 @@ from service.request.images import MAX_REQUEST_IMAGES
 from service.request.json_body import parse_json
 from service.routes.open_inference.schemas import FILES_INPUT, PIXELS_INPUT, InferInput, InferRequest
 
-MAX_RANK = 4
-"""Dimensions of the largest tensor, `pixels`."""
+MAX_RANK = 4  # Dimensions of the largest tensor, `pixels`.
 EXPECTED_INPUT = f"{FILES_INPUT!r} BYTES [N] or {PIXELS_INPUT!r} UINT8 [N, H, W, 3]"
 
 
 def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXELS) -> tuple[InferRequest, Sequence[bytes | ImageArray]]:
-    """Parse the body of an inference request.
+    """Parse the body of an inference request: JSON, then binary tensors. Return the request, and image files or arrays (H, W, 3).
 
-    Args:
-        body: JSON, then binary tensors.
-        json_length: Value of the header Inference-Header-Content-Length, the length of the JSON. 0: the body is one image file.
-        max_pixels: Pixel limit of one image in a `pixels` tensor.
-
-    Returns:
-        The request, and its images: the content of files, or arrays (H, W, 3).
+    `json_length` is the header Inference-Header-Content-Length. 0: the body is one image file.
 
     Raises:
         BadJson: The JSON or a tensor is not valid.
-        ImageTooLarge: The images of a `pixels` tensor are too large.
+        ImageTooLarge: The images of a `pixels` tensor have more than `max_pixels` pixels each.
     """
     length = _parse_json_length(json_length, len(body))
     if length == 0 and body:

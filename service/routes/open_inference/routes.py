@@ -32,8 +32,7 @@ from service.schemas.error_formats import OPEN_INFERENCE, Responses
 
 TAGS = ["open inference protocol"]
 router = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)
-health_router = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)
-"""The endpoints that need no API key."""
+health_router = APIRouter(tags=list(TAGS), prefix=OPEN_INFERENCE.prefix)  # The endpoints that need no API key.
 
 _MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
 _UNKNOWN_MODEL = OPEN_INFERENCE.documented(UnknownModel)

@@ -42,11 +42,7 @@ def _responses(example: dict[str, Any]) -> Responses:
 
 
 _STATUS_RESPONSES = _responses(
-    {
-        "model_version_status": [
-            {"version": FIRST_VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}},
-        ]
-    }
+    {"model_version_status": [{"version": FIRST_VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]}
 )
 _METADATA_RESPONSES = _responses(_metadata("everyday", FIRST_VERSION))
 _REQUEST_BODY: dict[str, Any] = {

@@ -90,7 +90,7 @@ def test_the_model_decides_the_precision_unless_one_is_named(tiny_model):
 @needs_bfloat16
 def test_bfloat16_needs_openvino(tiny_model):
     assert load_engine(tiny_model, precision="bfloat16").name == "openvino"
-    with pytest.raises(SettingError, match="the engine onnxruntime does not compute in bfloat16; openvino would"):
+    with pytest.raises(SettingError, match="the engine onnxruntime does not compute in bfloat16; use openvino"):
         load_engine(tiny_model, "onnxruntime", precision="bfloat16")
 
 
@@ -105,7 +105,7 @@ def test_a_missing_device_of_onnxruntime_is_an_error(tiny_model, device):
 def test_a_missing_device_of_openvino_is_an_error(tiny_model):
     with pytest.raises(SettingError, match="OpenVINO finds only CPU on this machine"):
         load_engine(tiny_model, "openvino", device="npu")
-    with pytest.raises(SettingError, match="the engine openvino does not support the device 'cuda'; onnxruntime would"):
+    with pytest.raises(SettingError, match="the engine openvino does not support the device 'cuda'; use onnxruntime"):
         load_engine(tiny_model, "openvino", device="cuda")
 
 

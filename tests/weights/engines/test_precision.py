@@ -144,7 +144,7 @@ def test_a_short_command_starts_the_engine_that_starts_fastest(files, processor,
     assert (choose_engine(source, options).engine, choose_engine(source, options).precision) == ("onnxruntime", "int8")
     assert choose_engine(source, EngineOptions(precision="bfloat16")).engine == "openvino"
     assert choose_engine(source, EngineOptions("tensorflow", precision="auto")).precision == "float32"
-    with pytest.raises(SettingError, match="the engine tensorflow does not compute in int8; onnxruntime and openvino would"):
+    with pytest.raises(SettingError, match="the engine tensorflow does not compute in int8; use onnxruntime or openvino"):
         choose_engine(source, EngineOptions("tensorflow", precision="int8"))
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
-from detector.errors import ImageError
 from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.exif_orientation import ExifFrame, Size
+from training.data.exif_orientation import Size
 from training.data.voc_layout import check_name
 from training.data.voc_writer import add_to_dataset, annotation_xml
 from training.errors import DatasetError
@@ -81,14 +80,3 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
     name = str(relative).removesuffix(relative.suffix if relative.suffix.lower() in IMAGE_SUFFIXES else "")
     check_name(folder, name)
     return name
-
-
-def frame_of(image: Path) -> ExifFrame:
-    """Read size and orientation of an image. Raises DatasetError if it is not an image, OSError."""
-    data = image.read_bytes()
-    if not data:
-        raise DatasetError(f"{image}: the image file is empty.")
-    try:
-        return ExifFrame.of(data)
-    except ImageError as error:
-        raise DatasetError(f"{image}: {error}") from error

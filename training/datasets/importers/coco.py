@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from detector.messages import count_of
-from training.data.exif_orientation import Size
+from training.data.exif_orientation import ExifFrame, Size
 from training.data.set_names import set_of_name
 from training.data.voc_layout import file_inside
-from training.datasets.importers.base import ImportedDataset, ImportedImage, frame_of, name_of
+from training.datasets.importers.base import ImportedDataset, ImportedImage, name_of
 from training.errors import DatasetError
 
 _Id = int | str
@@ -102,16 +102,13 @@ class _CocoFile(_Part):
 
 
 def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -> ImportedDataset:
-    """Read a COCO file.
+    """Read a COCO file. The result has the images in the order of the file, and notes about what was skipped.
 
     Args:
         annotations: The JSON file.
         image_folder: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
             JSON file's folder, the `images` folder in it, and the same two one level up.
         image_set: The set of all images.
-
-    Returns:
-        The images in the order of the file, and notes about what was skipped.
 
     Raises:
         DatasetError: The file is not a COCO file of boxes, has broken references, or none of its images exists.
@@ -201,7 +198,7 @@ def _read_image(
     if found is None:
         return None
     folder, relative, path = found
-    size = image.size or frame_of(path).upright
+    size = image.size or ExifFrame.read(path).upright
     boxed = [each for each in objects if each.corners is not None]
     corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
     crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)

@@ -5,22 +5,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from detector.messages import count_of
+from training.data.exif_orientation import ExifFrame
 from training.data.set_names import set_of_path
-from training.datasets.importers.base import ImportedDataset, ImportedImage, frame_of, name_of
+from training.datasets.importers.base import ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.yolo_labels import LabelProblems, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloConfig, YoloFolder, resolve_sets
 from training.errors import DatasetError
 
 
 def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
-    """Read a YOLO data set.
+    """Read a YOLO data set: a folder with images, label files and data.yaml or a file of class names.
 
-    Args:
-        folder: The folder with images, label files and data.yaml or a file of class names.
-        image_set: The set of images that neither data.yaml, nor lists, nor folder names assign to one.
-
-    Returns:
-        The images in path order, and notes about what was skipped or changed. An image without a label file has no objects.
+    `image_set` is the set of images that neither data.yaml, nor lists, nor folder names assign to one. The result has the images in path
+    order, and notes about what was skipped or changed. An image without a label file has no objects.
 
     Raises:
         DatasetError: A file is unreadable, a named image set cannot be found, lines of label files are invalid, or no label file
@@ -57,7 +54,7 @@ def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
 def _read_image(
     files: YoloFolder, config: YoloConfig, path: PurePosixPath, image_sets: tuple[str, ...], problems: LabelProblems
 ) -> ImportedImage:
-    frame = frame_of(files.folder / path)
+    frame = ExifFrame.read(files.folder / path)
     label_file = files.label_files.get(path)
     boxes, names = read_label_file(files.folder / label_file, config.classes, problems) if label_file else (np.zeros((0, 4)), [])
     pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)

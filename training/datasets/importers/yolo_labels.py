@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.voc_layout import read_text
 from training.errors import DatasetError
 
 MAX_TEXT_BYTES = 2 * 2**20
 MAX_OUTSIDE = 0.1
 """Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
-CLIPPING_TOLERANCE = 1e-3
-"""Fractions of the image. Smaller changes are rounding errors and are not reported as clipping."""
-MAX_REPORTED = 10
-"""Errors, or classes, quoted in a message."""
+CLIPPING_TOLERANCE = 1e-3  # Fractions of the image. Smaller changes are rounding errors and are not reported as clipping.
+MAX_REPORTED = 10  # Errors, or classes, quoted in a message.
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,10 @@ class LabelProblems:
             raise DatasetError(quoted if len(self.errors) == 1 else f"{len(self.errors)} lines of label files cannot be used:\n{quoted}")
 
 
-def read_utf8(path: Path) -> str:
-    """Return the content of a text file. Raises DatasetError if it is too large or not UTF-8, OSError."""
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_TEXT_BYTES} are read.")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-
-
 def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
     """Return boxes (N, 4) xyxy as fractions of the image, clipped to it, and their labels. Invalid lines are added to `problems`."""
     boxes, names = [], []
-    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, MAX_TEXT_BYTES).split("\n"), start=1):
         if not line.strip():
             continue
         try:

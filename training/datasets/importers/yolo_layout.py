@@ -14,8 +14,8 @@ from typing import Any
 from detector.errors import MissingExtra
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from training.data.set_names import set_of_name
-from training.data.voc_layout import ANNOTATION_SUFFIX, FOREIGN_FOLDERS, file_inside
-from training.datasets.importers.yolo_labels import Classes, looks_like_labels, read_utf8
+from training.data.voc_layout import ANNOTATION_SUFFIX, FOREIGN_FOLDERS, file_inside, read_text
+from training.datasets.importers.yolo_labels import MAX_TEXT_BYTES, Classes, looks_like_labels
 from training.errors import DatasetError
 
 try:
@@ -24,12 +24,9 @@ except ModuleNotFoundError as error:
     raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed. Install the extra 'train'.") from error
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
-LABEL_FOLDERS = ("labels", "label", "txt", "txts", "yolo", "labels_yolo", "annotations")
-"""Best first."""
-RESULTS_FOLDER = "runs"
-"""Results of YOLO runs."""
-ANNOTATED_COPY = ".boxes"
-"""End of the stem of images on which `boxwright detect` has drawn boxes."""
+LABEL_FOLDERS = ("labels", "label", "txt", "txts", "yolo", "labels_yolo", "annotations")  # Best first.
+RESULTS_FOLDER = "runs"  # Results of YOLO runs.
+ANNOTATED_COPY = ".boxes"  # End of the stem of images on which `boxwright detect` has drawn boxes.
 CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "labels/classes.txt", "obj.names")
 _NO_VALUE = frozenset({"", "~", "null", "none"})
 _CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
@@ -80,6 +77,14 @@ class YoloFolder:
         texts = (path for path in self.files if path.suffix.lower() == ".txt" and path not in used and path.name not in _CLASS_FILE_NAMES)
         return tuple(path for path in texts if looks_like_labels(self.folder / path))
 
+    def read(self, path: PurePosixPath) -> str:
+        """Return the content of a text file of the data set. Raises DatasetError."""
+        return read_text(self.folder / path, MAX_TEXT_BYTES)
+
+    def lines(self, path: PurePosixPath) -> list[str]:
+        """Return the lines of a text file that are not blank, without surrounding whitespace. Raises DatasetError."""
+        return [line.strip() for line in self.read(path).split("\n") if line.strip()]
+
     def images(self) -> tuple[tuple[PurePosixPath, ...], int]:
         """Return the images of the data set, and the number of omitted ones.
 
@@ -126,7 +131,7 @@ class YoloConfig:
     def read(cls, files: YoloFolder) -> "YoloConfig":
         """Read data.yaml, or obj.data and a file of class names. Raises DatasetError."""
         for relative in _config_candidates(files):
-            text = read_utf8(files.folder / relative)
+            text = files.read(relative)
             if relative.suffix.lower() not in (".yaml", ".yml"):
                 labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
                 return cls(Classes(labels, str(relative)), str(relative), _sets_of_lists(files))
@@ -193,28 +198,23 @@ def _sets_of_lists(files: YoloFolder) -> dict[str, tuple[str, ...]]:
     """Sets of Darknet's obj.data, or else of list files such as train.txt with an image path in the first line."""
     top = [path for path in files.files if len(path.parts) == 1]
     for path in (path for path in top if path.suffix.lower() == ".data"):
-        lines = (line.partition("=") for line in read_utf8(files.folder / path).split("\n") if "=" in line and line.strip()[0] not in "#;")
+        lines = (line.partition("=") for line in files.lines(path) if "=" in line and line[0] not in "#;")
         entries = {key.strip(): value.strip() for key, _, value in lines}
         of_data: dict[str, tuple[str, ...]] = {
             image_set: (entry,) for key, entry in entries.items() if entry and (image_set := set_of_name(key))
         }
         if of_data:
             return of_data
-    lists = (path for path in top if path.suffix.lower() == ".txt" and set_of_name(path.stem) and _lists_images(files.folder / path))
+    lists = (path for path in top if path.suffix.lower() == ".txt" and set_of_name(path.stem) and _lists_images(files.lines(path)))
     return {set_of_name(path.stem) or path.stem: (str(path),) for path in lists}
 
 
-def _lists_images(path: Path) -> bool:
-    first = next((line.strip() for line in read_utf8(path).split("\n") if line.strip()), "")
-    return PurePosixPath(first.replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+def _lists_images(lines: list[str]) -> bool:
+    return PurePosixPath(next(iter(lines), "").replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
 
 
 def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixPath, list[str]], list[str]]:
-    """Return the image sets of each image that the configuration names, and notes.
-
-    Raises:
-        DatasetError: The folder, the list or the images of a named set do not exist.
-    """
+    """Return the image sets of each image that the configuration names, and notes. Raises DatasetError if a named set has no images."""
     sets: dict[PurePosixPath, list[str]] = {}
     notes = []
     for image_set, entries in config.sets.items():
@@ -246,10 +246,9 @@ def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple
         inside = [path for path in files.all_images if _key(path)[: len(key)] == key]
         if inside and PurePosixPath(entry).suffix.lower() != ".txt":
             return inside, 0
-        if candidate.suffix.lower() == ".txt" and (path := file_inside(files.folder, candidate)):
-            lines = [line.strip() for line in read_utf8(path).split("\n") if line.strip()]
+        if candidate.suffix.lower() == ".txt" and file_inside(files.folder, candidate):
             known = {_key(image): image for image in files.all_images}
-            images = [_listed_image(known, candidate.parent, line) for line in lines]
+            images = [_listed_image(known, candidate.parent, line) for line in files.lines(candidate)]
             return [image for image in images if image], images.count(None)
     return [], 0
 

@@ -19,8 +19,7 @@ DARKNET_EPSILON = 1e-12
 sqrt(variance + epsilon). Both are 1e-6 at variance 0. Elsewhere the relative difference is 1e-6 / sqrt(variance)."""
 
 MAX_CFG_BYTES = 2**20
-MAX_CLASSES = 100_000
-"""For comparison: YOLO9000 has 9418 classes."""
+MAX_CLASSES = 100_000  # For comparison: YOLO9000 has 9418 classes.
 
 _ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "reorg_old": "reorg"}
 _OTHER_GENERATIONS = {"yolo": "YOLOv3 or later", "Gaussian_yolo": "YOLOv3 or later", "detection": "YOLOv1"}
@@ -36,9 +35,6 @@ def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None
         labels: One label per class. By default they are "class 0", "class 1" and so on.
         layers: Read only this many layers, counting [region] as one. Without [region] the result is a stem.
         edges: How the model was evaluated: "inclusive", or "continuous" with Darknet's eval=coco (see `ModelSpec`).
-
-    Returns:
-        The spec.
 
     Raises:
         ModelFileError: The file is unreadable or too large.
@@ -212,10 +208,7 @@ def format_cfg(spec: ModelSpec) -> str:
     """Return the .cfg of a network, for Darknet and OpenCV. A stem has no [region].
 
     A .cfg does not contain names, labels, fit, resample and edges. `write_darknet` includes an epsilon in the variances. OpenCV 4.10
-    supports only the activations leaky, linear, logistic, swish and mish.
-
-    Raises:
-        NetworkError: A .cfg cannot express the network.
+    supports only the activations leaky, linear, logistic, swish and mish. Raises NetworkError if a .cfg cannot express the network.
     """
     if (spec.pixel_scale, spec.pixel_offset) != (1 / 255, 0):
         raise NetworkError(

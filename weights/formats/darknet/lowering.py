@@ -21,8 +21,7 @@ from detector.network import LEAKY_SLOPE, Conv, Layer, Reorg
 from detector.shapes import MAX_ACTIVATIONS, Array, Arrays, input_shapes
 from detector.spec import Model
 
-LoweredLayer = tuple[Layer, dict[str, Array]]
-"""A layer and its arrays by part: "kernel", "bias", ..."""
+LoweredLayer = tuple[Layer, dict[str, Array]]  # A layer and its arrays by part: "kernel", "bias", ...
 
 DARKNET_SCALE = 1 / 255
 
@@ -30,10 +29,8 @@ DARKNET_SCALE = 1 / 255
 def lower_to_darknet(model: Model) -> Model:
     """Return the model with a lowered network. Its raw output is equal up to rounding.
 
-    `fit`, `resample` and `edges` are not part of a .cfg: Darknet letterboxes every image.
-
-    Raises:
-        NetworkError: A lowered kernel would have more than MAX_ACTIVATIONS numbers.
+    `fit`, `resample` and `edges` are not part of a .cfg: Darknet letterboxes every image. Raises NetworkError if a lowered kernel would
+    have more than MAX_ACTIVATIONS numbers.
     """
     spec = model.spec
     shapes = input_shapes(spec.network, spec.input_size)

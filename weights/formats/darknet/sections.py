@@ -53,8 +53,7 @@ class Section:
     def option(self, key: str, default: str | None = None) -> CfgOption:
         """Return an option or its default; it is required if the default is None.
 
-        Raises:
-            NetworkError: The option is missing, or the section gives it twice with different values.
+        Raises NetworkError if the option is missing, or the section gives it twice with different values.
         """
         if key in self.conflicts:
             line, value = self.conflicts[key].line, _short(self.conflicts[key].text)
@@ -105,11 +104,9 @@ class Section:
         return tuple(self._number(key, item, option) for item in option.value.removesuffix(",").split(","))
 
     def allow(self, known: Collection[str], neutral: Mapping[str, float]) -> None:
-        """Refuse every option that may change what the network computes.
+        """Refuse options that the caller does not read, because they may change what the network computes. Accept neutral ones.
 
-        Args:
-            known: Options that the caller reads.
-            neutral: Options that are accepted only with this value, which has no effect.
+        neutral: Options that are accepted only with this value, which has no effect.
         """
         for key, option in self.options.items():
             if key in known or key in TRAINING_OPTIONS or (key in neutral and self.numbers(key) == (neutral[key],)):
@@ -139,10 +136,8 @@ class Section:
 def parse_sections(text: str) -> list[Section]:
     """Return the sections of a .cfg in order.
 
-    A comment after a section or an option is accepted; see `Section.text` for the exception.
-
-    Raises:
-        NetworkError: A line is not a section, an option or a comment. The message contains its number.
+    A comment after a section or an option is accepted; see `Section.text` for the exception. Raises NetworkError with the number of the
+    line if a line is not a section, an option or a comment.
     """
     sections: list[Section] = []
     for number, raw in enumerate(_LINE_END.split(text), start=1):

@@ -42,17 +42,9 @@ class WeightsHeader(NamedTuple):
 
 
 def read_darknet(
-    cfg: Path,
-    weights: Path,
-    *,
-    labels: Sequence[str] = (),
-    layers: int | None = None,
-    edges: Edges = "inclusive",
-    name: str | None = None,
+    cfg: Path, weights: Path, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive", name: str | None = None
 ) -> Model:
-    """Read the model in a .cfg and its .weights.
-
-    The provenance contains the file names and the header of the .weights.
+    """Read the model in a .cfg and its .weights. The provenance contains the file names and the header of the .weights.
 
     Args:
         cfg: The .cfg.
@@ -61,9 +53,6 @@ def read_darknet(
         layers: Read only the first layers; see `read_cfg`.
         edges: How the model was evaluated; see `read_cfg`.
         name: The model's name. By default that of the .cfg.
-
-    Returns:
-        The model.
 
     Raises:
         ModelFileError: The .weights are too short or too long, or contain NaN, infinity or a negative variance. The message names array
@@ -76,18 +65,9 @@ def read_darknet(
 
 
 def read_weights(weights: Path, network: Network, *, complete: bool = True) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read the arrays of a known network.
+    """Read the arrays of a known network, and the provenance that the file gives them.
 
-    Args:
-        weights: The .weights.
-        network: Its layers.
-        complete: Refuse a file with data after the last layer.
-
-    Returns:
-        The arrays, and the provenance that the file gives them.
-
-    Raises:
-        ModelFileError: As `read_darknet` raises it.
+    `complete` refuses a file with data after the last layer. Raises ModelFileError as `read_darknet` does.
     """
     with open_regular_file(weights) as (file, size):
         try:
@@ -124,8 +104,7 @@ def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
 def read_labels(names: Path) -> tuple[str, ...]:
     """Read the labels in a .names file: UTF-8, one per line. Blank lines at the end are ignored.
 
-    Raises:
-        ModelFileError: The file is not such a text, or has a blank line before the last label.
+    Raises ModelFileError if the file is not such a text, or has a blank line before the last label.
     """
     text = read_small_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES).removeprefix("\ufeff")  # some editors add a byte order mark
     lines = [line.strip() for line in text.split("\n")]

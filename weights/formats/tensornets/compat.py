@@ -32,8 +32,7 @@ from weights.formats.tensornets.npz import read_npz
 from weights.hub import fetch
 from weights.hub.catalogue import entries
 
-FetchFile = Callable[[str], Path]
-"""A file name of tensornets ("ref_yolo_v2_voc.npz") -> a verified local file."""
+FetchFile = Callable[[str], Path]  # A file name of tensornets ("ref_yolo_v2_voc.npz") -> a verified local file.
 
 _lock = threading.Lock()
 
@@ -54,9 +53,7 @@ def import_tensornets() -> ModuleType:
 def fetch_from_catalogue(file: str) -> Path:
     """Return a file of tensornets from our catalogue, verified. It is pulled if it is not in the cache.
 
-    Raises:
-        UnknownModel: The file is not in the catalogue.
-        FetchError, ModelFileError: As `weights.hub.fetch.pull` raises them.
+    Raises UnknownModel if the file is not in the catalogue, and FetchError and ModelFileError as `weights.hub.fetch.pull` does.
     """
     names = {entry.file: name for name, entry in entries().items() if entry.format == "tensornets"}
     if file not in names:

@@ -23,9 +23,7 @@ class TensornetsEngine:
     def of(cls, model: Model) -> "TensornetsEngine":
         """Build the graph and assign the arrays.
 
-        Raises:
-            NetworkError: tensornets has no such network.
-            MissingExtra: tensornets is not installed.
+        Raises NetworkError if tensornets has no such network, and MissingExtra if tensornets is not installed.
         """
         graph = TensornetsGraph.build(model.spec)
         graph.assign(model.arrays)

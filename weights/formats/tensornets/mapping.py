@@ -64,10 +64,7 @@ def tensornets_network(spec: ModelSpec) -> TensornetsNetwork:
     """Return the network of tensornets that equals the spec's.
 
     tensornets has YOLOv2 on Darknet19 and Tiny YOLOv2, with five anchors and any number of labels, and the Darknet19 stem. The head of
-    Tiny YOLOv2 has 1024 filters for 20 labels and 512 otherwise.
-
-    Raises:
-        NetworkError: There is no such network. The message names the first layer that differs.
+    Tiny YOLOv2 has 1024 filters for 20 labels and 512 otherwise. Raises NetworkError, which names the first layer that differs.
     """
     candidates = _detectors(spec.labels) if spec.is_detector else (TensornetsNetwork("Darknet19", "darknet19", "", darknet19().layers),)
     for candidate in candidates:
@@ -97,15 +94,9 @@ def _common_layers(first: Network, second: Network) -> int:
 
 
 def read_tensornets(path: Path, spec: ModelSpec, *, name: str | None = None) -> Model:
-    """Read a model from an .npz file of tensornets.
+    """Read a model from an .npz file of tensornets with the arrays of a spec, such as `catalogue.spec_of(entry)`, in tensornets' order.
 
-    Args:
-        path: The file. It contains the arrays in tensornets' order. If the spec is a stem, a classifier at the end is ignored.
-        spec: What the file contains, for example `catalogue.spec_of(entry)`.
-        name: The model's name. By default that of the file.
-
-    Returns:
-        The model.
+    If the spec is a stem, a classifier at the end of the file is ignored. The model's name is by default that of the file.
 
     Raises:
         NetworkError: tensornets has no such network.

@@ -17,20 +17,13 @@ from weights.formats.tensornets.safe_pickle import MALICIOUS_FILE_HINT, MAX_PICK
 
 NAMES, VALUES = "names.npy", "values.npy"
 MAX_NAMES_NPY_BYTES = 2**20
-MAX_INFLATION = 16
-"""Limit for the compression ratio of `values.npy`. Weights hardly compress."""
+MAX_INFLATION = 16  # Limit for the compression ratio of `values.npy`. Weights hardly compress.
 
 
 def read_npz(path: Path) -> list[Array]:
-    """Read the arrays of a tensornets file without executing anything in it.
+    """Read the float32 arrays of a tensornets file, in the order of its variables, without executing anything in it.
 
-    The memory used is about three times the size of `values.npy`.
-
-    Returns:
-        The arrays in float32, in the order in which tensornets assigns them to its variables.
-
-    Raises:
-        ModelFileError: It is not a file written by tensornets.
+    The memory used is about three times the size of `values.npy`. Raises ModelFileError if tensornets did not write the file.
     """
     with open_regular_file(path) as (file, size):
         try:

@@ -17,8 +17,7 @@ from detector.errors import ModelFileError
 from detector.shapes import Array
 
 MAX_ELEMENTS = 4096
-MAX_INSTRUCTIONS = 100 * MAX_ELEMENTS
-"""numpy writes about 30 instructions per array."""
+MAX_INSTRUCTIONS = 100 * MAX_ELEMENTS  # numpy writes about 30 instructions per array.
 MAX_DIMENSIONS = 4
 MAX_PICKLED_BYTES = 2**29
 """Limit for all arrays together in float32: twice the largest detector of tensornets (YOLOv2 for COCO, 204 MB)."""
