@@ -35,7 +35,7 @@ class InspectedSample:
     def is_correct(self) -> bool:
         """True if the annotation needs no correction."""
         same = np.array_equal(self.boxes, self.annotation.boxes)
-        return same and bool(self.usable.all()) and self.annotation.size == self.size
+        return same and bool(self.usable.all()) and not self.annotation.rotated.any() and self.annotation.size == self.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,7 @@ def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Ma
         "elsewhere": elsewhere,
         "outside": extends & ~from_zero,
         "from-zero": from_zero,
+        "rotated": annotation.rotated,
         "same-box": repeated,
     }
     findings = [_box_finding(kind, annotation, mask) for kind, mask in masks.items() if mask.any()]

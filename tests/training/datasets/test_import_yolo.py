@@ -154,15 +154,11 @@ def test_yaml_without_names_is_refused(yolo, text):
         imported(yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"}, text=text))
 
 
-def test_missing_class_names_damaged_images_and_outside_links_are_refused(yolo, tmp_path, save_image):
+def test_missing_class_names_and_outside_links_are_refused(yolo, tmp_path, save_image):
     root = yolo({"images/a.jpg": ""}, "notes.txt")
     with pytest.raises(DatasetError, match="class names are missing"):
         imported(root)
     (root / "data.yaml").write_text(YAML)
-    (root / "images" / "b.jpg").write_text("no image")
-    with pytest.raises(DatasetError, match=r"b\.jpg: the image format is unknown"):
-        imported(root)
-    (root / "images" / "b.jpg").unlink()
     (root / "images" / "b.jpg").symlink_to(save_image(tmp_path / "outside.jpg", 9))
     with pytest.raises(DatasetError, match="link that leads out"):
         imported(root)

@@ -336,7 +336,9 @@ LAYOUTS = [
     Layout(
         "an empty image file",
         images("images/a.jpg") | {"images/b.jpg": "", "labels/a.txt": BOX, "data.yaml": NAMES},
-        error="b.jpg: the image file is empty",
+        {"default": 1},
+        1,
+        ("1 image that cannot be read: skipped (b.jpg: the image file is empty)",),
     ),
     Layout(
         "a class without a name",
@@ -496,6 +498,97 @@ def test_coco_quirks(tmp_path, save_image, annotation, options, boxes):
 def test_rotated_coco_boxes_are_noted(tmp_path, save_image):
     path = coco(tmp_path, save_image, {"bbox": [10, 10, 20, 4], "attributes": {"rotation": 30}})
     assert read_coco(path, None, image_set="train").notes == ("1 rotated box: imported as the upright rectangle around it.",)
+
+
+@pytest.mark.parametrize(
+    ("file_name", "path"),
+    [
+        ("A.JPG", "a.jpg"),
+        ("a.jpg", "A.JPG"),
+        ("IMAGES/a.JPG", "images/A.jpg"),
+        ("my%20cat.jpg", "my cat.jpg"),
+        ("my%20cat.jpg", "my%20cat.jpg"),
+        ("caf%C3%A9.jpg", "café.jpg"),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg"),
+        ("folder/a.jpg", "a.jpg"),
+        ("data/pets/sub/a.jpg", "images/sub/a.jpg"),
+        ("../images/a.jpg", "images/a.jpg"),
+        ("images\\a.jpg", "images/a.jpg"),
+        ("C:\\Users\\me\\pets\\a.jpg", "images/a.jpg"),
+        ("/home/me/pets/a.jpg", "a.jpg"),
+        ("https://host.example/pets/my%20cat.jpg?size=large#top", "my cat.jpg"),
+        ("s3://bucket/pets/a.jpg", "a.jpg"),
+        ("/data/local-files/?d=pets%5Ca.jpg", "images/a.jpg"),
+        ("/data/upload/1/0ab3-a.jpg", "images/0ab3-a.jpg"),
+        ("a.jpg", "data/a.jpg"),
+        ("a.jpg", "img/a.jpg"),
+        ("what?.jpg", "what?.jpg"),
+    ],
+)
+def test_coco_images_are_found_under_the_names_that_tools_write(tmp_path, save_image, file_name, path):
+    annotations = coco(tmp_path, save_image, {"bbox": [10, 5, 20, 30]}, path=path, file_name=file_name)
+    dataset = read_coco(annotations, None, image_set="train")
+    assert [image.path for image in dataset.images] == [tmp_path / path]
+    assert write_imported(dataset, tmp_path / "made").boxes == 1
+
+
+def test_the_images_of_a_cvat_subset_are_found(tmp_path, save_image):
+    place = "annotations/instances_default.json"
+    annotations = coco(tmp_path, save_image, {"bbox": [10, 5, 20, 30]}, place=place, path="images/default/a.jpg")
+    assert len(read_coco(annotations, None, image_set="train").images) == 1
+
+
+def test_a_coco_image_is_missing_if_two_files_differ_from_its_name_in_case(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, path="A.jpg", file_name="a.JPG")
+    save_image(tmp_path / "a.jpg", 2)
+    if not (tmp_path / "A.JPG").exists():  # a file system that distinguishes case
+        with pytest.raises(DatasetError, match="none of its 1 images"):
+            read_coco(path, None, image_set="train")
+
+
+@pytest.mark.parametrize("file_name", ["../../etc/a.jpg", "%2e%2e/%2e%2e/a.jpg", "..%5C..%5Ca.jpg", "https://h/%2e%2e/a.jpg", "%00a.jpg"])
+def test_a_coco_name_never_leads_out_of_the_folder(tmp_path, save_image, file_name):
+    save_image(tmp_path / "a.jpg", 2)
+    path = coco(tmp_path / "x" / "y", save_image, {"bbox": [1, 2, 3, 4]}, path="other.jpg", file_name=file_name)
+    with pytest.raises(DatasetError, match="none of its 1 images"):
+        read_coco(path, path.parent, image_set="train")
+
+
+DAMAGE = {
+    "empty": (lambda content: b"", "the image file is empty"),
+    "text": (lambda content: b"<html>404</html>", ""),
+    "truncated": (lambda content: content[: len(content) // 2], ""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_images_of_a_yolo_data_set_are_skipped_and_named(tmp_path, save_image, damage):
+    change, reason = DAMAGE[damage]
+    files = {f"labels/{name}.txt": BOX for name in "abc"} | {"data.yaml": NAMES}
+    write_files(tmp_path / "source", images("images/a.jpg", "images/b.jpg", "images/c.jpg") | files, save_image)
+    path = tmp_path / "source" / "images" / "b.jpg"
+    path.write_bytes(change(path.read_bytes()))
+    dataset = read_yolo(tmp_path / "source", image_set="train")
+    assert write_imported(dataset, tmp_path / "made").images_by_set == {"train": 2}
+    assert [f"1 image that cannot be read: skipped (b.jpg: {reason}" in note for note in dataset.notes] == [True]
+    assert check_dataset(tmp_path / "made").errors == 0
+
+
+def test_a_yolo_data_set_of_damaged_images_is_refused(tmp_path):
+    write_files(tmp_path, {"images/a.jpg": "", "images/b.jpg": "x", "labels/a.txt": BOX, "data.yaml": NAMES}, None)
+    with pytest.raises(DatasetError, match=r"none of its 2 images can be read\. a\.jpg: the image file is empty\."):
+        read_yolo(tmp_path, image_set="train")
+
+
+def test_damaged_coco_images_are_skipped_and_named(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 2, "file_name": "b.jpg", "width": 5, "height": 5})
+    path.write_text(json.dumps(content))
+    (tmp_path / "b.jpg").write_bytes(b"")
+    dataset = read_coco(path, None, image_set="train")
+    assert [image.path.name for image in dataset.images] == ["a.jpg"]
+    assert dataset.notes == ("1 image that cannot be read: skipped (b.jpg: the image file is empty).",)
 
 
 def test_a_missing_coco_image_is_named(tmp_path, save_image):
