@@ -109,7 +109,9 @@ def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Ma
     excess = np.abs(clipped - boxes)  # (N, 4) image pixels beyond each border
     elsewhere = too_thin(clipped) & ~empty
     extends = (excess.max(axis=1) > BOX_TOLERANCE) & ~empty & ~elsewhere
-    from_zero = extends & (excess[:, :2].max(axis=1) <= 1 + BOX_TOLERANCE) & (excess[:, 2:].max(axis=1) <= BOX_TOLERANCE)
+    from_zero = (
+        extends & ~annotation.rotated & (excess[:, :2].max(axis=1) <= 1 + BOX_TOLERANCE) & (excess[:, 2:].max(axis=1) <= BOX_TOLERANCE)
+    )
     repeated = _repeated(clipped, annotation.labels) & ~empty & ~elsewhere
     masks: dict[FindingKind, _Mask] = {
         "reversed": is_reversed,

@@ -6,13 +6,14 @@ upright rectangle around it.
 """
 
 import math
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from detector.messages import count_of
 from training.data.exif_orientation import Size
@@ -23,10 +24,15 @@ from training.datasets.importers.coco_images import FoundImage, ImageFinder, ima
 from training.errors import DatasetError
 from training.events import SILENT, Events
 
-_Id = int | str
+
+def _as_number(value: Any) -> Any:
+    """Return the number for a text such as "7": VIA writes image_id as a text and id as a number."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value[:20])) == value else value
+
+
+_Id = Annotated[int | str, BeforeValidator(_as_number)]
 _Pixels = Annotated[float, Field(ge=-5e5, le=5e5, allow_inf_nan=False)]
 _Box = tuple[_Pixels, _Pixels, _Pixels, _Pixels]  # x, y, width, height
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _checked_length(value: Any) -> Any:
@@ -61,6 +67,7 @@ class _Annotation(_Part):
     bbox: Annotated[_Box | None, BeforeValidator(_checked_length)] = None
     segmentation: Any = None
     iscrowd: bool | None = False
+    ignore: bool | None = False  # VOC's difficult, in converted data sets
     attributes: Any = None
 
     @property
@@ -88,8 +95,10 @@ class _Annotation(_Part):
 
 
 class _Category(_Part):
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # digits as classes
+
     id: _Id
-    name: str
+    name: Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
 class _CocoFile(_Part):
@@ -125,8 +134,9 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
     if not found:
         places = " and ".join(str(folder) for folder in finder.folders)
         raise DatasetError(
-            f"{annotations}: none of its {len(file.images)} images is in {places}. Name the folder of the images with --photos."
+            f"{annotations}: none of its images ({_examples(file)}) is in {places}. Name the folder of the images with --photos."
         )
+    _check_distinct(annotations, file, found)
     frames = ImageFrames.read([place.path for place in found.values()], events)
     frames.check_any(annotations)
     imported = [
@@ -135,6 +145,22 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
         if image.id in found and found[image.id].path in frames.readable
     ]
     return ImportedDataset(imported, (*_notes(file, found), *frames.notes()))
+
+
+def _examples(file: _CocoFile) -> str:
+    names = [repr(image.file_name) for image in file.images[:2]]
+    return ", ".join(names) + (f" and {len(file.images) - len(names)} more" if len(file.images) > len(names) else "")
+
+
+def _check_distinct(annotations: Path, file: _CocoFile, found: Mapping[_Id, FoundImage]) -> None:
+    by_path: dict[Path, _Image] = {}
+    for image in (image for image in file.images if image.id in found):
+        path = found[image.id].path
+        if (first := by_path.setdefault(path, image)) is not image:
+            raise DatasetError(
+                f"{annotations}: the images {first.id!r} ({first.file_name}) and {image.id!r} ({image.file_name}) are one file: {path}. "
+                "Give each image its own file, or remove one of the images."
+            )
 
 
 def _notes(file: _CocoFile, found: Mapping[_Id, FoundImage]) -> list[str]:
@@ -157,9 +183,11 @@ def _parse(path: Path) -> _CocoFile:
     if path.is_dir():
         example = next((f", such as {each}" for each in sorted(path.rglob("*.json"))), "")
         raise DatasetError(f"{path} is a folder. Give the .json file{example}.")
-    content = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
+    content = path.read_bytes().removeprefix(BOM_UTF8)
     if not content.strip():
         raise DatasetError(f"{path}: the file is empty.")
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise DatasetError(f"{path} is UTF-16 text. Save it as UTF-8.")
     try:
         return _CocoFile.model_validate_json(content)
     except ValidationError as error:
@@ -195,5 +223,6 @@ def _read_image(
     boxed = [each for each in objects if each.corners is not None]
     corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
     crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)
+    difficult = crowd | np.array([bool(each.ignore) for each in boxed], np.bool_)
     names = tuple(labels[each.category_id] for each in boxed)
-    return ImportedImage(name_of(found.folder, found.relative), found.path, size, corners, names, crowd, crowd, (image_set,))
+    return ImportedImage(name_of(found.folder, found.relative), found.path, size, corners, names, difficult, crowd, (image_set,))

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.messages import count_of
 from training.errors import DatasetError
 
 MAX_TEXT_BYTES = 2 * 2**20
@@ -14,6 +16,8 @@ MAX_OUTSIDE = 0.1
 """Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
 CLIPPING_TOLERANCE = 1e-3
 """Fractions of the image. Smaller changes are rounding errors and are not reported as clipping."""
+FIRST_LINES = 5
+"""Lines that decide whether a text file is a label file."""
 MAX_REPORTED = 10
 """Errors, or classes, quoted in a message."""
 
@@ -87,7 +91,7 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
             "Remove the sixth column to import them."
         )
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        raise ValueError(f"has {len(words)} numbers; expected 5 (class x y width height), or a class and a polygon.")
+        raise ValueError(f"has {count_of(len(words), 'number')}; expected 5 (class x y width height), or a class and a polygon.")
     if not all(-MAX_OUTSIDE <= value <= 1 + MAX_OUTSIDE for value in values) or not class_id.is_integer():
         raise ValueError(f"is {quoted}; expected a whole number, then fractions of the image from 0 to 1.")
     labels = classes.labels
@@ -105,11 +109,23 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
 
 
 def looks_like_labels(path: Path) -> bool:
-    """Return True if the first line of a text file is a line of a label file. Raises OSError."""
+    """Return True if one of the first lines of a text file looks like a line of a label file, perhaps of another format. Raises OSError.
+
+    Some formats have names instead of class numbers, or commas, or lines of facts at the start (DOTA).
+    """
     if path.stat().st_size > MAX_TEXT_BYTES:
         return False
-    first = next((line.split() for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()), [])
+    lines = (line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip())
+    return any(_has_box(line.replace(",", " ").split()) for line in islice(lines, FIRST_LINES))
+
+
+def _has_box(words: list[str]) -> bool:
+    return len(words) >= 5 and sum(_is_number(word) for word in words) >= 4
+
+
+def _is_number(word: str) -> bool:
     try:
-        return len([float(word) for word in first]) >= 5
+        float(word)
     except ValueError:
         return False
+    return True
