@@ -68,3 +68,12 @@ def test_a_repaired_copy_has_the_rectangle_and_no_rotation(rotate, tmp_path):
     np.testing.assert_allclose(read_annotation(tmp_path / "fixed", "a").boxes, [[18, 12, 23, 33]])
     assert not check_dataset(tmp_path / "fixed").findings
     assert "occluded" in (tmp_path / "fixed" / "Annotations" / "a.xml").read_text()
+
+
+def test_a_rotated_box_at_the_border_is_clipped_and_not_called_zero_based(rotate):
+    folder = rotate("90")
+    xml = folder / "Annotations" / "a.xml"
+    xml.write_text(xml.read_text().replace("<ymin>21<", "<ymin>10<").replace("<ymax>25<", "<ymax>12<"))
+    assert {each.kind for each in check_dataset(folder).findings} == {"rotated"}
+    xml.write_text(xml.read_text().replace("<ymin>10<", "<ymin>9.5<").replace("<ymax>12<", "<ymax>11.5<"))
+    assert {each.kind for each in check_dataset(folder).findings} == {"rotated", "outside"}

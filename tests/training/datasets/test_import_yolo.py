@@ -113,7 +113,7 @@ def test_coordinates_are_fractions_of_the_upright_image(yolo, save_image):
     [
         ("0 0.5 0.5 1", r"a\.txt: line 1 has 4 numbers"),
         ("0 0.5 0.5 1 1 0.9", "line 1 has 6 numbers"),
-        ("0", "line 1 has 1 numbers"),
+        ("0", "line 1 has 1 number;"),
         ("0 0.5 0.5 1 1\n\ndog 0.5 0.5 1 1", "line 3 is 'dog 0.5"),
         ("0 0.5 0.5 1.5 1", "fractions of the image from 0 to 1"),
         ("0 30 20 10 10", "fractions of the image from 0 to 1"),

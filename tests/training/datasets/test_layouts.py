@@ -316,7 +316,7 @@ LAYOUTS = [
     Layout(
         "a COCO data set",
         images("train/a.jpg") | {"train/_annotations.coco.json": "{}"},
-        error="It has .json files, such as train/_annotations.coco.json: import these with --from coco",
+        error="It has .json files, such as train/_annotations.coco.json. If they are COCO files, import them with --from coco",
     ),
     Layout(
         "an export without the images",
@@ -325,8 +325,87 @@ LAYOUTS = [
     ),
     Layout(
         "label files with other names than the images",
-        images("images/a.jpg") | {"labels/a.jpg.txt": BOX, "data.yaml": NAMES},
+        images("images/a.jpg") | {"labels/a-1.txt": BOX, "data.yaml": NAMES},
         error="A label file has the name of its image (images/a.jpg: labels/a.txt)",
+    ),
+    Layout(
+        "label files named after the complete image name, in another case, or with URL escapes",
+        images("images/a.jpg", "images/B.jpg", "images/my cat.jpg")
+        | {"labels/a.jpg.txt": BOX, "labels/b.txt": BOX, "labels/my%20cat.txt": BOX, "data.yaml": NAMES},
+        {"default": 3},
+        3,
+    ),
+    Layout(
+        "a label file of exactly the image's name comes before a similar one",
+        images("images/a.jpg", "images/A.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 2},
+        1,
+        ("1 image without a label file, such as images/A.jpg",),
+    ),
+    Layout(
+        "DOTA's labels in labelTxt",
+        images("train/images/a.jpg")
+        | {"train/labelTxt/a.txt": "imagesource:x\ngsd:0.1\n10.0 10.0 30.0 10.0 30.0 30.0 10.0 30.0 dog 0\n", "data.yaml": NAMES},
+        error="expected numbers: class x y width height",
+    ),
+    Layout(
+        "labels with class names in a folder of another name",
+        images("images/a.jpg") | {"marks/a.txt": "dog 0.5 0.5 0.2 0.2\n", "data.yaml": NAMES},
+        error="1 label file found, such as marks/a.txt, but none belongs to an image",
+    ),
+    Layout(
+        "VoTT's sets in a subfolder",
+        images("data/obj/a.jpg", "data/obj/b.jpg")
+        | {"data/obj/a.txt": BOX, "data/obj/b.txt": BOX, "data/obj.names": "dog\n"}
+        | {"data/obj.data": "classes = 1\ntrain = data/train.txt\nvalid = data/test.txt\nnames = data/obj.names\n"}
+        | {"data/train.txt": "data/obj/a.jpg\n", "data/test.txt": "data/obj/b.jpg\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "list files next to the class names in a subfolder",
+        images("pets/a.jpg", "pets/b.jpg")
+        | {"pets/a.txt": BOX, "pets/b.txt": BOX, "pets/classes.txt": "dog\n"}
+        | {"pets/train.txt": "a.jpg\n", "pets/val.txt": "b.jpg\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "an empty list of validation images",
+        images("obj/a.jpg")
+        | {"obj/a.txt": BOX, "obj.names": "dog\n", "obj.data": "train = data/train.txt\nvalid = data/test.txt\n"}
+        | {"train.txt": "data/obj/a.jpg\n", "test.txt": ""},
+        {"train": 1},
+        1,
+        ("The list of val (data/test.txt) is empty and is skipped.",),
+    ),
+    Layout(
+        "folders with different class files",
+        images("x/a.jpg", "y/b.jpg") | {"x/a.txt": BOX, "y/b.txt": BOX, "x/classes.txt": "dog\n", "y/classes.txt": "cat\n"},
+        error="class 0 is 'dog' in x/classes.txt, but 'cat' in y/classes.txt",
+    ),
+    Layout(
+        "a class file at the top that a class file in a subfolder contradicts",
+        images("a.jpg", "y/b.jpg") | {"a.txt": BOX, "y/b.txt": BOX, "classes.txt": "dog\n", "y/classes.txt": "cat\n"},
+        error="class 0 is 'dog' in classes.txt, but 'cat' in y/classes.txt",
+    ),
+    Layout(
+        "class files of which one has more classes, and LabelImg's suggestions",
+        images("a.jpg", "y/b.jpg")
+        | {"a.txt": BOX, "y/b.txt": BOX, "classes.txt": "dog\ncat\n", "y/classes.txt": "dog\n", "data/predefined_classes.txt": "man\n"},
+        {"default": 2},
+        2,
+    ),
+    Layout(
+        "two YAML files with different classes",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "coco.yaml": "names: [person]\n", "pets.yaml": NAMES},
+        error="class 0 is 'person' in coco.yaml, but 'dog' in pets.yaml",
+    ),
+    Layout(
+        "data.yaml comes before other files with classes",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES, "pets.yaml": "names: [x]\n", "labels/classes.txt": "y\n"},
+        {"default": 1},
+        1,
     ),
     Layout(
         "two images with one name",
@@ -542,7 +621,7 @@ def test_a_coco_image_is_missing_if_two_files_differ_from_its_name_in_case(tmp_p
     path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, path="A.jpg", file_name="a.JPG")
     save_image(tmp_path / "a.jpg", 2)
     if not (tmp_path / "A.JPG").exists():  # a file system that distinguishes case
-        with pytest.raises(DatasetError, match="none of its 1 images"):
+        with pytest.raises(DatasetError, match="none of its images"):
             read_coco(path, None, image_set="train")
 
 
@@ -550,7 +629,7 @@ def test_a_coco_image_is_missing_if_two_files_differ_from_its_name_in_case(tmp_p
 def test_a_coco_name_never_leads_out_of_the_folder(tmp_path, save_image, file_name):
     save_image(tmp_path / "a.jpg", 2)
     path = coco(tmp_path / "x" / "y", save_image, {"bbox": [1, 2, 3, 4]}, path="other.jpg", file_name=file_name)
-    with pytest.raises(DatasetError, match="none of its 1 images"):
+    with pytest.raises(DatasetError, match="none of its images"):
         read_coco(path, path.parent, image_set="train")
 
 
@@ -585,6 +664,41 @@ def test_damaged_coco_images_are_skipped_and_named(tmp_path, save_image):
     dataset = read_coco(path, None, image_set="train")
     assert [image.path.name for image in dataset.images] == ["a.jpg"]
     assert dataset.notes == ("1 image that cannot be read: skipped (b.jpg: the image file is empty).",)
+
+
+@pytest.mark.parametrize(("image_id", "category_id"), [("1", 1), (1, "1"), ("1", "1"), (1.0, 1.0)])
+def test_coco_ids_may_be_numbers_or_texts(tmp_path, save_image, image_id, category_id):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4], "image_id": image_id, "category_id": category_id})
+    assert read_coco(path, None, image_set="train").images[0].labels == ("dog",)
+
+
+@pytest.mark.parametrize(("name", "label"), [(" dog ", "dog"), (5, "5")])
+def test_coco_labels_are_trimmed_and_may_be_numbers(tmp_path, save_image, name, label):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = name
+    path.write_text(json.dumps(content))
+    assert read_coco(path, None, image_set="train").images[0].labels == (label,)
+
+
+def test_an_ignored_coco_box_is_difficult_but_no_crowd(tmp_path, save_image):
+    image = read_coco(coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4], "ignore": 1}), None, image_set="train").images[0]
+    assert (image.difficult.tolist(), image.crowd.tolist()) == ([True], [False])
+
+
+def test_two_coco_images_in_different_folders_never_share_one_file(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, file_name="x/a.jpg")
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 2, "file_name": "y/a.jpg"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"the images 1 \(x/a\.jpg\) and 2 \(y/a\.jpg\) are one file"):
+        read_coco(path, None, image_set="train")
+
+
+def test_a_coco_file_in_utf_16_gets_advice(tmp_path):
+    (tmp_path / "a.json").write_text("{}", encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"is UTF-16 text\. Save it as UTF-8"):
+        read_coco(tmp_path / "a.json", None, image_set="train")
 
 
 def test_a_missing_coco_image_is_named(tmp_path, save_image):

@@ -131,6 +131,8 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
     _check_references(annotations, file, labels)
     finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, image_set))
     found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
+    if not file.images:
+        raise DatasetError(f"{annotations}: the list of images is empty.")
     if not found:
         places = " and ".join(str(folder) for folder in finder.folders)
         raise DatasetError(
