@@ -124,7 +124,7 @@ def _warn_of_unusable_boxes(task: Task, train: Sequence[Sample], val: Sequence[S
         if warning := check_boxes(name, samples, labels):
             logger.warning("%s", warning)
         if rotated := sum(sample.rotated for sample in samples):
-            logger.warning("set %s: %s; the upright rectangle around each is used.", name, count_of(rotated, "rotated box"))
+            logger.warning("set %s: %s, used as the upright rectangle around it.", name, count_of(rotated, "rotated box"))
 
 
 def _check_replay(config: Config, model: Model) -> None:

@@ -18,5 +18,5 @@ def test_a_run_reports_rotated_boxes(make_dataset, caplog):
     xml.write_text(xml.read_text().replace("</annotation>", f"{OBJECT}</annotation>"))
     samples = read_set(folder, "train")
     with caplog.at_level(logging.WARNING, "boxwright.training"):
-        _warn_of_unusable_boxes(Task(str(folder), train_set="train", val_set="val"), samples, samples, ["dog"])
-    assert caplog.messages[0] == "set train: 1 rotated box; the upright rectangle around each is used."
+        _warn_of_unusable_boxes(Task(str(folder), "train", "val", None), samples, samples, ["dog"])
+    assert caplog.messages[0] == "set train: 1 rotated box, used as the upright rectangle around it."
