@@ -172,6 +172,8 @@ def data_import(
 ) -> None:
     """Convert a COCO or YOLO data set to VOC style. Images are copied."""
     from cli.extras import require_packages
+    from cli.output.progress import progress_bar
+    from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_next_step
     from detector.messages import count_of
     from training.datasets.importers.base import write_imported
@@ -181,12 +183,15 @@ def data_import(
     if format_ == "coco":
         from training.datasets.importers.coco import read_coco, set_of_coco_file
 
-        imported = read_coco(source, image_folder, image_set=image_set or set_of_coco_file(source) or "train")
+        chosen_set = image_set or set_of_coco_file(source) or "train"
+        with progress_bar("reading") as advance:
+            imported = read_coco(source, image_folder, image_set=chosen_set, events=ProgressEvents(advance))
     else:
         require_packages("boxwright data import --from yolo", "yaml")
         from training.datasets.importers.yolo import read_yolo
 
-        imported = read_yolo(source, image_set=image_set or "train")
+        with progress_bar("reading") as advance:
+            imported = read_yolo(source, image_set=image_set or "train", events=ProgressEvents(advance))
     written = write_imported(imported, out)
     total, lists = len(imported.images), ", ".join(f"{count} in {name}" for name, count in written.images_by_set.items())
     typer.echo(

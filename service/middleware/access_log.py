@@ -46,7 +46,7 @@ class AccessLogMiddleware:
             await send(message)
 
         self.metrics.requests_in_flight.inc()
-        routed = dict(scope) | {"path": REPEATED_SLASHES.sub("/", scope["path"])}  # some clients join addresses as host/ + /path
+        routed = dict(scope) | {"path": _without_extra_slashes(scope["path"])}
         if scope["method"] == "HEAD":
             routed["method"] = "GET"  # the server drops the body of a response to HEAD
         try:
@@ -69,6 +69,11 @@ class AccessLogMiddleware:
         self.metrics.request_seconds.labels(path).observe(seconds)
         if context.disconnected:
             self.metrics.disconnected.inc()
+
+
+def _without_extra_slashes(path: str) -> str:
+    """Remove repeated and trailing slashes: some clients join addresses as host/ + /path, others end paths with a slash."""
+    return REPEATED_SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def _log(scope: Scope, context: RequestContext, status: int, sent_bytes: int, seconds: float) -> None:

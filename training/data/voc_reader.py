@@ -20,6 +20,7 @@ from detector.errors import ImageError, MissingExtra
 from detector.imaging.image import read_image
 from detector.placement import ImageArray
 from training.data.labelled import check_names_exist, read_labelled
+from training.data.rotated_boxes import is_rotated, rectangle_around
 from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, image_names
 from training.errors import DatasetError
 
@@ -32,6 +33,7 @@ except ModuleNotFoundError as error:
 MAX_XML_BYTES = 8 * 2**20
 MAX_DEPTH = 20
 MAX_COORDINATE = 1e6
+ROTATION = "rotation"
 FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 
 
@@ -47,6 +49,7 @@ class Annotation:
     labels: tuple[str, ...]  # (N,)
     difficult: NDArray[np.bool_]  # (N,) ignored in evaluation; crowds are difficult, too
     crowd: NDArray[np.bool_]  # (N,) a region with several objects instead of one object (COCO's iscrowd)
+    rotated: NDArray[np.bool_]  # (N,) rotated in the file; the box is the upright rectangle around it
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,7 @@ class Sample:
     difficult: NDArray[np.bool_]  # (N,) ignored in evaluation; crowds are difficult, too
     crowd: NDArray[np.bool_]  # (N,) a region with several objects instead of one object
     labelled: frozenset[str] | None = None  # the labels that are exhaustive in this image; None: all labels
+    rotated: int = 0  # number of boxes that the file rotates; the box is the upright rectangle around it
 
     def load_image(self) -> ImageArray:
         """Decode the image; see `read_image_file`."""
@@ -105,7 +109,8 @@ def data_fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:
 def read_sample(folder: Path, name: str) -> Sample:
     """Read an annotation and find its image. Raises DatasetError."""
     annotation = read_annotation(folder, name)
-    return Sample(name, image_of(folder, annotation), annotation.boxes, annotation.labels, annotation.difficult, annotation.crowd)
+    image, rotated = image_of(folder, annotation), int(annotation.rotated.sum())
+    return Sample(name, image, annotation.boxes, annotation.labels, annotation.difficult, annotation.crowd, rotated=rotated)
 
 
 def read_annotation(folder: Path, name: str) -> Annotation:
@@ -126,6 +131,7 @@ def read_annotation(folder: Path, name: str) -> Annotation:
         tuple(_text(each, "name", xml) for each in objects),
         np.array([_flag(each, "difficult", xml) for each in objects], np.bool_) | crowd,
         crowd,
+        np.array([is_rotated(rotation_of(each)) for each in objects], np.bool_),
     )
 
 
@@ -177,7 +183,19 @@ def _size(root: Element) -> tuple[int, int] | None:
 
 def _box(element: Element, xml: Path) -> tuple[float, float, float, float]:
     xmin, ymin, xmax, ymax = (_number(element, corner, xml) for corner in ("xmin", "ymin", "xmax", "ymax"))
-    return xmin - 1, ymin - 1, xmax, ymax
+    return rectangle_around((xmin - 1, ymin - 1, xmax, ymax), rotation_of(element))
+
+
+def rotation_of(element: Element) -> float:
+    """Return the angle of an <object> in degrees (CVAT's attribute `rotation`); 0 if it has none."""
+    for attribute in element.iterfind("attributes/attribute"):
+        if (attribute.findtext("name") or "").strip() == ROTATION:
+            try:
+                degrees = float(attribute.findtext("value") or 0)
+            except ValueError:
+                return 0.0
+            return degrees if math.isfinite(degrees) else 0.0
+    return 0.0
 
 
 def _number(element: Element, corner: str, xml: Path) -> float:

@@ -35,7 +35,7 @@ class InspectedSample:
     def is_correct(self) -> bool:
         """True if the annotation needs no correction."""
         same = np.array_equal(self.boxes, self.annotation.boxes)
-        return same and bool(self.usable.all()) and self.annotation.size == self.size
+        return same and bool(self.usable.all()) and not self.annotation.rotated.any() and self.annotation.size == self.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,9 @@ def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Ma
     excess = np.abs(clipped - boxes)  # (N, 4) image pixels beyond each border
     elsewhere = too_thin(clipped) & ~empty
     extends = (excess.max(axis=1) > BOX_TOLERANCE) & ~empty & ~elsewhere
-    from_zero = extends & (excess[:, :2].max(axis=1) <= 1 + BOX_TOLERANCE) & (excess[:, 2:].max(axis=1) <= BOX_TOLERANCE)
+    from_zero = (
+        extends & ~annotation.rotated & (excess[:, :2].max(axis=1) <= 1 + BOX_TOLERANCE) & (excess[:, 2:].max(axis=1) <= BOX_TOLERANCE)
+    )
     repeated = _repeated(clipped, annotation.labels) & ~empty & ~elsewhere
     masks = {
         "reversed": is_reversed,
@@ -117,6 +119,7 @@ def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Ma
         "elsewhere": elsewhere,
         "outside": extends & ~from_zero,
         "from-zero": from_zero,
+        "rotated": annotation.rotated,
         "same-box": repeated,
     }
     findings = [_box_finding(kind, annotation, mask) for kind, mask in masks.items() if mask.any()]

@@ -5,6 +5,7 @@ Their boxes are transformed to the upright frame instead. Annotations that need 
 change.
 
 - Boxes: reversed ones are corrected, those beyond the border clipped, empty ones and repetitions removed.
+- Rotated boxes become the upright rectangle around them.
 - Boxes annotated at another image size are scaled if the aspect ratio is the same. <size> becomes the size of the image.
 - Labels: one spelling each, also in labelled.json. Unknown labels stay.
 - Samples with a missing or unreadable image or annotation are omitted.
@@ -14,10 +15,11 @@ change.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import tostring
+from xml.etree.ElementTree import Element, tostring
 
+from training.data.rotated_boxes import is_rotated
 from training.data.voc_layout import ALL, LISTS, file_inside
-from training.data.voc_reader import parse_annotation
+from training.data.voc_reader import ROTATION, parse_annotation, rotation_of
 from training.data.voc_writer import new_dataset, set_text, write_box
 from training.datasets.check import DatasetCheck, disjoint_pairs
 from training.datasets.inspect_sample import InspectedSample
@@ -97,6 +99,16 @@ def _rewritten(sample: InspectedSample, labels: Sequence[str]) -> bytes:
         set_text(element, "name", label)
         bndbox = element.find("bndbox")
         assert bndbox is not None
-        if (box != annotated_box).any():
+        rotated = is_rotated(rotation_of(element))
+        if rotated or (box != annotated_box).any():
             write_box(bndbox, box)
+        if rotated:
+            _remove_rotation(element)
     return bytes(tostring(root, encoding="utf-8")) + b"\n"
+
+
+def _remove_rotation(element: Element) -> None:
+    for attributes in element.iterfind("attributes"):
+        for attribute in attributes.findall("attribute"):
+            if (attribute.findtext("name") or "").strip() == ROTATION:
+                attributes.remove(attribute)

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from detector.messages import count_of
 from detector.spec import Model
 from training.config import Config
 from training.data.batches import Batches
@@ -117,6 +118,8 @@ def _warn_of_unusable_boxes(task: Task, train: Sequence[Sample], val: Sequence[S
     for name, samples in ((task.train_set, train), (task.val_set, val)):
         if warning := check_boxes(name, samples, labels):
             logger.warning("%s", warning)
+        if rotated := sum(sample.rotated for sample in samples):
+            logger.warning("set %s: %s, used as the upright rectangle around it.", name, count_of(rotated, "rotated box"))
 
 
 def _check_new_layers_train(start: InitialModel, frozen: frozenset[str], config: Config) -> None:

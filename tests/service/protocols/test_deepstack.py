@@ -159,8 +159,10 @@ def test_a_square_region_of_frigate_is_answered(served, native, make_image_bytes
     check_same(response.json()["predictions"], native(region, confidence=0.4))
 
 
-@pytest.mark.parametrize("path", ["//v1/vision/detection", "///v1/vision//custom/tiny-random"])
-def test_repeated_slashes_in_the_path_are_ignored(served, native, make_image_bytes, path):
+@pytest.mark.parametrize(
+    "path", ["//v1/vision/detection", "///v1/vision//custom/tiny-random", "/v1/vision/detection/", "/v1/vision/custom/tiny-random//"]
+)
+def test_repeated_and_trailing_slashes_in_the_path_are_ignored(served, native, make_image_bytes, path):
     response = requests.post(served.url + path, files={"image": make_image_bytes()}, timeout=30)
     check_same(response.json()["predictions"], native(make_image_bytes(), confidence=0.4))
 
@@ -176,3 +178,14 @@ def test_status_requests_of_codeproject_ai_clients_are_answered(served, folder):
     update = requests.get(f"{served.url}{folder}/status/updateavailable", timeout=30).json()
     assert (update["success"], update["updateAvailable"]) == (True, False)
     assert update["version"]
+
+
+@pytest.mark.parametrize("path", ["/v1/status/ping/", "/v2/health/ready/", "/v2/", "/v1/models/tiny-random/", "/livez/", "/docs/"])
+def test_a_path_with_a_trailing_slash_is_answered_without_a_redirect(served, path):
+    plain = requests.get(served.url + path.rstrip("/"), timeout=30)
+    response = requests.get(served.url + path, timeout=30, allow_redirects=False)
+    assert (response.status_code, response.content) == (200, plain.content)
+
+
+def test_an_image_is_detected_at_the_native_path_with_a_trailing_slash(served, make_image_bytes):
+    assert requests.post(f"{served.url}/detect/", data=make_image_bytes(), timeout=30).status_code == 200

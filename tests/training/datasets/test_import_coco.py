@@ -114,9 +114,9 @@ def test_only_the_last_part_of_an_outside_file_name_is_used(coco, tmp_path, save
         (lambda file: file["annotations"][0].update(category_id=8), "category 8, which is not in the file"),
         (lambda file: file["annotations"][0].update(image_id=8), "image 8, which is not in the file"),
         (lambda file: file["images"][1].update(id=1), "two images have the same id"),
-        (lambda file: file["images"][1].update(file_name="a.jpg"), "two images would have the name 'a'"),
+        (lambda file: file["images"][1].update(file_name="a.jpg"), r"the images 1 \(a\.jpg\) and \d+ \(a\.jpg\) are one file"),
         (lambda file: file["categories"][0].update(name="\x01"), "the label .* has characters that XML cannot hold"),
-        (lambda file: file.update(images=[], annotations=[]), "none of its 0 images"),
+        (lambda file: file.update(images=[], annotations=[]), "the list of images is empty"),
     ],
 )
 def test_errors_name_the_invalid_field(coco, tmp_path, change, message):

@@ -113,7 +113,7 @@ def test_coordinates_are_fractions_of_the_upright_image(yolo, save_image):
     [
         ("0 0.5 0.5 1", r"a\.txt: line 1 has 4 numbers"),
         ("0 0.5 0.5 1 1 0.9", "line 1 has 6 numbers"),
-        ("0", "line 1 has 1 numbers"),
+        ("0", "line 1 has 1 number;"),
         ("0 0.5 0.5 1 1\n\ndog 0.5 0.5 1 1", "line 3 is 'dog 0.5"),
         ("0 0.5 0.5 1.5 1", "fractions of the image from 0 to 1"),
         ("0 30 20 10 10", "fractions of the image from 0 to 1"),
@@ -154,15 +154,11 @@ def test_yaml_without_names_is_refused(yolo, text):
         imported(yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"}, text=text))
 
 
-def test_missing_class_names_damaged_images_and_outside_links_are_refused(yolo, tmp_path, save_image):
+def test_missing_class_names_and_outside_links_are_refused(yolo, tmp_path, save_image):
     root = yolo({"images/a.jpg": ""}, "notes.txt")
     with pytest.raises(DatasetError, match="class names are missing"):
         imported(root)
     (root / "data.yaml").write_text(YAML)
-    (root / "images" / "b.jpg").write_text("no image")
-    with pytest.raises(DatasetError, match=r"b\.jpg: the image format is unknown"):
-        imported(root)
-    (root / "images" / "b.jpg").unlink()
     (root / "images" / "b.jpg").symlink_to(save_image(tmp_path / "outside.jpg", 9))
     with pytest.raises(DatasetError, match="link that leads out"):
         imported(root)

@@ -316,7 +316,7 @@ LAYOUTS = [
     Layout(
         "a COCO data set",
         images("train/a.jpg") | {"train/_annotations.coco.json": "{}"},
-        error="It has .json files, such as train/_annotations.coco.json: import these with --from coco",
+        error="It has .json files, such as train/_annotations.coco.json. If they are COCO files, import them with --from coco",
     ),
     Layout(
         "an export without the images",
@@ -325,8 +325,87 @@ LAYOUTS = [
     ),
     Layout(
         "label files with other names than the images",
-        images("images/a.jpg") | {"labels/a.jpg.txt": BOX, "data.yaml": NAMES},
+        images("images/a.jpg") | {"labels/a-1.txt": BOX, "data.yaml": NAMES},
         error="A label file has the name of its image (images/a.jpg: labels/a.txt)",
+    ),
+    Layout(
+        "label files named after the complete image name, in another case, or with URL escapes",
+        images("images/a.jpg", "images/B.jpg", "images/my cat.jpg")
+        | {"labels/a.jpg.txt": BOX, "labels/b.txt": BOX, "labels/my%20cat.txt": BOX, "data.yaml": NAMES},
+        {"default": 3},
+        3,
+    ),
+    Layout(
+        "a label file of exactly the image's name comes before a similar one",
+        images("images/a.jpg", "images/A.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 2},
+        1,
+        ("1 image without a label file, such as images/A.jpg",),
+    ),
+    Layout(
+        "DOTA's labels in labelTxt",
+        images("train/images/a.jpg")
+        | {"train/labelTxt/a.txt": "imagesource:x\ngsd:0.1\n10.0 10.0 30.0 10.0 30.0 30.0 10.0 30.0 dog 0\n", "data.yaml": NAMES},
+        error="expected numbers: class x y width height",
+    ),
+    Layout(
+        "labels with class names in a folder of another name",
+        images("images/a.jpg") | {"marks/a.txt": "dog 0.5 0.5 0.2 0.2\n", "data.yaml": NAMES},
+        error="1 label file found, such as marks/a.txt, but none belongs to an image",
+    ),
+    Layout(
+        "VoTT's sets in a subfolder",
+        images("data/obj/a.jpg", "data/obj/b.jpg")
+        | {"data/obj/a.txt": BOX, "data/obj/b.txt": BOX, "data/obj.names": "dog\n"}
+        | {"data/obj.data": "classes = 1\ntrain = data/train.txt\nvalid = data/test.txt\nnames = data/obj.names\n"}
+        | {"data/train.txt": "data/obj/a.jpg\n", "data/test.txt": "data/obj/b.jpg\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "list files next to the class names in a subfolder",
+        images("pets/a.jpg", "pets/b.jpg")
+        | {"pets/a.txt": BOX, "pets/b.txt": BOX, "pets/classes.txt": "dog\n"}
+        | {"pets/train.txt": "a.jpg\n", "pets/val.txt": "b.jpg\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "an empty list of validation images",
+        images("obj/a.jpg")
+        | {"obj/a.txt": BOX, "obj.names": "dog\n", "obj.data": "train = data/train.txt\nvalid = data/test.txt\n"}
+        | {"train.txt": "data/obj/a.jpg\n", "test.txt": ""},
+        {"train": 1},
+        1,
+        ("The list of val (data/test.txt) is empty and is skipped.",),
+    ),
+    Layout(
+        "folders with different class files",
+        images("x/a.jpg", "y/b.jpg") | {"x/a.txt": BOX, "y/b.txt": BOX, "x/classes.txt": "dog\n", "y/classes.txt": "cat\n"},
+        error="class 0 is 'dog' in x/classes.txt, but 'cat' in y/classes.txt",
+    ),
+    Layout(
+        "a class file at the top that a class file in a subfolder contradicts",
+        images("a.jpg", "y/b.jpg") | {"a.txt": BOX, "y/b.txt": BOX, "classes.txt": "dog\n", "y/classes.txt": "cat\n"},
+        error="class 0 is 'dog' in classes.txt, but 'cat' in y/classes.txt",
+    ),
+    Layout(
+        "class files of which one has more classes, and LabelImg's suggestions",
+        images("a.jpg", "y/b.jpg")
+        | {"a.txt": BOX, "y/b.txt": BOX, "classes.txt": "dog\ncat\n", "y/classes.txt": "dog\n", "data/predefined_classes.txt": "man\n"},
+        {"default": 2},
+        2,
+    ),
+    Layout(
+        "two YAML files with different classes",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "coco.yaml": "names: [person]\n", "pets.yaml": NAMES},
+        error="class 0 is 'person' in coco.yaml, but 'dog' in pets.yaml",
+    ),
+    Layout(
+        "data.yaml comes before other files with classes",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES, "pets.yaml": "names: [x]\n", "labels/classes.txt": "y\n"},
+        {"default": 1},
+        1,
     ),
     Layout(
         "two images with one name",
@@ -336,7 +415,9 @@ LAYOUTS = [
     Layout(
         "an empty image file",
         images("images/a.jpg") | {"images/b.jpg": "", "labels/a.txt": BOX, "data.yaml": NAMES},
-        error="b.jpg: the image file is empty",
+        {"default": 1},
+        1,
+        ("1 image that cannot be read: skipped (b.jpg: the image file is empty)",),
     ),
     Layout(
         "a class without a name",
@@ -492,6 +573,128 @@ def test_unusual_coco_annotations_are_imported(tmp_path, save_image, annotation,
 def test_rotated_coco_boxes_are_noted(tmp_path, save_image):
     path = coco(tmp_path, save_image, {"bbox": [10, 10, 20, 4], "attributes": {"rotation": 30}})
     assert read_coco(path, None, image_set="train").notes == ("1 rotated box: imported as the upright rectangle around it.",)
+
+
+@pytest.mark.parametrize(
+    ("file_name", "path"),
+    [
+        ("A.JPG", "a.jpg"),
+        ("a.jpg", "A.JPG"),
+        ("IMAGES/a.JPG", "images/A.jpg"),
+        ("my%20cat.jpg", "my cat.jpg"),
+        ("my%20cat.jpg", "my%20cat.jpg"),
+        ("caf%C3%A9.jpg", "café.jpg"),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg"),
+        ("folder/a.jpg", "a.jpg"),
+        ("data/pets/sub/a.jpg", "images/sub/a.jpg"),
+        ("../images/a.jpg", "images/a.jpg"),
+        ("images\\a.jpg", "images/a.jpg"),
+        ("C:\\Users\\me\\pets\\a.jpg", "images/a.jpg"),
+        ("/home/me/pets/a.jpg", "a.jpg"),
+        ("https://host.example/pets/my%20cat.jpg?size=large#top", "my cat.jpg"),
+        ("s3://bucket/pets/a.jpg", "a.jpg"),
+        ("/data/local-files/?d=pets%5Ca.jpg", "images/a.jpg"),
+        ("/data/upload/1/0ab3-a.jpg", "images/0ab3-a.jpg"),
+        ("a.jpg", "data/a.jpg"),
+        ("a.jpg", "img/a.jpg"),
+        ("what?.jpg", "what?.jpg"),
+    ],
+)
+def test_coco_images_are_found_under_the_names_that_tools_write(tmp_path, save_image, file_name, path):
+    annotations = coco(tmp_path, save_image, {"bbox": [10, 5, 20, 30]}, path=path, file_name=file_name)
+    dataset = read_coco(annotations, None, image_set="train")
+    assert [image.path for image in dataset.images] == [tmp_path / path]
+    assert write_imported(dataset, tmp_path / "made").boxes == 1
+
+
+def test_the_images_of_a_cvat_subset_are_found(tmp_path, save_image):
+    place = "annotations/instances_default.json"
+    annotations = coco(tmp_path, save_image, {"bbox": [10, 5, 20, 30]}, place=place, path="images/default/a.jpg")
+    assert len(read_coco(annotations, None, image_set="train").images) == 1
+
+
+def test_a_coco_image_is_missing_if_two_files_differ_from_its_name_in_case(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, path="A.jpg", file_name="a.JPG")
+    save_image(tmp_path / "a.jpg", 2)
+    if not (tmp_path / "A.JPG").exists():  # a file system that distinguishes case
+        with pytest.raises(DatasetError, match="none of its images"):
+            read_coco(path, None, image_set="train")
+
+
+@pytest.mark.parametrize("file_name", ["../../etc/a.jpg", "%2e%2e/%2e%2e/a.jpg", "..%5C..%5Ca.jpg", "https://h/%2e%2e/a.jpg", "%00a.jpg"])
+def test_a_coco_name_never_leads_out_of_the_folder(tmp_path, save_image, file_name):
+    save_image(tmp_path / "a.jpg", 2)
+    path = coco(tmp_path / "x" / "y", save_image, {"bbox": [1, 2, 3, 4]}, path="other.jpg", file_name=file_name)
+    with pytest.raises(DatasetError, match="none of its images"):
+        read_coco(path, path.parent, image_set="train")
+
+
+DAMAGE = [(0, b"", "the image file is empty"), (0, b"<html>404</html>", ""), (500, b"", "")]
+"""Bytes that are kept, appended bytes, and the reason."""
+
+
+@pytest.mark.parametrize(("kept", "appended", "reason"), DAMAGE)
+def test_damaged_images_of_a_yolo_data_set_are_skipped_and_named(tmp_path, save_image, kept, appended, reason):
+    files = {f"labels/{name}.txt": BOX for name in "abc"} | {"data.yaml": NAMES}
+    write_files(tmp_path / "source", images("images/a.jpg", "images/b.jpg", "images/c.jpg") | files, save_image)
+    path = tmp_path / "source" / "images" / "b.jpg"
+    path.write_bytes(path.read_bytes()[:kept] + appended)
+    dataset = read_yolo(tmp_path / "source", image_set="train")
+    assert write_imported(dataset, tmp_path / "made").images_by_set == {"train": 2}
+    assert [f"1 image that cannot be read: skipped (b.jpg: {reason}" in note for note in dataset.notes] == [True]
+    assert check_dataset(tmp_path / "made").errors == 0
+
+
+def test_a_yolo_data_set_of_damaged_images_is_refused(tmp_path):
+    write_files(tmp_path, {"images/a.jpg": "", "images/b.jpg": "x", "labels/a.txt": BOX, "data.yaml": NAMES}, None)
+    with pytest.raises(DatasetError, match=r"none of its 2 images can be read\. a\.jpg: the image file is empty\."):
+        read_yolo(tmp_path, image_set="train")
+
+
+def test_damaged_coco_images_are_skipped_and_named(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 2, "file_name": "b.jpg", "width": 5, "height": 5})
+    path.write_text(json.dumps(content))
+    (tmp_path / "b.jpg").write_bytes(b"")
+    dataset = read_coco(path, None, image_set="train")
+    assert [image.path.name for image in dataset.images] == ["a.jpg"]
+    assert dataset.notes == ("1 image that cannot be read: skipped (b.jpg: the image file is empty).",)
+
+
+@pytest.mark.parametrize(("image_id", "category_id"), [("1", 1), (1, "1"), ("1", "1"), (1.0, 1.0)])
+def test_coco_ids_may_be_numbers_or_texts(tmp_path, save_image, image_id, category_id):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4], "image_id": image_id, "category_id": category_id})
+    assert read_coco(path, None, image_set="train").images[0].labels == ("dog",)
+
+
+@pytest.mark.parametrize(("name", "label"), [(" dog ", "dog"), (5, "5")])
+def test_coco_labels_are_trimmed_and_may_be_numbers(tmp_path, save_image, name, label):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = name
+    path.write_text(json.dumps(content))
+    assert read_coco(path, None, image_set="train").images[0].labels == (label,)
+
+
+def test_an_ignored_coco_box_is_difficult_but_no_crowd(tmp_path, save_image):
+    image = read_coco(coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4], "ignore": 1}), None, image_set="train").images[0]
+    assert (image.difficult.tolist(), image.crowd.tolist()) == ([True], [False])
+
+
+def test_two_coco_images_in_different_folders_never_share_one_file(tmp_path, save_image):
+    path = coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, file_name="x/a.jpg")
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 2, "file_name": "y/a.jpg"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"the images 1 \(x/a\.jpg\) and 2 \(y/a\.jpg\) are one file"):
+        read_coco(path, None, image_set="train")
+
+
+def test_a_coco_file_in_utf_16_gets_advice(tmp_path):
+    (tmp_path / "a.json").write_text("{}", encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"is UTF-16 text\. Save it as UTF-8"):
+        read_coco(tmp_path / "a.json", None, image_set="train")
 
 
 def test_a_missing_coco_image_is_named(tmp_path, save_image):

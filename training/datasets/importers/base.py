@@ -1,7 +1,8 @@
 """Data sets of another format, as every importer returns them, and their conversion to VOC layout."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -9,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.detections import Boxes
+from detector.errors import ImageError
+from detector.imaging.image import read_image
 from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.exif_orientation import Size
+from detector.messages import count_of
+from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_layout import check_name
 from training.data.voc_writer import add_to_dataset, annotation_xml
 from training.errors import DatasetError
+from training.events import Events
+
+MAX_NAMED = 5
+"""Damaged images named in a note."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +88,52 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
     name = str(relative).removesuffix(relative.suffix if relative.suffix.lower() in IMAGE_SUFFIXES else "")
     check_name(folder, name)
     return name
+
+
+@dataclass(frozen=True)
+class ImageFrames:
+    """Size and orientation of the readable images, and the reasons why others cannot be read."""
+
+    readable: Mapping[Path, ExifFrame]
+    damaged: Mapping[Path, str]
+
+    @classmethod
+    def read(cls, paths: Sequence[Path], events: Events) -> "ImageFrames":
+        """Decode every image, as `boxwright data check` does, so that both find the same damaged images."""
+        frames: dict[Path, ExifFrame] = {}
+        damaged: dict[Path, str] = {}
+        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+            for path, result in zip(paths, pool.map(_frame_or_reason, paths), strict=True):
+                if isinstance(result, str):
+                    damaged[path] = result
+                else:
+                    frames[path] = result
+                events.image_checked(len(paths))
+        return cls(frames, damaged)
+
+    def check_any(self, source: Path) -> None:
+        """Raise DatasetError if no image is readable."""
+        if self.damaged and not self.readable:
+            path, reason = next(iter(self.damaged.items()))
+            raise DatasetError(f"{source}: none of its {count_of(len(self.damaged), 'image')} can be read. {path.name}: {reason}")
+
+    def notes(self) -> list[str]:
+        """Return a sentence with the number and the names of the damaged images, or none."""
+        if not self.damaged:
+            return []
+        named = "; ".join(f"{path.name}: {reason.rstrip('.')}" for path, reason in list(self.damaged.items())[:MAX_NAMED])
+        more = f"; and {len(self.damaged) - MAX_NAMED} more" if len(self.damaged) > MAX_NAMED else ""
+        return [f"{count_of(len(self.damaged), 'image')} that cannot be read: skipped ({named}{more})."]
+
+
+def _frame_or_reason(path: Path) -> ExifFrame | str:
+    try:
+        data = path.read_bytes()
+        if not data:
+            return "the image file is empty."
+        read_image(data)
+        return ExifFrame.of(data)
+    except OSError as error:
+        return f"{error.strerror or error}."
+    except ImageError as error:
+        return str(error)

@@ -6,25 +6,33 @@ upright rectangle around it.
 """
 
 import math
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from detector.messages import count_of
-from training.data.exif_orientation import ExifFrame, Size
+from training.data.exif_orientation import Size
+from training.data.rotated_boxes import Corners, is_rotated, rectangle_around
 from training.data.set_names import set_of_name
-from training.data.voc_layout import file_inside
-from training.datasets.importers.base import ImportedDataset, ImportedImage, name_of
+from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
+from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.errors import DatasetError
+from training.events import SILENT, Events
 
-_Id = int | str
+
+def _as_number(value: Any) -> Any:
+    """Return the number for a text such as "7": VIA writes image_id as a text and id as a number."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value[:20])) == value else value
+
+
+_Id = Annotated[int | str, BeforeValidator(_as_number)]
 _Pixels = Annotated[float, Field(ge=-5e5, le=5e5, allow_inf_nan=False)]
 _Box = tuple[_Pixels, _Pixels, _Pixels, _Pixels]  # x, y, width, height
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _checked_length(value: Any) -> Any:
@@ -59,6 +67,7 @@ class _Annotation(_Part):
     bbox: Annotated[_Box | None, BeforeValidator(_checked_length)] = None
     segmentation: Any = None
     iscrowd: bool | None = False
+    ignore: bool | None = False  # VOC's difficult, in converted data sets
     attributes: Any = None
 
     @property
@@ -68,20 +77,15 @@ class _Annotation(_Part):
         return float(angle) if isinstance(angle, int | float) and math.isfinite(angle) else 0.0
 
     @property
-    def corners(self) -> tuple[float, float, float, float] | None:
+    def corners(self) -> Corners | None:
         """xmin, ymin, xmax, ymax of the box, or else of the polygons; None if there are neither."""
         polygon = self._corners_of_polygons()
         if self.bbox is None or (polygon and not any(self.bbox)):
             return polygon
         x, y, width, height = self.bbox
-        if self.rotation % 180:
-            cos, sin = (abs(function(math.radians(self.rotation))) for function in (math.cos, math.sin))
-            x, y = x + width / 2, y + height / 2
-            width, height = width * cos + height * sin, width * sin + height * cos
-            x, y = x - width / 2, y - height / 2
-        return x, y, x + width, y + height
+        return rectangle_around((x, y, x + width, y + height), self.rotation)
 
-    def _corners_of_polygons(self) -> tuple[float, float, float, float] | None:
+    def _corners_of_polygons(self) -> Corners | None:
         polygons = self.segmentation if isinstance(self.segmentation, list) else []
         numbers = [value for polygon in polygons for value in (polygon if isinstance(polygon, list) else [polygon])]
         if not numbers or len(numbers) % 2 or not all(isinstance(value, int | float) and abs(value) < 5e5 for value in numbers):
@@ -91,8 +95,10 @@ class _Annotation(_Part):
 
 
 class _Category(_Part):
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # digits as classes
+
     id: _Id
-    name: str
+    name: Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
 class _CocoFile(_Part):
@@ -101,17 +107,20 @@ class _CocoFile(_Part):
     categories: tuple[_Category, ...]
 
 
-def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -> ImportedDataset:
-    """Read a COCO file. The result has the images in the order of the file, and notes about what was skipped.
+def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, events: Events = SILENT) -> ImportedDataset:
+    """Read a COCO file.
 
     Args:
         annotations: The JSON file.
-        image_folder: The folder of the images. It has each image under its file_name, or else under the last part of that. Default: the
-            JSON file's folder, the `images` folder in it, and the same two one level up.
+        image_folder: The folder of the images. Default: the usual folders, see `image_folders`.
         image_set: The set of all images.
+        events: Receives an event for each decoded image.
+
+    Returns:
+        The images in the order of the file, and notes about what was skipped.
 
     Raises:
-        DatasetError: The file is not a COCO file of boxes, has broken references, or none of its images exists.
+        DatasetError: The file is not a COCO file of boxes, has broken references, or none of its images exists or can be read.
         OSError: A file cannot be read.
     """
     file = _parse(annotations)
@@ -120,35 +129,51 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str) -
     for each in file.annotations:
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
-    folders = [image_folder] if image_folder else _image_folders(annotations, image_set)
-    read = (_read_image(image, objects[image.id], labels, folders, image_set) for image in file.images)
-    imported = [image for image in read if image is not None]
-    if not imported:
-        places = " and ".join(str(folder) for folder in folders)
+    finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, image_set))
+    found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
+    if not file.images:
+        raise DatasetError(f"{annotations}: the list of images is empty.")
+    if not found:
+        places = " and ".join(str(folder) for folder in finder.folders)
         raise DatasetError(
-            f"{annotations}: none of its {len(file.images)} images is in {places}. Name the folder of the images with --photos."
+            f"{annotations}: none of its images ({_examples(file)}) is in {places}. Name the folder of the images with --photos."
         )
+    _check_distinct(annotations, file, found)
+    frames = ImageFrames.read([place.path for place in found.values()], events)
+    frames.check_any(annotations)
+    imported = [
+        _read_image(image, objects[image.id], labels, found[image.id], frames, image_set)
+        for image in file.images
+        if image.id in found and found[image.id].path in frames.readable
+    ]
+    return ImportedDataset(imported, (*_notes(file, found), *frames.notes()))
+
+
+def _examples(file: _CocoFile) -> str:
+    names = [repr(image.file_name) for image in file.images[:2]]
+    return ", ".join(names) + (f" and {len(file.images) - len(names)} more" if len(file.images) > len(names) else "")
+
+
+def _check_distinct(annotations: Path, file: _CocoFile, found: Mapping[_Id, FoundImage]) -> None:
+    by_path: dict[Path, _Image] = {}
+    for image in (image for image in file.images if image.id in found):
+        path = found[image.id].path
+        if (first := by_path.setdefault(path, image)) is not image:
+            raise DatasetError(
+                f"{annotations}: the images {first.id!r} ({first.file_name}) and {image.id!r} ({image.file_name}) are one file: {path}. "
+                "Give each image its own file, or remove one of the images."
+            )
+
+
+def _notes(file: _CocoFile, found: Mapping[_Id, FoundImage]) -> list[str]:
     notes = []
-    if absent := len(file.images) - len(imported):
-        example = next(image.file_name for image in file.images if _find(image.file_name, folders) is None)
-        notes.append(f"{count_of(absent, 'image')} named in the file but missing, such as {example}: skipped.")
-    if rotated := sum(each.rotation % 180 != 0 for each in file.annotations):
+    if absent := [image.file_name for image in file.images if image.id not in found]:
+        notes.append(f"{count_of(len(absent), 'image')} named in the file but missing, such as {absent[0]}: skipped.")
+    if rotated := sum(is_rotated(each.rotation) for each in file.annotations):
         notes.append(f"{count_of(rotated, 'rotated box')}: imported as the upright rectangle around it.")
     if boxless := sum(each.corners is None for each in file.annotations):
         notes.append(f"{count_of(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
-    return ImportedDataset(imported, tuple(notes))
-
-
-def _image_folders(annotations: Path, image_set: str) -> list[Path]:
-    """Usual folders of the images: the file's folder, `images`, the folder of the set (train2017), and the same one level up."""
-    roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
-    folders = []
-    for root in roots:
-        for parent in (root, root / "images"):
-            sets = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
-            of_set = sorted(path for path in parent.glob("*") if path.is_dir() and set_of_name(path.name) in sets) if sets else []
-            folders += [parent, *of_set]
-    return [folder for folder in folders if folder.is_dir()]
+    return notes
 
 
 def set_of_coco_file(path: Path) -> str | None:
@@ -160,9 +185,11 @@ def _parse(path: Path) -> _CocoFile:
     if path.is_dir():
         example = next((f", such as {each}" for each in sorted(path.rglob("*.json"))), "")
         raise DatasetError(f"{path} is a folder. Give the .json file{example}.")
-    content = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
+    content = path.read_bytes().removeprefix(BOM_UTF8)
     if not content.strip():
         raise DatasetError(f"{path}: the file is empty.")
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise DatasetError(f"{path} is UTF-16 text. Save it as UTF-8.")
     try:
         return _CocoFile.model_validate_json(content)
     except ValidationError as error:
@@ -192,29 +219,12 @@ def _check_references(path: Path, file: _CocoFile, labels: dict[_Id, str]) -> No
 
 
 def _read_image(
-    image: _Image, objects: Sequence[_Annotation], labels: dict[_Id, str], folders: Sequence[Path], image_set: str
-) -> ImportedImage | None:
-    found = _find(image.file_name, folders)
-    if found is None:
-        return None
-    folder, relative, path = found
-    size = image.size or ExifFrame.read(path).upright
+    image: _Image, objects: Sequence[_Annotation], labels: dict[_Id, str], found: FoundImage, frames: ImageFrames, image_set: str
+) -> ImportedImage:
+    size = image.size or frames.readable[found.path].upright
     boxed = [each for each in objects if each.corners is not None]
     corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
     crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)
+    difficult = crowd | np.array([bool(each.ignore) for each in boxed], np.bool_)
     names = tuple(labels[each.category_id] for each in boxed)
-    return ImportedImage(name_of(folder, relative), path, size, corners, names, crowd, crowd, (image_set,))
-
-
-def _find(file_name: str, folders: Sequence[Path]) -> tuple[Path, PurePosixPath, Path] | None:
-    """Return folder, path in it and complete path of an image, or None if it is missing."""
-    candidates = ((folder, relative) for folder in folders for relative in _candidates(file_name))
-    return next(((folder, relative, path) for folder, relative in candidates if (path := file_inside(folder, relative))), None)
-
-
-def _candidates(file_name: str) -> Iterator[PurePosixPath]:
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    if path.name and "\0" not in file_name:
-        if not path.is_absolute() and ".." not in path.parts:
-            yield path
-        yield PurePosixPath(path.name)
+    return ImportedImage(name_of(found.folder, found.relative), found.path, size, corners, names, difficult, crowd, (image_set,))

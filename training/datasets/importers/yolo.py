@@ -7,21 +7,28 @@ import numpy as np
 from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame
 from training.data.set_names import set_of_path
-from training.datasets.importers.base import ImportedDataset, ImportedImage, name_of
+from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
+from training.datasets.importers.yolo_config import YoloConfig, resolve_sets
 from training.datasets.importers.yolo_labels import LabelProblems, read_label_file
-from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloConfig, YoloFolder, resolve_sets
+from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloFolder
 from training.errors import DatasetError
+from training.events import SILENT, Events
 
 
-def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
-    """Read a YOLO data set: a folder with images, label files and data.yaml or a file of class names.
+def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> ImportedDataset:
+    """Read a YOLO data set.
 
-    `image_set` is the set of images that neither data.yaml, nor lists, nor folder names assign to one. The result has the images in path
-    order, and notes about what was skipped or changed. An image without a label file has no objects.
+    Args:
+        folder: The folder with images, label files and data.yaml or a file of class names.
+        image_set: The set of images that neither data.yaml, nor lists, nor folder names assign to one.
+        events: Receives an event for each decoded image.
+
+    Returns:
+        The images in path order, and notes about what was skipped or changed. An image without a label file has no objects.
 
     Raises:
-        DatasetError: A file is unreadable, a named image set cannot be found, lines of label files are invalid, or no label file
-            belongs to an image.
+        DatasetError: A text file is unreadable, a named image set cannot be found, lines of label files are invalid, no label file
+            belongs to an image, or no image is readable.
         OSError: A file cannot be read.
     """
     if folder.is_file():
@@ -41,20 +48,22 @@ def read_yolo(folder: Path, *, image_set: str) -> ImportedDataset:
         notes += [f"{count_of(unlisted, 'image')} outside of the named sets: skipped."] if unlisted else []
     elif foreign:
         notes.append(f"{count_of(foreign, 'image')} outside of the image folders, without labels: skipped.")
+    frames = ImageFrames.read([folder / path for path in images], events)
+    frames.check_any(folder)
+    images = tuple(path for path in images if folder / path in frames.readable)
     problems = LabelProblems()
     imported = []
     for path in images:
         own_sets = tuple(sets.get(path, ())) or (set_of_path(path.parts[:-1]) or image_set,)
-        imported.append(_read_image(files, config, path, own_sets, problems))
+        imported.append(_read_image(files, config, path, frames.readable[folder / path], own_sets, problems))
     problems.raise_errors()
     _check_labels_used(files, imported)
-    return ImportedDataset(imported, (*notes, *_notes(files, images, imported, problems)))
+    return ImportedDataset(imported, (*notes, *frames.notes(), *_notes(files, images, imported, problems)))
 
 
 def _read_image(
-    files: YoloFolder, config: YoloConfig, path: PurePosixPath, image_sets: tuple[str, ...], problems: LabelProblems
+    files: YoloFolder, config: YoloConfig, path: PurePosixPath, frame: ExifFrame, image_sets: tuple[str, ...], problems: LabelProblems
 ) -> ImportedImage:
-    frame = ExifFrame.read(files.folder / path)
     label_file = files.label_files.get(path)
     boxes, names = read_label_file(files.folder / label_file, config.classes, problems) if label_file else (np.zeros((0, 4)), [])
     pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)

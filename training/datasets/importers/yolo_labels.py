@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.voc_layout import read_text
+from detector.messages import count_of
 from training.errors import DatasetError
 
 MAX_TEXT_BYTES = 2 * 2**20
 MAX_OUTSIDE = 0.1
 """Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
-CLIPPING_TOLERANCE = 1e-3  # Fractions of the image. Smaller changes are rounding errors and are not reported as clipping.
-MAX_REPORTED = 10  # Errors, or classes, quoted in a message.
+CLIPPING_TOLERANCE = 1e-3
+"""Fractions of the image. Smaller changes are rounding errors and are not reported as clipping."""
+FIRST_LINES = 5
+"""Lines that decide whether a text file is a label file."""
+MAX_REPORTED = 10
+"""Errors, or classes, quoted in a message."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,20 @@ class LabelProblems:
             raise DatasetError(quoted if len(self.errors) == 1 else f"{len(self.errors)} lines of label files cannot be used:\n{quoted}")
 
 
+def read_utf8(path: Path) -> str:
+    """Return the content of a text file. Raises DatasetError if it is too large or not UTF-8, OSError."""
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_TEXT_BYTES} are read.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+
+
 def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
     """Return boxes (N, 4) xyxy as fractions of the image, clipped to it, and their labels. Invalid lines are added to `problems`."""
     boxes, names = [], []
-    for number, line in enumerate(read_text(path, MAX_TEXT_BYTES).split("\n"), start=1):
+    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -76,7 +91,7 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
             "Remove the sixth column to import them."
         )
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        raise ValueError(f"has {len(words)} numbers; expected 5 (class x y width height), or a class and a polygon.")
+        raise ValueError(f"has {count_of(len(words), 'number')}; expected 5 (class x y width height), or a class and a polygon.")
     if not all(-MAX_OUTSIDE <= value <= 1 + MAX_OUTSIDE for value in values) or not class_id.is_integer():
         raise ValueError(f"is {quoted}; expected a whole number, then fractions of the image from 0 to 1.")
     labels = classes.labels
@@ -94,11 +109,23 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
 
 
 def looks_like_labels(path: Path) -> bool:
-    """Return True if the first line of a text file is a line of a label file. Raises OSError."""
+    """Return True if one of the first lines of a text file looks like a line of a label file, perhaps of another format. Raises OSError.
+
+    Some formats have names instead of class numbers, or commas, or lines of facts at the start (DOTA).
+    """
     if path.stat().st_size > MAX_TEXT_BYTES:
         return False
-    first = next((line.split() for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()), [])
+    lines = (line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip())
+    return any(_has_box(line.replace(",", " ").split()) for line in islice(lines, FIRST_LINES))
+
+
+def _has_box(words: list[str]) -> bool:
+    return len(words) >= 5 and sum(_is_number(word) for word in words) >= 4
+
+
+def _is_number(word: str) -> bool:
     try:
-        return len([float(word) for word in first]) >= 5
+        float(word)
     except ValueError:
         return False
+    return True

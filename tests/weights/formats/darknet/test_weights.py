@@ -321,3 +321,18 @@ def test_the_official_names_fit_the_official_networks(shared):
     labels = read_labels(shared / "weights" / "voc.names")
     assert read_cfg(shared / "weights" / "yolov2-voc.cfg", labels=labels).labels[:3] == ("aeroplane", "bicycle", "bird")
     assert len(read_labels(shared / "weights" / "coco.names")) == 80
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 5\n", "this is a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>Not found</html>", "this is an HTML or XML page"),
+        (b"<HTML><body>Login</body></HTML>", "this is an HTML or XML page"),
+        (b"PK\x03\x04" + bytes(100), "this is a ZIP archive or a PyTorch model"),
+    ],
+)
+def test_what_a_failed_download_leaves_is_recognised(tmp_path, content, message):
+    (tmp_path / "a.weights").write_bytes(content)
+    with pytest.raises(ModelFileError, match=message):
+        read_weights(tmp_path / "a.weights", (Conv("a", 8, 3),))

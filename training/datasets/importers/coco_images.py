@@ -1,0 +1,103 @@
+"""Find the images of a COCO file: its `file_name` may have another case, folders, backslashes, URL escapes, or be a complete URL."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from training.data.set_names import set_of_name
+from training.data.voc_layout import file_inside
+
+IMAGE_PARENTS = (".", "images", "img", "data")
+"""Usual folders of the images. Supervisely writes img, FiftyOne writes data."""
+
+
+def image_folders(annotations: Path, image_set: str) -> list[Path]:
+    """Return the usual folders of the images that exist, best first.
+
+    They are the file's folder, `images`, `img`, `data`, the folder of the set in each (train2017; CVAT's default), and the same one
+    level up.
+    """
+    roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
+    sets = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
+    words = annotations.stem.lower().split("_")[1:]  # instances_default
+    folders = []
+    for parent in (root / place for root in roots for place in IMAGE_PARENTS):
+        subfolders = sorted(path for path in parent.glob("[!.]*") if path.is_dir())
+        folders += [parent, *(path for path in subfolders if set_of_name(path.name) in sets or path.name.lower() in words)]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image file of a data set."""
+
+    folder: Path
+    relative: PurePosixPath  # as on disk
+
+    @property
+    def path(self) -> Path:
+        """The complete path."""
+        return self.folder / self.relative
+
+
+@dataclass(frozen=True)
+class ImageFinder:
+    """Finds image files in folders, best folder first."""
+
+    folders: Sequence[Path]
+    _listings: dict[Path, dict[str, list[str]]] = field(default_factory=dict)  # folder -> key of a name -> names
+
+    def find(self, file_name: str) -> FoundImage | None:
+        """Return the image, or None if it is missing or several files match. Raises DatasetError for a link that leads out.
+
+        A file at exactly this path comes first, then one that differs in case, then one without leading folders.
+        """
+        if not file_name.strip() or "\0" in file_name:
+            return None
+        for relative in _candidates(file_name):
+            for folder in self.folders:
+                if file_inside(folder, relative):
+                    return FoundImage(folder, relative)
+            for folder in self.folders:
+                on_disk = self._ignoring_case(folder, relative)
+                if on_disk is not None and file_inside(folder, on_disk):
+                    return FoundImage(folder, on_disk)
+        return None
+
+    def _ignoring_case(self, folder: Path, relative: PurePosixPath) -> PurePosixPath | None:
+        found = PurePosixPath()
+        for part in relative.parts:
+            names = self._listing(folder / found).get(_key(part), [])
+            if len(names) != 1:
+                return None
+            found /= names[0]
+        return found
+
+    def _listing(self, folder: Path) -> dict[str, list[str]]:
+        if folder not in self._listings:
+            names: dict[str, list[str]] = {}
+            for path in folder.iterdir() if folder.is_dir() else ():
+                names.setdefault(_key(path.name), []).append(path.name)
+            self._listings[folder] = names
+        return self._listings[folder]
+
+
+def _key(name: str) -> str:
+    """Equal for names that differ in case or in Unicode composition, which differs between macOS and other systems."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _candidates(file_name: str) -> Iterator[PurePosixPath]:
+    """Relative paths that the name may mean: as written, then unescaped; each complete, then without leading folders."""
+    texts = [file_name]
+    if "://" in file_name or "?" in file_name:
+        url = urlsplit(file_name)
+        texts += [*parse_qs(url.query).get("d", ()), url.path]  # Label Studio: /data/local-files/?d=images/a.jpg
+    texts += [unquote(text) for text in texts]
+    paths = []
+    for text in texts:
+        parts = [part for part in PurePosixPath(text.replace("\\", "/")).parts if part.strip("/") not in ("", ".", "..")]
+        paths.append([PurePosixPath(*parts[start:]) for start in range(len(parts))])
+    yield from dict.fromkeys(path for each in paths for path in each if "\0" not in str(path))

@@ -1,0 +1,229 @@
+"""Read the classes and the image sets of a YOLO data set from data.yaml, or from Darknet's obj.data, lists and files of class names."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from detector.errors import MissingExtra
+from detector.imaging.suffixes import IMAGE_SUFFIXES
+from training.data.set_names import set_of_name
+from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside
+from training.datasets.importers.yolo_labels import Classes, read_utf8
+from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, YoloFolder, folder_key
+from training.errors import DatasetError
+
+try:
+    import yaml
+except ModuleNotFoundError as error:
+    raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed. Install the extra 'train'.") from error
+
+CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "labels/classes.txt", "obj.names")
+_NO_VALUE = frozenset({"", "~", "null", "none"})
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class YoloConfig:
+    """Classes and image sets of a YOLO data set."""
+
+    classes: Classes
+    path: str  # of the file with the classes
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # set -> folders, list files and images as written
+    root: str = ""  # data.yaml's `path`
+
+    @classmethod
+    def read(cls, files: YoloFolder) -> "YoloConfig":
+        """Read data.yaml, or obj.data and a file of class names. Raises DatasetError."""
+        known, others = _config_candidates(files)
+        configs = [config for path in known if (config := cls._of_file(files, path))][:1]
+        if not configs or not configs[0].is_yaml:
+            configs += [config for path in others if (config := cls._of_file(files, path))]
+        for other in configs[1:]:
+            _check_same_classes(files, configs[0], other)
+        if configs:
+            return configs[0]
+        raise DatasetError(f"{files.folder}: the class names are missing. {_other_format(files)}Expected one of {', '.join(CLASS_FILES)}.")
+
+    @property
+    def is_yaml(self) -> bool:
+        """True if the file may also name image sets."""
+        return PurePosixPath(self.path).suffix.lower() in _YAML
+
+    @classmethod
+    def _of_file(cls, files: YoloFolder, path: PurePosixPath) -> "YoloConfig | None":
+        """Return the content of a file, or None if it is a YAML file of another kind."""
+        text = read_utf8(files.folder / path)
+        sets, root = _sets_of_lists(files, path.parent)
+        if path.suffix.lower() not in _YAML:
+            labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
+            return cls(Classes(labels, str(path)), str(path), sets, root)
+        content = _parse_yaml(files.folder / path, text)
+        if not (isinstance(content, dict) and "names" in content) and str(path) not in CLASS_FILES:
+            return None
+        values = content if isinstance(content, dict) else {}
+        labels = _labels_of_yaml(files.folder / path, content)
+        classes = Classes(labels, str(path), has_key_points="kpt_shape" in values)
+        if of_yaml := _sets_of_yaml(values):
+            sets, root = of_yaml, str(values.get("path") or "")
+        return cls(classes, str(path), sets, root)
+
+
+def _check_same_classes(files: YoloFolder, first: YoloConfig, second: YoloConfig) -> None:
+    """Raise DatasetError if two files give one number different labels. One of them may have more labels."""
+    if second.path.endswith("predefined_classes.txt"):  # LabelImg's suggestions
+        return
+    for number, label in second.classes.labels.items():
+        if (other := first.classes.labels.get(number, label)) != label:
+            raise DatasetError(
+                f"{files.folder}: class {number} is {other!r} in {first.path}, but {label!r} in {second.path}. "
+                "Keep only the correct file, or import each folder separately."
+            )
+
+
+def _other_format(files: YoloFolder) -> str:
+    """Return a sentence with a space if the files show what the folder is instead of a YOLO data set."""
+    nested = next((path for path in files.files if path.name in CLASS_FILES), None)
+    if nested:
+        return f"{nested.name} is in {nested.parent}. Import that folder. "
+    if any(path.suffix.lower() == ANNOTATION_SUFFIX for path in files.files):
+        return "It has .xml files: a VOC-style data set needs no import. "
+    coco = next((path for path in files.files if path.suffix.lower() == ".json" and path.name != "notes.json"), None)  # Label Studio's
+    return f"It has .json files, such as {coco}. If they are COCO files, import them with --from coco. " if coco else ""
+
+
+def _config_candidates(files: YoloFolder) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
+    """Return the usual files with class names, best first, and others, those at the top first."""
+    known = [PurePosixPath(name) for name in CLASS_FILES if PurePosixPath(name) in files.files]
+    top = [path for path in files.files if len(path.parts) == 1 and path.suffix.lower() in (*_YAML, ".names")]
+    nested = [path for path in files.files if path.name.lower() in CLASS_FILE_NAMES or path.suffix.lower() == ".names"]
+    others = [path for path in dict.fromkeys((*top, *nested)) if path not in known]
+    for path in (*known, *others):
+        file_inside(files.folder, path)
+    return known, others
+
+
+def _parse_yaml(path: Path, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)  # reads only texts, lists and mappings, so a class called "no" stays a text
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        advice = " Write / instead of \\ in paths." if "escape character" in str(error) else ""
+        raise DatasetError(f"{path} is not readable as YAML: {error}.{advice}") from error
+
+
+def _labels_of_yaml(path: Path, content: Any) -> dict[int, str]:
+    names = content.get("names") if isinstance(content, dict) else None
+    pairs = list(names.items() if isinstance(names, dict) else enumerate(names)) if isinstance(names, dict | list) else []
+    if not pairs or not all(str(number).isdecimal() and isinstance(name, str) for number, name in pairs):
+        raise DatasetError(f"{path}: 'names' must be a list of labels, or a mapping of numbers to labels.")
+    return {int(number): name.strip() for number, name in pairs if name.strip()}
+
+
+def _sets_of_yaml(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    sets: dict[str, tuple[str, ...]] = {}
+    for key, value in content.items():
+        image_set = set_of_name(key) if isinstance(key, str) and key.isalpha() else None
+        values = value if isinstance(value, list) else [value]
+        entries = [entry.strip() for entry in values if isinstance(entry, str) and entry.strip().lower() not in _NO_VALUE]
+        if image_set and entries:
+            sets[image_set] = (*sets.get(image_set, ()), *entries)
+    return sets
+
+
+def _sets_of_lists(files: YoloFolder, folder: PurePosixPath) -> tuple[dict[str, tuple[str, ...]], str]:
+    """Sets of Darknet's obj.data, or else of list files such as train.txt with an image path in the first line, and their folder.
+
+    Both are at the top, or in `folder`, which has the class names.
+    """
+    places = (PurePosixPath(), folder)
+    near = [path for place in dict.fromkeys(places) for path in files.files if path.parent == place]
+    for path in (path for path in near if path.suffix.lower() == ".data"):
+        lines = (line.partition("=") for line in read_utf8(files.folder / path).split("\n") if "=" in line and line.strip()[0] not in "#;")
+        entries = {key.strip(): value.strip() for key, _, value in lines}
+        of_data: dict[str, tuple[str, ...]] = {
+            image_set: (entry,) for key, entry in entries.items() if entry and (image_set := set_of_name(key))
+        }
+        if of_data:
+            return of_data, "" if path.parent == PurePosixPath() else str(path.parent)
+    lists = (path for path in near if path.suffix.lower() == ".txt" and set_of_name(path.stem) and _lists_images(files.folder / path))
+    return {set_of_name(path.stem) or path.stem: (str(path),) for path in lists}, ""
+
+
+def _lists_images(path: Path) -> bool:
+    first = next((line.strip() for line in read_utf8(path).split("\n") if line.strip()), "")
+    return PurePosixPath(first.replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+
+
+def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixPath, list[str]], list[str]]:
+    """Return the image sets of each image that the configuration names, and notes.
+
+    Raises:
+        DatasetError: The folder, the list or the images of a named set do not exist.
+    """
+    sets: dict[PurePosixPath, list[str]] = {}
+    notes = []
+    for image_set, entries in config.sets.items():
+        found: list[PurePosixPath] = []
+        missing = 0
+        for entry in entries:
+            images, absent = _images_of_entry(files, config, entry)
+            found += images
+            missing += absent
+        if not found:
+            if all(_is_empty_list(files, config, entry) for entry in entries):
+                notes.append(f"The list of {image_set} ({', '.join(entries)}) is empty and is skipped.")
+                continue
+            if image_set == "test":
+                notes.append(f"The test set ({', '.join(entries)}) does not exist and is skipped.")
+                continue
+            raise DatasetError(
+                f"{files.folder}: {config.path} or its lists name {image_set}: {', '.join(entries)}, but no image was found there. "
+                "Correct the path, or remove the line to use folder names instead."
+            )
+        if missing:
+            notes.append(f"{missing} images in the list of {image_set} do not exist and are skipped.")
+        for path in dict.fromkeys(found):
+            sets.setdefault(path, []).append(image_set)
+    return sets, notes
+
+
+def _is_empty_list(files: YoloFolder, config: YoloConfig, entry: str) -> bool:
+    paths = (candidate for candidate in _entry_candidates(config.root, entry) if candidate.suffix.lower() == ".txt")
+    found = next((path for candidate in paths if (path := file_inside(files.folder, candidate))), None)
+    return found is not None and not read_utf8(found).strip()
+
+
+def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple[list[PurePosixPath], int]:
+    """Images of a folder or of a list file, and the number of listed images that do not exist."""
+    for candidate in _entry_candidates(config.root, entry):
+        key = folder_key(candidate)
+        inside = [path for path in files.all_images if folder_key(path)[: len(key)] == key]
+        if inside and PurePosixPath(entry).suffix.lower() != ".txt":
+            return inside, 0
+        if candidate.suffix.lower() == ".txt" and (path := file_inside(files.folder, candidate)):
+            lines = [line.strip() for line in read_utf8(path).split("\n") if line.strip()]
+            known = {folder_key(image): image for image in files.all_images}
+            images = [_listed_image(known, candidate.parent, line) for line in lines]
+            return [image for image in images if image], images.count(None)
+    return [], 0
+
+
+def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:
+    """Paths inside the data set that an entry may mean, most specific first: with `path`, without it, without leading parts.
+
+    Roboflow writes ../train/images for train/images, Darknet writes data/train.txt for train.txt, other tools write absolute paths.
+    """
+    for text in (f"{root}/{entry}" if root else entry, entry):
+        yield from _without_leading_parts(text)
+
+
+def _without_leading_parts(text: str) -> Iterator[PurePosixPath]:
+    parts = [part for part in PurePosixPath(text.replace("\\", "/")).parts if part not in ("/", ".", "..")]
+    if not parts and text.strip("./") == "":
+        yield PurePosixPath(".")
+    yield from (PurePosixPath(*parts[start:]) for start in range(len(parts)))
+
+
+def _listed_image(known: Mapping[tuple[str, ...], PurePosixPath], parent: PurePosixPath, line: str) -> PurePosixPath | None:
+    candidates: Iterable[PurePosixPath] = (parent / PurePosixPath(line.replace("\\", "/")), *_without_leading_parts(line))
+    return next((known[key] for candidate in candidates if (key := folder_key(candidate)) in known), None)
