@@ -126,4 +126,4 @@ def test_a_recorded_ap_is_in_the_model_file(boxwright, dataset, tmp_path):
     assert read_header(copy).dtype == "float16"
     for arguments in ((), ("--model", copy, "--input-size", "320")):
         result = boxwright("evaluate", dataset, "--record", *arguments)
-        assert (result.code, "needs --model with a .safetensors file" in " ".join(result.err.split())) == (2, True)
+        assert (result.code, "requires --model FILE.safetensors" in " ".join(result.err.split())) == (2, True)
