@@ -21,6 +21,7 @@ FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "shared-photo": ("error", "same image in two sets that must be disjoint"),
     "outside": ("warning", "box extends beyond the image: clipped"),
     "from-zero": ("warning", "box starts at 0, but VOC counts from 1: clipped"),
+    "rotated": ("warning", "rotated box: the upright rectangle around it is used"),
     "no-size": ("warning", "no size in the XML"),
     "orientation": ("warning", "image stored rotated; boxes are taken as upright"),
     "no-box": ("warning", "image without a box"),

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from contextlib import ExitStack, suppress
 
 import httpx
@@ -22,6 +21,7 @@ from service.client.client import Client
 from service.client.errors import RequestRejected
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
+from service.routes import deepstack
 from service.settings import Settings, read_settings
 
 KEY, OTHER_KEY = new_key(), new_key()
@@ -86,7 +86,7 @@ def test_the_page_and_the_documentation_need_no_key(send_request, protected_app)
         assert send_request(protected_app, "GET", path).status_code == 200, path
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/livez/", "/web", "/web/../models", "/v2/models/a/b/ready", "/docsx", "/metrics/"])
+@pytest.mark.parametrize("path", ["/nothing", "/livez/x", "/web", "/web/../models", "/v2/models/a/b/ready", "/docsx", "/metrics/"])
 def test_unknown_paths_are_not_revealed_without_a_key(send_request, protected_app, path):
     assert send_request(protected_app, "GET", path).status_code == 401
 
@@ -169,13 +169,11 @@ def test_deepstack_list_requires_a_key(protected, form):
     assert requests.post(f"{protected.url}/v1/vision/custom/list", timeout=30, **form).status_code == 401
 
 
-@pytest.mark.parametrize("piece", [b"a=b&", b"%41"])
-def test_long_url_encoded_form_without_a_key_takes_little_processor_time(protected_app, ask, piece):
+def test_long_url_encoded_form_without_a_key_is_not_parsed(protected_app, send_request, monkeypatch):
     """Splitting 20 MB took 3.4 s and blocked the event loop."""
-    body, headers = b"a=" + piece * (20 * 10**6 // len(piece)), {"content-type": "application/x-www-form-urlencoded"}
-    before = time.process_time()
-    assert ask(protected_app, "POST", "/v1/vision/custom/list", content=body, headers=headers).status_code == 401
-    assert time.process_time() - before < 1.0
+    monkeypatch.setattr(deepstack, "parse_qsl", lambda body: pytest.fail(f"parsed {len(body)} bytes"))
+    body, headers = b"a=" + b"%41" * 2000, {"content-type": "application/x-www-form-urlencoded"}
+    assert send_request(protected_app, "POST", "/v1/vision/custom/list", content=body, headers=headers).status_code == 401
 
 
 def test_tritonclient_sends_the_key_as_a_header(protected, make_image_bytes):

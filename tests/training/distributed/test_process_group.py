@@ -54,7 +54,7 @@ def test_cluster_comes_from_options_or_tf_config(options, environment, expected)
         ((TWO, 2), {}, "2 is not between 0 and 1"),
         ((TWO, -1), {}, "-1 is not between 0 and 1"),
         ((TWO, None), {}, "add --worker-index"),
-        ((None, 1), {}, "it needs --workers"),
+        ((None, 1), {}, "worker_index requires --workers"),
         ((None, None), {"TF_CONFIG": "{"}, "expected a cluster of workers"),
         ((None, None), {"TF_CONFIG": "[]"}, "expected a cluster of workers"),
         ((None, None), tf_config({"worker": ["one:1"]}, "ps", 0), "task type 'ps' is not supported"),

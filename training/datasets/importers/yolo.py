@@ -31,16 +31,10 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
             belongs to an image, or no image is readable.
         OSError: A file cannot be read.
     """
-    if folder.is_file():
-        archive = folder.suffix.lower() in (".zip", ".rar", ".7z", ".gz", ".tar", ".tgz")
-        advice = "Unpack it, and give the folder." if archive else f"Give the folder of the data set: {folder.parent}"
-        raise DatasetError(f"{folder} is a file. {advice}")
+    _check_folder(folder)
     files = YoloFolder.scan(folder)
     config = YoloConfig.read(files)
-    if not files.all_images:
-        linked = ", ".join(files.linked_folders[:3])
-        advice = f"Linked folders are not followed: {linked}." if linked else "Export the data set together with its images."
-        raise DatasetError(f"{folder}: there is no image. {advice}")
+    _check_any_image(files)
     images, foreign = files.images()
     sets, notes = resolve_sets(files, config)
     if config.sets:
@@ -59,6 +53,20 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
     problems.raise_errors()
     _check_labels_used(files, imported)
     return ImportedDataset(imported, (*notes, *frames.notes(), *_notes(files, images, imported, problems)))
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_file():
+        archive = folder.suffix.lower() in (".zip", ".rar", ".7z", ".gz", ".tar", ".tgz")
+        advice = "Unpack it, and give the folder." if archive else f"Give the folder of the data set: {folder.parent}"
+        raise DatasetError(f"{folder} is a file. {advice}")
+
+
+def _check_any_image(files: YoloFolder) -> None:
+    if not files.all_images:
+        linked = ", ".join(files.linked_folders[:3])
+        advice = f"Linked folders are not followed: {linked}." if linked else "Export the data set together with its images."
+        raise DatasetError(f"{files.folder}: there is no image. {advice}")
 
 
 def _read_image(
