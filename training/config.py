@@ -129,7 +129,7 @@ class Config(BaseModel):
         description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor. "
         "None: 1, or that of the initial model's training if classes are kept.",
     )
-    rarity: float = Field(3.0, ge=1, le=1000, description="If classes are kept: how much rarer new objects are in use than in training.")
+    rarity: float = Field(16.0, ge=1, le=1000, description="If classes are kept: how much rarer new objects are in use than in training.")
 
     # loss
     loss: Literal["darknet", "modern"] = Field(

@@ -41,7 +41,7 @@ def train(run: "Run") -> "RunOutcome":
     if outcome.interrupted:
         print_next_step("boxwright", "finetune", "--resume", outcome.folder)
     elif outcome.best is not None:
-        print_next_step("boxwright", "detect", "IMAGE", "--model", outcome.folder / "best.safetensors")
+        print_next_step("boxwright", "detect", "IMAGE", "--model", outcome.folder / "best.safetensors", "--confidence", "auto")
     return outcome
 
 

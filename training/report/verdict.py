@@ -53,7 +53,7 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
         yield NextStep(
             "The last validation was the best one, so a longer training may help:", f"boxwright finetune {data} --epochs {epochs}"
         )
-    yield NextStep("Try the model on new images:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --out annotated")
+    yield NextStep("Try the model on new images:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --confidence auto --out annotated")
     yield NextStep("Serve it over HTTP, with a page to try it:", f"boxwright serve --model {model}")
 
 

@@ -53,7 +53,7 @@ def test_a_run_writes_a_model_that_detects_and_a_report(boxwright, dataset, mode
     assert re.search(r"epoch 2/2, step 2 · AP50 \d\.\d+ · loss \S+ · validation loss \S+ · 0:00 left\n", result.err)
     assert "the validation set 'val' has only 4 images" in result.err
     folder = tmp_path / "runs" / "things-001"
-    assert f"Next: boxwright detect IMAGE --model {folder / 'best.safetensors'}\n" in result.err
+    assert f"Next: boxwright detect IMAGE --model {folder / 'best.safetensors'} --confidence auto\n" in result.err
     assert boxwright("detect", dataset / "JPEGImages" / "0.png", "--model", folder / "best.safetensors").code == 0
     page = folder / "report.html"
     assert "All epochs are done." in page.read_text(encoding="utf-8")

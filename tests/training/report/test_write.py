@@ -148,7 +148,7 @@ def test_report_shows_ap_mistakes_and_advice_first_and_collapses_the_layers(run)
         "one box changes its AP50 by",
         "Worst mistakes",
         "What to do next",
-        f"boxwright detect IMAGE_OR_FOLDER --model {folder.path / 'best.safetensors'} --out annotated",
+        f"boxwright detect IMAGE_OR_FOLDER --model {folder.path / 'best.safetensors'} --confidence auto --out annotated",
         "By class",
         "Loss and its terms",
         "Layers from input to output",
