@@ -55,7 +55,7 @@ def read_head(connection):
 
 
 def redirect(target):
-    return b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % target
+    return b"HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % target
 
 
 @pytest.mark.parametrize(
