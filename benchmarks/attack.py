@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="Pairs of a quiet phase and an attack.")
     parser.add_argument("--clients", type=int, default=4, help="Attackers at the same time.")
     parser.add_argument("--model", default="everyday", help="Model to serve.")
-    parser.add_argument("--photo", type=Path, default=ROOT / "docs" / "photos" / "cat.jpg", help="Image of the honest client.")
+    parser.add_argument("--image", type=Path, default=ROOT / "docs" / "photos" / "cat.jpg", help="Image of the honest client.")
     arguments = parser.parse_args()
     image_bytes, failed = arguments.image.read_bytes(), False
     for name in arguments.only:
