@@ -26,9 +26,18 @@ def check_model_path(out: Path) -> None:
 
 
 def match_labels(requested: Iterable[str], labels: Collection[str], owner: str) -> list[str]:
-    """Find labels by name, ignoring case, in the order of the request. An argument may name several labels, separated by commas.
+    """Find labels by name, ignoring case. An argument may name several labels, separated by commas.
 
-    Raises UnknownLabel if a label is not among the valid ones; `owner` is the subject of its message.
+    Args:
+        requested: Labels as the user wrote them.
+        labels: The valid labels.
+        owner: The model or data set that has the labels; the subject of the error message.
+
+    Returns:
+        Valid labels, in the order of `requested`.
+
+    Raises:
+        UnknownLabel: A label is not among `labels`.
     """
     by_lower_case = {label.lower(): label for label in labels}
     names = [name for argument in requested for name in ([argument] if argument in labels else argument.split(","))]

@@ -33,7 +33,15 @@ OPTIONAL_PACKAGES: dict[str, Extra] = {
 
 
 def require_packages(purpose: str, *packages: str) -> None:
-    """Check that modules, keys of OPTIONAL_PACKAGES, are installed, without importing them. Raises MissingExtra about `purpose`."""
+    """Check that optional packages are installed, without importing them.
+
+    Args:
+        purpose: What needs the packages; the subject of the error message.
+        packages: Names of modules, keys of OPTIONAL_PACKAGES.
+
+    Raises:
+        MissingExtra: A package is not installed.
+    """
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtra(missing_extra_message(purpose, package))

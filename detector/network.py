@@ -100,7 +100,8 @@ class Backbone:
 def darknet19(width: float = 1.0) -> Backbone:
     """Darknet19 without its classifier: 18 convolutions, stride 32 (YOLO9000, arXiv 1612.08242, table 6).
 
-    `width` multiplies the filters of every layer; 0.5 has about a quarter of the weights.
+    Args:
+        width: Factor of every layer's filters. 0.5 has about a quarter of the weights.
     """
     stages = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024))
     layers: list[Layer] = []

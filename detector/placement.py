@@ -45,9 +45,11 @@ class Placement:
         return cls(size, width, height, resized_width, resized_height, spec.resample, spec.edges)
 
     def apply(self, image: ResizeInput) -> Pixels:
-        """Resize an image (height, width, 3) uint8, or a Pillow RGB image, to (size, size, 3) float32, 0..255, padded with GREY.
+        """Resize an image to (size, size, 3) float32, 0..255, padded with GREY.
 
-        It may be a reduced copy that is smaller than `width` x `height`, but not smaller than `resized_width` x `resized_height`.
+        Args:
+            image: (height, width, 3) uint8, or a Pillow RGB image. It may be a reduced copy that is smaller than
+                `width` x `height`, but not smaller than `resized_width` x `resized_height`.
         """
         pixels = np.empty((self.size, self.size, 3), np.float32)
         left, top = (self.size - self.resized_width) // 2, (self.size - self.resized_height) // 2

@@ -40,7 +40,13 @@ SWAGGER_UI = {"validatorUrl": None, "defaultModelsExpandDepth": 0}
 
 
 def create_app(registry: Registry, settings: Settings, *, cores: int | None = None) -> FastAPI:
-    """Create the application that serves the models of `registry`. It uses `cores` CPU cores; None: all that this process may use."""
+    """Create the application that serves the models of `registry`.
+
+    Args:
+        registry: The loaded models.
+        settings: Limits, API keys and origins.
+        cores: Number of CPU cores to use. None: all that this process may use.
+    """
     app = FastAPIOffline(
         title="Boxwright",
         version=installed_version(),

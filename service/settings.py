@@ -193,9 +193,15 @@ class Settings(BaseSettings):
 
 
 def read_settings(config: Path | None = None, **flags: object) -> Settings:
-    """Read the settings. Flags that are not None override the environment, which overrides the TOML file.
+    """Read the settings. Flags that are not None override the environment, which overrides the file.
 
-    Raises SettingError if a setting is unknown or not valid, and OSError if the file cannot be read.
+    Args:
+        config: TOML file.
+        flags: Settings by name.
+
+    Raises:
+        SettingError: A setting is unknown or not valid. The message names it.
+        OSError: The file cannot be read.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:

@@ -209,7 +209,15 @@ class Config(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str = "options") -> "Config":
-        """Validate option values by name. Raises ConfigError with `where`, the source of the values, as its subject."""
+        """Validate option values.
+
+        Args:
+            values: Values by option name.
+            where: Source of the values, for error messages.
+
+        Raises:
+            ConfigError: An option is unknown or its value is invalid.
+        """
         if unknown := sorted(set(values) - set(cls.model_fields)):
             raise ConfigError(f"{where}: unknown option {unknown[0]!r}. Options: {', '.join(cls.model_fields)}.")
         try:

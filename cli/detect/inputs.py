@@ -20,12 +20,15 @@ _TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. 
 
 
 def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
-    """Expand files, folders and patterns to image files, in the order of the arguments. Also return a message for each without a file.
+    """Expand files, folders and patterns to image files, in the order of the arguments.
 
-    A folder means the images in it and below, chosen by suffix; hidden files and annotated copies are left out. A pattern ("**/*.png")
-    means the files that match it, unless a file has exactly that name.
+    Args:
+        arguments: A file is used as it is. A folder means the images in it and below, chosen by suffix; hidden files and
+            annotated copies are left out. A pattern ("**/*.png") means the files that match it, unless a file has exactly that name.
+        lists: Read NAME.txt as a list of paths, relative to the current folder.
 
-    lists: Read NAME.txt as a list of paths, relative to the current folder.
+    Returns:
+        The files, and a message for each argument that matches none.
 
     Raises:
         SettingError: A list is not text.

@@ -64,9 +64,16 @@ class DetectionOutputs:
 
 
 def detect_images(backend: DetectionBackend, paths: Sequence[Path], outputs: DetectionOutputs, *, hide_bar: bool) -> int:
-    """Process every image; report those that fail on stderr and continue. Return the number of images that failed.
+    """Process every image; report those that fail on stderr and continue.
 
-    `hide_bar` shows no progress bar even if stderr is a terminal.
+    Args:
+        backend: Detects the objects.
+        paths: Image files.
+        outputs: Receives the results.
+        hide_bar: Show no progress bar even if stderr is a terminal.
+
+    Returns:
+        The number of images that failed.
     """
     console, failed = Console(stderr=True), 0
     disable = hide_bar or len(paths) < 2 or not console.is_terminal

@@ -56,7 +56,12 @@ def find_rate(run: "Run") -> None:
 
 
 def describe_best(outcome: "RunOutcome", watch: str) -> str:
-    """Return a sentence about the best validation by the measure `Config.watch`."""
+    """Return a sentence about the best validation.
+
+    Args:
+        outcome: The end of the run.
+        watch: `Config.watch`.
+    """
     if outcome.best is None:
         return "The run was never validated."
     measure, value = WATCHED[watch], -outcome.best if watch == "loss" else outcome.best

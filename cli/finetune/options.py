@@ -20,7 +20,12 @@ SHORT_NAMES = {"learning_rate": "--lr"}
 
 
 def with_training_options(command: Callable[..., None], names: Collection[str] | None = None) -> None:
-    """Add the fields `names` of Config, or all, as options to a command that takes **options. An option that is not given is None."""
+    """Add training options to a command that takes **options. An option that is not given is None.
+
+    Args:
+        command: Its signature is changed.
+        names: The fields of Config to add; all if None.
+    """
     from training.config import Config
 
     signature = inspect.signature(command)

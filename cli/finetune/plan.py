@@ -35,9 +35,13 @@ def read_config(name_or_file: str | None, options: Mapping[str, Any]) -> Config:
 
 
 def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, config: Config) -> TrainingPlan:
-    """Check data set, labels, model and frozen layer. The first image set is trained on.
+    """Check data set, labels, model and frozen layer.
 
-    The config's labels may be in upper or lower case; those of the plan's configuration are the data set's.
+    Args:
+        dataset: The folder of the data set.
+        image_sets: Names of image sets; the first is trained on.
+        model: Name or path of the initial model.
+        config: Its labels may be in upper or lower case; those of the plan's configuration are the data set's.
 
     Raises:
         DatasetError: An image set is missing or has no boxes.

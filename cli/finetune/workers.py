@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def join_workers(workers: str | None, index: int | None, *, single_process: bool) -> "ProcessGroup":
     """Return a group of this process alone, or of all workers, after all of them have connected.
 
-    `workers` and `index` are the options; without them TF_CONFIG is read. `single_process`: the operation does not support workers.
+    Args:
+        workers: The option --workers; None: read TF_CONFIG.
+        index: The option --worker-index.
+        single_process: The requested operation does not support several workers.
 
     Raises:
         ConfigError: The options or TF_CONFIG are invalid.

@@ -49,9 +49,16 @@ def print_entry(summary: dict[str, Any]) -> None:
 
 
 def summarise(model: Model, memory: MemoryEntries | None = None) -> dict[str, Any]:
-    """Return the facts about a model and the entries of its memory for JSON. Raises ModelFileError if the index of the memory is invalid.
+    """Return a model's facts for JSON.
 
     Operations are multiplications and additions for one image. `in_8_bits` lists the layers that compute in 8 bits.
+
+    Args:
+        model: The model.
+        memory: The entries of its memory.
+
+    Raises:
+        ModelFileError: The index of the memory is invalid.
     """
     spec = model.spec
     layers = _layers(spec.network, spec.input_size)

@@ -32,7 +32,12 @@ def print_note(text: str) -> None:
 
 
 def print_next_step(*words: str | Path, unless: str = "") -> None:
-    """Suggest the next command on stderr, quoted for a shell. `unless` is a condition under which it is not needed."""
+    """Suggest the next command on stderr, quoted for a shell.
+
+    Args:
+        words: The command and its arguments.
+        unless: A condition under which the command is not needed.
+    """
     condition = f", unless {unless}" if unless else ""
     typer.secho(f"Next{condition}: {shlex.join(map(str, words))}", dim=True, err=True)
 
@@ -50,7 +55,11 @@ class _ConsoleHandler(logging.Handler):
 
 @contextmanager
 def show_log_messages(console: Console | None = None) -> Iterator[None]:
-    """Print log messages of the package `weights` (a busy lock, a failing mirror, a recorded hash) to stderr, above a progress bar."""
+    """Print log messages of the package `weights` to stderr: a busy lock, a failing mirror, a recorded hash.
+
+    Args:
+        console: The console that shows a progress bar at the same time.
+    """
     logger, handler = logging.getLogger("weights"), _ConsoleHandler(console or Console(stderr=True))
     level = logger.level
     logger.addHandler(handler)

@@ -46,10 +46,14 @@ class OnnxEngine:
         cache_folder: Path | None = None,
         concurrent_sessions: bool = False,
     ) -> "OnnxEngine":
-        """Build the graph and load it, in 8 bits if the model is quantized.
+        """Build the graph and load it.
 
-        `threads` of one call: None uses all processors of this process. GRAPH_FILE and KERNELS_FILE are written to `cache_folder` for
-        `from_cache`. `concurrent_sessions` adds a single-threaded session; see `add_single_threaded_session`.
+        Args:
+            model: The model to run, in 8 bits if it is quantized.
+            device: See `execution_providers`.
+            threads: Threads of one call. None uses all processors of this process.
+            cache_folder: Write GRAPH_FILE and KERNELS_FILE there, for `from_cache`.
+            concurrent_sessions: Add a single-threaded session; see `add_single_threaded_session`.
 
         Raises:
             EngineCacheError: The files cannot be written.

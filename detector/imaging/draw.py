@@ -49,9 +49,13 @@ def shrink_to_draw(decoded: DecodedImage, max_pixels: int = MAX_DRAWN_PIXELS) ->
 
 
 def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence[str], *, max_pixels: int = MAX_DRAWN_PIXELS) -> DrawnImage:
-    """Draw detections on an image, at reduced size if it has more than `max_pixels`. The boxes are in pixels of the full-size image.
+    """Draw detections on an image, at reduced size if the image is larger than `max_pixels`.
 
-    The image may be decoded at reduced scale, best with `min_side=min(drawn_size(width, height))`.
+    Args:
+        decoded: The image. It may be decoded at reduced scale, best with `min_side=min(drawn_size(width, height))`.
+        detections: Boxes in pixels of the full-size image.
+        labels: Labels by class id.
+        max_pixels: Maximum pixels of the result.
     """
     canvas = shrink_to_draw(decoded, max_pixels)
     canvas = canvas.copy() if canvas is decoded.pillow_image else canvas
@@ -61,9 +65,17 @@ def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence
 
 
 def draw_detections(image: ImageArray, detections: Detections, labels: Sequence[str]) -> ImageArray:
-    """Return a read-only copy of the image (H, W, 3) uint8 RGB with every box, its label and its score.
+    """Draw every box with its label and score.
 
-    Labels are drawn over boxes, and higher scores over lower ones. Lines and text grow with the image. The class id determines the colour.
+    Labels are drawn over boxes, and higher scores over lower ones. Lines and text grow with the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; it does not change.
+        detections: Boxes in pixels of `image`.
+        labels: Labels by class id. The class id also determines the colour.
+
+    Returns:
+        A read-only copy of the image with the boxes.
     """
     return _drawn(image, _best_first(detections), labels)
 

@@ -71,8 +71,12 @@ def read_image(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[n
 def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Decode an image file as `read_image` does, a JPEG possibly at reduced scale.
 
-    At reduced scale libjpeg skips the high frequencies of its blocks, which is fast and as good as averaging. Both sides have at least
-    `min_side` pixels; None decodes at full scale. Images whose full size exceeds `max_pixels` are refused.
+    At reduced scale libjpeg skips the high frequencies of its blocks, which is fast and as good as averaging.
+
+    Args:
+        image_bytes: The content of the file.
+        min_side: Minimum of both sides of a JPEG decoded at reduced scale. None decodes at full scale.
+        max_pixels: Refuse images whose full size is larger.
     """
     return decode_file(read_headers(image_bytes, max_pixels=max_pixels), min_side)
 

@@ -51,9 +51,11 @@ def build_onnx_parts(model: Model) -> OnnxParts:
 
 
 def build_feature_parts(model: Model, layers: Sequence[str]) -> OnnxParts:
-    """Build the first layers of the network, in float32.
+    """Build the first layers of the network, in float32, with the outputs of some of them.
 
-    The outputs FEATURES, (N, side, side, channels), are those of `layers`, which are in network order.
+    Args:
+        model: The model.
+        layers: Names of the layers to output, in network order. The outputs are named FEATURES, (N, side, side, channels).
     """
     spec, graph = model.spec, _Graph()
     end = [layer.name for layer in spec.network].index(layers[-1]) + 1

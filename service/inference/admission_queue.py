@@ -39,9 +39,12 @@ class ServiceTimeEstimate:
         self._last_finished = 0.0
 
     def add(self, entered: float, finished: float, *, abandoned: bool = False) -> None:
-        """Count a job that entered the queue and finished at these times of the event loop.
+        """Count one job.
 
-        An abandoned job missed its deadline, or its client disconnected. Its time is a lower bound, so it can only raise the average.
+        Args:
+            entered: When the job entered the queue, as time of the event loop.
+            finished: When its last stage ended.
+            abandoned: The job missed its deadline or its client disconnected. Its time is a lower bound, so it can only raise the average.
         """
         interval = finished - max(entered, self._last_finished)
         if abandoned and interval <= self.seconds:
@@ -73,7 +76,14 @@ class AdmissionQueue:
     """At most `max_concurrency` jobs hold a slot and at most `queue_size` jobs wait. Use it from one event loop at a time."""
 
     def __init__(self, max_concurrency: int, queue_size: int, *, unit: str = "images", seconds: float = INITIAL_SERVICE_SECONDS) -> None:
-        """Create an empty queue. `unit` names the jobs in messages; `seconds` estimates the time of a job until one is measured."""
+        """Create an empty queue.
+
+        Args:
+            max_concurrency: Number of slots.
+            queue_size: Maximum number of jobs without a slot.
+            unit: What a job is, in the plural, for messages.
+            seconds: Estimated time of a job before the first one has been measured.
+        """
         self.max_concurrency = max_concurrency
         self.running = 0  # jobs that hold a slot
         self.service_time = ServiceTimeEstimate(seconds)
@@ -109,10 +119,16 @@ class AdmissionQueue:
 
     @asynccontextmanager
     async def slot(self, deadline: float) -> AsyncIterator[Slot]:
-        """Wait for a slot and hold it for the `async with` block, which is cancelled at the deadline, a time of the event loop.
+        """Wait for a slot and hold it for the `async with` block, which is cancelled at the deadline.
 
-        A stage that runs in a thread cannot be interrupted. It keeps the slot until it ends. Raises Overloaded if the queue is full, and
-        DeadlineMissed if the deadline has passed.
+        A stage that runs in a thread cannot be interrupted. It keeps the slot until it ends.
+
+        Args:
+            deadline: Time of the event loop.
+
+        Raises:
+            Overloaded: The queue is full.
+            DeadlineMissed: The deadline has passed.
         """
         self.check_capacity()
         loop = asyncio.get_running_loop()

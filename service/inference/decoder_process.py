@@ -82,9 +82,17 @@ class Cancellation:
 
 
 def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[PreparedImage, DecodedImage | None]:
-    """Decode an image in a child process. Return the image for the network, and the image to draw on if the task includes it.
+    """Decode an image in a child process.
 
-    `cancellation` ends the process early. Raises ImageError if the image cannot be decoded, or the child process failed.
+    Args:
+        task: What to do.
+        cancellation: Ends the process early, with a DamagedImage that is never read.
+
+    Returns:
+        The image for the network, and the image to draw on if the task includes it.
+
+    Raises:
+        ImageError: The image cannot be decoded, or the child process failed.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", COMMAND, str(os.getpid())]

@@ -90,7 +90,12 @@ class InferenceExecutor:
         )
 
     def submit(self, pixels: Pixels, output: "Future[NetworkOutput]") -> None:
-        """Queue one image (S, S, 3) float32, 0..255. `output` gets its result or error; cancelling it before the call skips the image."""
+        """Queue one image. `output` receives its result or error; cancelling it before its call starts removes the image.
+
+        Args:
+            pixels: (S, S, 3) float32, 0..255.
+            output: A pending future.
+        """
         with self._changed:
             self._waiting.append(_Request(pixels, output))
             self._cores.arrive(self._count_waiting())

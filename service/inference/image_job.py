@@ -76,8 +76,15 @@ class ImageJob:
     def decode(self, submit: Callable[[Pixels], None], *, large: bool) -> DecodedInput | None:
         """Decode and resize, then submit the pixels from this thread, because the event loop may be busy.
 
-        Returns None if the image needs the memory of a large image and `large` is False. Raises ImageError if the image cannot be read, or
-        needs more memory than that.
+        Args:
+            submit: Passes the pixels to the network.
+            large: Whether the memory for a large image is reserved.
+
+        Returns:
+            None if the image needs that memory and it is not reserved.
+
+        Raises:
+            ImageError: The image cannot be read, or it needs more memory than a large image gets.
         """
         if isinstance(self.source, bytes):
             decoded = self._decode_file(self.source, large=large)

@@ -38,9 +38,13 @@ class ImageMemory:
 
     @classmethod
     def divide(cls, limit: int, *, slots: int, cores: int, largest: int) -> Self:
-        """Divide `limit` bytes among the slots of the admission queue and large images, of which the largest needs `largest` bytes.
+        """Divide `limit` bytes. Large images get at most half of the cores.
 
-        Large images get at most half of the cores.
+        Args:
+            limit: Bytes of all images together.
+            slots: Slots of the admission queue.
+            cores: Cores of the service.
+            largest: Bytes that the largest allowed image needs.
         """
         small = min(MAX_THREAD_BYTES, limit // (2 * slots))
         rest = limit - slots * small
@@ -77,7 +81,13 @@ def is_heavy(file: ImageFile, needed: int) -> bool:
 
 
 def needed_bytes(file: ImageFile, min_side: int | None, *, draw: bool) -> int:
-    """Return an upper bound of the memory that decoding an image takes (see `decode_image`), and drawing boxes on it if `draw`."""
+    """Return an upper bound of the memory that decoding an image takes, and drawing on it if `draw`.
+
+    Args:
+        file: The headers.
+        min_side: See `decode_image`.
+        draw: Whether the image is also drawn on, at the size that `drawn_size` returns.
+    """
     decoding = file.peak_bytes(min_side)
     if not draw:
         return decoding

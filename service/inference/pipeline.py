@@ -59,7 +59,12 @@ class InferencePipeline:
         return self.queue.running + self._large_queue.running
 
     async def detect(self, image: ImageInput, model: LoadedModel, options: InferenceOptions) -> InferenceResult:
-        """Detect objects in one image: the content of an image file, or an (H, W, 3) uint8 RGB array.
+        """Detect objects in one image.
+
+        Args:
+            image: The content of an image file, or an (H, W, 3) uint8 RGB array.
+            model: The model to use.
+            options: Which detections to return.
 
         Raises:
             ImageError: The bytes are not a readable image, or it needs too much memory.

@@ -96,11 +96,16 @@ class LoadedModel:
 
 
 def estimate_memory(spec: ModelSpec, quantization: Quantization | None, calls: int | None = None) -> int:
-    """Estimate the bytes of a loaded model for a number of parallel calls. None: one per core.
+    """Estimate the bytes of a loaded model.
 
     Each call takes twice the largest activations of two consecutive layers. With parallel calls, the weights of a model of up to
     MAX_SECOND_SESSION_BYTES count twice, because it has a second session. Estimate and measured growth of the process for one call, in
     MiB: everyday 48 and 43, everyday-int8 26 and 26, YOLOv2 246 and 239.
+
+    Args:
+        spec: Spec of the model.
+        quantization: Which layers have 8-bit weights.
+        calls: Number of parallel calls. None: one per core.
     """
     calls = calls or usable_cores()
     in_8_bits = {f"{name}/kernel" for name in quantization.layers} if quantization else set()

@@ -56,7 +56,12 @@ class ModelLoader:
         return cls(settings.engine_options, settings.max_model_bytes or int(MODEL_SHARE * limit), limit, settings.batch_size == 1)
 
     def load(self, version: StoredVersion, folder: Path, free_bytes: int) -> LoadedModel:
-        """Read, check and load a version in the model folder, and warm it up. `free_bytes` are left of the budget.
+        """Read, check and load a version, and warm it up.
+
+        Args:
+            version: The version to load.
+            folder: The model folder.
+            free_bytes: What is left of the budget.
 
         Raises:
             InsufficientMemory: The model does not fit; raised before the weights are read.

@@ -26,10 +26,15 @@ class Registry:
     """The served models. One thread changes it and any thread reads it; each change is atomic."""
 
     def __init__(self, models: Sequence[LoadedModel] = (), *, default: str | None = None) -> None:
-        """Create a registry of models that are always served, unless the model folder has a model of the same name.
+        """Create a registry.
 
-        `default` names the model for requests that name none; it may be loaded later. None: the first of `models`, else the alphabetically
-        first name. Raises ValueError if two models have the same name.
+        Args:
+            models: Models that are always served, unless the model folder has a model of the same name.
+            default: Name of the model for requests that name none; it may be loaded later. If None: the first of `models`, else the
+                alphabetically first name.
+
+        Raises:
+            ValueError: Two models have the same name.
         """
         self._fixed = {model.name: (model,) for model in models}
         if len(self._fixed) < len(models):

@@ -19,7 +19,14 @@ class RayStartError(BoxwrightError):
 
 @contextmanager
 def ray_cluster(*, show_logs: bool = True) -> Iterator[int]:
-    """Run the block with Ray; yield the number of its cores. `show_logs` prints the logs of Ray's processes. Raises RayStartError."""
+    """Run the block with Ray; yield the number of its cores.
+
+    Args:
+        show_logs: Print the logs of Ray's processes here.
+
+    Raises:
+        RayStartError: Ray does not start, or the cluster does not answer.
+    """
     try:
         if uses_external_cluster():
             ray.init(log_to_driver=show_logs)

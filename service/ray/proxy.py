@@ -11,9 +11,13 @@ SOCKET_VARIABLE = "RAY_SERVE_HAPROXY_SOCKET_PATH"
 
 
 def drain_proxy(timeout: float) -> bool | None:
-    """Stop listening, finish the open requests, and end HAProxy. Wait `timeout` seconds for its end.
+    """Stop listening, finish the open requests, and end HAProxy.
 
-    Returns True if HAProxy has ended, False after the timeout, None if there is no HAProxy.
+    Args:
+        timeout: Seconds to wait for its end.
+
+    Returns:
+        True if HAProxy has ended, False after the timeout, None if there is no HAProxy.
     """
     configured = Path(os.environ.get(SOCKET_VARIABLE, ""))
     path = next(configured.parent.glob(f"*/{configured.name}"), None)  # one folder per node

@@ -52,7 +52,14 @@ class RequestContext:
         return context
 
     def deadline(self, seconds: float) -> float:
-        """Return when the response is due: `seconds` after the end of the body, or at the client's own timeout if that is earlier."""
+        """Return the time by which the response is due.
+
+        Args:
+            seconds: Time limit of the service, counted from the end of the body.
+
+        Returns:
+            The earlier of that limit and the client's own timeout, as a time of the event loop.
+        """
         limit = (self.arrived if self.body_received is None else self.body_received) + seconds
         return limit if self.client_timeout is None else min(limit, self.arrived + self.client_timeout)
 

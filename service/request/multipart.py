@@ -28,9 +28,14 @@ class FormField:
 
 
 def parse_form(content_type: str, body: bytes) -> list[FormField]:
-    """Return the fields of a multipart form in order. The Content-Type header states the boundary.
+    """Return the fields of a multipart form in order.
 
-    Raises BadForm if the form is damaged, truncated, or has too many parts.
+    Args:
+        content_type: Value of the Content-Type header, which states the boundary.
+        body: The whole form.
+
+    Raises:
+        BadForm: The form is damaged, truncated, or has too many parts.
     """
     delimiter = LINE_END + b"--" + _boundary(content_type)
     if body.startswith(delimiter[len(LINE_END) :]):

@@ -101,9 +101,13 @@ def mosaic(views: tuple[View, View, View, View], size: int, centre: tuple[int, i
 
 
 def distort_colour(pixels: Pixels, *, hue: float, saturation: float, exposure: float) -> Pixels:
-    """Shift the hue by a fraction of the colour circle, and multiply saturation and value. (0, 1, 1) changes nothing.
+    """Change the colours of pixels (S, S, 3) float32 in 0..255. (0, 1, 1) changes nothing.
 
-    pixels: (S, S, 3) float32 in 0..255, converted to 8-bit HSV as in Darknet (src/image.c, distort_image).
+    Args:
+        pixels: The image. It is converted to HSV with 8 bits, as in Darknet (src/image.c, distort_image).
+        hue: Shift of the hue, as a fraction of the colour circle.
+        saturation: Factor of the saturation.
+        exposure: Factor of the value.
     """
     if (hue, saturation, exposure) == (0.0, 1.0, 1.0):
         return pixels

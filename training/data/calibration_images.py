@@ -12,10 +12,18 @@ _HELD_OUT_FOLDER = re.compile(r"(val|test)", re.IGNORECASE)  # val, valid, valid
 
 
 def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> list[Path]:
-    """Choose at most `count` training images of a VOC-style data set or a folder of images, evenly spread over the sorted list.
+    """Choose training images, evenly spread over the sorted list.
 
-    If the folder has image sets, these are the images of "train". Without that set, they are all images that no set lists for evaluation;
-    `val_set` is such a set. Folders called val, valid, test and the like are excluded in any case.
+    If the folder has image sets, these are the images of "train". Without that set, they are all images that no set lists for evaluation.
+    Image folders called val, valid, test and the like are excluded in any case.
+
+    Args:
+        folder: VOC-style data, or a folder of images.
+        count: The largest number of images.
+        val_set: The image set that the model is evaluated on.
+
+    Returns:
+        Paths of images.
 
     Raises:
         DatasetError: There are no such images, or a list is invalid.

@@ -41,7 +41,13 @@ class GroundTruth:
 
 
 def ground_truth(sample: Sample, labels: Sequence[str], difficult: str) -> GroundTruth:
-    """Return a sample's ground truth in image pixels, for the option `Config.difficult`. Boxes of other labels are dropped."""
+    """Return a sample's ground truth for training, in image pixels.
+
+    Args:
+        sample: The sample.
+        labels: Labels to learn; other boxes are dropped.
+        difficult: The option `Config.difficult`.
+    """
     used = np.array([label in labels for label in sample.labels], np.bool_)
     if difficult == "background":
         used &= ~sample.difficult

@@ -14,9 +14,16 @@ from training.data.targets import Targets
 
 
 def stream_batches(batches: Batches, first: int, last: int, *, threads: int | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield the batches first, first + 1, ..., last - 1 as tensors, in order. `threads` prepare them; None: one per core.
+    """Yield the batches first, first + 1, ..., last - 1 as tensors, in order.
 
-    Raises what `Batches.batch` raises, not wrapped in TensorFlow's errors.
+    Args:
+        batches: Source of the batches.
+        first: First step.
+        last: Step after the last one.
+        threads: Number of threads that prepare batches. None: one per core.
+
+    Raises:
+        DatasetError, ImageError, OSError: As raised by `Batches.batch`, not wrapped in TensorFlow's errors.
     """
     failures: list[Exception] = []
     lock = threading.Lock()

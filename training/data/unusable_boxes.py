@@ -28,7 +28,9 @@ def too_thin(boxes: Boxes) -> NDArray[np.bool_]:
 def unusable_boxes(boxes: Boxes, size: Size) -> dict[BoxProblem, NDArray[np.bool_]]:
     """Return which boxes (N, 4) xyxy have which problem, as masks (N,). A box has at most one problem.
 
-    size: Width and height of the upright image.
+    Args:
+        boxes: Image pixels.
+        size: Width and height of the upright image.
     """
     is_reversed = np.any(boxes[:, 2:] < boxes[:, :2], axis=1)
     is_empty = too_thin(boxes) & ~is_reversed
@@ -42,7 +44,15 @@ def count_unusable(boxes: Boxes, size: Size) -> Counter[str]:
 
 
 def check_boxes(name: str, samples: Sequence[Sample], labels: Sequence[str]) -> str | None:
-    """Return a warning with the number of unusable boxes of these labels in a set, or None if all can be used.
+    """Check the boxes of an image set.
+
+    Args:
+        name: Name of the set.
+        samples: Samples of the set.
+        labels: Only boxes of these labels count.
+
+    Returns:
+        A warning with the number of unusable boxes, or None if all can be used.
 
     Raises:
         DatasetError: None of the boxes can be used, or an image cannot be read.

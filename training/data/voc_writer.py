@@ -104,9 +104,17 @@ class NewDataset:
     folder: Path
 
     def add(self, name: str, image: Path, xml: bytes, *, link: bool = False) -> None:
-        """Copy an image byte for byte under a name without suffix, which may have subfolders, and write its annotation.
+        """Add an image and its annotation.
 
-        With `link` the copy is a hard link if the file system supports it. Raises DatasetError if the name is invalid or used twice.
+        Args:
+            name: Without suffix; may have subfolders.
+            image: The image file, to be copied byte for byte.
+            xml: The annotation.
+            link: Create a hard link instead of a copy if the file system supports it.
+
+        Raises:
+            DatasetError: The name is invalid or used twice.
+            OSError: A file cannot be read or written.
         """
         check_name(self.folder, name)
         annotation = self.folder / "Annotations" / f"{name}.xml"

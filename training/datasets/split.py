@@ -58,7 +58,15 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
 
 
 def write_split(folder: Path, parts: Split, *, force: bool = False) -> tuple[Path, ...]:
-    """Write ImageSets/Main/train.txt and val.txt, both or neither, and return their paths. `force` replaces existing lists.
+    """Write ImageSets/Main/train.txt and val.txt: both, or neither.
+
+    Args:
+        folder: The data set.
+        parts: The split.
+        force: Replace existing lists.
+
+    Returns:
+        The paths of the lists.
 
     Raises:
         DatasetError: A list exists and `force` is False.

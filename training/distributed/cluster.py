@@ -30,9 +30,19 @@ class Cluster:
 
     @classmethod
     def from_options(cls, workers: str | None, index: int | None, environment: Mapping[str, str]) -> "Cluster | None":
-        """Read the cluster from the options --workers and --worker-index, or from TF_CONFIG. Returns None if there are neither.
+        """Read the cluster from the options, or from TF_CONFIG if there are none.
 
-        Without an index it is JOB_COMPLETION_INDEX, which Kubernetes sets in a job with completionMode Indexed. Raises ConfigError.
+        Args:
+            workers: HOST:PORT of all workers, separated by commas.
+            index: Position of this process in that list. Default: JOB_COMPLETION_INDEX, which Kubernetes sets in a job with completionMode
+                Indexed.
+            environment: Environment variables.
+
+        Returns:
+            The cluster, or None if neither the options nor TF_CONFIG name one.
+
+        Raises:
+            ConfigError: The options or TF_CONFIG are invalid.
         """
         if workers is None:
             if index is not None:

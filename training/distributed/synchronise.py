@@ -65,7 +65,12 @@ def check_same_options(chief_config: Config, config: Config) -> None:
 
 
 def check_same_data(group: ProcessGroup, config: Config, fingerprints: Mapping[str, Any]) -> None:
-    """Check that the batch is large enough for all workers and that they have the chief's data: `data_fingerprint` of each image set.
+    """Check that the batch is large enough for all workers and that they have the chief's data.
+
+    Args:
+        group: All workers.
+        config: Options of the run.
+        fingerprints: `data_fingerprint` of each image set.
 
     Raises:
         ConfigError: There are more workers than images in a batch.

@@ -24,7 +24,16 @@ class CocoAp:
 
 
 def coco_ap(detections: Sequence[Detections], truths: Sequence[ImageTruth], classes: int) -> CocoAp:
-    """Compute COCO's AP of the detections in each image. Boxes marked difficult are ignored, as in VOC. Raises MissingExtra."""
+    """Compute COCO's AP. Boxes marked difficult are ignored, as in VOC.
+
+    Args:
+        detections: Of each image.
+        truths: Of each image, in the same order.
+        classes: Number of classes.
+
+    Raises:
+        MissingExtra: pycocotools is not installed.
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval

@@ -90,6 +90,11 @@ def evaluate_detector(detector: Detector, samples: Sequence[Sample], *, events: 
 
     Detections of classes that are not exhaustively labelled in an image are ignored, and boxes of these classes count as difficult.
 
+    Args:
+        detector: The detector.
+        samples: The data set.
+        events: Receives an event for each image.
+
     Raises:
         DatasetError: There are no samples, no boxes of the model's labels, or none that can be used.
         ImageError: An image cannot be decoded.

@@ -37,7 +37,12 @@ class FalseAlarms:
 
 
 def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[int]) -> FalseAlarms:
-    """Return the shares of images, none of which shows one of the classes, with a detection of one of them."""
+    """Return the shares of images with a detection of one of the classes.
+
+    Args:
+        detections: In each image. None of the images shows one of the classes.
+        class_ids: The classes.
+    """
     highest = [found.scores[np.isin(found.class_ids, list(class_ids))].max(initial=0.0) for found in detections]
     shares = {confidence: float(np.mean([score > confidence for score in highest])) if highest else 0.0 for confidence in CONFIDENCES}
     return FalseAlarms(len(detections), shares)
@@ -62,6 +67,11 @@ def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTrut
     """Return the confidence threshold with the highest F1 of a class, or None if the class has no boxes or is never detected.
 
     The threshold is half-way between the last accepted and the first rejected score.
+
+    Args:
+        detections: In each image.
+        truths: Of each image; empty for images that do not show the class.
+        class_id: The class.
     """
     result = evaluate_class(detections, truths, class_id)
     if not result.boxes or not len(result.scores):
@@ -75,7 +85,11 @@ def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTrut
 
 
 def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
-    """Return a sentence if one of the numbers of boxes by label is too small for a reliable AP50 of that class."""
+    """Return a sentence if a class has too few boxes in the validation set for a reliable AP50.
+
+    Args:
+        boxes: Number of boxes by label.
+    """
     few = {label: count for label, count in boxes.items() if 0 < count < FEW_BOXES}
     if not few:
         return None

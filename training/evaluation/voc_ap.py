@@ -48,7 +48,14 @@ class ClassResult:
 def evaluate_class(
     detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int, *, iou_threshold: float = 0.5
 ) -> ClassResult:
-    """Compute the precision-recall curve of a class from the detections and the ground truth of each image."""
+    """Compute the precision-recall curve of a class.
+
+    Args:
+        detections: Of each image.
+        truths: Of each image, in the same order.
+        class_id: The class.
+        iou_threshold: Minimum IoU of a match.
+    """
     matches = [_match(found, truth, class_id, iou_threshold) for found, truth in zip(detections, truths, strict=True)]
     scores = np.concatenate([np.zeros(0), *(scores for scores, _ in matches)])
     correct = np.concatenate([np.zeros(0), *(correct for _, correct in matches)])

@@ -29,7 +29,9 @@ class Basis:
     def fit(cls, features: Array, *, step: float) -> "Basis":
         """Return the components of features (N, C) that are larger than the rounding step.
 
-        step: Rounding step, relative to the standard deviation of the channels (root mean square).
+        Args:
+            features: Values of all cells of some images.
+            step: Rounding step, relative to the standard deviation of the channels (root mean square).
         """
         values = features.astype(np.float64)
         mean = values.mean(axis=0)

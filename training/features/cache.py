@@ -56,9 +56,15 @@ class FeatureCache:
 
     @classmethod
     def create(cls, model: Model, frozen: frozenset[str], batches: Batches) -> "FeatureCache":
-        """Return the cache of a run with these frozen layers.
+        """Return the cache of a run.
 
-        Raises ConfigError if no layer is frozen at any step, or the features need more disk space than allowed.
+        Args:
+            model: The run's initial model.
+            frozen: Names of its frozen layers.
+            batches: Its batches.
+
+        Raises:
+            ConfigError: No layer is frozen at any step, or the features need more disk space than allowed.
         """
         network = model.spec.network
         with_dropout = hidden_head_layers(network) if batches.config.dropout else ()  # their outputs change from step to step
@@ -78,7 +84,11 @@ class FeatureCache:
     ) -> Iterator[tuple[dict[str, NDArray[Any]], Targets]]:
         """Yield the batches first, ..., last - 1 with features by layer (B, side, side, channels) instead of images.
 
-        While features are computed, `events` receives the progress, and the iteration ends early if `stop_requested` returns True.
+        Args:
+            first: First step.
+            last: Step after the last one.
+            events: Receives the progress of computing features.
+            stop_requested: Called while features are computed. If it returns True, the iteration ends early.
 
         Raises:
             TrainingError: The features cannot be stored.

@@ -88,7 +88,11 @@ class FeatureFile:
     def make_room(self, limit: int) -> None:
         """Delete the least recently used feature files until all files, including this one, fit into `limit` bytes.
 
-        Raises TrainingError if the disk has too little free space.
+        Args:
+            limit: Bytes; at least the size of this file.
+
+        Raises:
+            TrainingError: The disk has too little free space.
         """
         folder = features_folder()
         folder.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,14 @@ class KeptClasses:
 
     @classmethod
     def decide(cls, config: Config, model: Model, labels: Sequence[str], memory: Memory | None) -> "KeptClasses":
-        """Decide from the options of a run. `memory` is that of the initial model, with replayed images."""
+        """Decide from the options.
+
+        Args:
+            config: Options of the run.
+            model: Initial model.
+            labels: Labels to learn.
+            memory: Of the initial model, with replayed images.
+        """
         same_head = config.network == "model" and config.head == "keep" and model.spec.is_detector
         usable = memory is not None and same_head and config.memory_share > 0 and not config.overfit
         can_freeze = usable and _stays_frozen(config, model, memory)

@@ -38,7 +38,12 @@ class RememberedImage:
     labelled: frozenset[str]  # the labels of which every object has a box; objects of other labels may lack one
 
     def truth(self, labels: Sequence[str], absent: frozenset[str]) -> GroundTruth:
-        """Return the ground truth for a model with these labels. Objects of the `absent` labels are not in the image."""
+        """Return the ground truth for a model.
+
+        Args:
+            labels: Labels of the model.
+            absent: Labels that the image does not show. They were unknown when it was stored.
+        """
         known = np.array([label in labels for label in self.labels], np.bool_)
         class_ids = np.array([labels.index(label) for label in self.labels if label in labels], np.int64)
         labelled = np.array([label in self.labelled or label in absent for label in labels], np.bool_)
@@ -146,10 +151,17 @@ def is_held_out(index: int, count: int) -> bool:
 
 
 def select_balanced(labels: Sequence[Iterable[str]], count: int, seed: int) -> list[int]:
-    """Choose `count` images so that rare labels are represented as well as possible. Returns sorted indices.
+    """Choose images so that rare labels are represented as well as possible.
 
-    Each round adds an image with the label that has the fewest chosen images. Images without boxes count as a label of their own. Images
-    with the same label are in random order.
+    Each round adds an image with the label that has the fewest chosen images. Images without boxes count as a label of their own.
+
+    Args:
+        labels: Labels of each image's boxes.
+        count: How many images to choose.
+        seed: Seed of the random order of images with the same label.
+
+    Returns:
+        Sorted indices.
     """
     order = np.random.default_rng(seed).permutation(len(labels)).tolist()
     kinds = [set(each) or {""} for each in labels]

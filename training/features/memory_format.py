@@ -57,9 +57,14 @@ def memory_to_entries(memory: Memory) -> dict[str, bytes]:
 
 
 def memory_from_entries(entries: MemoryEntries, model: Model) -> Memory:
-    """Parse the entries that `weights.formats.safetensors.load_memory` read from the model's file.
+    """Parse the entries of a model file.
 
-    Raises ModelFileError if they do not describe a memory of this model.
+    Args:
+        entries: From `weights.formats.safetensors.load_memory`.
+        model: The model of the same file.
+
+    Raises:
+        ModelFileError: The entries do not describe a memory of this model.
     """
     try:
         index = parse_strict_json(entries["index"].decode("ascii"), "memory/index")

@@ -73,10 +73,19 @@ def choose(samples: Sequence[Sample], count: int, seed: int = 0) -> list[Sample]
 def remember(
     memory: Memory, model: Model, samples: Sequence[Sample], labels: Sequence[str], size: int, *, events: Events = SILENT
 ) -> list[RememberedImage]:
-    """Return the remembered images of samples, in the bases of a memory. The model has the frozen layers that gave the bases.
+    """Return the remembered images of samples, in the bases of a memory.
 
-    `labels` are exhaustive in samples that do not name theirs. Raises ConfigError if the size does not fit the network, and DatasetError,
-    ImageError or OSError if an image cannot be read.
+    Args:
+        memory: Its bases are used.
+        model: The model, or one with the same frozen layers.
+        samples: The images.
+        labels: Labels that are exhaustive in samples that do not name theirs.
+        size: Input size.
+        events: Receives an event for each image.
+
+    Raises:
+        ConfigError: The size does not fit the network.
+        DatasetError, ImageError, OSError: An image cannot be read.
     """
     sources = stored_layers(model.spec.network, memory.layers)
     images = []

@@ -13,9 +13,12 @@ from training.features.remember import MEMORY_SIZE, make_memory, remember
 
 
 def with_replay(memory: Memory | None, model: Model, folder: Path) -> Memory:
-    """Return the model's memory with the images of a folder, or a new memory of them.
+    """Return the memory with the images of a folder, or a new memory of them.
 
-    The folder has VOC-style data, of which the set "train" is used if there is one, or images without labels.
+    Args:
+        memory: The model's memory, or None.
+        model: The model.
+        folder: VOC-style data, of which the set "train" is used if there is one; or a folder of images without labels.
 
     Raises:
         DatasetError: The folder has no images, or its annotations cannot be read.

@@ -9,10 +9,17 @@ POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")  # Activations that
 
 
 def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
-    """Return the layers of the frozen part that the trained part reads from, in network order.
+    """Return the layers of the frozen part that the trained part reads from.
 
     The trained part begins at the first convolution that is not frozen. There are several feature layers if later layers read earlier ones
-    by name, as the passthrough does. There is none if no convolution is trained, or if the first layer is.
+    by name, as the passthrough does.
+
+    Args:
+        network: All layers.
+        frozen: Names of the layers that are not trained.
+
+    Returns:
+        Layer names in network order. Empty if no convolution is trained, or if the first layer is.
     """
     names = [layer.name for layer in network]
     trained = [index for index, layer in enumerate(network) if isinstance(layer, Conv) and layer.name not in frozen]
@@ -45,6 +52,10 @@ def stored_layers(network: Network, layers: Sequence[str]) -> tuple[StoredLayer,
 
     A 1x1 convolution that increases the channels, such as the expansion of an inverted residual, adds no information. The layer before it
     is stored instead, and the convolution is computed again.
+
+    Args:
+        network: All layers.
+        layers: Names of the feature layers, see `feature_layers`.
     """
     return tuple(_stored_layer(network, layer) for layer in layers)
 

@@ -16,9 +16,15 @@ MAX_ITERATIONS = 300
 
 
 def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchors:
-    """Return `count` anchors (width, height), sorted by area, in the unit of the box sizes (N, 2).
+    """Return `count` anchors (width, height), sorted by area.
 
-    Raises DatasetError if there are fewer different sizes than anchors.
+    Args:
+        sizes: (N, 2) widths and heights of boxes. The anchors have the same unit.
+        count: Number of anchors.
+        seed: Seed of the random initial centres.
+
+    Raises:
+        DatasetError: There are fewer different sizes than anchors.
     """
     if len(np.unique(sizes, axis=0)) < count:
         raise DatasetError(
@@ -49,9 +55,15 @@ def _initial_centres(sizes: NDArray[np.float32], count: int, rng: np.random.Gene
 
 
 def box_sizes(samples: Sequence[Sample], spec: ModelSpec, stride: int) -> NDArray[np.float32]:
-    """Return widths and heights (N, 2) of all boxes in the network's input, in grid cells of `stride` network pixels.
+    """Return widths and heights (N, 2) of all boxes in the network's input, in grid cells. Crowds and empty boxes are omitted.
 
-    Crowds and empty boxes are omitted. Raises DatasetError if an image cannot be read.
+    Args:
+        samples: The training set.
+        spec: The model, which determines how images are resized.
+        stride: Network pixels per grid cell.
+
+    Raises:
+        DatasetError: An image cannot be read.
     """
     sizes = [_network_sizes(sample, spec) for sample in samples if len(sample.boxes)]
     return np.concatenate([np.zeros((0, 2), np.float32), *sizes]).astype(np.float32) / np.float32(stride)

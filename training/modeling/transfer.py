@@ -33,7 +33,12 @@ def transfer(
 ) -> InitialModel:
     """Return the model with other labels and anchors. Labels present in both models keep their weights unless `new_layers` says otherwise.
 
-    `reinitialised` convolutions have no trained weights yet.
+    Args:
+        model: A detector.
+        labels: New labels.
+        anchors: New anchors, in grid cells.
+        config: Options.
+        reinitialised: Convolutions that have no trained weights yet.
 
     Raises:
         ConfigError: The model has no anchors, or the options do not fit it.
@@ -88,9 +93,14 @@ def hidden_head_layers(network: Network) -> tuple[Conv, ...]:
 
 
 def frozen_layers(network: Network, freeze: str) -> frozenset[str]:
-    """Return the layers that an option value freezes: none, those of the backbone, all but the last, or a layer with all before it.
+    """Return the layers that an option value freezes.
 
-    Raises ConfigError if the network has no such layer.
+    Args:
+        network: All layers.
+        freeze: "none", "backbone", "all-but-head", or the name of a layer, which is frozen with all layers before it.
+
+    Raises:
+        ConfigError: The network has no such layer.
     """
     names = [layer.name for layer in network]
     match freeze:

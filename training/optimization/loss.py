@@ -171,8 +171,11 @@ def class_cross_entropy(logits: Any, targets: Tensors) -> Any:
 def overlapping_class_cross_entropy(logits: Any, nearest: Any, targets: Tensors, where: Any) -> Any:
     """Return the class cross-entropy of predictions that overlap objects. All predictions of one object together have the weight 1.
 
-    nearest: (N, G, G, A) index in 0..M of the object that a prediction overlaps most. where: (N, G, G, A) 1 for predictions to train, else
-    0. Difficult boxes have no class and are not trained.
+    Args:
+        logits: (N, G, G, A, 5 + C).
+        nearest: (N, G, G, A) index in 0..M of the object that a prediction overlaps most.
+        targets: Difficult boxes have no class and are not trained.
+        where: (N, G, G, A) 1 for predictions to train, else 0.
     """
     class_ids = targets["truth_class_ids"]  # (N, M)
     expected = tf.gather(class_ids, nearest, batch_dims=1)

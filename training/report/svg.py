@@ -33,7 +33,12 @@ PIXELS_PER_INCH = 96
 
 
 def figure_svg(name: str, draw: Callable[[], Figure]) -> str:
-    """Return the figure as an <svg> element. The name prefixes all ids and is unique in the page. `draw` runs with the report's style."""
+    """Return the figure as an <svg> element.
+
+    Args:
+        name: Prefix of every id. Must be unique in the page.
+        draw: Creates the figure. It is called with the report's matplotlib style.
+    """
     file = BytesIO()
     with rc_context(_STYLE), glyph_warnings_ignored():  # the browser draws the text
         figure = draw()

@@ -30,9 +30,16 @@ MAX_LISTED_STEPS = 8  # Steps listed after a warning.
 
 
 def write_report(folder: Path, events: Events = SILENT) -> Path:
-    """Write report.html into the folder of a run, which may be finished, in progress, or killed, and return its path.
+    """Write report.html into a run's folder. The run may be finished, in progress, or killed.
 
-    The report names what cannot be shown, such as deleted images. `events` receives an event for each evaluated image.
+    The report names what cannot be shown, such as deleted images.
+
+    Args:
+        folder: The run's folder.
+        events: Receives an event for each evaluated image.
+
+    Returns:
+        The path of the report.
 
     Raises:
         TrainingError: The folder is not a run folder.

@@ -75,7 +75,12 @@ def _false_alarms(run: "Run", model: Model) -> tuple[dict[str, Any], list[Detect
 def new_memory(setup: RunSetup, model: Model) -> Memory | None:
     """Return the memory of the result: of the initial model's memory, if it is still valid, and of the training set.
 
-    It has at most `Config.memory` images. None: the network has no layers before its head.
+    Args:
+        setup: Of the run.
+        model: The result.
+
+    Returns:
+        At most `Config.memory` images; None if the network has no layers before its head.
     """
     config, samples = setup.config, setup.batches.samples
     labels = sorted({label for sample in samples for label in sample.labels})

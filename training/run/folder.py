@@ -138,7 +138,13 @@ class RunFolder:
         (self.path / "conclusion.json").unlink(missing_ok=True)
 
     def write_outcome(self, reason: str, *, step: int, seconds: float) -> None:
-        """Write outcome.json: why the run ended, as a sentence, its last step, and seconds since it began or was last resumed."""
+        """Write outcome.json.
+
+        Args:
+            reason: Why the run ended, as a sentence.
+            step: The last step.
+            seconds: Duration since the run began or was last resumed.
+        """
         _write(self.path / "outcome.json", _json({"why": reason, "step": step, "seconds": round(seconds, 1)}))
 
     def outcome(self) -> dict[str, Any] | None:

@@ -20,7 +20,10 @@ IMAGES_PER_CALL = 16
 def detect_in_held_out(trainer: Trainer, model: Model, remembered: MemoryBatches) -> list[Detections]:
     """Return the detections, in network pixels, in each held-out image of the memory, in order.
 
-    The trainer's network temporarily gets the weights of the model.
+    Args:
+        trainer: Has a network with the layers of the model.
+        model: Its weights are used.
+        remembered: The memory of the run.
     """
     found: dict[int, Detections] = {}
     by_size: dict[int, list[int]] = {}

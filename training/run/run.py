@@ -103,6 +103,9 @@ class Run:
     def train(self, events: Events = SILENT) -> RunOutcome:
         """Train until the last epoch, until early stopping, or until Ctrl-C.
 
+        Args:
+            events: Receives progress: every step, and the features that are computed beforehand.
+
         Raises:
             TrainingError: The loss is NaN or infinite, or memory is exhausted. The last checkpoint remains.
             WorkerLost: Another worker has ended.

@@ -49,7 +49,14 @@ class RunSetup:
 
     @classmethod
     def prepare(cls, task: Task, config: Config, model: Model, group: ProcessGroup, memory: Memory | None = None) -> "RunSetup":
-        """Seed the random generators, read the data and build the initial model. `memory` is that of the model.
+        """Seed the random generators, read the data and build the initial model.
+
+        Args:
+            task: Data set and image sets.
+            config: Options.
+            model: Model to start from.
+            group: All workers.
+            memory: The model's memory.
 
         Raises:
             DatasetError: The data set cannot be read, or has nothing to learn or to validate.

@@ -89,9 +89,15 @@ class Choice:
 
 
 def choose_engine(source: "ModelSource", options: EngineOptions, *, raced: bool = False) -> Choice:
-    """Decide engine and precision of a model from the user's options.
+    """Decide engine and precision of a model.
 
-    With `raced`, "auto" is the winner of an earlier race. Otherwise it is the engine that starts fastest, if it suits the other options.
+    Args:
+        source: The file that the user named.
+        options: The user's options.
+        raced: Use the winner of an earlier race. Otherwise "auto" is the engine that starts fastest, if it suits the other options.
+
+    Returns:
+        The choice.
 
     Raises:
         SettingError: No engine suits the options, or the model has no 8-bit version.

@@ -111,9 +111,13 @@ def recorded_ap50(provenance: Mapping[str, str], precision: Precision, *, freque
 
 
 def ap_record(precision: Precision, ap50: float, ap50_frequent: float, images: str) -> dict[str, str]:
-    """Return the provenance that `recorded_ap50` reads: mean AP50 over all classes, and over the classes with at least 19 boxes.
+    """Return the provenance that `recorded_ap50` reads.
 
-    `images` states what it was measured on, such as "301 images (animals, val)". Only records of equal images are compared.
+    Args:
+        precision: The precision that was measured.
+        ap50: Mean AP50 over all classes.
+        ap50_frequent: Mean AP50 over the classes with at least 19 boxes.
+        images: What it was measured on, such as "301 images (animals, val)". Only records of equal images are compared.
     """
     return {_AP_KEYS[precision][0]: f"{ap50:.4f} on {images}", _FREQUENT_KEY.format(precision): f"{ap50_frequent:.4f} on {images}"}
 

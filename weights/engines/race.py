@@ -71,9 +71,15 @@ class JobFailed(Exception):
 
 
 def race(jobs: Sequence[Job], *, seconds: float = RACE_SECONDS, throughput_seconds: float = 0.0) -> list[JobResult]:
-    """Run jobs in interleaved rounds for `seconds` of calls together, at least MIN_ROUNDS calls each. Return a result for each job.
+    """Run jobs in interleaved rounds.
 
-    Each job also makes parallel calls for `throughput_seconds`; 0 omits them.
+    Args:
+        jobs: What to compare.
+        seconds: Time of all calls together. Every job makes at least MIN_ROUNDS calls.
+        throughput_seconds: Time of each job's parallel calls; 0 omits them.
+
+    Returns:
+        A result for each job, in their order.
     """
     results: dict[Job, JobResult] = {}
     with ExitStack() as stack:

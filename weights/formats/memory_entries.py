@@ -46,9 +46,13 @@ def is_memory_entry(name: str) -> bool:
 
 
 def check_memory_entries(found: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
-    """Check types and sizes of the memory's entries, by name, before one of them is read.
+    """Check the types and sizes of the memory's entries before one of them is read.
 
-    Raises ModelFileError if an entry is missing, has another type, or is too large.
+    Args:
+        found: Type and shape of each entry of the file, by name.
+
+    Raises:
+        ModelFileError: An entry is missing, has another type, or is too large.
     """
     size = 0
     for name in (f"{PREFIX}{each}" for each in ENTRY_NAMES):

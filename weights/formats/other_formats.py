@@ -26,7 +26,11 @@ _OTHER_FORMATS = {
 
 
 def describe_other_format(start: bytes) -> str:
-    """Return sentences that name the format of a file by its first eight bytes and what to do, or "" if the format is unknown."""
+    """Return sentences that name the format of a file and what to do, or "" if the format is unknown.
+
+    Args:
+        start: The first bytes of the file, at least eight.
+    """
     for first_bytes, (kind, hint) in _OTHER_FORMATS.items():
         if start.startswith(first_bytes):
             return f"this is {kind}, not a model file. {hint}".rstrip()

@@ -31,9 +31,14 @@ def class_confidence(provenance: Mapping[str, str], labels: Sequence[str]) -> ND
 
 
 def recorded_confidence(provenance: Mapping[str, str], labels: Sequence[str]) -> dict[str, float]:
-    """Return the confidence threshold that fine-tuning suggested for each of the model's classes; unmeasured classes are absent.
+    """Return the confidence threshold that fine-tuning suggested for each class; classes that were not measured are absent.
 
-    Raises ModelFileError if the record is not an object of numbers from 0 to 1.
+    Args:
+        provenance: Of the model.
+        labels: The model's labels. Thresholds of other labels are dropped.
+
+    Raises:
+        ModelFileError: The record is not an object of numbers from 0 to 1.
     """
     text = provenance.get(CONFIDENCE_KEY, "{}")
     try:

@@ -105,9 +105,17 @@ def save_model(model: Model, path: Path, *, dtype: DType | None = None, memory: 
 
 
 def load_model(path: Path, *, display_path: Path | None = None) -> Model:
-    """Load and verify a model file, except for its memory, which is not read. Error messages name `display_path` if `path` is a copy.
+    """Load and verify a model file, except for its memory, which is not read.
 
-    Raises ModelFileError if the file is damaged or in another format. The message explains what to do.
+    Args:
+        path: A file written by `save_model`.
+        display_path: The path for error messages, if `path` is a temporary copy.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelFileError: The file is damaged or in another format. The message explains what to do.
     """
     with _opened(path, display_path or path) as (header, digest, file):
         stored = {name: file.get_tensor(name) for name in _layout(header)}

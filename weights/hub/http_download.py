@@ -29,9 +29,15 @@ TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 
 
 def download(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None = None) -> None:
-    """Download the file of an entry at a URL into `partial`. Resume after an interruption while each request brings new bytes.
+    """Download the file at `address` into `partial`. Resume after an interruption while each request brings new bytes.
 
-    The length is checked, the hash is not. After a FetchError `partial` keeps the bytes that a later run can use.
+    The length is checked, the hash is not.
+
+    Args:
+        entry: The catalogue entry, for its sizes and hashes.
+        address: The URL of the file.
+        partial: Where the bytes go. After a FetchError it keeps those that a later run can use.
+        on_progress: Called after each chunk.
 
     Raises:
         FetchError: This address does not send the file. The message is a phrase that the caller completes.

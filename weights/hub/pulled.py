@@ -20,9 +20,17 @@ logger = logging.getLogger(__name__)
 
 
 def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
-    """Load the model from a catalogue file that `fetch.pull` returned. Its `sha256` is that of `pulled_sha256`; None hashes the file here.
+    """Load the model from a catalogue file.
 
     The provenance contains what the file format records, the entry's name, its licence and the file's sha256.
+
+    Args:
+        entry: The catalogue entry of the file.
+        path: The path that `fetch.pull` returned.
+        sha256: The result of `pulled_sha256`, if the caller has it. Otherwise the file is hashed here.
+
+    Returns:
+        The model.
 
     Raises:
         ModelFileError: The file does not contain the entry's network, or its hash is not the published or recorded one.
@@ -99,9 +107,17 @@ def verify_pulled(entry: Entry) -> VerifiedFile:
 
 
 def remove_pulled(entry: Entry, *, forget: bool = False) -> bool:
-    """Delete the entry's file from the cache, with unfinished downloads and copies. Return True if there was a file.
+    """Delete the entry's file from the cache, together with unfinished downloads and copies.
 
-    `forget` deletes the recorded hash too, so that a different file is accepted next time. Raises DiskError if the file cannot be deleted.
+    Args:
+        entry: The catalogue entry.
+        forget: Delete the recorded hash too, so that a different file is accepted next time.
+
+    Returns:
+        True if there was a file.
+
+    Raises:
+        DiskError: The file cannot be deleted.
     """
     path = cache.cached_path(entry)
     if not path.parent.exists():

@@ -32,7 +32,17 @@ class ModelSource:
         return content_checksum(self.path) if self.entry is None else f"{self.entry.name} {pulled_sha256(self.entry, self.path)}"
 
     def load(self, content_key: str | None = None) -> Model:
-        """Load and check the model. A known `content_key` saves hashing a catalogue file again. Raises ModelError."""
+        """Load and check the model.
+
+        Args:
+            content_key: The result of `content_key`, if the caller has it. It saves hashing a catalogue file again.
+
+        Returns:
+            The model.
+
+        Raises:
+            ModelError: The file is damaged or not a model.
+        """
         if self.entry is None:
             model = load_model(self.path)
             return model if self.name is None else replace(model, name=self.name)
@@ -50,9 +60,14 @@ def is_known_model(name_or_file: str) -> bool:
 
 
 def find_model(name_or_file: str | None, *, on_progress: ProgressCallback | None = None) -> ModelSource:
-    """Find the file of a model by its name or path. None means the default model, which ships with the package.
+    """Find the file of a model. A catalogue model that is not in the cache is pulled first.
 
-    A catalogue model that is not in the cache is pulled first; `on_progress` is as in `fetch.pull`.
+    Args:
+        name_or_file: A name or a path. None means the default model, which ships with the package.
+        on_progress: Called during a download; see `fetch.pull`.
+
+    Returns:
+        The file.
 
     Raises:
         UnknownModel: There is no such name or file.

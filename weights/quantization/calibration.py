@@ -26,10 +26,21 @@ class CalibrationStats:
 
 
 def calibrate(model: Model, images: Iterable[Pixels], *, on_image: Callable[[], object] = lambda: None) -> CalibrationStats:
-    """Run images (S, S, 3) float32, 0..255, through the float32 network and collect statistics of every tensor.
+    """Run images through the float32 network and collect statistics of every tensor.
 
     A range extends from the smallest to the largest value on all images. Clipping outliers was measured to be worse
-    (docs/performance.md). `on_image` is called after each image. Raises SettingError if there are no images.
+    (docs/performance.md).
+
+    Args:
+        model: The model. Its quantization, if any, is ignored.
+        images: Network inputs, (S, S, 3) float32, 0..255.
+        on_image: Called after each image.
+
+    Returns:
+        The statistics.
+
+    Raises:
+        SettingError: There are no images.
     """
     graph = build_onnx(replace(model, quantization=None))
     names = [node.output[0] for node in graph.graph.node[:-1]]

@@ -76,8 +76,13 @@ def quantize_model(
 def round_kernels(model: Model, means: Mapping[str, Array] | None = None) -> Model:
     """Round the kernels of quantized layers to the values that the model file stores.
 
-    means: Mean input of each convolution, (channels,). With it, the mean shift that rounding causes is subtracted from the batch norm's
-    mean or the bias (Nagel et al., arXiv 1906.04721, section 4.2). Depthwise kernels with their nine numbers shift most.
+    Args:
+        model: A model with a quantization.
+        means: Mean input of each convolution, (channels,). With it, the mean shift that rounding causes is subtracted from the batch
+            norm's mean or the bias (Nagel et al., arXiv 1906.04721, section 4.2). Depthwise kernels with their nine numbers shift most.
+
+    Returns:
+        The model with rounded kernels.
     """
     arrays = dict(model.arrays)
     for layer in model.spec.network:

@@ -43,9 +43,16 @@ def list_versions(folder: Path, name: str) -> list[StoredVersion]:
 
 
 def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | None = None) -> StoredVersion:
-    """Store a copy of a model, or of a model file, as the newest version of `name`, after loading and running the copy.
+    """Store a copy of a model as the newest version of `name`, after loading and running the copy.
 
-    `keep` is the maximum number of served versions, and also of versions set aside. Older versions are deleted.
+    Args:
+        folder: The folder of models.
+        name: The name to serve it under.
+        source: A model file, or a model in memory.
+        keep: Maximum number of served versions, and also of versions set aside. Older versions are deleted.
+
+    Returns:
+        The new version.
 
     Raises:
         RepositoryError: The name is invalid, or belongs to a file without versions.

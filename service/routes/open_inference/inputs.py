@@ -23,13 +23,19 @@ EXPECTED_INPUT = f"{FILES_INPUT!r} BYTES [N] or {PIXELS_INPUT!r} UINT8 [N, H, W,
 
 
 def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXELS) -> tuple[InferRequest, Sequence[bytes | ImageArray]]:
-    """Parse the body of an inference request: JSON, then binary tensors. Return the request, and image files or arrays (H, W, 3).
+    """Parse the body of an inference request.
 
-    `json_length` is the header Inference-Header-Content-Length. 0: the body is one image file.
+    Args:
+        body: JSON, then binary tensors.
+        json_length: Value of the header Inference-Header-Content-Length, the length of the JSON. 0: the body is one image file.
+        max_pixels: Pixel limit of one image in a `pixels` tensor.
+
+    Returns:
+        The request, and its images: the content of files, or arrays (H, W, 3).
 
     Raises:
         BadJson: The JSON or a tensor is not valid.
-        ImageTooLarge: The images of a `pixels` tensor have more than `max_pixels` pixels each.
+        ImageTooLarge: The images of a `pixels` tensor are too large.
     """
     length = _parse_json_length(json_length, len(body))
     if length == 0 and body:

@@ -12,7 +12,16 @@ from service.routes.open_inference.schemas import OUTPUT_TENSORS, InferRequest
 
 
 def write_infer(detections: DetectionTensors, request: InferRequest, first_fields: Mapping[str, Any]) -> tuple[bytes, int | None]:
-    """Return the requested outputs as JSON that begins with `first_fields`, and the length of that JSON if binary tensors follow."""
+    """Write the body of an inference response.
+
+    Args:
+        detections: The detections in all images.
+        request: States which outputs are requested, and in which form.
+        first_fields: Fields of the JSON before the outputs.
+
+    Returns:
+        The body, and the length of its JSON if binary tensors follow.
+    """
     arrays = _arrays(detections)
     requested: dict[str, bool | None] = {output.name: output.parameters.binary_data for output in request.outputs}
     tensors, binary_parts = [], []

@@ -21,7 +21,12 @@ class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
 def shard_dropout(kind: type, shard: Shard, batch_size: int) -> type:
     """Return a dropout layer class for one worker's shard that drops what `kind` would drop of these images in the complete batch.
 
-    Every worker draws the same noise for the complete batch of `batch_size` images from the same seed, and uses its part.
+    Every worker draws the same noise for the complete batch from the same seed, and uses its part.
+
+    Args:
+        kind: A Keras dropout layer class.
+        shard: The worker's part of each batch.
+        batch_size: Images of the complete batch.
     """
     positions = shard.of(batch_size)
 

@@ -58,12 +58,16 @@ class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
 
 
 def depthwise(images: Any, kernel: Any, stride: int, padding: str) -> Any:
-    """Convolve each channel of images (N, H, W, C) with its own kernel (h, w, C, 1), with a fast gradient.
+    """Convolve each channel with its own kernel, with a fast gradient.
 
     oneDNN is two to five times faster than TensorFlow's own code, except for the gradient of a kernel of 5x5 or with a stride, where it is
     two to four times slower. TensorFlow does not pass an operation with explicit padding to oneDNN (mkl_layout_pass.cc).
 
-    padding: "valid", or "same" with stride 1.
+    Args:
+        images: (N, H, W, C).
+        kernel: (h, w, C, 1).
+        stride: In both directions.
+        padding: "valid", or "same" with stride 1.
     """
     size = int(kernel.shape[0])
     before, after = ((size - 1) // 2, size // 2) if padding == "same" else (0, 0)

@@ -104,9 +104,11 @@ class Section:
         return tuple(self._number(key, item, option) for item in option.value.removesuffix(",").split(","))
 
     def allow(self, known: Collection[str], neutral: Mapping[str, float]) -> None:
-        """Refuse options that the caller does not read, because they may change what the network computes. Accept neutral ones.
+        """Refuse every option that may change what the network computes.
 
-        neutral: Options that are accepted only with this value, which has no effect.
+        Args:
+            known: Options that the caller reads.
+            neutral: Options that are accepted only with this value, which has no effect.
         """
         for key, option in self.options.items():
             if key in known or key in TRAINING_OPTIONS or (key in neutral and self.numbers(key) == (neutral[key],)):

@@ -74,9 +74,18 @@ def read_darknet(
 
 
 def read_weights(weights: Path, network: Network, *, complete: bool = True) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read the arrays of a known network, and the provenance that the file gives them.
+    """Read the arrays of a known network.
 
-    `complete` refuses a file with data after the last layer. Raises ModelFileError as `read_darknet` does.
+    Args:
+        weights: The .weights.
+        network: Its layers.
+        complete: Refuse a file with data after the last layer.
+
+    Returns:
+        The arrays, and the provenance that the file gives them.
+
+    Raises:
+        ModelFileError: As `read_darknet` raises it.
     """
     with open_regular_file(weights) as (file, size):
         try:

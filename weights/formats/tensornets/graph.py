@@ -51,9 +51,12 @@ class TensornetsGraph:
         return arrays
 
     def pretrained(self, fetch_file: FetchFile = fetch_from_catalogue) -> None:
-        """Load pretrained weights from the file of `fetch_file` with the original `session.run(model.pretrained())`.
+        """Load pretrained weights with the original `session.run(model.pretrained())`.
 
         As in tensornets, a YOLOv2 for other classes gets the stem and the head of the VOC model, and random numbers in its last layer.
+
+        Args:
+            fetch_file: Provides the file that tensornets requests. By default it comes from our catalogue.
 
         Raises:
             ModelFileError: The file does not contain this network.

@@ -94,9 +94,15 @@ def _common_layers(first: Network, second: Network) -> int:
 
 
 def read_tensornets(path: Path, spec: ModelSpec, *, name: str | None = None) -> Model:
-    """Read a model from an .npz file of tensornets with the arrays of a spec, such as `catalogue.spec_of(entry)`, in tensornets' order.
+    """Read a model from an .npz file of tensornets.
 
-    If the spec is a stem, a classifier at the end of the file is ignored. The model's name is by default that of the file.
+    Args:
+        path: The file. It contains the arrays in tensornets' order. If the spec is a stem, a classifier at the end is ignored.
+        spec: What the file contains, for example `catalogue.spec_of(entry)`.
+        name: The model's name. By default that of the file.
+
+    Returns:
+        The model.
 
     Raises:
         NetworkError: tensornets has no such network.
