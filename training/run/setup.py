@@ -85,12 +85,7 @@ class RunSetup:
         frozen = frozen_layers(start.model.spec.network, config.freeze)
         _check_new_layers_train(start, frozen, config)
         features = FeatureCache.create(start.model, frozen, batches) if config.views else None
-        remembered = None
-        if kept.memory and config.memory_share:
-            if config.dropout and group.count > 1:
-                raise ConfigError("dropout: several workers cannot combine dropout and a memory. Give --dropout 0 or --memory-share 0.")
-            remembered = MemoryBatches(kept.memory, start.model, kept.new_labels, config, group.shard)
-        return cls(task, config, group, start, frozen, batches, val, features, kept, remembered)
+        return cls(task, config, group, start, frozen, batches, val, features, kept, _memory_batches(kept, start, config, group))
 
     @property
     def memory_checksum(self) -> str | None:
@@ -126,7 +121,15 @@ def _warn_of_unusable_boxes(task: Task, train: Sequence[Sample], val: Sequence[S
         if warning := check_boxes(name, samples, labels):
             logger.warning("%s", warning)
         if rotated := sum(sample.rotated for sample in samples):
-            logger.warning("set %s: %s, used as the upright rectangle around it.", name, count_of(rotated, "rotated box"))
+            logger.warning("set %s: %s; the upright rectangle around each is used.", name, count_of(rotated, "rotated box"))
+
+
+def _memory_batches(kept: KeptClasses, start: InitialModel, config: Config, group: ProcessGroup) -> MemoryBatches | None:
+    if not kept.memory or not config.memory_share:
+        return None
+    if config.dropout and group.count > 1:
+        raise ConfigError("dropout: several workers cannot combine dropout and a memory. Give --dropout 0 or --memory-share 0.")
+    return MemoryBatches(kept.memory, start.model, kept.new_labels, config, group.shard)
 
 
 def _check_new_layers_train(start: InitialModel, frozen: frozenset[str], config: Config) -> None:

@@ -7,6 +7,7 @@ _OTHER_FORMATS = {
     b"\x89HDF": ("an HDF5 file (.h5)", ""),
     b"\x80": ("a pickle (.pt, .pkl)", ""),
     b"<": ("a web page", "Download the file again."),
+    b"version ": ("a Git LFS pointer", "Run `git lfs pull`, or download the file itself."),
     b"\x89PNG": ("a PNG image", ""),
     b"\xff\xd8\xff": ("a JPEG image", ""),
     b"GIF8": ("a GIF image", ""),
@@ -25,13 +26,14 @@ _OTHER_FORMATS = {
 """First bytes -> what the file is, and what to do."""
 
 
-def describe_other_format(start: bytes) -> str:
+def describe_other_format(start: bytes, expected: str = "model file") -> str:
     """Return sentences that name the format of a file and what to do, or "" if the format is unknown.
 
     Args:
-        start: The first bytes of the file, at least eight.
+        start: The first eight bytes of the file, or more.
+        expected: What the file should be. Files of this format are not described.
     """
     for first_bytes, (kind, hint) in _OTHER_FORMATS.items():
-        if start.startswith(first_bytes):
-            return f"this is {kind}, not a model file. {hint}".rstrip()
+        if start.lstrip(b" \r\n").startswith(first_bytes) and expected not in kind:
+            return f"this is {kind}, not a {expected}. {hint}".rstrip()
     return ""

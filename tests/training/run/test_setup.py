@@ -19,4 +19,4 @@ def test_a_run_reports_rotated_boxes(make_dataset, caplog):
     samples = read_set(folder, "train")
     with caplog.at_level(logging.WARNING, "boxwright.training"):
         _warn_of_unusable_boxes(Task(str(folder), "train", "val", None), samples, samples, ["dog"])
-    assert caplog.messages[0] == "set train: 1 rotated box, used as the upright rectangle around it."
+    assert caplog.messages[0] == "set train: 1 rotated box; the upright rectangle around each is used."

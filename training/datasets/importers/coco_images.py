@@ -1,6 +1,5 @@
 """Find the images of a COCO file: its `file_name` may have another case, folders, backslashes, URL escapes, or be a complete URL."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -8,6 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from training.data.set_names import set_of_name
 from training.data.voc_layout import file_inside
+from training.datasets.importers.base import name_key
 
 IMAGE_PARENTS = (".", "images", "img", "data")
 """Usual folders of the images. Supervisely writes img, FiftyOne writes data."""
@@ -69,7 +69,7 @@ class ImageFinder:
     def _ignoring_case(self, folder: Path, relative: PurePosixPath) -> PurePosixPath | None:
         found = PurePosixPath()
         for part in relative.parts:
-            names = self._listing(folder / found).get(_key(part), [])
+            names = self._listing(folder / found).get(name_key(part), [])
             if len(names) != 1:
                 return None
             found /= names[0]
@@ -79,14 +79,9 @@ class ImageFinder:
         if folder not in self._listings:
             names: dict[str, list[str]] = {}
             for path in folder.iterdir() if folder.is_dir() else ():
-                names.setdefault(_key(path.name), []).append(path.name)
+                names.setdefault(name_key(path.name), []).append(path.name)
             self._listings[folder] = names
         return self._listings[folder]
-
-
-def _key(name: str) -> str:
-    """Equal for names that differ in case or in Unicode composition, which differs between macOS and other systems."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _candidates(file_name: str) -> Iterator[PurePosixPath]:

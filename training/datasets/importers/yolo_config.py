@@ -9,7 +9,7 @@ from detector.errors import MissingExtra
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from training.data.set_names import set_of_name
 from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside
-from training.datasets.importers.yolo_labels import Classes, read_utf8
+from training.datasets.importers.yolo_labels import Classes
 from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, YoloFolder, folder_key
 from training.errors import DatasetError
 
@@ -53,7 +53,7 @@ class YoloConfig:
     @classmethod
     def _of_file(cls, files: YoloFolder, path: PurePosixPath) -> "YoloConfig | None":
         """Return the content of a file, or None if it is a YAML file of another kind."""
-        text = read_utf8(files.folder / path)
+        text = files.read(path)
         sets, root = _sets_of_lists(files, path.parent)
         if path.suffix.lower() not in _YAML:
             labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
@@ -138,20 +138,19 @@ def _sets_of_lists(files: YoloFolder, folder: PurePosixPath) -> tuple[dict[str, 
     places = (PurePosixPath(), folder)
     near = [path for place in dict.fromkeys(places) for path in files.files if path.parent == place]
     for path in (path for path in near if path.suffix.lower() == ".data"):
-        lines = (line.partition("=") for line in read_utf8(files.folder / path).split("\n") if "=" in line and line.strip()[0] not in "#;")
+        lines = (line.partition("=") for line in files.lines(path) if "=" in line and line[0] not in "#;")
         entries = {key.strip(): value.strip() for key, _, value in lines}
         of_data: dict[str, tuple[str, ...]] = {
             image_set: (entry,) for key, entry in entries.items() if entry and (image_set := set_of_name(key))
         }
         if of_data:
             return of_data, "" if path.parent == PurePosixPath() else str(path.parent)
-    lists = (path for path in near if path.suffix.lower() == ".txt" and set_of_name(path.stem) and _lists_images(files.folder / path))
+    lists = (path for path in near if path.suffix.lower() == ".txt" and set_of_name(path.stem) and _lists_images(files.lines(path)))
     return {set_of_name(path.stem) or path.stem: (str(path),) for path in lists}, ""
 
 
-def _lists_images(path: Path) -> bool:
-    first = next((line.strip() for line in read_utf8(path).split("\n") if line.strip()), "")
-    return PurePosixPath(first.replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+def _lists_images(lines: list[str]) -> bool:
+    return PurePosixPath(next(iter(lines), "").replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
 
 
 def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixPath, list[str]], list[str]]:
@@ -189,8 +188,8 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
 
 def _is_empty_list(files: YoloFolder, config: YoloConfig, entry: str) -> bool:
     paths = (candidate for candidate in _entry_candidates(config.root, entry) if candidate.suffix.lower() == ".txt")
-    found = next((path for candidate in paths if (path := file_inside(files.folder, candidate))), None)
-    return found is not None and not read_utf8(found).strip()
+    found = next((candidate for candidate in paths if file_inside(files.folder, candidate)), None)
+    return found is not None and not files.lines(found)
 
 
 def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple[list[PurePosixPath], int]:
@@ -200,10 +199,9 @@ def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple
         inside = [path for path in files.all_images if folder_key(path)[: len(key)] == key]
         if inside and PurePosixPath(entry).suffix.lower() != ".txt":
             return inside, 0
-        if candidate.suffix.lower() == ".txt" and (path := file_inside(files.folder, candidate)):
-            lines = [line.strip() for line in read_utf8(path).split("\n") if line.strip()]
+        if candidate.suffix.lower() == ".txt" and file_inside(files.folder, candidate):
             known = {folder_key(image): image for image in files.all_images}
-            images = [_listed_image(known, candidate.parent, line) for line in lines]
+            images = [_listed_image(known, candidate.parent, line) for line in files.lines(candidate)]
             return [image for image in images if image], images.count(None)
     return [], 0
 

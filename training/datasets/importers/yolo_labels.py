@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.messages import count_of
+from training.data.voc_layout import read_text
 from training.errors import DatasetError
 
 MAX_TEXT_BYTES = 2 * 2**20
@@ -47,20 +48,10 @@ class LabelProblems:
             raise DatasetError(quoted if len(self.errors) == 1 else f"{len(self.errors)} lines of label files cannot be used:\n{quoted}")
 
 
-def read_utf8(path: Path) -> str:
-    """Return the content of a text file. Raises DatasetError if it is too large or not UTF-8, OSError."""
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {MAX_TEXT_BYTES} are read.")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-
-
 def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
     """Return boxes (N, 4) xyxy as fractions of the image, clipped to it, and their labels. Invalid lines are added to `problems`."""
     boxes, names = [], []
-    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, MAX_TEXT_BYTES).split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -6,7 +6,6 @@ the case may differ, or the label file may be named a.jpg.txt, or have URL escap
 """
 
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.voc_layout import FOREIGN_FOLDERS, file_inside
-from training.datasets.importers.yolo_labels import looks_like_labels
+from training.data.voc_layout import FOREIGN_FOLDERS, file_inside, read_text
+from training.datasets.importers.base import name_key
+from training.datasets.importers.yolo_labels import MAX_TEXT_BYTES, looks_like_labels
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
 LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_yolo", "annotations")
@@ -80,6 +80,14 @@ class YoloFolder:
         texts = (path for path in self.files if path.suffix.lower() == ".txt" and path not in used and path.name not in CLASS_FILE_NAMES)
         return tuple(path for path in texts if looks_like_labels(self.folder / path))
 
+    def read(self, path: PurePosixPath) -> str:
+        """Return the content of a text file of the data set. Raises DatasetError."""
+        return read_text(self.folder / path, MAX_TEXT_BYTES)
+
+    def lines(self, path: PurePosixPath) -> list[str]:
+        """Return the lines of a text file that are not blank, without surrounding whitespace. Raises DatasetError."""
+        return [line.strip() for line in self.read(path).split("\n") if line.strip()]
+
     def images(self) -> tuple[tuple[PurePosixPath, ...], int]:
         """Return the images of the data set, and the number of omitted ones.
 
@@ -100,13 +108,13 @@ def _in_image_folder(path: PurePosixPath) -> bool:
 
 
 def folder_key(folder: PurePosixPath) -> tuple[str, ...]:
-    """Return a key that is equal for paths that differ only in case."""
-    return tuple(part.lower() for part in folder.parts)
+    """Return a key that is equal for paths whose parts have equal `name_key`s."""
+    return tuple(name_key(part) for part in folder.parts)
 
 
 def _similar(name: str) -> str:
-    """Equal for names that differ in case, URL escapes or Unicode composition."""
-    return unicodedata.normalize("NFC", unquote(name)).casefold()
+    """Equal for names that differ in URL escapes or as in `name_key`."""
+    return name_key(unquote(name))
 
 
 def _label_parents(parent: PurePosixPath) -> Iterator[PurePosixPath]:

@@ -23,17 +23,9 @@ from detector.spec import Edges, Model
 from weights.atomic_files import atomic_write_all
 from weights.formats.bounded_io import open_regular_file, read_small_text
 from weights.formats.darknet.cfg import DARKNET_EPSILON, format_cfg, read_cfg
+from weights.formats.other_formats import describe_other_format
 
 MAX_NAMES_BYTES = 2**20
-_PAGE = "an HTML or XML page, not a .weights file. Download the file again"
-NOT_WEIGHTS = {
-    b"version https://": "a Git LFS pointer, not the file itself. Run `git lfs pull`, or download the file",
-    b"<!doctype": _PAGE,
-    b"<html": _PAGE,
-    b"<?xml": _PAGE,
-    b"pk\x03\x04": "a ZIP archive or a PyTorch model, not a .weights file. Unpack the archive, or give Darknet's file",
-}
-"""First bytes of other files with this name, in lower case, and what they are."""
 
 
 class WeightsHeader(NamedTuple):
@@ -89,7 +81,7 @@ def read_weights(weights: Path, network: Network, *, complete: bool = True) -> t
     """
     with open_regular_file(weights) as (file, size):
         try:
-            _check_is_binary(file)
+            _check_format(file)
             header = _read_header(file, size)
             _check_size(network, size, struct.calcsize(header.layout), complete=complete)
             arrays = dict(_read_arrays(file, network))
@@ -99,13 +91,12 @@ def read_weights(weights: Path, network: Network, *, complete: bool = True) -> t
     return arrays, provenance | {f"darknet.{part}": str(number) for part, number in header._asdict().items()}
 
 
-def _check_is_binary(file: BinaryIO) -> None:
+def _check_format(file: BinaryIO) -> None:
     """Recognise what a failed download leaves instead of the file. Raises ModelFileError."""
-    start = file.read(16).lstrip().lower()
+    start = file.read(16)
     file.seek(0)
-    for prefix, reason in NOT_WEIGHTS.items():
-        if start.startswith(prefix):
-            raise ModelFileError(f"this is {reason}.")
+    if other := describe_other_format(start, ".weights file"):
+        raise ModelFileError(other)
 
 
 def write_darknet(model: Model, cfg: Path, weights: Path) -> None:

@@ -327,9 +327,9 @@ def test_the_official_names_fit_the_official_networks(shared):
     ("content", "message"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 5\n", "this is a Git LFS pointer"),
-        (b"\n<!DOCTYPE html><html>Not found</html>", "this is an HTML or XML page"),
-        (b"<HTML><body>Login</body></HTML>", "this is an HTML or XML page"),
-        (b"PK\x03\x04" + bytes(100), "this is a ZIP archive or a PyTorch model"),
+        (b"\n<!DOCTYPE html><html>Not found</html>", "this is a web page, not a .weights file"),
+        (b"<HTML><body>Login</body></HTML>", "this is a web page, not a .weights file"),
+        (b"PK\x03\x04" + bytes(100), "this is a zip archive"),
     ],
 )
 def test_what_a_failed_download_leaves_is_recognised(tmp_path, content, message):
