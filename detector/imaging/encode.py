@@ -23,11 +23,16 @@ class EncodedImage:
     data: bytes
 
 
+def encoded_type(size: tuple[int, int], media_type: MediaType) -> MediaType:
+    """Return the media type that an image of (width, height) pixels gets: one that is too long for a JPEG becomes a PNG."""
+    return "image/png" if max(size) > MAX_JPEG_SIDE else media_type
+
+
 def encode_image(image: ImageArray | Image.Image, media_type: MediaType = "image/jpeg") -> EncodedImage:
-    """Encode (H, W, 3) uint8 RGB, or a Pillow RGB image. An image that is too long for a JPEG becomes a PNG."""
+    """Encode (H, W, 3) uint8 RGB, or a Pillow RGB image, as its `encoded_type`."""
     file = BytesIO()
     pillow_image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    if media_type == "image/png" or max(pillow_image.size) > MAX_JPEG_SIDE:
+    if encoded_type(pillow_image.size, media_type) == "image/png":
         pillow_image.save(file, "PNG", compress_level=PNG_COMPRESS_LEVEL)
         return EncodedImage("image/png", file.getvalue())
     pillow_image.save(file, "JPEG", quality=JPEG_QUALITY)

@@ -103,7 +103,7 @@ class ImageJob:
         with self.times.measure("decode"):
             file = self.file = self.file or read_headers(image_bytes, max_pixels=self.max_pixels)
             needed = needed_bytes(file, min_side, draw=draw)
-            if not large and not self.memory.is_small(file, needed):
+            if not large and not self.memory.is_small(file, needed, self.options.draw):
                 self.memory.check_large(file, needed)
                 return None
             if is_heavy(file, needed):

@@ -1,7 +1,8 @@
 """The memory for decoding and drawing images, divided into fixed shares.
 
 Every slot of the admission queue has a share that suffices for a small image. Large images leave the queue and wait for one of a few
-slots with larger shares. The sum therefore never exceeds the limit, and large images hardly delay small ones.
+slots with larger shares. The sum therefore never exceeds the limit, and large images hardly delay small ones. Annotated images that become
+large PNG files use these slots too, because encoding them takes seconds.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Self
 
 from detector.errors import ImageTooLarge
 from detector.imaging.draw import drawn_size
+from detector.imaging.encode import MediaType, encoded_type
 from detector.imaging.formats.image_file import PEAK_BYTES_PER_PIXEL, ImageFile
 from service.models.loader import available_memory
 from service.settings import Settings
@@ -22,6 +24,8 @@ MAX_THREAD_WEBP_PIXELS = 2_000_000
 """Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the lock of the interpreter all the time."""
 MAX_THREAD_HUFFMAN_GROUPS = 6000
 """`ImageFile.huffman_groups` of a WebP that is decoded in a thread. Building their tables takes about a tenth of a second."""
+
+MAX_THREAD_PNG_PIXELS = 2_500_000  # Drawn pixels of a PNG that is encoded in a slot for small images. This takes up to 0.3 seconds.
 
 PROCESS_BYTES = 64 * 1024**2  # Memory of a child process that decodes a heavy image, in addition to the image.
 PILLOW_BYTES = 4  # Memory of a pixel of a decoded image.
@@ -58,9 +62,9 @@ class ImageMemory:
         largest = max(PEAK_BYTES_PER_PIXEL.values()) * settings.max_pixels + 2 * settings.max_body_bytes + PROCESS_BYTES
         return cls.divide(settings.max_image_bytes or default, slots=slots, cores=cores, largest=largest)
 
-    def is_small(self, file: ImageFile, needed: int) -> bool:
-        """Return whether an image that needs this number of bytes is processed in the admission queue."""
-        return needed <= self.small_bytes and not is_heavy(file, needed)
+    def is_small(self, file: ImageFile, needed: int, draw: MediaType | None = None) -> bool:
+        """Return whether an image that needs this number of bytes, and is drawn as `draw`, is processed in the admission queue."""
+        return needed <= self.small_bytes and not is_heavy(file, needed) and not (draw and _is_large_png(file, draw))
 
     def check_large(self, file: ImageFile, needed: int) -> None:
         """Raise ImageTooLarge if the image does not fit into the share of a large image."""
@@ -70,6 +74,11 @@ class ImageMemory:
                 f"processing the image needs about {_mib(needed)} MiB of memory, and this service allows {_mib(self.large_bytes)}. "
                 "Send a smaller copy, or raise BOXWRIGHT_MAX_IMAGE_BYTES."
             )
+
+
+def _is_large_png(file: ImageFile, draw: MediaType) -> bool:
+    size = drawn_size(*file.size)
+    return size[0] * size[1] > MAX_THREAD_PNG_PIXELS and encoded_type(size, draw) == "image/png"
 
 
 def is_heavy(file: ImageFile, needed: int) -> bool:

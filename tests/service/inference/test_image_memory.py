@@ -71,6 +71,21 @@ def test_an_image_is_small_if_it_needs_little_memory_and_little_work():
         memory.check_large(file, 101 * MIB)
 
 
+@pytest.mark.parametrize(
+    ("size", "draw", "small"),
+    [
+        ((2000, 1250), "image/png", True),
+        ((2000, 1251), "image/png", False),
+        ((2000, 1251), "image/jpeg", True),
+        ((2000, 1251), None, True),
+        ((70_000, 40), "image/jpeg", False),  # too long for a JPEG
+    ],
+)
+def test_an_image_that_is_drawn_as_a_large_png_is_not_small(size, draw, small):
+    memory = ImageMemory(small_bytes=10 * MIB, large_bytes=100 * MIB, large_slots=1)
+    assert memory.is_small(replace(file_of(100, 100), size=size), MIB, draw) is small
+
+
 def test_an_image_is_heavy_if_it_would_block_the_other_threads():
     file = file_of(100, 100)
     assert not is_heavy(replace(file, work=MAX_THREAD_WORK), MAX_THREAD_BYTES)
