@@ -6,6 +6,7 @@ Each round therefore calls every contender once, and a reported ratio is the med
 
 import json
 import os
+import random
 import shlex
 import signal
 import statistics
@@ -93,8 +94,9 @@ def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, 
             except ContenderFailedError as error:
                 sys.stderr.write(f"{error}\n")
         times: dict[str, list[tuple[float, float]]] = {each.name: [] for each in contenders}
+        rng = random.Random(0)
         for _ in range(rounds):
-            for each in contenders:
+            for each in rng.sample(contenders, len(contenders)):  # a contender must not always follow the same one, whose heat slows it
                 times[each.name].append(each.time_calls(calls)[-1])
         wall = {name: [seconds * 1000 for seconds, _ in each] for name, each in times.items()}
         processor = {name: [seconds * 1000 for _, seconds in each] for name, each in times.items()}
