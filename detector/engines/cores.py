@@ -11,13 +11,9 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def usable_cores(cgroup_root: Path = CGROUP_ROOT, process_cgroups: Path = PROCESS_CGROUPS) -> int:
-    """Return the minimum of `allowed_cores` and the cgroup quotas (rounded up); at least 1."""
-    return max(1, min(allowed_cores(), *(ceil(_cpu_quota(folder)) for folder in cgroup_folders("cpu", cgroup_root, process_cgroups))))
-
-
-def allowed_cores() -> int:
-    """Return the number of processors on which this process may run. A cgroup quota may limit their time."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # only Linux has affinity
+    """Return the minimum of CPU affinity and the cgroup quotas (rounded up); at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # only Linux has affinity
+    return max(1, min(allowed, *(ceil(_cpu_quota(folder)) for folder in cgroup_folders("cpu", cgroup_root, process_cgroups))))
 
 
 def cgroup_folders(controller: str, cgroup_root: Path = CGROUP_ROOT, process_cgroups: Path = PROCESS_CGROUPS) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import openvino
 from numpy.typing import NDArray
 
 from detector.engines import split_anchors
-from detector.engines.cores import allowed_cores, usable_cores
+from detector.engines.cores import usable_cores
 from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
 from detector.spec import Model
@@ -161,13 +161,8 @@ def _hints(precision: Precision) -> dict[str, Any]:
 
 
 def _cpu_options(threads: int, *, parallel: bool) -> dict[str, Any]:
-    """Return one stream with all threads, or one stream per thread.
-
-    A call that uses every processor pins its threads: otherwise two of them may start on one processor. Fewer threads are not pinned,
-    because other processes may have pinned theirs to the same processors.
-    """
-    pinned = not parallel and threads == allowed_cores()
-    return {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads if parallel else 1, "ENABLE_CPU_PINNING": pinned}
+    """Return one stream with all threads, or one stream per thread. Threads are not pinned, because other processes use the cores too."""
+    return {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads if parallel else 1, "ENABLE_CPU_PINNING": False}
 
 
 def _import(blob: bytes, options: dict[str, Any]) -> Any:

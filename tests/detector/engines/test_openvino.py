@@ -10,7 +10,6 @@ pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.engines import openvino as openvino_engine
 from detector.engines.cores import has_bfloat16, has_vnni
 from detector.engines.onnxruntime import execution_providers
 from detector.engines.openvino import COMPILED_FILE, OpenvinoEngine
@@ -148,9 +147,3 @@ def test_the_processor_decides_which_precisions_openvino_offers(flags, int8, bfl
     assert (unsupported_reason("openvino", "int8", "auto") is None) == int8
     assert (unsupported_reason("openvino", "bfloat16", "auto") is None) == bfloat16
     assert unsupported_reason("onnxruntime", "int8", "auto") is None
-
-
-@pytest.mark.parametrize(("threads", "parallel", "pinned"), [(4, False, True), (2, False, False), (4, True, False)])
-def test_only_a_call_that_uses_every_processor_pins_its_threads(threads, parallel, pinned, monkeypatch):
-    monkeypatch.setattr(openvino_engine, "allowed_cores", lambda: 4)
-    assert openvino_engine._cpu_options(threads, parallel=parallel)["ENABLE_CPU_PINNING"] is pinned
