@@ -12,9 +12,9 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks.arena import ROOT
-from benchmarks.results import Results
-from benchmarks.tables import TABLES
+from benchmarks.contenders.arena import ROOT
+from benchmarks.report.results import Results
+from benchmarks.report.tables import TABLES
 
 DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md")
 

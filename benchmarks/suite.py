@@ -4,7 +4,7 @@ python -m benchmarks.suite [--quick] [--only latency startup ...] > runs/bench/r
 
 Progress goes to stderr. If a benchmark fails, the others still run, and the exit code is 1.
 --quick: Run a few rounds of each benchmark, to check that they work.
-Training is a separate command (benchmarks/training.py), because it measures TensorFlow more than Boxwright.
+Training is a separate command (benchmarks/training/speed.py), because it measures TensorFlow more than Boxwright.
 """
 
 import argparse
@@ -13,19 +13,27 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
-from benchmarks.arena import ROOT
-from benchmarks.subjects import FOLDER, MODEL, NETWORKS
+from benchmarks.contenders.arena import ROOT
+from benchmarks.contenders.subjects import FOLDER, MODEL, NETWORKS
 
 ROUNDS = {1: 30, 4: 5, 16: 3}
 """Rounds by batch size. A large batch needs few, as its time is already an average over many images."""
-KINDS = ("latency", "startup", "throughput", "preprocess", "roofline", "options", "memory")
+MODULES = {
+    "latency": "engines.latency",
+    "startup": "service.startup",
+    "throughput": "service.throughput",
+    "preprocess": "engines.preprocess",
+    "roofline": "engines.roofline",
+    "options": "engines.options",
+    "memory": "engines.memory",
+}
 
 
 def main() -> None:
     """Run the chosen benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--only", nargs="+", choices=MODULES, default=MODULES)
     arguments = parser.parse_args()
     failed = 0
     for command_line in commands(quick=arguments.quick):
@@ -65,7 +73,7 @@ def _options(options: Mapping[str, object]) -> list[str]:
 
 
 def _run(command_line: list[str]) -> bool:
-    command = [sys.executable, "-m", f"benchmarks.{command_line[0]}", *command_line[1:]]
+    command = [sys.executable, "-m", f"benchmarks.{MODULES[command_line[0]]}", *command_line[1:]]
     started = time.monotonic()
     sys.stderr.write(f"{' '.join(command_line)} ")
     sys.stderr.flush()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from detector.detections import Detections as BoxArrays
+from detector.boxes.detections import Detections as BoxArrays
 from detector.imaging.draw import draw_detections
 from detector.imaging.image import read_image
 from service.schemas.detections import Detection

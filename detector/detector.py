@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
+from detector.boxes.grid import Logits, decode
+from detector.boxes.nms import suppress
+from detector.boxes.placement import ImageArray, Pixels, Placement
 from detector.engines import Engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
-from detector.grid import Logits, decode
 from detector.imaging.image import DecodedImage
 from detector.messages import join_names
-from detector.nms import suppress
-from detector.placement import ImageArray, Pixels, Placement
-from detector.spec import ModelSpec
+from detector.network.spec import ModelSpec
 
 ScoreThreshold = float | NDArray[np.float32]  # One threshold, or one for each class (C,); 0..1.
 

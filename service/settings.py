@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from detector.engines.support import Device
 from detector.errors import SettingError
 from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
-from detector.spec import MAX_INPUT_SIZE
+from detector.network.spec import MAX_INPUT_SIZE
 from service.auth.api_keys import HashedKey
 from service.auth.origins import check_host, check_origin
 from weights.engines.options import EngineKind, EngineOptions, PrecisionChoice

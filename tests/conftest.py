@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from detector.boxes import box_iou
-from detector.network import Conv, MaxPool, Network
-from detector.shapes import Arrays, array_shapes
-from detector.spec import Model, ModelSpec
+from detector.boxes.geometry import box_iou
+from detector.network.layers import Conv, MaxPool, Network
+from detector.network.shapes import Arrays, array_shapes
+from detector.network.spec import Model, ModelSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -18,7 +18,7 @@ MODULES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rg
 TENSORFLOW = {"tensorflow", "keras", "tf_keras", "tensornets"}
 RAY = {"ray", "pyarrow"}
 MAY_IMPORT_RAY = {"service/ray/app.py", "service/ray/cluster.py", "service/ray/server.py"}  # and all of cli/batch
-MAY_IMPORT_TENSORFLOW = {"detector/keras_model.py", "detector/engines/tensorflow.py"}
+MAY_IMPORT_TENSORFLOW = {"detector/network/keras_model.py", "detector/engines/tensorflow.py"}
 
 
 def imported(path: Path, *, at_start_only: bool = False) -> set[str]:

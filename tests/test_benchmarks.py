@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.adapters import ADAPTERS, counterpart
-from benchmarks.arena import contender
+from benchmarks.contenders.adapters import ADAPTERS, counterpart
+from benchmarks.contenders.arena import contender
 from benchmarks.render import DOCUMENTS, fill_tables
-from benchmarks.results import Results
-from benchmarks.suite import KINDS, commands
-from benchmarks.tables import TABLES
+from benchmarks.report.results import Results
+from benchmarks.report.tables import TABLES
+from benchmarks.suite import MODULES, commands
 
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE = {"processor": "Abacus", "instructions": ["avx2"], "cores": 2, "load": 1.5, "system": "Linux"}
@@ -117,9 +117,9 @@ def test_documents_name_only_existing_tables(name):
 
 def test_suite_runs_only_existing_benchmarks_and_options():
     for arguments in commands(quick=True):
-        assert arguments[0] in KINDS
-        assert (ROOT / "benchmarks" / f"{arguments[0]}.py").is_file()
-        source = (ROOT / "benchmarks" / f"{arguments[0]}.py").read_text(encoding="utf-8")
+        path = ROOT / "benchmarks" / f"{MODULES[arguments[0]].replace('.', '/')}.py"
+        assert path.is_file()
+        source = path.read_text(encoding="utf-8")
         assert all(f'"{argument}"' in source for argument in arguments if argument.startswith("--"))
 
 

@@ -17,7 +17,7 @@ from cli.detect.backends import DetectionOptions
 from cli.errors import BatchInterrupted
 from detector.engines.support import Precision
 from detector.errors import NetworkError, SettingError
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.engines.options import EngineOptions
 from weights.formats.spec_json import spec_to_json
 

@@ -35,8 +35,8 @@ def export_command(
     """
     from cli.extras import start_tensorflow
     from cli.output.progress import load_named_model
+    from detector.boxes.placement import Placement
     from detector.imaging.image import read_image
-    from detector.placement import Placement
     from weights.embedded import SAMPLE_IMAGE
     from weights.formats.export import EXPORTERS, export_model
 

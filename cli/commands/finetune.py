@@ -13,11 +13,11 @@ from cli.finetune.workers import exit_without_cleanup, join_workers
 from cli.options import ModelOption, TrainingConfigOption
 
 if TYPE_CHECKING:
-    from training.config import Config
+    from training.config.options import Config
+    from training.config.task import Task
     from training.distributed.process_group import ProcessGroup
     from training.distributed.synchronise import RunPlan
     from training.run.run import Run, RunOutcome
-    from training.task import Task
 
 PUBLISH, WORKERS = "Publish", "Several workers"
 
@@ -100,7 +100,7 @@ def finetune_command(
 
     from cli.extras import start_tensorflow
     from cli.finetune.display import find_rate
-    from training.task import Task
+    from training.config.task import Task
 
     start_tensorflow("boxwright finetune")
     group = join_workers(workers, worker_index, single_process=find_learning_rate)
@@ -204,7 +204,7 @@ def _next_run(run: "Run", folder: Path, settings: "Config") -> "Run":
 
 def _share_following(group: "ProcessGroup", following: "list[Config]") -> "list[Config]":
     """Return the chief's list of following runs on every worker."""
-    from training.config import Config
+    from training.config.options import Config
 
     return [Config.of(each) for each in group.broadcast(lambda: [settings.model_dump() for settings in following])]
 

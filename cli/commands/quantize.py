@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from detector.placement import Pixels
-    from detector.spec import Model, ModelSpec
+    from detector.boxes.placement import Pixels
+    from detector.network.spec import Model, ModelSpec
     from training.data.voc_reader import Sample
 
 
@@ -89,8 +89,8 @@ def _list_file(folder: Path, image_set: str) -> Path:
 
 
 def _pixels(spec: "ModelSpec", paths: Sequence[Path]) -> Iterator["Pixels"]:
+    from detector.boxes.placement import Placement
     from detector.imaging.image import read_image
-    from detector.placement import Placement
 
     for path in paths:
         image = read_image(path.read_bytes())

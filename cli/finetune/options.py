@@ -1,4 +1,4 @@
-"""Command-line options for the fields of `training.config.Config`, which defines their names, types, help and defaults."""
+"""Command-line options for the fields of `training.config.options.Config`, which defines their names, types, help and defaults."""
 
 import inspect
 from collections.abc import Callable, Collection
@@ -26,7 +26,7 @@ def with_training_options(command: Callable[..., None], names: Collection[str] |
         command: Its signature is changed.
         names: The fields of Config to add; all if None.
     """
-    from training.config import Config
+    from training.config.options import Config
 
     signature = inspect.signature(command)
     parameters = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]

@@ -10,7 +10,7 @@ from cli.output.progress import load_named_model
 from cli.output.terminal import print_error
 from detector.errors import UnknownLabel
 from detector.messages import count_of, did_you_mean
-from training.config import Config
+from training.config.options import Config
 from training.data.voc_reader import Sample, read_set
 from training.errors import ConfigError, DatasetError
 from training.recipes import find_recipe

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from cli.output.tables import megabytes, print_table
 from cli.output.terminal import escape_control_characters
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
-from detector.shapes import operations_by_layer, output_shapes, parameters_by_layer
-from detector.spec import Model
+from detector.network.layers import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
+from detector.network.shapes import operations_by_layer, output_shapes, parameters_by_layer
+from detector.network.spec import Model
 from weights.formats.memory_entries import MemoryEntries, summarise_memory
 from weights.hub import cache
 from weights.hub.catalogue import Entry, approximate_size, entries

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.output.terminal import show_log_messages
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.engines.factory import Choice, PreparedEngine, choose_engine, prepare_engine
 from weights.engines.options import EngineOptions
 from weights.hub import resolve

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detector.engines.support import DEVICES, Device, Precision, unsupported_reason
 from detector.errors import MissingExtra, SettingError
-from detector.spec import Model
+from detector.network.spec import Model
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "tensorflow"]
 

@@ -16,8 +16,8 @@ from detector.engines import split_anchors
 from detector.engines.cores import cpu_flags, has_vnni, usable_cores
 from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
+from detector.network.spec import Model
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
-from detector.spec import Model
 
 if TYPE_CHECKING:
     from detector.onnx.graph import OnnxParts

@@ -14,7 +14,7 @@ from detector.engines import split_anchors
 from detector.engines.cores import usable_cores
 from detector.engines.support import MAX_SECOND_SESSION_BYTES, Device, Precision
 from detector.errors import EngineCacheError, SettingError
-from detector.spec import Model
+from detector.network.spec import Model
 
 COMPILED_FILE = "compiled.blob"  # File of a cached engine: the network after OpenVINO's transformations.
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from detector.engines import split_anchors
 from detector.engines.support import Precision
-from detector.keras_model import build_keras
-from detector.spec import Model
+from detector.network.keras_model import build_keras
+from detector.network.spec import Model
 
 
 @dataclass(frozen=True)

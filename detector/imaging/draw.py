@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from detector.boxes import box_area
-from detector.detections import Boxes, Detections
+from detector.boxes.detections import Boxes, Detections
+from detector.boxes.geometry import box_area
+from detector.boxes.placement import ImageArray
 from detector.imaging.image import DecodedImage
 from detector.imaging.lettering import Font, label_text_and_font
-from detector.placement import ImageArray
 
 Colour = tuple[int, int, int]
 Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax

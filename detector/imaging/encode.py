@@ -6,7 +6,7 @@ from typing import Literal
 
 from PIL import Image
 
-from detector.placement import ImageArray
+from detector.boxes.placement import ImageArray
 
 MediaType = Literal["image/jpeg", "image/png"]
 

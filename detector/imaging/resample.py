@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from detector.spec import Resample
+from detector.network.spec import Resample
 
 ResizeInput = NDArray[np.uint8] | Image.Image  # (H, W, 3) RGB, 0..255, or a Pillow RGB image, which avoids a copy.
 ResizeOutput = NDArray[np.float32]  # (height, width, 3): destination of the resized image, possibly a view of a larger array.

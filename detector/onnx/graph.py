@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detector.engines.cores import usable_cores
-from detector.network import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
+from detector.network.layers import LEAKY_SLOPE, Activation, Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
+from detector.network.shapes import Arrays, Shape, input_shapes, output_shapes
+from detector.network.spec import Model
 from detector.onnx.names import FEATURES, INPUT, OUTPUT
 from detector.onnx.quantized import Kernels, quantize_graph
-from detector.shapes import Arrays, Shape, input_shapes, output_shapes
-from detector.spec import Model
 
 OPSET, IR_VERSION = 18, 9
 
@@ -199,7 +199,7 @@ _ONNX_NAMES = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "logistic": "Sigmoi
 def _add_reorg(graph: _Graph, layer: Reorg, last: str, input_shape: Shape) -> str:
     if layer.order == "space-to-depth":
         return graph.add("SpaceToDepth", [last], layer.name, blocksize=layer.stride)
-    stride, side, channels = layer.stride, input_shape.side, input_shape.channels  # as detector.reorg, for any batch size
+    stride, side, channels = layer.stride, input_shape.side, input_shape.channels  # as detector.network.reorg, for any batch size
     shapes = ((0, channels // stride**2, side, stride, side, stride), (0, channels * stride**2, side // stride, side // stride))
     windows, result = (graph.constant(f"{layer.name}/shape{i}", np.array(shape, np.int64)) for i, shape in enumerate(shapes))
     last = graph.add("Reshape", [last, windows], f"{layer.name}/windows")

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from detector.quantization import Quantization, Range, quantize_kernel
+from detector.network.quantization import Quantization, Range, quantize_kernel
 
 _KEEPS_RANGE = {"MaxPool", "Reshape", "Transpose", "SpaceToDepth", "Resize"}  # the output has only values of the input
 _FOLLOWS_INPUTS = {"Concat", "Add", "LeakyRelu"}  # in 8 bits if all inputs are

@@ -23,13 +23,13 @@ import numpy as np
 from PIL import Image
 
 from detector import errors
+from detector.boxes.placement import Placement
 from detector.detector import PreparedImage
 from detector.errors import DamagedImage, ImageError
 from detector.imaging.draw import drawn_size, shrink_to_draw
 from detector.imaging.formats.image_file import ImageFile
 from detector.imaging.image import DecodedImage, decode_file
-from detector.placement import Placement
-from detector.spec import ModelSpec
+from detector.network.spec import ModelSpec
 
 try:
     import resource

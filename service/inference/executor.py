@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detector.boxes.grid import Logits
+from detector.boxes.placement import Pixels
 from detector.engines import ConcurrentEngine
-from detector.grid import Logits
-from detector.placement import Pixels
 from service.inference.core_allocator import CoreAllocator
 from service.models.loaded_model import LoadedModel
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from detector.boxes.grid import Logits
+from detector.boxes.placement import ImageArray, Pixels
 from detector.detector import Detector, PreparedImage
-from detector.grid import Logits
 from detector.imaging.draw import draw_limited, drawn_size
 from detector.imaging.encode import encode_image
 from detector.imaging.formats.image_file import ImageFile
 from detector.imaging.image import DecodedImage, decode_file, read_headers
-from detector.placement import ImageArray, Pixels
 from service.inference.decoder_process import Cancellation, DecodeTask, decode_in_process
 from service.inference.image_memory import ImageMemory, is_heavy, needed_bytes
 from service.inference.types import InferenceOptions, InferenceResult

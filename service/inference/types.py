@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, ScoreThreshold
 from detector.imaging.encode import EncodedImage, MediaType
 

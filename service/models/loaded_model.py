@@ -14,9 +14,9 @@ from detector.detector import Detector
 from detector.engines import ConcurrentEngine, Engine
 from detector.engines.cores import usable_cores
 from detector.engines.support import MAX_SECOND_SESSION_BYTES
-from detector.quantization import Quantization
-from detector.shapes import array_shapes, output_shapes, parameters
-from detector.spec import ModelDescription, ModelSpec
+from detector.network.quantization import Quantization
+from detector.network.shapes import array_shapes, output_shapes, parameters
+from detector.network.spec import ModelDescription, ModelSpec
 from weights.formats.provenance import class_confidence
 
 FIRST_VERSION = "1"  # Version of a model that does not come from a model folder.

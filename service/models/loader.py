@@ -8,7 +8,7 @@ from typing import Self
 
 from detector.engines.cores import CGROUP_ROOT, PROCESS_CGROUPS, cgroup_folders, usable_cores
 from detector.errors import BoxwrightError, ModelError, SettingError
-from detector.spec import ModelSpec
+from detector.network.spec import ModelSpec
 from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.native_memory import release_in_background
 from service.settings import Settings

@@ -10,7 +10,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 

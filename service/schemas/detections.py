@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.imaging.encode import EncodedImage, MediaType
 from service.schemas.problem import Problem
 

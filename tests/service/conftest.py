@@ -20,7 +20,7 @@ import uvicorn
 from PIL import Image
 
 from detector.engines.onnxruntime import OnnxEngine
-from detector.spec import Model
+from detector.network.spec import Model
 from service.app import create_app
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.network import Conv, MaxPool, Reorg, Route
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv, MaxPool, Reorg, Route
+from detector.network.spec import Model, ModelSpec
 
 OBJECT = (
     "<object><name>{}</name><difficult>0</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"

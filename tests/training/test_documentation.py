@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import Config
+from training.config.options import Config
 from training.recipes import recipe_names
 from training.run import folder as run_folder
 from training.run.layer_monitor import WINDOW, DeadUnits, LayerMonitor, dead_unit_warnings

@@ -1,6 +1,6 @@
 import pytest
 
-from training.config import Config
+from training.config.options import Config
 from training.errors import ConfigError
 from training.recipes import find_recipe, recipe_names
 

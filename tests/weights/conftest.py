@@ -5,9 +5,9 @@ import pytest
 from hypothesis import strategies as st
 
 from detector.errors import NetworkError
-from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
-from detector.shapes import LAYER_NAME, array_shapes, output_shapes
-from detector.spec import Model, ModelSpec
+from detector.network.layers import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut
+from detector.network.shapes import LAYER_NAME, array_shapes, output_shapes
+from detector.network.spec import Model, ModelSpec
 from weights.formats.darknet.cfg import DARKNET_EPSILON
 from weights.formats.layer_names import name_layers
 

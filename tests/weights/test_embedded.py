@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from detector.boxes import box_iou
+from detector.boxes.geometry import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
 from detector.imaging.image import read_image
-from detector.network import Backbone, Conv, efficientnet_lite0, upsampling_head
-from detector.shapes import operations, parameters
+from detector.network.architectures import Backbone, efficientnet_lite0, upsampling_head
+from detector.network.layers import Conv
+from detector.network.shapes import operations, parameters
 from weights.embedded import EVERYDAY, EVERYDAY_INT8
 from weights.formats.safetensors import load_model, read_header
 

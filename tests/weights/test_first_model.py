@@ -9,8 +9,8 @@ import pytest
 from detector.detector import Detector
 from detector.engines import load_engine
 from detector.imaging.image import read_image
-from detector.network import efficientnet_lite0, yolov2
-from detector.spec import Model, ModelSpec
+from detector.network.architectures import efficientnet_lite0, yolov2
+from detector.network.spec import Model, ModelSpec
 from weights.formats.safetensors import load_model, save_model
 
 

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from detector.boxes import box_area
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
+from detector.boxes.geometry import box_area
+from detector.boxes.placement import GREY, ImageArray, Pixels
 from detector.imaging.resample import RESIZE
-from detector.placement import GREY, ImageArray, Pixels
-from training.config import Config
+from training.config.options import Config
 from training.data.ground_truth import PartialRegion, Role
 
 MIN_VISIBLE_SIDE = 1.0  # Image pixels. A box that is clipped to less than this is dropped.

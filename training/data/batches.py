@@ -16,10 +16,10 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
-from detector.placement import Pixels, Placement
-from detector.spec import ModelSpec
-from training.config import Config
+from detector.boxes.detections import Boxes
+from detector.boxes.placement import Pixels, Placement
+from detector.network.spec import ModelSpec
+from training.config.options import Config
 from training.data.augment import View, mosaic, random_colour, random_view
 from training.data.ground_truth import GroundTruth, ground_truth
 from training.data.targets import Targets, dense_targets

@@ -7,8 +7,8 @@ from math import ceil, sqrt
 import numpy as np
 from PIL import Image
 
+from detector.boxes.placement import ImageArray
 from detector.imaging.draw import draw_boxes
-from detector.placement import ImageArray
 from training.data.batches import Batches, TrainingExample
 from training.data.ground_truth import Role
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
 from detector.errors import ImageError
 from detector.imaging.image_files import open_image_file
 from training.errors import DatasetError

@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
 from training.data.voc_reader import Sample
 
 WHOLE_IMAGE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)

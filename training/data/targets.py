@@ -7,9 +7,9 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.boxes import box_area
-from detector.grid import encode, shape_iou
-from detector.spec import ModelSpec
+from detector.boxes.geometry import box_area
+from detector.boxes.grid import encode, shape_iou
+from detector.network.spec import ModelSpec
 from training.data.ground_truth import GroundTruth, PartialRegion, Role
 
 

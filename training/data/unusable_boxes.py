@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
 from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_reader import Sample
 from training.errors import DatasetError

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.set_names import set_of_name
 from training.errors import DatasetError
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
@@ -28,9 +27,24 @@ LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
 
+_SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is in the image (VOC devkit, section 6.3; 0: difficult)
 _NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML
+
+
+def set_of_name(name: str) -> str | None:
+    """Return "train", "val" or "test" if the name contains words for exactly one of them, in any case and with any suffix, else None.
+
+    Train, train2017 and obj_train_data are "train"; images-val is "val"; trainval and train_val name no single set.
+    """
+    found = {_SETS[word] for word in re.findall("[a-z]+", name.lower()) if word in _SETS}
+    return found.pop() if len(found) == 1 else None
+
+
+def set_of_path(parts: Iterable[str]) -> str | None:
+    """Return the set that the outermost folder with a set's name belongs to."""
+    return next((found for part in parts if (found := set_of_name(part))), None)
 
 
 def image_sets(folder: Path) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ from xml.etree.ElementTree import Element, ParseError
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
+from detector.boxes.placement import ImageArray
 from detector.errors import ImageError, MissingExtra
 from detector.imaging.image import read_image
-from detector.placement import ImageArray
 from training.data.labelled import check_names_exist, read_labelled
 from training.data.rotated_boxes import is_rotated, rectangle_around
 from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, image_names

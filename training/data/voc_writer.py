@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
 from training.data.exif_orientation import Size
 from training.data.labelled import LABELLED_FILE as LABELLED
 from training.data.labelled import Labelled, labelled_text

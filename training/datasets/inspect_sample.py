@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
 from detector.errors import ImageError
 from detector.imaging.image import read_image
 from training.data.exif_orientation import ExifFrame, Size

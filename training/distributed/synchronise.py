@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from detector.spec import Model
-from training.config import Config
+from detector.network.spec import Model
+from training.config.options import Config
+from training.config.task import Task
 from training.distributed.process_group import ProcessGroup
 from training.errors import ConfigError, TrainingError
-from training.task import Task
 from weights.formats.safetensors import load_memory, load_model, save_model
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.errors import MissingExtra
 from training.evaluation.voc_ap import ImageTruth
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.boxes import box_iou
-from detector.detections import Detections
+from detector.boxes.detections import Detections
+from detector.boxes.geometry import box_iou
 from detector.detector import DEFAULT_SCORE
 from training.evaluation.voc_ap import ImageTruth
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.detector import DEFAULT_IOU, Detector
 from training.data.unusable_boxes import count_unusable, report_unusable
 from training.data.voc_reader import Sample

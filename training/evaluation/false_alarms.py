@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
 from detector.messages import count_of
 from training.data.voc_layout import find_images

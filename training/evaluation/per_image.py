@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.boxes import box_iou
-from detector.detections import Detections
+from detector.boxes.detections import Detections
+from detector.boxes.geometry import box_iou
 from detector.detector import DEFAULT_SCORE
 from training.evaluation.confusion import match_boxes
 from training.evaluation.evaluate import Evaluation

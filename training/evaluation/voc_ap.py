@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.boxes import box_iou
-from detector.detections import Boxes, Detections
+from detector.boxes.detections import Boxes, Detections
+from detector.boxes.geometry import box_iou
 
 Curve = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.shapes import Array
+from detector.network.shapes import Array
 
 Codes = NDArray[np.int8]  # (K, side, side): the rounded components of one image.
 LEVELS = 127

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.shapes import array_shapes, output_shapes
-from detector.spec import Model
+from detector.network.shapes import array_shapes, output_shapes
+from detector.network.spec import Model
+from training.config.environment import package_versions
 from training.data.batches import Batches, TrainingExample, ViewId, ViewKind
 from training.data.ground_truth import GroundTruth, PartialRegion
 from training.data.targets import Targets
-from training.environment import package_versions
 from training.errors import ConfigError, FeatureFileError
 from training.events import CacheProgress, Events
 from training.features.file import FeatureFile

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detector.spec import Model
-from training.config import Config
+from detector.network.spec import Model
+from training.config.options import Config
 from training.features.memory import Memory
 from training.modeling.transfer import frozen_layers
 

@@ -13,11 +13,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
-from detector.network import LEAKY_SLOPE, Network
+from detector.boxes.detections import Boxes
+from detector.network.layers import LEAKY_SLOPE, Network
+from detector.network.shapes import Array, Arrays, output_shapes
+from detector.network.spec import Model
 from detector.onnx.graph import fold_batch_norm
-from detector.shapes import Array, Arrays, output_shapes
-from detector.spec import Model
 from training.data.ground_truth import WHOLE_IMAGE, GroundTruth, PartialRegion
 from training.features.basis import Basis, Codes, decompress
 from training.features.split_point import StoredLayer, stored_layers

@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 
 from detector.errors import ModelFileError
-from detector.shapes import Array
-from detector.spec import Model
-from training.config import Config
+from detector.network.shapes import Array
+from detector.network.spec import Model
+from training.config.options import Config
 from training.data.ground_truth import Role
 from training.data.targets import Targets, dense_targets
 from training.distributed.process_group import WHOLE_BATCH, Shard

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from detector.errors import ModelFileError
-from detector.shapes import output_shapes
-from detector.spec import MAX_INPUT_SIZE, Model
+from detector.network.shapes import output_shapes
+from detector.network.spec import MAX_INPUT_SIZE, Model
 from training.data.ground_truth import Role
 from training.features.basis import Basis
 from training.features.memory import Memory, RememberedImage

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from detector.boxes.placement import Placement
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.placement import Placement
-from detector.shapes import Array
-from detector.spec import Model
+from detector.network.shapes import Array
+from detector.network.spec import Model
 from training.data.ground_truth import ground_truth
 from training.data.voc_reader import Sample
 from training.errors import ConfigError

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detector.network import Conv, Network, Route, Shortcut
+from detector.network.layers import Conv, Network, Route, Shortcut
 
 POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")  # Activations that `training.features.memory` computes.
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.grid import Anchors, shape_iou
-from detector.placement import Placement
-from detector.spec import ModelSpec
+from detector.boxes.grid import Anchors, shape_iou
+from detector.boxes.placement import Placement
+from detector.network.spec import ModelSpec
 from training.data.exif_orientation import ExifFrame
 from training.data.voc_reader import Sample
 from training.errors import DatasetError

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from detector.network import Conv
-from detector.spec import Model
-from training.config import Config
+from detector.network.layers import Conv
+from detector.network.spec import Model
+from training.config.options import Config
 from training.data.voc_reader import Sample
 from training.errors import ConfigError, DatasetError
 from training.modeling.anchors import box_sizes, cluster_anchors

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from detector.grid import Anchors
-from detector.network import Backbone, Conv, darknet19, efficientnet_lite0, tiny_backbone, upsampling_head, yolov2
-from detector.shapes import array_shapes, output_shapes
-from detector.spec import Model, ModelSpec
-from training.config import Config
+from detector.boxes.grid import Anchors
+from detector.network.architectures import Backbone, darknet19, efficientnet_lite0, tiny_backbone, upsampling_head, yolov2
+from detector.network.layers import Conv
+from detector.network.shapes import array_shapes, output_shapes
+from detector.network.spec import Model, ModelSpec
+from training.config.options import Config
 from training.errors import ConfigError
 from training.modeling.transfer import backbone_layers, fresh_arrays
 

@@ -7,12 +7,12 @@ from typing import Any, get_args
 import keras
 import numpy as np
 
-from detector.grid import Anchors, shape_iou
-from detector.network import Activation, Conv, Network, Route, Upsample
+from detector.boxes.grid import Anchors, shape_iou
+from detector.network.layers import Activation, Conv, Network, Route, Upsample
+from detector.network.shapes import Array, array_shapes
+from detector.network.spec import Model, ModelSpec
 from detector.onnx.graph import fold_batch_norm
-from detector.shapes import Array, array_shapes
-from detector.spec import Model, ModelSpec
-from training.config import Config
+from training.config.options import Config
 from training.errors import ConfigError
 
 BOX_OUTPUTS = 5  # x, y, w, h, objectness: the outputs of an anchor that precede the classes.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.config import Config
+from training.config.options import Config
 
 
 def watched_value(metrics: Mapping[str, Any], watch: str) -> float:

@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from detector.boxes import box_xyxy_to_cxcywh, broadcast_coverage, broadcast_iou
-from detector.grid import decode_boxes, sigmoid
-from detector.spec import ModelSpec
-from training.config import Config
+from detector.boxes.geometry import box_xyxy_to_cxcywh, broadcast_coverage, broadcast_iou
+from detector.boxes.grid import decode_boxes, sigmoid
+from detector.network.spec import ModelSpec
+from training.config.options import Config
 
 PRIOR_SCALE = 0.01  # Weight of the attraction to the anchors in the first images (src/region_layer.c).
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from training.config import Config
+from training.config.options import Config
 
 _CLIPPING = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global-norm": None}
 """Keras's name of each form of clipping. `GroupedOptimizer` itself clips by the global norm, which spans all groups."""

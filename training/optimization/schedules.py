@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from training.config import Config
+from training.config.options import Config
 
 Schedule = Callable[[int], float]
 

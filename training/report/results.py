@@ -5,7 +5,7 @@ from math import isnan
 
 import numpy as np
 
-from detector.boxes import box_area
+from detector.boxes.geometry import box_area
 from detector.detector import Detector
 from detector.engines import load_engine
 from training.evaluation.coco_ap import CocoAp

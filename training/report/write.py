@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from detector.errors import BoxwrightError, MissingExtra
-from training.config import Config
+from training.config.options import Config
 from training.events import SILENT, Events
 from training.report.content import Plot, Results, Table
 from training.report.curves import ap_figure, gradient_figure, learning_rate_figure, loss_figure, val_loss_figure

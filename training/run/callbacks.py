@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.spec import Model
+from detector.network.spec import Model
 from training.errors import TrainingError
 from training.run.checkpoints import Checkpoint, save_checkpoint
 from training.run.layer_monitor import ActivationProbe, DeadUnits, LayerMonitor, dead_unit_warnings

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.spec import Model
+from detector.network.spec import Model
 from training.evaluation.evaluate import evaluate_detector
 from training.evaluation.false_alarms import best_confidence, count_false_alarms, detect_in_background, few_boxes_warning
 from training.features.memory import Memory, select_balanced
@@ -15,8 +15,8 @@ from training.features.memory_format import memory_to_entries
 from training.features.remember import choose, make_memory, remember
 from training.features.replay import replay_samples
 from training.modeling.transfer import backbone_layers
-from training.run.remembered import detect_in_held_out, empty_truths
 from training.run.setup import RunSetup
+from training.run.validation import detect_in_held_out, empty_truths
 from weights.formats.provenance import CONFIDENCE_KEY, confidence_text, recorded_confidence
 from weights.formats.safetensors import load_model, save_model
 

@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from detector.shapes import Arrays
-from training.config import Config
+from detector.network.shapes import Arrays
+from training.config.environment import intra_op_threads, package_versions
+from training.config.options import Config
+from training.config.task import Task
 from training.data.voc_reader import Sample, data_fingerprint
-from training.environment import intra_op_threads, package_versions
 from training.errors import TrainingError
 from training.run.metrics_log import MetricsLog
-from training.task import Task
 from weights.atomic_files import atomic_write
 from weights.formats.safetensors_header import arrays_digest
 

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.keras_model import assign_arrays, build_untrained_keras
-from detector.network import Activation, Conv, Shortcut
-from detector.spec import Model, ModelSpec
+from detector.network.keras_model import assign_arrays, build_untrained_keras
+from detector.network.layers import Activation, Conv, Shortcut
+from detector.network.spec import Model, ModelSpec
 from training.run.trainer import StepResult
 
 WINDOW = 50  # Number of recent steps that a ratio is the median of.

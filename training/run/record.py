@@ -8,12 +8,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.voc_reader import Sample, data_fingerprint, label_partially, read_set
 from training.optimization.early_stopping import watched_value
 from training.run.folder import RunFolder
 from training.run.metrics_log import StepMetrics
-from training.task import Task
 
 _NUMBERS = re.compile(r"\b\d+(?:%|e-\d+| times)")
 """Numbers in warnings of the layer monitor. They change from validation to validation."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from detector.spec import Model
-from training.config import Config
+from detector.network.spec import Model
+from training.config.options import Config
+from training.config.task import Task
 from training.data.tf_dataset import stream_batches
 from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from training.distributed.synchronise import broadcast_arrays
@@ -29,7 +30,6 @@ from training.run.setup import RunSetup
 from training.run.signals import InterruptHandler
 from training.run.trainer import StepResult, Trainer
 from training.run.validation import Validator
-from training.task import Task
 
 
 @dataclass(frozen=True)

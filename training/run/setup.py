@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from detector.messages import count_of
-from detector.spec import Model
-from training.config import Config
+from detector.network.spec import Model
+from training.config.options import Config
+from training.config.task import Task
 from training.data.batches import Batches
 from training.data.unusable_boxes import check_boxes
 from training.data.voc_reader import Sample, data_fingerprint, label_partially, read_set
@@ -26,7 +27,6 @@ from training.features.memory_format import memory_to_entries
 from training.features.replay import with_replay
 from training.modeling.initial_model import build_initial_model, labels_to_learn
 from training.modeling.transfer import InitialModel, frozen_layers
-from training.task import Task
 from weights.formats.memory_entries import memory_checksum
 
 logger = logging.getLogger("boxwright.training")

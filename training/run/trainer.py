@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from detector.keras_model import LayerTypes, assign_arrays, build_untrained_keras, read_keras_arrays
-from detector.network import Conv, Network
-from detector.spec import Model, ModelSpec
-from training.config import Config
+from detector.network.keras_model import LayerTypes, assign_arrays, build_untrained_keras, read_keras_arrays
+from detector.network.layers import Conv, Network
+from detector.network.spec import Model, ModelSpec
+from training.config.options import Config
 from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from training.errors import CheckpointError
 from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatchNorm

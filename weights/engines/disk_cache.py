@@ -32,8 +32,8 @@ from detector.engines import Engine
 from detector.engines.cores import usable_cores
 from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine, engine_fingerprint
 from detector.errors import EngineCacheError, ModelError
-from detector.quantization import Quantization
-from detector.spec import Model, ModelSpec
+from detector.network.quantization import Quantization
+from detector.network.spec import Model, ModelSpec
 from weights.formats.spec_json import quantization_from_json, quantization_to_json, spec_from_json, spec_to_json
 from weights.hub import cache
 

@@ -12,7 +12,7 @@ from detector import engines
 from detector.engines import Engine
 from detector.engines.support import Device, Precision, installed_engines, unsupported_reason
 from detector.errors import SettingError
-from detector.spec import Model, ModelDescription
+from detector.network.spec import Model, ModelDescription
 from weights.engines.options import EngineKind, EngineOptions
 
 if TYPE_CHECKING:

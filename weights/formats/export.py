@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.boxes.placement import Pixels
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import MissingExtra
-from detector.placement import Pixels
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.errors import ExportError
 
 ExportFormat = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
@@ -126,7 +126,7 @@ def _run_onnx(path: Path, images: Batch) -> Batch:
 
 
 def _write_keras(model: Model, path: Path) -> None:
-    from detector.keras_model import build_keras
+    from detector.network.keras_model import build_keras
 
     build_keras(model).save(path)
 
@@ -138,7 +138,7 @@ def _run_keras(path: Path, images: Batch) -> Batch:
 
 
 def _write_savedmodel(model: Model, path: Path) -> None:
-    from detector.keras_model import build_keras
+    from detector.network.keras_model import build_keras
 
     build_keras(model).export(str(path), verbose=False)
 

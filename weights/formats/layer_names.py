@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from detector.network import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample, darknet19, tiny_backbone, tiny_yolov2, yolov2
+from detector.network.architectures import darknet19, tiny_backbone, tiny_yolov2, yolov2
+from detector.network.layers import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 
 
 def name_layers(network: Network) -> Network:

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from detector.errors import ArraysError, ModelError, ModelFileError
-from detector.quantization import Quantization, quantize_kernel
-from detector.shapes import array_shapes, operations
-from detector.spec import Model, ModelSpec
+from detector.network.quantization import Quantization, quantize_kernel
+from detector.network.shapes import array_shapes, operations
+from detector.network.spec import Model, ModelSpec
 from weights.atomic_files import atomic_write
 from weights.formats.bounded_io import open_regular_file
 from weights.formats.memory_entries import (

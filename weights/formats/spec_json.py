@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from detector.errors import ModelFileError
-from detector.network import ACTIVATIONS, Conv, Layer, MaxPool, Reorg, ReorgOrder, Route, Shortcut, Upsample
-from detector.quantization import Quantization
-from detector.spec import Edges, Fit, ModelSpec, Resample
+from detector.network.layers import ACTIVATIONS, Conv, Layer, MaxPool, Reorg, ReorgOrder, Route, Shortcut, Upsample
+from detector.network.quantization import Quantization
+from detector.network.spec import Edges, Fit, ModelSpec, Resample
 from weights.formats.bounded_io import MAX_INTEGER, MAX_LAYERS
 
 FieldCheck = Callable[[object, str], Any]

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from detector.errors import UnknownModel
 from detector.messages import did_you_mean
-from detector.network import Conv, Network, ReorgOrder, darknet19, tiny_yolov2, yolov2
-from detector.shapes import parameters
-from detector.spec import Edges, Fit, ModelSpec, Resample
+from detector.network.architectures import darknet19, tiny_yolov2, yolov2
+from detector.network.layers import Conv, Network, ReorgOrder
+from detector.network.shapes import parameters
+from detector.network.spec import Edges, Fit, ModelSpec, Resample
 from weights.embedded import EMBEDDED
 from weights.formats.darknet.cfg import DARKNET_EPSILON
 

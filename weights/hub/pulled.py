@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from detector.errors import ModelFileError
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.atomic_files import file_lock
 from weights.errors import DiskError, FetchError
 from weights.formats.darknet.weights import read_weights

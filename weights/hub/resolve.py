@@ -6,7 +6,7 @@ from pathlib import Path
 
 from detector.errors import UnknownModel
 from detector.messages import did_you_mean
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.embedded import EMBEDDED
 from weights.formats.safetensors import content_checksum, load_memory, load_model
 from weights.hub import fetch

@@ -7,14 +7,14 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from detector.boxes.placement import Pixels
 from detector.engines.cores import usable_cores
 from detector.errors import SettingError
+from detector.network.quantization import Range
+from detector.network.shapes import Array
+from detector.network.spec import Model
 from detector.onnx.graph import build_onnx
 from detector.onnx.names import INPUT
-from detector.placement import Pixels
-from detector.quantization import Range
-from detector.shapes import Array
-from detector.spec import Model
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.boxes.placement import Pixels
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import ModelError
-from detector.network import Conv
-from detector.placement import Pixels
-from detector.quantization import Quantization, quantize_kernel
-from detector.shapes import Array
-from detector.spec import Model
+from detector.network.layers import Conv
+from detector.network.quantization import Quantization, quantize_kernel
+from detector.network.shapes import Array
+from detector.network.spec import Model
 from weights.quantization.calibration import calibrate
 
 MIN_SNR_DB = 25.0

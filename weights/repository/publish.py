@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from detector.detector import Detector
 from detector.errors import ModelError
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.atomic_files import atomic_write, sync_folder
 from weights.engines.factory import build_engine
 from weights.errors import RepositoryError

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from detector.boxes.placement import ImageArray
 from detector.errors import ImageTooLarge
 from detector.imaging.image import MAX_PIXELS, MAX_SIDE
-from detector.placement import ImageArray
 from service.errors import BadJson
 from service.request.base64_image import decode_base64
 from service.request.context import JSON_LENGTH_HEADER

@@ -2,7 +2,7 @@
 
 import { at, save } from "../shared/dom.js";
 import { state } from "../state.js";
-import { datasetArchive, imageArchive } from "./dataset.js";
+import { datasetArchive, imageArchive } from "./export/dataset.js";
 
 const ARCHIVE = "corrected.zip";
 

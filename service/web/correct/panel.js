@@ -5,7 +5,7 @@ import { at, element } from "../shared/dom.js";
 import * as editor from "./editor.js";
 import { knownLabels } from "./labels.js";
 import * as view from "./view.js";
-import { cleanText } from "./voc_xml.js";
+import { cleanText } from "./export/voc_xml.js";
 
 let labelled = null; // the box whose label the input has
 let pointerType = "mouse";

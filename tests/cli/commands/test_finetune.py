@@ -33,7 +33,7 @@ def dataset(tmp_path):
 
 
 def test_help_has_every_training_option_with_its_default(boxwright):
-    from training.config import Config
+    from training.config.options import Config
 
     page = boxwright("finetune", "-h").out
     missing = [name for name in Config.model_fields if f"--{name.replace('_', '-')}" not in page]

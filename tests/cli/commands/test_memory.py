@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.network import Conv, MaxPool
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv, MaxPool
+from detector.network.spec import Model, ModelSpec
 from weights.formats.provenance import CONFIDENCE_KEY, class_confidence, recorded_confidence
 from weights.formats.safetensors import load_memory, load_model, save_model
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detector.engines import load_engine
-from detector.network import Conv
+from detector.network.layers import Conv
 from weights.embedded import EVERYDAY
 from weights.formats.safetensors import load_model, read_header
 
@@ -82,8 +82,8 @@ def test_every_export_of_a_quantized_model_has_the_same_output(boxwright, target
 
 
 def test_training_starts_from_the_rounded_kernels_in_float32(random_arrays):
-    from detector.spec import Model, ModelSpec
-    from training.config import Config
+    from detector.network.spec import Model, ModelSpec
+    from training.config.options import Config
     from training.modeling.transfer import transfer
     from weights.quantization.quantize import quantize_model
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.shapes import array_shapes, operations, output_shapes, parameters
+from detector.network.shapes import array_shapes, operations, output_shapes, parameters
 from weights.formats.darknet.weights import write_darknet
 from weights.formats.safetensors import load_model, save_model
 

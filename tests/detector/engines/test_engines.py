@@ -10,21 +10,10 @@ import pytest
 from detector.detector import Detector
 from detector.engines import ConcurrentEngine, load_engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
-from detector.network import (
-    ACTIVATIONS,
-    Conv,
-    MaxPool,
-    Reorg,
-    Route,
-    Shortcut,
-    Upsample,
-    darknet19,
-    efficientnet_lite0,
-    upsampling_head,
-    yolov2,
-)
-from detector.shapes import array_shapes
-from detector.spec import Model, ModelSpec
+from detector.network.architectures import darknet19, efficientnet_lite0, upsampling_head, yolov2
+from detector.network.layers import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, Upsample
+from detector.network.shapes import array_shapes
+from detector.network.spec import Model, ModelSpec
 
 ENGINES = ("onnxruntime", "openvino", "tensorflow")
 
@@ -122,7 +111,7 @@ def test_all_engines_agree_on_yolov2_with_efficientnet(random_arrays):
 
 
 def test_reorg_in_the_engines_equals_the_reference(random_arrays):
-    from detector.reorg import reorg
+    from detector.network.reorg import reorg
 
     for order in ("darknet", "space-to-depth"):
         plain = model_of(random_arrays, Conv("a", 8))
@@ -134,7 +123,7 @@ def test_reorg_in_the_engines_equals_the_reference(random_arrays):
 
 
 def test_arrays_survive_a_round_trip_through_keras(random_arrays):
-    from detector.keras_model import build_keras, read_keras_arrays
+    from detector.network.keras_model import build_keras, read_keras_arrays
 
     model = model_of(random_arrays, Conv("a", 6), Conv("b", 6, groups=6), Conv("c", 4, groups=2, normalize=False))
     arrays = read_keras_arrays(build_keras(model), model.spec)

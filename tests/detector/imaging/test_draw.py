@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.imaging.draw import BLACK, WHITE, class_colour, contrast, draw_detections, draw_limited, drawn_size, text_colour_on
 from detector.imaging.image import DecodedImage, read_image
 

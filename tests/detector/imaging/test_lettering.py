@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from detector.imaging.draw import draw_detections
 from detector.imaging.lettering import label_text_and_font
 

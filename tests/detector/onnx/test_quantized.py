@@ -13,10 +13,10 @@ from hypothesis.extra.numpy import arrays
 from detector.engines import load_engine
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import ModelError
-from detector.network import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, Upsample
+from detector.network.layers import ACTIVATIONS, Conv, MaxPool, Reorg, Route, Shortcut, Upsample
+from detector.network.quantization import Quantization, quantize_kernel
+from detector.network.spec import Model, ModelSpec
 from detector.onnx.graph import build_onnx
-from detector.quantization import Quantization, quantize_kernel
-from detector.spec import Model, ModelSpec
 from weights.quantization.calibration import calibrate
 from weights.quantization.quantize import quantize_model, round_kernels
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detector.boxes.placement import Placement
 from detector.errors import DamagedImage
 from detector.imaging.draw import MAX_DRAWN_PIXELS
 from detector.imaging.image import decode_file, read_headers
-from detector.placement import Placement
 from service.inference import decoder_process
 from service.inference.decoder_process import Cancellation, DecodeTask, decode_in_process
 

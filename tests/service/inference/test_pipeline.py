@@ -8,7 +8,7 @@ import pytest
 
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
-from detector.spec import Model
+from detector.network.spec import Model
 from service.app import create_app
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry

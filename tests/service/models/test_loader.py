@@ -6,7 +6,7 @@ import pytest
 
 from detector.engines.support import MAX_SECOND_SESSION_BYTES
 from detector.errors import SettingError
-from detector.shapes import array_shapes
+from detector.network.shapes import array_shapes
 from service.models.loaded_model import estimate_memory
 from service.models.loader import LOADING_FACTOR, ModelLoader, available_memory
 from service.settings import Settings

@@ -3,8 +3,8 @@
 import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
-from detector.shapes import parameters
-from detector.spec import Model
+from detector.network.shapes import parameters
+from detector.network.spec import Model
 from service.app import create_app
 from service.models.loaded_model import LoadedModel, estimate_memory
 from service.models.registry import Registry

@@ -10,7 +10,7 @@ import pytest
 
 from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import UnknownModel
-from detector.spec import Model
+from detector.network.spec import Model
 from service.app import create_app
 from service.errors import NoModel
 from service.models.loaded_model import LoadedModel

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
 from training.data.augment import View, Window, crop, distort_colour, flip, flip_vertical, mosaic, random_view, resize
 from training.data.ground_truth import Role
 

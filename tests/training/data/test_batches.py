@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detector.boxes.placement import Placement
 from detector.detector import Detector
 from detector.engines import load_engine
 from detector.errors import ImageError
 from detector.imaging.image import read_image
-from detector.placement import Placement
-from training.config import Config
+from training.config.options import Config
 from training.data.batches import Batches
 from training.data.tf_dataset import stream_batches
 from training.data.voc_reader import read_set

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detector.imaging.draw import class_colour
-from training.config import Config
+from training.config.options import Config
 from training.data.batches import Batches, TrainingExample
 from training.data.contact_sheet import GAP, MAX_SHEET_SIDE, MIN_TILE, contact_sheet, first_examples
 from training.data.ground_truth import GroundTruth

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.batches import Batches, ViewId, ViewKind
 from training.data.ground_truth import Role, ground_truth
 from training.data.labelled import LABELLED_FILE
@@ -21,7 +22,6 @@ from training.modeling.transfer import frozen_layers, transfer
 from training.optimization.loss import Loss
 from training.run.folder import RunFolder
 from training.run.run import Run
-from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 
 SETTINGS = {"batch_size": 3, "epochs": 2, "sizes": "64", "freeze": "backbone", "unfreeze_at": 2, "cache_features": 2, "mosaic": 0.6}

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.grid import decode
-from detector.network import Conv
-from detector.spec import ModelSpec
+from detector.boxes.grid import decode
+from detector.network.layers import Conv
+from detector.network.spec import ModelSpec
 from tests.training.ground_truths import ground_truth_of
 from training.data.targets import dense_targets
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.unusable_boxes import check_boxes, count_unusable
 from training.data.voc_reader import read_set
 from training.distributed.process_group import SINGLE_PROCESS
 from training.errors import DatasetError
 from training.modeling.anchors import box_sizes
 from training.run.setup import RunSetup
-from training.task import Task
 
 DOG = ("dog", 1, 1, 30, 40)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.boxes import box_xyxy_to_cxcywh
+from detector.boxes.geometry import box_xyxy_to_cxcywh
 from training.data.voc_layout import image_sets
 from training.data.voc_reader import read_annotation, read_set
 from training.datasets.importers.base import ImportSummary, write_imported

@@ -7,11 +7,11 @@ import signal
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.run.checkpoints import newest_checkpoint
 from training.run.folder import RunFolder
 from training.run.run import Run
-from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
 from training.data.batches import Batches
 from training.data.voc_reader import read_set
 from training.distributed.cluster import Cluster

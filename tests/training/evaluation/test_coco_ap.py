@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from training.evaluation.coco_ap import coco_ap
 from training.evaluation.confusion import confusion_matrix
 from training.evaluation.voc_ap import ImageTruth, evaluate_class

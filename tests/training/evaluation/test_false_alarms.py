@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from training.evaluation.false_alarms import best_confidence, count_false_alarms, describe_conclusion, few_boxes_warning
 from training.evaluation.voc_ap import ImageTruth
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
 from training.evaluation.evaluate import evaluate_detector

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.per_image import image_results, select_examples
 from training.evaluation.voc_ap import ImageTruth

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.detections import Detections
+from detector.boxes.detections import Detections
 from training.evaluation import voc_ap
 from training.evaluation.voc_ap import ImageTruth, area_ap, eleven_point_ap, evaluate_class, mean_known
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.batches import Batches, ViewId, ViewKind
 from training.data.voc_reader import read_set
 from training.errors import ConfigError, TrainingError
@@ -21,7 +22,6 @@ from training.modeling.transfer import frozen_layers, transfer
 from training.run.folder import RunFolder
 from training.run.run import Run
 from training.run.trainer import Trainer
-from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 
 SETTINGS = {"batch_size": 3, "epochs": 6, "sizes": "32:0.4,64", "freeze": "backbone", "unfreeze_at": 6, "cache_features": 2}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from training.config import Config
+from training.config.options import Config
 from training.data.voc_reader import read_set
 from training.features.kept_classes import CACHED_VIEWS, KeptClasses
 from training.features.remember import make_memory

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detector.boxes.placement import Placement
 from detector.engines.onnxruntime import OnnxFeatureExtractor
 from detector.errors import ModelFileError
-from detector.network import Backbone, Conv, Route, efficientnet_lite0, upsampling_head
-from detector.placement import Placement
-from detector.spec import Model, ModelSpec
-from training.config import Config
+from detector.network.architectures import Backbone, efficientnet_lite0, upsampling_head
+from detector.network.layers import Conv, Route
+from detector.network.spec import Model, ModelSpec
+from training.config.options import Config
 from training.data.ground_truth import Role
 from training.data.voc_reader import read_set
 from training.distributed.process_group import WHOLE_BATCH, Shard

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from detector.engines.onnxruntime import OnnxFeatureExtractor
-from detector.keras_model import assign_arrays, build_untrained_keras
-from detector.network import Conv, MaxPool, Shortcut, darknet19, efficientnet_lite0, yolov2
+from detector.network.architectures import darknet19, efficientnet_lite0, yolov2
+from detector.network.keras_model import assign_arrays, build_untrained_keras
+from detector.network.layers import Conv, MaxPool, Shortcut
 from training.features.split_point import feature_layers
 from training.modeling.transfer import frozen_layers
 

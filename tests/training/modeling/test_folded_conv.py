@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from detector.keras_model import build_keras
-from detector.network import Conv
-from detector.spec import Model, ModelSpec
-from training.config import Config
+from detector.network.keras_model import build_keras
+from detector.network.layers import Conv
+from detector.network.spec import Model, ModelSpec
+from training.config.options import Config
 from training.modeling.layers.batch_norm import FusedBatchNorm
 from training.modeling.layers.folded_conv import depthwise
 from training.modeling.transfer import InitialModel

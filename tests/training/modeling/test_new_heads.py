@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from detector.engines import load_engine
-from detector.network import Conv, Route, darknet19
-from detector.spec import Model, ModelSpec
-from training.config import Config
+from detector.network.architectures import darknet19
+from detector.network.layers import Conv, Route
+from detector.network.spec import Model, ModelSpec
+from training.config.options import Config
+from training.config.task import Task
 from training.errors import ConfigError
 from training.modeling.new_heads import untrained_backbone, with_head
 from training.modeling.transfer import backbone_layers
 from training.run.run import Run
-from training.task import Task
 from weights.formats.safetensors import load_model
 
 ANCHORS = ((1.0, 1.2), (2.0, 2.5), (3.0, 3.0))

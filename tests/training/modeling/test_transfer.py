@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detector.boxes.grid import decode
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.grid import decode
-from detector.network import Conv, darknet19, efficientnet_lite0, tiny_yolov2, yolov2
-from training.config import Config
+from detector.network.architectures import darknet19, efficientnet_lite0, tiny_yolov2, yolov2
+from detector.network.layers import Conv
+from training.config.options import Config
 from training.errors import ConfigError
 from training.modeling.transfer import backbone_layers, frozen_layers, initializer, transfer
 

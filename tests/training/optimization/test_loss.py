@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from detector.boxes import broadcast_iou
-from detector.grid import decode, decode_boxes
-from detector.network import Conv
-from detector.spec import ModelSpec
+from detector.boxes.geometry import broadcast_iou
+from detector.boxes.grid import decode, decode_boxes
+from detector.network.layers import Conv
+from detector.network.spec import ModelSpec
 from tests.training.ground_truths import ground_truth_of
-from training.config import Config
+from training.config.options import Config
 from training.data.ground_truth import GroundTruth, PartialRegion, Role
 from training.data.targets import dense_targets
 from training.optimization import loss as terms

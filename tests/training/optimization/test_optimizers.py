@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.config import Config
+from training.config.options import Config
 from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
 from training.optimization.early_stopping import TrainingState
 from training.optimization.schedules import make_schedule
 

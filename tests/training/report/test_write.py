@@ -12,7 +12,8 @@ import pytest
 
 from detector.detector import Detector
 from detector.engines import load_engine
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.voc_reader import read_set
 from training.errors import TrainingError
 from training.evaluation.evaluate import evaluate_detector
@@ -20,7 +21,6 @@ from training.modeling.transfer import transfer
 from training.report.write import write_report
 from training.run.folder import RunFolder
 from training.run.record import RunRecord
-from training.task import Task
 from weights.formats.safetensors import save_model
 
 HOSTILE = "<img src=http://evil/x onerror=alert(1)>'\"&"

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.run.folder import RunFolder
-from training.task import Task
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from PIL import Image
 
 from detector.detector import Detector
 from detector.engines import load_engine
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.voc_reader import read_set
 from training.data.voc_writer import annotation_xml, new_dataset
 from training.evaluation.evaluate import evaluate_detector
 from training.evaluation.false_alarms import count_false_alarms
 from training.features.remember import make_memory
 from training.run.run import Run
-from training.task import Task
 from weights.formats.safetensors import load_model
 
 SETTINGS = {"epochs": 40, "batch_size": 6, "sizes": "64", "check_every": 40, "learning_rate": 0.004, "warmup_steps": 5, "ema": 0.9}

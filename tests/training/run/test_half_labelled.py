@@ -9,10 +9,11 @@ from PIL import Image, ImageDraw
 
 from detector.detector import Detector
 from detector.engines import load_engine
-from detector.network import Conv
-from detector.shapes import output_shapes
-from detector.spec import Model
-from training.config import Config
+from detector.network.layers import Conv
+from detector.network.shapes import output_shapes
+from detector.network.spec import Model
+from training.config.options import Config
+from training.config.task import Task
 from training.data.labelled import LABELLED_FILE
 from training.data.voc_reader import read_set
 from training.data.voc_writer import annotation_xml, new_dataset
@@ -20,7 +21,6 @@ from training.datasets.merge import merge_datasets
 from training.evaluation.evaluate import evaluate_detector
 from training.modeling.transfer import backbone_layers, fresh_arrays
 from training.run.run import Run
-from training.task import Task
 from weights.formats.safetensors import load_model
 from weights.hub.resolve import resolve_model
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.network import Conv, MaxPool
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv, MaxPool
+from detector.network.spec import Model, ModelSpec
 from tests.training.ground_truths import ground_truth_of
-from training.config import Config
+from training.config.options import Config
 from training.data.targets import dense_targets
 from training.modeling.transfer import InitialModel, fresh_arrays
 from training.run.layer_monitor import WINDOW, ActivationProbe, DeadUnits, LayerMonitor, dead_unit_warnings

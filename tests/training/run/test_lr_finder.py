@@ -5,7 +5,7 @@ import csv
 import pytest
 from PIL import Image
 
-from training.config import Config
+from training.config.options import Config
 from training.data.batches import Batches
 from training.data.voc_reader import read_set
 from training.modeling.transfer import transfer

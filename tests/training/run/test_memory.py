@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.voc_reader import read_set
 from training.errors import TrainingError
 from training.events import Events
@@ -20,7 +21,6 @@ from training.features.remember import make_memory
 from training.report.write import write_report
 from training.run.folder import RunFolder
 from training.run.run import Run
-from training.task import Task
 from weights.formats.provenance import recorded_confidence
 from weights.formats.safetensors import load_memory, load_model, save_model
 

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from detector.boxes import box_iou
+from detector.boxes.geometry import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
-from training.config import Config
+from training.config.options import Config
+from training.config.task import Task
 from training.data.voc_reader import read_set
 from training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from training.evaluation.evaluate import evaluate_detector
@@ -30,7 +31,6 @@ from training.run.checkpoints import newest_checkpoint
 from training.run.folder import RunFolder
 from training.run.run import Run
 from training.run.validation import Validator
-from training.task import Task
 from weights.formats.safetensors import load_model, save_model
 from weights.hub.resolve import resolve_model
 

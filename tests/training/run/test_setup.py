@@ -2,9 +2,9 @@
 
 import logging
 
+from training.config.task import Task
 from training.data.voc_reader import read_set
 from training.run.setup import _warn_of_unusable_boxes
-from training.task import Task
 
 OBJECT = (
     "<object><name>dog</name><bndbox><xmin>11</xmin><ymin>11</ymin><xmax>31</xmax><ymax>21</ymax></bndbox>"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detector.engines import load_engine
-from training.config import Config
+from training.config.options import Config
 from training.data.batches import Batches
 from training.data.voc_reader import read_set
 from training.modeling.transfer import frozen_layers, transfer

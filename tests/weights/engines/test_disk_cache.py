@@ -12,8 +12,8 @@ import pytest
 
 from detector.engines.onnxruntime import GRAPH_FILE, KERNELS_FILE, OnnxEngine
 from detector.errors import ModelFileError
-from detector.network import Conv
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv
+from detector.network.spec import Model, ModelSpec
 from weights.embedded import EMBEDDED
 from weights.engines import disk_cache
 from weights.engines.disk_cache import METADATA

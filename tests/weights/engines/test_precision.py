@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from detector.errors import SettingError
-from detector.network import Conv
-from detector.quantization import Quantization
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv
+from detector.network.quantization import Quantization
+from detector.network.spec import Model, ModelSpec
 from weights.embedded import EVERYDAY, EVERYDAY_INT8
 from weights.engines import factory
 from weights.engines.factory import choose_engine, possible_choices, prepare_engine

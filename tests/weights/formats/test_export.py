@@ -9,8 +9,8 @@ import pytest
 
 from detector.engines import load_engine
 from detector.errors import NetworkError
-from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, Upsample
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv, MaxPool, Reorg, Route, Shortcut, Upsample
+from detector.network.spec import Model, ModelSpec
 from weights.embedded import EVERYDAY
 from weights.errors import ExportError
 from weights.formats.darknet.lowering import lower_to_darknet

@@ -16,10 +16,10 @@ from safetensors.numpy import load_file, save_file
 
 from detector.engines import load_engine
 from detector.errors import ArraysError, ModelError, ModelFileError
-from detector.network import Conv, MaxPool, Route
-from detector.quantization import Quantization
-from detector.shapes import array_shapes
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv, MaxPool, Route
+from detector.network.quantization import Quantization
+from detector.network.shapes import array_shapes
+from detector.network.spec import Model, ModelSpec
 from weights.formats.darknet.weights import read_darknet, write_darknet
 from weights.formats.memory_entries import MAX_MEMORY_BYTES, memory_checksum
 from weights.formats.safetensors import MAX_HEADER_BYTES, content_checksum, load_memory, load_model, read_header, save_model

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ModelError, ModelFileError
-from detector.network import efficientnet_lite0, upsampling_head, yolov2
-from detector.spec import ModelSpec
+from detector.network.architectures import efficientnet_lite0, upsampling_head, yolov2
+from detector.network.spec import ModelSpec
 from weights.formats.spec_json import spec_from_json, spec_to_json
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from detector.shapes import parameters
+from detector.network.shapes import parameters
 from weights.errors import FetchError
 from weights.hub import cache
 from weights.hub.catalogue import Entry, entry_of, spec_of

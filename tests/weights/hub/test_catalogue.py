@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from detector.errors import UnknownModel
-from detector.network import Conv, Reorg
-from detector.shapes import parameters
-from detector.spec import ModelSpec
+from detector.network.layers import Conv, Reorg
+from detector.network.shapes import parameters
+from detector.network.spec import ModelSpec
 from weights.formats.darknet.cfg import read_cfg
 from weights.formats.layer_names import rename_layers
 from weights.hub.catalogue import Entry, entries, entry_of, spec_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.formats.darknet.cfg import read_cfg
 from weights.formats.darknet.weights import write_darknet
 from weights.hub.catalogue import entry_of, spec_of

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from detector.errors import SettingError
-from detector.network import Conv
-from detector.quantization import Quantization
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv
+from detector.network.quantization import Quantization
+from detector.network.spec import Model, ModelSpec
 from weights.quantization.calibration import calibrate
 from weights.quantization.quantize import quantize_model, round_kernels
 

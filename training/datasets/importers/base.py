@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Boxes
+from detector.boxes.detections import Boxes
 from detector.errors import ImageError
 from detector.imaging.image import read_image
 from detector.imaging.suffixes import IMAGE_SUFFIXES

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from training.data.set_names import set_of_name
-from training.data.voc_layout import file_inside
+from training.data.voc_layout import file_inside, set_of_name
 from training.datasets.importers.base import name_key
 
 IMAGE_PARENTS = (".", "images", "img", "data")

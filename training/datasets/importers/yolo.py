@@ -6,7 +6,7 @@ import numpy as np
 
 from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame
-from training.data.set_names import set_of_path
+from training.data.voc_layout import set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.yolo_config import YoloConfig, resolve_sets
 from training.datasets.importers.yolo_labels import LabelProblems, read_label_file

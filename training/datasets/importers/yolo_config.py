@@ -7,8 +7,7 @@ from typing import Any
 
 from detector.errors import MissingExtra
 from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.set_names import set_of_name
-from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside
+from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
 from training.datasets.importers.yolo_labels import Classes
 from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, YoloFolder, folder_key
 from training.errors import DatasetError

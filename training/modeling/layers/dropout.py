@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from detector.network import Conv
-from training.config import Config
+from detector.network.layers import Conv
+from training.config.options import Config
 from training.distributed.process_group import ProcessGroup, Shard
 
 

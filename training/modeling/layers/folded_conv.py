@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from detector.network import Conv, Network
+from detector.network.layers import Conv, Network
 
 KernelScale = Callable[[], Any]  # () -> factor (filters,), or None if the kernel is not scaled.
 

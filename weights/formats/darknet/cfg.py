@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from detector.errors import ModelFileError, NetworkError, SettingError
-from detector.network import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut, Upsample
-from detector.spec import Edges, ModelSpec
+from detector.network.layers import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut, Upsample
+from detector.network.spec import Edges, ModelSpec
 from weights.formats.bounded_io import MAX_LAYERS, read_small_text
 from weights.formats.darknet.sections import Section, parse_sections
 from weights.formats.layer_names import name_layers

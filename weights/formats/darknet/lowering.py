@@ -17,9 +17,9 @@ from math import prod
 import numpy as np
 
 from detector.errors import NetworkError
-from detector.network import LEAKY_SLOPE, Conv, Layer, Reorg
-from detector.shapes import MAX_ACTIVATIONS, Array, Arrays, input_shapes
-from detector.spec import Model
+from detector.network.layers import LEAKY_SLOPE, Conv, Layer, Reorg
+from detector.network.shapes import MAX_ACTIVATIONS, Array, Arrays, input_shapes
+from detector.network.spec import Model
 
 LoweredLayer = tuple[Layer, dict[str, Array]]  # A layer and its arrays by part: "kernel", "bias", ...
 

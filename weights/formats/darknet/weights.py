@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import ArraysError, ModelFileError, NetworkError
-from detector.network import Conv, Network
-from detector.shapes import Array, array_shapes
-from detector.spec import Edges, Model
+from detector.network.layers import Conv, Network
+from detector.network.shapes import Array, array_shapes
+from detector.network.spec import Edges, Model
 from weights.atomic_files import atomic_write_all
 from weights.formats.bounded_io import open_regular_file, read_small_text
 from weights.formats.darknet.cfg import DARKNET_EPSILON, format_cfg, read_cfg

@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from detector.errors import MissingExtra, UnknownModel
-from detector.shapes import Array
+from detector.network.shapes import Array
 from weights.formats.tensornets.npz import read_npz
 from weights.hub import fetch
 from weights.hub.catalogue import entries
@@ -39,7 +39,7 @@ _lock = threading.Lock()
 
 def import_tensornets() -> ModuleType:
     """Import tensornets. Raises MissingExtra if it, TensorFlow or tf-keras is missing or incompatible."""
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before TensorFlow is imported, as in detector.keras_model
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before TensorFlow is imported, as in detector.network.keras_model
     with _lock:
         try:
             tensornets = sys.modules.get("tensornets") or _import()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from detector.engines import split_anchors
 from detector.engines.support import Precision
-from detector.spec import Model
+from detector.network.spec import Model
 from weights.formats.tensornets.graph import TensornetsGraph
 
 

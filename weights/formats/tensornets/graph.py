@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import MissingExtra, ModelFileError
-from detector.shapes import Array, Arrays, check_arrays
-from detector.spec import Model, ModelSpec
+from detector.network.shapes import Array, Arrays, check_arrays
+from detector.network.spec import Model, ModelSpec
 from weights.formats.tensornets.compat import FetchFile, fetch_from_catalogue, fetching_with, import_tensornets, suppress_known_warnings
 from weights.formats.tensornets.mapping import TensornetsNetwork, tensornets_network
 

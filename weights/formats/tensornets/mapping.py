@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 
 from detector.errors import ModelFileError, NetworkError
-from detector.network import Conv, Network, darknet19, tiny_yolov2, yolov2
-from detector.shapes import array_shapes
-from detector.spec import Model, ModelSpec
+from detector.network.architectures import darknet19, tiny_yolov2, yolov2
+from detector.network.layers import Conv, Network
+from detector.network.shapes import array_shapes
+from detector.network.spec import Model, ModelSpec
 from weights.formats.tensornets.npz import read_npz
 
 _PARTS = {  # our part -> its variable, in the order of tensornets

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
 
 from detector.errors import ModelFileError
-from detector.shapes import Array
+from detector.network.shapes import Array
 from weights.formats.bounded_io import open_regular_file
 from weights.formats.tensornets.safe_pickle import MALICIOUS_FILE_HINT, MAX_PICKLED_BYTES, read_arrays
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detector.errors import ModelFileError
-from detector.shapes import Array
+from detector.network.shapes import Array
 
 MAX_ELEMENTS = 4096
 MAX_INSTRUCTIONS = 100 * MAX_ELEMENTS  # numpy writes about 30 instructions per array.

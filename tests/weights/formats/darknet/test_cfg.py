@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ModelError, ModelFileError, NetworkError, SettingError
-from detector.network import Conv, MaxPool, Reorg, Route, Shortcut, Upsample, darknet19, tiny_yolov2, upsampling_head, yolov2
-from detector.shapes import operations, parameters
-from detector.spec import ModelSpec
+from detector.network.architectures import darknet19, tiny_yolov2, upsampling_head, yolov2
+from detector.network.layers import Conv, MaxPool, Reorg, Route, Shortcut, Upsample
+from detector.network.shapes import operations, parameters
+from detector.network.spec import ModelSpec
 from weights.formats.darknet.cfg import DARKNET_EPSILON, MAX_CFG_BYTES, format_cfg, parse_cfg, read_cfg
 from weights.formats.darknet.weights import read_darknet
 from weights.formats.layer_names import name_layers

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import ArraysError, ModelFileError, NetworkError
-from detector.network import Conv
-from detector.shapes import array_shapes, check_arrays
-from detector.spec import Model, ModelSpec
+from detector.network.layers import Conv
+from detector.network.shapes import array_shapes, check_arrays
+from detector.network.spec import Model, ModelSpec
 from weights.formats.darknet.cfg import DARKNET_EPSILON, read_cfg
 from weights.formats.darknet.weights import WeightsHeader, read_darknet, read_labels, read_weights, write_darknet
 

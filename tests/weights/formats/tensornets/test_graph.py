@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.boxes import box_iou
+from detector.boxes.geometry import box_iou
+from detector.boxes.grid import decode
 from detector.detector import Detector
 from detector.errors import ArraysError, MissingExtra, ModelFileError, NetworkError, SettingError, UnknownModel
-from detector.grid import decode
 from detector.imaging.image import read_image
-from detector.network import Conv, darknet19, tiny_yolov2, yolov2
-from detector.shapes import array_shapes
-from detector.spec import Model, ModelSpec
+from detector.network.architectures import darknet19, tiny_yolov2, yolov2
+from detector.network.layers import Conv
+from detector.network.shapes import array_shapes
+from detector.network.spec import Model, ModelSpec
 from tests.weights.formats.tensornets.tensornets_files import Payload, write_npz, write_tensornets
 from weights.engines.factory import build_engine
 from weights.errors import FetchError

@@ -1,0 +1,1 @@
+"""Boxes: geometry, conversion from and to logits, non-maximum suppression, and their place in an image."""
