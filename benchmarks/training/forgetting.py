@@ -1,7 +1,7 @@
 """Measure what fine-tuning keeps and which false alarms it raises (docs/training.md, "Classes and false alarms").
 
 python -m benchmarks.training.forgetting measure MODEL OLD --new LABEL,...           one model
-python -m benchmarks.training.forgetting run MODEL OLD NEW --results FILE            all variants, three seeds; skip runs that are in the file
+python -m benchmarks.training.forgetting run MODEL OLD NEW --results FILE            all variants, three seeds; skip runs in the file
 python -m benchmarks.training.forgetting chain MODEL OLD NEW NEW NEW --results FILE  fine-tune on several data sets in sequence
 python -m benchmarks.training.forgetting table --results FILE                        print the results as Markdown
 
