@@ -12,8 +12,8 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks.contenders.arena import ROOT
-from benchmarks.report.results import Results
+from benchmarks.paths import ROOT
+from benchmarks.report.results import BenchmarkResults
 from benchmarks.report.tables import TABLES
 
 DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md")
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--processor-time", action="store_true")
     arguments = parser.parse_args()
-    results = Results.read(arguments.results, busy=arguments.processor_time)
+    results = BenchmarkResults.read(arguments.results, busy=arguments.processor_time)
     tables = {name: "\n".join(table(results)) for name, table in TABLES.items()}
     if not arguments.write:
         print("\n\n".join(f"<!-- {name} -->\n{text}" for name, text in tables.items() if text))

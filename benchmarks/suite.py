@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
-from benchmarks.contenders.arena import ROOT
 from benchmarks.contenders.subjects import FOLDER, MODEL, NETWORKS
+from benchmarks.paths import ROOT
 
-ROUNDS = {1: 30, 4: 5, 16: 3}
+ROUNDS_BY_BATCH = {1: 30, 4: 5, 16: 3}
 """Rounds by batch size. A large batch needs few, as its time is already an average over many images."""
 MODULES = {
     "latency": "engines.latency",
@@ -58,13 +58,13 @@ def commands(*, quick: bool) -> Iterator[list[str]]:
         yield ["options", *_options({"network": network, "rounds": 5 if quick else 30})]
     for network in NETWORKS:
         yield ["memory", *_options({"network": network, "runs": 1 if quick else 2})]
-    yield from _latencies(quick, [(threads, batch) for threads in (2, 1) for batch in ROUNDS if (threads, batch) != (2, 1)])
+    yield from _latencies(quick, [(threads, batch) for threads in (2, 1) for batch in ROUNDS_BY_BATCH if (threads, batch) != (2, 1)])
 
 
 def _latencies(quick: bool, cells: list[tuple[int, int]]) -> Iterator[list[str]]:
     for threads, batch in cells:
         for network in NETWORKS:
-            options = {"network": network, "threads": threads, "batch": batch, "rounds": 2 if quick else ROUNDS[batch]}
+            options = {"network": network, "threads": threads, "batch": batch, "rounds": 2 if quick else ROUNDS_BY_BATCH[batch]}
             yield ["latency", *_options(options)]
 
 

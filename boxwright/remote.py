@@ -7,7 +7,7 @@ from typing import Self, overload
 from boxwright.images import ImageList, ImageSource, to_bytes
 from boxwright.results import Detections
 from detector.errors import UnknownModel
-from service.client.client import Client as ServiceClient
+from service.client.client import ServiceClient
 
 
 class Client:

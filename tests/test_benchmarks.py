@@ -8,7 +8,7 @@ import pytest
 from benchmarks.contenders.adapters import ADAPTERS, counterpart
 from benchmarks.contenders.arena import contender
 from benchmarks.render import DOCUMENTS, fill_tables
-from benchmarks.report.results import Results
+from benchmarks.report.results import BenchmarkResults
 from benchmarks.report.tables import TABLES
 from benchmarks.suite import MODULES, commands
 
@@ -28,20 +28,20 @@ def measurement(**others):
 
 
 def test_short_table_has_times_and_our_ratio_to_each_rival():
-    head, _, cells, _, source = TABLES["short"](Results([measurement()]))
+    head, _, cells, _, source = TABLES["short"](BenchmarkResults([measurement()]))
     assert head == "| one image, 2 threads, ms | boxwright | boxwright int8 | onnxruntime | openvino | tensorflow | opencv | tensornets |"
     assert cells == "| `yolov2-voc`, 416 px | 180 | 60 | - | - | 200 (0.90) | 200 (0.90) | 400 (0.45) |"
     assert source == "Medians of time, by `make bench`, on Abacus (avx2), 2 cores, load 1.5 to 1.5; onnxruntime 1.2.3."
 
 
 def test_processor_time_replaces_wall_time_on_a_busy_machine():
-    *_, cells, _, source = TABLES["short"](Results([measurement()], busy=True))
+    *_, cells, _, source = TABLES["short"](BenchmarkResults([measurement()], busy=True))
     assert "| 400 (0.45) |" in cells
     assert source.startswith("Medians of processor time")
 
 
 def test_latency_table_divides_the_time_by_the_batch_size():
-    *_, cells, _, _ = TABLES["latency"](Results([measurement(batch=4)]))
+    *_, cells, _, _ = TABLES["latency"](BenchmarkResults([measurement(batch=4)]))
     assert cells.startswith("| `yolov2-voc` | 2 | 4 | 45 | 15 | - | - | 50 (0.90)")
 
 
@@ -54,7 +54,7 @@ def test_rivals_table_compares_equal_precisions_and_shows_the_accuracy():
     }
     accuracy = {"benchmark": "accuracy", "contenders": {"openvino int8": {"ap50": 0.8008}}, "machine": MACHINE, "versions": {}}
     lines = [measurement(network="everyday", contenders=contenders), accuracy]
-    head, _, *cells, _, _ = TABLES["rivals"](Results(lines))
+    head, _, *cells, _, _ = TABLES["rivals"](BenchmarkResults(lines))
     assert head == "| precision | library | `everyday`, ms | AP50 of `everyday` |"
     assert cells == [
         "| float32 | boxwright | 20 | - |",
@@ -82,20 +82,20 @@ def test_promises_compare_us_with_the_best_rival_in_the_same_precision():
         "boxwright int8": row(8.0, 1.0),
         "openvino int8": row(10.0, 0.8),
     }
-    *_, float32, int8 = TABLES["promises"](Results([measurement(contenders=contenders)]))
+    *_, float32, int8 = TABLES["promises"](BenchmarkResults([measurement(contenders=contenders)]))
     assert float32.endswith("in float32, one image, 2 threads: at most the time of the best rival | 1.25 of openvino's | **not kept** |")
     assert int8.endswith("in int8, one image, 2 threads: at most the time of the best rival | 0.80 of openvino's | kept |")
 
 
 def test_last_of_equal_measurements_counts():
     first, last = measurement(), measurement(contenders={"boxwright": row(7.0, 1.0)})
-    *_, cells, _, _ = TABLES["short"](Results([first, last]))
+    *_, cells, _, _ = TABLES["short"](BenchmarkResults([first, last]))
     assert "| 7 |" in cells
 
 
 def test_fleet_table_extrapolates_the_throughput_of_one_core():
     measured = {"benchmark": "throughput", "model": "everyday", "photos_per_second": 80.0, "machine": MACHINE, "versions": {}}
-    _, _, cells, *_ = TABLES["fleet"](Results([measured]))
+    _, _, cells, *_ = TABLES["fleet"](BenchmarkResults([measured]))
     assert cells == "| `everyday` | 40.0 | 6.9 | 0.28 | 2.5 | 25 |"
 
 

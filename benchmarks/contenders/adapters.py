@@ -34,7 +34,7 @@ class Adapter(NamedTuple):
     logits: Callable[[Any], NDArray[np.float32]] = np.asarray  # output of `run` -> (N, G, G, A * (5 + C)), or with a separate axis A
 
 
-Load = Callable[[Path, int, int], Adapter]
+LoadAdapter = Callable[[Path, int, int], Adapter]
 """(folder, threads, batch) -> the network."""
 
 
@@ -209,7 +209,7 @@ def tensornets(folder: Path, _threads: int, _batch: int) -> Adapter:
     return Adapter(TensornetsEngine.of(replace(model, spec=replace(model.spec, network=layers))))  # tensornets supports no other order
 
 
-ADAPTERS: dict[str, Load] = {
+ADAPTERS: dict[str, LoadAdapter] = {
     "boxwright": boxwright,
     "boxwright bfloat16": boxwright_bfloat16,
     "boxwright int8": boxwright_int8,
@@ -227,7 +227,9 @@ ADAPTERS: dict[str, Load] = {
     "tensorflow": tensorflow,
     "tensornets": tensornets,
 }
-RIVALS = frozenset(name for name in ADAPTERS if name.split()[0] in ("opencv", "openvino", "tflite", "ncnn", "tensorflow", "tensornets"))
+RIVAL_ADAPTERS = frozenset(
+    name for name in ADAPTERS if name.split()[0] in ("opencv", "openvino", "tflite", "ncnn", "tensorflow", "tensornets")
+)
 """Adapters that run in a virtual environment of the rivals."""
 OPENCV_5 = frozenset(("opencv 5 onnx",))
 """Adapters that run in the environment with OpenCV 5, which cannot be installed next to OpenCV 4."""

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders.process import BLAS_THREADS, IN_OPENCV_5, IN_RIVALS
+from benchmarks.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LARGE_BATCH = 16  # from this batch size on, the warm-up is negligible
 RIVALS_PYTHON = ROOT / ".venv-rivals" / "bin" / "python"
 OPENCV_5_PYTHON = ROOT / ".venv-opencv5" / "bin" / "python"

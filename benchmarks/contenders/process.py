@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders.adapters import ADAPTERS, OPENCV_5, RIVALS
+from benchmarks.contenders.adapters import ADAPTERS, OPENCV_5, RIVAL_ADAPTERS
 from benchmarks.contenders.readers import READERS
 from benchmarks.contenders.subjects import MODEL, sample_images
 from benchmarks.contenders.trainers import TRAINERS, TRAINERS_OF_RIVALS
 from benchmarks.machine import resident_mib, versions
 
-Run = Callable[[], Any]
+Call = Callable[[], Any]
 
 GEMM_SIDE = 1536
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -30,7 +30,7 @@ BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 MATRIX_PRODUCT = "matrix product"
 CONTENDERS = (*ADAPTERS, MATRIX_PRODUCT)
 READERS_OF_RIVALS = frozenset(("opencv reader", "tensorflow reader"))
-IN_RIVALS = RIVALS | READERS_OF_RIVALS | TRAINERS_OF_RIVALS
+IN_RIVALS = RIVAL_ADAPTERS | READERS_OF_RIVALS | TRAINERS_OF_RIVALS
 IN_OPENCV_5 = OPENCV_5
 PACKAGES = (
     *("numpy", "pillow", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "ai-edge-litert", "ncnn"),
@@ -38,7 +38,7 @@ PACKAGES = (
 )
 
 
-def matrix_product(threads: int) -> Run:
+def matrix_product(threads: int) -> Call:
     """Multiply two float32 matrices of side GEMM_SIDE with numpy's OpenBLAS, which fixes its thread count at import."""
     if os.environ.get(BLAS_THREADS) != str(threads):
         sys.exit(f"{BLAS_THREADS} is {os.environ.get(BLAS_THREADS)}. Set it to {threads} before Python starts.")
@@ -47,7 +47,7 @@ def matrix_product(threads: int) -> Run:
     return lambda: np.matmul(left, right, out=product)
 
 
-def network(name: str, folder: Path, threads: int, batch: int) -> Run:
+def network(name: str, folder: Path, threads: int, batch: int) -> Call:
     """Return a function that runs the network of an adapter on sample images."""
     from weights.formats.safetensors import read_header
 
@@ -77,9 +77,9 @@ def main() -> None:
         replies.write(json.dumps(seconds) + "\n")
 
 
-def _load(kind: str, folder: Path, threads: int, batch: int) -> Run:
+def _load(kind: str, folder: Path, threads: int, batch: int) -> Call:
     if kind in READERS:
-        reader: Run = READERS[kind](folder)
+        reader: Call = READERS[kind](folder)
         return reader
     if kind in TRAINERS:
         return TRAINERS[kind]()

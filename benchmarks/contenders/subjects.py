@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.paths import ROOT
 from detector.boxes.placement import Pixels, Placement
 from detector.imaging.image import read_image
 from detector.network.architectures import tiny_yolov2, yolov2
@@ -26,11 +27,11 @@ from weights.formats.export import EXPORTERS
 from weights.formats.safetensors import load_model, save_model
 from weights.quantization.quantize import quantize_model
 
-FOLDER = Path(__file__).resolve().parents[2] / "runs" / "bench"
+FOLDER = ROOT / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
 MODEL, INT8, ONNX, CFG, WEIGHTS = "model.safetensors", "int8.safetensors", "model.onnx", "model.cfg", "model.weights"
 INT8_ONNX, TFLITE, TFLITE_INT8, NCNN_PARAM, NCNN_BIN = "int8.onnx", "model.tflite", "int8.tflite", "model.ncnn.param", "model.ncnn.bin"
-RIVALS = Path(__file__).resolve().parents[2] / ".venv-rivals"
+RIVALS_ENVIRONMENT = ROOT / ".venv-rivals"
 CALIBRATION = "BENCH_CALIBRATION"
 """Environment variable with a folder of images, on which TensorFlow's converter quantizes."""
 MAX_CALIBRATION_IMAGES = 256
@@ -72,11 +73,11 @@ def write_tflite(model: Model, folder: Path) -> None:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if name == TFLITE_INT8:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image[None]] for image in calibration_images(model.spec))
+            converter.representative_dataset = lambda: ([image[None]] for image in random_calibration_images(model.spec))
         (folder / name).write_bytes(converter.convert())
 
 
-def calibration_images(spec: ModelSpec) -> Pixels:
+def random_calibration_images(spec: ModelSpec) -> Pixels:
     """Return the images on which other libraries quantize: those of the folder CALIBRATION if it is set, else the sample image."""
     folder = os.environ.get(CALIBRATION)
     if folder is None:
@@ -93,7 +94,7 @@ def write_ncnn(model: Model, folder: Path) -> None:
     ncnn has no tensors with six axes, so the passthrough has the order space-to-depth; the speed is the same. The converter confuses the
     two orders of that layer (`Reorg`), which is corrected here.
     """
-    converter = next(RIVALS.glob("lib/python*/site-packages/pnnx/pnnx"), None)  # bin/pnnx would import torch
+    converter = next(RIVALS_ENVIRONMENT.glob("lib/python*/site-packages/pnnx/pnnx"), None)  # bin/pnnx would import torch
     if converter is None:
         return
     layers = tuple(replace(layer, order="space-to-depth") if isinstance(layer, Reorg) else layer for layer in model.spec.network)

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders.adapters import ADAPTERS, Adapter, precision_of
-from benchmarks.contenders.arena import ROOT, python_of
+from benchmarks.contenders.arena import python_of
 from benchmarks.contenders.subjects import MODEL, NETWORKS, prepare_network
 from benchmarks.engines.latency import fits
 from benchmarks.machine import machine
+from benchmarks.paths import ROOT
 from detector.detector import Detector
 from detector.engines import split_anchors
 from detector.engines.support import Precision

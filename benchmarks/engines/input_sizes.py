@@ -39,7 +39,7 @@ def accuracy(model: Model, samples: Sequence[Sample]) -> dict[str, Any]:
     return {"ap50": round(evaluation.ap50, 4), "ap50_frequent": round(evaluation.ap50_frequent, 4), "ap50_by_class": by_class}
 
 
-def latencies(models: Sequence[Model], rounds: int) -> list[float]:
+def median_latencies(models: Sequence[Model], rounds: int) -> list[float]:
     """Return the median milliseconds of each model's network for one image."""
     engines = [load_engine(model, threads=2) for model in models]
     rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def latencies(models: Sequence[Model], rounds: int) -> list[float]:
     return [statistics.median(each[1:]) for each in times]
 
 
-def plot(rows: Sequence[dict[str, Any]], plot_file: Path) -> None:
+def plot_sizes(rows: Sequence[dict[str, Any]], plot_file: Path) -> None:
     """Plot AP50 over latency, one line per model, with the input sizes at the points."""
     from matplotlib.figure import Figure
 
@@ -84,12 +84,12 @@ def main() -> None:
     samples = read_set(options.data, "val")
     models = [at_size(resolve_model(name), int(size)) for name in options.models for size in options.sizes.split(",")]
     rows = []
-    for model, milliseconds in zip(models, latencies(models, options.rounds), strict=True):
+    for model, milliseconds in zip(models, median_latencies(models, options.rounds), strict=True):
         facts = {"model": model.name, "input_size": model.spec.input_size, "milliseconds": round(milliseconds, 2)}
         rows.append(facts | accuracy(model, samples))
         print(json.dumps(rows[-1]), flush=True)
     if options.plot:
-        plot(rows, options.plot)
+        plot_sizes(rows, options.plot)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from detector.onnx.names import INPUT
 from weights.formats.safetensors import load_model
 
 SHIPPED = {"session.force_spinning_stop": "1"}
-VARIANTS: Mapping[str, tuple[Mapping[str, str], Mapping[str, bool]]] = {
+SESSION_VARIANTS: Mapping[str, tuple[Mapping[str, str], Mapping[str, bool]]] = {
     "shipped": (SHIPPED, {}),
     "no spinning": ({"session.intra_op.allow_spinning": "0"}, {}),
     "spinning between calls": ({}, {}),
@@ -47,11 +47,11 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
     """Return the result of the benchmark."""
     model = load_model(prepare_network(network) / MODEL)
     images = sample_images(model.spec, 1)
-    wall_ms: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    cpu_ms: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    wall_ms: dict[str, list[float]] = {name: [] for name in SESSION_VARIANTS}
+    cpu_ms: dict[str, list[float]] = {name: [] for name in SESSION_VARIANTS}
     with TemporaryDirectory() as folder:
         OnnxEngine.of(model, threads=threads, cache_folder=Path(folder))
-        runs = {name: _run(Path(folder), threads, variant, images) for name, variant in VARIANTS.items()}
+        runs = {name: _run(Path(folder), threads, variant, images) for name, variant in SESSION_VARIANTS.items()}
         for _ in range(rounds):
             for name, run in runs.items():
                 run()

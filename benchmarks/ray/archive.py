@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import machine, resident_mib, versions
+from benchmarks.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ray", "pyarrow", "onnxruntime", "numpy", "pillow")
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, versions
+from benchmarks.paths import ROOT
 from service.ray.environment import configure_ray_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 WARM_SECONDS = 3.0
 PACKAGES = ("ray", "onnxruntime", "numpy", "pillow", "uvicorn")
 REPLICA = "ServeReplica"

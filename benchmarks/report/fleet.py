@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from benchmarks.report.results import Line, Results
+from benchmarks.report.results import BenchmarkResults, Line
 
 PRICE = 0.04
 """USD per core hour, about the on-demand price of public clouds. The cost scales linearly with it."""
 MILLION = 1_000_000
 
 
-def fleet(results: Results) -> Iterator[str]:
+def fleet(results: BenchmarkResults) -> Iterator[str]:
     """Yield a table row per model: images per second and core, cost of a million images, cores for a given rate."""
     lines = results.of("throughput")
     if not lines:

@@ -12,7 +12,7 @@ PACKAGES = ("onnxruntime", "openvino", "tensorflow", "opencv-python-headless", "
 """Packages whose versions appear below a table."""
 
 
-class Results:
+class BenchmarkResults:
     """Benchmark results by what was measured; the last of equal measurements counts. `busy` selects processor time over wall time."""
 
     def __init__(self, lines: Sequence[Line], *, busy: bool = False) -> None:
@@ -21,7 +21,7 @@ class Results:
         self.ms, self.ratio = ("cpu_ms_median", "ours_cpu_ratio") if busy else ("ms_median", "ours_ratio")
 
     @classmethod
-    def read(cls, path: Path, *, busy: bool = False) -> "Results":
+    def read(cls, path: Path, *, busy: bool = False) -> "BenchmarkResults":
         """Read a file of JSON lines. Exit if a line is not JSON."""
         lines = []
         for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks.contenders.adapters import ADAPTERS, counterpart, precision_of
 from benchmarks.contenders.subjects import NETWORKS
 from benchmarks.report.fleet import fleet
-from benchmarks.report.results import Line, Results
+from benchmarks.report.results import BenchmarkResults, Line
 
 OURS = ("boxwright", "boxwright int8")
 RIVALS = ("onnxruntime", "openvino", "tensorflow", "opencv", "tensornets")
-PRECISIONS = ("float32", "bfloat16", "int8")
+PRECISION_ORDER = ("float32", "bfloat16", "int8")
 Promise = tuple[str, str, bool]
 """(promise, measured value, whether it is kept)."""
 
@@ -18,7 +18,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
-def short(results: Results) -> Iterator[str]:
+def short(results: BenchmarkResults) -> Iterator[str]:
     """Yield the table of the README: latency of one image with two threads."""
     cells = [line for network in NETWORKS if (line := results.latency(network, 2, 1))]
     if not cells:
@@ -28,7 +28,7 @@ def short(results: Results) -> Iterator[str]:
     yield from results.how("make bench")
 
 
-def latency(results: Results) -> Iterator[str]:
+def latency(results: BenchmarkResults) -> Iterator[str]:
     """Yield the latency per image for every network, batch size and number of threads."""
     cells = sorted(results.of("latency"), key=lambda line: (NETWORKS.index(line["network"]), -line["threads"], line["batch"]))
     if not cells:
@@ -40,7 +40,7 @@ def latency(results: Results) -> Iterator[str]:
     yield from results.how("make bench")
 
 
-def rivals(results: Results) -> Iterator[str]:
+def rivals(results: BenchmarkResults) -> Iterator[str]:
     """Yield the time of every library for one image on two threads, by precision, with the AP50 of `everyday`."""
     cells = [line for network in NETWORKS if (line := results.latency(network, 2, 1))]
     if not cells:
@@ -48,7 +48,7 @@ def rivals(results: Results) -> Iterator[str]:
     accuracy = {name: row["ap50"] for line in results.of("accuracy") for name, row in line["contenders"].items()}
     names = [name for name in ADAPTERS if any(name in line["contenders"] for line in cells)]
     rows = []
-    for name in sorted(names, key=lambda name: (PRECISIONS.index(precision_of(name)), names.index(name))):
+    for name in sorted(names, key=lambda name: (PRECISION_ORDER.index(precision_of(name)), names.index(name))):
         times = []
         for line in cells:
             row = line["contenders"].get(name)
@@ -61,7 +61,7 @@ def rivals(results: Results) -> Iterator[str]:
     yield from results.how("make bench")
 
 
-def _contenders(results: Results, line: Line) -> Iterator[str]:
+def _contenders(results: BenchmarkResults, line: Line) -> Iterator[str]:
     """Yield the milliseconds per image of each contender, for rivals followed by the ratio of our time to theirs in brackets."""
     for name in (*OURS, *RIVALS):
         row = line["contenders"].get(name)
@@ -76,14 +76,14 @@ def _of_product(line: Line) -> str:
     return f"{line['contenders']['boxwright'].get('of_matrix_product', 0):.0%}"
 
 
-def promises(results: Results) -> Iterator[str]:
+def promises(results: BenchmarkResults) -> Iterator[str]:
     """Yield each promise with the measured value and whether it is kept."""
     rows = [*_ratios(results), *_service(results), *_starts(results), *_decoding(results)]
     if rows:
         yield from _table(("promised", "measured", ""), [(what, got, "kept" if kept else "**not kept**") for what, got, kept in rows])
 
 
-def _ratios(results: Results) -> Iterator[Promise]:
+def _ratios(results: BenchmarkResults) -> Iterator[Promise]:
     for line in (line for network in NETWORKS if (line := results.latency(network, 2, 1))):
         for precision in ("float32", "int8"):
             rows = {name: row for name, row in line["contenders"].items() if name in ADAPTERS and precision_of(name) == precision}
@@ -94,7 +94,7 @@ def _ratios(results: Results) -> Iterator[Promise]:
                 yield promise, f"{ratio:.2f} of {library}'s", round(ratio, 2) <= 1
 
 
-def _service(results: Results) -> Iterator[Promise]:
+def _service(results: BenchmarkResults) -> Iterator[Promise]:
     for line in results.of("throughput"):
         added, share = line["added_ms_p50"], line["share_of_processor_time"]
         yield f"`POST /detect`, 500x375, `{line['model']}`: p50 at most network time + 3.5 ms", f"+ {added:.1f} ms", added <= 3.5
@@ -102,7 +102,7 @@ def _service(results: Results) -> Iterator[Promise]:
         yield many, f"{share:.0%}, {line['photos_per_second']:.1f} images/s", share >= 0.92
 
 
-def _starts(results: Results) -> Iterator[Promise]:
+def _starts(results: BenchmarkResults) -> Iterator[Promise]:
     for line in results.of("startup"):
         for kind, limit in (("cold", 1.2), ("cached", 0.9)) if line["model"] != "yolov2-voc" else (("cold", 3.0), ("cached", 1.5)):
             seconds = line[kind]["cpu_seconds_median" if results.busy else "seconds_median"]
@@ -112,14 +112,14 @@ def _starts(results: Results) -> Iterator[Promise]:
             yield "the shipped model, ready: at most 200 MB resident", f"{resident:.0f} MB", resident <= 200
 
 
-def _decoding(results: Results) -> Iterator[Promise]:
+def _decoding(results: BenchmarkResults) -> Iterator[Promise]:
     for line in results.of("preprocess"):
         if line["photo"] == "4000x3000":
             ms = line["contenders"]["boxwright reader"][results.ms]
             yield "a JPEG of 12 megapixels: under 60 ms before the network", f"{ms:.1f} ms", ms < 60
 
 
-def startup(results: Results) -> Iterator[str]:
+def startup(results: BenchmarkResults) -> Iterator[str]:
     """Yield the start-up times and the memory when ready."""
     rows = [
         [
@@ -135,7 +135,7 @@ def startup(results: Results) -> Iterator[str]:
         yield from _table(("model", "engine", "seconds to ready", "processor seconds", "MiB resident"), rows)
 
 
-def memory(results: Results) -> Iterator[str]:
+def memory(results: BenchmarkResults) -> Iterator[str]:
     """Yield the resident memory after one image and its peak, in MiB."""
     rows = []
     for line in results.of("memory"):
@@ -150,7 +150,7 @@ def _mib(row: dict[str, float]) -> str:
     return f"{row['resident_mib']:.0f} / {row['peak_mib']:.0f}"
 
 
-def preprocess(results: Results) -> Iterator[str]:
+def preprocess(results: BenchmarkResults) -> Iterator[str]:
     """Yield the milliseconds from a JPEG to the network's input."""
     lines = results.of("preprocess")
     if lines:
@@ -159,7 +159,7 @@ def preprocess(results: Results) -> Iterator[str]:
         yield from _table(("JPEG, ms", *(name.removesuffix(" reader") for name in names)), rows)
 
 
-def stages(results: Results) -> Iterator[str]:
+def stages(results: BenchmarkResults) -> Iterator[str]:
     """Yield the time of each stage of a request."""
     lines = results.of("throughput")
     if lines:
@@ -171,7 +171,7 @@ def stages(results: Results) -> Iterator[str]:
         yield from _table(("ms of one request", *names), rows)
 
 
-def options(results: Results) -> Iterator[str]:
+def options(results: BenchmarkResults) -> Iterator[str]:
     """Yield the effect of onnxruntime's options."""
     lines = results.of("options")
     if lines:
@@ -185,10 +185,10 @@ def options(results: Results) -> Iterator[str]:
         yield from _table(("one image", "", *names), rows)
 
 
-def roofline(network: str) -> Callable[[Results], Iterator[str]]:
+def roofline(network: str) -> Callable[[BenchmarkResults], Iterator[str]]:
     """Return a table function for the network's layers that take at least 1% of the time."""
 
-    def table(results: Results) -> Iterator[str]:
+    def table(results: BenchmarkResults) -> Iterator[str]:
         for line in results.of("roofline"):
             if line["network"] == network:
                 yield from _roofline(line)
@@ -222,7 +222,7 @@ def _roofline(line: Line) -> Iterator[str]:
     )
 
 
-TABLES: dict[str, Callable[[Results], Iterator[str]]] = {
+TABLES: dict[str, Callable[[BenchmarkResults], Iterator[str]]] = {
     "short": short,
     "rivals": rivals,
     "promises": promises,

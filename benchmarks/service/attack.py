@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paths import ROOT
 from benchmarks.service.attack_payloads import ATTACKS, Attack
-from benchmarks.service.load_client import BROKEN, HUNG, ROOT, Response, Server, serving
+from benchmarks.service.load_client import BROKEN, HUNG, Response, Server, serving
 
 MAX_RATIO = 5.0
 INTERVAL_SECONDS = 0.2

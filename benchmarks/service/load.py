@@ -23,8 +23,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paths import ROOT
 from benchmarks.service.load_claims import verdicts
-from benchmarks.service.load_client import BROKEN, HUNG, ROOT, TIMEOUT_SECONDS, Response, Server, is_ready, serving
+from benchmarks.service.load_client import BROKEN, HUNG, REQUEST_TIMEOUT, Response, Server, is_ready, serving
 
 CLIENTS = 4
 ROUNDS = 5
@@ -85,7 +86,7 @@ class Load:
             for _ in range(ROUNDS):
                 capacity = await self.capacity()
                 round_responses = await self.open(0.8 * capacity, self.seconds / ROUNDS, random_gaps=random_gaps)
-                times = latencies(round_responses)
+                times = percentiles(round_responses)
                 rounds.append({"capacity": round(capacity, 2), **times, "p99_by_p50": round(times["p99_ms"] / times["p50_ms"], 2)})
                 responses += round_responses
             ratio = statistics.median(each["p99_by_p50"] for each in rounds)
@@ -111,10 +112,10 @@ class Load:
             "goodput": round(goodput, 2),
             "goodput_by_capacity": round(goodput / statistics.mean((before, after)), 3),
             "cpu_ms_by_answer": {"at_capacity": cost_alone, "overloaded": cost},
-            "refused": latencies(refused),
-            "refused_from_sending": latencies([replace(response, seconds=response.seconds - response.lag) for response in refused]),
-            "client_lag": latencies([replace(response, seconds=response.lag) for response in responses]),
-            "answered": latencies(successful),
+            "refused": percentiles(refused),
+            "refused_from_sending": percentiles([replace(response, seconds=response.seconds - response.lag) for response in refused]),
+            "client_lag": percentiles([replace(response, seconds=response.lag) for response in responses]),
+            "answered": percentiles(successful),
             "statuses": statuses(responses),
             "idle_p50_ms": round(1000 * idle, 1),
             "seconds_until_twice_that_again": recovery(probes, ended, 2 * idle),
@@ -130,7 +131,7 @@ class Load:
                 responses, cost = await self.cost(self._with_slow_clients(capacity / 2, SLOW_CLIENTS if slow else 0))
                 times[slow] += responses
                 costs[slow].append(cost)
-        without, with_slow = latencies(times[False]), latencies(times[True])
+        without, with_slow = percentiles(times[False]), percentiles(times[True])
         ratios = {f"{name}_ratio": round(with_slow[name] / without[name], 3) for name in ("p50_ms", "p99_ms")}
         cpu = {"without": statistics.median(costs[False]), "with_slow": statistics.median(costs[True])}
         measured = {"without": without, "with_slow": with_slow, **ratios, "cpu_ms_by_answer": cpu}
@@ -154,7 +155,7 @@ class Load:
         signalled_at = time.perf_counter()
         self.server.popen.terminate()
         responses = await flood
-        code = await asyncio.to_thread(self.server.popen.wait, TIMEOUT_SECONDS)
+        code = await asyncio.to_thread(self.server.popen.wait, REQUEST_TIMEOUT)
         after = [response for response in responses if response.due > signalled_at]
         took = round(time.perf_counter() - signalled_at, 2)
         return {"statuses": statuses(responses), "sent_after_the_signal": len(after), "exit_code": abs(code), "seconds_until_gone": took}
@@ -187,7 +188,7 @@ def recovery(probes: Sequence[Response], ended: float, usual: float) -> float:
     """Return the seconds from `ended` to the end of the last half-second window with a median latency above `usual`, or 0."""
     halves: dict[int, list[float]] = {}
     for response in probes:
-        halves.setdefault(int((response.due - ended) / 0.5), []).append(response.seconds if response.status == 200 else TIMEOUT_SECONDS)
+        halves.setdefault(int((response.due - ended) / 0.5), []).append(response.seconds if response.status == 200 else REQUEST_TIMEOUT)
     return max((0.5 * (half + 1) for half, times in halves.items() if statistics.median(times) > usual), default=0.0)
 
 
@@ -199,7 +200,7 @@ def ticks(seconds: float) -> Iterator[int]:
         number += 1
 
 
-def latencies(responses: Sequence[Response]) -> dict[str, float]:
+def percentiles(responses: Sequence[Response]) -> dict[str, float]:
     """Return the median, 99th percentile and maximum latency in milliseconds."""
     if not responses:
         return {}

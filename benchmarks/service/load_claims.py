@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import ge, le
 from typing import Any
 
-Result = Mapping[str, Any]
+ScenarioResult = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -13,17 +13,17 @@ class Claim:
     """Claim that a measured value is at most, or at least, a bound."""
 
     text: str
-    measured: Callable[[Result], float]
+    measured: Callable[[ScenarioResult], float]
     holds: Callable[[float, float], bool]
     bound: float
 
-    def verdict(self, result: Result) -> dict[str, Any]:
+    def verdict(self, result: ScenarioResult) -> dict[str, Any]:
         """Check the claim against a result and return a JSON-compatible verdict."""
         measured = self.measured(result)
         return {"claim": self.text, "measured": measured, "bound": self.bound, "holds": self.holds(measured, self.bound)}
 
 
-def _unexpected_statuses(result: Result) -> float:
+def _unexpected_statuses(result: ScenarioResult) -> float:
     return float(sum(count for status, count in result["statuses"].items() if status not in ("200", "503")))
 
 
@@ -50,6 +50,6 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
 }
 
 
-def verdicts(scenario: str, result: Result) -> list[dict[str, Any]]:
+def verdicts(scenario: str, result: ScenarioResult) -> list[dict[str, Any]]:
     """Return the verdict on each claim of the scenario."""
     return [claim.verdict(result) for claim in CLAIMS[scenario]]

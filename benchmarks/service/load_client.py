@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 60.0
+from benchmarks.paths import ROOT
+
+REQUEST_TIMEOUT = 60.0
 """A request without a response by then counts as hung."""
 
 HUNG = 0
@@ -56,7 +57,7 @@ class Server:
         """Send one request on a new connection. Its latency counts from the due time."""
         status, lag = HUNG, time.perf_counter() - due
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 status = await self._exchange(image_bytes)
         except TimeoutError:
             pass  # HUNG

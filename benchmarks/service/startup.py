@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks.machine import machine, resident_mib, versions
+from benchmarks.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("fastapi", "numpy", "onnx", "onnxruntime", "pillow", "pydantic", "uvicorn")
 CACHE_TIMEOUT = 120  # seconds until the engine must be in the cache
 

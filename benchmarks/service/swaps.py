@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.machine import machine, versions
-from benchmarks.service.load_client import ROOT, Server, serving
-from service.client.client import Client
+from benchmarks.paths import ROOT
+from benchmarks.service.load_client import Server, serving
+from service.client.client import ServiceClient
 from service.client.errors import ClientError
 from service.schemas.detections import DetectResponse
 from weights.embedded import EMBEDDED
@@ -29,7 +30,7 @@ from weights.formats.safetensors import load_model, save_model
 from weights.repository.layout import MODEL_FILE
 
 NAME = "mine"
-QUIET_SECONDS = 5.0
+PAUSE_SECONDS = 5.0
 
 
 @dataclass
@@ -42,7 +43,7 @@ class RequestLog:
 
 def send_requests(url: str, image_bytes: bytes, log: RequestLog, stop: threading.Event) -> None:
     """Send requests as one client until `stop` is set."""
-    with Client(url, max_wait=0) as client:
+    with ServiceClient(url, max_wait=0) as client:
         while not stop.is_set():
             started = time.perf_counter()
             try:
@@ -62,12 +63,12 @@ class Bench:
 
     def reference(self) -> str:
         """Return the stable content of the current version's response."""
-        with Client(self.url) as client:
+        with ServiceClient(self.url) as client:
             return stable_content(client.detect(self.image_bytes, model=NAME))
 
     def wait_for(self, version: str) -> None:
         """Wait until that version is served."""
-        with Client(self.url) as client:
+        with ServiceClient(self.url) as client:
             while client.models()[0].version != version:
                 time.sleep(0.1)  # limits the load that polling puts on the server
 
@@ -100,7 +101,7 @@ def stable_content(response: DetectResponse) -> str:
     return response.model_dump_json(exclude={"timing_ms", "version"})
 
 
-def latencies(log: RequestLog) -> dict[str, float]:
+def latency_of_log(log: RequestLog) -> dict[str, float]:
     """Return the median, 99th percentile and maximum latency in milliseconds."""
     times = sorted(1000 * seconds for seconds, _ in log.responses)
     p99 = times[int(0.99 * len(times))]
@@ -130,7 +131,7 @@ def measure(arguments: argparse.Namespace, models: Path) -> dict[str, object]:
         (home / ".2").rename(home / "2")
         bench.wait_for("2")
         expected.append(bench.reference())
-        resident, took, quiet = [server.resident()], [], QUIET_SECONDS
+        resident, took, quiet = [server.resident()], [], PAUSE_SECONDS
         for first in range(3, 3 + each * arguments.rounds, each):
             bench.run([], home, quiet)
             started = time.perf_counter()
@@ -138,7 +139,7 @@ def measure(arguments: argparse.Namespace, models: Path) -> dict[str, object]:
             quiet = time.perf_counter() - started
             resident.append(server.resident())
     responses = [response for log in bench.logs.values() for _, response in log.responses]
-    latency = {swapping: latencies(log) for swapping, log in bench.logs.items()}
+    latency = {swapping: latency_of_log(log) for swapping, log in bench.logs.items()}
     return {
         "swaps": len(took),
         "requests": {"swapping": len(bench.logs[True].responses), "quiet": len(bench.logs[False].responses)},

@@ -18,17 +18,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-SEEDS = (0, 1, 2)
-ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = ("--config", "raccoon")
+from benchmarks.paths import ROOT
+from benchmarks.training.runs_file import SEEDS, Row, read_rows
 
-Row = dict[str, Any]
+RECIPE_OPTIONS = ("--config", "raccoon")
+
 Variant = tuple[int | None, int | None, tuple[str, ...]]
 """Remembered images, None for those of the model; training images, None for all; options."""
 
-VARIANTS: dict[str, dict[str, Variant]] = {
+MEMORY_VARIANTS: dict[str, dict[str, Variant]] = {
     "memory": {
         "no memory, as before": (0, None, ("--classes", "replace")),
         **{f"{count} remembered images": (count, None, ()) for count in (50, 100, 300, 1000)},
@@ -95,11 +94,11 @@ def with_images(data: Path, count: int, seed: int, folder: Path) -> Path:
     return folder
 
 
-def run(model: Path, old: Path, new: Path, results: Path) -> None:
+def run_variants(model: Path, old: Path, new: Path, results: Path) -> None:
     """Train every variant that is not in the file."""
-    done = {(row["group"], row["name"], row["seed"]) for row in rows(results)}
+    done = {(row["group"], row["name"], row["seed"]) for row in read_rows(results)}
     for seed in SEEDS:
-        for group, variants in VARIANTS.items():
+        for group, variants in MEMORY_VARIANTS.items():
             for name, variant in variants.items():
                 if (group, name, seed) not in done:
                     append(results, {"group": group, "name": name, "seed": seed} | _measure_variant(model, old, new, variant, seed))
@@ -114,7 +113,7 @@ def _measure_variant(model: Path, old: Path, new: Path, variant: Variant, seed: 
         if "{images}" in options:
             with_images(old, 300, seed, folder / "replay")
         replaced = [str(folder / "replay") if each == "{images}" else each for each in options]
-        best = finetune(start, data, folder / "runs", [*OPTIONS, *replaced, "--seed", str(seed)])
+        best = finetune(start, data, folder / "runs", [*RECIPE_OPTIONS, *replaced, "--seed", str(seed)])
         conclusion = json.loads((best.parent / "conclusion.json").read_text(encoding="utf-8"))
         return {"new_ap50": conclusion["ap50"]} | measure(str(best), old, conclusion["new_labels"])
 
@@ -123,7 +122,7 @@ def chain(model: Path, old: Path, data: Sequence[Path], results: Path) -> None:
     """Fine-tune on several data sets in sequence. Measure all earlier classes after each."""
     with tempfile.TemporaryDirectory() as folder:
         for number, new in enumerate(data, start=1):
-            model = finetune(model, new, Path(folder), OPTIONS)
+            model = finetune(model, new, Path(folder), RECIPE_OPTIONS)
             known_labels: list[str] = []
             new_ap50 = {}
             for each in data[:number]:
@@ -136,11 +135,6 @@ def chain(model: Path, old: Path, data: Sequence[Path], results: Path) -> None:
             )
 
 
-def rows(results: Path) -> list[Row]:
-    """Return the rows of the file."""
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.is_file() else []
-
-
 def append(results: Path, row: Row) -> None:
     """Add a row to the file and print it."""
     with results.open("a", encoding="utf-8") as file:
@@ -148,14 +142,14 @@ def append(results: Path, row: Row) -> None:
     print(json.dumps({name: value for name, value in row.items() if name != "old_classes"}), flush=True)
 
 
-def table(results: Path) -> str:
+def forgetting_table(results: Path) -> str:
     """Return a table per group with the median over the seeds."""
     lines = []
-    for group, variants in VARIANTS.items():
+    for group, variants in MEMORY_VARIANTS.items():
         header = ("| | AP50, new | AP50, old | false alarms at 0.25 | at 0.5 | seeds |", "|---|---|---|---|---|---|")
         lines += [f"\n### {group}\n", *header]
         for name in variants:
-            if seeds := [row for row in rows(results) if (row["group"], row["name"]) == (group, name)]:
+            if seeds := [row for row in read_rows(results) if (row["group"], row["name"]) == (group, name)]:
                 new = statistics.median(row["new_ap50"] for row in seeds)
                 old = [row["old_ap50"] for row in seeds if row["old_ap50"] is not None]
                 shares = [statistics.median(row["false_alarms"][key] for row in seeds) for key in ("0.25", "0.5")]
@@ -175,11 +169,11 @@ def main() -> None:
     paths = [path.resolve() for path in arguments.paths]
     match arguments.command, paths:
         case "table", []:
-            print(table(arguments.results))
+            print(forgetting_table(arguments.results))
         case "measure", [model, old]:
             print(json.dumps(measure(str(model), old, [each for each in arguments.new.split(",") if each])))
         case "run", [model, old, new]:
-            run(model, old, new, arguments.results.resolve())
+            run_variants(model, old, new, arguments.results.resolve())
         case "chain", [model, old, *data] if data:
             chain(model, old, data, arguments.results.resolve())
         case _:

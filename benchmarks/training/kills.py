@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, versions
+from benchmarks.paths import ROOT
 from benchmarks.training.datasets import generate_dataset
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("keras", "numpy", "onnxruntime", "safetensors", "tensorflow")
-OPTIONS: dict[str, Any] = {
+RUN_OPTIONS: dict[str, Any] = {
     "epochs": 12,
     "batch_size": 4,
     "sizes": "64:0.5,96",
@@ -34,8 +34,8 @@ OPTIONS: dict[str, Any] = {
     "checkpoint_steps": 2,
     "batch_norm": "train",
 }
-OPTIONS |= {"network": "darknet19", "width": 0.125, "head_filters": 32, "freeze": "none", "dropout": 0.1}
-OPTIONS |= {"schedule": "performance", "plateau_patience": 1}
+RUN_OPTIONS |= {"network": "darknet19", "width": 0.125, "head_filters": 32, "freeze": "none", "dropout": 0.1}
+RUN_OPTIONS |= {"schedule": "performance", "plateau_patience": 1}
 IMAGES = 16
 MAX_STEPS = 4
 """Maximum number of steps between a start and the next kill."""
@@ -71,7 +71,7 @@ def start_or_resume(data: Path, run: Path, steps: int | None = None, pause: floa
     Returns:
         Whether it was killed before its end, the last step that it reported, and the time of each report.
     """
-    command = [sys.executable, "-c", DRIVER, str(data), str(run), json.dumps(OPTIONS)]
+    command = [sys.executable, "-c", DRIVER, str(data), str(run), json.dumps(RUN_OPTIONS)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

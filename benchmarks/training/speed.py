@@ -30,9 +30,9 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from benchmarks.machine import machine, versions
+from benchmarks.paths import ROOT
 from benchmarks.training.datasets import generate_dataset
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("keras", "numpy", "onnxruntime", "tensorflow", "tensornets")
 BATCH, SIZE = 8, 416
 BLOCK = 10

@@ -19,21 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paths import ROOT
+from benchmarks.training.runs_file import SEEDS, Row, read_rows
 from benchmarks.training.techniques_variants import BASE, VARIANTS
 from detector.engines.cores import usable_cores
 
-SEEDS = (0, 1, 2)
-ROOT = Path(__file__).resolve().parents[2]
-
-HEADER = ("| | AP50 halfway | AP50 at the end | COCO AP at the end | val loss | time |", "|---|---|---|---|---|---|")
-
-Row = dict[str, Any]
-
-
-def rows(results: Path) -> list[Row]:
-    """Return the runs in the file."""
-    lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
-    return [json.loads(line) for line in lines]
+TABLE_HEADER = ("| | AP50 halfway | AP50 at the end | COCO AP at the end | val loss | time |", "|---|---|---|---|---|---|")
 
 
 def runs_of(all_rows: list[Row], group: str, name: str) -> list[Row]:
@@ -46,7 +37,7 @@ def run_all(data: Path, results: Path) -> None:
     environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
     def finish(variant: tuple[str, str]) -> None:
-        if {row["seed"] for row in runs_of(rows(results), *variant)} < set(SEEDS):
+        if {row["seed"] for row in runs_of(read_rows(results), *variant)} < set(SEEDS):
             arguments = ["-m", "benchmarks.training.techniques", "run", str(data), "--results", str(results), "--variant", *variant]
             subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True)
 
@@ -54,9 +45,9 @@ def run_all(data: Path, results: Path) -> None:
         list(pool.map(finish, [(group, name) for group, variants in VARIANTS.items() for name in variants]))
 
 
-def run(data: Path, results: Path, group: str, name: str) -> None:
+def run_variant(data: Path, results: Path, group: str, name: str) -> None:
     """Run the variant with the seeds that are not in the file yet."""
-    for seed in sorted(set(SEEDS) - {row["seed"] for row in runs_of(rows(results), group, name)}):
+    for seed in sorted(set(SEEDS) - {row["seed"] for row in runs_of(read_rows(results), group, name)}):
         measured = _measure(data, BASE | VARIANTS[group][name] | {"seed": seed})
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"group": group, "name": name, "seed": seed} | measured) + "\n")
@@ -97,12 +88,12 @@ def _coco_ap(file: Path, data: Path) -> float:
     return float(evaluate_detector(Detector(model.spec, load_engine(model)), read_set(data, "val")).coco.ap)
 
 
-def table(results: Path) -> str:
+def techniques_table(results: Path) -> str:
     """Return one table per group, with the median and range over the seeds of AP50 and COCO AP, and median validation loss and time.
 
     Each table begins with the base, the reference of all variants except those with a new head.
     """
-    all_rows = rows(results)
+    all_rows = read_rows(results)
     first = next((group, name) for group, variants in VARIANTS.items() for name in variants)
     base = runs_of(all_rows, *first)
     lines = []
@@ -110,7 +101,7 @@ def table(results: Path) -> str:
         named = {name: runs_of(all_rows, group, name) for name in variants}
         if not any(named.values()):
             continue
-        lines += [f"\n### {group}\n", *HEADER]
+        lines += [f"\n### {group}\n", *TABLE_HEADER]
         lines += [_line(name, seeds, base) for name, seeds in (named if group == first[0] else {"the base": base} | named).items() if seeds]
     return "\n".join(lines)
 
@@ -131,11 +122,11 @@ def _spread(values: list[float]) -> str:
     return f"{statistics.median(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 
-def plot(results: Path, picture: Path) -> None:
+def plot_techniques(results: Path, picture: Path) -> None:
     """Plot AP50 over the run, one panel per group and one line per variant: mean of the seeds, with their range shaded."""
     from matplotlib.figure import Figure
 
-    all_rows = rows(results)
+    all_rows = read_rows(results)
     first = next((group, name) for group, variants in VARIANTS.items() for name in variants)
     groups = [group for group, variants in VARIANTS.items() if sum(bool(runs_of(all_rows, group, name)) for name in variants) > 1]
     lines = -(-len(groups) // 2)
@@ -173,13 +164,13 @@ def main() -> None:
     parser.add_argument("--variant", nargs=2, metavar=("GROUP", "NAME"), help="run only this variant, in this process")
     arguments = parser.parse_args()
     if arguments.command == "table":
-        print(table(arguments.results))
+        print(techniques_table(arguments.results))
     elif arguments.command == "plot":
-        plot(arguments.results, arguments.out)
+        plot_techniques(arguments.results, arguments.out)
     elif arguments.data is None:
         parser.error("`run` requires DATA, the folder of the data set")
     elif arguments.variant:
-        run(arguments.data.resolve(), arguments.results.resolve(), *arguments.variant)
+        run_variant(arguments.data.resolve(), arguments.results.resolve(), *arguments.variant)
     else:
         run_all(arguments.data.resolve(), arguments.results.resolve())
 

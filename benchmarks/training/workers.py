@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, versions
+from benchmarks.paths import ROOT
 from benchmarks.training.datasets import generate_dataset
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("keras", "numpy", "tensorflow")
 
 
-def train(arguments: argparse.Namespace) -> None:
+def run_worker(arguments: argparse.Namespace) -> None:
     """Run one worker in this process. For each line on stdin, train a block of steps and print its time."""
     os.sched_setaffinity(0, {arguments.core})
     import tensorflow as tf
@@ -69,7 +69,7 @@ def train(arguments: argparse.Namespace) -> None:
         print(json.dumps(facts | {"loss": report.loss, "trained": trained}), flush=True)
 
 
-class Contender:
+class WorkerGroup:
     """Group of worker processes, each pinned to one of the given cores."""
 
     def __init__(self, arguments: argparse.Namespace, cores: list[int]) -> None:
@@ -116,7 +116,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Alternate blocks of one worker and of two. The first round compiles functions and is not counted."""
     cores = sorted(os.sched_getaffinity(0))
     pair = [cores[0], cores[0] if arguments.sharing_core else cores[1]]
-    contenders = {"one": Contender(arguments, [cores[0]]), "two": Contender(arguments, pair)}
+    contenders = {"one": WorkerGroup(arguments, [cores[0]]), "two": WorkerGroup(arguments, pair)}
     rounds = [{name: contender.block() for name, contender in contenders.items()} for _ in range(arguments.rounds + 1)]
     for contender in contenders.values():
         contender.end()
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--index", type=int)
     arguments = parser.parse_args()
     if arguments.core is not None:
-        train(arguments)
+        run_worker(arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
         arguments.data = arguments.data.resolve() if arguments.data else generate_dataset(Path(folder) / "data")

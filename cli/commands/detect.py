@@ -178,11 +178,11 @@ def _backend(
             backend.engine_writer.join()
         return
     from detector.errors import SettingError
-    from service.client.client import Client
+    from service.client.client import ServiceClient
     from service.client.errors import RequestRejected
 
     try:
-        with Client(server, api_key=api_key) as client:
+        with ServiceClient(server, api_key=api_key) as client:
             yield ServerBackend.connect(client, model, options)
     except RequestRejected as error:
         if error.status != 401:

@@ -20,7 +20,7 @@ from weights.engines.options import EngineOptions
 from weights.formats.provenance import class_confidence
 
 if TYPE_CHECKING:
-    from service.client.client import Client
+    from service.client.client import ServiceClient
     from service.schemas.models import ModelInfo
 
 MAX_SERVICE_DETECTIONS = 1000  # The largest number of detections for an image that a service returns.
@@ -112,12 +112,12 @@ class LocalBackend:
 class ServerBackend:
     """Sends images to a running service."""
 
-    client: "Client"
+    client: "ServiceClient"
     model: str
     options: DetectionOptions
 
     @classmethod
-    def connect(cls, client: "Client", model: str | None, options: DetectionOptions) -> "ServerBackend":
+    def connect(cls, client: "ServiceClient", model: str | None, options: DetectionOptions) -> "ServerBackend":
         """Check model and labels before the first image is sent. Raises ClientError, UnknownModel, UnknownLabel."""
         chosen = _choose_model(client, model)
         classes = match_labels(options.classes, chosen.labels, f"{chosen.name} at {client.display_url}")
@@ -139,7 +139,7 @@ class ServerBackend:
         return DetectionResult(path, response.model, response.image.width, response.image.height, response.detections, annotated)
 
 
-def _choose_model(client: "Client", name: str | None) -> "ModelInfo":
+def _choose_model(client: "ServiceClient", name: str | None) -> "ModelInfo":
     models = client.models()
     chosen = next((model for model in models if model.name == name or (name is None and model.default)), None)
     if chosen is None:

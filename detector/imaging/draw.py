@@ -16,8 +16,8 @@ from detector.imaging.image import DecodedImage
 from detector.imaging.lettering import Font, label_text_and_font
 
 Colour = tuple[int, int, int]
-Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
-_LabelledBox = tuple[Corners, int, str]  # box, class id, text after the label
+_Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
+_LabelledBox = tuple[_Corners, int, str]  # box, class id, text after the label
 Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are excluded
 
 MAX_DRAWN_PIXELS = 16_000_000  # Maximum size of an annotated image. A PNG of this size has at most 48 MB.
@@ -172,14 +172,14 @@ class _Pen:
         line, edge = max(2, round(side / 220)), max(1, round(side / 700))
         return cls(ImageDraw.Draw(canvas), canvas.size, line, edge, round(text * 0.4), text)
 
-    def place(self, box: Corners, colour: Colour, text: str, font: Font, taken: Sequence[Area]) -> _Mark:
+    def place(self, box: _Corners, colour: Colour, text: str, font: Font, taken: Sequence[Area]) -> _Mark:
         """Place the label where it covers no other label, if possible."""
         area = self.area(box)
         candidates = self._label_areas(area, text, font)
         free = (candidate for candidate in candidates if not _covers(_inset(candidate, self.edge), taken))
         return _Mark(area, next(free, candidates[0]), text, font, colour)
 
-    def area(self, box: Corners) -> Area:
+    def area(self, box: _Corners) -> Area:
         """Return the area of a box, including half of the line on its border."""
         width, height = self.size
         around = self.edge + self.line / 2

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
-HEADER = "X-API-Key"
+KEY_HEADER = "X-API-Key"
 KEY_PREFIX = "bw_"  # Lets people and secret scanners recognise a key.
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from service.auth.api_keys import HEADER, HashedKey, key_name
+from service.auth.api_keys import KEY_HEADER, HashedKey, key_name
 from service.errors import InvalidApiKey
 from service.request.context import current_context
 from service.settings import Settings
@@ -17,7 +17,7 @@ from service.settings import Settings
 FORM_FIELD = "api_key"
 
 _BEARER = HTTPBearer(scheme_name="bearer", description="Authorization: Bearer KEY", auto_error=False)
-_HEADER = APIKeyHeader(name=HEADER, scheme_name="header", description="For clients that cannot set Authorization.", auto_error=False)
+_HEADER = APIKeyHeader(name=KEY_HEADER, scheme_name="header", description="For clients that cannot set Authorization.", auto_error=False)
 
 BearerCredentials = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 KeyHeader = Annotated[str | None, Security(_HEADER)]
@@ -80,6 +80,6 @@ def _invalid(*, key_present: bool) -> InvalidApiKey:
         return InvalidApiKey(
             "Unknown API key. Ask the operator of this service for a key.", 'Bearer realm="boxwright", error="invalid_token"'
         )
-    headers = f"'Authorization: Bearer KEY' or '{HEADER}: KEY'"
+    headers = f"'Authorization: Bearer KEY' or '{KEY_HEADER}: KEY'"
     message = f"This service requires an API key. Send it as {headers}. DeepStack clients may send it as the form field {FORM_FIELD!r}."
     return InvalidApiKey(message, 'Bearer realm="boxwright"')

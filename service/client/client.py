@@ -1,7 +1,7 @@
 """Python client of the service.
 
 Example:
-    with Client("http://localhost:8000") as client:
+    with ServiceClient("http://localhost:8000") as client:
         result = client.detect(Path("dog.jpg").read_bytes(), confidence=0.5)
         for detection in result.detections:
             print(detection.label, detection.score, detection.box.xmin)
@@ -33,7 +33,7 @@ MAX_RESPONSE_BYTES = 256 * 2**20  # Larger than any response of the service, suc
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-class Client:
+class ServiceClient:
     """HTTP client for one service. It keeps one connection open and must not be shared between threads."""
 
     def __init__(

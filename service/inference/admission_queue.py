@@ -18,8 +18,8 @@ from service.errors import DeadlineMissed, Overloaded
 
 logger = logging.getLogger("boxwright.service")
 
-Result = TypeVar("Result")
-Params = ParamSpec("Params")
+_Result = TypeVar("_Result")
+_Params = ParamSpec("_Params")
 
 INITIAL_SERVICE_SECONDS = 0.1  # Estimate before the first job has been measured.
 
@@ -62,11 +62,11 @@ class Slot:
         self.is_measured = True  # whether the job's time counts in the average
         self.on_abandon: Callable[[], None] = lambda: None  # called if the job is cancelled while a stage runs, to end the stage early
 
-    async def run(self, pool: Executor, function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+    async def run(self, pool: Executor, function: Callable[_Params, _Result], *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
         """Run a stage in a thread of the pool."""
         return await self.wait(pool.submit(function, *args, **kwargs))
 
-    async def wait(self, stage: "Future[Result]") -> Result:
+    async def wait(self, stage: "Future[_Result]") -> _Result:
         """Wait for a stage. If the job is cancelled before the stage has started, the stage never starts."""
         self.stage = stage
         return await asyncio.wrap_future(stage)

@@ -24,15 +24,15 @@ MAX_FIELDS = 10_000
 MAX_MESSAGE_LENGTH = 300
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-Result = TypeVar("Result")
-Params = ParamSpec("Params")
+_Result = TypeVar("_Result")
+_Params = ParamSpec("_Params")
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="json")
 """One thread for all bodies. The parser holds the lock of the interpreter, so several threads would only need more memory and delay the
 event loop for longer."""
 
 
-async def run_in_json_thread(function: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+async def run_in_json_thread(function: Callable[_Params, _Result], *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
     """Run a function that parses a JSON body. Only one runs at a time."""
     return await asyncio.wrap_future(_thread.submit(function, *args, **kwargs))
 

@@ -12,7 +12,7 @@ from training.evaluation.confusion import match_boxes
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.voc_ap import ImageTruth
 
-MAX_PARTS = 5  # mistakes in the description of an image
+MAX_MISTAKES = 5  # mistakes in the description of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class ImageResult:
         parts += [f"{labels[true[box]]} missed" for box in self.missed]
         if not parts:
             return f"all {len(self.correct)} found" if len(self.correct) > 1 else "found" if self.correct else "no object, no detection"
-        return ", ".join(parts[:MAX_PARTS]) + (f" and {len(parts) - MAX_PARTS} more" if len(parts) > MAX_PARTS else "")
+        return ", ".join(parts[:MAX_MISTAKES]) + (f" and {len(parts) - MAX_MISTAKES} more" if len(parts) > MAX_MISTAKES else "")
 
 
 def image_results(evaluation: Evaluation) -> list[ImageResult]:

@@ -31,7 +31,19 @@ from training.features.split_point import feature_layers
 from training.modeling.transfer import hidden_head_layers
 from weights.atomic_files import file_lock
 
-OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
+VIEW_OPTIONS = (
+    "seed",
+    "mosaic",
+    "scale",
+    "aspect",
+    "translate",
+    "flip",
+    "flip_vertical",
+    "hue",
+    "saturation",
+    "exposure",
+    "min_visible",
+)
 """Options that a view depends on."""
 FEATURE_PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
 FEATURE_FORMAT = 2
@@ -176,7 +188,7 @@ class FeatureCache:
         content = {
             "format": FEATURE_FORMAT,
             "versions": package_versions(FEATURE_PACKAGES),
-            "options": {name: getattr(self.batches.config, name) for name in OPTIONS} if self.batches.augmented else {},
+            "options": {name: getattr(self.batches.config, name) for name in VIEW_OPTIONS} if self.batches.augmented else {},
             "kind": kind,
             "views": self._views[kind],
             "row": str(self._row_type(kind)),

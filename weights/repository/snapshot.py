@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from weights.formats.bounded_io import open_regular_file
 
-CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**20
 
 
 @contextmanager
@@ -43,6 +43,6 @@ def snapshot(path: Path, max_bytes: int | None = None) -> Iterator[Path]:
 def _copy(path: Path, copy: BinaryIO, max_bytes: int | None) -> None:
     with open_regular_file(path) as (file, size):
         left = size if max_bytes is None else min(size, max_bytes)
-        while left and (part := file.read(min(left, CHUNK_BYTES))):
+        while left and (part := file.read(min(left, _CHUNK_BYTES))):
             copy.write(part)
             left -= len(part)

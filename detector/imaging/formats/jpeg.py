@@ -13,7 +13,7 @@ MAX_SCANS = 64  # Maximum number of scans of a progressive JPEG. Each scan is a 
 MAX_STRIP_SEGMENTS = 16
 """Segments before the pixels of one strip of a TIFF. Encoders write at most 10, and a file may have 100,000 strips."""
 
-MAX_HEADER_BYTES = 2**18
+MAX_JPEG_HEADER_BYTES = 2**18
 """Bytes of all segments that the decoder gets. 64 scans with tables have 70,000. Pillow reads quantization tables in Python code."""
 
 BLOCK_OVERHEAD = 8
@@ -135,8 +135,8 @@ def parse_jpeg(data: bytes) -> ImageFile:
         if marker in _KEPT:
             parts.append(segment)
             header_bytes += len(segment)
-            if header_bytes > MAX_HEADER_BYTES:
-                raise DamagedImage(f"the JPEG has more than {MAX_HEADER_BYTES:,} bytes of headers and tables. Save it again.")
+            if header_bytes > MAX_JPEG_HEADER_BYTES:
+                raise DamagedImage(f"the JPEG has more than {MAX_JPEG_HEADER_BYTES:,} bytes of headers and tables. Save it again.")
         position = end + len(segment)
     raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it again.")
 

@@ -17,7 +17,7 @@ from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import SettingError
 from service.app import create_app
 from service.auth.api_keys import HashedKey, key_name, new_key
-from service.client.client import Client
+from service.client.client import ServiceClient
 from service.client.errors import RequestRejected
 from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
@@ -189,22 +189,22 @@ def test_tritonclient_sends_the_key_as_a_header(protected, make_image_bytes):
 
 
 def test_our_client_sends_the_key_and_reports_a_missing_one(protected, make_image_bytes):
-    with Client(protected.url, api_key=KEY) as client:
+    with ServiceClient(protected.url, api_key=KEY) as client:
         assert client.detect(make_image_bytes()).model == "tiny-random"
-    with Client(protected.url) as client, pytest.raises(RequestRejected, match="requires an API key") as error:
+    with ServiceClient(protected.url) as client, pytest.raises(RequestRejected, match="requires an API key") as error:
         client.models()
     assert error.value.status == 401
 
 
 def test_a_password_in_the_address_does_not_replace_the_key(protected):
-    with Client(protected.url.replace("//", "//user:word@"), api_key=KEY) as client:
+    with ServiceClient(protected.url.replace("//", "//user:word@"), api_key=KEY) as client:
         assert client.models()
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "clé", "a\r\nX-Other: b"], ids=["line", "space", "accent", "header"])
 def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key):
     with pytest.raises(SettingError, match=r"the (key has|API key contains)") as error:
-        Client("http://localhost", api_key=key)
+        ServiceClient("http://localhost", api_key=key)
     assert key.strip() not in str(error.value)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from detector.errors import SettingError
 from service.client import client as client_module
-from service.client.client import Client, parse_retry_after
+from service.client.client import ServiceClient, parse_retry_after
 from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
 from service.schemas.detections import DetectResponse
 
@@ -25,7 +25,7 @@ def url(serve_app, tiny_app):
 
 @pytest.fixture
 def client(url):
-    with Client(f"{url}/") as client:
+    with ServiceClient(f"{url}/") as client:
         yield client
 
 
@@ -120,7 +120,7 @@ def test_client_retries_after_the_time_that_a_busy_service_states(serve_app, mak
             assert recording_engine.entered.wait(30)
         while not app.state.inference.queue.waiting:
             httpx.get(f"{url}/livez")
-        with Client(url, sleep=sleep) as client:
+        with ServiceClient(url, sleep=sleep) as client:
             response = client.detect(make_image_bytes(), confidence=0.02)
     assert response.detections
     assert len(waits) == 1
@@ -137,7 +137,7 @@ DETECTIONS_BODY = (
 def test_every_attempt_sends_the_image():
     waits = []
     busy = [(503, {"retry-after": after}, BUSY_BODY) for after in ("7", "0", formatdate(0, usegmt=True))]
-    with scripted_server(*busy, (200, {}, DETECTIONS_BODY)) as (url, bodies), Client(url, sleep=waits.append) as client:
+    with scripted_server(*busy, (200, {}, DETECTIONS_BODY)) as (url, bodies), ServiceClient(url, sleep=waits.append) as client:
         assert client.detect(b"image") == DetectResponse.model_validate_json(DETECTIONS_BODY)
     assert waits == [7, 0, 0]
     assert bodies == [b"image"] * 4
@@ -145,7 +145,7 @@ def test_every_attempt_sends_the_image():
 
 def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
     waits, busy = [], (503, {"retry-after": "4"}, BUSY_BODY)
-    with scripted_server(busy, busy, busy) as (url, _), Client(url, max_wait=10, sleep=waits.append) as client:
+    with scripted_server(busy, busy, busy) as (url, _), ServiceClient(url, max_wait=10, sleep=waits.append) as client:
         with pytest.raises(ServiceBusy) as error:
             client.detect(b"image")
         assert f"{url} is busy: the next attempt is allowed in 4 s, but 8 s of at most 10 s have passed." in str(error.value)
@@ -155,7 +155,7 @@ def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
 def test_503_without_retry_after_is_an_error():
     with (
         scripted_server((503, {}, BUSY_BODY)) as (url, _),
-        Client(url, sleep=pytest.fail) as client,
+        ServiceClient(url, sleep=pytest.fail) as client,
         pytest.raises(RequestRejected, match="The queue is full"),
     ):
         client.detect(b"image")
@@ -171,7 +171,11 @@ def test_503_without_retry_after_is_an_error():
     ],
 )
 def test_response_of_another_program_is_an_error(status, headers, body, message):
-    with scripted_server((status, headers, body)) as (url, _), Client(url) as client, pytest.raises(UnexpectedResponse, match=message):
+    with (
+        scripted_server((status, headers, body)) as (url, _),
+        ServiceClient(url) as client,
+        pytest.raises(UnexpectedResponse, match=message),
+    ):
         client.models()
 
 
@@ -179,7 +183,7 @@ def test_endless_response_is_cut_off(monkeypatch):
     monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 100_000)
     with (
         scripted_server((200, {}, bytes(200_000))) as (url, _),
-        Client(url) as client,
+        ServiceClient(url) as client,
         pytest.raises(UnexpectedResponse, match="more than 100,000 bytes"),
     ):
         client.models()
@@ -189,7 +193,7 @@ def test_endless_response_is_cut_off(monkeypatch):
 def test_truncated_response_is_an_error(length):
     with (
         scripted_server((200, {"content-length": length}, b"{")) as (url, _),
-        Client(url, timeout=5) as client,
+        ServiceClient(url, timeout=5) as client,
         pytest.raises((ServiceUnreachable, UnexpectedResponse)),
     ):
         client.models()
@@ -199,7 +203,7 @@ def test_unreachable_service_is_reported_without_its_password():
     with scripted_server() as (url, _):
         pass  # its port is free again
     address = url.replace("http://", "http://me:secret@")
-    with Client(address) as client, pytest.raises(ServiceUnreachable) as error:
+    with ServiceClient(address) as client, pytest.raises(ServiceUnreachable) as error:
         client.models()
     assert str(error.value) == f"{url} does not answer: Connection refused. Check that the service is running at this address."
 
@@ -207,7 +211,7 @@ def test_unreachable_service_is_reported_without_its_password():
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://host:port", "http://host?x=1", "http://[::1"])
 def test_invalid_address_is_refused(url):
     with pytest.raises(SettingError, match="http://host:port"):
-        Client(url)
+        ServiceClient(url)
 
 
 @pytest.mark.parametrize(
