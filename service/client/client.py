@@ -19,7 +19,7 @@ import requests
 from pydantic import BaseModel, ValidationError
 
 from detector.errors import SettingError
-from service.auth.api_keys import HEADER
+from service.auth.api_keys import KEY_HEADER
 from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
 from service.schemas.detections import DetectResponse
 from service.schemas.models import ModelInfo, ModelList
@@ -66,7 +66,7 @@ class ServiceClient:
         self._sleep = sleep
         self._session = requests.Session()
         if api_key:
-            self._session.headers[HEADER] = _check_key(api_key)  # requests overwrites Authorization from .netrc and the URL
+            self._session.headers[KEY_HEADER] = _check_key(api_key)  # requests overwrites Authorization from .netrc and the URL
 
     def __enter__(self) -> Self:
         return self
