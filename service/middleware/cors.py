@@ -6,7 +6,7 @@ Browsers send no cookies, and the service uses none: a script must know an API k
 from collections.abc import Sequence
 from typing import Any
 
-from service.auth.api_keys import KEY_HEADER as KEY_HEADER
+from service.auth.api_keys import KEY_HEADER
 from service.request.context import JSON_LENGTH_HEADER, REQUEST_ID_HEADER, TIMEOUT_HEADER
 
 REQUEST_HEADERS = ("Authorization", KEY_HEADER, "Content-Type", REQUEST_ID_HEADER, TIMEOUT_HEADER, "traceparent", JSON_LENGTH_HEADER)
