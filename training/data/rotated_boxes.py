@@ -2,8 +2,7 @@
 
 import math
 
-Corners = tuple[float, float, float, float]
-"""xmin, ymin, xmax, ymax."""
+from detector.detections import Corners
 
 
 def is_rotated(degrees: float) -> bool:

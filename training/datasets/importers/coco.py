@@ -15,9 +15,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from detector.detections import Corners
 from detector.messages import count_of
 from training.data.exif_orientation import Size
-from training.data.rotated_boxes import Corners, is_rotated, rectangle_around
+from training.data.rotated_boxes import is_rotated, rectangle_around
 from training.data.set_names import set_of_name
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
