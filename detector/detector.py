@@ -21,7 +21,7 @@ ScoreThreshold = float | NDArray[np.float32]  # One threshold, or one for each c
 DEFAULT_SCORE = 0.25
 DEFAULT_IOU = 0.45
 REDUCED_SIDE_FACTOR = 2
-"""Minimum side of a reduced-scale JPEG, as a multiple of the input size. After the antialiased resize, the reduced decoding is invisible."""
+"""Minimum side of a reduced-scale JPEG, as a multiple of the input size. The antialiased resize that follows hides the reduced decoding."""
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ _ONNX_NAMES = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "logistic": "Sigmoi
 def _add_reorg(graph: _Graph, layer: Reorg, last: str, input_shape: Shape) -> str:
     if layer.order == "space-to-depth":
         return graph.add("SpaceToDepth", [last], layer.name, blocksize=layer.stride)
-    stride, side, channels = layer.stride, input_shape.side, input_shape.channels  # the same steps as in `detector.reorg`, for any batch size
+    stride, side, channels = layer.stride, input_shape.side, input_shape.channels  # as in `detector.reorg`, for any batch size
     shapes = ((0, channels // stride**2, side, stride, side, stride), (0, channels * stride**2, side // stride, side // stride))
     windows, result = (graph.constant(f"{layer.name}/shape{i}", np.array(shape, np.int64)) for i, shape in enumerate(shapes))
     last = graph.add("Reshape", [last, windows], f"{layer.name}/windows")

@@ -90,7 +90,8 @@ class _GraphRewriter:
             self._pair(source, self.quantization.range_of(source))
         scale, _ = _scale(self.pairs[source])
         bias = numpy_helper.to_array(self.constants[node.input[2]])
-        min_scales = np.abs(bias) / (_MAX_BIAS_STEPS * scale.astype(np.float64))  # with a large bias, a tiny kernel loses precision or becomes zero
+        # A bias that is large for its kernel requires a scale that rounds the kernel coarsely, or to zero.
+        min_scales = np.abs(bias) / (_MAX_BIAS_STEPS * scale.astype(np.float64))
         kernel, kernel_scales = quantize_kernel(self.kernels[node.input[1]], 0, min_scales)
         bias_scales = scale.astype(np.float64) * kernel_scales
         bias_steps = np.rint(bias / bias_scales).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Rotated boxes of annotation tools. CVAT writes the unrotated box and an angle; the upright rectangle around it is used."""
+"""Rotated boxes of annotation tools. CVAT writes the unrotated box and an angle; we use the upright rectangle around the rotated box."""
 
 import math
 

@@ -7,9 +7,9 @@ _SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "v
 
 
 def set_of_name(name: str) -> str | None:
-    """Return "train", "val" or "test" if the name contains words for exactly one of them, in any case and with any suffix, else None.
+    """Return "train", "val" or "test" if the name contains words for exactly one of these sets, else None. Case is ignored.
 
-    Train, train2017 and obj_train_data are "train"; images-val is "val"; trainval and train_val name no single set.
+    Train, train2017 and obj_train_data are "train"; images-val is "val"; trainval and train_val do not name a single set.
     """
     found = {_SETS[word] for word in re.findall("[a-z]+", name.lower()) if word in _SETS}
     return found.pop() if len(found) == 1 else None

@@ -1,7 +1,7 @@
 """The precisions of a model, and the average precision (AP) that its files record for each.
 
-A float32 model may have an 8-bit version. The embedded `everyday` has an embedded one. That of FILE.safetensors is FILE-int8.safetensors in the
-same folder, which `boxwright quantize` writes.
+A float32 model may have an 8-bit version. Both versions of `everyday` are embedded. The 8-bit version of FILE.safetensors is
+FILE-int8.safetensors in the same folder, which `boxwright quantize` writes.
 """
 
 import re

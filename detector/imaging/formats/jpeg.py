@@ -191,6 +191,4 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> int:
                 return count
             break
         position = match.start() + len(segment)
-    raise DamagedImage(
-        "the TIFF has a JPEG strip that is too large or progressive, or has too many scans or segments. Save it again."
-    )
+    raise DamagedImage("the TIFF has a JPEG strip that is too large or progressive, or has too many scans or segments. Save it again.")
