@@ -21,8 +21,8 @@ def detect_in_held_out(trainer: Trainer, model: Model, remembered: MemoryBatches
     """Return the detections, in network pixels, in each held-out image of the memory, in order.
 
     Args:
-        trainer: Has a network with the layers of the model.
-        model: Its weights are used.
+        trainer: Trainer of a network with the layers of the model.
+        model: The model with the weights to use.
         remembered: The memory of the run.
     """
     found: dict[int, Detections] = {}
