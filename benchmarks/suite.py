@@ -3,8 +3,8 @@
 python -m benchmarks.suite [--quick] [--only latency startup ...] > runs/bench/results.jsonl
 
 Progress goes to stderr. If a benchmark fails, the others still run, and the exit code is 1.
---quick: Run a few rounds of each benchmark, to check that they work.
-Training is a separate command (benchmarks/training.py), because it measures TensorFlow more than Boxwright.
+--quick: Run only a few rounds of each benchmark, to check that it works.
+Training is a separate command (benchmarks/training.py), because TensorFlow takes most of its time.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from benchmarks.arena import ROOT
 from benchmarks.subjects import FOLDER, MODEL, NETWORKS
 
 ROUNDS = {1: 30, 4: 5, 16: 3}
-"""Rounds by batch size. A large batch needs few, as its time is already an average over many images."""
+"""Rounds by batch size. A large batch needs few rounds, because its time is already an average over many images."""
 KINDS = ("latency", "startup", "throughput", "preprocess", "roofline", "options", "memory")
 
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def commands(*, quick: bool) -> Iterator[list[str]]:
-    """Yield each benchmark with its options, the most requested results first."""
+    """Yield each benchmark with its options, the most important ones first."""
     yield from _latencies(quick, [(2, 1)])
     served = ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT)))
     for model in served:

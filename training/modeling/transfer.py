@@ -76,7 +76,7 @@ def backbone_layers(network: Network) -> tuple[str, ...]:
     """Return the names of the layers before the head.
 
     YOLOv2's head starts with the two convolutions before the passthrough's route (YOLO9000, section 3; Darknet cfg/yolov2-voc.cfg).
-    Without a passthrough, the head is the last two convolutions. A head that upsamples starts with the convolution before it.
+    Without a passthrough, the head is the last two convolutions. An upsampling head starts with the last convolution before its Upsample.
     """
     names = [layer.name for layer in network]
     upsamples = [index for index, layer in enumerate(network) if isinstance(layer, Upsample)]
