@@ -4,7 +4,7 @@ python -m benchmarks.render runs/bench/results.jsonl [--write] [--processor-time
 
 --write: Replace the text between `<!-- measured: NAME -->` and `<!-- /measured -->` in the documents. A table without results is unchanged.
 --processor-time: Report processor time instead of wall time, for results of a busy machine.
-If several lines measure the same thing, the last one counts.
+If several lines have the same benchmark and options, the last one is used.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 python -m benchmarks.suite [--quick] [--only latency startup ...] > runs/bench/results.jsonl
 
 Progress goes to stderr. If a benchmark fails, the others still run, and the exit code is 1.
---quick: Run a few rounds of each benchmark, to check that they work.
-Training is a separate command (benchmarks/training/speed.py), because it measures TensorFlow more than Boxwright.
+--quick: Run only a few rounds of each benchmark, to check that it works.
+Training is a separate command (benchmarks/training/speed.py), because TensorFlow takes most of its time.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from benchmarks.contenders.subjects import FOLDER, MODEL, NETWORKS
 from benchmarks.paths import ROOT
 
 ROUNDS_BY_BATCH = {1: 30, 4: 5, 16: 3}
-"""Rounds by batch size. A large batch needs few, as its time is already an average over many images."""
+"""Rounds by batch size. A large batch needs few rounds, because its time is already an average over many images."""
 MODULES = {
     "latency": "engines.latency",
     "startup": "service.startup",
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def commands(*, quick: bool) -> Iterator[list[str]]:
-    """Yield each benchmark with its options, the most requested results first."""
+    """Yield each benchmark with its options, the most important ones first."""
     yield from _latencies(quick, [(2, 1)])
     served = ("everyday", "everyday-int8", str((FOLDER / "yolov2-voc" / MODEL).relative_to(ROOT)))
     for model in served:

@@ -21,7 +21,7 @@ ScoreThreshold = float | NDArray[np.float32]  # One threshold, or one for each c
 DEFAULT_SCORE = 0.25
 DEFAULT_IOU = 0.45
 REDUCED_SIDE_FACTOR = 2
-"""Minimum side of a reduced-scale JPEG, as a multiple of the input size. The final antialiased resize hides the reduced decoding."""
+"""Minimum side of a reduced-scale JPEG, as a multiple of the input size. The antialiased resize that follows hides the reduced decoding."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ class Detector:
 
     @property
     def min_decode_side(self) -> int | None:
-        """Minimum side, in pixels, of a JPEG decoded at reduced scale for `preprocess`. None requires full scale.
+        """Minimum side, in pixels, of a JPEG decoded at reduced scale for `preprocess`. None: decode at full scale.
 
-        A model trained without antialiasing, as Darknet's are, reads single pixels and requires full scale.
+        Models trained without antialiasing, such as Darknet's, read single pixels and need the full scale.
         """
         return REDUCED_SIDE_FACTOR * self.spec.input_size if self.spec.resample == "antialiased" else None
 

@@ -94,7 +94,7 @@ def test_last_of_equal_measurements_counts():
 
 
 def test_fleet_table_extrapolates_the_throughput_of_one_core():
-    measured = {"benchmark": "throughput", "model": "everyday", "photos_per_second": 80.0, "machine": MACHINE, "versions": {}}
+    measured = {"benchmark": "throughput", "model": "everyday", "images_per_second": 80.0, "machine": MACHINE, "versions": {}}
     _, _, cells, *_ = TABLES["fleet"](BenchmarkResults([measured]))
     assert cells == "| `everyday` | 40.0 | 6.9 | 0.28 | 2.5 | 25 |"
 

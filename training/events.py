@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CacheProgress:
-    """How much of a feature file is computed."""
+    """Progress of computing a feature file."""
 
     done: int  # views
     total: int  # views
@@ -23,7 +23,7 @@ class Events:
         """A training step is done. metrics: the step's line of metrics.jsonl."""
 
     def features_cached(self, progress: CacheProgress) -> None:
-        """Features of some more views are computed. Called first with 0 views done."""
+        """Features of further views are computed. The first call has 0 views done."""
 
     def image_evaluated(self) -> None:
         """The detector has processed one more image."""

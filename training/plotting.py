@@ -28,7 +28,7 @@ def escape_label(name: str) -> str:
 
 
 def save_png(figure: Figure, path: Path) -> Path:
-    """Write the figure. Log a warning if its font lacks characters of a label, which are drawn as boxes. Raises OSError."""
+    """Write the figure. Log a warning if its font lacks characters of a label. Raises OSError."""
     font = get_font(findfont(FontProperties()))
     texts = "".join(text.get_text() for text in figure.findobj(Text))
     if missing := sorted({letter for letter in texts if letter.isprintable() and not font.get_char_index(ord(letter))}):

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are complete, and locks between processes."""
+"""Files that get their name only when they are complete, and locks between processes."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` when the block ends without an error.
 
-    The data is on the disk before the rename. After an error, `path` is unchanged and the temporary file is gone. Raises OSError with
+    The data is on the disk before the rename. After an error, `path` is unchanged and the temporary file is deleted. Raises OSError with
     `path` as its file name.
     """
     with atomic_write_all(path) as (file,):
@@ -85,7 +85,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, PATH.lock, and create its folder if necessary. Wait until other processes and threads release it.
+    """Hold the lock of a file, PATH.lock. Create its folder if necessary, and wait until other processes and threads release the lock.
 
     Raises DiskError if the folder cannot be created or written.
     """

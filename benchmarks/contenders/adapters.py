@@ -5,6 +5,7 @@ An adapter takes the network's files (`benchmarks.contenders.subjects`), a numbe
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ Images = NDArray[np.float32]
 """(N, S, S, 3), 0..255."""
 
 
-def _same(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -30,7 +31,7 @@ class Adapter(NamedTuple):
     """A loaded network."""
 
     run: Callable[[Any], Any]
-    prepare: Callable[[Images], Any] = _same  # images -> input of `run`
+    prepare: Callable[[Images], Any] = _unchanged  # images -> input of `run`
     logits: Callable[[Any], NDArray[np.float32]] = np.asarray  # output of `run` -> (N, G, G, A * (5 + C)), or with a separate axis A
 
 
@@ -50,16 +51,6 @@ def boxwright(folder: Path, threads: int, _batch: int, *, file: str = MODEL, pre
     return Adapter(choice.build(choice.load(), threads=threads))
 
 
-def boxwright_bfloat16(folder: Path, threads: int, batch: int) -> Adapter:
-    """Run our bfloat16 engine."""
-    return boxwright(folder, threads, batch, precision="bfloat16")
-
-
-def boxwright_int8(folder: Path, threads: int, batch: int) -> Adapter:
-    """Run the same network, quantized to 8 bits."""
-    return boxwright(folder, threads, batch, file=INT8, precision="int8")
-
-
 def onnxruntime(folder: Path, threads: int, _batch: int, *, file: str = ONNX) -> Adapter:
     """Run the exported ONNX file in onnxruntime with its default options."""
     import onnxruntime as ort
@@ -70,13 +61,8 @@ def onnxruntime(folder: Path, threads: int, _batch: int, *, file: str = ONNX) ->
     return Adapter(lambda images: session.run(None, {"images": images})[0])
 
 
-def onnxruntime_int8(folder: Path, threads: int, batch: int) -> Adapter:
-    """Run the exported 8-bit ONNX file."""
-    return onnxruntime(folder, threads, batch, file=INT8_ONNX)
-
-
 def openvino(folder: Path, threads: int, batch: int, *, file: str = ONNX, hint: str = "f32") -> Adapter:
-    """Run the exported ONNX file in OpenVINO, tuned for latency. Without the hint it would compute in bfloat16 where it can."""
+    """Run the exported ONNX file in OpenVINO, tuned for latency. Without the hint, it would compute in bfloat16 if possible."""
     import openvino as ov
 
     core = ov.Core()
@@ -87,18 +73,8 @@ def openvino(folder: Path, threads: int, batch: int, *, file: str = ONNX, hint: 
     return Adapter(lambda images: next(iter(request.infer({0: images}).values())))
 
 
-def openvino_bfloat16(folder: Path, threads: int, batch: int) -> Adapter:
-    """Run OpenVINO in its default precision on a processor with bfloat16."""
-    return openvino(folder, threads, batch, hint="bf16")
-
-
-def openvino_int8(folder: Path, threads: int, batch: int) -> Adapter:
-    """Run the exported 8-bit ONNX file in OpenVINO."""
-    return openvino(folder, threads, batch, file=INT8_ONNX)
-
-
 def tflite(folder: Path, threads: int, _batch: int, *, file: str = TFLITE) -> Adapter:
-    """Run a TFLite file in LiteRT, which delegates to XNNPACK. The file has a fixed batch of one, so a batch runs image by image."""
+    """Run a TFLite file in LiteRT, which uses XNNPACK. The file has a fixed batch size of one, so images run one at a time."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(folder / file), num_threads=threads)
@@ -116,13 +92,8 @@ def tflite(folder: Path, threads: int, _batch: int, *, file: str = TFLITE) -> Ad
     return Adapter(run, logits=np.stack)
 
 
-def tflite_int8(folder: Path, threads: int, batch: int) -> Adapter:
-    """Run the network as TensorFlow's own converter quantizes it, in LiteRT."""
-    return tflite(folder, threads, batch, file=TFLITE_INT8)
-
-
 def opencv(folder: Path, threads: int, _batch: int) -> Adapter:
-    """Run the Darknet files in cv2.dnn of OpenCV 4; OpenCV 5 has no Darknet importer."""
+    """Run the Darknet files in cv2.dnn of OpenCV 4. OpenCV 5 has no Darknet importer."""
     import cv2
 
     cv2.setNumThreads(threads)
@@ -138,7 +109,7 @@ def opencv(folder: Path, threads: int, _batch: int) -> Adapter:
 
 
 def opencv_onnx(folder: Path, threads: int, batch: int) -> Adapter:
-    """Run the exported ONNX file in the cv2.dnn of the environment, with a fixed batch size: OpenCV 4 requires one."""
+    """Run the exported ONNX file in the environment's cv2.dnn. OpenCV 4 requires a fixed batch size."""
     import cv2
     import onnx
 
@@ -156,7 +127,7 @@ def opencv_onnx(folder: Path, threads: int, batch: int) -> Adapter:
 
 
 def ncnn(folder: Path, threads: int, _batch: int) -> Adapter:
-    """Run the files of ncnn's converter in exact float32. ncnn has no batches, so a batch runs image by image."""
+    """Run the files of ncnn's converter in exact float32. ncnn has no batches, so images run one at a time."""
     import ncnn as library
 
     network = library.Net()
@@ -209,20 +180,22 @@ def tensornets(folder: Path, _threads: int, _batch: int) -> Adapter:
     return Adapter(TensornetsEngine.of(replace(model, spec=replace(model.spec, network=layers))))  # tensornets supports no other order
 
 
+OPENCV_5 = "opencv 5 onnx"
+"""The adapter that runs in a separate environment, because OpenCV 5 cannot be installed together with OpenCV 4."""
 ADAPTERS: dict[str, LoadAdapter] = {
     "boxwright": boxwright,
-    "boxwright bfloat16": boxwright_bfloat16,
-    "boxwright int8": boxwright_int8,
+    "boxwright bfloat16": partial(boxwright, precision="bfloat16"),
+    "boxwright int8": partial(boxwright, file=INT8, precision="int8"),
     "onnxruntime": onnxruntime,
-    "onnxruntime int8": onnxruntime_int8,
+    "onnxruntime int8": partial(onnxruntime, file=INT8_ONNX),
     "opencv": opencv,
     "opencv onnx": opencv_onnx,
-    "opencv 5 onnx": opencv_onnx,
+    OPENCV_5: opencv_onnx,
     "openvino": openvino,
-    "openvino bfloat16": openvino_bfloat16,
-    "openvino int8": openvino_int8,
+    "openvino bfloat16": partial(openvino, hint="bf16"),  # OpenVINO's default on a processor with bfloat16
+    "openvino int8": partial(openvino, file=INT8_ONNX),
     "tflite": tflite,
-    "tflite int8": tflite_int8,
+    "tflite int8": partial(tflite, file=TFLITE_INT8),
     "ncnn": ncnn,
     "tensorflow": tensorflow,
     "tensornets": tensornets,
@@ -230,9 +203,7 @@ ADAPTERS: dict[str, LoadAdapter] = {
 RIVAL_ADAPTERS = frozenset(
     name for name in ADAPTERS if name.split()[0] in ("opencv", "openvino", "tflite", "ncnn", "tensorflow", "tensornets")
 )
-"""Adapters that run in a virtual environment of the rivals."""
-OPENCV_5 = frozenset(("opencv 5 onnx",))
-"""Adapters that run in the environment with OpenCV 5, which cannot be installed next to OpenCV 4."""
+"""Adapters that run in the rivals' virtual environment."""
 
 
 def precision_of(name: str) -> str:

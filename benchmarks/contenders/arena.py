@@ -1,7 +1,7 @@
 """Time several contenders in interleaved rounds. Each runs in its own process, which is stopped while another computes.
 
-The speed of a machine drifts, and other programs use it too. Measurements taken within the same second are still comparable.
-Each round therefore calls every contender once, and a reported ratio is the median of the per-round ratios.
+The speed of a machine drifts, and other programs use it too. But measurements within the same second are comparable. Therefore each round
+calls every contender once, and a reported ratio is the median of the ratios of all rounds.
 """
 
 import json
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders.process import BLAS_THREADS, IN_OPENCV_5, IN_RIVALS
+from benchmarks.contenders.adapters import OPENCV_5
+from benchmarks.contenders.process import BLAS_THREADS, RIVAL_CONTENDERS
 from benchmarks.paths import ROOT
 
 LARGE_BATCH = 16  # from this batch size on, the warm-up is negligible
@@ -32,7 +33,7 @@ class ContenderFailedError(Exception):
 
 @dataclass(frozen=True)
 class Contender:
-    """A process that computes on request and is stopped otherwise."""
+    """A process that computes on request and is stopped at all other times."""
 
     name: str
     process: "subprocess.Popen[str]"
@@ -63,9 +64,9 @@ def contender(name: str, folder: Path, threads: int, batch: int) -> Iterator[Con
 
 def python_of(name: str) -> str:
     """Return the Python of the environment that has the contender's packages."""
-    if name in IN_OPENCV_5:
+    if name == OPENCV_5:
         return str(OPENCV_5_PYTHON)
-    return str(RIVALS_PYTHON) if name in IN_RIVALS else sys.executable
+    return str(RIVALS_PYTHON) if name in RIVAL_CONTENDERS else sys.executable
 
 
 def _read_reply(name: str, process: "subprocess.Popen[str]", request: str = "") -> Any:
@@ -82,8 +83,8 @@ def _read_reply(name: str, process: "subprocess.Popen[str]", request: str = "") 
 def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Return the facts of each contender, with "ms" and "cpu_ms" of every round.
 
-    A round measures the second of two calls, because the first warms up the caches. For large batches it makes one call.
-    A contender that cannot load the network is named on stderr and is absent from the result.
+    A round measures the second of two calls, because the first warms up the caches. For large batches it makes only one call.
+    A contender that cannot load the network is absent from the result; its name is printed to stderr.
     """
     calls = 1 if batch >= LARGE_BATCH else 2
     with ExitStack() as stack:
@@ -96,7 +97,9 @@ def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, 
         times: dict[str, list[tuple[float, float]]] = {each.name: [] for each in contenders}
         rng = random.Random(0)
         for _ in range(rounds):
-            for each in rng.sample(contenders, len(contenders)):  # a contender must not always follow the same one, whose heat slows it
+            for each in rng.sample(
+                contenders, len(contenders)
+            ):  # in random order: otherwise a contender always runs on cores that the same one has heated
                 times[each.name].append(each.time_calls(calls)[-1])
         wall = {name: [seconds * 1000 for seconds, _ in each] for name, each in times.items()}
         processor = {name: [seconds * 1000 for _, seconds in each] for name, each in times.items()}
@@ -104,12 +107,14 @@ def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, 
 
 
 def compare_times(facts: Mapping[str, Mapping[str, Sequence[float]]], ours: str | Callable[[str], str]) -> dict[str, dict[str, float]]:
-    """Summarise the result of `interleave`: median and minimum wall time, and median processor time, which a busy machine disturbs less.
+    """Summarise the result of `interleave`: wall time, and processor time, which other load affects less.
 
-    ours_ratio is the median over the rounds of our wall time divided by the contender's.
-    ours_cpu_ratio is our median processor time divided by the contender's.
+    "ours_ratio" is the median over the rounds of our wall time divided by the contender's.
+    "ours_cpu_ratio" is our median processor time divided by the contender's.
 
-    ours: Our contender, or a function that returns it for each contender.
+    Args:
+        facts: The result of `interleave`.
+        ours: Our contender, or a function that returns it for each contender.
     """
 
     def our(name: str) -> Mapping[str, Sequence[float]]:
@@ -119,7 +124,7 @@ def compare_times(facts: Mapping[str, Mapping[str, Sequence[float]]], ours: str 
     return {
         name: {
             "ms_median": round(statistics.median(each["ms"]), 2),
-            "ms_least": round(min(each["ms"]), 2),
+            "ms_min": round(min(each["ms"]), 2),
             "cpu_ms_median": round(processor[name], 2),
             "ours_ratio": round(statistics.median(o / t for o, t in zip(our(name)["ms"], each["ms"], strict=True)), 3),
             "ours_cpu_ratio": round(statistics.median(our(name)["cpu_ms"]) / processor[name], 3),

@@ -2,7 +2,7 @@
 
 Usage: python -m benchmarks.contenders.process KIND FOLDER THREADS BATCH, in an environment that has the packages of KIND.
 The first line on stdout is JSON: the start-up time, the memory and a checksum of the first result.
-Then each line "N" on stdin is answered by a JSON list with [wall seconds, processor seconds] of N calls.
+Then the process answers each line "N" on stdin with a JSON list of [wall seconds, processor seconds] for N calls.
 "matrix product" requires OPENBLAS_NUM_THREADS=THREADS in the environment, which `benchmarks.contenders.arena` sets.
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders.adapters import ADAPTERS, OPENCV_5, RIVAL_ADAPTERS
+from benchmarks.contenders.adapters import ADAPTERS, RIVAL_ADAPTERS
 from benchmarks.contenders.readers import READERS
 from benchmarks.contenders.subjects import MODEL, sample_images
-from benchmarks.contenders.trainers import TRAINERS, TRAINERS_OF_RIVALS
+from benchmarks.contenders.trainers import TRAINERS
 from benchmarks.machine import resident_mib, versions
 
 Call = Callable[[], Any]
@@ -29,9 +29,8 @@ BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 """Environment variable of the thread count. The parent process sets it, because OpenBLAS reads it only when numpy is imported."""
 MATRIX_PRODUCT = "matrix product"
 CONTENDERS = (*ADAPTERS, MATRIX_PRODUCT)
-READERS_OF_RIVALS = frozenset(("opencv reader", "tensorflow reader"))
-IN_RIVALS = RIVAL_ADAPTERS | READERS_OF_RIVALS | TRAINERS_OF_RIVALS
-IN_OPENCV_5 = OPENCV_5
+RIVAL_CONTENDERS = RIVAL_ADAPTERS | {"opencv reader", "tensorflow reader", "keras-hub full"}
+"""Contenders that run in the rivals' virtual environment."""
 PACKAGES = (
     *("numpy", "pillow", "onnx", "onnxruntime", "opencv-python-headless", "openvino", "ai-edge-litert", "ncnn"),
     *("keras", "keras-hub", "tensorflow", "tensornets"),
@@ -53,14 +52,14 @@ def network(name: str, folder: Path, threads: int, batch: int) -> Call:
 
     adapter = ADAPTERS[name](folder, threads, batch)
     prepared = adapter.prepare(sample_images(read_header(folder / MODEL).spec, batch))
-    return lambda: adapter.logits(adapter.run(prepared))  # a view or a copy of a few kilobytes
+    return lambda: adapter.logits(adapter.run(prepared))  # making the logits takes no measurable time
 
 
 def main() -> None:
     """Load the contender, print its facts, then answer requests from stdin."""
     kind, folder, threads, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # redirects what libraries print to stderr
+    os.dup2(2, 1)  # libraries that print to stdout now print to stderr
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     started = time.perf_counter()
     run = _load(kind, folder, threads, batch)

@@ -2,17 +2,17 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from detector.engines.support import Precision
+from detector.engines import Engine
 
 SIDE = 288  # input size of `everyday`
 
 
 def sample_jpeg(width: int, height: int) -> bytes:
-    """Return the sample image as a JPEG of that size. Added noise makes decoding as expensive as for a camera's file."""
+    """Return the sample image as a JPEG of that size. Added noise makes decoding as slow as for an image from a camera."""
     from PIL import Image
 
     from weights.embedded import SAMPLE_IMAGE
@@ -25,13 +25,13 @@ def sample_jpeg(width: int, height: int) -> bytes:
 
 
 def boxwright_reader(file: Path) -> Any:
-    """Preprocess like the service."""
+    """Preprocess as the service does."""
     from detector.detector import Detector
     from detector.imaging.image import decode_image
     from weights.embedded import EVERYDAY
     from weights.formats.safetensors import read_header
 
-    data, detector = file.read_bytes(), Detector(read_header(EVERYDAY).spec, _no_engine)
+    data, detector = file.read_bytes(), Detector(read_header(EVERYDAY).spec, cast(Engine, None))  # preprocessing needs no engine
     return lambda: detector.preprocess(decode_image(data, detector.min_decode_side)).pixels
 
 
@@ -44,7 +44,7 @@ def pillow_reader(file: Path) -> Any:
 
 
 def opencv_reader(file: Path) -> Any:
-    """Preprocess with imdecode and blobFromImage, like OpenCV's examples."""
+    """Preprocess with imdecode and blobFromImage, as in OpenCV's examples."""
     import cv2
 
     data = np.frombuffer(file.read_bytes(), np.uint8)
@@ -59,18 +59,6 @@ def tensorflow_reader(file: Path) -> Any:
     return lambda: tf.image.resize(tf.io.decode_jpeg(data, channels=3), (SIDE, SIDE), antialias=True).numpy()
 
 
-class _NoEngine:
-    """Engine of a detector that only preprocesses images."""
-
-    name = "none"
-    precision: Precision = "float32"
-
-    def __call__(self, images: Any) -> Any:
-        """Raise: preprocessing runs no network."""
-        raise NotImplementedError
-
-
-_no_engine = _NoEngine()
 READERS = {
     "boxwright reader": boxwright_reader,
     "pillow reader": pillow_reader,

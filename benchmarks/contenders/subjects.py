@@ -1,4 +1,4 @@
-"""Networks that the benchmarks measure, written once in the format of every contender.
+"""Networks that the benchmarks measure. The files for all contenders are written once.
 
 The official weight files are large and not always available. Speed does not depend on the weights, so YOLOv2 and Tiny YOLOv2 have
 seeded random weights of the official shapes. `everyday` is the embedded model.
@@ -31,12 +31,12 @@ FOLDER = ROOT / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
 MODEL, INT8, ONNX, CFG, WEIGHTS = "model.safetensors", "int8.safetensors", "model.onnx", "model.cfg", "model.weights"
 INT8_ONNX, TFLITE, TFLITE_INT8, NCNN_PARAM, NCNN_BIN = "int8.onnx", "model.tflite", "int8.tflite", "model.ncnn.param", "model.ncnn.bin"
-RIVALS_ENVIRONMENT = ROOT / ".venv-rivals"
+RIVALS_ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venv-rivals"
 CALIBRATION = "BENCH_CALIBRATION"
 """Environment variable with a folder of images, on which TensorFlow's converter quantizes."""
 MAX_CALIBRATION_IMAGES = 256
 OBJECTNESS_OFFSET = 10.0
-"""Subtracted from the objectness logits. Otherwise random weights detect objects everywhere, and post-processing dominates a request."""
+"""Subtracted from the objectness logits. Otherwise random weights detect objects everywhere, and post-processing takes most of the time."""
 _RANGES = {"gamma": (0.8, 1.2), "beta": (-0.2, 0.2), "mean": (-0.2, 0.2), "variance": (0.5, 1.5), "bias": (-0.2, 0.2)}
 
 
@@ -73,12 +73,12 @@ def write_tflite(model: Model, folder: Path) -> None:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if name == TFLITE_INT8:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image[None]] for image in random_calibration_images(model.spec))
+            converter.representative_dataset = lambda: ([image[None]] for image in rival_calibration_images(model.spec))
         (folder / name).write_bytes(converter.convert())
 
 
-def random_calibration_images(spec: ModelSpec) -> Pixels:
-    """Return the images on which other libraries quantize: those of the folder CALIBRATION if it is set, else the sample image."""
+def rival_calibration_images(spec: ModelSpec) -> Pixels:
+    """Return the images on which other libraries quantize: those in the folder CALIBRATION if it is set, else the sample image."""
     folder = os.environ.get(CALIBRATION)
     if folder is None:
         return sample_images(spec, 4)
@@ -91,8 +91,8 @@ def random_calibration_images(spec: ModelSpec) -> Pixels:
 def write_ncnn(model: Model, folder: Path) -> None:
     """Write the files of ncnn's converter, if it is installed.
 
-    ncnn has no tensors with six axes, so the passthrough has the order space-to-depth; the speed is the same. The converter confuses the
-    two orders of that layer (`Reorg`), which is corrected here.
+    ncnn has no tensors with six axes, so the passthrough has the order space-to-depth. Its speed is the same. The converter writes the
+    wrong order for that layer (`Reorg`), which is corrected here.
     """
     converter = next(RIVALS_ENVIRONMENT.glob("lib/python*/site-packages/pnnx/pnnx"), None)  # bin/pnnx would import torch
     if converter is None:

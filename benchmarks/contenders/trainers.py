@@ -1,6 +1,6 @@
-"""Contenders for training speed: each makes BLOCK steps of BATCH images in a call. `benchmarks.contenders.process` runs them.
+"""Contenders for training speed: each call makes BLOCK steps of BATCH images. `benchmarks.contenders` runs them.
 
-All train `everyday`'s network on 288 pixels, except keras-hub, which has no YOLOv2. Its RetinaNet has the same backbone,
+All train `everyday`'s network at 288 pixels, except keras-hub, which has no YOLOv2. Its RetinaNet has the same backbone,
 EfficientNet-Lite0, and needs more operations per image. Plain Keras has the cheapest loss that trains every output, the mean squared
 error, so that its time is that of the network and the optimizer alone. Images are in memory. Only `boxwright cached head` reads its
 input, the cached features, from a file.
@@ -8,6 +8,7 @@ input, the cached features, from a file.
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,9 @@ Step = Callable[[], Any]
 
 
 def boxwright_full(**options: Any) -> Step:
-    """Make steps of our Trainer that train every layer, with the default loss and optimizer."""
+    """Make steps of our Trainer with the default loss and optimizer. They train every layer, unless the options freeze some."""
     trainer, images, targets = _trainer(**options)
     return lambda: [trainer.step(images, targets, number=0, learning_rate=1e-5) for _ in range(BLOCK)] and np.zeros(1)
-
-
-def boxwright_full_bfloat16() -> Step:
-    """Make the same steps in bfloat16."""
-    return boxwright_full(precision="bfloat16")
-
-
-def boxwright_head() -> Step:
-    """Make steps that train only the head, and compute the frozen backbone in each."""
-    return boxwright_full(freeze="backbone", unfreeze_at=10_000.0)
 
 
 def boxwright_cached_head() -> Step:
@@ -69,16 +60,6 @@ def boxwright_cached_head() -> Step:
         return np.zeros(1)
 
     return run
-
-
-def keras_full() -> Step:
-    """Call `fit` of a plain Keras model of the same network, with every layer and its batch norm trained."""
-    return _keras_fit(freeze=False)
-
-
-def keras_head() -> Step:
-    """Call `fit` with a frozen backbone, which Keras computes in every step."""
-    return _keras_fit(freeze=True)
 
 
 def keras_hub() -> Step:
@@ -128,7 +109,8 @@ def _trainer(**options: Any) -> tuple[Any, Any, Any]:
     return trainer, _images(BATCH), {name: np.stack([array] * BATCH) for name, array in image_targets.items()}
 
 
-def _keras_fit(*, freeze: bool) -> Step:
+def keras_fit(*, freeze: bool) -> Step:
+    """Call `fit` of a plain Keras model of the same network. A frozen backbone is computed in every step."""
     import keras
 
     from detector.network.keras_model import build_keras
@@ -156,12 +138,11 @@ def _images(number: int) -> Any:
 
 TRAINERS: dict[str, Callable[[], Step]] = {
     "boxwright full": boxwright_full,
-    "boxwright bfloat16 full": boxwright_full_bfloat16,
-    "keras fit full": keras_full,
+    "boxwright bfloat16 full": partial(boxwright_full, precision="bfloat16"),
+    "keras fit full": partial(keras_fit, freeze=False),
     "keras-hub full": keras_hub,
     "boxwright cached head": boxwright_cached_head,
-    "boxwright head": boxwright_head,
-    "keras fit head": keras_head,
+    "boxwright head": partial(boxwright_full, freeze="backbone", unfreeze_at=10_000.0),
+    "keras fit head": partial(keras_fit, freeze=True),
 }
 """The last word names the trained part."""
-TRAINERS_OF_RIVALS = frozenset(("keras-hub full",))

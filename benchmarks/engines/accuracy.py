@@ -1,9 +1,9 @@
-"""Average precision of a network in every library and precision, on the same images and with the same boxes and NMS.
+"""Average precision of a network in every library and precision, on the same images and with the same post-processing.
 
 python -m benchmarks.engines.accuracy --data DATASET [--set val] [--network everyday] [--contenders "tflite int8" ...]
 
-Speeds are only comparable at equal accuracy. Each contender runs in its own environment. `tflite int8` is quantized by TensorFlow's
-converter; set BENCH_CALIBRATION to a folder of images before the network's files are made (runs/bench), else it has one image.
+Speeds are only comparable at equal accuracy. Each contender runs in its own environment. TensorFlow's converter quantizes `tflite int8`
+on the images in the folder BENCH_CALIBRATION, or else on one image. Set the variable before the first run, which writes runs/bench.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class AdapterEngine:
 
 
 def measure(name: str, folder: Path, data: Path, image_set: str) -> float:
-    """Return AP50 of one contender in this process."""
+    """Measure one contender in this process and return its AP50."""
     from training.data.voc_reader import read_set
     from training.evaluation.evaluate import evaluate_detector
     from weights.formats.safetensors import read_header
@@ -51,8 +51,8 @@ def measure(name: str, folder: Path, data: Path, image_set: str) -> float:
     return float(evaluate_detector(Detector(spec, engine), read_set(data, image_set)).ap50)
 
 
-def _in_its_environment(name: str, arguments: argparse.Namespace) -> float | None:
-    """Run `measure` in the contender's environment; None if it fails, which stderr explains."""
+def _measure_in_environment(name: str, arguments: argparse.Namespace) -> float | None:
+    """Run `measure` in the contender's environment. Return None if it fails; its stderr shows the reason."""
     command = [python_of(name), "-m", "benchmarks.engines.accuracy", "--data", str(arguments.data.resolve()), "--set", arguments.set]
     command += ["--network", arguments.network, "--only", name]
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -73,7 +73,7 @@ def main() -> None:
         print(measure(arguments.only, folder, arguments.data, arguments.set))
         return
     names = arguments.contenders or [name for name in ADAPTERS if fits(name, arguments.network)]
-    ap50_by_name = {name: _in_its_environment(name, arguments) for name in names}
+    ap50_by_name = {name: _measure_in_environment(name, arguments) for name in names}
     rows = {name: {"ap50": ap50, "precision": precision_of(name)} for name, ap50 in ap50_by_name.items()}
     setup = {"benchmark": "accuracy", "network": arguments.network, "data": arguments.data.name, "set": arguments.set}
     print(json.dumps(setup | {"contenders": rows, "machine": machine(), "versions": {}}))

@@ -1,4 +1,4 @@
-"""Measure whether a batch lowers the network's time for one image on this machine.
+"""Measure whether larger batches lower the network's time per image on this machine.
 
 python -m benchmarks.engines.batching [--model NAME_OR_FILE] [--batches 1 2 4 8] [--rounds 15]
 
@@ -7,21 +7,19 @@ Each round runs every batch size once, so that other load on the machine affects
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
-from importlib.metadata import version
 
 import numpy as np
 
+from benchmarks.machine import machine, versions
 from cli.output.progress import load_named_model
 from detector.engines import Engine
 from weights.engines.factory import build_engine
 
 
 def seconds_per_image(engine: Engine, size: int, batches: list[int], rounds: int) -> dict[int, float]:
-    """Return batch size -> median seconds for one image of the batch."""
+    """Return the median seconds per image by batch size."""
     images = np.random.default_rng(1).uniform(0, 255, (max(batches), size, size, 3)).astype(np.float32)
     times: dict[int, list[float]] = {batch: [] for batch in batches}
     for round_number in range(rounds + 2):  # the first two warm up
@@ -48,10 +46,10 @@ def main() -> None:
         "model": model.name,
         "input_size": model.spec.input_size,
         "rounds": arguments.rounds,
-        "ms_by_photo": {batch: round(1000 * median, 2) for batch, median in seconds.items()},
+        "ms_per_image": {batch: round(1000 * median, 2) for batch, median in seconds.items()},
         "throughput_ratio": {batch: round(baseline / median, 3) for batch, median in seconds.items()},
-        "machine": {"cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
-        "versions": {"python": platform.python_version(), "onnxruntime": version("onnxruntime"), "numpy": version("numpy")},
+        "machine": machine(),
+        "versions": versions(("onnxruntime", "numpy")),
     }
     print(json.dumps(result))
 

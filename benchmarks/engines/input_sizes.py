@@ -2,8 +2,8 @@
 
 python -m benchmarks.engines.input_sizes DATA MODEL [MODEL ...] [--sizes 224,288,320,384,448,512] [--rounds 30] [--plot FILE.png]
 
-Prints one JSON line per model and size. AP50 is measured on the validation set of DATA. Latency is the median time of the network for one
-image on two threads. Each round measures all models and sizes, so that other load on the machine affects all alike.
+Print one JSON line per model and size. AP50 is measured on the validation set of DATA. Latency is the median time of the network for one
+image on two threads. Each round measures all models and sizes, so that other load affects all of them alike.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,6 @@ from training.evaluation.evaluate import evaluate_detector
 from weights.hub.resolve import resolve_model
 
 SIZES = "224,256,288,320,384,448,512"
-
-
-def at_size(model: Model, size: int) -> Model:
-    """Return the model with another input size."""
-    return replace(model, spec=replace(model.spec, input_size=size))
 
 
 def accuracy(model: Model, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -82,7 +76,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     samples = read_set(options.data, "val")
-    models = [at_size(resolve_model(name), int(size)) for name in options.models for size in options.sizes.split(",")]
+    models = [resolve_model(name).at_input_size(int(size)) for name in options.models for size in options.sizes.split(",")]
     rows = []
     for model, milliseconds in zip(models, median_latencies(models, options.rounds), strict=True):
         facts = {"model": model.name, "input_size": model.spec.input_size, "milliseconds": round(milliseconds, 2)}

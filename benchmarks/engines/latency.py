@@ -1,4 +1,4 @@
-"""Compare a network's latency with its rivals', and its arithmetic rate with the matrix-product rate of the cores.
+"""Compare a network's latency in our engine and in rival libraries, and its arithmetic rate with that of a matrix product.
 
 python -m benchmarks.engines.latency [--network everyday] [--threads 2] [--batch 1] [--rounds 20]
 """
@@ -18,7 +18,7 @@ from detector.engines.cores import has_bfloat16
 from detector.network.shapes import operations
 from weights.formats.safetensors import read_header
 
-SAME_OUTPUT = 1e-3  # maximum relative difference of the outputs' sums of squares; beyond it a rival computes something else
+SAME_OUTPUT = 1e-3  # maximum relative difference between the sums of squares of equal outputs
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
 def fits(name: str, network: str) -> bool:
     """Return whether the contender supports the network and the processor, and its environment exists.
 
-    Tensornets does not support the architecture of `everyday`.
+    tensornets does not support the architecture of `everyday`.
     """
     if (name == "tensornets" and network == "everyday") or (precision_of(name) == "bfloat16" and not has_bfloat16()):
         return False

@@ -1,4 +1,4 @@
-"""Compare the memory of a process that has loaded a network and processed one image with its rivals'.
+"""Compare the memory of processes that have loaded a network and processed one image, with our engine and with rival libraries.
 
 python -m benchmarks.engines.memory [--network everyday] [--threads 2] [--runs 3]
 """

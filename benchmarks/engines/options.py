@@ -2,8 +2,8 @@
 
 python -m benchmarks.engines.options [--network everyday] [--threads 2] [--rounds 40]
 
-ours_ratio is the median over the rounds of the shipped engine's time divided by the variant's. Above 1 the variant is faster.
-Nothing else computes meanwhile, so the cost of spinning threads to other programs shows only in cpu_ms.
+"ours_ratio" is the median over the rounds of the shipped engine's time divided by the variant's. Above 1, the variant is faster.
+No other program runs meanwhile, so only the processor time shows how much spinning threads would slow down other programs.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Compare the preprocessing time of one image, from JPEG bytes to the network's input, with other libraries'.
+"""Compare our preprocessing time of one image, from JPEG bytes to the network's input, with that of other libraries.
 
 python -m benchmarks.engines.preprocess [--size 4000x3000] [--rounds 20]
 """
@@ -32,7 +32,7 @@ def measure(width: int, height: int, rounds: int) -> dict[str, object]:
         size = file.stat().st_size
     return {
         "benchmark": "preprocess",
-        "photo": f"{width}x{height}",
+        "image": f"{width}x{height}",
         "bytes": size,
         "input": SIDE,
         "threads": 1,

@@ -3,9 +3,9 @@
 python -m benchmarks.engines.roofline [--network yolov2-voc] [--threads 2] [--rounds 30]
 
 Every round runs the network under onnxruntime's profiler, copies memory, and computes numpy's float32 matrix product in another process.
-The product gives the peak arithmetic rate, the copy gives the peak bandwidth. A layer needs at least its operations at the peak
-arithmetic rate, and at least its bytes (kernel, input and output) at the peak bandwidth.
-Times are minima over the rounds, which other programs disturb least.
+The product gives the peak arithmetic rate, and the copy gives the peak bandwidth. A layer takes at least the time of its operations at the
+peak arithmetic rate, and at least the time of its bytes (kernel, input and output) at the peak bandwidth.
+Times are minima over the rounds, because other load affects minima least.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from detector.network.spec import Model, ModelSpec
 from detector.onnx.names import INPUT
 from weights.formats.safetensors import load_model
 
-COPIED = 2**26  # bytes that each thread copies, more than any cache holds
+COPIED_BYTES = 2**26  # per thread; larger than any cache
 OTHER = "between the layers"
 
 
@@ -63,7 +63,7 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
             seconds["product"].append(product.time_calls(2)[-1][0])
         nodes = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     least = {name: min(each) for name, each in seconds.items()}
-    peak, bandwidth = 2 * GEMM_SIDE**3 / least["product"] / 1e9, 2 * COPIED * threads / least["copy"] / 1e9
+    peak, bandwidth = 2 * GEMM_SIDE**3 / least["product"] / 1e9, 2 * COPIED_BYTES * threads / least["copy"] / 1e9
     return {
         "benchmark": "roofline",
         "network": network,
@@ -71,7 +71,7 @@ def measure(network: str, threads: int, rounds: int) -> dict[str, object]:
         "rounds": rounds,
         "peak_gflops": round(peak, 1),
         "copy_gb_per_second": round(bandwidth, 1),
-        "ms_least": round(least["network"] * 1000, 2),
+        "ms_min": round(least["network"] * 1000, 2),
         "ms_median": round(statistics.median(seconds["network"]) * 1000, 2),
         "layers": _layers(model.spec, _least_by_layer(model.spec, nodes), peak, bandwidth),
         "machine": machine(),
@@ -93,8 +93,8 @@ def _profiled(model: Model, threads: int, folder: Path) -> Any:
 
 
 def _copying(threads: int) -> Callable[[], object]:
-    sources = [np.ones(COPIED, np.uint8) for _ in range(threads)]
-    targets = [np.empty(COPIED, np.uint8) for _ in range(threads)]
+    sources = [np.ones(COPIED_BYTES, np.uint8) for _ in range(threads)]
+    targets = [np.empty(COPIED_BYTES, np.uint8) for _ in range(threads)]
     pool = ThreadPoolExecutor(threads)
     return lambda: list(pool.map(np.copyto, targets, sources))
 

@@ -1,9 +1,9 @@
-"""Check that `boxwright detect --ray` processes every image exactly once, although it is killed and restarted.
+"""Check that `boxwright detect --ray` processes every image exactly once, even if it is killed and restarted.
 
 python -m benchmarks.ray.archive [--images 5000] [--unreadable 50] [--kills 1] [--model NAME_OR_FILE]
 
-The images are distinct random crops of those in docs/photos; some files are truncated. SIGKILL stops all processes of the command
-when a fraction of the results is on disk. Each rate is that of one run, including Ray's start. Memory is the peak of any process.
+The images are distinct random crops of those in docs/photos; some files are truncated. SIGKILL ends all processes of the command when a
+fraction of the results is on disk. Each rate is that of one run, including Ray's start. Memory is the highest peak of all processes.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "benchmark": "ray_archive",
         "model": Path(arguments.model).name,
-        "photos": arguments.images,
+        "images": arguments.images,
         "exactly_once": counted == Counter(names),
         "missing": len(set(names) - set(counted)),
         "duplicated": sum(number > 1 for number in counted.values()),
@@ -73,7 +73,7 @@ def _write_images(folder: Path, count: int, unreadable: int) -> list[str]:
         original = originals[number % 2]
         width, height = (int(side * rng.uniform(0.5, 1)) for side in original.size)
         left, top = (int(rng.integers(0, limit + 1)) for limit in (original.width - width, original.height - height))
-        path = folder / "photos" / f"{number % 100:02d}" / f"{number}.jpg"
+        path = folder / "images" / f"{number % 100:02d}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         original.crop((left, top, left + width, top + height)).save(path, quality=int(rng.integers(60, 95)))
         if number % (count // unreadable if unreadable else count + 1) == 1:
@@ -86,7 +86,7 @@ def _run(folder: Path, arguments: argparse.Namespace, until: float | None) -> di
     """Run the command once and kill it when that fraction of the images is done. None lets it finish."""
     out = folder / "detections.parquet"
     before, started, peak = _images_done(out), time.perf_counter(), 0.0
-    command = [sys.executable, "-m", "cli.main", "detect", "photos", "--ray", "--out", out.name, "--model", arguments.model]
+    command = [sys.executable, "-m", "cli.main", "detect", "images", "--ray", "--out", out.name, "--model", arguments.model]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -98,7 +98,7 @@ def _run(folder: Path, arguments: argparse.Namespace, until: float | None) -> di
     seconds, images = time.perf_counter() - started, _images_done(out) - before
     ended = "killed" if process.returncode == -signal.SIGKILL else process.returncode
     rate = round(images / seconds, 2)
-    return {"photos": images, "seconds": round(seconds, 1), "photos_per_second": rate, "peak_resident_mib": round(peak), "ended": ended}
+    return {"images": images, "seconds": round(seconds, 1), "images_per_second": rate, "peak_resident_mib": round(peak), "ended": ended}
 
 
 def _images_done(out: Path) -> int:

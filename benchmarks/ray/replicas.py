@@ -4,14 +4,13 @@ python -m benchmarks.ray.replicas [--replicas 2] [--rounds 5] [--seconds 20] [--
 
 One Ray cluster alternately runs one replica and several. Closed-loop clients send the same image over persistent connections.
 Each replica is pinned to its own core. With --free none is pinned, so that a single replica can use parts of a second core.
-The proxy, the clients and Ray's own processes are not pinned. The result has the processor time per image of each of these groups.
+The proxy, the clients and Ray's own processes are not pinned. The result includes the processor time per image of each group of processes.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import socket
 import statistics
 import time
 from collections import defaultdict
@@ -21,7 +20,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine, versions
+from benchmarks.machine import cpu_seconds, free_ports, machine, versions
 from benchmarks.paths import ROOT
 from service.ray.environment import configure_ray_environment
 
@@ -40,18 +39,18 @@ def main() -> None:
 
     with ray_cluster(show_logs=False):
         rounds = [_round(arguments) for _ in range(arguments.rounds)]
-    rates = {number: statistics.median(each[number]["photos_per_second"] for each in rounds) for number in rounds[0]}
-    ratios = [each[arguments.replicas]["photos_per_second"] / each[1]["photos_per_second"] for each in rounds]
+    rates = {number: statistics.median(each[number]["images_per_second"] for each in rounds) for number in rounds[0]}
+    ratios = [each[arguments.replicas]["images_per_second"] / each[1]["images_per_second"] for each in rounds]
     result = {
         "benchmark": "ray_replicas",
         "model": Path(arguments.model).name,
         "pinned_to_cores": not arguments.free,
         "seconds": arguments.seconds,
         "clients": arguments.clients,
-        "photos_per_second": {str(number): round(rate, 2) for number, rate in rates.items()},
+        "images_per_second": {str(number): round(rate, 2) for number, rate in rates.items()},
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
-        "cpu_ms_by_photo": {str(number): rounds[-1][number]["cpu_ms_by_photo"] for number in rounds[-1]},
+        "cpu_ms_per_image": {str(number): rounds[-1][number]["cpu_ms_per_image"] for number in rounds[-1]},
         "machine": machine(),
         "versions": versions(PACKAGES),
     }
@@ -66,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=6, help="number of connections, each with one request at a time")
     parser.add_argument("--model", default="everyday", help="a name or a .safetensors file")
     parser.add_argument("--image", default=str(ROOT / "docs" / "photos" / "cat.jpg"))
-    parser.add_argument("--port", type=int, default=_free_port(), help="default: a free port")
+    parser.add_argument("--port", type=int, default=free_ports(1)[0], help="default: a free port")
     parser.add_argument("--free", action="store_true", help="do not pin replicas to cores")
     return parser.parse_args()
 
@@ -92,12 +91,7 @@ def _measure(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
     responses = asyncio.run(_count_responses(settings.port, image_bytes, arguments.clients, arguments.seconds))
     elapsed, after = time.perf_counter() - started, _cpu_seconds()
     cpu_ms = {group: round(1000 * (after[group] - before[group]) / responses, 2) for group in after}
-    return {"photos_per_second": responses / elapsed, "cpu_ms_by_photo": cpu_ms}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return {"images_per_second": responses / elapsed, "cpu_ms_per_image": cpu_ms}
 
 
 async def _count_responses(port: int, image_bytes: bytes, clients: int, seconds: float) -> int:
@@ -109,7 +103,7 @@ async def _count_responses(port: int, image_bytes: bytes, clients: int, seconds:
         responses = 0
         while time.perf_counter() < end:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            with suppress(asyncio.IncompleteReadError, ConnectionError):  # HAProxy closes old connections when a replica starts
+            with suppress(asyncio.IncompleteReadError, ConnectionError):  # HAProxy closes existing connections when a replica starts
                 while time.perf_counter() < end:
                     writer.write(request)
                     await _read_response(reader)
@@ -146,8 +140,7 @@ def _cpu_seconds() -> dict[str, float]:
     seconds: defaultdict[str, float] = defaultdict(float)
     for pid, name in [*_descendants(), (os.getpid(), CLIENT)]:
         with suppress(OSError):  # the process has just ended
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
-            seconds[_group(name)] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            seconds[_group(name)] += cpu_seconds(pid)
     return seconds
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from benchmarks.report.results import BenchmarkResults, Line
 
 PRICE = 0.04
-"""USD per core hour, about the on-demand price of public clouds. The cost scales linearly with it."""
+"""USD per core hour: about the on-demand price of public clouds. The cost is proportional to it."""
 MILLION = 1_000_000
 
 
@@ -14,16 +14,16 @@ def fleet(results: BenchmarkResults) -> Iterator[str]:
     lines = results.of("throughput")
     if not lines:
         return
-    yield "| model | images a second, for each core | core hours for a million | USD for a million | cores for 100 a second | for 1,000 |"
+    yield "| model | images/s per core | core hours per million images | USD per million images | cores for 100 images/s | for 1,000 |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for line in lines:
         rate = per_core(line)
         hours = MILLION / rate / 3600
         cells = (f"{rate:.1f}", f"{hours:.1f}", f"{hours * PRICE:.2f}", f"{100 / rate:.1f}", f"{1000 / rate:.0f}")
         yield f"| `{line['model']}` | {' | '.join(cells)} |"
-    yield from results.how("make bench")
+    yield from results.footnote("make bench")
 
 
 def per_core(line: Line) -> float:
     """Return the images per second of one core, including HTTP, decoding and the benchmark's client."""
-    return float(line["photos_per_second"]) / int(line["machine"]["cores"])
+    return float(line["images_per_second"]) / int(line["machine"]["cores"])

@@ -1,4 +1,4 @@
-"""Results of `benchmarks.suite`, indexed by what was measured."""
+"""BenchmarkResults of `benchmarks.suite`, indexed by benchmark and options."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ PACKAGES = ("onnxruntime", "openvino", "tensorflow", "opencv-python-headless", "
 
 
 class BenchmarkResults:
-    """Benchmark results by what was measured; the last of equal measurements counts. `busy` selects processor time over wall time."""
+    """Benchmark results by benchmark and options. The last result of each is used. `busy` selects processor time instead of wall time."""
 
     def __init__(self, lines: Sequence[Line], *, busy: bool = False) -> None:
         self.lines = {_key(line): line for line in lines}
@@ -37,10 +37,10 @@ class BenchmarkResults:
 
     def latency(self, network: str, threads: int, batch: int) -> Line | None:
         """Return the latency line of that configuration, or None."""
-        cells = (line for line in self.of("latency") if (line["network"], line["threads"], line["batch"]) == (network, threads, batch))
-        return next(cells, None)
+        lines = (line for line in self.of("latency") if (line["network"], line["threads"], line["batch"]) == (network, threads, batch))
+        return next(lines, None)
 
-    def how(self, command: str) -> list[str]:
+    def footnote(self, command: str) -> list[str]:
         """Return the sentence below a table: command, machine and versions."""
         lines = list(self.lines.values())
         facts, packages = lines[0]["machine"], {name: version for line in lines for name, version in line["versions"].items()}
@@ -52,4 +52,4 @@ class BenchmarkResults:
 
 
 def _key(line: Line) -> tuple[Any, ...]:
-    return tuple(line.get(name) for name in ("benchmark", "network", "model", "threads", "batch", "photo"))
+    return tuple(line.get(name) for name in ("benchmark", "network", "model", "threads", "batch", "image"))

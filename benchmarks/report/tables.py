@@ -1,15 +1,16 @@
 """Markdown tables of README.md and the documents, made from the benchmark results."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import get_args
 
 from benchmarks.contenders.adapters import ADAPTERS, counterpart, precision_of
 from benchmarks.contenders.subjects import NETWORKS
 from benchmarks.report.fleet import fleet
 from benchmarks.report.results import BenchmarkResults, Line
+from detector.engines.support import Precision
 
 OURS = ("boxwright", "boxwright int8")
 RIVALS = ("onnxruntime", "openvino", "tensorflow", "opencv", "tensornets")
-PRECISION_ORDER = ("float32", "bfloat16", "int8")
 Promise = tuple[str, str, bool]
 """(promise, measured value, whether it is kept)."""
 
@@ -25,7 +26,7 @@ def short(results: BenchmarkResults) -> Iterator[str]:
         return
     rows = [[f"`{line['network']}`, {line['input']} px", *_contenders(results, line)] for line in cells]
     yield from _table(("one image, 2 threads, ms", *OURS, *RIVALS), rows)
-    yield from results.how("make bench")
+    yield from results.footnote("make bench")
 
 
 def latency(results: BenchmarkResults) -> Iterator[str]:
@@ -37,7 +38,7 @@ def latency(results: BenchmarkResults) -> Iterator[str]:
         [f"`{line['network']}`", str(line["threads"]), str(line["batch"]), *_contenders(results, line), _of_product(line)] for line in cells
     ]
     yield from _table(("network", "threads", "batch", *OURS, *RIVALS, "of the matrix product's rate"), rows)
-    yield from results.how("make bench")
+    yield from results.footnote("make bench")
 
 
 def rivals(results: BenchmarkResults) -> Iterator[str]:
@@ -48,7 +49,7 @@ def rivals(results: BenchmarkResults) -> Iterator[str]:
     accuracy = {name: row["ap50"] for line in results.of("accuracy") for name, row in line["contenders"].items()}
     names = [name for name in ADAPTERS if any(name in line["contenders"] for line in cells)]
     rows = []
-    for name in sorted(names, key=lambda name: (PRECISION_ORDER.index(precision_of(name)), names.index(name))):
+    for name in sorted(names, key=lambda name: (get_args(Precision).index(precision_of(name)), names.index(name))):
         times = []
         for line in cells:
             row = line["contenders"].get(name)
@@ -58,11 +59,11 @@ def rivals(results: BenchmarkResults) -> Iterator[str]:
         library = name.removesuffix(f" {precision_of(name)}")
         rows.append([precision_of(name), library, *times, "-" if ap50 is None else f"{100 * ap50:.1f}"])
     yield from _table(("precision", "library", *(f"`{line['network']}`, ms" for line in cells), "AP50 of `everyday`"), rows)
-    yield from results.how("make bench")
+    yield from results.footnote("make bench")
 
 
 def _contenders(results: BenchmarkResults, line: Line) -> Iterator[str]:
-    """Yield the milliseconds per image of each contender, for rivals followed by the ratio of our time to theirs in brackets."""
+    """Yield the milliseconds per image of each contender. For rivals, the ratio of our time to theirs follows in brackets."""
     for name in (*OURS, *RIVALS):
         row = line["contenders"].get(name)
         if row is None:
@@ -98,8 +99,8 @@ def _service(results: BenchmarkResults) -> Iterator[Promise]:
     for line in results.of("throughput"):
         added, share = line["added_ms_p50"], line["share_of_processor_time"]
         yield f"`POST /detect`, 500x375, `{line['model']}`: p50 at most network time + 3.5 ms", f"+ {added:.1f} ms", added <= 3.5
-        many = f"{line['clients']} clients at once, `{line['model']}`: at least 92% of what the processor time of all stages allows"
-        yield many, f"{share:.0%}, {line['photos_per_second']:.1f} images/s", share >= 0.92
+        busy = f"{line['clients']} clients at once, `{line['model']}`: at least 92% of what the processor time of all stages allows"
+        yield busy, f"{share:.0%}, {line['images_per_second']:.1f} images/s", share >= 0.92
 
 
 def _starts(results: BenchmarkResults) -> Iterator[Promise]:
@@ -114,7 +115,7 @@ def _starts(results: BenchmarkResults) -> Iterator[Promise]:
 
 def _decoding(results: BenchmarkResults) -> Iterator[Promise]:
     for line in results.of("preprocess"):
-        if line["photo"] == "4000x3000":
+        if line["image"] == "4000x3000":
             ms = line["contenders"]["boxwright reader"][results.ms]
             yield "a JPEG of 12 megapixels: under 60 ms before the network", f"{ms:.1f} ms", ms < 60
 
@@ -155,7 +156,7 @@ def preprocess(results: BenchmarkResults) -> Iterator[str]:
     lines = results.of("preprocess")
     if lines:
         names = list(lines[0]["contenders"])
-        rows = [[line["photo"], *(f"{line['contenders'][name][results.ms]:.1f}" for name in names)] for line in lines]
+        rows = [[line["image"], *(f"{line['contenders'][name][results.ms]:.1f}" for name in names)] for line in lines]
         yield from _table(("JPEG, ms", *(name.removesuffix(" reader") for name in names)), rows)
 
 
@@ -197,8 +198,8 @@ def roofline(network: str) -> Callable[[BenchmarkResults], Iterator[str]]:
 
 
 def _roofline(line: Line) -> Iterator[str]:
-    many = [row for row in line["layers"] if row["share"] >= 0.01 and "output" in row]
-    few = [row for row in line["layers"] if row not in many]
+    slow = [row for row in line["layers"] if row["share"] >= 0.01 and "output" in row]
+    fast = [row for row in line["layers"] if row not in slow]
     rows = [
         [
             row["layer"],
@@ -211,13 +212,23 @@ def _roofline(line: Line) -> Iterator[str]:
             f"{row['gflops']:.0f}" if row["gflop"] else "-",
             f"{row['of_roof']:.0%}",
         ]
-        for row in many
+        for row in slow
     ]
-    rest = [f"{len(few)} more", "", "", "", "", f"{sum(row['ms'] for row in few):.2f}", f"{sum(row['share'] for row in few):.1%}", "", ""]
+    rest = [
+        f"{len(fast)} more",
+        "",
+        "",
+        "",
+        "",
+        f"{sum(row['ms'] for row in fast):.2f}",
+        f"{sum(row['share'] for row in fast):.1%}",
+        "",
+        "",
+    ]
     yield from _table(("layer", "kind", "output", "GFLOP", "MB", "ms", "share", "GFLOP/s", "of its roof"), [*rows, rest])
     yield ""
     yield (
-        f"{line['threads']} threads, least of {line['rounds']} rounds. The roof: {line['peak_gflops']:.0f} GFLOP/s (matrix product), "
+        f"{line['threads']} threads, minimum of {line['rounds']} rounds. The roof: {line['peak_gflops']:.0f} GFLOP/s (matrix product), "
         f"{line['copy_gb_per_second']:.0f} GB/s (copying)."
     )
 

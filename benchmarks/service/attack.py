@@ -1,10 +1,10 @@
-"""Measure how attacks on the service delay an honest client. Quiet phases and attacks alternate; the result is p99 of its latency.
+"""Measure how attacks on the service increase the latency (p99) of an honest client.
 
 python -m benchmarks.service.attack [--only "idle connections" ...] [--seconds 20] [--rounds 3] [--clients 4] [--model NAME_OR_FILE]
 
-An honest client sends one image every 200 ms on a separate connection. Quiet phases and attacks alternate. The attackers and the
-honest client share the cores with the service, so the numbers include their competition for the processor. Each attack prints one JSON
-line. The exit code is 1 if p99 during an attack is more than MAX_RATIO times the quiet p99, or an honest request gets no response.
+An honest client sends one image every 200 ms, each on a new connection. Quiet phases and attacks alternate. The attackers and the honest
+client share the cores with the service, so the latencies include their competition for the processor. Each attack prints one JSON line.
+The exit code is 1 if p99 during an attack is more than MAX_RATIO times the quiet p99, or if an honest request gets no response.
 """
 
 import argparse
@@ -28,7 +28,7 @@ INTERVAL_SECONDS = 0.2
 
 
 async def send_regularly(server: Server, image_bytes: bytes, seconds: float) -> list[Response]:
-    """Send an image at fixed times, whether or not earlier ones have been answered."""
+    """Send an image at fixed times, even if earlier requests are unanswered."""
     start, tasks = time.perf_counter(), []
     for number in range(max(1, round(seconds / INTERVAL_SECONDS))):
         due = start + number * INTERVAL_SECONDS

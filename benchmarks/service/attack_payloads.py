@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Attack:
-    """What one attacker does."""
+    """The actions of one attacker."""
 
     run: Callable[[int, threading.Event, "Counter[int]"], None]
     """Attacks a port until the event is set, and counts the statuses of the responses. 0 means no response."""
@@ -27,7 +27,7 @@ class Attack:
 
 
 def repeated_post(path: str, make_body: Callable[[], bytes], content_type: str = "application/octet-stream", accept: str = "*/*") -> Attack:
-    """Return an attack that posts the same body again and again. `prepare` makes the body before the measurement."""
+    """Return an attack that posts the same body repeatedly. `prepare` makes the body before the measurement."""
     get_body = cache(make_body)
 
     def run(port: int, stop: threading.Event, statuses: "Counter[int]") -> None:
@@ -113,7 +113,7 @@ def flat_image(form: str, side: int = 8000, *, end: int | None = None, **options
 
 
 def noise_jpeg() -> bytes:
-    """Return a small JPEG whose annotated PNG is large: noise at the lowest quality."""
+    """Return a small JPEG of noise at the lowest quality, whose annotated PNG is large."""
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (4000, 4000), np.uint8)).save(file, "JPEG", quality=1)
     return file.getvalue()

@@ -3,29 +3,26 @@
 python -m benchmarks.service.load [--only steady overload slow soak ending] [--seconds 60] [--model NAME_OR_FILE] [--image FILE]
 
 Each request is sent when it is due, even if earlier ones are unanswered, and its latency counts from the due time.
-Before each scenario, closed-loop clients measure the capacity. The client shares the cores with the server.
-`claims` lists the claims of each scenario and whether they hold. The exit code is 1 if one fails.
+All scenarios except soak first measure the capacity with closed-loop clients. The client shares the cores with the server.
+`claims` lists the claims of each scenario and whether they hold. The exit code is 1 if one does not hold.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import platform
 import random
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine, versions
 from benchmarks.paths import ROOT
 from benchmarks.service.load_claims import verdicts
-from benchmarks.service.load_client import BROKEN, HUNG, REQUEST_TIMEOUT, Response, Server, is_ready, serving
+from benchmarks.service.load_client import BROKEN, HUNG, REQUEST_TIMEOUT, Response, Server, is_ready, latencies, serving
 
 CLIENTS = 4
 ROUNDS = 5
@@ -86,11 +83,11 @@ class Load:
             for _ in range(ROUNDS):
                 capacity = await self.capacity()
                 round_responses = await self.open(0.8 * capacity, self.seconds / ROUNDS, random_gaps=random_gaps)
-                times = percentiles(round_responses)
-                rounds.append({"capacity": round(capacity, 2), **times, "p99_by_p50": round(times["p99_ms"] / times["p50_ms"], 2)})
+                times = latencies(response.seconds for response in round_responses)
+                rounds.append({"capacity": round(capacity, 2), **times, "p99_to_p50": round(times["p99_ms"] / times["p50_ms"], 2)})
                 responses += round_responses
-            ratio = statistics.median(each["p99_by_p50"] for each in rounds)
-            result[name] = {"p99_by_p50": ratio, "rounds": rounds, "statuses": statuses(responses)}
+            ratio = statistics.median(each["p99_to_p50"] for each in rounds)
+            result[name] = {"p99_to_p50": ratio, "rounds": rounds, "statuses": statuses(responses)}
         return result
 
     async def overload(self) -> dict[str, Any]:
@@ -110,15 +107,15 @@ class Load:
         return {
             "capacity_before_and_after": [round(before, 2), round(after, 2)],
             "goodput": round(goodput, 2),
-            "goodput_by_capacity": round(goodput / statistics.mean((before, after)), 3),
-            "cpu_ms_by_answer": {"at_capacity": cost_alone, "overloaded": cost},
-            "refused": percentiles(refused),
-            "refused_from_sending": percentiles([replace(response, seconds=response.seconds - response.lag) for response in refused]),
-            "client_lag": percentiles([replace(response, seconds=response.lag) for response in responses]),
-            "answered": percentiles(successful),
+            "goodput_to_capacity": round(goodput / statistics.mean((before, after)), 3),
+            "cpu_ms_per_response": {"at_capacity": cost_alone, "overloaded": cost},
+            "refused": latencies(response.seconds for response in refused),
+            "refused_after_sending": latencies(response.seconds - response.lag for response in refused),
+            "client_lag": latencies(response.lag for response in responses),
+            "successful": latencies(response.seconds for response in successful),
             "statuses": statuses(responses),
             "idle_p50_ms": round(1000 * idle, 1),
-            "seconds_until_twice_that_again": recovery(probes, ended, 2 * idle),
+            "recovery_seconds": recovery_seconds(probes, ended, 2 * idle),
         }
 
     async def slow(self) -> dict[str, Any]:
@@ -131,10 +128,10 @@ class Load:
                 responses, cost = await self.cost(self._with_slow_clients(capacity / 2, SLOW_CLIENTS if slow else 0))
                 times[slow] += responses
                 costs[slow].append(cost)
-        without, with_slow = percentiles(times[False]), percentiles(times[True])
+        without, with_slow = (latencies(response.seconds for response in times[slow]) for slow in (False, True))
         ratios = {f"{name}_ratio": round(with_slow[name] / without[name], 3) for name in ("p50_ms", "p99_ms")}
         cpu = {"without": statistics.median(costs[False]), "with_slow": statistics.median(costs[True])}
-        measured = {"without": without, "with_slow": with_slow, **ratios, "cpu_ms_by_answer": cpu}
+        measured = {"without": without, "with_slow": with_slow, **ratios, "cpu_ms_per_response": cpu}
         return {"slow_clients": SLOW_CLIENTS, **measured, "statuses": statuses(times[True])}
 
     async def _with_slow_clients(self, rate: float, clients: int) -> list[Response]:
@@ -148,7 +145,7 @@ class Load:
         return responses
 
     async def ending(self) -> dict[str, Any]:
-        """Send SIGTERM at twice the capacity. Like a load balancer, the client sends requests until /readyz fails."""
+        """Send SIGTERM under twice the capacity. Like a load balancer, the client sends requests until /readyz fails."""
         capacity = await self.capacity()
         flood = asyncio.create_task(self._until_not_ready(2 * capacity))
         await asyncio.sleep(min(10.0, self.seconds / 2))
@@ -184,12 +181,12 @@ class Load:
         return {"resident_mib": resident, "growth": round(resident_late / resident_early - 1, 4), "statuses": statuses(first + rest)}
 
 
-def recovery(probes: Sequence[Response], ended: float, usual: float) -> float:
-    """Return the seconds from `ended` to the end of the last half-second window with a median latency above `usual`, or 0."""
+def recovery_seconds(probes: Sequence[Response], ended: float, limit: float) -> float:
+    """Return the seconds from `ended` to the end of the last half-second window with a median latency above `limit`, or 0."""
     halves: dict[int, list[float]] = {}
     for response in probes:
         halves.setdefault(int((response.due - ended) / 0.5), []).append(response.seconds if response.status == 200 else REQUEST_TIMEOUT)
-    return max((0.5 * (half + 1) for half, times in halves.items() if statistics.median(times) > usual), default=0.0)
+    return max((0.5 * (half + 1) for half, times in halves.items() if statistics.median(times) > limit), default=0.0)
 
 
 def ticks(seconds: float) -> Iterator[int]:
@@ -198,18 +195,6 @@ def ticks(seconds: float) -> Iterator[int]:
     while time.perf_counter() < end:
         yield number
         number += 1
-
-
-def percentiles(responses: Sequence[Response]) -> dict[str, float]:
-    """Return the median, 99th percentile and maximum latency in milliseconds."""
-    if not responses:
-        return {}
-    times = sorted(1000 * response.seconds for response in responses)
-    return {
-        "p50_ms": round(statistics.median(times), 1),
-        "p99_ms": round(times[int(0.99 * len(times))], 1),
-        "worst_ms": round(times[-1], 1),
-    }
 
 
 def statuses(responses: Sequence[Response]) -> dict[str, int]:
@@ -247,8 +232,8 @@ def main() -> None:
         "settings": arguments.settings,
         **measured,
         "claims": claims,
-        "machine": {"cores": len(os.sched_getaffinity(0)), "load_average": os.getloadavg()[0], "system": platform.platform()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "machine": machine(),
+        "versions": versions(PACKAGES),
     }
     print(json.dumps(result))
     sys.exit(0 if all(claim["holds"] for some in claims.values() for claim in some) else 1)

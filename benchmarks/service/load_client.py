@@ -1,21 +1,21 @@
-"""Minimal HTTP/1.1 client on asyncio streams, cheap compared with the server that it measures, and the server's subprocess."""
+"""A minimal HTTP/1.1 client, which needs little time compared with the server that it measures, and the server's subprocess."""
 
 import asyncio
 import os
-import socket
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from pathlib import Path
 
+from benchmarks.machine import cpu_seconds, free_ports, resident_mib
 from benchmarks.paths import ROOT
 
 REQUEST_TIMEOUT = 60.0
-"""A request without a response by then counts as hung."""
+"""A request without a response after this time counts as hung."""
 
 HUNG = 0
 BROKEN = -1
@@ -28,7 +28,7 @@ class Response:
     status: int  # or HUNG, BROKEN
     due: float
     seconds: float  # from the due time to the end of the response
-    lag: float  # from the due time to the sending: the client's own delay
+    lag: float  # from the due time to sending: the delay of the client
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,13 @@ class Server:
     popen: "subprocess.Popen[bytes]"
     port: int
 
-    @property
-    def process(self) -> int:
-        """The process id."""
-        return self.popen.pid
-
     def resident(self) -> float:
         """Return the resident memory in MiB."""
-        status = Path(f"/proc/{self.process}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+        return resident_mib(self.popen.pid)
 
     def cpu_seconds(self) -> float:
-        """Return the processor seconds used so far, which exclude the work of other programs."""
-        fields = Path(f"/proc/{self.process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the processor seconds used so far."""
+        return cpu_seconds(self.popen.pid)
 
     async def post(self, image_bytes: bytes, due: float) -> Response:
         """Send one request on a new connection. Its latency counts from the due time."""
@@ -105,20 +98,34 @@ async def exchange(
     return int(head.split()[1]), await reader.readexactly(length)
 
 
+def latencies(seconds: Iterable[float]) -> dict[str, float]:
+    """Return the median, 99th percentile and maximum in milliseconds; empty without latencies."""
+    times = sorted(1000 * each for each in seconds)
+    if not times:
+        return {}
+    p99 = times[int(0.99 * len(times))]
+    return {"p50_ms": round(statistics.median(times), 1), "p99_ms": round(p99, 1), "max_ms": round(times[-1], 1)}
+
+
 @contextmanager
-def serving(model: str, settings: list[str]) -> Iterator[Server]:
-    """Run a `boxwright serve` process with settings in the form of --set, and yield it once it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = int(server.getsockname()[1])
+def serving(model: str, settings: list[str], variables: Mapping[str, str] = {}) -> Iterator[Server]:
+    """Run a `boxwright serve` process, and yield it once it is ready.
+
+    Args:
+        model: The model to serve.
+        settings: Settings in the form of --set.
+        variables: Environment variables of Boxwright. Those of this process are removed.
+    """
+    (port,) = free_ports(1)
     flags = [part for setting in ["notice_seconds=0", *settings] for part in ("--set", setting)]
     command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--port", str(port), *flags]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BOXWRIGHT_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BOXWRIGHT_")} | dict(variables)
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             while not is_ready(port):
                 if process.poll() is not None:
                     sys.exit(f"{' '.join(command)}: ended with code {process.returncode} before it was ready.")
-                time.sleep(0.02)
+                time.sleep(0.005)
             yield Server(process, port)
         finally:
             process.terminate()

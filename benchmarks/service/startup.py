@@ -2,30 +2,26 @@
 
 python -m benchmarks.service.startup [--model NAME_OR_FILE] [--precision auto] [--runs 5]
 
-Each run has a new cache folder. The first start builds the engine ("cold", with the model file in the page cache).
-The second start loads the engine from the cache folder ("cached"). A busy machine disturbs cpu_seconds less than seconds.
+Each run has a new cache folder. The first start builds the engine ("cold", although the model file is in the page cache).
+The second start loads the engine from the cache folder ("cached"). Other load affects cpu_seconds less than seconds.
 """
 
 import argparse
 import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.machine import machine, resident_mib, versions
-from benchmarks.paths import ROOT
+from benchmarks.machine import machine, versions
+from benchmarks.service.load_client import serving
 
 PACKAGES = ("fastapi", "numpy", "onnx", "onnxruntime", "pillow", "pydantic", "uvicorn")
-CACHE_TIMEOUT = 120  # seconds until the engine must be in the cache
+CACHE_TIMEOUT = 120  # maximum seconds until the engine is in the cache
 
 
 class Start(NamedTuple):
@@ -74,45 +70,17 @@ def _name(model: str) -> str:
 def _summary(starts: list[Start]) -> dict[str, float]:
     medians = {f"{field}_median": round(statistics.median(getattr(start, field) for start in starts), 3) for field in Start._fields}
     return medians | {
-        "seconds_least": round(min(start.seconds for start in starts), 3),
-        "seconds_worst": round(max(start.seconds for start in starts), 3),
+        "seconds_min": round(min(start.seconds for start in starts), 3),
+        "seconds_max": round(max(start.seconds for start in starts), 3),
     }
 
 
 @contextmanager
 def _started(model: str, precision: str, home: str) -> Iterator[Start]:
     """Start a service, wait until it is ready, and yield the measurements."""
-    port = _free_port()
-    command = [sys.executable, "-m", "cli.main", "serve", "--model", model, "--precision", precision, "--port", str(port)]
-    command += ["--set", "notice_seconds=0"]
-    environment = os.environ | {"BOXWRIGHT_HOME": home}
     started = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            while not _ready(port):
-                if process.poll() is not None:
-                    sys.exit(f"{' '.join(command)}: ended with code {process.returncode} before it was ready.")
-                time.sleep(0.005)
-            yield Start(time.perf_counter() - started, _cpu_seconds(process.pid), resident_mib(process.pid))
-        finally:
-            process.terminate()
-
-
-def _ready(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _cpu_seconds(process: int) -> float:
-    """Return user plus system time of all threads."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    with serving(model, [f"precision={precision}"], {"BOXWRIGHT_HOME": home}) as server:
+        yield Start(time.perf_counter() - started, server.cpu_seconds(), server.resident())
 
 
 def _wait_until_cached(home: Path) -> None:
@@ -121,11 +89,6 @@ def _wait_until_cached(home: Path) -> None:
         if time.monotonic() > end:
             sys.exit(f"the service cached no engine within {CACHE_TIMEOUT} seconds.")
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 python -m benchmarks.service.swaps [--swaps 20] [--rounds 4] [--clients 2] [--image FILE]
 
-Versions of one model name alternate between `everyday` and `everyday-int8` with renamed labels. A response that mixes the output of one
-model with the labels of the other is therefore detected. The files are prepared in advance and renamed into place. Each round first
-measures a period without swaps, as long as the swaps of the previous round took. Clients and server share the cores.
+Versions of one model name alternate between `everyday` and `everyday-int8` with renamed labels. Therefore the benchmark detects a response
+that mixes the output of one model with the labels of the other. The files are prepared in advance and renamed into place. Each round first
+measures a period without swaps, which is as long as the swaps of the previous round. Clients and server share the cores.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine, versions
 from benchmarks.paths import ROOT
-from benchmarks.service.load_client import Server, serving
+from benchmarks.service.load_client import Server, latencies, serving
 from service.client.client import ServiceClient
 from service.client.errors import ClientError
 from service.schemas.detections import DetectResponse
@@ -30,7 +30,7 @@ from weights.formats.safetensors import load_model, save_model
 from weights.repository.layout import MODEL_FILE
 
 NAME = "mine"
-PAUSE_SECONDS = 5.0
+QUIET_SECONDS = 5.0
 
 
 @dataclass
@@ -54,7 +54,7 @@ def send_requests(url: str, image_bytes: bytes, log: RequestLog, stop: threading
                 log.responses.append((time.perf_counter() - started, response))
 
 
-class Bench:
+class SwapTest:
     """One server under load, with separate logs for periods with and without swaps."""
 
     def __init__(self, server: Server, image_bytes: bytes, clients: int) -> None:
@@ -76,7 +76,7 @@ class Bench:
         """Send requests while the versions are published one after another, or for some seconds without swaps.
 
         Returns:
-            For each swap, the seconds from the renaming of the file until the version is served.
+            The seconds of each swap, from renaming the file until the version is served.
         """
         stop, log = threading.Event(), self.logs[bool(swaps)]
         threads = [threading.Thread(target=send_requests, args=(self.url, self.image_bytes, log, stop)) for _ in range(self.clients)]
@@ -97,15 +97,8 @@ class Bench:
 
 
 def stable_content(response: DetectResponse) -> str:
-    """Return the response as JSON, without its timing and version."""
+    """Return the response as JSON without its timing and version, which differ between equal responses."""
     return response.model_dump_json(exclude={"timing_ms", "version"})
-
-
-def latency_of_log(log: RequestLog) -> dict[str, float]:
-    """Return the median, 99th percentile and maximum latency in milliseconds."""
-    times = sorted(1000 * seconds for seconds, _ in log.responses)
-    p99 = times[int(0.99 * len(times))]
-    return {"p50_ms": round(statistics.median(times), 1), "p99_ms": round(p99, 1), "worst_ms": round(times[-1], 1)}
 
 
 def prepare(home: Path, count: int) -> None:
@@ -126,24 +119,24 @@ def measure(arguments: argparse.Namespace, models: Path) -> dict[str, object]:
     prepare(home, 2 + each * arguments.rounds)
     (home / ".1").rename(home / "1")
     with serving(NAME, [f"models={models}", "models_seconds=0.5"]) as server:
-        bench = Bench(server, Path(arguments.image).read_bytes(), arguments.clients)
-        expected = [bench.reference()]
+        test = SwapTest(server, Path(arguments.image).read_bytes(), arguments.clients)
+        expected = [test.reference()]
         (home / ".2").rename(home / "2")
-        bench.wait_for("2")
-        expected.append(bench.reference())
-        resident, took, quiet = [server.resident()], [], PAUSE_SECONDS
+        test.wait_for("2")
+        expected.append(test.reference())
+        resident, took, quiet = [server.resident()], [], QUIET_SECONDS
         for first in range(3, 3 + each * arguments.rounds, each):
-            bench.run([], home, quiet)
+            test.run([], home, quiet)
             started = time.perf_counter()
-            took += bench.run(range(first, first + each), home, 0)
+            took += test.run(range(first, first + each), home, 0)
             quiet = time.perf_counter() - started
             resident.append(server.resident())
-    responses = [response for log in bench.logs.values() for _, response in log.responses]
-    latency = {swapping: latency_of_log(log) for swapping, log in bench.logs.items()}
+    responses = [response for log in test.logs.values() for _, response in log.responses]
+    latency = {swapping: latencies(seconds for seconds, _ in log.responses) for swapping, log in test.logs.items()}
     return {
         "swaps": len(took),
-        "requests": {"swapping": len(bench.logs[True].responses), "quiet": len(bench.logs[False].responses)},
-        "failed": dict(Counter(error for log in bench.logs.values() for error in log.errors)),
+        "requests": {"swapping": len(test.logs[True].responses), "quiet": len(test.logs[False].responses)},
+        "failed": dict(Counter(error for log in test.logs.values() for error in log.errors)),
         "mixed": sum(stable_content(response) != expected[(int(response.version) - 1) % 2] for response in responses),
         "versions_served": len({response.version for response in responses}),
         "swapping": latency[True],

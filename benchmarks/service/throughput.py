@@ -1,9 +1,9 @@
-"""Compare `boxwright serve` on loopback with the bare engine: added latency of one image, and images per second with many clients.
+"""Compare `boxwright serve` on loopback with the engine alone: added latency of one image, and images per second with many clients.
 
 python -m benchmarks.service.throughput [--model everyday] [--clients 32] [--seconds 4] [--rounds 3]
 
 Each round measures three cases: one client that sends images in sequence; all clients at once; and the engine alone, called in this
-process with the same preprocessed image. For the rivals' engines with batches, see benchmarks/engines/latency.py and its --batch option.
+process with the same preprocessed image. benchmarks/latency.py with --batch measures batches in rival libraries.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
     busy: list[float] = []
     responses: list[dict[str, Any]] = []
     precision = "int8" if loaded.quantization else "float32"
-    with serving(model, ["engine=onnxruntime", f"precision={precision}"]) as server:  # as `detector`
+    with serving(model, ["engine=onnxruntime", f"precision={precision}"]) as server:  # the same engine as `detector` above
         port = server.port
         for _ in range(rounds):
             responses += _send_sequentially(port, data, seconds)
@@ -66,17 +66,17 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
     return {
         "benchmark": "throughput",
         "model": loaded.name,
-        "photo": "500x375",
+        "image": "500x375",
         "clients": clients,
         "rounds": rounds,
         "one_client_ms_p50": round(statistics.median(response["wall_ms"] for response in responses), 2),
         "network_ms_p50": round(statistics.median(response["timing_ms"]["network"] for response in responses), 2),
         "added_ms_p50": round(statistics.median(added), 2),
         "stages_ms_p50": _stages(responses),
-        "photos_per_second": round(statistics.median(together), 2),
+        "images_per_second": round(statistics.median(together), 2),
         "engine_alone_per_second": round(statistics.median(engine), 2),
         "share_of_engine": round(statistics.median(t / e for t, e in zip(together, engine, strict=True)), 3),
-        # the rate as a share of the rate that the processor seconds of service and clients allow
+        # processor seconds of service and clients, as a share of what all cores could give
         "share_of_processor_time": round(statistics.median(busy), 3),
         "machine": machine(),
         "versions": versions(PACKAGES),

@@ -1,10 +1,10 @@
-"""Measure `--difficult ignore|train|background`: what should training do with objects that are hard to recognise?
+"""Compare the values of `--difficult` (ignore, train, background), which tells training how to use objects that are hard to recognise.
 
 python -m benchmarks.training.difficult DATA --model FILE [--images 1000] [--seeds 3]
 
-No data set at hand has boxes marked difficult. This benchmark marks the small ones, as the annotators of PASCAL VOC mark objects that are
-too small to recognise: those whose longer side is less than 6 % of the image's. It trains the head on copies of DATA that differ in nothing
-else, and prints AP50 on the validation set without and with the small boxes, one line per run.
+Our data sets have no boxes marked difficult. So this benchmark marks the small boxes in a copy of DATA, as the annotators of PASCAL VOC
+mark objects that are too small to recognise. A box is small if its longer side is less than 6 % of that of the image.
+For each value and seed, the head is trained on the copy, and one line is printed: AP50 on the validation set without and with the small boxes.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def mark_small_boxes(samples: list[Sample], data: Path, copy: Path, image_set: s
 
 
 def make_copy(data: Path, copy: Path, images: int) -> None:
-    """Write a copy of DATA with that many completely labelled training images. The image files are hard links."""
+    """Write a copy of DATA with at most `images` completely labelled training images. The image files are hard links."""
     partial = read_labelled(data)
     train = [sample for sample in read_set(data, "train") if sample.name not in partial]
     chosen = np.random.default_rng(0).choice(len(train), min(images, len(train)), replace=False)

@@ -1,4 +1,4 @@
-"""Check that a training run that is killed repeatedly and resumed equals an uninterrupted run, bit for bit.
+"""Check that a repeatedly killed and resumed training run equals an uninterrupted run, bit for bit.
 
 python -m benchmarks.training.kills [--data DIR] [--kills 10] [--seed 0]
 
@@ -50,7 +50,7 @@ from training.events import Events
 from training.run.folder import RunFolder
 from weights.hub.resolve import resolve_model
 data, run, options = sys.argv[1:]
-if Path(run).is_dir():  # without a folder, the process was killed before the run began
+if Path(run).is_dir():  # otherwise the process was killed before the run began
     training_run = Run.resume(*RunFolder.open(Path(run)), resolve_model(None))
 else:
     training_run = Run.new(Task(data, "train", "val", None), Config.of(json.loads(options)), resolve_model(None), Path(run).parent)
@@ -135,7 +135,7 @@ def main() -> None:
             print(json.dumps(moments[-1]), file=sys.stderr, flush=True)
         start_or_resume(data, killed)
         differing = differences(uninterrupted, killed)
-    result = {"benchmark": "kills", "kills": moments, "different": differing, "machine": machine(), "versions": versions(PACKAGES)}
+    result = {"benchmark": "kills", "kills": moments, "different_arrays": differing, "machine": machine(), "versions": versions(PACKAGES)}
     print(json.dumps(result))
     raise SystemExit(1 if differing else 0)
 

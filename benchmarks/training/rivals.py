@@ -1,4 +1,4 @@
-"""Images per second of a full training step and of a step that trains only the head, next to plain Keras and keras-hub.
+"""Compare the images per second of full training steps, and of steps that train only the head, with plain Keras and keras-hub.
 
 python -m benchmarks.training.rivals [--rounds 10] [--threads 2] [--contenders "boxwright full" ...]
 
@@ -27,7 +27,7 @@ def main() -> None:
     facts = interleave(names, Path(), threads=arguments.threads, batch=BATCH, rounds=arguments.rounds)
     table = compare_times(facts, lambda name: ours(name, names))
     for name, row in table.items():
-        row["photos_per_second"] = round(1000 * BLOCK * BATCH / statistics.median(facts[name]["ms"]), 1)
+        row["images_per_second"] = round(1000 * BLOCK * BATCH / statistics.median(facts[name]["ms"]), 1)
         row["speed_up_of_ours"] = round(1 / row["ours_ratio"], 2)
     versions = {package: version for each in facts.values() for package, version in each["versions"].items()}
     shape = {"batch": BATCH, "input": SIDE, "threads": arguments.threads, "rounds": arguments.rounds}

@@ -1,17 +1,17 @@
-"""Measure training speed: with cached features against without, and a full training step against tensornets'.
+"""Measure training speed: with and without cached features, and a full training step compared with that of tensornets.
 
 python -m benchmarks.training.speed [--data DIR] [--rounds 5] [--full-rounds 3]
 
 cached: Images per second of `everyday` with a frozen backbone, with and without --cache-features. The time includes reading the images.
 The one-time computation of the features is reported separately. DIR is a VOC-style data set with the set train. Without it, images of
 rectangles are generated.
-full: One step of yolov2-voc with our Trainer, in float32 and in bfloat16, against tensornets' graph with its own loss. The network is
-Darknet19 with 20 classes, 416 pixels, 8 images and random weights. Every layer and its batch normalisation trains, with the momentum
-and L2 of tensornets. Our step also measures the gradient of every layer. It runs with oneDNN and without (TF_ENABLE_ONEDNN_OPTS),
-each in a separate process.
+full: One step of yolov2-voc with our Trainer, in float32 and in bfloat16, and with tensornets' graph and loss. The network is YOLOv2 on
+Darknet19 with 20 classes, 416 pixels, 8 images and random weights. All layers and batch norms are trained, with the momentum and L2 of
+tensornets. Our step also measures the gradient of every layer. All run with and without oneDNN (TF_ENABLE_ONEDNN_OPTS), in separate
+processes.
 
-The compared variants alternate within one process, so that other load affects them equally. "seconds" is wall time. Other programs
-disturb "processor_seconds" less. Ratios are ratios of medians. `benchmarks.training.rivals` compares with Keras and keras-hub.
+The compared variants alternate within one process, so that other load affects them equally. "seconds" is wall time. Other load affects
+"processor_seconds" less. Ratios are ratios of medians. `benchmarks.training.rivals` compares with Keras and keras-hub.
 """
 
 import argparse
@@ -108,10 +108,10 @@ def cached(data: Path, rounds: int) -> dict[str, Any]:
                     trainers[name].step(images, targets, number=step, learning_rate=1e-4)
     images_per_second = {name: round(BLOCK * BATCH / statistics.median(times.wall[name]), 1) for name in inputs}
     facts = {
-        "photos": len(samples),
+        "images": len(samples),
         "views": progress[-1].total,
         "megabytes": round(progress[-1].file_size / 1e6, 1),
-        "photos_per_second": images_per_second,
+        "images_per_second": images_per_second,
     }
     return facts | {"times": times.medians(), "ratio": times.ratio("computed", "cached")}
 
@@ -150,7 +150,7 @@ def _our_step(images: Any, precision: Literal["float32", "bfloat16"]) -> Callabl
 
 
 def _tensornets_step(images: Any) -> Callable[[], object]:
-    """Return tensornets' step with empty targets, because the targets' content does not change its work."""
+    """Return tensornets' step with empty targets, because the content of targets does not change the time."""
     from weights.formats.tensornets.compat import import_tensornets, suppress_known_warnings
 
     nets = import_tensornets()

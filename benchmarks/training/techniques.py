@@ -1,4 +1,4 @@
-"""Measure each technique of docs/techniques.md on and off, with everything else equal.
+"""Measure each technique of docs/techniques.md: train with and without it, and with all other options equal.
 
 python -m benchmarks.training.techniques run DATA --results FILE     run every variant with three seeds; skip runs that are in the file
 python -m benchmarks.training.techniques table --results FILE        print the tables as Markdown
@@ -33,7 +33,7 @@ def runs_of(all_rows: list[Row], group: str, name: str) -> list[Row]:
 
 
 def run_all(data: Path, results: Path) -> None:
-    """Run each variant in a separate process, because TensorFlow does not release memory. One process per core runs at a time."""
+    """Run each variant in a separate process, because TensorFlow does not release memory. Run one process per core at a time."""
     environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
     def finish(variant: tuple[str, str]) -> None:
@@ -89,9 +89,9 @@ def _coco_ap(file: Path, data: Path) -> float:
 
 
 def techniques_table(results: Path) -> str:
-    """Return one table per group, with the median and range over the seeds of AP50 and COCO AP, and median validation loss and time.
+    """Return one table per group: over the seeds, median and range of AP50 and COCO AP, and median validation loss and time.
 
-    Each table begins with the base, the reference of all variants except those with a new head.
+    Each table begins with the base run, to which all variants except those with a new head are compared.
     """
     all_rows = read_rows(results)
     first = next((group, name) for group, variants in VARIANTS.items() for name in variants)

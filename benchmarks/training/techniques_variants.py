@@ -4,11 +4,11 @@ from typing import Any
 
 BASE: dict[str, Any] = {"epochs": 4, "sizes": "128", "check_every": 1, "unfreeze_at": 4, "cache_features": 4}
 BASE |= {"warmup_steps": 10, "learning_rate": 0.0003}
-"""Options of the base run; all others have the defaults of `boxwright finetune`. The run is short, to show which variant learns faster. The
-backbone stays frozen and its features are cached, so that all variants together take an hour."""
+"""Options of the base run. All other options have their defaults. The run is short, to show which variant learns faster. The backbone stays
+frozen and its features are cached, so that all variants together take an hour."""
 
 COMPUTED: dict[str, Any] = {"cache_features": 0}
-"""The backbone computes every image in each epoch, so augmented views are not limited to the cached ones. All else equals the base."""
+"""Without a feature cache: the backbone computes every image in each epoch, so the number of augmented views is not limited."""
 UNFROZEN: dict[str, Any] = COMPUTED | {"freeze": "none"}
 NEW_HEAD: dict[str, Any] = {"new_layers": "head", "learning_rate": 0.001, "epochs": 10, "check_every": 2, "unfreeze_at": 10}
 """A new head needs more epochs."""
@@ -16,7 +16,7 @@ LONG: dict[str, Any] = {"epochs": 12, "unfreeze_at": 12}
 SCRATCH: dict[str, Any] = UNFROZEN | {"new_layers": "all", "learning_rate": 0.001}
 
 RATES = {"adamw": 4.5e-3, "adam": 4.5e-3, "rmsprop": 4.9e-5, "adagrad": 2.9e-2, "sgd": 2.4e-2, "momentum": 2.4e-3, "nesterov": 1.1e-3}
-"""What `boxwright finetune raccoon --optimizer NAME --freeze backbone --sizes 128 --epochs 4 --find-learning-rate` suggested."""
+"""Suggestions of `boxwright finetune raccoon --optimizer NAME --freeze backbone --sizes 128 --epochs 4 --find-learning-rate`."""
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "Transfer": {

@@ -6,9 +6,9 @@ Both fine-tune `everyday` with the same global batch size, so that they take the
 The time includes reading and augmenting images and summing the gradients over loopback, but no validation.
 DIR is a VOC-style data set with the set train. Without it, images of rectangles are generated.
 
-The single worker and the pair alternate in blocks of steps, while the other waits for input. Each process is pinned to one core
-(sched_setaffinity) and computes with one thread. The ratio is the median of the per-round ratios. Other programs disturb the processor
-seconds less. --sharing-core pins both workers to one core, so that a ratio below 1 shows the cost of the cooperation.
+The single worker and the pair train blocks of steps alternately; the other one waits for input. Each process is pinned to one core
+(sched_setaffinity) and computes with one thread. The ratio is the median of the ratios of the rounds. Other load affects the processor
+seconds less. --sharing-core pins both workers to one core: a ratio below 1 then shows the cost of their communication.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine, versions
+from benchmarks.machine import free_ports, machine, versions
 from benchmarks.paths import ROOT
 from benchmarks.training.datasets import generate_dataset
 
@@ -69,11 +69,11 @@ def run_worker(arguments: argparse.Namespace) -> None:
         print(json.dumps(facts | {"loss": report.loss, "trained": trained}), flush=True)
 
 
-class WorkerGroup:
-    """Group of worker processes, each pinned to one of the given cores."""
+class WorkerProcesses:
+    """One or several worker processes, each pinned to one of the given cores."""
 
     def __init__(self, arguments: argparse.Namespace, cores: list[int]) -> None:
-        addresses = ",".join(f"127.0.0.1:{port}" for port in _free_ports(len(cores)))
+        addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports(len(cores)))
         self.processes: list[Any] = []
         for index, core in enumerate(cores):
             command = [sys.executable, "-m", "benchmarks.training.workers", "--core", str(core), "--data", str(arguments.data)]
@@ -102,36 +102,26 @@ class WorkerGroup:
             process.communicate()
 
 
-def _free_ports(count: int) -> list[int]:
-    import socket
-
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Alternate blocks of one worker and of two. The first round compiles functions and is not counted."""
     cores = sorted(os.sched_getaffinity(0))
     pair = [cores[0], cores[0] if arguments.sharing_core else cores[1]]
-    contenders = {"one": WorkerGroup(arguments, [cores[0]]), "two": WorkerGroup(arguments, pair)}
-    rounds = [{name: contender.block() for name, contender in contenders.items()} for _ in range(arguments.rounds + 1)]
-    for contender in contenders.values():
-        contender.end()
+    groups = {"one": WorkerProcesses(arguments, [cores[0]]), "two": WorkerProcesses(arguments, pair)}
+    rounds = [{name: group.block() for name, group in groups.items()} for _ in range(arguments.rounds + 1)]
+    for group in groups.values():
+        group.end()
     images = arguments.batch * arguments.block
     ratios = [each["one"]["seconds"] / each["two"]["seconds"] for each in rounds[1:]]
     facts: dict[str, Any] = {
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
-        "losses": {name: round(rounds[-1][name]["loss"], 4) for name in contenders},
+        "losses": {name: round(rounds[-1][name]["loss"], 4) for name in groups},
         "summed_megabytes": round(rounds[-1]["two"]["trained"] * 4 / 1e6, 1),
     }
-    for name in contenders:
+    for name in groups:
         for kind in ("seconds", "processor_seconds"):
             median = statistics.median(each[name][kind] for each in rounds[1:])
-            facts[f"photos_per_{kind.removesuffix('s')}_{name}"] = round(images / median, 2)
+            facts[f"images_per_{kind.removesuffix('s')}_{name}"] = round(images / median, 2)
     return facts
 
 

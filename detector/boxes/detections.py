@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 Boxes = NDArray[np.float32]
 """(N, 4) float32: xmin, ymin, xmax, ymax, continuous pixel edges (0 is the left edge of the first pixel, W the right edge of the last)."""
+Corners = tuple[float, float, float, float]
+"""xmin, ymin, xmax, ymax of one box."""
 
 
 @dataclass(frozen=True)
 class Detection:
     """One box with its score and class."""
 
-    box: tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
+    box: Corners
     score: float  # 0..1
     class_id: int
 

@@ -74,8 +74,8 @@ class Placement:
 
     @property
     def _last_pixel(self) -> Boxes:
-        far = 1 if self.edges == "inclusive" else 0  # an inclusive box contains its last pixel
-        return np.array([0, 0, far, far], np.float32)
+        extra = 1 if self.edges == "inclusive" else 0  # an inclusive box contains its last pixel
+        return np.array([0, 0, extra, extra], np.float32)
 
     @property
     def _offset(self) -> Boxes:

@@ -22,7 +22,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The library that computes: "onnxruntime", "openvino" or "tensorflow"."""
+        """The library that runs the network: "onnxruntime", "openvino" or "tensorflow"."""
 
     @property
     def precision(self) -> Precision:
@@ -57,7 +57,7 @@ def load_engine(
     Args:
         model: The model to run.
         name: Engine name. "auto" is onnxruntime, or openvino for a precision or device that onnxruntime lacks.
-        device: The device that computes. "auto" is CUDA if the installed onnxruntime supports it, and otherwise the CPU.
+        device: The device that runs the network. "auto" is CUDA if the installed onnxruntime supports it, and otherwise the CPU.
         precision: None is int8 if the model is quantized and the engine supports that, and otherwise float32.
         threads: Threads of one call. None uses all processors. TensorFlow reads TF_NUM_INTRAOP_THREADS instead.
         concurrent_sessions: Expect parallel calls. An engine may then use memory for a second, single-threaded session.
@@ -89,13 +89,13 @@ def load_engine(
 
 
 def _engine_and_precision(model: Model, name: EngineName, precision: Precision | None, device: Device) -> tuple[str, Precision]:
-    """Choose what `load_engine` leaves open. Raises SettingError for a combination that does not exist."""
+    """Choose the engine and the precision that the user left open. Raises SettingError for an unsupported combination."""
     if precision == "int8" and model.quantization is None:
         raise SettingError(f"{model.name!r} has no 8-bit version. 'boxwright quantize' makes one; or choose another precision.")
     chosen_precision: Precision = precision or ("int8" if model.quantization else "float32")
     chosen = _engine_for(chosen_precision, device) if name == "auto" else name
     if precision is None and chosen_precision == "int8" and unsupported_reason(chosen, "int8", device):
-        chosen_precision = "float32"  # with the rounded kernels
+        chosen_precision = "float32"  # computed with the rounded kernels
     if reason := unsupported_reason(chosen, chosen_precision, device):
         raise SettingError(f"{reason}.")
     return chosen, chosen_precision

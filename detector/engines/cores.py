@@ -1,4 +1,4 @@
-"""Processors that this process may use (in a container fewer than the machine has), and their instruction sets."""
+"""Processors that this process may use, and their instruction sets. A container may use fewer than the machine has."""
 
 import os
 from collections.abc import Iterator
@@ -45,9 +45,9 @@ def _cpu_quota(folder: Path) -> float:
 
 
 def has_vnni() -> bool:
-    """Return whether the processor sums 8-bit products in 32 bits. Only x86 processors without VNNI do not."""
-    words = cpu_flags().split()
-    return "flags" not in words or bool({"avx512_vnni", "avx_vnni"} & set(words))
+    """Return whether the processor sums 8-bit products in 32 bits. All do, except x86 processors without VNNI."""
+    flags = set(cpu_flags().split())
+    return "flags" not in flags or bool({"avx512_vnni", "avx_vnni"} & flags)
 
 
 def has_bfloat16() -> bool:

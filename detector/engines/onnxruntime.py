@@ -1,4 +1,4 @@
-"""The default engine: onnxruntime runs the graph of `onnx.graph`. It does not import TensorFlow, and `onnx` only to build a graph."""
+"""The default engine: onnxruntime runs the graph of `onnx.graph`. It never imports TensorFlow, and imports `onnx` only to build a graph."""
 
 import hashlib
 import platform
@@ -175,7 +175,7 @@ def _build_session(parts: "OnnxParts", threads: int | None, cache_folder: Path |
         options.optimized_model_filepath = str(cache_folder / GRAPH_FILE)
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", KERNELS_FILE)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-        options.log_severity_level = 3  # silences the warning that the file only suits this processor, which is intended
+        options.log_severity_level = 3  # hides the warning that the file only suits this processor, which is intended
     try:
         return onnxruntime.InferenceSession(
             graph.SerializeToString(), options, providers=providers or execution_providers("auto"), disabled_optimizers=_HARMFUL_OPTIMIZERS
@@ -200,7 +200,7 @@ _PROVIDERS: dict[str, str] = {
     "coreml": "CoreMLExecutionProvider",
 }
 _GPU_DEVICES = ("cuda", "directml", "coreml")
-"""In order of preference. TensorRT must be named, because it compiles a network for minutes."""
+"""In order of preference. TensorRT is used only on request, because it compiles a network for minutes."""
 _ONNXRUNTIME_ERRORS = (
     errors.Fail,
     errors.InvalidArgument,
@@ -211,8 +211,8 @@ _ONNXRUNTIME_ERRORS = (
     errors.RuntimeException,
 )
 _HARMFUL_OPTIMIZERS = ["WeightBiasQuantization"]
-"""It also quantizes float32 convolutions between two quantized tensors, with one scale for all filters. On `everyday`, whose first
-depthwise layer stays in float32 for accuracy, it increased the error of the logits tenfold."""
+"""This optimizer quantizes float32 convolutions between two quantized tensors, with one scale for all filters. In `everyday`, the first
+depthwise layer stays in float32 for accuracy; there it increased the error of the logits tenfold."""
 
 
 def _session_options(threads: int) -> Any:

@@ -1,4 +1,4 @@
-"""OpenVINO runs the graph of `onnx.graph`, the one that `boxwright export --to onnx` writes."""
+"""The OpenVINO engine: it runs the graph of `onnx.graph`, which `boxwright export --to onnx` also writes."""
 
 import threading
 from dataclasses import dataclass, field
@@ -44,8 +44,8 @@ class OpenvinoEngine:
 
         Args:
             model: The model to run.
-            device: "auto" is the CPU. "gpu" and "npu" are those of Intel.
-            precision: "bfloat16" computes in bfloat16. Otherwise, layers that are not in 8 bits compute in exact float32.
+            device: "auto" is the CPU. "gpu" and "npu" are Intel's devices.
+            precision: In every precision except "bfloat16", layers that are not quantized compute in exact float32.
             threads: Threads of one call. None uses all processors of this process.
             concurrent_sessions: Add a network for parallel calls; see `add_single_threaded_session`.
 
@@ -156,7 +156,7 @@ def _device_name(device: Device) -> str:
 
 
 def _hints(precision: Precision) -> dict[str, Any]:
-    """Return the hints for latency and precision. Without the second, OpenVINO computes float32 in bfloat16 where it can."""
+    """Return the hints for latency and precision. Without the precision hint, OpenVINO computes in bfloat16 where it can."""
     return {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32"}
 
 

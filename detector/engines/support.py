@@ -7,9 +7,9 @@ from typing import Literal
 from detector.engines.cores import has_bfloat16, has_vnni
 
 Precision = Literal["float32", "bfloat16", "int8"]
-"""Number format of the convolutions. Sums have at least 32 bits in each of them."""
+"""Number format of the convolutions. In every format, sums have at least 32 bits."""
 Device = Literal["auto", "cpu", "gpu", "npu", "cuda", "tensorrt", "coreml", "directml"]
-"""What computes. "gpu" is the best GPU that the engine's library supports here; the last four are libraries that drive a GPU or NPU."""
+"""Hardware that runs the network. "gpu" is the best GPU that the library supports; the last four are libraries for GPUs and NPUs."""
 
 PRECISIONS: Mapping[str, tuple[Precision, ...]] = {
     "onnxruntime": ("float32", "int8"),

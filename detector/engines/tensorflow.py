@@ -27,7 +27,6 @@ class TensorflowEngine:
         """Build the Keras model and compile it for any batch size."""
         network = build_keras(model)
         size = model.spec.input_size
-
         signature = [tf.TensorSpec((None, size, size, 3), tf.float32)]
         return cls(tf.function(lambda images: network(images, training=False), input_signature=signature), len(model.spec.anchors))
 

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from detector.boxes.detections import Boxes, Detections
+from detector.boxes.detections import Boxes, Corners, Detections
 from detector.boxes.geometry import box_area
 from detector.boxes.placement import ImageArray
 from detector.imaging.image import DecodedImage
 from detector.imaging.lettering import Font, label_text_and_font
 
 Colour = tuple[int, int, int]
-_Corners = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
-_LabelledBox = tuple[_Corners, int, str]  # box, class id, text after the label
+_LabelledBox = tuple[Corners, int, str]  # box, class id, text after the label
 Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are excluded
 
 MAX_DRAWN_PIXELS = 16_000_000  # Maximum size of an annotated image. A PNG of this size has at most 48 MB.
@@ -35,7 +34,7 @@ class DrawnImage:
 
 
 def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> tuple[int, int]:
-    """Return the size at which an image of `width` x `height` pixels is drawn: proportional, with at most `max_pixels`."""
+    """Return the size, with at most `max_pixels` pixels, at which an image of `width` x `height` pixels is drawn."""
     scale = min(1.0, math.sqrt(max_pixels / (width * height)))
     drawn_width = max(1, math.floor(width * scale))
     drawn_height = max(1, min(math.floor(height * scale), max_pixels // drawn_width))
@@ -43,7 +42,7 @@ def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> t
 
 
 def shrink_to_draw(decoded: DecodedImage, max_pixels: int = MAX_DRAWN_PIXELS) -> Image.Image:
-    """Return the image at the size at which it is drawn; itself if it is not larger."""
+    """Return the image, reduced to its `drawn_size` if it is larger."""
     size, image = drawn_size(decoded.width, decoded.height, max_pixels), decoded.pillow_image
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if image.width > size[0] else image
 
@@ -52,7 +51,7 @@ def draw_limited(decoded: DecodedImage, detections: Detections, labels: Sequence
     """Draw detections on an image, at reduced size if the image is larger than `max_pixels`.
 
     Args:
-        decoded: The image. It may be decoded at reduced scale, best with `min_side=min(drawn_size(width, height))`.
+        decoded: The image. To decode no more pixels than needed, use `min_side=min(drawn_size(width, height))`.
         detections: Boxes in pixels of the full-size image.
         labels: Labels by class id.
         max_pixels: Maximum pixels of the result.
@@ -108,7 +107,7 @@ def _drawn(image: ImageArray, boxes: Sequence[_LabelledBox], labels: Sequence[st
 
 
 def _draw(canvas: Image.Image, boxes: Sequence[_LabelledBox], labels: Sequence[str]) -> None:
-    """Draw boxes, which are given from the topmost to the lowest."""
+    """Draw boxes, given in the order from the topmost to the lowest layer."""
     pen = _Pen.fit(canvas)
     marks: list[_Mark] = []
     for box, class_id, suffix in boxes:
@@ -161,41 +160,41 @@ class _Pen:
     draw: ImageDraw.ImageDraw
     size: tuple[int, int]  # width, height of the image
     line: int
-    edge: int  # outline on both sides of the line, in black or white, whichever contrasts with the line
-    pad: int  # around a label
+    edge: int  # width of the outline on both sides of the line, in black or white, whichever contrasts more
+    pad: int  # margin between the text and the outline of a label
     text_height: int
 
     @classmethod
     def fit(cls, canvas: Image.Image) -> "_Pen":
         side = math.sqrt(canvas.width * canvas.height)
-        text = max(11, round(side / 32))
+        text_height = max(11, round(side / 32))
         line, edge = max(2, round(side / 220)), max(1, round(side / 700))
-        return cls(ImageDraw.Draw(canvas), canvas.size, line, edge, round(text * 0.4), text)
+        return cls(ImageDraw.Draw(canvas), canvas.size, line, edge, round(text_height * 0.4), text_height)
 
-    def place(self, box: _Corners, colour: Colour, text: str, font: Font, taken: Sequence[Area]) -> _Mark:
+    def place(self, box: Corners, colour: Colour, text: str, font: Font, taken: Sequence[Area]) -> _Mark:
         """Place the label where it covers no other label, if possible."""
         area = self.area(box)
         candidates = self._label_areas(area, text, font)
-        free = (candidate for candidate in candidates if not _covers(_inset(candidate, self.edge), taken))
+        free = (candidate for candidate in candidates if not _overlaps(_inset(candidate, self.edge), taken))
         return _Mark(area, next(free, candidates[0]), text, font, colour)
 
-    def area(self, box: _Corners) -> Area:
+    def area(self, box: Corners) -> Area:
         """Return the area of a box, including half of the line on its border."""
         width, height = self.size
-        around = self.edge + self.line / 2
+        margin = self.edge + self.line / 2
         left, top, right, bottom = box
         return (
-            min(max(math.floor(left - around), 0), width - 1),
-            min(max(math.floor(top - around), 0), height - 1),
-            max(min(math.ceil(right + around), width), 1),
-            max(min(math.ceil(bottom + around), height), 1),
+            min(max(math.floor(left - margin), 0), width - 1),
+            min(max(math.floor(top - margin), 0), height - 1),
+            max(min(math.ceil(right + margin), width), 1),
+            max(min(math.ceil(bottom + margin), height), 1),
         )
 
     def _label_areas(self, box: Area, text: str, font: Font) -> list[Area]:
         """Return candidate areas for a label, best first: above the box, in it, below it; all within the image."""
-        around = 2 * (self.edge + self.pad)
-        label_width = min(math.ceil(self.draw.textlength(text, font)) + around, self.size[0])
-        label_height = min(-math.floor(self.draw.textbbox((0, 0), "X", font, anchor="ls")[1]) + around, self.size[1])
+        margins = 2 * (self.edge + self.pad)
+        label_width = min(math.ceil(self.draw.textlength(text, font)) + margins, self.size[0])
+        label_height = min(-math.floor(self.draw.textbbox((0, 0), "X", font, anchor="ls")[1]) + margins, self.size[1])
         left, top, right, bottom = box
         above, below = top - label_height + self.edge, bottom - self.edge  # the label and the box share an edge
         corners = (
@@ -254,6 +253,6 @@ def _inset(area: Area, margin: int) -> Area:
     return left + margin, top + margin, right - margin, bottom - margin
 
 
-def _covers(area: Area, others: Sequence[Area]) -> bool:
+def _overlaps(area: Area, others: Sequence[Area]) -> bool:
     left, top, right, bottom = area
     return any(left < other[2] and other[0] < right and top < other[3] and other[1] < bottom for other in others)

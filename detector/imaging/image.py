@@ -21,7 +21,7 @@ from detector.imaging.image_files import open_image_file
 
 MAX_PIXELS = 64_000_000
 PILLOW_MAX_PIXELS = 89_478_485  # Pillow refuses or warns above this
-MAX_SIDE = 65_535  # limit of JPEG and GIF; longer images mostly serve to exhaust a decoder
+MAX_SIDE = 65_535  # limit of JPEG and GIF; longer images are mostly attacks on the decoder
 MAX_DECODE_WORK = 12 * MAX_PIXELS
 """Maximum bytes of pixel data that a decoder may write, over all passes, tiles and frames. Measured: at most about 3 s of CPU time."""
 
@@ -48,8 +48,8 @@ class DecodedImage:
 def read_image(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode an image file.
 
-    It reads JPEG and MPO (the first image), PNG, WebP and GIF (the first frame), BMP and TIFF (the first page). The EXIF orientation
-    is applied. Transparent pixels are blended with white. 16-bit values keep their upper 8 bits. Colour profiles are ignored.
+    The formats are JPEG and MPO (first image), PNG, WebP and GIF (first frame), BMP and TIFF (first page). The EXIF orientation is
+    applied. Transparent pixels are blended with white. 16-bit values keep their upper 8 bits. Colour profiles are ignored.
 
     Args:
         image_bytes: The content of the file.
@@ -71,7 +71,7 @@ def read_image(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[n
 def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Decode an image file as `read_image` does, a JPEG possibly at reduced scale.
 
-    At reduced scale libjpeg skips the high frequencies of its blocks, which is fast and as good as averaging.
+    At reduced scale, libjpeg skips the high frequencies of its blocks. That is fast, and as good as averaging pixels.
 
     Args:
         image_bytes: The content of the file.
@@ -112,7 +112,7 @@ def _check_limits(file: ImageFile, max_pixels: int) -> None:
     if min(width, height) < 1:
         raise DamagedImage(f"{claim}. Send the whole file.")
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
-        raise ImageTooLarge(f"{claim}; at most {max_pixels:,} in total and {MAX_SIDE:,} per side are read. Send a smaller copy.")
+        raise ImageTooLarge(f"{claim}; the limit is {max_pixels:,} in total and {MAX_SIDE:,} per side. Send a smaller copy.")
     if file.work > MAX_DECODE_WORK:
         raise ImageTooLarge(f"{claim}, and decoding it needs too many passes. Save it as a baseline JPEG or PNG.")
 
@@ -159,8 +159,8 @@ def _load(file: ImageFile, min_side: int | None) -> Image.Image:
 def _may_lack_pixels(image: Image.Image, full_height: int) -> bool:
     """Return whether the end of a JPEG looks like that of a truncated file, whose last blocks have a single colour.
 
-    Uniform backgrounds look the same, and most are black or white. A black or white corner therefore counts only if its whole row of
-    blocks is flat.
+    Uniform backgrounds, most of them black or white, look the same. Therefore a black or white corner counts only if its whole row of
+    blocks has a single colour.
     """
     width, height = image.size
     block = max(1, 8 * height // full_height)  # side at the decoded scale
@@ -178,7 +178,7 @@ def _equal_pixels(first: Image.Image, second: Image.Image) -> bool:
     return all(first.crop(band).tobytes() == second.crop(band).tobytes() for band in bands)
 
 
-_BAND_ROWS = 256  # avoids copies of a whole image
+_BAND_ROWS = 256  # rows compared at a time, to avoid copies of a whole image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

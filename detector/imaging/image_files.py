@@ -1,7 +1,7 @@
 """Image files before they are decoded: format, claimed size, orientation, and an upper bound of the decoding work.
 
-Headers are read and metadata is dropped before Pillow sees a byte. So a decompression bomb is refused without using memory, and a damaged
-EXIF block or a very long text does no harm. Pillow then emits no warnings, which threads cannot catch safely.
+Headers are read and metadata is dropped before Pillow reads a byte. So a decompression bomb is refused without using memory, and a damaged
+EXIF block or a very long text does no harm. It also prevents Pillow's warnings, which threads cannot catch safely.
 """
 
 import re
@@ -31,7 +31,7 @@ def open_image_file(image_bytes: bytes) -> ImageFile:
             try:
                 return parse(image_bytes)
             except (struct.error, IndexError) as error:
-                raise DamagedImage(f"the {name} ends within its header, {len(image_bytes):,} bytes in. Send the whole file.") from error
+                raise DamagedImage(f"the {name} ends within its header, after {len(image_bytes):,} bytes. Send the whole file.") from error
     for description, signature in _OTHER_FILES.items():
         if signature.match(image_bytes):
             raise NotAnImage(f"the image is {description}. Send a {ACCEPTED_FORMATS}.")
@@ -48,7 +48,7 @@ _PARSERS: dict[ImageFormat, tuple[re.Pattern[bytes], Callable[[bytes], ImageFile
     "BMP": (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), parse_bmp),
     "TIFF": (re.compile(rb"II\*\0|MM\0\*"), parse_tiff),
 }
-_OTHER_FILES = {  # white space is limited, because a search in 20 MB of it would stop all threads
+_OTHER_FILES = {  # the limits on white space keep each match short, because matching holds the interpreter lock
     "HEIC or AVIF, which some phones write": re.compile(rb".{4}ftyp(hei|hev|mif|msf|avi)", re.DOTALL),
     "a video": re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL),
     "a PDF": re.compile(rb"%PDF"),

@@ -8,7 +8,7 @@ from detector.network.layers import Conv, Layer, MaxPool, Network, Reorg, ReorgO
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone, and the layer that feeds the passthrough (stride 16 where the backbone ends at 32)."""
+    """A backbone, and the layer that feeds the passthrough: stride 16 if the backbone has stride 32."""
 
     layers: Network
     passthrough: str
@@ -96,7 +96,7 @@ def yolov2(
     """
     backbone = backbone or darknet19()
     outputs = anchors * (5 + len(labels))
-    first = 8 if any(layer.name == "conv7" for layer in backbone.layers) else 7  # the tiny backbone has a conv7
+    first = _first_head_number(backbone)
     return (
         *backbone.layers,
         Conv(f"conv{first}", filters),
@@ -110,6 +110,11 @@ def yolov2(
     )
 
 
+def _first_head_number(backbone: Backbone) -> int:
+    """Return the number of the head's first convolution. The tiny backbone has a conv7."""
+    return 8 if any(layer.name == "conv7" for layer in backbone.layers) else 7
+
+
 def upsampling_head(
     labels: Sequence[str], *, backbone: Backbone | None = None, anchors: int = 5, filters: int = 256, lateral: int = 128
 ) -> Network:
@@ -118,14 +123,14 @@ def upsampling_head(
     It is a feature pyramid (Lin et al., arXiv 1612.03144) that uses only the finer level.
 
     Args:
-        labels: Classes; the head has `anchors * (5 + len(labels))` outputs.
-        backbone: Darknet19 if not given.
+        labels: The classes. The head has `anchors * (5 + len(labels))` outputs.
+        backbone: Backbone of the network. None uses Darknet19.
         anchors: Number of anchors.
-        filters: Width of the head's three 3x3 convolutions.
+        filters: Filters of the head's three 3x3 convolutions.
         lateral: Filters of the 1x1 convolution that reads the finer features.
     """
     backbone = backbone or darknet19()
-    first = 8 if any(layer.name == "conv7" for layer in backbone.layers) else 7  # the tiny backbone already has a conv7
+    first = _first_head_number(backbone)
     return (
         *backbone.layers,
         Conv(f"conv{first}", filters),

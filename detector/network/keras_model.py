@@ -1,12 +1,12 @@
 """Layers and arrays -> Keras model, for training and the reference engine. Only this module and its engine import TensorFlow.
 
-Input (N, S, S, 3) float32, 0..255; output (N, G, G, A * (5 + C)). It uses only Keras's own layers, so that a saved
-`.keras` file opens without Boxwright. The Keras layers are named after ours: "conv1", "conv1_bn", "conv1_leaky".
+Input (N, S, S, 3) float32, 0..255; output (N, G, G, A * (5 + C)). The model has only Keras's own layers, so that a saved `.keras` file
+opens without Boxwright. The Keras layers are named after ours: "conv1", "conv1_bn", "conv1_leaky".
 """
 
 import os
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on AMD CPUs, although it is faster there too
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow disables oneDNN on AMD CPUs, although it is faster there too
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def build_untrained_keras(
         share_weights_with: A network built earlier, possibly for another input size. The new network uses its layers and weights.
         extra_layers: Keras layers that training adds, such as dropout, by the name of the layer that they follow.
         feature_inputs: Names of layers, in network order. Their outputs (N, side, side, channels) replace the images as inputs, by
-            name. The network then has only the layers after the last of them, which must not read any other earlier layer.
+            name. The new network begins after the last of these layers, and must not read any other layer before it.
         layer_types: The Keras classes to use.
     """
     weight_layers = _WeightLayers(share_weights_with, layer_types)

@@ -41,7 +41,7 @@ class MaxPool:
     name: str
     size: int = 2
     stride: int = 2
-    padding: int | None = None  # total of both sides, the smaller half before; None: size - 1 (Darknet src/parser.c, parse_maxpool)
+    padding: int | None = None  # total of both sides, the smaller half first; None: size - 1 (Darknet src/parser.c, parse_maxpool)
 
     @property
     def pads(self) -> tuple[int, int]:
@@ -78,7 +78,7 @@ class Shortcut:
 
 @dataclass(frozen=True)
 class Upsample:
-    """Repeats every cell `stride` times on both axes (nearest neighbour; Darknet's [upsample])."""
+    """Repeat every cell `stride` times on both axes (nearest neighbour; Darknet's [upsample])."""
 
     name: str
     stride: int = 2

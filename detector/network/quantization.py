@@ -1,7 +1,7 @@
 """8-bit quantization of a model: its quantized layers and the value ranges of the tensors between its layers.
 
-Each filter of a quantized kernel has 255 possible values, which are multiples of the filter's scale. Its largest magnitude determines the
-scale. Therefore `quantize_kernel` recovers the scales from a quantized kernel, and quantizing it again does not change it. Batch norm
+A weight of a quantized kernel has 255 possible values, which are multiples of its filter's scale. The filter's largest magnitude determines
+the scale. Therefore `quantize_kernel` recovers the scales from a quantized kernel, and quantizing it again does not change it. Batch norm
 scales whole filters, so it may be folded before or after quantization.
 """
 
@@ -63,9 +63,9 @@ def quantize_kernel(
     """
     others = tuple(each for each in range(kernel.ndim) if each != axis % kernel.ndim)
     largest = np.abs(kernel).max(axis=others)
-    finest = np.maximum(np.where(largest > _MIN_MAGNITUDE, largest / np.float32(STEPS), np.float32(0)), min_scales).astype(np.float32)
-    exact = np.where(finest > _MIN_MAGNITUDE / (2 * STEPS), finest, np.float32(1))
-    scales = ((exact.view(np.uint32) + 0x80) & np.uint32(0xFFFFFF00)).view(np.float32)
+    needed = np.maximum(np.where(largest > _MIN_MAGNITUDE, largest / np.float32(STEPS), np.float32(0)), min_scales).astype(np.float32)
+    unrounded = np.where(needed > _MIN_MAGNITUDE / (2 * STEPS), needed, np.float32(1))
+    scales = ((unrounded.view(np.uint32) + 0x80) & np.uint32(0xFFFFFF00)).view(np.float32)
     return np.rint(kernel / np.expand_dims(scales, others)).astype(np.int8), scales
 
 

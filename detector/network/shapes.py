@@ -35,8 +35,8 @@ class Shape:
 
 
 MAX_ACTIVATIONS = 2**30
-"""Maximum values in the outputs of all layers for one image: 4 GiB in float32, YOLOv2 at 2,400 pixels. Without this limit a model file
-of a few hundred bytes could demand any amount of memory."""
+"""Maximum number of values in the outputs of all layers for one image: 4 GiB in float32, enough for YOLOv2 at 2,400 pixels. Without this
+limit, a model file of a few hundred bytes could demand any amount of memory."""
 
 
 def output_shapes(network: Network, input_size: int) -> dict[str, Shape]:

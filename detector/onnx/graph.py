@@ -2,8 +2,8 @@
 
 Input "images" (N, S, S, 3) float32, 0..255; output "logits" (N, G, G, A * (5 + C)) float32. N is any batch size.
 
-An ONNX file contains graph and kernels. An engine receives the two separately, because copying 200 MB of kernels into a protobuf and
-out of it would dominate its start time.
+An ONNX file contains the graph and its kernels. An engine receives them separately: copying 200 MB of kernels into a protobuf and out of
+it would dominate the start time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,15 +26,15 @@ from detector.onnx.quantized import Kernels, quantize_graph
 OPSET, IR_VERSION = 18, 9
 
 FoldedConv = tuple[NDArray[np.float32], NDArray[np.float32]]  # Kernel and bias of a convolution, with folded batch norm.
-OnnxParts = tuple[onnx.ModelProto, Kernels]  # A graph with external stubs instead of its kernels, and the kernels.
+OnnxParts = tuple[onnx.ModelProto, Kernels]  # A graph with references in place of its kernels, and the kernels.
 
 
 def build_onnx(model: Model) -> onnx.ModelProto:
     """Build the model's network, including pixel scaling, as one self-contained graph."""
     graph, kernels = build_onnx_parts(model)
-    for stub in graph.graph.initializer:
-        if stub.name in kernels:
-            stub.CopyFrom(numpy_helper.from_array(kernels[stub.name], stub.name))
+    for tensor in graph.graph.initializer:
+        if tensor.name in kernels:
+            tensor.CopyFrom(numpy_helper.from_array(kernels[tensor.name], tensor.name))
     return graph
 
 
@@ -106,10 +106,10 @@ class _Graph:
         return name
 
     def kernel(self, name: str, value: NDArray[np.float32]) -> str:
-        """Add a stub for a constant that stays outside the graph."""
-        stub = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape, data_location=TensorProto.EXTERNAL)
-        stub.external_data.add(key="location", value=name)
-        self.constants.append(stub)
+        """Add a reference to a constant that stays outside the graph."""
+        reference = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape, data_location=TensorProto.EXTERNAL)
+        reference.external_data.add(key="location", value=name)
+        self.constants.append(reference)
         self.kernels[name] = value
         return name
 
@@ -164,7 +164,7 @@ def fold_batch_norm(layer: Conv, arrays: Arrays) -> FoldedConv:
 def _oihw(kernel: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
     """(height, width, in, out), (out,) -> (out, in, height, width), each filter scaled.
 
-    It transposes a few filters at a time, which uses the CPU cache better and takes half the time of one large transposition.
+    Transposing a few filters at a time fits into the CPU cache and takes half the time of one large transposition.
     """
     height, width, channels, filters = kernel.shape
     taps = kernel.reshape(height * width, channels, filters)
@@ -199,7 +199,7 @@ _ONNX_NAMES = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "logistic": "Sigmoi
 def _add_reorg(graph: _Graph, layer: Reorg, last: str, input_shape: Shape) -> str:
     if layer.order == "space-to-depth":
         return graph.add("SpaceToDepth", [last], layer.name, blocksize=layer.stride)
-    stride, side, channels = layer.stride, input_shape.side, input_shape.channels  # as detector.network.reorg, for any batch size
+    stride, side, channels = layer.stride, input_shape.side, input_shape.channels  # as in `detector.network.reorg`, for any batch size
     shapes = ((0, channels // stride**2, side, stride, side, stride), (0, channels * stride**2, side // stride, side // stride))
     windows, result = (graph.constant(f"{layer.name}/shape{i}", np.array(shape, np.int64)) for i, shape in enumerate(shapes))
     last = graph.add("Reshape", [last, windows], f"{layer.name}/windows")

@@ -78,7 +78,7 @@ class _GraphRewriter:
             self.copy(node)
 
     def copy(self, node: onnx.NodeProto, sources: list[str] | None = None) -> None:
-        """Add a copy of a node that reads dequantized tensors where they exist."""
+        """Add a copy of a node whose inputs are dequantized tensors where they exist."""
         copied = onnx.NodeProto()
         copied.CopyFrom(node)
         copied.input[:] = sources or [f"{source}/dequantized" if source in self.pairs else source for source in node.input]
@@ -90,7 +90,8 @@ class _GraphRewriter:
             self._pair(source, self.quantization.range_of(source))
         scale, _ = _scale(self.pairs[source])
         bias = numpy_helper.to_array(self.constants[node.input[2]])
-        min_scales = np.abs(bias) / (_MAX_BIAS_STEPS * scale.astype(np.float64))  # a large bias makes a tiny kernel coarse, or all zeros
+        # A bias that is large for its kernel requires a scale that rounds the kernel coarsely, or to zero.
+        min_scales = np.abs(bias) / (_MAX_BIAS_STEPS * scale.astype(np.float64))
         kernel, kernel_scales = quantize_kernel(self.kernels[node.input[1]], 0, min_scales)
         bias_scales = scale.astype(np.float64) * kernel_scales
         bias_steps = np.rint(bias / bias_scales).astype(np.int32)

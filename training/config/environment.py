@@ -1,4 +1,4 @@
-"""Facts about this machine that the last bits of trained weights depend on."""
+"""Facts about this machine that affect the last bits of trained weights."""
 
 import os
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
 
 
 def intra_op_threads() -> int:
-    """Return how many threads TensorFlow uses inside one operation.
+    """Return the number of threads that TensorFlow uses inside one operation.
 
-    Floating-point sums are grouped by thread, so results depend on this number. It is TensorFlow's own setting if there is one, else
+    Floating-point sums are grouped by thread, so results depend on this number. It is TensorFlow's own setting if that is set, else
     TF_NUM_INTRAOP_THREADS, else the number of processors available to this process.
     """
     import tensorflow as tf  # the rest of this module does not need it

@@ -1,4 +1,4 @@
-"""The options of a training run with ranges and descriptions, used by the command line, TOML files and the code."""
+"""The options of a training run with ranges and descriptions. The command line, TOML files and the code use them."""
 
 import tomllib
 from collections.abc import Mapping
@@ -56,21 +56,21 @@ class Config(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="Show images more often if they have a class that is in less than this fraction of the images. 0 disables it.",
+        description="Use images more often if they contain a class that less than this fraction of the images have. 0 disables it.",
     )
     mosaic: float = Field(0.3, ge=0, le=1, description="Fraction of the training images that are mosaics of four images.")
     mosaic_until: float = Field(0.8, ge=0, le=1, description="Fraction of the run after which no more mosaics are made.")
     scale: float = Field(0.4, ge=0, le=2, description="Zoom in or out by a random factor of up to e^scale.")
     aspect: float = Field(0.15, ge=0, le=1, description="Change the aspect ratio by a random factor of up to e^aspect.")
     translate: float = Field(0.15, ge=0, le=1, description="Shift the image by up to this fraction of its sides.")
-    flip: float = Field(0.5, ge=0, le=1, description="Fraction of the training images that are mirrored.")
+    flip: float = Field(0.5, ge=0, le=1, description="Fraction of the training images that are mirrored left to right.")
     flip_vertical: float = Field(
-        0.0, ge=0, le=1, description="Fraction of the training images that are turned upside down, for microscopy and aerial images."
+        0.0, ge=0, le=1, description="Fraction of the training images that are mirrored top to bottom, for microscopy and aerial images."
     )
     hue: float = Field(0.05, ge=0, le=0.5, description="Shift the hue by up to this fraction of the colour circle.")
     saturation: float = Field(1.5, ge=1, le=10, description="Multiply or divide the saturation by up to this factor.")
     exposure: float = Field(1.5, ge=1, le=10, description="Multiply or divide the brightness by up to this factor.")
-    min_visible: float = Field(0.3, ge=0, le=1, description="Drop a box of which less than this fraction remains after augmentation.")
+    min_visible: float = Field(0.3, ge=0, le=1, description="Drop a box if less than this fraction of it remains after augmentation.")
 
     # initial model
     network: Literal["model", "darknet19", "tiny", "efficientnet-lite0"] = Field(
@@ -129,7 +129,9 @@ class Config(BaseModel):
         description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor. "
         "None: 1, or that of the initial model's training if classes are kept.",
     )
-    rarity: float = Field(16.0, ge=1, le=1000, description="If classes are kept: how much rarer new objects are in use than in training.")
+    rarity: float = Field(
+        16.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in practice than in training."
+    )
 
     # loss
     loss: Literal["darknet", "modern"] = Field(
@@ -153,7 +155,7 @@ class Config(BaseModel):
         description="Predictions above this IoU with any ground-truth box are not penalised as background; modern: they learn its class.",
     )
     prior_photos: int = Field(
-        12_800, ge=0, description="darknet: number of images during which all boxes are also drawn towards their anchors."
+        12_800, ge=0, description="darknet: number of images during which all boxes are also pulled towards their anchors."
     )
     l2: float = Field(0.0, ge=0, description="Add half of this times the squared kernels to the loss.")
 
@@ -189,7 +191,7 @@ class Config(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _parts_agree(self) -> "Config":
+    def _check_combinations(self) -> "Config":
         self.size_plan()
         self.rate_pieces()
         if self.activation == "selu" and self.init != "lecun":
@@ -238,7 +240,7 @@ class Config(BaseModel):
         return cls.of(values | dict(changed or {}), str(path))
 
     def to_toml(self) -> str:
-        """Return all options with descriptions, for `read`. TOML has no null, so an option that is None becomes a comment."""
+        """Return the TOML text of all options with descriptions. TOML has no null, so an option that is None becomes a comment."""
         lines = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)

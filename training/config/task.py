@@ -1,4 +1,4 @@
-"""Inputs of a run: data set, image sets and initial model."""
+"""The task of a run: data set, image sets and initial model."""
 
 from dataclasses import dataclass
 

@@ -38,7 +38,7 @@ class Window:
 
 
 def crop(view: View, window: Window, min_visible: float) -> View:
-    """Return the part of the view in a window. Objects of which less than the fraction `min_visible` remains are dropped."""
+    """Return the part of the view in a window. Drop an object if less than the fraction `min_visible` of its area remains."""
     height, width = view.image.shape[:2]
     image = np.full((window.height, window.width, 3), round(GREY), np.uint8)
     left, right = max(window.left, 0), min(window.left + window.width, width)

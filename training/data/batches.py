@@ -1,9 +1,9 @@
-"""Training batches. A batch is a function of the seed and its step alone.
+"""Training batches. A batch depends only on the seed and its step.
 
-The number of threads that prepare batches therefore does not matter, and a resumed run sees the batches of an uninterrupted one.
+Therefore the number of threads that prepare batches does not matter, and a resumed run gets the same batches as an uninterrupted one.
 
-While features are cached (see `training.features.cache`), an image has a fixed number of augmented views,
-which alternate from epoch to epoch.
+While features are cached (see `training.features.cache`), an image has a fixed number of augmented views. They alternate from epoch to
+epoch.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from training.distributed.process_group import WHOLE_BATCH, Shard
 
 BATCHES_PER_SIZE = 10  # Multi-scale training keeps an input size for this many batches (YOLO9000, section 2).
 
-_ORDER, _SIZE, _IMAGE, _VIEW = range(4)  # Purposes of random streams. Streams with the same seed must not coincide.
+_ORDER, _SIZE, _IMAGE, _VIEW = range(4)  # Purposes of random numbers. Each purpose has its own stream.
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,8 @@ class ViewId(NamedTuple):
 class Batches:
     """The training set as batches 0, 1, 2, ..., `steps` - 1.
 
-    Batches consume an endless stream of images: epoch after epoch, each in a new random order. A batch may span two epochs. Boxes marked
-    difficult, and crowds, are used according to `config.difficult`.
+    Batches divide an endless stream of images: all images in a new random order in each epoch. A batch may span two epochs.
+    `config.difficult` determines how boxes marked difficult, and crowds, are used.
     """
 
     samples: Sequence[Sample]
@@ -93,7 +93,7 @@ class Batches:
         return 4 if self.augmented and self.config.mosaic else 1
 
     def input_size_of(self, step: int) -> int:
-        """Return the input size of a batch: as planned, or varied around it by multi-scale; the model's without augmentation."""
+        """Return the input size of a batch: the planned size, varied if training is multi-scale; the model's size without augmentation."""
         if not self.augmented:
             return self.spec.input_size
         fraction = step / self.steps
@@ -137,7 +137,7 @@ class Batches:
 
     @property
     def view_steps(self) -> int:
-        """Number of initial batches that consist of numbered views, because layers are frozen and their features are cached."""
+        """Number of initial batches that consist of numbered views: those in which layers are frozen and their features are cached."""
         return self.unfreezing_step if self.config.views else 0
 
     def views_by_kind(self) -> dict[ViewKind, list[ViewId]]:
@@ -215,15 +215,15 @@ class Batches:
 
 
 def _clip(boxes: Boxes, size: int) -> tuple[Boxes, NDArray[np.bool_]]:
-    """Boxes clipped to the network's input, and which of them are not empty."""
+    """Return boxes clipped to the network's input, and a mask of those that are not empty."""
     clipped = np.clip(boxes, 0, size)
     return clipped, np.all(clipped[:, 2:4] > clipped[:, 0:2], axis=1)
 
 
 def repeat_factors(samples: Sequence[Sample], threshold: float) -> NDArray[np.float64]:
-    """Return how often to show each image (N,), relative to the others, determined by its rarest class.
+    """Return the relative frequency of each image (N,) in training, which its rarest class determines.
 
-    A class that is in a fraction f of the images has the factor sqrt(threshold / f), but at least 1.
+    A class that occurs in a fraction f of the images has the factor sqrt(threshold / f), at least 1.
 
     Source: repeat-factor sampling, Gupta et al., arXiv 1908.03195, section 5.
     """

@@ -1,4 +1,4 @@
-"""Images on which a quantized model is calibrated: never those that it is evaluated on."""
+"""Choose the images for calibrating a quantized model. Images of the evaluation set are never chosen."""
 
 import re
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ _HELD_OUT_FOLDER = re.compile(r"(val|test)", re.IGNORECASE)  # val, valid, valid
 def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> list[Path]:
     """Choose training images, evenly spread over the sorted list.
 
-    If the folder has image sets, these are the images of "train". Without that set, they are all images that no set lists for evaluation.
-    Image folders called val, valid, test and the like are excluded in any case.
+    They come from the image set "train". Without that set, they are all images that neither an evaluation set lists nor a folder with a
+    name such as val, valid or test contains.
 
     Args:
         folder: VOC-style data, or a folder of images.
@@ -37,7 +37,7 @@ def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> lis
         held_out = {path for name in known if name in (val_set, "val", "test") for path in _images_of(folder, name)} if has_lists else set()
         found = [path for path in find_images(folder) if path not in held_out and not _is_in_held_out_folder(path.relative_to(folder))]
     if not found:
-        raise DatasetError(f"{folder}: there are no training images to calibrate on. Give a folder with some hundred images.")
+        raise DatasetError(f"{folder}: there are no training images for calibration. Give a folder with a few hundred images.")
     return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found
 
 

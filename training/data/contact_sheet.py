@@ -24,7 +24,7 @@ def first_examples(batches: Batches, count: int) -> Iterator[TrainingExample]:
 
 
 def contact_sheet(examples: Sequence[TrainingExample], labels: Sequence[str]) -> ImageArray:
-    """Return (H, W, 3): the images with their boxes in rows, each centred in a square. There must be at least one."""
+    """Return (H, W, 3): rows of images with their boxes, each centred in a square. At least one example is required."""
     columns = ceil(sqrt(len(examples)))
     rows = ceil(len(examples) / columns)
     max_side = (MAX_SHEET_SIDE - GAP) // columns - GAP
@@ -40,7 +40,7 @@ def contact_sheet(examples: Sequence[TrainingExample], labels: Sequence[str]) ->
 
 
 def _tile(example: TrainingExample, labels: Sequence[str], max_side: int) -> ImageArray:
-    """One image with its boxes, at most `max_side` pixels per side."""
+    """Return one image with its boxes, at most `max_side` pixels per side."""
     image = Image.fromarray(np.rint(example.pixels).astype(np.uint8))
     side = min(max(image.width, MIN_TILE), max_side)
     resized = image.resize((side, side))

@@ -1,4 +1,4 @@
-"""Which classes are exhaustively labelled in which image: ImageSets/labelled.json of a VOC-style data set.
+"""Partially labelled images: ImageSets/labelled.json of a VOC-style data set lists the classes that are exhaustively labelled in each.
 
 The file is a JSON object. It maps an image's name, as an image set lists it, to the labels that are exhaustive in that image:
 
@@ -38,7 +38,7 @@ def read_labelled(folder: Path) -> dict[str, frozenset[str]]:
 
 
 def check_names_exist(folder: Path, names: Iterable[str]) -> None:
-    """Raise DatasetError if one of the names has no annotation in the data set."""
+    """Raise DatasetError if a name has no annotation in the data set."""
     for name in names:
         if find_annotation(folder, name) is None:
             raise DatasetError(f"{folder / LABELLED_FILE}: {name!r} has no annotation. Correct the name, or remove it from the file.")
@@ -83,5 +83,5 @@ def _labels(path: Path, folder: Path, name: str, labels: Any) -> frozenset[str]:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
     return names[type(value)]

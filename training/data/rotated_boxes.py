@@ -1,9 +1,8 @@
-"""Rotated boxes of annotation tools. CVAT writes the unrotated box and an angle; the upright rectangle around it is used."""
+"""Rotated boxes of annotation tools. CVAT writes the unrotated box and an angle; we use the upright rectangle around the rotated box."""
 
 import math
 
-Corners = tuple[float, float, float, float]
-"""xmin, ymin, xmax, ymax."""
+from detector.boxes.detections import Corners
 
 
 def is_rotated(degrees: float) -> bool:

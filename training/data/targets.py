@@ -16,7 +16,7 @@ from training.data.ground_truth import GroundTruth, PartialRegion, Role
 class Targets(TypedDict):
     """Targets of one image; of a batch with a leading dimension N."""
 
-    responsible: NDArray[np.float32]  # (G, G, A) 1 where a cell and anchor is responsible for a box
+    responsible: NDArray[np.float32]  # (G, G, A) 1 where the prediction of that cell and anchor is responsible for a box
     boxes: NDArray[np.float32]  # (G, G, A, 4) that box, xyxy, network pixels; zeros elsewhere
     logits: NDArray[np.float32]  # (G, G, A, 4) its x, y, w, h as network outputs
     class_ids: NDArray[np.int32]  # (G, G, A) its class
@@ -29,16 +29,16 @@ class Targets(TypedDict):
 def dense_targets(truth: GroundTruth, spec: ModelSpec, *, max_boxes: int, max_crowds: int = 0, assign_iou: float = 1.0) -> Targets:
     """Return the targets of one image for the spec's grid and anchors.
 
-    If two boxes have the same cell and anchor, the larger one is assigned, because the smaller one is more often hidden by it. The other
-    one is not learned, but is in `truth`, so that detecting it is not penalised.
+    If two boxes have the same cell and anchor, the smaller one is not assigned, because the larger one often hides it. It stays in `truth`,
+    so that detecting it is not penalised.
 
     Args:
         truth: Ground truth in network pixels.
         spec: The network.
         max_boxes: Length of `truth`; at least the number of boxes.
         max_crowds: Length of `crowds`.
-        assign_iou: Further anchors of a box's cell are responsible for it if their shape's IoU with the box exceeds this, and if they are
-            not the best anchor of another box.
+        assign_iou: All anchors of a box's cell with a higher shape IoU are responsible for the box, except the best anchors of other
+            boxes.
     """
     targets = _empty_targets(spec, max_boxes, max_crowds)
     targets["labelled"] = labelled_cells(truth.partial, spec)

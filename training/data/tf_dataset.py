@@ -13,13 +13,13 @@ from training.data.batches import Batches
 from training.data.targets import Targets
 
 
-def stream_batches(batches: Batches, first: int, last: int, *, threads: int | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield the batches first, first + 1, ..., last - 1 as tensors, in order.
+def stream_batches(batches: Batches, first: int, end: int, *, threads: int | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield the batches first, first + 1, ..., end - 1 as tensors, in order.
 
     Args:
         batches: Source of the batches.
         first: First step.
-        last: Step after the last one.
+        end: Step after the last one.
         threads: Number of threads that prepare batches. None: one per core.
 
     Raises:
@@ -42,7 +42,7 @@ def stream_batches(batches: Batches, first: int, last: int, *, threads: int | No
     def from_step(step: Any) -> Any:
         return tf.numpy_function(make, [step], types, stateful=False)  # only stateless functions run in parallel with determinism
 
-    data = tf.data.Dataset.range(first, last).map(from_step, num_parallel_calls=threads or usable_cores(), deterministic=True).prefetch(2)
+    data = tf.data.Dataset.range(first, end).map(from_step, num_parallel_calls=threads or usable_cores(), deterministic=True).prefetch(2)
     try:
         for images, *targets in data:
             yield images, dict(zip(names, targets, strict=True))

@@ -20,13 +20,13 @@ BoxProblem = Literal["reversed", "empty", "outside of the image"]
 
 
 def too_thin(boxes: Boxes) -> NDArray[np.bool_]:
-    """(N,) whether a side of a box (N, 4) xyxy is at most one pixel long."""
+    """Return a mask (N,) of the boxes (N, 4) xyxy that have a side of at most one pixel."""
     thin: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) <= MIN_BOX_SIDE + BOX_TOLERANCE
     return thin
 
 
 def unusable_boxes(boxes: Boxes, size: Size) -> dict[BoxProblem, NDArray[np.bool_]]:
-    """Return which boxes (N, 4) xyxy have which problem, as masks (N,). A box has at most one problem.
+    """Return a mask (N,) for each problem: the boxes (N, 4) xyxy that have it. A box has at most one problem.
 
     Args:
         boxes: Image pixels.

@@ -1,4 +1,4 @@
-"""Where a VOC-style data set keeps its files.
+"""Find the files of a VOC-style data set.
 
 Five layouts are recognised by their content:
 
@@ -71,7 +71,7 @@ def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:
 
 
 def _names_by_folder(folder: Path, annotations: Iterable[str]) -> dict[str, list[str]]:
-    """Names by set in Roboflow's layout; empty in other layouts."""
+    """Return the names by set in Roboflow's layout; empty in other layouts."""
     by_set: dict[str, list[str]] = {}
     if any((folder / place).is_dir() for place in ANNOTATION_FOLDERS if place != "."):
         return {}
@@ -206,7 +206,7 @@ def _annotation_names(root: Path, paths: Iterable[Path]) -> list[str]:
 
 
 def _visible_files(root: Path, *, nested: bool) -> Iterator[Path]:
-    """Files of `root`, and of its subfolders if `nested`, without hidden ones and those of other programs."""
+    """Yield the files of `root`, and of its subfolders if `nested`, without hidden files and folders of other programs."""
     for path in root.glob("**/[!.]*" if nested else "[!.]*"):
         if not any(part.startswith(".") or part.lower() in FOREIGN_FOLDERS for part in path.relative_to(root).parts[:-1]):
             yield path

@@ -91,7 +91,7 @@ def read_set(folder: Path, name: str) -> list[Sample]:
 
 
 def label_partially(samples: Sequence[Sample], labels: Collection[str]) -> list[Sample]:
-    """Return the samples with these labels as exhaustive, where a sample does not name its own: all others are unknown."""
+    """Return the samples. Those that do not name their exhaustive labels get these: objects of other classes may lack a box."""
     return [sample if sample.labelled is not None else replace(sample, labelled=frozenset(labels)) for sample in samples]
 
 
@@ -162,7 +162,7 @@ def parse_annotation(xml: Path) -> Element:
 
 
 def _check_depth(root: Element, xml: Path) -> None:
-    """Refuse deeply nested files: the standard library compares and writes elements recursively."""
+    """Refuse deeply nested files, because the standard library compares and writes elements recursively."""
     level = [root]
     for _ in range(MAX_DEPTH):
         level = [child for element in level for child in element]
@@ -171,7 +171,7 @@ def _check_depth(root: Element, xml: Path) -> None:
 
 
 def _size(root: Element) -> tuple[int, int] | None:
-    """An invalid size is no error: only checks use it. Training uses the size of the image file."""
+    """Return the size in the file. An invalid size is not an error, because training uses the size of the image file."""
     try:
         width, height = (float(root.findtext(f"size/{side}") or "") for side in ("width", "height"))
     except ValueError:

@@ -1,7 +1,7 @@
 """Write VOC-style annotations and data sets: the inverse of `voc_reader`.
 
-Continuous pixel edges become 1-based inclusive pixels: x0 + 1, y0 + 1, x1, y1. Integers are written as such; other numbers keep four
-decimals, because rounding would move the box.
+Continuous pixel edges become 1-based inclusive pixels: x0 + 1, y0 + 1, x1, y1. Numbers keep up to four decimals, because rounding to
+integers would move the box.
 """
 
 import re
@@ -107,8 +107,8 @@ class NewDataset:
         """Add an image and its annotation.
 
         Args:
-            name: Without suffix; may have subfolders.
-            image: The image file, to be copied byte for byte.
+            name: Name without suffix. It may have subfolders.
+            image: The image file, which is copied byte for byte.
             xml: The annotation.
             link: Create a hard link instead of a copy if the file system supports it.
 
@@ -158,7 +158,7 @@ def list_text(names: Iterable[str]) -> bytes:
 
 @contextmanager
 def new_dataset(out: Path) -> Iterator[NewDataset]:
-    """Write a data set to a temporary folder and rename that to `out` at the end. After an exception nothing remains.
+    """Yield a data set in a temporary folder, which is renamed to `out` at the end. After an exception, it is deleted.
 
     Raises DatasetError if `out` exists, and OSError if a file cannot be written.
     """
@@ -172,7 +172,7 @@ def new_dataset(out: Path) -> Iterator[NewDataset]:
 
 @contextmanager
 def add_to_dataset(out: Path, image_sets: Iterable[str]) -> Iterator[NewDataset]:
-    """Write a new data set, or add images and `image_sets` to an existing one. After an exception nothing has changed.
+    """Yield a data set whose images and `image_sets` are added to `out` at the end. After an exception, `out` is unchanged.
 
     Raises:
         DatasetError: `out` exists and is not a data set with lists, or has one of the sets or images already.

@@ -1,4 +1,4 @@
-"""Check a complete data set: decode every image, compare every box with its image, and every name with the lists."""
+"""Check a complete data set: decode every image, and compare boxes with images and names with lists."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ def _usable_labels(sample: InspectedSample) -> Iterator[str]:
 
 
 def _spelling(samples: Iterable[InspectedSample], known: Sequence[str]) -> dict[str, str]:
-    """Map each label to the known label with the same key, or else to its most frequent spelling (the first in the alphabet if equal)."""
+    """Map each label to the known label with the same key, or else to its most frequent spelling. Ties go to the first in the alphabet."""
     counts = Counter(label for sample in samples for label in sample.annotation.labels)
     best: dict[str, str] = {}
     for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -145,7 +145,7 @@ def _image_findings(listed: Mapping[str, Sequence[str]], inspections: Mapping[st
 
 
 def _unused_file_findings(folder: Path, inspections: Mapping[str, Inspection]) -> Iterator[Finding]:
-    """Files that belong to no set."""
+    """Yield a finding for each file that belongs to no set."""
     unlisted = [name for name in all_annotations(folder) if name not in inspections]
     for name in unlisted:
         yield Finding("unlisted", _printable(name), "is in no list.")

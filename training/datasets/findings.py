@@ -34,7 +34,7 @@ FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "unlisted": ("warning", "annotation in no list"),
     "unannotated": ("warning", "image without an annotation"),
 }
-"""Kind -> severity and title. Errors harm training or evaluation; warnings may be intended."""
+"""Kind -> severity and title. Errors harm training or evaluation; warnings may be intentional."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Finding:
 
 
 def label_key(label: str) -> str:
-    """Return a key that is equal for spellings of one label: Raccoon, raccoon; traffic light, Traffic  Light."""
+    """Return a key that is equal for all spellings of a label, such as traffic light and "Traffic  Light"."""
     return " ".join(label.split()).casefold()
 
 

@@ -90,7 +90,7 @@ def _text(size: Size) -> str:
 
 
 def _is_scaled(annotation: Annotation, upright: Size) -> bool:
-    """True if the image was resized after annotation: it has the same aspect ratio, and the boxes fit the size in the XML."""
+    """Return whether the image was resized after annotation: its aspect ratio is the same, and the boxes fit the size in the XML."""
     if annotation.size is None:
         return False
     (width, height), (new_width, new_height) = annotation.size, upright
@@ -99,11 +99,11 @@ def _is_scaled(annotation: Annotation, upright: Size) -> bool:
 
 
 def _correct_boxes(annotation: Annotation, frame: ExifFrame) -> tuple[Boxes, _Mask, list[Finding]]:
-    """The corrected boxes (N, 4), which of them (N,) are usable, and the findings."""
+    """Return the corrected boxes (N, 4), a mask (N,) of the usable ones, and the findings."""
     boxes, is_reversed = _ordered(annotation.boxes)
     empty = too_thin(boxes)
     boxes = _to_upright(boxes, annotation, frame)
-    empty |= too_thin(boxes)  # scaled down to nothing
+    empty |= too_thin(boxes)  # scaling may make a box too thin
     width, height = frame.upright
     clipped = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     excess = np.abs(clipped - boxes)  # (N, 4) image pixels beyond each border
@@ -152,7 +152,7 @@ def _to_upright(boxes: Boxes, annotation: Annotation, frame: ExifFrame) -> Boxes
 
 
 def _repeated(boxes: Boxes, labels: tuple[str, ...]) -> _Mask:
-    """(N,) whether an earlier box is equal and has the same label."""
+    """Return a mask (N,) of the boxes that are equal to an earlier box with the same label."""
     earlier: set[tuple[str, ...]] = set()
     repeated = np.zeros(len(boxes), np.bool_)
     for index, (label, box) in enumerate(zip(labels, np.round(boxes / BOX_TOLERANCE), strict=True)):

@@ -19,9 +19,9 @@ def labelled_findings(
     Args:
         folder: The data set.
         checked: The names of the samples that were checked.
-        spelling: Each label of their boxes as written -> its correct spelling.
-        known: The only labels allowed; any if empty.
-        complete: All image sets were checked, so a label without a box is an error of the file.
+        spelling: Label of a box as written -> correct spelling.
+        known: The allowed labels. Empty: all labels are allowed.
+        complete: Whether all image sets were checked, so that a label without a box is an error of the file.
     """
     try:
         labelled = read_labelled(folder)
@@ -54,6 +54,6 @@ def repaired_labelled(folder: Path, kept: Collection[str], spelling: Mapping[str
 
 
 def _correct_spelling(label: str, spelling: Mapping[str, str]) -> str | None:
-    """The correct spelling of a label, or None if no box has it."""
+    """Return the correct spelling of a label, or None if no box has it."""
     by_key = {label_key(correct): correct for correct in spelling.values()}
     return by_key.get(label_key(label))

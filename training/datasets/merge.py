@@ -1,9 +1,9 @@
 """Join data sets with different labels into a new one, and record which labels are exhaustive in each image.
 
-- Image sets stay: train joins train, val joins val. Images of a data set without image sets go to train.
-- The first data set keeps its names. A later image with a name in use gets its data set's number: a, a-2, a-3.
-- Annotations are copied byte for byte; only <filename> changes where an image gets another name.
-- An image is labelled for the labels that its source's labelled.json names, else for every label of its source.
+- Equal image sets are joined: train with train, val with val. Images of a data set without image sets go to train.
+- The first data set keeps its names. If the name of a later image is taken, it gets the number of its data set: a, a-2, a-3.
+- Annotations are copied byte for byte. Only <filename> changes if an image gets another name.
+- The exhaustive labels of an image are those that labelled.json of its data set names, or else all labels of its data set.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +54,7 @@ class _Source:
 
 
 def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
-    """Write the images of all `folders` to the new data set `out`. Images are hard links where the file system allows it, else copies.
+    """Write the images of all `folders` to the new data set `out`, as hard links if the file system supports them, else as copies.
 
     Raises:
         DatasetError: `out` exists, a folder appears twice, or an annotation or an image is missing or unreadable.
@@ -64,7 +64,7 @@ def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
     if repeated := [folder for place, folder in enumerate(folders) if resolved[place] in resolved[:place]]:
         raise DatasetError(f"{repeated[0]} appears twice. Name each data set once.")
     sources = [_Source.read(folder) for folder in folders]
-    every = frozenset[str]().union(*(source.labels for source in sources))
+    all_labels = frozenset[str]().union(*(source.labels for source in sources))
     new_names = _new_names([source.annotations for source in sources])
     lists: dict[str, list[str]] = {}
     labelled: dict[str, frozenset[str]] = {}
@@ -72,7 +72,7 @@ def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
         for source, renamed in zip(sources, new_names, strict=True):
             for name, annotation in source.annotations.items():
                 _copy(new, source.folder, annotation, renamed[name])
-                if not (own := source.labelled.get(name, source.labels)) >= every:
+                if not (own := source.labelled.get(name, source.labels)) >= all_labels:
                     labelled[renamed[name]] = own
             for image_set, listed in source.sets.items():
                 lists.setdefault(image_set, []).extend(renamed[name] for name in listed)
@@ -83,21 +83,20 @@ def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
         sum(len(source.annotations) for source in sources),
         {image_set: len(listed) for image_set, listed in lists.items()},
         sum(len(annotation.labels) for source in sources for annotation in source.annotations.values()),
-        tuple(sorted(every)),
+        tuple(sorted(all_labels)),
         len(labelled),
         sum(old != new for renamed in new_names for old, new in renamed.items()),
     )
 
 
 def _new_names(listed: Sequence[Iterable[str]]) -> list[dict[str, str]]:
-    """Each source's names -> names that are unique in all of them."""
-    originals = {name for names in listed for name in names}
+    """Return, for each source, its names -> names that are unique in the merged data set."""
+    originals = {name for each in listed for name in each}
     taken: set[str] = set()
     made = []
-    for number, names_ in enumerate(listed, start=1):
-        renamed = {name: name if name not in taken else _free(name, number, originals | taken) for name in names_}
-        taken |= set(renamed.values())
-        made.append(renamed)
+    for number, names in enumerate(listed, start=1):
+        made.append({name: name if name not in taken else _free(name, number, originals | taken) for name in names})
+        taken |= set(made[-1].values())
     return made
 
 

@@ -25,7 +25,7 @@ def write_plots(check: DatasetCheck, folder: Path) -> tuple[Path, ...]:
 
 
 def _relative_sizes(check: DatasetCheck, image_set: str) -> NDArray[np.float64]:
-    """(N, 2) widths and heights of the set's boxes, in percent of the image."""
+    """Return widths and heights (N, 2) of the set's boxes, in percent of the image."""
     sizes = [(each.boxes[each.usable, 2:] - each.boxes[each.usable, :2]) / np.array(each.size) * 100 for each in check.samples(image_set)]
     return np.concatenate([np.zeros((0, 2)), *sizes])
 

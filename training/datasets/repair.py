@@ -1,15 +1,15 @@
 """Write a repaired copy of a checked data set.
 
-Images are copied byte for byte, also rotated ones: encoding them again would reduce their quality, and every reader here rotates them.
-Their boxes are transformed to the upright frame instead. Annotations that need no correction are copied; in others only the faulty parts
+Images are copied byte for byte, even those stored rotated: encoding them again would reduce their quality, and all our readers rotate them.
+Their boxes are transformed to the upright frame instead. Annotations that need no correction are copied. In others, only the faulty parts
 change.
 
-- Boxes: reversed ones are corrected, those beyond the border clipped, empty ones and repetitions removed.
+- Reversed boxes are corrected, boxes beyond the border are clipped, and empty or repeated boxes are removed.
 - Rotated boxes become the upright rectangle around them.
 - Boxes annotated at another image size are scaled if the aspect ratio is the same. <size> becomes the size of the image.
-- Labels: one spelling each, also in labelled.json. Unknown labels stay.
+- Each label gets one spelling, also in labelled.json. Unknown labels stay.
 - Samples with a missing or unreadable image or annotation are omitted.
-- Names and images in two sets that must be disjoint stay in the later one of train, val, test.
+- A name or image in two sets that must be disjoint stays in the later one of train, val, test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def repair_dataset(check: DatasetCheck, out: Path) -> RepairSummary:
 
 
 def _lists(check: DatasetCheck) -> dict[str, list[str]]:
-    """The readable names of each set, without repetitions and without images of a later set that must be disjoint."""
+    """Return the readable names of each set, without repetitions, and without images of a later set that must be disjoint."""
     lists = {image_set: [sample.annotation.name for sample in check.samples(image_set)] for image_set in check.sets}
     for first, second in disjoint_pairs(lists):
         taken = {_sample(check, name).digest for name in lists[second]}
@@ -75,7 +75,7 @@ def _sample(check: DatasetCheck, name: str) -> InspectedSample:
 
 
 def _corrected(sample: InspectedSample, spelling: Mapping[str, str]) -> bytes | None:
-    """The corrected annotation, or None if it needs no correction."""
+    """Return the corrected annotation, or None if it needs no correction."""
     labels = [spelling[label] for label in sample.annotation.labels]
     if sample.is_correct and labels == list(sample.annotation.labels):
         return None

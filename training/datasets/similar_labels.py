@@ -9,7 +9,7 @@ MIN_LENGTH = 5  # Shorter labels differ by one letter by chance: cat, car, cap.
 def similar_labels(labels: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield pairs of labels that differ by one inserted, deleted, replaced or transposed letter.
 
-    Differences in digits, as in class1 and class2, do not count. Case is ignored, because `spelling` findings report it.
+    Differences in digits, as in class1 and class2, do not count. Case is ignored, because findings of the kind "spelling" report it.
     """
     for first, second in combinations(sorted(labels), 2):
         if min(len(first), len(second)) >= MIN_LENGTH and _one_edit(first.casefold(), second.casefold()):

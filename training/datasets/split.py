@@ -33,10 +33,9 @@ class Split:
 def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0) -> Split:
     """Assign about the fraction `val` of the images, and of each label's boxes, to val. The result depends only on the arguments.
 
-    Starting from a random split, the image that improves the objective most is moved until no move improves it. The objective is the sum of
-    squares, over images and over the boxes of each label, of (fraction in val - `val`), so rare labels count as much as frequent ones.
-    Identical image files stay together. Raises SettingError if `val` is not between 0 and 1, and DatasetError if one of the sets would be
-    empty.
+    Start with a random split. As long as it lowers the error, move the image that lowers it most to the other set. The error is the sum of
+    the squares of (fraction in val - `val`), over images and over the boxes of each label, so rare labels count as much as frequent ones.
+    Identical image files stay together. Raises SettingError if `val` is not between 0 and 1, and DatasetError if a set would be empty.
     """
     if not 0 < val < 1:
         raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")
@@ -99,7 +98,7 @@ def _groups(samples: Sequence[Sample]) -> list[int]:
 
 
 def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.float64]:
-    """(groups, 1 + labels): number of images, and number of boxes of each label."""
+    """Return (groups, 1 + labels): number of images, and number of boxes of each label."""
     columns = {label: index for index, label in enumerate(sorted({label for sample in samples for label in sample.labels}), start=1)}
     counts = np.zeros((max(groups, default=-1) + 1, 1 + len(columns)))
     for sample, group in zip(samples, groups, strict=True):
@@ -110,7 +109,7 @@ def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.floa
 
 
 def _improve(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
-    """Move groups between the sets until no move improves the objective. fractions: (groups, columns), of each column's total."""
+    """Move groups between the sets until no move lowers the error. fractions: (groups, columns), of each column's total."""
     in_val = in_val.copy()
     squares = (fractions**2).sum(axis=1)  # (groups,)
     error = fractions[in_val].sum(axis=0) - val  # (columns,)

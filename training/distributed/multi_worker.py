@@ -1,7 +1,7 @@
 """Several worker processes as one group, based on TensorFlow's MultiWorkerMirroredStrategy.
 
 TensorFlow's coordination service listens on the chief's port. The death of a worker breaks its connection and is detected immediately.
-A worker that hangs, or a machine that disappears, is detected after about ten seconds without a heartbeat. In both cases the pending
+A worker that hangs, or a machine that is disconnected, is detected after about ten seconds without a heartbeat. In both cases the pending
 sum fails.
 """
 
@@ -96,7 +96,7 @@ class MultiWorkerGroup(ProcessGroup):
 
     @contextmanager
     def fail_together(self, advice: str = "") -> Iterator[None]:
-        """End all workers if an exception ends one inside. See `ProcessGroup.fail_together`."""
+        """See `ProcessGroup.fail_together`."""
         try:
             yield
         except _CONNECTION_ERRORS as error:
@@ -125,7 +125,7 @@ class MultiWorkerGroup(ProcessGroup):
 
 @contextmanager
 def _default_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end the program at once. Python's own handler would wait for TensorFlow, which waits for the other workers."""
+    """Inside the context, Ctrl-C ends the program at once. Python's own handler would wait for TensorFlow and the other workers."""
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The processes that take each training step together. This module has the group of one; `multi_worker` has the group of several.
+"""The processes that compute each training step together. A group has one process here, and several in `multi_worker`.
 
 Each process has the complete network and handles a shard of every batch. Gradients, loss terms and batch-norm statistics are summed over
 the group, so that all processes apply the same update. The chief (worker 0) validates, writes files, and broadcasts what the others need.
@@ -18,7 +18,7 @@ class Shard:
     count: int = 1  # of shards
 
     def of(self, images: int) -> range:
-        """Return the positions of a batch of `images` images that belong to this shard. The shards in order form the batch."""
+        """Return the positions that belong to this shard in a batch of `images` images. The shards in order form the batch."""
         return range(images * self.index // self.count, images * (self.index + 1) // self.count)
 
 
@@ -58,7 +58,7 @@ class ProcessGroup:
 
     @contextmanager
     def fail_together(self, advice: str = "") -> Iterator[None]:  # noqa: ARG002
-        """End all processes if an exception ends one inside. The others raise WorkerLost with the reason, followed by `advice`."""
+        """Inside the context, an exception in one process ends all. The others raise WorkerLost with the reason, followed by `advice`."""
         yield
 
 

@@ -1,4 +1,4 @@
-"""Give all workers the same plan, and the same weights to continue from; check that they have the same data."""
+"""Give all workers the same plan and the same weights, and check that they have the same data."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -60,7 +60,8 @@ def check_same_options(chief_config: Config, config: Config) -> None:
     for name in local:
         if local[name] != chief[name]:
             raise ConfigError(
-                f"{name}: worker 0 has {chief[name]!r}, this worker has {local[name]!r}. Give all workers the same options, or none."
+                f"{name}: worker 0 has {chief[name]!r}, this worker has {local[name]!r}. "
+                "Give the same options to all workers, or only to worker 0."
             )
 
 

@@ -27,8 +27,8 @@ def coco_ap(detections: Sequence[Detections], truths: Sequence[ImageTruth], clas
     """Compute COCO's AP. Boxes marked difficult are ignored, as in VOC.
 
     Args:
-        detections: Of each image.
-        truths: Of each image, in the same order.
+        detections: Detections in each image.
+        truths: Ground truth of each image, in the same order.
         classes: Number of classes.
 
     Raises:
@@ -50,7 +50,7 @@ def coco_ap(detections: Sequence[Detections], truths: Sequence[ImageTruth], clas
 
 
 def _ignore_difficult(evaluation: Any) -> None:
-    """Ignore difficult boxes by marking them after the preparation. pycocotools itself ignores only crowds, with a different IoU."""
+    """Make pycocotools ignore difficult boxes. It has no public option for that: its crowds are ignored too, but with another IoU."""
     prepare = evaluation._prepare
 
     def prepare_and_mark() -> None:

@@ -20,7 +20,7 @@ def confusion_matrix(detections: Sequence[Detections], truths: Sequence[ImageTru
     detections of them, are ignored.
 
     Returns:
-        Counts (classes + 1, classes + 1). Row: true class; column: detected class; the last of each is "nothing".
+        Counts (classes + 1, classes + 1). Row: true class; column: detected class. The last row and column are "nothing".
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
     for found, truth in zip(detections, truths, strict=True):

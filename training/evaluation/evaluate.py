@@ -1,4 +1,4 @@
-"""Evaluate a detector on a data set: the measurement behind every AP that the project states."""
+"""Evaluate a detector on a data set. Every AP that the project states is measured here."""
 
 import time
 from collections import Counter
@@ -20,7 +20,7 @@ from training.evaluation.voc_ap import ClassResult, ImageTruth, evaluate_class, 
 from training.events import SILENT, Events
 
 SCORE_THRESHOLD = 0.005
-"""Low, so that the precision-recall curve is complete. Darknet's `detector valid` uses the same (examples/detector.c)."""
+"""A low threshold makes the precision-recall curve complete. Darknet's `detector valid` uses the same one (examples/detector.c)."""
 FREQUENT = 19  # Minimum number of boxes of a frequent class. With that many, one box changes the AP by at most about five points.
 
 
@@ -33,7 +33,7 @@ class Evaluation:
     truths: Sequence[ImageTruth]  # of each image
     seconds: float  # of detection, including reading the files
     other_boxes: int  # boxes with labels that the model does not know; ignored
-    unusable: Counter[str] = field(default_factory=Counter)  # boxes by problem, see `training.data.unusable_boxes`; they count as missed
+    unusable: Counter[str] = field(default_factory=Counter)  # boxes by problem (see `training.data.unusable_boxes`); all count as missed
 
     @cached_property
     def classes(self) -> dict[str, ClassResult]:
@@ -75,7 +75,7 @@ class Evaluation:
 
     @property
     def images_per_second(self) -> float:
-        """Throughput of detection on one image at a time, including reading the files."""
+        """Throughput of detection, one image at a time, including reading the files."""
         return len(self.detections) / self.seconds
 
     @property

@@ -1,4 +1,4 @@
-"""False alarms: detections of a class in images that do not show it. Also the confidence threshold with the best F1."""
+"""False alarms, which are detections of a class in images that do not show it, and the confidence threshold with the best F1."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from training.events import SILENT, Events
 
 CONFIDENCES = (DEFAULT_SCORE, 0.5)  # Confidences above which false alarms are counted.
 SOURCES = {"memory": "remembered images that were not trained on", "background": "background images"}
-"""What false alarms are measured on, by the keys of conclusion.json."""
+"""Key in conclusion.json -> description of the images on which false alarms are measured."""
 
-FEW_BOXES = 20  # With fewer boxes in the validation set, one box changes AP50 by more than 5 points.
+FEW_BOXES = 20  # With fewer boxes of a class in the validation set, one box changes its AP50 by more than 5 points.
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[i
     """Return the shares of images with a detection of one of the classes.
 
     Args:
-        detections: In each image. None of the images shows one of the classes.
+        detections: Detections in each image. No image shows any of the classes.
         class_ids: The classes.
     """
     highest = [found.scores[np.isin(found.class_ids, list(class_ids))].max(initial=0.0) for found in detections]
@@ -69,8 +69,8 @@ def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTrut
     The threshold is half-way between the last accepted and the first rejected score.
 
     Args:
-        detections: In each image.
-        truths: Of each image; empty for images that do not show the class.
+        detections: Detections in each image.
+        truths: Ground truth of each image; empty for images that do not show the class.
         class_id: The class.
     """
     result = evaluate_class(detections, truths, class_id)
@@ -102,7 +102,7 @@ def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
 
 
 def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
-    """Return the sentences about false alarms and thresholds in a run's conclusion.json."""
+    """Return sentences that describe the false alarms, thresholds and warning in a run's conclusion.json."""
     sentences = []
     for source, shares in conclusion.get("false_alarms", {}).items():
         labels = ", ".join(conclusion["new_labels"]) or "any class"

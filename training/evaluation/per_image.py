@@ -1,4 +1,4 @@
-"""A detector's result on each image, and the images that illustrate it best."""
+"""A detector's result on each image, and a selection of its worst and best images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from training.evaluation.confusion import match_boxes
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.voc_ap import ImageTruth
 
-MAX_MISTAKES = 5  # mistakes in the description of an image
+MAX_MISTAKES = 5  # in the description of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +34,15 @@ class ImageResult:
         return float(self.detections.scores[wrong].max()) if wrong else 0.0
 
     def describe(self, labels: Sequence[str]) -> str:
-        """Return what is wrong, or how many objects were found."""
+        """Return the mistakes, or the number of objects found if there are none."""
         scores, detected, true = self.detections.scores, self.detections.class_ids, self.truth.class_ids
-        parts = [f"{labels[true[box]]} detected as {labels[detected[found]]} ({scores[found]:.0%})" for box, found in self.confused]
-        parts += [f"{labels[detected[found]]} ({scores[found]:.0%}) without an object" for found in self.false_positives]
-        parts += [f"{labels[true[box]]} missed" for box in self.missed]
-        if not parts:
+        mistakes = [f"{labels[true[box]]} detected as {labels[detected[found]]} ({scores[found]:.0%})" for box, found in self.confused]
+        mistakes += [f"{labels[detected[found]]} ({scores[found]:.0%}) without an object" for found in self.false_positives]
+        mistakes += [f"{labels[true[box]]} missed" for box in self.missed]
+        if not mistakes:
             return f"all {len(self.correct)} found" if len(self.correct) > 1 else "found" if self.correct else "no object, no detection"
-        return ", ".join(parts[:MAX_MISTAKES]) + (f" and {len(parts) - MAX_MISTAKES} more" if len(parts) > MAX_MISTAKES else "")
+        more = f" and {len(mistakes) - MAX_MISTAKES} more" if len(mistakes) > MAX_MISTAKES else ""
+        return ", ".join(mistakes[:MAX_MISTAKES]) + more
 
 
 def image_results(evaluation: Evaluation) -> list[ImageResult]:
@@ -69,9 +70,10 @@ def _result(index: int, detections: Detections, truth: ImageTruth) -> ImageResul
 
 
 def select_examples(results: Sequence[ImageResult], count: int) -> dict[str, list[ImageResult]]:
-    """Return up to `count` images of each kind, no image twice.
+    """Return up to `count` images of each kind. No image is selected twice.
 
-    worst: wrong detections with the highest scores; missed: most objects missed; best: flawless, with high scores and exact boxes.
+    "worst" has wrong detections with the highest scores, "missed" has the most missed objects, and "best" is without mistakes, with high
+    scores and exact boxes.
     """
     worst = _highest(results, count, lambda result: result.worst_score)
     missed = _highest([result for result in results if result not in worst], count, lambda result: len(result.missed))
@@ -80,5 +82,5 @@ def select_examples(results: Sequence[ImageResult], count: int) -> dict[str, lis
 
 
 def _highest(results: Sequence[ImageResult], count: int, measure: Callable[[ImageResult], float]) -> list[ImageResult]:
-    """The results with the highest measure above 0."""
+    """Return the results with the highest measure above 0."""
     return [result for result in sorted(results, key=measure, reverse=True)[:count] if measure(result) > 0]

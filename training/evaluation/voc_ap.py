@@ -27,10 +27,10 @@ class ImageTruth:
 
 @dataclass(frozen=True, eq=False)
 class ClassResult:
-    """One class over all images; detections in order of decreasing score."""
+    """Precision and recall of one class over all images, after each detection in order of decreasing score."""
 
     boxes: int  # ground truth, without difficult boxes
-    precision: Curve  # (D,) after each detection
+    precision: Curve  # (D,)
     recall: Curve  # (D,)
     scores: Curve  # (D,)
 
@@ -51,8 +51,8 @@ def evaluate_class(
     """Compute the precision-recall curve of a class.
 
     Args:
-        detections: Of each image.
-        truths: Of each image, in the same order.
+        detections: Detections in each image.
+        truths: Ground truth of each image, in the same order.
         class_id: The class.
         iou_threshold: Minimum IoU of a match.
     """
@@ -69,7 +69,7 @@ def evaluate_class(
 
 
 def _match(detections: Detections, truth: ImageTruth, class_id: int, iou_threshold: float) -> tuple[Curve, Curve]:
-    """Scores (D,), and (D,) 1 for correct, 0 for wrong and NaN for ignored detections of one class in one image."""
+    """Return the scores (D,) of one class in one image, and (D,) 1 for correct, 0 for wrong and NaN for ignored detections."""
     of_class = detections[detections.class_ids == class_id]
     of_class = of_class[np.argsort(-of_class.scores, kind="stable")]
     is_class = truth.class_ids == class_id
@@ -103,7 +103,7 @@ def area_ap(precision: Curve, recall: Curve) -> float:
 def eleven_point_ap(precision: Curve, recall: Curve) -> float:
     """Return the mean, over recall 0, 0.1, ..., 1, of the best precision at that recall or more.
 
-    Example, with the same detections: precision 1 at the six points up to 0.5, 2/3 at the five above: (6 + 5 * 2/3) / 11.
+    Example, with the detections of `area_ap`: precision is 1 at the six points up to 0.5, and 2/3 at the five above: (6 + 5 * 2/3) / 11.
 
     >>> round(eleven_point_ap(np.array([1, 1 / 2, 2 / 3]), np.array([0.5, 0.5, 1.0])), 4)
     0.8485

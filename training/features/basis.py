@@ -1,7 +1,7 @@
-"""Transform coding of a layer's output: principal components of the channels, rounded to 8 bits, compressed.
+"""Transform coding of a layer's output: principal components of the channels, rounded to 8 bits and compressed.
 
-All components are rounded with the same step, as transform coding prescribes: components with little variance become zeros, which need
-almost no space. A component whose range exceeds 8 bits has a larger step.
+All components are rounded with the same step, as usual in transform coding. Components with little variance become zeros, which need almost
+no space. A component whose range exceeds 8 bits has a larger step.
 """
 
 import lzma
@@ -37,7 +37,9 @@ class Basis:
         mean = values.mean(axis=0)
         variances, vectors = np.linalg.eigh(np.cov(values, rowvar=False).reshape(len(mean), -1))
         order = np.argsort(-variances, kind="stable")
-        components = vectors.T[order] * np.where(vectors.T[order].sum(axis=1, keepdims=True) < 0, -1, 1)  # eigenvectors have no sign
+        components = vectors.T[order] * np.where(
+            vectors.T[order].sum(axis=1, keepdims=True) < 0, -1, 1
+        )  # the sign of an eigenvector is arbitrary
         absolute_step = step * np.sqrt(max(variances.mean(), 1e-12))
         largest = np.abs((values - mean) @ components.T).max(axis=0)
         used = max(1, int((largest > absolute_step / 2).sum()))
@@ -71,7 +73,7 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(data: bytes, size: int) -> bytes:
-    """Return exactly `size` bytes. Raises ValueError if the data are something else; no more than `size` bytes are allocated."""
+    """Return exactly `size` bytes. Raises ValueError if the data has another size or is invalid. At most `size` bytes are allocated."""
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
     try:
         content = decompressor.decompress(data, max_length=size)

@@ -1,6 +1,6 @@
-"""Cache of the frozen layers' outputs: they are computed once per view and stored on disk, and only the rest of the network is trained.
+"""Cache of the frozen layers' outputs. They are computed once per view and stored on disk; each training step reads them.
 
-An image has `--cache-features K` views, each a function of the seed (`Batches.view`). The frozen part of the network
+With `--cache-features K` an image has K views, which depend only on the seed (`Batches.view`). The frozen part of the network
 (`split_point.feature_layers`) runs in onnxruntime. The key of a feature file is a hash of everything that the features depend on: images,
 annotations, options, versions and frozen weights.
 """
@@ -31,25 +31,13 @@ from training.features.split_point import feature_layers
 from training.modeling.transfer import hidden_head_layers
 from weights.atomic_files import file_lock
 
-VIEW_OPTIONS = (
-    "seed",
-    "mosaic",
-    "scale",
-    "aspect",
-    "translate",
-    "flip",
-    "flip_vertical",
-    "hue",
-    "saturation",
-    "exposure",
-    "min_visible",
-)
+VIEW_OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_vertical", "hue", "saturation", "exposure", "min_visible")
 """Options that a view depends on."""
 FEATURE_PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
 FEATURE_FORMAT = 2
 FEATURE_TYPE = np.float32
-"""Type of stored features. float16 needs half the disk space and the same time, but changes the result: after 30 steps of everyday on
-raccoon the weights differed from uncached training by 4 % of their change (float32: 0.06 %), because Adam normalises small gradients."""
+"""Type of stored features. float16 needs half the disk space and the same time, but changes the result. After 30 steps of everyday on
+raccoon, the weights differed from those of uncached training by 4 % of their change (float32: 0.06 %): Adam amplifies small gradients."""
 VIEWS_PER_CALL = 8  # Views that are computed together.
 MAX_REGIONS = 4  # Maximum number of partially labelled regions in a view: a mosaic has four tiles.
 
@@ -59,7 +47,7 @@ StopRequested = Callable[[], bool]
 
 @dataclass(frozen=True, eq=False)
 class FeatureCache:
-    """Features for the steps in which layers are frozen, computed when they are first needed."""
+    """Features for the steps in which layers are frozen. They are computed when they are first needed."""
 
     model: Model  # initial model of the run
     batches: Batches
@@ -92,13 +80,13 @@ class FeatureCache:
         return cache
 
     def stream(
-        self, first: int, last: int, events: Events, stop_requested: StopRequested
+        self, first: int, end: int, events: Events, stop_requested: StopRequested
     ) -> Iterator[tuple[dict[str, NDArray[Any]], Targets]]:
-        """Yield the batches first, ..., last - 1 with features by layer (B, side, side, channels) instead of images.
+        """Yield the batches first, ..., end - 1 with features by layer (B, side, side, channels) instead of images.
 
         Args:
             first: First step.
-            last: Step after the last one.
+            end: Step after the last one.
             events: Receives the progress of computing features.
             stop_requested: Called while features are computed. If it returns True, the iteration ends early.
 
@@ -106,7 +94,7 @@ class FeatureCache:
             TrainingError: The features cannot be stored.
             DatasetError, ImageError, OSError: As raised by `Batches.batch`.
         """
-        for step in range(first, last):
+        for step in range(first, end):
             kind = self.batches.view_kind(step)
             if kind not in self._features:
                 features = self._open(kind, events, stop_requested)
@@ -129,7 +117,7 @@ class FeatureCache:
         return {kind: {view_id: index for index, view_id in enumerate(views)} for kind, views in self._views.items()}
 
     def _row_type(self, kind: ViewKind) -> np.dtype[Any]:
-        """Record of one view. Layer names contain no '/'."""
+        """Return the type of one view's record. Layer names have no '/', so the other names of the record differ from them."""
         shapes = output_shapes(self.model.spec.network, kind.size)
         features = [(layer, FEATURE_TYPE, (shapes[layer].side, shapes[layer].side, shapes[layer].channels)) for layer in self.layers]
         count, labels = self.batches.max_boxes, len(self.model.spec.labels)

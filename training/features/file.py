@@ -1,7 +1,7 @@
 """Feature files: fixed-size records in a memory-mapped NumPy .npy file, followed by a SHA-256.
 
 The SHA-256 covers the key (a hash of everything that the features depend on, see `training.features.cache`), the header and the records. A
-file gets its final name only when it is complete. A file is rejected if its content differs from what was written for its key.
+file gets its final name only when it is complete. A file with a wrong SHA-256 is rejected.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from weights.atomic_files import atomic_write
 from weights.hub import cache
 
 FEATURE_SUFFIX = ".features"
-ABANDONED_AFTER = 3600  # Seconds without growth after which a temporary file is deleted: its writer was killed.
+ABANDONED_AFTER = 3600  # Seconds without a change after which a temporary file is deleted: its writer was killed.
 _BLOCK = 2**22  # bytes
 
 

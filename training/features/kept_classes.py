@@ -14,8 +14,8 @@ KEPT_HEAD_RATE = 0.3  # Factor of the head's learning rate if classes are kept. 
 CACHED_VIEWS = 4  # Views per image with cached features if classes are kept.
 
 STALE_MEMORY = (
-    "The options train layers below the head, so the features of the initial model's memory become less accurate during the run, "
-    "and the new model does not carry them. Leave out --unfreeze-at and --freeze to avoid this."
+    "The options train layers below the head. So the features of the initial model's memory become less accurate during the run, "
+    "and the new model does not keep them. Omit --unfreeze-at and --freeze to avoid this."
 )
 
 logger = logging.getLogger("boxwright.training")
@@ -27,10 +27,10 @@ class KeptClasses:
 
     labels: tuple[str, ...]  # of the new model
     new_labels: frozenset[str]  # labels that the initial model does not have
-    keep: bool  # the new model has the classes of the initial model, too
-    memory: Memory | None  # images to train on
-    is_valid: bool  # the layers that gave the memory's features never change
-    anchor_iou: float  # with which the initial model was trained, see `Config.assign_iou`
+    keep: bool  # whether the new model keeps the classes of the initial model
+    memory: Memory | None  # remembered images to train on
+    is_valid: bool  # whether the memory's features stay valid, because the layers that compute them never change
+    anchor_iou: float  # `Config.assign_iou` of the initial model's training
 
     @classmethod
     def decide(cls, config: Config, model: Model, labels: Sequence[str], memory: Memory | None) -> "KeptClasses":
@@ -40,7 +40,7 @@ class KeptClasses:
             config: Options of the run.
             model: Initial model.
             labels: Labels to learn.
-            memory: Of the initial model, with replayed images.
+            memory: Memory of the initial model, with replayed images.
         """
         same_head = config.network == "model" and config.head == "keep" and model.spec.is_detector
         usable = memory is not None and same_head and config.memory_share > 0 and not config.overfit
@@ -78,7 +78,7 @@ class KeptClasses:
 
 
 def _stays_frozen(config: Config, model: Model, memory: Memory | None) -> bool:
-    """True if the layers up to those that the memory stores never change, unless the default of `unfreeze_at` ends that."""
+    """Return whether the options freeze all layers up to the last one that the memory stores. The default of `unfreeze_at` is ignored."""
     if memory is None or config.batch_norm == "train" or (config.unfreeze_at is not None and config.unfreeze_at < config.epochs):
         return False
     names = [layer.name for layer in model.spec.network]
@@ -86,7 +86,7 @@ def _stays_frozen(config: Config, model: Model, memory: Memory | None) -> bool:
 
 
 def _recorded_anchor_iou(model: Model) -> float:
-    """The option in the provenance of a fine-tuned model, or 1. With another value, the kept classes would learn other targets."""
+    """Return `assign_iou` in the provenance of a fine-tuned model, or 1. Another value would change the targets of the kept classes."""
     try:
         recorded = json.loads(model.provenance.get("config", "{}"))["assign_iou"]
     except (ValueError, RecursionError, TypeError, KeyError):

@@ -1,8 +1,8 @@
 """A model's memory: compact features of training images, with their boxes. No image is stored.
 
-Fine-tuning trains on these features together with the user's images, so that the model keeps its classes and does not mistake them for
-the new ones. The features are the outputs of the layers where the trainable part begins (see `split_point`). They are valid as long as
-the layers before them do not change.
+Fine-tuning trains on these features together with the user's images, so that the model keeps its classes and does not confuse them with the
+new ones. The features are the outputs of the layers where the trainable part begins (see `split_point`). They are valid as long as the
+layers before them do not change.
 """
 
 from collections import Counter
@@ -35,14 +35,14 @@ class RememberedImage:
     boxes: Boxes  # (N, 4) xyxy, network pixels
     labels: tuple[str, ...]  # (N,)
     roles: NDArray[np.int8]  # (N,) a Role each
-    labelled: frozenset[str]  # the labels of which every object has a box; objects of other labels may lack one
+    labelled: frozenset[str]  # the exhaustive labels; objects of other classes may lack a box
 
     def truth(self, labels: Sequence[str], absent: frozenset[str]) -> GroundTruth:
         """Return the ground truth for a model.
 
         Args:
             labels: Labels of the model.
-            absent: Labels that the image does not show. They were unknown when it was stored.
+            absent: New labels, of which the image is known to show no object.
         """
         known = np.array([label in labels for label in self.labels], np.bool_)
         class_ids = np.array([labels.index(label) for label in self.labels if label in labels], np.int64)
@@ -98,7 +98,7 @@ class Decoder:
         return codes
 
     def code_shapes(self, size: int) -> dict[str, tuple[int, int, int]]:
-        """Shapes (K, side, side) of an image's codes by feature layer."""
+        """Return the shapes (K, side, side) of an image's codes by feature layer."""
         sides = output_shapes(self.network, size)
         return {
             stored.feature_layer: (len(self.memory.bases[stored.feature_layer].steps), *2 * (sides[stored.name].side,))
@@ -133,7 +133,7 @@ class Decoder:
 
 
 def _activate(values: Array, activation: str) -> Array:
-    """One of POINTWISE_ACTIVATIONS."""
+    """Apply one of POINTWISE_ACTIVATIONS."""
     match activation:
         case "relu6":
             return np.clip(values, 0, 6)
@@ -151,13 +151,13 @@ def is_held_out(index: int, count: int) -> bool:
 
 
 def select_balanced(labels: Sequence[Iterable[str]], count: int, seed: int) -> list[int]:
-    """Choose images so that rare labels are represented as well as possible.
+    """Choose images with as many boxes of rare labels as possible.
 
-    Each round adds an image with the label that has the fewest chosen images. Images without boxes count as a label of their own.
+    Each round adds an image with the label that has the fewest chosen images. Images without boxes count as a separate label.
 
     Args:
         labels: Labels of each image's boxes.
-        count: How many images to choose.
+        count: Number of images to choose.
         seed: Seed of the random order of images with the same label.
 
     Returns:

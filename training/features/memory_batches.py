@@ -1,4 +1,4 @@
-"""Training batches of remembered images. Like the batches of the data set, each is a function of the seed and its step alone."""
+"""Training batches of remembered images. Like the batches of the data set, each depends only on the seed and its step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from training.distributed.process_group import WHOLE_BATCH, Shard
 from training.features.basis import Codes
 from training.features.memory import Memory, RememberedImage, is_held_out
 
-_STREAM = 100  # Purpose of the random stream. It differs from those of `training.data.batches`.
+_STREAM = 100  # Purpose of the random numbers. It differs from those in `training.data.batches`.
 
 
 @dataclass(frozen=True, eq=False)

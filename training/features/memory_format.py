@@ -1,4 +1,4 @@
-"""A memory as the entries of a model file, and back. Reading checks everything: the file may come from anywhere.
+"""Convert a memory to the entries of a model file and back. Reading checks everything, because the file is not trusted.
 
 index     JSON: layers with their numbers of channels and components, labels, and for each image its input size, the length of its
           compressed features, its boxes, labels (as numbers), roles and exhaustive labels
@@ -131,7 +131,7 @@ def _basis(data: bytes, position: int, channels: int, components: int) -> tuple[
 def _images(index: Mapping[str, Any], features: bytes) -> tuple[RememberedImage, ...]:
     _check(0 < len(index["images"]) <= MAX_MEMORY_IMAGES, f"it has {len(index['images'])} images; the limit is {MAX_MEMORY_IMAGES}")
     labels: list[str] = index["labels"]
-    _check(all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels), "its labels are not unique texts")
+    _check(all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels), "its labels are not unique strings")
     images, position = [], 0
     for each in index["images"]:
         size, length = each["size"], each["bytes"]

@@ -39,7 +39,7 @@ def make_memory(
     Args:
         model: The detector.
         samples: Images to choose from.
-        count: How many images to remember.
+        count: Number of images to remember.
         labels: Labels that are exhaustive in samples that do not name theirs. Empty: the labels of the model.
         size: Input size.
         step: Rounding step of the features.
@@ -66,7 +66,7 @@ def make_memory(
 
 
 def choose(samples: Sequence[Sample], count: int, seed: int = 0) -> list[Sample]:
-    """Return at most `count` samples with all labels represented."""
+    """Return at most `count` samples; see `select_balanced`."""
     return [samples[index] for index in select_balanced([sample.labels for sample in samples], count, seed)]
 
 
@@ -76,8 +76,8 @@ def remember(
     """Return the remembered images of samples, in the bases of a memory.
 
     Args:
-        memory: Its bases are used.
-        model: The model, or one with the same frozen layers.
+        memory: The memory with the bases.
+        model: The model of the memory, or one with the same frozen layers.
         samples: The images.
         labels: Labels that are exhaustive in samples that do not name theirs.
         size: Input size.
@@ -109,7 +109,7 @@ def _remembered(sample: Sample, placement: Placement, compressed: bytes, labels:
 def _features(
     model: Model, sources: Sequence[StoredLayer], samples: Sequence[Sample], size: int
 ) -> Iterator[tuple[Placement, dict[str, Array]]]:
-    """The placement of each sample, and the outputs (side, side, C) of the stored layers."""
+    """Yield the placement of each sample, and the outputs (side, side, C) of the stored layers."""
     if size % model.spec.size_multiple:
         raise ConfigError(f"the input size of the memory must be a multiple of {model.spec.size_multiple}, got {size}.")
     resized = replace(model, spec=replace(model.spec, input_size=size), quantization=None)

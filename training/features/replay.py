@@ -1,4 +1,4 @@
-"""Remember further images, labelled or not, before a run (option --replay)."""
+"""Add images, labelled or not, to the memory before a run (option --replay)."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def with_replay(memory: Memory | None, model: Model, folder: Path) -> Memory:
     Args:
         memory: The model's memory, or None.
         model: The model.
-        folder: VOC-style data, of which the set "train" is used if there is one; or a folder of images without labels.
+        folder: VOC-style data, or a folder of images without labels. The set "train" is used if there is one.
 
     Raises:
         DatasetError: The folder has no images, or its annotations cannot be read.
@@ -32,7 +32,7 @@ def with_replay(memory: Memory | None, model: Model, folder: Path) -> Memory:
 
 
 def replay_samples(folder: Path) -> list[Sample]:
-    """Return the samples of a folder. Without annotations, no label is exhaustive in any of them. Raises DatasetError."""
+    """Return the samples of a folder. In a folder without annotations, no label is exhaustive. Raises DatasetError."""
     if all_annotations(folder):
         return read_set(folder, "train" if "train" in image_sets(folder) else ALL)
     nothing = np.zeros(0, np.bool_)

@@ -1,4 +1,4 @@
-"""Where a network is split into a frozen part, which runs once per image, and a trained part, which reads its features."""
+"""Split a network into a frozen part, which runs once per view, and a trained part, which reads the features of the frozen part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")  # Activations that
 
 
 def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
-    """Return the layers of the frozen part that the trained part reads from.
+    """Return the layers of the frozen part whose outputs the trained part reads.
 
-    The trained part begins at the first convolution that is not frozen. There are several feature layers if later layers read earlier ones
-    by name, as the passthrough does.
+    The trained part begins at the first convolution that is not frozen. There are several such layers if the trained part also reads
+    earlier layers by name, as the passthrough does.
 
     Args:
         network: All layers.
@@ -40,7 +40,7 @@ def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """The layer that a memory stores for a feature layer, and the convolutions that lead from one to the other."""
+    """The layer that a memory stores for a feature layer, and the convolutions between them."""
 
     name: str
     feature_layer: str
@@ -79,7 +79,7 @@ def _expansion(network: Network, index: int) -> Conv | None:
 
 
 def _channels(network: Network, index: int) -> int | None:
-    """Channels of a convolution or of a sum with one; None for other layers."""
+    """Return the channels of a convolution, or of a sum with one; None for other layers."""
     while index and isinstance(network[index], Shortcut):
         index -= 1
     layer = network[index]

@@ -37,7 +37,7 @@ def build_initial_model(
         labels: Labels to learn.
         train: Training set, for clustering anchors.
         config: Options.
-        min_input_size: Minimum input size of the result. Kept classes need that of their model to stay as accurate as they were.
+        min_input_size: Minimum input size of the result. Kept classes need the input size of their model to keep their accuracy.
 
     Raises:
         ConfigError: The options do not fit the model.

@@ -1,4 +1,4 @@
-"""Detectors with a new head on a backbone: an untrained one, one trained for another task, or that of a detector."""
+"""Put a new head on a backbone: an untrained one, one that was trained for another task, or that of a detector."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def head_stride(backbone: Model, config: Config) -> int:
 
 
 def _passthrough_layer(backbone: Model) -> str:
-    """The last layer with twice as many cells per side as the backbone's output."""
+    """Return the last layer with twice as many cells per side as the backbone's output."""
     shapes = output_shapes(backbone.spec.network, backbone.spec.input_size)
     cells = list(shapes.values())[-1].side
     candidates = [name for name, shape in shapes.items() if shape.side == 2 * cells]

@@ -1,4 +1,4 @@
-"""Adapt a trained model to new labels and anchors, and initialise what is new."""
+"""Adapt a trained model to new labels and anchors, and initialise its new weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class InitialModel:
 
     model: Model
     reinitialised: frozenset[str]  # convolutions with at least one new output
-    rare_labels: frozenset[str] = frozenset()  # new labels beside kept ones, see `Config.rarity`
+    rare_labels: frozenset[str] = frozenset()  # new labels that are trained together with kept ones, see `Config.rarity`
 
 
 def transfer(
@@ -76,7 +76,7 @@ def backbone_layers(network: Network) -> tuple[str, ...]:
     """Return the names of the layers before the head.
 
     YOLOv2's head starts with the two convolutions before the passthrough's route (YOLO9000, section 3; Darknet cfg/yolov2-voc.cfg).
-    Without a passthrough it is the last two convolutions. A head that upsamples starts with the convolution before its first Upsample.
+    Without a passthrough, the head is the last two convolutions. An upsampling head starts with the last convolution before its Upsample.
     """
     names = [layer.name for layer in network]
     upsamples = [index for index, layer in enumerate(network) if isinstance(layer, Upsample)]
@@ -138,7 +138,7 @@ def _adapted(layer: Any, new: bool, config: Config) -> Any:
 
 
 def _transferred(layer: Conv, model: Model, *, folded: bool) -> dict[str, Array]:
-    """The layer's arrays. If `folded`, its batch norm is folded into kernel and bias, which does not change its output."""
+    """Return the layer's arrays. If `folded`, its batch norm is folded into kernel and bias, which does not change its output."""
     if folded:
         kernel, bias = fold_batch_norm(layer, model.arrays)
         return {f"{layer.name}/kernel": np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), f"{layer.name}/bias": bias}
@@ -158,7 +158,7 @@ def fresh_arrays(network: Network, config: Config) -> dict[str, Array]:
 
 
 def initializer(config: Config, index: int) -> Any:
-    """Return Keras's VarianceScaling: variance 2 / fan for he, 1 / fan for glorot and lecun. Each index has its own random numbers."""
+    """Return Keras's VarianceScaling: variance 2 / fan for he, 1 / fan for glorot and lecun. `index` selects the random numbers."""
     fan = "fan_avg" if config.init == "glorot" else "fan_in"
     return keras.initializers.VarianceScaling(
         scale=2.0 if config.init == "he" else 1.0,
@@ -169,7 +169,7 @@ def initializer(config: Config, index: int) -> Any:
 
 
 def _transferred_output(model: Model, spec: ModelSpec, name: str, fresh: dict[str, Array]) -> dict[str, Array]:
-    """The output convolution for new labels and anchors. Known classes, boxes and objectness keep their weights."""
+    """Return the arrays of the output layer for new labels and anchors. Known classes, boxes and objectness keep their weights."""
     old = {part: _by_anchor(model.arrays[f"{name}/{part}"], model.spec) for part in ("kernel", "bias")}
     new = {part: _by_anchor(fresh[f"{name}/{part}"], spec) for part in ("kernel", "bias")}
     anchors = np.array(spec.anchors, np.float32)
@@ -186,7 +186,7 @@ def _transferred_output(model: Model, spec: ModelSpec, name: str, fresh: dict[st
 
 
 def _with_objectness_prior(bias: Array, spec: ModelSpec) -> Array:
-    """The bias of a new output layer: objects are rare (Lin et al., arXiv 1708.02002, section 3.3)."""
+    """Return the bias of a new output layer with a low objectness, because objects are rare (Lin et al., arXiv 1708.02002, section 3.3)."""
     bias = _by_anchor(bias, spec)
     bias[..., 4] = np.log(OBJECTNESS_PRIOR / (1 - OBJECTNESS_PRIOR))
     return bias.reshape(-1)

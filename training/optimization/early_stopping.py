@@ -1,4 +1,4 @@
-"""Training state that depends on validations: the best result, early stopping, and reductions of the learning rate."""
+"""Training state: completed steps, the best validation, early stopping, and reductions of the learning rate."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,8 +23,8 @@ class TrainingState:
     best: float | None = None  # see `watched_value`
     best_step: int = 0
     stale: int = 0  # validations since the best
-    waited: int = 0  # validations since the best or the last cut of the learning rate
-    rate_factor: float = 1.0  # of the learning rate
+    waited: int = 0  # validations since the best, or since the last reduction of the learning rate
+    rate_factor: float = 1.0  # factor of the learning rate after all reductions
 
     def observe(self, value: float, config: Config) -> bool:
         """Record the watched value of a validation and return True if it is the best so far."""

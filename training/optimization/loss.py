@@ -2,9 +2,9 @@
 
 In all functions `logits` has shape (N, G, G, A, 5 + C), and `targets` is as in `training.data.targets` with a batch dimension N.
 
-darknet: half the squared errors whose gradients are the deltas of Darknet's region layer (src/region_layer.c, forward_region_layer). The
+darknet: half squared errors, whose gradients are the deltas of Darknet's region layer (src/region_layer.c, forward_region_layer). The
     delta of the classes is the gradient of a cross-entropy, so both forms share that term.
-modern: CIoU for boxes (arXiv 1911.08287), cross-entropies for the rest.
+modern: CIoU for boxes (arXiv 1911.08287), cross-entropies for objectness and classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from detector.boxes.grid import decode_boxes, sigmoid
 from detector.network.spec import ModelSpec
 from training.config.options import Config
 
-PRIOR_SCALE = 0.01  # Weight of the attraction to the anchors in the first images (src/region_layer.c).
+PRIOR_SCALE = 0.01  # Weight of the loss that pulls boxes towards the anchors in the first images (src/region_layer.c).
 
 Tensors = Mapping[str, Any]
 
@@ -38,9 +38,9 @@ class Loss:
 
         Args:
             logits: (N, G, G, A, 5 + C) logits.
-            targets: Of this batch or, with several workers, of this worker's shard.
+            targets: Targets of this batch or, with several workers, of this worker's shard.
             seen: Number of images before this batch.
-            divisor: What the sums are divided by, the same on all workers. None computes it from this batch.
+            divisor: Divisor of the sums, equal on all workers. None computes it from this batch.
         """
         if divisor is None:
             divisor = self.divisor(tf.shape(logits)[0], self.objects(targets))
@@ -51,7 +51,7 @@ class Loss:
 
     @staticmethod
     def objects(targets: Tensors) -> Any:
-        """Return the number of predictions that are responsible for an object."""
+        """Return the number of predictions that are responsible for an object; see `Targets.responsible`."""
         return tf.reduce_sum(targets["responsible"])
 
     def divisor(self, images: Any, objects: Any) -> Any:
@@ -82,15 +82,15 @@ class Loss:
             "box": scales.coord * box_ciou(boxes, targets),
             "object": scales.object * objectness_cross_entropy(logits, objectness, targets["responsible"]),
             "no_object": scales.noobject * objectness_cross_entropy(logits, tf.zeros_like(objectness), background),
-            # The objectness of overlapping predictions is not penalised. They must learn a class too: otherwise a fine-tuned model calls
-            # objects of old classes new ones.
+            # The objectness of overlapping predictions is not penalised, so they must learn a class too. Otherwise a fine-tuned model
+            # detects objects of old classes as new ones.
             "class": scales.class_
             * (class_cross_entropy(frequent, targets) + overlapping_class_cross_entropy(frequent, nearest, targets, overlapping)),
         }
 
     @property
     def _log_frequencies(self) -> Any:
-        """(5 + C,) Logarithms of how much more frequent each label is in training batches than in use.
+        """(5 + C,) Logarithm of the ratio of each label's frequency in training batches to that in practice.
 
         The class loss adds them to the logits, so that the network learns lower scores of rare labels (logit adjustment: Menon et al.,
         arXiv 2007.07314, equation 10).
@@ -101,8 +101,8 @@ class Loss:
     def _background(self, logits: Any, boxes: Any, overlap: Any, targets: Tensors) -> Any:
         """(N, G, G, A) 1 where objectness is penalised.
 
-        It is not penalised where a prediction is responsible for an object, where it overlaps a ground-truth box or is covered by a crowd
-        region by more than `ignore_iou`, or where its highest class is not labelled in its cell.
+        A prediction is not penalised if it is responsible for an object, if its IoU with a ground-truth box or its coverage by a crowd
+        region exceeds `ignore_iou`, or if its highest class is not labelled in its cell.
         """
         limit = self.config.ignore_iou
         far = (overlap <= limit) & (best_coverage(boxes, targets["crowds"]) <= limit)
@@ -113,7 +113,7 @@ def best_match(boxes: Any, truth: Any) -> tuple[Any, Any]:
     """Return (N, G, G, A) twice: the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4), and the index in 0..M.
 
     Empty boxes pad the ground truth of each image to M, the maximum of the whole data set. Padding that all images of the batch share is
-    cut off, because the IoU of all pairs is the largest tensor of the loss.
+    removed, because the IoU of all pairs is the largest tensor of the loss.
     """
     occupied = tf.reduce_any(truth[..., 2] > truth[..., 0], axis=0)  # (M,)
     truth = truth[:, : tf.maximum(tf.reduce_max(tf.where(occupied, tf.range(1, tf.shape(truth)[1] + 1), 0)), 1)]
@@ -137,7 +137,7 @@ def _overlap(boxes: Any, targets: Tensors) -> Any:
 
 
 def coordinates_squared(logits: Any, targets: Tensors, stride: int) -> Any:
-    """Return half the squared errors of sigmoid x and y, and of the w and h logits. Small boxes are weighted up to twice as much."""
+    """Return half the squared errors of sigmoid x and y, and of the w and h logits. The weight of small boxes is up to 2."""
     side = logits.shape[-4] * stride
     sizes = (targets["boxes"][..., 2:4] - targets["boxes"][..., 0:2]) / side  # fractions of the image
     weight = targets["responsible"] * (2 - sizes[..., 0] * sizes[..., 1])

@@ -19,14 +19,14 @@ class ParameterGroup:
 
     variables: Sequence[Any]
     rate_factor: float = 1.0
-    starts_frozen: bool = False  # then they have their own warm-up when they start training
+    starts_frozen: bool = False  # if True, the group has its own warm-up when it starts training
 
 
 class GroupedOptimizer:
     """One Keras optimizer per parameter group, each with its own slots and step count.
 
-    Adam corrects the bias of its moments by the number of steps. A layer that is unfrozen later has new moments, so its count must start
-    at zero: with the count of the whole run its first updates would be several times too large.
+    Adam's bias correction depends on the number of steps. A layer that is unfrozen later has new moments, so its count must start at zero.
+    With the count of the whole run, its first updates would be several times too large.
     """
 
     def __init__(self, config: Config, groups: Sequence[ParameterGroup]) -> None:
@@ -48,7 +48,7 @@ class GroupedOptimizer:
             optimizer.learning_rate.assign(rate * group.rate_factor * self._warmup_factor(group, int(optimizer.iterations.numpy())))
 
     def _warmup_factor(self, group: ParameterGroup, steps: int) -> float:
-        """Warm-up of a group that was frozen at first. The schedule contains the warm-up of the other groups."""
+        """Return the warm-up factor of a group that was frozen at first. The schedule includes the warm-up of the other groups."""
         warmup = self._config.warmup_steps if group.starts_frozen else 0
         return (steps + 1) / (warmup + 1) if steps < warmup else 1.0
 

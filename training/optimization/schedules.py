@@ -1,4 +1,4 @@
-"""Learning-rate schedules: functions from step to learning rate. Keras's own where it has them."""
+"""Learning-rate schedules: functions from step to learning rate. Most are Keras's own."""
 
 from collections.abc import Callable
 from math import cos, pi
@@ -38,22 +38,22 @@ def _piecewise(config: Config, steps: int) -> Any:
 
 
 def _power(config: Config, steps: int) -> Any:
-    """eta0 / (1 + t / r): a half after r steps, a third after 2 r."""
+    """Divide the learning rate by 1 + step / n with n = decay_share * steps: by 2 after n steps, by 3 after 2n."""
     return keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, config.decay_share * steps, decay_rate=1.0)
 
 
 def _exponential(config: Config, steps: int) -> Any:
-    """eta0 * 10^(-t / r): a tenth after r steps."""
+    """Divide the learning rate by 10^(step / n) with n = decay_share * steps: by 10 after n steps."""
     return keras.optimizers.schedules.ExponentialDecay(config.learning_rate, config.decay_share * steps, decay_rate=0.1)
 
 
 def _cosine(config: Config, steps: int) -> Any:
-    """Half a cosine from eta0 to eta0 / 100."""
+    """Lower the learning rate to a hundredth along half a cosine."""
     return keras.optimizers.schedules.CosineDecay(config.learning_rate, steps, alpha=0.01)
 
 
 def _one_cycle(config: Config, steps: int) -> Schedule:
-    """From eta0 / 25 up to eta0 in 30 % of the run, then down to eta0 / 10000, along cosines (Smith & Topin, arXiv 1708.07120)."""
+    """Raise the rate from a 25th in 30 % of the run, then lower it to a 10,000th, along cosines (Smith & Topin, arXiv 1708.07120)."""
     top, first, last = config.learning_rate, config.learning_rate / 25, config.learning_rate / 10_000
     peak = 0.3 * steps
 

@@ -42,7 +42,7 @@ class ImageSheet:
 
 @dataclass(frozen=True)
 class NextStep:
-    """Advice, and the commands that follow it, one per line."""
+    """Advice, and the commands that carry it out, one per line."""
 
     text: str
     command: str

@@ -20,7 +20,7 @@ ROW_POINTS = 8  # Height of a row of texts at the top of a plot.
 
 
 def downsample(steps: Sequence[int], values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average steps and values (N,) over groups of neighbours, so that at most MAX_POINTS_PER_CURVE remain."""
+    """Average steps and values (N,) over groups of neighbours, so that at most MAX_POINTS_PER_CURVE points remain."""
     groups = min(len(steps), MAX_POINTS_PER_CURVE)
     step_groups, value_groups = (np.array_split(np.asarray(each, np.float64), max(groups, 1)) for each in (steps, values))
     return np.array([group.mean() for group in step_groups if len(group)]), np.array([group.mean() for group in value_groups if len(group)])
@@ -93,7 +93,7 @@ def _new_axes(title: str, unit: str) -> tuple[Figure, Axes]:
 
 
 def _logarithmic(axes: Axes) -> None:
-    """Use a logarithmic scale with plain numbers, also between the powers of ten."""
+    """Use a logarithmic scale with plain numbers, including 2 and 5 times the powers of ten."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -119,7 +119,7 @@ def _mark_size_changes(axes: Axes, record: RunRecord) -> None:
 
 
 def _mark_last_mosaic(axes: Axes, record: RunRecord) -> None:
-    """Mosaics are harder than single images, so the loss falls where they end."""
+    """Mark the end of the mosaics. They are harder than single images, so the loss falls there."""
     config = record.config
     if record.steps and record.metrics and config.mosaic and config.mosaic_until * record.steps < record.metrics[-1]["step"]:
         _mark(axes, config.mosaic_until * record.steps, "no mosaics", row=MAX_SIZE_CHANGES)
@@ -131,7 +131,7 @@ def _mark_unfreezing(axes: Axes, record: RunRecord) -> None:
 
 
 def _mark(axes: Axes, step: float, text: str, *, row: int = 0) -> None:
-    """Draw a line with a text. Lines that are close together have their texts in different rows."""
+    """Draw a vertical line with a text. Use different rows for lines that are close together."""
     axes.axvline(step, color=COLOURS[4], linestyle=":", linewidth=1)
     axes.annotate(
         text,

@@ -24,7 +24,7 @@ def ratio_figure(validations: Sequence[StepMetrics]) -> Figure:
 
 
 def has_dead_units(validations: Sequence[StepMetrics], kind: str) -> bool:
-    """Return True if a layer has enough channels of this kind ("dead" or "saturated") to be worth a heat map."""
+    """Return whether a layer has at least MIN_SHARE of channels of this kind ("dead" or "saturated")."""
     return any(shares[kind] >= MIN_SHARE for metrics in validations for shares in metrics["layers"]["flat"].values())
 
 
@@ -35,7 +35,7 @@ def dead_units_figure(validations: Sequence[StepMetrics], kind: str) -> Figure:
 
 
 def _matrix(columns: Sequence[Mapping[str, float]]) -> tuple[list[str], NDArray[np.float64]]:
-    """Layer names in network order, and (layers, validations) values; NaN where a layer was not measured."""
+    """Return layer names in network order, and values (layers, validations), NaN where a layer was not measured."""
     longest = max(columns, key=len, default={})
     layers = [*longest, *(layer for layer in dict.fromkeys(each for column in columns for each in column) if layer not in longest)]
     return layers, np.array([[column.get(layer, np.nan) for column in columns] for layer in layers]).reshape(len(layers), len(columns))

@@ -51,7 +51,7 @@ def measure_results(record: RunRecord, events: Events) -> Results:
             ),
         ],
         mistakes=[sheets[kind] for kind in ("worst", "missed") if kind in sheets],
-        best=[sheets[kind] for kind in ("best",) if kind in sheets],
+        best=[sheets["best"]] if "best" in sheets else [],
     )
 
 

@@ -1,4 +1,4 @@
-"""Convert a matplotlib figure to an inline SVG element that uses the text colour of the page and no external resources."""
+"""Convert a matplotlib figure to an inline SVG element. It has the text colour of the page and no external resources."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from training.plotting import glyph_warnings_ignored
 
 PLACEHOLDER_COLOUR = "#010203"
-"""Replaced by `currentColor` in the SVG."""
+"""Colour of texts and axes in the figure, which `currentColor` replaces in the SVG."""
 _TEXT_COLOURS = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "grid.color")
 _STYLE: Any = dict.fromkeys(_TEXT_COLOURS, PLACEHOLDER_COLOUR) | {
     "font.size": 9,
@@ -36,7 +36,7 @@ def figure_svg(name: str, draw: Callable[[], Figure]) -> str:
     """Return the figure as an <svg> element.
 
     Args:
-        name: Prefix of every id. Must be unique in the page.
+        name: Prefix of every id, unique in the page.
         draw: Creates the figure. It is called with the report's matplotlib style.
     """
     file = BytesIO()

@@ -50,15 +50,13 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
     last = record.validations[-1]["step"] if record.validations else None
     if record.best and record.best["step"] == last and len(record.validations) > 1:
         epochs = 2 * record.config.epochs
-        yield NextStep(
-            "The last validation was the best one, so a longer training may help:", f"boxwright finetune {data} --epochs {epochs}"
-        )
+        yield NextStep("The last validation was the best one, so longer training may help:", f"boxwright finetune {data} --epochs {epochs}")
     yield NextStep("Try the model on new images:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --confidence auto --out annotated")
     yield NextStep("Serve it over HTTP, with a page to try it:", f"boxwright serve --model {model}")
 
 
 def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:
-    """False alarms as the run measured them at its end, if it did."""
+    """Return the false alarms that the run measured at its end, if any."""
     measured = record.folder.conclusion().get("false_alarms", {})
     return [
         (f"{shares['0.25']:.1%}", f"false alarms in {shares['images']:,} {SOURCES[source]} ({shares['0.5']:.1%} at confidence 0.5)")

@@ -32,7 +32,7 @@ MAX_LISTED_STEPS = 8  # Steps listed after a warning.
 def write_report(folder: Path, events: Events = SILENT) -> Path:
     """Write report.html into a run's folder. The run may be finished, in progress, or killed.
 
-    The report names what cannot be shown, such as deleted images.
+    The report states which parts cannot be shown, for example because images were deleted.
 
     Args:
         folder: The run's folder.
@@ -93,7 +93,7 @@ def _steps(steps: list[int]) -> str:
 def _layers(record: RunRecord) -> dict[str, Any]:
     validations = record.validations
     if not validations:
-        return {"heatmaps": [], "flat_kinds_absent": []}
+        return {"heatmaps": [], "kinds_without_heatmap": []}
     caption = (
         "Gradient norm divided by weight norm of each layer: median of the 50 steps before each validation. Empty: the layer was frozen."
     )
@@ -104,11 +104,11 @@ def _layers(record: RunRecord) -> dict[str, Any]:
             heatmaps.append(Plot(svg, f"Channels that were {kind} on every pixel of a batch of the validation set."))
         else:
             absent.append(kind)
-    return {"heatmaps": heatmaps, "flat_kinds_absent": absent}
+    return {"heatmaps": heatmaps, "kinds_without_heatmap": absent}
 
 
 def _results(record: RunRecord, events: Events) -> tuple[Results | None, str]:
-    """The results, or None and the reason."""
+    """Return the results and "", or None and the reason why there are none."""
     if not (record.folder.path / "best.safetensors").is_file():
         return None, "There is no best.safetensors: the run ended before its first validation."
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Reacts to stages of a run on the chief. Every method does nothing; override the ones you need."""
+    """Reacts to events of a run on the chief. Every method does nothing; override the ones you need."""
 
     def on_start(self, run: "Run") -> None:
         """The run begins or is resumed."""
@@ -41,7 +41,7 @@ class Callback:
         """All metrics of the step are known."""
 
     def on_step_end(self, run: "Run") -> None:
-        """The next step follows."""
+        """The step is complete, and another one follows."""
 
     def on_end(self, run: "Run") -> None:
         """The last step is done."""
@@ -62,7 +62,7 @@ class CheckpointWriter(Callback):
     """Saves checkpoints: before the first step, every `checkpoint_steps` steps, and at the end."""
 
     def on_start(self, run: "Run") -> None:
-        """Save the initial state, so that a run killed at once can be resumed."""
+        """Save the initial state, so that a run that is killed in its first steps can be resumed."""
         if run.state.step == 0:
             self.save(run)
 
@@ -158,7 +158,7 @@ class LayerDiagnostics(Callback):
 
 
 def default_callbacks(run: "Run") -> list[Callback]:
-    """Return the callbacks of a run. Only the chief has any, as it alone validates and writes.
+    """Return the callbacks of a run. Only the chief has callbacks, because only the chief validates and writes.
 
     MetricsWriter precedes CheckpointWriter, so that the metrics of a step are on disk before its checkpoint.
     """

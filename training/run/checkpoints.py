@@ -1,4 +1,4 @@
-"""Checkpoints: the complete state of a run in one safetensors file, so that a resumed run reaches the same weights bit for bit.
+"""Checkpoints: the complete state of a run in one safetensors file. A resumed run reaches the same weights, bit for bit.
 
 arrays      by name, as `Trainer.state` returns them
 state       JSON: step, best value, patience, ...
@@ -21,7 +21,7 @@ from training.errors import CheckpointError
 from weights.atomic_files import atomic_write
 from weights.formats.safetensors_header import arrays_digest
 
-MAX_CHECKPOINTS = 2  # Checkpoints in a run folder: the newest, and the one before in case the newest is damaged.
+MAX_CHECKPOINTS = 2  # Checkpoints in a run folder. The previous one is used if the newest is damaged.
 
 logger = logging.getLogger("boxwright.training")
 
@@ -35,7 +35,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write step-<number>.safetensors and delete all but the newest two checkpoints. Raises OSError."""
+    """Write step-<number>.safetensors and delete all but the newest MAX_CHECKPOINTS. Raises OSError."""
     arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in sorted(checkpoint.arrays.items())}
     state = json.dumps(checkpoint.state, sort_keys=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The end of a run: count false alarms, suggest confidence thresholds, and store the memory of the result in best.safetensors."""
+"""The end of a run: count false alarms, suggest confidence thresholds, and add the new memory to best.safetensors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from weights.formats.safetensors import load_model, save_model
 if TYPE_CHECKING:
     from training.run.run import Run
 
-NEW_SHARE = 5  # The new images get at least 1 / NEW_SHARE of the result's memory.
+NEW_IMAGES_DIVISOR = 5  # At least a fifth of the new memory consists of new images, if there are enough.
 
 
 def conclude(run: "Run") -> None:
@@ -58,7 +58,7 @@ def conclude(run: "Run") -> None:
 
 
 def _false_alarms(run: "Run", model: Model) -> tuple[dict[str, Any], list[Detections]]:
-    """Shares by source, and the detections in images that show none of the new objects."""
+    """Return the false alarms by source, and the detections in images that show none of the new objects."""
     setup, shares, negatives = run.setup, dict[str, Any](), list[Detections]()
     class_ids = [model.spec.labels.index(label) for label in setup.kept.new_labels]
     if setup.remembered and setup.remembered.held_out and class_ids:
@@ -73,11 +73,11 @@ def _false_alarms(run: "Run", model: Model) -> tuple[dict[str, Any], list[Detect
 
 
 def new_memory(setup: RunSetup, model: Model) -> Memory | None:
-    """Return the memory of the result: of the initial model's memory, if it is still valid, and of the training set.
+    """Return the memory of the fine-tuned model: images of the initial model's memory, if it is still valid, and of the training set.
 
     Args:
-        setup: Of the run.
-        model: The result.
+        setup: Setup of the run.
+        model: The fine-tuned model.
 
     Returns:
         At most `Config.memory` images; None if the network has no layers before its head.
@@ -91,7 +91,7 @@ def new_memory(setup: RunSetup, model: Model) -> Memory | None:
             return None
         replayed = replay_samples(Path(setup.task.replay)) if setup.task.replay else []
         return make_memory(model, [*samples, *replayed], config.memory, labels=labels, size=size)
-    new_count = min(len(samples), max(config.memory // NEW_SHARE, config.memory - len(old.images)))
+    new_count = min(len(samples), max(config.memory // NEW_IMAGES_DIVISOR, config.memory - len(old.images)))
     old_images = [replace(image, labelled=image.labelled | setup.kept.new_labels) for image in old.images]
     kept = select_balanced([image.labels for image in old_images], config.memory - new_count, config.seed)
     new = remember(old, model, choose(samples, new_count, config.seed), labels, size)

@@ -133,7 +133,7 @@ class RunFolder:
         return self._read("environment.json") or {}
 
     def clear_outcome(self) -> None:
-        """Delete outcome.json and conclusion.json of an earlier part of the run: the run continues."""
+        """Delete outcome.json and conclusion.json, because the run continues."""
         (self.path / "outcome.json").unlink(missing_ok=True)
         (self.path / "conclusion.json").unlink(missing_ok=True)
 
@@ -152,7 +152,7 @@ class RunFolder:
         return self._read("outcome.json")
 
     def write_conclusion(self, conclusion: Mapping[str, Any]) -> None:
-        """Write conclusion.json: false alarms, confidence thresholds and the memory of the result."""
+        """Write conclusion.json: false alarms, confidence thresholds, and facts about the new memory."""
         _write(self.path / "conclusion.json", _json(conclusion))
 
     def conclusion(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class RunFolder:
 
 
 class WorkerFolder(RunFolder):
-    """The run folder of a worker that is not the chief: nothing is written."""
+    """The run folder of a worker that is not the chief. Nothing is written."""
 
     def __init__(self) -> None:
         super().__init__(Path("run"))
@@ -186,7 +186,7 @@ class WorkerFolder(RunFolder):
 
 
 def _rename_numbered(temporary: Path, name: Path) -> Path:
-    """Rename the folder to NAME-001 or the next free number. Other processes may do the same at the same time."""
+    """Rename the folder to NAME-001, or to the next free number. It is safe if other processes do the same."""
     number = 0
     while True:
         number += 1

@@ -16,10 +16,10 @@ from training.run.trainer import StepResult
 
 WINDOW = 50  # Number of recent steps that a ratio is the median of.
 VANISHING, EXPLODING = 1e-7, 10.0
-"""Gradient norm divided by weight norm, below which a layer does not learn and above which it diverges."""
-MAX_FLAT_SHARE = 0.5  # Share of a layer's channels above which a warning is given.
+"""Limits of gradient norm / weight norm. A layer does not learn below the first, and diverges above the second."""
+MAX_FLAT_SHARE = 0.5  # A larger share of dead or saturated channels in a layer causes a warning.
 MIN_FLAT_INCREASE = 0.1
-"""Minimum increase of that share during training. A pretrained network has harmless dead channels from the start."""
+"""Minimum increase of that share since the start of training. A pretrained network already has harmless dead channels."""
 
 _FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "relu": (0.0, None),
@@ -29,7 +29,7 @@ _FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "logistic": (0.01, 0.99),
     "tanh": (-0.99, 0.99),
 }
-"""An activation's gradient is nearly zero at outputs up to the first value and from the second value. Leaky ReLU has no such region."""
+"""The gradient of an activation is nearly zero at outputs up to the first value, and from the second value on. Leaky ReLU has no limits."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class LayerMonitor:
     ratios: dict[str, deque[float]] = field(default_factory=dict)
 
     def observe(self, result: StepResult) -> None:
-        """Record a step. Layers that are frozen now are dropped; the rest is in network order."""
+        """Record a step. Frozen layers are dropped; the others are in network order."""
         self.ratios = {layer: self.ratios.get(layer, deque(maxlen=WINDOW)) for layer in result.gradients}
         for layer, gradient in result.gradients.items():
             self.ratios[layer].append(gradient / max(result.weights[layer], 1e-30))
@@ -77,7 +77,7 @@ class ActivationProbe:
     """A network that also returns the outputs of its activations."""
 
     network: Any
-    layers: Mapping[str, Activation]  # those with a flat region
+    layers: Mapping[str, Activation]  # activation of each layer that has flat regions
     outputs: Any  # images -> activations by layer
 
     @classmethod
@@ -105,7 +105,7 @@ def _dead_units(values: NDArray[np.float32], low: float | None, high: float | No
 
 
 def dead_unit_warnings(now: Mapping[str, DeadUnits], before: Mapping[str, DeadUnits]) -> Iterator[str]:
-    """Yield a sentence for each layer with many dead or saturated channels that were not so before training."""
+    """Yield a sentence for each layer in which many channels have become dead or saturated during training."""
     for layer, units in now.items():
         for kind in ("dead", "saturated"):
             share, share_before = getattr(units, kind), getattr(before[layer], kind)

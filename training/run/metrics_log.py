@@ -11,7 +11,7 @@ from weights.atomic_files import atomic_write
 
 STEP_COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object", "no_object", "class", "prior", "l2", "gradient")
 VALIDATION_COLUMNS = ("val_loss", "ap50", "ap50_frequent", "ap50_weighted", "false_alarms", "false_alarms_50")
-"""Columns of metrics.csv. The second group is filled in steps that a validation follows; metrics.jsonl has more values for these."""
+"""Columns of metrics.csv. Only steps with a validation have values in VALIDATION_COLUMNS. metrics.jsonl has further values."""
 
 StepMetrics = dict[str, Any]  # The measurements of one step: a line of metrics.jsonl.
 

@@ -16,7 +16,7 @@ from training.run.folder import RunFolder
 from training.run.metrics_log import StepMetrics
 
 _NUMBERS = re.compile(r"\b\d+(?:%|e-\d+| times)")
-"""Numbers in warnings of the layer monitor. They change from validation to validation."""
+"""Numbers in warnings of the layer monitor, which differ between validations."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RunRecord:
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """None if the run was killed before environment.json was written."""
+        """Number of steps per epoch. None if the run was killed before environment.json was written."""
         images = self.environment.get("data", {}).get("train", {}).get("photos")
         return None if images is None else ceil(images / self.config.batch_size)
 

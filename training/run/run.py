@@ -159,7 +159,7 @@ class Run:
         return "all epochs are done."
 
     def _inputs(self, end: int, events: Events, interrupt: InterruptHandler) -> Iterator[tuple[Any, Any]]:
-        """The batches from the current step: cached features while layers are frozen, if they are cached, then images."""
+        """Yield the batches from the current step on: cached features while layers are frozen, if they are cached, then images."""
         batches, features, first = self.setup.batches, self.setup.features, self.state.step
         if features:
             yield from features.stream(first, min(end, batches.view_steps), events, lambda: interrupt.requested)
@@ -195,7 +195,7 @@ class Run:
         return self.state.step % (self.setup.config.check_every * batches.steps_per_epoch) == 0 or self.state.step == batches.steps
 
     def _validate(self) -> StepMetrics:
-        """Measure the averaged weights on the chief, and note on all workers whether they are the best so far."""
+        """Measure the averaged weights on the chief, and record the result on all workers."""
         config = self.setup.config
         metrics: StepMetrics = self.setup.group.broadcast(self._measure)
         if not math.isfinite(metrics["val_loss"]):
@@ -215,7 +215,7 @@ class Run:
 
     @property
     def divergence_advice(self) -> str:
-        """What to do after NaN. Resuming would repeat the same steps and reach the same NaN."""
+        """Advice after NaN. Resuming would repeat the same steps and reach the same NaN."""
         config, best = self.setup.config, self.folder.path / "best.safetensors"
         model = str(best) if best.is_file() else self.setup.task.model
         clip = " --clip global-norm" if config.clip == "none" else ""
@@ -224,7 +224,7 @@ class Run:
 
     @contextmanager
     def _memory_errors_explained(self) -> Iterator[None]:
-        """Memory may run out in the threads that make batches, in the training step and in the validation."""
+        """Turn an out-of-memory error in batches, training steps or validations into a TrainingError with advice."""
         try:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:

@@ -104,7 +104,7 @@ class RunSetup:
 
 
 def _read_sets(task: Task, config: Config, group: ProcessGroup) -> tuple[list[Sample], list[Sample]]:
-    """Read the training set and the validation set, and warn of their flaws."""
+    """Read the training set and the validation set, and log warnings about images and labels."""
     train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
     if group.count > 1:
         check_same_data(group, config, {"train": data_fingerprint(train), "val": data_fingerprint(val)})
@@ -154,7 +154,7 @@ def _warn_of_shared_images(train: Sequence[Sample], val: Sequence[Sample]) -> No
 
 
 def _warn_of_unused_labels(train: Sequence[Sample]) -> None:
-    """A misspelled label in labelled.json makes its class unknown in that image, which no other message would show."""
+    """Log labels of labelled.json without boxes: a misspelled label would silently make its class unknown in that image."""
     used = {label for sample in train for label in sample.labels}
     unused = {label for sample in train for label in sample.labelled or ()} - used
     if unused:

@@ -1,4 +1,4 @@
-"""Ctrl-C that takes effect at the end of a training step, so that the saved state is complete."""
+"""Handle Ctrl-C at the end of a training step, so that the saved state is complete."""
 
 import signal
 import threading

@@ -23,7 +23,7 @@ class EventFiles:
     def __init__(self, folder: Path, history: Sequence[StepMetrics]) -> None:
         """Replace the event files in `folder` by new ones with the steps of `history`.
 
-        A resumed run repeats the steps after its checkpoint. Two histories in one folder would be drawn as one line that jumps back.
+        A resumed run repeats the steps after its checkpoint. TensorBoard draws two histories in one folder as one line that jumps back.
         """
         folder.mkdir(exist_ok=True)
         for outdated in folder.glob("events.out.tfevents.*"):
@@ -45,7 +45,7 @@ class EventFiles:
 
 
 def _scalars(metrics: StepMetrics) -> dict[str, float]:
-    """All values of a step, by TensorBoard tag."""
+    """Return all values of a step, by TensorBoard tag."""
     scalars = {tag: metrics[key] for key, tag in (_STEP_TAGS | _VALIDATION_TAGS).items() if key in metrics}
     layers = metrics.get("layers", {"gradient_to_weight": {}, "flat": {}})
     scalars |= {f"gradient_to_weight/{layer}": ratio for layer, ratio in layers["gradient_to_weight"].items()}
@@ -55,7 +55,7 @@ def _scalars(metrics: StepMetrics) -> dict[str, float]:
 
 
 def _summary(scalars: dict[str, float]) -> bytes:
-    """One record for all values of a step. `tf.summary.scalar` writes one record per value and needs the tensorboard package."""
+    """Return one record for all values of a step. `tf.summary.scalar` writes one record per value and needs the tensorboard package."""
     metadata = tf.compat.v1.SummaryMetadata(
         plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class="DATA_CLASS_SCALAR"
     )

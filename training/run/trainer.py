@@ -25,7 +25,7 @@ from training.optimization.loss import Loss
 from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
 
 _InputKind = tuple[int, tuple[str, ...]]
-"""Input of a network: images of an input size, or the outputs of these layers for such images."""
+"""Input of a network: the input size of the images, and the layers whose outputs replace the images, if any."""
 RememberedBatch = tuple[Mapping[str, Any], Mapping[str, Any]]
 """Features by layer and targets, see `training.features.memory_batches`."""
 
@@ -76,7 +76,7 @@ class Trainer:
         ]
         self._networks: dict[_InputKind, Any] = {(self.spec.input_size, ()): self.network}
         self._compiled: dict[tuple[_InputKind, ...], Any] = {}
-        # the update is compiled separately: it is half of the step's graph and the same for every input size
+        # the update is compiled separately, because it is half of the step's graph and equal for all input sizes
         self._compiled_update = tf.function(self._update, autograph=False)
 
     def _trains_batch_norm(self, layer: str) -> bool:
@@ -84,7 +84,7 @@ class Trainer:
         return layer in self.start.reinitialised or trains[self.config.batch_norm]
 
     def _parameter_groups(self, frozen: frozenset[str]) -> list[ParameterGroup]:
-        """The trained variables, grouped by learning rate and by whether they are frozen at first."""
+        """Return the trained variables, grouped by learning rate and by whether they are frozen at first."""
         factors = {
             "new": 1.0,
             "head": 1.0 if self.config.head_rate is None else self.config.head_rate,
@@ -111,7 +111,7 @@ class Trainer:
             targets: The targets of these images.
             number: Number of the step, from 0.
             learning_rate: Learning rate, before the factors of the parameter groups.
-            remembered: Features and targets of remembered images, which extend the batch. Their input size may be another one.
+            remembered: Features and targets of remembered images, which extend the batch. Their input size may differ.
         """
         self.optimizer.set_learning_rate(learning_rate)
         parts = [(inputs, dict(targets)), *([(remembered[0], dict(remembered[1]))] if remembered else [])]
@@ -130,7 +130,7 @@ class Trainer:
         return size, tuple(inputs) if isinstance(inputs, Mapping) else ()
 
     def logits_of_features(self, features: Mapping[str, Any], size: int) -> NDArray[np.float32]:
-        """Return the logits (N, G, G, A, 5 + C) of features that frozen layers gave for images of an input size."""
+        """Return the logits (N, G, G, A, 5 + C) for features of frozen layers, computed from images of an input size."""
         logits: NDArray[np.float32] = self._logits(self._network_of(size, tuple(features)), features, training=False).numpy()
         return logits
 
@@ -145,7 +145,7 @@ class Trainer:
         return float(sum(terms.values())), float(self.loss.divisor(len(logits), self.loss.objects(targets)))
 
     def _network_of(self, size: int, given: tuple[str, ...] = ()) -> Any:
-        """The network for an input size, or its part after the `given` layers. All networks share their weights."""
+        """Return the network for an input size, or its part after the `given` layers. All networks share their weights."""
         if (size, given) not in self._networks:
             spec = replace(self.spec, input_size=size)
             self._networks[size, given] = self._build_network(spec, share_weights_with=self.network, feature_inputs=given)
@@ -169,7 +169,7 @@ class Trainer:
     def _differentiate(self, networks: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
         """Return the loss terms, the norms for a StepResult, and the gradients of all trained variables.
 
-        The batch has one part, inputs and targets of the images, or two with remembered images. Each part has its network.
+        A part of the batch is a pair of inputs and targets: the images, and possibly the remembered images. Each part has its network.
         """
         batch = self.config.batch_size
         images = batch + (self.config.memory_batch_size if len(parts) > 1 else 0)
@@ -260,7 +260,7 @@ class Trainer:
             variable.assign(state[name])
 
     def _variables(self) -> dict[str, Any]:
-        """All variables by names that, unlike Keras's paths, do not depend on other networks created in this process."""
+        """Return all variables by name. Unlike Keras's paths, the names do not depend on other networks in this process."""
         named = {f"network/{index}/{variable.name}": variable for index, variable in enumerate(self.network.variables)}
         named |= {f"optimizer/{index}/{variable.name}": variable for index, variable in enumerate(self.optimizer.variables)}
         return named | {f"average/{path}": variable for path, variable in self._averages.items()}
@@ -280,7 +280,7 @@ def _float32_layers(network: Network) -> list[str]:
 
 
 def _norm(array: Any) -> Any:
-    """Euclidean norm in one pass; tf.norm stores all squares first."""
+    """Return the Euclidean norm, computed in one pass. tf.norm would store all squares first."""
     return tf.sqrt(2 * tf.nn.l2_loss(array))
 
 

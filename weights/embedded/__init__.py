@@ -1,4 +1,4 @@
-"""Models that ship with the package: a .safetensors file each, and a model card (.md)."""
+"""Models that ship with the package. Each has a .safetensors file and a model card (.md)."""
 
 from pathlib import Path
 
@@ -12,6 +12,6 @@ SAMPLE_IMAGE = Path(__file__).with_name("sample.jpg")
 """Chelsea the cat (Stéfan van der Walt, CC0; see docs/photos/README.md). Exports are verified on this image."""
 
 EMBEDDED = {"everyday": EVERYDAY, "everyday-int8": EVERYDAY_INT8}
-"""Model name -> file. `everyday` has two precisions; "everyday-int8" is another name for `everyday` in 8 bits."""
+"""Model name -> file. "everyday-int8" is the name of `everyday` in 8 bits."""
 
 EMBEDDED_INT8 = {EVERYDAY: EVERYDAY_INT8}  # File of a float32 model -> file of its 8-bit version.

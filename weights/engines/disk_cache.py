@@ -75,9 +75,9 @@ def engine_key(content: str) -> str:
 
 
 def read_engine(key: str, *, concurrent_sessions: bool = True) -> CachedEngine | None:
-    """Read an engine from the cache. Returns None if it is missing, or damaged or unsafe, which is logged.
+    """Read an engine from the cache. Return None if it is missing, damaged or unsafe; the last two are logged.
 
-    concurrent_sessions: Prepare OpenVINO for parallel calls. onnxruntime's second session costs nothing and is always there.
+    concurrent_sessions: Prepare OpenVINO for parallel calls. onnxruntime always has a second session, because it costs nothing.
     """
     folder = engines_folder() / key
     if not folder.is_dir() or not is_private(folder.parent, folder):
@@ -97,7 +97,7 @@ def read_engine(key: str, *, concurrent_sessions: bool = True) -> CachedEngine |
 
 
 def is_private(*paths: Path) -> bool:
-    """Return whether only the owner of the process can write the paths. Otherwise log which one is not used."""
+    """Return whether only the owner of the process can write the paths. Log the first path that other users can write."""
     if unsafe := next((path for path in paths if not _only_owner_can_write(path)), None):
         logger.warning("%s is not used: other users can write it. Delete it, or restrict its owner and permissions. %s", unsafe, _HINT)
     return unsafe is None
@@ -112,7 +112,7 @@ def _load_engine(folder: Path, metadata: dict[str, Any], anchors: int, concurren
 
 
 def persist_engine(key: str, model: Model, engine: "OnnxEngine | OpenvinoEngine") -> None:
-    """Write the model's engine to the cache. onnxruntime builds it again for that. If it fails, log the reason."""
+    """Write the model's engine to the cache, and log the reason if that fails. onnxruntime builds the engine again for this."""
     if (engines_folder() / key).is_dir():  # another process wrote it first
         return
     try:
@@ -130,7 +130,10 @@ def persist_engine(key: str, model: Model, engine: "OnnxEngine | OpenvinoEngine"
 
 @contextmanager
 def _complete_folder(key: str, size: int) -> Iterator[Path]:
-    """A temporary folder that is renamed to `key` when the block ends. Raises EngineCacheError without space, OSError if unwritable."""
+    """Yield a temporary folder that is renamed to `key` when the block ends.
+
+    Raises EngineCacheError if there is not enough space, and OSError if the folder cannot be written.
+    """
     home = engines_folder()
     make_private_folder(home)
     free = shutil.disk_usage(home).free
@@ -150,7 +153,7 @@ def _complete_folder(key: str, size: int) -> Iterator[Path]:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder, or restrict one of ours, so that only its owner can write it."""
+    """Create a folder, or restrict an existing folder of this user, so that only its owner can write it."""
     folder.mkdir(parents=True, exist_ok=True)
     if not _only_owner_can_write(folder) and folder.stat().st_uid == os.geteuid():
         folder.chmod(0o755)
@@ -165,7 +168,7 @@ def _only_owner_can_write(folder: Path) -> bool:
 
 
 def _delete_least_recently_used(home: Path) -> None:
-    """Delete engines until MAX_CACHE_BYTES suffice, and incomplete folders that a killed process left."""
+    """Delete engines until the cache fits into MAX_CACHE_BYTES. Also delete incomplete folders that a killed process left."""
     folders = sorted((path for path in home.iterdir() if path.is_dir()), key=_last_used, reverse=True)
     total = 0
     for folder in folders:

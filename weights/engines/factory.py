@@ -94,7 +94,7 @@ def choose_engine(source: "ModelSource", options: EngineOptions, *, raced: bool 
     Args:
         source: The file that the user named.
         options: The user's options.
-        raced: Use the winner of an earlier race. Otherwise "auto" is the engine that starts fastest, if it suits the other options.
+        raced: Use the winner of an earlier race. Otherwise "auto" is the suitable engine that starts fastest.
 
     Returns:
         The choice.
@@ -114,7 +114,7 @@ def choose_engine(source: "ModelSource", options: EngineOptions, *, raced: bool 
 def possible_choices(source: "ModelSource", options: EngineOptions, *, raced: bool = True) -> list[Choice]:
     """Return the combinations of engine and precision that suit the options, the fastest to start first.
 
-    raced: Include engines that start slower than onnxruntime, even if onnxruntime suits. Raises as `choose_engine` does.
+    raced: Include engines that start slower than onnxruntime, even if onnxruntime suits the options. Raises as `choose_engine` does.
     """
     from weights.engines.precision import Versions
 
@@ -134,7 +134,7 @@ def possible_choices(source: "ModelSource", options: EngineOptions, *, raced: bo
 
 
 class PreparedEngine(NamedTuple):
-    """An engine with the facts of its model, and work to do after the start."""
+    """An engine with the description of its model, and work to do after the start."""
 
     facts: ModelDescription
     engine: Engine
@@ -164,14 +164,14 @@ def prepare_engine(
         options: Engine, device, precision and input size. None: the defaults.
         on_progress: Called during a download.
         concurrent_sessions: Prepare the engine for parallel single-threaded calls.
-        raced: Use the winner of an earlier race of the engines, for a process that runs for long.
+        raced: Use the winner of an earlier race of the engines. Meant for long-running processes.
 
     Raises:
         UnknownModel, FetchError, ModelError: As `weights.hub.resolve.resolve_model` raises them.
         SettingError: No engine suits the options, or the model does not have that input size.
         MissingExtra: The engine's packages are not installed.
     """
-    from weights.hub.resolve import find_model  # here, because settings and options import this module for its names only
+    from weights.hub.resolve import find_model  # imported late, because other modules import this one only for its types
 
     options = options or EngineOptions()
     source = find_model(name_or_file, on_progress=on_progress)
@@ -189,7 +189,7 @@ def prepare_engine(
     key = disk_cache.engine_key(_cached_content(choice, content))
     if (cached := disk_cache.read_engine(key, concurrent_sessions=concurrent_sessions)) is not None:
         return PreparedEngine(cached, cached.engine, _do_nothing, race)
-    # this import overlaps with hashing the model's arrays, which does not need the interpreter lock
+    # this import runs while the model's arrays are hashed, because hashing releases the interpreter lock
     Thread(target=import_module, args=("detector.onnx.graph",), daemon=True).start()
     model = choice.load(content)
     built = choice.build(model)
@@ -198,24 +198,24 @@ def prepare_engine(
 
 def _cached_content(choice: Choice, content: str) -> str:
     """Return the key of everything that a cached engine depends on, except code, libraries and processor."""
-    words = [content]
+    parts = [content]
     if choice.options.input_size is not None:
-        words.append(f"input size {choice.options.input_size}")
+        parts.append(f"input size {choice.options.input_size}")
     if choice.source.name is not None:
-        words.append(f"name {choice.source.name}")
+        parts.append(f"name {choice.source.name}")
     if choice.options.precision is not None:
-        words.append(choice.precision)
+        parts.append(choice.precision)
     if choice.engine == "openvino":
         from detector.engines.openvino import openvino_fingerprint
 
-        words += [openvino_fingerprint(), choice.precision]
-    return " ".join(words)
+        parts += [openvino_fingerprint(), choice.precision]
+    return " ".join(parts)
 
 
 def _persist(key: str, model: Model, built: Engine, *, concurrent_sessions: bool) -> None:
-    """Cache the engine. Then give `built` a single-threaded session.
+    """Cache the engine. Then give `built` a single-threaded session, if requested.
 
-    The session of onnxruntime's cached engine is the cheapest, because it shares its memory with the file.
+    The session comes from onnxruntime's cached engine if possible, because that one shares its memory with the file.
     """
     from detector.engines.onnxruntime import OnnxEngine
     from weights.engines import disk_cache

@@ -6,17 +6,17 @@ from typing import Literal
 from detector.engines.support import Device
 
 EngineKind = Literal["auto", "onnxruntime", "openvino", "tensorflow", "tensornets"]
-"""The engines of `detector.engines`, and "tensornets", the original graph, which `detector` does not know."""
+"""The engines of `detector.engines`, and "tensornets", which runs the original graph of tensornets."""
 PrecisionChoice = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What computes a model's network, and how."""
+    """How to run a model's network."""
 
     engine: EngineKind = "auto"
     """ "auto" is the fastest installed engine as measured by `weights.engines.race`, and onnxruntime before that measurement."""
     device: Device = "auto"
     precision: PrecisionChoice | None = None
-    """ "auto" is the fastest one that loses at most half a point of AP. None is that of the model file."""
+    """ "auto" is the fastest precision that loses at most half a point of AP. None is that of the model file."""
     input_size: int | None = None  # Side of the network's input in pixels. None is that of the model file.

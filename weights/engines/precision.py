@@ -1,6 +1,6 @@
 """The precisions of a model, and the average precision (AP) that its files record for each.
 
-A float32 model may have an 8-bit version. For a model of the package, it is in the package too. For FILE.safetensors, it is
+A float32 model may have an 8-bit version. Both versions of `everyday` are embedded. The 8-bit version of FILE.safetensors is
 FILE-int8.safetensors in the same folder, which `boxwright quantize` writes.
 """
 
@@ -19,12 +19,12 @@ from weights.formats.safetensors import ModelHeader, arrays_checksum, load_memor
 from weights.hub.resolve import ModelSource
 
 MAX_AP_LOSS = 0.005  # Largest loss of AP50 against float32 that "auto" accepts.
-INT8_SUFFIX = "-int8"  # Ends the name of the 8-bit version of a model file, before the suffix.
+INT8_SUFFIX = "-int8"  # FILE-int8.safetensors is the 8-bit version of FILE.safetensors.
 QUANTIZED_FROM_ARRAYS = "quantized_from_arrays"
-"""Provenance key of an 8-bit model: the checksum of the arrays that it was made from."""
+"""Provenance key of an 8-bit model: the checksum of the float32 model's arrays."""
 
 _AP_KEYS: Mapping[Precision, tuple[str, ...]] = {
-    "float32": ("ap50_float32", "ap50_before", "ap50"),  # the others are those of older files, and of `boxwright finetune`
+    "float32": ("ap50_float32", "ap50_before", "ap50"),  # the last two: older files, and `boxwright finetune`
     "bfloat16": ("ap50_bfloat16",),
     "int8": ("ap50_int8", "ap50_after"),
 }
@@ -64,9 +64,9 @@ class Versions:
     def allowed(self, choice: PrecisionChoice | None) -> tuple[Precision, ...]:
         """Return the precisions that a choice permits, the one that is probably the fastest first.
 
-        "auto" permits int8 on a processor with VNNI, because int8 is slower than float32 on others, and bfloat16 on a processor that has
-        it. Both require a recorded AP, except that the file of an 8-bit model always permits int8. If it permits neither of them, it
-        permits float32. Raises SettingError if the choice is int8, and the model has no 8-bit version.
+        "auto" permits int8 on processors with VNNI, because it is slower than float32 on others, and bfloat16 on processors that support
+        it. Both require a recorded AP, except int8 for the file of an 8-bit model. Without either, "auto" permits float32.
+        Raises SettingError if the choice is int8 and the model has no 8-bit version.
         """
         if choice is None:
             return (self.stored,)
@@ -87,8 +87,8 @@ class Versions:
     def keeps_ap(self, precision: Precision) -> bool:
         """Return whether the files record, for the same images, that the precision loses at most MAX_AP_LOSS.
 
-        The mean over classes with at least 19 boxes counts, if it is recorded: one box of a rare class moves the mean over all classes
-        by points.
+        The mean over classes with at least 19 boxes decides, if it is recorded: in the mean over all classes, one box of a rare class
+        can make a difference of several points.
         """
         for frequent in (True, False):
             measured = [found for provenance in self.records if (found := recorded_ap50(provenance, precision, frequent=frequent))]
@@ -100,7 +100,7 @@ class Versions:
 
 
 def recorded_ap50(provenance: Mapping[str, str], precision: Precision, *, frequent: bool = False) -> RecordedAp | None:
-    """Read a record such as "0.8043 on 301 images (animals, val)". None if there is none, or its text is something else.
+    """Read a record such as "0.8043 on 301 images (animals, val)". None if there is no record, or its text has another form.
 
     frequent: Read the mean over the classes with at least 19 boxes instead of all classes.
     """
@@ -129,7 +129,7 @@ def add_provenance(path: Path, record: Mapping[str, str]) -> None:
 
 
 def _int8_version(source: ModelSource, header: ModelHeader) -> tuple[ModelSource, Mapping[str, str]] | None:
-    """Find the 8-bit version of a file, under the name of the float32 model. A file that was made from other arrays does not count."""
+    """Find the 8-bit version of a file, under the name of the float32 model. A version of other arrays is ignored."""
     if (included := EMBEDDED_INT8.get(source.path)) is not None:
         return replace(source, path=included, name=header.name), read_header(included).provenance
     path = source.path.with_name(f"{source.path.stem}{INT8_SUFFIX}{source.path.suffix}")

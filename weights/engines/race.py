@@ -1,8 +1,8 @@
 """Race of engines on one model: time them in interleaved rounds, each in its own process, and store the winner.
 
 Interleaving matters more than the number of rounds: the speed of a machine drifts, and other programs use it too. Each engine has its own
-process, so that its memory can be measured and is freed at the end. The speed of a network does not depend on the image, so the images are
-noise.
+process, so that its memory can be measured and is freed at the end. The images are noise, because the speed of a network does not depend on
+them.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from weights.engines.options import EngineKind
 
 logger = logging.getLogger(__name__)
 
-RACE_SECONDS = 1.0  # Total time of all calls of a race.
+RACE_SECONDS = 1.0  # Total time of all calls in a race.
 MIN_ROUNDS, MAX_ROUNDS = 5, 100
 TIMEOUT_SECONDS = 120.0  # A process that takes longer to load or to compute is stopped.
 WINNER_SUFFIX = ".winner"
@@ -36,7 +36,7 @@ WINNER_SUFFIX = ".winner"
 
 @dataclass(frozen=True)
 class Job:
-    """What one process runs."""
+    """A model, and the engine that runs it in one process."""
 
     model: str  # name or file
     engine: EngineKind
@@ -107,7 +107,7 @@ def race(jobs: Sequence[Job], *, seconds: float = RACE_SECONDS, throughput_secon
 
 
 def race_and_store(choices: Sequence[Choice]) -> Choice | None:
-    """Race the choices and store the winner, unless it is stored already. Return None if no engine ran or the winner cannot be stored."""
+    """Return the stored winner, or race the choices and store it. Return None if no engine ran or the winner cannot be stored."""
     if (known := read_winner(choices)) is not None:
         return known
     path = _winner_path(choices)
@@ -151,7 +151,7 @@ def _store(path: Path, winner: dict[str, str]) -> None:
 
 
 def _winner_path(choices: Sequence[Choice]) -> Path:
-    """The name is a hash of everything that the race depends on: model, input size, engines, precisions, libraries, processor, cores."""
+    """Return the path of the winner. Its name is a hash of everything that the race depends on, such as model, libraries and processor."""
     content = [choices[0].source.content_key(), str(choices[0].options.input_size), str(usable_cores())]
     content += [f"{choice.engine} {metadata.version(choice.engine)} {choice.precision}" for choice in choices]
     key = hashlib.blake2b(disk_cache.engine_key(" ".join(content)).encode(), digest_size=16).hexdigest()
@@ -199,7 +199,7 @@ def _start(job: Job) -> Iterator[_Process]:
 
 
 def _time_call(processes: dict[Job, _Process], job: Job, times: dict[Job, list[float]]) -> float:
-    """Measure one call and return its seconds; 0 for a process that has ended, which `throughput` or the median reports."""
+    """Measure one call and return its seconds; 0 if the process has ended, which `race` reports at the end."""
     try:
         seconds = float(processes[job].ask("latency"))
     except JobFailed:

@@ -1,8 +1,8 @@
-"""One engine of a race (`race`), in its own process.
+"""The process of one engine in a race (see `race`).
 
 python -m weights.engines.race_worker
 
-Each line on stdin is answered by one line of JSON on stdout.
+It answers each line on stdin with one line of JSON on stdout.
 
     {"model": ..., ...}   the fields of `race.Job`: load the model, compute once -> input_size, start_seconds, memory_mib
     latency               compute two images in sequence -> seconds of the second, because the first warms up the caches
@@ -30,7 +30,7 @@ from weights.hub.resolve import find_model
 def main() -> None:
     """Answer requests until stdin ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # redirects what libraries print to stderr
+    os.dup2(2, 1)  # libraries that print to stdout now print to stderr
     job = json.loads(sys.stdin.readline())
     try:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Export a model to other formats. Each export is opened again, run and compared before it gets its final name.
+"""Export a model to other formats. Each export is loaded, run and compared with the model before it gets its final name.
 
 onnxruntime runs ONNX, Keras runs .keras, TensorFlow runs SavedModel, and LiteRT runs TFLite. Our own readers read Darknet's files and our
 model files; the tests also run Darknet's files in OpenCV.
@@ -23,13 +23,13 @@ ExportFormat = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safe
 Batch = NDArray[np.float32]
 
 INT8_FORMATS = ("onnx", "safetensors")
-"""Formats that keep the 8 bits of a quantized model. The others get its rounded kernels and compute in float32."""
+"""Formats in which a quantized model computes in 8 bits. In the others it computes in float32 with rounded kernels."""
 MAX_RELATIVE_DIFFERENCE = 1e-3  # Largest accepted difference between the raw outputs, relative to the largest absolute output.
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """Functions that write a format, and that read and run the result."""
+    """Functions that write a file of one format, and that load and run it."""
 
     suffix: tuple[str, ...]  # of each file, the one that the user names first; "" for a folder
     write: Callable[[Model, Path], None]
@@ -46,7 +46,7 @@ class ExportResult:
 
 
 def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixels, force: bool = False) -> ExportResult:
-    """Export a model and compare the raw outputs on one image. Return the paths and the difference. After an error, no file has changed.
+    """Export a model and compare the raw outputs on one image. After an error, no file has changed.
 
     Args:
         model: The model.
@@ -55,6 +55,9 @@ def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixe
             it. For savedmodel it is a folder.
         pixels: The image to compare on, as network input, (S, S, 3), 0..255.
         force: Replace existing files.
+
+    Returns:
+        The paths and the difference.
 
     Raises:
         ExportError: The path is unsuitable, a file cannot be written, or the outputs differ by more than MAX_RELATIVE_DIFFERENCE.
@@ -151,7 +154,7 @@ def _run_savedmodel(path: Path, images: Batch) -> Batch:
 
 
 def _write_tflite(model: Model, path: Path) -> None:
-    with TemporaryDirectory() as folder:  # otherwise the converter creates one and prints its content
+    with TemporaryDirectory() as folder:  # with its own folder, the converter prints messages
         saved = Path(folder) / "saved"
         _write_savedmodel(model, saved)
         import tensorflow as tf

@@ -11,8 +11,8 @@ from detector.network.layers import Conv, Layer, MaxPool, Network, Reorg, Route,
 def name_layers(network: Network) -> Network:
     """Return the network with meaningful layer names.
 
-    A network with the structure of YOLOv2, Tiny YOLOv2 or Darknet19 gets its names; the widths (filter counts) may differ. The first
-    layers of such a network also get its names if the widths are equal. Every other network is named by stage: conv3_1, pool3, route1.
+    A network with the structure of our YOLOv2, Tiny YOLOv2 or Darknet19 gets their names; the filter counts may differ. The first layers
+    of such a network also get these names if the filter counts are equal. Every other network is named by stage: conv3_1, pool3, route1.
     A max pool, reorg, upsampling or strided convolution starts a new stage.
     """
     known = (yolov2(()), tiny_yolov2(()), tiny_yolov2((), filters=512), darknet19().layers, tiny_backbone().layers)
@@ -42,7 +42,7 @@ def _same_structure(network: Network, other: Network) -> bool:
 
 
 def _skeleton(network: Network, *, widths: bool) -> Network:
-    """The network with positions as names, without epsilons and reorg order, and without widths unless requested."""
+    """Return the network with positions as names, equal epsilons and reorg orders, and equal filter counts unless `widths`."""
     return tuple(_normalised(layer, widths=widths) for layer in rename_layers(network, [str(index) for index in range(len(network))]))
 
 
@@ -72,7 +72,7 @@ def _names_by_stage(network: Network) -> list[str]:
 
 
 def _stages(network: Network) -> list[int]:
-    """The stage of every layer, counted from 1."""
+    """Return the stage of every layer, counted from 1."""
     stages: list[int] = []
     stage, convolutions = 1, 0
     for layer in network:

@@ -1,7 +1,7 @@
-"""The memory in a model file: compact features of training images, as uint8 entries that only fine-tuning reads.
+"""The memory in a model file: compact features of training images, stored as uint8 entries. Only fine-tuning decodes them.
 
     memory/index     what is stored: layers, labels, and the boxes of every image (see `training.features.memory_format`)
-    memory/bases     the numbers that are needed to decode the features
+    memory/bases     principal components for decoding the features
     memory/features  the compressed features of all images
 
 This module handles names, sizes and the checksum of the entries; `training.features` decodes them.
@@ -49,7 +49,7 @@ def check_memory_entries(found: Mapping[str, tuple[str, tuple[int, ...]]]) -> No
     """Check the types and sizes of the memory's entries before one of them is read.
 
     Args:
-        found: Type and shape of each entry of the file, by name.
+        found: Type and shape of each entry in the file, by name.
 
     Raises:
         ModelFileError: An entry is missing, has another type, or is too large.

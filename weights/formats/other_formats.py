@@ -23,15 +23,15 @@ _OTHER_FORMATS = {
     b"\x08\x08\x12": ("an ONNX model", _EXPORT_HINT),
     b"\x08\x0a\x12": ("an ONNX model", _EXPORT_HINT),
 }
-"""First bytes -> what the file is, and what to do."""
+"""First bytes -> description of the file, and advice."""
 
 
 def describe_other_format(start: bytes, expected: str = "model file") -> str:
-    """Return sentences that name the format of a file and what to do, or "" if the format is unknown.
+    """Return a sentence with the format of a file, and advice; "" if the format is unknown or the expected one.
 
     Args:
-        start: The first eight bytes of the file, or more.
-        expected: What the file should be. Files of this format are not described.
+        start: At least the first eight bytes of the file.
+        expected: The expected format.
     """
     for first_bytes, (kind, hint) in _OTHER_FORMATS.items():
         if start.lstrip(b" \r\n").startswith(first_bytes) and expected not in kind:

@@ -11,7 +11,7 @@ from detector.errors import ModelFileError
 
 CONFIDENCE_KEY = "confidence"
 _AP_KEYS = ("ap50_int8", "ap50_after", "ap50_float32", "ap50")
-"""Written by `boxwright quantize` (in the 8-bit model; "ap50_after" in older files), `evaluate --record` and `finetune`."""
+"""`boxwright quantize` writes the first (older versions: the second), `evaluate --record` the third, and `finetune` the last."""
 
 
 def recorded_ap(provenance: Mapping[str, str]) -> str | None:
@@ -20,7 +20,7 @@ def recorded_ap(provenance: Mapping[str, str]) -> str | None:
 
 
 def confidence_text(thresholds: Mapping[str, float]) -> str:
-    """Return the suggested confidence threshold of each class for the provenance."""
+    """Return the provenance text for the suggested confidence threshold of each class."""
     return json.dumps({label: round(threshold, 4) for label, threshold in thresholds.items()}, ensure_ascii=False)
 
 
@@ -34,7 +34,7 @@ def recorded_confidence(provenance: Mapping[str, str], labels: Sequence[str]) ->
     """Return the confidence threshold that fine-tuning suggested for each class; classes that were not measured are absent.
 
     Args:
-        provenance: Of the model.
+        provenance: The model's provenance.
         labels: The model's labels. Thresholds of other labels are dropped.
 
     Raises:

@@ -1,7 +1,7 @@
 """Our model file: a .safetensors file with the arrays by name, and everything else as metadata in its header.
 
     format      "boxwright"
-    version     "1"; "2" if dtype is "int8"; "3" if the file has a memory. Earlier readers do not know the later versions
+    version     "1"; "2" if dtype is "int8"; "3" if the file has a memory. Older versions of Boxwright refuse the later ones
     name        the model's name
     dtype       type of the kernels: "float32" or "float16"; batch norms and biases are always float32. "int8": kernels of quantized
                 layers are integers, NAME/kernel times NAME/step (float32, one per filter); the other kernels are float16
@@ -48,7 +48,7 @@ DType = Literal["float32", "float16", "int8"]
 
 FORMAT_NAME = "boxwright"
 VERSIONS = {"float32": "1", "float16": "1", "int8": "2"}
-"""Version by dtype of a file without a memory. Only files that earlier readers cannot read have a later version."""
+"""Version by dtype of a file without a memory. A file has the lowest version that can describe it, for older readers."""
 MEMORY_VERSION = "3"
 MAX_HEADER_BYTES = 2**22
 """Reading a header of this size holds the lock of the interpreter for about half a second. 100,000 labels need half of it."""
@@ -147,7 +147,7 @@ def content_checksum(path: Path) -> str:
 
 
 def arrays_checksum(path: Path) -> str:
-    """Return the recorded checksum of the arrays alone, which does not change with the provenance. Raises as `content_checksum` does."""
+    """Return the recorded checksum of the arrays alone, without spec and provenance. Raises as `content_checksum` does."""
     with _opened(path, path) as (_, digest, _):
         return digest
 
@@ -184,7 +184,7 @@ def _check_start(start: bytes, size: int) -> None:
 def _check_metadata(metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT_NAME:
         raise ModelFileError(
-            f"a .safetensors file of another program: its metadata lack format={FORMAT_NAME}. Use a model file written by Boxwright."
+            f"a .safetensors file of another program: its metadata lacks format={FORMAT_NAME}. Use a model file written by Boxwright."
         )
     version = metadata.get("version", "")
     if version not in (*VERSIONS.values(), MEMORY_VERSION):
@@ -212,7 +212,7 @@ def _check_entries(header: ModelHeader, entries: Mapping[str, Any]) -> None:
 
 
 def _layout(header: ModelHeader) -> dict[str, tuple[DType, tuple[int, ...]]]:
-    """Type and shape of each array in the file, in the order of the layers."""
+    """Return the type and shape of each array in the file, in the order of the layers."""
     steps = {f"{name}/kernel" for name in header.quantization.layers} if header.quantization else set()
     layout: dict[str, tuple[DType, tuple[int, ...]]] = {}
     for name, shape in array_shapes(header.spec.network).items():
@@ -263,7 +263,7 @@ def _metadata_digest(metadata: Mapping[str, str]) -> str:
 
 
 def _stored_arrays(model: Model, header: ModelHeader) -> dict[str, NDArray[np.generic]]:
-    """The arrays in the types of the file."""
+    """Return the arrays in the types of the file."""
     stored: dict[str, NDArray[np.generic]] = {}
     for name, (kind, _) in _layout(header).items():
         if name in stored:

@@ -1,4 +1,4 @@
-"""Write the header of a safetensors file, and hash its arrays."""
+"""The header of a safetensors file, and the hash of its arrays."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ TYPE_CODES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}  
 
 
 def header_bytes(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """Return the safetensors header: its length, then JSON with each array's offsets, padded with spaces so that the arrays are aligned.
+    """Return the safetensors header: its length, then JSON with each array's offsets. Spaces pad it so that the arrays are aligned.
 
     The safetensors library is not used for writing, because the order of its metadata varies from call to call.
     """

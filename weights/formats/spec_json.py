@@ -1,6 +1,6 @@
-"""`ModelSpec` and `Quantization` as JSON, and back.
+"""Convert `ModelSpec` and `Quantization` to JSON and back.
 
-Writing writes every field. Reading requires every field, refuses unknown ones, and checks each type.
+The JSON has every field. Reading refuses missing and unknown fields, and checks each type.
 """
 
 import json
@@ -17,7 +17,7 @@ from detector.network.spec import Edges, Fit, ModelSpec, Resample
 from weights.formats.bounded_io import MAX_INTEGER, MAX_LAYERS
 
 FieldCheck = Callable[[object, str], Any]
-"""(value, its path in the document) -> the value in the field's type. Raises ModelFileError, naming the path."""
+"""(value, its path in the document) -> the value in the field's type. Raises ModelFileError, which names the path."""
 
 _TYPES: dict[str, type[Layer]] = {
     "conv": Conv,
@@ -54,7 +54,7 @@ def quantization_from_json(text: str) -> Quantization:
 
 
 def parse_strict_json(text: str, where: str) -> object:
-    """Parse JSON, and refuse what Python's parser accepts beyond the standard: NaN, infinity, duplicate keys and endless nesting."""
+    """Parse JSON. Refuse NaN, infinity and duplicate keys, which Python's parser accepts, and nesting that is too deep."""
     try:
         return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicate_keys)
     except (ValueError, RecursionError) as error:
@@ -87,7 +87,7 @@ def _wrong_type(where: str, expected: str, actual: object) -> ModelFileError:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise _wrong_type(where, "text", value)
+        raise _wrong_type(where, "a string", value)
     return value
 
 

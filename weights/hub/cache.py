@@ -23,7 +23,7 @@ HASHES_FILE = "hashes.json"
 
 
 def weights_folder() -> Path:
-    """Return the folder of downloaded files: `weights` in BOXWRIGHT_HOME, or in the platform's cache folder."""
+    """Return the folder of downloaded files: `weights` in BOXWRIGHT_HOME, or else in the platform's cache folder."""
     home = os.environ.get("BOXWRIGHT_HOME") or user_cache_dir("boxwright", appauthor=False)
     return Path(home).expanduser() / "weights"
 

@@ -42,9 +42,9 @@ class Entry:
     fit: Fit
     resample: Resample
     reorg: ReorgOrder
-    labels: tuple[str, ...] = ()  # empty for a stem
+    labels: tuple[str, ...] = ()  # empty for a backbone
     anchors: tuple[tuple[float, float], ...] = ()  # (w, h), grid cells
-    filters: int = 1024  # width of the head
+    filters: int = 1024  # of the head
     edges: Edges = "continuous"
 
     @property
@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def sizes_text(self) -> str:
-        """The possible sizes as words: "63,471,556 or 63,471,560"."""
+        """The possible sizes as text: "63,471,556 or 63,471,560"."""
         return " or ".join(f"{size:,}" for size in self.sizes) or f"at most {MAX_UNKNOWN_BYTES:,}"
 
     @property

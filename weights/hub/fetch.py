@@ -54,7 +54,7 @@ def fetch_entry(entry: Entry, *, source: Path | None = None, on_progress: Progre
 
 
 def _checked_size(entry: Entry, path: Path) -> Path:
-    """Check only the size of a file that was complete when it got its name. `load_pulled` compares the hash."""
+    """Check only the size: the file was complete when it got its name, and `load_pulled` compares the hash."""
     try:
         cache.check_size(entry, path)
     except ModelFileError as error:
@@ -77,7 +77,7 @@ def _pull_from_file(entry: Entry) -> str:
 def _download(entry: Entry, on_progress: ProgressCallback | None) -> Path:
     partial = partial_for(cache.cached_path(entry), "partial")
     addresses = [f"{base.rstrip('/')}/{entry.file}" for base in mirror_addresses()] + list(entry.addresses)
-    addresses.sort(key=lambda address: not partial.is_from(address))  # first the address that already sent a part
+    addresses.sort(key=lambda address: not partial.is_from(address))  # the address that already sent a part comes first
     reasons: list[str] = []
     for address in addresses:
         if reasons:
@@ -119,7 +119,7 @@ def _verify_and_move(entry: Entry, partial: PartialFile) -> Path:
     except ModelFileError:
         partial.discard()
         raise
-    partial.discard()  # deletes the note
+    partial.discard()  # the data file has moved; this deletes the note
     return path
 
 
@@ -138,6 +138,6 @@ def _copy(entry: Entry, source: Path, on_progress: ProgressCallback | None) -> P
             return _verify_and_move(entry, copy)
         except ModelFileError as error:
             raise ModelFileError(f"{source} is not {entry.file}: {error}.") from error
-    except BaseException:  # a partial copy is useless, because every copy starts from the beginning
+    except BaseException:  # a copy is never resumed, so a partial one is useless
         copy.discard()
         raise

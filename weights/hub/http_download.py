@@ -1,9 +1,9 @@
 """Download one file from one address into a partial file, and resume a broken download.
 
 Bytes from an earlier attempt are reused if the server confirms that the file is unchanged (If-Range with its ETag or Last-Modified), or if
-a published hash can verify the result. If the server ignores the requested range, the whole file is written again.
+a published hash can verify the result. If the server ignores the requested range, the whole file is downloaded again.
 
-The number of requests is bounded: a request that brings no new bytes ends the download, except for one restart from the first byte.
+The number of requests is limited: a request that brings no new bytes ends the download, except for one restart from the first byte.
 """
 
 import socket
@@ -40,7 +40,7 @@ def download(entry: Entry, address: str, partial: PartialFile, on_progress: Prog
         on_progress: Called after each chunk.
 
     Raises:
-        FetchError: This address does not send the file. The message is a phrase that the caller completes.
+        FetchError: This address does not send the file. The caller puts the address before the message.
         DiskError: The bytes cannot be written. `partial` is then discarded.
     """
     restarted = False
@@ -49,7 +49,7 @@ def download(entry: Entry, address: str, partial: PartialFile, on_progress: Prog
         try:
             if _transfer(entry, address, partial, on_progress):
                 return
-        except (requests.RequestException, HTTPError, ValueError) as error:  # the last two come from malformed addresses
+        except (requests.RequestException, HTTPError, ValueError) as error:  # malformed addresses cause the last two
             if partial.size <= size_before:
                 raise FetchError(_reason(error, partial)) from error
         else:
@@ -59,7 +59,7 @@ def download(entry: Entry, address: str, partial: PartialFile, on_progress: Prog
 
 
 def _transfer(entry: Entry, address: str, partial: PartialFile, on_progress: ProgressCallback | None) -> bool:
-    """Make one request. Returns False if the response does not continue at the end of `partial`: the download must start again."""
+    """Make one request. Return False if the response does not continue at the end of `partial`, so the download must start again."""
     offset = _reusable_bytes(entry, address, partial)
     headers, hooks = _headers(offset, partial), {"response": _check_redirect}
     with requests.get(address, headers=headers, hooks=hooks, stream=True, timeout=TIMEOUT) as response:
@@ -125,7 +125,7 @@ def _validator(response: requests.Response) -> str | None:
 
 
 def _continues_at(response: requests.Response, offset: int) -> bool:
-    """Return False for a different range or none. Other errors do not concern the existing bytes and return True."""
+    """Return whether the existing bytes are usable. Only a different or missing range makes them unusable, other errors do not."""
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
     return response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
@@ -138,7 +138,7 @@ def _announced_size(entry: Entry, response: requests.Response, offset: int) -> i
     if response.headers.get("Content-Type", "").startswith(("text/html", "application/xhtml")):
         raise FetchError("it answered with an HTML page instead of the file")
     encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":  # a small compressed response could expand to an endless file
+    if encoding.lower() != "identity":  # a small compressed response could expand to a file of any size
         raise FetchError(f"it compressed the file with {encoding}, although the request forbids compression")
     length = response.headers.get("Content-Length", "")
     if not length.isdecimal():

@@ -25,7 +25,7 @@ def mirror_addresses() -> tuple[str, ...]:
         if not _is_valid_base(base):
             raise SettingError(
                 f"BOXWRIGHT_MIRROR contains {redact_password(base)!r}; a mirror's address is http://host/folder or https://host/folder, "
-                "with %2F for / and %40 for @ in a password. For a file use --from."
+                "with %2F for / and %40 for @ in a password. For a local file, use --from."
             )
     return bases
 

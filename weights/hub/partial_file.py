@@ -38,7 +38,7 @@ class PartialFile:
         """`address` and, if the server sent one, `validator`. Empty if the note is missing or damaged."""
         try:
             note = json.loads(self._note_path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # without a note the download starts again, which is always correct
+        except (FileNotFoundError, ValueError):  # without a note, the download safely starts again
             return {}
         return {key: value for key, value in note.items() if isinstance(value, str)} if isinstance(note, dict) else {}
 

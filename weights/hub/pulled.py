@@ -33,7 +33,7 @@ def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
         The model.
 
     Raises:
-        ModelFileError: The file does not contain the entry's network, or its hash is not the published or recorded one.
+        ModelFileError: The file does not contain the entry's network, or its hash differs from the published or recorded one.
     """
     cache.recorded_sha256(entry)  # a damaged hashes.json is reported first, because removing this file would not repair it
     try:
@@ -45,7 +45,7 @@ def load_pulled(entry: Entry, path: Path, sha256: str | None = None) -> Model:
 
 
 def pulled_sha256(entry: Entry, path: Path) -> str:
-    """Return the sha256 of the entry's file. Raises ModelFileError if it is not the published or recorded one."""
+    """Return the sha256 of the entry's file. Raises ModelFileError if it differs from the published or recorded one."""
     sha256 = cache.file_digest(path, "sha256")
     try:
         cache.check_sha256(entry, sha256)
@@ -78,13 +78,13 @@ class VerifiedFile:
     path: Path
     size: int  # bytes
     sha256: str  # in hex
-    checked_against: tuple[str, ...]  # "published sha1", "recorded sha256"; empty if there was no hash, only a size and a layout
+    checked_against: tuple[str, ...]  # "published sha1", "recorded sha256"; empty if only size and layout could be checked
 
 
 def verify_pulled(entry: Entry) -> VerifiedFile:
     """Read the entry's file in the cache again, and compare it with its published hashes and its recorded hash.
 
-    If there is no hash yet, the current one is recorded, provided that the cache can be written. Raises FetchError if the file is not in
+    If no hash is published or recorded, the current one is recorded if possible. Raises FetchError if the file is not in
     the cache, and ModelFileError if the file has the wrong content.
     """
     path = cache.cached_path(entry)

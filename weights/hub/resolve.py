@@ -97,7 +97,7 @@ def check_model(name_or_file: str | None) -> None:
 
 
 def _checked_file(path: Path) -> Path:
-    """Return the path of a file. Raises UnknownModel, with the file to use instead, for a folder and a missing file."""
+    """Return the path if it is a file. Otherwise raise UnknownModel, with the file to use instead if there is one."""
     if path.is_dir():
         best = path / BEST_MODEL
         if best.is_file():
@@ -113,5 +113,5 @@ def _checked_file(path: Path) -> Path:
 
 
 def resolve_model(name_or_file: str | None, *, on_progress: ProgressCallback | None = None) -> Model:
-    """Find a model with `find_model` and load it. Raises ModelError, too, if the file is damaged or not a model."""
+    """Find a model with `find_model` and load it. Also raises ModelError if the file is damaged or not a model."""
     return find_model(name_or_file, on_progress=on_progress).load()

@@ -28,8 +28,7 @@ class CalibrationStats:
 def calibrate(model: Model, images: Iterable[Pixels], *, on_image: Callable[[], object] = lambda: None) -> CalibrationStats:
     """Run images through the float32 network and collect statistics of every tensor.
 
-    A range extends from the smallest to the largest value on all images. Clipping outliers was measured to be worse
-    (docs/performance.md).
+    A range extends from the smallest to the largest value on all images. Clipping outliers gave worse results (docs/performance.md).
 
     Args:
         model: The model. Its quantization, if any, is ignored.
@@ -56,7 +55,7 @@ def calibrate(model: Model, images: Iterable[Pixels], *, on_image: Callable[[], 
         means.append({name: tensors[index].mean(axis=(0, 2, 3)) for name, index in inputs.items()})
         on_image()
     if not limits:
-        raise SettingError("there are no images to calibrate on; give a folder with a few hundred typical JPEGs.")
+        raise SettingError("there are no images for calibration. Give a folder with a few hundred typical JPEGs.")
     lows, highs = np.array(limits, np.float64).transpose(2, 0, 1)  # (images, tensors) each
     ranges = {name: (float(low), float(high)) for name, low, high in zip(names, lows.min(axis=0), highs.max(axis=0), strict=True)}
     return CalibrationStats(ranges, {name: np.mean([mean[name] for mean in means], axis=0) for name in inputs})

@@ -37,7 +37,7 @@ class QuantizationResult:
 def quantize_model(
     model: Model, images: Sequence[Pixels], *, min_snr_db: float = MIN_SNR_DB, on_image: Callable[[], object] = lambda: None
 ) -> QuantizationResult:
-    """Calibrate, quantize all convolutions, and then return the most sensitive ones to float32 until the error is small enough.
+    """Calibrate the model and quantize all convolutions. Then keep the most sensitive ones in float32 until the error is small enough.
 
     The sensitivity of a convolution is measured by quantizing it alone.
 
@@ -78,8 +78,8 @@ def round_kernels(model: Model, means: Mapping[str, Array] | None = None) -> Mod
 
     Args:
         model: A model with a quantization.
-        means: Mean input of each convolution, (channels,). With it, the mean shift that rounding causes is subtracted from the batch
-            norm's mean or the bias (Nagel et al., arXiv 1906.04721, section 4.2). Depthwise kernels with their nine numbers shift most.
+        means: Mean input of each convolution, (channels,), to correct the mean shift of its output that rounding causes (Nagel et al.,
+            arXiv 1906.04721, section 4.2). The batch norm's mean or the bias is corrected. Depthwise kernels, with few weights, shift most.
 
     Returns:
         The model with rounded kernels.
@@ -98,7 +98,7 @@ def round_kernels(model: Model, means: Mapping[str, Array] | None = None) -> Mod
 
 
 def _mean_shift(kernel_error: Array, mean: Array, groups: int) -> Array:
-    """Mean change of each filter's output, (out,), for a kernel error (h, w, in / groups, out) and a mean input (in,)."""
+    """Return the mean change of each filter's output, (out,), for a kernel error (h, w, in / groups, out) and a mean input (in,)."""
     taps = kernel_error.sum(axis=(0, 1)).reshape(kernel_error.shape[2], groups, -1)  # (in / groups, groups, out / groups)
     shift: Array = np.einsum("igo,gi->go", taps, mean.reshape(groups, -1)).reshape(-1)
     return shift

@@ -1,1 +1,1 @@
-"""A folder of models with names and versions: its layout, changes to it, and private copies of its files."""
+"""A model repository, a folder of models with names and versions: its layout, changes to it, and private copies of its files."""

@@ -4,8 +4,8 @@
     NAME/aside/VERSION/               a version set aside by `publish.rollback_version`: on disk, but not served
     NAME.safetensors                  a model with one version, 1
 
-Names that begin with a dot are skipped: they are unfinished files, or belong to Kubernetes and git-sync, which swap whole folders. All
-other unknown names are skipped too.
+Names that begin with a dot are skipped: they are unfinished files, or belong to Kubernetes and git-sync, which replace whole folders.
+Other unknown names are skipped too.
 """
 
 import os
@@ -20,7 +20,7 @@ MODEL_FILE = f"model{MODEL_SUFFIX}"
 ASIDE = "aside"
 FLAT_VERSION = 1
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
-"""A model's name. It has no colon, because it is part of URLs that end in ":predict"."""
+"""Pattern of model names. A colon is not allowed, because names are part of URLs that end in ":predict"."""
 
 _VERSION = re.compile(r"[0-9]{1,18}", re.ASCII)
 

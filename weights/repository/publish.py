@@ -1,6 +1,6 @@
-"""Changes to a folder of models (see `layout`). A reader sees the state before a change or the state after it, at any moment.
+"""Changes to a folder of models (see `layout`). At any moment, a reader sees the state before a change or the state after it.
 
-Each change alters what is served with a single rename. A lock serialises changes by several processes.
+Each change of the served version is a single rename. A lock serialises changes by several processes.
 """
 
 import secrets
@@ -47,15 +47,15 @@ def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | No
 
     Args:
         folder: The folder of models.
-        name: The name to serve it under.
+        name: The model's name in the folder.
         source: A model file, or a model in memory.
-        keep: Maximum number of served versions, and also of versions set aside. Older versions are deleted.
+        keep: Maximum number of versions, counted separately for those set aside. Older versions are deleted.
 
     Returns:
         The new version.
 
     Raises:
-        RepositoryError: The name is invalid, or belongs to a file without versions.
+        RepositoryError: The name is invalid, or belongs to a model without versions.
         ModelError: The file is damaged or not a detector.
         OSError: The folder cannot be written.
     """
@@ -67,7 +67,7 @@ def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | No
     with _locked(folder):
         if (folder / f"{name}{MODEL_SUFFIX}").exists():
             raise RepositoryError(
-                f"{folder / name}{MODEL_SUFFIX} is a model with that name and no versions. Choose another name or remove it."
+                f"{folder / name}{MODEL_SUFFIX} is a model with that name and without versions. Choose another name, or remove that file."
             )
         with _created(home):
             number = 1 + max((version.number for version in _all_versions(home, name)), default=0)
@@ -147,7 +147,7 @@ def _write_version(source: Path | Model, home: Path, version_folder: Path) -> No
     try:
         _copy(source, part / MODEL_FILE)
         part.rename(version_folder)
-    except OSError as error:  # the user does not know the temporary file
+    except OSError as error:  # the message names the final folder instead of the temporary one
         shutil.rmtree(part)
         raise OSError(error.errno, error.strerror, str(version_folder)) from error
     except BaseException:
@@ -188,7 +188,7 @@ def _newest_first(version: StoredVersion) -> int:
 
 
 def _delete(folder: Path) -> None:
-    """Rename the folder first, so that it disappears at once however long deleting its files takes."""
+    """Rename the folder before deleting its files, so that it disappears at once."""
     hidden = folder.with_name(f".{secrets.token_hex(8)}.gone")
     folder.rename(hidden)
     shutil.rmtree(hidden)

@@ -16,8 +16,8 @@ _CHUNK_BYTES = 2**20
 def snapshot(path: Path, max_bytes: int | None = None) -> Iterator[Path]:
     """Copy a file into memory (Linux) or into a temporary folder, and yield the path of the copy, which is valid within the block.
 
-    safetensors maps the files it reads. If another program overwrites a mapped file, it truncates the file first, and SIGBUS kills the
-    process that reads the mapping. The copy avoids this.
+    safetensors maps its files into memory. When another program overwrites a mapped file, it first truncates it, and SIGBUS kills the
+    process that reads the mapping. A private copy avoids this.
 
     Args:
         path: The file.

@@ -1,1 +1,1 @@
-"""Headers of the accepted image formats, one module per format: what a file claims, and the work of decoding it."""
+"""Headers of the accepted image formats, one module per format: the claimed size, and the work of decoding."""

@@ -22,15 +22,15 @@ class ImageFile:
     """An image file before it is decoded."""
 
     format: ImageFormat
-    image_bytes: bytes  # for the decoder: without metadata, further images, and other parts that the pixels do not need
+    image_bytes: bytes  # for the decoder: only the parts of the file that the pixels need
     size: tuple[int, int]  # width, height as claimed, before the EXIF rotation; possibly wrong
     work: int  # bytes of pixel data that the decoder writes, over all passes, tiles and frames; an upper bound
     orientation: int = 1  # EXIF: 1 upright, 2..8 rotated or mirrored
     endings: tuple[bytes, ...] = ()
     """Alternative last bytes of a JPEG without an end marker. The file is complete if the pixels are equal with each of them."""
     received_bytes: int = 0  # size of the file, with metadata
-    coefficient_bytes: int = 0  # of a JPEG with several scans, which the decoder keeps in memory at every scale
-    huffman_groups: int = 0  # of a lossless WebP, at most; each has tables of 5 to 20 kB, whatever the number of pixels
+    coefficient_bytes: int = 0  # memory for the coefficients of a JPEG with several scans, at every scale
+    huffman_groups: int = 0  # upper bound for a lossless WebP; each group has tables of 5 to 20 kB
 
     @property
     def upright_size(self) -> tuple[int, int]:

@@ -17,7 +17,7 @@ MAX_JPEG_HEADER_BYTES = 2**18
 """Bytes of all segments that the decoder gets. 64 scans with tables have 70,000. Pillow reads quantization tables in Python code."""
 
 BLOCK_OVERHEAD = 8
-"""Cost of visiting an 8 x 8 block in a scan, as a number of coefficients. A scan of few coefficients still visits every block."""
+"""Cost of visiting an 8 x 8 block in a scan, as a number of coefficients. Even a scan of few coefficients visits every block."""
 
 START_OF_SCAN, END_OF_IMAGE, START_OF_IMAGE = 0xDA, 0xD9, 0xD8
 _END = b"\xff\xd9"
@@ -191,6 +191,4 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> int:
                 return count
             break
         position = match.start() + len(segment)
-    raise DamagedImage(
-        "the TIFF has a JPEG strip that is too large, progressive, has several scans per component, or too many segments. Save it again."
-    )
+    raise DamagedImage("the TIFF has a JPEG strip that is too large or progressive, or has too many scans or segments. Save it again.")

@@ -40,15 +40,15 @@ def parse_tiff(data: bytes) -> ImageFile:
     order, offset, entries = read_directory(data)
     if offset < 8:
         raise DamagedImage("the TIFF is corrupt: its directory overlaps its header. Send the whole file.")
-    kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # of repeated tags the first applies
+    kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # the first of repeated tags applies
     for tag in _STRIP_TAGS if kept.keys() & (_TILE_TAGS - {TILE_LENGTHS}) else _TILE_TAGS:
-        kept.pop(tag, None)  # libtiff would read the lengths of tiles as those of strips, and vice versa, and they are not checked
+        kept.pop(tag, None)  # libtiff would use unchecked lengths of tiles for strips, and vice versa
     _check_entries(kept, order, offset, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
     if values.get(COMPRESSION, 1) not in _COMPRESSIONS:
-        raise NotAnImage(f"the TIFF has compression method {values[259]}, which is not supported. Save it with LZW, Deflate, or none.")
+        raise NotAnImage(f"the TIFF has compression method {values[COMPRESSION]}, which is not supported. Save it with LZW or Deflate.")
     if not 1 <= values.get(SAMPLES, 1) <= 5:
-        raise NotAnImage(f"the TIFF has {values[277]:,} samples per pixel; 1 to 5 are supported. Save it as 8-bit RGB.")
+        raise NotAnImage(f"the TIFF has {values[SAMPLES]:,} samples per pixel; 1 to 5 are supported. Save it as 8-bit RGB.")
     page = _Page.of(data, order, kept, values)
     page.check_segments(data)
     directory = struct.pack(STRUCT_ORDER[order] + "H", len(kept))

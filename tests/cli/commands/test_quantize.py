@@ -102,7 +102,7 @@ def test_a_model_that_cannot_be_quantized_is_reported_in_one_sentence(boxwright,
     images, out = tmp_path / "photos", tmp_path / "small.safetensors"
     images.mkdir()
     result = boxwright("quantize", "everyday", "--calibration", images, "--out", out)
-    assert (result.code, "there are no training images to calibrate on" in result.err) == (2, True)
+    assert (result.code, "there are no training images for calibration" in result.err) == (2, True)
     shutil.copy(SAMPLES / "cat.jpg", images)
     result = boxwright("quantize", "everyday-int8", "--calibration", images, "--out", out)
     assert (result.code, "is already in 8 bits" in result.err) == (2, True)

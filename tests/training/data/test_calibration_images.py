@@ -69,8 +69,8 @@ def test_images_are_spread_evenly(tmp_path):
 
 def test_a_folder_without_training_images_is_refused(tmp_path):
     make(tmp_path, ["JPEGImages/a.jpg"], val="a")
-    with pytest.raises(DatasetError, match="there are no training images to calibrate on"):
+    with pytest.raises(DatasetError, match="there are no training images for calibration"):
         calibration_images(tmp_path, 5)
     shutil.rmtree(tmp_path / "JPEGImages")
-    with pytest.raises(DatasetError, match="there are no training images to calibrate on"):
+    with pytest.raises(DatasetError, match="there are no training images for calibration"):
         calibration_images(tmp_path, 5)

@@ -49,7 +49,7 @@ def test_a_data_set_without_the_file_is_labelled_for_every_class(make_dataset):
     ('{"a": [], "a": []}', "'a' appears twice"),
     ([["a", ["dog"]]], "expected a JSON object of image names, got a list"),
     (None, "expected a JSON object of image names, got null"),
-    ({"a": "dog"}, "'a': expected a list of labels, got a text"),
+    ({"a": "dog"}, "'a': expected a list of labels, got a string"),
     ({"a": ["dog", 7]}, "'a': expected a list of labels, got a number in the list"),
     ({"a": {"dog": 1}}, "'a': expected a list of labels, got an object"),
     ({"a": [" "]}, "the label ' ' is blank"),

@@ -193,7 +193,7 @@ def test_report_has_curves_heatmaps_and_images(run):
         "recall",
     ):
         assert words in page.text
-    assert "Less than 1 % of the channels were saturated in every layer" in page.text
+    assert "In each layer, less than 1 % of the channels were saturated" in page.text
 
 
 def test_warnings_that_differ_only_in_numbers_are_merged(run):

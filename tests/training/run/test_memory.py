@@ -135,7 +135,7 @@ def test_training_the_backbone_replaces_the_classes_unless_they_are_kept_explici
     kept = new_run(unfreeze_at=1.0, classes="keep", epochs=2)
     assert kept.setup.start.model.spec.labels == ("red", "green", "blue")
     assert kept.setup.remembered is not None
-    assert "the new model does not carry them" in caplog.text
+    assert "the new model does not keep them" in caplog.text
     kept.train()
     assert all(image.labelled == {"red", "blue"} for image in memory_of(kept.folder.path / "best.safetensors").images)
 

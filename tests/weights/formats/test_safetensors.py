@@ -214,7 +214,7 @@ def test_a_header_beyond_the_limit_is_refused_without_reading_it(tmp_path):
 
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "other", {"format": "pt"})
-    with pytest.raises(ModelFileError, match=r"a \.safetensors file of another program: its metadata lack format=boxwright"):
+    with pytest.raises(ModelFileError, match=r"a \.safetensors file of another program: its metadata lacks format=boxwright"):
         load_model(tmp_path / "other")
 
 

@@ -35,7 +35,7 @@ def test_a_spec_with_an_upsampling_head_survives_a_round_trip():
 SPEC_EDITS = [
     ({"surprise": 1}, "spec has the unknown field 'surprise'"),
     ({"labels": "cat"}, "spec.labels must be a list, got 'cat'"),
-    ({"labels": ["cat", 1]}, r"spec.labels\[1\] must be text, got 1"),
+    ({"labels": ["cat", 1]}, r"spec.labels\[1\] must be a string, got 1"),
     ({"anchors": [[1, 2, 3]]}, r"spec.anchors\[0\] must be a list of 2"),
     ({"anchors": [[1, "2"]]}, r"spec.anchors\[0\]\[1\] must be a number"),
     ({"anchors": [[True, 2]]}, r"spec.anchors\[0\]\[0\] must be a number, got True"),

@@ -51,7 +51,7 @@ def test_each_image_is_reported_once(model, images):
 
 
 def test_calibration_without_images_is_refused(model):
-    with pytest.raises(SettingError, match="there are no images to calibrate on"):
+    with pytest.raises(SettingError, match="there are no images for calibration"):
         calibrate(model, [])
 
 

@@ -1,4 +1,4 @@
-"""Data sets of another format, as every importer returns them, and their conversion to VOC layout."""
+"""Imported data sets in the form that all importers return, and their conversion to VOC layout."""
 
 import unicodedata
 from collections import Counter
@@ -22,7 +22,7 @@ from training.errors import DatasetError
 from training.events import Events
 
 MAX_NAMED = 5
-"""Damaged images named in a note."""
+"""Maximum number of damaged images that a note names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class ImportedImage:
 
     name: str  # without suffix, with subfolders
     path: Path
-    size: Size | None  # that the boxes refer to; None if the format does not define whether that is the stored or the upright image
+    size: Size | None  # of the image that the boxes refer to; None if that may be the stored or the upright image
     boxes: Boxes  # (N, 4) xyxy, image pixels
     labels: tuple[str, ...]  # (N,)
     difficult: NDArray[np.bool_]  # (N,)
@@ -60,8 +60,8 @@ def write_imported(dataset: ImportedDataset, out: Path) -> ImportSummary:
     """Write a data set in VOC layout, or add image sets to an existing one. Images are copied byte for byte.
 
     Raises:
-        DatasetError: `out` exists and is not a data set, or has one of the image sets or images already; a name or a label cannot be
-            written; there are no images.
+        DatasetError: `out` exists and is not a data set, or already has one of the image sets or images. A name or a label cannot be
+            written. There are no images.
         OSError: A file cannot be read or written.
     """
     if not dataset.images:
@@ -85,7 +85,7 @@ def write_imported(dataset: ImportedDataset, out: Path) -> ImportSummary:
 
 
 def name_key(name: str) -> str:
-    """Return a key that is equal for names that differ in case or in Unicode composition, which differs between operating systems."""
+    """Return a key that ignores case and Unicode composition, which differs between operating systems."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -105,7 +105,7 @@ class ImageFrames:
 
     @classmethod
     def read(cls, paths: Sequence[Path], events: Events) -> "ImageFrames":
-        """Decode every image, as `boxwright data check` does, so that both find the same damaged images."""
+        """Decode every image, because `boxwright data check` does the same: both must find the same damaged images."""
         frames: dict[Path, ExifFrame] = {}
         damaged: dict[Path, str] = {}
         with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock

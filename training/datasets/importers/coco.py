@@ -15,10 +15,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from detector.boxes.detections import Corners
 from detector.messages import count_of
 from training.data.exif_orientation import Size
-from training.data.rotated_boxes import Corners, is_rotated, rectangle_around
-from training.data.voc_layout import set_of_name
+from training.data.rotated_boxes import is_rotated, rectangle_around
+from training.data.set_names import set_of_name
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.errors import DatasetError
@@ -26,7 +27,7 @@ from training.events import SILENT, Events
 
 
 def _as_number(value: Any) -> Any:
-    """Return the number for a text such as "7": VIA writes image_id as a text and id as a number."""
+    """Return the number in a string such as "7", because VIA writes image_id as a string and id as a number."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value[:20])) == value else value
 
 
@@ -35,11 +36,11 @@ _Pixels = Annotated[float, Field(ge=-5e5, le=5e5, allow_inf_nan=False)]
 _Box = tuple[_Pixels, _Pixels, _Pixels, _Pixels]  # x, y, width, height
 
 
-def _checked_length(value: Any) -> Any:
-    """Return None for an empty box. Raises ValueError for a rotated one."""
+def _box_or_none(value: Any) -> Any:
+    """Return None for an empty list. Raises ValueError for a rotated box."""
     if isinstance(value, list) and len(value) == 5:
         raise ValueError(
-            "a box of 5 numbers, as in formats of rotated boxes, cannot be imported. Export upright boxes: x, y, width, height"
+            "a box has 5 numbers, as in formats of rotated boxes, which cannot be imported. Export upright boxes: x, y, width, height"
         )
     return value or None
 
@@ -64,7 +65,7 @@ class _Image(_Part):
 class _Annotation(_Part):
     image_id: _Id
     category_id: _Id
-    bbox: Annotated[_Box | None, BeforeValidator(_checked_length)] = None
+    bbox: Annotated[_Box | None, BeforeValidator(_box_or_none)] = None
     segmentation: Any = None
     iscrowd: bool | None = False
     ignore: bool | None = False  # VOC's difficult, in converted data sets
@@ -95,7 +96,7 @@ class _Annotation(_Part):
 
 
 class _Category(_Part):
-    model_config = ConfigDict(coerce_numbers_to_str=True)  # digits as classes
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # the name of a class may be a number, such as a digit
 
     id: _Id
     name: Annotated[str, StringConstraints(strip_whitespace=True)]
@@ -112,8 +113,8 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
 
     Args:
         annotations: The JSON file.
-        image_folder: The folder of the images. Default: the usual folders, see `image_folders`.
-        image_set: The set of all images.
+        image_folder: The folder of the images. None: the usual folders, see `image_folders`.
+        image_set: The image set that gets all images.
         events: Receives an event for each decoded image.
 
     Returns:

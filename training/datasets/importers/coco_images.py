@@ -1,4 +1,4 @@
-"""Find the images of a COCO file: its `file_name` may have another case, folders, backslashes, URL escapes, or be a complete URL."""
+"""Find the images of a COCO file. A `file_name` may differ in case, have other folders, backslashes or URL escapes, or be a URL."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ IMAGE_PARENTS = (".", "images", "img", "data")
 def image_folders(annotations: Path, image_set: str) -> list[Path]:
     """Return the usual folders of the images that exist, best first.
 
-    They are the file's folder, `images`, `img`, `data`, the folder of the set in each (train2017; CVAT's default), and the same one
-    level up.
+    They are the file's folder and its subfolders `images`, `img` and `data`; in each of these, the folder of the set, such as train2017 or
+    CVAT's default; and the same folders one level up.
     """
     roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
     sets = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
@@ -51,7 +51,7 @@ class ImageFinder:
     def find(self, file_name: str) -> FoundImage | None:
         """Return the image, or None if it is missing or several files match. Raises DatasetError for a link that leads out.
 
-        A file at exactly this path comes first, then one that differs in case, then one without leading folders.
+        A file at exactly this path is preferred, then one that differs in case, then one without leading folders.
         """
         if not file_name.strip() or "\0" in file_name:
             return None

@@ -20,7 +20,7 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
 
     Args:
         folder: The folder with images, label files and data.yaml or a file of class names.
-        image_set: The set of images that neither data.yaml, nor lists, nor folder names assign to one.
+        image_set: The set for images that neither data.yaml, nor lists, nor folder names assign to a set.
         events: Receives an event for each decoded image.
 
     Returns:

@@ -81,7 +81,7 @@ def _check_same_classes(files: YoloFolder, first: YoloConfig, second: YoloConfig
 
 
 def _other_format(files: YoloFolder) -> str:
-    """Return a sentence with a space if the files show what the folder is instead of a YOLO data set."""
+    """Return a sentence and a space if the files are those of another data set, else an empty string."""
     nested = next((path for path in files.files if path.name in CLASS_FILES), None)
     if nested:
         return f"{nested.name} is in {nested.parent}. Import that folder. "
@@ -92,7 +92,7 @@ def _other_format(files: YoloFolder) -> str:
 
 
 def _config_candidates(files: YoloFolder) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
-    """Return the usual files with class names, best first, and others, those at the top first."""
+    """Return the usual files with class names, best first, and all others, those in the top folder first."""
     known = [PurePosixPath(name) for name in CLASS_FILES if PurePosixPath(name) in files.files]
     top = [path for path in files.files if len(path.parts) == 1 and path.suffix.lower() in (*_YAML, ".names")]
     nested = [path for path in files.files if path.name.lower() in CLASS_FILE_NAMES or path.suffix.lower() == ".names"]
@@ -104,7 +104,7 @@ def _config_candidates(files: YoloFolder) -> tuple[list[PurePosixPath], list[Pur
 
 def _parse_yaml(path: Path, text: str) -> Any:
     try:
-        return yaml.load(text, Loader=yaml.BaseLoader)  # reads only texts, lists and mappings, so a class called "no" stays a text
+        return yaml.load(text, Loader=yaml.BaseLoader)  # reads only strings, lists and mappings, so a class called "no" stays a string
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         advice = " Write / instead of \\ in paths." if "escape character" in str(error) else ""
         raise DatasetError(f"{path} is not readable as YAML: {error}.{advice}") from error
@@ -130,9 +130,9 @@ def _sets_of_yaml(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _sets_of_lists(files: YoloFolder, folder: PurePosixPath) -> tuple[dict[str, tuple[str, ...]], str]:
-    """Sets of Darknet's obj.data, or else of list files such as train.txt with an image path in the first line, and their folder.
+    """Return the sets of Darknet's obj.data, or else of list files such as train.txt, and their folder.
 
-    Both are at the top, or in `folder`, which has the class names.
+    The files are at the top, or in `folder`, which has the class names. The first line of a list file is the path of an image.
     """
     places = (PurePosixPath(), folder)
     near = [path for place in dict.fromkeys(places) for path in files.files if path.parent == place]
@@ -192,7 +192,7 @@ def _is_empty_list(files: YoloFolder, config: YoloConfig, entry: str) -> bool:
 
 
 def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple[list[PurePosixPath], int]:
-    """Images of a folder or of a list file, and the number of listed images that do not exist."""
+    """Return the images of a folder or of a list file, and the number of listed images that do not exist."""
     for candidate in _entry_candidates(config.root, entry):
         key = folder_key(candidate)
         inside = [path for path in files.all_images if folder_key(path)[: len(key)] == key]
@@ -206,7 +206,7 @@ def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple
 
 
 def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:
-    """Paths inside the data set that an entry may mean, most specific first: with `path`, without it, without leading parts.
+    """Yield the paths in the data set that an entry may mean, most specific first: with `path`, without it, without leading parts.
 
     Roboflow writes ../train/images for train/images, Darknet writes data/train.txt for train.txt, other tools write absolute paths.
     """

@@ -14,18 +14,18 @@ from training.errors import DatasetError
 
 MAX_TEXT_BYTES = 2 * 2**20
 MAX_OUTSIDE = 0.1
-"""Fractions of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
+"""Fraction of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
 CLIPPING_TOLERANCE = 1e-3
-"""Fractions of the image. Smaller changes are rounding errors and are not reported as clipping."""
+"""Fraction of the image. Smaller changes are rounding errors and are not reported as clipping."""
 FIRST_LINES = 5
-"""Lines that decide whether a text file is a label file."""
+"""Number of lines that decide whether a text file is a label file."""
 MAX_REPORTED = 10
-"""Errors, or classes, quoted in a message."""
+"""Maximum number of errors, or of classes, that a message quotes."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """What the numbers in label files mean."""
+    """The meaning of the numbers in label files."""
 
     labels: Mapping[int, str]
     source: str = "the data set"  # name of the file with the labels, for messages
@@ -100,9 +100,9 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
 
 
 def looks_like_labels(path: Path) -> bool:
-    """Return True if one of the first lines of a text file looks like a line of a label file, perhaps of another format. Raises OSError.
+    """Return whether one of the first lines of a text file looks like a line of a label file, perhaps of another format. Raises OSError.
 
-    Some formats have names instead of class numbers, or commas, or lines of facts at the start (DOTA).
+    Other formats have names instead of class numbers, or commas, or header lines (DOTA).
     """
     if path.stat().st_size > MAX_TEXT_BYTES:
         return False

@@ -21,7 +21,7 @@ YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", 
 LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_yolo", "annotations")
 """Best first."""
 RESULTS_FOLDER = "runs"
-"""Results of YOLO runs."""
+"""Folder of the results of YOLO runs, which is skipped."""
 ANNOTATED_COPY = ".boxes"
 """End of the stem of images on which `boxwright detect` has drawn boxes."""
 CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
@@ -91,7 +91,7 @@ class YoloFolder:
     def images(self) -> tuple[tuple[PurePosixPath, ...], int]:
         """Return the images of the data set, and the number of omitted ones.
 
-        If there is a folder of images, images elsewhere need a label file. Without one they are omitted as plots or previews.
+        If there is a folder of images, images in other folders are omitted as plots or previews, unless they have a label file.
         """
         chosen = tuple(path for path in self.all_images if _in_image_folder(path) or path in self.label_files)
         if not any(_in_image_folder(path) for path in self.all_images):
@@ -113,12 +113,12 @@ def folder_key(folder: PurePosixPath) -> tuple[str, ...]:
 
 
 def _similar(name: str) -> str:
-    """Equal for names that differ in URL escapes or as in `name_key`."""
+    """Return a key that ignores URL escapes and what `name_key` ignores."""
     return name_key(unquote(name))
 
 
 def _label_parents(parent: PurePosixPath) -> Iterator[PurePosixPath]:
-    """Folders that may hold the label files of images in `parent`, best first."""
+    """Yield the folders that may hold the label files of images in `parent`, best first."""
     parts = parent.parts
     for index in reversed(range(len(parts))):
         if parts[index].lower() in YOLO_IMAGE_FOLDERS:

@@ -1,6 +1,6 @@
-"""Batch normalisation for training: one fused TensorFlow operation in each direction, with the variables and results of Keras's layer.
+"""Batch normalisation for training, with the variables and results of Keras's layer, but one fused TensorFlow operation in each direction.
 
-Keras's own layer makes a separate pass over the activations for each of moments, differences, squares and products.
+Keras's layer makes separate passes over the activations for moments, differences, squares and products.
 """
 
 from typing import Any
@@ -15,14 +15,14 @@ class FusedBatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalisation over the last axis with a fused operation.
 
     Attributes:
-        folded: If True and the layer is frozen, the convolution before it applies the scale (`training.modeling.layers.folded_conv`) and
+        folded: If True and the layer is frozen, the previous convolution applies the scale (`training.modeling.layers.folded_conv`), and
             this layer only adds a bias.
     """
 
     folded = False
 
     def kernel_scale(self) -> Any:
-        """Return the factor (C,) for the kernel of the convolution before, or None if this layer scales the activations itself."""
+        """Return the factor (C,) for the kernel of the previous convolution, or None if this layer scales the activations itself."""
         return None if self.trainable or not self.folded else self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -60,7 +60,7 @@ class SynchronizedBatchNorm(FusedBatchNorm):
 
     @property
     def _with_gradient(self) -> Any:
-        """The gradient must be written out: TensorFlow's operation treats a given mean as a constant."""
+        """The normalisation with its gradient, written out because TensorFlow's operation treats a given mean as a constant."""
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def normalise(inputs: Any, gamma: Any, beta: Any) -> Any:
@@ -85,8 +85,8 @@ class SynchronizedBatchNorm(FusedBatchNorm):
     def _moments(self, inputs: Any) -> tuple[Any, Any, Any]:
         """Return the number of values per channel, their mean and their biased variance, over the complete batch.
 
-        The shards' variances are combined through the distances of their means (Chan et al. 1979). The mean of squares minus the squared
-        mean would lose the significant digits. Shards may differ in size by one image.
+        The variance combines the shards' variances and the distances between their means (Chan et al. 1979). The mean of squares minus the
+        squared mean would lose significant digits. Shards may differ in size by one image.
         """
         mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), (0, 1, 2))
         count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)

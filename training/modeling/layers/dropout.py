@@ -19,7 +19,7 @@ class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
 
 
 def shard_dropout(kind: type, shard: Shard, batch_size: int) -> type:
-    """Return a dropout layer class for one worker's shard that drops what `kind` would drop of these images in the complete batch.
+    """Return a dropout layer class for one worker's shard. For the same images in the complete batch, `kind` drops the same values.
 
     Every worker draws the same noise for the complete batch from the same seed, and uses its part.
 
@@ -46,7 +46,7 @@ def shard_dropout(kind: type, shard: Shard, batch_size: int) -> type:
 def dropout_layers(layers: Sequence[Conv], config: Config, group: ProcessGroup) -> dict[str, Any]:
     """Return the dropout after each of these convolutions, by layer.
 
-    Complete channels are dropped, because neighbours in a channel are similar (arXiv 1411.4280). After SELU, alpha dropout keeps mean and
+    Whole channels are dropped, because neighbours in a channel are similar (arXiv 1411.4280). After SELU, alpha dropout keeps mean and
     variance (arXiv 1706.02515).
     """
     if not config.dropout:

@@ -1,7 +1,7 @@
 """Convolutions and activations for training, faster than Keras's own, with the same variables and the same results up to rounding.
 
-A frozen batch norm multiplies each filter's output by a constant and adds a bias. Multiplying the small kernel instead of all outputs, and
-of their gradients, saves a fifth of the time of a training step.
+A frozen batch norm multiplies each filter's output by a constant and adds a bias. Multiplying the small kernel instead of the outputs and
+their gradients saves a fifth of the time of a training step.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class FoldingConv2D(keras.layers.Conv2D):  # type: ignore[misc]
 
 
 class FoldingDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-    """Depthwise convolution with a scaled kernel (h, w, C, 1) and the faster of TensorFlow's two gradient implementations."""
+    """Depthwise convolution with a scaled kernel (h, w, C, 1) and the faster one of TensorFlow's two gradient implementations."""
 
     kernel_scale: KernelScale | None = None
 
@@ -41,8 +41,8 @@ class FoldingDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc
 class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
     """Leaky ReLU with a gradient that reads the outputs, which have the same signs as the inputs.
 
-    The inputs need not be stored, and TensorFlow's graph optimiser can fuse convolution, bias and activation. If the gradient reads the
-    inputs, that fusion fails and the optimiser leaves the complete step unchanged.
+    Therefore the inputs are not stored, and TensorFlow's graph optimiser can fuse convolution, bias and activation. If the gradient reads
+    the inputs, the fusion fails and the optimiser leaves the complete step unchanged.
     """
 
     def call(self, inputs: Any) -> Any:

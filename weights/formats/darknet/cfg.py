@@ -28,12 +28,12 @@ _OTHER_GENERATIONS = {"yolo": "YOLOv3 or later", "Gaussian_yolo": "YOLOv3 or lat
 def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None, edges: Edges = "inclusive") -> ModelSpec:
     """Read the network that a .cfg describes.
 
-    Layers get the names of our own networks if they are the same, and otherwise names by stage (see `layer_names`).
+    If the network has the structure of one of ours, its layers get our names. Otherwise they are named by stage (see `layer_names`).
 
     Args:
         cfg: The file.
         labels: One label per class. By default they are "class 0", "class 1" and so on.
-        layers: Read only this many layers, counting [region] as one. Without [region] the result is a stem.
+        layers: Read only this many layers, counting [region] as one. Without [region] the result is a backbone.
         edges: How the model was evaluated: "inclusive", or "continuous" with Darknet's eval=coco (see `ModelSpec`).
 
     Raises:
@@ -98,8 +98,8 @@ def _layer(section: Section, index: int) -> Layer:
         raise section.error("must be the last section.")
     if _kind(section) not in _LAYERS:
         known = ", ".join(f"[{kind}]" for kind in (*_LAYERS, "region"))
-        stem = f" To read only the {index} layers before it, use --layers {index}." if index else ""
-        raise section.error(f"is not supported. Supported sections: {known}.{stem}")
+        hint = f" To read only the {index} layers before it, use --layers {index}." if index else ""
+        raise section.error(f"is not supported. Supported sections: {known}.{hint}")
     return _LAYERS[_kind(section)](section, index)
 
 
@@ -136,7 +136,7 @@ def _reorg(section: Section, index: int) -> Reorg:
 
 
 def _reorg3d(section: Section, index: int) -> Reorg:
-    """The layer of AlexeyAB's Darknet that corrects the index error of [reorg], which makes it space-to-depth."""
+    """Read [reorg3d] of AlexeyAB's Darknet. It corrects an index error of [reorg] and therefore is space-to-depth."""
     section.allow(("stride",), {"reverse": 0})
     return Reorg(str(index), section.integer("stride", 1, at_least=1), order="space-to-depth")
 
@@ -167,7 +167,7 @@ def _activation(section: Section, default: str) -> Activation:
 
 
 def _reference(section: Section, key: str, number: int, index: int) -> str:
-    """Return the name of a referenced layer. A negative number counts back from this layer, others count from the first layer, 0."""
+    """Return the name of a referenced layer. A negative number counts back from this layer, others count from layer 0."""
     target = index + number if number < 0 else number
     if not 0 <= target < index:
         problem = f"is layer {index}, but {key} refers to layer {number}, which is not before it."
@@ -205,10 +205,10 @@ _LAYERS: dict[str, Callable[[Section, int], Layer]] = {
 
 
 def format_cfg(spec: ModelSpec) -> str:
-    """Return the .cfg of a network, for Darknet and OpenCV. A stem has no [region].
+    """Return the .cfg of a network, for Darknet and OpenCV. The .cfg of a backbone has no [region].
 
-    A .cfg does not contain names, labels, fit, resample and edges. `write_darknet` includes an epsilon in the variances. OpenCV 4.10
-    supports only the activations leaky, linear, logistic, swish and mish. Raises NetworkError if a .cfg cannot express the network.
+    A .cfg does not contain names, labels, fit, resample and edges. `write_darknet` adds the epsilon to the variances. OpenCV 4.10 supports
+    only the activations leaky, linear, logistic, swish and mish. Raises NetworkError if a .cfg cannot express the network.
     """
     if (spec.pixel_scale, spec.pixel_offset) != (1 / 255, 0):
         raise NetworkError(

@@ -61,7 +61,7 @@ def _lower(layer: Layer, parts: dict[str, Array], channels: int) -> Iterator[Low
 
 
 def _pixel_scaling(scale: float, offset: float) -> Iterator[LoweredLayer]:
-    """A separate layer. It cannot be folded into the next one, whose zero padding applies to the scaled pixels."""
+    """Yield a separate layer for the scaling. The next layer cannot include it, because its zero padding applies to scaled pixels."""
     if (scale, offset) != (DARKNET_SCALE, 0):
         kernel = (np.eye(3) * (scale / DARKNET_SCALE))[None, None]
         layer = Conv("darknet_pixels", 3, size=1, normalize=False, activation="linear")

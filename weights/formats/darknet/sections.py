@@ -1,7 +1,7 @@
 """The sections and options of a .cfg, before they become layers.
 
-The syntax is that of Darknet (src/parser.c, read_cfg, and src/option_list.c). Whitespace has no meaning anywhere. A comment line begins
-with # or ;. A number ends at the first character that does not belong to it (atoi, atof).
+The syntax is that of Darknet (src/parser.c, read_cfg, and src/option_list.c). Whitespace is ignored everywhere. A comment line begins with
+# or ;. A number ends at the first character that does not belong to it (atoi, atof).
 """
 
 import math
@@ -27,9 +27,9 @@ _OWN_LINE = "If the rest is a comment, move it to a separate line that begins wi
 class CfgOption(NamedTuple):
     """The text after the "=", without whitespace."""
 
-    value: str  # up to a comment
+    value: str  # the text before a comment
     line: int
-    comment: str = ""  # from its first character on
+    comment: str = ""  # including the character that begins it
 
     @property
     def text(self) -> str:
@@ -43,8 +43,8 @@ class Section:
 
     kind: str
     line: int
-    options: dict[str, CfgOption] = field(default_factory=dict)  # the first one of each name
-    conflicts: dict[str, CfgOption] = field(default_factory=dict)  # a later one with another value
+    options: dict[str, CfgOption] = field(default_factory=dict)  # the first option of each name
+    conflicts: dict[str, CfgOption] = field(default_factory=dict)  # a later option of that name with another value
 
     def error(self, problem: str, line: int | None = None) -> NetworkError:
         """Return an error that describes a problem of this section."""
@@ -99,7 +99,7 @@ class Section:
         return tuple(self._integer(key, item, option) for item in option.value.split(","))
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """Return a list of numbers. A comma after the last one has no meaning."""
+        """Return a list of numbers. A comma after the last one is ignored."""
         option = self.option(key)
         return tuple(self._number(key, item, option) for item in option.value.removesuffix(",").split(","))
 

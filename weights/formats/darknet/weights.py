@@ -49,7 +49,7 @@ def read_darknet(
 
     Args:
         cfg: The .cfg.
-        weights: The .weights. It must end after the last layer, unless `layers` is given: then it may hold more layers.
+        weights: The .weights. Data after the last layer is an error, unless `layers` is given.
         labels: One label per class; see `read_cfg`.
         layers: Read only the first layers; see `read_cfg`.
         edges: How the model was evaluated; see `read_cfg`.
@@ -92,7 +92,7 @@ def read_weights(weights: Path, network: Network, *, complete: bool = True) -> t
 
 
 def _check_format(file: BinaryIO) -> None:
-    """Recognise what a failed download leaves instead of the file. Raises ModelFileError."""
+    """Raise ModelFileError for a file of another format, such as the web page that a failed download leaves."""
     start = file.read(16)
     file.seek(0)
     if other := describe_other_format(start, ".weights file"):
@@ -102,8 +102,8 @@ def _check_format(file: BinaryIO) -> None:
 def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
     """Write a model for Darknet. Both files appear together when they are complete.
 
-    `read_darknet` returns the same network and arrays. Files that it has read are written with identical bytes. The header comes from
-    the provenance, or is version 0.2.0 with 0 images seen. A batch norm whose epsilon differs from Darknet's gets an adjusted variance,
+    `read_darknet` returns the same network and arrays. Writing a model that it has read gives identical bytes. The header comes from
+    the provenance, or is version 0.2.0 with 0 images seen. If a batch norm's epsilon differs from Darknet's, its variance is adjusted
     so that sqrt(written) + 1e-6 = sqrt(variance + epsilon).
 
     Raises:
@@ -147,7 +147,7 @@ def _read_header(file: BinaryIO, size: int) -> WeightsHeader:
 
 
 def _file_shapes(network: Network) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every array in the layout and order of the file."""
+    """Yield name and shape of every array, in the layout and order of the file."""
     shapes = array_shapes(network)
     for layer in network:
         if isinstance(layer, Conv):

@@ -4,7 +4,7 @@ tensornets imports three modules that no longer exist. Substitutes replace them 
 
     tensorflow.python.keras.applications.imagenet_utils   with decode_predictions, which is never called
     tensorflow.python.keras.utils.data_utils              with get_file, which is replaced below
-    tf_keras.legacy_tf_layers                             from the package tf-keras, where it is now in tf_keras.src
+    tf_keras.legacy_tf_layers                             with tf_keras.src.legacy_tf_layers, its new name in the package tf-keras
 
 Importing this module does not import tensornets; only `import_tensornets` does. It then removes the substitutes from `sys.modules`.
 tensornets, tf_keras and the modules of TensorFlow that they import stay loaded.
@@ -135,7 +135,7 @@ def _module(name: str, **content: Any) -> ModuleType:
 
 
 def _get_file(name: str, *_: Any, **__: Any) -> Path:
-    """Replace Keras's `get_file(name, address, cache_subdir, file_hash)`. Our catalogue has the address and the hash too."""
+    """Replace Keras's `get_file(name, address, cache_subdir, file_hash)`. The catalogue has its own address and hash."""
     return _fetch_file.get()(name)
 
 

@@ -53,7 +53,7 @@ class TensornetsGraph:
     def pretrained(self, fetch_file: FetchFile = fetch_from_catalogue) -> None:
         """Load pretrained weights with the original `session.run(model.pretrained())`.
 
-        As in tensornets, a YOLOv2 for other classes gets the stem and the head of the VOC model, and random numbers in its last layer.
+        As in tensornets, a YOLOv2 for other classes gets the weights of the VOC model, except random numbers in its last layer.
 
         Args:
             fetch_file: Provides the file that tensornets requests. By default it comes from our catalogue.

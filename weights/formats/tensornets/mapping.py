@@ -1,10 +1,10 @@
-"""tensornets' networks and weights: its array names <-> ours, its .npz <-> our model. Does not import TensorFlow.
+"""Map tensornets' networks and weights to ours: array names, and .npz files. This module does not import TensorFlow.
 
-Its graphs equal our networks layer by layer (its layers.py, `darkconv`; darknets.py; references/yolos.py): batch norm with epsilon 1e-5
-and a separate bias as shift, "SAME" padding, a reorg that is space-to-depth, and a last max pool of stride 1 in the tiny network.
+The graphs of tensornets equal our networks layer by layer (its layers.py, `darkconv`; darknets.py; references/yolos.py). They have batch
+norm with epsilon 1e-5 and a separate bias, "SAME" padding, and a space-to-depth reorg. The tiny network ends with a max pool of stride 1.
 
-The weights were trained on RGB: `preprocess` in tensornets converts the BGR images of OpenCV (datasets/voc.py, which gives the published
-73.2 mAP). Its `load_img` converts too, so the example in its README feeds BGR to the network. We feed RGB (docs/decisions/0006).
+The weights were trained on RGB images: `preprocess` in tensornets converts OpenCV's BGR images to RGB (datasets/voc.py, which gives the
+published 73.2 mAP). `load_img` converts them too, so the example in its README feeds BGR to the network. We feed RGB (docs/decisions/0006).
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from detector.network.shapes import array_shapes
 from detector.network.spec import Model, ModelSpec
 from weights.formats.tensornets.npz import read_npz
 
-_PARTS = {  # our part -> its variable, in the order of tensornets
+_PARTS = {  # our part -> tensornets' variable, in its order
     "kernel": "conv/weights",
     "gamma": "bn/gamma",
     "mean": "bn/moving_mean",
@@ -36,12 +36,12 @@ class TensornetsNetwork:
 
     function: Literal["YOLOv2", "YOLOv2COCO", "TinyYOLOv2VOC", "Darknet19"]
     scope: str  # of all variables
-    stem_scope: str  # of the stem's variables, within `scope`
+    backbone_scope: str  # of the backbone's variables, within `scope`
     network: Network
 
     @property
     def variables(self) -> dict[str, str]:
-        """Our array name -> its variable name, in its order: "conv5_3/kernel" -> "genYOLOv2/stem/conv5/3/conv/weights:0"."""
+        """Our array name -> tensornets' variable, in its order: "conv5_3/kernel" -> "genYOLOv2/stem/conv5/3/conv/weights:0"."""
         ours = array_shapes(self.network)
         convolutions = [layer.name for layer in self.network if isinstance(layer, Conv)]
         return {
@@ -52,19 +52,19 @@ class TensornetsNetwork:
         }
 
     def _layer_scope(self, layer: str) -> str:
-        if self.function == "TinyYOLOv2VOC" or layer not in _STEM:
+        if self.function == "TinyYOLOv2VOC" or layer not in _BACKBONE:
             return layer
         stage, _, index = layer.partition("_")
-        return f"{self.stem_scope}{stage}/{index or 1}"
+        return f"{self.backbone_scope}{stage}/{index or 1}"
 
 
-_STEM = frozenset(layer.name for layer in darknet19().layers)
+_BACKBONE = frozenset(layer.name for layer in darknet19().layers)
 
 
 def tensornets_network(spec: ModelSpec) -> TensornetsNetwork:
     """Return the network of tensornets that equals the spec's.
 
-    tensornets has YOLOv2 on Darknet19 and Tiny YOLOv2, with five anchors and any number of labels, and the Darknet19 stem. The head of
+    tensornets has YOLOv2 on Darknet19 and Tiny YOLOv2, with five anchors and any number of labels, and the Darknet19 backbone. The head of
     Tiny YOLOv2 has 1024 filters for 20 labels and 512 otherwise. Raises NetworkError, which names the first layer that differs.
     """
     candidates = _detectors(spec.labels) if spec.is_detector else (TensornetsNetwork("Darknet19", "darknet19", "", darknet19().layers),)
@@ -98,7 +98,7 @@ def read_tensornets(path: Path, spec: ModelSpec, *, name: str | None = None) -> 
     """Read a model from an .npz file of tensornets.
 
     Args:
-        path: The file. It contains the arrays in tensornets' order. If the spec is a stem, a classifier at the end is ignored.
+        path: The file. It contains the arrays in tensornets' order. If the spec is a backbone, a classifier at the end is ignored.
         spec: What the file contains, for example `catalogue.spec_of(entry)`.
         name: The model's name. By default that of the file.
 

@@ -69,7 +69,7 @@ _HEADER = re.compile(r"\{'descr': '[<>|]([A-Za-z]\d{0,4})', 'fortran_order': (?:
 
 
 def _npy(member: IO[bytes], name: str, size: int) -> _Npy:
-    """Read a .npy. Every read has a limit, because a member can decompress to more than it claims."""
+    """Read a .npy. Every read has a limit, because the archive's member may decompress to more than it claims."""
     magic, length = _START.unpack(member.read(_START.size).ljust(_START.size))
     left = size - _START.size - length
     if magic != b"\x93NUMPY\x01\x00" or left < 0:
@@ -103,7 +103,7 @@ def _arrays(values: _Npy) -> list[Array]:
 
 
 def _assignment_order(names: list[str], arrays: list[Array]) -> list[Array]:
-    """Swap each beta with the gamma that follows it, as `parse_weights` does: files exist in both orders."""
+    """Swap each beta with the gamma that follows it, as `parse_weights` does, because files exist in both orders."""
     for index in range(1, min(len(names), len(arrays))):
         if "/beta" in names[index - 1] and "/gamma" in names[index]:
             arrays[index - 1], arrays[index] = arrays[index], arrays[index - 1]

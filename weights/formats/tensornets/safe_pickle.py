@@ -1,8 +1,8 @@
 """Read the pickle in which numpy stores an array of objects, without executing it.
 
-A pickle is a program. First, every instruction is compared with those that numpy writes (protocols 2 to 4, Python 2 included). Then an
-unpickler that knows only a few function names records their calls instead of making them. Finally, the recorded calls become arrays of
-floats, or are refused.
+A pickle is a program. First, every instruction is compared with those that numpy writes (protocols 2 to 4, also from Python 2). Then an
+unpickler that accepts only a few function names records their calls instead of making them. Finally, the recorded calls are converted to
+arrays of floats, or refused.
 """
 
 import io
@@ -29,7 +29,7 @@ def read_arrays(pickled: bytes, count: int) -> list[Array]:
     """Return the arrays in a pickled object array of `count` elements, in float32. Raises ModelFileError for anything else."""
     parts = [_parts(element) for element in _elements(pickled, count)]
     total = 4 * sum(prod(part.shape) for part in parts)
-    if total > MAX_PICKLED_BYTES:  # several arrays can refer to the same content
+    if total > MAX_PICKLED_BYTES:  # several arrays can share their content in the file
         raise ModelFileError(f"its pickle makes arrays of {total} bytes; the limit is {MAX_PICKLED_BYTES}. {MALICIOUS_FILE_HINT}")
     return [_floats(part) for part in parts]
 
@@ -40,14 +40,14 @@ _CALLS = {"PROTO", "FRAME", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "STOP"}
 _NUMBERS = {"NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1"}
 _BYTES = {"BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
 _TEXTS = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-_ROWS = {"MARK", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS"}
-_INSTRUCTIONS = _MEMO | _CALLS | _NUMBERS | _BYTES | _TEXTS | _ROWS
+_SEQUENCES = {"MARK", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS"}
+_INSTRUCTIONS = _MEMO | _CALLS | _NUMBERS | _BYTES | _TEXTS | _SEQUENCES
 
 
 def _inspect(pickled: bytes) -> None:
-    """Raise ModelFileError for an instruction that numpy does not write, ValueError for a length beyond the end.
+    """Raise ModelFileError for an instruction that numpy does not write, and ValueError for a length beyond the end.
 
-    This bounds the memory by the size of the pickle: `pickle` itself would allocate for any memo index and any length.
+    This limits the memory to the size of the pickle. `pickle` itself would allocate memory for any memo index and any length.
     """
     for count, (instruction, argument, position) in enumerate(pickletools.genops(pickled)):
         if instruction.name not in _INSTRUCTIONS or count >= MAX_INSTRUCTIONS:
