@@ -8,16 +8,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from cli.detect.backends import DetectionOptions, LocalBackend
 from detector.detector import Detector
 from detector.engines.onnxruntime import OnnxEngine
 from detector.imaging.image import decode_image, read_image
 from service.schemas.detections import Detection
-from training.data.voc_reader import read_annotation
 from weights.engines.options import EngineOptions
 from weights.formats.safetensors import save_model
 
@@ -67,35 +64,6 @@ def test_json_is_one_line_per_image(boxwright, model_file, make_image):
     assert list(lines[0]["detections"][0]) == ["label", "score", "box"]
 
 
-def test_an_unreadable_image_is_named_and_the_others_are_processed(boxwright, model_file, make_image, tmp_path):
-    text, missing = tmp_path / "notes.txt", tmp_path / "missing.jpg"
-    text.write_text("not an image")
-    result = boxwright("detect", make_image("a.jpg"), text, missing, make_image("b.jpg"), "--model", model_file, "--json")
-    assert result.code == 1
-    assert [json.loads(line)["photo"] for line in result.out.splitlines()] == [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
-    messages = [line.partition(": ") for line in result.err.splitlines()]
-    assert [path for path, _, _ in messages] == [str(text), str(missing)]
-    assert all(len(message) > 10 for _, _, message in messages)
-
-
-def test_nothing_is_printed_to_stdout_if_no_image_can_be_read(boxwright, model_file, tmp_path):
-    result = boxwright("detect", tmp_path / "missing.jpg", "--model", model_file)
-    assert (result.code, result.out) == (1, "")
-
-
-def test_annotated_copies_leave_the_images_unchanged(boxwright, model_file, make_image, tmp_path):
-    path, out = make_image("dog.jpg"), tmp_path / "new" / "folder"
-    before = path.read_bytes()
-    result = boxwright("detect", path, "--model", model_file, "--out", out, "--confidence", "0.01", "--json")
-    copy = out / "dog.boxes.jpg"
-    assert json.loads(result.out)["annotated"] == str(copy)
-    assert list(out.iterdir()) == [copy]
-    assert path.read_bytes() == before
-    difference = np.abs(np.asarray(Image.open(copy), np.int16) - read_image(before))
-    assert difference.shape == (50, 80, 3)
-    assert difference.max() > 100  # boxes are drawn
-
-
 def save_antialiased_model(tiny_model, tmp_path):
     """Return a model that decodes large JPEG files at a reduced scale, and the path of its file."""
     model = replace(tiny_model, spec=replace(tiny_model.spec, resample="antialiased"))
@@ -122,21 +90,6 @@ def test_annotated_copies_have_the_size_of_the_image(boxwright, tiny_model, make
     result = boxwright("detect", make_image("large.jpg", 900, 700), "--model", file, "--out", tmp_path / "out")
     assert result.code == 0
     assert read_image((tmp_path / "out" / "large.boxes.jpg").read_bytes()).shape == (700, 900, 3)
-
-
-def test_annotated_copies_never_overwrite_an_image_or_each_other(boxwright, model_file, make_image, tmp_path):
-    paths = [make_image("dog.jpg"), make_image("dog.png"), make_image("dog-2.boxes.jpg"), make_image("other/dog.jpg")]
-    before = [path.read_bytes() for path in paths]
-    boxwright("detect", *paths, "--model", model_file, "--out", tmp_path)
-    assert [path.read_bytes() for path in paths] == before
-    copies = {path.name for path in tmp_path.glob("*.boxes*.jpg")} - {"dog-2.boxes.jpg"}
-    assert copies == {"dog.boxes.jpg", "dog-3.boxes.jpg", "dog-4.boxes.jpg", "dog-2.boxes.boxes.jpg"}
-
-
-def test_annotated_copies_of_an_earlier_run_are_replaced(boxwright, model_file, make_image, tmp_path):
-    for _ in range(2):
-        boxwright("detect", make_image("dog.jpg"), "--model", model_file, "--out", tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["dog.boxes.jpg"]
 
 
 def test_only_requested_classes_are_detected(boxwright, model_file, make_image):
@@ -180,94 +133,6 @@ def test_a_progress_bar_for_several_images_goes_to_stderr_only(model_file, make_
     assert [json.loads(line)["photo"] for line in result.stdout.splitlines()] == paths
 
 
-def test_an_output_folder_that_cannot_be_created_is_an_error(boxwright, model_file, make_image, tmp_path):
-    (tmp_path / "taken").write_text("a file where the folder should be")
-    result = boxwright("detect", make_image("dog.jpg"), "--model", model_file, "--out", tmp_path / "taken" / "out")
-    assert result.code == 2
-    assert result.err.startswith("boxwright: ")
-    assert result.err.count("\n") == 1
-    assert "taken" in result.err
-
-
-def image_paths(result):
-    return [Path(json.loads(line)["photo"]) for line in result.out.splitlines()]
-
-
-def test_a_folder_means_the_images_in_it_and_below(boxwright, model_file, make_image, tmp_path):
-    paths = [make_image(f"album/{name}") for name in ("b.jpg", "a.png", "deeply/nested/c.jpg")]
-    for ignored in ("album/.hidden.jpg", "album/.thumbnails/a.jpg", "album/a.boxes.jpg"):
-        make_image(ignored)
-    (tmp_path / "album" / "notes.txt").write_text("no image")
-    result = boxwright("detect", tmp_path / "album", "--model", model_file, "--jsonl")
-    assert (result.code, result.err) == (0, "")
-    assert image_paths(result) == sorted(paths)
-
-
-def test_a_pattern_means_the_matching_files_unless_a_file_has_that_name(boxwright, model_file, make_image, tmp_path):
-    paths = [make_image(name) for name in ("1.jpg", "2.jpg", "nested/3.jpg", "[12].png")]
-    result = boxwright("detect", tmp_path / "**" / "[12].jpg", tmp_path / "[12].png", "--model", model_file, "--json")
-    assert image_paths(result) == [paths[0], paths[1], paths[3]]
-
-
-def test_folders_and_patterns_without_images_are_reported_and_the_others_processed(boxwright, model_file, make_image, tmp_path):
-    (tmp_path / "empty").mkdir()
-    result = boxwright("detect", tmp_path / "empty", tmp_path / "*.gif", make_image("a.jpg"), "--model", model_file, "--json")
-    assert result.code == 1
-    assert image_paths(result) == [tmp_path / "a.jpg"]
-    first, second = result.err.splitlines()
-    assert first.startswith(f"{tmp_path / 'empty'}: no image in this folder")
-    assert second == f"{tmp_path / '*.gif'}: no file matches this pattern."
-
-
-def test_pipes_and_devices_are_not_read(boxwright, model_file, tmp_path):
-    os.mkfifo(tmp_path / "pipe.jpg")
-    result = boxwright("detect", tmp_path / "pipe.jpg", "/dev/zero", "--model", model_file)
-    assert (result.code, result.out) == (1, "")
-    for line, path in zip(result.err.splitlines(), (tmp_path / "pipe.jpg", "/dev/zero"), strict=True):
-        assert line.startswith(f"{path}: this is not a regular file")
-        assert "To read a pipe, use '-'" in line
-
-
-def test_standard_input_is_read(model_file, make_image, tmp_path):
-    command = [sys.executable, "-m", "cli.main", "detect", "-", "--model", str(model_file), "--json", "--out", str(tmp_path / "out")]
-    with make_image("a.jpg").open("rb") as file:
-        result = subprocess.run(command, cwd=ROOT, stdin=file, capture_output=True, check=True)
-    assert json.loads(result.stdout)["annotated"] == str(tmp_path / "out" / "stdin.boxes.jpg")
-
-
-def test_a_file_larger_than_any_image_is_an_error(boxwright, model_file, tmp_path):
-    with (tmp_path / "large.jpg").open("wb") as file:
-        file.truncate(2**40)
-    result = boxwright("detect", tmp_path / "large.jpg", "--model", model_file)
-    assert result.code == 1
-    assert "more than 536,870,912 bytes" in result.err
-
-
-def test_voc_annotations_have_the_same_boxes_as_json(boxwright, model_file, make_image, tmp_path):
-    path = make_image("dog.jpg")
-    result = boxwright("detect", path, "--model", model_file, "--confidence", "0.05", "--voc", tmp_path / "xml", "--json")
-    record = json.loads(result.out)
-    assert record["voc"] == str(tmp_path / "xml" / "dog.xml")
-    annotation = read_annotation(tmp_path / "xml", "dog")
-    assert (annotation.filename, annotation.size) == ("dog.jpg", (80, 50))
-    assert annotation.labels == tuple(detection["label"] for detection in record["detections"])
-    np.testing.assert_allclose(annotation.boxes, [list(detection["box"].values()) for detection in record["detections"]], atol=1e-3)
-
-
-def test_an_image_without_detections_gets_an_annotation_without_objects(boxwright, model_file, make_image, tmp_path):
-    boxwright("detect", make_image("dog.jpg"), "--model", model_file, "--confidence", "1", "--voc", tmp_path)
-    assert read_annotation(tmp_path, "dog").labels == ()
-
-
-def test_existing_annotations_are_left_unchanged(boxwright, model_file, make_image, tmp_path):
-    (tmp_path / "dog.xml").write_text("corrected by hand")
-    result = boxwright("detect", make_image("dog.jpg"), make_image("cat.jpg"), "--model", model_file, "--voc", tmp_path)
-    assert result.code == 1
-    assert f"{tmp_path / 'dog.xml'} exists already" in result.err
-    assert (tmp_path / "dog.xml").read_text() == "corrected by hand"
-    assert (tmp_path / "cat.xml").is_file()
-
-
 def test_classes_are_accepted_in_any_case_and_separated_by_commas(boxwright, model_file, make_image):
     result = boxwright("detect", make_image("dog.jpg"), "--model", model_file, "--classes", "DOG,person", "--confidence", "0.001", "--json")
     assert result.code == 0, result.err
@@ -278,29 +143,6 @@ def test_a_misspelt_class_gets_a_suggestion(boxwright, model_file, make_image):
     result = boxwright("detect", make_image("dog.jpg"), "--model", model_file, "--classes", "dgo")
     assert result.code == 2
     assert "Did you mean 'dog'?" in result.err
-
-
-def test_a_url_gets_the_command_that_downloads_it(boxwright):
-    result = boxwright("detect", "https://example.com/dog.jpg")
-    assert result.code == 1
-    assert result.err == (
-        "https://example.com/dog.jpg: URLs are not downloaded. "
-        "Run: curl --silent --location 'https://example.com/dog.jpg' | boxwright detect -\n"
-    )
-
-
-@pytest.mark.parametrize("option", ["--out", "--voc"])
-def test_an_image_name_as_output_folder_is_an_error(boxwright, model_file, make_image, tmp_path, option):
-    result = boxwright("detect", make_image("dog.jpg"), "--model", model_file, option, tmp_path / "result.jpg")
-    assert result.code == 2
-    assert f"{option} takes a folder" in result.err
-    assert not (tmp_path / "result.jpg").exists()
-
-
-def test_the_number_of_written_files_is_printed_to_stderr(boxwright, model_file, make_image, tmp_path):
-    out = tmp_path / "out"
-    result = boxwright("detect", make_image("a.jpg"), make_image("b.jpg"), "--model", model_file, "--out", out, "--voc", tmp_path / "xml")
-    assert result.err == f"2 annotated copies in {out}\n2 VOC annotations in {tmp_path / 'xml'}\n"
 
 
 def test_the_first_use_of_a_model_prints_nothing_to_stderr(make_image, tmp_path):

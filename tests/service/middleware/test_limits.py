@@ -1,69 +1,12 @@
 """Overload and slow bodies are refused early, and nothing is computed for disconnected clients."""
 
 import asyncio
-import json
 
 import pytest
 
-from service.auth.api_keys import HashedKey, new_key
 from service.inference import decoder_process
-from service.middleware.limits import RESPONSE_COPIES, SEND_CHUNK_BYTES
 from tests.service.asgi import async_client, wait_until
-
-
-class Exchange:
-    """One ASGI request and the messages of its response. The test sends the body in parts."""
-
-    def __init__(self, app, *, path="/detect", headers=(), length=None):
-        declared = [(b"content-length", str(length).encode())] if length is not None else []
-        self.scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": [*declared, *headers],
-            "client": ("127.0.0.1", 1),
-            "server": ("service", 80),
-        }
-        self.app, self.sent, self.reads, self.incoming = app, [], [], asyncio.Queue()
-
-    def send_body(self, data, more=False):
-        self.incoming.put_nowait({"type": "http.request", "body": data, "more_body": more})
-
-    def disconnect(self):
-        self.incoming.put_nowait({"type": "http.disconnect"})
-
-    async def run(self):
-        async def receive():
-            self.reads.append(len(self.sent))
-            return await self.incoming.get()
-
-        async def send(message):
-            self.sent.append(message)
-
-        await self.app(self.scope, receive, send)
-        return self
-
-    @property
-    def status(self):
-        return self.sent[0]["status"]
-
-    @property
-    def headers(self):
-        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
-
-    @property
-    def problem(self):
-        return json.loads(b"".join(message["body"] for message in self.sent[1:]))["type"].rpartition(":")[2]
-
-
-def metric_value(app, name, **labels):
-    return app.state.metrics.collector_registry.get_sample_value(name, labels)
+from tests.service.middleware.exchange import Exchange, metric_value
 
 
 async def fill(app, http, image_bytes, count):
@@ -190,98 +133,6 @@ def test_requests_of_disconnected_clients_are_not_computed(make_recording_app, r
     assert "the client disconnected" in caplog.text
 
 
-def test_a_slow_body_is_refused(make_recording_app, make_image_bytes):
-    async def test():
-        app = make_recording_app(body_seconds=0.05)
-        slow = Exchange(app, length=100_000)
-        slow.send_body(make_image_bytes()[:10], more=True)
-        task = asyncio.create_task(slow.run())
-        await wait_until(lambda: slow.sent)
-        slow.disconnect()
-        await task
-        return app, slow
-
-    app, slow = asyncio.run(test())
-    assert (slow.status, slow.problem, slow.headers["connection"]) == (408, "slow-body", "close")
-    assert metric_value(app, "boxwright_slow_bodies_total") == 1
-    assert metric_value(app, "boxwright_body_bytes") == 0
-
-
-def test_the_memory_of_all_bodies_is_bounded(make_recording_app, make_image_bytes):
-    async def test():
-        app = make_recording_app(max_waiting_bytes=100_000)
-        holding, surplus = Exchange(app), Exchange(app)
-        holding.send_body(bytes(90_000), more=True)
-        held = asyncio.create_task(holding.run())
-        await wait_until(lambda: metric_value(app, "boxwright_body_bytes") == 90_000)
-        surplus.send_body(bytes(20_000), more=True)
-        surplus.send_body(b"")
-        await surplus.run()
-        holding.disconnect()
-        await held
-        async with async_client(app) as http:
-            return app, surplus, await http.post("/detect", content=make_image_bytes())
-
-    app, refused, afterwards = asyncio.run(test())
-    assert (refused.status, refused.problem) == (503, "overloaded")
-    assert int(refused.headers["retry-after"]) >= 1
-    assert metric_value(app, "boxwright_rejected_total", reason="memory") == 1
-    assert metric_value(app, "boxwright_body_bytes") == 0
-    assert afterwards.status_code == 200
-
-
-KEY = new_key()
-KEYS = {"key_hashes": str(HashedKey.of("camera", KEY))}
-FORM = (b"content-type", b"multipart/form-data; boundary=edge")
-
-
-def test_bodies_without_a_key_have_a_separate_memory_budget(make_recording_app, make_image_bytes):
-    async def test():
-        app = make_recording_app(max_unauthenticated_bytes=100_000, **KEYS)
-        holding = Exchange(app, path="/v1/vision/detection", headers=[FORM])
-        holding.send_body(bytes(90_000), more=True)
-        held = asyncio.create_task(holding.run())
-        await wait_until(lambda: app.state.limits.unauthenticated_bytes == 90_000)
-        surplus = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
-        surplus.send_body(bytes(20_000), more=True)
-        refusing = asyncio.create_task(surplus.run())
-        await wait_until(lambda: surplus.sent)
-        async with async_client(app) as http:  # the refused request still holds its bytes
-            with_key = await http.post("/detect", content=make_image_bytes(), headers={"X-API-Key": KEY})
-        authenticated_bytes = app.state.limits.body_bytes
-        for exchange in (holding, surplus):
-            exchange.disconnect()
-        await asyncio.gather(held, refusing)
-        return app, surplus, with_key, authenticated_bytes
-
-    app, refused, with_key, authenticated_bytes = asyncio.run(test())
-    assert (refused.status, with_key.status_code, authenticated_bytes) == (503, 200, 0)
-    assert app.state.limits.unauthenticated_bytes == app.state.limits.body_bytes == 0
-
-
-def test_a_body_without_a_key_has_a_shorter_time_limit(make_recording_app):
-    async def test():
-        app = make_recording_app(unauthenticated_seconds=0.05, **KEYS)
-        slow = Exchange(app, path="/v1/vision/detection", headers=[FORM], length=100_000)
-        slow.send_body(b"--edge", more=True)
-        task = asyncio.create_task(slow.run())
-        await wait_until(lambda: slow.sent)
-        slow.disconnect()
-        await task
-        authenticated = Exchange(app, path="/detect", headers=[(b"x-api-key", KEY.encode())], length=100_000)
-        authenticated.send_body(b"x", more=True)
-        task = asyncio.create_task(authenticated.run())
-        await wait_until(lambda: app.state.limits.body_bytes == 1)
-        await asyncio.sleep(0.1)
-        sent = list(authenticated.sent)
-        authenticated.disconnect()
-        await task
-        return slow, sent
-
-    slow, sent = asyncio.run(test())
-    assert (slow.status, sent) == (408, [])
-
-
 def test_deepstack_list_is_answered_while_the_queue_is_full(make_recording_app, recording_engine, make_image_bytes):
     async def test():
         app = make_recording_app(queue_size=2)
@@ -297,63 +148,6 @@ def test_deepstack_list_is_answered_while_the_queue_is_full(make_recording_app, 
     names, refused = asyncio.run(test())
     assert (names.status_code, refused.status_code) == (200, 503)
     assert names.json()["models"] == ["tiny-random"]
-
-
-@pytest.mark.parametrize("query", ["format=image", "format=both"])
-def test_an_annotated_image_above_the_limit_is_refused(make_recording_app, make_image_bytes, query):
-    async def test():
-        app = make_recording_app(max_response_bytes=2000)
-        async with async_client(app) as http:
-            small = await http.post(f"/detect?{query}&confidence=1", content=make_image_bytes(16, 16))
-            large = await http.post(f"/detect?{query}&confidence=1", content=make_image_bytes(200, 200))
-            return app, small, large
-
-    app, small, large = asyncio.run(test())
-    assert (small.status_code, large.status_code) == (200, 413)
-    assert large.json()["type"] == "urn:boxwright:problem:response-too-large"
-    assert app.state.limits.body_bytes == 0
-
-
-def test_the_limit_counts_all_annotated_images_of_a_batch(make_recording_app, make_image_bytes):
-    async def test():
-        app = make_recording_app(max_response_bytes=5000)
-        files = [("image", make_image_bytes(16, 16))]
-        async with async_client(app) as http:
-            return [(await http.post("/detect?format=both", files=files * count)).status_code for count in (2, 16)]
-
-    assert asyncio.run(test()) == [200, 413]
-
-
-def test_annotated_images_count_in_the_memory_budget_until_they_are_sent(make_recording_app, make_image_bytes):
-    image_bytes = make_image_bytes(700, 700)
-
-    async def test():
-        app = make_recording_app(max_waiting_bytes=8_000_000)
-        unread, reading = Exchange(app), asyncio.Event()
-        unread.scope["query_string"] = b"format=image&confidence=1"
-        unread.scope["headers"] = [(b"accept", b"image/png")]
-        unread.send_body(image_bytes)
-
-        async def send(message):
-            unread.sent.append(message)
-            if message["type"] == "http.response.body":
-                await reading.wait()
-
-        task = asyncio.create_task(app(unread.scope, unread.incoming.get, send))
-        await wait_until(lambda: len(unread.sent) > 1)
-        held = app.state.limits.body_bytes
-        async with async_client(app) as http:
-            refused = await http.post("/detect?format=image&confidence=1", content=image_bytes, headers={"accept": "image/png"})
-        reading.set()
-        await task
-        return app, unread, held, refused
-
-    app, unread, held, refused = asyncio.run(test())
-    body = b"".join(message["body"] for message in unread.sent[1:])
-    assert held == len(image_bytes) + RESPONSE_COPIES * len(body) > 4_000_000
-    assert max(len(message["body"]) for message in unread.sent[1:]) <= SEND_CHUNK_BYTES
-    assert refused.status_code == 503
-    assert app.state.limits.body_bytes == 0
 
 
 def test_a_large_image_that_misses_the_deadline_is_refused_as_overload_and_its_process_ends(

@@ -2,27 +2,14 @@
 
 import os
 import shutil
-import threading
-import weakref
 from dataclasses import replace
 
 import pytest
 
-from detector.engines.onnxruntime import OnnxEngine
 from detector.errors import UnknownModel
 from detector.network.spec import Model
-from service.app import create_app
-from service.errors import NoModel
-from service.models.loaded_model import LoadedModel
-from service.models.loader import ModelLoader
-from service.models.registry import Registry
-from service.models.watcher import ModelWatcher
-from service.settings import Settings
-from weights.engines.options import EngineOptions
 from weights.repository.layout import MODEL_FILE
-from weights.repository.publish import add_version, promote_version, remove_version, rollback_version
-
-MIB = 2**20
+from weights.repository.publish import add_version, remove_version
 
 
 def test_first_scan_serves_the_highest_version_of_each_model(watch, models, write_model, tiny_model, another_model):
@@ -157,73 +144,6 @@ def test_model_that_is_missing_in_one_scan_is_not_loaded_again(watch, models, ti
     assert folder.scan().registry.get("mine") is before
 
 
-def test_rollback_and_promote_are_followed(watch, models, tiny_model, another_model):
-    for model in (tiny_model, another_model, tiny_model):
-        add_version(models, "mine", model)
-    folder = watch()
-    assert folder.served == {"mine": ["3"]}
-    rollback_version(models, "mine")
-    assert folder.scan().served == {"mine": ["2"]}
-    promote_version(models, "mine", 1)
-    assert folder.scan().served == {"mine": ["1"]}
-    promote_version(models, "mine", 3)
-    assert folder.scan().served == {"mine": ["3"]}
-
-
-def test_version_that_was_rolled_back_stays_if_the_previous_one_is_broken(watch, models, tiny_model):
-    for _ in range(2):
-        add_version(models, "mine", tiny_model)
-    folder = watch()
-    (models / "mine" / "1" / MODEL_FILE).write_bytes(b"broken")
-    rollback_version(models, "mine")
-    assert folder.scan(3).served == {"mine": ["2"]}
-    assert ("mine", "1") in folder.rejected
-    remove_version(models, "mine")
-    assert folder.scan().served == {}
-
-
-def test_first_scan_serves_the_newest_valid_version(watch, models, tiny_model):
-    for _ in range(3):
-        add_version(models, "mine", tiny_model)
-    (models / "mine" / "3" / MODEL_FILE).write_bytes(b"broken")
-    folder = watch()
-    assert folder.served == {"mine": ["2"]}
-    assert ("mine", "3") in folder.rejected
-
-
-def test_several_versions_stay_loaded_and_answer_by_number(watch, models, tiny_model, another_model):
-    for model in (tiny_model, another_model, tiny_model):
-        add_version(models, "mine", model)
-    folder = watch(max_versions=2)
-    assert folder.served == {"mine": ["3", "2"]}
-    assert folder.registry.get("mine", "2").detector.spec.labels == another_model.spec.labels
-    second = folder.registry.get("mine", "2")
-    rollback_version(models, "mine")
-    assert folder.scan().served == {"mine": ["2", "1"]}
-    assert folder.registry.get("mine") is second  # it was not loaded again
-
-
-def test_model_of_the_folder_replaces_the_fixed_model_of_its_name_until_it_is_removed(watch, models, tiny_model, another_model):
-    fixed = LoadedModel.of(tiny_model, OnnxEngine.of(tiny_model), name="mine")
-    folder = watch(Registry([fixed]))
-    add_version(models, "mine", another_model)
-    add_version(models, "another", another_model)
-    assert folder.scan().registry.default.detector.spec.labels == another_model.spec.labels
-    assert list(folder.served) == ["mine", "another"]
-    remove_version(models, "mine")
-    assert folder.scan().registry.default is fixed
-
-
-def test_default_model_may_be_loaded_later(watch, models, tiny_model):
-    add_version(models, "another", tiny_model)
-    folder = watch(Registry(default="mine"))
-    with pytest.raises(NoModel, match="No model 'mine' is loaded yet"):
-        _ = folder.registry.default
-    add_version(models, "mine", tiny_model)
-    assert folder.scan().registry.default.name == "mine"
-    assert list(folder.served) == ["mine", "another"]
-
-
 def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, monkeypatch, caplog):
     def fail(*_, **__):
         raise RuntimeError("no kernel for this")
@@ -235,47 +155,6 @@ def test_unexpected_engine_error_rejects_the_version(watch, models, tiny_model, 
     assert "no kernel for this" in caplog.text
 
 
-def test_file_that_changes_while_it_is_read_is_left_for_the_next_scan(models, write_model, tiny_model, another_model):
-    path = add_version(models, "mine", tiny_model).path
-    replaced = []
-
-    class ReplacingLoader(ModelLoader):
-        def load(self, *arguments):
-            if path.exists() and not replaced:
-                replaced.append(True)
-                write_model(path, another_model)
-            return super().load(*arguments)
-
-    registry = Registry()
-    watcher = ModelWatcher(models, registry, ReplacingLoader(EngineOptions("onnxruntime"), 1000 * MIB))
-    watcher.update()
-    assert not registry.loaded
-    assert not registry.rejected
-    for _ in range(2):
-        watcher.update()
-    assert registry.get("mine").detector.spec.labels == another_model.spec.labels
-
-
-def test_replaced_version_is_freed_when_its_last_request_ends(watch, models, tiny_model, another_model, make_image_bytes, send_request):
-    add_version(models, "mine", tiny_model)
-    folder = watch()
-    app = create_app(folder.registry, Settings())
-    assert send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
-    in_flight = folder.registry.get("mine")
-    model, session = weakref.ref(in_flight), weakref.ref(in_flight.detector.engine.session)
-    add_version(models, "mine", another_model)
-    assert folder.scan().served == {"mine": ["2"]}
-    assert in_flight.thread_pool.submit(int).result() == 0  # a running request keeps the version that it started with
-    assert session()
-    del in_flight
-    assert model() is None
-    for thread in threading.enumerate():
-        if thread.name == "release":
-            thread.join()
-    assert session() is None
-    assert send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"
-
-
 def test_version_without_a_file_is_rejected_until_the_file_arrives(watch, models, write_model, tiny_model):
     add_version(models, "mine", tiny_model)
     (models / "mine" / "2").mkdir()
@@ -285,93 +164,6 @@ def test_version_without_a_file_is_rejected_until_the_file_arrives(watch, models
     assert folder.scan(5).registry.rejection_count == 1
     write_model(models / "mine" / "2" / MODEL_FILE, tiny_model)
     assert folder.scan().served == {"mine": ["2"]}
-
-
-class BlockedLoader(ModelLoader):
-    """A loader that waits for the gate before it loads a version."""
-
-    began, gate = threading.Event(), threading.Event()
-
-    def load(self, *arguments):
-        self.began.set()
-        assert self.gate.wait(30)
-        return super().load(*arguments)
-
-
-@pytest.fixture
-def blocked_loader():
-    """A blocked loader with an open gate."""
-    BlockedLoader.gate.set()
-    yield BlockedLoader(EngineOptions("onnxruntime"), 1000 * MIB)
-    BlockedLoader.gate.set()
-
-
-def close_gate(loader):
-    loader.gate.clear()
-    loader.began.clear()
-
-
-def test_requests_are_answered_while_a_version_is_being_loaded(
-    models, tiny_model, another_model, make_image_bytes, send_request, blocked_loader
-):
-    registry = Registry()
-    watcher = ModelWatcher(models, registry, blocked_loader)
-    add_version(models, "mine", tiny_model)
-    watcher.update()
-    app = create_app(registry, Settings())
-    add_version(models, "mine", another_model)
-    close_gate(blocked_loader)
-    with watcher.running(0.001):
-        try:
-            assert blocked_loader.began.wait(30)
-            assert send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "1"
-            states = send_request(app, "GET", "/v1/models/mine").json()["model_version_status"]
-            assert [(each["version"], each["state"]) for each in states] == [("2", "LOADING"), ("1", "AVAILABLE")]
-            assert send_request(app, "GET", "/v2/models/mine/versions/2/ready").status_code == 404
-        finally:
-            blocked_loader.gate.set()
-    assert (
-        send_request(app, "POST", "/detect", content=make_image_bytes()).json()["version"] == "2"
-    )  # leaving the block has waited for the load
-
-
-def test_rollback_to_a_loaded_version_does_not_wait_for_another_version(models, tiny_model, another_model, blocked_loader):
-    for model in (tiny_model, another_model, tiny_model):
-        add_version(models, "mine", model)
-    registry = Registry()
-    watcher = ModelWatcher(models, registry, blocked_loader, max_versions=2)
-    watcher.update()
-    rollback_version(models, "mine")
-    close_gate(blocked_loader)
-    with watcher.running(0.001):
-        try:
-            assert blocked_loader.began.wait(30)  # version 1 is being loaded
-            assert [model.version for model in registry.versions("mine")] == ["2"]
-        finally:
-            blocked_loader.gate.set()
-    assert [model.version for model in registry.versions("mine")] == ["2", "1"]
-
-
-def test_watcher_continues_after_a_failed_scan_and_ends_with_its_block(models, tiny_model, caplog):
-    registry, scanned = Registry(), threading.Event()
-
-    class FailingOnce(ModelWatcher):
-        failed = False
-
-        def update(self):
-            if not self.failed:
-                self.failed = True
-                raise RuntimeError("an unexpected error")
-            super().update()
-            scanned.set()
-
-    watcher = FailingOnce(models, registry, ModelLoader(EngineOptions("onnxruntime"), 1000 * MIB))
-    add_version(models, "mine", tiny_model)
-    with watcher.running(0.001):
-        assert scanned.wait(30)
-    assert registry.get("mine")
-    assert "an unexpected error" in caplog.text
-    assert not [thread for thread in threading.enumerate() if thread.name == "models"]
 
 
 def test_file_whose_name_is_not_a_model_name_is_rejected(watch, models, write_model, tiny_model):

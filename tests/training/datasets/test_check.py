@@ -197,3 +197,29 @@ def test_real_data_sets_have_the_known_findings(shared):
         "RBC at xmin 181, ymin 329, xmax 181, ymax 329.",
         "RBC at xmin 504, ymin 337, xmax 504, ymax 337.",
     }
+
+
+@pytest.mark.parametrize(
+    ("labels", "pairs"),
+    [
+        (("raccoon", "racoon"), 1),
+        (("bicycle", "bycicle"), 0),
+        (("bicycle", "bicylce"), 1),
+        (("persons", "person"), 1),
+        (("cat", "car"), 0),
+        (("class1", "class2"), 0),
+        (("lizard", "wizard"), 1),
+        (("raccoon", "elephant"), 0),
+    ],
+)
+def test_labels_that_differ_by_one_letter_are_a_finding(make_dataset, labels, pairs):
+    check = check_dataset(make_dataset({"a": [(label, 1, 1, 30 + index, 40) for index, label in enumerate(labels)]}))
+    assert sum(finding.kind == "similar-label" for finding in check.findings) == pairs
+    assert check.errors == 0
+
+
+def test_linked_folders_are_a_finding(make_dataset, tmp_path):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
+    (tmp_path / "other").mkdir()
+    (folder / "JPEGImages" / "more").symlink_to(tmp_path / "other")
+    assert [(finding.kind, finding.where) for finding in check_dataset(folder).findings] == [("linked-folder", "JPEGImages/more")]

@@ -1,17 +1,11 @@
-"""Complete runs write their files. An interrupted run that is resumed reaches the same weights, bit for bit."""
+"""Complete runs write their files, and runs that cannot continue end with advice."""
 
 import csv
 import dataclasses
 import json
 import math
-import os
-import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -21,152 +15,17 @@ import tensorflow as tf
 from detector.boxes.geometry import box_iou
 from detector.detector import Detector
 from detector.engines import load_engine
+from tests.training.run.runs import SHORT, resume, step_metrics
 from training.config.options import Config
 from training.config.task import Task
 from training.data.voc_reader import read_set
-from training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
+from training.errors import ConfigError, DatasetError, TrainingError
 from training.evaluation.evaluate import evaluate_detector
-from training.events import Events
 from training.run.checkpoints import newest_checkpoint
-from training.run.folder import RunFolder
 from training.run.run import Run
 from training.run.validation import Validator
-from weights.formats.safetensors import load_model, save_model
-from weights.hub.resolve import resolve_model
-
-ROOT = Path(__file__).resolve().parents[3]
-SHORT = {"epochs": 4, "batch_size": 3, "sizes": "32:0.4,64", "checkpoint_steps": 2, "freeze": "conv3", "unfreeze_at": 2, "check_every": 1}
-SHORT |= {"new_layers": "head", "batch_norm": "train", "dropout": 0.2, "warmup_steps": 3, "schedule": "performance", "plateau_patience": 1}
-
-
-@pytest.fixture(scope="module")
-def new_run(rectangles, small_model, tmp_path_factory):
-    """(settings) -> a new run that starts from the small model."""
-    folder = tmp_path_factory.mktemp("training")
-    save_model(small_model, folder / "small.safetensors")
-    task = Task(str(rectangles), "train", "val", str(folder / "small.safetensors"))
-    return lambda **settings: Run.new(task, Config(**(SHORT | settings)), load_model(Path(task.model)), folder / "runs")
-
-
-@pytest.fixture(scope="module")
-def finished(new_run):
-    """An uninterrupted run of 12 steps, and its outcome."""
-    run = new_run()
-    return run, run.train()
-
-
-class InterruptAtStep5(Events):
-    def step_finished(self, metrics):
-        if metrics["step"] == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-def save_checkpoint_of(run):
-    run.callbacks[-1].save(run)
-
-
-def resume(path):
-    folder, task, config = RunFolder.open(path)
-    return Run.resume(folder, task, config, load_model(Path(task.model)))
-
-
-def assert_equal_results(first_folder, second_folder):
-    """Compare checkpoints (weights, optimizer state, averages) and model files bit for bit."""
-    first, second = (newest_checkpoint(path / "checkpoints") for path in (first_folder, second_folder))
-    assert first.state == second.state
-    assert first.arrays.keys() == second.arrays.keys()
-    for name, array in first.arrays.items():
-        assert array.tobytes() == second.arrays[name].tobytes(), name
-    for name in ("best", "last"):
-        models = [load_model(path / f"{name}.safetensors") for path in (first_folder, second_folder)]
-        assert all(models[0].arrays[key].tobytes() == models[1].arrays[key].tobytes() for key in models[0].arrays)
-
-
-def step_metrics(path):
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{key: row[key] for key in row if key not in ("layers", "sentences")} for row in lines]  # these depend on many earlier steps
-
-
-RESUME_SCRIPT = """
-import sys
-from pathlib import Path
-from training.events import Events
-from training.run.run import Run
-from training.run.folder import RunFolder
 from weights.formats.safetensors import load_model
-folder, task, config = RunFolder.open(Path(sys.argv[1]))
-run = Run.resume(folder, task, config, load_model(Path(task.model)))
-
-
-class PrintSteps(Events):
-    def step_finished(self, metrics):
-        print(metrics["step"], flush=True)
-
-
-run.train(PrintSteps())
-"""
-
-
-def kill_after(path, steps):
-    """Resume the run in another process and kill that after a number of steps."""
-    command = [sys.executable, "-c", RESUME_SCRIPT, str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        printed = [process.stdout.readline() for _ in range(steps)]
-        process.kill()
-        errors = process.stderr.read()
-    assert all(printed), errors
-    assert process.returncode == -signal.SIGKILL
-
-
-def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(new_run, finished):
-    killed, rng = new_run(), random.Random(1)
-    assert not killed.folder.has_checkpoint  # as if killed before the first step
-    for _ in range(2):
-        kill_after(killed.folder.path, rng.randint(3, 5))
-    resumed = resume(killed.folder.path)
-    assert 0 < resumed.state.step < resumed.setup.batches.steps
-    resumed.train()
-    assert_equal_results(finished[1].folder, killed.folder.path)
-    assert step_metrics(finished[1].folder) == step_metrics(killed.folder.path)
-
-
-def test_resuming_with_another_number_of_threads_logs_a_warning(new_run, monkeypatch, caplog):
-    run = new_run()
-    threads = run.folder.environment()["threads"]
-    save_checkpoint_of(run)
-    resume(run.folder.path)
-    assert not caplog.records
-    monkeypatch.setattr("training.run.folder.intra_op_threads", lambda: threads + 1)
-    resume(run.folder.path)
-    assert f"{threads} threads -> {threads + 1}" in caplog.text
-    assert f"TF_NUM_INTRAOP_THREADS={threads}" in caplog.text
-
-
-def test_resuming_with_other_package_versions_logs_a_warning(new_run, caplog):
-    run = new_run()
-    path = run.folder.path / "environment.json"
-    recorded = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(recorded | {"packages": recorded["packages"] | {"keras": "3.0.0"}}), encoding="utf-8")
-    resume(run.folder.path)
-    assert f"keras 3.0.0 -> {recorded['packages']['keras']}." in caplog.text
-
-
-def test_resuming_with_another_initial_model_is_refused(new_run):
-    run = new_run()
-    model = load_model(Path(run.setup.task.model))
-    name = next(name for name in model.arrays if name.endswith("/kernel"))
-    other = dataclasses.replace(model, arrays=model.arrays | {name: model.arrays[name] + np.float32(1)})
-    with pytest.raises(TrainingError, match="the initial model has changed"):
-        Run.resume(run.folder, run.setup.task, run.setup.config, other)
-
-
-def test_resuming_with_only_damaged_checkpoints_is_refused(new_run):
-    run = new_run(epochs=1)
-    save_checkpoint_of(run)
-    for path in run.folder.checkpoints.iterdir():
-        path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="no checkpoint can be read"):
-        resume(run.folder.path)
+from weights.hub.resolve import resolve_model
 
 
 def test_validation_loss_is_the_mean_over_the_images(new_run):
@@ -190,16 +49,6 @@ def test_nan_validation_loss_ends_the_run_and_is_not_saved_as_best(new_run, monk
 def test_images_in_both_sets_log_a_warning(rectangles, small_model, tmp_path, caplog):
     run = Run.new(Task(str(rectangles), "train", "train", None), Config(**SHORT), small_model, tmp_path / "runs")
     assert f"{len(run.setup.val)} of the {len(run.setup.val)} validation images are also training images" in caplog.text
-
-
-def test_ctrl_c_saves_a_checkpoint_and_the_run_can_be_resumed(new_run, finished):
-    stopped = new_run()
-    outcome = stopped.train(InterruptAtStep5())
-    assert outcome.interrupted
-    assert outcome.reason.startswith("interrupted")
-    assert newest_checkpoint(outcome.folder / "checkpoints").state["step"] == 5
-    resume(outcome.folder).train()
-    assert_equal_results(finished[1].folder, stopped.folder.path)
 
 
 def test_a_run_folder_has_options_metrics_and_usable_models(finished, rectangles):
@@ -245,19 +94,6 @@ def test_nan_loss_ends_the_run_with_advice_and_keeps_the_last_checkpoint(new_run
     assert {event.step for event in events if event.summary.value} == {row["step"] for row in step_metrics(run.folder.path)}
     arrays = newest_checkpoint(run.folder.checkpoints).arrays
     assert all(np.isfinite(array).all() for array in arrays.values())
-
-
-def test_resuming_with_other_data_is_refused(new_run, rectangles, tmp_path):
-    run = new_run(epochs=1)
-    save_checkpoint_of(run)
-    copy = tmp_path / "copy"
-    shutil.copytree(rectangles, copy)
-    image_list = copy / "ImageSets/Main/train.txt"
-    image_list.write_text("\n".join(image_list.read_text(encoding="utf-8").split()[:-1]), encoding="utf-8")
-    task = json.loads((run.folder.path / "run.json").read_text(encoding="utf-8"))
-    (run.folder.path / "run.json").write_text(json.dumps(task | {"dataset": str(copy)}), encoding="utf-8")
-    with pytest.raises(TrainingError, match="the data set has changed"):
-        resume(run.folder.path)
 
 
 @pytest.mark.parametrize(
@@ -307,38 +143,6 @@ def test_the_service_detects_a_raccoon_with_the_trained_model(memorised, start_s
     assert (detection["label"], detection["score"] > 0.5) == ("raccoon", True)
     box = np.array([[detection["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]], np.float32)
     assert box_iou(box, sample.boxes).max() > 0.7
-
-
-LIMITED_MEMORY = """
-import resource, sys
-from pathlib import Path
-from training.errors import TrainingError
-from training.run.run import Run
-from training.run.folder import RunFolder
-from weights.formats.safetensors import load_model
-folder, task, config = RunFolder.open(Path(sys.argv[1]))
-run = Run.resume(folder, task, config, load_model(Path(task.model)))
-used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize"))
-resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
-try:
-    run.train()
-except TrainingError as error:
-    print(error)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="setrlimit limits memory only on Linux")
-def test_running_out_of_memory_ends_the_run_with_advice(new_run):
-    run = new_run(batch_size=64, sizes="1024", mosaic=0.0, freeze="none")
-    save_checkpoint_of(run)
-    command = [sys.executable, "-c", LIMITED_MEMORY, str(run.folder.path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert result.stdout.startswith("out of memory after step 0. Start a new run with a smaller --batch-size or smaller --sizes"), (
-        result.stderr
-    )
-    assert f"--resume {run.folder.path}" in result.stdout
-    assert json.loads((run.folder.path / "outcome.json").read_text(encoding="utf-8"))["why"].startswith("out of memory")
 
 
 def test_a_validation_set_without_boxes_of_the_labels_is_refused(rectangles, small_model, tmp_path):

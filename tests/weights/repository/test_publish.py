@@ -1,7 +1,6 @@
-"""The folder of models: scanning it, and changes that are atomic for readers."""
+"""Changes of a folder of models are atomic for readers."""
 
 import multiprocessing
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -9,32 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from detector.errors import ModelError, ModelFileError, NetworkError
+from detector.errors import ModelFileError, NetworkError
+from tests.weights.repository.model_folders import servable, truncate
 from weights.errors import RepositoryError
 from weights.formats.safetensors import load_model, save_model
 from weights.repository.layout import MODEL_FILE, scan_repository
 from weights.repository.publish import add_version, list_versions, promote_version, remove_version, rollback_version
-from weights.repository.snapshot import snapshot
-
-
-@pytest.fixture
-def file(tiny_model, tmp_path):
-    path = tmp_path / "source" / "tiny.safetensors"
-    path.parent.mkdir()
-    save_model(tiny_model, path)
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "models"
-    path.mkdir()
-    return path
-
-
-def servable(folder, name="mine"):
-    """Return the versions that can be served, newest first."""
-    return [version.number for version in scan_repository(folder).versions if version.name == name]
 
 
 def set_aside(folder, name="mine"):
@@ -43,65 +22,6 @@ def set_aside(folder, name="mine"):
 
 def all_paths(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-
-
-def test_versions_are_whole_numbers_sorted_newest_first(folder, file):
-    for text in ("1", "12", "9", "007", "0", "1764150000000"):
-        (folder / "mine" / text).mkdir(parents=True)
-        shutil.copy(file, folder / "mine" / text / MODEL_FILE)
-    for other in ("v3", "3.1", "-4", "²", "aside", ".5"):
-        (folder / "mine" / other).mkdir()
-    assert servable(folder) == [1764150000000, 12, 9, 7, 1, 0]
-    assert [version.path.parent.name for version in scan_repository(folder).versions][3] == "007"
-
-
-def test_a_flat_file_is_a_model_of_version_1(folder, file):
-    shutil.copy(file, folder / "flat.safetensors")
-    (version,) = scan_repository(folder).versions
-    assert (version.name, version.number, version.path) == ("flat", 1, folder / "flat.safetensors")
-    assert list_versions(folder, "flat") == [version]
-
-
-def test_other_files_and_folders_are_ignored(folder, file):
-    for name in ("..2026_11_26", "runs", "weights"):
-        (folder / name / "mydata-001").mkdir(parents=True)
-    for name in (".hidden.safetensors", "hashes.json", "best.weights"):
-        shutil.copy(file, folder / name)
-    assert not scan_repository(folder).versions
-    assert not scan_repository(folder).problems
-
-
-@pytest.mark.parametrize("name", ["my model", "a:predict", "élan", "x" * 101, "-x"])
-def test_a_name_that_no_url_can_contain_is_reported(folder, file, name):
-    shutil.copy(file, folder / f"{name}.safetensors")
-    (folder / name / "1").mkdir(parents=True)
-    scan = scan_repository(folder)
-    assert not scan.versions
-    assert set(scan.problems) == {name, f"{name}.safetensors"}
-    assert all("is not a model name" in message for message in scan.problems.values())
-
-
-def test_a_folder_shadows_a_flat_file_of_the_same_name_and_the_file_is_reported(folder, file):
-    add_version(folder, "mine", file)
-    shutil.copy(file, folder / "mine.safetensors")
-    shutil.copy(file, folder / "flat.safetensors")
-    shutil.copy(file, folder / "flat")
-    assert servable(folder) == servable(folder, "flat") == [1]
-    assert list(scan_repository(folder).problems) == ["mine.safetensors"]
-    assert "is ignored, because the folder mine has the same name" in scan_repository(folder).problems["mine.safetensors"]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_an_unreadable_folder_is_reported(folder):
-    (folder / "mine").mkdir(mode=0)
-    assert "Permission denied" in scan_repository(folder).problems["mine"]
-
-
-def test_a_loop_of_symbolic_links_hides_no_other_model(folder, file):
-    add_version(folder, "valid", file)
-    (folder / "loop.safetensors").symlink_to(folder / "loop.safetensors")
-    (folder / "looped").symlink_to(folder / "looped")
-    assert servable(folder, "valid") == [1]
 
 
 def test_added_files_are_numbered_and_copied_byte_for_byte(folder, file, tiny_model):
@@ -117,10 +37,6 @@ def damage(path):
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-1])
 
 
 def delete(path):
@@ -288,28 +204,3 @@ def test_concurrent_processes_lose_no_version(folder, file):
     assert servable(folder) == list(range(10, 0, -1))
     for version in scan_repository(folder).versions:
         assert version.path.read_bytes() == file.read_bytes()
-
-
-def test_a_snapshot_keeps_its_content_when_the_file_changes(file):
-    before = file.read_bytes()
-    with snapshot(file) as copy:
-        file.write_bytes(b"")
-        assert copy.read_bytes() == before
-        assert load_model(copy, display_path=file).name == "tiny-random"
-
-
-@pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
-def test_only_a_regular_file_can_have_a_snapshot(tmp_path, kind):
-    path = tmp_path / "x"
-    if kind == "folder":
-        path.mkdir()
-    if kind == "pipe":
-        os.mkfifo(path)
-    with pytest.raises(ModelFileError, match=str(path)), snapshot(path):
-        pass
-
-
-def test_errors_about_a_snapshot_name_the_original_file(file):
-    truncate(file)
-    with snapshot(file) as copy, pytest.raises(ModelError, match=str(file)):
-        load_model(copy, display_path=file)

@@ -1,0 +1,129 @@
+"""COCO annotations as public tools write them, and JSON that is refused with advice."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.datasets.importers.coco_files import write_coco
+from training.datasets.importers.coco import read_coco, set_of_coco_file
+from training.errors import DatasetError
+
+TRIANGLE = [[1, 2, 5, 2, 5, 8]]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "options", "boxes"),
+    [
+        ({"bbox": [10, 5, 20, 30]}, {}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"byte_order_mark": b"\xef\xbb\xbf"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"width": None, "height": None}, [[10, 5, 30, 35]]),
+        ({"segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": [], "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": None, "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": [], "segmentation": {"counts": "abc", "size": [40, 60]}}, {}, []),
+        ({"bbox": [], "segmentation": [[1, 2, 5]]}, {}, []),
+        ({"bbox": [10, 5, 20, 30]}, {"path": "images/a.jpg"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30]}, {"path": "train2017/a.jpg", "place": "annotations/instances_train2017.json"}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30], "iscrowd": None}, {}, [[10, 5, 30, 35]]),
+        ({"bbox": [0, 0, 0, 0], "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
+        ({"segmentation": TRIANGLE[0]}, {}, [[1, 2, 5, 8]]),
+        ({"bbox": [10, 5, 20, 30]}, {"width": 60.0, "height": 40.4}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 5, 20, 30], "attributes": {"occluded": False, "rotation": 0.0}}, {}, [[10, 5, 30, 35]]),
+        ({"bbox": [10, 10, 20, 4], "attributes": {"rotation": 90.0}}, {}, [[18, 2, 22, 22]]),
+        (
+            {"bbox": [10, 5, 20, 30]},
+            {"path": "images/train2017/a.jpg", "place": "annotations/instances_train2017.json"},
+            [[10, 5, 30, 35]],
+        ),
+    ],
+)
+def test_unusual_coco_annotations_are_imported(tmp_path, save_image, annotation, options, boxes):
+    dataset = read_coco(write_coco(tmp_path, save_image, annotation, **options), None, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4), atol=1e-5)
+    assert dataset.images[0].size == (60, 40)
+    assert any("neither a box nor a polygon" in note for note in dataset.notes) == (not boxes)
+
+
+def test_rotated_coco_boxes_are_noted(tmp_path, save_image):
+    path = write_coco(tmp_path, save_image, {"bbox": [10, 10, 20, 4], "attributes": {"rotation": 30}})
+    assert read_coco(path, None, image_set="train").notes == ("1 rotated box: imported as the upright rectangle around it.",)
+
+
+@pytest.mark.parametrize(("image_id", "category_id"), [("1", 1), (1, "1"), ("1", "1"), (1.0, 1.0)])
+def test_coco_ids_may_be_numbers_or_texts(tmp_path, save_image, image_id, category_id):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4], "image_id": image_id, "category_id": category_id})
+    assert read_coco(path, None, image_set="train").images[0].labels == ("dog",)
+
+
+@pytest.mark.parametrize(("name", "label"), [(" dog ", "dog"), (5, "5")])
+def test_coco_labels_are_trimmed_and_may_be_numbers(tmp_path, save_image, name, label):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = name
+    path.write_text(json.dumps(content))
+    assert read_coco(path, None, image_set="train").images[0].labels == (label,)
+
+
+def test_an_ignored_coco_box_is_difficult_but_no_crowd(tmp_path, save_image):
+    image = read_coco(write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4], "ignore": 1}), None, image_set="train").images[0]
+    assert (image.difficult.tolist(), image.crowd.tolist()) == ([True], [False])
+
+
+def test_a_coco_file_in_utf_16_gets_advice(tmp_path):
+    (tmp_path / "a.json").write_text("{}", encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"is UTF-16 text\. Save it as UTF-8"):
+        read_coco(tmp_path / "a.json", None, image_set="train")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "expected an object with images, annotations and categories, got a list"),
+        ("hello", "Invalid JSON"),
+        ("", "the file is empty"),
+    ],
+)
+def test_other_json_is_refused_with_the_expected_structure(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_coco(tmp_path / "a.json", None, image_set="train")
+    assert "the whole" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_coco_file_leads_to_the_file(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "_annotations.coco.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"is a folder\. Give the \.json file, such as .*train/_annotations\.coco\.json"):
+        read_coco(tmp_path, None, image_set="train")
+
+
+def test_a_coco_box_of_five_numbers_is_a_rotated_box(tmp_path, save_image):
+    with pytest.raises(DatasetError, match=r"5 numbers, .* rotated boxes.* Export upright boxes"):
+        read_coco(write_coco(tmp_path, save_image, {"bbox": [10, 10, 5, 5, 30]}), None, image_set="train")
+
+
+def test_two_coco_categories_with_one_id_are_refused(tmp_path, save_image):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["categories"].append({"id": 1, "name": "cat"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="the categories 'dog' and 'cat' have the same id 1"):
+        read_coco(path, None, image_set="train")
+
+
+@pytest.mark.parametrize(
+    ("path", "image_set"),
+    [
+        ("annotations/instances_val2017.json", "val"),
+        ("valid/_annotations.coco.json", "val"),
+        ("test/_annotations.coco.json", "test"),
+        ("train/_annotations.coco.json", "train"),
+        ("val/instances_train.json", "train"),
+        ("annotations/instances_default.json", None),
+        ("instances.json", None),
+    ],
+)
+def test_the_path_of_a_coco_file_names_its_image_set(path, image_set):
+    assert set_of_coco_file(Path("data") / path) == image_set
