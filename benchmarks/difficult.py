@@ -2,7 +2,7 @@
 
 python -m benchmarks.difficult DATA --model FILE [--images 1000] [--seeds 3]
 
-Our data sets have no boxes marked difficult. So this benchmark marks the small boxes in a copy of DATA, as the annotators of PASCAL VOC mark
+Our data sets have no boxes marked difficult. So this benchmark marks small boxes in a copy of DATA, as the annotators of PASCAL VOC mark
 objects that are too small to recognise. A box is small if its longer side is less than 6 % of that of the image. For each value and seed,
 the head is trained on the copy, and one line is printed: AP50 on the validation set without and with the small boxes.
 """
