@@ -56,7 +56,7 @@ class Config(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="Use images of rare classes more often. A class is rare if it is in less than this fraction of the images. 0 disables it.",
+        description="Use images of rare classes more often. A class in less than this fraction of the images is rare. 0 disables it.",
     )
     mosaic: float = Field(0.3, ge=0, le=1, description="Fraction of the training images that are mosaics of four images.")
     mosaic_until: float = Field(0.8, ge=0, le=1, description="Fraction of the run after which no more mosaics are made.")
