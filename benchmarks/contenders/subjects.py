@@ -59,7 +59,7 @@ def prepare_network(name: str) -> Path:
 
 
 def write_tflite(model: Model, folder: Path) -> None:
-    """Write TFLITE, and TFLITE_INT8, which TensorFlow's converter quantizes on the sample images. Both have a batch of one."""
+    """Write TFLITE and TFLITE_INT8 for a batch size of one. TFLITE_INT8 is calibrated on `rival_calibration_images`."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

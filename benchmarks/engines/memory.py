@@ -1,4 +1,4 @@
-"""Compare the memory of processes that have loaded a network and processed one image, with our engine and with rival libraries.
+"""Compare the memory of our engine and of rival libraries after a process has loaded a network and processed one image.
 
 python -m benchmarks.engines.memory [--network everyday] [--threads 2] [--runs 3]
 """

@@ -19,8 +19,8 @@ def usable_cores(cgroup_root: Path = CGROUP_ROOT, process_cgroups: Path = PROCES
 def cgroup_folders(controller: str, cgroup_root: Path = CGROUP_ROOT, process_cgroups: Path = PROCESS_CGROUPS) -> Iterator[Path]:
     """Yield the folders of all control groups that contain this process. Each group's limit applies.
 
-    The order is arbitrary; folders may repeat or be missing. Version 2 has one tree for all controllers, version 1 one tree per
-    controller, and a machine may have both. systemd and Slurm set limits on a group deep in the tree. Inside a container the
+    The order is arbitrary; folders may repeat or be missing. Version 2 has one tree for all controllers. Version 1 has one tree per
+    controller. A machine may have both versions. systemd and Slurm set limits on a group deep in the tree. Inside a container the
     container's group is the root, and its parents are invisible.
     """
     yield from (cgroup_root, cgroup_root / controller)

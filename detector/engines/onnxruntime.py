@@ -157,7 +157,7 @@ def _with_options(provider: str) -> Any:
 
 
 def engine_fingerprint() -> str:
-    """Hash everything except the model that a cached engine depends on: this code, the libraries and the CPU's instruction sets."""
+    """Hash what a cached engine depends on, except the model: this code, the libraries and the CPU's instruction sets."""
     digest = hashlib.blake2b(digest_size=16)
     for source in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
         digest.update(source.read_bytes())

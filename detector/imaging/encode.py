@@ -24,7 +24,7 @@ class EncodedImage:
 
 
 def encoded_type(size: tuple[int, int], media_type: MediaType) -> MediaType:
-    """Return the media type that an image of (width, height) pixels gets: one that is too long for a JPEG becomes a PNG."""
+    """Return the media type for an image of (width, height) pixels: PNG if a side is too long for JPEG."""
     return "image/png" if max(size) > MAX_JPEG_SIDE else media_type
 
 

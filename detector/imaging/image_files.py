@@ -1,7 +1,7 @@
 """Image files before they are decoded: format, claimed size, orientation, and an upper bound of the decoding work.
 
 Headers are read and metadata is dropped before Pillow reads a byte. So a decompression bomb is refused without using memory, and a damaged
-EXIF block or a very long text does no harm. It also prevents Pillow's warnings, which threads cannot catch safely.
+EXIF block or a very long text does no harm. This also prevents Pillow's warnings, which threads cannot catch safely.
 """
 
 import re

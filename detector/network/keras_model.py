@@ -153,7 +153,7 @@ def _activated(layer: Conv | Shortcut, last: Any, layer_types: LayerTypes) -> An
 
 
 def _reorganised(layer: Reorg, last: Any, input_shape: Shape) -> Any:
-    """`detector.network.reorg` on (N, H, W, C)."""
+    """Apply `detector.network.reorg` to (N, H, W, C)."""
     stride, side, channels = layer.stride, input_shape.side, input_shape.channels
     if layer.order == "space-to-depth":
         windows = keras.ops.reshape(last, (-1, side // stride, stride, side // stride, stride, channels))

@@ -136,7 +136,7 @@ class Model:
     spec: ModelSpec
     arrays: Arrays = field(repr=False)
     provenance: Mapping[str, str] = field(default_factory=dict)
-    quantization: Quantization | None = None  # used by onnxruntime only; other engines compute the same kernels in float32
+    quantization: Quantization | None = None  # for onnxruntime and OpenVINO; other engines compute the rounded kernels in float32
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable() or "/" in self.name:

@@ -56,7 +56,7 @@ class Config(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="Use images more often if they contain a class that less than this fraction of the images have. 0 disables it.",
+        description="Use images of rare classes more often. A class in less than this fraction of the images is rare. 0 disables it.",
     )
     mosaic: float = Field(0.3, ge=0, le=1, description="Fraction of the training images that are mosaics of four images.")
     mosaic_until: float = Field(0.8, ge=0, le=1, description="Fraction of the run after which no more mosaics are made.")
@@ -106,7 +106,7 @@ class Config(BaseModel):
     )
     init: Literal["he", "glorot", "lecun"] = Field("he", description="Initialisation of new layers.")
     init_mode: Literal["default", "fan_in", "fan_avg"] = Field(
-        "default", description="Fan that the initialisation counts. default: fan_avg for glorot, else fan_in."
+        "default", description="Fan mode of the initialisation. default: fan_avg for glorot, else fan_in."
     )
     init_distribution: Literal["normal", "uniform"] = Field("normal", description="Distribution of new weights.")
     activation: Literal["keep", "leaky", "relu", "elu", "selu"] = Field(

@@ -56,7 +56,7 @@ def check_dataset(folder: Path, selected_sets: Iterable[str] = (), *, labels: Se
     Args:
         folder: The data set.
         selected_sets: Names of sets. Default: all.
-        labels: The only labels allowed. Default: any.
+        labels: The allowed labels. Empty: all labels are allowed.
         events: Receives an event for each checked image.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Find problems of labelled.json, and write a corrected copy."""
+"""Find and correct problems of labelled.json."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ def labelled_findings(
 
 
 def repaired_labelled(folder: Path, kept: Collection[str], spelling: Mapping[str, str]) -> Labelled:
-    """Return labelled.json without images other than `kept`, with corrected spelling of labels. Raises DatasetError."""
+    """Return the entries of labelled.json for the images in `kept`, with corrected spelling of labels. Raises DatasetError."""
     labelled = read_labelled(folder)
     return {name: frozenset(_correct_spelling(label, spelling) or label for label in labelled[name]) for name in labelled if name in kept}
 

@@ -115,7 +115,7 @@ def _improve(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: flo
     error = fractions[in_val].sum(axis=0) - val  # (columns,)
     while len(fractions):
         sign = np.where(in_val, -1.0, 1.0)
-        change = 2 * sign * (fractions * error).sum(axis=1) + squares  # (groups,) of the objective, if the group moved
+        change = 2 * sign * (fractions * error).sum(axis=1) + squares  # (groups,) change of the error if the group moves
         best = int(np.argmin(change))
         if change[best] > -1e-12:
             break

@@ -56,7 +56,7 @@ class Cluster:
 
     @classmethod
     def _from_tf_config(cls, text: str) -> "Cluster":
-        """{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}; a "chief" precedes the workers."""
+        """Parse {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}; a "chief" precedes the workers."""
         try:
             config = json.loads(text)
             jobs, task = config["cluster"], config["task"]

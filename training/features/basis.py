@@ -37,9 +37,8 @@ class Basis:
         mean = values.mean(axis=0)
         variances, vectors = np.linalg.eigh(np.cov(values, rowvar=False).reshape(len(mean), -1))
         order = np.argsort(-variances, kind="stable")
-        components = vectors.T[order] * np.where(
-            vectors.T[order].sum(axis=1, keepdims=True) < 0, -1, 1
-        )  # the sign of an eigenvector is arbitrary
+        signs = np.where(vectors.T[order].sum(axis=1, keepdims=True) < 0, -1, 1)  # the sign of an eigenvector is arbitrary
+        components = vectors.T[order] * signs
         absolute_step = step * np.sqrt(max(variances.mean(), 1e-12))
         largest = np.abs((values - mean) @ components.T).max(axis=0)
         used = max(1, int((largest > absolute_step / 2).sum()))

@@ -60,7 +60,7 @@ def memory_from_entries(entries: MemoryEntries, model: Model) -> Memory:
     """Parse the entries of a model file.
 
     Args:
-        entries: From `weights.formats.safetensors.load_memory`.
+        entries: Entries from `weights.formats.safetensors.load_memory`.
         model: The model of the same file.
 
     Raises:

@@ -101,8 +101,8 @@ class Loss:
     def _background(self, logits: Any, boxes: Any, overlap: Any, targets: Tensors) -> Any:
         """(N, G, G, A) 1 where objectness is penalised.
 
-        A prediction is not penalised if it is responsible for an object, if its IoU with a ground-truth box or its coverage by a crowd
-        region exceeds `ignore_iou`, or if its highest class is not labelled in its cell.
+        Not penalised are predictions that are responsible for an object, and those whose highest class is not labelled in their cell. The
+        same holds if the IoU with a ground-truth box, or the coverage by a crowd region, exceeds `ignore_iou`.
         """
         limit = self.config.ignore_iou
         far = (overlap <= limit) & (best_coverage(boxes, targets["crowds"]) <= limit)
@@ -110,7 +110,7 @@ class Loss:
 
 
 def best_match(boxes: Any, truth: Any) -> tuple[Any, Any]:
-    """Return (N, G, G, A) twice: the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4), and the index in 0..M.
+    """Return the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4), and its index below M; both (N, G, G, A).
 
     Empty boxes pad the ground truth of each image to M, the maximum of the whole data set. Padding that all images of the batch share is
     removed, because the IoU of all pairs is the largest tensor of the loss.
@@ -173,7 +173,7 @@ def overlapping_class_cross_entropy(logits: Any, nearest: Any, targets: Tensors,
 
     Args:
         logits: (N, G, G, A, 5 + C).
-        nearest: (N, G, G, A) index in 0..M of the object that a prediction overlaps most.
+        nearest: (N, G, G, A) index, below M, of the object that a prediction overlaps most.
         targets: Difficult boxes have no class and are not trained.
         where: (N, G, G, A) 1 for predictions to train, else 0.
     """

@@ -29,7 +29,7 @@ _FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "logistic": (0.01, 0.99),
     "tanh": (-0.99, 0.99),
 }
-"""The gradient of an activation is nearly zero at outputs up to the first value, and from the second value on. Leaky ReLU has no limits."""
+"""The gradient of an activation is nearly zero at outputs up to the first value, and from the second value on. Leaky ReLU has none."""
 
 
 @dataclass

@@ -49,8 +49,8 @@ class LearningRateTest:
 def find_learning_rate(trainer: Trainer, batches: Batches) -> LearningRateTest:
     """Train for at most 100 steps with rising learning rates. The trainer's weights are useless afterwards.
 
-    The loss is measured on one fixed batch, because the loss of training batches depends more on their images than on the rate, in
-    particular for a trained model. Raises TrainingError if the loss is NaN or infinite after the first step.
+    The loss is measured on one fixed batch. The loss of training batches depends more on their images than on the rate, in particular
+    for a trained model. Raises TrainingError if the loss is NaN or infinite after the first step.
     """
     steps = min(MAX_TEST_STEPS, batches.steps)
     fixed_batch = replace(batches, augmented=False).batch(0)

@@ -85,13 +85,13 @@ class RunRecord:
         return dict(merged.values())
 
     def val_samples(self) -> list[Sample]:
-        """Read the validation set. Raises DatasetError if the data are gone."""
+        """Read the validation set. Raises DatasetError if the data are missing."""
         name, count = (self.task.train_set, self.config.overfit) if self.config.overfit else (self.task.val_set, None)
         samples = read_set(Path(self.task.dataset), name)[:count]
         labelled = self.environment.get("labelled")
         return samples if labelled is None else label_partially(samples, labelled)
 
     def is_validation_set_unchanged(self, val: Sequence[Sample]) -> bool:
-        """Compare the validation set with the one at the start of the run. Raises OSError."""
+        """Return whether the validation set has not changed since the start of the run. Raises OSError."""
         recorded = self.environment.get("data", {}).get("val")
         return bool(recorded == data_fingerprint(val))

@@ -128,7 +128,7 @@ def _memory_batches(kept: KeptClasses, start: InitialModel, config: Config, grou
     if not kept.memory or not config.memory_share:
         return None
     if config.dropout and group.count > 1:
-        raise ConfigError("dropout: several workers cannot combine dropout and a memory. Give --dropout 0 or --memory-share 0.")
+        raise ConfigError("dropout: several workers cannot use dropout together with a memory. Give --dropout 0 or --memory-share 0.")
     return MemoryBatches(kept.memory, start.model, kept.new_labels, config, group.shard)
 
 

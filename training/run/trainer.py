@@ -269,8 +269,8 @@ class Trainer:
 def _float32_layers(network: Network) -> list[str]:
     """Return the Keras layers that compute in float32 at every precision.
 
-    These are the last layer, for exact logits, and the depthwise convolutions with their batch norms and activations: in bfloat16, oneDNN
-    takes two to twelve times as long for them.
+    The last layer does so for exact logits. The depthwise convolutions with their batch norms and activations do so because oneDNN takes
+    two to twelve times as long for them in bfloat16.
     """
     names = [network[-1].name]
     for layer in network:

@@ -1,4 +1,4 @@
-"""Engine cache on disk: networks that onnxruntime or OpenVINO has optimised, which the next start only reads.
+"""Engine cache on disk: networks that onnxruntime or OpenVINO has optimised, ready for the next start.
 
     KEY/graph.onnx, kernels   written by `detector.engines.onnxruntime`
     KEY/compiled.blob         written by `detector.engines.openvino`

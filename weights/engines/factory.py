@@ -37,7 +37,7 @@ def build_engine(
     Args:
         model: The model to run.
         name: The engine's name; "auto" is onnxruntime if it suits device and precision.
-        device: The device that computes.
+        device: The device that runs the network.
         precision: None is that of the model.
         threads: Threads of one call.
         concurrent_sessions: Prepare the engine for parallel single-threaded calls, if it can.
@@ -89,7 +89,7 @@ class Choice:
 
 
 def choose_engine(source: "ModelSource", options: EngineOptions, *, raced: bool = False) -> Choice:
-    """Decide engine and precision of a model.
+    """Choose the engine and the precision for a model.
 
     Args:
         source: The file that the user named.

@@ -87,7 +87,7 @@ class Versions:
     def keeps_ap(self, precision: Precision) -> bool:
         """Return whether the files record, for the same images, that the precision loses at most MAX_AP_LOSS.
 
-        The mean over classes with at least 19 boxes decides, if it is recorded: in the mean over all classes, one box of a rare class
+        The mean over classes with at least 19 boxes decides, if it is recorded. In the mean over all classes, a single box of a rare class
         can make a difference of several points.
         """
         for frequent in (True, False):

@@ -59,7 +59,7 @@ class JobResult:
 
     job: Job
     input_size: int = 0
-    latency_ms: float = 0.0  # median of one image at a time
+    latency_ms: float = 0.0  # median time of one image
     images_per_second: float = 0.0  # with as many parallel calls as the engine and the threads permit
     memory_mib: float = 0.0  # resident memory of the process
     start_seconds: float = 0.0  # from loading the library to the first result

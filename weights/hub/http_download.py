@@ -85,7 +85,7 @@ def _check_redirect(response: requests.Response, **_: Any) -> None:
     target = urljoin(response.url, response.headers.get("Location", ""))
     problem = ""
     if response.url.startswith("https:") and not target.startswith("https:"):
-        problem = "it redirects from https to http, where others can change the file on its way"
+        problem = "it redirects from https to http, where others can change the file in transit"
     elif _is_internal(target) and not _is_internal(response.url):
         problem = "it redirects from the internet to an address of the internal network"
     if problem:

@@ -203,7 +203,7 @@ def _delete_leftovers(folder: Path) -> None:
 
 @contextmanager
 def _created(home: Path) -> Iterator[None]:
-    """Create the model's folder, and delete it again if the block fails and it is new."""
+    """Create the model's folder if it does not exist. If the block fails, delete the new folder."""
     new = not home.exists()
     home.mkdir(exist_ok=True)
     try:

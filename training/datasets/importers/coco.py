@@ -1,8 +1,8 @@
 """Import COCO annotation files (cocodataset.org, format-data: object detection).
 
-A box is [x, y, width, height] in continuous pixels. Crowds (iscrowd) become difficult and crowd: they are ignored in evaluation. Masks and
-keypoints are not imported; a missing or empty box is derived from the polygon. A rotated box (CVAT's attribute `rotation`) becomes the
-upright rectangle around it.
+A box is [x, y, width, height] in continuous pixels. Crowds (iscrowd) get the flags crowd and difficult, so evaluation ignores them.
+Masks and keypoints are not imported. If a box is missing or empty, it is derived from the polygon. A rotated box (CVAT's attribute
+`rotation`) becomes the upright rectangle around it.
 """
 
 import math

@@ -15,8 +15,8 @@ IMAGE_PARENTS = (".", "images", "img", "data")
 def image_folders(annotations: Path, image_set: str) -> list[Path]:
     """Return the usual folders of the images that exist, best first.
 
-    They are the file's folder and its subfolders `images`, `img` and `data`; in each of these, the folder of the set, such as train2017 or
-    CVAT's default; and the same folders one level up.
+    They are the file's folder and its subfolders `images`, `img` and `data`. In each of these, the folder of the set follows, such as
+    train2017 or CVAT's default. The same folders one level up are last.
     """
     roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
     sets = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
@@ -84,7 +84,7 @@ class ImageFinder:
 
 
 def _candidates(file_name: str) -> Iterator[PurePosixPath]:
-    """Relative paths that the name may mean: as written, then unescaped; each complete, then without leading folders."""
+    """Yield the relative paths that the name may mean: as written, then unescaped; each complete, then without leading folders."""
     texts = [file_name]
     if "://" in file_name or "?" in file_name:
         url = urlsplit(file_name)

@@ -23,7 +23,7 @@ LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_y
 RESULTS_FOLDER = "runs"
 """Folder of the results of YOLO runs, which is skipped."""
 ANNOTATED_COPY = ".boxes"
-"""End of the stem of images on which `boxwright detect` has drawn boxes."""
+"""Images whose names end with this before the suffix are annotated copies, which `boxwright detect` has written."""
 CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
 
 

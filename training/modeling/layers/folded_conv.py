@@ -60,13 +60,13 @@ class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
 def depthwise(images: Any, kernel: Any, stride: int, padding: str) -> Any:
     """Convolve each channel with its own kernel, with a fast gradient.
 
-    oneDNN is two to five times faster than TensorFlow's own code, except for the gradient of a kernel of 5x5 or with a stride, where it is
-    two to four times slower. TensorFlow does not pass an operation with explicit padding to oneDNN (mkl_layout_pass.cc).
+    oneDNN is two to five times faster than TensorFlow's own code. But it is two to four times slower for the gradient of a kernel that is
+    5x5 or has a stride. TensorFlow does not pass an operation with explicit padding to oneDNN (mkl_layout_pass.cc).
 
     Args:
         images: (N, H, W, C).
         kernel: (h, w, C, 1).
-        stride: In both directions.
+        stride: Stride in both directions.
         padding: "valid", or "same" with stride 1.
     """
     size = int(kernel.shape[0])

@@ -74,7 +74,7 @@ def read_weights(weights: Path, network: Network, *, complete: bool = True) -> t
         complete: Refuse a file with data after the last layer.
 
     Returns:
-        The arrays, and the provenance that the file gives them.
+        The arrays and their provenance.
 
     Raises:
         ModelFileError: As `read_darknet` raises it.
@@ -123,7 +123,7 @@ def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
 def read_labels(names: Path) -> tuple[str, ...]:
     """Read the labels in a .names file: UTF-8, one per line. Blank lines at the end are ignored.
 
-    Raises ModelFileError if the file is not such a text, or has a blank line before the last label.
+    Raises ModelFileError if the file is not UTF-8 text, or has a blank line before the last label.
     """
     text = read_small_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES).removeprefix("\ufeff")  # some editors add a byte order mark
     lines = [line.strip() for line in text.split("\n")]

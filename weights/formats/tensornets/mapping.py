@@ -4,7 +4,7 @@ The graphs of tensornets equal our networks layer by layer (its layers.py, `dark
 norm with epsilon 1e-5 and a separate bias, "SAME" padding, and a space-to-depth reorg. The tiny network ends with a max pool of stride 1.
 
 The weights were trained on RGB images: `preprocess` in tensornets converts OpenCV's BGR images to RGB (datasets/voc.py, which gives the
-published 73.2 mAP). `load_img` converts them too, so the example in its README feeds BGR to the network. We feed RGB (docs/decisions/0006).
+published 73.2 mAP). Its `load_img` does so too: the example in its README converts twice and feeds BGR. We feed RGB (docs/decisions/0006).
 """
 
 from dataclasses import dataclass

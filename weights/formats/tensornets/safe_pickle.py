@@ -22,7 +22,7 @@ MAX_DIMENSIONS = 4
 MAX_PICKLED_BYTES = 2**29
 """Limit for all arrays together in float32: twice the largest detector of tensornets (YOLOv2 for COCO, 204 MB)."""
 
-MALICIOUS_FILE_HINT = "The file may be malicious: do not open it with another program, delete it."
+MALICIOUS_FILE_HINT = "The file may be malicious. Do not open it with another program; delete it."
 
 
 def read_arrays(pickled: bytes, count: int) -> list[Array]:
