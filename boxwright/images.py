@@ -20,7 +20,7 @@ ImageList: TypeAlias = list[Any] | tuple[Any, ...]
 def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:
     """Return the bytes of an image file, or a (H, W, 3) uint8 RGB array if the source is decoded already.
 
-    Raises OSError if the file cannot be read, and NotAnImage if the source is of none of the accepted kinds.
+    Raises OSError if the file cannot be read, and NotAnImage if the source has another type or shape.
     """
     match source:
         case str() | os.PathLike():

@@ -1,4 +1,4 @@
-"""Take the screenshot docs/page.png of a running service: `python docs/photos/page.py http://localhost:8000`. Needs playwright and Chromium."""
+"""Take the screenshot docs/page.png: `python docs/photos/page.py http://localhost:8000`. Needs playwright and Chromium."""
 
 import shutil
 import sys

@@ -1,6 +1,6 @@
 """API key checks as FastAPI security dependencies.
 
-FastAPI resolves dependencies before an endpoint reads the body, so a request without a key costs nothing. DeepStack's clients send
+FastAPI resolves dependencies before an endpoint reads the body, so a request without a key costs little. DeepStack's clients send
 the key as a form field; only their endpoints accept that.
 """
 

@@ -66,7 +66,9 @@ class Client:
         self._sleep = sleep
         self._session = requests.Session()
         if api_key:
-            self._session.headers[HEADER] = _check_key(api_key)  # requests overwrites Authorization from .netrc and the URL
+            self._session.headers[HEADER] = _check_key(
+                api_key
+            )  # requests would overwrite Authorization with a password from .netrc or the URL
 
     def __enter__(self) -> Self:
         return self
@@ -129,8 +131,8 @@ class Client:
                 raise self._error(response, content)
             if waited + delay > self._max_wait:
                 raise ServiceBusy(
-                    f"{self.display_url} is busy: the next attempt is allowed in {delay:.0f} s, but {waited:.0f} s of at most "
-                    f"{self._max_wait:.0f} s have passed. Try again later, or send fewer requests at a time."
+                    f"{self.display_url} is busy. It asks to wait {delay:.0f} s, after {waited:.0f} s of at most {self._max_wait:.0f} s. "
+                    "Try again later, or send fewer requests at a time."
                 )
             self._sleep(delay)
             waited += delay
@@ -171,7 +173,7 @@ class Client:
             problem = Problem.model_validate_json(content)
         except ValidationError:
             return UnexpectedResponse(
-                f"{self.display_url} answered {status} {response.reason!r} without a problem. Check that it is Boxwright's service."
+                f"{self.display_url} answered {status} {response.reason!r} without a problem detail. Check that it is Boxwright's service."
             )
         return RequestRejected(f"{problem.title}: {problem.detail}", status, problem.type)
 
