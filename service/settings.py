@@ -69,7 +69,9 @@ class Settings(BaseSettings):
     batch_wait_ms: float = Field(default=0, ge=0, le=1000, description="Milliseconds that the first image of a batch waits for others.")
     max_body_bytes: int = Field(default=20 * 1024**2, ge=1, description="Maximum size of a request body in bytes, else 413.")
     max_waiting_bytes: int = Field(
-        default=512 * 1024**2, ge=1, description="Maximum size of all request bodies in memory together, in bytes, else 503."
+        default=512 * 1024**2,
+        ge=1,
+        description="Maximum size of all request bodies and annotated images in memory together, in bytes, else 503.",
     )
     max_unauthenticated_bytes: int = Field(
         default=64 * 1024**2,

@@ -55,6 +55,6 @@ def export_command(
     placement = (loaded.spec.fit, loaded.spec.resample, loaded.spec.edges)
     if to == "darknet" and placement != ("letterbox", "darknet", "inclusive"):
         typer.echo(
-            f"This model expects images prepared with {', '.join(placement)}. A .cfg file cannot express this; "
-            "Darknet prepares images in its own way, and its scores differ."
+            f"This model expects images with fit {placement[0]}, resample {placement[1]} and edges {placement[2]}. "
+            "A .cfg file cannot express this. Darknet prepares images in its own way, so its scores differ."
         )

@@ -131,8 +131,8 @@ class Client:
                 raise self._error(response, content)
             if waited + delay > self._max_wait:
                 raise ServiceBusy(
-                    f"{self.display_url} is busy. It asks to wait {delay:.0f} s, after {waited:.0f} s of at most {self._max_wait:.0f} s. "
-                    "Try again later, or send fewer requests at a time."
+                    f"{self.display_url} is busy for another {delay:.0f} s, and {waited:.0f} s of at most {self._max_wait:.0f} s "
+                    "have passed. Try again later, or send fewer requests at a time."
                 )
             self._sleep(delay)
             waited += delay

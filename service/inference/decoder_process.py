@@ -1,8 +1,7 @@
 """Decode a heavy image in a child process.
 
-Decoding 64 megapixels takes up to 3 s. During a part of this time, for WebP all of it, the decoder holds the GIL. In a thread of the
-service this would stop the event loop. The child has a lower priority and limits of its processor time and memory, and a crash ends
-only the child.
+Decoding 64 megapixels takes up to 3 s. The decoder holds the GIL for a part of this time, with WebP for all of it. In a thread of the
+service this would stop the event loop. The child has a lower priority and limited processor time and memory. A crash ends only the child.
 
 The child receives pickled arguments. It answers with a line of JSON and raw pixels, because the parent must not trust it.
 """

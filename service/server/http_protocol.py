@@ -50,7 +50,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # uvicorn's `cycle` is the last request, which may still be waiting
         self._upgrade = False  # whatever follows the head is not HTTP/1.1
         self._head_bytes = 0  # of the current request; trailers count too
-        self._unparsed_bytes = 0  # received since the parser last reported something
+        self._unparsed_bytes = 0  # received since the parser's last callback
         self._reading_head = False
         self._reading_body = False
         self._head_timer: asyncio.TimerHandle | None = None
