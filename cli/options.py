@@ -69,8 +69,3 @@ TrainingConfigOption = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE_OR_RECIPE", help="Read training options from a TOML file or recipe. Other options override it."),
 ]
-
-
-def help_with_default(text: str, default: object) -> str:
-    """Return help text that ends with a default, if there is one. The bracket is escaped: Rich would read it as markup."""
-    return text if default is None else f"{text} [dim]\\[default: {default}][/dim]"
