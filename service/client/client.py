@@ -66,9 +66,8 @@ class Client:
         self._sleep = sleep
         self._session = requests.Session()
         if api_key:
-            self._session.headers[HEADER] = _check_key(
-                api_key
-            )  # requests would overwrite Authorization with a password from .netrc or the URL
+            # Not Authorization: requests would overwrite it with a password from .netrc or the URL.
+            self._session.headers[HEADER] = _check_key(api_key)
 
     def __enter__(self) -> Self:
         return self
