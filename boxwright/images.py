@@ -1,6 +1,5 @@
 """The kinds of images that `detect` accepts, and their conversion."""
 
-import io
 import os
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from detector.errors import NotAnImage
+from detector.imaging.encode import encode_image
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
 """A path, the bytes of an image file, a binary file object, a PIL image, or a (H, W, 3) uint8 RGB array."""
@@ -20,7 +20,7 @@ ImageList: TypeAlias = list[Any] | tuple[Any, ...]
 def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:
     """Return the bytes of an image file, or a (H, W, 3) uint8 RGB array if the source is decoded already.
 
-    Raises OSError if the file cannot be read, and NotAnImage if the source is of none of the accepted kinds.
+    Raises OSError if the file cannot be read, and NotAnImage if the source has another type or shape.
     """
     match source:
         case str() | os.PathLike():
@@ -44,8 +44,4 @@ def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:
 def to_bytes(source: ImageSource) -> bytes:
     """Return the bytes of an image file; a decoded image becomes a PNG file. Raises as `to_bytes_or_array` does."""
     content = to_bytes_or_array(source)
-    if isinstance(content, bytes):
-        return content
-    file = io.BytesIO()
-    Image.fromarray(content).save(file, "PNG")
-    return file.getvalue()
+    return content if isinstance(content, bytes) else encode_image(content, "image/png").data

@@ -31,9 +31,9 @@ def load(
     Args:
         model: A name that `boxwright weights list` shows, or the path of a .safetensors file. None is the default model. A model of
             the catalogue is downloaded at its first use.
-        engine: What runs the network. "auto" is the winner of a race that `boxwright serve` ran on this machine, or ONNX Runtime.
-        device: Where the network runs: "auto", "cpu", "gpu" or another name of `boxwright detect --help`.
-        precision: "float32", "bfloat16" or "int8". "auto" is the fastest that loses at most half a point of AP on this machine.
+        engine: The library that runs the network. "auto" is the fastest that `boxwright serve` measured on this machine, else onnxruntime.
+        device: The device that runs the network: "auto", "cpu", "gpu", or another name that `boxwright detect --help` lists.
+        precision: "float32", "bfloat16" or "int8". "auto" is the fastest on this machine that loses at most half a point of AP50.
         input_size: Side of the network's input in pixels, a multiple of 32. None is the model's own.
 
     Returns:

@@ -26,7 +26,7 @@ class Client:
         """
         self._client = ServiceClient(url, api_key=api_key)
         self._model = model
-        self._labels: dict[str, list[str]] = {}  # by model, as of the last request for models
+        self._labels: dict[str, list[str]] = {}  # by model name, from the last request to GET /models
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Checks of arguments that run before anything slow. A message names the closest valid value."""
+"""Checks of arguments, before slow work starts."""
 
 import errno
 import socket
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_model_path(out: Path) -> None:
-    """Check the suffix of a model file to write. Raises typer.BadParameter."""
+    """Check that a file to write has the suffix of a model file. Raises typer.BadParameter."""
     from weights.hub.resolve import MODEL_SUFFIX
 
     if out.suffix != MODEL_SUFFIX:
@@ -70,7 +70,7 @@ def check_output_folder(option: str, folder: Path | None) -> None:
 
 
 def check_address(host: str, port: int) -> None:
-    """Check that a server can listen on the address; port 0 always can. Raises AddressInUse."""
+    """Check that a server can listen on the address. Port 0 stands for any free port. Raises AddressInUse."""
     if not port:
         return
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

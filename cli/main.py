@@ -62,11 +62,11 @@ def _load_command(name: str) -> Any:
 
 
 class LazyGroup(TyperGroup):
-    """The group `boxwright`."""
+    """The command `boxwright`, which imports its subcommands only when they are used."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = LazyCommands()  # type: ignore[assignment]  # nothing is ever added to it
+        self.commands = LazyCommands()  # type: ignore[assignment]  # no command is added later
 
 
 app = typer.Typer(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-# the names in `weights.engines.options`, without importing numpy
+# The names in `weights.engines.options`, repeated because that module imports numpy.
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "tensorflow", "tensornets"]
 DeviceChoice = Literal["auto", "cpu", "gpu", "npu", "cuda", "tensorrt", "coreml", "directml"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
@@ -23,7 +23,7 @@ ModelOption = Annotated[
 EngineOption = Annotated[
     EngineChoice | None,
     typer.Option(
-        "--engine", help="Run the network with this engine; auto is the fastest. [dim]\\[default: auto][/dim]", rich_help_panel="Model"
+        "--engine", help="Run the network with this engine; auto chooses one. [dim]\\[default: auto][/dim]", rich_help_panel="Model"
     ),
 ]
 DeviceOption = Annotated[
@@ -44,7 +44,7 @@ InputSizeOption = Annotated[
         "--input-size",
         metavar="PIXELS",
         min=1,
-        help="Resize images to this side, a multiple of 32: smaller is faster. [dim]\\[default: the model's][/dim]",
+        help="Use this side of the network's input, a multiple of 32. Smaller is faster. [dim]\\[default: the model's][/dim]",
         rich_help_panel="Model",
     ),
 ]
@@ -67,10 +67,5 @@ SettingsFileOption = Annotated[
 ]
 TrainingConfigOption = Annotated[
     str | None,
-    typer.Option("--config", metavar="FILE_OR_RECIPE", help="Read training options from a TOML file or recipe. Options given here win."),
+    typer.Option("--config", metavar="FILE_OR_RECIPE", help="Read training options from a TOML file or recipe. Other options override it."),
 ]
-
-
-def help_with_default(text: str, default: object) -> str:
-    """Return help text that ends with a default, if there is one. The bracket is escaped: Rich would read it as markup."""
-    return text if default is None else f"{text} [dim]\\[default: {default}][/dim]"

@@ -14,7 +14,7 @@ BoxwrightError
     ├── DeadlineMissed           the deadline of the request passed
     └── Unavailable              try again later
         ├── Overloaded           the queue or the memory budget is full
-        ├── NoModel              no model is loaded yet
+        ├── NoModel              the default model is not loaded yet
         └── ShuttingDown         the service is shutting down
 
 `service.schemas.problem_kinds` maps each error to an HTTP status. Errors about images, models and labels are in `detector.errors`.

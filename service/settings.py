@@ -1,4 +1,4 @@
-"""Settings of the service: flags, environment variables (BOXWRIGHT_PORT) and a TOML file, in this order of precedence."""
+"""Settings of the service: options, environment variables (BOXWRIGHT_PORT) and a TOML file, in this order of precedence."""
 
 import json
 import tomllib
@@ -21,7 +21,7 @@ SETTINGS_PREFIX = "BOXWRIGHT_"
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 LogFormat = Literal["json", "text"]
 StringList = Annotated[list[str], NoDecode]  # A list. As text, its items are separated by commas or spaces.
-SECRET_SETTINGS = frozenset({"key_hashes"})  # Settings that no message repeats: the value may be an API key by mistake.
+SECRET_SETTINGS = frozenset({"key_hashes"})  # No message repeats their values, which may be API keys by mistake.
 
 
 class Settings(BaseSettings):
@@ -58,9 +58,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on. 0.0.0.0 listens on all addresses of the machine.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 picks a free port, which the log names.")
-    queue_size: int = Field(
-        default=32, ge=1, le=10_000, description="Maximum number of waiting images. Further ones are answered 503 at once."
-    )
+    queue_size: int = Field(default=32, ge=1, le=10_000, description="Maximum number of waiting images. Further ones get 503 at once.")
     request_seconds: float = Field(
         default=30,
         gt=0,
@@ -71,7 +69,9 @@ class Settings(BaseSettings):
     batch_wait_ms: float = Field(default=0, ge=0, le=1000, description="Milliseconds that the first image of a batch waits for others.")
     max_body_bytes: int = Field(default=20 * 1024**2, ge=1, description="Maximum size of a request body in bytes, else 413.")
     max_waiting_bytes: int = Field(
-        default=512 * 1024**2, ge=1, description="Maximum size of all request bodies in memory together, in bytes, else 503."
+        default=512 * 1024**2,
+        ge=1,
+        description="Maximum size of all request bodies and annotated images in memory together, in bytes, else 503.",
     )
     max_unauthenticated_bytes: int = Field(
         default=64 * 1024**2,
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     max_image_bytes: int | None = Field(
         default=None,
         ge=1024**2,
-        description="Memory limit for decoding and drawing all images together, in bytes. An image that cannot fit is answered 413. "
+        description="Memory limit for decoding and drawing all images together, in bytes. An image that cannot fit gets 413. "
         "Default: a quarter of the memory.",
     )
     max_head_bytes: int = Field(
@@ -192,18 +192,18 @@ class Settings(BaseSettings):
         return "\n".join(lines)
 
 
-def read_settings(config: Path | None = None, **flags: object) -> Settings:
-    """Read the settings. Flags that are not None override the environment, which overrides the file.
+def read_settings(config: Path | None = None, **options: object) -> Settings:
+    """Read the settings. Options that are not None override the environment, which overrides the file.
 
     Args:
         config: TOML file.
-        flags: Settings by name.
+        options: Settings by name.
 
     Raises:
         SettingError: A setting is unknown or not valid. The message names it.
         OSError: The file cannot be read.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
     try:
         return _settings_class(config)(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""The manifest of a batch run: its options, and every image once, in chunks.
+"""The manifest of a batch run: its options and its images, in chunks.
 
-The manifest is a Parquet file in the output folder with a row group for each chunk. A run that is continued reads it and lists no
-folder again, so that its images stay the same.
+The manifest is a Parquet file in the output folder with a row group for each chunk. A continued run takes its images from the
+manifest, so that they stay the same.
 """
 
 import json
@@ -19,7 +19,7 @@ from weights.atomic_files import atomic_write
 MANIFEST_NAME = "_plan"  # pyarrow, pandas and Spark ignore names that start with "_"
 TARGET_CHUNKS = 1000  # The number of output files for a large archive.
 MIN_CHUNK, MAX_CHUNK = 16, 512
-"""Minimum and maximum number of images in a chunk, so that a crash loses little work and the number of files stays small."""
+"""Minimum and maximum number of images in a chunk: a crash loses little work, and there are not too many files."""
 METADATA_KEY = "asked"  # The key of the options in the file's metadata.
 
 _SCHEMA = pa.schema([("photo", pa.binary())])  # a path can be any bytes

@@ -1,4 +1,4 @@
-"""One process per core, on this machine or on a cluster; Ray Data distributes the chunks."""
+"""Process chunks with Ray Data, in one worker process per core, on this machine or on a cluster."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ from weights.engines.options import EngineOptions
 
 
 def process_chunks(folder: Path, chunks: Sequence[int], model: str | None, engine: EngineOptions) -> Iterator[int]:
-    """Process chunks, at most one per process at a time. Yields the number of images of each chunk that is on disk."""
+    """Process each chunk in a worker process. Yield its number of images when its results are on disk."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command shows its own
     context.print_on_execution_start = False

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -23,7 +23,7 @@ from weights.formats.spec_json import spec_to_json
 
 
 def new_task(model: Model, precision: Precision, options: DetectionOptions) -> BatchTask:
-    """Describe model and options. Raises UnknownLabel, and NetworkError for a model without a detection head."""
+    """Return the task for this model and these options. Raises UnknownLabel, and NetworkError for a model without a detection head."""
     if not model.spec.is_detector:
         raise NetworkError(f"{model.name} is a backbone without a detection head. Fine-tune it first.")
     classes = match_labels(options.classes, model.spec.labels, model.name)
@@ -68,7 +68,8 @@ def run_batch(folder: Path, manifest: Manifest, model: str | None, engine: Engin
 
     done = done_chunks(folder)
     remaining = [chunk for chunk in range(manifest.chunks) if chunk not in done]
-    with _progress_bar(console) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False) as bar:
         task = bar.add_task("detecting", total=manifest.images)
         bar.update(task, completed=manifest.images - manifest.count(remaining))
         for images in process_chunks(folder, remaining, model, engine) if remaining else ():
@@ -77,8 +78,3 @@ def run_batch(folder: Path, manifest: Manifest, model: str | None, engine: Engin
     if summary.images != manifest.images:
         raise BatchInterrupted(f"{folder} has {summary.images:,} of {manifest.images:,} results. The same command continues the run.")
     return summary
-
-
-def _progress_bar(console: Console) -> Any:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=False)

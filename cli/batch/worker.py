@@ -55,7 +55,7 @@ class BatchWorker:
         """Return the row of an image that is skipped."""
         if journal.crashes < MAX_CRASHES:
             return None
-        problem = f"{journal.crashes} processes died while reading it. It may need too much memory, or trigger a bug in Boxwright."
+        problem = f"{journal.crashes} processes died while reading this image. It may need too much memory, or trigger a bug in Boxwright."
         return BatchRow(path_text(image), kind="worker-crash", problem=problem)
 
     def _row(self, image: Path) -> BatchRow:
@@ -83,7 +83,7 @@ class BatchWorker:
 class CrashJournal:
     """A file with the index of the image that is being read. It survives a crash that the image causes."""
 
-    _FORM = struct.Struct("<qq")  # the image's index in the chunk, and the number of processes that died there
+    _FORMAT = struct.Struct("<qq")  # the image's index in the chunk, and the number of processes that died there
 
     def __init__(self, folder: Path, chunk: int) -> None:
         self._path = folder / f".{chunk:08d}.journal"
@@ -92,8 +92,8 @@ class CrashJournal:
 
     def __enter__(self) -> "CrashJournal":
         """Count one more crash if an earlier process left its journal."""
-        if self._path.is_file() and len(left := self._path.read_bytes()) == self._FORM.size:
-            self._crash_index, before = self._FORM.unpack(left)
+        if self._path.is_file() and len(entry := self._path.read_bytes()) == self._FORMAT.size:
+            self._crash_index, before = self._FORMAT.unpack(entry)
             self._crash_count = before + 1
         self._file = self._path.open("wb", buffering=0)
         return self
@@ -107,5 +107,5 @@ class CrashJournal:
         """Yield the images; write each to the journal before it is read."""
         for index, image in enumerate(images):
             self.crashes = self._crash_count if index == self._crash_index else 0
-            os.pwrite(self._file.fileno(), self._FORM.pack(index, self.crashes), 0)
+            os.pwrite(self._file.fileno(), self._FORMAT.pack(index, self.crashes), 0)
             yield image

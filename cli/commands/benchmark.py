@@ -48,7 +48,7 @@ def benchmark_command(
 ) -> None:
     """Measure which engine, precision and input size is fastest on this machine.
 
-    Each line of the table runs in its own process, and single images are timed in turns, so that other load affects all of them alike.
+    Each line of the table runs in its own process. The processes take turns, one image each, so that other load affects all of them alike.
     Latency is the median for one image; images/s is for parallel calls; MiB is the memory of the process.
 
     In a pipe, stdout has tab-separated lines with these columns: engine, precision, input size, threads, latency, images/s, MiB, start.
@@ -85,7 +85,7 @@ def benchmark_command(
 
 
 def _check_choices(option: str, given: Sequence[str], choices: Sequence[str]) -> None:
-    """Refuse other values: Typer cannot do so for an option that is repeated."""
+    """Refuse other values. Typer cannot check an option that may be repeated."""
     for value in given:
         if value not in choices:
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=option)

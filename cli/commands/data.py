@@ -53,14 +53,18 @@ def data_check(
     allowed = read_labels(labels) if labels else ()
     with progress_bar("checking") as advance:
         result = check_dataset(dataset, image_sets or (), labels=allowed, events=ProgressEvents(advance))
-    notes, failure = _plot(result, out) if out else [], None
+    notes, failure = [], None
+    if out:
+        from training.datasets.plots import write_plots
+
+        notes += [f"{path}: written." for path in write_plots(result, out)]
     if fix:
         try:
             notes.append(_repair(result, fix))
         except BoxwrightError as error:  # the findings are printed first
             failure = error
     if as_json:
-        _print_json(check_facts(result) | {"notes": notes})
+        typer.echo(json.dumps(check_facts(result) | {"notes": notes}, indent=2))
     else:
         print_check(result)
         for note in notes:
@@ -70,13 +74,6 @@ def data_check(
     if failure:
         raise failure
     raise typer.Exit(1 if result.errors else 0)
-
-
-def _plot(check: "DatasetCheck", out: Path) -> list[str]:
-    """Write the plots. Return a note for each."""
-    from training.datasets.plots import write_plots
-
-    return [f"{path}: written." for path in write_plots(check, out)]
 
 
 def _repair(check: "DatasetCheck", out: Path) -> str:
@@ -126,7 +123,7 @@ def data_split(
     paths = write_split(dataset, result, force=force)
     if as_json:
         boxes = {label: {"train": count - result.val_boxes[label], "val": result.val_boxes[label]} for label, count in result.boxes.items()}
-        _print_json({"photos": {"train": len(result.train), "val": len(result.val)}, "boxes": boxes})
+        typer.echo(json.dumps({"photos": {"train": len(result.train), "val": len(result.val)}, "boxes": boxes}, indent=2))
         return
     print_split(result)
     typer.echo(f"Wrote {' and '.join(str(path) for path in paths)}")
@@ -164,7 +161,7 @@ def data_import(
         typer.Option(
             "--set",
             metavar="NAME",
-            help="Put images into this image set. YOLO: only those that the source assigns to none. "
+            help="Put images into this image set. YOLO: only images that SOURCE assigns to no set. "
             "[dim]\\[default: the set in the path of a COCO file, such as instances_val2017.json, or train][/dim]",
             show_default=False,
         ),
@@ -179,7 +176,7 @@ def data_import(
     from training.datasets.importers.base import write_imported
 
     if image_folder and format_ != "coco":
-        raise typer.BadParameter("is for COCO only; YOLO's images are in its folder.", param_hint="--photos")
+        raise typer.BadParameter("is for COCO only. YOLO data sets have their images in SOURCE.", param_hint="--photos")
     if format_ == "coco":
         from training.datasets.importers.coco import read_coco, set_of_coco_file
 
@@ -232,7 +229,3 @@ def data_merge(
 
 
 data_app.command("preview")(data_preview)
-
-
-def _print_json(facts: dict[str, object]) -> None:
-    typer.echo(json.dumps(facts, indent=2))

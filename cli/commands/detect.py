@@ -52,7 +52,7 @@ def detect_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write copies with boxes to DIR/NAME.boxes.jpg. With --ray: write results.", rich_help_panel=OUTPUT
+            metavar="DIR", help="Write copies with boxes to DIR/NAME.boxes.jpg. With --ray: write Parquet files.", rich_help_panel=OUTPUT
         ),
     ] = None,
     voc: Annotated[
@@ -64,7 +64,7 @@ def detect_command(
         bool,
         typer.Option(
             "--ray",
-            help="Process a large archive with Ray into Parquet files (--out); continue an interrupted run.",
+            help="Process a large archive with Ray, or continue an interrupted run. The results are Parquet files (--out).",
             rich_help_panel=OUTPUT,
         ),
     ] = False,

@@ -42,7 +42,7 @@ def evaluate_command(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Also count false alarms: detections of the data set's classes on these images, which show none of them.",
+            help="Also count false alarms on these images, which must show no object of the data set's classes.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -89,7 +89,7 @@ def evaluate_command(
 
 
 def _false_alarms(detector: "Detector", result: "Evaluation", folder: Path) -> "dict[str, FalseAlarms]":
-    """False alarms in background images: of each class of the data set, and of all of them together."""
+    """Count false alarms in background images: of each class of the data set, and of all of them together."""
     from cli.output.progress import progress_bar
     from cli.output.progress_events import ProgressEvents
     from training.evaluation.false_alarms import count_false_alarms, detect_in_background

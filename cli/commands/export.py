@@ -8,7 +8,7 @@ import typer
 from cli.options import InputSizeOption
 
 ExportTarget = Literal["darknet", "onnx", "keras", "savedmodel", "tflite", "safetensors"]
-"""The names in `weights.formats.export.ExportFormat`, without importing the exporters."""
+"""The names in `weights.formats.export.ExportFormat`, repeated because that module imports the exporters."""
 
 NEED_TENSORFLOW = ("keras", "savedmodel", "tflite")
 
@@ -31,7 +31,7 @@ def export_command(
 ) -> None:
     """Convert a model to Darknet, ONNX, Keras, TensorFlow or TFLite.
 
-    Both models are run on an image, and the largest difference of their raw outputs is printed.
+    Runs the model and its export on an image, and prints the largest difference of their raw outputs.
     """
     from cli.extras import start_tensorflow
     from cli.output.progress import load_named_model
@@ -55,6 +55,6 @@ def export_command(
     placement = (loaded.spec.fit, loaded.spec.resample, loaded.spec.edges)
     if to == "darknet" and placement != ("letterbox", "darknet", "inclusive"):
         typer.echo(
-            f"This model expects images prepared with {', '.join(placement)}. A .cfg file cannot express this; "
-            "Darknet prepares images in its own way, and its scores differ."
+            f"This model expects images with fit {placement[0]}, resample {placement[1]} and edges {placement[2]}. "
+            "A .cfg file cannot express this. Darknet prepares images in its own way, so its scores differ."
         )

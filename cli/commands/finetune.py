@@ -59,10 +59,10 @@ def finetune_command(
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Continue a run from its last checkpoint.")] = None,
     find_learning_rate: Annotated[
-        bool, typer.Option("--find-learning-rate", help="Only try rising learning rates, and plot the loss.")
+        bool, typer.Option("--find-learning-rate", help="Only search for a learning rate: raise it step by step, and plot the loss.")
     ] = False,
     publish: Annotated[
-        Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this folder of models.", rich_help_panel=PUBLISH)
+        Path | None, typer.Option("--publish", metavar="DIR", help="Add the best model to this model folder.", rich_help_panel=PUBLISH)
     ] = None,
     publish_as: Annotated[
         str | None,
@@ -92,7 +92,9 @@ def finetune_command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     if resume and (config or given or find_learning_rate or background or replay):
-        raise typer.BadParameter("--resume continues a run with its own options. Give only --then, and DATASET and --model if they moved.")
+        raise typer.BadParameter(
+            "--resume continues a run with its own options. Omit training options, --config, --background and --replay."
+        )
     folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
@@ -203,7 +205,7 @@ def _next_run(run: "Run", folder: Path, settings: "Config") -> "Run":
 
 
 def _share_following(group: "ProcessGroup", following: "list[Config]") -> "list[Config]":
-    """Return the chief's list of following runs on every worker."""
+    """Return the chief's options of the runs that follow, on every worker."""
     from training.config.options import Config
 
     return [Config.of(each) for each in group.broadcast(lambda: [settings.model_dump() for settings in following])]

@@ -1,4 +1,4 @@
-"""`boxwright models`: manage a folder of model versions that `boxwright serve --models` watches."""
+"""`boxwright models`: manage the model folder that `boxwright serve --models` watches."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +7,10 @@ import typer
 
 from cli.options import JsonOption
 
-models_app = typer.Typer(help="Manage the folder of models that 'boxwright serve --models DIR' watches.", no_args_is_help=True)
+models_app = typer.Typer(help="Manage the model folder that 'boxwright serve --models DIR' watches.", no_args_is_help=True)
 
 FolderOption = Annotated[
-    Path, typer.Option("--models", metavar="DIR", envvar="BOXWRIGHT_MODELS", help="Use this existing folder of models.", show_default=False)
+    Path, typer.Option("--models", metavar="DIR", envvar="BOXWRIGHT_MODELS", help="Use this existing model folder.", show_default=False)
 ]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the folder.", show_default=False)]
 VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="The version's number.", show_default=False)]

@@ -68,12 +68,12 @@ def serve_command(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print all settings as a TOML file and exit.", rich_help_panel=SETTINGS)
     ] = False,
-    ray: Annotated[bool, typer.Option("--ray", help="Run several detectors with Ray Serve.", rich_help_panel=RAY)] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Run several replicas of the service with Ray Serve.", rich_help_panel=RAY)] = False,
     replicas: Annotated[
         str | None,
         typer.Option(
             metavar="N|MIN-MAX",
-            help="With --ray: run this many detectors, or as many as the load needs. [dim]\\[default: one per core][/dim]",
+            help="With --ray: run this many replicas, or as many as the load needs. [dim]\\[default: one per core][/dim]",
             rich_help_panel=RAY,
         ),
     ] = None,
@@ -90,8 +90,8 @@ def serve_command(
     from service.settings import read_settings
     from weights.hub.resolve import check_model
 
-    flags = {"model": model, "models": models, "host": host, "port": port, "engine": engine, "device": device, "precision": precision}
-    given = {key: value for key, value in (flags | {"input_size": input_size}).items() if value is not None}
+    options = {"model": model, "models": models, "host": host, "port": port, "engine": engine, "device": device, "precision": precision}
+    given = {key: value for key, value in (options | {"input_size": input_size}).items() if value is not None}
     settings = read_settings(config, **(_parse_settings(others or []) | given))
     warn_about_unknown_variables(os.environ)
     if print_config:
@@ -167,7 +167,7 @@ def _serve_with_ray(settings: "Settings", replicas: str | None, *, requested: bo
     configure_ray_environment(serving=True)
     from service.ray.server import run_ray_server
 
-    load_named_model(settings.model)  # reports a bad model here, and downloads it once instead of once per detector
+    load_named_model(settings.model)  # reports a bad model here, and downloads it once instead of once per replica
     run_ray_server(settings, ray_settings)
 
 
@@ -187,7 +187,7 @@ def _parse_settings(entries: Iterable[str]) -> dict[str, str]:
 
 
 def load_registry(settings: "Settings") -> "Registry":
-    """Load and warm up the model that the settings name. With a folder of models, it may be one of that folder and missing so far.
+    """Load and warm up the model that the settings name. With a model folder, the model may be added to that folder later.
 
     Raises UnknownModel, ModelError or MissingExtra if the model cannot be loaded.
     """
@@ -224,7 +224,7 @@ def _run_later(work: Callable[[], object], *, then: Callable[[], object]) -> Non
 
 @contextmanager
 def _watch_models(registry: "Registry", settings: "Settings") -> Iterator[None]:
-    """Load the folder of models, if the settings name one, and watch it inside the block. Raises SettingError if it does not exist."""
+    """Load the model folder, if the settings name one, and watch it inside the block. Raises SettingError if it does not exist."""
     if not settings.models:
         yield
         return

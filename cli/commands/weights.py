@@ -198,7 +198,7 @@ def weights_strip(
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
 ) -> None:
-    """Write a copy of a model file without its memory, for example before you publish a model that has seen private images."""
+    """Write a copy of a model file without its memory, for example before you publish a model that was trained on private images."""
     from cli.checks import check_model_path
     from weights.formats.safetensors import load_model, read_header, save_model
 

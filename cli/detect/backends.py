@@ -61,12 +61,12 @@ class DetectionBackend(Protocol):
     """Detects objects in image files."""
 
     def detect(self, path: Path) -> DetectionResult:
-        """Detect objects in one file.
+        """Detect objects in one file. Any error that is not listed here would recur with the next file.
 
         Raises:
             OSError: The file cannot be read.
             ImageError: The file is not a valid image.
-            RequestRejected: The service does not accept the image. Any other error would recur with the next image.
+            RequestRejected: The service does not accept the image.
         """
         ...
 

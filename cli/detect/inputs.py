@@ -16,7 +16,7 @@ STDIN = Path("-")
 LIST_SUFFIX = ".txt"  # A text file with the path of an image in each line.
 COPY_MARK = ".boxes"  # Part of an annotated copy's file name, before the suffix.
 MAX_IMAGE_FILE_BYTES = 512 * 2**20  # 64 million pixels of four 16-bit channels, uncompressed.
-_TOO_LONG = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
+_TOO_LARGE = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
 
 
 def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tuple[list[Path], list[str]]:
@@ -91,7 +91,7 @@ def read_image_bytes(path: Path) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise ImageError("this is not a regular file but a pipe, socket or device, which may never end. To read a pipe, use '-'.")
     if status.st_size > MAX_IMAGE_FILE_BYTES:
-        raise _TOO_LONG
+        raise _TOO_LARGE
     with path.open("rb") as file:
         return _read(file)
 
@@ -101,5 +101,5 @@ def _read(file: BinaryIO) -> bytes:
     while chunk := file.read(2**20):
         data += chunk
         if len(data) > MAX_IMAGE_FILE_BYTES:
-            raise _TOO_LONG
+            raise _TOO_LARGE
     return bytes(data)

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import help_with_default
-
 PANELS = {
     "epochs": "Training run",
     "sizes": "Image sizes and augmentation",
@@ -52,4 +50,4 @@ def _help(description: str | None, default: object) -> str:
     text = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
     if default is None:
         text = "depends on other options"
-    return help_with_default(description or "", "empty" if text == "" else text)
+    return f"{description} [dim]\\[default: {'empty' if text == '' else text}][/dim]"  # Rich would read a bracket as markup

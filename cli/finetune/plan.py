@@ -41,7 +41,7 @@ def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, confi
         dataset: The folder of the data set.
         image_sets: Names of image sets; the first is trained on.
         model: Name or path of the initial model.
-        config: Its labels may be in upper or lower case; those of the plan's configuration are the data set's.
+        config: Its labels are matched regardless of case. The plan has the spelling of the data set.
 
     Raises:
         DatasetError: An image set is missing or has no boxes.

@@ -1,4 +1,4 @@
-"""Add the best model of a run to a folder of models that a service may watch (--publish)."""
+"""Add the best model of a run to a model folder (--publish)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

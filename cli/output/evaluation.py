@@ -39,7 +39,7 @@ def evaluation_facts(result: Evaluation) -> dict[str, object]:
 
 
 def print_evaluation_json(result: Evaluation, model: str, engine: Engine, false_alarms: Mapping[str, FalseAlarms]) -> None:
-    """Print every measure as JSON, with the names of model, engine and precision, and the false alarms if there are any measurements."""
+    """Print every measure as JSON, with the names of model, engine and precision, and the false alarms if they were measured."""
     facts = {"model": model, "engine": engine.name, "precision": engine.precision} | evaluation_facts(result)
     shares = {label: each.to_json() for label, each in false_alarms.items()}
     typer.echo(json.dumps(facts | ({"false_alarms": shares} if shares else {}), indent=2))
@@ -74,7 +74,7 @@ def _print_false_alarms(false_alarms: Mapping[str, FalseAlarms]) -> None:
     if not false_alarms:
         return
     columns = ("false alarms", "images", *(f"at {confidence:g}" for confidence in CONFIDENCES))
-    rows = [(label, each.images, *(f"{each.shares[one]:.1%}" for one in CONFIDENCES)) for label, each in false_alarms.items()]
+    rows = [(label, each.images, *(f"{each.shares[confidence]:.1%}" for confidence in CONFIDENCES)) for label, each in false_alarms.items()]
     print_table(columns, rows, numeric=columns[1:])
 
 

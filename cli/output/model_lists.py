@@ -54,7 +54,7 @@ def print_known_models() -> None:
 
 def _embedded_model(name: str, path: Path) -> KnownModel:
     header = read_header(path)
-    ap50 = _number(recorded_ap(header.provenance))
+    ap50 = _round_ap(recorded_ap(header.provenance))
     licence = header.provenance.get("licence", "Apache-2.0")
     return KnownModel(name, "ships", megabytes(path.stat().st_size), len(header.spec.labels), ap50, licence)
 
@@ -65,13 +65,13 @@ def _catalogue_model(entry: Entry, *, available: bool) -> KnownModel:
     return KnownModel(entry.name, "pulled" if available else None, size, len(entry.labels) or None, None, licence)
 
 
-def _number(precision: str | None) -> str | None:
-    """Return "0.804" of "0.8043 on set val, 301 images"."""
-    return f"{float(precision.split()[0]):.3f}" if precision else None
+def _round_ap(record: str | None) -> str | None:
+    """Return "0.804" of "0.8043 on 301 images (animals, val)"."""
+    return f"{float(record.split()[0]):.3f}" if record else None
 
 
 def print_model_versions(folder: Path, *, as_json: bool) -> None:
-    """Print the versions in a folder of models to stdout, and files that are not valid models to stderr.
+    """Print the versions in a model folder to stdout, and files that are not valid models to stderr.
 
     Raises RepositoryError if the folder does not exist.
     """
@@ -89,7 +89,7 @@ def print_model_versions(folder: Path, *, as_json: bool) -> None:
 def _table_row(version: ListedVersion) -> tuple[object, ...]:
     damaged = version.state == "damaged"
     size, classes = (None, None) if damaged else (f"{version.megabytes:.1f} MB", version.labels)
-    return version.name, version.version, version.state, size, classes, _number(version.ap), version.file
+    return version.name, version.version, version.state, size, classes, _round_ap(version.ap), version.file
 
 
 def _model_versions(folder: Path) -> tuple[list[ListedVersion], list[str]]:

@@ -1,4 +1,4 @@
-"""Makes the page's third photo to try: `python docs/photos/collage.py`, with scikit-image installed, for the camera man and the horse."""
+"""Make the third sample image of the web page: `python docs/photos/collage.py`. Needs scikit-image for the camera man and the horse."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ OUT = HERE.parents[1] / "service" / "web" / "samples" / "collage.jpg"
 
 
 def main() -> None:
-    """Five pictures, each filling its place."""
+    """Combine five images, each cropped to its place."""
     cat, astronaut = (Image.open(HERE / name) for name in ("cat.jpg", "astronaut.jpg"))
     shape = Image.fromarray(data.horse())  # the horse is black
     horse = Image.composite(Image.new("RGB", shape.size, (200, 220, 240)), Image.new("RGB", shape.size, (60, 40, 25)), shape.convert("L"))

@@ -1,4 +1,4 @@
-"""Takes docs/page.png from a running service: `python docs/photos/page.py http://localhost:8000`. Needs playwright and Chromium."""
+"""Take the screenshot docs/page.png: `python docs/photos/page.py http://localhost:8000`. Needs playwright and Chromium."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ NEW_BOXES = {"helmet": (288, 316, 494, 506), "space shuttle": (350, 6, 458, 288)
 
 
 def main(url: str) -> None:
-    """Correct the boxes of the astronaut, and take the picture."""
+    """Correct the boxes of the astronaut, and take the screenshot."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=next(filter(None, map(shutil.which, BROWSERS))), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1180, "height": 1010}, color_scheme="light")

@@ -1,6 +1,6 @@
 """API key checks as FastAPI security dependencies.
 
-FastAPI resolves dependencies before an endpoint reads the body, so a request without a key costs nothing. DeepStack's clients send
+FastAPI resolves dependencies before an endpoint reads the body, so a request without a key costs little. DeepStack's clients send
 the key as a form field; only their endpoints accept that.
 """
 
@@ -60,7 +60,7 @@ class ApiKeyAuthenticator:
             raise _invalid(key_present=bool(key))
 
     def _check_headers(self, bearer: HTTPAuthorizationCredentials | None, header: str | None) -> bool:
-        """Return False if no header has a key. Raises InvalidApiKey if none of the keys is known."""
+        """Return False if no header has a key. Raises InvalidApiKey if all keys are unknown."""
         keys = [bearer.credentials.strip()] if bearer else []
         keys += [header] if header else []
         if keys and not any(self._identify(key.encode("latin-1")) for key in keys):

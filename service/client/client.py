@@ -66,7 +66,8 @@ class ServiceClient:
         self._sleep = sleep
         self._session = requests.Session()
         if api_key:
-            self._session.headers[KEY_HEADER] = _check_key(api_key)  # requests overwrites Authorization from .netrc and the URL
+            # Not Authorization: requests would overwrite it with a password from .netrc or the URL.
+            self._session.headers[KEY_HEADER] = _check_key(api_key)
 
     def __enter__(self) -> Self:
         return self
@@ -129,8 +130,8 @@ class ServiceClient:
                 raise self._error(response, content)
             if waited + delay > self._max_wait:
                 raise ServiceBusy(
-                    f"{self.display_url} is busy: the next attempt is allowed in {delay:.0f} s, but {waited:.0f} s of at most "
-                    f"{self._max_wait:.0f} s have passed. Try again later, or send fewer requests at a time."
+                    f"{self.display_url} is busy for another {delay:.0f} s, and {waited:.0f} s of at most {self._max_wait:.0f} s "
+                    "have passed. Try again later, or send fewer requests at a time."
                 )
             self._sleep(delay)
             waited += delay
@@ -171,7 +172,7 @@ class ServiceClient:
             problem = Problem.model_validate_json(content)
         except ValidationError:
             return UnexpectedResponse(
-                f"{self.display_url} answered {status} {response.reason!r} without a problem. Check that it is Boxwright's service."
+                f"{self.display_url} answered {status} {response.reason!r} without a problem detail. Check that it is Boxwright's service."
             )
         return RequestRejected(f"{problem.title}: {problem.detail}", status, problem.type)
 

@@ -201,6 +201,6 @@ class AdmissionQueue:
     def _end_abandoned(self, entered: float, stage: "Future[Any]") -> None:
         error = stage.exception()
         if error is not None and not isinstance(error, BoxwrightError):
-            logger.error("processing failed after the request of the image had ended", exc_info=error)
+            logger.error("an image failed after its request had ended", exc_info=error)
         self.service_time.add(entered, asyncio.get_running_loop().time(), abandoned=True)
         self._release()

@@ -1,7 +1,7 @@
 """Decode a heavy image in a child process.
 
-Decoding 64 megapixels takes up to 3 s. Parts of it hold the lock of the interpreter (all of it for WebP), so in a thread of the service
-it would stop the event loop. The child has a lower priority and limits of its processor time and memory, and a crash ends only the child.
+Decoding 64 megapixels takes up to 3 s. The decoder holds the GIL for a part of this time, with WebP for all of it. In a thread of the
+service this would stop the event loop. The child has a lower priority and limited processor time and memory. A crash ends only the child.
 
 The child receives pickled arguments. It answers with a line of JSON and raw pixels, because the parent must not trust it.
 """
@@ -43,7 +43,7 @@ SPARE_BYTES = 128 * 2**20
 """Memory that the child may use in addition to that of the image, for example for tables of the decoder."""
 NICENESS = 5  # Lowers the child's priority: busy threads of the service get three times its share of a core.
 COMMAND = "from service.inference.decoder_process import run_child; run_child()"
-BAND_BYTES = 2**20
+BAND_BYTES = 2**20  # Bytes per read and write of the pipe.
 SET_PARENT_DEATH_SIGNAL = 1  # Option of Linux's prctl: the kernel sends this process a signal when its parent ends.
 
 
@@ -55,7 +55,7 @@ class DecodeTask:
     spec: ModelSpec
     min_side: int | None  # see `decode_image`
     draw: bool
-    memory_bytes: int  # that the image needs, see `needed_bytes`
+    memory_bytes: int  # for the image, see `needed_bytes`
 
 
 class Cancellation:
@@ -86,7 +86,7 @@ def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[Pre
 
     Args:
         task: What to do.
-        cancellation: Ends the process early, with a DamagedImage that is never read.
+        cancellation: Ends the process early. Nobody waits for the resulting DamagedImage.
 
     Returns:
         The image for the network, and the image to draw on if the task includes it.
@@ -101,20 +101,16 @@ def decode_in_process(task: DecodeTask, cancellation: Cancellation) -> tuple[Pre
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            _send(child.stdin, task)
+            pickle.dump(task, child.stdin)
+            child.stdin.close()
             return _receive(child.stdout, task)
         except (OSError, ValueError, TypeError, LookupError, EOFError) as error:
             child.kill()
             if not cancellation.requested:
-                logger.error("the process that decodes a %s ended with %s: %s", task.file.format, child.wait(), error)
+                logger.error("the child process for a %s ended with exit code %s: %s", task.file.format, child.wait(), error)
             raise DamagedImage(f"the {task.file.format} cannot be decoded within the limits of this service. Save it again.") from error
         finally:
             child.kill()
-
-
-def _send(pipe: IO[bytes], task: DecodeTask) -> None:
-    pickle.dump(task, pipe)
-    pipe.close()
 
 
 def _receive(pipe: IO[bytes], task: DecodeTask) -> tuple[PreparedImage, DecodedImage | None]:
@@ -184,12 +180,12 @@ def run_child() -> None:
 def _end_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends, even if the parent is killed."""
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended before the call
+    if os.getppid() != parent:  # the parent has ended before the call
         sys.exit(1)
 
 
 def _limit_memory(count: int) -> None:
-    """Limit the private memory of this process to what it has now and `count` bytes."""
+    """Limit the private memory of this process to its present size plus `count` bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[5])
     limit = pages * resource.getpagesize() + count
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

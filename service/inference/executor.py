@@ -129,7 +129,7 @@ class InferenceExecutor:
         return [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
 
     def _compute(self, requests: Sequence[_Request], network: Callable[[Logits], Logits]) -> bool:
-        """Return False if a batch of several images failed, before any output is set."""
+        """Run the network and set the outputs. If a batch of several images fails, return False without setting any output."""
         started = perf_counter()
         try:
             pixels = [request.pixels for request in requests]

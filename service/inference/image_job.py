@@ -135,5 +135,5 @@ class ImageJob:
 
 
 def _image_to_draw(source: DecodedImage | ImageFile) -> DecodedImage:
-    """Return the image at the size that is drawn, or larger."""
+    """Return the image at the size of the drawing, or larger."""
     return source if isinstance(source, DecodedImage) else decode_file(source, min(drawn_size(*source.size)))

@@ -21,7 +21,7 @@ MAX_THREAD_BYTES = 256 * 1024**2
 """Memory of an image that is processed in a thread. It suffices for about 20 megapixels, or 16 if boxes are drawn."""
 MAX_THREAD_WORK = 64_000_000  # `ImageFile.work` of an image that is decoded in a thread. This takes about a quarter of a second.
 MAX_THREAD_WEBP_PIXELS = 2_000_000
-"""Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the lock of the interpreter all the time."""
+"""Pixels of a WebP that is decoded in a thread. Pillow's decoder holds the GIL all the time."""
 MAX_THREAD_HUFFMAN_GROUPS = 6000
 """`ImageFile.huffman_groups` of a WebP that is decoded in a thread. Building their tables takes about a tenth of a second."""
 
@@ -63,7 +63,7 @@ class ImageMemory:
         return cls.divide(settings.max_image_bytes or default, slots=slots, cores=cores, largest=largest)
 
     def is_small(self, file: ImageFile, needed: int, draw: MediaType | None = None) -> bool:
-        """Return whether an image that needs this number of bytes, and is drawn as `draw`, is processed in the admission queue."""
+        """Return whether a slot of the admission queue suffices for an image that needs `needed` bytes and is drawn as `draw`."""
         return needed <= self.small_bytes and not is_heavy(file, needed) and not (draw and _is_large_png(file, draw))
 
     def check_large(self, file: ImageFile, needed: int) -> None:

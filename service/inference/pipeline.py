@@ -90,7 +90,7 @@ class InferencePipeline:
         return result
 
     async def _process(self, job: ImageJob, model: LoadedModel, queue: AdmissionQueue, deadline: float) -> InferenceResult | None:
-        """Run all stages of an image in a slot of the queue. Return None if the image is large and this is the queue of small ones."""
+        """Run all stages of an image in a slot of the queue. Return None if the image is large and the queue is that of small images."""
         executor, output = self._executor_of(model), Future[NetworkOutput]()
         decode = partial(job.decode, lambda pixels: executor.submit(pixels, output), large=queue is self._large_queue)
         try:

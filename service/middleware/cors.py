@@ -1,6 +1,6 @@
 """Cross-origin requests (CORS, the Fetch standard): options for Starlette's CORSMiddleware.
 
-Browsers send no cookies, and the service uses none: a script must know an API key to send it.
+The service uses no cookies, so a script can authenticate only with an API key that it knows.
 """
 
 from collections.abc import Sequence

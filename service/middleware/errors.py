@@ -34,7 +34,7 @@ async def _handle_error(request: Request, error: Exception) -> Response:
 
 
 async def _handle_unmatched(request: Request, error: Exception) -> Response:
-    """Answer a request for an unknown path, or with a method that the path does not support. Without a key, neither is revealed."""
+    """Answer a request for an unknown path, or with an unsupported method. Without a valid API key, the response is 401 instead."""
     assert isinstance(error, HTTPException)
     authenticator: ApiKeyAuthenticator = request.app.state.authenticator
     try:

@@ -15,7 +15,7 @@ class FileSnapshot:
     """The state of a version's file. Two snapshots are equal if the file has not changed between them."""
 
     version: StoredVersion
-    signature: tuple[int, ...] | None  # of the file after all links; None: the file does not exist
+    signature: tuple[int, ...] | None  # of the file, all symbolic links followed; None: the file does not exist
 
     @classmethod
     def of(cls, version: StoredVersion) -> Self:

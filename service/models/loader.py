@@ -28,8 +28,7 @@ MODEL_SHARE = 0.5  # Share of the process's memory for loaded models, if no limi
 LOADING_FACTOR = 4
 """Peak memory while a model is loaded, as a multiple of its size. Measured: everyday and everyday-int8 3.6, YOLOv2 4.1."""
 
-
-ASSUMED_MEMORY = 8 * 1024**3  # Memory of the machine where Python cannot ask for it (Windows).
+ASSUMED_MEMORY = 8 * 1024**3  # Memory of a machine on which Python cannot determine it (Windows).
 
 
 class InsufficientMemory(ModelError):
@@ -108,14 +107,14 @@ class ModelLoader:
         self._check_memory(version, weights, weights, free_bytes)
         return size
 
-    def _check_memory(self, version: StoredVersion, needed: int, loaded: int, free_bytes: int) -> None:
+    def _check_memory(self, version: StoredVersion, needed: int, loaded_bytes: int, free_bytes: int) -> None:
         if needed > free_bytes:
             raise InsufficientMemory(
                 f"{version.path}: the model needs {_mib(needed)}, but only {_mib(max(0, free_bytes))} of the {_mib(self.budget)} for all "
                 "models are free. Remove a model, or raise BOXWRIGHT_MAX_MODEL_BYTES.",
                 needed,
             )
-        peak, used = LOADING_FACTOR * loaded, self.budget - free_bytes
+        peak, used = LOADING_FACTOR * loaded_bytes, self.budget - free_bytes
         if used + peak > self.process_limit:
             raise InsufficientMemory(
                 f"{version.path}: loading the model temporarily needs {_mib(peak)}. The process may use {_mib(self.process_limit)}, and "

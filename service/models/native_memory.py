@@ -12,8 +12,8 @@ if TYPE_CHECKING:  # the allocator is configured before anything large is import
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 LARGE_BLOCK = 1024 * 1024
-"""Bytes. A larger block has its own pages, which return to the system when it is freed. By default glibc raises this limit up to 32 MiB
-and held 40 % more memory after 10,000 images of different sizes."""
+"""Bytes. A larger block has its own pages, which return to the system when it is freed. By default glibc raises this limit to up
+to 32 MiB. It then held 40 % more memory after 10,000 images of different sizes."""
 
 ARENAS = 2  # Heaps for all threads; the default of glibc is eight per core.
 

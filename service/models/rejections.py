@@ -48,14 +48,14 @@ class Rejections:
     def add(self, key: VersionKey, snapshot: FileSnapshot, error: Exception) -> None:
         """Record that loading the version failed."""
         known = self._versions.get(key)
-        memory = isinstance(error, InsufficientMemory)
-        reported = RejectedVersion(key[0], str(key[1]), self._relative(str(error)), datetime.now(UTC), memory)
+        needed = error.needed if isinstance(error, InsufficientMemory) else None
+        reported = RejectedVersion(key[0], str(key[1]), self._relative(str(error)), datetime.now(UTC), needed is not None)
         if known is not None and known.reported.why == reported.why:
             reported = replace(reported, since=known.reported.since)
         else:
             self._log(reported)
         temporary = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
-        self._versions[key] = _Rejection(reported, snapshot, error.needed if isinstance(error, InsufficientMemory) else None, temporary)
+        self._versions[key] = _Rejection(reported, snapshot, needed, temporary)
 
     def remove(self, key: VersionKey) -> None:
         """Record that the version has been loaded."""

@@ -27,12 +27,12 @@ class ServiceMetrics:
         self.requests = Counter("boxwright_requests", "Requests answered.", ["route", "method", "status"], registry=registry)
         self.request_seconds = Histogram(
             "boxwright_request_seconds",
-            "Time from the head of a request to the start of its answer.",
+            "Time from the head of a request to the start of its response.",
             ["route"],
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
-        self.requests_in_flight = Gauge("boxwright_requests_in_flight", "Requests without an answer yet.", registry=registry)
+        self.requests_in_flight = Gauge("boxwright_requests_in_flight", "Requests that are being processed.", registry=registry)
         self.stage_seconds = Histogram(
             "boxwright_stage_seconds", "Time that images spend in each stage.", ["stage"], buckets=SECONDS_BUCKETS, registry=registry
         )

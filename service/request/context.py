@@ -38,7 +38,7 @@ class RequestContext:
     response_sent: bool = False
     disconnected: bool = False  # the client closed the connection before the response was sent
     reserve_response: Callable[[int], None] = field(default=lambda _count: None)
-    """Counts bytes of a response that is being built in the memory budget. Raises ResponseTooLarge or Overloaded."""
+    """Reserves memory for this number of bytes of the response. Raises ResponseTooLarge or Overloaded."""
 
     @classmethod
     def from_headers(cls, headers: Headers, arrived: float) -> "RequestContext":

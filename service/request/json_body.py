@@ -1,6 +1,6 @@
 """JSON bodies: values are counted before they are parsed, then checked against a pydantic model.
 
-Twenty megabytes of `[],[],[]` would become a gigabyte of Python lists, so commas, brackets, quotes and colons are counted in the bytes
+Twenty megabytes of `[],[],[]` would become a gigabyte of Python lists. So commas, brackets, quotes and colons are counted in the bytes
 first. Those inside strings count too, but base64 contains none. The parser itself stops at a depth of 200.
 """
 
@@ -28,8 +28,7 @@ _Result = TypeVar("_Result")
 _Params = ParamSpec("_Params")
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="json")
-"""One thread for all bodies. The parser holds the lock of the interpreter, so several threads would only need more memory and delay the
-event loop for longer."""
+"""One thread for all bodies. The parser holds the GIL, so several threads would only need more memory and delay the event loop longer."""
 
 
 async def run_in_json_thread(function: Callable[_Params, _Result], *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:

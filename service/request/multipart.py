@@ -1,8 +1,7 @@
 """Multipart forms (RFC 7578), parsed in memory.
 
-Starlette's parser does not fit: it decodes parts without a file name as text, accepts a truncated form, and writes large
-files to disk. It also runs Python code for each possible start of a boundary. `bytes.find` does that search in C, so the time is
-linear in the size of the form and small.
+Starlette's parser decodes parts without a file name as text, accepts a truncated form, and writes large files to disk. It also
+runs Python code for each possible start of a boundary. `bytes.find` searches in C, which is fast and linear in the size of the form.
 """
 
 from dataclasses import dataclass

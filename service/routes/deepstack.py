@@ -30,7 +30,7 @@ status_router = APIRouter(tags=["deepstack"], prefix="/v1")
 MIN_CONFIDENCE = 0.4  # DeepStack's default, which its clients rely on.
 CONFIDENCE_FIELD = "min_confidence"
 MAX_KEY_FORM_BYTES = 4096
-"""Longest URL-encoded form in which a key is searched. Splitting megabytes of it would block the event loop for seconds."""
+"""Longest URL-encoded form that is searched for a key. Splitting megabytes of it would block the event loop for seconds."""
 
 
 class DeepStackQuery(BaseModel):
@@ -86,7 +86,7 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
     count: int
     inferenceMs: int = Field(description="Milliseconds in the network.")  # CodeProject.AI's names
-    processMs: int = Field(description="Milliseconds in all.")
+    processMs: int = Field(description="Milliseconds in total.")
 
 
 class Ping(BaseModel):

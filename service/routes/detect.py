@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -110,11 +111,9 @@ async def _respond(query: DetectQuery, build: Callable[[ResultT, LoadedModel], B
 
 
 def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOptions:
-    return InferenceOptions(
-        score_threshold=query.score_threshold(model),
-        iou_threshold=query.iou,
+    return replace(
+        query.options(model),
         class_ids=model.detector.class_ids(query.classes) if query.classes else None,
-        max_detections=query.max_detections,
         draw=None if query.format == "json" else preferred_media_type(accept, MEDIA_TYPES),
     )
 

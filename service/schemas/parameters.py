@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, ScoreThreshold
+from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
 from service.inference.types import MAX_DETECTIONS, InferenceOptions
 from service.models.loaded_model import LoadedModel
 
@@ -43,9 +43,5 @@ class DetectionParameters(BaseModel):
 
     def options(self, model: LoadedModel) -> InferenceOptions:
         """Return these values as options of `InferencePipeline.detect` for a model."""
-        threshold = self.score_threshold(model)
+        threshold = model.suggested_confidence if self.confidence == "auto" else self.confidence
         return InferenceOptions(score_threshold=threshold, iou_threshold=self.iou, max_detections=self.max_detections)
-
-    def score_threshold(self, model: LoadedModel) -> ScoreThreshold:
-        """Return the threshold for all classes, or the suggested one of each class."""
-        return model.suggested_confidence if self.confidence == "auto" else self.confidence

@@ -50,8 +50,8 @@ def _raise_file_limit(needed: int) -> int:
 class ConnectionLimit:
     """Closes the connection that has been idle for longest when there are too many.
 
-    A connection is busy while the service processes a request of it. It is idle while it waits for its client: for a request, for the
-    rest of a body, or until the client reads. If all are busy, the new connection is closed.
+    A connection is busy while the service processes one of its requests. It is idle while it waits for its client: for a request, for
+    the rest of a body, or to read a response. If all are busy, the new connection is closed.
     """
 
     def __init__(self, limit: int) -> None:

@@ -11,7 +11,7 @@ KILL_MARGIN = 0.5  # Seconds between the exit by the timer thread and the kernel
 
 
 def arm_kill(seconds: float) -> None:
-    """Have the kernel kill the process after this time. It needs neither the interpreter nor a lock, so a signal handler may call it."""
+    """Have the kernel kill the process after this time. A signal handler may call this, because it takes no lock."""
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,7 +1,7 @@
 """HTTP/1.1 with limits that uvicorn lacks.
 
-The limits are: size and duration of a request's head, the time until a response has been sent, the number of connections, and the number
-of pipelined requests. A request to switch to another protocol is answered, and then its connection is closed.
+It limits the size and duration of a request's head, the time for sending a response, the number of connections, and the number of
+pipelined requests. A request to switch to another protocol is answered, and then its connection is closed.
 
 The class extends uvicorn's httptools protocol and uses none of its private attributes. tests/service/server/test_http_protocol.py checks
 that uvicorn still has the methods and attributes that the class overrides and reads.
@@ -50,7 +50,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # uvicorn's `cycle` is the last request, which may still be waiting
         self._upgrade = False  # whatever follows the head is not HTTP/1.1
         self._head_bytes = 0  # of the current request; trailers count too
-        self._unparsed_bytes = 0  # received since the parser last reported something
+        self._unparsed_bytes = 0  # received since the parser's last callback
         self._reading_head = False
         self._reading_body = False
         self._head_timer: asyncio.TimerHandle | None = None
@@ -173,7 +173,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _update_limit(self) -> None:
-        """Tell the limit of connections whether this one waits for its client."""
+        """Report to the connection limit whether this connection waits for its client."""
         waits = self._idle or self._reading_body or self.flow.write_paused
         (self.connection_limit.idle if waits else self.connection_limit.busy)(self.transport)
 

@@ -52,7 +52,7 @@ def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXE
     if (size is None) == (tensor.data is None):
         raise BadJson(f"input {tensor.name[:80]!r} must have either data or binary_data_size.")
     images = _images(tensor, None if size is None else rest, max_pixels)
-    tensor.data = None  # the request is kept until its response is written, and millions of numbers need not be
+    tensor.data = None  # frees up to millions of numbers: the request itself is kept until its response is written
     return request, images
 
 

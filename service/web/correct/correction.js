@@ -17,7 +17,7 @@ export class Correction {
     this.#history = new History(this.#fromDetections(detections));
   }
 
-  /** The boxes as [{id, label, xmin, ymin, xmax, ymax}]. An id belongs to one box for ever. */
+  /** The boxes as [{id, label, xmin, ymin, xmax, ymax}]. An id is never reused. */
   get boxes() {
     return this.#history.present;
   }

@@ -8,7 +8,7 @@ import * as pointer from "./pointer.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const NEIGHBOURS = { PageUp: -1, PageDown: 1 };
-const HELD_STEPS = 50; // a held key crosses the shorter side of the image in so many steps
+const HELD_STEPS = 50; // number of steps in which a held key crosses the shorter side of the image
 
 /** choose(file) makes another image visible. */
 export function listen(choose) {

@@ -42,7 +42,7 @@ async function open() {
 }
 
 function show(message, ready) {
-  at("camera-words").textContent = message;
+  at("camera-message").textContent = message;
   at("viewfinder").hidden = !ready;
   at("shoot").hidden = !ready;
 }

@@ -1,4 +1,4 @@
-// Explain in plain words why an image has no result. The words of the service stay available below the explanation.
+// Explain in plain words why an image has no result. The message of the service stays available below the explanation.
 
 const READABLE = "Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file.";
 
@@ -14,7 +14,7 @@ const EXPLANATIONS = new Map([
  * Return {title, detail, answer} for a Problem.
  *
  * file: the image that the problem belongs to, or null. Its name is then in the title.
- * answer: the words of the service, or "" if `detail` has them.
+ * answer: the message of the service, or "" if `detail` has it.
  */
 export function explain(problem, file) {
   if (!file) return { title: problem.title, detail: problem.message, answer: "" };

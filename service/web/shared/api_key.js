@@ -18,7 +18,7 @@ export function show(problem) {
   const appears = required && at("key-form").hidden;
   at("key-form").hidden = !required;
   at("forget-key").hidden = !key;
-  if (required) at("key-words").textContent = key ? "Unknown API key." : "This service requires an API key. Ask its operator for one.";
+  if (required) at("key-message").textContent = key ? "Unknown API key." : "This service requires an API key. Ask its operator for one.";
   if (appears) at("key").focus();
 }
 

@@ -35,7 +35,7 @@ def test_an_image_that_the_service_rejects_is_named_and_the_others_are_processed
     (tmp_path / "notes.jpg").write_text("not an image")
     result = boxwright("detect", tmp_path / "notes.jpg", make_image("a.jpg"), "--server", server, "--json")
     assert result.code == 1
-    assert result.err.startswith(f"{tmp_path / 'notes.jpg'}: The body is not an image: ")
+    assert result.err.startswith(f"{tmp_path / 'notes.jpg'}: This is not a supported image: ")
     assert json.loads(result.out)["photo"] == str(tmp_path / "a.jpg")
 
 

@@ -101,6 +101,6 @@ def test_a_decoder_that_needs_far_more_memory_than_the_image_is_stopped(tiny_mod
     task = DecodeTask(read_headers(out.getvalue()), tiny_model.spec, None, draw=False, memory_bytes=-(2**26))
     with pytest.raises(DamagedImage, match="cannot be decoded within the limits"):
         decode_in_process(task, Cancellation())
-    assert "the process that decodes a PNG ended" in caplog.text
+    assert "the child process for a PNG ended with exit code" in caplog.text
     prepared, _ = decode_in_process(replace(task, memory_bytes=MEMORY), Cancellation())
     assert (prepared.placement.width, prepared.placement.height) == (6000, 6000)

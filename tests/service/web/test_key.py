@@ -39,7 +39,7 @@ def enter(page, key):
 
 
 def test_page_asks_for_a_key_and_then_works(page):
-    assert "requires an API key" in page.tab.inner_text("#key-words")
+    assert "requires an API key" in page.tab.inner_text("#key-message")
     assert page.tab.evaluate("document.activeElement.id") == "key"
     page.save_screenshot("key")
     page.tab.set_input_files("#files", [str(CAT)])  # the image waits until there is a key
@@ -54,7 +54,7 @@ def test_page_asks_for_a_key_and_then_works(page):
 
 def test_an_unknown_key_is_reported_and_another_one_can_be_entered(page):
     enter(page, "wrong")
-    page.tab.wait_for_selector("#key-words:has-text('Unknown API key')")
+    page.tab.wait_for_selector("#key-message:has-text('Unknown API key')")
     assert page.tab.is_visible("#key-form")
     enter(page, "wró ng")
     assert page.tab.is_visible("#key-form")
