@@ -19,7 +19,7 @@ from detector.boxes.detections import Corners
 from detector.messages import count_of
 from training.data.exif_orientation import Size
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.set_names import set_of_name
+from training.data.voc_layout import set_of_name
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.errors import DatasetError
