@@ -14,6 +14,8 @@ MAX_PARTS = 16
 MAX_PART_HEADERS = 8
 MAX_PART_HEADER_BYTES = 4096  # All headers of one part. They hold the name of the field and the name of the file.
 MAX_BOUNDARY_BYTES = 256
+MAX_SEMICOLONS = 30
+"""Semicolons of one header, which separate its parameters. python-multipart's time for them is quadratic."""
 
 LINE_END = b"\r\n"
 
@@ -58,7 +60,7 @@ def parse_form(content_type: str, body: bytes) -> list[FormField]:
 
 
 def _boundary(content_type: str) -> bytes:
-    media_type, options = parse_options_header(content_type)
+    media_type, options = _parse_options(content_type.encode("latin-1"))
     if media_type != b"multipart/form-data":
         raise BadForm(f"The body is not a form of type multipart/form-data, but {content_type[:80]!r}. With curl: --form image=@FILE.")
     boundary = options.get(b"boundary")
@@ -67,6 +69,12 @@ def _boundary(content_type: str) -> bytes:
     if len(boundary) > MAX_BOUNDARY_BYTES:
         raise BadForm(f"The boundary of the form has {len(boundary)} bytes. The limit is {MAX_BOUNDARY_BYTES}.")
     return boundary
+
+
+def _parse_options(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    if header.count(b";") > MAX_SEMICOLONS:
+        raise BadForm(f"A header of the form has more than {MAX_SEMICOLONS} semicolons.")
+    return parse_options_header(header)
 
 
 def _parse_part(body: bytes, start: int, end: int, number: int) -> FormField:
@@ -78,7 +86,7 @@ def _parse_part(body: bytes, start: int, end: int, number: int) -> FormField:
             f"Part {number} of the form has more than {MAX_PART_HEADER_BYTES:,} bytes or {MAX_PART_HEADERS} lines of headers, or no end."
         )
     values = {name.strip().lower(): value for name, _, value in (line.partition(b":") for line in headers)}
-    _, options = parse_options_header(values.get(b"content-disposition"))
+    _, options = _parse_options(values.get(b"content-disposition", b""))
     if b"name" not in options:
         raise BadForm(f"Part {number} of the form has no name.")
     return FormField(options[b"name"].decode("utf-8", "replace"), body[headers_end + 2 * len(LINE_END) : end])

@@ -80,9 +80,11 @@ def _transfer(entry: Entry, address: str, partial: PartialFile, on_progress: Pro
 
 def _check_redirect(response: requests.Response, **_: Any) -> None:
     """Raise FetchError for a redirect that weakens the connection or enters the internal network, before it is followed."""
-    if not response.is_redirect:
+    location = requests.Session().get_redirect_target(response)
+    if location is None:
         return
-    target = urljoin(response.url, response.headers.get("Location", ""))
+    # urlsplit and requests find different hosts in some malformed addresses, so the address is corrected as requests does it.
+    target = str(requests.Request("GET", urljoin(response.url, location)).prepare().url)
     problem = ""
     if response.url.startswith("https:") and not target.startswith("https:"):
         problem = "it redirects from https to http, where others can change the file in transit"

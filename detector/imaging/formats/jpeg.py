@@ -22,6 +22,8 @@ BLOCK_OVERHEAD = 8
 START_OF_SCAN, END_OF_IMAGE, START_OF_IMAGE = 0xDA, 0xD9, 0xD8
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # skips stuffed and fill bytes, and restart markers
+_SEARCH_BYTES = 2**18
+"""Bytes that one search for a marker covers. A search holds the lock of the interpreter."""
 _KEPT = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xE0, 0xEE))  # frames, tables, scans, and the colours of JFIF and Adobe
 _SKIPPED = frozenset((*range(0xE0, 0xFF),))  # application segments and comments
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -110,17 +112,17 @@ def parse_jpeg(data: bytes) -> ImageFile:
 
     The decoder gets exactly the segments that were read here, so it cannot find scans that were not counted.
     """
-    parts: list[bytes | memoryview] = [data[:2]]
-    view, position = memoryview(data), 2
+    parts = [data[:2]]
+    position = 2
     frame: _Frame | None = None
     orientation: int | None = None
     header_bytes = 0
     for _ in range(MAX_CHUNKS):
-        match = _MARKER.search(data, position)
+        match = _next_marker(data, position)
         scanning = frame is not None and frame.scans > 0
         end = match.start() if match else len(data)
         if scanning:
-            parts.append(view[position:end])  # entropy-coded data of the last scan, or nothing
+            parts.append(_without_fill_bytes(data[position:end]))  # entropy-coded data of the last scan, or nothing
         if match is None or match[1][0] in (END_OF_IMAGE, START_OF_IMAGE):
             if frame is not None and scanning:
                 return _finish(parts, frame, orientation or 1, ended=match is not None and match[1][0] == END_OF_IMAGE)
@@ -141,6 +143,20 @@ def parse_jpeg(data: bytes) -> ImageFile:
     raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it again.")
 
 
+def _next_marker(data: bytes, position: int) -> re.Match[bytes] | None:
+    for start in range(position, len(data), _SEARCH_BYTES):
+        if match := _MARKER.search(data, start, start + _SEARCH_BYTES + 1):  # a marker may begin with the last byte
+            return match
+    return None
+
+
+def _without_fill_bytes(scan: bytes) -> bytes:
+    """Remove the bytes ff that may precede a marker (ITU T.81, B.1.1.2). Pillow searches a long run again for each 64 KiB of it."""
+    while b"\xff\xff" in scan:
+        scan = scan.replace(b"\xff\xff", b"\xff")
+    return scan.removesuffix(b"\xff")
+
+
 def _segment(data: bytes, position: int) -> bytes:
     """Return a segment, marker included. Raises struct.error if it is truncated."""
     (length,) = struct.unpack_from(">H", data, position + 2)
@@ -149,7 +165,7 @@ def _segment(data: bytes, position: int) -> bytes:
     return data[position : position + 2 + length]
 
 
-def _finish(parts: list[bytes | memoryview], frame: _Frame, orientation: int, *, ended: bool) -> ImageFile:
+def _finish(parts: list[bytes], frame: _Frame, orientation: int, *, ended: bool) -> ImageFile:
     frame.check_complete(ended=ended)
     body = b"".join((*parts, _END)) if ended else _without_padding(b"".join(parts))
     work = frame.work if ended else 2 * frame.work

@@ -166,6 +166,27 @@ def test_the_reported_attack_files_are_refused_at_once(script, arguments, shared
     assert cost.cpu_seconds < 1
 
 
+@pytest.mark.parametrize("fill", [b"\xff" * 19_000_000, b"\xff\xff\0" * 6_000_000], ids=["before the end marker", "within the pixels"])
+def test_fill_bytes_of_a_jpeg_are_removed_before_decoding(fill, cost_of):
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 120, 150)).save(file, "JPEG")
+    data = file.getvalue()
+    cost = cost_of(data.removesuffix(b"\xff\xd9") + fill + b"\xff\xd9")
+    assert cost.outcome == "64x48"
+    assert cost.cpu_seconds < 1.5
+
+
+def test_fill_bytes_do_not_change_the_pixels_of_a_jpeg():
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG", quality=98, restart_marker_blocks=4, progressive=True)
+    data = file.getvalue()
+    start = data.index(b"\xff\xda")
+    filled = data[:start] + data[start:].replace(b"\xff", b"\xff\xff\xff\xff").replace(b"\xff" * 4 + b"\xda", b"\xff\xda")
+    assert filled.count(b"\xff" * 4 + b"\0") > 0
+    assert np.array_equal(read_image(filled), read_image(data))
+
+
 def test_a_sequential_jpeg_with_one_scan_per_component_is_read():
     rng = np.random.default_rng(0)
     channels = [Image.fromarray(rng.integers(0, 256, (17, 24), np.uint8)) for _ in range(3)]

@@ -1,6 +1,7 @@
 """Limits of JSON bodies: the number of values by kind, one parser at a time, and what is kept of a request."""
 
 import asyncio
+import gc
 import json
 import threading
 
@@ -16,12 +17,29 @@ IGNORED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout
 
 
 @pytest.mark.parametrize(
-    "flood", [b"{}," * 10_001 + b"{}", b'"",' * 20_001 + b'""', b"1," * 2_000_001 + b"1"], ids=["objects", "strings", "numbers"]
+    "flood",
+    [b"{}," * 10_001 + b"{}", b'"",' * 20_001 + b'""', b"1," * 2_000_001 + b"1", b"[" * 600_001 + b"]" * 600_001],
+    ids=["objects", "strings", "numbers", "lists"],
 )
 def test_values_are_counted_by_kind_before_they_are_parsed(flood):
     body = json.dumps({"inputs": [IMAGE], "parameters": {"sequence_id": []}}).encode().replace(b"[]", b"[" + flood + b"]")
-    with pytest.raises(BadJson, match="limits are 2,000,000, 20,000 and 10,000"):
+    with pytest.raises(BadJson, match="limits are 2,000,000, 600,000, 20,000 and 10,000"):
         parse_infer(body, None)
+
+
+@pytest.mark.parametrize("end", [b"]", b""], ids=["valid", "truncated"])
+def test_nested_lists_are_parsed_without_garbage_collections(end):
+    collections = []
+    count = lambda phase, info: collections.append(phase)  # noqa: E731
+    body = b'{"inputs": [' + b",".join([b"[" * 100 + b"]" * 100] * 1000) + end + b"}"
+    gc.callbacks.append(count)
+    try:
+        with pytest.raises(BadJson):
+            parse_infer(body, None)
+    finally:
+        gc.callbacks.remove(count)
+    assert len(collections) < 20  # the parser alone would cause more than 100
+    assert gc.isenabled()
 
 
 def test_ignored_parameters_and_the_data_of_tensors_are_not_kept():

@@ -56,6 +56,7 @@ def test_a_written_form_is_read_back(fields):
         (part(b"x", b"X: y") + b"--edge--", "has no name"),
         (part(b"x", *[b"X: y"] * 9) + b"--edge--", "more than"),
         (part(b"x", b"X: " + b"y" * 5000) + b"--edge--", "more than"),
+        (part(b"x", DISPOSITION + b'; filename="' + b";" * 4000 + b'"') + b"--edge--", "semicolons"),
         (b"--edge\r\n" + DISPOSITION + b"\r\n--edge--", "no end"),
     ],
     ids=lambda value: str(value)[:30],
@@ -63,3 +64,8 @@ def test_a_written_form_is_read_back(fields):
 def test_a_damaged_form_is_refused(body, message):
     with pytest.raises(BadForm, match=message):
         parse_form(CONTENT_TYPE, body)
+
+
+def test_a_content_type_with_many_parameters_is_refused():
+    with pytest.raises(BadForm, match="semicolons"):
+        parse_form('multipart/form-data; boundary="' + ";" * 15_000, b"")

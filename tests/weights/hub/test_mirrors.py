@@ -161,6 +161,7 @@ def redirect(source: str, target: str) -> requests.Response:
         "https://[fd00::1]/",
         "https://2130706433/",
         "//10.1.2.3/file",
+        "https://127.0.0.1\\@8.8.8.8/",
     ],
 )
 def test_a_redirect_from_the_internet_to_an_internal_address_is_not_followed(target):
