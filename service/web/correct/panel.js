@@ -79,7 +79,9 @@ export function listen() {
   at("label").addEventListener("keydown", onLabelKey);
   at("entries").addEventListener("click", ({ target }) => {
     const id = target.closest("[data-entry]")?.dataset.entry;
-    if (id) editor.select(Number(id));
+    if (!id) return;
+    editor.select(Number(id));
+    view.focusBox(Number(id)); // so that the keys change this box
   });
   addEventListener("pointerdown", onPointerDown, { capture: true });
   addEventListener("keydown", () => (pointerType = "keyboard"), { capture: true });

@@ -140,6 +140,30 @@ def test_the_draw_tool_draws_inside_another_box(page):
     assert page.corrected_boxes()[1] == within_one_pixel([("nose", x - 20, y - 30, x + 40, y + 30)])[0]
 
 
+def test_the_draw_tool_draws_from_a_corner_of_the_selected_box(page, grey_image):
+    page.correct(grey_image)
+    page.draw((100, 100), (200, 180), "thing")
+    page.tab.click("#tool-draw")
+    page.draw((100, 100), (150, 150), "part")
+    assert page.corrected_boxes() == within_one_pixel([("thing", 100, 100, 200, 180), ("part", 100, 100, 150, 150)])
+    page.drag((150, 150), (170, 160))  # the tool is off again, and the new box has handles
+    assert page.corrected_boxes()[1] == within_one_pixel([("part", 100, 100, 170, 160)])[0]
+
+
+def test_keys_change_the_box_that_was_selected_in_the_list(page, grey_image):
+    page.correct(grey_image)
+    page.draw((20, 20), (120, 120), "one")
+    page.draw((220, 20), (320, 120), "two")
+    page.tab.click("#entries button:has-text('one')")
+    page.tab.keyboard.press("Enter")
+    page.tab.keyboard.type("three")
+    page.tab.keyboard.press("Enter")
+    assert [box[0] for box in page.corrected_boxes()] == ["three", "two"]
+    page.tab.click("#entries button:has-text('two')")
+    page.tab.keyboard.press("Delete")
+    assert [box[0] for box in page.corrected_boxes()] == ["three"]
+
+
 def test_escape_abandons_a_drag(page, grey_image):
     page.correct(grey_image)
     page.draw((100, 100), (200, 180), "thing")
