@@ -15,7 +15,7 @@ from training.data.batches import Batches, ViewId, ViewKind
 from training.data.voc_reader import read_set
 from training.errors import ConfigError, TrainingError
 from training.events import Events
-from training.features.cache import OPTIONS, FeatureCache
+from training.features.cache import VIEW_OPTIONS, FeatureCache
 from training.features.file import FeatureFile, features_folder
 from training.modeling.transfer import frozen_layers, transfer
 from training.run.folder import RunFolder
@@ -175,7 +175,7 @@ def test_the_key_has_every_option_that_changes_a_view(rectangles, small_model):
             continue
         if views(**{name: other_valid_value(value, field)}) != default:
             changed.add(name)
-    assert changed - set(OPTIONS) == set()
+    assert changed - set(VIEW_OPTIONS) == set()
     assert {"seed", "scale", "flip", "hue", "mosaic"} <= changed
 
 
