@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import cos, pi
 from typing import Any
 
-import keras
+from keras.optimizers.schedules import CosineDecay, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay
 
 from training.config.options import Config
 
@@ -32,24 +32,7 @@ def _piecewise(config: Config, steps: int) -> Any:
     """Multiply the learning rate by a factor from each given fraction of the run."""
     pieces = config.rate_pieces()
     boundaries = [round(fraction * steps) - 1 for fraction, _ in pieces]  # Keras changes the rate after the boundary
-    return keras.optimizers.schedules.PiecewiseConstantDecay(
-        boundaries, [config.learning_rate, *(config.learning_rate * factor for _, factor in pieces)]
-    )
-
-
-def _power(config: Config, steps: int) -> Any:
-    """Divide the learning rate by 1 + step / n with n = decay_share * steps: by 2 after n steps, by 3 after 2n."""
-    return keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, config.decay_share * steps, decay_rate=1.0)
-
-
-def _exponential(config: Config, steps: int) -> Any:
-    """Divide the learning rate by 10^(step / n) with n = decay_share * steps: by 10 after n steps."""
-    return keras.optimizers.schedules.ExponentialDecay(config.learning_rate, config.decay_share * steps, decay_rate=0.1)
-
-
-def _cosine(config: Config, steps: int) -> Any:
-    """Lower the learning rate to a hundredth along half a cosine."""
-    return keras.optimizers.schedules.CosineDecay(config.learning_rate, steps, alpha=0.01)
+    return PiecewiseConstantDecay(boundaries, [config.learning_rate, *(config.learning_rate * factor for _, factor in pieces)])
 
 
 def _one_cycle(config: Config, steps: int) -> Schedule:
@@ -73,8 +56,11 @@ _SCHEDULES: dict[str, Callable[[Config, int], Any]] = {
     "constant": lambda config, _: lambda _: config.learning_rate,
     "performance": lambda config, _: lambda _: config.learning_rate,
     "piecewise": _piecewise,
-    "power": _power,
-    "exponential": _exponential,
-    "cosine": _cosine,
+    # with n = decay_share * steps: divide the learning rate by 1 + step / n, so by 2 after n steps and by 3 after 2n
+    "power": lambda config, steps: InverseTimeDecay(config.learning_rate, config.decay_share * steps, decay_rate=1.0),
+    # with n = decay_share * steps: divide it by 10^(step / n), so by 10 after n steps
+    "exponential": lambda config, steps: ExponentialDecay(config.learning_rate, config.decay_share * steps, decay_rate=0.1),
+    # lower it to a hundredth along half a cosine
+    "cosine": lambda config, steps: CosineDecay(config.learning_rate, steps, alpha=0.01),
     "one-cycle": _one_cycle,
 }

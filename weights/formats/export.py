@@ -154,7 +154,7 @@ def _run_savedmodel(path: Path, images: Batch) -> Batch:
 
 
 def _write_tflite(model: Model, path: Path) -> None:
-    with TemporaryDirectory() as folder:  # with its own folder, the converter prints messages
+    with TemporaryDirectory() as folder:  # without it, the converter creates a folder and prints its content
         saved = Path(folder) / "saved"
         _write_savedmodel(model, saved)
         import tensorflow as tf

@@ -80,10 +80,10 @@ class _Page:
         bits = max(_numbers(data, entries.get(BITS), order), default=1)
         tiled = TILE_WIDTH in values or TILE_HEIGHT in values or TILE_OFFSETS in values
         if tiled:
-            segment = values.get(TILE_WIDTH, 0), values.get(TILE_HEIGHT, 0)
+            segment, tags = (values.get(TILE_WIDTH, 0), values.get(TILE_HEIGHT, 0)), (TILE_OFFSETS, TILE_LENGTHS)
         else:
-            segment = width, min(values.get(ROWS_PER_STRIP, height) or height, height)
-        offsets, lengths = (_numbers(data, entries.get(tag), order) for tag in _segment_tags(tiled))
+            segment, tags = (width, min(values.get(ROWS_PER_STRIP, height) or height, height)), (STRIP_OFFSETS, STRIP_LENGTHS)
+        offsets, lengths = (_numbers(data, entries.get(tag), order) for tag in tags)
         jpeg = values.get(COMPRESSION) == JPEG_COMPRESSION
         return cls(width, height, samples / planes * bits / 8, planes, *segment, tiled, jpeg, offsets, lengths)
 
@@ -147,10 +147,6 @@ class _Page:
     @property
     def _kind(self) -> str:
         return "tiles" if self.tiled else "strips"
-
-
-def _segment_tags(tiled: bool) -> tuple[int, int]:
-    return (TILE_OFFSETS, TILE_LENGTHS) if tiled else (STRIP_OFFSETS, STRIP_LENGTHS)
 
 
 def _check_entries(entries: Mapping[int, DirectoryEntry], order: ByteOrder, directory: int, length: int) -> None:

@@ -181,12 +181,9 @@ def _read_arrays(file: BinaryIO, network: Network) -> Iterator[tuple[str, Array]
             raise ModelFileError(f"array {name!r} at byte {position} is incomplete: another program changes the file.")
         if problem := _invalid_values(name, values):
             raise ModelFileError(f"array {name!r} at byte {position} {problem}. The file is damaged, or its training diverged.")
-        yield name, _hwio(values.reshape(shape)) if name.endswith("/kernel") else values
-
-
-def _hwio(kernel: Array) -> Array:
-    """(out, in, height, width) -> (height, width, in, out)."""
-    return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
+        if name.endswith("/kernel"):  # (out, in, height, width) -> (height, width, in, out)
+            values = np.ascontiguousarray(values.reshape(shape).transpose(2, 3, 1, 0))
+        yield name, values
 
 
 def _invalid_values(name: str, values: Array) -> str:

@@ -27,7 +27,6 @@ from types import ModuleType
 from typing import Any
 
 from detector.errors import MissingExtra, UnknownModel
-from detector.network.shapes import Array
 from weights.formats.tensornets.npz import read_npz
 from weights.hub import fetch
 from weights.hub.catalogue import entries
@@ -46,7 +45,7 @@ def import_tensornets() -> ModuleType:
         except ImportError as error:
             raise MissingExtra(f"tensornets cannot be imported ({error}). Install the extra 'train'.") from error
         for module in ("tensornets.pretrained", "tensornets.utils"):  # each module has its own reference to the functions
-            vars(sys.modules[module]).update(get_file=_get_file, parse_weights=_parse_weights)
+            vars(sys.modules[module]).update(get_file=_get_file, parse_weights=lambda path, *_: read_npz(path))
     return tensornets
 
 
@@ -137,7 +136,3 @@ def _module(name: str, **content: Any) -> ModuleType:
 def _get_file(name: str, *_: Any, **__: Any) -> Path:
     """Replace Keras's `get_file(name, address, cache_subdir, file_hash)`. The catalogue has its own address and hash."""
     return _fetch_file.get()(name)
-
-
-def _parse_weights(path: Path, move_rules: None = None) -> list[Array]:  # noqa: ARG001 - the signature of tensornets
-    return read_npz(path)
