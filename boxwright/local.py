@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import overload
+from dataclasses import dataclass, field
+from typing import Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from boxwright.images import ImageList, ImageSource, to_bytes_or_array
 from boxwright.results import Detections
@@ -16,6 +17,7 @@ from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from weights.engines.factory import prepare_engine
 from weights.engines.options import EngineKind, EngineOptions, PrecisionChoice
+from weights.formats.provenance import class_confidence
 
 
 def load(
@@ -45,7 +47,8 @@ def load(
     options = EngineOptions(engine, device, precision, input_size)
     ready = prepare_engine(None if model is None else os.fspath(model), options, raced=True)
     ready.persist()  # writes the engine to the disk cache, so that the next load is faster
-    return Detector(ready.facts.name, CoreDetector(ready.facts.spec, ready.engine))
+    suggested = class_confidence(ready.facts.provenance, ready.facts.spec.labels)
+    return Detector(ready.facts.name, CoreDetector(ready.facts.spec, ready.engine), suggested)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Detector:
 
     name: str
     core: CoreDetector
+    _class_confidence: NDArray[np.float32] = field(repr=False, compare=False)  # (C,): the threshold of each class for "auto"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,19 +75,28 @@ class Detector:
         return self.core.engine.precision
 
     @overload
-    def detect(self, image: ImageSource, *, confidence: float = ..., iou: float = ..., classes: Sequence[str] = ...) -> Detections: ...
-    @overload
-    def detect(self, image: ImageList, *, confidence: float = ..., iou: float = ..., classes: Sequence[str] = ...) -> list[Detections]: ...
     def detect(
-        self, image: ImageSource | ImageList, *, confidence: float = DEFAULT_SCORE, iou: float = DEFAULT_IOU, classes: Sequence[str] = ()
+        self, image: ImageSource, *, confidence: float | Literal["auto"] = ..., iou: float = ..., classes: str | Sequence[str] = ...
+    ) -> Detections: ...
+    @overload
+    def detect(
+        self, image: ImageList, *, confidence: float | Literal["auto"] = ..., iou: float = ..., classes: str | Sequence[str] = ...
+    ) -> list[Detections]: ...
+    def detect(
+        self,
+        image: ImageSource | ImageList,
+        *,
+        confidence: float | Literal["auto"] = DEFAULT_SCORE,
+        iou: float = DEFAULT_IOU,
+        classes: str | Sequence[str] = (),
     ) -> Detections | list[Detections]:
         """Detect objects in an image, or in each image of a list.
 
         Args:
             image: A path, the bytes of an image file, a binary file object, a PIL image, a (H, W, 3) uint8 RGB array, or a list.
-            confidence: Drop boxes with this score or a lower one.
+            confidence: Drop boxes with this score or a lower one. "auto" is the score that the model suggests for each class.
             iou: Drop a box that overlaps a better one of its class by more than this IoU.
-            classes: Detect only these labels; all if empty.
+            classes: Detect only this label or these labels; all if empty.
 
         Returns:
             The result for the image; a list of results for a list.
@@ -97,6 +110,7 @@ class Detector:
         source = to_bytes_or_array(image)
         pixels = decode_image(source, self.core.min_decode_side) if isinstance(source, bytes) else source
         size = (pixels.width, pixels.height) if not isinstance(pixels, np.ndarray) else (pixels.shape[1], pixels.shape[0])
-        class_ids = self.core.class_ids(classes) if classes else None
-        found = self.core.detect(pixels, score_threshold=confidence, iou_threshold=iou, class_ids=class_ids)
+        class_ids = self.core.class_ids([classes] if isinstance(classes, str) else classes) if classes else None
+        threshold = self._class_confidence if confidence == "auto" else confidence
+        found = self.core.detect(pixels, score_threshold=threshold, iou_threshold=iou, class_ids=class_ids)
         return Detections.of(Detection.from_detections(found, self.labels), self.name, size, self.labels, source)

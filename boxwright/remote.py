@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, overload
+from typing import Literal, Self, overload
 
 from boxwright.images import ImageList, ImageSource, to_bytes
 from boxwright.results import Detections
@@ -36,14 +36,29 @@ class Client:
 
     @overload
     def detect(
-        self, image: ImageSource, *, confidence: float | None = ..., iou: float | None = ..., classes: Sequence[str] = ...
+        self,
+        image: ImageSource,
+        *,
+        confidence: float | Literal["auto"] | None = ...,
+        iou: float | None = ...,
+        classes: str | Sequence[str] = ...,
     ) -> Detections: ...
     @overload
     def detect(
-        self, image: ImageList, *, confidence: float | None = ..., iou: float | None = ..., classes: Sequence[str] = ...
+        self,
+        image: ImageList,
+        *,
+        confidence: float | Literal["auto"] | None = ...,
+        iou: float | None = ...,
+        classes: str | Sequence[str] = ...,
     ) -> list[Detections]: ...
     def detect(
-        self, image: ImageSource | ImageList, *, confidence: float | None = None, iou: float | None = None, classes: Sequence[str] = ()
+        self,
+        image: ImageSource | ImageList,
+        *,
+        confidence: float | Literal["auto"] | None = None,
+        iou: float | None = None,
+        classes: str | Sequence[str] = (),
     ) -> Detections | list[Detections]:
         """Detect objects as `Detector.detect` does; an option that is None has the service's default.
 
@@ -54,7 +69,8 @@ class Client:
         if isinstance(image, list | tuple):
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         image_bytes = to_bytes(image)
-        response = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=classes)
+        labels = [classes] if isinstance(classes, str) and classes else classes
+        response = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=labels)
         size = (response.image.width, response.image.height)
         return Detections.of(response.detections, response.model, size, self._labels_of(response.model), image_bytes)
 

@@ -74,14 +74,14 @@ def start_tensorflow(purpose: str) -> None:
 
 @contextmanager
 def _stderr_hidden() -> Iterator[None]:
-    """Hide what C++ code writes to file descriptor 2. Show it if the block fails."""
+    """Hide what C++ code writes to file descriptor 2. Show it if the block fails, but not after Ctrl-C."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             log.seek(0)
             os.write(terminal, log.read())
             raise

@@ -13,7 +13,7 @@ from detector.boxes.placement import ImageArray, Pixels, Placement
 from detector.engines import Engine
 from detector.errors import NetworkError, SettingError, UnknownLabel
 from detector.imaging.image import DecodedImage
-from detector.messages import join_names
+from detector.messages import did_you_mean, join_names
 from detector.network.spec import ModelSpec
 
 ScoreThreshold = float | NDArray[np.float32]  # One threshold, or one for each class (C,); 0..1.
@@ -125,13 +125,14 @@ class Detector:
             label = min(unknown)
             parts = [part.strip() for part in label.split(",")]
             advice = f" Name {' and '.join(map(repr, parts))} separately." if len(parts) > 1 and set(parts) <= known.keys() else ""
-            raise UnknownLabel(f"this model has no class {label[:80]!r}; its classes are {join_names(known)}.{advice}")
+            advice = advice or did_you_mean(label[:80], known)
+            raise UnknownLabel(f"this model has no class {label[:80]!r}.{advice} Its classes are {join_names(known)}.")
         return frozenset(known[label] for label in requested)
 
 
 def _check_options(score_threshold: ScoreThreshold, iou_threshold: float, max_detections: int | None) -> None:
-    for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
+    for name, value in (("confidence", score_threshold), ("IoU", iou_threshold)):
         if not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= 1)):
-            raise SettingError(f"{name} must be between 0 and 1, got {value}.")
+            raise SettingError(f"the {name} threshold must be between 0 and 1, got {value}.")
     if max_detections is not None and max_detections < 1:
         raise SettingError(f"max_detections must be at least 1, got {max_detections}.")

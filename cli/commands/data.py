@@ -90,10 +90,9 @@ def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> N
 
     if errors and not fixed:
         print_next_step("boxwright", "data", "check", dataset, "--fix", f"{dataset}-fixed")
-    elif fixed or "train" not in image_sets(dataset):
-        print_next_step("boxwright", "data", "split", fixed or dataset)
     else:
-        print_next_step("boxwright", "data", "preview", dataset)
+        checked = fixed or dataset
+        print_next_step("boxwright", "data", "preview" if "train" in image_sets(checked) else "split", checked)
 
 
 @data_app.command("split")

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_classes_and_thresholds_select_detections(model):
     assert set(model.labels) >= {"cat", "dog"}
 
 
+def test_one_label_is_a_string(model):
+    assert len(model.detect(CAT, classes="dog")) == 0
+    assert [detection.label for detection in model.detect(CAT, classes="cat")] == ["cat"]
+
+
+def test_auto_is_the_confidence_that_the_model_suggests_for_each_class(model, tmp_path):
+    from weights.formats.provenance import confidence_text
+    from weights.formats.safetensors import save_model
+    from weights.hub.resolve import resolve_model
+
+    everyday = resolve_model("everyday")
+    provenance = {**everyday.provenance, "confidence": confidence_text({"cat": 0.999})}
+    save_model(replace(everyday, provenance=provenance), tmp_path / "cautious.safetensors")
+    cautious = boxwright.load(tmp_path / "cautious.safetensors")
+    assert len(cautious.detect(CAT, confidence="auto")) == 0
+    assert [detection.label for detection in cautious.detect(ASTRONAUT, confidence="auto")] == ["person"]  # the default of 0.25
+    assert model.detect(CAT, confidence="auto").to_dict() == model.detect(CAT).to_dict()
+
+
 def test_drawing_returns_a_copy_with_boxes():
     result = boxwright.load("everyday", precision="float32").detect(CAT)
     image = result.draw()
@@ -122,6 +142,10 @@ def test_unknown_models_and_labels_are_errors(model):
         boxwright.load("unknown-model")
     with pytest.raises(boxwright.BoxwrightError, match="unicorn"):
         model.detect(CAT, classes=["unicorn"])
+    with pytest.raises(boxwright.BoxwrightError, match=r"no class 'dgo'\. Did you mean 'dog'\?"):
+        model.detect(CAT, classes="dgo")
+    with pytest.raises(boxwright.BoxwrightError, match=r"confidence threshold must be between 0 and 1, got 2\."):
+        model.detect(CAT, confidence=2)
 
 
 def test_a_model_file_is_loaded_by_its_path(tiny_model, tmp_path):

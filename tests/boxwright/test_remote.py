@@ -32,6 +32,12 @@ def test_a_service_gives_the_same_results_and_drawings_as_a_local_model(service)
         assert first.to_dict() == second.to_dict() == model.detect(CAT, confidence=0.01, iou=0.3, classes=["cat", "dog"]).to_dict()
 
 
+def test_one_label_and_the_suggested_confidence_work_as_with_a_local_model(service):
+    with boxwright.Client(service.url, api_key=KEY) as client:
+        assert [detection.label for detection in client.detect(CAT, confidence="auto", classes="cat")] == ["cat"]
+        assert len(client.detect(CAT, classes="dog")) == 0
+
+
 def test_a_missing_key_and_an_unknown_model_are_errors(service):
     with boxwright.Client(service.url) as client, pytest.raises(boxwright.BoxwrightError, match="key"):
         client.detect(CAT)

@@ -1,7 +1,11 @@
 """Commands without the packages of an extra."""
 
+import os
+import sys
+
 import pytest
 
+from cli import extras
 from cli.extras import OPTIONAL_PACKAGES
 
 
@@ -36,3 +40,17 @@ def test_a_missing_package_is_reported_in_one_sentence_that_names_the_extra(
     assert (result.code, result.out) == (2, "")
     assert f"needs {package}, which is not installed. Install the extra {OPTIONAL_PACKAGES[package]!r}: " in result.err
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("error", "shown"), [(KeyboardInterrupt, ""), (ImportError, "log line\n")])
+def test_messages_of_tensorflow_are_shown_only_if_its_start_fails(monkeypatch, capfd, error, shown):
+    def start(_name):
+        os.write(2, b"log line\n")
+        raise error
+
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setattr(extras, "require_packages", lambda *_: None)
+    monkeypatch.setattr(extras, "import_module", start)
+    with pytest.raises(error):
+        extras.start_tensorflow("training")
+    assert capfd.readouterr().err == f"Starting TensorFlow (about 10 seconds)...\n{shown}"

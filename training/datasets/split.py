@@ -74,7 +74,7 @@ def write_split(folder: Path, parts: Split, *, force: bool = False) -> tuple[Pat
     paths = tuple(folder / LISTS / f"{name}.txt" for name in SETS)
     existing = [str(path) for path in paths if path.exists() or path.is_symlink()]
     if existing and not force:
-        raise DatasetError(f"{', '.join(existing)}: exists already. Use --force to replace it.")
+        raise DatasetError(f"the images are divided already: there is {' and '.join(existing)}. Use --force to divide them again.")
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     before = [path.read_bytes() if path.is_file() else None for path in paths]
     try:

@@ -163,9 +163,10 @@ def _write_tflite(model: Model, path: Path) -> None:
 
 
 def _run_tflite(path: Path, images: Batch) -> Batch:
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(str(path))
+    kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # because the default delegate prints a line to stderr
+    interpreter = Interpreter(str(path), experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
     interpreter.invoke()

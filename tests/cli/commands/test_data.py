@@ -82,6 +82,14 @@ def test_a_split_is_replaced_only_with_force(boxwright, make_flat_dataset):
     assert boxwright("data", "check", folder, "--set", "val", "--json").code == 0
 
 
+def test_the_next_step_after_a_repair_is_a_split_unless_the_images_are_split_already(boxwright, make_flat_dataset, tmp_path):
+    folder = make_flat_dataset({f"p{number}": [DOG] for number in range(10)})
+    for copy, command in (("whole", "split"), ("divided", "preview")):
+        result = boxwright("data", "check", folder, "--fix", tmp_path / copy)
+        assert result.err == f"Next: boxwright data {command} {tmp_path / copy}\n"
+        assert boxwright("data", "split", folder, "--force").code == 0
+
+
 def test_coco_and_yolo_are_imported(boxwright, make_image, tmp_path):
     path = make_image("photos/a.jpg", 80, 50)
     (tmp_path / "instances.json").write_text(

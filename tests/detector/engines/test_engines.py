@@ -190,13 +190,13 @@ def test_detections_can_be_limited_to_classes_and_to_the_best_scores(tiny_model)
 def test_a_detector_refuses_invalid_options(tiny_model, random_arrays):
     detector = Detector(tiny_model.spec, load_engine(tiny_model))
     image = np.zeros((8, 8, 3), np.uint8)
-    with pytest.raises(SettingError, match="score_threshold must be between 0 and 1, got 2"):
+    with pytest.raises(SettingError, match="the confidence threshold must be between 0 and 1, got 2"):
         detector.detect(image, score_threshold=2)
-    with pytest.raises(SettingError, match="iou_threshold"):
+    with pytest.raises(SettingError, match="the IoU threshold"):
         detector.detect(image, iou_threshold=-0.1)
     with pytest.raises(SettingError, match="max_detections"):
         detector.detect(image, max_detections=0)
-    with pytest.raises(UnknownLabel, match="no class 'zebra'; its classes are cat, dog, person"):
+    with pytest.raises(UnknownLabel, match="no class 'zebra'. Its classes are cat, dog, person"):
         detector.class_ids(["zebra"])
     with pytest.raises(SettingError, match="unknown engine 'abacus'"):
         load_engine(tiny_model, "abacus")
@@ -207,7 +207,7 @@ def test_a_detector_refuses_invalid_options(tiny_model, random_arrays):
 def test_an_unknown_label_error_lists_a_hundred_labels():
     spec = ModelSpec(tuple(f"label {number}" for number in range(1, 9419)), ((1.0, 1.0),), (Conv("a", 9423, size=1),), 1)
     detector = Detector(spec, lambda images: images)
-    with pytest.raises(UnknownLabel, match=r"no class 'zebra'; its classes are label 1, .*label 100 and 9,318 more\.$"):
+    with pytest.raises(UnknownLabel, match=r"no class 'zebra'. Its classes are label 1, .*label 100 and 9,318 more\.$"):
         detector.class_ids(["zebra"])
 
 

@@ -119,6 +119,7 @@ def test_touch_input_draws_moves_and_resizes_boxes(new_page, grey_image, first_l
     page.tab.click("#tool-delete")  # on a slow machine a tap may become a long press
     page.tab.wait_for_selector("#editor .box", state="detached")
     assert page.tab.evaluate("scrollY") == 0
+    assert page.tab.is_hidden("#keys")
     page.save_screenshot("correct-phone")
 
 

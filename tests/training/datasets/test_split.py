@@ -107,7 +107,7 @@ def test_existing_lists_are_replaced_only_with_force(varied):
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text("p00\n")
     parts = split_dataset(read_set(varied, "all"))
-    with pytest.raises(DatasetError, match=r"val\.txt: exists already.*--force"):
+    with pytest.raises(DatasetError, match=r"divided already: there is .*val\.txt\. Use --force"):
         write_split(varied, parts)
     assert [path.name for path in lists.iterdir()] == ["val.txt"]
     assert (lists / "val.txt").read_text() == "p00\n"
