@@ -18,9 +18,9 @@ class DetectionPrinter:
 
     def print(self, result: DetectionResult) -> None:
         """Print one line for each detection. In a pipe, its columns are image, label, score, xmin, ymin, xmax, ymax."""
-        name = escape_control_characters(str(result.path))
+        name = _one_line(str(result.path))
         rows = [
-            (escape_control_characters(found.label), f"{found.score:.3f}", *(f"{edge:.1f}" for edge in found.box.model_dump().values()))
+            (_one_line(found.label), f"{found.score:.3f}", *(f"{edge:.1f}" for edge in found.box.model_dump().values()))
             for found in result.detections
         ]
         if not self._console.is_terminal:
@@ -37,3 +37,8 @@ class DetectionPrinter:
         for row in rows:
             table.add_row(*map(Text, row))
         self._console.print(table)
+
+
+def _one_line(text: str) -> str:
+    """Escape control characters and line breaks: a file name must not look like another line."""
+    return escape_control_characters(text).replace("\n", "\\n")

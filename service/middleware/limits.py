@@ -101,10 +101,15 @@ class RequestLimitsMiddleware:
                 raise
             await error_response(Request(scope), error)(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            if not context.disconnected:
+            if context.disconnected:
+                exchange.task.uncancel()
+                logger.info("%s %s: the client disconnected", scope["method"], scope["path"])
+            elif (lifecycle := scope["app"].state.lifecycle).shutting_down:  # the server cancels requests at the end of the grace time
+                exchange.task.uncancel()
+                if not exchange.response_started:
+                    await error_response(Request(scope), lifecycle.error())(scope, receive, send)
+            else:
                 raise
-            exchange.task.uncancel()
-            logger.info("%s %s: the client disconnected", scope["method"], scope["path"])
         finally:
             exchange.close()
 

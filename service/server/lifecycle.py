@@ -16,4 +16,8 @@ class Lifecycle:
     def check(self) -> None:
         """Raise ShuttingDown after SIGTERM."""
         if self.shutting_down:
-            raise ShuttingDown("The service is shutting down. Send requests to another instance.", SHUTDOWN_RETRY_AFTER)
+            raise self.error()
+
+    def error(self) -> ShuttingDown:
+        """Return the error that answers a request after SIGTERM."""
+        return ShuttingDown("The service is shutting down. Send requests to another instance.", SHUTDOWN_RETRY_AFTER)

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 from detector.errors import DamagedImage, ImageTooLarge, NotAnImage
@@ -26,13 +27,13 @@ MAX_TILE_AREA_FACTOR = 4  # Maximum area of all tiles, as a multiple of the imag
 WIDTH, HEIGHT, BITS, COMPRESSION, ROWS_PER_STRIP, SAMPLES, PLANAR = 256, 257, 258, 259, 278, 277, 284
 TILE_WIDTH, TILE_HEIGHT = 322, 323
 STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 273, 279, 324, 325
-JPEG_COMPRESSION = 7
+NO_COMPRESSION, JPEG_COMPRESSION = 1, 7
 
 # bits, strips, palette, tiles, kinds of samples, JPEG tables, subsampling
 _LIST_TAGS = frozenset((BITS, STRIP_OFFSETS, STRIP_LENGTHS, 320, TILE_OFFSETS, TILE_LENGTHS, 338, 339, 347, 530))
 _PIXEL_TAGS = _LIST_TAGS | {WIDTH, HEIGHT, COMPRESSION, 262, 266, SAMPLES, ROWS_PER_STRIP, PLANAR, 317, TILE_WIDTH, TILE_HEIGHT}
 _STRIP_TAGS, _TILE_TAGS = frozenset((STRIP_OFFSETS, STRIP_LENGTHS)), frozenset((TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS))
-_COMPRESSIONS = frozenset((1, 5, JPEG_COMPRESSION, 8, 32773, 32946))  # none, LZW, JPEG, Deflate, PackBits
+_COMPRESSIONS = frozenset((NO_COMPRESSION, 5, JPEG_COMPRESSION, 8, 32773, 32946))  # none, LZW, JPEG, Deflate, PackBits
 
 
 def parse_tiff(data: bytes) -> ImageFile:
@@ -45,8 +46,8 @@ def parse_tiff(data: bytes) -> ImageFile:
         kept.pop(tag, None)  # libtiff would use unchecked lengths of tiles for strips, and vice versa
     _check_entries(kept, order, offset, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
-    if values.get(COMPRESSION, 1) not in _COMPRESSIONS:
-        raise NotAnImage(f"the TIFF has compression method {values[COMPRESSION]}, which is not supported. Save it with LZW or Deflate.")
+    if values.get(COMPRESSION, NO_COMPRESSION) not in _COMPRESSIONS:
+        raise NotAnImage(f"the TIFF has compression method {values[COMPRESSION]}, which is not supported. Save it with LZW, Deflate, or none.")
     if not 1 <= values.get(SAMPLES, 1) <= 5:
         raise NotAnImage(f"the TIFF has {values[SAMPLES]:,} samples per pixel; 1 to 5 are supported. Save it as 8-bit RGB.")
     page = _Page.of(data, order, kept, values)
@@ -69,7 +70,7 @@ class _Page:
     segment_width: int
     segment_height: int
     tiled: bool
-    jpeg: bool
+    compression: int
     offsets: tuple[int, ...]
     lengths: tuple[int, ...]
 
@@ -84,8 +85,8 @@ class _Page:
         else:
             segment, tags = (width, min(values.get(ROWS_PER_STRIP, height) or height, height)), (STRIP_OFFSETS, STRIP_LENGTHS)
         offsets, lengths = (_numbers(data, entries.get(tag), order) for tag in tags)
-        jpeg = values.get(COMPRESSION) == JPEG_COMPRESSION
-        return cls(width, height, samples / planes * bits / 8, planes, *segment, tiled, jpeg, offsets, lengths)
+        compression = values.get(COMPRESSION, NO_COMPRESSION)
+        return cls(width, height, samples / planes * bits / 8, planes, *segment, tiled, compression, offsets, lengths)
 
     @property
     def _columns(self) -> int:
@@ -117,10 +118,16 @@ class _Page:
         needed = self._columns * self._rows * self.planes
         if len(self.offsets) != needed or (self.lengths and len(self.lengths) != needed):
             raise DamagedImage(f"the TIFF needs {needed:,} {self._kind} and has {len(self.offsets):,}. Send the whole file.")
-        if len(set(self.offsets)) != needed or sum(self.lengths) > len(data):
+        if len(set(self.offsets)) != needed or sum(self.lengths) > len(data) or self._overlap():
             raise DamagedImage(f"the TIFF has {self._kind} that share bytes. Save it again.")
-        if self.jpeg:
+        if self.compression == JPEG_COMPRESSION:
             self._check_jpeg(data)
+
+    def _overlap(self) -> bool:
+        """Return whether uncompressed segments overlap. Pillow ignores their lengths, and reads at most up to the next offset at a time."""
+        last_rows = self.segment_height if self.tiled else self.height % self.segment_height or self.segment_height
+        smallest = int(self.segment_width * self.bytes_per_pixel) * last_rows
+        return self.compression == NO_COMPRESSION and any(end - start < smallest for start, end in pairwise(sorted(self.offsets)))
 
     def _check_tiles(self) -> None:
         sides = ((self.segment_width, self.width), (self.segment_height, self.height))

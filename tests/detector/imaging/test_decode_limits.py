@@ -100,6 +100,13 @@ def strips_with_segments(count, segments):
     return strips(count, compression=7, payload=strip * count, offsets=offsets, lengths=[len(strip)] * count)
 
 
+def uncompressed_strips(count):
+    """Build a TIFF whose strips of 600 bytes overlap, although their lengths do not."""
+    entries = {256: (4, [600]), 257: (4, [count]), 258: (3, [8]), 259: (3, [1]), 262: (3, [1]), 277: (3, [1]), 278: (4, [1])}
+    offsets = [("payload", index) for index in range(count)]
+    return tiff(entries | {273: (4, offsets), 279: (4, [60] * count)}, bytes(60 * count))
+
+
 def quantization_tables(count):
     """Build a JPEG of 16 x 16 pixels that defines one quantization table again and again."""
     data = jpeg(16, 16, ONE_SCAN)
@@ -135,6 +142,7 @@ PIXELS = compressed_zeros(16 * 976 * 3)
         pytest.param(overlapping_strips(2000, 325), "the TIFF is truncated or corrupt", id="lengths of strips in the tag for tiles"),
         pytest.param(overlapping_strips(2000, None), "the TIFF is truncated or corrupt", id="strips without lengths"),
         pytest.param(overlapping_tiles(2000), "the TIFF is truncated or corrupt", id="lengths of tiles in the tag for strips"),
+        pytest.param(uncompressed_strips(20_000), "strips that share bytes", id="overlapping uncompressed strips"),
         pytest.param(strips_with_segments(20, 50_000), "too many scans or segments", id="segments of JPEG strips"),
         pytest.param(strips_with_segments(8000, 12), "JPEG strips have more than 100,000 segments", id="segments of all JPEG strips"),
         pytest.param(quantization_tables(300_000), "bytes of headers", id="quantization tables"),
