@@ -67,7 +67,7 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
 
 @contextmanager
 def _paused_collector() -> Iterator[None]:
-    """Pause the garbage collector. It would visit new lists and all objects of the service again and again, for ten times the parser's time."""
+    """Pause the garbage collector, which would visit all objects again and again while many lists are parsed. That takes ten times as long."""
     gc.disable()
     try:
         yield

@@ -47,7 +47,7 @@ def parse_tiff(data: bytes) -> ImageFile:
     _check_entries(kept, order, offset, len(data))
     values = {tag: entry_number(entry, order) for tag, entry in kept.items()}
     if values.get(COMPRESSION, NO_COMPRESSION) not in _COMPRESSIONS:
-        raise NotAnImage(f"the TIFF has compression method {values[COMPRESSION]}, which is not supported. Save it with LZW, Deflate, or none.")
+        raise NotAnImage(f"the TIFF has compression method {values[COMPRESSION]}, which is not supported. Save it with LZW or Deflate.")
     if not 1 <= values.get(SAMPLES, 1) <= 5:
         raise NotAnImage(f"the TIFF has {values[SAMPLES]:,} samples per pixel; 1 to 5 are supported. Save it as 8-bit RGB.")
     page = _Page.of(data, order, kept, values)

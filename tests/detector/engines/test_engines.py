@@ -196,7 +196,7 @@ def test_a_detector_refuses_invalid_options(tiny_model, random_arrays):
         detector.detect(image, iou_threshold=-0.1)
     with pytest.raises(SettingError, match="max_detections"):
         detector.detect(image, max_detections=0)
-    with pytest.raises(UnknownLabel, match="no class 'zebra'. Its classes are cat, dog, person"):
+    with pytest.raises(UnknownLabel, match=r"no class 'zebra'\. Its classes are cat, dog, person"):
         detector.class_ids(["zebra"])
     with pytest.raises(SettingError, match="unknown engine 'abacus'"):
         load_engine(tiny_model, "abacus")
