@@ -67,7 +67,7 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
 
 @contextmanager
 def _paused_collector() -> Iterator[None]:
-    """Pause the garbage collector, which would visit all objects again and again while many lists are parsed. That takes ten times as long."""
+    """Pause the garbage collector. It would visit all objects again and again while lists are parsed, for ten times the parser's time."""
     gc.disable()
     try:
         yield
