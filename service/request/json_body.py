@@ -68,7 +68,7 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
 
 @contextmanager
 def _paused_collector() -> Iterator[None]:
-    """Pause the garbage collector. It would visit new lists and all objects of the service again and again, for ten times the parser's time."""
+    """Pause the garbage collector. It would visit all objects again and again while lists are parsed, for ten times the parser's time."""
     gc.disable()
     try:
         yield

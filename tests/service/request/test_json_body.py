@@ -30,7 +30,10 @@ def test_values_are_counted_by_kind_before_they_are_parsed(flood):
 @pytest.mark.parametrize("end", [b"]", b""], ids=["valid", "truncated"])
 def test_nested_lists_are_parsed_without_garbage_collections(end):
     collections = []
-    count = lambda phase, info: collections.append(phase)  # noqa: E731
+
+    def count(*event):
+        collections.append(event)
+
     body = b'{"inputs": [' + b",".join([b"[" * 100 + b"]" * 100] * 1000) + end + b"}"
     gc.callbacks.append(count)
     try:
