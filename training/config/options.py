@@ -129,6 +129,9 @@ class Config(BaseModel):
         description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor. "
         "None: 1, or that of the initial model's training if classes are kept.",
     )
+    distillation: float = Field(
+        1.0, ge=0, le=100, description="If classes are kept: weight of differences from the initial model on remembered images."
+    )
     rarity: float = Field(
         16.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in practice than in training."
     )
@@ -164,8 +167,8 @@ class Config(BaseModel):
         "adamw", description="Keras optimizer."
     )
     learning_rate: float = Field(0.0003, gt=0, le=10, description="Maximum learning rate of the schedule.")
-    head_rate: float | None = Field(
-        None, ge=0, le=10, description="Factor of the head's learning rate. None: 1, or 0.3 if classes are kept."
+    head_rate: float = Field(
+        1.0, ge=0, le=10, description="Multiply the learning rate of the head by this. New outputs have the full rate."
     )
     backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")

@@ -10,7 +10,6 @@ from training.config.options import Config
 from training.features.memory import Memory
 from training.modeling.transfer import frozen_layers
 
-KEPT_HEAD_RATE = 0.3  # Factor of the head's learning rate if classes are kept. docs/training.md has the measurements.
 CACHED_VIEWS = 4  # Views per image with cached features if classes are kept.
 
 STALE_MEMORY = (
@@ -66,13 +65,11 @@ class KeptClasses:
         can_cache = config.freeze != "none" and unfreeze_at > 0 and not config.multi_scale
         views = (CACHED_VIEWS if can_cache else 0) if config.cache_features is None else config.cache_features
         classes = "keep" if self.keep else "replace"
-        head_rate = KEPT_HEAD_RATE if self.keep and config.head_rate is None else config.head_rate
         resolved = {
             "classes": classes,
             "unfreeze_at": unfreeze_at,
             "cache_features": views,
             "assign_iou": assign_iou,
-            "head_rate": head_rate,
         }
         return Config.of(config.model_dump() | resolved)
 

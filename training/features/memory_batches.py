@@ -1,11 +1,12 @@
 """Training batches of remembered images. Like the batches of the data set, each depends only on the seed and its step."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.errors import ModelFileError
 from detector.network.shapes import Array
@@ -17,6 +18,7 @@ from training.distributed.process_group import WHOLE_BATCH, Shard
 from training.features.basis import Codes
 from training.features.memory import Memory, RememberedImage, is_held_out
 
+IMAGES_PER_CALL = 16  # Images whose logits are computed together.
 _STREAM = 100  # Purpose of the random numbers. It differs from those in `training.data.batches`.
 
 
@@ -29,13 +31,32 @@ class MemoryBatches:
     new_labels: frozenset[str]  # labels that the memory's images do not show
     config: Config
     shard: Shard = WHOLE_BATCH
+    initial_logits: Mapping[int, NDArray[np.float16]] = field(default_factory=dict)  # by index of the image, see `with_initial_logits`
 
     def batch(self, step: int) -> tuple[dict[str, Array], Targets]:
         """Return features by layer (n, side, side, C) and targets of this shard of a batch. All images of a batch have the same size."""
         chosen = self._order(step // self._batches_per_epoch)[step % self._batches_per_epoch]
         indices = [chosen[position] for position in self.shard.of(len(chosen))]
         images = [self.memory.images[index] for index in indices]
-        return self.features(indices), self.targets(images, self.memory.images[chosen[0]].size)
+        features, targets = self.features(indices), self.targets(images, self.memory.images[chosen[0]].size)
+        if self.initial_logits:
+            like_all = np.stack([self.initial_logits[index] for index in chosen])
+            targets["initial_logits"] = like_all[list(self.shard.of(len(chosen)))]
+        return features, targets
+
+    def with_initial_logits(self, logits_of_features: Callable[[dict[str, Array], int], Array]) -> "MemoryBatches":
+        """Return batches whose targets have the initial model's logits of the kept classes, for `distillation_loss`.
+
+        Args:
+            logits_of_features: Computes the initial model's logits (N, G, G, A, 5 + C) of features and an input size.
+        """
+        kept = len(self.model.spec.labels) - len(self.new_labels)
+        logits: dict[int, NDArray[np.float16]] = {}
+        for size, group in self.by_size.items():
+            for first in range(0, len(group), IMAGES_PER_CALL):
+                indices = group[first : first + IMAGES_PER_CALL]
+                logits |= zip(indices, logits_of_features(self.features(indices), size)[..., : 5 + kept].astype(np.float16), strict=True)
+        return replace(self, initial_logits=logits)
 
     def features(self, indices: Sequence[int]) -> dict[str, Array]:
         """Return the features of images of the same size. Without images, the arrays have length 0."""

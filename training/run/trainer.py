@@ -21,11 +21,13 @@ from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatc
 from training.modeling.layers.dropout import dropout_layers
 from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_batch_norms
 from training.modeling.transfer import InitialModel, backbone_layers, hidden_head_layers
+from training.optimization.distillation import distillation_loss
 from training.optimization.loss import Loss
 from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
 
 _InputKind = tuple[int, tuple[str, ...]]
 """Input of a network: the input size of the images, and the layers whose outputs replace the images, if any."""
+
 RememberedBatch = tuple[Mapping[str, Any], Mapping[str, Any]]
 """Features by layer and targets, see `training.features.memory_batches`."""
 
@@ -87,7 +89,7 @@ class Trainer:
         """Return the trained variables, grouped by learning rate and by whether they are frozen at first."""
         factors = {
             "new": 1.0,
-            "head": 1.0 if self.config.head_rate is None else self.config.head_rate,
+            "head": self.config.head_rate,
             "backbone": self.config.backbone_rate,
         }
         groups: dict[tuple[str, bool], list[Any]] = {(part, late): [] for part in factors for late in (False, True)}
@@ -177,11 +179,15 @@ class Trainer:
         divisor = self.loss.divisor(images, *self.group.sum([objects]))
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
-            by_part = []
+            by_part, distilled = [], []
             for network, (inputs, targets) in zip(networks, parts, strict=True):
                 logits = self._logits(network, inputs, training=True)
                 by_part.append(self.loss(logits, targets, number * batch, divisor))
+                if "initial_logits" in targets:
+                    distilled.append(distillation_loss(logits, targets["initial_logits"]))
             terms = {name: tf.add_n([each[name] for each in by_part]) for name in by_part[0]}
+            if distilled:
+                terms["distillation"] = self.config.distillation * tf.add_n(distilled) / divisor
             if self.config.l2:
                 terms["l2"] = self.config.l2 / self.group.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
             total = tf.add_n(list(terms.values()))

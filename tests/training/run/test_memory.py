@@ -97,6 +97,34 @@ def test_old_classes_are_unknown_in_the_training_images(finished):
     assert all(sample.labelled == {"red", "blue"} for sample in [*run.setup.batches.samples, *run.setup.val])
 
 
+def distillation_by_step(outcome):
+    lines = (outcome.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line).get("distillation") for line in lines]
+
+
+def test_remembered_images_carry_the_initial_model_s_logits_of_the_kept_classes(new_run, finished):
+    trained, fresh = finished[0], new_run()
+    features, targets = fresh.remembered.batch(0)
+    size = targets["labelled"].shape[1] * fresh.trainer.spec.stride
+    assert np.allclose(fresh.trainer.logits_of_features(features, size)[..., :7], targets["initial_logits"], atol=1e-2)
+    assert np.array_equal(trained.remembered.batch(0)[1]["initial_logits"], targets["initial_logits"])
+    assert not np.allclose(trained.trainer.logits_of_features(features, size)[..., :7], targets["initial_logits"], atol=1e-2)
+
+
+def test_differences_from_the_initial_model_are_part_of_the_loss(finished):
+    assert all(value > 0 for value in distillation_by_step(finished[1]))
+
+
+def test_distillation_0_does_not_compare_with_the_initial_model(new_run):
+    assert set(distillation_by_step(new_run(distillation=0.0, epochs=1).train())) == {None}
+
+
+def test_replaced_classes_are_not_compared_with_the_initial_model(new_run):
+    run = new_run(classes="replace", unfreeze_at=1.0, cache_features=2, epochs=1)
+    assert run.setup.remembered is not None
+    assert set(distillation_by_step(run.train())) == {None}
+
+
 def test_the_result_carries_a_memory_of_old_and_new_images(finished):
     _, outcome = finished
     memory = memory_of(outcome.folder / "best.safetensors")
