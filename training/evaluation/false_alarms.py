@@ -101,6 +101,12 @@ def few_boxes_warning(boxes: Mapping[str, int]) -> str | None:
     )
 
 
+def suggested_confidence(conclusion: Mapping[str, Any]) -> str:
+    """Return the new classes with the suggested thresholds of a run's conclusion.json: "cat 0.12, dog 0.30". Empty if there are none."""
+    confidence = conclusion.get("confidence", {})
+    return ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion.get("new_labels", ()) if label in confidence)
+
+
 def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
     """Return sentences that describe the false alarms, thresholds and warning in a run's conclusion.json."""
     sentences = []
@@ -110,9 +116,8 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
             f"False alarms ({labels}): {shares['0.25']:.1%} of {shares['images']} {SOURCES[source]} at confidence 0.25, "
             f"{shares['0.5']:.1%} at 0.5."
         )
-    if confidence := conclusion.get("confidence"):
-        thresholds = ", ".join(f"{label} {confidence[label]:.2f}" for label in conclusion["new_labels"] if label in confidence)
-        sentences += [f"Suggested confidence (best F1): {thresholds}."] if thresholds else []
+    if thresholds := suggested_confidence(conclusion):
+        sentences.append(f"Suggested confidence (best F1): {thresholds}.")
     if warning := conclusion.get("warning"):
         sentences.append(f"Warning: {warning}")
     return sentences

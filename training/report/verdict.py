@@ -5,7 +5,7 @@ from math import isnan
 from shlex import quote
 
 from detector.messages import count_of
-from training.evaluation.false_alarms import SOURCES, few_boxes_warning
+from training.evaluation.false_alarms import SOURCES, few_boxes_warning, suggested_confidence
 from training.report.content import NextStep, Results
 from training.run.record import RunRecord
 
@@ -51,7 +51,11 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
     if record.best and record.best["step"] == last and len(record.validations) > 1:
         epochs = 2 * record.config.epochs
         yield NextStep("The last validation was the best one, so longer training may help:", f"boxwright finetune {data} --epochs {epochs}")
-    yield NextStep("Try the model on new images:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --confidence auto --out annotated")
+    thresholds = suggested_confidence(record.folder.conclusion())
+    confidence = f" at the suggested confidence ({thresholds})" if thresholds else ""
+    yield NextStep(
+        f"Try the model on new images{confidence}:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --confidence auto --out annotated"
+    )
     yield NextStep("Serve it over HTTP, with a page to try it:", f"boxwright serve --model {model}")
 
 

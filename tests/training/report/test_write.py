@@ -173,6 +173,13 @@ def test_report_shows_false_alarms_if_the_run_measured_them(run):
     assert expected in report_of(folder).text
 
 
+def test_report_states_the_suggested_confidence_of_the_new_classes(run):
+    folder = run()
+    assert "Try the model on new images:" in report_of(folder).text
+    (folder.path / "conclusion.json").write_text(json.dumps({"new_labels": ["blue", "red"], "confidence": {"blue": 0.058, "red": 0.3}}))
+    assert "Try the model on new images at the suggested confidence (blue 0.06, red 0.30):" in report_of(folder).text
+
+
 def test_report_of_a_killed_run_explains_how_to_continue_it(run):
     folder = run()
     assert f"boxwright finetune --resume {folder.path}" in report_of(folder).text
