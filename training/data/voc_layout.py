@@ -13,10 +13,12 @@ Names come from files that are not trusted. Each is checked before it becomes a 
 import errno
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator
+from glob import escape
 from pathlib import Path, PurePosixPath
 
-from detector.imaging.suffixes import IMAGE_SUFFIXES
+from detector.imaging.suffixes import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from training.data.set_names import set_of_name
 from training.errors import DatasetError
 
@@ -134,6 +136,11 @@ def check_name(folder: Path, name: str) -> None:
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
 
 
+def name_key(name: str) -> str:
+    """Return a key that is equal for names that differ in case or in Unicode composition, which differs between operating systems."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def find_annotation(folder: Path, name: str) -> Path | None:
     """Return the annotation file of a checked name."""
     suffixes = (ANNOTATION_SUFFIX, ANNOTATION_SUFFIX.upper())
@@ -152,16 +159,33 @@ def find_image(folder: Path, name: str, filename: str = "") -> Path | None:
             relative = PurePosixPath(place) / candidate
             if relative.suffix.lower() in IMAGE_SUFFIXES and (image := file_inside(folder, relative)):
                 return image
-    for place in IMAGE_FOLDERS:  # suffixes in mixed case
-        parent = folder / place / PurePosixPath(name).parent
-        for path in sorted(parent.iterdir()) if parent.is_dir() else ():
-            if path.stem == PurePosixPath(name).name and path.suffix.lower() in IMAGE_SUFFIXES:
-                return file_inside(folder, PurePosixPath(path.relative_to(folder).as_posix()))
-    return None
+    return _find_ignoring_case(folder, name, filename)
+
+
+def _find_ignoring_case(folder: Path, name: str, filename: str) -> Path | None:
+    """Return the image whose name differs in case only: first one with the exact stem, then one that is the only candidate."""
+    parents = [folder / place / PurePosixPath(name).parent for place in IMAGE_FOLDERS]
+    images = [path for parent in parents if parent.is_dir() for path in sorted(parent.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    stem, file = PurePosixPath(name).name, _last_part(filename)
+    matches = [path for path in images if path.stem == stem][:1]
+    for key in (name_key(stem), name_key(PurePosixPath(file).stem)):
+        matches = matches or [path for path in images if name_key(path.stem) == key]
+    return file_inside(folder, PurePosixPath(matches[0].relative_to(folder).as_posix())) if len(matches) == 1 else None
+
+
+def unsupported_image(folder: Path, name: str) -> Path | None:
+    """Return the image with an annotation's name if it is of a format that cannot be decoded."""
+    path = PurePosixPath(name)
+    images = (each for place in IMAGE_FOLDERS for each in sorted((folder / place / path.parent).glob(f"{escape(path.name)}.*")))
+    return next((each for each in images if each.suffix.lower() in UNSUPPORTED_SUFFIXES), None)
+
+
+def _last_part(filename: str) -> str:
+    return PurePosixPath(filename.replace("\\", "/")).name
 
 
 def _image_candidates(name: str, filename: str) -> Iterator[str]:
-    file, path = PurePosixPath(filename.replace("\\", "/")).name, PurePosixPath(name)
+    file, path = _last_part(filename), PurePosixPath(name)
     sibling = str(path.with_name(file)) if file else name
     if PurePosixPath(file).stem == path.name:
         yield sibling

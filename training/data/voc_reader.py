@@ -21,7 +21,7 @@ from detector.imaging.image import read_image
 from detector.placement import ImageArray
 from training.data.labelled import check_names_exist, read_labelled
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, image_names
+from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, image_names, unsupported_image
 from training.errors import DatasetError
 
 try:
@@ -138,6 +138,8 @@ def read_annotation(folder: Path, name: str) -> Annotation:
 def image_of(folder: Path, annotation: Annotation) -> Path:
     """Return the annotation's image inside the folder. Raises DatasetError if it is missing."""
     image = find_image(folder, annotation.name, annotation.filename)
+    if image is None and (unsupported := unsupported_image(folder, annotation.name)):
+        raise DatasetError(f"{unsupported} is of a format that Boxwright does not read. Convert it to JPEG.")
     if image is None:
         raise DatasetError(f"{annotation.path}: its image is in none of {', '.join(IMAGE_FOLDERS)} under {folder}.")
     return image

@@ -3,17 +3,20 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree.ElementTree import tostring
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from training.data.voc_layout import image_names, image_sets
-from training.data.voc_reader import read_annotation, read_set
+from training.data.voc_reader import parse_annotation, read_annotation, read_set
+from training.data.voc_writer import set_text
 from training.datasets.check import check_dataset
 from training.datasets.importers.base import write_imported
 from training.datasets.importers.coco import read_coco, set_of_coco_file
 from training.datasets.importers.yolo import read_yolo
+from training.datasets.repair import repair_dataset
 from training.errors import DatasetError
 
 BOX = "0 0.5 0.5 0.5 0.5\n"
@@ -117,7 +120,7 @@ LAYOUTS = [
         | {"labels/a.txt": BOX, "train.txt": "images/a.jpg\nimages/x.jpg\n", "data.yaml": f"train: train.txt\n{NAMES}"},
         {"train": 1},
         1,
-        ("1 images in the list of train do not exist",),
+        ("1 image in the list of train without a file",),
     ),
     # Darknet and CVAT
     Layout(
@@ -258,7 +261,7 @@ LAYOUTS = [
         images("images/a.jpg") | {"labels/a.txt": "0 0.1 0.1 1.02 0.1 0.5 0.9\n", "data.yaml": NAMES},
         {"default": 1},
         1,
-        ("1 box clipped to the image",),
+        ("1 box clipped to the image", "1 polygon: imported as the upright rectangle around it"),
     ),
     Layout(
         "a box slightly outside of the image",
@@ -452,6 +455,47 @@ LAYOUTS = [
 ]
 
 
+def test_key_points_are_recognised_without_kpt_shape(tmp_path, save_image):
+    poses = "0 0.5 0.5 0.4 0.6 0.4 0.4 2 0.6 0.7 1 0 0 0\n"
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": poses + BOX, "data.yaml": NAMES}, save_image)
+    dataset = read_yolo(root, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes[0], [18, 8, 42, 32], atol=1e-3)
+    assert dataset.notes == ("1 box imported without its key points.",)
+
+
+def test_polygons_that_look_like_key_points_in_one_line_stay_polygons(tmp_path, save_image):
+    corner = "0 0.5 0.5 0.6 0.6 0.9 0.9 1 0.6 0.6 1\n"
+    other = "0 0.1 0.2 0.5 0.1 0.3 0.75\n"
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": corner + other, "data.yaml": NAMES}, save_image)
+    dataset = read_yolo(root, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes[1], [6, 4, 30, 30], atol=1e-3)
+    assert dataset.notes[0].startswith("2 polygons: imported as the upright rectangle")
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "Labels.txt", "names.txt", "class_names.txt", "data/labels.txt"])
+def test_other_names_of_class_files_are_read_if_there_is_no_usual_one(tmp_path, save_image, name):
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": BOX, name: "owl\nfox\n"}, save_image)
+    assert read_yolo(root, image_set="train").images[0].labels == ("owl",)
+    (root / "classes.txt").write_text("dog\ncat\n")
+    assert read_yolo(root, image_set="train").images[0].labels == ("dog",)
+
+
+def test_the_label_file_of_an_image_named_labels_is_no_class_file(tmp_path, save_image):
+    root = write_files(tmp_path / "yolo", images("labels.jpg") | {"labels.txt": BOX}, save_image)
+    with pytest.raises(DatasetError, match="class names are missing"):
+        read_yolo(root, image_set="train")
+
+
+@pytest.mark.parametrize("name", ["b.heic", "b.HEIF", "b.avif"])
+def test_images_of_unsupported_formats_are_noted(tmp_path, save_image, name):
+    files = images("images/a.jpg") | {"labels/a.txt": BOX, f"images/{name}": "x", "data.yaml": NAMES}
+    root = write_files(tmp_path / "yolo", files, save_image)
+    assert read_yolo(root, image_set="train").notes == (f"1 image of an unsupported format, images/{name}: convert it to JPEG.",)
+    (root / "images" / "a.jpg").unlink()
+    with pytest.raises(DatasetError, match=f"1 image of an unsupported format, images/{name}: convert it to JPEG"):
+        read_yolo(root, image_set="train")
+
+
 def write_files(root, files, save_image):
     for seed, (path, text) in enumerate(files.items()):
         if text is None:
@@ -459,6 +503,7 @@ def write_files(root, files, save_image):
         else:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text, encoding="utf-8")
+    return root
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
@@ -865,3 +910,37 @@ def test_linked_folders_are_a_finding(make_dataset, tmp_path):
     (tmp_path / "other").mkdir()
     (folder / "JPEGImages" / "more").symlink_to(tmp_path / "other")
     assert [(finding.kind, finding.where) for finding in check_dataset(folder).findings] == [("linked-folder", "JPEGImages/more")]
+
+
+@pytest.mark.parametrize(
+    ("name", "filename", "image"), [("IMG_1", "", "img_1.jpg"), ("img", "IMG.JPG", "Img.jpeg"), ("x", "A.JPG", "a.jpg")]
+)
+def test_an_image_is_found_in_another_case_and_the_repaired_annotation_has_its_name(make_dataset, tmp_path, name, filename, image):
+    folder = make_dataset({name: [("dog", 1, 1, 9, 9)]}, {"train": [name]})
+    (folder / "JPEGImages" / f"{name}.jpg").rename(folder / "JPEGImages" / image)
+    xml = folder / "Annotations" / f"{name}.xml"
+    root = parse_annotation(xml)
+    set_text(root, "filename", filename)
+    xml.write_bytes(tostring(root))
+    (sample,) = read_set(folder, "train")
+    assert sample.image_path.name == image
+    repair_dataset(check_dataset(folder), tmp_path / "fixed")
+    fixed = read_annotation(tmp_path / "fixed", name).filename
+    assert fixed in ("", f"{name}{sample.image_path.suffix}")
+    assert fixed == "" or (tmp_path / "fixed" / "JPEGImages" / fixed).is_file()
+
+
+def test_an_image_is_missing_if_two_images_differ_from_its_name_in_case(make_dataset):
+    folder = make_dataset({"abc": []}, {"train": ["abc"]})
+    image = folder / "JPEGImages" / "abc.jpg"
+    (folder / "JPEGImages" / "ABC.jpg").write_bytes(image.read_bytes())
+    image.rename(folder / "JPEGImages" / "Abc.jpg")
+    with pytest.raises(DatasetError, match="its image is in none of"):
+        read_set(folder, "train")
+
+
+def test_an_image_of_an_unsupported_format_is_named(make_dataset):
+    folder = make_dataset({"a": []}, {"train": ["a"]})
+    (folder / "JPEGImages" / "a.jpg").rename(folder / "JPEGImages" / "a.HEIC")
+    with pytest.raises(DatasetError, match=r"a\.HEIC is of a format that Boxwright does not read\. Convert it to JPEG"):
+        read_set(folder, "train")

@@ -6,8 +6,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from training.data.set_names import set_of_name
-from training.data.voc_layout import file_inside
-from training.datasets.importers.base import name_key
+from training.data.voc_layout import file_inside, name_key
 
 IMAGE_PARENTS = (".", "images", "img", "data")
 """Usual folders of the images. Supervisely writes img, FiftyOne writes data."""

@@ -12,9 +12,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.voc_layout import FOREIGN_FOLDERS, file_inside, read_text
-from training.datasets.importers.base import name_key
+from detector.imaging.suffixes import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from training.data.voc_layout import FOREIGN_FOLDERS, file_inside, name_key, read_text
 from training.datasets.importers.yolo_labels import MAX_TEXT_BYTES, looks_like_labels
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
@@ -25,6 +24,8 @@ RESULTS_FOLDER = "runs"
 ANNOTATED_COPY = ".boxes"
 """End of the stem of images on which `boxwright detect` has drawn boxes."""
 CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
+OTHER_CLASS_FILE_NAMES = frozenset({"labels.txt", "names.txt", "class_names.txt"})
+"""Names that may also mean something else. They are used if there is no other file of class names."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class YoloFolder:
         """All images except annotated copies. Raises DatasetError for a link that leads out of the folder."""
         images = (path for path in self.files if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY))
         return tuple(path for path in images if file_inside(self.folder, path))
+
+    @property
+    def unsupported_images(self) -> list[PurePosixPath]:
+        """Images of formats that cannot be decoded."""
+        return [path for path in self.files if path.suffix.lower() in UNSUPPORTED_SUFFIXES]
 
     @cached_property
     def label_files(self) -> Mapping[PurePosixPath, PurePosixPath]:
