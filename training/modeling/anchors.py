@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.grid import Anchors, shape_iou
+from detector.messages import count_of
 from detector.placement import Placement
 from detector.spec import ModelSpec
 from training.data.exif_orientation import ExifFrame
@@ -28,7 +29,7 @@ def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchor
     """
     if len(np.unique(sizes, axis=0)) < count:
         raise DatasetError(
-            f"{count} anchors require at least {count} different box sizes, but there are {len(np.unique(sizes, axis=0))}. "
+            f"{count_of(count, 'anchor')} cannot be made from {count_of(len(np.unique(sizes, axis=0)), 'different box size')}. "
             "Use --anchors keep."
         )
     rng = np.random.default_rng(seed)

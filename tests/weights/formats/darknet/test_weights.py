@@ -123,7 +123,7 @@ def test_a_truncated_file_is_refused_and_the_message_names_array_and_byte(shared
             os.truncate(files[1], cut)
             with pytest.raises(
                 ModelFileError,
-                match=f"a.weights: array '{array}' needs {end - start} bytes at byte {start}, but only {cut - start} are left",
+                match=f"a.weights: array '{array}' needs {end - start} bytes at byte {start}, but the file has only {cut - start} more",
             ):
                 read_darknet(cfg, files[1])
         end = start
@@ -138,7 +138,9 @@ def test_a_truncated_file_is_refused_and_the_message_names_array_and_byte(shared
 def test_one_extra_byte_is_refused(shared, files, name):
     cfg, weights = (shared / "weights" / f"{name}.{kind}" for kind in ("cfg", "weights"))
     files[1].write_bytes(weights.read_bytes() + b"\0")
-    with pytest.raises(ModelFileError, match=f"1 bytes are left at byte {weights.stat().st_size}, after the last array, 'conv6_2/kernel'"):
+    with pytest.raises(
+        ModelFileError, match=f"the file has 1 byte more at byte {weights.stat().st_size}, after the last array, 'conv6_2/kernel'"
+    ):
         read_darknet(cfg, files[1])
 
 
@@ -154,7 +156,7 @@ def test_one_extra_byte_is_refused(shared, files, name):
 def test_official_files_have_exactly_the_size_that_their_cfg_needs(shared, files, name, version, size):
     files[1].write_bytes(struct.pack("<iii", *version))
     os.truncate(files[1], size + 1)  # a sparse file
-    with pytest.raises(ModelFileError, match=f"1 bytes are left at byte {size}, after the last array, 'linear/kernel'"):
+    with pytest.raises(ModelFileError, match=f"the file has 1 byte more at byte {size}, after the last array, 'linear/kernel'"):
         read_darknet(shared / "weights" / f"{name}.cfg", files[1])
     os.truncate(files[1], size - 1)
     with pytest.raises(ModelFileError, match="'linear/kernel' needs"):
@@ -168,7 +170,7 @@ def test_darknet19_448_conv_23_is_a_stem(shared, files):
     model = read_darknet(cfg, files[1], layers=23)
     assert (len(model.arrays), model.spec.network[-1].name, model.spec.is_detector) == (18 * 5, "conv6_5", False)
     os.truncate(files[1], 79_327_119)
-    with pytest.raises(ModelFileError, match="'conv6_5/kernel' needs 18874368 bytes at byte 60452752, but only 18874367 are left"):
+    with pytest.raises(ModelFileError, match="'conv6_5/kernel' needs 18874368 bytes at byte 60452752, but the file has only 18874367 more"):
         read_darknet(cfg, files[1], layers=23)
 
 
@@ -187,7 +189,7 @@ def test_a_cfg_larger_than_the_file_allocates_no_memory(files):
     )
     weights.write_bytes(bytes(100))
     tracemalloc.start()
-    with pytest.raises(ModelFileError, match="array 'conv1/bias' needs 4000000000 bytes at byte 16, but only 84 are left"):
+    with pytest.raises(ModelFileError, match="array 'conv1/bias' needs 4000000000 bytes at byte 16, but the file has only 84 more"):
         read_darknet(cfg, weights)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
