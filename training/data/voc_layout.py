@@ -11,6 +11,7 @@ Names come from files that are not trusted. Each is checked before it becomes a 
 """
 
 import errno
+import os
 import re
 import stat
 import unicodedata
@@ -18,14 +19,13 @@ from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path, PurePosixPath
 
-from detector.imaging.suffixes import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from detector.imaging.suffixes import FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from training.data.set_names import set_of_name
 from training.errors import DatasetError
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
 IMAGE_FOLDERS = ("JPEGImages", "images", ".")
 ANNOTATION_SUFFIX = ".xml"
-FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx"})  # Folders of other programs, in lower case: thumbnails, and archive metadata.
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
@@ -74,8 +74,7 @@ def image_names(folder: Path, image_set: str) -> list[str]:
 
     Raises DatasetError if there is no such set, or a name leads out of the folder.
     """
-    if PurePosixPath(image_set).name != image_set:
-        raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
+    check_set_name(image_set)
     image_list = file_inside(folder, LISTS / f"{image_set}.txt")
     if image_list:
         return [_name_of_line(folder, line) for line in _lines(image_list)]
@@ -89,6 +88,17 @@ def image_names(folder: Path, image_set: str) -> list[str]:
     for name in names:
         check_name(folder, name)
     return names
+
+
+def check_set_name(image_set: str) -> None:
+    """Raise DatasetError unless the name of an image set can be the name of its list."""
+    if (
+        not image_set
+        or PurePosixPath(image_set).name != image_set
+        or image_set != image_set.strip(" .")
+        or _NOT_PRINTABLE.search(image_set)
+    ):
+        raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
 
 
 def _lines(image_list: Path) -> Iterator[str]:
@@ -217,9 +227,14 @@ def _annotation_names(root: Path, paths: Iterable[Path]) -> list[str]:
 
 def _visible_files(root: Path, *, nested: bool) -> Iterator[Path]:
     """Files of `root`, and of its subfolders if `nested`, without hidden ones and those of other programs."""
-    for path in root.glob("**/[!.]*" if nested else "[!.]*"):
-        if not any(part.startswith(".") or part.lower() in FOREIGN_FOLDERS for part in path.relative_to(root).parts[:-1]):
-            yield path
+    for folder, subfolders, names in os.walk(root, onerror=raise_error) if root.is_dir() else ():
+        subfolders[:] = [name for name in subfolders if nested and not name.startswith(".") and name.lower() not in FOREIGN_FOLDERS]
+        yield from (Path(folder) / name for name in names if not name.startswith("."))
+
+
+def raise_error(error: OSError) -> None:
+    """Raise the error that `os.walk` would ignore: a folder that cannot be read would look empty."""
+    raise error
 
 
 def linked_folders(folder: Path) -> list[Path]:

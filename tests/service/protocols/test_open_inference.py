@@ -238,7 +238,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (binary_request(8), ELEMENT, None, "The JSON is followed by 7 bytes, but binary_data_size is 8"),
         (binary_request(2**31), b"", None, "The JSON is followed by 0 bytes"),
         (binary_request(2**70), b"", None, "binary_data_size"),
-        (binary_request(7, shape=[2]), ELEMENT, None, "has 1 elements, but its shape is [2]"),
+        (binary_request(7, shape=[2]), ELEMENT, None, "has 1 element, but its shape is [2]"),
         (binary_request(7, shape=[17]), ELEMENT, None, "1 to 16 images, got 17"),
         (binary_request(7, shape=[0]), ELEMENT, None, "1 to 16 images, got 0"),
         (binary_request(3), b"abc", None, "has 4 bytes, but only 3 follow"),

@@ -226,8 +226,16 @@ LAYOUTS = [
     # files of other programs
     Layout(
         "hidden folders and thumbnails",
-        images("images/a.jpg", "images/.ipynb_checkpoints/a-checkpoint.jpg", "images/@eaDir/a.jpg/THUMB.jpg", "__MACOSX/images/._a.jpg")
-        | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        images(
+            "images/a.jpg",
+            "#recycle/images/b.jpg",
+            "$RECYCLE.BIN/c.jpg",
+            "old/JPEGImages/a.jpg",
+            "images/.ipynb_checkpoints/a-checkpoint.jpg",
+            "images/@eaDir/a.jpg/THUMB.jpg",
+            "__MACOSX/images/._a.jpg",
+        )
+        | {"labels/a.txt": BOX, "data.yaml": NAMES, "old/Annotations/a.xml": "<annotation/>", "old/ImageSets/Main/train.txt": "a\n"},
         {"default": 1},
         1,
     ),
@@ -837,7 +845,14 @@ def test_roboflows_voc_export_is_read(tmp_path, annotated, save_image):
 
 def test_files_of_other_programs_are_ignored(make_dataset, annotated):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
-    for path in (".ipynb_checkpoints/a-checkpoint.xml", "@eaDir/a.xml", "__MACOSX/a.xml", "._a.xml"):
+    for path in (
+        ".ipynb_checkpoints/a-checkpoint.xml",
+        "@eaDir/a.xml",
+        "__MACOSX/a.xml",
+        "#recycle/a.xml",
+        "$RECYCLE.BIN/a.xml",
+        "._a.xml",
+    ):
         file = folder / "Annotations" / path
         file.parent.mkdir(exist_ok=True)
         file.write_text(annotated([]))
@@ -944,3 +959,14 @@ def test_an_image_of_an_unsupported_format_is_named(make_dataset):
     (folder / "JPEGImages" / "a.jpg").rename(folder / "JPEGImages" / "a.HEIC")
     with pytest.raises(DatasetError, match=r"a\.HEIC is of a format that Boxwright does not read\. Convert it to JPEG"):
         read_set(folder, "train")
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_folder(tmp_path, save_image, make_dataset, deny_reading):
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES}, save_image)
+    folder = make_dataset({"a": []})
+    deny_reading(root / "labels")
+    with pytest.raises(PermissionError, match="labels"):
+        read_yolo(root, image_set="train")
+    deny_reading(folder / "Annotations")
+    with pytest.raises(PermissionError, match="Annotations"):
+        read_set(folder, "all")

@@ -130,7 +130,7 @@ def test_a_truncated_file_is_refused_and_the_message_names_array_and_byte(shared
     for cut in (15, 12, 11, 1, 0):
         os.truncate(files[1], cut)
         needed = 16 if cut >= 12 else 12
-        with pytest.raises(ModelFileError, match=f"the header needs {needed} bytes, but the file has {cut}"):
+        with pytest.raises(ModelFileError, match=f"the header needs {needed} bytes, but the file has only {cut}"):
             read_darknet(cfg, files[1])
 
 
