@@ -23,8 +23,8 @@ from detector.imaging.suffixes import FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORT
 from training.data.set_names import set_of_name
 from training.errors import DatasetError
 
-ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
-IMAGE_FOLDERS = ("JPEGImages", "images", ".")
+ANNOTATION_FOLDERS = ("Annotations", "annotations", "ANNOTATIONS", ".")
+IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "IMAGES", ".")
 ANNOTATION_SUFFIX = ".xml"
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
@@ -48,9 +48,16 @@ def image_sets(folder: Path) -> tuple[str, ...]:
     if not annotations:
         raise DatasetError(
             f"{folder}: no VOC-style data found: neither {LISTS}/*.txt nor an annotation (.xml). "
-            "Give the folder that contains Annotations, or images and .xml files side by side."
+            f"Give the folder that contains Annotations, or images and .xml files side by side{_nested_dataset(folder)}."
         )
     return tuple(sorted(_names_by_folder(folder, annotations))) or (ALL,)
+
+
+def _nested_dataset(folder: Path) -> str:
+    """Return a part of a sentence that names a folder with annotations up to two levels below, such as VOCdevkit/VOC2007."""
+    names = (name for name in ANNOTATION_FOLDERS if name != ".")
+    found = sorted(path.parent for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
+    return f", such as {found[0]}" if found else ""
 
 
 def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:

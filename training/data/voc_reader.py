@@ -152,15 +152,27 @@ def parse_annotation(xml: Path) -> Element:
     try:
         if xml.stat().st_size > MAX_XML_BYTES:
             raise DatasetError(f"{xml}: the annotation has {xml.stat().st_size} bytes; at most {MAX_XML_BYTES} are read.")
-        root: Element = fromstring(xml.read_bytes(), forbid_dtd=True)
+        data = xml.read_bytes()
+        root: Element = fromstring(data, forbid_dtd=True)
     except OSError as error:
         raise DatasetError(f"{xml} cannot be read: {error.strerror or error}.") from error
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last two: unknown encodings
-        raise DatasetError(f"{xml}: not readable as XML: {error}.") from error
+    except DefusedXmlException as error:
+        raise DatasetError(f"{xml}: document types and entities are not read. Delete the line with <!DOCTYPE or <!ENTITY.") from error
+    except (ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
+        advice = "" if _is_utf_8(data) else " Save it as UTF-8."
+        raise DatasetError(f"{xml}: not readable as XML: {str(error).rstrip('.')}.{advice}") from error
     if root.tag != "annotation":
         raise DatasetError(f"{xml}: the root element is <{root.tag[:40]}>; a VOC file has <annotation>.")
     _check_depth(root, xml)
     return root
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_depth(root: Element, xml: Path) -> None:

@@ -599,8 +599,6 @@ TRIANGLE = [[1, 2, 5, 2, 5, 8]]
         ({"segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
         ({"bbox": [], "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
         ({"bbox": None, "segmentation": TRIANGLE}, {}, [[1, 2, 5, 8]]),
-        ({"bbox": [], "segmentation": {"counts": "abc", "size": [40, 60]}}, {}, []),
-        ({"bbox": [], "segmentation": [[1, 2, 5]]}, {}, []),
         ({"bbox": [10, 5, 20, 30]}, {"path": "images/a.jpg"}, [[10, 5, 30, 35]]),
         ({"bbox": [10, 5, 20, 30]}, {"path": "train2017/a.jpg", "place": "annotations/instances_train2017.json"}, [[10, 5, 30, 35]]),
         ({"bbox": [10, 5, 20, 30], "iscrowd": None}, {}, [[10, 5, 30, 35]]),
@@ -620,7 +618,7 @@ def test_unusual_coco_annotations_are_imported(tmp_path, save_image, annotation,
     dataset = read_coco(coco(tmp_path, save_image, annotation, **options), None, image_set="train")
     np.testing.assert_allclose(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4), atol=1e-5)
     assert dataset.images[0].size == (60, 40)
-    assert any("neither a box nor a polygon" in note for note in dataset.notes) == (not boxes)
+    assert dataset.notes == (("1 rotated box: imported as the upright rectangle around it.",) if boxes == [[18, 2, 22, 22]] else ())
 
 
 def test_rotated_coco_boxes_are_noted(tmp_path, save_image):
@@ -970,3 +968,73 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_folder(tmp_pa
     deny_reading(folder / "Annotations")
     with pytest.raises(PermissionError, match="Annotations"):
         read_set(folder, "all")
+
+
+MASK = {"size": [4, 5], "counts": [5, 2, 2, 3, 8]}  # columns 1 to 2: rows 1 to 2, then rows 1 to 3
+MASK_IN_LETTERS = {"size": [4, 5], "counts": "52216"}
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        (MASK, [1, 1, 3, 4]),
+        ({"size": [4, 5], "counts": [6, 4, 10]}, [1, 0, 3, 4]),
+        ({"size": [4, 5], "counts": [0, 20]}, [0, 0, 5, 4]),
+    ],
+)
+def test_a_box_is_derived_from_a_mask_of_runs(tmp_path, save_image, segmentation, box):
+    for number, empty in enumerate(({}, {"bbox": [0, 0, 0, 0]})):
+        file = coco(tmp_path / str(number), save_image, {"segmentation": segmentation} | empty)
+        np.testing.assert_array_equal(read_coco(file, None, image_set="train").images[0].boxes, [box])
+
+
+def test_a_box_is_derived_from_a_compressed_mask(tmp_path, save_image):
+    file = coco(tmp_path, save_image, {"segmentation": MASK_IN_LETTERS})
+    np.testing.assert_array_equal(read_coco(file, None, image_set="train").images[0].boxes, [[1, 1, 3, 4]])
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {},
+        {"size": [4, 5], "counts": []},
+        {"size": [0, 5], "counts": [1, 2]},
+        {"counts": "\u00ff"},
+        [[1, 2, 5]],
+        {"size": [40, 60], "counts": "abc"},
+        {"size": 4, "counts": [-1, 2]},
+    ],
+)
+def test_annotations_that_all_lack_a_box_are_refused(tmp_path, save_image, segmentation):
+    file = coco(tmp_path, save_image, {"segmentation": segmentation})
+    with pytest.raises(DatasetError, match="none of its 1 annotation has a box, a polygon or a mask"):
+        read_coco(file, None, image_set="train")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE annotation><annotation/>", "document types and entities are not read"),
+        ("<annotation><filename>\u72d7.jpg</filename></annotation>".encode("gbk"), r"invalid token.*Save it as UTF-8\."),
+        ('<?xml version="1.0" encoding="gbk"?><annotation>\u72d7</annotation>'.encode("gbk"), r"multi-byte encodings.*Save it as UTF-8\."),
+    ],
+)
+def test_unreadable_annotations_get_advice(make_dataset, content, message):
+    folder = make_dataset({"a": []})
+    (folder / "Annotations" / "a.xml").write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        read_set(folder, "all")
+
+
+@pytest.mark.parametrize(("images", "annotations"), [("Images", "Annotations"), ("IMAGES", "ANNOTATIONS")])
+def test_voc_folders_may_be_in_capitals(make_dataset, images, annotations):
+    folder = make_dataset({"a": [("dog", 1, 1, 9, 9)]})
+    (folder / "JPEGImages").rename(folder / images)
+    (folder / "Annotations").rename(folder / annotations)
+    assert read_set(folder, "all")[0].labels == ("dog",)
+
+
+def test_a_folder_above_a_voc_data_set_leads_to_it(make_dataset, tmp_path):
+    make_dataset({"a": []}, folder="VOCdevkit/VOC2007")
+    with pytest.raises(DatasetError, match=r"such as .*VOCdevkit/VOC2007\."):
+        image_sets(tmp_path)
