@@ -40,7 +40,7 @@ def image_sets(folder: Path) -> tuple[str, ...]:
 
     Lists of single classes (dog_train.txt next to train.txt) are omitted. Raises DatasetError if there is neither a list nor an annotation.
     """
-    lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("*.txt"))}
+    lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("[!.]*.txt"))}
     known = tuple(name for name, path in lists.items() if path and not _is_single_class(name, path, lists))
     if known:
         return known
@@ -91,6 +91,8 @@ def image_names(folder: Path, image_set: str) -> list[str]:
         known = ", ".join(image_sets(folder))
         options = " --set train --force" if "train" in image_sets(folder) else ""
         advice = f" Run `boxwright data split {folder}{options}` first." if image_set in ("train", "val") else ""
+        if similar := next((name for name in image_sets(folder) if set_of_name(name) == image_set), None):
+            advice = f" Rename {LISTS}/{similar}.txt to {image_set}.txt."
         raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")
     for name in names:
         check_name(folder, name)
@@ -128,26 +130,32 @@ def _name_of_line(folder: Path, line: str) -> str:
     """Return the annotation's name in a line of a list.
 
     A line is a name, which may have spaces (CVAT). It may end with the flag of a single-class list or with an image suffix. With an image
-    suffix it may also be a path such as JPEGImages/a.jpg.
+    suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer.
     """
     without_flag = _FLAG.sub("", line)
-    path = PurePosixPath(line)
+    path = PurePosixPath(line.replace("\\", "/"))
     is_image = path.suffix.lower() in IMAGE_SUFFIXES
-    for name in (line, without_flag, line.removesuffix(path.suffix) if is_image or path.suffix.lower() == ANNOTATION_SUFFIX else line):
+    without_suffix = line.removesuffix(path.suffix) if is_image or path.suffix.lower() == ANNOTATION_SUFFIX else line
+    names = [name for name in (line, without_flag, without_suffix) if not (is_image and _leads_out(name))]
+    if is_image:
+        parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
+        names += [str(PurePosixPath(*parts[start:])) for start in range(len(parts))]
+    for name in names:
         check_name(folder, name)
         if find_annotation(folder, name):
             return name
-    for start in range(1, len(path.parts)) if is_image else ():
-        name = str(PurePosixPath(*path.parts[start:]).with_suffix(""))
-        if find_annotation(folder, name):
-            return name
+    check_name(folder, line)
     return without_flag
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
 
 
 def check_name(folder: Path, name: str) -> None:
     """Raise DatasetError if the name leads out of the folder, or cannot be part of a list or of XML."""
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+    if _leads_out(name):
         raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
     if name != name.strip() or _NOT_PRINTABLE.search(name):
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")

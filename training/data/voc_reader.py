@@ -157,7 +157,7 @@ def parse_annotation(xml: Path) -> Element:
     except OSError as error:
         raise DatasetError(f"{xml} cannot be read: {error.strerror or error}.") from error
     except DefusedXmlException as error:
-        raise DatasetError(f"{xml}: document types and entities are not read. Delete the line with <!DOCTYPE or <!ENTITY.") from error
+        raise DatasetError(f"{xml}: not readable as XML: document types are refused. Delete the line with <!DOCTYPE.") from error
     except (ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
         advice = "" if _is_utf_8(data) else " Save it as UTF-8."
         raise DatasetError(f"{xml}: not readable as XML: {str(error).rstrip('.')}.{advice}") from error

@@ -871,7 +871,13 @@ def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, sav
     assert check_dataset(tmp_path).findings == ()
 
 
-@pytest.mark.parametrize("line", ["a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"),
+        *("/home/x/JPEGImages/a.jpg", "../a.jpg", "JPEGImages\\a.jpg", "C:\\VOC\\JPEGImages\\a.jpg"),
+    ],
+)
 def test_a_path_in_a_list_names_its_image(make_dataset, line):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
     assert [sample.name for sample in read_set(folder, "train")] == ["a"]
@@ -1014,7 +1020,7 @@ def test_annotations_that_all_lack_a_box_are_refused(tmp_path, save_image, segme
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<!DOCTYPE annotation><annotation/>", "document types and entities are not read"),
+        (b"<!DOCTYPE annotation><annotation/>", "document types are refused"),
         ("<annotation><filename>\u72d7.jpg</filename></annotation>".encode("gbk"), r"invalid token.*Save it as UTF-8\."),
         ('<?xml version="1.0" encoding="gbk"?><annotation>\u72d7</annotation>'.encode("gbk"), r"multi-byte encodings.*Save it as UTF-8\."),
     ],
@@ -1038,3 +1044,22 @@ def test_a_folder_above_a_voc_data_set_leads_to_it(make_dataset, tmp_path):
     make_dataset({"a": []}, folder="VOCdevkit/VOC2007")
     with pytest.raises(DatasetError, match=r"such as .*VOCdevkit/VOC2007\."):
         image_sets(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["/etc/passwd.jpg", "../../b.jpg", "..\\b.jpg", "/", "..", "../a", "/a"])
+def test_a_path_in_a_list_never_leads_out_of_the_folder(make_dataset, line):
+    folder = make_dataset({"a": []}, {"train": [line]})
+    with pytest.raises(DatasetError, match="leads out of the folder"):
+        read_set(folder, "train")
+
+
+def test_hidden_lists_are_ignored(make_dataset):
+    folder = make_dataset({"a": []}, {"train": ["a"], "._train": ["x"], ".backup": ["x"]})
+    assert image_sets(folder) == ("train",)
+    assert check_dataset(folder).errors == 0
+
+
+def test_a_set_in_another_spelling_is_suggested(make_dataset):
+    folder = make_dataset({"a": []}, {"Train": ["a"], "Validation": ["a"]})
+    with pytest.raises(DatasetError, match=r"Existing sets: Train, Validation\. Rename ImageSets/Main/Validation\.txt to val\.txt\."):
+        read_set(folder, "val")
