@@ -1008,6 +1008,7 @@ def test_a_box_is_derived_from_a_compressed_mask(tmp_path, save_image):
         {"counts": "\u00ff"},
         [[1, 2, 5]],
         {"size": [40, 60], "counts": "abc"},
+        {"size": [40, 60], "counts": "o" * 1_000_000},
         {"size": 4, "counts": [-1, 2]},
     ],
 )

@@ -4,11 +4,13 @@ The runs alternate between background and object, in column order, and begin wit
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from training.data.rotated_boxes import Corners
 
 MAX_RUNS = 1_000_000
+MAX_BITS = 40
+"""Bits of a compressed run. Numbers without a limit would take quadratic time."""
 
 
 def corners_of_mask(segmentation: Any) -> Corners | None:
@@ -23,8 +25,10 @@ def corners_of_mask(segmentation: Any) -> Corners | None:
     return _corners_of_runs(counts, height=size[0])
 
 
-def _are_counts(values: Any, limit: int) -> bool:
-    return isinstance(values, list) and len(values) <= limit and all(isinstance(value, int) and 0 <= value < 2**40 for value in values)
+def _are_counts(values: Any, limit: int) -> TypeGuard[list[int]]:
+    return (
+        isinstance(values, list) and len(values) <= limit and all(isinstance(value, int) and 0 <= value < 2**MAX_BITS for value in values)
+    )
 
 
 def _corners_of_runs(counts: Sequence[int], *, height: int) -> Corners | None:
@@ -52,6 +56,9 @@ def _decode_counts(data: bytes) -> Iterator[int]:
         bits = byte - 48
         value |= (bits & 31) << shift
         shift += 5
+        if shift > MAX_BITS:
+            yield -1  # no count: the mask is refused
+            return
         if bits & 32:
             continue
         if bits & 16:
