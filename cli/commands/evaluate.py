@@ -84,12 +84,8 @@ def evaluate_command(
     else:
         print_evaluation(result, false_alarms)
     if record:
-        _record(
-            result,
-            Path(str(model)),
-            detector.engine.precision,
-            f"{count_of(len(samples), 'image')} ({dataset.resolve().name}, {image_set})",
-        )
+        number = count_of(len(samples), "image").replace(",", "")  # records are compared with those of earlier versions, without commas
+        _record(result, Path(str(model)), detector.engine.precision, f"{number} ({dataset.resolve().name}, {image_set})")
     if plots is not None:
         _write_plots(result, plots)
 
