@@ -131,12 +131,9 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
     for each in file.annotations:
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
-    if file.annotations and all(each.corners is None for each in file.annotations):
-        raise DatasetError(f"{annotations}: none of its {count_of(len(file.annotations), 'annotation')} has a box, a polygon or a mask.")
+    _check_any_box(annotations, file)
     finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, image_set))
     found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
-    if not file.images:
-        raise DatasetError(f"{annotations}: the list of images is empty.")
     if not found:
         places = " and ".join(str(folder) for folder in finder.folders)
         raise DatasetError(
@@ -151,6 +148,13 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
         if image.id in found and found[image.id].path in frames.readable
     ]
     return ImportedDataset(imported, (*_notes(file, found), *frames.notes()))
+
+
+def _check_any_box(path: Path, file: _CocoFile) -> None:
+    if not file.images:
+        raise DatasetError(f"{path}: the list of images is empty.")
+    if file.annotations and all(each.corners is None for each in file.annotations):
+        raise DatasetError(f"{path}: none of its {count_of(len(file.annotations), 'annotation')} has a box, a polygon or a mask.")
 
 
 def _examples(file: _CocoFile) -> str:
