@@ -1,5 +1,6 @@
 """The `boxwright` command and its subcommands."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 from cli.extras import OPTIONAL_PACKAGES, missing_extra_message
 from cli.output.terminal import print_error
 from detector.errors import BoxwrightError
+from weights.atomic_files import DISK_FULL
 
 DETECT, TRAIN, MODELS = "Detect and serve", "Data and training", "Models"
 
@@ -98,6 +100,7 @@ def _boxwright(
 
 def run() -> None:
     """Run the command. An expected error becomes one sentence on stderr and exit code 2."""
+    _replace_closed_streams()
     try:
         app()
     except BoxwrightError as error:
@@ -108,9 +111,22 @@ def run() -> None:
             raise
         message = missing_extra_message("this command", package)
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
+        message = _message_of_os_error(error)
     print_error(message)
     sys.exit(2)
+
+
+def _replace_closed_streams() -> None:
+    """Discard the output if the caller has closed stdout or stderr, as services do: Python then has no stream."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # open until the process ends
+
+
+def _message_of_os_error(error: OSError) -> str:
+    if error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    return f"The output cannot be written: {error.strerror}." if error.errno in DISK_FULL else str(error)
 
 
 if __name__ == "__main__":

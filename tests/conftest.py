@@ -1,5 +1,6 @@
 """Fixtures for the tests of several packages."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -162,3 +163,20 @@ class ServiceProcess:
 def start_service() -> type[ServiceProcess]:
     """Function (model file, or None for the default; environment) -> running `ServiceProcess`, which the caller must stop."""
     return ServiceProcess
+
+
+@pytest.fixture
+def deny_reading(monkeypatch):
+    """(folder) -> None. The folder cannot be listed from now on, not even by root."""
+
+    def deny(folder):
+        scandir = os.scandir
+
+        def deny_folder(path):
+            if Path(path) == folder:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", deny_folder)
+
+    return deny

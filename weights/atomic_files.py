@@ -1,17 +1,21 @@
 """Files that get their name only when they are complete, and locks between processes."""
 
+import errno
 import io
 import logging
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from filelock import FileLock, Timeout
 
 from weights.errors import DiskError
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of writes to a disk, or a file, that has no room."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,8 @@ def atomic_write_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
         with ExitStack() as stack:
             pairs = zip(temporaries, paths, strict=True)
             files = tuple(stack.enter_context(cast(BinaryIO, io.BufferedWriter(_OutputFile(*pair)))) for pair in pairs)
-            yield files
+            with _name_in_unnamed_errors(paths[0]):
+                yield files
             for file, path in zip(files, paths, strict=True):
                 file.flush()
                 with _name_in_errors(path):
@@ -45,7 +50,8 @@ def atomic_write_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
                 temporary.replace(path)
     except BaseException:
         for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # it does not exist if its folder cannot be written
+                temporary.unlink()
         raise
     for folder in {path.parent for path in paths}:
         sync_folder(folder)
@@ -69,6 +75,17 @@ def _name_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def _name_in_unnamed_errors(path: Path) -> Iterator[None]:
+    """Name the file in errors of libraries that write to its descriptor, such as Pillow."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

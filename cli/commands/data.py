@@ -9,6 +9,7 @@ import typer
 from cli.commands.data_preview import data_preview
 from cli.options import DatasetArgument, JsonOption
 from detector.errors import BoxwrightError
+from detector.messages import count_of
 
 if TYPE_CHECKING:
     from training.datasets.check import DatasetCheck
@@ -81,7 +82,8 @@ def _repair(check: "DatasetCheck", out: Path) -> str:
     from training.datasets.repair import repair_dataset
 
     copy = repair_dataset(check, out)
-    return f"{out}: {copy.images} images, {copy.rewritten} annotations changed, {copy.left_out} names left out."
+    changed, left_out = count_of(copy.rewritten, "annotation"), count_of(copy.left_out, "name")
+    return f"{out}: {count_of(copy.images, 'image')}, {changed} changed, {left_out} left out."
 
 
 def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> None:
@@ -171,7 +173,6 @@ def data_import(
     from cli.output.progress import progress_bar
     from cli.output.progress_events import ProgressEvents
     from cli.output.terminal import print_next_step
-    from detector.messages import count_of
     from training.datasets.importers.base import write_imported
 
     if image_folder and format_ != "coco":
@@ -211,7 +212,6 @@ def data_merge(
     ImageSets/labelled.json lists the labels that are exhaustive in each image.
     """
     from cli.output.terminal import print_next_step
-    from detector.messages import count_of
     from training.datasets.merge import merge_datasets
 
     if len(sources) < 2:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import DatasetArgument, DeviceOption, EngineOption, InputSizeOption, JsonOption, ModelOption, PrecisionName
+from detector.messages import count_of
 
 if TYPE_CHECKING:
     from detector.detector import Detector
@@ -83,7 +84,8 @@ def evaluate_command(
     else:
         print_evaluation(result, false_alarms)
     if record:
-        _record(result, Path(str(model)), detector.engine.precision, f"{len(samples)} images ({dataset.resolve().name}, {image_set})")
+        number = count_of(len(samples), "image").replace(",", "")  # records are compared with those of earlier versions, without commas
+        _record(result, Path(str(model)), detector.engine.precision, f"{number} ({dataset.resolve().name}, {image_set})")
     if plots is not None:
         _write_plots(result, plots)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.messages import count_of
+
 if TYPE_CHECKING:
     from detector.boxes.placement import Pixels
     from detector.network.spec import Model, ModelSpec
@@ -124,6 +126,7 @@ def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sampl
             advice = " Calibrate on more images that resemble those of the task." if each == "int8" else ""
             problem = f"in {each} {before.name} loses {100 * loss:.1f} AP points {change}, so '--precision auto' does not use it."
             print_error(f"{problem}{advice}", warning=True)
-    images = f"{len(samples)} images ({name})"
+    number = count_of(len(samples), "image").replace(",", "")  # records are compared with those of earlier versions, without commas
+    images = f"{number} ({name})"
     records = [ap_record(each, result.ap50, result.ap50_frequent, images) for each, result in results.items()]
     return {key: text for record in records for key, text in record.items()}

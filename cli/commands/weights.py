@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.options import DatasetArgument, JsonOption
+from detector.messages import count_of
 
 weights_app = typer.Typer(help="Download pretrained models, import Darknet weights, inspect model files.", no_args_is_help=True)
 
@@ -130,7 +131,9 @@ def weights_import(
     labels_of_model = model.spec.labels
     if labels_of_model and not labels:
         print_note(f"No --labels file was given: the classes are named {labels_of_model[0]!r} to {labels_of_model[-1]!r}.")
-    typer.echo(f"{out}: {out.stat().st_size:,} bytes, {len(labels_of_model)} labels, {len(model.spec.network)} layers.")
+    typer.echo(
+        f"{out}: {out.stat().st_size:,} bytes, {count_of(len(labels_of_model), 'label')}, {count_of(len(model.spec.network), 'layer')}."
+    )
     if labels_of_model:
         print_next_step("boxwright", "detect", "IMAGE", "--model", out)
 
@@ -187,9 +190,8 @@ def weights_remember(
         memory = make_memory(loaded, samples, images, size=size, events=ProgressEvents(advance))
     entries = memory_to_entries(memory)
     save_model(loaded, out, dtype="float16" if float16 else None, memory=entries)
-    typer.echo(
-        f"{out}: {out.stat().st_size:,} bytes, of which the memory of {len(memory.images)} images has {sum(map(len, entries.values())):,}."
-    )
+    remembered, size_of_memory = count_of(len(memory.images), "image"), sum(map(len, entries.values()))
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes, of which the memory of {remembered} has {size_of_memory:,}.")
 
 
 @weights_app.command("strip")

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from detector.errors import ImageError, SettingError
-from detector.imaging.suffixes import IMAGE_SUFFIXES
+from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES
 
 STDIN = Path("-")
 LIST_SUFFIX = ".txt"  # A text file with the path of an image in each line.
-COPY_MARK = ".boxes"  # Part of an annotated copy's file name, before the suffix.
 MAX_IMAGE_FILE_BYTES = 512 * 2**20  # 64 million pixels of four 16-bit channels, uncompressed.
 _TOO_LARGE = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
 
@@ -23,12 +22,13 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
     """Expand files, folders and patterns to image files, in the order of the arguments.
 
     Args:
-        arguments: A file is used as it is. A folder means the images in it and below, chosen by suffix; hidden files and
-            annotated copies are left out. A pattern ("**/*.png") means the files that match it, unless a file has exactly that name.
+        arguments: A file is used as it is. A folder means the images in it and below, chosen by suffix; hidden files,
+            folders of other programs and annotated copies are left out. A pattern ("**/*.png") means the files that match it, unless a
+            file has exactly that name.
         lists: Read NAME.txt as a list of paths, relative to the current folder.
 
     Returns:
-        The files, and a message for each argument that matches none.
+        The files, and a message for each argument that matches none and each folder that cannot be read.
 
     Raises:
         SettingError: A list is not text.
@@ -40,7 +40,7 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
         if url := re.match(r"(https?):/(.*)", str(argument)):
             found, message = [], _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
         elif argument.is_dir():
-            found = _images_below(argument)
+            found = _images_below(argument, messages)
             message = f"{argument}: no image in this folder or below it. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         elif not argument.exists() and has_magic(str(argument)):
             matches = map(Path, glob(str(argument), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
@@ -69,13 +69,17 @@ def _read_list(file: Path) -> list[Path]:
     return [Path(os.fsdecode(line.strip())) for line in data.splitlines() if line.strip()]
 
 
-def _images_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if _is_image(path.relative_to(folder)) and path.is_file())
+def _images_below(folder: Path, messages: list[str]) -> list[Path]:
+    """Return the images in and below a folder. Folders that cannot be read are added to `messages`."""
+    found = []
+    for root, subfolders, names in os.walk(folder, onerror=lambda error: messages.append(f"{error.filename}: {error.strerror}.")):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name.lower() not in FOREIGN_FOLDERS]
+        found += [path for name in names if (path := Path(root) / name).is_file() and _is_image(path)]
+    return sorted(found)
 
 
 def _is_image(path: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(COPY_MARK) and not hidden
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY) and not path.name.startswith(".")
 
 
 def read_image_bytes(path: Path) -> bytes:

@@ -17,6 +17,7 @@ from detector.errors import ImageError
 from detector.messages import count_of
 from service.client.errors import RequestRejected
 from training.errors import DatasetError
+from weights.atomic_files import DISK_FULL
 
 
 @dataclass
@@ -82,6 +83,8 @@ def detect_images(backend: DetectionBackend, paths: Sequence[Path], outputs: Det
             try:
                 outputs.add(backend.detect(path))
             except (OSError, ImageError, RequestRejected, DatasetError) as error:
+                if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
+                    raise  # standard output is full
                 failed += 1
                 print_image_error(console, _failure_message(path, error))
     outputs.print_written_files()

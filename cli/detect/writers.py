@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from cli.detect.backends import DetectionResult
-from cli.detect.inputs import COPY_MARK, STDIN
+from cli.detect.inputs import STDIN
 from detector.imaging.encode import EncodedImage
+from detector.imaging.suffixes import ANNOTATED_COPY
 from training.data.voc_writer import annotation_xml
 from training.errors import DatasetError
 from weights.atomic_files import atomic_write
@@ -34,7 +35,7 @@ class AnnotatedCopyWriter:
         return path
 
     def _free_path(self, stem: str, suffix: str) -> Path:
-        names = (f"{stem}{'' if number == 1 else f'-{number}'}{COPY_MARK}{suffix}" for number in count(1))
+        names = (f"{stem}{'' if number == 1 else f'-{number}'}{ANNOTATED_COPY}{suffix}" for number in count(1))
         path = next(path for name in names if (path := self._folder / name).resolve() not in self._taken)
         self._taken.add(path.resolve())
         return path

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from cli.output.terminal import print_next_step
+from detector.messages import count_of
 from training.events import CacheProgress, Events
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def describe_best(outcome: "RunOutcome", watch: str) -> str:
 def _train_with_display(run: "Run") -> "RunOutcome":
     console = Console(stderr=True)
     where = run.folder.path if run.setup.group.is_chief else f"worker {run.setup.group.shard.index}"
-    steps = f"{run.setup.batches.steps:,} steps, {run.setup.batches.steps_per_epoch:,} per epoch"
-    console.print(f"{where}: {run.setup.config.epochs} epochs, {steps}", highlight=False, soft_wrap=True)
+    steps = f"{count_of(run.setup.batches.steps, 'step')}, {run.setup.batches.steps_per_epoch:,} per epoch"
+    console.print(f"{where}: {count_of(run.setup.config.epochs, 'epoch')}, {steps}", highlight=False, soft_wrap=True)
     description, steps_done, time_left = (TextColumn(f"{{task.{name}}}") for name in ("description", "completed", "fields[left]"))
     columns = (description, BarColumn(), steps_done, TextColumn("of {task.total} steps"), time_left)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -114,7 +115,7 @@ class TrainingDisplay(Events):
         if progress.done in (0, progress.total):
             action = "Computing" if progress.done == 0 else "Cached"
             size = f"{progress.file_size / 1e6:,.0f} MB in {progress.path}"
-            self._console.print(f"{action} features of {progress.total:,} views: {size}", highlight=False, soft_wrap=True)
+            self._console.print(f"{action} features of {count_of(progress.total, 'view')}: {size}", highlight=False, soft_wrap=True)
             self._started = time.monotonic()
 
     def _is_validated(self, step: int) -> bool:

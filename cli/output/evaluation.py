@@ -59,7 +59,7 @@ def print_evaluation(result: Evaluation, false_alarms: Mapping[str, FalseAlarms]
     print_note(f"COCO: {measures}.")
     print_note(f"{count_of(len(result.detections), 'image')}, {result.images_per_second:.1f} images per second.")
     if result.other_boxes:
-        print_note(f"{count_of(result.other_boxes, 'box')} with labels that the model does not know were ignored.")
+        print_note(f"Ignored: {count_of(result.other_boxes, 'box')} with labels that the model does not know.")
     _print_false_alarms(false_alarms)
     _warn_of_few_boxes(result)
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from cli.output.tables import megabytes, print_table
 from cli.output.terminal import escape_control_characters
+from detector.messages import count_of
 from detector.network.layers import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 from detector.network.shapes import operations_by_layer, output_shapes, parameters_by_layer
 from detector.network.spec import Model
@@ -82,7 +83,7 @@ def print_summary(summary: dict[str, Any], *, with_layers: bool) -> None:
     facts = {name: value for name, value in summary.items() if name not in ("layers", "provenance")}
     if memory := summary["memory"]:
         boxes = ", ".join(f"{count} {label}" for label, count in memory["boxes"].items())
-        facts["memory"] = f"{memory['images']} images, {megabytes(memory['bytes'])}; boxes: {boxes}"
+        facts["memory"] = f"{count_of(memory['images'], 'image')}, {megabytes(memory['bytes'])}; boxes: {boxes}"
     else:
         facts["memory"] = "none"
     facts |= {

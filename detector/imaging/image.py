@@ -18,6 +18,7 @@ from detector.errors import DamagedImage, EmptyImage, ImageTooLarge, NotAnImage,
 from detector.imaging.formats.image_file import ACCEPTED_FORMATS, ImageFile, ImageFormat
 from detector.imaging.formats.jpeg import alternative_end
 from detector.imaging.image_files import open_image_file
+from detector.messages import count_of
 
 MAX_PIXELS = 64_000_000
 PILLOW_MAX_PIXELS = 89_478_485  # Pillow refuses or warns above this
@@ -98,7 +99,7 @@ def decode_file(file: ImageFile, min_side: int | None = None) -> DecodedImage:
         image = _upright(_to_rgb(_decode(file, min_side)), file.orientation)
     except _PILLOW_ERRORS as error:
         raise DamagedImage(
-            f"the {file.format} is truncated or corrupt ({error}); {file.received_bytes:,} bytes were received. Send the whole file."
+            f"the {file.format} is truncated or corrupt ({error}); received: {count_of(file.received_bytes, 'byte')}. Send the whole file."
         ) from error
     return DecodedImage(image, *file.upright_size)
 

@@ -16,6 +16,7 @@ from detector.imaging.formats.jpeg import parse_jpeg
 from detector.imaging.formats.png import parse_png
 from detector.imaging.formats.tiff import parse_tiff
 from detector.imaging.formats.webp import parse_webp
+from detector.messages import count_of
 
 
 def open_image_file(image_bytes: bytes) -> ImageFile:
@@ -31,7 +32,9 @@ def open_image_file(image_bytes: bytes) -> ImageFile:
             try:
                 return parse(image_bytes)
             except (struct.error, IndexError) as error:
-                raise DamagedImage(f"the {name} ends within its header, after {len(image_bytes):,} bytes. Send the whole file.") from error
+                raise DamagedImage(
+                    f"the {name} ends within its header, after {count_of(len(image_bytes), 'byte')}. Send the whole file."
+                ) from error
     for description, signature in _OTHER_FILES.items():
         if signature.match(image_bytes):
             raise NotAnImage(f"the image is {description}. Send a {ACCEPTED_FORMATS}.")

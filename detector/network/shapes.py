@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import ArraysError, NetworkError
-from detector.messages import join_names
+from detector.messages import count_of, join_names
 from detector.network.layers import Conv, Layer, MaxPool, Network, Reorg, Route, Shortcut, Upsample
 
 LAYER_NAME = re.compile(r"(?!(images|pixels_scaled|logits)$)[A-Za-z0-9_.-]+", re.ASCII)
@@ -117,7 +117,7 @@ def _check_conv(layer: Conv, input_shape: Shape) -> None:
         )
     if input_shape.channels % layer.groups or layer.filters % layer.groups:
         raise NetworkError(
-            f"layer {layer.name!r}: {input_shape.channels} channels and {layer.filters} filters are not multiples of {layer.groups} groups."
+            f"layer {layer.name!r}: groups={layer.groups} must divide channels={input_shape.channels} and filters={layer.filters}."
         )
 
 
@@ -130,7 +130,9 @@ def _check_reorg(layer: Reorg, input_shape: Shape) -> None:
     if layer.stride < 1:
         raise NetworkError(f"layer {layer.name!r}: the stride must be at least 1; got {layer}.")
     if input_shape.side % layer.stride:
-        raise NetworkError(f"layer {layer.name!r}: a side of {input_shape.side} cells is not a multiple of its stride {layer.stride}.")
+        raise NetworkError(
+            f"layer {layer.name!r}: a side of {count_of(input_shape.side, 'cell')} is not a multiple of its stride {layer.stride}."
+        )
     if layer.order == "darknet" and input_shape.channels % layer.stride**2:
         raise NetworkError(
             f"layer {layer.name!r}: Darknet's order needs a multiple of {layer.stride**2} channels, got {input_shape.channels}."
@@ -185,7 +187,9 @@ def check_arrays(network: Network, arrays: Mapping[str, NDArray[np.floating]]) -
             raise ArraysError(f"array {name!r} has shape {arrays[name].shape}, the network needs {shape}.")
     surplus = sorted(set(arrays) - set(needed))
     if surplus:
-        raise ArraysError(f"{len(surplus)} arrays belong to no layer, for example {surplus[0]!r}; the file belongs to a different network.")
+        raise ArraysError(
+            f"{count_of(len(surplus), 'array')} without a layer, for example {surplus[0]!r}; the file belongs to a different network."
+        )
 
 
 def parameters(network: Network) -> int:

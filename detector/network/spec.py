@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal, Protocol, get_args
 
 from detector.errors import ModelError, NetworkError, SettingError
-from detector.messages import join_names
+from detector.messages import count_of, join_names
 from detector.network.layers import Network
 from detector.network.quantization import Quantization
 from detector.network.shapes import Arrays, check_arrays, output_shapes
@@ -60,12 +60,14 @@ class ModelSpec:
         if output is None:
             raise NetworkError("the network has no layers.")
         if self.input_size % output.side:
-            raise NetworkError(f"an input of {self.input_size} pixels is not a multiple of the network's {output.side} cells per side.")
+            raise NetworkError(
+                f"an input of {self.input_size} pixels is not a multiple of the network's {count_of(output.side, 'cell')} per side."
+            )
         needed = len(self.anchors) * (5 + len(self.labels))
         if self.anchors and output.channels != needed:
             raise NetworkError(
-                f"layer {self.network[-1].name!r} has {output.channels} outputs; "
-                f"{len(self.anchors)} anchors and {len(self.labels)} labels need {needed}."
+                f"layer {self.network[-1].name!r} has {count_of(output.channels, 'output')}; "
+                f"{count_of(len(self.anchors), 'anchor')} and {count_of(len(self.labels), 'label')} need {needed}."
             )
 
     @property

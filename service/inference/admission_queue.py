@@ -14,6 +14,7 @@ from math import ceil
 from typing import Any, ParamSpec, TypeVar
 
 from detector.errors import BoxwrightError
+from detector.messages import count_of
 from service.errors import DeadlineMissed, Overloaded
 
 logger = logging.getLogger("boxwright.service")
@@ -75,13 +76,13 @@ class Slot:
 class AdmissionQueue:
     """At most `max_concurrency` jobs hold a slot and at most `queue_size` jobs wait. Use it from one event loop at a time."""
 
-    def __init__(self, max_concurrency: int, queue_size: int, *, unit: str = "images", seconds: float = INITIAL_SERVICE_SECONDS) -> None:
+    def __init__(self, max_concurrency: int, queue_size: int, *, unit: str = "image", seconds: float = INITIAL_SERVICE_SECONDS) -> None:
         """Create an empty queue.
 
         Args:
             max_concurrency: Number of slots.
             queue_size: Maximum number of jobs without a slot.
-            unit: What a job is, in the plural, for messages.
+            unit: What a job is, for messages.
             seconds: Estimated time of a job before the first one has been measured.
         """
         self.max_concurrency = max_concurrency
@@ -100,14 +101,17 @@ class AdmissionQueue:
         """Raise Overloaded if the queue is full."""
         if self.waiting >= self._queue_size and self.running >= self.max_concurrency:
             after = self.retry_after()
-            raise Overloaded(f"The queue is full: {self.waiting} {self._unit} are waiting. Try again in {after} s (Retry-After).", after)
+            raise Overloaded(
+                f"The queue is full ({count_of(self.waiting, self._unit)} waiting). Try again in {after} s (Retry-After).", after
+            )
 
     def check_deadline(self, deadline: float) -> None:
         """Raise Overloaded if the present jobs are expected to take longer than until `deadline`, a time of the event loop."""
         if asyncio.get_running_loop().time() + self._remaining_seconds() > deadline:
             after = self.retry_after()
             raise Overloaded(
-                f"The {self.waiting + self.running} {self._unit} in progress take about {after} s. Try again then (Retry-After).", after
+                f"The queue ({count_of(self.waiting + self.running, self._unit)}) takes about {after} s. Try again then (Retry-After).",
+                after,
             )
 
     def retry_after(self) -> int:

@@ -46,7 +46,7 @@ class InferencePipeline:
         slots = 2 * cores + settings.batch_size
         self._memory = ImageMemory.of(settings, slots=slots, cores=cores, all_cores=all_cores)
         self.queue = AdmissionQueue(slots, settings.queue_size)
-        self._large_queue = AdmissionQueue(self._memory.large_slots, MAX_WAITING_LARGE, unit="large images", seconds=LARGE_SECONDS)
+        self._large_queue = AdmissionQueue(self._memory.large_slots, MAX_WAITING_LARGE, unit="large image", seconds=LARGE_SECONDS)
 
     @property
     def waiting(self) -> int:

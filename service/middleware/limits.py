@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from detector.messages import count_of
 from service.errors import BodyTimeout, BodyTooLarge, Overloaded, ResponseTooLarge
 from service.inference.admission_queue import AdmissionQueue
 from service.middleware.errors import error_response
@@ -181,7 +182,7 @@ class _Exchange:
             self._limits.metrics.slow_bodies.inc()
             count = self._context.body_bytes
             raise BodyTimeout(
-                f"Only {count:,} bytes of the body arrived within {seconds:g} s. Send a smaller image or use a faster connection."
+                f"Only {count_of(count, 'byte')} of the body arrived within {seconds:g} s. Send a smaller image or use a faster connection."
             ) from error
 
     async def _watch_for_disconnect(self) -> None:

@@ -15,6 +15,7 @@ from ray import serve
 
 from detector.engines.cores import usable_cores
 from detector.errors import SettingError
+from detector.messages import count_of
 from service.observability.logging import configure_logging
 from service.ray.app import application
 from service.ray.cluster import RayStartError, ray_cluster, uses_external_cluster
@@ -50,9 +51,8 @@ def check_cores(ray_settings: RaySettings) -> None:
     cores = usable_cores()
     low, _ = ray_settings.replica_range(cores)
     if low * ray_settings.cores > cores and not uses_external_cluster():
-        raise SettingError(
-            f"{low} replicas with {ray_settings.cores} cores each need more than the {cores} cores of this machine. Reduce them."
-        )
+        needed = f"{count_of(low, 'replica')} with {count_of(ray_settings.cores, 'core')} each"
+        raise SettingError(f"{needed} exceed the number of cores of this machine, {cores}. Reduce them.")
 
 
 def deploy(settings: Settings, ray_settings: RaySettings, cluster_cores: int) -> serve.handle.DeploymentHandle:

@@ -22,9 +22,9 @@ from service.request.multipart import FormField, parse_form
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, RegistryDep, admit_images, reject_repeated_params
 from service.schemas.error_formats import DEEPSTACK
 
-router = APIRouter(tags=["deepstack"], prefix=DEEPSTACK.prefix)
+router = APIRouter(tags=["deepstack"], prefix=f"{DEEPSTACK.prefix}/vision")
 
-status_router = APIRouter(tags=["deepstack"], prefix="/v1")
+status_router = APIRouter(tags=["deepstack"], prefix=DEEPSTACK.prefix)
 """Status endpoints of DeepStack and CodeProject.AI. They need no API key."""
 
 MIN_CONFIDENCE = 0.4  # DeepStack's default, which its clients rely on.

@@ -71,12 +71,12 @@ def _error_object(prefix: str, **constants: bool) -> ErrorFormat:
 
 
 NATIVE = ErrorFormat("")
-DEEPSTACK = _error_object("/v1/vision", success=False)
 OPEN_INFERENCE = _error_object("/v2")
 TENSORFLOW_SERVING = _error_object("/v1/models")
+DEEPSTACK = _error_object("/v1", success=False)  # every other path under /v1, as CodeProject.AI has more than vision
 
 
 def error_format(path: str) -> ErrorFormat:
     """Return the error format of the protocol that `path` belongs to."""
-    formats = (DEEPSTACK, OPEN_INFERENCE, TENSORFLOW_SERVING)
+    formats = (OPEN_INFERENCE, TENSORFLOW_SERVING, DEEPSTACK)
     return next((each for each in formats if path == each.prefix or path.startswith(f"{each.prefix}/")), NATIVE)

@@ -15,6 +15,7 @@ import { showThumbnails } from "./images/thumbnails.js";
 import { Problem } from "./shared/api.js";
 import * as apiKey from "./shared/api_key.js";
 import { at, element } from "./shared/dom.js";
+import { countOf } from "./shared/text.js";
 import { changed, currentModel, labels, onChange, responseOf, resultOf, state } from "./state.js";
 
 // -- rendering ---------------------------------------------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ function showModels() {
   at("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
   at("model").value = model;
   const chosen = currentModel();
-  at("model-facts").textContent = chosen ? `${chosen.labels.length} labels, ${chosen.input_size} px` : "";
+  at("model-facts").textContent = chosen ? `${countOf(chosen.labels.length, "label")}, ${chosen.input_size} px` : "";
   showAbout(labels());
 }
 

@@ -1,6 +1,7 @@
 """The `boxwright` command: help, version, errors and exit codes."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,20 @@ def test_a_missing_optional_module_is_reported_in_one_sentence(boxwright, monkey
     result = boxwright()
     assert result.code == 2
     assert result.err.startswith("boxwright: this command needs matplotlib, which is not installed.")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["keys", "new", "x"], ["detect", "docs/photos/cat.jpg", "--json"]], ids=lambda each: each[0])
+def test_a_full_disk_under_standard_output_is_named(arguments):
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        result = subprocess.run([sys.executable, "-m", "cli.main", *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "boxwright: The output cannot be written: No space left on device."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such redirection")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(closed):
+    command = f"exec {shlex.quote(sys.executable)} -m cli.main detect docs/photos/cat.jpg {closed}"
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

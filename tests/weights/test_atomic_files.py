@@ -154,3 +154,16 @@ def test_a_command_that_cannot_write_its_model_names_the_file(tmp_path, small_mo
     assert result.stderr == f"boxwright: {target}: File too large.\n"
     assert not out.exists()
     assert [path.name for path in folder.iterdir()] in ([], [".lock"])
+
+
+def test_an_error_of_a_library_without_a_file_name_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, atomic_write(tmp_path / "plot.jpg"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(tmp_path / "plot.jpg")
+
+
+def test_an_error_never_names_the_temporary_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError) as caught, atomic_write(tmp_path / "file" / "model"):
+        pass
+    assert caught.value.filename == str(tmp_path / "file" / "model")

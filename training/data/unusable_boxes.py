@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.boxes.detections import Boxes
+from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_reader import Sample
 from training.errors import DatasetError
@@ -73,7 +74,7 @@ def report_unusable(what: str, unusable: Counter[str], total: int) -> str | None
     if not unusable:
         return None
     details = ", ".join(f"{number} {problem}" for problem, number in unusable.items())
-    sentence = f"{what}: {unusable.total()} of {total} boxes cannot be used ({details})."
+    sentence = f"{what}: {unusable.total()} of {count_of(total, 'box')} cannot be used ({details})."
     advice = "`boxwright data check` lists them, and --fix repairs what can be repaired."
     if unusable.total() == total:
         raise DatasetError(f"{sentence} No box is left. {advice}")

@@ -11,18 +11,20 @@ Names come from files that are not trusted. Each is checked before it becomes a 
 """
 
 import errno
+import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator
+from glob import escape
 from pathlib import Path, PurePosixPath
 
-from detector.imaging.suffixes import IMAGE_SUFFIXES
+from detector.imaging.suffixes import FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from training.errors import DatasetError
 
-ANNOTATION_FOLDERS = ("Annotations", "annotations", ".")
-IMAGE_FOLDERS = ("JPEGImages", "images", ".")
+ANNOTATION_FOLDERS = ("Annotations", "annotations", "ANNOTATIONS", ".")
+IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "IMAGES", ".")
 ANNOTATION_SUFFIX = ".xml"
-FOREIGN_FOLDERS = frozenset({"@eadir", "__macosx"})  # Folders of other programs, in lower case: thumbnails, and archive metadata.
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
@@ -52,7 +54,7 @@ def image_sets(folder: Path) -> tuple[str, ...]:
 
     Lists of single classes (dog_train.txt next to train.txt) are omitted. Raises DatasetError if there is neither a list nor an annotation.
     """
-    lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("*.txt"))}
+    lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("[!.]*.txt"))}
     known = tuple(name for name, path in lists.items() if path and not _is_single_class(name, path, lists))
     if known:
         return known
@@ -60,9 +62,16 @@ def image_sets(folder: Path) -> tuple[str, ...]:
     if not annotations:
         raise DatasetError(
             f"{folder}: no VOC-style data found: neither {LISTS}/*.txt nor an annotation (.xml). "
-            "Give the folder that contains Annotations, or images and .xml files side by side."
+            f"Give the folder that contains Annotations, or images and .xml files side by side{_nested_dataset(folder)}."
         )
     return tuple(sorted(_names_by_folder(folder, annotations))) or (ALL,)
+
+
+def _nested_dataset(folder: Path) -> str:
+    """Return a part of a sentence that names a folder with annotations up to two levels below, such as VOCdevkit/VOC2007."""
+    names = (name for name in ANNOTATION_FOLDERS if name != ".")
+    found = sorted(path.parent for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
+    return f", such as {found[0]}" if found else ""
 
 
 def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:
@@ -86,8 +95,7 @@ def image_names(folder: Path, image_set: str) -> list[str]:
 
     Raises DatasetError if there is no such set, or a name leads out of the folder.
     """
-    if PurePosixPath(image_set).name != image_set:
-        raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
+    check_set_name(image_set)
     image_list = file_inside(folder, LISTS / f"{image_set}.txt")
     if image_list:
         return [_name_of_line(folder, line) for line in _lines(image_list)]
@@ -97,10 +105,23 @@ def image_names(folder: Path, image_set: str) -> list[str]:
         known = ", ".join(image_sets(folder))
         options = " --set train --force" if "train" in image_sets(folder) else ""
         advice = f" Run `boxwright data split {folder}{options}` first." if image_set in ("train", "val") else ""
+        if similar := next((name for name in image_sets(folder) if set_of_name(name) == image_set), None):
+            advice = f" Rename {LISTS}/{similar}.txt to {image_set}.txt."
         raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")
     for name in names:
         check_name(folder, name)
     return names
+
+
+def check_set_name(image_set: str) -> None:
+    """Raise DatasetError unless the name of an image set can be the name of its list."""
+    if (
+        not image_set
+        or PurePosixPath(image_set).name != image_set
+        or image_set != image_set.strip(" .")
+        or _NOT_PRINTABLE.search(image_set)
+    ):
+        raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
 
 
 def _lines(image_list: Path) -> Iterator[str]:
@@ -123,29 +144,40 @@ def _name_of_line(folder: Path, line: str) -> str:
     """Return the annotation's name in a line of a list.
 
     A line is a name, which may have spaces (CVAT). It may end with the flag of a single-class list or with an image suffix. With an image
-    suffix it may also be a path such as JPEGImages/a.jpg.
+    suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer.
     """
     without_flag = _FLAG.sub("", line)
-    path = PurePosixPath(line)
+    path = PurePosixPath(line.replace("\\", "/"))
     is_image = path.suffix.lower() in IMAGE_SUFFIXES
-    for name in (line, without_flag, line.removesuffix(path.suffix) if is_image or path.suffix.lower() == ANNOTATION_SUFFIX else line):
+    without_suffix = line.removesuffix(path.suffix) if is_image or path.suffix.lower() == ANNOTATION_SUFFIX else line
+    names = [name for name in (line, without_flag, without_suffix) if not (is_image and _leads_out(name))]
+    if is_image:
+        parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
+        names += [str(PurePosixPath(*parts[start:])) for start in range(len(parts))]
+    for name in names:
         check_name(folder, name)
         if find_annotation(folder, name):
             return name
-    for start in range(1, len(path.parts)) if is_image else ():
-        name = str(PurePosixPath(*path.parts[start:]).with_suffix(""))
-        if find_annotation(folder, name):
-            return name
+    check_name(folder, line)
     return without_flag
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
 
 
 def check_name(folder: Path, name: str) -> None:
     """Raise DatasetError if the name leads out of the folder, or cannot be part of a list or of XML."""
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+    if _leads_out(name):
         raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
     if name != name.strip() or _NOT_PRINTABLE.search(name):
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
+
+
+def name_key(name: str) -> str:
+    """Return a key that is equal for names that differ in case or in Unicode composition, which differs between operating systems."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def find_annotation(folder: Path, name: str) -> Path | None:
@@ -166,16 +198,33 @@ def find_image(folder: Path, name: str, filename: str = "") -> Path | None:
             relative = PurePosixPath(place) / candidate
             if relative.suffix.lower() in IMAGE_SUFFIXES and (image := file_inside(folder, relative)):
                 return image
-    for place in IMAGE_FOLDERS:  # suffixes in mixed case
-        parent = folder / place / PurePosixPath(name).parent
-        for path in sorted(parent.iterdir()) if parent.is_dir() else ():
-            if path.stem == PurePosixPath(name).name and path.suffix.lower() in IMAGE_SUFFIXES:
-                return file_inside(folder, PurePosixPath(path.relative_to(folder).as_posix()))
-    return None
+    return _find_ignoring_case(folder, name, filename)
+
+
+def _find_ignoring_case(folder: Path, name: str, filename: str) -> Path | None:
+    """Return the image whose name differs in case only: first one with the exact stem, then one that is the only candidate."""
+    parents = [folder / place / PurePosixPath(name).parent for place in IMAGE_FOLDERS]
+    images = [path for parent in parents if parent.is_dir() for path in sorted(parent.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    stem, file = PurePosixPath(name).name, _last_part(filename)
+    matches = [path for path in images if path.stem == stem][:1]
+    for key in (name_key(stem), name_key(PurePosixPath(file).stem)):
+        matches = matches or [path for path in images if name_key(path.stem) == key]
+    return file_inside(folder, PurePosixPath(matches[0].relative_to(folder).as_posix())) if len(matches) == 1 else None
+
+
+def unsupported_image(folder: Path, name: str) -> Path | None:
+    """Return the image with an annotation's name if it is of a format that cannot be decoded."""
+    path = PurePosixPath(name)
+    images = (each for place in IMAGE_FOLDERS for each in sorted((folder / place / path.parent).glob(f"{escape(path.name)}.*")))
+    return next((each for each in images if each.suffix.lower() in UNSUPPORTED_SUFFIXES), None)
+
+
+def _last_part(filename: str) -> str:
+    return PurePosixPath(filename.replace("\\", "/")).name
 
 
 def _image_candidates(name: str, filename: str) -> Iterator[str]:
-    file, path = PurePosixPath(filename.replace("\\", "/")).name, PurePosixPath(name)
+    file, path = _last_part(filename), PurePosixPath(name)
     sibling = str(path.with_name(file)) if file else name
     if PurePosixPath(file).stem == path.name:
         yield sibling
@@ -206,10 +255,15 @@ def _annotation_names(root: Path, paths: Iterable[Path]) -> list[str]:
 
 
 def _visible_files(root: Path, *, nested: bool) -> Iterator[Path]:
-    """Yield the files of `root`, and of its subfolders if `nested`, without hidden files and folders of other programs."""
-    for path in root.glob("**/[!.]*" if nested else "[!.]*"):
-        if not any(part.startswith(".") or part.lower() in FOREIGN_FOLDERS for part in path.relative_to(root).parts[:-1]):
-            yield path
+    """Yield the files of `root`, and of its subfolders if `nested`, without hidden ones and folders of other programs."""
+    for folder, subfolders, names in os.walk(root, onerror=raise_error) if root.is_dir() else ():
+        subfolders[:] = [name for name in subfolders if nested and not name.startswith(".") and name.lower() not in FOREIGN_FOLDERS]
+        yield from (Path(folder) / name for name in names if not name.startswith("."))
+
+
+def raise_error(error: OSError) -> None:
+    """Raise the error that `os.walk` would ignore: a folder that cannot be read would look empty."""
+    raise error
 
 
 def linked_folders(folder: Path) -> list[Path]:

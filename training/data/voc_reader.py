@@ -21,7 +21,7 @@ from detector.errors import ImageError, MissingExtra
 from detector.imaging.image import read_image
 from training.data.labelled import check_names_exist, read_labelled
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, image_names
+from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, image_names, unsupported_image
 from training.errors import DatasetError
 
 try:
@@ -138,6 +138,8 @@ def read_annotation(folder: Path, name: str) -> Annotation:
 def image_of(folder: Path, annotation: Annotation) -> Path:
     """Return the annotation's image inside the folder. Raises DatasetError if it is missing."""
     image = find_image(folder, annotation.name, annotation.filename)
+    if image is None and (unsupported := unsupported_image(folder, annotation.name)):
+        raise DatasetError(f"{unsupported} is of a format that Boxwright does not read. Convert it to JPEG.")
     if image is None:
         raise DatasetError(f"{annotation.path}: its image is in none of {', '.join(IMAGE_FOLDERS)} under {folder}.")
     return image
@@ -150,15 +152,27 @@ def parse_annotation(xml: Path) -> Element:
     try:
         if xml.stat().st_size > MAX_XML_BYTES:
             raise DatasetError(f"{xml}: the annotation has {xml.stat().st_size} bytes; at most {MAX_XML_BYTES} are read.")
-        root: Element = fromstring(xml.read_bytes(), forbid_dtd=True)
+        data = xml.read_bytes()
+        root: Element = fromstring(data, forbid_dtd=True)
     except OSError as error:
         raise DatasetError(f"{xml} cannot be read: {error.strerror or error}.") from error
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last two: unknown encodings
-        raise DatasetError(f"{xml}: not readable as XML: {error}.") from error
+    except DefusedXmlException as error:
+        raise DatasetError(f"{xml}: not readable as XML: document types are refused. Delete the line with <!DOCTYPE.") from error
+    except (ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
+        advice = "" if _is_utf_8(data) else " Save it as UTF-8."
+        raise DatasetError(f"{xml}: not readable as XML: {str(error).rstrip('.')}.{advice}") from error
     if root.tag != "annotation":
         raise DatasetError(f"{xml}: the root element is <{root.tag[:40]}>; a VOC file has <annotation>.")
     _check_depth(root, xml)
     return root
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_depth(root: Element, xml: Path) -> None:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
@@ -20,9 +20,9 @@ from detector.boxes.detections import Boxes
 from training.data.exif_orientation import Size
 from training.data.labelled import LABELLED_FILE as LABELLED
 from training.data.labelled import Labelled, labelled_text
-from training.data.voc_layout import LISTS, check_name
+from training.data.voc_layout import LISTS, check_name, check_set_name
 from training.errors import DatasetError
-from weights.atomic_files import sync_folder
+from weights.atomic_files import DISK_FULL, sync_folder
 
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
 DECIMALS = 4
@@ -129,8 +129,7 @@ class NewDataset:
 
     def write_list(self, image_set: str, names: Iterable[str]) -> None:
         """Write ImageSets/Main/<image_set>.txt. Raises DatasetError if `image_set` is not a plain name."""
-        if PurePosixPath(image_set).name != image_set:
-            raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
+        check_set_name(image_set)
         lists = self.folder / LISTS
         lists.mkdir(parents=True, exist_ok=True)
         (lists / f"{image_set}.txt").write_bytes(list_text(names))
@@ -208,11 +207,14 @@ def add_to_dataset(out: Path, image_sets: Iterable[str]) -> Iterator[NewDataset]
 def _temporary(out: Path) -> Iterator[NewDataset]:
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{secrets.token_hex(8)}.part")
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         yield NewDataset(temporary)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        # `shutil` names the source of a copy that the disk has no room for
+        if isinstance(error, OSError) and (error.errno in DISK_FULL or str(error.filename).startswith(str(temporary))):
+            raise OSError(error.errno, error.strerror, str(out)) from error
         raise
 
 

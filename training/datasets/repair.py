@@ -7,6 +7,7 @@ change.
 - Reversed boxes are corrected, boxes beyond the border are clipped, and empty or repeated boxes are removed.
 - Rotated boxes become the upright rectangle around them.
 - Boxes annotated at another image size are scaled if the aspect ratio is the same. <size> becomes the size of the image.
+- <filename> becomes the name of the image in the copy.
 - Each label gets one spelling, also in labelled.json. Unknown labels stay.
 - Samples with a missing or unreadable image or annotation are omitted.
 - A name or image in two sets that must be disjoint stays in the later one of train, val, test.
@@ -77,14 +78,15 @@ def _sample(check: DatasetCheck, name: str) -> InspectedSample:
 def _corrected(sample: InspectedSample, spelling: Mapping[str, str]) -> bytes | None:
     """Return the corrected annotation, or None if it needs no correction."""
     labels = [spelling[label] for label in sample.annotation.labels]
-    if sample.is_correct and labels == list(sample.annotation.labels):
+    same_name = sample.annotation.filename in ("", _filename(sample))
+    if sample.is_correct and same_name and labels == list(sample.annotation.labels):
         return None
     return _rewritten(sample, labels)
 
 
 def _rewritten(sample: InspectedSample, labels: Sequence[str]) -> bytes:
     root = parse_annotation(sample.annotation.path)
-    set_text(root, "filename", f"{Path(sample.annotation.name).name}{sample.image_path.suffix}")
+    set_text(root, "filename", _filename(sample))
     if root.find("size") is None:
         root.append(root.makeelement("size", {}))
     size = root.find("size")
@@ -105,6 +107,11 @@ def _rewritten(sample: InspectedSample, labels: Sequence[str]) -> bytes:
         if rotated:
             _remove_rotation(element)
     return bytes(tostring(root, encoding="utf-8")) + b"\n"
+
+
+def _filename(sample: InspectedSample) -> str:
+    """Name of the image in the copy."""
+    return f"{Path(sample.annotation.name).name}{sample.image_path.suffix}"
 
 
 def _remove_rotation(element: Element) -> None:

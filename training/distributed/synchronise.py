@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from detector.messages import count_of
 from detector.network.spec import Model
 from training.config.options import Config
 from training.config.task import Task
@@ -80,7 +81,9 @@ def check_same_data(group: ProcessGroup, config: Config, fingerprints: Mapping[s
     if group.count == 1:
         return
     if group.count > config.batch_size:
-        raise ConfigError(f"batch_size: {config.batch_size} images per step, over all workers, are too few for {group.count} workers.")
+        raise ConfigError(
+            f"batch_size: {count_of(config.batch_size, 'image')} per step, over all workers, cannot be divided among {group.count} workers."
+        )
     chief_fingerprints = group.broadcast(lambda: fingerprints)
     for name, fingerprint in fingerprints.items():
         chief = chief_fingerprints[name]
@@ -92,7 +95,7 @@ def check_same_data(group: ProcessGroup, config: Config, fingerprints: Mapping[s
 
 
 def _counts(fingerprint: Mapping[str, Any]) -> str:
-    return f"{fingerprint['photos']} images with {fingerprint['boxes']} boxes"
+    return f"{count_of(fingerprint['photos'], 'image')} with {count_of(fingerprint['boxes'], 'box')}"
 
 
 def broadcast_arrays(group: ProcessGroup, trainer: Stateful) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from detector.boxes.grid import Anchors, shape_iou
 from detector.boxes.placement import Placement
+from detector.messages import count_of
 from detector.network.spec import ModelSpec
 from training.data.exif_orientation import ExifFrame
 from training.data.voc_reader import Sample
@@ -28,7 +29,7 @@ def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchor
     """
     if len(np.unique(sizes, axis=0)) < count:
         raise DatasetError(
-            f"{count} anchors require at least {count} different box sizes, but there are {len(np.unique(sizes, axis=0))}. "
+            f"{count_of(count, 'anchor')} cannot be made from {count_of(len(np.unique(sizes, axis=0)), 'different box size')}. "
             "Use --anchors keep."
         )
     rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ import numpy as np
 from detector.boxes.geometry import box_area
 from detector.detector import Detector
 from detector.engines import load_engine
+from detector.messages import count_of
 from training.evaluation.coco_ap import CocoAp
 from training.evaluation.evaluate import Evaluation, evaluate_detector
 from training.evaluation.per_image import image_results
@@ -29,7 +30,9 @@ def measure_results(record: RunRecord, events: Events) -> Results:
     samples = record.val_samples()
     evaluation = evaluate_detector(Detector(model.spec, load_engine(model)), samples, events=events)
     coco, sheets = evaluation.coco, image_sheets(samples, image_results(evaluation), model.spec.labels)
-    omitted = f" {evaluation.other_boxes} boxes with labels that the model does not know are ignored." if evaluation.other_boxes else ""
+    omitted = (
+        f" Ignored: {count_of(evaluation.other_boxes, 'box')} with labels that the model does not know." if evaluation.other_boxes else ""
+    )
     return Results(
         image_set=record.task.val_set,
         data_changed=not record.is_validation_set_unchanged(samples),

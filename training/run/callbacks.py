@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detector.messages import count_of
 from detector.network.spec import Model
 from training.errors import TrainingError
 from training.run.checkpoints import Checkpoint, save_checkpoint
@@ -89,7 +90,7 @@ class ModelWriter(Callback):
 
     def on_improvement(self, run: "Run", metrics: StepMetrics) -> None:
         """Save best.safetensors."""
-        self._save(run, "best", {"ap50": f"{metrics['ap50']:.4f} on set {run.setup.task.val_set}, {len(run.setup.val)} images"})
+        self._save(run, "best", {"ap50": f"{metrics['ap50']:.4f} on set {run.setup.task.val_set}, {count_of(len(run.setup.val), 'image')}"})
 
     def on_end(self, run: "Run") -> None:
         """Save last.safetensors."""
@@ -99,7 +100,7 @@ class ModelWriter(Callback):
         setup, batches = run.setup, run.setup.batches
         provenance = {
             "fine-tuned from": setup.start.model.name,
-            "data": f"{Path(setup.task.dataset).name}, set {setup.task.train_set}, {len(batches.samples)} images",
+            "data": f"{Path(setup.task.dataset).name}, set {setup.task.train_set}, {count_of(len(batches.samples), 'image')}",
             "step": f"{run.state.step} of {batches.steps}",
             "config": setup.config.model_dump_json(exclude_defaults=True),
             **measured,

@@ -121,7 +121,7 @@ class RunFolder:
         changes = [f"{name} {versions[name]} -> {new}" for name, new in now["packages"].items() if versions.get(name, new) != new]
         threads = recorded.get("threads", now["threads"])
         if threads != now["threads"]:
-            changes.append(f"{threads} threads -> {now['threads']} (set TF_NUM_INTRAOP_THREADS={threads} to restore)")
+            changes.append(f"threads {threads} -> {now['threads']} (set TF_NUM_INTRAOP_THREADS={threads} to restore)")
         if changes:
             logger.warning(
                 "%s: the environment has changed since the run began: %s. The last bits of the weights may differ.",

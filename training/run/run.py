@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from detector.messages import count_of
 from detector.network.spec import Model
 from training.config.options import Config
 from training.config.task import Task
@@ -158,7 +159,7 @@ class Run:
         if interrupted:
             return f"interrupted. Resume with --resume {self.folder.path}."
         if self.state.should_stop(self.setup.config):
-            return f"stopped early: no improvement in the last {self.setup.config.patience} validations."
+            return f"stopped early: no improvement in the last {count_of(self.setup.config.patience, 'validation')}."
         return "all epochs are done."
 
     def _inputs(self, end: int, events: Events, interrupt: InterruptHandler) -> Iterator[tuple[Any, Any]]:

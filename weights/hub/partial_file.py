@@ -1,6 +1,5 @@
 """An unfinished download or copy: its bytes, a note of their origin, and disk errors."""
 
-import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
-from weights.atomic_files import atomic_write
+from weights.atomic_files import DISK_FULL, atomic_write
 from weights.errors import DiskError
 from weights.hub.mirrors import redact_password
 
@@ -18,7 +17,6 @@ ProgressCallback = Callable[[int, int | None], None]
 """Called with the number of bytes so far and the total, which is None if unknown."""
 CHUNK_BYTES = 1 << 16  # Bytes per read and write. A broken download loses at most one chunk.
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FREE_SPACE_HINT = "Free some space, or set BOXWRIGHT_HOME to a folder on a larger disk."
 
 
@@ -84,7 +82,7 @@ class PartialFile:
             yield
         except OSError as error:
             self.discard()
-            hint = _FREE_SPACE_HINT if error.errno in _DISK_FULL else "Check the folder and its permissions."
+            hint = _FREE_SPACE_HINT if error.errno in DISK_FULL else "Check the folder and its permissions."
             raise DiskError(f"{self.path} cannot be written: {error.strerror}. {hint}") from error
 
 

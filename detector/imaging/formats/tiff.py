@@ -18,6 +18,7 @@ from detector.imaging.formats.exif import (
 )
 from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
 from detector.imaging.formats.jpeg import check_embedded_jpeg
+from detector.messages import count_of
 
 MAX_TILE = 2048  # Maximum side of a tile in pixels, unless the image is larger.
 MAX_SEGMENT_BYTES = 2**28
@@ -117,7 +118,9 @@ class _Page:
             )
         needed = self._columns * self._rows * self.planes
         if len(self.offsets) != needed or (self.lengths and len(self.lengths) != needed):
-            raise DamagedImage(f"the TIFF needs {needed:,} {self._kind} and has {len(self.offsets):,}. Send the whole file.")
+            raise DamagedImage(
+                f"the TIFF needs {count_of(needed, self._kind.removesuffix('s'))} and has {len(self.offsets):,}. Send the whole file."
+            )
         if len(set(self.offsets)) != needed or sum(self.lengths) > len(data) or self._overlap():
             raise DamagedImage(f"the TIFF has {self._kind} that share bytes. Save it again.")
         if self.compression == JPEG_COMPRESSION:

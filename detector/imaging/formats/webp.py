@@ -6,6 +6,7 @@ from math import ceil
 from detector.errors import DamagedImage
 from detector.imaging.formats.exif import read_orientation
 from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+from detector.messages import count_of
 
 _MAX_HUFFMAN_GROUPS = 65_536
 _GROUP_SIDE = 4  # pixels; the smallest block that may have its own group
@@ -17,7 +18,7 @@ def parse_webp(data: bytes) -> ImageFile:
     """Drop metadata, colour profiles and all frames of an animation after the first."""
     size = _canvas_size(data)
     if 8 + int.from_bytes(data[4:8], "little") > len(data):
-        raise DamagedImage(f"the WebP is truncated or corrupt; {len(data):,} bytes were received. Send the whole file.")
+        raise DamagedImage(f"the WebP is truncated or corrupt; received: {count_of(len(data), 'byte')}. Send the whole file.")
     parts: list[bytes | memoryview] = []
     orientation: int | None = None
     animated, lossless, position = False, False, 12

@@ -11,6 +11,7 @@ import numpy as np
 from detector.boxes.placement import ImageArray
 from detector.errors import ImageTooLarge
 from detector.imaging.image import MAX_PIXELS, MAX_SIDE
+from detector.messages import count_of
 from service.errors import BadJson
 from service.request.base64_image import decode_base64
 from service.request.context import JSON_LENGTH_HEADER
@@ -46,7 +47,7 @@ def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXE
     size = tensor.parameters.binary_data_size
     if len(rest) != (size or 0):
         raise BadJson(
-            f"{len(rest):,} bytes follow the JSON, but binary_data_size is {size or 0:,}. "
+            f"The JSON is followed by {count_of(len(rest), 'byte')}, but binary_data_size is {size or 0:,}. "
             f"The header {JSON_LENGTH_HEADER} must be the length of the JSON."
         )
     if (size is None) == (tensor.data is None):
@@ -70,7 +71,7 @@ def _images(tensor: InferInput, binary: memoryview | None, max_pixels: int) -> S
         _check_count(shape[0])
         files = _decode_strings(_flatten(tensor.data)) if binary is None else list(_split_elements(binary))
         if len(files) != shape[0]:
-            raise BadJson(f"input {FILES_INPUT!r} has {len(files)} elements, but its shape is {shape}.")
+            raise BadJson(f"input {FILES_INPUT!r} has {count_of(len(files), 'element')}, but its shape is {shape}.")
         return [_decode(file) for file in files] if binary is not None and tensor.parameters.content_type == "base64" else files
     if kind == (PIXELS_INPUT, "UINT8") and len(shape) == 4 and shape[3] == 3 and min(shape[1:3]) >= 1:
         _check_count(shape[0])
@@ -91,11 +92,11 @@ def _split_elements(binary: memoryview) -> Iterator[bytes]:
         if left == 0:
             return
         if left < 4:
-            raise BadJson(f"byte {position:,} of input {FILES_INPUT!r}: the length of an element has 4 bytes, but {left} are left.")
+            raise BadJson(f"byte {position:,} of input {FILES_INPUT!r}: the length of an element has 4 bytes, but only {left} follow.")
         (length,) = struct.unpack_from("<I", binary, position)
         if length > left - 4:
             raise BadJson(
-                f"byte {position:,} of input {FILES_INPUT!r}: an element states {length:,} bytes, but {left - 4:,} are left. "
+                f"byte {position:,} of input {FILES_INPUT!r}: an element states {count_of(length, 'byte')}, but only {left - 4:,} follow. "
                 "Each element is its length in 4 bytes, little-endian, and then the image file."
             )
         yield bytes(binary[position + 4 : position + 4 + length])
@@ -138,7 +139,7 @@ def _parse_numbers(data: Any) -> bytes:
 
 def _pixel_arrays(shape: Sequence[int], values: bytes, max_pixels: int) -> Sequence[ImageArray]:
     if prod(shape) != len(values):
-        raise BadJson(f"input {PIXELS_INPUT!r} has {len(values):,} bytes, but its shape {list(shape)} needs {prod(shape):,}.")
+        raise BadJson(f"input {PIXELS_INPUT!r} has {count_of(len(values), 'byte')}, but its shape {list(shape)} needs {prod(shape):,}.")
     height, width = shape[1:3]
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageTooLarge(

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from detector.errors import UnknownModel
 from service.errors import IMAGE_ERRORS, BadJson, UnsupportedMediaType
@@ -100,6 +101,13 @@ async def predict(
     if parsed.instances is None:
         return {"outputs": outputs}
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
+
+
+@router.post("/{model}:{method}", include_in_schema=False)
+@router.post("/{model}/versions/{version}:{method}", include_in_schema=False)
+async def other_method(method: str) -> None:
+    """Refuse classify, regress and unknown methods with the status that TensorFlow Serving uses."""
+    raise HTTPException(400, f"The method {method[:40]!r} is not supported. A detector has only :predict.")
 
 
 @router.get("/{model}", summary="State of a model's versions", responses=_STATUS_RESPONSES, openapi_extra=_MODEL)

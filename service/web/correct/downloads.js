@@ -1,6 +1,7 @@
 // Download corrected images with their annotations. The archives are made in the browser; nothing is sent.
 
 import { at, save } from "../shared/dom.js";
+import { countOf } from "../shared/text.js";
 import { state } from "../state.js";
 import { datasetArchive, imageArchive } from "./export/dataset.js";
 
@@ -15,7 +16,7 @@ export function show(correction) {
   const { length } = includedFiles();
   at("include").checked = correction.included;
   at("download-set").disabled = !length;
-  at("download-set").textContent = `Download data set (${length === 1 ? "1 image" : `${length} images`})`;
+  at("download-set").textContent = `Download data set (${countOf(length, "image")})`;
   at("archive-status").textContent = message;
 }
 
@@ -58,7 +59,7 @@ async function downloadSet() {
   save(blob, ARCHIVE);
   for (const { correction } of files) correction.isSaved = true;
   showCommands(val);
-  if (val) return `${ARCHIVE}: ${train} images for training, ${val} for validation.`;
+  if (val) return `${ARCHIVE}: ${countOf(train, "image")} for training, ${val} for validation.`;
   return `${ARCHIVE} has no validation set: that needs a second image with the same labels.`;
 }
 

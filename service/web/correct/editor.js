@@ -1,6 +1,7 @@
 // What a user can do with the boxes of the visible image, whether with a pointer, the keyboard or a button.
 
 import { visibleDetections } from "../images/image_file.js";
+import { countOf } from "../shared/text.js";
 import { changed, responseOf, state } from "../state.js";
 import { centred, moved, resized } from "./geometry.js";
 import { labelOfNewBox, useLabel } from "./labels.js";
@@ -106,7 +107,7 @@ export function detectionsOf(file) {
 
 export function count() {
   const { length } = current().boxes;
-  return length === 1 ? "1 box." : `${length} boxes.`;
+  return `${countOf(length, "box")}.`;
 }
 
 const selectedBox = () => current().find(current().selected);

@@ -1,6 +1,7 @@
 // The results as text: checkboxes for the labels, the list of boxes, and the timing.
 
 import { at, element } from "../shared/dom.js";
+import { countOf } from "../shared/text.js";
 import { labelStyle, percent } from "./overlay.js";
 
 /** Show a button for each detection, in the order of the boxes. */
@@ -75,10 +76,9 @@ export function summary(detections, response, confidence) {
   if (!above && response.detections.length) return `No objects above ${percent(confidence)}; ${response.detections.length} below.`;
   if (!above) return "No objects found. The model knows only the labels at the top of this page.";
   const hidden = above - detections.length;
-  if (!detections.length) return `All ${above} boxes are hidden: their labels are not ticked.`;
+  if (!detections.length) return `Hidden: ${countOf(above, "box")}. Tick their labels to show them.`;
   const counts = new Map();
   for (const { label } of detections) counts.set(label, (counts.get(label) ?? 0) + 1);
   const found = [...counts].map(([label, count]) => (count > 1 ? `${label} (${count})` : label)).join(", ");
-  const objects = detections.length === 1 ? "1 object" : `${detections.length} objects`;
-  return `Found ${objects}: ${found}.${hidden ? ` ${hidden} more hidden.` : ""}`;
+  return `Found ${countOf(detections.length, "object")}: ${found}.${hidden ? ` ${hidden} more hidden.` : ""}`;
 }

@@ -52,7 +52,7 @@ def test_a_pipe_gets_a_tab_separated_table_and_stderr_the_other_measures(boxwrig
 def test_boxes_of_unknown_labels_are_reported(boxwright, dataset):
     (dataset / "Annotations" / "cat.xml").write_text(ANNOTATION.format("zebra", 1, 1, 438, 257))
     result = boxwright("evaluate", dataset)
-    assert "1 box with labels that the model does not know were ignored" in result.err
+    assert "Ignored: 1 box with labels that the model does not know." in result.err
 
 
 def test_a_missing_image_set_is_named_with_the_existing_ones(boxwright, dataset):

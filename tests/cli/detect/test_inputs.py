@@ -22,3 +22,18 @@ def test_an_empty_list_is_reported_and_a_binary_list_is_an_error(tmp_path):
     file.write_bytes(b"a.jpg\0")
     with pytest.raises(SettingError, match="this file is binary"):
         expand_image_paths([file], lists=True)
+
+
+def test_a_folder_means_its_images_without_hidden_ones_copies_and_those_of_other_programs(make_image, tmp_path):
+    skipped = (".a.jpg", "a.boxes.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/b.jpg", "$RECYCLE.BIN/c.jpg", "__MACOSX/d.jpg")
+    for name in (*skipped, "sub/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        make_image(name)
+    assert expand_image_paths([tmp_path]) == ([tmp_path / "sub" / "a.jpg"], [])
+
+
+def test_a_folder_that_cannot_be_read_is_reported(make_image, tmp_path, deny_reading):
+    image, unreadable = make_image("a.jpg"), tmp_path / "sub"
+    unreadable.mkdir()
+    deny_reading(unreadable)
+    assert expand_image_paths([tmp_path]) == ([image], [f"{unreadable}: Permission denied."])

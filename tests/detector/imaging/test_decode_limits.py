@@ -147,7 +147,7 @@ PIXELS = compressed_zeros(16 * 976 * 3)
         pytest.param(strips_with_segments(8000, 12), "JPEG strips have more than 100,000 segments", id="segments of all JPEG strips"),
         pytest.param(quantization_tables(300_000), "bytes of headers", id="quantization tables"),
         pytest.param(b" " * 20_000_000, "the image format is unknown", id="white space"),
-        pytest.param(tiled_tiff((64, 64), (64, 64), 3, PIXELS, [0, 1], [9, 9]), r"needs 1 tiles and has 2", id="surplus tiles"),
+        pytest.param(tiled_tiff((64, 64), (64, 64), 3, PIXELS, [0, 1], [9, 9]), r"needs 1 tile and has 2", id="surplus tiles"),
     ],
 )
 def test_a_small_file_that_needs_much_work_is_refused_without_decoding(data, message, cost_of):

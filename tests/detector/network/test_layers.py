@@ -84,7 +84,7 @@ def test_max_pooling_pads_like_darknet():
         ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b"))), "equal sides, got a 64, b 32"),
         ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b") * 100_000)), r"a 64, b 32 and 199,900 more\.$"),
         ((Conv("a", 4), Conv("b", 5), Shortcut("c", "a")), "'c': adds 'a'"),
-        ((Conv("a", 4, groups=2),), "3 channels and 4 filters are not multiples of 2 groups"),
+        ((Conv("a", 4, groups=2),), "groups=2 must divide channels=3 and filters=4"),
         ((Upsample("a", 0),), "'a': the stride must be at least 1"),
         ((Conv("a", 0),), "'a': filters, size, stride"),
         ((Conv("a", 4), Reorg("b", stride=3)), "'b': a side of 64 cells is not a multiple of its stride 3"),

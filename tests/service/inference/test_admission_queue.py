@@ -62,7 +62,7 @@ def test_full_queue_refuses_a_job_and_states_when_its_jobs_will_be_finished():
         queue.service_time.seconds = 0.7
         tasks = [asyncio.create_task(two_stages(queue, deadline, pool, gate, [], number)) for number in range(5)]
         await wait_until(lambda: queue.waiting == 3)
-        with pytest.raises(Overloaded, match="3 images are waiting") as refused:
+        with pytest.raises(Overloaded, match=r"The queue is full \(3 images waiting\)") as refused:
             await two_stages(queue, deadline, pool, gate, [], "sixth")
         gate.set()
         await asyncio.gather(*tasks)

@@ -39,7 +39,7 @@ def test_the_label_filter_and_the_slider_apply_to_the_visible_image_only(page, u
     assert page.tab.inner_text("#status") == "Found 4 objects: cat (2), horse (2). 2 more hidden."
     for box in page.tab.locator(".chip:visible input").all():
         box.uncheck()
-    assert page.tab.inner_text("#status") == "All 6 boxes are hidden: their labels are not ticked."
+    assert page.tab.inner_text("#status") == "Hidden: 6 boxes. Tick their labels to show them."
     page.set_confidence(95)
     page.tab.locator(".thumbnail").nth(1).click()
     assert_drawn(page, detect_over_http(url, CAT))

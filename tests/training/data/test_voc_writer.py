@@ -137,7 +137,22 @@ def test_invalid_and_repeated_names_are_refused(tmp_path, save_image, name, mess
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
-def test_an_image_set_must_have_a_plain_name(tmp_path):
+@pytest.mark.parametrize("name", ["../train", "..", " ", "", "train ", ".hidden", "a\nb"])
+def test_an_image_set_must_have_a_plain_name(tmp_path, name):
     with pytest.raises(DatasetError, match="plain name"), new_dataset(tmp_path / "set") as new:
-        new.write_list("../train", ["a"])
+        new.write_list(name, ["a"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named_by_the_new_folder_and_not_by_the_source_or_a_temporary_file(tmp_path, save_image):
+    resource = pytest.importorskip("resource")
+    image = save_image(tmp_path / "p.png", 0, (100, 100))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught, new_dataset(tmp_path / "set") as new:
+            new.add("p", image, annotation_xml("p.png", (100, 100), np.zeros((0, 4), np.float32), ()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]

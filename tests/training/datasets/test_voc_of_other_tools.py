@@ -21,7 +21,14 @@ def test_roboflows_voc_export_is_read(tmp_path, annotated, save_image):
 
 def test_files_of_other_programs_are_ignored(make_dataset, annotated):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]})
-    for path in (".ipynb_checkpoints/a-checkpoint.xml", "@eaDir/a.xml", "__MACOSX/a.xml", "._a.xml"):
+    for path in (
+        ".ipynb_checkpoints/a-checkpoint.xml",
+        "@eaDir/a.xml",
+        "__MACOSX/a.xml",
+        "#recycle/a.xml",
+        "$RECYCLE.BIN/a.xml",
+        "._a.xml",
+    ):
         file = folder / "Annotations" / path
         file.parent.mkdir(exist_ok=True)
         file.write_text(annotated([]))
@@ -42,7 +49,13 @@ def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, sav
     assert check_dataset(tmp_path).findings == ()
 
 
-@pytest.mark.parametrize("line", ["a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"),
+        *("/home/x/JPEGImages/a.jpg", "../a.jpg", "JPEGImages\\a.jpg", "C:\\VOC\\JPEGImages\\a.jpg"),
+    ],
+)
 def test_a_path_in_a_list_names_its_image(make_dataset, line):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
     assert [sample.name for sample in read_set(folder, "train")] == ["a"]

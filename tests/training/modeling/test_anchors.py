@@ -15,7 +15,7 @@ def test_clustering_finds_the_centres_of_the_box_sizes():
 
 
 def test_too_few_boxes_are_refused():
-    with pytest.raises(DatasetError, match="2 anchors require at least 2 different box sizes, but there are 1"):
+    with pytest.raises(DatasetError, match="2 anchors cannot be made from 1 different box size"):
         cluster_anchors(np.ones((5, 2), np.float32), 2, seed=0)
 
 

@@ -96,7 +96,7 @@ def test_resuming_with_another_number_of_threads_logs_a_warning(new_run, monkeyp
     assert not caplog.records
     monkeypatch.setattr("training.run.folder.intra_op_threads", lambda: threads + 1)
     resume(run.folder.path)
-    assert f"{threads} threads -> {threads + 1}" in caplog.text
+    assert f"threads {threads} -> {threads + 1}" in caplog.text
     assert f"TF_NUM_INTRAOP_THREADS={threads}" in caplog.text
 
 

@@ -1,6 +1,5 @@
 """Imported data sets in the form that all importers return, and their conversion to VOC layout."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,11 +81,6 @@ def write_imported(dataset: ImportedDataset, out: Path) -> ImportSummary:
             new.write_list(image_set, names)
     labels = Counter(label for image in dataset.images for label in image.labels)
     return ImportSummary({image_set: len(names) for image_set, names in lists.items()}, labels.total(), tuple(sorted(labels)))
-
-
-def name_key(name: str) -> str:
-    """Return a key that ignores case and Unicode composition, which differs between operating systems."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def name_of(folder: Path, relative: PurePosixPath) -> str:

@@ -1,8 +1,8 @@
 """Import COCO annotation files (cocodataset.org, format-data: object detection).
 
 A box is [x, y, width, height] in continuous pixels. Crowds (iscrowd) get the flags crowd and difficult, so evaluation ignores them.
-Masks and keypoints are not imported. If a box is missing or empty, it is derived from the polygon. A rotated box (CVAT's attribute
-`rotation`) becomes the upright rectangle around it.
+Masks and keypoints are not imported. If a box is missing or empty, it is derived from the polygon or the mask. A rotated box (CVAT's
+attribute `rotation`) becomes the upright rectangle around it.
 """
 
 import math
@@ -22,6 +22,7 @@ from training.data.rotated_boxes import is_rotated, rectangle_around
 from training.data.voc_layout import set_of_name
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
+from training.datasets.importers.coco_masks import corners_of_mask
 from training.errors import DatasetError
 from training.events import SILENT, Events
 
@@ -79,10 +80,11 @@ class _Annotation(_Part):
 
     @property
     def corners(self) -> Corners | None:
-        """xmin, ymin, xmax, ymax of the box, or else of the polygons; None if there are neither."""
-        polygon = self._corners_of_polygons()
-        if self.bbox is None or (polygon and not any(self.bbox)):
-            return polygon
+        """xmin, ymin, xmax, ymax of the box, or else of the polygons or the mask; None if there is none of them."""
+        if self.bbox is None or not any(self.bbox):
+            outline = self._corners_of_polygons() or corners_of_mask(self.segmentation)
+            if outline or self.bbox is None:
+                return outline
         x, y, width, height = self.bbox
         return rectangle_around((x, y, x + width, y + height), self.rotation)
 
@@ -130,10 +132,9 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
     for each in file.annotations:
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
+    _check_any_box(annotations, file)
     finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, image_set))
     found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
-    if not file.images:
-        raise DatasetError(f"{annotations}: the list of images is empty.")
     if not found:
         places = " and ".join(str(folder) for folder in finder.folders)
         raise DatasetError(
@@ -148,6 +149,13 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
         if image.id in found and found[image.id].path in frames.readable
     ]
     return ImportedDataset(imported, (*_notes(file, found), *frames.notes()))
+
+
+def _check_any_box(path: Path, file: _CocoFile) -> None:
+    if not file.images:
+        raise DatasetError(f"{path}: the list of images is empty.")
+    if file.annotations and all(each.corners is None for each in file.annotations):
+        raise DatasetError(f"{path}: none of its {count_of(len(file.annotations), 'annotation')} has a box, a polygon or a mask.")
 
 
 def _examples(file: _CocoFile) -> str:
@@ -173,7 +181,7 @@ def _notes(file: _CocoFile, found: Mapping[_Id, FoundImage]) -> list[str]:
     if rotated := sum(is_rotated(each.rotation) for each in file.annotations):
         notes.append(f"{count_of(rotated, 'rotated box')}: imported as the upright rectangle around it.")
     if boxless := sum(each.corners is None for each in file.annotations):
-        notes.append(f"{count_of(boxless, 'annotation')} with neither a box nor a polygon: skipped.")
+        notes.append(f"{count_of(boxless, 'annotation')} without a box, a polygon or a mask: skipped.")
     return notes
 
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from training.data.voc_layout import file_inside, set_of_name
-from training.datasets.importers.base import name_key
+from training.data.voc_layout import file_inside, name_key, set_of_name
 
 IMAGE_PARENTS = (".", "images", "img", "data")
 """Usual folders of the images. Supervisely writes img, FiftyOne writes data."""

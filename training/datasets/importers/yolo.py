@@ -1,5 +1,7 @@
 """Import YOLO data sets (docs.ultralytics.com/datasets/detect, and Darknet's own layout)."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,7 +11,7 @@ from training.data.exif_orientation import ExifFrame
 from training.data.voc_layout import set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.yolo_config import YoloConfig, resolve_sets
-from training.datasets.importers.yolo_labels import LabelProblems, read_label_file
+from training.datasets.importers.yolo_labels import Classes, LabelProblems, are_key_points, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloFolder
 from training.errors import DatasetError
 from training.events import SILENT, Events
@@ -46,10 +48,13 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
     frames.check_any(folder)
     images = tuple(path for path in images if folder / path in frames.readable)
     problems = LabelProblems()
+    classes = config.classes
+    if not classes.has_key_points and are_key_points(folder / path for path in files.label_files.values()):
+        classes = replace(classes, has_key_points=True)
     imported = []
     for path in images:
         own_sets = tuple(sets.get(path, ())) or (set_of_path(path.parts[:-1]) or image_set,)
-        imported.append(_read_image(files, config, path, frames.readable[folder / path], own_sets, problems))
+        imported.append(_read_image(files, classes, path, frames.readable[folder / path], own_sets, problems))
     problems.raise_errors()
     _check_labels_used(files, imported)
     return ImportedDataset(imported, (*notes, *frames.notes(), *_notes(files, images, imported, problems)))
@@ -64,16 +69,24 @@ def _check_folder(folder: Path) -> None:
 
 def _check_any_image(files: YoloFolder) -> None:
     if not files.all_images:
+        if unsupported := files.unsupported_images:
+            raise DatasetError(f"{files.folder}: there is no image that can be read. {_unsupported(unsupported)}")
         linked = ", ".join(files.linked_folders[:3])
         advice = f"Linked folders are not followed: {linked}." if linked else "Export the data set together with its images."
         raise DatasetError(f"{files.folder}: there is no image. {advice}")
 
 
+def _unsupported(paths: Sequence[PurePosixPath]) -> str:
+    if len(paths) == 1:
+        return f"1 image of an unsupported format, {paths[0]}: convert it to JPEG."
+    return f"{count_of(len(paths), 'image')} of unsupported formats, such as {paths[0]}: convert them to JPEG."
+
+
 def _read_image(
-    files: YoloFolder, config: YoloConfig, path: PurePosixPath, frame: ExifFrame, image_sets: tuple[str, ...], problems: LabelProblems
+    files: YoloFolder, classes: Classes, path: PurePosixPath, frame: ExifFrame, image_sets: tuple[str, ...], problems: LabelProblems
 ) -> ImportedImage:
     label_file = files.label_files.get(path)
-    boxes, names = read_label_file(files.folder / label_file, config.classes, problems) if label_file else (np.zeros((0, 4)), [])
+    boxes, names = read_label_file(files.folder / label_file, classes, problems) if label_file else (np.zeros((0, 4)), [])
     pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)
     none = np.zeros(len(names), np.bool_)
     size = None if frame.is_rotated else frame.upright  # without a size, `boxwright data check` warns of the orientation
@@ -103,8 +116,15 @@ def _notes(files: YoloFolder, images: tuple[PurePosixPath, ...], imported: list[
         notes.append(f"{count_of(len(unlabelled), 'image')} without a label file, such as {unlabelled[0]}: imported without boxes.")
     if unused := files.unused_label_files:
         notes.append(f"{count_of(len(unused), 'label file')} without an image, such as {unused[0]}: skipped.")
+    if unsupported := files.unsupported_images:
+        notes.append(_unsupported(unsupported))
     if problems.clipped:
         notes.append(f"{count_of(problems.clipped, 'box')} clipped to the image.")
+    if problems.polygons:
+        notes.append(
+            f"{count_of(problems.polygons, 'polygon')}: imported as the upright rectangle around it. "
+            "If these are key points, add kpt_shape to data.yaml."
+        )
     if problems.poses:
         notes.append(f"{count_of(problems.poses, 'box')} imported without its key points.")
     if turned := [image.path.name for image in imported if image.size is None]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from detector.errors import MissingExtra
 from detector.imaging.suffixes import IMAGE_SUFFIXES
+from detector.messages import count_of
 from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
-from training.datasets.importers.yolo_labels import Classes
-from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, YoloFolder, folder_key
+from training.datasets.importers.yolo_labels import Classes, looks_like_labels
+from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YoloFolder, folder_key
 from training.errors import DatasetError
 
 try:
@@ -38,6 +39,8 @@ class YoloConfig:
         configs = [config for path in known if (config := cls._of_file(files, path))][:1]
         if not configs or not configs[0].is_yaml:
             configs += [config for path in others if (config := cls._of_file(files, path))]
+        for path in _unusual_class_files(files) if not configs else ():
+            configs += [config for config in (cls._of_file(files, path),) if config]
         for other in configs[1:]:
             _check_same_classes(files, configs[0], other)
         if configs:
@@ -100,6 +103,11 @@ def _config_candidates(files: YoloFolder) -> tuple[list[PurePosixPath], list[Pur
     for path in (*known, *others):
         file_inside(files.folder, path)
     return known, others
+
+
+def _unusual_class_files(files: YoloFolder) -> list[PurePosixPath]:
+    found = [path for path in files.files if path.name.lower() in OTHER_CLASS_FILE_NAMES]
+    return [path for path in found if file_inside(files.folder, path) and not looks_like_labels(files.folder / path)]
 
 
 def _parse_yaml(path: Path, text: str) -> Any:
@@ -179,7 +187,7 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
                 "Correct the path, or remove the line to use folder names instead."
             )
         if missing:
-            notes.append(f"{missing} images in the list of {image_set} do not exist and are skipped.")
+            notes.append(f"{count_of(missing, 'image')} in the list of {image_set} without a file: skipped.")
         for path in dict.fromkeys(found):
             sets.setdefault(path, []).append(image_set)
     return sets, notes

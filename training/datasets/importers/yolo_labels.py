@@ -1,6 +1,6 @@
 """Parse YOLO label files: one object per line, `class x y width height`, or `class` and a polygon, as fractions of the image."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -34,10 +34,11 @@ class Classes:
 
 @dataclass
 class LabelProblems:
-    """Errors, clipped boxes and omitted key points of all label files, to be reported together."""
+    """Errors, clipped boxes and polygons and omitted key points of all label files, to be reported together."""
 
     errors: list[str] = field(default_factory=list)
     clipped: int = 0
+    polygons: int = 0
     poses: int = 0
 
     def raise_errors(self) -> None:
@@ -64,6 +65,7 @@ def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tu
         clipped = np.clip(box, 0.0, 1.0)
         problems.clipped += bool(np.abs(clipped - box).max() > CLIPPING_TOLERANCE)
         problems.poses += is_pose
+        problems.polygons += len(words) > 5 and not is_pose
         boxes.append(clipped)
         names.append(label)
     return np.array(boxes, np.float64).reshape(-1, 4), names
@@ -97,6 +99,24 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
         xs, ys = values[0::2], values[1::2]
         box = (min(xs), min(ys), max(xs), max(ys))
     return labels[int(class_id)], np.array(box, np.float64)
+
+
+def are_key_points(paths: Iterable[Path]) -> bool:
+    """Return True if every line with more than a box has key points with a visibility of 0, 1 or 2. Raises DatasetError."""
+    rows = [line.split() for path in paths for line in read_text(path, MAX_TEXT_BYTES).split("\n")]
+    longer = [words for words in rows if len(words) > 6]
+    return bool(longer) and all(_has_visibilities(words) for words in longer)
+
+
+def _has_visibilities(words: list[str]) -> bool:
+    """True if the words are a class, a box inside the image, and triples of a position inside the box and a visibility."""
+    if (len(words) - 5) % 3 or not all(_is_number(word) for word in words):
+        return False
+    x, y, width, height, *numbers = map(float, words[1:])
+    points = np.array(numbers, np.float64).reshape(-1, 3)
+    visible = points[points[:, 2] > 0, :2]  # (N, 2)
+    half = np.array([width, height]) / 2 + MAX_OUTSIDE
+    return bool(np.isin(points[:, 2], (0, 1, 2)).all() and (np.abs(visible - [x, y]) <= half).all() and 0 < width <= 1 and 0 < height <= 1)
 
 
 def looks_like_labels(path: Path) -> bool:

@@ -6,15 +6,14 @@ the case may differ, or the label file may be named a.jpg.txt, or have URL escap
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from detector.imaging.suffixes import IMAGE_SUFFIXES
-from training.data.voc_layout import FOREIGN_FOLDERS, file_inside, read_text
-from training.datasets.importers.base import name_key
+from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from training.data.voc_layout import file_inside, name_key, raise_error, read_text
 from training.datasets.importers.yolo_labels import MAX_TEXT_BYTES, looks_like_labels
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
@@ -22,9 +21,9 @@ LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_y
 """Best first."""
 RESULTS_FOLDER = "runs"
 """Folder of the results of YOLO runs, which is skipped."""
-ANNOTATED_COPY = ".boxes"
-"""Images whose names end with this before the suffix are annotated copies, which `boxwright detect` has written."""
 CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
+OTHER_CLASS_FILE_NAMES = frozenset({"labels.txt", "names.txt", "class_names.txt"})
+"""Names that may also mean something else. They are used if there is no other file of class names."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,11 @@ class YoloFolder:
     def scan(cls, folder: Path) -> "YoloFolder":
         """List the files. Raises OSError."""
         files, linked = [], []
-        for root, folders, names in os.walk(folder):
+        for root, folders, names in os.walk(folder, onerror=raise_error):
             relative = PurePosixPath(Path(root).relative_to(folder).as_posix())
             linked += [str(relative / name) for name in folders if (Path(root) / name).is_symlink()]
+            if relative.parts and _is_voc_dataset(folders):
+                folders.clear()
             in_images = any(part.lower() in YOLO_IMAGE_FOLDERS for part in relative.parts)
             folders[:] = [name for name in folders if not name.startswith(".") and not _is_foreign(name, in_images=in_images)]
             files += [relative / name for name in names if not name.startswith(".")]
@@ -52,6 +53,11 @@ class YoloFolder:
         """All images except annotated copies. Raises DatasetError for a link that leads out of the folder."""
         images = (path for path in self.files if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY))
         return tuple(path for path in images if file_inside(self.folder, path))
+
+    @property
+    def unsupported_images(self) -> list[PurePosixPath]:
+        """Images of formats that cannot be decoded."""
+        return [path for path in self.files if path.suffix.lower() in UNSUPPORTED_SUFFIXES]
 
     @cached_property
     def label_files(self) -> Mapping[PurePosixPath, PurePosixPath]:
@@ -97,6 +103,12 @@ class YoloFolder:
         if not any(_in_image_folder(path) for path in self.all_images):
             chosen = self.all_images
         return chosen, len(self.all_images) - len(chosen)
+
+
+def _is_voc_dataset(folders: Iterable[str]) -> bool:
+    """Recognise an earlier import. A VOC data set with label files, as Darknet's voc_label.py writes them, is YOLO data, too."""
+    names = set(folders)
+    return {"Annotations", "ImageSets", "JPEGImages"} <= names and "labels" not in names
 
 
 def _is_foreign(name: str, *, in_images: bool) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from detector.errors import ModelFileError, NetworkError, SettingError
+from detector.messages import count_of
 from detector.network.layers import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut, Upsample
 from detector.network.spec import Edges, ModelSpec
 from weights.formats.bounded_io import MAX_LAYERS, read_small_text
@@ -88,7 +89,8 @@ def _input_size(net: Section) -> int:
 
 def _labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
     if labels and len(labels) != classes:
-        raise NetworkError(f"--labels gives {len(labels)} labels, but the network has {classes} classes. Use the labels of this network.")
+        given, needed = count_of(len(labels), "label"), count_of(classes, "class")
+        raise NetworkError(f"--labels gives {given}, but the network has {needed}. Use the labels of this network.")
     return tuple(labels) or tuple(f"class {index}" for index in range(classes))
 
 
@@ -98,7 +100,7 @@ def _layer(section: Section, index: int) -> Layer:
         raise section.error("must be the last section.")
     if _kind(section) not in _LAYERS:
         known = ", ".join(f"[{kind}]" for kind in (*_LAYERS, "region"))
-        hint = f" To read only the {index} layers before it, use --layers {index}." if index else ""
+        hint = f" To read only the {count_of(index, 'layer')} before it, use --layers {index}." if index else ""
         raise section.error(f"is not supported. Supported sections: {known}.{hint}")
     return _LAYERS[_kind(section)](section, index)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import ArraysError, ModelFileError, NetworkError
+from detector.messages import count_of
 from detector.network.layers import Conv, Network
 from detector.network.shapes import Array, array_shapes
 from detector.network.spec import Edges, Model
@@ -141,7 +142,7 @@ def _read_header(file: BinaryIO, size: int) -> WeightsHeader:
     if size >= struct.calcsize(layout):
         layout = WeightsHeader(*struct.unpack(layout, file.read(12))).layout
     if size < struct.calcsize(layout):
-        raise ModelFileError(f"truncated: the header needs {struct.calcsize(layout)} bytes, but the file has {size}.")
+        raise ModelFileError(f"truncated: the header needs {struct.calcsize(layout)} bytes, but the file has only {size}.")
     file.seek(0)
     return WeightsHeader(*struct.unpack(layout, file.read(struct.calcsize(layout))))
 
@@ -164,13 +165,15 @@ def _check_size(network: Network, size: int, position: int, *, complete: bool) -
         needed, left = 4 * prod(shape), size - position
         if needed > left:
             raise ModelFileError(
-                f"array {name!r} needs {needed} bytes at byte {position}, but only {left} are left. "
+                f"array {name!r} needs {needed} bytes at byte {position}, but the file has only {left} more. "
                 "The file is truncated, or belongs to another .cfg."
             )
         position += needed
         last = f"the last array, {name!r}"
     if complete and position != size:
-        raise ModelFileError(f"{size - position} bytes are left at byte {position}, after {last}. The file belongs to another .cfg.")
+        raise ModelFileError(
+            f"the file has {count_of(size - position, 'byte')} more at byte {position}, after {last}. The file belongs to another .cfg."
+        )
 
 
 def _read_arrays(file: BinaryIO, network: Network) -> Iterator[tuple[str, Array]]:

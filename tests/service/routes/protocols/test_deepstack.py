@@ -189,3 +189,10 @@ def test_a_path_with_a_trailing_slash_is_answered_without_a_redirect(served, pat
 
 def test_an_image_is_detected_at_the_native_path_with_a_trailing_slash(served, make_image_bytes):
     assert requests.post(f"{served.url}/detect/", data=make_image_bytes(), timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/image/alpr", "/v1/vision/face", "/v1/text/summarize", "/v1/backup", "/v1"])
+def test_other_modules_of_codeproject_ai_are_refused_in_its_format(served, path):
+    response = requests.post(f"{served.url}{path}", files={"image": b"x"}, timeout=30)
+    assert response.status_code == 404
+    assert list(response.json()) == ["success", "error"]

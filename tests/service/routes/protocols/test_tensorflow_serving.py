@@ -147,3 +147,10 @@ def test_unknown_top_level_fields_are_ignored(http, make_image_bytes):
     responses = [http.post(f"{URL}:predict", json=each) for each in (body, extended)]
     assert responses[0].json() == responses[1].json()
     assert responses[1].status_code == 200
+
+
+@pytest.mark.parametrize("method", [":classify", ":regress", ":x", "/versions/1:classify"])
+def test_methods_other_than_predict_are_refused_like_tensorflow_serving_does(http, method):
+    response = http.post(f"/v1/models/tiny-random{method}", json={"examples": []})
+    assert (response.status_code, list(response.json())) == (400, ["error"])
+    assert ":predict" in response.json()["error"]

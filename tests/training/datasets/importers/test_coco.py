@@ -11,6 +11,7 @@ from training.data.voc_reader import read_annotation, read_set
 from training.datasets.check import check_dataset
 from training.datasets.importers.base import ImportSummary, write_imported
 from training.datasets.importers.coco import read_coco
+from training.datasets.importers.coco_masks import corners_of_mask
 from training.errors import DatasetError
 
 
@@ -148,3 +149,16 @@ def test_mutated_files_are_read_or_refused(coco, tmp_path):
         except DatasetError:
             refused += 1
     assert 50 < refused < 300
+
+
+def test_boxes_of_masks_agree_with_pycocotools():
+    oracle = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed")
+    rng = np.random.default_rng(0)
+    for density in (0.02, 0.3, 0.97):
+        for _ in range(20):
+            height, width = rng.integers(1, 40, 2)
+            encoded = oracle.encode(np.asfortranarray(rng.random((height, width)) < density, np.uint8))
+            x, y, box_width, box_height = oracle.toBbox(encoded)
+            mask = {"size": encoded["size"], "counts": encoded["counts"].decode()}
+            expected = (x, y, x + box_width, y + box_height) if box_width else None
+            assert corners_of_mask(mask) == expected

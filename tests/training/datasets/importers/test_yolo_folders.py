@@ -51,8 +51,16 @@ LAYOUTS = [
     Layout("label files with a suffix in capitals", images("images/a.jpg") | {"labels/a.TXT": BOX, "data.yaml": NAMES}, {"default": 1}, 1),
     Layout(
         "hidden folders and thumbnails",
-        images("images/a.jpg", "images/.ipynb_checkpoints/a-checkpoint.jpg", "images/@eaDir/a.jpg/THUMB.jpg", "__MACOSX/images/._a.jpg")
-        | {"labels/a.txt": BOX, "data.yaml": NAMES},
+        images(
+            "images/a.jpg",
+            "#recycle/images/b.jpg",
+            "$RECYCLE.BIN/c.jpg",
+            "old/JPEGImages/a.jpg",
+            "images/.ipynb_checkpoints/a-checkpoint.jpg",
+            "images/@eaDir/a.jpg/THUMB.jpg",
+            "__MACOSX/images/._a.jpg",
+        )
+        | {"labels/a.txt": BOX, "data.yaml": NAMES, "old/Annotations/a.xml": "<annotation/>", "old/ImageSets/Main/train.txt": "a\n"},
         {"default": 1},
         1,
     ),

@@ -84,7 +84,7 @@ LAYOUTS = [
         | {"labels/a.txt": BOX, "train.txt": "images/a.jpg\nimages/x.jpg\n", "data.yaml": f"train: train.txt\n{NAMES}"},
         {"train": 1},
         1,
-        ("1 images in the list of train do not exist",),
+        ("1 image in the list of train without a file",),
     ),
     Layout(
         "Darknet's obj.data",

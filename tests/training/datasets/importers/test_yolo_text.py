@@ -17,7 +17,7 @@ LAYOUTS = [
         images("images/a.jpg") | {"labels/a.txt": "0 0.1 0.1 1.02 0.1 0.5 0.9\n", "data.yaml": NAMES},
         {"default": 1},
         1,
-        ("1 box clipped to the image",),
+        ("1 box clipped to the image", "1 polygon: imported as the upright rectangle around it"),
     ),
     Layout(
         "a box slightly outside of the image",

@@ -35,6 +35,7 @@ def write_files(root, files, save_image):
         else:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text, encoding="utf-8")
+    return root
 
 
 def check_layout(folder, save_image, layout):

@@ -113,7 +113,7 @@ def test_labels_replace_the_generated_ones():
     region = "filters=12\n[region]\nanchors=1,2,3,4\nclasses=1\nnum=2\nsoftmax=1\n"
     assert parse_cfg(NET + CONV + region).labels == ("class 0",)
     assert parse_cfg(NET + CONV + region, labels=["raccoon"]).labels == ("raccoon",)
-    with pytest.raises(NetworkError, match="--labels gives 2 labels, but the network has 1 classes"):
+    with pytest.raises(NetworkError, match=r"--labels gives 2 labels, but the network has 1 class\."):
         parse_cfg(NET + CONV + region, labels=["raccoon", "cat"])
 
 

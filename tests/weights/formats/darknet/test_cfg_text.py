@@ -100,7 +100,7 @@ REGION = CONV + "filters=14\n[region]\nanchors=1,2,3,4\nclasses=2\nnum=2\nsoftma
         (NET + CONV + "dilation=2\n", r"line 7: \[convolutional\] dilation=2 is not supported"),
         (NET + CONV + "activaton=relu\n", "activaton=relu is not supported. If the network computes the same without it, delete the line"),
         (NET + "[convolutional]\nactivation=ramp\n", "line 6: .* activation must be one of linear, leaky, .*; got 'ramp'"),
-        (NET + CONV + "filters=3\ngroups=2\n", "3 channels and 3 filters are not multiples of 2 groups"),
+        (NET + CONV + "filters=3\ngroups=2\n", "groups=2 must divide channels=3 and filters=3"),
         (NET + "[reorg]\nstride=2\nreverse=1\n", r"line 7: \[reorg\] reverse=1 is not supported"),
         (NET + "[reorg]\nflatten=1\n", "flatten=1 is not supported"),
         (NET + "[reorg]\nextra=7\n", "extra=7 is not supported"),

@@ -51,14 +51,14 @@ def test_a_truncated_file_is_refused_and_the_message_names_array_and_byte(shared
             os.truncate(files[1], cut)
             with pytest.raises(
                 ModelFileError,
-                match=f"a.weights: array '{array}' needs {end - start} bytes at byte {start}, but only {cut - start} are left",
+                match=f"a.weights: array '{array}' needs {end - start} bytes at byte {start}, but the file has only {cut - start} more",
             ):
                 read_darknet(cfg, files[1])
         end = start
     for cut in (15, 12, 11, 1, 0):
         os.truncate(files[1], cut)
         needed = 16 if cut >= 12 else 12
-        with pytest.raises(ModelFileError, match=f"the header needs {needed} bytes, but the file has {cut}"):
+        with pytest.raises(ModelFileError, match=f"the header needs {needed} bytes, but the file has only {cut}"):
             read_darknet(cfg, files[1])
 
 
@@ -66,7 +66,9 @@ def test_a_truncated_file_is_refused_and_the_message_names_array_and_byte(shared
 def test_one_extra_byte_is_refused(shared, files, name):
     cfg, weights = (shared / "weights" / f"{name}.{kind}" for kind in ("cfg", "weights"))
     files[1].write_bytes(weights.read_bytes() + b"\0")
-    with pytest.raises(ModelFileError, match=f"1 bytes are left at byte {weights.stat().st_size}, after the last array, 'conv6_2/kernel'"):
+    with pytest.raises(
+        ModelFileError, match=f"the file has 1 byte more at byte {weights.stat().st_size}, after the last array, 'conv6_2/kernel'"
+    ):
         read_darknet(cfg, files[1])
 
 
@@ -77,7 +79,7 @@ def test_a_cfg_larger_than_the_file_allocates_no_memory(files):
     )
     weights.write_bytes(bytes(100))
     tracemalloc.start()
-    with pytest.raises(ModelFileError, match="array 'conv1/bias' needs 4000000000 bytes at byte 16, but only 84 are left"):
+    with pytest.raises(ModelFileError, match="array 'conv1/bias' needs 4000000000 bytes at byte 16, but the file has only 84 more"):
         read_darknet(cfg, weights)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -97,7 +97,7 @@ def test_a_model_of_another_origin_is_written_as_version_0_2_0(files, small_mode
 def test_official_files_have_exactly_the_size_that_their_cfg_needs(shared, files, name, version, size):
     files[1].write_bytes(struct.pack("<iii", *version))
     os.truncate(files[1], size + 1)  # a sparse file
-    with pytest.raises(ModelFileError, match=f"1 bytes are left at byte {size}, after the last array, 'linear/kernel'"):
+    with pytest.raises(ModelFileError, match=f"the file has 1 byte more at byte {size}, after the last array, 'linear/kernel'"):
         read_darknet(shared / "weights" / f"{name}.cfg", files[1])
     os.truncate(files[1], size - 1)
     with pytest.raises(ModelFileError, match="'linear/kernel' needs"):
@@ -111,7 +111,7 @@ def test_darknet19_448_conv_23_is_a_stem(shared, files):
     model = read_darknet(cfg, files[1], layers=23)
     assert (len(model.arrays), model.spec.network[-1].name, model.spec.is_detector) == (18 * 5, "conv6_5", False)
     os.truncate(files[1], 79_327_119)
-    with pytest.raises(ModelFileError, match="'conv6_5/kernel' needs 18874368 bytes at byte 60452752, but only 18874367 are left"):
+    with pytest.raises(ModelFileError, match="'conv6_5/kernel' needs 18874368 bytes at byte 60452752, but the file has only 18874367 more"):
         read_darknet(cfg, files[1], layers=23)
 
 

@@ -1,0 +1,49 @@
+"""Key points, other names of class files, and images of unsupported formats."""
+
+import numpy as np
+import pytest
+
+from tests.training.datasets.importers.yolo_layouts import BOX, NAMES, images, write_files
+from training.datasets.importers.yolo import read_yolo
+from training.errors import DatasetError
+
+
+def test_key_points_are_recognised_without_kpt_shape(tmp_path, save_image):
+    poses = "0 0.5 0.5 0.4 0.6 0.4 0.4 2 0.6 0.7 1 0 0 0\n"
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": poses + BOX, "data.yaml": NAMES}, save_image)
+    dataset = read_yolo(root, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes[0], [18, 8, 42, 32], atol=1e-3)
+    assert dataset.notes == ("1 box imported without its key points.",)
+
+
+def test_polygons_that_look_like_key_points_in_one_line_stay_polygons(tmp_path, save_image):
+    corner = "0 0.5 0.5 0.6 0.6 0.9 0.9 1 0.6 0.6 1\n"
+    other = "0 0.1 0.2 0.5 0.1 0.3 0.75\n"
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": corner + other, "data.yaml": NAMES}, save_image)
+    dataset = read_yolo(root, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes[1], [6, 4, 30, 30], atol=1e-3)
+    assert dataset.notes[0].startswith("2 polygons: imported as the upright rectangle")
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "Labels.txt", "names.txt", "class_names.txt", "data/labels.txt"])
+def test_other_names_of_class_files_are_read_if_there_is_no_usual_one(tmp_path, save_image, name):
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": BOX, name: "owl\nfox\n"}, save_image)
+    assert read_yolo(root, image_set="train").images[0].labels == ("owl",)
+    (root / "classes.txt").write_text("dog\ncat\n")
+    assert read_yolo(root, image_set="train").images[0].labels == ("dog",)
+
+
+def test_the_label_file_of_an_image_named_labels_is_no_class_file(tmp_path, save_image):
+    root = write_files(tmp_path / "yolo", images("labels.jpg") | {"labels.txt": BOX}, save_image)
+    with pytest.raises(DatasetError, match="class names are missing"):
+        read_yolo(root, image_set="train")
+
+
+@pytest.mark.parametrize("name", ["b.heic", "b.HEIF", "b.avif"])
+def test_images_of_unsupported_formats_are_noted(tmp_path, save_image, name):
+    files = images("images/a.jpg") | {"labels/a.txt": BOX, f"images/{name}": "x", "data.yaml": NAMES}
+    root = write_files(tmp_path / "yolo", files, save_image)
+    assert read_yolo(root, image_set="train").notes == (f"1 image of an unsupported format, images/{name}: convert it to JPEG.",)
+    (root / "images" / "a.jpg").unlink()
+    with pytest.raises(DatasetError, match=f"1 image of an unsupported format, images/{name}: convert it to JPEG"):
+        read_yolo(root, image_set="train")
