@@ -32,7 +32,7 @@ def print_table(
     body, totals = list(rows), list(footer)
     if not console.is_terminal:
         for row in (*body, *totals):
-            typer.echo("\t".join(_text(cell).replace("\n", "; ") for cell in row))
+            typer.echo("\t".join(_text(cell).replace(".\n", "; ").replace("\n", "; ") for cell in row))
         return
     width = sum(max(cell_len(_text(row[index])) for row in (columns, *body, *totals)) + COLUMN_GAP for index in range(len(columns) - 1))
     unfolded = columns[:-1] if width + MIN_LAST_COLUMN <= console.width else columns[:1]

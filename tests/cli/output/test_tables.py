@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cli.output.tables import print_table
 
-ROWS = [("[red]", None, "a long description of the row"), ("tab\tname", Text("3", style="red"), "x\ny")]
+ROWS = [("[red]", None, "a long description of the row"), ("tab\tname", Text("3", style="red"), "x.\ny")]
 
 
 def test_a_pipe_gets_tab_separated_lines_without_a_heading(capsys):
