@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ class Targets(TypedDict):
     truth_class_ids: NDArray[np.int32]  # (M,) their classes; -1 for difficult boxes and padding
     crowds: NDArray[np.float32]  # (K, 4) crowd regions, padded with empty ones
     labelled: NDArray[np.float32]  # (G, G, C) 1 where the class is exhaustively labelled in the complete cell
-    initial_logits: NotRequired[NDArray[np.float16]]  # (G, G, A, 5 + K) of remembered images, see `training.optimization.distillation`
 
 
 def dense_targets(truth: GroundTruth, spec: ModelSpec, *, max_boxes: int, max_crowds: int = 0, assign_iou: float = 1.0) -> Targets:

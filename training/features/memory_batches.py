@@ -22,6 +22,12 @@ IMAGES_PER_CALL = 16  # Images whose logits are computed together.
 _STREAM = 100  # Purpose of the random numbers. It differs from those in `training.data.batches`.
 
 
+class RememberedTargets(Targets, total=False):
+    """Targets of a batch of remembered images."""
+
+    initial_logits: NDArray[np.float16]  # (N, G, G, A, 5 + K) of the initial model, see `training.optimization.distillation`
+
+
 @dataclass(frozen=True, eq=False)
 class MemoryBatches:
     """The memory of the initial model in a run: batches to train on, and images on which false alarms are counted."""
@@ -33,15 +39,16 @@ class MemoryBatches:
     shard: Shard = WHOLE_BATCH
     initial_logits: Mapping[int, NDArray[np.float16]] = field(default_factory=dict)  # by index of the image, see `with_initial_logits`
 
-    def batch(self, step: int) -> tuple[dict[str, Array], Targets]:
+    def batch(self, step: int) -> tuple[dict[str, Array], RememberedTargets]:
         """Return features by layer (n, side, side, C) and targets of this shard of a batch. All images of a batch have the same size."""
         chosen = self._order(step // self._batches_per_epoch)[step % self._batches_per_epoch]
         indices = [chosen[position] for position in self.shard.of(len(chosen))]
         images = [self.memory.images[index] for index in indices]
-        features, targets = self.features(indices), self.targets(images, self.memory.images[chosen[0]].size)
+        features = self.features(indices)
+        targets = cast(RememberedTargets, self.targets(images, self.memory.images[chosen[0]].size))
         if self.initial_logits:
-            like_all = np.stack([self.initial_logits[index] for index in chosen])
-            targets["initial_logits"] = like_all[list(self.shard.of(len(chosen)))]
+            initial = np.stack([self.initial_logits[index] for index in chosen])
+            targets["initial_logits"] = initial[list(self.shard.of(len(chosen)))]
         return features, targets
 
     def with_initial_logits(self, logits_of_features: Callable[[dict[str, Array], int], Array]) -> "MemoryBatches":
