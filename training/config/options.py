@@ -130,7 +130,7 @@ class Config(BaseModel):
         "None: 1, or that of the initial model's training if classes are kept.",
     )
     distillation: float = Field(
-        1.0, ge=0, le=100, description="If classes are kept: weight of differences from the initial model on remembered images."
+        1.0, ge=0, le=100, description="If classes are kept: weight of the loss that preserves outputs on remembered images."
     )
     rarity: float = Field(
         16.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in practice than in training."

@@ -87,7 +87,7 @@ def image_names(folder: Path, image_set: str) -> list[str]:
     Raises DatasetError if there is no such set, or a name leads out of the folder.
     """
     if PurePosixPath(image_set).name != image_set:
-        raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
+        raise DatasetError(f"an image set must have a plain name such as 'train', got {image_set!r}.")
     image_list = file_inside(folder, LISTS / f"{image_set}.txt")
     if image_list:
         return [_name_of_line(folder, line) for line in _lines(image_list)]

@@ -130,7 +130,7 @@ class NewDataset:
     def write_list(self, image_set: str, names: Iterable[str]) -> None:
         """Write ImageSets/Main/<image_set>.txt. Raises DatasetError if `image_set` is not a plain name."""
         if PurePosixPath(image_set).name != image_set:
-            raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
+            raise DatasetError(f"an image set must have a plain name such as 'train', got {image_set!r}.")
         lists = self.folder / LISTS
         lists.mkdir(parents=True, exist_ok=True)
         (lists / f"{image_set}.txt").write_bytes(list_text(names))

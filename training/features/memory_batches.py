@@ -40,15 +40,15 @@ class MemoryBatches:
         images = [self.memory.images[index] for index in indices]
         features, targets = self.features(indices), self.targets(images, self.memory.images[chosen[0]].size)
         if self.initial_logits:
-            like_all = np.stack([self.initial_logits[index] for index in chosen])
-            targets["initial_logits"] = like_all[list(self.shard.of(len(chosen)))]
+            initial_logits = np.stack([self.initial_logits[index] for index in chosen])
+            targets["initial_logits"] = initial_logits[list(self.shard.of(len(chosen)))]
         return features, targets
 
     def with_initial_logits(self, logits_of_features: Callable[[dict[str, Array], int], Array]) -> "MemoryBatches":
         """Return batches whose targets have the initial model's logits of the kept classes, for `distillation_loss`.
 
         Args:
-            logits_of_features: Computes the initial model's logits (N, G, G, A, 5 + C) of features and an input size.
+            logits_of_features: (features, input size) -> the initial model's logits (N, G, G, A, 5 + C).
         """
         kept = len(self.model.spec.labels) - len(self.new_labels)
         logits: dict[int, NDArray[np.float16]] = {}
