@@ -167,9 +167,7 @@ class Config(BaseModel):
         "adamw", description="Keras optimizer."
     )
     learning_rate: float = Field(0.0003, gt=0, le=10, description="Maximum learning rate of the schedule.")
-    head_rate: float = Field(
-        1.0, ge=0, le=10, description="Multiply the learning rate of the head by this. New outputs have the full rate."
-    )
+    head_rate: float = Field(1.0, ge=0, le=10, description="Multiply the learning rate of the head, except its new outputs, by this.")
     backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decay of kernels per step, multiplied by the learning rate (decoupled).")
