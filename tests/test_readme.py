@@ -62,7 +62,7 @@ def split_command(command):
 
 
 def serve_until_ready(arguments, folder):
-    """Start the service on a free port, stop it when its log says that it listens, and return its exit code."""
+    """Start the service on a free port, stop it when its log reports that it listens, and return its exit code."""
     command = [sys.executable, "-m", "cli.main", *arguments, "--port", "0"]
     with subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True) as process:
         log = []

@@ -1,1 +1,1 @@
-"""Pretrained models: the catalogue and its downloads, file formats, quantization, model folders, and engines."""
+"""Pretrained models: the catalogue and its downloads, file formats, quantization, the model folder, and engines."""

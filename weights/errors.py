@@ -16,4 +16,4 @@ class ExportError(BoxwrightError):
 
 
 class RepositoryError(BoxwrightError):
-    """A folder of models has no such model or version, or the change is not possible."""
+    """The model folder has no such model or version, or the change is not possible."""

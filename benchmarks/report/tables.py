@@ -99,7 +99,7 @@ def _service(results: BenchmarkResults) -> Iterator[Promise]:
     for line in results.of("throughput"):
         added, share = line["added_ms_p50"], line["share_of_processor_time"]
         yield f"`POST /detect`, 500x375, `{line['model']}`: p50 at most network time + 3.5 ms", f"+ {added:.1f} ms", added <= 3.5
-        busy = f"{line['clients']} clients at once, `{line['model']}`: at least 92% of what the processor time of all stages allows"
+        busy = f"{line['clients']} clients at once, `{line['model']}`: service and clients use at least 92% of all processor time"
         yield busy, f"{share:.0%}, {line['images_per_second']:.1f} images/s", share >= 0.92
 
 

@@ -3,7 +3,7 @@
 python -m benchmarks.service.throughput [--model everyday] [--clients 32] [--seconds 4] [--rounds 3]
 
 Each round measures three cases: one client that sends images in sequence; all clients at once; and the engine alone, called in this
-process with the same preprocessed image. benchmarks/latency.py with --batch measures batches in rival libraries.
+process with the same preprocessed image. `benchmarks.engines.latency --batch` measures batches in other libraries.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def measure(model: str, clients: int, seconds: float, rounds: int) -> dict[str, 
         "images_per_second": round(statistics.median(together), 2),
         "engine_alone_per_second": round(statistics.median(engine), 2),
         "share_of_engine": round(statistics.median(t / e for t, e in zip(together, engine, strict=True)), 3),
-        # processor seconds of service and clients, as a share of what all cores could give
+        # processor seconds of service and clients, as a share of the processor seconds of all cores
         "share_of_processor_time": round(statistics.median(busy), 3),
         "machine": machine(),
         "versions": versions(PACKAGES),

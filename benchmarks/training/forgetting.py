@@ -1,4 +1,4 @@
-"""Measure how well fine-tuning keeps old classes, and its false alarms (docs/training.md, "Classes and false alarms").
+"""Measure the AP of old classes and the false alarms of new ones after fine-tuning (docs/training.md, "Classes and false alarms").
 
 python -m benchmarks.training.forgetting measure MODEL OLD --new LABEL,...           one model
 python -m benchmarks.training.forgetting run MODEL OLD NEW --results FILE            all variants, three seeds; skip runs in the file
@@ -6,7 +6,7 @@ python -m benchmarks.training.forgetting chain MODEL OLD NEW NEW NEW --results F
 python -m benchmarks.training.forgetting table --results FILE                        print the results as Markdown
 
 MODEL is a model file with a memory, OLD is the data set that it was trained on, and NEW is a data set of new classes. The validation set of
-OLD must show none of the new objects. It gives AP50 of the old classes and the false alarms of the new ones.
+OLD must contain no object of the new classes. AP50 of the old classes and false alarms of the new classes are measured on it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks.training.runs_file import SEEDS, Row, read_rows
 RECIPE_OPTIONS = ("--config", "raccoon")
 
 Variant = tuple[int | None, int | None, tuple[str, ...]]
-"""(number of remembered images, number of training images, options). None: those of the model's memory; all training images."""
+"""(number of remembered images, number of training images, options). None: the model's own memory, or all training images."""
 
 MEMORY_VARIANTS: dict[str, dict[str, Variant]] = {
     "memory": {

@@ -52,7 +52,7 @@ class BatchWorker:
         return len(images)
 
     def _poison_image(self, image: Path, journal: "CrashJournal") -> BatchRow | None:
-        """Return the row of an image that is skipped."""
+        """Return a row with the problem if reading the image has crashed MAX_CRASHES processes, else None."""
         if journal.crashes < MAX_CRASHES:
             return None
         problem = f"{journal.crashes} processes died while reading this image. It may need too much memory, or trigger a bug in Boxwright."
@@ -83,7 +83,7 @@ class BatchWorker:
 class CrashJournal:
     """A file with the index of the image that is being read. It survives a crash that the image causes."""
 
-    _FORMAT = struct.Struct("<qq")  # the image's index in the chunk, and the number of processes that died there
+    _FORMAT = struct.Struct("<qq")  # the image's index in the chunk, and the number of processes that died while reading it
 
     def __init__(self, folder: Path, chunk: int) -> None:
         self._path = folder / f".{chunk:08d}.journal"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from service.client.client import ServiceClient
     from service.schemas.models import ModelInfo
 
-MAX_SERVICE_DETECTIONS = 1000  # The largest number of detections for an image that a service returns.
+MAX_SERVICE_DETECTIONS = 1000  # Maximum number of detections that a service returns for one image.
 
 
 @dataclass(frozen=True)

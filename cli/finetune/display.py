@@ -60,7 +60,7 @@ def describe_best(outcome: "RunOutcome", watch: str) -> str:
     """Return a sentence about the best validation.
 
     Args:
-        outcome: The end of the run.
+        outcome: How the run ended.
         watch: `Config.watch`.
     """
     if outcome.best is None:

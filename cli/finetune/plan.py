@@ -39,14 +39,14 @@ def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, confi
 
     Args:
         dataset: The folder of the data set.
-        image_sets: Names of image sets; the first is trained on.
+        image_sets: Names of image sets; the first is the training set.
         model: Name or path of the initial model.
         config: Its labels are matched regardless of case. The plan has the spelling of the data set.
 
     Raises:
         DatasetError: An image set is missing or has no boxes.
         UnknownModel: There is no such model.
-        ConfigError: The training set has no box of a label, or the network has no layer of that name.
+        ConfigError: The training set has no box of a label, or the network has no layer with the name in `freeze`.
     """
     check_model(model)
     samples = {name: read_set(dataset, name) for name in image_sets}

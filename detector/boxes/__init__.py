@@ -1,1 +1,1 @@
-"""Boxes: geometry, conversion from and to logits, non-maximum suppression, and their place in an image."""
+"""Boxes: geometry, conversion from and to logits, non-maximum suppression, and placement in an image."""

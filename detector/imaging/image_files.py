@@ -51,7 +51,7 @@ _PARSERS: dict[ImageFormat, tuple[re.Pattern[bytes], Callable[[bytes], ImageFile
     "BMP": (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), parse_bmp),
     "TIFF": (re.compile(rb"II\*\0|MM\0\*"), parse_tiff),
 }
-_OTHER_FILES = {  # the limits on white space keep each match short, because matching holds the interpreter lock
+_OTHER_FILES = {  # the limits on white space keep each match short, because matching holds the GIL
     "HEIC or AVIF, which some phones write": re.compile(rb".{4}ftyp(hei|hev|mif|msf|avi)", re.DOTALL),
     "a video": re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL),
     "a PDF": re.compile(rb"%PDF"),

@@ -49,7 +49,7 @@ def output_shapes(network: Network, input_size: int) -> dict[str, Shape]:
     for layer in network:
         if not LAYER_NAME.fullmatch(layer.name):
             raise NetworkError(
-                f"layer {layer.name!r}: a name has only letters, digits, '_', '-', '.', and is not images, pixels_scaled or logits."
+                f"layer {layer.name!r}: a name may have only letters, digits, '_', '-', '.'; images, pixels_scaled, logits are reserved."
             )
         if layer.name in shapes:
             raise NetworkError(f"layer {layer.name!r}: the name is used twice; give every layer a unique name.")

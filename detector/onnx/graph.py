@@ -82,7 +82,7 @@ def _add_network(graph: "_Graph", model: Model, network: Network) -> str:
 
 
 def _fold_all(network: Network, arrays: Arrays) -> dict[str, FoldedConv]:
-    """Fold all convolutions, by layer name, in parallel threads: numpy releases the interpreter lock."""
+    """Fold all convolutions, by layer name, in parallel threads: numpy releases the GIL."""
     convolutions = [layer for layer in network if isinstance(layer, Conv)]
     with ThreadPoolExecutor(usable_cores()) as pool:
         folded = pool.map(lambda layer: fold_batch_norm(layer, arrays), convolutions)

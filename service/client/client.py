@@ -28,7 +28,7 @@ from weights.hub.mirrors import redact_password
 
 CONNECT_SECONDS = 10
 
-MAX_RESPONSE_BYTES = 256 * 2**20  # Larger than any response of the service, such as the largest image as PNG in base64.
+MAX_RESPONSE_BYTES = 256 * 2**20  # More than the largest response of the service: the largest image as PNG in base64.
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -130,8 +130,8 @@ class ServiceClient:
                 raise self._error(response, content)
             if waited + delay > self._max_wait:
                 raise ServiceBusy(
-                    f"{self.display_url} is busy for another {delay:.0f} s, and {waited:.0f} s of at most {self._max_wait:.0f} s "
-                    "have passed. Try again later, or send fewer requests at a time."
+                    f"{self.display_url} is busy for another {delay:.0f} s. The client has waited {waited:.0f} s of at most "
+                    f"{self._max_wait:.0f} s. Try again later, or send fewer requests at a time."
                 )
             self._sleep(delay)
             waited += delay

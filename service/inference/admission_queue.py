@@ -106,7 +106,7 @@ class AdmissionQueue:
             )
 
     def check_deadline(self, deadline: float) -> None:
-        """Raise Overloaded if the present jobs are expected to take longer than until `deadline`, a time of the event loop."""
+        """Raise Overloaded if the present jobs are not expected to finish before `deadline`, a time of the event loop."""
         if asyncio.get_running_loop().time() + self._remaining_seconds() > deadline:
             after = self.retry_after()
             raise Overloaded(

@@ -135,7 +135,7 @@ def _receive(pipe: IO[bytes], task: DecodeTask) -> tuple[PreparedImage, DecodedI
 
 
 def _read_into(pipe: IO[bytes], target: memoryview) -> None:
-    """Fill `target`. Raises EOFError if the pipe ends before."""
+    """Fill `target`. Raises EOFError if the pipe ends before `target` is full."""
     position = 0
     while position < len(target):
         count = pipe.readinto(target[position : position + BAND_BYTES])  # type: ignore[attr-defined]  # a BufferedReader

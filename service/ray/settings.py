@@ -33,7 +33,7 @@ class RaySettings(BaseSettings):
         default=AUTO,
         pattern=r"^(auto|\d{1,4}|\d{1,4}-\d{1,4})$",
         coerce_numbers_to_str=True,
-        description="Number of replicas: 4, or 1-8 to scale with the load. auto fits as many as the cores allow.",
+        description="Number of replicas, or a range such as 1-8 to scale with the load. auto: as many as the cores allow.",
     )
     cores: int = Field(default=1, ge=1, le=1024, description="Cores that Ray reserves per replica, and threads of its engine.")
 

@@ -73,7 +73,7 @@ async def read_images(request: Request) -> UploadedImages:
         BadForm: The multipart form cannot be used.
         BadJson: The JSON cannot be used.
         NotAnImage, DamagedImage: The plain body shows a common mistake, see `body_hints`.
-        UnsupportedMediaType: The body is compressed, an image that is declared as JSON, or another multipart type.
+        UnsupportedMediaType: The body is compressed, is an image declared as JSON, or has another multipart type.
     """
     check_content_coding(request)
     content_type = request.headers.get("content-type", "")

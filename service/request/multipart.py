@@ -83,7 +83,8 @@ def _parse_part(body: bytes, start: int, end: int, number: int) -> FormField:
     headers = body[start + len(LINE_END) : headers_end].split(LINE_END) if headers_end > start else []
     if headers_end < 0 or len(headers) > MAX_PART_HEADERS:
         raise BadForm(
-            f"Part {number} of the form has more than {MAX_PART_HEADER_BYTES:,} bytes or {MAX_PART_HEADERS} lines of headers, or no end."
+            f"Part {number} of the form has more than {MAX_PART_HEADER_BYTES:,} bytes or {MAX_PART_HEADERS} lines of headers, "
+            "or its headers have no end."
         )
     values = {name.strip().lower(): value for name, _, value in (line.partition(b":") for line in headers)}
     _, options = _parse_options(values.get(b"content-disposition", b""))

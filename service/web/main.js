@@ -91,7 +91,7 @@ function showModels() {
 // -- events ----------------------------------------------------------------------------------------------------------------------
 
 function addFiles(files, origin = null) {
-  if (state.model) state.problem = null; // without a model its problem stays visible, and the image waits
+  if (state.model) state.problem = null; // without a model, the problem stays visible, and the image waits
   const added = files.map((file) => new ImageFile(file, origin));
   state.files.push(...added);
   choose(added[0]);

@@ -130,7 +130,7 @@ class Config(BaseModel):
         "None: 1, or that of the initial model's training if classes are kept.",
     )
     distillation: float = Field(
-        1.0, ge=0, le=100, description="If classes are kept: weight of differences from the initial model on remembered images."
+        1.0, ge=0, le=100, description="If classes are kept: weight of the loss that preserves outputs on remembered images."
     )
     rarity: float = Field(
         16.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in practice than in training."
@@ -167,9 +167,7 @@ class Config(BaseModel):
         "adamw", description="Keras optimizer."
     )
     learning_rate: float = Field(0.0003, gt=0, le=10, description="Maximum learning rate of the schedule.")
-    head_rate: float = Field(
-        1.0, ge=0, le=10, description="Multiply the learning rate of the head by this. New outputs have the full rate."
-    )
+    head_rate: float = Field(1.0, ge=0, le=10, description="Multiply the learning rate of the head, except its new outputs, by this.")
     backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decay of kernels per step, multiplied by the learning rate (decoupled).")

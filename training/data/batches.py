@@ -233,7 +233,7 @@ def repeat_factors(samples: Sequence[Sample], threshold: float) -> NDArray[np.fl
 
 
 def random_order(rng: np.random.Generator, count: int, weights: NDArray[np.float64] | None) -> NDArray[np.intp]:
-    """Return `count` indices in random order: each once or, with weights (count,), as often as its share rounded up or down."""
+    """Return `count` indices in random order: each once or, with weights (count,), in proportion to its weight, rounded up or down."""
     if weights is None:
         return rng.permutation(count)
     cumulative = np.cumsum(weights)

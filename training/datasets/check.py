@@ -68,7 +68,7 @@ def check_dataset(folder: Path, selected_sets: Iterable[str] = (), *, labels: Se
     if not names:
         raise DatasetError(f"{folder}: {', '.join(listed)}: the list is empty.")
     inspections = {}
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         for each in pool.map(lambda name: inspect_sample(folder, name), names):
             inspections[each.name] = each
             events.image_checked(len(names))

@@ -33,9 +33,11 @@ class Split:
 def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0) -> Split:
     """Assign about the fraction `val` of the images, and of each label's boxes, to val. The result depends only on the arguments.
 
-    Start with a random split. As long as it lowers the error, move the image that lowers it most to the other set. The error is the sum of
-    the squares of (fraction in val - `val`), over images and over the boxes of each label, so rare labels count as much as frequent ones.
-    Identical image files stay together. Raises SettingError if `val` is not between 0 and 1, and DatasetError if a set would be empty.
+    Start with a random split. Move the image that lowers the error most to the other set, and repeat until no move lowers it. The error is
+    the sum of the squares of (fraction in val - `val`), over images and over the boxes of each label, so rare labels count as much as
+    frequent ones. Identical image files stay together.
+
+    Raises SettingError if `val` is not between 0 and 1, and DatasetError if a set would be empty.
     """
     if not 0 < val < 1:
         raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")

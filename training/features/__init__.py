@@ -1,1 +1,1 @@
-"""Cache the outputs of frozen layers."""
+"""Stored outputs of frozen layers: the feature cache of a run, and the memory of a model."""

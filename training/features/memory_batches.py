@@ -55,7 +55,7 @@ class MemoryBatches:
         """Return batches whose targets have the initial model's logits of the kept classes, for `distillation_loss`.
 
         Args:
-            logits_of_features: Computes the initial model's logits (N, G, G, A, 5 + C) of features and an input size.
+            logits_of_features: (features, input size) -> the initial model's logits (N, G, G, A, 5 + C).
         """
         kept = len(self.model.spec.labels) - len(self.new_labels)
         logits: dict[int, NDArray[np.float16]] = {}

@@ -1,4 +1,4 @@
-"""Distillation: a network that learns new classes also learns to answer like its initial model on remembered images.
+"""Distillation: a network that learns new classes also learns to reproduce the outputs of its initial model on remembered images.
 
 Learning without forgetting: Li and Hoiem, arXiv 1606.09282, section 3; for detectors: Shmelkov et al., arXiv 1708.06977, section 3.2.
 Unlike in these papers, the images are those of the memory, not those of the new classes.
@@ -10,9 +10,9 @@ import tensorflow as tf
 
 
 def distillation_loss(logits: Any, initial: Any) -> Any:
-    """Return the sum over a batch of the differences from the initial model's answers; 0 if there are none.
+    """Return the sum over a batch of the differences from the initial model's outputs; 0 if there are none.
 
-    Objectness counts in every cell. Boxes and classes count as much as the initial model is confident of an object.
+    Objectness counts in every cell. Boxes and classes are weighted by the initial model's objectness.
 
     Args:
         logits: (N, G, G, A, 5 + C) logits of the network.

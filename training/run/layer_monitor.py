@@ -14,7 +14,7 @@ from detector.network.layers import Activation, Conv, Shortcut
 from detector.network.spec import Model, ModelSpec
 from training.run.trainer import StepResult
 
-WINDOW = 50  # Number of recent steps that a ratio is the median of.
+WINDOW = 50  # Number of recent steps whose median ratio is examined.
 VANISHING, EXPLODING = 1e-7, 10.0
 """Limits of gradient norm / weight norm. A layer does not learn below the first, and diverges above the second."""
 MAX_FLAT_SHARE = 0.5  # A larger share of dead or saturated channels in a layer causes a warning.
@@ -29,7 +29,7 @@ _FLAT_REGIONS: dict[Activation, tuple[float | None, float | None]] = {
     "logistic": (0.01, 0.99),
     "tanh": (-0.99, 0.99),
 }
-"""The gradient of an activation is nearly zero at outputs up to the first value, and from the second value on. Leaky ReLU has none."""
+"""The gradient of an activation is nearly zero at outputs up to the first value, and from the second value on. Leaky ReLU is never flat."""
 
 
 @dataclass

@@ -87,11 +87,7 @@ class Trainer:
 
     def _parameter_groups(self, frozen: frozenset[str]) -> list[ParameterGroup]:
         """Return the trained variables, grouped by learning rate and by whether they are frozen at first."""
-        factors = {
-            "new": 1.0,
-            "head": self.config.head_rate,
-            "backbone": self.config.backbone_rate,
-        }
+        factors = {"new": 1.0, "head": self.config.head_rate, "backbone": self.config.backbone_rate}
         groups: dict[tuple[str, bool], list[Any]] = {(part, late): [] for part in factors for late in (False, True)}
         for layer in self.spec.network:
             if isinstance(layer, Conv):
@@ -132,7 +128,7 @@ class Trainer:
         return size, tuple(inputs) if isinstance(inputs, Mapping) else ()
 
     def logits_of_features(self, features: Mapping[str, Any], size: int) -> NDArray[np.float32]:
-        """Return the logits (N, G, G, A, 5 + C) for features of frozen layers, computed from images of an input size."""
+        """Return the logits (N, G, G, A, 5 + C) of features, which frozen layers computed from images of `size` pixels."""
         logits: NDArray[np.float32] = self._logits(self._network_of(size, tuple(features)), features, training=False).numpy()
         return logits
 
@@ -253,7 +249,7 @@ class Trainer:
         return Model(name, self.spec, read_keras_arrays(self.network, self.spec), dict(provenance))
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays that determine the further training."""
+        """Return all arrays that the rest of the training depends on."""
         return {name: np.asarray(variable) for name, variable in self._variables().items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:

@@ -189,7 +189,7 @@ def prepare_engine(
     key = disk_cache.engine_key(_cached_content(choice, content))
     if (cached := disk_cache.read_engine(key, concurrent_sessions=concurrent_sessions)) is not None:
         return PreparedEngine(cached, cached.engine, _do_nothing, race)
-    # this import runs while the model's arrays are hashed, because hashing releases the interpreter lock
+    # this import runs while the model's arrays are hashed, because hashing releases the GIL
     Thread(target=import_module, args=("detector.onnx.graph",), daemon=True).start()
     model = choice.load(content)
     built = choice.build(model)

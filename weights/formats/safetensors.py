@@ -51,7 +51,7 @@ VERSIONS = {"float32": "1", "float16": "1", "int8": "2"}
 """Version by dtype of a file without a memory. A file has the lowest version that can describe it, for older readers."""
 MEMORY_VERSION = "3"
 MAX_HEADER_BYTES = 2**22
-"""Reading a header of this size holds the lock of the interpreter for about half a second. 100,000 labels need half of it."""
+"""Reading a header of this size holds the GIL for about half a second. A header with 100,000 labels has half of this size."""
 MAX_OPERATIONS = 10**12
 """Limit for the operations per image, 16 times those of YOLOv2 at 608 pixels. A larger model would block a service for minutes."""
 

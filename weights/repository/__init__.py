@@ -1,1 +1,1 @@
-"""A model repository, a folder of models with names and versions: its layout, changes to it, and private copies of its files."""
+"""The model folder, which has models with names and versions: its layout, changes to it, and private copies of its files."""

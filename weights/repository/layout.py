@@ -1,4 +1,4 @@
-"""The layout of a folder of models with names and versions, which is that of TensorFlow Serving.
+"""The layout of a model folder. It is that of TensorFlow Serving.
 
     NAME/VERSION/model.safetensors    VERSION is a whole number; the highest one is served
     NAME/aside/VERSION/               a version set aside by `publish.rollback_version`: on disk, but not served
@@ -38,7 +38,7 @@ class StoredVersion:
 
 @dataclass(frozen=True)
 class RepositoryScan:
-    """The content of a folder of models."""
+    """The content of a model folder."""
 
     versions: list[StoredVersion] = field(default_factory=list)  # sorted by name, newest first, without versions set aside
     problems: dict[str, str] = field(default_factory=dict)  # name in the folder -> why it is skipped, as a sentence

@@ -1,4 +1,4 @@
-"""Changes to a folder of models (see `layout`). At any moment, a reader sees the state before a change or the state after it.
+"""Changes to a model folder (see `layout`). At any moment, a reader sees the state before a change or the state after it.
 
 Each change of the served version is a single rename. A lock serialises changes by several processes.
 """
@@ -46,7 +46,7 @@ def add_version(folder: Path, name: str, source: Path | Model, *, keep: int | No
     """Store a copy of a model as the newest version of `name`, after loading and running the copy.
 
     Args:
-        folder: The folder of models.
+        folder: The model folder.
         name: The model's name in the folder.
         source: A model file, or a model in memory.
         keep: Maximum number of versions, counted separately for those set aside. Older versions are deleted.

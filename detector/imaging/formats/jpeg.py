@@ -23,7 +23,7 @@ START_OF_SCAN, END_OF_IMAGE, START_OF_IMAGE = 0xDA, 0xD9, 0xD8
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # skips stuffed and fill bytes, and restart markers
 _SEARCH_BYTES = 2**18
-"""Bytes that one search for a marker covers. A search holds the lock of the interpreter."""
+"""Bytes that one search for a marker covers. A search holds the GIL."""
 _KEPT = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xE0, 0xEE))  # frames, tables, scans, and the colours of JFIF and Adobe
 _SKIPPED = frozenset((*range(0xE0, 0xFF),))  # application segments and comments
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -151,7 +151,7 @@ def _next_marker(data: bytes, position: int) -> re.Match[bytes] | None:
 
 
 def _without_fill_bytes(scan: bytes) -> bytes:
-    """Remove the bytes ff that may precede a marker (ITU T.81, B.1.1.2). Pillow searches a long run again for each 64 KiB of it."""
+    """Remove the bytes ff that may precede a marker (ITU T.81, B.1.1.2). Pillow searches a long run again after every 64 KiB."""
     while b"\xff\xff" in scan:
         scan = scan.replace(b"\xff\xff", b"\xff")
     return scan.removesuffix(b"\xff")

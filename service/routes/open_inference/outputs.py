@@ -16,7 +16,7 @@ def write_infer(detections: DetectionTensors, request: InferRequest, first_field
 
     Args:
         detections: The detections in all images.
-        request: States which outputs are requested, and in which form.
+        request: States which outputs are requested, and their encoding.
         first_fields: Fields of the JSON before the outputs.
 
     Returns:

@@ -55,7 +55,7 @@ class RequestPart(BaseModel):
 
 
 class InputParameters(RequestPart):
-    """Form of the data of an input."""
+    """Encoding of the data of an input."""
 
     binary_data_size: Annotated[int, Field(ge=0, le=MAX_LENGTH), INTEGRAL] | None = Field(
         default=None, description="Bytes of this tensor after the JSON."
@@ -115,7 +115,7 @@ class InferInput(RequestPart):
 
 
 class OutputParameters(RequestPart):
-    """Requested form of one output."""
+    """Requested encoding of one output."""
 
     binary_data: bool | None = None
 
@@ -128,7 +128,7 @@ class RequestedOutput(RequestPart):
 
 
 class InferParameters(RequestPart, DetectionParameters):
-    """Thresholds, and the form of the outputs. Parameters about queues and sequences are accepted and ignored."""
+    """Thresholds, and the encoding of the outputs. Parameters about queues and sequences are accepted and ignored."""
 
     binary_data_output: bool = Field(default=False, description="Send outputs as binary data unless their own parameters differ.")
     max_detections: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = MAX_DETECTIONS

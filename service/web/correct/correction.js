@@ -64,15 +64,15 @@ export class Correction {
 
   undo() {
     this.#history.undo();
-    this.#afterTravel();
+    this.#afterUndoOrRedo();
   }
 
   redo() {
     this.#history.redo();
-    this.#afterTravel();
+    this.#afterUndoOrRedo();
   }
 
-  #afterTravel() {
+  #afterUndoOrRedo() {
     this.isSaved = false;
     if (!this.find(this.selected)) this.selected = null;
   }

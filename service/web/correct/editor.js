@@ -50,7 +50,7 @@ export function setEdges(id, edges, options) {
   report(`${describe(id)}.`);
 }
 
-/** Move the selected box by pixels. held: the key is held down, so that undo takes all its steps back at once. */
+/** Move the selected box by pixels. held: the key is held down; one undo then reverts all its moves. */
 export function move(dx, dy, { held }) {
   const box = selectedBox();
   if (box) setEdges(box.id, moved(box, dx, dy, current().size), { merge: held });
@@ -76,14 +76,14 @@ export function removeSelected() {
 }
 
 export function undo() {
-  travel("undo", "Undone");
+  step("undo", "Undone");
 }
 
 export function redo() {
-  travel("redo", "Redone");
+  step("redo", "Redone");
 }
 
-function travel(direction, word) {
+function step(direction, word) {
   const correction = current();
   if (!(direction === "undo" ? correction.canUndo : correction.canRedo)) return;
   const hadFocus = view.hasFocus();

@@ -21,7 +21,7 @@ export class History {
     return this.#future.length > 0;
   }
 
-  /** Make `next` the present. merge: undo returns to the value before the previous one, so that a held key is one step. */
+  /** Make `next` the present. merge: add no undo step for the previous value, so that one undo reverts all changes of a held key. */
   push(next, { merge = false } = {}) {
     if (!merge || !this.canUndo) this.#past.push(this.#present);
     this.#present = next;

@@ -7,7 +7,7 @@ import { knownLabels } from "./labels.js";
 import * as view from "./view.js";
 import { cleanText } from "./export/voc_xml.js";
 
-let labelled = null; // the box whose label the input has
+let labelled = null; // the box whose label is in the input field
 let pointerType = "mouse";
 
 /** Show the state of a correction. */
@@ -48,7 +48,7 @@ function entry({ id, label, xmin, ymin, xmax, ymax }, index, isSelected, labels)
   );
 }
 
-/** Let the user type a label for the selected box. A finger on the image does not open the keyboard of the screen. */
+/** Let the user type a label for the selected box. A tap on the image does not open the on-screen keyboard. */
 export function focusLabel() {
   if (at("label").disabled) return;
   if (pointerType === "touch") {

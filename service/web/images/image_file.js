@@ -1,4 +1,4 @@
-// An image and its responses. Each model is asked once; the slider and the labels select from its response.
+// An image and its responses. Each model gets the image once; the slider and the labels filter its response.
 
 import { Problem, annotated, detect } from "../shared/api.js";
 

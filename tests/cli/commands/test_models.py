@@ -1,4 +1,4 @@
-"""`boxwright models`: managing a folder of model versions."""
+"""`boxwright models` manages a model folder."""
 
 import json
 import shutil

@@ -76,9 +76,9 @@ def test_max_pooling_pads_like_darknet():
     ("network", "message"),
     [
         ((Conv("a", 4), Conv("a", 4)), "'a': the name is used twice"),
-        ((Conv("", 4),), "'': a name has only letters"),
-        ((Conv("a/b", 4),), "'a/b': a name has only letters"),
-        ((Conv("logits", 4),), "'logits': a name has only letters"),
+        ((Conv("", 4),), "'': a name may have only letters"),
+        ((Conv("a/b", 4),), "'a/b': a name may have only letters"),
+        ((Conv("logits", 4),), "'logits': a name may have only letters"),
         ((Conv("a", 4), Route("b", ("c",))), "'b': no earlier layer is named 'c'"),
         ((Conv("a", 4), Route("b", ())), "'b': routed layers must have equal sides, got no layer"),
         ((Conv("a", 4), MaxPool("b"), Route("c", ("a", "b"))), "equal sides, got a 64, b 32"),

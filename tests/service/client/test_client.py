@@ -148,7 +148,7 @@ def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
     with scripted_server(busy, busy, busy) as (url, _), ServiceClient(url, max_wait=10, sleep=waits.append) as client:
         with pytest.raises(ServiceBusy) as error:
             client.detect(b"image")
-        assert f"{url} is busy for another 4 s, and 8 s of at most 10 s have passed." in str(error.value)
+        assert f"{url} is busy for another 4 s. The client has waited 8 s of at most 10 s." in str(error.value)
     assert waits == [4, 4]
 
 

@@ -98,7 +98,7 @@ import service.inference.decoder_process as decoder_process
 
 def block(*_):
     print("child is decoding", file=sys.stderr, flush=True)
-    ctypes.PyDLL(None).sleep(600)  # native code that keeps the interpreter lock
+    ctypes.PyDLL(None).sleep(600)  # native code that holds the GIL
 
 decoder_process.decode_file = block
 decoder_process.run_child()
@@ -113,7 +113,7 @@ from service.server import hard_exit
 
 hard_exit.arm_kill(1)
 print("armed", flush=True)
-ctypes.PyDLL(None).sleep(600)  # native code that keeps the interpreter lock and stops all Python code
+ctypes.PyDLL(None).sleep(600)  # native code that holds the GIL and stops all Python code
 """
 
 

@@ -7,7 +7,7 @@ from training.optimization.distillation import distillation_loss
 CONFIDENT, UNSURE = 20.0, -20.0  # logits of objectness
 
 
-def answers(objectness, classes=(2.0, -1.0), box=(0.1, -0.2, 0.3, 0.4)):
+def raw_output(objectness, classes=(2.0, -1.0), box=(0.1, -0.2, 0.3, 0.4)):
     return np.array([*box, objectness, *classes], np.float32).reshape(1, 1, 1, 1, -1)
 
 
@@ -20,29 +20,29 @@ def loss(logits, initial):
 
 
 @pytest.mark.parametrize("objectness", [CONFIDENT, UNSURE, 0.0])
-def test_the_initial_answers_cost_nothing(objectness):
-    initial = answers(objectness).astype(np.float16).astype(np.float32)
+def test_the_loss_of_the_initial_logits_is_zero(objectness):
+    initial = raw_output(objectness).astype(np.float16).astype(np.float32)
     assert loss(with_new_class(initial), initial) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_new_class_on_an_old_object_costs_the_probability_that_it_takes():
-    initial = answers(CONFIDENT, classes=(5.0, 5.0))
+def test_a_new_class_on_an_old_object_costs_the_logarithm_of_the_probability_ratio():
+    initial = raw_output(CONFIDENT, classes=(5.0, 5.0))
     # three equal classes: each old one has 1/3 instead of 1/2
     assert loss(with_new_class(initial, logit=5.0), initial) == pytest.approx(np.log(3 / 2), rel=1e-3)
 
 
 def test_a_moved_box_costs_half_the_squared_differences_of_its_logits():
-    initial = answers(CONFIDENT, box=(0, 0, 0, 0))
-    moved = answers(CONFIDENT, box=(1, 0, 0, 2))
+    initial = raw_output(CONFIDENT, box=(0, 0, 0, 0))
+    moved = raw_output(CONFIDENT, box=(1, 0, 0, 2))
     assert loss(with_new_class(moved), initial) == pytest.approx(2.5, rel=1e-3)
 
 
 def test_objectness_costs_the_divergence_from_the_initial_probability():
-    initial, logits = answers(0.0), answers(np.log(3))  # 1/2 and 3/4
+    initial, logits = raw_output(0.0), raw_output(np.log(3))  # 1/2 and 3/4
     expected = -0.5 * np.log(3 / 4) - 0.5 * np.log(1 / 4) - np.log(2)
     assert loss(with_new_class(logits), initial) == pytest.approx(expected, rel=1e-3)
 
 
-def test_boxes_and_classes_of_background_are_free():
-    initial, logits = answers(UNSURE), answers(UNSURE, classes=(-4.0, 6.0), box=(3, 3, 3, 3))
+def test_boxes_and_classes_of_background_do_not_change_the_loss():
+    initial, logits = raw_output(UNSURE), raw_output(UNSURE, classes=(-4.0, 6.0), box=(3, 3, 3, 3))
     assert loss(with_new_class(logits, logit=9.0), initial) == pytest.approx(0, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Which predictions each ground-truth box and each labelled class teaches."""
+"""Which predictions get a gradient from ground-truth boxes and labelled classes."""
 
 import numpy as np
 import pytest

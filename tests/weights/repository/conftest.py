@@ -1,4 +1,4 @@
-"""A model file and an empty folder of models."""
+"""A model file and an empty model folder."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The versions in a folder of models, and damage to a model file."""
+"""The versions in a model folder, and damage to a model file."""
 
 from weights.repository.layout import scan_repository
 

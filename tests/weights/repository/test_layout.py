@@ -1,4 +1,4 @@
-"""Which models and versions a folder of models has."""
+"""Which models and versions a model folder has."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Changes of a folder of models are atomic for readers."""
+"""Changes to a model folder are atomic for readers."""
 
 import multiprocessing
 import shutil

@@ -102,7 +102,7 @@ class ImageFrames:
         """Decode every image, because `boxwright data check` does the same: both must find the same damaged images."""
         frames: dict[Path, ExifFrame] = {}
         damaged: dict[Path, str] = {}
-        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        with ThreadPoolExecutor() as pool:  # decoding releases the GIL
             for path, result in zip(paths, pool.map(_frame_or_reason, paths), strict=True):
                 if isinstance(result, str):
                     damaged[path] = result

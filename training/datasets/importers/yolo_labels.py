@@ -72,7 +72,7 @@ def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tu
 
 
 def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.float64]]:
-    """Parse one line. Raises ValueError with a predicate for a message such as "line 7 has 6 numbers"."""
+    """Parse one line. Raises ValueError with the end of a message such as "line 7 has 6 numbers"."""
     quoted = repr(" ".join(words)[:60])
     try:
         class_id, *values = (float(word) for word in words)

@@ -16,7 +16,7 @@ from weights.formats.darknet.sections import Section, parse_sections
 from weights.formats.layer_names import name_layers
 
 DARKNET_EPSILON = 1e-12
-"""`Conv.epsilon` of Darknet's batch norms. Darknet divides by sqrt(variance) + 1e-6 (src/blas.c, normalize_cpu), we divide by
+"""`Conv.epsilon` of Darknet's batch norms. Darknet divides by sqrt(variance) + 1e-6 (src/blas.c, normalize_cpu), and we divide by
 sqrt(variance + epsilon). Both are 1e-6 at variance 0. Elsewhere the relative difference is 1e-6 / sqrt(variance)."""
 
 MAX_CFG_BYTES = 2**20
