@@ -68,13 +68,10 @@ def data_check(
         typer.echo(json.dumps(check_facts(result) | {"notes": notes}, indent=2))
     else:
         print_check(result)
-        for note in notes:
-            typer.echo(note)
+        typer.echo("".join(f"{note}\n" for note in notes), nl=False)
         if not failure:
             _suggest_after_check(dataset, errors=result.errors, fixed=fix)
-    if failure:
-        raise failure
-    raise typer.Exit(1 if result.errors else 0)
+    raise failure or typer.Exit(1 if result.errors else 0)
 
 
 def _repair(check: "DatasetCheck", out: Path) -> str:

@@ -92,9 +92,7 @@ def finetune_command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     if resume and (config or given or find_learning_rate or background or replay):
-        raise typer.BadParameter(
-            "--resume continues a run with its own options. Omit training options, --config, --background and --replay."
-        )
+        raise typer.BadParameter("--resume uses the options of the run. Omit training options, --config, --background and --replay.")
     folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")

@@ -121,7 +121,7 @@ def check_set_name(image_set: str) -> None:
         or image_set != image_set.strip(" .")
         or _NOT_PRINTABLE.search(image_set)
     ):
-        raise DatasetError(f"an image set has a plain name such as 'train', got {image_set!r}.")
+        raise DatasetError(f"an image set must have a plain name such as 'train', got {image_set!r}.")
 
 
 def _lines(image_list: Path) -> Iterator[str]:

@@ -117,7 +117,7 @@ def test_a_failed_run_has_a_report_with_the_reason(boxwright, dataset, model_fil
     ("arguments", "sentence"),
     [
         ((), "give the folder of the data set"),
-        (("--resume", "x", "--epochs", "3"), "--resume continues a run with its own options"),
+        (("--resume", "x", "--epochs", "3"), "--resume uses the options of the run"),
         (("{data}", "--learning-rate", "-1"), "learning_rate: Input should be greater than 0, got -1.0"),
         (("{data}", "--then", "bcd"), "bcd is neither an existing TOML file nor a recipe"),
         (("--resume", "{data}"), "not a run folder"),
