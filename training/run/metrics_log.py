@@ -9,7 +9,8 @@ from typing import Any
 
 from weights.atomic_files import atomic_write
 
-STEP_COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", "box", "object", "no_object", "class", "prior", "l2", "gradient")
+LOSS_TERMS = ("box", "object", "no_object", "class", "prior", "distillation", "l2")
+STEP_COLUMNS = ("step", "epoch", "size", "learning_rate", "loss", *LOSS_TERMS, "gradient")
 VALIDATION_COLUMNS = ("val_loss", "ap50", "ap50_frequent", "ap50_weighted", "false_alarms", "false_alarms_50")
 """Columns of metrics.csv. Only steps with a validation have values in VALIDATION_COLUMNS. metrics.jsonl has further values."""
 

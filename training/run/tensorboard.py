@@ -8,9 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from training.run.metrics_log import VALIDATION_COLUMNS, StepMetrics
+from training.run.metrics_log import LOSS_TERMS, VALIDATION_COLUMNS, StepMetrics
 
-LOSS_TERMS = ("box", "object", "no_object", "class", "prior", "l2")
 _STEP_TAGS = {"loss": "loss/sum", "learning_rate": "learning_rate", "gradient": "gradient", "size": "input_size"} | {
     term: f"loss/{term}" for term in LOSS_TERMS
 }
