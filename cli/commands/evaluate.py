@@ -57,7 +57,7 @@ def evaluate_command(
     from cli.output.evaluation import print_evaluation, print_evaluation_json
     from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
-    from cli.output.terminal import print_note
+    from cli.output.terminal import print_next_step, print_note
     from detector.detector import Detector
     from training.data.voc_reader import read_set
     from training.evaluation.evaluate import evaluate_detector
@@ -83,9 +83,9 @@ def evaluate_command(
         print_evaluation_json(result, loaded.name, detector.engine, false_alarms)
     else:
         print_evaluation(result, false_alarms)
+        print_next_step("boxwright", "detect", "IMAGE", "--model", model or loaded.name)
     if record:
-        number = count_of(len(samples), "image").replace(",", "")  # records are compared with those of earlier versions, without commas
-        _record(result, Path(str(model)), detector.engine.precision, f"{number} ({dataset.resolve().name}, {image_set})")
+        _record(result, Path(str(model)), detector.engine.precision, f"({dataset.resolve().name}, {image_set})")
     if plots is not None:
         _write_plots(result, plots)
 
@@ -103,11 +103,12 @@ def _false_alarms(detector: "Detector", result: "Evaluation", folder: Path) -> "
     return {label: count_false_alarms(found, each) for label, each in class_ids.items()}
 
 
-def _record(result: "Evaluation", model: Path, precision: "Precision", images: str) -> None:
+def _record(result: "Evaluation", model: Path, precision: "Precision", source: str) -> None:
     from cli.output.terminal import print_note
     from weights.engines.precision import add_provenance, ap_record
 
-    add_provenance(model, ap_record(precision, result.ap50, result.ap50_frequent, images))
+    number = count_of(len(result.truths), "image").replace(",", "")  # records are compared with those of earlier versions, without commas
+    add_provenance(model, ap_record(precision, result.ap50, result.ap50_frequent, f"{number} {source}"))
     print_note(f"AP50 in {precision} is recorded in {model}")
 
 

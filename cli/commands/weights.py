@@ -176,6 +176,7 @@ def weights_remember(
     from cli.extras import require_packages, start_tensorflow
     from cli.output.progress import load_named_model, progress_bar
     from cli.output.progress_events import ProgressEvents
+    from cli.output.terminal import print_next_step
     from training.data.voc_reader import read_set
 
     check_model_path(out)
@@ -192,6 +193,7 @@ def weights_remember(
     save_model(loaded, out, dtype="float16" if float16 else None, memory=entries)
     remembered, size_of_memory = count_of(len(memory.images), "image"), sum(map(len, entries.values()))
     typer.echo(f"{out}: {out.stat().st_size:,} bytes, of which the memory of {remembered} has {size_of_memory:,}.")
+    print_next_step("boxwright", "finetune", "DATASET", "--model", out)
 
 
 @weights_app.command("strip")
@@ -202,6 +204,7 @@ def weights_strip(
 ) -> None:
     """Write a copy of a model file without its memory, for example before you publish a model that was trained on private images."""
     from cli.checks import check_model_path
+    from cli.output.terminal import print_next_step
     from weights.formats.safetensors import load_model, read_header, save_model
 
     check_model_path(out)
@@ -209,3 +212,4 @@ def weights_strip(
     save_model(load_model(model), out, dtype=header.dtype)
     removed = "without its memory" if header.memory else "unchanged: it has no memory"
     typer.echo(f"{out}: {out.stat().st_size:,} bytes, {removed}.")
+    print_next_step("boxwright", "weights", "info", out)

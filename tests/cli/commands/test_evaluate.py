@@ -43,6 +43,7 @@ def test_a_pipe_gets_a_tab_separated_table_and_stderr_the_other_measures(boxwrig
     assert result.code == 0, result.err
     assert result.rows == [["cat", "1", "1.000", "1.000"], ["person", "1", "1.000", "1.000"], ["mean", "2", "1.000", "1.000"]]
     assert "COCO: AP" in result.err
+    assert "Next: boxwright detect IMAGE --model everyday" in result.err
     assert "small -" in result.err
     assert f"Plots in {tmp_path / 'plots'}" in result.err
     for name in ("precision_recall.png", "confusion.png"):

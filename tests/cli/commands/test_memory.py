@@ -48,12 +48,14 @@ def test_remember_adds_a_memory_that_info_describes_and_strip_removes(boxwright,
     made = boxwright("weights", "remember", model_file, dataset, "--images", 4, "--size", 64, "--out", out)
     assert made.code == 0, made.err
     assert "the memory of 4 images has" in made.out
+    assert f"Next: boxwright finetune DATASET --model {out}" in made.err
     facts = json.loads(boxwright("weights", "info", out, "--json").out)["memory"]
     assert (facts["images"], facts["input_sizes"], facts["boxes"]) == (4, [64], {"cat": 2, "dog": 2})
     assert "boxes: 2 cat, 2 dog" in boxwright("weights", "info", out).out
     result = boxwright("weights", "strip", out, "--out", stripped)
     assert result.code == 0
     assert "without its memory" in result.out
+    assert f"Next: boxwright weights info {stripped}" in result.err
     assert stripped.read_bytes() == model_file.read_bytes()
     assert json.loads(boxwright("weights", "info", stripped, "--json").out)["memory"] is None
     assert "it has no memory" in boxwright("weights", "strip", stripped, "--out", tmp_path / "again.safetensors").out
