@@ -10,8 +10,8 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from training.plotting import COLOURS
-from training.run.record import RunRecord
 from training.run.metrics_log import LOSS_TERMS
+from training.run.record import RunRecord
 
 MAX_POINTS_PER_CURVE = 150  # Points of a curve. Longer runs are averaged over groups of steps.
 MAX_SIZE_CHANGES = 6  # Changes of the input size that are marked. Multi-scale training changes the size too often to mark.
