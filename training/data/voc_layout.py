@@ -131,8 +131,11 @@ def _lines(image_list: Path) -> Iterator[str]:
 def read_text(path: Path, max_bytes: int) -> str:
     """Return the content of a UTF-8 text file. Raises DatasetError if it is too large, unreadable or not UTF-8."""
     try:
-        if path.stat().st_size > max_bytes:
-            raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {max_bytes} are read.")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DatasetError(f"{path} is not a regular file.")
+        if status.st_size > max_bytes:
+            raise DatasetError(f"{path}: the file has {status.st_size} bytes; at most {max_bytes} are read.")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -193,7 +193,7 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> int:
     """
     position = 2
     for count in range(1, MAX_STRIP_SEGMENTS + 1):
-        match = _MARKER.search(data, position)
+        match = _MARKER.search(data, position, position + _SEARCH_BYTES)
         if match is None or match[1][0] == START_OF_SCAN:
             break
         position = match.start() + 2
