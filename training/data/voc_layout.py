@@ -28,6 +28,7 @@ ANNOTATION_SUFFIX = ".xml"
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
+MAX_PATH_LENGTH, MAX_PATH_PARTS = 1024, 64
 
 _SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -149,6 +150,7 @@ def _name_of_line(folder: Path, line: str) -> str:
     A line is a name, which may have spaces (CVAT). It may end with the flag of a single-class list or with an image suffix. With an image
     suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer.
     """
+    check_path_length(line)
     without_flag = _FLAG.sub("", line)
     path = PurePosixPath(line.replace("\\", "/"))
     is_image = path.suffix.lower() in IMAGE_SUFFIXES
@@ -176,6 +178,16 @@ def check_name(folder: Path, name: str) -> None:
         raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
     if name != name.strip() or _NOT_PRINTABLE.search(name):
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
+
+
+def check_path_length(path: str) -> None:
+    """Raise DatasetError if a path has too many characters or parts. The search for its file takes quadratic time in both."""
+    parts = path.count("/") + path.count("\\") + 1
+    if len(path) > MAX_PATH_LENGTH or parts > MAX_PATH_PARTS:
+        raise DatasetError(
+            f"the path {path[:80]!r}... has {len(path):,} characters and {parts:,} parts; "
+            f"at most {MAX_PATH_LENGTH:,} and {MAX_PATH_PARTS} are allowed."
+        )
 
 
 def name_key(name: str) -> str:

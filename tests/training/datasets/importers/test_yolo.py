@@ -173,6 +173,16 @@ def test_text_files_that_are_pipes_devices_or_outside_links_are_refused(yolo, na
         imported(root)
 
 
+@pytest.mark.parametrize("path", ["a/" * 2000 + "a", "b\\" * 70 + "a.jpg", "c" * 2000])
+@pytest.mark.parametrize("name", ["data.yaml", "train.txt"])
+def test_paths_of_thousands_of_parts_are_refused(yolo, name, path):
+    """Every ending of a path is tried, so the time would be quadratic."""
+    root = yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"})
+    (root / name).write_text(YAML + f"train: '{path}'\n" if name == "data.yaml" else f"images/a.jpg\n{path}\n")
+    with pytest.raises(DatasetError, match=r"the path .* at most 1,024 and 64 are allowed"):
+        imported(root)
+
+
 def test_missing_class_names_and_outside_links_are_refused(yolo, tmp_path, save_image):
     root = yolo({"images/a.jpg": ""}, "notes.txt")
     with pytest.raises(DatasetError, match="class names are missing"):
