@@ -54,7 +54,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._reading_head = False
         self._reading_body = False
         self._head_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None  # limits the time for sending a response, from its first pause
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         super().connection_made(transport)
@@ -65,7 +65,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._head_timer)
-        _cancel(self._write_timer)
+        self._stop_write_timer()
         self.connection_limit.closed(self.transport)
         super().connection_lost(exc)
         if self._running is not None and not self._running.response_complete:
@@ -145,6 +145,8 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._update_limit()
 
     def on_response_complete(self) -> None:
+        if not self.flow.write_paused:
+            self._stop_write_timer()
         self._running = self.pipeline[-1][0] if self.pipeline else None  # uvicorn starts it now
         super().on_response_complete()
         self._update_limit()
@@ -153,12 +155,14 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.settings.body_seconds, self._reset)
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self.settings.body_seconds, self._reset)
         self._update_limit()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        _cancel(self._write_timer)
+        if self._running is None or not self._running.response_started:  # else the timer runs until the end of the response
+            self._stop_write_timer()
         self._update_limit()
 
     def _reset(self) -> None:
@@ -190,6 +194,10 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _stop_head_timer(self) -> None:
         _cancel(self._head_timer)
         self._head_timer = None
+
+    def _stop_write_timer(self) -> None:
+        _cancel(self._write_timer)
+        self._write_timer = None
 
     def _refuse(self, status: bytes, message: bytes = b"") -> None:
         """Close the connection. Send the status if a head is refused and no response is being sent."""

@@ -28,6 +28,7 @@ ANNOTATION_SUFFIX = ".xml"
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
+MAX_PATH_LENGTH, MAX_PATH_PARTS = 1024, 64
 
 _SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -131,8 +132,11 @@ def _lines(image_list: Path) -> Iterator[str]:
 def read_text(path: Path, max_bytes: int) -> str:
     """Return the content of a UTF-8 text file. Raises DatasetError if it is too large, unreadable or not UTF-8."""
     try:
-        if path.stat().st_size > max_bytes:
-            raise DatasetError(f"{path}: the file has {path.stat().st_size} bytes; at most {max_bytes} are read.")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DatasetError(f"{path} is not a regular file.")
+        if status.st_size > max_bytes:
+            raise DatasetError(f"{path}: the file has {status.st_size} bytes; at most {max_bytes} are read.")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -146,6 +150,7 @@ def _name_of_line(folder: Path, line: str) -> str:
     A line is a name, which may have spaces (CVAT). It may end with the flag of a single-class list or with an image suffix. With an image
     suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer.
     """
+    check_path_length(line)
     without_flag = _FLAG.sub("", line)
     path = PurePosixPath(line.replace("\\", "/"))
     is_image = path.suffix.lower() in IMAGE_SUFFIXES
@@ -173,6 +178,16 @@ def check_name(folder: Path, name: str) -> None:
         raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
     if name != name.strip() or _NOT_PRINTABLE.search(name):
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
+
+
+def check_path_length(path: str) -> None:
+    """Raise DatasetError if a path has too many characters or parts. The search for its file takes quadratic time in both."""
+    parts = path.count("/") + path.count("\\") + 1
+    if len(path) > MAX_PATH_LENGTH or parts > MAX_PATH_PARTS:
+        raise DatasetError(
+            f"the path {path[:80]!r}... has {len(path):,} characters and {parts:,} parts; "
+            f"at most {MAX_PATH_LENGTH:,} and {MAX_PATH_PARTS} are allowed."
+        )
 
 
 def name_key(name: str) -> str:

@@ -83,6 +83,7 @@ def _check_redirect(response: requests.Response, **_: Any) -> None:
     location = requests.Session().get_redirect_target(response)
     if location is None:
         return
+    response.close()  # `requests` would read the body of the redirect into memory
     # urlsplit and requests find different hosts in some malformed addresses, so the address is corrected as requests does it.
     target = str(requests.Request("GET", urljoin(response.url, location)).prepare().url)
     problem = ""
@@ -91,7 +92,6 @@ def _check_redirect(response: requests.Response, **_: Any) -> None:
     elif _is_internal(target) and not _is_internal(response.url):
         problem = "it redirects from the internet to an address of the internal network"
     if problem:
-        response.close()
         raise FetchError(problem)
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF or MPO"
 MAX_CHUNKS = 100_000  # Segments, chunks, extensions or strips of one file. Real images have at most a few thousand.
+FREE_CHUNKS, BYTES_PER_CHUNK = 5000, 1024  # see `max_chunks`
 
 SWAPPED_SIDES = frozenset((5, 6, 7, 8))  # EXIF orientations that swap width and height.
 
@@ -15,6 +16,14 @@ PEAK_BYTES_PER_PIXEL: dict[ImageFormat, int] = {"JPEG": 12, "PNG": 13, "WebP": 2
 """Peak memory of decoding to an upright RGB image, per decoded pixel, measured with transparency and rotation."""
 
 JPEG_SCALES = (8, 4, 2, 1)  # Divisors of the size at which libjpeg decodes, as Pillow's `draft` uses it.
+
+
+def max_chunks(data: bytes) -> int:
+    """Return the maximum number of segments or chunks of a JPEG, PNG or WebP file.
+
+    Python code of ours and of Pillow reads each of them. Encoders write pixels in chunks of at least 8 KiB.
+    """
+    return min(MAX_CHUNKS, FREE_CHUNKS + len(data) // BYTES_PER_CHUNK)
 
 
 @dataclass(frozen=True)

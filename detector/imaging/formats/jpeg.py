@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from detector.errors import DamagedImage, NotAnImage
 from detector.imaging.formats.exif import read_orientation
-from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+from detector.imaging.formats.image_file import ImageFile, max_chunks
 
 MAX_SCANS = 64  # Maximum number of scans of a progressive JPEG. Each scan is a pass over all pixels. Encoders write about 10.
 
@@ -117,7 +117,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
     frame: _Frame | None = None
     orientation: int | None = None
     header_bytes = 0
-    for _ in range(MAX_CHUNKS):
+    for _ in range(max_chunks(data)):
         match = _next_marker(data, position)
         scanning = frame is not None and frame.scans > 0
         end = match.start() if match else len(data)
@@ -140,7 +140,7 @@ def parse_jpeg(data: bytes) -> ImageFile:
             if header_bytes > MAX_JPEG_HEADER_BYTES:
                 raise DamagedImage(f"the JPEG has more than {MAX_JPEG_HEADER_BYTES:,} bytes of headers and tables. Save it again.")
         position = end + len(segment)
-    raise DamagedImage(f"the JPEG has more than {MAX_CHUNKS:,} segments. Save it again.")
+    raise DamagedImage(f"the JPEG has more than {max_chunks(data):,} segments. Save it again.")
 
 
 def _next_marker(data: bytes, position: int) -> re.Match[bytes] | None:
@@ -193,7 +193,7 @@ def check_embedded_jpeg(data: bytes, max_size: tuple[int, int]) -> int:
     """
     position = 2
     for count in range(1, MAX_STRIP_SEGMENTS + 1):
-        match = _MARKER.search(data, position)
+        match = _MARKER.search(data, position, position + _SEARCH_BYTES)
         if match is None or match[1][0] == START_OF_SCAN:
             break
         position = match.start() + 2

@@ -4,7 +4,7 @@ import struct
 
 from detector.errors import DamagedImage
 from detector.imaging.formats.exif import read_orientation
-from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+from detector.imaging.formats.image_file import ImageFile, max_chunks
 
 _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -16,7 +16,7 @@ def parse_png(data: bytes) -> ImageFile:
     width, height, depth, colour_type = struct.unpack_from(">IIBB", data, 16)
     orientation: int | None = None
     position = 8
-    for _ in range(MAX_CHUNKS):
+    for _ in range(max_chunks(data)):
         if position >= len(data):
             break
         kind, end = data[position + 4 : position + 8], position + 12 + int.from_bytes(data[position : position + 4])
@@ -26,6 +26,6 @@ def parse_png(data: bytes) -> ImageFile:
             orientation = read_orientation(data[position + 8 : end - 4])
         position = end
     else:
-        raise DamagedImage(f"the PNG has more than {MAX_CHUNKS:,} chunks. Save it again.")
+        raise DamagedImage(f"the PNG has more than {max_chunks(data):,} chunks. Save it again.")
     work = width * height * _CHANNELS.get(colour_type, 4) * max(1, depth // 8)
     return ImageFile("PNG", b"".join(parts), (width, height), work, orientation or 1)

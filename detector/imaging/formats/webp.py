@@ -5,7 +5,7 @@ from math import ceil
 
 from detector.errors import DamagedImage
 from detector.imaging.formats.exif import read_orientation
-from detector.imaging.formats.image_file import MAX_CHUNKS, ImageFile
+from detector.imaging.formats.image_file import ImageFile, max_chunks
 from detector.messages import count_of
 
 _MAX_HUFFMAN_GROUPS = 65_536
@@ -22,7 +22,7 @@ def parse_webp(data: bytes) -> ImageFile:
     parts: list[bytes | memoryview] = []
     orientation: int | None = None
     animated, lossless, position = False, False, 12
-    for _ in range(MAX_CHUNKS):
+    for _ in range(max_chunks(data)):
         if position >= len(data):
             break
         kind, end = data[position : position + 4], position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
@@ -38,7 +38,7 @@ def parse_webp(data: bytes) -> ImageFile:
             orientation = read_orientation(data[position + 8 : end])
         position = end
     else:
-        raise DamagedImage(f"the WebP has more than {MAX_CHUNKS:,} chunks. Save it again.")
+        raise DamagedImage(f"the WebP has more than {max_chunks(data):,} chunks. Save it again.")
     body = b"".join(parts)
     image_bytes = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
     work = (2 if animated else 1) * 4 * size[0] * size[1]

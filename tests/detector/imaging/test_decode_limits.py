@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 from detector.errors import DamagedImage, ImageTooLarge, NotAnImage
 from detector.imaging.formats.jpeg import MAX_SCANS
-from detector.imaging.image import read_image
+from detector.imaging.image import read_headers, read_image
 from tests.detector.imaging.image_builders import ONE_SCAN, THREE_SCANS, encode, jpeg
 
 MB = 2**20
@@ -230,6 +231,32 @@ def test_a_progressive_jpeg_inside_a_tiff_is_refused():
     data = tiled_tiff((16, 16), (16, 16), 3, out.getvalue(), [0], [len(out.getvalue())], compression=7)
     with pytest.raises(DamagedImage, match="JPEG strip that is too large or progressive"):
         read_image(data)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_files_of_many_tiny_chunks_are_refused(form):
+    """Python code reads each chunk. Sixteen PNG files of 97,000 empty chunks took 9 s of processor time in one request."""
+    data = encode(Image.new("RGB", (16, 16)), form)
+    chunk, at = {
+        "PNG": (struct.pack(">I4sI", 0, b"IDAT", zlib.crc32(b"IDAT")), data.find(b"IDAT") - 4),
+        "JPEG": (b"\xff\xe0\0\2", 2),
+        "WEBP": (b"EXIF" + bytes(4), len(data)),
+    }[form]
+    for count, refused in ((4000, False), (6000, True)):
+        changed = bytearray(data[:at] + chunk * count + data[at:])
+        if form == "WEBP":
+            changed[4:8] = struct.pack("<I", len(changed) - 8)
+        with pytest.raises(DamagedImage, match=r"more than 5,0\d\d (chunks|segments)") if refused else nullcontext():
+            read_headers(bytes(changed))
+
+
+def test_a_jpeg_inside_a_tiff_may_not_have_a_long_run_of_fill_bytes():
+    """A search for a marker holds the GIL, so its length is limited."""
+    jpeg = encode(Image.new("RGB", (16, 16)), "JPEG")
+    for count, refused in ((10, False), (300_000, True)):
+        data = jpeg[:2] + b"\xff" * count + jpeg[2:]
+        with pytest.raises(DamagedImage, match="JPEG strip") if refused else nullcontext():
+            read_headers(tiled_tiff((16, 16), (16, 16), 3, data, [0], [len(data)], compression=7))
 
 
 def test_a_tiff_with_values_inside_its_directory_is_refused():

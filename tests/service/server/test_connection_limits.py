@@ -49,6 +49,39 @@ def test_slow_reader_stays_connected_if_every_response_is_fully_sent(serve_proto
             assert receive_response(client)[1] == b"small"
 
 
+def test_connection_is_closed_if_a_response_takes_too_long_although_the_client_reads_all_the_time(serve_protocol):
+    """Each piece is read in time. The response keeps its memory until the last one is sent."""
+    total = 400 * 256 * 1024
+
+    async def app(scope, _receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % total)]})
+        for _ in range(400):
+            await send({"type": "http.response.body", "body": bytes(256 * 1024), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serve_protocol(app, body_seconds=0.3) as (port, _), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.connect(("127.0.0.1", port))
+        client.sendall(GET)
+        received = 0
+        with pytest.raises(ConnectionResetError):
+            while received < total:
+                received += len(client.recv(65536))
+                time.sleep(0.001)
+
+
+def test_responses_of_one_connection_have_their_own_time_limits(serve_protocol):
+    body = bytes(8_000_000)
+    with serve_protocol(respond_with(body), body_seconds=2.0) as (port, _), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.connect(("127.0.0.1", port))
+        for _ in range(4):
+            client.sendall(GET)
+            time.sleep(0.7)
+            assert receive_response(client)[1] == body
+
+
 def test_idle_connections_are_closed_for_new_ones(serve_protocol, caplog):
     with caplog.at_level(logging.WARNING), serve_protocol(respond_with(b"ok"), max_connections=5) as (port, server):
         clients = [connect(port) for _ in range(5)]

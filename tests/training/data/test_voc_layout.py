@@ -193,3 +193,12 @@ def test_find_images_omits_hidden_files(make_dataset, save_image):
     save_image(folder / "JPEGImages" / ".c.jpg", 3)
     (folder / "JPEGImages" / "notes.txt").write_text("x")
     assert [path.relative_to(folder).as_posix() for path in find_images(folder)] == ["JPEGImages/a.jpg", "JPEGImages/sub/b.jpg"]
+
+
+@pytest.mark.parametrize("line", ["a" + " " * 60_000 + "x", "a/" * 1000 + "a.jpg"])
+def test_very_long_lines_of_a_list_are_refused(tmp_path, line):
+    """Each of these lines would take seconds: the search for its file is quadratic."""
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text(f"{line}\n")
+    with pytest.raises(DatasetError, match=r"at most 1,024 and 64 are allowed"):
+        list(read_set(tmp_path, "train"))

@@ -5,6 +5,7 @@ These are the modes of shared/attacks/mirror.py that the web server of the other
 
 import socket
 import threading
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -76,6 +77,18 @@ def test_a_malicious_response_is_refused_and_leaves_no_complete_file(small_entry
     home.assert_refused(replace(small_entry, addresses=(f"{address}/small.weights",)), message)
     assert home.files() <= {"small.weights.partial", "small.weights.partial.json"}  # a later download may continue these
     assert 1 <= len(requests) <= 32
+
+
+def test_the_body_of_a_redirect_is_not_read(small_entry: Entry, home, mirror):
+    """`requests` itself would read the whole body into memory, even while it streams."""
+    endless = redirect(b"/end").replace(b"Content-Length: 0", b"Content-Length: 999999999999") + bytes(2**26)
+    address, requests = mirror(lambda head, _: endless if b"/small" in head else b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    tracemalloc.start()
+    home.assert_refused(replace(small_entry, addresses=(f"{address}/small.weights",)), "it answered 404")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(requests) == 2
+    assert peak < 2**24
 
 
 def test_the_reason_of_a_mirror_cannot_control_the_terminal(small_entry: Entry, home, mirror, capsys):

@@ -49,7 +49,7 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
     images = tuple(path for path in images if folder / path in frames.readable)
     problems = LabelProblems()
     classes = config.classes
-    if not classes.has_key_points and are_key_points(folder / path for path in files.label_files.values()):
+    if not classes.has_key_points and are_key_points(map(files.text_path, files.label_files.values())):
         classes = replace(classes, has_key_points=True)
     imported = []
     for path in images:
@@ -86,7 +86,7 @@ def _read_image(
     files: YoloFolder, classes: Classes, path: PurePosixPath, frame: ExifFrame, image_sets: tuple[str, ...], problems: LabelProblems
 ) -> ImportedImage:
     label_file = files.label_files.get(path)
-    boxes, names = read_label_file(files.folder / label_file, classes, problems) if label_file else (np.zeros((0, 4)), [])
+    boxes, names = read_label_file(files.text_path(label_file), classes, problems) if label_file else (np.zeros((0, 4)), [])
     pixels = (boxes * np.tile(np.array(frame.upright, np.float64), 2)).astype(np.float32)  # (N, 4)
     none = np.zeros(len(names), np.bool_)
     size = None if frame.is_rotated else frame.upright  # without a size, `boxwright data check` warns of the orientation

@@ -8,7 +8,7 @@ from typing import Any
 from detector.errors import MissingExtra
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from detector.messages import count_of
-from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
+from training.data.voc_layout import ANNOTATION_SUFFIX, check_path_length, file_inside, set_of_name
 from training.datasets.importers.yolo_labels import Classes, looks_like_labels
 from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YoloFolder, folder_key
 from training.errors import DatasetError
@@ -223,6 +223,7 @@ def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:
 
 
 def _without_leading_parts(text: str) -> Iterator[PurePosixPath]:
+    check_path_length(text)
     parts = [part for part in PurePosixPath(text.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     if not parts and text.strip("./") == "":
         yield PurePosixPath(".")

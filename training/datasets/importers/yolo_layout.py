@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from training.data.voc_layout import file_inside, name_key, raise_error, read_text
 from training.datasets.importers.yolo_labels import MAX_TEXT_BYTES, looks_like_labels
+from training.errors import DatasetError
 
 YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
 LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_yolo", "annotations")
@@ -84,11 +85,18 @@ class YoloFolder:
         """Text files that look like label files and belong to no image."""
         used = set(self.label_files.values())
         texts = (path for path in self.files if path.suffix.lower() == ".txt" and path not in used and path.name not in CLASS_FILE_NAMES)
-        return tuple(path for path in texts if looks_like_labels(self.folder / path))
+        return tuple(path for path in texts if looks_like_labels(self.text_path(path)))
 
     def read(self, path: PurePosixPath) -> str:
         """Return the content of a text file of the data set. Raises DatasetError."""
-        return read_text(self.folder / path, MAX_TEXT_BYTES)
+        return read_text(self.text_path(path), MAX_TEXT_BYTES)
+
+    def text_path(self, path: PurePosixPath) -> Path:
+        """Return the full path of a text file. Raises DatasetError unless it is a regular file in the folder."""
+        found = file_inside(self.folder, path)
+        if found is None:
+            raise DatasetError(f"{self.folder / path} is not a regular file, or a link to a missing file. Put the file itself there.")
+        return found
 
     def lines(self, path: PurePosixPath) -> list[str]:
         """Return the lines of a text file that are not blank, without surrounding whitespace. Raises DatasetError."""

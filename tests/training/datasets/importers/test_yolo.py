@@ -1,5 +1,7 @@
 """Import of YOLO label files: conversion to a thousandth of a pixel, and refused files."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -152,6 +154,33 @@ def test_invalid_lines_are_quoted(yolo, labels, message):
 def test_yaml_without_names_is_refused(yolo, text):
     with pytest.raises(DatasetError, match=r"data\.yaml"):
         imported(yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"}, text=text))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["labels/a.txt", "labels/unused.txt", "classes.txt", "x.data", "train.txt"])
+@pytest.mark.parametrize("target", [None, "/dev/zero", "/etc/passwd"])
+def test_text_files_that_are_pipes_devices_or_outside_links_are_refused(yolo, name, target):
+    """Reading a pipe or a device may never end, and an error would quote the lines of a file elsewhere."""
+    root = yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"})
+    path = root / name
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    if target:
+        path.symlink_to(target)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(DatasetError, match=r"not a regular file|link that leads out"):
+        imported(root)
+
+
+@pytest.mark.parametrize("path", ["a/" * 2000 + "a", "b\\" * 70 + "a.jpg", "c" * 2000])
+@pytest.mark.parametrize("name", ["data.yaml", "train.txt"])
+def test_paths_of_thousands_of_parts_are_refused(yolo, name, path):
+    """Every ending of a path is tried, so the time would be quadratic."""
+    root = yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"})
+    (root / name).write_text(YAML + f"train: '{path}'\n" if name == "data.yaml" else f"images/a.jpg\n{path}\n")
+    with pytest.raises(DatasetError, match=r"the path .* at most 1,024 and 64 are allowed"):
+        imported(root)
 
 
 def test_missing_class_names_and_outside_links_are_refused(yolo, tmp_path, save_image):
