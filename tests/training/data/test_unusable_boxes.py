@@ -49,7 +49,7 @@ def test_a_warning_counts_the_problems(make_dataset):
 @pytest.mark.parametrize("image_set", ["train", "val"])
 def test_a_run_without_a_usable_box_is_refused(make_dataset, small_model, box, image_set):
     folder = make_dataset({"train": [DOG], "val": [DOG], image_set: [box]}, {"train": ["train"], "val": ["val"]})
-    with pytest.raises(DatasetError, match=f"set {image_set}: 1 of 1 boxes cannot be used .* No box is left"):
+    with pytest.raises(DatasetError, match=f"set {image_set}: 1 of 1 box cannot be used .* No box is left"):
         RunSetup.prepare(Task(str(folder), "train", "val", None), Config(batch_size=1, sizes="64"), small_model, SINGLE_PROCESS)
 
 

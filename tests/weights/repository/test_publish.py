@@ -89,7 +89,7 @@ def test_an_invalid_or_taken_name_is_refused(folder, file):
         with pytest.raises(RepositoryError, match="a model's name"):
             add_version(folder, name, file)
     shutil.copy(file, folder / "flat.safetensors")
-    with pytest.raises(RepositoryError, match="no versions"):
+    with pytest.raises(RepositoryError, match="without versions"):
         add_version(folder, "flat", file)
 
 
