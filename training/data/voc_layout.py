@@ -116,12 +116,8 @@ def image_names(folder: Path, image_set: str) -> list[str]:
 
 def check_set_name(image_set: str) -> None:
     """Raise DatasetError unless the name of an image set can be the name of its list."""
-    if (
-        not image_set
-        or PurePosixPath(image_set).name != image_set
-        or image_set != image_set.strip(" .")
-        or _NOT_PRINTABLE.search(image_set)
-    ):
+    plain = PurePosixPath(image_set).name == image_set == image_set.strip(" .")
+    if not image_set or not plain or _NOT_PRINTABLE.search(image_set):
         raise DatasetError(f"an image set must have a plain name such as 'train', got {image_set!r}.")
 
 

@@ -49,6 +49,13 @@ def test_slow_reader_stays_connected_if_every_response_is_fully_sent(serve_proto
             assert receive_response(client)[1] == b"small"
 
 
+def read_slowly(client, total):
+    received = 0
+    while received < total:
+        received += len(client.recv(65536))
+        time.sleep(0.001)
+
+
 def test_connection_is_closed_if_a_response_takes_too_long_although_the_client_reads_all_the_time(serve_protocol):
     """Each piece is read in time. The response keeps its memory until the last one is sent."""
     total = 400 * 256 * 1024
@@ -64,11 +71,8 @@ def test_connection_is_closed_if_a_response_takes_too_long_although_the_client_r
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.connect(("127.0.0.1", port))
         client.sendall(GET)
-        received = 0
         with pytest.raises(ConnectionResetError):
-            while received < total:
-                received += len(client.recv(65536))
-                time.sleep(0.001)
+            read_slowly(client, total)
 
 
 def test_responses_of_one_connection_have_their_own_time_limits(serve_protocol):
