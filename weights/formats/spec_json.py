@@ -103,6 +103,13 @@ def _number(value: object, where: str) -> float:
     return float(value)
 
 
+def _epsilon(value: object, where: str) -> float:
+    number = _number(value, where)
+    if number < 0:
+        raise _wrong_type(where, "at least 0", value)
+    return number
+
+
 def _boolean(value: object, where: str) -> bool:
     if not isinstance(value, bool):
         raise _wrong_type(where, "true or false", value)
@@ -158,7 +165,7 @@ _LAYERS: dict[str, dict[str, FieldCheck]] = {
         "groups": _integer,
         "normalize": _boolean,
         "activation": _one_of(ACTIVATIONS),
-        "epsilon": _number,
+        "epsilon": _epsilon,
         "padding": _optional(_tuple_of(_integer, 2)),
     },
     "maxpool": {**_NAME_AND_SIZES, "padding": _optional(_integer)},

@@ -35,6 +35,16 @@ def test_inconsistent_metadata_is_refused(small_file, edit, message):
         load_model(small_file)
 
 
+def test_a_negative_epsilon_is_refused_because_its_square_root_may_be_nan(small_file):
+    header, arrays = split_file(small_file)
+    spec = json.loads(header["__metadata__"]["spec"])
+    spec["network"] = [layer | {"epsilon": -1.0} if layer["type"] == "conv" else layer for layer in spec["network"]]
+    header["__metadata__"]["spec"] = json.dumps(spec)
+    write_file(small_file, header, arrays)
+    with pytest.raises(ModelFileError, match=r"network\[0\]\.epsilon must be at least 0"):
+        load_model(small_file)
+
+
 ARBITRARY_JSON = st.recursive(
     st.none()
     | st.booleans()
