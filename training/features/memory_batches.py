@@ -1,6 +1,6 @@
 """Training batches of remembered images. Like the batches of the data set, each depends only on the seed and its step."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, cast
@@ -37,11 +37,11 @@ class MemoryBatches:
     new_labels: frozenset[str]  # labels that the memory's images do not show
     config: Config
     shard: Shard = WHOLE_BATCH
-    initial_logits: Mapping[int, NDArray[np.float16]] = field(default_factory=dict)  # by index of the image, see `with_initial_logits`
+    initial_logits: dict[int, NDArray[np.float16]] = field(default_factory=dict)  # by index, see `record_initial_logits`
 
     def batch(self, step: int) -> tuple[dict[str, Array], RememberedTargets]:
         """Return features by layer (n, side, side, C) and targets of this shard of a batch. All images of a batch have the same size."""
-        chosen = self._order(step // self._batches_per_epoch)[step % self._batches_per_epoch]
+        chosen = self._chosen(step)
         indices = [chosen[position] for position in self.shard.of(len(chosen))]
         images = [self.memory.images[index] for index in indices]
         features = self.features(indices)
@@ -51,19 +51,26 @@ class MemoryBatches:
             targets["initial_logits"] = initial[list(self.shard.of(len(chosen)))]
         return features, targets
 
-    def with_initial_logits(self, logits_of_features: Callable[[dict[str, Array], int], Array]) -> "MemoryBatches":
-        """Return batches whose targets have the initial model's logits of the kept classes, for `distillation_loss`.
+    def record_initial_logits(self, logits_of_features: Callable[[dict[str, Array], int], Array], steps: int) -> None:
+        """Add the initial model's logits of the kept classes to the targets of all batches, for `distillation_loss`.
 
         Args:
             logits_of_features: (features, input size) -> the initial model's logits (N, G, G, A, 5 + C).
+            steps: Steps of the run. Images that no batch contains are omitted.
         """
         kept = len(self.model.spec.labels) - len(self.new_labels)
-        logits: dict[int, NDArray[np.float16]] = {}
+        used = {index for step in range(steps) for index in self._chosen(step)}
         for size, group in self.by_size.items():
-            for first in range(0, len(group), IMAGES_PER_CALL):
-                indices = group[first : first + IMAGES_PER_CALL]
-                logits |= zip(indices, logits_of_features(self.features(indices), size)[..., : 5 + kept].astype(np.float16), strict=True)
-        return replace(self, initial_logits=logits)
+            chosen = [index for index in group if index in used]
+            for first in range(0, len(chosen), IMAGES_PER_CALL):
+                indices = chosen[first : first + IMAGES_PER_CALL]
+                logits = logits_of_features(self.features(indices), size)[..., : 5 + kept].astype(np.float16)
+                self.initial_logits.update(zip(indices, logits, strict=True))
+
+    def _chosen(self, step: int) -> list[int]:
+        """Return the indices of a batch, of all workers."""
+        chosen: list[int] = self._order(step // self._batches_per_epoch)[step % self._batches_per_epoch]
+        return chosen
 
     def features(self, indices: Sequence[int]) -> dict[str, Array]:
         """Return the features of images of the same size. Without images, the arrays have length 0."""

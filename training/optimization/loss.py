@@ -101,8 +101,8 @@ class Loss:
     def _background(self, logits: Any, boxes: Any, overlap: Any, targets: Tensors) -> Any:
         """(N, G, G, A) 1 where objectness is penalised.
 
-        Not penalised are predictions that are responsible for an object, and those whose highest class is not labelled in their cell. The
-        same holds if the IoU with a ground-truth box, or the coverage by a crowd region, exceeds `ignore_iou`.
+        It is not penalised if the prediction is responsible for an object, or if its highest class is not labelled in its cell. The same
+        holds if its IoU with a ground-truth box, or its coverage by a crowd region, exceeds `ignore_iou`.
         """
         limit = self.config.ignore_iou
         far = (overlap <= limit) & (best_coverage(boxes, targets["crowds"]) <= limit)

@@ -57,9 +57,8 @@ class Run:
         memory, labelled = setup.memory_checksum, setup.labelled
         self.folder.record_environment(setup.batches.samples, setup.val, setup.start.model.arrays, memory=memory, labelled=labelled)
         self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group)
-        self.remembered = setup.remembered
         if setup.remembered and setup.kept.keep and setup.config.distillation:
-            self.remembered = setup.remembered.with_initial_logits(self.trainer.logits_of_features)
+            setup.remembered.record_initial_logits(self.trainer.logits_of_features, setup.batches.steps)
         self.validator = Validator(setup, self.trainer)
         self.callbacks: list[Callback] = default_callbacks(self)
         self._schedule = make_schedule(setup.config, setup.batches.steps)
@@ -177,7 +176,7 @@ class Run:
         if self.trainer.frozen and step >= batches.unfreezing_step:
             self.trainer.freeze(frozenset())
         learning_rate = self._schedule(step) * self.state.rate_factor
-        remembered = self.remembered.batch(step) if self.remembered else None
+        remembered = self.setup.remembered.batch(step) if self.setup.remembered else None
         result = self.trainer.step(inputs, targets, number=step, learning_rate=learning_rate, remembered=remembered)
         if not math.isfinite(result.loss + sum(result.gradients.values())):
             raise TrainingError(f"{_describe_divergence(step, result)} {self.divergence_advice}")

@@ -1,4 +1,4 @@
-"""VOC data sets whose files have names in another case, of other tools, or that cannot be read."""
+"""VOC data sets with file names in another case, with folders of other tools, or with unreadable files."""
 
 from xml.etree.ElementTree import tostring
 

@@ -104,10 +104,10 @@ def distillation_by_step(outcome):
 
 def test_remembered_images_carry_the_initial_model_s_logits_of_the_kept_classes(new_run, finished):
     trained, fresh = finished[0], new_run()
-    features, targets = fresh.remembered.batch(0)
+    features, targets = fresh.setup.remembered.batch(0)
     size = targets["labelled"].shape[1] * fresh.trainer.spec.stride
     assert np.allclose(fresh.trainer.logits_of_features(features, size)[..., :7], targets["initial_logits"], atol=1e-2)
-    assert np.array_equal(trained.remembered.batch(0)[1]["initial_logits"], targets["initial_logits"])
+    assert np.array_equal(trained.setup.remembered.batch(0)[1]["initial_logits"], targets["initial_logits"])
     assert not np.allclose(trained.trainer.logits_of_features(features, size)[..., :7], targets["initial_logits"], atol=1e-2)
 
 

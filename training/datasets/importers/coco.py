@@ -80,7 +80,7 @@ class _Annotation(_Part):
 
     @property
     def corners(self) -> Corners | None:
-        """xmin, ymin, xmax, ymax of the box, or else of the polygons or the mask; None if there is none of them."""
+        """xmin, ymin, xmax, ymax of the box, or else of the polygons or the mask. None if the annotation has no box, polygon or mask."""
         if self.bbox is None or not any(self.bbox):
             outline = self._corners_of_polygons() or corners_of_mask(self.segmentation)
             if outline or self.bbox is None:
