@@ -6,7 +6,9 @@ MODELS ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
 QUICK ?=
-# pip compiles nothing, because Python compiles what it imports
+# pip compiles nothing, because Python compiles what it imports and writes the bytecode.
+# Without bytecode, each process that imports TensorFlow compiles it again and starts 10 s later.
+unexport PYTHONDONTWRITEBYTECODE
 PIP = .venv/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: serve test test-slow test-all test-wheel bench lint format clean
