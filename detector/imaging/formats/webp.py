@@ -39,8 +39,8 @@ def parse_webp(data: bytes) -> ImageFile:
         position = end
     else:
         raise DamagedImage(f"the WebP has more than {max_chunks(data):,} chunks. Save it again.")
-    body = b"".join(parts)
-    image_bytes = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+    body_bytes = sum(len(part) for part in parts)
+    image_bytes = b"".join([b"RIFF", struct.pack("<I", 4 + body_bytes), b"WEBP", *parts])  # one copy: files can be large
     work = (2 if animated else 1) * 4 * size[0] * size[1]
     groups = min(_MAX_HUFFMAN_GROUPS, ceil(size[0] / _GROUP_SIDE) * ceil(size[1] / _GROUP_SIDE)) if lossless else 0
     return ImageFile("WebP", image_bytes, size, work, orientation or 1, huffman_groups=groups)
