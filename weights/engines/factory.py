@@ -114,7 +114,13 @@ def choose_engine(source: "ModelSource", options: EngineOptions, *, raced: bool 
 def possible_choices(source: "ModelSource", options: EngineOptions, *, raced: bool = True) -> list[Choice]:
     """Return the combinations of engine and precision that suit the options, the fastest to start first.
 
-    raced: Include engines that start slower than onnxruntime, even if onnxruntime suits the options. Raises as `choose_engine` does.
+    Args:
+        source: The file that the user named.
+        options: The user's options.
+        raced: Include engines that start slower than onnxruntime, even if onnxruntime suits the options.
+
+    Raises:
+        SettingError, ModelFileError: As `choose_engine` raises them.
     """
     from weights.engines.precision import Versions
 
