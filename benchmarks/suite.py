@@ -1,10 +1,10 @@
-"""Run all benchmarks of docs/performance.md in sequence and print one JSON line for each.
+"""Run the benchmarks of `make bench` in sequence and print one JSON line for each.
 
 python -m benchmarks.suite [--quick] [--only latency startup ...] > runs/bench/results.jsonl
 
 Progress goes to stderr. If a benchmark fails, the others still run, and the exit code is 1.
 --quick: Run only a few rounds of each benchmark, to check that it works.
-Training is a separate command (benchmarks/training/speed.py), because TensorFlow takes most of its time.
+Training has a separate command, benchmarks.training.speed, because its speed is mostly that of TensorFlow.
 """
 
 import argparse

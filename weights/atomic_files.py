@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from weights.errors import DiskError
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Errors of writes to a disk, or a file, that has no room."""
+"""Error numbers of a write that exceeds the space of the disk, the quota, or the maximum size of a file."""
 
 logger = logging.getLogger(__name__)
 

@@ -97,7 +97,7 @@ def interleave(names: Sequence[str], folder: Path, *, threads: int, batch: int, 
         times: dict[str, list[tuple[float, float]]] = {each.name: [] for each in contenders}
         rng = random.Random(0)
         for _ in range(rounds):
-            # in random order: otherwise a contender always runs on cores that the same one has heated
+            # in random order, because each contender finds the cores as warm as the one before it left them
             for each in rng.sample(contenders, len(contenders)):
                 times[each.name].append(each.time_calls(calls)[-1])
         wall = {name: [seconds * 1000 for seconds, _ in each] for name, each in times.items()}

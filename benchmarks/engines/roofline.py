@@ -3,8 +3,8 @@
 python -m benchmarks.engines.roofline [--network yolov2-voc] [--threads 2] [--rounds 30]
 
 Every round runs the network under onnxruntime's profiler, copies memory, and computes numpy's float32 matrix product in another process.
-The product gives the peak arithmetic rate, and the copy gives the peak bandwidth. A layer takes at least the time of its operations at the
-peak arithmetic rate, and at least the time of its bytes (kernel, input and output) at the peak bandwidth.
+The product gives the peak arithmetic rate, and the copy gives the peak bandwidth. A layer takes at least the
+larger of two times: its operations at the peak arithmetic rate, and its bytes (kernel, input and output) at the peak bandwidth.
 Times are minima over the rounds, because other load affects minima least.
 """
 

@@ -1,4 +1,4 @@
-"""BenchmarkResults of `benchmarks.suite`, indexed by benchmark and options."""
+"""Results of `benchmarks.suite`, indexed by benchmark and options."""
 
 import json
 import sys

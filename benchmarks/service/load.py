@@ -145,7 +145,7 @@ class Load:
         return responses
 
     async def ending(self) -> dict[str, Any]:
-        """Send SIGTERM under twice the capacity. Like a load balancer, the client sends requests until /readyz fails."""
+        """Send SIGTERM while the load is twice the capacity. Like a load balancer, the client sends requests until /readyz fails."""
         capacity = await self.capacity()
         flood = asyncio.create_task(self._until_not_ready(2 * capacity))
         await asyncio.sleep(min(10.0, self.seconds / 2))

@@ -36,7 +36,7 @@ def broadcast_iou(first: Any, second: Any, xp: Any = np) -> Any:
 
 
 def broadcast_coverage(first: Any, second: Any, xp: Any = np) -> Any:
-    """(..., 4) and (..., 4) xyxy -> (...) share of the first box's area that the second box covers, 0..1. An empty first box has 0."""
+    """(..., 4) and (..., 4) xyxy -> (...) share of the first box's area that the second box covers, 0..1; 0 for an empty first box."""
     return _intersection(first, second, xp) / xp.maximum(box_area(first, xp), MIN_UNION)
 
 

@@ -13,7 +13,7 @@ Logits = NDArray[np.float32]  # (G, G, A, 5 + C) logits: row, column, anchor; x,
 Anchors = tuple[tuple[float, float], ...]  # (w, h) in grid cells.
 
 SIZE_LOGIT_LIMIT = 10.0
-"""Limit of the w and h logits before exp, so that nothing overflows. A box of e^10 anchors covers every image."""
+"""Limit of the w and h logits before exp, so that nothing overflows. A box of e^10 times its anchor's size covers every image."""
 
 
 def decode(logits: Logits, anchors: Anchors, stride: int, *, above: float = -1.0) -> tuple[Boxes, NDArray[np.float32]]:

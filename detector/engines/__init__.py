@@ -95,7 +95,7 @@ def _engine_and_precision(model: Model, name: EngineName, precision: Precision |
     chosen_precision: Precision = precision or ("int8" if model.quantization else "float32")
     chosen = _engine_for(chosen_precision, device) if name == "auto" else name
     if precision is None and chosen_precision == "int8" and unsupported_reason(chosen, "int8", device):
-        chosen_precision = "float32"  # computed with the rounded kernels
+        chosen_precision = "float32"  # the engine computes the kernels, which are rounded to 8 bits, in float32
     if reason := unsupported_reason(chosen, chosen_precision, device):
         raise SettingError(f"{reason}.")
     return chosen, chosen_precision

@@ -83,7 +83,7 @@ class OnnxEngine:
     def add_single_threaded_session(self, model: Model) -> None:
         """Load the model again for parallel calls.
 
-        Does nothing on a GPU, where calls already have one thread, or above MAX_SECOND_SESSION_BYTES.
+        Does nothing on a GPU, if calls already have one thread, or for a model above MAX_SECOND_SESSION_BYTES.
         """
         from detector.onnx.graph import build_onnx_parts
 

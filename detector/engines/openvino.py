@@ -87,7 +87,7 @@ class OpenvinoEngine:
     def add_single_threaded_session(self, model: Model, device: Device = "auto") -> None:
         """Compile the model again for parallel calls.
 
-        Does nothing on devices other than the CPU, with one processor, or above MAX_SECOND_SESSION_BYTES.
+        Does nothing on devices other than the CPU, with one processor, or for a model above MAX_SECOND_SESSION_BYTES.
         """
         small = sum(array.nbytes for array in model.arrays.values()) <= MAX_SECOND_SESSION_BYTES
         if small and device in ("auto", "cpu") and usable_cores() > 1:

@@ -76,7 +76,7 @@ def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels:
 
     Args:
         image_bytes: The content of the file.
-        min_side: Minimum of both sides of a JPEG decoded at reduced scale. None decodes at full scale.
+        min_side: Minimum length in pixels of each side of a JPEG decoded at reduced scale. None decodes at full scale.
         max_pixels: Refuse images whose full size is larger.
     """
     return decode_file(read_headers(image_bytes, max_pixels=max_pixels), min_side)

@@ -1,4 +1,4 @@
-"""The resize methods of trained weights: image -> (height, width, 3) float32, 0..255, written in place."""
+"""The resize methods that models were trained with: image -> (height, width, 3) float32, 0..255, written in place."""
 
 from collections.abc import Callable, Mapping
 

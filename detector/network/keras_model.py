@@ -1,7 +1,8 @@
-"""Layers and arrays -> Keras model, for training and the reference engine. Only this module and its engine import TensorFlow.
+"""Layers and arrays -> Keras model, for training and the reference engine.
 
 Input (N, S, S, 3) float32, 0..255; output (N, G, G, A * (5 + C)). The model has only Keras's own layers, so that a saved `.keras` file
-opens without Boxwright. The Keras layers are named after ours: "conv1", "conv1_bn", "conv1_leaky".
+opens without Boxwright. The Keras layers are named after ours: "conv1", "conv1_bn", "conv1_leaky". In `detector`, only this module and the
+reference engine import TensorFlow.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The network as data: a tuple of small frozen layers in Darknet's vocabulary.
+"""The network as data: a tuple of immutable layers, with the layer types of Darknet.
 
 A layer reads the output of the layer before it; `Route` and `Shortcut` also name earlier layers. Other modules derive the shapes
 and counts (`shapes`), the Keras model (`keras_model`), the ONNX graph (`onnx.graph`) and a Darknet .cfg (`weights`).

@@ -1,4 +1,4 @@
-"""The passthrough's reorg in the two channel orders of trained weights.
+"""The passthrough's reorg in the two channel orders that trained weights require.
 
 Darknet's reorg is not space-to-depth, not even up to a permutation of channels: it mixes positions.
 Trained weights therefore work with only one order.

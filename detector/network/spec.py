@@ -38,9 +38,9 @@ class ModelSpec:
     edges: Edges = "continuous"  # "inclusive": trained on boxes that contain their last pixel, as Darknet's models from VOC are
 
     def __post_init__(self) -> None:
-        for choices, got in ((Fit, self.fit), (Resample, self.resample), (Edges, self.edges)):
+        for name, choices, got in (("fit", Fit, self.fit), ("resample", Resample, self.resample), ("edges", Edges, self.edges)):
             if got not in get_args(choices):
-                raise NetworkError(f"fit, resample and edges: expected one of {', '.join(get_args(choices))}, got {got!r}.")
+                raise NetworkError(f"{name}: expected one of {', '.join(get_args(choices))}, got {got!r}.")
         if not 1 <= self.input_size <= MAX_INPUT_SIZE:
             raise NetworkError(f"input_size must be 1 to {MAX_INPUT_SIZE} pixels, got {self.input_size}.")
         for label in self.labels:

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 EVERYDAY = Path(__file__).with_name("everyday.safetensors")
-"""The default model: EfficientNet-Lite0 with a YOLOv2 head of stride 16, for the 20 classes of PASCAL VOC. It has a memory."""
+"""The default model: EfficientNet-Lite0 with a YOLOv2 head of stride 16, for the 20 classes of PASCAL VOC.
+
+Its file has a memory of training images, which fine-tuning uses."""
 
 EVERYDAY_INT8 = Path(__file__).with_name("everyday-int8.safetensors")
-"""`everyday` in 8 bits, faster on processors with VNNI. It has no memory."""
+"""`everyday` in 8 bits, faster on processors with VNNI. Its file has no memory of training images."""
 
 SAMPLE_IMAGE = Path(__file__).with_name("sample.jpg")
 """Chelsea the cat (Stéfan van der Walt, CC0; see docs/photos/README.md). Exports are verified on this image."""

@@ -114,7 +114,13 @@ def choose_engine(source: "ModelSource", options: EngineOptions, *, raced: bool 
 def possible_choices(source: "ModelSource", options: EngineOptions, *, raced: bool = True) -> list[Choice]:
     """Return the combinations of engine and precision that suit the options, the fastest to start first.
 
-    raced: Include engines that start slower than onnxruntime, even if onnxruntime suits the options. Raises as `choose_engine` does.
+    Args:
+        source: The file that the user named.
+        options: The user's options.
+        raced: Include engines that start slower than onnxruntime, even if onnxruntime suits the options.
+
+    Raises:
+        SettingError, ModelFileError: As `choose_engine` raises them.
     """
     from weights.engines.precision import Versions
 
@@ -141,7 +147,8 @@ class PreparedEngine(NamedTuple):
     persist: Callable[[], object]
     """Write the engine to the cache for the next start, and prepare it for parallel calls if requested.
 
-    It does nothing for an engine that came from the cache or must not be cached. Otherwise it takes as long as building the engine.
+    It does nothing for an engine that came from the cache, and it does not write an engine that must not be cached. Writing takes as long
+    as building the engine.
     A thread that calls it must not be a daemon, which would be killed when the main thread ends."""
     race: Callable[[], object]
     """Measure which of several engines is fastest, and store the winner for the next start. It runs them in separate processes.

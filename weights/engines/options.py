@@ -15,7 +15,7 @@ class EngineOptions:
     """How to run a model's network."""
 
     engine: EngineKind = "auto"
-    """ "auto" is the fastest installed engine as measured by `weights.engines.race`, and onnxruntime before that measurement."""
+    """ "auto" is the engine that starts fastest. After `weights.engines.race`, a service uses the winner."""
     device: Device = "auto"
     precision: PrecisionChoice | None = None
     """ "auto" is the fastest precision that loses at most half a point of AP. None is that of the model file."""

@@ -21,7 +21,7 @@ MemoryEntries = Mapping[str, bytes]  # The three entries by name, without the pr
 
 ENTRY_NAMES = ("index", "bases", "features")
 PREFIX = "memory/"
-MAX_MEMORY_BYTES = 2**28  # Limit for all entries together: forty times the memory that ships with `everyday`.
+MAX_MEMORY_BYTES = 2**28  # Limit for all entries together: almost fifty times the memory that ships with `everyday`.
 
 
 def memory_checksum(entries: MemoryEntries) -> str:

@@ -1,7 +1,7 @@
 """The layout of a model folder. It is that of TensorFlow Serving.
 
     NAME/VERSION/model.safetensors    VERSION is a whole number; the highest one is served
-    NAME/aside/VERSION/               a version set aside by `publish.rollback_version`: on disk, but not served
+    NAME/aside/VERSION/               a version set aside by a rollback or promotion (see `publish`): on disk, but not served
     NAME.safetensors                  a model with one version, 1
 
 Names that begin with a dot are skipped: they are unfinished files, or belong to Kubernetes and git-sync, which replace whole folders.

@@ -27,7 +27,7 @@ def snapshot(path: Path, max_bytes: int | None = None) -> Iterator[Path]:
         ModelFileError: The file cannot be read or is not a regular file.
     """
     if not hasattr(os, "memfd_create"):
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a file that is still mapped
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows cannot delete a mapped file
             copy_path = Path(folder) / "copy"
             with copy_path.open("wb") as copy:
                 _copy(path, copy, max_bytes)

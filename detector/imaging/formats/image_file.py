@@ -31,7 +31,7 @@ class ImageFile:
     """An image file before it is decoded."""
 
     format: ImageFormat
-    image_bytes: bytes  # for the decoder: only the parts of the file that the pixels need
+    image_bytes: bytes  # for the decoder, without the metadata that it could read
     size: tuple[int, int]  # width, height as claimed, before the EXIF rotation; possibly wrong
     work: int  # bytes of pixel data that the decoder writes, over all passes, tiles and frames; an upper bound
     orientation: int = 1  # EXIF: 1 upright, 2..8 rotated or mirrored

@@ -214,9 +214,9 @@ def small_entry(web_server: FaultyWebServer, page: Page) -> Entry:
 @pytest.fixture
 def entry_without_hash(web_server: FaultyWebServer, make_weights: Callable[[Entry], bytes]) -> Entry:
     """An entry without published hashes: a valid file of 25 MB at one address."""
-    stem = replace(entry_of("tiny-yolov2-voc"), name="unpublished", file="unpublished.weights", hashes={}, filters=1)
-    size = 20 + 4 * parameters(spec_of(stem).network)
-    entry = replace(stem, sizes=(size,), addresses=(f"{web_server.base}/unpublished.weights",))
+    unsized = replace(entry_of("tiny-yolov2-voc"), name="unpublished", file="unpublished.weights", hashes={}, filters=1)
+    size = 20 + 4 * parameters(spec_of(unsized).network)
+    entry = replace(unsized, sizes=(size,), addresses=(f"{web_server.base}/unpublished.weights",))
     web_server.pages["/unpublished.weights"] = Page(make_weights(entry))
     return entry
 

@@ -46,7 +46,7 @@ def test_the_spec_of_an_entry_equals_the_official_cfg(name: str, shared: Path):
     )
 
 
-def test_the_stem_is_the_first_23_layers_of_its_cfg(shared: Path):
+def test_the_backbone_is_the_first_23_layers_of_its_cfg(shared: Path):
     assert without_names(spec_of(entry_of("darknet19"))) == without_names(
         read_cfg(shared / "weights" / "darknet19_448.cfg", layers=23, edges="continuous")
     )

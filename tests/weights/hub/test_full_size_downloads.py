@@ -26,7 +26,7 @@ PULL = [sys.executable, "-m", "cli.main", "weights", "pull", "darknet19"]
 
 
 @pytest.fixture(scope="module")
-def stem(make_weights) -> bytes:
+def backbone(make_weights) -> bytes:
     """A file like darknet19_448.conv.23."""
     data = make_weights(entry_of("darknet19"))
     assert len(data) == SIZE
@@ -34,53 +34,53 @@ def stem(make_weights) -> bytes:
 
 
 @pytest.fixture
-def stem_page(web_server, stem):
-    """Serve the stem file, and return its page."""
-    return web_server.pages.setdefault("/darknet19_448.conv.23", web_server.page(stem))
+def backbone_page(web_server, backbone):
+    """Serve the backbone's file, and return its page."""
+    return web_server.pages.setdefault("/darknet19_448.conv.23", web_server.page(backbone))
 
 
 @pytest.fixture
-def entry(web_server, stem_page) -> Entry:
+def entry(web_server, backbone_page) -> Entry:
     """The catalogue entry with an address on our server and with a published sha256."""
-    hashes = {"sha256": hashlib.sha256(stem_page.body).hexdigest()}
+    hashes = {"sha256": hashlib.sha256(backbone_page.body).hexdigest()}
     return replace(entry_of("darknet19"), addresses=(f"{web_server.base}/darknet19_448.conv.23",), hashes=hashes)
 
 
-def test_a_full_size_download_is_complete(entry, home, web_server, stem):
-    assert fetch_entry(entry).read_bytes() == stem
+def test_a_full_size_download_is_complete(entry, home, web_server, backbone):
+    assert fetch_entry(entry).read_bytes() == backbone
     assert home.files() == {entry.file}
     assert [request.sent for request in web_server.requests] == [SIZE]
 
 
-def test_a_full_size_download_resumes_after_an_interruption(entry, web_server, stem_page, stem):
-    stem_page.cut_after = [SIZE // 2]
-    assert fetch_entry(entry).read_bytes() == stem
+def test_a_full_size_download_resumes_after_an_interruption(entry, web_server, backbone_page, backbone):
+    backbone_page.cut_after = [SIZE // 2]
+    assert fetch_entry(entry).read_bytes() == backbone
     assert [request.start for request in web_server.requests] == [0, SIZE // 2 // CHUNK_BYTES * CHUNK_BYTES]
     assert sum(request.sent for request in web_server.requests) < SIZE + CHUNK_BYTES
 
 
-def test_a_file_with_a_wrong_hash_is_refused_and_deleted(entry, home, stem_page, stem):
-    stem_page.body = stem[:-1] + bytes([stem[-1] ^ 1])
+def test_a_file_with_a_wrong_hash_is_refused_and_deleted(entry, home, backbone_page, backbone):
+    backbone_page.body = backbone[:-1] + bytes([backbone[-1] ^ 1])
     home.assert_refused(entry, f"instead of {entry.hashes['sha256']}, the published sha256")
     assert home.files() == set()
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream"])
-def test_a_web_page_of_the_right_size_is_refused(entry, home, web_server, stem_page, content_type):
-    stem_page.body, stem_page.content_type = b"<!DOCTYPE html>".ljust(SIZE), content_type
+def test_a_web_page_of_the_right_size_is_refused(entry, home, web_server, backbone_page, content_type):
+    backbone_page.body, backbone_page.content_type = b"<!DOCTYPE html>".ljust(SIZE), content_type
     home.assert_refused(entry, "an HTML page instead of the file")
     assert home.files() == set()
     assert web_server.requests[0].sent < SIZE // 2  # no more than the socket buffers hold
 
 
-def test_after_a_dead_mirror_the_next_address_is_requested_with_our_user_agent(entry, web_server, unreachable, monkeypatch, stem):
+def test_after_a_dead_mirror_the_next_address_is_requested_with_our_user_agent(entry, web_server, unreachable, monkeypatch, backbone):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", unreachable)
-    assert fetch_entry(entry).read_bytes() == stem
-    (request,) = web_server.requests  # the server outputs 403 to the user agents of Python libraries
+    assert fetch_entry(entry).read_bytes() == backbone
+    (request,) = web_server.requests  # the server answers 403 to the user agents of Python libraries
     assert (request.status, request.headers["User-Agent"].partition("/")[0]) == (200, "boxwright")
 
 
-@pytest.mark.usefixtures("stem_page")
+@pytest.mark.usefixtures("backbone_page")
 def test_a_disk_that_is_full_halfway_leaves_no_file(home, web_server, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
     limited = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({SIZE // 2},) * 2); "
@@ -101,20 +101,20 @@ def test_too_little_disk_space_is_detected_before_a_full_size_download(entry, ho
     assert web_server.requests[0].sent < SIZE // 2
 
 
-def test_two_concurrent_pull_commands_download_the_file_once(home, web_server, stem_page, monkeypatch):
+def test_two_concurrent_pull_commands_download_the_file_once(home, web_server, backbone_page, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
-    stem_page.pause_after = CHUNK_BYTES
+    backbone_page.pause_after = CHUNK_BYTES
     with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
-        assert stem_page.paused.wait(60)
+        assert backbone_page.paused.wait(60)
         with subprocess.Popen(PULL, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
             assert "waiting for another process to finish with darknet19_448.conv.23" in second.stderr.readline()
-            stem_page.resume.set()
+            backbone_page.resume.set()
             outputs = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert outputs == [f"{home.folder / 'darknet19_448.conv.23'}: {SIZE:,} bytes.\n"] * 2
     assert [request.sent for request in web_server.requests] == [SIZE]
 
 
-@pytest.mark.usefixtures("stem_page")
+@pytest.mark.usefixtures("backbone_page")
 def test_a_terminal_shows_size_rate_and_remaining_time_and_stdout_stays_clean(home, web_server, monkeypatch):
     monkeypatch.setenv("BOXWRIGHT_MIRROR", web_server.base)
     terminal, child_terminal = os.openpty()

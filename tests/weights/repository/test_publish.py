@@ -65,7 +65,7 @@ def test_a_large_file_that_is_not_a_model_is_refused_before_it_is_copied(folder,
     assert time.process_time() - before < 0.4  # copying it takes more than a second
 
 
-def test_a_stem_is_refused(folder, tiny_model, file):
+def test_a_backbone_is_refused(folder, tiny_model, file):
     spec = replace(tiny_model.spec, labels=(), anchors=(), network=tiny_model.spec.network[:4], input_size=64)
     names = {layer.name for layer in spec.network}
     arrays = {name: array for name, array in tiny_model.arrays.items() if name.split("/")[0] in names}

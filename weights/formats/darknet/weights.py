@@ -103,7 +103,7 @@ def _check_format(file: BinaryIO) -> None:
 def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
     """Write a model for Darknet. Both files appear together when they are complete.
 
-    `read_darknet` returns the same network and arrays. Writing a model that it has read gives identical bytes. The header comes from
+    `read_darknet` returns the same network and arrays. Reading a .weights and writing it again gives identical bytes. The header comes from
     the provenance, or is version 0.2.0 with 0 images seen. If a batch norm's epsilon differs from Darknet's, its variance is adjusted
     so that sqrt(written) + 1e-6 = sqrt(variance + epsilon).
 
@@ -181,9 +181,9 @@ def _read_arrays(file: BinaryIO, network: Network) -> Iterator[tuple[str, Array]
         position = file.tell()
         values = np.fromfile(file, "<f4", prod(shape))
         if values.size < prod(shape):
-            raise ModelFileError(f"array {name!r} at byte {position} is incomplete: another program changes the file.")
+            raise ModelFileError(f"array {name!r} at byte {position} is incomplete: another program is changing the file.")
         if problem := _invalid_values(name, values):
-            raise ModelFileError(f"array {name!r} at byte {position} {problem}. The file is damaged, or its training diverged.")
+            raise ModelFileError(f"array {name!r} at byte {position} {problem}. The file is damaged, or its model diverged in training.")
         if name.endswith("/kernel"):  # (out, in, height, width) -> (height, width, in, out)
             values = np.ascontiguousarray(values.reshape(shape).transpose(2, 3, 1, 0))
         yield name, values

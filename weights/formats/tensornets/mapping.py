@@ -75,7 +75,7 @@ def tensornets_network(spec: ModelSpec) -> TensornetsNetwork:
     index = _common_layers(nearest.network, spec.network)
     ours, theirs = ([*network, "nothing"][index] for network in (spec.network, nearest.network))
     raise NetworkError(
-        f"tensornets has no such network: {ours} where its {nearest.function} has {theirs}. "
+        f"tensornets has no such network: this model has {ours} where tensornets' {nearest.function} has {theirs}. "
         "tensornets supports only its own YOLOv2, Tiny YOLOv2 and Darknet19. Choose another engine or format."
     )
 

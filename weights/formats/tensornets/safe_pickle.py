@@ -20,7 +20,7 @@ MAX_ELEMENTS = 4096
 MAX_INSTRUCTIONS = 100 * MAX_ELEMENTS  # numpy writes about 30 instructions per array.
 MAX_DIMENSIONS = 4
 MAX_PICKLED_BYTES = 2**29
-"""Limit for all arrays together in float32: twice the largest detector of tensornets (YOLOv2 for COCO, 204 MB)."""
+"""Limit for all arrays together in float32: 2.6 times the largest detector of tensornets (YOLOv2 for COCO, 204 MB)."""
 
 MALICIOUS_FILE_HINT = "The file may be malicious. Do not open it with another program; delete it."
 

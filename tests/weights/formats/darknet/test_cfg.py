@@ -49,13 +49,13 @@ def test_anchors_are_the_published_ones(shared):
     assert spec.anchors == ((1.3221, 1.73145), (3.19275, 4.00944), (5.05587, 8.09892), (9.47112, 4.84053), (11.2364, 10.0071))
 
 
-def test_the_first_layers_of_a_classifier_are_a_stem(shared):
+def test_the_first_layers_of_a_classifier_are_a_backbone(shared):
     spec = read_cfg(shared / "weights" / "darknet19_448.cfg", layers=23)
     assert without_epsilon(spec.network) == without_epsilon(darknet19().layers)
     assert (spec.labels, spec.anchors, spec.input_size, spec.is_detector) == ((), (), 448, False)
 
 
-def test_a_classifier_is_refused_with_advice_to_read_its_stem(shared):
+def test_a_classifier_is_refused_with_advice_to_read_its_backbone(shared):
     with pytest.raises(NetworkError, match=r"darknet19_448\.cfg: line 193: \[avgpool\].*use --layers 24\."):
         read_cfg(shared / "weights" / "darknet19_448.cfg")
 

@@ -32,7 +32,7 @@ def test_defaults_are_those_of_darknets_parser():
         ("size=2\npad=1", 1),
     ],
 )
-def test_pad_is_half_the_size_and_padding_is_cells(options, pads):
+def test_pad_adds_half_the_size_and_padding_adds_its_number_of_cells(options, pads):
     (conv,) = parse_cfg(NET + CONV + "stride=32\n" + options).network
     assert conv.pads == (pads, pads)
 

@@ -1,4 +1,4 @@
-"""Files of Darknet with one label on each line."""
+"""Darknet .names files, which have one label per line."""
 
 import pytest
 

@@ -104,7 +104,7 @@ def test_official_files_have_exactly_the_size_that_their_cfg_needs(shared, files
         read_darknet(shared / "weights" / f"{name}.cfg", files[1])
 
 
-def test_darknet19_448_conv_23_is_a_stem(shared, files):
+def test_darknet19_448_conv_23_is_a_backbone(shared, files):
     cfg = shared / "weights" / "darknet19_448.cfg"
     files[1].write_bytes(struct.pack("<iii", 0, 1, 0))
     os.truncate(files[1], 79_327_120)  # the published size
@@ -117,10 +117,10 @@ def test_darknet19_448_conv_23_is_a_stem(shared, files):
 
 def test_the_first_layers_of_a_longer_file_can_be_read(files, small_model):
     write_darknet(small_model, *files)
-    stem = read_darknet(*files, layers=4)
-    assert [layer.name for layer in stem.spec.network] == ["conv1", "pool1", "conv2_1", "conv2_2"]
-    assert (stem.spec.labels, stem.spec.anchors) == ((), ())
-    assert all(np.array_equal(array, small_model.arrays[name]) for name, array in stem.arrays.items())
+    backbone = read_darknet(*files, layers=4)
+    assert [layer.name for layer in backbone.spec.network] == ["conv1", "pool1", "conv2_1", "conv2_2"]
+    assert (backbone.spec.labels, backbone.spec.anchors) == ((), ())
+    assert all(np.array_equal(array, small_model.arrays[name]) for name, array in backbone.arrays.items())
 
 
 @pytest.mark.parametrize("epsilon", [1e-3, 1e-5, 0.0])

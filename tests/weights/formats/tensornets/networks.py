@@ -9,7 +9,7 @@ from weights.hub.catalogue import entry_of, spec_of
 
 VOC = spec_of(entry_of("tensornets-yolov2-voc"))
 TINY_VOC = spec_of(entry_of("tensornets-tiny-yolov2-voc"))
-STEM = replace(spec_of(entry_of("tensornets-darknet19")), input_size=64)
+BACKBONE = replace(spec_of(entry_of("tensornets-darknet19")), input_size=64)
 
 
 def make_labels(count):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from detector.errors import MissingExtra
-from tests.weights.formats.tensornets.networks import STEM
+from tests.weights.formats.tensornets.networks import BACKBONE
 from weights.formats.tensornets.compat import import_tensornets
 from weights.formats.tensornets.graph import TensornetsGraph
 
@@ -35,4 +35,4 @@ def test_without_tensornets_the_message_tells_how_to_install_it(monkeypatch):
     import_tensornets()
     monkeypatch.setitem(sys.modules, "tensornets", None)
     with pytest.raises(MissingExtra, match=r"Install the extra 'train'"):
-        TensornetsGraph.build(STEM)
+        TensornetsGraph.build(BACKBONE)

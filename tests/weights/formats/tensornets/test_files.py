@@ -9,7 +9,7 @@ import pytest
 from detector.errors import ModelFileError, UnknownModel
 from detector.network.architectures import tiny_yolov2
 from detector.network.spec import Model
-from tests.weights.formats.tensornets.networks import STEM, TINY_VOC, VOC, make_labels
+from tests.weights.formats.tensornets.networks import BACKBONE, TINY_VOC, VOC, make_labels
 from tests.weights.formats.tensornets.tensornets_files import Payload, write_npz, write_tensornets
 from weights.errors import FetchError
 from weights.formats.tensornets.compat import fetch_from_catalogue, import_tensornets
@@ -63,17 +63,17 @@ def test_pretrained_uses_the_file_that_fetch_file_returns(tiny, tiny_file):
     assert_equal(read_tensornets(tiny_file, tiny.spec).arrays, tiny.arrays)
 
 
-def test_the_stem_ignores_the_classifier_in_its_file(random_arrays, tmp_path):
-    model = Model("stem", STEM, random_arrays(STEM.network, 5))
-    write_tensornets(model, tmp_path / "stem.npz")
-    assert_equal(read_tensornets(tmp_path / "stem.npz", STEM).arrays, model.arrays)
+def test_reading_a_backbone_ignores_the_classifier_in_its_file(random_arrays, tmp_path):
+    model = Model("backbone", BACKBONE, random_arrays(BACKBONE.network, 5))
+    write_tensornets(model, tmp_path / "backbone.npz")
+    assert_equal(read_tensornets(tmp_path / "backbone.npz", BACKBONE).arrays, model.arrays)
 
-    graph = TensornetsGraph.build(STEM)
+    graph = TensornetsGraph.build(BACKBONE)
     graph.assign(model.arrays)
-    stem = dict(zip(tensornets_network(STEM).variables.values(), graph.session.run(list(graph.variables.values())), strict=True))
+    backbone = dict(zip(tensornets_network(BACKBONE).variables.values(), graph.session.run(list(graph.variables.values())), strict=True))
     classifier = {"darknet19/logits/weights:0": np.zeros((1, 1, 1024, 1000), np.float32), "darknet19/logits/biases:0": np.zeros(1000, "f4")}
-    write_npz(tmp_path / "darknet19.npz", stem | classifier)
-    assert_equal(read_tensornets(tmp_path / "darknet19.npz", STEM).arrays, model.arrays)
+    write_npz(tmp_path / "darknet19.npz", backbone | classifier)
+    assert_equal(read_tensornets(tmp_path / "darknet19.npz", BACKBONE).arrays, model.arrays)
     graph.assign({name: array * 2 for name, array in model.arrays.items()})
     graph.pretrained(lambda name: tmp_path / name)
     assert_equal(graph.read_back(), model.arrays)
@@ -114,7 +114,7 @@ def test_a_file_of_another_network_is_refused(tiny_file, tiny, tmp_path):
     ):
         read_tensornets(tiny_file, other)
     with pytest.raises(ModelFileError, match="tensornets cannot use the file that it requested"):
-        TensornetsGraph.build(STEM).pretrained(lambda _: tiny_file)
+        TensornetsGraph.build(BACKBONE).pretrained(lambda _: tiny_file)
     for invalid in (np.nan, np.inf, -1.0):
         arrays = dict(tiny.arrays) | {"conv3/variance": np.full(64, invalid, np.float32)}
         write_tensornets(replace(tiny, arrays=arrays), tmp_path / "bad.npz")
@@ -126,7 +126,7 @@ def test_tensornets_itself_does_not_unpickle(tmp_path):
     values = np.empty(1, object)
     values[0] = Payload(tmp_path / "ran")
     np.savez(tmp_path / "bad.npz", names=np.array(["a"]), values=values)
-    graph = TensornetsGraph.build(STEM)
+    graph = TensornetsGraph.build(BACKBONE)
     for use in (
         lambda: graph.pretrained(lambda _: tmp_path / "bad.npz"),
         lambda: graph.output.load(tmp_path / "bad.npz", graph.session),

@@ -11,7 +11,7 @@ from detector.network.architectures import darknet19, tiny_yolov2, yolov2
 from detector.network.layers import Conv
 from detector.network.shapes import array_shapes
 from detector.network.spec import Model, ModelSpec
-from tests.weights.formats.tensornets.networks import STEM, TINY_VOC, VOC, assert_close, make_labels, random_images
+from tests.weights.formats.tensornets.networks import BACKBONE, TINY_VOC, VOC, assert_close, make_labels, random_images
 from weights.engines.factory import build_engine
 from weights.formats.tensornets.compat import import_tensornets
 from weights.formats.tensornets.graph import TensornetsGraph
@@ -26,10 +26,10 @@ pytestmark = pytest.mark.slow  # the full YOLOv2 in three engines
     [
         replace(TINY_VOC, input_size=96),
         replace(TINY_VOC, input_size=64, labels=make_labels(3), network=tiny_yolov2(make_labels(3), filters=512)),
-        STEM,
-        replace(STEM, pixel_scale=1 / 128, pixel_offset=-1.0),
+        BACKBONE,
+        replace(BACKBONE, pixel_scale=1 / 128, pixel_offset=-1.0),
     ],
-    ids=["tiny", "tiny with three labels", "stem", "stem with pixels from -1 to 1"],
+    ids=["tiny", "tiny with three labels", "backbone", "backbone with pixels from -1 to 1"],
 )
 def test_the_other_networks_give_the_same_output_in_tensornets_and_onnxruntime(spec, random_arrays):
     model = Model("random", spec, random_arrays(spec.network, 1))
@@ -53,7 +53,7 @@ def test_variable_names_are_those_of_tensornets():
     assert names["conv5a/beta"] == "genYOLOv2/conv5a/bias/biases:0"
     assert names["linear/bias"] == "genYOLOv2/linear/conv/biases:0"
     assert tensornets_network(TINY_VOC).variables["conv1/variance"] == "REFtinyyolov2voc/conv1/bn/moving_variance:0"
-    assert tensornets_network(STEM).variables["conv6_5/gamma"] == "darknet19/conv6/5/bn/gamma:0"
+    assert tensornets_network(BACKBONE).variables["conv6_5/gamma"] == "darknet19/conv6/5/bn/gamma:0"
 
 
 @pytest.mark.parametrize(("function", "spec"), [("yolov2voc", VOC), ("tinyyolov2voc", TINY_VOC), ("yolov2", None)])
@@ -68,9 +68,9 @@ def test_labels_and_anchors_of_the_catalogue_equal_those_of_tensornets(function,
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (yolov2(VOC.labels, order="darknet"), "Reorg.*darknet.* where its YOLOv2 has Reorg.*space-to-depth"),
-        (yolov2(VOC.labels, filters=512), "filters=512.* where its YOLOv2 has .*filters=1024"),
-        (tiny_yolov2(VOC.labels, filters=512), "filters=512.* where its TinyYOLOv2VOC has .*filters=1024"),
+        (yolov2(VOC.labels, order="darknet"), "Reorg.*darknet.* where tensornets' YOLOv2 has Reorg.*space-to-depth"),
+        (yolov2(VOC.labels, filters=512), "filters=512.* where tensornets' YOLOv2 has .*filters=1024"),
+        (tiny_yolov2(VOC.labels, filters=512), "filters=512.* where tensornets' TinyYOLOv2VOC has .*filters=1024"),
         (tuple(replace(layer, epsilon=1e-6) if isinstance(layer, Conv) else layer for layer in VOC.network), "epsilon=1e-06"),
         ((*darknet19().layers, Conv("linear", 125, size=1, normalize=False, activation="linear")), "YOLOv2 has .*conv7"),
     ],
@@ -83,16 +83,16 @@ def test_unknown_networks_are_refused_and_the_message_names_the_first_layer_that
             use()
 
 
-def test_a_stem_that_tensornets_does_not_have_is_refused():
-    with pytest.raises(NetworkError, match="nothing where its Darknet19 has"):
-        tensornets_network(ModelSpec((), (), STEM.network[:-1], 64))
-    with pytest.raises(NetworkError, match="where its Darknet19 has nothing"):
-        tensornets_network(ModelSpec((), (), (*STEM.network, Conv("surplus", 8)), 64))
+def test_a_backbone_that_tensornets_does_not_have_is_refused():
+    with pytest.raises(NetworkError, match="nothing where tensornets' Darknet19 has"):
+        tensornets_network(ModelSpec((), (), BACKBONE.network[:-1], 64))
+    with pytest.raises(NetworkError, match="where tensornets' Darknet19 has nothing"):
+        tensornets_network(ModelSpec((), (), (*BACKBONE.network, Conv("surplus", 8)), 64))
 
 
 def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(ArraysError, match="conv1/kernel"):
-        TensornetsGraph.build(STEM).assign({})
+        TensornetsGraph.build(BACKBONE).assign({})
 
 
 def test_engines_are_found_by_name(tiny_model):
