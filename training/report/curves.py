@@ -1,4 +1,4 @@
-"""Curves over the steps of a run: loss, precision, learning rate and gradient norm."""
+"""Curves over the steps of a run: loss, AP50, learning rate and gradient norm."""
 
 from collections.abc import Sequence
 from typing import Any

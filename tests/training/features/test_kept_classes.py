@@ -41,7 +41,7 @@ CASES = [
 def test_options_and_memory_decide_whether_classes_are_kept(options, has_memory, keep, trains, valid, memory, small_model):
     config = Config(**({"epochs": 20} | options))
     kept = KeptClasses.decide(config, small_model, ("blue", "red"), memory if has_memory else None)
-    assert (kept.keep, kept.memory is not None, kept.is_valid) == (keep, trains, valid)
+    assert (kept.keep, kept.memory is not None, kept.memory_stays_valid) == (keep, trains, valid)
     assert kept.labels == (("red", "green", "blue") if keep else ("blue", "red"))
     assert kept.new_labels == {"blue"}
     resolved = kept.resolve(config)

@@ -34,12 +34,12 @@ class Classes:
 
 @dataclass
 class LabelProblems:
-    """Errors, clipped boxes and polygons and omitted key points of all label files, to be reported together."""
+    """Errors in all label files, and numbers of changed objects, to be reported together."""
 
     errors: list[str] = field(default_factory=list)
-    clipped: int = 0
-    polygons: int = 0
-    poses: int = 0
+    clipped: int = 0  # objects that extended beyond the image
+    polygons: int = 0  # polygons that became boxes
+    poses: int = 0  # boxes whose key points are omitted
 
     def raise_errors(self) -> None:
         """Raise DatasetError with the first errors and their number, if there are any."""

@@ -19,7 +19,7 @@ class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
 
 
 def shard_dropout(kind: type, shard: Shard, batch_size: int) -> type:
-    """Return a dropout layer class for one worker's shard. For the same images in the complete batch, `kind` drops the same values.
+    """Return a dropout layer class for one worker's shard. It drops the values that `kind` drops for these images in the complete batch.
 
     Every worker draws the same noise for the complete batch from the same seed, and uses its part.
 
