@@ -87,7 +87,7 @@ class Config(BaseModel):
     unfreeze_at: float | None = Field(
         None,
         ge=0,
-        description="Epoch from which frozen layers are trained. At the number of epochs or above, they stay frozen. "
+        description="Epoch from which frozen layers are trained. If it is at least the number of epochs, they stay frozen. "
         "None: 4, or never if classes are kept.",
     )
     cache_features: int | None = Field(
@@ -99,7 +99,7 @@ class Config(BaseModel):
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
         "frozen",
-        description="Train the batch norm of new layers (frozen), also of the head, or of all layers (train). off folds it into the kernels.",
+        description="Train the batch norm of new layers (frozen), also of the head, or of all (train). off folds it into the kernels.",
     )
     new_layers: Literal["output", "head", "all"] = Field(
         "output", description="Layers that start with new weights: outputs of new labels, head, or all."
