@@ -74,7 +74,7 @@ class Config(BaseModel):
 
     # initial model
     network: Literal["model", "darknet19", "tiny", "efficientnet-lite0"] = Field(
-        "model", description="Network of the initial model, or an untrained backbone with a new YOLOv2 head."
+        "model", description="Network of the initial model, or an untrained backbone with a new head."
     )
     width: float = Field(1.0, gt=0, le=4, description="Multiply the filters of an untrained darknet19 by this factor.")
     head: Literal["keep", "yolov2", "fine"] = Field(

@@ -12,7 +12,7 @@ from training.distributed.process_group import ProcessGroup, Shard
 
 
 class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
-    """Alpha dropout, which keeps mean and variance (arXiv 1706.02515), of whole channels of (N, H, W, C)."""
+    """Alpha dropout of whole channels of (N, H, W, C). It keeps mean and variance (arXiv 1706.02515)."""
 
     def __init__(self, rate: float, **options: Any) -> None:
         super().__init__(rate, noise_shape=(None, 1, 1, None), **options)
