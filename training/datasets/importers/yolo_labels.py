@@ -101,8 +101,8 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
     return labels[int(class_id)], np.array(box, np.float64)
 
 
-def are_key_points(paths: Iterable[Path]) -> bool:
-    """Return True if every line with more than a box has key points with a visibility of 0, 1 or 2. Raises DatasetError."""
+def have_key_points(paths: Iterable[Path]) -> bool:
+    """Return True if every line longer than a box has key points with a visibility of 0, 1 or 2. Raises DatasetError."""
     rows = [line.split() for path in paths for line in read_text(path, MAX_TEXT_BYTES).split("\n")]
     longer = [words for words in rows if len(words) > 6]
     return bool(longer) and all(_has_visibilities(words) for words in longer)
