@@ -74,7 +74,7 @@ class Config(BaseModel):
 
     # initial model
     network: Literal["model", "darknet19", "tiny", "efficientnet-lite0"] = Field(
-        "model", description="Network of the initial model, or an untrained backbone with a new YOLOv2 head."
+        "model", description="Network of the initial model, or an untrained backbone with a new head."
     )
     width: float = Field(1.0, gt=0, le=4, description="Multiply the filters of an untrained darknet19 by this factor.")
     head: Literal["keep", "yolov2", "fine"] = Field(
@@ -87,7 +87,7 @@ class Config(BaseModel):
     unfreeze_at: float | None = Field(
         None,
         ge=0,
-        description="Epoch from which frozen layers are trained. The number of epochs, or more, never unfreezes them. "
+        description="Epoch from which frozen layers are trained. If it is at least the number of epochs, they stay frozen. "
         "None: 4, or never if classes are kept.",
     )
     cache_features: int | None = Field(
@@ -99,7 +99,7 @@ class Config(BaseModel):
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
         "frozen",
-        description="Train no batch norm, that of the head, or all; off folds it into the kernels. New layers always train theirs.",
+        description="Train the batch norm of new layers (frozen), also of the head, or of all (train). off folds it into the kernels.",
     )
     new_layers: Literal["output", "head", "all"] = Field(
         "output", description="Layers that start with new weights: outputs of new labels, head, or all."
@@ -126,7 +126,7 @@ class Config(BaseModel):
         None,
         gt=0,
         le=1,
-        description="Train all anchors of an object's cell that have a shape IoU with it above this. 1: only the best anchor. "
+        description="Also train other anchors of an object's cell whose shape IoU with the object exceeds this. 1: only the best anchor. "
         "None: 1, or that of the initial model's training if classes are kept.",
     )
     distillation: float = Field(

@@ -25,5 +25,5 @@ def parse_number(name: str, text: str, kind: type[Number]) -> Number:
 
 
 def toml_value(value: Any) -> str:
-    """Return a value in TOML. It accepts JSON's values, except for the character U+007F, which JSON does not escape."""
+    """Return a string, number, boolean or list as TOML. Its JSON text is valid TOML once the character U+007F is escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

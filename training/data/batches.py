@@ -79,12 +79,12 @@ class Batches:
 
     @cached_property
     def max_boxes(self) -> int:
-        """The largest number of boxes in a network input."""
+        """Upper limit of the number of boxes in a network input."""
         return max(1, self._tiles * max((len(sample.boxes) for sample in self.samples), default=0))
 
     @cached_property
     def max_crowds(self) -> int:
-        """The largest number of crowd regions in a network input."""
+        """Upper limit of the number of crowd regions in a network input."""
         ignored = self.config.difficult == "ignore"
         return self._tiles * max((int(sample.crowd.sum()) for sample in self.samples if ignored), default=0)
 

@@ -63,7 +63,7 @@ class Sample:
     difficult: NDArray[np.bool_]  # (N,) ignored in evaluation; crowds are difficult, too
     crowd: NDArray[np.bool_]  # (N,) a region with several objects instead of one object
     labelled: frozenset[str] | None = None  # the labels that are exhaustive in this image; None: all labels
-    rotated: int = 0  # number of boxes that the file rotates; the box is the upright rectangle around it
+    rotated: int = 0  # number of boxes that are rotated in the file; `boxes` has the upright rectangles around them
 
     def load_image(self) -> ImageArray:
         """Decode the image; see `read_image_file`."""
@@ -91,7 +91,7 @@ def read_set(folder: Path, name: str) -> list[Sample]:
 
 
 def label_partially(samples: Sequence[Sample], labels: Collection[str]) -> list[Sample]:
-    """Return the samples. Those that do not name their exhaustive labels get these: objects of other classes may lack a box."""
+    """Return the samples. Where `labelled` is None, it becomes `labels`, because objects of other classes may lack a box."""
     return [sample if sample.labelled is not None else replace(sample, labelled=frozenset(labels)) for sample in samples]
 
 

@@ -212,7 +212,7 @@ def _temporary(out: Path) -> Iterator[NewDataset]:
         yield NewDataset(temporary)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        # `shutil` names the source of a copy that the disk has no room for
+        # if the disk is full, the error of `shutil` names the source file of the copy
         if isinstance(error, OSError) and (error.errno in DISK_FULL or str(error.filename).startswith(str(temporary))):
             raise OSError(error.errno, error.strerror, str(out)) from error
         raise

@@ -60,7 +60,8 @@ def check_dataset(folder: Path, selected_sets: Iterable[str] = (), *, labels: Se
         events: Receives an event for each checked image.
 
     Raises:
-        DatasetError: A set does not exist, or its list is unreadable. Problems of images and annotations become findings.
+        DatasetError: A set does not exist, its list is unreadable, or all lists are empty. Problems of images and annotations become
+            findings.
     """
     chosen = tuple(selected_sets)
     listed = {each: image_names(folder, each) for each in chosen or image_sets(folder)}

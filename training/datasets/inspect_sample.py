@@ -79,7 +79,7 @@ def _size_findings(annotation: Annotation, frame: ExifFrame) -> Iterator[Finding
     elif annotated == frame.stored != upright:
         yield Finding("turned", name, f"the XML has size {_text(annotated)}; the upright image has {_text(upright)} pixels.")
     elif annotated != upright:
-        scaled = "; a repaired copy has its boxes scaled to it" if _is_scaled(annotation, upright) else ""
+        scaled = ". A repair scales the boxes to the size of the image" if _is_scaled(annotation, upright) else ""
         yield Finding("size", name, f"the XML has size {_text(annotated)}; the image has {_text(upright)} pixels{scaled}.")
     if frame.is_rotated and (annotated is None or annotated == frame.stored == upright):
         yield Finding("orientation", name, f"EXIF orientation {frame.orientation}: check that the boxes fit the upright image.")

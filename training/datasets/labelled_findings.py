@@ -21,7 +21,7 @@ def labelled_findings(
         checked: The names of the samples that were checked.
         spelling: Label of a box as written -> correct spelling.
         known: The allowed labels. Empty: all labels are allowed.
-        complete: Whether all image sets were checked, so that a label without a box is an error of the file.
+        complete: Whether all image sets were checked. Only then a label without a box is a finding.
     """
     try:
         labelled = read_labelled(folder)

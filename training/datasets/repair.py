@@ -61,7 +61,7 @@ def repair_dataset(check: DatasetCheck, out: Path) -> RepairSummary:
 
 
 def _lists(check: DatasetCheck) -> dict[str, list[str]]:
-    """Return the readable names of each set, without repetitions, and without images of a later set that must be disjoint."""
+    """Return the names of the readable samples of each set, once each. An image in two disjoint sets stays only in the later one."""
     lists = {image_set: [sample.annotation.name for sample in check.samples(image_set)] for image_set in check.sets}
     for first, second in disjoint_pairs(lists):
         taken = {_sample(check, name).digest for name in lists[second]}

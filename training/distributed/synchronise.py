@@ -89,8 +89,8 @@ def check_same_data(group: ProcessGroup, config: Config, fingerprints: Mapping[s
         chief = chief_fingerprints[name]
         if fingerprint != chief:
             raise TrainingError(
-                f"set {name} differs from that of worker 0: {_counts(fingerprint)} here, {_counts(chief)} there, or other names, boxes or "
-                "image files. Every worker needs the same data."
+                f"set {name}: the data of this worker ({_counts(fingerprint)}) differ from those of worker 0 ({_counts(chief)}). "
+                "If these numbers are equal, names, boxes or image files differ. Every worker needs the same data."
             )
 
 

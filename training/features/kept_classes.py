@@ -28,7 +28,7 @@ class KeptClasses:
     new_labels: frozenset[str]  # labels that the initial model does not have
     keep: bool  # whether the new model keeps the classes of the initial model
     memory: Memory | None  # remembered images to train on
-    is_valid: bool  # whether the memory's features stay valid, because the layers that compute them never change
+    memory_stays_valid: bool  # whether the memory's features stay valid, because the layers that compute them never change
     anchor_iou: float  # `Config.assign_iou` of the initial model's training
 
     @classmethod
@@ -50,15 +50,15 @@ class KeptClasses:
             keep = config.classes == "keep" and same_head
         if usable and keep and not can_freeze:
             logger.warning("%s", STALE_MEMORY)
-        is_valid = can_freeze and (keep or config.classes == "replace" or config.frozen_epochs >= config.epochs)
+        memory_stays_valid = can_freeze and (keep or config.classes == "replace" or config.frozen_epochs >= config.epochs)
         new = tuple(label for label in labels if label not in model.spec.labels)
         all_labels = (*model.spec.labels, *new) if keep else tuple(labels)
-        used = memory if is_valid or (keep and usable) else None
-        return cls(all_labels, frozenset(new), keep, used, is_valid, _recorded_anchor_iou(model))
+        used = memory if memory_stays_valid or (keep and usable) else None
+        return cls(all_labels, frozenset(new), keep, used, memory_stays_valid, _recorded_anchor_iou(model))
 
     def resolve(self, config: Config) -> Config:
         """Return the options with values for those that depend on this decision."""
-        if not self.keep and not self.is_valid:
+        if not self.keep and not self.memory_stays_valid:
             return config
         assign_iou = config.assign_iou if config.assign_iou is not None or not self.keep else self.anchor_iou
         unfreeze_at = float(config.epochs) if config.unfreeze_at is None else config.unfreeze_at

@@ -151,7 +151,7 @@ def is_held_out(index: int, count: int) -> bool:
 
 
 def select_balanced(labels: Sequence[Iterable[str]], count: int, seed: int) -> list[int]:
-    """Choose images with as many boxes of rare labels as possible.
+    """Choose images so that as many of them as possible show rare labels.
 
     Each round adds an image with the label that has the fewest chosen images. Images without boxes count as a separate label.
 

@@ -34,13 +34,13 @@ def make_memory(
     step: float = ROUNDING_STEP,
     events: Events = SILENT,
 ) -> Memory:
-    """Return a memory of `count` of a model's training images; see `select_balanced`.
+    """Return a memory of at most `count` of a model's training images; see `select_balanced`.
 
     Args:
         model: The detector.
         samples: Images to choose from.
-        count: Number of images to remember.
-        labels: Labels that are exhaustive in samples that do not name theirs. Empty: the labels of the model.
+        count: Maximum number of images to remember.
+        labels: Exhaustive labels of the samples whose `labelled` is None. Empty: the labels of the model.
         size: Input size.
         step: Rounding step of the features.
         events: Receives an event for each image.
@@ -79,7 +79,7 @@ def remember(
         memory: The memory with the bases.
         model: The model of the memory, or one with the same frozen layers.
         samples: The images.
-        labels: Labels that are exhaustive in samples that do not name theirs.
+        labels: Exhaustive labels of the samples whose `labelled` is None.
         size: Input size.
         events: Receives an event for each image.
 

@@ -19,7 +19,7 @@ def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
         frozen: Names of the layers that are not trained.
 
     Returns:
-        Layer names in network order. Empty if no convolution is trained, or if the first layer is.
+        Layer names in network order. Empty if no convolution is trained, or if the first layer is trained.
     """
     names = [layer.name for layer in network]
     trained = [index for index, layer in enumerate(network) if isinstance(layer, Conv) and layer.name not in frozen]

@@ -1,4 +1,4 @@
-"""Cluster box sizes to anchors: k-means with 1 - IoU as the distance (YOLO9000, section 2, "dimension clusters")."""
+"""Cluster box sizes to anchors: k-means with 1 - IoU as the distance (YOLO9000, section 2, "dimension clusters") and medians as centres."""
 
 from collections.abc import Sequence
 

@@ -31,7 +31,7 @@ class InitialModel:
 def transfer(
     model: Model, labels: Sequence[str], anchors: Anchors, config: Config, reinitialised: frozenset[str] = frozenset()
 ) -> InitialModel:
-    """Return the model with other labels and anchors. Labels present in both models keep their weights unless `new_layers` says otherwise.
+    """Return the model with other labels and anchors. Labels in both models keep their weights, unless `new_layers` is "head" or "all".
 
     Args:
         model: A detector.

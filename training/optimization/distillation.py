@@ -1,7 +1,7 @@
 """Distillation: a network that learns new classes also learns to reproduce the outputs of its initial model on remembered images.
 
 Learning without forgetting: Li and Hoiem, arXiv 1606.09282, section 3; for detectors: Shmelkov et al., arXiv 1708.06977, section 3.2.
-These papers compare on images of the new classes. Here, the remembered images are compared.
+These papers compare the outputs on images of the new classes. This loss compares them on remembered images.
 """
 
 from typing import Any

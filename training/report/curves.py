@@ -1,4 +1,4 @@
-"""Curves over the steps of a run: loss, precision, learning rate and gradient norm."""
+"""Curves over the steps of a run: loss, AP50, learning rate and gradient norm."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -127,7 +127,7 @@ def _mark_last_mosaic(axes: Axes, record: RunRecord) -> None:
 
 def _mark_unfreezing(axes: Axes, record: RunRecord) -> None:
     if record.unfreezing_step is not None and record.metrics and record.unfreezing_step < record.metrics[-1]["step"]:
-        _mark(axes, record.unfreezing_step, "all layers")
+        _mark(axes, record.unfreezing_step, "all layers trained")
 
 
 def _mark(axes: Axes, step: float, text: str, *, row: int = 0) -> None:

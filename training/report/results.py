@@ -50,7 +50,8 @@ def measure_results(record: RunRecord, events: Events) -> Results:
             ),
             Plot(
                 figure_svg("confusion", lambda: confusion_figure(evaluation)),
-                "Row: class of the ground truth; last row: detections without one. Column: detected class; last column: missed objects.",
+                "Row: class of the ground truth; last row: detections without ground truth. "
+                "Column: detected class; last column: missed objects.",
             ),
         ],
         mistakes=[sheets[kind] for kind in ("worst", "missed") if kind in sheets],

@@ -110,7 +110,7 @@ def _layers(record: RunRecord) -> dict[str, Any]:
 def _results(record: RunRecord, events: Events) -> tuple[Results | None, str]:
     """Return the results and "", or None and the reason why there are none."""
     if not (record.folder.path / "best.safetensors").is_file():
-        return None, "There is no best.safetensors: the run ended before its first validation."
+        return None, "There is no best.safetensors: the run has not completed a validation."
     try:
         return measure_results(record, events), ""
     except (BoxwrightError, OSError) as error:

@@ -1,7 +1,7 @@
 """Checkpoints: the complete state of a run in one safetensors file. A resumed run reaches the same weights, bit for bit.
 
 arrays      by name, as `Trainer.state` returns them
-state       JSON: step, best value, patience, ...
+state       JSON: the fields of `TrainingState`
 sha256      of the state and of the arrays: name, zero byte, content, sorted by name
 """
 

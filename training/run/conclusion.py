@@ -85,7 +85,7 @@ def new_memory(setup: RunSetup, model: Model) -> Memory | None:
     config, samples = setup.config, setup.batches.samples
     labels = sorted({label for sample in samples for label in sample.labels})
     size = config.size_plan()[0][1]
-    old = setup.kept.memory if setup.kept.is_valid else None
+    old = setup.kept.memory if setup.kept.memory_stays_valid else None
     if old is None:
         if not backbone_layers(model.spec.network):
             return None

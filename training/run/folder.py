@@ -97,7 +97,7 @@ class RunFolder:
             val: Validation set.
             initial_arrays: Weights that the run starts with.
             memory: Checksum of the memory that the run trains on.
-            labelled: Labels that are exhaustive in samples that do not name theirs; None: all.
+            labelled: Exhaustive labels of the samples whose `labelled` is None. None: all labels.
 
         Raises:
             TrainingError: Data, initial weights or memory have changed since the run began.
@@ -156,7 +156,7 @@ class RunFolder:
         _write(self.path / "conclusion.json", _json(conclusion))
 
     def conclusion(self) -> dict[str, Any]:
-        """Return the content of conclusion.json, or {} if the run has not ended."""
+        """Return the content of conclusion.json, or {} if it does not exist: the run is not complete, or was never validated."""
         return self._read("conclusion.json") or {}
 
     def _read(self, name: str) -> dict[str, Any] | None:

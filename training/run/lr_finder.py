@@ -50,7 +50,8 @@ def find_learning_rate(trainer: Trainer, batches: Batches) -> LearningRateTest:
     """Train for at most 100 steps with rising learning rates. The trainer's weights are useless afterwards.
 
     The loss is measured on one fixed batch. The loss of training batches depends more on their images than on the rate, in particular
-    for a trained model. Raises TrainingError if the loss is NaN or infinite after the first step.
+    for a trained model. Raises TrainingError if the first step makes the loss NaN, infinite, or more than
+    MAX_LOSS_RATIO times as high.
     """
     steps = min(MAX_TEST_STEPS, batches.steps)
     fixed_batch = replace(batches, augmented=False).batch(0)
@@ -66,5 +67,8 @@ def find_learning_rate(trainer: Trainer, batches: Batches) -> LearningRateTest:
         rates.append(rate)
         losses.append(loss)
     if not rates:
-        raise TrainingError("the loss is NaN or infinite after the first step. Check the data with 'boxwright data check'.")
+        raise TrainingError(
+            f"after the first step the loss is NaN, infinite, or more than {MAX_LOSS_RATIO:g} times as high as before. "
+            "Check the data with 'boxwright data check'."
+        )
     return LearningRateTest(tuple(rates), tuple(losses))

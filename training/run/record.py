@@ -59,7 +59,7 @@ class RunRecord:
 
     @property
     def unfreezing_step(self) -> int | None:
-        """The step from which frozen layers are trained, or None if no layer is frozen or unfrozen."""
+        """The step from which frozen layers are trained, or None if the run unfreezes no layer."""
         if not self.steps_per_epoch or self.config.freeze == "none" or not 0 < self.config.frozen_epochs < self.config.epochs:
             return None
         return round(self.config.frozen_epochs * self.steps_per_epoch)

@@ -39,7 +39,7 @@ class RunOutcome:
 
     folder: Path
     reason: str  # a sentence
-    best: float | None  # AP50, or minus the validation loss
+    best: float | None  # see `watched_value`
     best_step: int
     interrupted: bool = False  # can be resumed
 

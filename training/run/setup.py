@@ -94,7 +94,7 @@ class RunSetup:
 
     @property
     def labelled(self) -> list[str] | None:
-        """Labels that are exhaustive in samples that do not name theirs. None: all labels, because no class is kept."""
+        """Exhaustive labels of the images that labelled.json does not name. None: all labels, because no class is kept."""
         return sorted({label for sample in self.batches.samples for label in sample.labels}) if self.kept.keep else None
 
     @property
@@ -140,7 +140,8 @@ def _check_new_layers_train(start: InitialModel, frozen: frozenset[str], config:
 def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence[str]) -> None:
     if all(truth_of(sample, labels).difficult.all() for sample in val):
         raise DatasetError(
-            f"set {task.val_set} has no box of {', '.join(labels)}, so precision cannot be measured. Choose another --val-set."
+            f"set {task.val_set} has no box of {', '.join(labels)} that is not difficult, so AP cannot be measured. "
+            "Choose another --val-set."
         )
 
 

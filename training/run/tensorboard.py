@@ -1,4 +1,4 @@
-"""TensorBoard event files with the same values as metrics.jsonl.
+"""TensorBoard event files with losses, validations and layer diagnostics of metrics.jsonl.
 
 TensorFlow writes the files. The tensorboard package is only needed to display them: tensorboard --logdir RUN
 """
@@ -44,7 +44,7 @@ class EventFiles:
 
 
 def _scalars(metrics: StepMetrics) -> dict[str, float]:
-    """Return all values of a step, by TensorBoard tag."""
+    """Return the values of a step by TensorBoard tag."""
     scalars = {tag: metrics[key] for key, tag in (_STEP_TAGS | _VALIDATION_TAGS).items() if key in metrics}
     layers = metrics.get("layers", {"gradient_to_weight": {}, "flat": {}})
     scalars |= {f"gradient_to_weight/{layer}": ratio for layer, ratio in layers["gradient_to_weight"].items()}

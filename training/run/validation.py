@@ -25,13 +25,13 @@ IMAGES_PER_CALL = 16
 
 @dataclass(frozen=True)
 class Validator:
-    """AP50 and loss on the validation set of a run."""
+    """AP50 and loss on the validation set of a run, and false alarms on its held-out remembered images."""
 
     setup: RunSetup
-    trainer: Trainer  # for its loss function
+    trainer: Trainer  # computes the loss, and the logits of remembered images
 
     def measure(self, model: Model) -> StepMetrics:
-        """Return the loss, three means of AP50, and AP50 by class."""
+        """Return the loss, three means of AP50, AP50 by class, and shares of images with false alarms."""
         engine = load_engine(model)
         evaluation = evaluate_detector(Detector(model.spec, engine), self.setup.val)
         means = {"ap50": evaluation.ap50, "ap50_frequent": evaluation.ap50_frequent, "ap50_weighted": evaluation.ap50_weighted}

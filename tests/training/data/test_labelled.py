@@ -144,7 +144,7 @@ def test_a_split_leaves_the_file_as_it_is(partial):
     assert labelled == {"a": frozenset({"dog"}), "sub/b": None, "c": None}
 
 
-def test_the_file_of_everyday_has_existing_images_and_labels(shared):
+def test_labelled_json_of_everyday_names_existing_images(shared):
     folder = shared / "data" / "everyday"
     labelled = read_labelled(folder)
     assert len(labelled) == 4546

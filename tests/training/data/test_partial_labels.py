@@ -81,7 +81,7 @@ def test_every_cell_of_a_partially_labelled_image_has_its_mask(partial, made):
     assert (labelled[1] == 1).all()
 
 
-def test_without_the_file_every_class_is_labelled(rectangles, made):
+def test_without_labelled_json_every_class_is_labelled(rectangles, made):
     batches, _ = made(rectangles)
     assert all(batches.batch(step)[1]["labelled"].all() for step in range(batches.steps))
 

@@ -40,7 +40,7 @@ def rotate(make_dataset):
         (-45, (2 - 4.5**0.5, 1 - 4.5**0.5, 2 + 4.5**0.5, 1 + 4.5**0.5)),
     ],
 )
-def test_the_upright_rectangle_around_a_rotated_box(degrees, expected):
+def test_the_rectangle_around_a_rotated_box_touches_its_corners(degrees, expected):
     assert rectangle_around((0, 0, 4, 2), degrees) == pytest.approx(expected)
 
 

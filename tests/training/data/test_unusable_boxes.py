@@ -1,4 +1,4 @@
-"""Boxes that no training can use are counted, and refused if none is left."""
+"""Boxes that training cannot use are counted. A set without a usable box is refused."""
 
 import numpy as np
 import pytest

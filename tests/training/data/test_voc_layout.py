@@ -92,7 +92,7 @@ def test_list_lines_may_have_flags_suffixes_and_windows_line_ends(make_dataset):
     assert image_names(folder, "train") == ["a", "b", "c", "d 1"]
 
 
-def test_a_list_called_all_is_that_list(make_dataset):
+def test_a_list_named_all_replaces_the_set_of_all_annotations(make_dataset):
     assert image_names(make_dataset({"a": DOG, "b": DOG}, {"all": ["b"]}), "all") == ["b"]
 
 

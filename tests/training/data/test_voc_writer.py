@@ -144,7 +144,7 @@ def test_an_image_set_must_have_a_plain_name(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_named_by_the_new_folder_and_not_by_the_source_or_a_temporary_file(tmp_path, save_image):
+def test_the_error_of_a_full_disk_names_the_new_folder_and_not_the_source_or_a_temporary_file(tmp_path, save_image):
     resource = pytest.importorskip("resource")
     image = save_image(tmp_path / "p.png", 0, (100, 100))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

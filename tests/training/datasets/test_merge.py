@@ -67,7 +67,7 @@ def test_images_are_hard_links_if_the_file_system_supports_them(sources, tmp_pat
     assert not (tmp_path / "merged/Annotations/a.xml").samefile(sources[0] / "Annotations/a.xml")
 
 
-def test_sources_with_the_same_labels_need_no_file(make_dataset, tmp_path):
+def test_sources_with_the_same_labels_need_no_labelled_json(make_dataset, tmp_path):
     folders = [make_dataset({"a": [DOG], "b": [CAT]}, {"train": ["a", "b"]}, name) for name in ("first", "second")]
     assert merge_datasets(folders, tmp_path / "merged").partial == 0
     assert not (tmp_path / "merged" / LABELLED_FILE).exists()

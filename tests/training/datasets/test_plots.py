@@ -1,4 +1,4 @@
-"""Bar charts of a checked data set."""
+"""Plots of a checked data set."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_special_characters_in_names_are_drawn_literally(make_dataset, tmp_path,
         assert read_image(path.read_bytes()).shape[1] > 400
 
 
-def test_plots_of_many_labels_and_of_no_label(make_dataset, tmp_path):
+def test_a_plot_of_many_labels_is_higher_than_one_without_labels(make_dataset, tmp_path):
     many = make_dataset({"a": [(f"label {index}", 1, 1, 30, 40) for index in range(MAX_BARS + 5)]})
     empty = make_dataset({"a": []}, folder="empty")
     plots = [write_plots(check_dataset(folder), tmp_path / folder.name / "plots")[0] for folder in (many, empty)]

@@ -82,7 +82,7 @@ def test_voc_folders_may_be_in_capitals(make_dataset, images, annotations):
     assert read_set(folder, "all")[0].labels == ("dog",)
 
 
-def test_a_folder_above_a_voc_data_set_leads_to_it(make_dataset, tmp_path):
+def test_the_error_for_a_folder_above_a_voc_data_set_names_the_data_set(make_dataset, tmp_path):
     make_dataset({"a": []}, folder="VOCdevkit/VOC2007")
     with pytest.raises(DatasetError, match=r"such as .*VOCdevkit/VOC2007\."):
         image_sets(tmp_path)

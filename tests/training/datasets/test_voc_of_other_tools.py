@@ -70,14 +70,14 @@ def test_voc_images_may_have_suffixes_in_any_case(make_dataset, name):
 
 
 @pytest.mark.parametrize("image_set", ["train", "val"])
-def test_a_folder_without_lists_leads_to_data_split(tmp_path, annotated, save_image, image_set):
+def test_the_error_for_a_folder_without_lists_suggests_data_split(tmp_path, annotated, save_image, image_set):
     save_image(tmp_path / "a.jpg", 1)
     (tmp_path / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
     with pytest.raises(DatasetError, match=f"Run `boxwright data split {tmp_path}` first"):
         read_set(tmp_path, image_set)
 
 
-def test_a_data_set_with_only_a_train_list_leads_to_splitting_that(make_dataset):
+def test_the_error_for_a_data_set_with_only_a_train_list_suggests_splitting_that_list(make_dataset):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": ["a"]})
     with pytest.raises(DatasetError, match=f"Run `boxwright data split {folder} --set train --force` first"):
         read_set(folder, "val")

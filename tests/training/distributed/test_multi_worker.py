@@ -67,7 +67,7 @@ def assert_same_run(expected_folder, actual_folder, steps):
 
 @pytest.fixture(scope="module")
 def two_worker_run(workers, rectangles, model_file, tmp_path_factory):
-    """The folders of the chief, of worker 1 and of the models after two runs in sequence that publish their best model."""
+    """(folder of the chief, folder of worker 1, published models) after two runs, the second of which starts from the first."""
     folder = tmp_path_factory.mktemp("settings")
     (folder / "models").mkdir()
     (folder / "moving.toml").write_text(Config(**BATCH_NORM).to_toml(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Worker addresses, and the shards that workers have of batches and of dropout noise."""
+"""Worker addresses, and the workers' shards of batches and of dropout noise."""
 
 import json
 import re

@@ -49,7 +49,7 @@ def test_our_matching_agrees_with_pycocotools(seed):
         assert getattr(coco_ap(detections, truths, CLASSES), part) == pytest.approx(mean, abs=1e-6)
 
 
-def test_perfect_detections_score_one_and_none_score_zero():
+def test_perfect_detections_have_an_ap_of_one_and_no_detections_an_ap_of_zero():
     _, truths = random_images(1)
     perfect = [Detections(truth.boxes, np.ones(len(truth.boxes), np.float32), truth.class_ids) for truth in truths]
     assert coco_ap(perfect, truths, CLASSES).ap == pytest.approx(1)

@@ -37,7 +37,7 @@ def test_only_scores_above_the_threshold_are_false_alarms():
     assert count_false_alarms([detections_of((BOX, 0.25, 0)), detections_of((BOX, 0.5, 0))], [0]).shares == {0.25: 0.5, 0.5: 0.0}
 
 
-def test_no_images_have_no_false_alarms():
+def test_without_images_the_shares_of_false_alarms_are_zero():
     assert count_false_alarms([], [0]).to_json() == {"images": 0, "0.25": 0.0, "0.5": 0.0}
 
 

@@ -15,7 +15,7 @@ def evaluation(**classes):
     return evaluation
 
 
-def test_means_over_all_classes_over_frequent_ones_and_weighted_by_boxes():
+def test_the_three_means_are_over_all_classes_over_frequent_classes_and_weighted_by_boxes():
     result = evaluation(person=(100, 0.5), cat=(19, 0.8), train=(1, 0.0))
     assert result.ap50 == pytest.approx(1.3 / 3)
     assert result.ap50_frequent == pytest.approx(0.65)

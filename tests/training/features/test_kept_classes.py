@@ -41,7 +41,7 @@ CASES = [
 def test_options_and_memory_decide_whether_classes_are_kept(options, has_memory, keep, trains, valid, memory, small_model):
     config = Config(**({"epochs": 20} | options))
     kept = KeptClasses.decide(config, small_model, ("blue", "red"), memory if has_memory else None)
-    assert (kept.keep, kept.memory is not None, kept.is_valid) == (keep, trains, valid)
+    assert (kept.keep, kept.memory is not None, kept.memory_stays_valid) == (keep, trains, valid)
     assert kept.labels == (("red", "green", "blue") if keep else ("blue", "red"))
     assert kept.new_labels == {"blue"}
     resolved = kept.resolve(config)
@@ -61,7 +61,7 @@ def test_a_frozen_backbone_with_cached_features_is_the_default_with_a_memory(mem
 @pytest.mark.parametrize(
     ("recorded", "expected"), [('{"assign_iou": 0.35}', 0.35), ("{}", 1.0), ("none", 1.0), ('{"assign_iou": "high"}', 1.0), ("[]", 1.0)]
 )
-def test_kept_classes_have_the_anchors_of_their_training(recorded, expected, memory, small_model):
+def test_kept_classes_keep_the_option_assign_iou_of_their_training(recorded, expected, memory, small_model):
     model = replace(small_model, provenance={"config": recorded})
     assert KeptClasses.decide(Config(), model, ("blue",), memory).resolve(Config()).assign_iou == expected
     given = Config(assign_iou=0.5)

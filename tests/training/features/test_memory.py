@@ -99,7 +99,7 @@ def test_the_layer_before_an_expansion_is_stored_and_the_expansion_is_computed_a
     assert np.abs(decoded - expected).mean() <= 0.03 * expected.std()
 
 
-def test_other_layers_are_stored_themselves(small_model):
+def test_layers_other_than_expansions_are_stored_themselves(small_model):
     assert stored_layers(small_model.spec.network, ("conv4", "conv5")) == (StoredLayer("conv4", "conv4"), StoredLayer("conv5", "conv5"))
     network = (Conv("a", 4), Conv("b", 8, size=1, activation="swish"), Route("c", ("b",)))
     assert stored_layers(network, ("b",)) == (StoredLayer("b", "b"),)

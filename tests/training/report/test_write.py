@@ -192,7 +192,7 @@ def test_report_has_curves_heatmaps_and_images(run):
     for words in (
         "Loss and its terms",
         "no object",
-        "all layers",
+        "all layers trained",
         "no mosaics",
         "Gradient norm before clipping",
         "conv4",
@@ -249,7 +249,7 @@ def test_a_run_without_steps_has_a_report(rectangles, tmp_path):
     page = report_of(folder)
     assert "is still in progress, or it was killed" in page.text
     assert "The run has not finished a step." in page.text
-    assert "ended before its first validation" in page.text
+    assert "has not completed a validation" in page.text
     assert "Every option has its default value." in page.text
 
 

@@ -1,4 +1,4 @@
-"""Options of short runs, and steps of tests that interrupt them."""
+"""Options of short runs, and functions that resume them and read their metrics."""
 
 import json
 from pathlib import Path

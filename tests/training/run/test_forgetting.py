@@ -1,4 +1,4 @@
-"""A model of red and blue rectangles is trained on green ones. Only with a memory it keeps the other classes."""
+"""A model of red and blue rectangles is trained on green ones. It keeps the other classes only with a memory."""
 
 import numpy as np
 import pytest

@@ -14,8 +14,8 @@ IMAGE_PARENTS = (".", "images", "img", "data")
 def image_folders(annotations: Path, image_set: str) -> list[Path]:
     """Return the usual folders of the images that exist, best first.
 
-    They are the file's folder and its subfolders `images`, `img` and `data`. In each of these, the folder of the set follows, such as
-    train2017 or CVAT's default. The same folders one level up are last.
+    They are the file's folder and its subfolders `images`, `img` and `data`. Each is followed by its subfolders that are named after the
+    set, such as train2017 or CVAT's default. The same folders one level up are last.
     """
     roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
     sets = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}

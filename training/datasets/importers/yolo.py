@@ -11,7 +11,7 @@ from training.data.exif_orientation import ExifFrame
 from training.data.voc_layout import set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.yolo_config import YoloConfig, resolve_sets
-from training.datasets.importers.yolo_labels import Classes, LabelProblems, are_key_points, read_label_file
+from training.datasets.importers.yolo_labels import Classes, LabelProblems, have_key_points, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloFolder
 from training.errors import DatasetError
 from training.events import SILENT, Events
@@ -49,7 +49,7 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
     images = tuple(path for path in images if folder / path in frames.readable)
     problems = LabelProblems()
     classes = config.classes
-    if not classes.has_key_points and are_key_points(map(files.text_path, files.label_files.values())):
+    if not classes.has_key_points and have_key_points(map(files.text_path, files.label_files.values())):
         classes = replace(classes, has_key_points=True)
     imported = []
     for path in images:

@@ -34,12 +34,12 @@ class Classes:
 
 @dataclass
 class LabelProblems:
-    """Errors, clipped boxes and polygons and omitted key points of all label files, to be reported together."""
+    """Errors in all label files, and numbers of changed objects, to be reported together."""
 
     errors: list[str] = field(default_factory=list)
-    clipped: int = 0
-    polygons: int = 0
-    poses: int = 0
+    clipped: int = 0  # objects that extended beyond the image
+    polygons: int = 0  # polygons that became boxes
+    poses: int = 0  # boxes whose key points are omitted
 
     def raise_errors(self) -> None:
         """Raise DatasetError with the first errors and their number, if there are any."""
@@ -101,8 +101,8 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
     return labels[int(class_id)], np.array(box, np.float64)
 
 
-def are_key_points(paths: Iterable[Path]) -> bool:
-    """Return True if every line with more than a box has key points with a visibility of 0, 1 or 2. Raises DatasetError."""
+def have_key_points(paths: Iterable[Path]) -> bool:
+    """Return True if every line longer than a box has key points with a visibility of 0, 1 or 2. Raises DatasetError."""
     rows = [line.split() for path in paths for line in read_text(path, MAX_TEXT_BYTES).split("\n")]
     longer = [words for words in rows if len(words) > 6]
     return bool(longer) and all(_has_visibilities(words) for words in longer)

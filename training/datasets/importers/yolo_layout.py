@@ -95,7 +95,7 @@ class YoloFolder:
         """Return the full path of a text file. Raises DatasetError unless it is a regular file in the folder."""
         found = file_inside(self.folder, path)
         if found is None:
-            raise DatasetError(f"{self.folder / path} is not a regular file, or a link to a missing file. Put the file itself there.")
+            raise DatasetError(f"{self.folder / path} is a link to a missing file, or is not a regular file. Put the file itself there.")
         return found
 
     def lines(self, path: PurePosixPath) -> list[str]:

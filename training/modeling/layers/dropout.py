@@ -12,14 +12,14 @@ from training.distributed.process_group import ProcessGroup, Shard
 
 
 class SpatialAlphaDropout(keras.layers.AlphaDropout):  # type: ignore[misc]
-    """Alpha dropout, which keeps mean and variance (arXiv 1706.02515), of whole channels of (N, H, W, C)."""
+    """Alpha dropout of whole channels of (N, H, W, C). It keeps mean and variance (arXiv 1706.02515)."""
 
     def __init__(self, rate: float, **options: Any) -> None:
         super().__init__(rate, noise_shape=(None, 1, 1, None), **options)
 
 
 def shard_dropout(kind: type, shard: Shard, batch_size: int) -> type:
-    """Return a dropout layer class for one worker's shard. For the same images in the complete batch, `kind` drops the same values.
+    """Return a dropout layer class for one worker's shard. It drops the values that `kind` drops for these images in the complete batch.
 
     Every worker draws the same noise for the complete batch from the same seed, and uses its part.
 

@@ -90,7 +90,7 @@ def test_other_json_is_refused_with_the_expected_structure(tmp_path, text, messa
     assert "the whole" not in str(caught.value)
 
 
-def test_a_folder_in_place_of_the_coco_file_leads_to_the_file(tmp_path):
+def test_the_error_for_a_folder_in_place_of_a_coco_file_names_the_file(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "_annotations.coco.json").write_text("{}")
     with pytest.raises(DatasetError, match=r"is a folder\. Give the \.json file, such as .*train/_annotations\.coco\.json"):

@@ -95,7 +95,7 @@ def test_a_missing_coco_image_is_named(tmp_path, save_image):
     assert notes == ("1 image named in the file but missing, such as B.JPG: skipped.",)
 
 
-def test_missing_coco_images_suggest_the_option(tmp_path, save_image):
+def test_the_error_for_missing_coco_images_suggests_the_option_photos(tmp_path, save_image):
     path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]}, path="other/folder/a.jpg", place="json/a.json")
     with pytest.raises(DatasetError, match="Name the folder of the images with --photos"):
         read_coco(path, None, image_set="train")
