@@ -70,6 +70,7 @@ class InferencePipeline:
             ImageError: The bytes are not a readable image, or it needs too much memory.
             Overloaded: The queue is full.
             DeadlineMissed: The deadline of the request has passed.
+            ResponseTooLarge: The annotated images of the request exceed the byte limit.
         """
         job = ImageJob(image, model.detector, options, self._settings.max_pixels, self._memory)
         deadline = self._deadline()
